@@ -1,0 +1,1 @@
+"""A bare-metal provisioning daemon: from the loading dock to a running workload."""

@@ -1,0 +1,146 @@
+"""Every error that we raise, as one tree. No I/O.
+
+    ProvisionerError
+    ├── WireError               bytes from a peer are not what the protocol says
+    ├── ConfigError             what an operator wrote is wrong; carries every fault found, not only the first
+    │   └── CatalogError        the same for a bootenv or a template
+    │       └── RenderError     a template could not be rendered for a machine
+    ├── NotFoundError           no such machine, bootenv, run, artefact ...
+    ├── ConflictError           the state, the generation or a name does not allow it
+    ├── PreflightError          an operation was refused before anything was touched
+    ├── ArtifactError           an artefact is missing, half there or not what was signed
+    ├── TicketError             a ticket is unknown, used, late or somebody else's
+    ├── StoreError              the durable state could not be read or written
+    ├── ListenError             a port or interface could not be bound
+    ├── LabError                the virtual rack could not do what was asked
+    ├── ApiError                the daemon did not answer, or not as agreed (raised in the command line)
+    └── BmcError                a BMC did not do it; says which driver, which BMC, what the BMC said
+        ├── BmcUnreachable      no answer: retry
+        ├── BmcTimeout          an answer, but the end state did not come in time
+        ├── BmcAuthError        user or password refused: never retry
+        ├── BmcPrivilegeError   the account may not do this
+        ├── BmcUnsupported      the board cannot do this; nothing was done instead
+        ├── BmcBusy             come back later
+        ├── BmcProtocolError    an answer that the specification does not allow
+        └── BmcWrongState       not possible in the state the machine is in
+
+A message says what, where and the value, and what to do: it is shown to an operator as it is.
+Raise the narrowest; make a class only where a caller does something else for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ProvisionerError(Exception):
+    """The root of all our errors."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        """What the operator can do next, as a sentence or a command; empty where there is nothing to say."""
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class WireError(ProvisionerError):
+    """Bytes from a peer are not what the protocol says."""
+
+
+class ConfigError(ProvisionerError):
+    """What an operator wrote is wrong. `faults` holds one line for each thing found."""
+
+    def __init__(self, message: str, *, faults: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__("\n".join((message, *(f"  {fault}" for fault in faults))), hint=hint)
+        self.faults = tuple(faults)
+
+
+class CatalogError(ConfigError):
+    """A bootenv or a template is wrong."""
+
+
+class RenderError(CatalogError):
+    """A template could not be rendered for a machine."""
+
+
+class NotFoundError(ProvisionerError):
+    """There is no such machine, bootenv, run or artefact."""
+
+
+class ConflictError(ProvisionerError):
+    """The state, the generation or a taken name does not allow it."""
+
+
+class PreflightError(ProvisionerError):
+    """An operation was refused before anything was touched. `faults` holds one line for each failed check."""
+
+    def __init__(self, message: str, *, faults: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__("\n".join((message, *(f"  {fault}" for fault in faults))), hint=hint)
+        self.faults = tuple(faults)
+
+
+class ArtifactError(ProvisionerError):
+    """An artefact is missing, half there, or not what was signed."""
+
+
+class TicketError(ProvisionerError):
+    """A ticket is unknown, used, late or somebody else's."""
+
+
+class StoreError(ProvisionerError):
+    """The durable state could not be read or written."""
+
+
+class ListenError(ProvisionerError):
+    """A port or an interface could not be bound."""
+
+
+class LabError(ProvisionerError):
+    """The virtual rack could not do what was asked."""
+
+
+class ApiError(ProvisionerError):
+    """The daemon did not answer, or not as agreed."""
+
+
+class BmcError(ProvisionerError):
+    """A BMC did not do what was asked."""
+
+
+class BmcUnreachable(BmcError):
+    """No answer from the BMC."""
+
+
+class BmcTimeout(BmcError):
+    """The BMC answered, but the wanted end state was not observed in time."""
+
+
+class BmcAuthError(BmcError):
+    """The BMC refused user or password. Never retried: accounts lock."""
+
+
+class BmcPrivilegeError(BmcError):
+    """The account may not do this."""
+
+
+class BmcUnsupported(BmcError):
+    """The board cannot do this, and nothing else was done in its place."""
+
+
+class BmcBusy(BmcError):
+    """The BMC asks to come back later."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class BmcProtocolError(BmcError):
+    """The BMC gave an answer that its specification does not allow."""
+
+
+class BmcWrongState(BmcError):
+    """Not possible in the state that the machine is in."""

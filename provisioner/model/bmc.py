@@ -1,0 +1,60 @@
+"""BMCs as values: where one is, what it can be asked, what it says. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Driver(StrEnum):
+    """The protocols that we speak to a machine's controller."""
+
+    IPMI = "ipmi"
+    REDFISH = "redfish"
+    LIBVIRT = "libvirt"
+
+
+class Power(StrEnum):
+    """A machine's power state as its controller reports it."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class BootTarget(StrEnum):
+    """Where a machine boots from: the boot devices that both IPMI and Redfish can name."""
+
+    PXE = "pxe"
+    HTTP = "http"
+    DISK = "disk"
+    CD = "cd"
+    BIOS_SETUP = "bios-setup"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class BmcAddress:
+    """Where a BMC is and as whom we talk to it. The password is a secret of the store, not a field here.
+
+    `fingerprint` is the SHA-256 of the TLS certificate that was pinned at enrolment (hex), empty for IPMI.
+    """
+
+    driver: Driver
+    host: str
+    port: int
+    username: str
+    fingerprint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.driver}://{self.username}@{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class BmcIdentity:
+    """What a BMC says of the machine that it controls. Empty strings where it does not say."""
+
+    uuid: str = ""
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""

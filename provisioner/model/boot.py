@@ -1,0 +1,88 @@
+"""What asks to boot, and what it is told. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from provisioner.model.net import Mac
+
+
+class Arch(IntEnum):
+    """Client system architectures: IANA "Processor Architecture Types" (RFC 5970 section 3.3, DHCP option 93)."""
+
+    X86_BIOS = 0x00
+    EFI_IA32 = 0x06
+    EFI_X64 = 0x07
+    EFI_BC = 0x09  # firmware means x86-64 by it
+    EFI_ARM32 = 0x0A
+    EFI_ARM64 = 0x0B
+    PPC_OPEN_FIRMWARE = 0x0C
+    PPC_OPAL = 0x0E
+    EFI_IA32_HTTP = 0x0F
+    EFI_X64_HTTP = 0x10
+    EFI_BC_HTTP = 0x11
+    EFI_ARM32_HTTP = 0x12
+    EFI_ARM64_HTTP = 0x13
+    X86_BIOS_HTTP = 0x14
+    EFI_RISCV32 = 0x19
+    EFI_RISCV32_HTTP = 0x1A
+    EFI_RISCV64 = 0x1B
+    EFI_RISCV64_HTTP = 0x1C
+
+
+class Asker(StrEnum):
+    """The program that sent the request."""
+
+    PXE = "pxe"  # a PXE ROM or UEFI's PXE base code: fetches by TFTP
+    HTTP = "http"  # UEFI HTTP boot: fetches a URL
+    IPXE = "ipxe"  # iPXE that can fetch http:// URLs and run scripts
+    IPXE_TFTP = "ipxe-tftp"  # iPXE built without HTTP
+    GRUB = "grub"
+    OS = "os"  # an operating system or an agent that wants an address and boots nothing
+
+
+@dataclass(frozen=True, slots=True)
+class BootClient:
+    """Who asks, as far as its request tells.
+
+    `uuid` is the SMBIOS UUID as Linux prints it (lower case, hyphens), whatever the byte order on the wire.
+    """
+
+    mac: Mac
+    asker: Asker
+    arch: int | None = None
+    uuid: str | None = None
+    secure_boot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFile:
+    """Fetch and start this loader. `name` is a key of the table of served files, never a path of ours."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunScript:
+    """Fetch the machine's own boot script (iPXE or GRUB configuration) over HTTP."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDisk:
+    """Boot nothing from the network: give an address, no boot file."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoBoot:
+    """Give nothing at all: the machine is not ours to answer."""
+
+    reason: str
+
+
+Plan = LoadFile | RunScript | LocalDisk | NoBoot

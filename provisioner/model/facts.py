@@ -1,0 +1,82 @@
+"""What is known of a machine's hardware. No I/O.
+
+Facts come from the discovery system (`discovery/facts.py` decodes them) or out of band from a BMC;
+`source` and `observed_at` travel with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provisioner.model.net import Mac
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """The processors together: `model` of the first, sockets, cores and threads in all."""
+
+    model: str = ""
+    architecture: str = ""
+    sockets: int = 0
+    cores: int = 0
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A whole block device that can hold a system. `path` is the stable /dev/disk/by-... name where there is one."""
+
+    name: str
+    size_bytes: int
+    path: str = ""
+    model: str = ""
+    serial: str = ""
+    wwn: str = ""
+    rotational: bool = False
+    transport: str = ""
+    holds: str = ""
+    """What lies on it now, in a few words ("gpt, 3 partitions, ext4"), empty when blank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A network port. `link` is the carrier as seen by the discovery system; None where it was not read."""
+
+    name: str
+    mac: Mac
+    driver: str = ""
+    link: bool | None = None
+    speed_mbps: int | None = None
+    pci: str = ""
+    lldp_switch: str = ""
+    lldp_port: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BmcSeen:
+    """The BMC as the machine itself sees it over its local interface (KCS)."""
+
+    address: str = ""
+    mac: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One machine's hardware, as last observed."""
+
+    vendor: str = ""
+    product: str = ""
+    serial: str = ""
+    uuid: str = ""
+    firmware: str = ""
+    """"bios" or "uefi"."""
+    firmware_version: str = ""
+    secure_boot: bool | None = None
+    cpu: Cpu = Cpu()
+    memory_bytes: int = 0
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    bmc: BmcSeen = BmcSeen()
+    tpm: str = ""
+    source: str = "discovery"
+    observed_at: float = 0.0

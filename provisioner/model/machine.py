@@ -1,0 +1,146 @@
+"""A machine: what is wanted of it, what was observed, and the run that is under way. No I/O.
+
+docs/lifecycle.md draws it: resting states and moving states. A failure is an attribute with a reason and a
+return point, never a state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from provisioner.model.bmc import BmcAddress, Power
+from provisioner.model.facts import Facts
+from provisioner.model.net import Mac
+
+
+class State(StrEnum):
+    """Where a machine is in its life."""
+
+    # resting
+    DISCOVERED = "discovered"  # it netbooted and reported facts; nobody enrolled it
+    ENROLLED = "enrolled"  # somebody named it and its BMC; nothing is proven yet
+    READY = "ready"  # facts and BMC are known: it can be installed
+    RESERVED = "reserved"  # a claim holds it
+    ACTIVE = "active"  # it runs what was asked for
+    RESCUE = "rescue"
+    MAINTENANCE = "maintenance"
+    QUARANTINED = "quarantined"
+    RETIRED = "retired"
+    EXTERNAL = "external"
+    # moving
+    VERIFYING = "verifying"
+    INSPECTING = "inspecting"
+    DEPLOYING = "deploying"
+    RELEASING = "releasing"
+
+
+MOVING = frozenset({State.VERIFYING, State.INSPECTING, State.DEPLOYING, State.RELEASING})
+
+
+class Phase(StrEnum):
+    """The sub-phases of a run, in the order that a journey passes them (docs/lifecycle.md)."""
+
+    POWER = "power"
+    DHCP = "dhcp"
+    LOADER = "loader"
+    FETCH = "fetch"
+    INSTALL = "install"
+    FINALIZE = "finalize"
+    LOCAL_BOOT = "local-boot"
+    PHONE_HOME = "phone-home"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a pinned plan. `name` is a row of `lifecycle.steps`; `timeout_s` bounds it."""
+
+    name: str
+    phase: Phase
+    timeout_s: float
+    params: dict[str, Any] = field(default_factory=dict)
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An operation under way, or the last one. The plan is pinned: an upgrade or an edit never touches a running run.
+
+    Times are seconds since the epoch. `at` is the index of the step under way, `attempt` counts its tries from 1.
+    """
+
+    id: str
+    verb: str
+    bootenv: str
+    steps: tuple[Step, ...]
+    at: int = 0
+    attempt: int = 1
+    started: float = 0.0
+    step_started: float = 0.0
+    deadline: float = 0.0
+    percent: float | None = None
+    note: str = ""
+    outcome: str = "running"
+    """running, done, failed or cancelled."""
+    ended: float = 0.0
+    journal: tuple[JournalLine, ...] = ()
+
+    @property
+    def step(self) -> Step | None:
+        """The step under way; None when the plan is used up or the run has ended."""
+        return self.steps[self.at] if self.outcome == "running" and self.at < len(self.steps) else None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLine:
+    """One step of a run as it went."""
+
+    step: str
+    phase: Phase
+    attempt: int
+    started: float
+    ended: float
+    outcome: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the last run did not reach its end, where it stood, and to which state the machine went back."""
+
+    reason: str
+    phase: str
+    at: float
+    return_to: State
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine, physical or not. `generation` grows with every change of what is wanted."""
+
+    id: str
+    name: str
+    state: State
+    generation: int = 1
+    macs: tuple[Mac, ...] = ()
+    uuid: str = ""
+    serial: str = ""
+    profile: str = ""
+    profile_reason: str = ""
+    facts: Facts | None = None
+    bmc: BmcAddress | None = None
+    power: Power | None = None
+    bootenv: str = ""
+    """What runs on its disk, once a run put it there."""
+    params: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    boot_via: str = "pxe"
+    """How it boots from the network: "pxe", or "http" (UEFI HTTP boot)."""
+    run: Run | None = None
+    failure: Failure | None = None
+    created: float = 0.0
+    changed: float = 0.0
+    seen: float = 0.0
+    """When anything was last heard of it."""
