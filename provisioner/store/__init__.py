@@ -1,0 +1,1 @@
+"""The only durable state. No SQL outside this package."""

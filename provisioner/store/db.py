@@ -1,0 +1,236 @@
+"""The SQLite file: one writer thread with group commit, readers beside it. Home of sqlite3.
+
+Whatever was submitted while the last transaction was being made durable goes into the next one together: with
+`synchronous=FULL` this costs one fdatasync a group instead of one a change. Each piece of work has a savepoint of its own,
+so one that fails takes nobody else's with it. Futures resolve only after the commit: what is acknowledged is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from provisioner.errors import ProvisionerError, StoreError
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Cursor], T]
+Synchronous = Literal["FULL", "NORMAL"]
+
+BUSY_TIMEOUT_S = 5.0
+"""How long a transaction waits for a lock that another process holds before the group is refused."""
+GROUP_LIMIT = 1024
+"""Most pieces of work in one transaction: bounds how long one commit can take."""
+
+
+class _Item(NamedTuple):
+    work: Work[Any]
+    future: asyncio.Future[Any]
+
+
+class Database:
+    """One SQLite database in WAL mode.
+
+    `synchronous="FULL"` (default): durable through a power cut when a future resolves. `"NORMAL"`: handed to the kernel,
+    durable through a crash of the daemon only, which is what most DHCP servers promise.
+    """
+
+    def __init__(self, path: Path, *, synchronous: Synchronous = "FULL") -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._readers: ThreadPoolExecutor | None = None
+        self._local = threading.local()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.failure: str = ""
+        """Why the last group could not be committed; empty while all is well. Health reports it."""
+
+    async def open(self) -> None:
+        """Open or create the file, bring its schema up to date and start the writer. Raises `StoreError`."""
+        self._loop = asyncio.get_running_loop()
+        self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="store-read")
+        opened: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._write_forever, args=(opened,), name="store-write", daemon=True)
+        self._thread.start()
+        await opened
+
+    async def close(self) -> None:
+        """Commit what was submitted, then close. Safe to call twice."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            await asyncio.get_running_loop().run_in_executor(self._readers, thread.join)
+        if self._readers is not None:
+            self._readers.shutdown(wait=False)
+            self._readers = None
+
+    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+        """Run `work(cursor)` in the next group's transaction; the future resolves when that is durable.
+
+        `work` runs in the writer thread: it must only use the cursor and values of its own, and may run twice if the
+        group has to be repeated. The future fails with what `work` raised (ours as it is, others as `StoreError`).
+        """
+        if self._thread is None or self._loop is None:
+            raise StoreError("the store is not open")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Item(work, future))
+        return future
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work(cursor)` on a read-only connection, in a thread. Sees all that was committed before the call."""
+        if self._readers is None:
+            raise StoreError("the store is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Work[T]) -> T:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        try:
+            if connection is None:
+                connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+                connection.execute("PRAGMA query_only=ON")
+                self._local.connection = connection
+            return work(connection.cursor())
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot read: {error}") from error
+
+    # the writer thread
+
+    def _write_forever(self, opened: asyncio.Future[None]) -> None:
+        try:
+            connection = self._connect()
+        except ProvisionerError as error:
+            self._deliver([(opened, None, error)])
+            return
+        except (sqlite3.Error, OSError) as error:
+            self._deliver([(opened, None, StoreError(f"{self.path}: cannot open the store: {error}"))])
+            return
+        self._deliver([(opened, None, None)])
+        while (first := self._queue.get()) is not None:
+            group, stop = self._gather(first)
+            self._deliver(self._commit(connection, group))
+            if stop:
+                break
+        connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        self.path.chmod(0o640)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        migrate(connection, bundled_migrations(), str(self.path))
+        return connection
+
+    def _gather(self, first: _Item) -> tuple[list[_Item], bool]:
+        group = [first]
+        while len(group) < GROUP_LIMIT:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return group, True
+            group.append(item)
+        return group, False
+
+    def _commit(self, connection: sqlite3.Connection, group: list[_Item]) -> list[_Outcome]:
+        cursor = connection.cursor()
+        outcomes: list[_Outcome] = []
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            for item in group:
+                outcomes.append(_run(cursor, item))
+            cursor.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.rollback()
+            self.failure = f"{self.path}: cannot commit: {error}"
+            refusal = StoreError(self.failure, hint="check free space and permissions of the state directory")
+            return [(item.future, None, refusal) for item in group]
+        self.failure = ""
+        return outcomes
+
+    def _deliver(self, outcomes: list[_Outcome]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(_resolve, outcomes)
+        except RuntimeError:
+            return  # the loop is gone: nobody waits for the answer any more
+
+
+_Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+def _run(cursor: sqlite3.Cursor, item: _Item) -> _Outcome:
+    cursor.execute("SAVEPOINT work")
+    try:
+        result = item.work(cursor)
+    except sqlite3.OperationalError:
+        raise  # full disk, lost file, lock: the whole group fails, nothing is half there
+    except ProvisionerError as error:
+        cursor.execute("ROLLBACK TO work")
+        return item.future, None, error
+    except Exception as error:  # noqa: BLE001  a bug in one piece of work must not stop the writer
+        cursor.execute("ROLLBACK TO work")
+        failure = StoreError(f"cannot write: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        return item.future, None, failure
+    finally:
+        if cursor.connection.in_transaction:
+            cursor.execute("RELEASE work")
+    return item.future, result, None
+
+
+def _resolve(outcomes: list[_Outcome]) -> None:
+    for future, result, error in outcomes:
+        if future.done():  # cancelled by who waited: the work is committed all the same
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+
+class Migration(NamedTuple):
+    """One numbered step of the schema."""
+
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text: a migration that was applied may never change."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def bundled_migrations() -> list[Migration]:
+    """Read the migrations that travel with the package, in order."""
+    folder = resources.files("provisioner.store") / "migrations"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return [Migration(f.name.removesuffix(".sql"), f.read_text()) for f in files]
+
+
+def migrate(connection: sqlite3.Connection, migrations: Iterable[Migration], where: str) -> None:
+    """Apply what is missing, each in a transaction of its own; refuse a store that a newer version wrote."""
+    connection.execute("CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, checksum TEXT NOT NULL)")
+    applied = dict(connection.execute("SELECT name, checksum FROM migration"))
+    known = list(migrations)
+    if unknown := sorted(applied.keys() - {m.name for m in known}):
+        raise StoreError(f"{where}: was written by a newer version ({', '.join(unknown)})", hint="upgrade provisioner")
+    for migration in known:
+        if migration.name not in applied:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {migration.sql}\n; INSERT INTO migration VALUES"
+                f" ('{migration.name}', '{migration.checksum}'); COMMIT;"
+            )
+        elif applied[migration.name] != migration.checksum:
+            raise StoreError(f"{where}: migration {migration.name} was changed after it was applied")
