@@ -1,0 +1,1 @@
+"""Tests: they mirror `provisioner/`, one file for each module."""

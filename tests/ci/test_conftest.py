@@ -1,0 +1,72 @@
+"""The guards of tests/conftest.py: each of them makes a bad test fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+SLEEPY = """import time
+def block(): time.sleep(0.001)
+def hide():
+    try: block()
+    except Exception: pass
+"""
+CASES = {
+    "passes": ("def test_it(): pass", "PASSED"),
+    "our_code_blocks_the_loop": ("from provisioner import sleepy\nasync def test_it(): sleepy.block()", "FAILED"),
+    "our_code_blocks_the_loop_and_hides_it": (
+        "from provisioner import sleepy\nasync def test_it(): sleepy.hide()",
+        "ERROR",
+    ),
+    "our_code_blocks_a_thread_of_its_own": (
+        "import asyncio\nfrom provisioner import sleepy\nasync def test_it(): await asyncio.to_thread(sleepy.block)",
+        "PASSED",
+    ),
+    "two_minutes_of_virtual_time": (
+        "import asyncio, pytest\n@pytest.mark.looptime\nasync def test_it(looptime):\n"
+        "    await asyncio.sleep(120)\n    assert looptime == 120",
+        "PASSED",
+    ),
+    "a_warning": ("import warnings\ndef test_it(): warnings.warn('old')", "FAILED"),
+    "a_coroutine_that_nobody_awaits": ("import asyncio\ndef test_it(): asyncio.sleep(0)", "FAILED"),
+    "an_unknown_marker": ("import pytest\n@pytest.mark.labb\ndef test_it(): pass", "ERROR"),
+    "a_deadline_of_hypothesis_is_off": (
+        "import time\nfrom hypothesis import given, settings, strategies\n@settings(max_examples=2)\n"
+        "@given(strategies.integers())\ndef test_it(n): time.sleep(0.25)",
+        "PASSED",
+    ),
+}
+LEFT_OUT = {
+    "a_skip": "import pytest\ndef test_it(): pytest.skip('no root')",
+    "a_module_that_skips_itself": "import pytest\npytest.skip('no root', allow_module_level=True)",
+    "an_expected_failure": "import pytest\n@pytest.mark.xfail(reason='no root')\ndef test_it(): assert False",
+}
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A small project with our conftest and our settings of pytest."""
+    (pytester.mkpydir("provisioner") / "sleepy.py").write_text(SLEEPY)
+    pytester.makeconftest((ROOT / "tests/conftest.py").read_text())
+    (pytester.path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    return pytester
+
+
+def test_guards(project: pytest.Pytester) -> None:
+    project.makepyfile(**{f"test_{name}": source for name, (source, _) in CASES.items()})
+    result = project.runpytest_subprocess("-rA", "--continue-on-collection-errors", str(project.path))
+    outcomes = {line.split(" - ")[0] for line in result.outlines if line.startswith(("PASSED", "FAILED", "ERROR"))}
+    for name, (_, outcome) in CASES.items():
+        assert {f"{outcome} test_{name}.py", f"{outcome} test_{name}.py::test_it"} & outcomes, (name, outcomes)
+
+
+@pytest.mark.parametrize(("option", "exit_status"), [("--no-skips", 1), ("-q", 0)], ids=["no skips allowed", "allowed"])
+def test_skips_are_told_with_their_reason(project: pytest.Pytester, option: str, exit_status: int) -> None:
+    project.makepyfile(test_it="def test_it(): pass", **{f"test_{name}": text for name, text in LEFT_OUT.items()})
+    result = project.runpytest_subprocess(option, str(project.path))
+    assert result.ret == exit_status
+    if exit_status:
+        result.stdout.fnmatch_lines_random(["*3 not run, which*"] + [f"test_{name}.py*no root*" for name in LEFT_OUT])

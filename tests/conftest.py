@@ -1,0 +1,81 @@
+"""What every test runs under: nobody blocks the loop, nothing is left out unseen.
+
+Virtual time: mark a test (or a module, `pytestmark = pytest.mark.looptime`) with `looptime`, and `asyncio.sleep(120)`
+takes no time at all. Tests that talk to real sockets, threads or programs stay on the real clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import blockbuster.blockbuster as guard
+import hypothesis
+import pytest
+
+import provisioner
+
+hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("here")
+
+blocked: list[str] = []
+"""Blocking calls seen on a running loop since the current test began."""
+
+
+class Blocked(guard.BlockingError):
+    """Remembers itself: a task that logs and goes on would hide the call from its test."""
+
+    def __init__(self, func: str) -> None:
+        super().__init__(func)
+        blocked.append(func)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watch_for_blocking_calls() -> Iterator[None]:
+    """Any blocking call that our code makes on a running loop raises."""
+    original, guard.BlockingError = guard.BlockingError, Blocked  # type: ignore[misc]
+    with guard.blockbuster_ctx(provisioner):
+        yield
+    guard.BlockingError = original  # type: ignore[misc]
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop(watch_for_blocking_calls: None) -> Iterator[None]:
+    """A test during which our code blocked the loop fails, even where the error itself was swallowed."""
+    blocked.clear()
+    yield
+    assert not blocked, f"blocked the event loop: {', '.join(blocked)}"
+
+
+NO_TESTS = pytest.ExitCode.NO_TESTS_COLLECTED
+skipped: list[str] = []
+"""Every test that did not run, with its reason."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="a test that is skipped or expected to fail fails the run")
+
+
+def _remember(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", "")
+        skipped.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _remember(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    _remember(report)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if skipped and session.config.getoption("no_skips") and exitstatus in (pytest.ExitCode.OK, NO_TESTS):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if skipped and terminalreporter.config.getoption("no_skips"):
+        terminalreporter.section(f"{len(skipped)} not run, which --no-skips does not allow", red=True)
+        for line in skipped:
+            terminalreporter.line(line)
