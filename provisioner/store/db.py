@@ -1,8 +1,9 @@
 """The SQLite file: one writer thread with group commit, readers beside it. Home of sqlite3.
 
 Whatever was submitted while the last transaction was being made durable goes into the next one together: with
-`synchronous=FULL` this costs one fdatasync a group instead of one a change. Each piece of work has a savepoint of its own,
-so one that fails takes nobody else's with it. Futures resolve only after the commit: what is acknowledged is durable.
+`synchronous=FULL` this costs one fdatasync a group instead of one a change. Each piece of work has a savepoint of
+its own, so one that fails takes nobody else's with it. Futures resolve only after the commit: what is acknowledged
+is durable.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class _Item(NamedTuple):
 class Database:
     """One SQLite database in WAL mode.
 
-    `synchronous="FULL"` (default): durable through a power cut when a future resolves. `"NORMAL"`: handed to the kernel,
-    durable through a crash of the daemon only, which is what most DHCP servers promise.
+    `synchronous="FULL"` (default): durable through a power cut when a future resolves. `"NORMAL"`: handed to the
+    kernel, durable through a crash of the daemon only, which is what most DHCP servers promise.
     """
 
     def __init__(self, path: Path, *, synchronous: Synchronous = "FULL") -> None:
@@ -173,21 +174,25 @@ _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 def _run(cursor: sqlite3.Cursor, item: _Item) -> _Outcome:
     cursor.execute("SAVEPOINT work")
     try:
-        result = item.work(cursor)
-    except sqlite3.OperationalError:
-        raise  # full disk, lost file, lock: the whole group fails, nothing is half there
+        outcome: _Outcome = (item.future, item.work(cursor), None)
     except ProvisionerError as error:
-        cursor.execute("ROLLBACK TO work")
-        return item.future, None, error
-    except Exception as error:  # noqa: BLE001  a bug in one piece of work must not stop the writer
-        cursor.execute("ROLLBACK TO work")
+        outcome = (item.future, None, error)
+    except Exception as error:
+        if _concerns_all(error):
+            raise
         failure = StoreError(f"cannot write: {type(error).__name__}: {error}")
         failure.__cause__ = error
-        return item.future, None, failure
-    finally:
-        if cursor.connection.in_transaction:
-            cursor.execute("RELEASE work")
-    return item.future, result, None
+        outcome = (item.future, None, failure)
+    if outcome[2] is not None:
+        cursor.execute("ROLLBACK TO work")
+    cursor.execute("RELEASE work")
+    return outcome
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Say whether this is about the file (full disk, I/O, lock), not about one statement: then the group fails."""
+    one_statement = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE)
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 1) & 0xFF not in one_statement
 
 
 def _resolve(outcomes: list[_Outcome]) -> None:
@@ -228,9 +233,7 @@ def migrate(connection: sqlite3.Connection, migrations: Iterable[Migration], whe
         raise StoreError(f"{where}: was written by a newer version ({', '.join(unknown)})", hint="upgrade provisioner")
     for migration in known:
         if migration.name not in applied:
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {migration.sql}\n; INSERT INTO migration VALUES"
-                f" ('{migration.name}', '{migration.checksum}'); COMMIT;"
-            )
+            record = f"INSERT INTO migration VALUES ('{migration.name}', '{migration.checksum}')"  # noqa: S608  ours
+            connection.executescript(f"BEGIN IMMEDIATE; {migration.sql}\n; {record}; COMMIT;")
         elif applied[migration.name] != migration.checksum:
             raise StoreError(f"{where}: migration {migration.name} was changed after it was applied")

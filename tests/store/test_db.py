@@ -1,0 +1,119 @@
+"""The store keeps what it acknowledged, and one bad piece of work takes nobody else's with it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import ConflictError, StoreError
+from provisioner.store.db import Database, Migration, bundled_migrations, migrate
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "state.db")
+    await database.open()
+    yield database
+    await database.close()
+
+
+def put(key: str) -> object:
+    return lambda cursor: cursor.execute("INSERT INTO secret VALUES (?, x'00')", (key,)) and key
+
+
+async def keys(db: Database) -> list[str]:
+    return await db.read(lambda c: [row[0] for row in c.execute("SELECT id FROM secret ORDER BY id")])
+
+
+async def test_what_resolved_can_be_read(db: Database) -> None:
+    assert await asyncio.gather(*(db.submit(put(f"k{n}")) for n in range(50))) == [f"k{n}" for n in range(50)]
+    assert len(await keys(db)) == 50
+
+
+async def test_one_failure_leaves_the_group_alone(db: Database) -> None:
+    def refuse(_: sqlite3.Cursor) -> None:
+        raise ConflictError("no")
+
+    def bug(cursor: sqlite3.Cursor) -> None:
+        cursor.execute("INSERT INTO secret VALUES ('half', x'00')")
+        cursor.execute("SELECT * FROM no_such_table")
+
+    futures = [db.submit(work) for work in (put("a"), refuse, put("b"), bug, put("a"), put("c"))]
+    outcomes = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(o).__name__ for o in outcomes] == ["str", "ConflictError", "str", "StoreError", "StoreError", "str"]
+    assert await keys(db) == ["a", "b", "c"]
+
+
+async def test_a_store_that_another_process_locks_refuses_and_recovers(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await db.submit(lambda c: c.execute("PRAGMA busy_timeout=10").fetchall())
+    other = await asyncio.to_thread(sqlite3.connect, db.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="locked"):
+        await db.submit(put("a"))
+    assert "locked" in db.failure
+    other.execute("ROLLBACK")
+    await db.submit(put("b"))
+    assert await keys(db) == ["b"]
+    assert db.failure == ""
+    await asyncio.to_thread(other.close)
+
+
+async def test_a_full_disk_refuses_the_group_and_recovers(db: Database) -> None:
+    pages = await db.submit(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
+    await db.submit(lambda c: c.execute(f"PRAGMA max_page_count={pages}").fetchone())
+    big = db.submit(lambda c: c.execute("INSERT INTO secret VALUES ('big', zeroblob(1000000))") and None)
+    small = db.submit(put("small"))
+    outcomes = await asyncio.gather(big, small, return_exceptions=True)
+    assert any(isinstance(o, StoreError) and "full" in str(o) for o in outcomes)
+    await db.submit(lambda c: c.execute("PRAGMA max_page_count=100000").fetchone())
+    await db.submit(put("after"))
+    assert "after" in await keys(db)
+    assert "big" not in await keys(db)
+
+
+async def test_closing_commits_what_was_submitted(tmp_path: Path) -> None:
+    db = Database(tmp_path / "state.db")
+    await db.open()
+    futures = [db.submit(put(f"k{n}")) for n in range(10)]
+    await db.close()
+    assert all(f.done() for f in futures)
+    with pytest.raises(StoreError, match="not open"):
+        db.submit(put("late"))
+
+
+async def test_a_file_that_is_no_database_is_refused_with_its_path(tmp_path: Path) -> None:
+    await asyncio.to_thread((tmp_path / "state.db").write_bytes, b"not a database" * 100)
+    with pytest.raises(StoreError, match=r"state\.db: cannot open the store"):
+        await Database(tmp_path / "state.db").open()
+
+
+def test_migrations_are_applied_once_and_never_change() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    first, second = Migration("0001", "CREATE TABLE a (x)"), Migration("0002", "CREATE TABLE b (x)")
+    migrate(connection, [first], "here")
+    migrate(connection, [first, second], "here")
+    migrate(connection, [first, second], "here")
+    with pytest.raises(StoreError, match="0002 was changed"):
+        migrate(connection, [first, Migration("0002", "CREATE TABLE c (x)")], "here")
+    with pytest.raises(StoreError, match="newer version"):
+        migrate(connection, [first], "here")
+
+
+def test_a_migration_that_fails_leaves_nothing_behind() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    with pytest.raises(sqlite3.Error):
+        migrate(connection, [Migration("0001", "CREATE TABLE a (x); CREATE TABLE a (x)")], "here")
+    connection.rollback()
+    assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'a'").fetchone() == (0,)
+
+
+def test_bundled_migrations_are_numbered() -> None:
+    names = [m.name for m in bundled_migrations()]
+    assert names == sorted(names)
+    assert all(name[:4].isdigit() for name in names)
