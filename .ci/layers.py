@@ -1,0 +1,210 @@
+"""Who may import whom: sorts every module into a layer and has import-linter check what follows.
+
+    python .ci/layers.py [ROOT]
+
+A new module of a package takes the package's layer; where it is another one, it gets a line in TABLE. A module that no
+line sorts is a fault, so nothing is outside the contracts. The rules stand in docs/architecture.md, "Layers".
+"""
+
+from __future__ import annotations
+
+import graphlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import grimp
+from importlinter.cli import lint_imports
+
+PACKAGE = "provisioner"
+ORDER = ("ground", "rules", "shells", "root")
+"""From the bottom up; a module imports from its own layer and those below."""
+
+TABLE = (
+    # (module names without the package's, layer); the first line that fits says it
+    ("daemon", "root"),
+    ("cli", "root"),
+    ("cli.*", "root"),
+    ("errors", "ground"),
+    ("wire", "ground"),
+    ("fields", "ground"),
+    ("yamlfile", "ground"),
+    ("model.*", "ground"),
+    # what does I/O within packages of rules
+    ("*.server", "shells"),
+    ("*.link", "shells"),
+    ("*.worker", "shells"),
+    ("*.conductor", "shells"),
+    ("catalog.load", "shells"),
+    ("catalog.fetch", "shells"),
+    ("discovery.image*", "shells"),
+    # what decides within packages of shells
+    ("bmc.verbs", "rules"),
+    ("bmc.resolve", "rules"),
+    ("web.client", "shells"),
+    # the rest of each package
+    ("config", "shells"),
+    ("netwatch*", "shells"),
+    ("bmc.*", "shells"),
+    ("store.*", "shells"),
+    ("inventory.*", "shells"),
+    ("web.*", "shells"),
+    ("lab.*", "shells"),
+    ("boot.*", "rules"),
+    ("catalog.*", "rules"),
+    ("dhcp.*", "rules"),
+    ("discovery.*", "rules"),
+    ("interop.*", "rules"),
+    ("lifecycle.*", "rules"),
+    ("tftp.*", "rules"),
+    ("workload.*", "rules"),
+)
+
+IMPURE = (
+    *("asyncio", "concurrent", "multiprocessing", "queue", "select", "selectors", "threading"),  # the loop, tasks
+    *("http", "socket", "socketserver", "ssl"),  # the network
+    *(
+        "fcntl",
+        "glob",
+        "os",
+        "platform",
+        "resource",
+        "shutil",
+        "signal",
+        "sqlite3",
+        "subprocess",
+        "tempfile",
+    ),  # the system
+    *("logging", "random", "secrets", "time"),  # the world around
+    *("aiohttp", "msgspec"),  # the libraries of shells
+)
+"""What rules and ground do not import."""
+
+HOMES = {
+    "scapy": ("netwatch", "netwatch.*"),
+    "tftpy": ("cli.doctor*", "doctor*"),
+    "pyghmi": ("bmc.ipmi.*", "bmc.worker"),
+    "redfish": ("bmc.redfish.*",),
+    "jinja2": ("catalog.render",),
+    "yaml": ("yamlfile",),
+    "netaddr": ("model.net",),
+    "sqlite3": ("store.*",),
+    "cryptography": ("store.secrets", "lab.*"),
+    "jsonschema": ("catalog.*",),
+    "click": ("cli", "cli.*"),
+    "rich": ("cli", "cli.*"),
+    "virt": ("lab.*",),
+}
+"""The only modules of ours that may import a library."""
+
+OF_SHELLS = ("aiohttp", "msgspec")
+"""Libraries that every shell may import."""
+
+PLUGINS = (("bmc.ipmi", "bmc.redfish", "bmc.libvirt"), ("inventory.*",))
+"""Modules (or packages) of one group do not know each other."""
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Say whether a module's name (without the package's) fits one of the patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def layer_of(name: str) -> str | None:
+    """The layer of a module, None where no line of the table sorts it."""
+    return next((layer for pattern, layer in TABLE if fnmatchcase(name, pattern)), None)
+
+
+def short(module: str) -> str:
+    """A module's name without the package's."""
+    return module.removeprefix(f"{PACKAGE}.")
+
+
+def is_empty_package(graph: grimp.ImportGraph, module: str) -> bool:
+    """Say whether a package's own file imports nothing: then it needs no layer."""
+    return bool(graph.find_children(module)) and not graph.find_modules_directly_imported_by(module)
+
+
+def sort_modules(graph: grimp.ImportGraph) -> tuple[dict[str, list[str]], list[str]]:
+    """All modules of ours by layer, and those that no line of the table sorts."""
+    layers: dict[str, list[str]] = {layer: [] for layer in ORDER}
+    unsorted = []
+    for module in sorted(m for m in graph.modules if m == PACKAGE or m.startswith(f"{PACKAGE}.")):
+        if (layer := layer_of(short(module))) is not None:
+            layers[layer].append(module)
+        elif module != PACKAGE and not is_empty_package(graph, module):
+            unsorted.append(module)
+    return layers, unsorted
+
+
+def contracts(
+    graph: grimp.ImportGraph, layers: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """What must not import what: (what the contract says, importers, imported)."""
+    for at, layer in enumerate(ORDER):
+        above = [module for upper in ORDER[at + 1 :] for module in layers[upper]]
+        yield f"{layer} import nothing from above", list(layers[layer]), above
+    yield "rules and ground do no I/O", [*layers["ground"], *layers["rules"]], list(IMPURE)
+    ours = [module for modules in layers.values() for module in modules]
+    for library, home in HOMES.items():
+        yield f"{library} stays in its home", [m for m in ours if not matches(short(m), home)], [library]
+    for group in PLUGINS:
+        roots = sorted(m for m in graph.modules if matches(short(m), group) and m.startswith(f"{PACKAGE}."))
+        for root in roots:
+            inside = [m for m in ours if m == root or m.startswith(f"{root}.")]
+            others = [m for m in ours for other in roots if other != root and (m == other or m.startswith(f"{other}."))]
+            yield f"{short(root)} knows no other of its kind", inside, others
+
+
+def as_config(graph: grimp.ImportGraph, layers: Mapping[str, Sequence[str]]) -> str:
+    """The contracts as import-linter's configuration."""
+    lines = ["[importlinter]", f"root_package = {PACKAGE}", "include_external_packages = True"]
+    for number, (name, sources, targets) in enumerate(contracts(graph, layers)):
+        if sources and targets:
+            lines += [f"[importlinter:contract:{number}]", f"name = {name}", "type = forbidden", "as_packages = False"]
+            lines += ["allow_indirect_imports = True", "source_modules =", *(f"    {m}" for m in sources)]
+            lines += ["forbidden_modules =", *(f"    {m}" for m in targets)]
+    return "\n".join(lines) + "\n"
+
+
+def find_homeless(graph: grimp.ImportGraph) -> list[str]:
+    """Libraries that we import and that the tables above do not know."""
+    known = {PACKAGE, *sys.stdlib_module_names, *HOMES, *OF_SHELLS}
+    return sorted(m for m in graph.modules if graph.is_module_squashed(m) and m not in known)
+
+
+def find_cycle(graph: grimp.ImportGraph) -> list[str]:
+    """One circle of imports among our modules, empty where there is none."""
+    ours = {m: graph.find_modules_directly_imported_by(m) for m in graph.modules if m.startswith(f"{PACKAGE}.")}
+    try:
+        graphlib.TopologicalSorter({m: imported & ours.keys() for m, imported in ours.items()}).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def main(root: str = ".") -> int:
+    """Check the package in `root`; 0 where all holds."""
+    os.chdir(root)
+    sys.path.insert(0, str(Path.cwd()))
+    graph = grimp.build_graph(PACKAGE, include_external_packages=True, cache_dir=None)
+    layers, unsorted = sort_modules(graph)
+    for module in unsorted:
+        print(f"{module}: no line of TABLE in .ci/layers.py gives it a layer")
+    cycle = find_cycle(graph)
+    if cycle:
+        print(f"a circle of imports: {' <- '.join(cycle)}")
+    homeless = find_homeless(graph)
+    for library in homeless:
+        print(f"{library}: no line of HOMES in .ci/layers.py says who may import this library")
+    with tempfile.NamedTemporaryFile("w", suffix=".importlinter") as config:
+        config.write(as_config(graph, layers))
+        config.flush()
+        broken = lint_imports(config_filename=config.name, no_cache=True, no_logo=True)
+    return 1 if unsorted or cycle or homeless or broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
