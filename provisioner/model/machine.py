@@ -84,6 +84,12 @@ class Run:
     outcome: str = "running"
     """running, done, failed or cancelled."""
     ended: float = 0.0
+    return_to: State = State.READY
+    """The state that the machine came from."""
+    early: tuple[str, ...] = ()
+    """Signals that came while the action before their wait was still under way."""
+    job_taken: bool = False
+    """The agent has fetched the job of this attempt: a second fetch is refused."""
     journal: tuple[JournalLine, ...] = ()
 
     @property

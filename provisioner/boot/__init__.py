@@ -1,0 +1,1 @@
+"""Boot decisions: what a machine is told to load, and the text of its boot script."""

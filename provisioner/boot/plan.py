@@ -1,0 +1,100 @@
+"""The one place that decides what a machine boots. No I/O.
+
+DHCP (ports 67 and 4011), TFTP and HTTP all ask `next_boot`. In doubt the answer is the local disk: a wrong install
+wipes a server, a wrong local boot costs a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from provisioner.lifecycle.steps import wants_network
+from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript
+from provisioner.model.machine import Machine, State
+
+
+class Unknown(StrEnum):
+    """What is done with a machine that nobody enrolled."""
+
+    IGNORE = "ignore"
+    QUARANTINE = "quarantine"
+    DISCOVER = "discover"
+
+
+LOADERS: Mapping[int, str] = {
+    Arch.X86_BIOS: "undionly.kpxe",
+    Arch.EFI_X64: "snponly.efi",
+    Arch.EFI_BC: "snponly.efi",
+    Arch.EFI_X64_HTTP: "snponly.efi",
+    Arch.EFI_BC_HTTP: "snponly.efi",
+    Arch.EFI_ARM64: "grubaa64.efi",
+    Arch.EFI_ARM64_HTTP: "grubaa64.efi",
+}
+"""The first loader by architecture: iPXE where there is a build for it (`snponly` uses the firmware's own network
+driver, which is the one that is known to work: it just fetched the loader), GRUB elsewhere."""
+
+SECURE_BOOT_LOADERS: Mapping[int, str] = {
+    Arch.EFI_X64: "shimx64.efi",
+    Arch.EFI_BC: "shimx64.efi",
+    Arch.EFI_X64_HTTP: "shimx64.efi",
+    Arch.EFI_ARM64: "shimaa64.efi",
+    Arch.EFI_ARM64_HTTP: "shimaa64.efi",
+}
+"""The same for firmware that starts only what was signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootPolicy:
+    """What an operator may set about booting. `loaders` overrides `LOADERS` by architecture number."""
+
+    unknown: Unknown = Unknown.DISCOVER
+    loaders: Mapping[int, str] = field(default_factory=dict)
+
+
+def next_boot(client: BootClient, machine: Machine | None, policy: BootPolicy) -> Plan:
+    """Say what `client` boots, given what we know of its machine (None: never seen)."""
+    if client.asker is Asker.OS:
+        return LocalDisk("an operating system asks for an address only")
+    why, network = _wants_network(machine, policy)
+    if network is None:
+        return NoBoot(why)
+    if not network:
+        return LocalDisk(why)
+    if client.asker in (Asker.IPXE, Asker.GRUB):
+        return RunScript(why)
+    return _first_loader(client, why, machine, policy)
+
+
+def _wants_network(machine: Machine | None, policy: BootPolicy) -> tuple[str, bool | None]:
+    """Say why, and whether the machine boots from the network (None: it is not answered at all)."""
+    if machine is None:
+        return UNKNOWN_MACHINE[policy.unknown]
+    run = machine.run
+    if run is not None and run.step is not None:
+        if wants_network(run):
+            return f"{machine.name} is {machine.state}: {run.bootenv}", True
+        return f"{machine.name} is {machine.state}, in {run.step.phase}: its disk is next", False
+    if machine.state in (State.DISCOVERED, State.ENROLLED) and policy.unknown is Unknown.DISCOVER:
+        return f"{machine.name} is {machine.state}: discover it", True
+    return f"{machine.name} is {machine.state}: nothing was asked for it", False
+
+
+UNKNOWN_MACHINE: Mapping[Unknown, tuple[str, bool | None]] = {
+    Unknown.IGNORE: ("unknown machine, and unknown machines are ignored here", None),
+    Unknown.QUARANTINE: ("unknown machine, and unknown machines are kept in quarantine here", False),
+    Unknown.DISCOVER: ("unknown machine: discover it", True),
+}
+
+
+def _first_loader(client: BootClient, why: str, machine: Machine | None, policy: BootPolicy) -> Plan:
+    if client.arch is None:
+        return LocalDisk(f"{why}, but its request does not say which architecture it is (option 93)")
+    facts = machine.facts if machine else None
+    secure = client.secure_boot or bool(facts and facts.secure_boot)
+    table = SECURE_BOOT_LOADERS if secure else LOADERS
+    name = policy.loaders.get(client.arch) or table.get(client.arch)
+    if name is None:
+        return LocalDisk(f"{why}, but there is no loader for architecture {client.arch:#06x}")
+    return LoadFile(name, why)

@@ -1,0 +1,115 @@
+"""What each client boots, as a table: this is the specification of `next_boot`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.boot.plan import BootPolicy, Unknown, next_boot
+from provisioner.lifecycle.steps import KINDS, VERBS, Begin, Verb, advance
+from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript
+from provisioner.model.facts import Facts
+from provisioner.model.machine import Machine, Run, State
+from provisioner.model.net import Mac
+
+MAC = Mac("52:54:00:77:00:11")
+BIOS = BootClient(MAC, Asker.PXE, Arch.X86_BIOS)
+UEFI = BootClient(MAC, Asker.PXE, Arch.EFI_X64)
+UEFI_HTTP = BootClient(MAC, Asker.HTTP, Arch.EFI_X64_HTTP)
+IPXE = BootClient(MAC, Asker.IPXE, Arch.X86_BIOS)
+OLD_IPXE = BootClient(MAC, Asker.IPXE_TFTP, Arch.X86_BIOS)
+OS = BootClient(MAC, Asker.OS)
+
+DISCOVER, QUARANTINE, IGNORE = (BootPolicy(u) for u in (Unknown.DISCOVER, Unknown.QUARANTINE, Unknown.IGNORE))
+
+
+def machine(state: State) -> Machine:
+    return Machine("m1", "node17", state, macs=(MAC,))
+
+
+def running(verb: Verb, step: str) -> Machine:
+    """A machine that is at `step` of `verb`."""
+    moved, _ = advance(machine(State.READY), Begin("r1", verb, "debian-12", "image"), 0.0)
+    assert isinstance(moved.run, Run)
+    return replace(moved, run=replace(moved.run, at=VERBS[verb].steps.index(step)))
+
+
+INSTALLING = "node17 is deploying: debian-12"
+
+CASES: dict[str, tuple[BootClient, Machine | None, BootPolicy, Plan]] = {
+    "an unknown BIOS machine gets a loader": (
+        BIOS, None, DISCOVER, LoadFile("undionly.kpxe", "unknown machine: discover it")),
+    "an unknown UEFI machine gets the UEFI loader": (
+        UEFI, None, DISCOVER, LoadFile("snponly.efi", "unknown machine: discover it")),
+    "UEFI HTTP boot gets the same loader by URL": (
+        UEFI_HTTP, None, DISCOVER, LoadFile("snponly.efi", "unknown machine: discover it")),
+    "iPXE gets the script": (IPXE, None, DISCOVER, RunScript("unknown machine: discover it")),
+    "iPXE without HTTP loads one that has it": (
+        OLD_IPXE, None, DISCOVER, LoadFile("undionly.kpxe", "unknown machine: discover it")),
+    "unknown machines can be ignored": (
+        BIOS, None, IGNORE, NoBoot("unknown machine, and unknown machines are ignored here")),
+    "or kept in quarantine: an address, nothing to boot": (
+        BIOS, None, QUARANTINE, LocalDisk("unknown machine, and unknown machines are kept in quarantine here")),
+    "an operating system is given nothing to boot, even mid-install": (
+        OS, running(Verb.DEPLOY, "wait.job"), DISCOVER, LocalDisk("an operating system asks for an address only")),
+    "a machine to install gets a loader once its BMC was told": (
+        BIOS, running(Verb.DEPLOY, "wait.dhcp"), DISCOVER, LoadFile("undionly.kpxe", INSTALLING)),
+    "the machine is faster than its BMC": (
+        IPXE, running(Verb.DEPLOY, "power.on"), DISCOVER, RunScript(INSTALLING)),
+    "a machine that restarts in the middle of its job comes back to the job": (
+        IPXE, running(Verb.DEPLOY, "wait.job"), DISCOVER, RunScript(INSTALLING)),
+    "before the power is off it is still the old system's turn": (
+        IPXE, running(Verb.DEPLOY, "power.off"), DISCOVER,
+        LocalDisk("node17 is deploying, in power: its disk is next")),
+    "an installed machine boots its disk even when it asks the network": (
+        IPXE, running(Verb.DEPLOY, "wait.local-boot"), DISCOVER,
+        LocalDisk("node17 is deploying, in local-boot: its disk is next")),
+    "an active machine never gets a loader": (
+        BIOS, machine(State.ACTIVE), DISCOVER, LocalDisk("node17 is active: nothing was asked for it")),
+    "nor does a ready one that nobody asked to install": (
+        UEFI, machine(State.READY), DISCOVER, LocalDisk("node17 is ready: nothing was asked for it")),
+    "an enrolled machine without facts is discovered": (
+        UEFI, machine(State.ENROLLED), DISCOVER, LoadFile("snponly.efi", "node17 is enrolled: discover it")),
+    "unless discovery is off": (
+        UEFI, machine(State.ENROLLED), IGNORE, LocalDisk("node17 is enrolled: nothing was asked for it")),
+    "firmware that does not say its architecture gets no guess": (
+        BootClient(MAC, Asker.PXE), None, DISCOVER,
+        LocalDisk("unknown machine: discover it, but its request does not say which architecture it is (option 93)")),
+    "an architecture without a loader boots its disk": (
+        BootClient(MAC, Asker.PXE, 0x27), None, DISCOVER,
+        LocalDisk("unknown machine: discover it, but there is no loader for architecture 0x0027")),
+    "the operator's loader wins": (
+        UEFI, None, BootPolicy(loaders={Arch.EFI_X64: "ipxe.efi"}),
+        LoadFile("ipxe.efi", "unknown machine: discover it")),
+    "with Secure Boot only what was signed is offered": (
+        UEFI, replace(running(Verb.DEPLOY, "wait.dhcp"), facts=Facts(secure_boot=True)), DISCOVER,
+        LoadFile("shimx64.efi", INSTALLING)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("client", "known", "policy", "plan"), CASES.values(), ids=CASES.keys())
+def test_next_boot(client: BootClient, known: Machine | None, policy: BootPolicy, plan: Plan) -> None:
+    assert next_boot(client, known, policy) == plan
+
+
+@given(
+    asker=st.sampled_from(Asker),
+    arch=st.none() | st.integers(0, 65535),
+    state=st.sampled_from(
+        [State.ACTIVE, State.MAINTENANCE, State.QUARANTINED, State.RETIRED, State.EXTERNAL, State.READY]
+    ),
+    unknown=st.sampled_from(Unknown),
+)
+def test_a_resting_machine_is_never_sent_to_an_installer(
+    asker: Asker, arch: int, state: State, unknown: Unknown
+) -> None:
+    plan = next_boot(BootClient(MAC, asker, arch), machine(state), BootPolicy(unknown))
+    assert isinstance(plan, LocalDisk)
+
+
+@pytest.mark.parametrize("step", [s for s in VERBS[Verb.DEPLOY].steps if not KINDS[s].network])
+def test_outside_its_network_steps_a_run_boots_the_disk(step: str) -> None:
+    assert isinstance(next_boot(IPXE, running(Verb.DEPLOY, step), DISCOVER), LocalDisk)

@@ -1,0 +1,196 @@
+"""What each event makes of a machine, as tables; and what may never happen, as properties."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.errors import ConflictError
+from provisioner.lifecycle.steps import (
+    KINDS,
+    VERBS,
+    Begin,
+    Cancel,
+    Done,
+    Event,
+    Failed,
+    JobFailed,
+    JobTaken,
+    Perform,
+    Progress,
+    Seen,
+    Signal,
+    Tick,
+    Verb,
+    advance,
+    current_action,
+)
+from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.machine import MOVING, Machine, State
+
+BMC = BmcAddress(Driver.IPMI, "10.77.1.17", 623, "admin")
+READY = Machine("m1", "node17", State.READY, bmc=BMC)
+DEPLOY = Begin("r1", Verb.DEPLOY, "debian-12", "image")
+
+
+def play(machine: Machine, *events: Event, now: float = 0.0) -> tuple[Machine, list[Perform]]:
+    """Advance through all events, a second apart; return the actions of the last one."""
+    actions: list[Perform] = []
+    for event in events:
+        machine, actions = advance(machine, event, now)
+        now += 1.0
+    return machine, actions
+
+
+def at_step(name: str, verb: Verb = Verb.DEPLOY, machine: Machine = READY) -> Machine:
+    """Drive a fresh run of `verb` up to the step `name`, by what really happens on the way."""
+    machine, _ = advance(machine, Begin("r1", verb, "debian-12", "image"), 0.0)
+    while machine.run and machine.run.step and machine.run.step.name != name:
+        machine, _ = advance(machine, completing(machine), 0.0)
+    return machine
+
+
+def completing(machine: Machine) -> Event:
+    assert machine.run
+    assert machine.run.step
+    signal = KINDS[machine.run.step.name].signal
+    return Done(machine.run.id, machine.run.at) if signal is None else Seen(signal)
+
+
+def step_of(machine: Machine) -> str:
+    return machine.run.step.name if machine.run and machine.run.step else machine.state
+
+
+CASES: dict[str, tuple[Machine, tuple[Event, ...], str, list[str]]] = {
+    "a deploy begins with the power off": (READY, (DEPLOY,), "power.off", ["power.off"]),
+    "then it is told to boot from the network": (READY, (DEPLOY, Done("r1", 0)), "boot.network", ["boot.network"]),
+    "a DHCP request completes its wait": (at_step("wait.dhcp"), (Seen(Signal.DHCP),), "wait.loader", []),
+    "facts complete every wait before them": (at_step("wait.dhcp"), (Seen(Signal.FACTS),), "wait.job", []),
+    "a second DHCP request changes nothing": (at_step("wait.loader"), (Seen(Signal.DHCP),), "wait.loader", []),
+    "a signal that comes before its action is known to be done is kept": (
+        at_step("power.on"), (Seen(Signal.SCRIPT), Done("r1", 2)), "wait.facts", []),
+    "but not one of the old system, before the power was off": (
+        at_step("power.off"), (Seen(Signal.FACTS), Done("r1", 0)), "boot.network", ["boot.network"]),
+    "only the job says that the job is done": (at_step("wait.dhcp"), (Seen(Signal.JOB),), "wait.dhcp", []),
+    "a job that is done turns the machine to its disk": (
+        at_step("wait.job"), (Seen(Signal.JOB),), "finalize.off", ["finalize.off"]),
+    "phoning home ends the run, local boot seen or not": (
+        at_step("wait.local-boot"), (Seen(Signal.HOME),), "active", []),
+    "a failed action is tried again": (
+        READY, (DEPLOY, Failed("r1", 0, "no answer")), "power.off", ["power.off"]),
+    "and fails the run when the tries are used up": (
+        READY, (DEPLOY, *[Failed("r1", 0, "no answer")] * 3), "ready", []),
+    "at once where another try cannot help": (
+        READY, (DEPLOY, Failed("r1", 0, "password refused", again=False)), "ready", []),
+    "the answer of another run is not listened to": (READY, (DEPLOY, Done("r0", 0)), "power.off", []),
+    "nor that of a step that is over": (at_step("power.on"), (Done("r1", 1),), "power.on", []),
+    "a job that failed fails the run": (at_step("wait.job"), (JobFailed("r1", "disk too small"),), "ready", []),
+    "a machine that restarts before it took its job just takes it": (
+        at_step("wait.job"), (Seen(Signal.FACTS),), "wait.job", []),
+    "a machine that restarts during its job gets it once more": (
+        at_step("wait.job"), (JobTaken("r1"), Seen(Signal.FACTS)), "wait.job", []),
+    "but not for ever": (
+        at_step("wait.job"), (JobTaken("r1"), Seen(Signal.FACTS), JobTaken("r1"), Seen(Signal.FACTS)), "ready", []),
+    "release ends off and ready": (
+        at_step("finalize.off", Verb.RELEASE), (Done("r1", 8),), "ready", []),
+    "release without erasing only turns it off": (
+        replace(READY, state=State.ACTIVE), (Begin("r2", Verb.POWER_OFF_RELEASE, ""), Done("r2", 0)), "ready", []),
+    "an enrolled machine that was inspected is ready": (
+        at_step("wait.facts", Verb.INSPECT, replace(READY, state=State.ENROLLED)), (Seen(Signal.FACTS),), "ready", []),
+    "without a BMC it stays discovered": (
+        at_step("wait.facts", Verb.INSPECT, Machine("m1", "x", State.ENROLLED)), (Seen(Signal.FACTS),),
+        "discovered", []),
+    "an active machine that was inspected is active again": (
+        at_step("wait.facts", Verb.INSPECT, replace(READY, state=State.ACTIVE)), (Seen(Signal.FACTS),), "active", []),
+    "a tick before the deadline changes nothing": (READY, (DEPLOY, Tick()), "power.off", []),
+    "what a machine does without a run is only noted": (READY, (Seen(Signal.DHCP),), "ready", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("machine", "events", "where", "actions"), CASES.values(), ids=CASES.keys())
+def test_advance(machine: Machine, events: tuple[Event, ...], where: str, actions: list[str]) -> None:
+    machine, performed = play(machine, *events)
+    assert step_of(machine) == where
+    assert [p.step.name for p in performed] == actions
+
+
+def test_a_deadline_fails_the_run_and_says_what_was_waited_for() -> None:
+    machine = at_step("wait.loader")
+    assert machine.run
+    machine, actions = advance(machine, Tick(), machine.run.deadline)
+    assert actions == []
+    assert machine.failure
+    assert machine.failure.reason == "it got an address but fetched no loader within 300 s"
+    assert (machine.state, machine.failure.phase) == (State.READY, "loader")
+
+
+def test_an_active_machine_whose_disk_was_touched_is_not_active_after_a_failure() -> None:
+    active = replace(READY, state=State.ACTIVE, bootenv="debian-12")
+    early, _ = advance(at_step("wait.dhcp", machine=active), Cancel(), 5.0)
+    late, _ = advance(at_step("wait.job", machine=active), Cancel(), 5.0)
+    assert (early.state, early.bootenv) == (State.ACTIVE, "debian-12")
+    assert (late.state, late.bootenv) == (State.READY, "")
+
+
+def test_progress_is_kept_and_cleared_by_the_next_step() -> None:
+    machine, _ = play(at_step("wait.job"), Progress("r1", 41.5, "write"))
+    assert machine.run
+    assert (machine.run.percent, machine.run.note) == (41.5, "write")
+    machine, _ = advance(machine, Seen(Signal.JOB), 9.0)
+    assert machine.run
+    assert (machine.run.percent, machine.run.note) == (None, "")
+
+
+def test_intents_that_do_not_fit_are_refused_and_change_nothing() -> None:
+    with pytest.raises(ConflictError, match="is under way"):
+        advance(at_step("wait.job"), Begin("r2", Verb.INSPECT, "discovery"), 0.0)
+    with pytest.raises(ConflictError, match="cannot deploy from there"):
+        advance(replace(READY, state=State.MAINTENANCE), DEPLOY, 0.0)
+    with pytest.raises(ConflictError, match="nothing to cancel"):
+        advance(READY, Cancel(), 0.0)
+
+
+def test_the_journal_tells_every_step() -> None:
+    machine = at_step("never")
+    assert machine.run
+    assert machine.state is State.ACTIVE
+    assert [line.step for line in machine.run.journal] == list(VERBS[Verb.DEPLOY].steps)
+
+
+EVENTS = st.one_of(
+    st.builds(Begin, st.sampled_from(["r1", "r2"]), st.sampled_from(Verb), st.just("debian-12"), st.just("image")),
+    st.builds(Done, st.sampled_from(["r1", "r2"]), st.integers(0, 14)),
+    st.builds(Failed, st.sampled_from(["r1", "r2"]), st.integers(0, 14), st.just("no"), st.just(""), st.booleans()),
+    st.builds(Seen, st.sampled_from(Signal)),
+    st.builds(JobTaken, st.sampled_from(["r1", "r2"])),
+    st.builds(JobFailed, st.sampled_from(["r1", "r2"]), st.just("no")),
+    st.builds(Progress, st.sampled_from(["r1", "r2"]), st.none() | st.floats(0, 100), st.just("x")),
+    st.just(Tick()),
+    st.just(Cancel()),
+)
+
+
+@given(
+    state=st.sampled_from(sorted(set(State) - MOVING)),
+    story=st.lists(st.tuples(EVENTS, st.sampled_from([0.1, 100.0, 5000.0])), max_size=60),
+)
+def test_whatever_happens_a_machine_is_never_stuck(state: State, story: list[tuple[Event, float]]) -> None:
+    machine, now, generation = replace(READY, state=state), 0.0, 1
+    for event, pause in story:
+        now += pause
+        try:
+            machine, actions = advance(machine, event, now)
+        except ConflictError:
+            continue
+        assert machine.generation >= generation
+        generation = machine.generation
+        moving = machine.run is not None and machine.run.step is not None
+        assert moving == (machine.state in MOVING)
+        if moving:
+            assert machine.run
+            assert machine.run.deadline > now or not isinstance(event, Tick)
+            assert len(machine.run.journal) < 200
+        assert actions == [] or actions == current_action(machine)
