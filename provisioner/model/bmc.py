@@ -37,6 +37,7 @@ class BmcAddress:
     """Where a BMC is and as whom we talk to it. The password is a secret of the store, not a field here.
 
     `fingerprint` is the SHA-256 of the TLS certificate that was pinned at enrolment (hex), empty for IPMI.
+    `system` names the machine where one controller looks after several (a Redfish system id, a libvirt domain).
     """
 
     driver: Driver
@@ -44,9 +45,12 @@ class BmcAddress:
     port: int
     username: str
     fingerprint: str = ""
+    system: str = ""
 
     def __str__(self) -> str:
-        return f"{self.driver}://{self.username}@{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        system = f"/{self.system}" if self.system else ""
+        return f"{self.driver}://{self.username}@{host}:{self.port}{system}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +62,13 @@ class BmcIdentity:
     model: str = ""
     serial: str = ""
     firmware: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BootOverride:
+    """What a BMC tells the firmware to boot. `uefi` is None where the board does not say or shall not be told."""
+
+    target: BootTarget
+    once: bool = True
+    uefi: bool | None = None
+    uri: str = ""

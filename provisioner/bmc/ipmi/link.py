@@ -1,0 +1,131 @@
+"""The daemon's end of the IPMI worker: starts it, restarts it when it dies, matches replies to requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import socket
+import sys
+
+from provisioner.bmc.ipmi.messages import LENGTH_SIZE, Reply, Request, decode_reply, frame, frame_size
+from provisioner.errors import BmcUnreachable, WireError
+
+log = logging.getLogger(__name__)
+
+RESTART_PAUSES_S = (0.1, 1.0, 5.0, 15.0)
+"""Growing, so that a worker that cannot start at all does not keep a core busy."""
+
+STOP_S = 3.0
+GRACE_S = 5.0
+"""Beyond a request's own deadline the worker is believed to hang."""
+
+
+class WorkerLink:
+    """A supervised worker process and the requests under way in it."""
+
+    def __init__(self) -> None:
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._up = asyncio.Event()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._tasks = asyncio.TaskGroup()
+        self.restarts = 0
+
+    async def __aenter__(self) -> WorkerLink:
+        await self._tasks.__aenter__()
+        self._supervisor = self._tasks.create_task(self._supervise())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id while one runs."""
+        return self._process.pid if self._process is not None else None
+
+    def next_id(self) -> int:
+        """Return a number that no request under way has."""
+        return next(self._ids)
+
+    async def ask(self, request: Request, timeout_s: float) -> Reply:
+        """Send a request and wait for its reply. Raises `BmcUnreachable` where the worker died under it."""
+        async with asyncio.timeout(timeout_s + GRACE_S):
+            await self._up.wait()
+            assert self._writer is not None
+            future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            self._waiting[request.id] = future
+            try:
+                self._writer.write(frame(request))
+                return await future
+            finally:
+                del self._waiting[request.id]
+
+    async def _supervise(self) -> None:
+        deaths = 0
+        while True:
+            try:
+                replies = await self._run_once()
+            except OSError as error:
+                replies = 0
+                log.error("bmc.worker-start-failed error=%s", error)
+            deaths = 0 if replies else deaths + 1
+            self.restarts += 1
+            pause = RESTART_PAUSES_S[min(deaths, len(RESTART_PAUSES_S) - 1)]
+            log.error("bmc.worker-died restarts=%d pause_s=%.1f", self.restarts, pause)
+            await asyncio.sleep(pause)
+
+    async def _run_once(self) -> int:
+        """Start a worker and read from it until it ends; return how many replies it gave."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "provisioner.bmc.ipmi.worker", str(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL,
+                )  # fmt: skip
+            reader, self._writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            raise
+        self._up.set()
+        try:
+            return await self._read(reader)
+        finally:
+            self._up.clear()
+            self._writer.close()
+            self._fail_waiting()
+            await asyncio.shield(self._end(self._process))
+
+    async def _read(self, reader: asyncio.StreamReader) -> int:
+        replies = 0
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, WireError):
+            while True:
+                head = await reader.readexactly(LENGTH_SIZE)
+                reply = decode_reply(await reader.readexactly(frame_size(head)))
+                replies += 1
+                future = self._waiting.get(reply.id)
+                if future is not None and not future.done():
+                    future.set_result(reply)
+        return replies
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """Wait for the worker to end by itself (its socket is closed), then see to it."""
+        try:
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        self._process = None
+
+    def _fail_waiting(self) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(BmcUnreachable("the IPMI worker ended before the answer came"))

@@ -1,0 +1,117 @@
+"""What the daemon and the IPMI worker say to each other, and how it is framed. No I/O.
+
+A frame is a length (four octets, big-endian) and that many octets of MessagePack. Passwords travel in here and nowhere
+else: the messages hide them from `repr`, and a worker's command line and environment never hold one.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeVar
+
+import msgspec
+
+from provisioner.errors import WireError
+
+MAX_FRAME = 1 << 20  # the largest answer is a full event log: 65535 entries would be 1 MiB, boards keep 512 to 4096
+LENGTH_SIZE = 4
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One BMC and the account that is used there."""
+
+    host: str
+    port: int
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Target({self.username}@{self.host}:{self.port})"
+
+
+class Command(msgspec.Struct, frozen=True, tag=True):
+    """Send one IPMI request. `repeat` says that it may be sent again when its answer is lost."""
+
+    id: int
+    target: Target
+    netfn: int
+    command: int
+    data: bytes = b""
+    repeat: bool = True
+    timeout_s: float = 30.0
+
+
+class Forget(msgspec.Struct, frozen=True, tag=True):
+    """Close the session with this BMC."""
+
+    id: int
+    target: Target
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """What the BMC answered: completion code and data (IPMI 2.0 section 5.2)."""
+
+    id: int
+    code: int
+    data: bytes
+
+
+class Trouble(StrEnum):
+    """Why there is no answer."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    AUTH = "auth"
+    PRIVILEGE = "privilege"
+    BUSY = "busy"
+    PROTOCOL = "protocol"
+    UNSUPPORTED = "unsupported"
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """There is no answer. `said` is what is known of why, in words."""
+
+    id: int
+    trouble: Trouble
+    said: str
+
+
+Request = Command | Forget
+Reply = Answer | Failed
+
+M = TypeVar("M")
+
+_encoder = msgspec.msgpack.Encoder()
+_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+
+
+def frame(message: Request | Reply) -> bytes:
+    """Encode a message with its length in front."""
+    body = _encoder.encode(message)
+    return len(body).to_bytes(LENGTH_SIZE, "big") + body
+
+
+def frame_size(head: bytes) -> int:
+    """Read the length that stands before a body; raise `WireError` beyond `MAX_FRAME`."""
+    size = int.from_bytes(head, "big")
+    if size > MAX_FRAME:
+        raise WireError(f"a frame of {size} bytes; at most {MAX_FRAME} are read")
+    return size
+
+
+def decode_request(body: bytes) -> Request:
+    """Read what the daemon asks."""
+    return _decode(_requests, body)
+
+
+def decode_reply(body: bytes) -> Reply:
+    """Read what the worker answers."""
+    return _decode(_replies, body)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[M], body: bytes) -> M:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise WireError(f"not a message: {error}") from error

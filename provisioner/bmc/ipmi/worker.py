@@ -1,0 +1,194 @@
+"""The IPMI worker: a process that keeps the sessions with all BMCs. `python -m provisioner.bmc.ipmi.worker FD`.
+
+It reads requests from the socket whose number it is given and writes replies to it, in any order. It ends when the
+socket does. Being a process, it keeps pyghmi's cryptography off the daemon's interpreter, and takes nothing with it
+when it dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+
+from provisioner.bmc.ipmi.messages import (
+    LENGTH_SIZE,
+    Answer,
+    Command,
+    Failed,
+    Forget,
+    Reply,
+    Request,
+    Target,
+    Trouble,
+    decode_request,
+    frame,
+    frame_size,
+)
+from provisioner.bmc.ipmi.session import LanSession, SessionError
+
+CONNECT_S = 5.0
+"""A login takes four round trips; a BMC that needs longer is not well."""
+
+IDLE_S = 40.0
+"""A BMC drops a session after 60 s +-3 without a request (IPMI 2.0 section 6.12.15): ours ends first, and is closed."""
+
+SWEEP_S = 10.0
+MAX_SESSIONS = 4096
+"""One socket each. Beyond this the one that was idle longest is closed."""
+
+SPARE_FILES = 64
+
+
+@dataclass(slots=True)
+class Line:
+    """One BMC and account: its session and the order of its requests."""
+
+    order: asyncio.Lock = field(default_factory=asyncio.Lock)
+    session: LanSession | None = None
+
+
+class Worker:
+    """Answers requests from sessions that it opens, reuses and closes."""
+
+    def __init__(self, writer: asyncio.StreamWriter, max_sessions: int = MAX_SESSIONS) -> None:
+        self._writer = writer
+        self._max_sessions = max_sessions
+        self._lines: dict[Target, Line] = {}
+
+    async def run(self, reader: asyncio.StreamReader) -> None:
+        """Serve until the other side closes."""
+        async with asyncio.TaskGroup() as tasks:
+            sweeper = tasks.create_task(self._sweep())
+            try:
+                while head := await reader.read(LENGTH_SIZE):
+                    head += await reader.readexactly(LENGTH_SIZE - len(head))
+                    request = decode_request(await reader.readexactly(frame_size(head)))
+                    tasks.create_task(self._serve(request))
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass  # the daemon is gone
+            sweeper.cancel()
+            self._close_all()
+
+    async def _serve(self, request: Request) -> None:
+        try:
+            reply = await self._answer(request)
+        except SessionError as error:
+            reply = Failed(request.id, error.trouble, error.said)
+        except TimeoutError:
+            reply = Failed(request.id, Trouble.TIMEOUT, "no answer in time")
+        if not self._writer.is_closing():
+            self._writer.write(frame(reply))
+
+    async def _answer(self, request: Request) -> Reply:
+        line = self._lines.setdefault(request.target, Line())
+        async with line.order:
+            if isinstance(request, Forget):
+                self._drop(line)
+                return Answer(request.id, 0, b"")
+            async with asyncio.timeout(request.timeout_s):
+                code, data = await self._ask(line, request)
+            return Answer(request.id, code, data)
+
+    async def _ask(self, line: Line, request: Command) -> tuple[int, bytes]:
+        """Ask over the open session; log in where there is none, or again where it had died unnoticed."""
+        session = line.session
+        if session is not None and session.usable:
+            try:
+                return await session.request(request.netfn, request.command, request.data, repeat=request.repeat)
+            except SessionError:
+                session.abandon()
+                line.session = None
+                if not request.repeat:
+                    raise  # it may have been done: the caller reads the state
+            except asyncio.CancelledError:
+                session.abandon()  # an answer that comes late would be taken for the next one's
+                line.session = None
+                raise
+        session = line.session = await self._open(request.target)
+        try:
+            return await session.request(request.netfn, request.command, request.data, repeat=request.repeat)
+        except BaseException:
+            session.abandon()
+            line.session = None
+            raise
+
+    async def _open(self, target: Target) -> LanSession:
+        self._make_room()
+        session = LanSession(target.username, target.password)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await session.open(target.host, target.port)
+        except TimeoutError as error:
+            session.abandon()
+            raise SessionError(Trouble.UNREACHABLE, f"no session within {CONNECT_S:.0f} s") from error
+        except BaseException:
+            session.abandon()
+            raise
+        return session
+
+    def _make_room(self) -> None:
+        open_lines = [line for line in self._lines.values() if line.session is not None]
+        if len(open_lines) >= self._max_sessions:
+            idle = [line for line in open_lines if not line.order.locked()]
+            if not idle:
+                raise SessionError(Trouble.BUSY, f"{self._max_sessions} sessions are open, all in use")
+            self._drop(min(idle, key=_used_at))
+
+    async def _sweep(self) -> None:
+        """Close what has been idle, and forget lines that nobody uses."""
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            for target, line in list(self._lines.items()):
+                if line.order.locked():
+                    continue
+                if line.session is None:
+                    del self._lines[target]
+                elif now() - line.session.used_at > IDLE_S:
+                    self._drop(line)
+
+    def _drop(self, line: Line) -> None:
+        if line.session is not None:
+            line.session.leave()
+            line.session = None
+
+    def _close_all(self) -> None:
+        for line in self._lines.values():
+            self._drop(line)
+
+
+def _used_at(line: Line) -> float:
+    return line.session.used_at if line.session else 0.0
+
+
+def raise_file_limit() -> int:
+    """Take as many sockets as the system gives a process; return how many sessions fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_SESSIONS + SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(1, min(MAX_SESSIONS, wanted - SPARE_FILES))
+
+
+async def serve(descriptor: int) -> None:
+    """Serve the daemon at the other end of an inherited socket."""
+    link = socket.socket(fileno=descriptor)
+    reader, writer = await asyncio.open_connection(sock=link)
+    await Worker(writer, raise_file_limit()).run(reader)
+    writer.close()
+
+
+def main() -> None:
+    """Run until the daemon closes its end. Ctrl-C at a terminal is the daemon's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(serve(int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
