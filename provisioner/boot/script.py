@@ -1,7 +1,7 @@
 """Boot scripts, generated from one record: nobody writes a dialect by hand. No I/O.
 
-Every value that lands in a script is of a checked form: names and URLs are built by us, kernel arguments have passed
-the strict grammar of `kernel_argument`.
+Every value that lands in a script is of a checked form: names and URLs are built by us, the command line has passed
+`catalog.kernelargs.check_line`.
 """
 
 from __future__ import annotations
@@ -9,33 +9,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from provisioner.errors import RenderError
-
-_ARGUMENT = re.compile(r"[A-Za-z0-9_.@/-][A-Za-z0-9_.,:;=/@%+?&~!*()\[\]<>|^#-]*")
-"""What may stand in one kernel argument of a boot script: printable ASCII without white space, quotes, backslash,
-`$`, `{` and `}`, which iPXE and GRUB expand; and no word of punctuation alone such as `||`, which iPXE obeys."""
-
 
 @dataclass(frozen=True, slots=True)
 class BootRecord:
     """What a machine is to start, whatever the loader. URLs are absolute.
 
-    `initrds` keeps its order. `args` are single kernel arguments; `title` is for people.
+    `initrds` keeps its order; `args` is the kernel's command line; `title` is for people.
     """
 
     title: str
     kernel: str
     initrds: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-
-
-def kernel_arguments(text: str) -> tuple[str, ...]:
-    """Split rendered kernel arguments at white space and check each; raise `RenderError` naming the bad one."""
-    arguments = tuple(text.split())
-    for argument in arguments:
-        if not _ARGUMENT.fullmatch(argument):
-            raise RenderError(f"kernel argument {argument[:80]!r}: has a character that a boot script would interpret")
-    return arguments
+    args: str = ""
 
 
 def ipxe(record: BootRecord) -> str:
@@ -46,8 +31,7 @@ def ipxe(record: BootRecord) -> str:
     """
     lines = ["#!ipxe", f"echo provisioner: {_plain(record.title)}", "set tries:int32 3", ":again", "imgfree"]
     initrds = " ".join(f"initrd={_file_name(url)}" for url in record.initrds)
-    command_line = " ".join((initrds, *record.args)).strip()
-    lines.append(f"kernel {record.kernel} {command_line} || goto retry".replace("  ", " "))
+    lines.append(" ".join(filter(None, ("kernel", record.kernel, initrds, record.args, "|| goto retry"))))
     lines += [f"initrd --name {_file_name(url)} {url} || goto retry" for url in record.initrds]
     lines += ["boot || goto retry", ":retry", "echo provisioner: fetch or start failed", "sleep 3"]
     lines += ["dec tries", "iseq ${tries} 0 || goto again", "exit 1"]

@@ -375,3 +375,29 @@ def wants_network(run: Run) -> bool:
 def current_action(machine: Machine) -> list[Perform]:
     """What has to be done again after a restart of the daemon: the action under way, if the step acts."""
     return _perform(machine.run) if machine.run is not None else []
+
+
+GRACE_S = 60.0
+"""What a step is given after a restart of the daemon, at the least: its signals could not be heard meanwhile."""
+
+
+def resumed(machine: Machine, now: float) -> Machine:
+    """Set a run's deadline anew after a restart: not over while nobody listened, not a day off if the clock was set."""
+    run = machine.run
+    if run is None or run.step is None:
+        return machine
+    deadline = min(max(run.deadline, now + min(GRACE_S, run.step.timeout_s)), now + run.step.timeout_s)
+    return replace(machine, run=replace(run, deadline=deadline))
+
+
+def job_id(run: Run) -> str:
+    """Name the job of this attempt: a job is fetched once."""
+    return f"{run.id}.{run.at}.{run.attempt}"
+
+
+def agent_command(machine: Machine) -> str:
+    """Say what the agent on a machine is to do now: one line of docs/architecture.md, "Agent"."""
+    run = machine.run
+    if run is not None and run.step is not None and run.step.name == "wait.job" and not run.job_taken:
+        return f"run {job_id(run)}"
+    return "wait 15" if run is None or run.step is None else "wait 2"

@@ -49,6 +49,17 @@ CREATE TABLE ticket (
 ) WITHOUT ROWID;
 CREATE INDEX ticket_run ON ticket (run);
 
+-- what proves a machine to be itself while a run or a discovery expects it; only the SHA-256 of the secret is kept
+CREATE TABLE token (
+    digest TEXT PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    mac TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    run TEXT NOT NULL,
+    address TEXT NOT NULL,
+    expires REAL NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE trace (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,

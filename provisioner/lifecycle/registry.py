@@ -1,0 +1,84 @@
+"""All machines in memory, by id, name, MAC and UUID. No I/O."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from provisioner.errors import NotFoundError
+from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
+
+
+class Machines:
+    """What the store holds, ready for the hot paths. The conductor puts a machine here after it was committed."""
+
+    def __init__(self, machines: Iterable[Machine] = ()) -> None:
+        self._by_id: dict[str, Machine] = {}
+        self._by_name: dict[str, str] = {}
+        self._by_mac: dict[Mac, str] = {}
+        self._by_uuid: dict[str, str] = {}
+        self._moving: dict[str, Machine] = {}
+        for machine in machines:
+            self.put(machine)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def all(self) -> list[Machine]:
+        """List every machine, by name."""
+        return [self._by_id[self._by_name[name]] for name in sorted(self._by_name)]
+
+    def moving(self) -> list[Machine]:
+        """List the machines with a run under way."""
+        return list(self._moving.values())
+
+    def get(self, ref: str) -> Machine:
+        """Find a machine by name or id; raise `NotFoundError` with the nearest names."""
+        machine = self.find(ref)
+        if machine is None:
+            near = difflib.get_close_matches(ref, self._by_name, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "`provisionctl machines` lists them"
+            raise NotFoundError(f"there is no machine {ref[:80]!r}", hint=hint)
+        return machine
+
+    def find(self, ref: str) -> Machine | None:
+        """Find a machine by name or id."""
+        return self._by_id.get(self._by_name.get(ref, ref))
+
+    def by_mac(self, mac: Mac) -> Machine | None:
+        """Find the machine that has this port."""
+        return self._by_id.get(self._by_mac.get(mac, ""))
+
+    def by_uuid(self, uuid: str) -> Machine | None:
+        """Find the machine with this SMBIOS UUID."""
+        return self._by_id.get(self._by_uuid.get(uuid, ""))
+
+    def put(self, machine: Machine) -> None:
+        """Add or replace a machine."""
+        before = self._by_id.get(machine.id)
+        if before is not None and (before.name, before.macs, before.uuid) != (machine.name, machine.macs, machine.uuid):
+            self._unindex(before)
+        self._by_id[machine.id] = machine
+        self._by_name[machine.name] = machine.id
+        self._by_mac.update(dict.fromkeys(machine.macs, machine.id))
+        if machine.uuid:
+            self._by_uuid[machine.uuid] = machine.id
+        if machine.run is not None and machine.run.step is not None:
+            self._moving[machine.id] = machine
+        else:
+            self._moving.pop(machine.id, None)
+
+    def remove(self, machine: Machine) -> None:
+        """Forget a machine."""
+        self._unindex(machine)
+        self._by_id.pop(machine.id, None)
+        self._moving.pop(machine.id, None)
+
+    def _unindex(self, machine: Machine) -> None:
+        self._by_name.pop(machine.name, None)
+        for mac in machine.macs:
+            if self._by_mac.get(mac) == machine.id:
+                del self._by_mac[mac]
+        if self._by_uuid.get(machine.uuid) == machine.id:
+            del self._by_uuid[machine.uuid]

@@ -1,0 +1,197 @@
+"""One runner for each machine: saves what an event made of it, then carries out the actions that follow.
+
+State and events go into one transaction before anything is done. Actions are written as "ensure", so after a crash the
+one under way is simply done again: whether it had taken effect is seen by looking, not by remembering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from provisioner.clock import SteadyClock
+from provisioner.errors import BmcAuthError, BmcError, BmcPrivilegeError, BmcUnsupported, ProvisionerError, StoreError
+from provisioner.lifecycle.events import Named, describe, trace_lines
+from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.steps import Done, Event, Failed, Perform, Tick, advance, current_action, resumed
+from provisioner.model.intent import Event as Written
+from provisioner.model.machine import Machine
+from provisioner.store.machines import Change, MachineStore
+from provisioner.store.trace import Trace
+
+log = logging.getLogger(__name__)
+
+Rule = Callable[[Machine, float], tuple[Machine, list[Perform]]]
+Performer = Callable[[Machine, Perform], Awaitable[str]]
+
+NEVER_AGAIN = (BmcAuthError, BmcPrivilegeError, BmcUnsupported)
+"""Another try cannot help with these; with a wrong password it locks the account."""
+PAUSE_S = (0.0, 2.0, 8.0, 20.0)
+"""Pause before each try of an action."""
+TICK_EVERY_S = 1.0
+
+
+class Runner:
+    """Applies events to machines, one at a time for each, and performs actions in tasks of its own."""
+
+    def __init__(
+        self, store: MachineStore, machines: Machines, trace: Trace, clock: SteadyClock, perform: Performer
+    ) -> None:
+        self._store = store
+        self._machines = machines
+        self._trace = trace
+        self._clock = clock
+        self._perform = perform
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._changed: dict[str, asyncio.Event] = {}
+        self._anything = asyncio.Event()
+        self.last_event = 0
+
+    async def run(self) -> None:
+        """Take up every run where it stood, then watch the deadlines until cancelled."""
+        self.last_event = await self._store.last_event()
+        async with asyncio.TaskGroup() as self._group:
+            for machine in self._machines.moving():
+                await self.change(machine.id, lambda m, now: (resumed(m, now), current_action(m)))
+            while True:
+                await asyncio.sleep(TICK_EVERY_S)
+                await self._watch_deadlines()
+
+    async def _watch_deadlines(self) -> None:
+        now = self._clock.now()
+        for machine in self._machines.moving():
+            if machine.run is not None and now >= machine.run.deadline:
+                try:
+                    await self.apply(machine.id, Tick())
+                except ProvisionerError as error:
+                    log.error("life.unsaved machine=%s step=deadline error=%s", machine.name, error)
+
+    async def apply(self, machine_id: str, event: Event, *, intent: str = "") -> Machine:
+        """Advance a machine by an event; returns it as it is then. Raises `ConflictError`, `StoreError`."""
+        return await self.change(machine_id, lambda m, now: advance(m, event, now), intent=intent)
+
+    async def change(self, machine_id: str, rule: Rule, *, intent: str = "") -> Machine:
+        """Replace a machine by what `rule` makes of it, durably, then start the actions that follow."""
+        async with self._locks[machine_id]:
+            before = self._machines.get(machine_id)
+            now = self._clock.now()
+            after, actions = rule(before, now)
+            if after != before:
+                await self._save(before, after, now, intent)
+            self._start(after, actions)
+        return after
+
+    async def create(self, machine: Machine) -> Machine:
+        """Add a new machine, durably. Raises `ConflictError` where the name is taken."""
+        async with self._locks[machine.id]:
+            await self._save(None, machine, self._clock.now(), "")
+        return machine
+
+    async def forget(self, machine: Machine) -> None:
+        """Remove a machine, durably."""
+        async with self._locks[machine.id]:
+            now = self._clock.now()
+            change = Change(now, machine, None, describe(machine, None))
+            self._note(await self._store.save(change))
+            self._machines.remove(machine)
+        self._locks.pop(machine.id, None)
+
+    async def _save(self, before: Machine | None, after: Machine, now: float, intent: str) -> None:
+        events: list[Named] = describe(before, after)
+        if events or intent or (before and _durable(before) != _durable(after)):
+            self._note(await self._store.save(Change(now, before, after, events, intent)))
+        self._machines.put(after)
+        for line in trace_lines(after, events, now):
+            self._trace.note(line)
+        self._wake(after.id)
+
+    def _note(self, written: Sequence[Written]) -> None:
+        if written:
+            self.last_event = max(self.last_event, written[-1].seq)
+            self._anything.set()
+            self._anything = asyncio.Event()
+
+    # waiting
+
+    def _wake(self, machine_id: str) -> None:
+        if waiting := self._changed.pop(machine_id, None):
+            waiting.set()
+
+    async def wait_change(self, machine_id: str, timeout_s: float) -> None:
+        """Return when the machine changes, or after `timeout_s`."""
+        event = self._changed.setdefault(machine_id, asyncio.Event())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await event.wait()
+        except TimeoutError:
+            return
+
+    async def wait_event(self, after: int, timeout_s: float) -> bool:
+        """Say whether there is an event with a number above `after`, waiting for one at most `timeout_s`."""
+        if self.last_event > after:
+            return True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._anything.wait()
+        except TimeoutError:
+            return False
+        return self.last_event > after
+
+    # acting
+
+    def _start(self, machine: Machine, actions: list[Perform]) -> None:
+        task = self._tasks.get(machine.id)
+        over = bool(actions) or machine.run is None or machine.run.step is None
+        if task is not None and over and task is not asyncio.current_task():
+            task.cancel()
+        for action in actions:
+            if self._group is None:
+                return  # not running yet: `run` takes it up
+            self._tasks[machine.id] = self._group.create_task(self._act(machine, action), name=f"act {machine.name}")
+
+    async def _act(self, machine: Machine, action: Perform) -> None:
+        event = await self._try(machine, action)
+        if self._tasks.get(machine.id) is asyncio.current_task():
+            del self._tasks[machine.id]
+        while self._machines.find(machine.id) is not None:
+            try:
+                await self.apply(machine.id, event)
+            except StoreError as error:  # full or locked: the result waits until it can be kept
+                log.error("life.unsaved machine=%s step=%s error=%s", machine.name, action.step.name, error)
+                await asyncio.sleep(PAUSE_S[-1])
+            except Exception:  # the run's deadline ends it; the other machines go on
+                log.exception("life.bug machine=%s step=%s", machine.name, action.step.name)
+                return
+            else:
+                return
+
+    async def _try(self, machine: Machine, action: Perform) -> Event:
+        attempt = machine.run.attempt if machine.run else 1
+        await asyncio.sleep(PAUSE_S[min(attempt, len(PAUSE_S)) - 1])
+        try:
+            async with asyncio.timeout(action.step.timeout_s):
+                note = await self._perform(machine, action)
+        except BmcError as error:
+            again = not isinstance(error, NEVER_AGAIN)
+            return Failed(action.run_id, action.at, error.message, error.hint, again)
+        except ProvisionerError as error:
+            return Failed(action.run_id, action.at, error.message, error.hint, again=False)
+        except TimeoutError:
+            return Failed(
+                action.run_id, action.at, f"{action.step.name} took longer than {action.step.timeout_s:.0f} s"
+            )
+        except Exception as error:
+            log.exception("life.bug machine=%s step=%s", machine.name, action.step.name)
+            return Failed(action.run_id, action.at, f"internal error: {type(error).__name__}: {error}", again=False)
+        return Done(action.run_id, action.at, note)
+
+
+def _durable(machine: Machine) -> Machine:
+    """Strip what may be lost in a crash: when a machine was last heard of, and how far a download is."""
+    run = machine.run and replace(machine.run, percent=None, note="")
+    return replace(machine, seen=0.0, run=run)

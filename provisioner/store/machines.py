@@ -1,0 +1,117 @@
+"""Machines, their runs and the outbox of events, in one transaction each."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioner.errors import ConflictError
+from provisioner.model.intent import Event
+from provisioner.model.machine import Machine, Run
+from provisioner.store.codec import decode, encode
+from provisioner.store.db import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one event made of one machine, to be written whole or not at all.
+
+    `before` is None for a new machine, `after` None for one that is forgotten. `intent` is the idempotency key of the
+    request that began `after.run`.
+    """
+
+    at: float
+    before: Machine | None
+    after: Machine | None
+    events: Sequence[tuple[str, dict[str, Any]]] = field(default_factory=tuple)
+    intent: str = ""
+
+
+class MachineStore:
+    """The machines' tables."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def load(self) -> list[Machine]:
+        """Read every machine."""
+        rows = await self._db.read(lambda c: c.execute("SELECT document FROM machine ORDER BY name").fetchall())
+        return [decode(row[0], Machine) for row in rows]
+
+    async def save(self, change: Change) -> list[Event]:
+        """Write a change durably and return its events with their numbers. Raises `ConflictError`, `StoreError`."""
+        document = encode(change.after) if change.after else b""
+        events = [(kind, encode(data), data) for kind, data in change.events]
+        return await self._db.submit(lambda cursor: _write(cursor, change, document, events))
+
+    async def events(self, after: int, limit: int, machine: str = "") -> list[Event]:
+        """Read events with a number above `after`, oldest first."""
+        where = "seq > ?" + (" AND machine = ?" if machine else "")
+        values = (after, machine, limit) if machine else (after, limit)
+        query = f"SELECT seq, at, type, machine, document FROM event WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
+        rows = await self._db.read(lambda c: c.execute(query, values).fetchall())
+        return [Event(seq, at, kind, name, decode(data, dict)) for seq, at, kind, name, data in rows]
+
+    async def last_event(self) -> int:
+        """Return the number of the newest event; 0 when there is none."""
+        return await self._db.read(lambda c: c.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
+
+    async def intent(self, key: str) -> tuple[str, str] | None:
+        """Return (machine id, run id) of the request that was accepted under this idempotency key."""
+        query = "SELECT machine, run FROM intent WHERE key = ?"
+        row = await self._db.read(lambda c: c.execute(query, (key,)).fetchone())
+        return (row[0], row[1]) if row else None
+
+    async def runs(self, machine: str, limit: int = 20) -> list[Run]:
+        """Read the runs of a machine that have ended, newest first."""
+        query = "SELECT document FROM run WHERE machine = ? ORDER BY started DESC LIMIT ?"
+        rows = await self._db.read(lambda c: c.execute(query, (machine, limit)).fetchall())
+        return [decode(row[0], Run) for row in rows]
+
+
+def _write(
+    cursor: sqlite3.Cursor, change: Change, document: bytes, events: list[tuple[str, bytes, dict[str, Any]]]
+) -> list[Event]:
+    machine = change.after or change.before
+    assert machine is not None
+    if change.after is None:
+        cursor.execute("DELETE FROM machine WHERE id = ?", (machine.id,))
+    else:
+        _put(cursor, change.after, document, new=change.before is None)
+    if change.intent and machine.run:
+        row = (change.intent, machine.id, machine.run.id, change.at)
+        if cursor.execute("INSERT OR IGNORE INTO intent VALUES (?, ?, ?, ?)", row).rowcount == 0:
+            raise ConflictError(f"the idempotency key {change.intent[:40]!r} was used for another request")
+    _keep_ended_run(cursor, change)
+    written = []
+    for kind, encoded, data in events:
+        insert = "INSERT INTO event (at, type, machine, document) VALUES (?, ?, ?, ?)"
+        cursor.execute(insert, (change.at, kind, machine.id, encoded))
+        assert cursor.lastrowid is not None
+        written.append(Event(cursor.lastrowid, change.at, kind, machine.id, data))
+    return written
+
+
+def _put(cursor: sqlite3.Cursor, machine: Machine, document: bytes, new: bool) -> None:
+    taken = cursor.execute("SELECT id FROM machine WHERE name = ? AND id != ?", (machine.name, machine.id)).fetchone()
+    if taken:
+        raise ConflictError(f"there is a machine {machine.name!r} already")
+    if new:
+        row = (machine.id, machine.name, machine.generation, document)
+        cursor.execute("INSERT INTO machine VALUES (?, ?, ?, ?)", row)
+        return
+    values = (machine.name, machine.generation, document, machine.id)
+    cursor.execute("UPDATE machine SET name = ?, generation = ?, document = ? WHERE id = ?", values)
+    if cursor.rowcount == 0:
+        raise ConflictError(f"{machine.name} was forgotten meanwhile")
+
+
+def _keep_ended_run(cursor: sqlite3.Cursor, change: Change) -> None:
+    if change.before is None or change.after is None:
+        return
+    before, after = change.before.run, change.after.run
+    if before is not None and before.step is not None and after is not None and after.step is None:
+        row = (after.id, change.after.id, after.started, encode(after))
+        cursor.execute("INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?)", row)

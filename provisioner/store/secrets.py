@@ -1,0 +1,72 @@
+"""Secrets at rest: AES-256-GCM, one nonce a secret, the key in a file of its own. Home of cryptography in the daemon.
+
+A copy of the database alone opens nothing. The name of a secret is bound to its cipher text, so that swapping two rows
+is found out.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from provisioner.errors import NotFoundError, StoreError
+from provisioner.store.db import Database
+
+KEY_OCTETS = 32
+NONCE_OCTETS = 12
+
+
+def load_key(path: Path) -> bytes:
+    """Read the key file, or make it (0600) when there is none. Blocks: called while starting. Raises `StoreError`."""
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(secrets.token_bytes(KEY_OCTETS))
+                file.flush()
+                os.fsync(file.fileno())
+        key = path.read_bytes()
+        mode = path.stat().st_mode & 0o077
+    except OSError as error:
+        raise StoreError(f"{path}: cannot read the key of the secrets: {error.strerror}") from error
+    if len(key) != KEY_OCTETS:
+        raise StoreError(f"{path}: has {len(key)} octets, not {KEY_OCTETS}", hint="restore it from your backup")
+    if mode:
+        raise StoreError(f"{path}: others may read it (mode {mode:03o})", hint=f"chmod 600 {path}")
+    return key
+
+
+class Secrets:
+    """Named secrets. Values are text; they appear in no log, error or repr."""
+
+    def __init__(self, db: Database, key: bytes) -> None:
+        self._db = db
+        self._cipher = AESGCM(key)
+
+    async def put(self, name: str, value: str) -> None:
+        """Keep `value` under `name`, durably; replaces what was there."""
+        nonce = secrets.token_bytes(NONCE_OCTETS)
+        sealed = nonce + self._cipher.encrypt(nonce, value.encode(), name.encode())
+        await self._db.submit(
+            lambda c: c.execute("INSERT OR REPLACE INTO secret VALUES (?, ?)", (name, sealed)) and None
+        )
+
+    async def get(self, name: str) -> str:
+        """Read a secret. Raises `NotFoundError`; `StoreError` where the key does not open it."""
+        query = "SELECT sealed FROM secret WHERE id = ?"
+        row = await self._db.read(lambda c: c.execute(query, (name,)).fetchone())
+        if row is None:
+            raise NotFoundError(f"there is no secret {name!r}")
+        try:
+            return self._cipher.decrypt(row[0][:NONCE_OCTETS], row[0][NONCE_OCTETS:], name.encode()).decode()
+        except InvalidTag as error:
+            raise StoreError(f"the secret {name!r} cannot be opened", hint="is the key file the right one?") from error
+
+    async def remove(self, name: str) -> None:
+        """Forget a secret; not there is success."""
+        await self._db.submit(lambda c: c.execute("DELETE FROM secret WHERE id = ?", (name,)) and None)

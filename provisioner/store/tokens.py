@@ -1,0 +1,100 @@
+"""The tokens that machines carry: who an agent or an installed system is. Only digests are kept.
+
+A token is 256 bits from the system's generator. The agent's is handed out in the boot script, to the address that the
+machine's MAC holds a lease for, and is good from that address only; the installed system's is written to its disk by
+the job and ends with its first use. Whatever is wrong with a token, the refusal reads the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+
+from provisioner.errors import TicketError
+from provisioner.model.net import Mac
+from provisioner.store.db import Database
+
+
+class Purpose(StrEnum):
+    """What a token is good for."""
+
+    AGENT = "agent"
+    HOME = "home"
+
+
+LIFE_S = {Purpose.AGENT: 6 * 3600.0, Purpose.HOME: 24 * 3600.0}
+"""An agent outlives its longest job; an installed system may be slow to start, or be started the next morning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Whom a token stands for. `machine` is empty for one that nobody knows yet; `address` where any will do."""
+
+    digest: str
+    purpose: Purpose
+    mac: Mac
+    machine: str
+    run: str
+    address: str
+    expires: float
+
+
+class Tokens:
+    """All tokens that are good, in memory and in the store."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._good: dict[str, Token] = {}
+
+    async def load(self) -> None:
+        """Read what the store holds."""
+        rows = await self._db.read(lambda c: c.execute("SELECT * FROM token").fetchall())
+        tokens = [Token(row[0], Purpose(row[1]), *row[2:]) for row in rows]
+        self._good = {token.digest: token for token in tokens}
+
+    async def mint(self, purpose: Purpose, mac: Mac, machine: str, run: str, address: str, now: float) -> str:
+        """Make a token, durably; earlier ones of this MAC and purpose end. Returns the secret, kept nowhere."""
+        secret = secrets.token_urlsafe(32)
+        token = Token(_digest(secret), purpose, mac, machine, run, address, now + LIFE_S[purpose])
+        ended = [t.digest for t in self._good.values() if (t.purpose, t.mac) == (purpose, mac) or t.expires < now]
+        row = (token.digest, str(purpose), mac, machine, run, address, token.expires)
+        await self._db.submit(lambda c: _replace(c, ended, row))
+        for digest in ended:
+            self._good.pop(digest, None)
+        self._good[token.digest] = token
+        return secret
+
+    def check(self, secret: str, purpose: Purpose, address: str, now: float) -> Token:
+        """Return whom `secret` stands for; raise `TicketError`, which never says what was wrong."""
+        token = self._good.get(_digest(secret))
+        if token is None or token.purpose != purpose or token.expires < now or token.address not in ("", address):
+            raise TicketError("this token is not good here", hint="the machine has to boot again to get another")
+        return token
+
+    async def claim(self, token: Token, machine: str, run: str) -> None:
+        """Say which machine the bearer turned out to be."""
+        update = "UPDATE token SET machine = ?, run = ? WHERE digest = ?"
+        await self._db.submit(lambda c: c.execute(update, (machine, run, token.digest)) and None)
+        if token.digest in self._good:
+            kept = Token(token.digest, token.purpose, token.mac, machine, run, token.address, token.expires)
+            self._good[token.digest] = kept
+
+    async def end(self, machine: str, purpose: Purpose) -> None:
+        """End every token of a machine for a purpose."""
+        ended = [t.digest for t in self._good.values() if t.machine == machine and t.purpose == purpose]
+        await self._db.submit(lambda c: _replace(c, ended, None))
+        for digest in ended:
+            self._good.pop(digest, None)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _replace(cursor: sqlite3.Cursor, ended: list[str], row: tuple[str | float, ...] | None) -> None:
+    cursor.executemany("DELETE FROM token WHERE digest = ?", [(digest,) for digest in ended])
+    if row is not None:
+        cursor.execute("INSERT INTO token VALUES (?, ?, ?, ?, ?, ?, ?)", row)

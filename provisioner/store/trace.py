@@ -1,0 +1,108 @@
+"""The boot trace: a bounded ring in memory for everybody, rows in the store for the machines that are ours.
+
+`note` is called from the hot paths of DHCP and TFTP: it appends to a list and returns. A flusher hands what has
+gathered to the writer a few times a second; nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict, deque
+
+from provisioner.errors import StoreError
+from provisioner.model.net import Mac
+from provisioner.model.trace import Channel, TraceLine
+from provisioner.store.db import Database
+
+FLUSH_EVERY_S = 0.5
+PENDING_LIMIT = 20_000
+"""Lines that may wait for the writer; more are dropped and counted: 20,000 lines of 300 octets are 6 MB."""
+STRANGERS = 2_000
+"""Unknown MACs whose last lines are remembered; the one not heard of for longest goes first."""
+LINES_EACH = 64
+KEEP_ROWS_EACH = 5_000
+"""Rows kept of one machine in the store; older ones go when a run ends."""
+
+
+class Trace:
+    """Where every part says what it saw of a machine's journey."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._pending: list[TraceLine] = []
+        self._strangers: OrderedDict[Mac, deque[TraceLine]] = OrderedDict()
+        self.dropped = 0
+
+    def note(self, line: TraceLine) -> None:
+        """Keep a line. Lines without a machine stay in memory only, by MAC, until the MAC is claimed."""
+        if line.machine:
+            if len(self._pending) < PENDING_LIMIT:
+                self._pending.append(line)
+            else:
+                self.dropped += 1
+        elif line.mac is not None:
+            self._ring(line.mac).append(line)
+
+    def claim(self, mac: Mac, machine: str, run: str = "") -> None:
+        """Say whose MAC this is: what was seen of it before becomes part of the machine's trace."""
+        for line in self._strangers.pop(mac, ()):
+            self.note(TraceLine(line.at, line.channel, line.event, line.text, mac, machine, run, line.ok))
+
+    def of_stranger(self, mac: Mac) -> list[TraceLine]:
+        """List what is remembered of a MAC that is no machine's."""
+        return list(self._strangers.get(mac, ()))
+
+    def strangers(self) -> list[Mac]:
+        """List the unknown MACs that were heard of, the latest last."""
+        return list(self._strangers)
+
+    def _ring(self, mac: Mac) -> deque[TraceLine]:
+        ring = self._strangers.get(mac)
+        if ring is None:
+            ring = self._strangers[mac] = deque(maxlen=LINES_EACH)
+            if len(self._strangers) > STRANGERS:
+                self._strangers.popitem(last=False)
+        else:
+            self._strangers.move_to_end(mac)
+        return ring
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            with contextlib.suppress(StoreError):  # the store says so itself; the lines wait for the next try
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Hand what has gathered to the store and wait until it is kept."""
+        lines, self._pending = self._pending, []
+        if not lines:
+            return
+        rows = [(x.at, x.mac, x.machine, x.run, str(x.channel), x.event, x.text, x.ok) for x in lines]
+        insert = "INSERT INTO trace (at, mac, machine, run, channel, event, text, ok) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        try:
+            await self._db.submit(lambda c: c.executemany(insert, rows) and None)
+        except StoreError:
+            self._pending = (lines + self._pending)[-PENDING_LIMIT:]
+            raise
+
+    async def read(self, machine: str, after: int, limit: int) -> list[tuple[int, TraceLine]]:
+        """Read a machine's lines with a number above `after`, oldest first; flushes first."""
+        with contextlib.suppress(StoreError):
+            await self.flush()
+        query = (
+            "SELECT seq, at, channel, event, text, mac, machine, run, ok FROM trace"
+            " WHERE machine = ? AND seq > ? ORDER BY seq LIMIT ?"
+        )
+        rows = await self._db.read(lambda c: c.execute(query, (machine, after, limit)).fetchall())
+        return [
+            (seq, TraceLine(at, Channel(channel), event, text, mac, owner, run, bool(ok)))
+            for seq, at, channel, event, text, mac, owner, run, ok in rows
+        ]
+
+    async def trim(self, machine: str) -> None:
+        """Drop the oldest rows of a machine beyond `KEEP_ROWS_EACH`."""
+        oldest = "SELECT seq FROM trace WHERE machine = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
+        delete = f"DELETE FROM trace WHERE machine = ? AND seq <= ({oldest})"  # noqa: S608
+        await self._db.submit(lambda c: c.execute(delete, (machine, machine, KEEP_ROWS_EACH)) and None)
