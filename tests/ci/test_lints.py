@@ -1,0 +1,128 @@
+"""Each rule of .ci/lints.py is broken once, and kept once."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def load_lints() -> ModuleType:
+    """The module, which stands in no package."""
+    sys.path.insert(0, str(ROOT / ".ci"))
+    try:
+        spec = importlib.util.spec_from_file_location("lints", ROOT / ".ci/lints.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ROOT / ".ci"))
+    return module
+
+
+LINTS = load_lints()
+RULE = "provisioner/boot/plan.py"
+SHELL = "provisioner/dhcp/server.py"
+ROW = "| `dhcp.offer` | meaning | remedy |\n"
+PROJECT = '[project]\ndependencies = ["aiohttp>=3.13"]\n[dependency-groups]\ndev = ["PyYAML>=6"]\n'
+
+BROKEN = {
+    "401 lines": ("file_size", {RULE: "x = 1\n" * 401}, "401 lines"),
+    "rule compares with a vendor": ("vendor_names", {RULE: "def f(v): return v == 'Dell Inc.'"}, "plan.py:1"),
+    "rule looks for a vendor in a text": ("vendor_names", {RULE: "def f(v): return 'supermicro' in v"}, "plan.py:1"),
+    "rule asks for the start of a name": ("vendor_names", {RULE: "def f(v): return v.startswith('HPE')"}, "plan.py:1"),
+    "rule matches a provider": (
+        "vendor_names",
+        {"provisioner/workload/allocate.py": "def f(p):\n match p:\n  case 'aws': pass"},
+        "allocate.py:2",
+    ),
+    "rule asks whose it is": ("vendor_names", {RULE: "def f(m): return m.vendor == 'unheard of'"}, "plan.py:1"),
+    "template asks for a vendor": (
+        "vendor_names",
+        {"templates/a.j2": "\n{% if name == 'dell' %}{% endif %}"},
+        "a.j2:2",
+    ),
+    "template asks whose it is": ("vendor_names", {"templates/a.j2": "{%- if m.provider != 'x' %}"}, "a.j2:1"),
+    "rule without a test": ("mirrored_tests", {RULE: "def f(): pass"}, "write tests/boot/test_plan.py"),
+    "test of no module": ("mirrored_tests", {"tests/boot/test_other.py": "def test(): pass"}, "mirrors no module"),
+    "sentence in the log": ("message_ids", {SHELL: "log.info('offered %s', ip)"}, "does not start with an event id"),
+    "id that nobody explains": ("message_ids", {SHELL: "log.info('dhcp.offer ip=%s', ip)"}, "not explained"),
+    "traced id that nobody explains": ("message_ids", {SHELL: "TraceLine(1.0, c, 'dhcp.offer', t)"}, "not explained"),
+    "named traced id": ("message_ids", {SHELL: "TraceLine(at=1.0, event='dhcp.offer')"}, "not explained"),
+    "id from elsewhere in the module": (
+        "message_ids",
+        {SHELL: "E = 'dhcp.offer'\nlog.info('%s x', E)"},
+        "not explained",
+    ),
+    "id that the code no longer knows": ("message_ids", {"docs/messages.md": ROW}, "nowhere"),
+    "path of one machine": ("machine_paths", {"README.md": "see /" + "work/main/x"}, "README.md:1"),
+    "host of a registry": ("machine_paths", {"a.lock": "\n--index https://py" + "pi.org/simple"}, "a.lock:2"),
+    "rule waits": ("pure_rules", {RULE: "async def f():\n  await g()"}, "waits"),
+    "rule opens a file": ("pure_rules", {RULE: "def f(p): return open(p)"}, "calls open()"),
+    "rule reads a file by its path": ("pure_rules", {RULE: "def f(p): return p.read_text()"}, "read_text()"),
+    "rule reads the date": ("pure_rules", {RULE: "def f(): return datetime.now(UTC)"}, "reads a clock"),
+    "rule makes an id": ("pure_rules", {RULE: "def f(): return uuid.uuid4()"}, "throws dice"),
+    "rule keeps state": ("pure_rules", {RULE: "def f():\n  global n\n  n = 1"}, "changes the module's n"),
+    "dependency that is not locked": ("lock_covers", {"pyproject.toml": PROJECT}, "locked at None"),
+    "lock older than allowed": (
+        "lock_covers",
+        {"pyproject.toml": PROJECT, "scripts/requirements.lock": "aiohttp==3.9.0 \\\npyyaml==6.0.3 \\\n"},
+        "locked at 3.9.0",
+    ),
+    "test sleeps": ("sleeping_tests", {"tests/test_a.py": "async def test(): await asyncio.sleep(1)"}, "test_a.py:1"),
+}
+KEPT = {
+    "400 lines": ("file_size", {RULE: "x = 1\n" * 400}),
+    "driver knows its vendor": ("vendor_names", {"provisioner/bmc/redfish/oem.py": "def f(v): return v == 'Dell'"}),
+    "word that contains a vendor's": ("vendor_names", {RULE: "def f(v): return v == 'whp-hostname'"}),
+    "template writes a vendor's name": ("vendor_names", {"templates/a.j2": "{{ vendor }} {% if x == 'y' %}"}),
+    "test of an aspect": (
+        "mirrored_tests",
+        {RULE: "def f(): pass", "tests/boot/test_plan_rescue.py": "def test(): pass"},
+    ),
+    "test across modules": ("mirrored_tests", {"tests/dhcp/test_dora.py": "pytestmark = pytest.mark.netns"}),
+    "explained id": ("message_ids", {SHELL: "log.info('dhcp.offer ip=%s', ip)", "docs/messages.md": ROW}),
+    "promise of a coroutine": ("pure_rules", {RULE: 'class P:\n  async def f(self): "It waits."'}),
+    "shell waits": ("pure_rules", {SHELL: "async def f(): await g()"}),
+    "lock that fits": (
+        "lock_covers",
+        {"pyproject.toml": PROJECT, "scripts/requirements.lock": "aiohttp==3.14.5 \\\npyyaml==6.0.3 \\\n"},
+    ),
+    "sleep in virtual time": (
+        "sleeping_tests",
+        {"tests/test_a.py": "@pytest.mark.looptime\nasync def test(): await asyncio.sleep(1)"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("lint", "files", "fault"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_rule_is_told(lint: str, files: dict[str, str], fault: str) -> None:
+    found = list(getattr(LINTS, lint)(files))
+    assert any(fault in line for line in found), found
+
+
+@pytest.mark.parametrize(("lint", "files"), KEPT.values(), ids=KEPT.keys())
+def test_a_kept_rule_is_silent(lint: str, files: dict[str, str]) -> None:
+    assert list(getattr(LINTS, lint)(files)) == []
+
+
+def test_every_rule_is_broken_and_run() -> None:
+    assert {lint.__name__ for lint in LINTS.LINTS} == {lint for lint, *_ in BROKEN.values()}
+
+
+def test_the_command_fails_with_the_faults(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "binary.img").write_bytes(b"\0\xff")
+    result = subprocess.run(
+        [sys.executable, ROOT / ".ci/lints.py", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "run scripts/lock  [lock_covers]" in result.stdout
