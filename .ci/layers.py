@@ -51,6 +51,7 @@ TABLE = (
     ("bmc.resolve", "rules"),
     ("web.client", "shells"),
     # the rest of each package
+    ("clock", "shells"),
     ("config", "shells"),
     ("netwatch*", "shells"),
     ("bmc.*", "shells"),
