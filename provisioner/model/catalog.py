@@ -22,6 +22,36 @@ class Kind(StrEnum):
     RESCUE = "rescue"
 
 
+class Report(StrEnum):
+    """How we learn that a bootenv has reached its end."""
+
+    PHONE_HOME = "phone-home"  # the installed system calls `POST /agent/v1/phone-home`
+    AGENT = "agent"  # the discovery system's agent is heard
+    NONE = "none"  # nothing in it can report: whoever booted it looks at the console
+
+
+class Merge(StrEnum):
+    """What a more specific layer does to a parameter that a less specific one has set."""
+
+    REPLACE = "replace"
+    MERGE = "merge"  # mappings: key by key, all the way down
+    APPEND = "append"  # lists: the more specific layer's items come last
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter as it is declared (params/*.yaml): a dotted name, a JSON Schema, a default, how layers combine."""
+
+    name: str
+    about: str
+    schema: dict[str, Any]
+    default: Any = None
+    merge: Merge = Merge.REPLACE
+    secret: bool = False
+    """Its value never leaves a ticketed answer file, and no listing shows it."""
+    source: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """One file that a bootenv needs. An empty `sha256` means: pinned when it is fetched or imported."""
@@ -37,6 +67,8 @@ class Artifact:
     keyring: str = ""
     build: str = ""
     """Command that makes it, for what is built rather than fetched."""
+    supplied: str = ""
+    """What the operator has to bring (a licensed ISO), in a sentence, for what nobody may fetch for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +79,18 @@ class Files:
     initrds: tuple[str, ...] = ()
     image: str = ""
     loader: str = ""
+    """How the kernel is started where it is no Linux: "wimboot", "memdisk", "esxi"; empty for Linux."""
     args: str = ""
     """Kernel arguments as a template."""
     artifacts: tuple[Artifact, ...] = ()
+    injects: tuple[str, ...] = ()
+    """Ids of answer files that the loader hands over beside the initrds, under their own name (wimboot)."""
+    firmware: tuple[str, ...] = ("bios", "uefi")
+    """What it boots on."""
+
+    def artifact(self, name: str) -> Artifact | None:
+        """Find an artefact by its name."""
+        return next((item for item in self.artifacts if item.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +102,9 @@ class AnswerFile:
     validator: str = ""
     secret: bool = True
     """Behind a one-shot ticket."""
+    refetch: bool = False
+    """The installer reads it twice: the same bytes once more, to the same address, within a minute."""
+    content_type: str = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +117,7 @@ class Bootenv:
     family: str
     arch: dict[str, Files]
     version: str = ""
+    codename: str = ""
     aliases: tuple[str, ...] = ()
     answers: tuple[AnswerFile, ...] = ()
     min_memory_bytes: int = 0
@@ -80,6 +125,17 @@ class Bootenv:
     secure_boot: bool = False
     tested: str = ""
     """When and where it was last booted; empty means untested, and the command line says so."""
+    untested: str = ""
+    """What could not be checked of it, in a sentence."""
     params: dict[str, Any] = field(default_factory=dict)
     installs_with: str = ""
     """The bootenv that runs the job for kinds image and bootstrap."""
+    job: str = ""
+    """Id of the answer file that the discovery system runs, for kinds image and bootstrap."""
+    reports: Report = Report.PHONE_HOME
+    source: str = ""
+    """The file that it was read from."""
+
+    def answer(self, answer_id: str) -> AnswerFile | None:
+        """Find an answer file by its id."""
+        return next((answer for answer in self.answers if answer.id == answer_id), None)

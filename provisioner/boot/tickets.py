@@ -1,0 +1,183 @@
+"""Tickets: who may fetch a boot's answer files, once, and until when. No I/O.
+
+A ticket is 32 random octets in a URL; only their SHA-256 is kept. It is bound to the machine, its run and phases, the
+MAC and the address that the boot script went to. Each file of it is given once: the first fetch wins, and a second one
+is answered 410 and reported. The one tolerance: an answer file whose bootenv says `refetch` (Anaconda and
+cloud-init read theirs twice) is given once more within `REFETCH_S` to the same address, with the same bytes.
+
+Whoever redeems saves the ticket that a grant carries, durably, before an octet of the file leaves. All rules are
+functions of values, so two askers at once meet in the store's single writer, and one of them finds it fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from provisioner.model.catalog import AnswerFile
+from provisioner.model.machine import Phase
+from provisioner.model.net import Mac
+
+SECRET_BYTES = 32  # 256 bits: nobody guesses one
+LIFE_S = 15 * 60.0
+"""From the boot script on: 5 minutes each for loader, kernel and installer, as their phases are allowed."""
+REFETCH_S = 60.0
+ANSWER_PHASES = (Phase.LOADER, Phase.FETCH, Phase.INSTALL)
+"""Where a run may stand when its machine asks for answers: the ticket dies with the last of them."""
+
+
+class Refusal(StrEnum):
+    """Why a ticket is not honoured. The peer is told 410 for `USED`, and 404 for every other reason alike."""
+
+    UNKNOWN = "unknown"
+    USED = "used"
+    LATE = "late"
+    ADDRESS = "other address"
+    MAC = "other machine"
+    PHASE = "other phase"
+    FILE = "no such file"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One file that was given out: when first, to whom, and how often. `digest` is the SHA-256 of the bytes."""
+
+    answer: str
+    at: float
+    address: str
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One armed ticket as the store keeps it. Times are seconds since the epoch."""
+
+    digest: str
+    machine: str
+    run: str
+    phases: tuple[Phase, ...]
+    mac: Mac
+    address: str
+    bootenv: str
+    answers: tuple[str, ...]
+    refetch: tuple[str, ...]
+    armed: float
+    expires: float
+    seed: str
+    """Drawn with the ticket: salts of password hashes are derived from it, so that a second reading is the same."""
+    fetched: tuple[Fetch, ...] = ()
+    revoked: bool = False
+
+    def fetch_of(self, answer: str) -> Fetch | None:
+        """Find what was given out under this id."""
+        return next((fetch for fetch in self.fetched if fetch.answer == answer), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A fetch as the web server sees it: `mac` is whose lease `address` is, `phase` where that machine's run stands."""
+
+    answer: str
+    address: str
+    mac: Mac | None
+    run: str
+    phase: Phase | None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Give the file, once `ticket` is saved."""
+
+    ticket: Ticket
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Give nothing: `status` to the peer, `reason` to the trace. `alarm` where somebody holds a ticket not meant so."""
+
+    status: int
+    reason: Refusal
+    alarm: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whom a ticket is made for."""
+
+    machine: str
+    run: str
+    mac: Mac
+    address: str
+    phases: tuple[Phase, ...] = ANSWER_PHASES
+
+
+def digest_of(secret: str) -> str:
+    """Say under which key a ticket's secret part is found."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def arm(
+    chance: bytes, holder: Holder, bootenv: str, answers: tuple[AnswerFile, ...], now: float, life_s: float = LIFE_S
+) -> tuple[str, Ticket]:
+    """Make a ticket from `SECRET_BYTES` + 16 random octets: the secret for the URL, and what is kept of it."""
+    if len(chance) != SECRET_BYTES + 16:
+        raise ValueError(f"{len(chance)} octets of chance, {SECRET_BYTES + 16} are wanted")
+    secret = base64.urlsafe_b64encode(chance[:SECRET_BYTES]).rstrip(b"=").decode()
+    return secret, Ticket(
+        digest=digest_of(secret),
+        machine=holder.machine,
+        run=holder.run,
+        phases=holder.phases,
+        mac=holder.mac,
+        address=holder.address,
+        bootenv=bootenv,
+        answers=tuple(answer.id for answer in answers),
+        refetch=tuple(answer.id for answer in answers if answer.refetch),
+        armed=now,
+        expires=now + life_s,
+        seed=chance[SECRET_BYTES:].hex(),
+    )
+
+
+def revoke(ticket: Ticket) -> Ticket:
+    """End a ticket before its time: the phase is over, or a newer boot script took its place."""
+    return replace(ticket, revoked=True)
+
+
+def redeem(ticket: Ticket | None, ask: Ask, now: float) -> Granted | Refused:
+    """Say whether `ask` gets its file. What is out already answers 410, whoever asks: that is the alarm to hear."""
+    if ticket is None:
+        return Refused(404, Refusal.UNKNOWN, False, "no such ticket")
+    broken = next(((reason, text) for reason, holds, text in _bindings(ticket, ask, now) if not holds), None)
+    before = ticket.fetch_of(ask.answer)
+    if before is not None:
+        again = ask.answer in ticket.refetch and before.times == 1 and now - before.at <= REFETCH_S
+        if broken is not None or not again:
+            text = f"{ask.answer} went to {before.address}, asked again from {ask.address}"
+            return Refused(410, Refusal.USED, True, f"{ticket.machine}: {text}")
+        others = tuple(fetch for fetch in ticket.fetched if fetch.answer != ask.answer)
+        return Granted(replace(ticket, fetched=(*others, replace(before, times=2))), again=True)
+    if broken is not None:
+        return Refused(404, broken[0], True, f"{ticket.machine}: {broken[1]}")
+    return Granted(replace(ticket, fetched=(*ticket.fetched, Fetch(ask.answer, now, ask.address))))
+
+
+def _bindings(ticket: Ticket, ask: Ask, now: float) -> Iterator[tuple[Refusal, bool, str]]:
+    """List what a ticket is bound to: the refusal, whether it holds, what is said where it does not."""
+    yield Refusal.ADDRESS, ask.address == ticket.address, f"armed for {ticket.address}, asked from {ask.address}"
+    yield (
+        Refusal.MAC,
+        ask.mac == ticket.mac,
+        f"armed for {ticket.mac}; {ask.address} is leased to {ask.mac or 'nobody'}",
+    )
+    yield Refusal.FILE, ask.answer in ticket.answers, f"{ask.answer[:80]!r} is not one of {', '.join(ticket.answers)}"
+    under_way = not ticket.revoked and ask.run == ticket.run
+    yield Refusal.REVOKED, under_way, f"run {ticket.run} is not under way, or a newer script took its place"
+    yield Refusal.PHASE, ask.phase in ticket.phases, f"the run is in {ask.phase or 'no phase'}"
+    yield Refusal.LATE, now < ticket.expires, f"it ended {now - ticket.expires:.0f} s ago"

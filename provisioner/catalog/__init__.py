@@ -1,0 +1,1 @@
+"""Bootenvs and templates: load, render, validate, check."""

@@ -1,0 +1,166 @@
+"""What templates see: one dict of plain values, made from a machine, its facts and its parameters. No I/O.
+
+docs/templates.md describes every key; a test compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioner.model.catalog import Bootenv
+from provisioner.model.facts import Facts
+from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An artefact as it lies in the store."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The one boot that something is rendered for.
+
+    `base` is our own address as this machine reaches it (`http://10.77.0.1:8080`), `token` the bearer token of the
+    agent, `ticket` the secret part of the answers' URLs, `phone_home` the token that the installed system reports with.
+    """
+
+    base: str
+    mac: Mac
+    arch: str
+    firmware: str = ""
+    address: str = ""
+    token: str = ""
+    ticket: str = ""
+    phone_home: str = ""
+    artifacts: Mapping[str, Stored] = field(default_factory=dict)
+
+
+def answer_context(
+    machine: Machine | None, bootenv: Bootenv, boot: Boot, params: Mapping[str, Any], profile_reason: str = ""
+) -> dict[str, Any]:
+    """Build what templates of `bootenv` see for one boot of a machine (None: nobody knows it yet).
+
+    `params` are the resolved ones, nested (`params.Resolved.values`).
+    """
+    facts = machine.facts if machine is not None and machine.facts is not None else Facts()
+    return {
+        "machine": _machine(machine, boot),
+        "facts": _facts(facts),
+        "profile": {
+            "name": machine.profile if machine else "",
+            "reason": (machine.profile_reason if machine else "") or profile_reason,
+        },
+        "params": params,
+        "bootenv": {
+            "name": bootenv.name,
+            "title": bootenv.title,
+            "kind": str(bootenv.kind),
+            "family": bootenv.family,
+            "version": bootenv.version,
+            "codename": bootenv.codename,
+        },
+        "boot": {
+            "mac": boot.mac,
+            "bootif": "01-" + boot.mac.replace(":", "-"),
+            "arch": boot.arch,
+            "firmware": boot.firmware or facts.firmware,
+            "address": boot.address,
+        },
+        "urls": _urls(bootenv, boot),
+        "artifacts": {
+            name: {
+                "url": artifact_url(boot.base, bootenv.name, boot.arch, name),
+                "sha256": stored.sha256,
+                "size_bytes": stored.size_bytes,
+            }
+            for name, stored in boot.artifacts.items()
+        },
+        "agent": {"url": boot.base, "token": boot.token, "phone_home_token": boot.phone_home},
+    }
+
+
+def artifact_url(base: str, bootenv: str, arch: str, name: str) -> str:
+    """Say where an artefact is fetched."""
+    return f"{base}/artifacts/{bootenv}/{arch}/{name}"
+
+
+def _urls(bootenv: Bootenv, boot: Boot) -> dict[str, Any]:
+    answers = f"{boot.base}/answers/{boot.ticket}/"
+    return {
+        "base": boot.base,
+        "answers_dir": answers,
+        "answers": {answer.id: answers + answer.id for answer in bootenv.answers},
+        "artifacts_dir": f"{boot.base}/artifacts/{bootenv.name}/{boot.arch}/",
+        "phone_home": f"{boot.base}/agent/v1/phone-home",
+        "progress": f"{boot.base}/agent/v1/progress",
+        "log": f"{boot.base}/agent/v1/log",
+    }
+
+
+def _machine(machine: Machine | None, boot: Boot) -> dict[str, Any]:
+    if machine is None:
+        return {"id": "", "name": "", "macs": [boot.mac], "uuid": "", "serial": "", "tags": []}
+    return {
+        "id": machine.id,
+        "name": machine.name,
+        "macs": list(machine.macs),
+        "uuid": machine.uuid,
+        "serial": machine.serial,
+        "tags": list(machine.tags),
+    }
+
+
+def _facts(facts: Facts) -> dict[str, Any]:
+    cpu = facts.cpu
+    return {
+        "vendor": facts.vendor,
+        "product": facts.product,
+        "serial": facts.serial,
+        "uuid": facts.uuid,
+        "firmware": facts.firmware,
+        "firmware_version": facts.firmware_version,
+        "secure_boot": bool(facts.secure_boot),
+        "cpu": {
+            "model": cpu.model,
+            "architecture": cpu.architecture,
+            "sockets": cpu.sockets,
+            "cores": cpu.cores,
+            "threads": cpu.threads,
+        },
+        "memory_bytes": facts.memory_bytes,
+        "tpm": facts.tpm,
+        "disks": [
+            {
+                "name": disk.name,
+                "path": disk.path or f"/dev/{disk.name}",
+                "size_bytes": disk.size_bytes,
+                "model": disk.model,
+                "serial": disk.serial,
+                "wwn": disk.wwn,
+                "rotational": disk.rotational,
+                "transport": disk.transport,
+                "holds": disk.holds,
+            }
+            for disk in facts.disks
+        ],
+        "nics": [
+            {
+                "name": nic.name,
+                "mac": nic.mac,
+                "driver": nic.driver,
+                "link": nic.link,
+                "speed_mbps": nic.speed_mbps,
+                "pci": nic.pci,
+                "lldp_switch": nic.lldp_switch,
+                "lldp_port": nic.lldp_port,
+            }
+            for nic in facts.nics
+        ],
+    }

@@ -1,0 +1,236 @@
+"""The catalogue: bootenvs, templates and parameters read from directories, checked whole, replaced whole.
+
+A catalogue directory holds `bootenvs/*.yaml`, `templates/**/*.j2` and `params/*.yaml`. Ours comes first (from the wheel
+or the source tree); a site's directory after it adds files, and replaces those of the same name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provisioner import yamlfile
+from provisioner.catalog.decode import NAME, decode_bootenv, decode_param
+from provisioner.catalog.kernelargs import check_line
+from provisioner.catalog.params import LAYERS, Declarations, Layer, Resolved
+from provisioner.catalog.render import MAX_TEMPLATE_BYTES, Renderer
+from provisioner.errors import CatalogError, ConfigError, NotFoundError
+from provisioner.fields import Faults, Fields, nearest
+from provisioner.model.catalog import Bootenv, Files, Kind, Param
+
+MAX_FILES = 4000
+"""Ours has some hundred; a directory with more is not a catalogue but somebody's home."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def shipped() -> Path:
+    """Find the catalogue that comes with the package: inside the wheel, or in the source tree."""
+    inside = _PACKAGE / "data"
+    return inside if (inside / "bootenvs").is_dir() else _PACKAGE.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything that was read, consistent in itself. A reload makes a new one."""
+
+    bootenvs: Mapping[str, Bootenv]
+    aliases: Mapping[str, str]
+    params: Mapping[str, Param]
+    declarations: Declarations
+    templates: Mapping[str, str]
+    renderer: Renderer
+
+
+class Catalog:
+    """All bootenvs that this daemon knows. Readers always see one whole state of it."""
+
+    def __init__(self, roots: Sequence[Path], content: Content) -> None:
+        self._roots = tuple(roots)
+        self._content = content
+
+    @classmethod
+    def load(cls, paths: Sequence[Path] = (), *, ours: bool = True) -> Catalog:
+        """Read our catalogue and those at `paths`; raise `CatalogError` with every fault that was found."""
+        roots = (*((shipped(),) if ours else ()), *paths)
+        return cls(roots, read(roots))
+
+    def reload(self) -> None:
+        """Read everything again. A broken catalogue raises `CatalogError`, and what was loaded before stays."""
+        self._content = read(self._roots)
+
+    @property
+    def content(self) -> Content:
+        """What is loaded now; a later reload does not change it."""
+        return self._content
+
+    def names(self) -> list[str]:
+        """List the bootenvs, by name."""
+        return sorted(self._content.bootenvs)
+
+    def bootenv(self, name: str) -> Bootenv:
+        """Find a bootenv by its name or one of its aliases."""
+        content = self._content
+        found = content.bootenvs.get(content.aliases.get(name, name))
+        if found is None:
+            known = (*content.bootenvs, *content.aliases)
+            raise NotFoundError(f"no bootenv {name[:80]!r}{nearest(name, known)}", hint="provisionctl bootenvs")
+        return found
+
+    def resolve(self, bootenv: Bootenv, layers: Sequence[Layer] = ()) -> Resolved:
+        """Combine the parameters of a boot: defaults, the bootenv's, and `layers` (checked here), in their order."""
+        declarations = self._content.declarations
+        own = Layer("bootenv", f"bootenv {bootenv.name}", bootenv.params)
+        return declarations.resolve([declarations.checked(layer) for layer in _in_order([own, *layers])])
+
+    def render_args(self, bootenv: Bootenv, files: Files, context: Mapping[str, Any]) -> str:
+        """Render the kernel arguments of one architecture: one line that no boot loader can misread."""
+        arch = next(arch for arch, known in bootenv.arch.items() if known is files)
+        return check_line(self._content.renderer.render(args_template(bootenv.name, arch), context))
+
+    def render_answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
+        """Render one answer file of a bootenv."""
+        answer = bootenv.answer(answer_id)
+        if answer is None:
+            raise NotFoundError(f"{bootenv.name} has no answer file {answer_id[:80]!r}")
+        return self._content.renderer.render(answer.template, context).encode()
+
+
+def _in_order(layers: Sequence[Layer]) -> list[Layer]:
+    """Sort layers from the most general to the most specific; those of one kind keep their order."""
+    return sorted(layers, key=lambda layer: LAYERS.index(layer.name))
+
+
+def args_template(bootenv: str, arch: str) -> str:
+    """Name the template that a bootenv's kernel arguments are kept as."""
+    return f"bootenvs/{bootenv}.{arch}.args.j2"
+
+
+def read(roots: Sequence[Path]) -> Content:
+    """Read catalogue directories, from the most general to the most specific."""
+    faults = Faults(CatalogError)
+    params = _params(roots, faults)
+    declarations = Declarations(params)
+    faults.found.extend(declarations.faults())
+    urls = {name: param.default for name, param in params.items() if isinstance(param.default, str)}
+    bootenvs: dict[str, Bootenv] = {}
+    for path in _files(roots, "bootenvs", ".yaml", faults):
+        document = _document(path, faults)
+        if document is not None:
+            bootenv = decode_bootenv(document, faults, urls)
+            if bootenv.name != path.stem:
+                faults.add(document.where(("name",)), f"name: {bootenv.name!r} in a file that is called {path.name}")
+            _, wrong = declarations.flatten(bootenv.params)
+            faults.found.extend(f"{document.where(('params',))}: params: {fault}" for fault in wrong)
+            bootenvs[bootenv.name] = bootenv
+    templates = _templates(roots, faults)
+    for bootenv in bootenvs.values():
+        templates |= {args_template(bootenv.name, arch): files.args for arch, files in bootenv.arch.items()}
+    renderer = Renderer(templates)
+    for fault in renderer.check():
+        faults.found.append(fault)
+    aliases = _aliases(bootenvs, faults)
+    _check_references(bootenvs, templates, faults)
+    faults.check("catalogue")
+    return Content(bootenvs, aliases, params, declarations, templates, renderer)
+
+
+def _check_references(bootenvs: Mapping[str, Bootenv], templates: Mapping[str, str], faults: Faults) -> None:
+    for bootenv in bootenvs.values():
+        for answer in bootenv.answers:
+            if answer.template not in templates:
+                faults.add(bootenv.source, f"answers.{answer.id}: no template {answer.template}")
+        if bootenv.installs_with:
+            helper = bootenvs.get(bootenv.installs_with)
+            if helper is None or helper.kind is not Kind.DISCOVERY:
+                faults.add(bootenv.source, f"installs_with: {bootenv.installs_with!r} is no bootenv of kind discovery")
+
+
+def _aliases(bootenvs: Mapping[str, Bootenv], faults: Faults) -> dict[str, str]:
+    aliases: dict[str, str] = {}
+    for bootenv in bootenvs.values():
+        for alias in bootenv.aliases:
+            taken = alias if alias in bootenvs else aliases.get(alias)
+            if taken is not None:
+                faults.add(bootenv.source, f"aliases: {alias!r} is taken by {taken}")
+            if not re.fullmatch(NAME, alias):
+                faults.add(bootenv.source, f"aliases: {alias!r} does not match {NAME}")
+            aliases[alias] = bootenv.name
+    return aliases
+
+
+def _params(roots: Sequence[Path], faults: Faults) -> dict[str, Param]:
+    params: dict[str, Param] = {}
+    for path in _files(roots, "params", ".yaml", faults):
+        document = _document(path, faults)
+        if document is None:
+            continue
+        fields = Fields(document, faults)
+        for name in document.value if isinstance(document.value, dict) else ():
+            param = decode_param(name, fields.part(name))
+            taken = params.get(name)
+            if taken is not None:
+                faults.add(document.where((name,)), f"{name}: declared in {taken.source} too")
+            params[name] = param
+    return params
+
+
+def _templates(roots: Sequence[Path], faults: Faults) -> dict[str, str]:
+    templates: dict[str, str] = {}
+    for root in roots:
+        folder = root / "templates"
+        for path in _walk([root], "templates", ".j2", faults, deep=True):
+            name = path.relative_to(folder).as_posix()
+            text = _text(path, MAX_TEMPLATE_BYTES, faults)
+            if not all(re.fullmatch(NAME, part) for part in name.split("/")):
+                faults.add(str(path), f"a template's path is made of names that match {NAME}")
+            if text is not None:
+                templates[name] = text
+    return templates
+
+
+def _files(roots: Sequence[Path], folder: str, ending: str, faults: Faults) -> list[Path]:
+    """List the files of one kind; a later root's file takes the place of an earlier one of the same name."""
+    return list({path.name: path for path in _walk(roots, folder, ending, faults, deep=False)}.values())
+
+
+def _walk(roots: Sequence[Path], folder: str, ending: str, faults: Faults, *, deep: bool) -> Iterator[Path]:
+    """List regular files below the roots. What a link points at outside its root is a fault, not followed."""
+    count = 0
+    for root in roots:
+        top = root / folder
+        search: Callable[[str], Iterator[Path]] = top.rglob if deep else top.glob
+        for path in sorted(search(f"*{ending}")):
+            count += 1
+            if count > MAX_FILES:
+                faults.add(str(top), f"more than {MAX_FILES} files")
+                return
+            if not path.is_file() or not path.resolve().is_relative_to(top.resolve()):
+                faults.add(str(path), "not a regular file of this directory")
+                continue
+            yield path
+
+
+def _document(path: Path, faults: Faults) -> yamlfile.Document | None:
+    text = _text(path, yamlfile.MAX_BYTES, faults)
+    if text is None:
+        return None
+    try:
+        return yamlfile.load(text, path.name if path.parent.parent == shipped() else str(path))
+    except ConfigError as error:
+        faults.found.extend(error.faults or [str(error)])
+        return None
+
+
+def _text(path: Path, limit: int, faults: Faults) -> str | None:
+    try:
+        if path.stat().st_size > limit:
+            faults.add(str(path), f"{path.stat().st_size} bytes, at most {limit} are read")
+            return None
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        faults.add(str(path), f"cannot be read: {error}")
+        return None

@@ -1,0 +1,156 @@
+"""Parameters: declared with a JSON Schema, set in layers, combined as each one's declaration says. No I/O.
+
+Layers go from the most general to the most specific: default, global, site, bootenv, profile, role, machine, boot.
+A layer may be written nested (`disk: {layout: lvm}`) or dotted (`disk.layout: lvm`); a name that is not declared is a
+fault with a hint, never a value that nobody reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from provisioner.errors import ConfigError
+from provisioner.fields import nearest
+from provisioner.model.catalog import Merge, Param
+
+LAYERS = ("default", "global", "site", "bootenv", "profile", "role", "machine", "boot")
+"""Where a value can come from, the most specific last."""
+
+HIDDEN = "(hidden)"
+"""What is shown in place of a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Values from one place. `origin` says which, for people: `machine node17`, `params/site.yaml`."""
+
+    name: str
+    origin: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What one layer says of one parameter. `wins` where its value is in the result, wholly or in part."""
+
+    layer: str
+    origin: str
+    value: Any
+    wins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """All parameters of one machine for one boot: `values` nested as templates see them, and who said what."""
+
+    values: dict[str, Any]
+    flat: Mapping[str, Any] = field(default_factory=dict)
+    layers: Sequence[tuple[Layer, Mapping[str, Any]]] = ()
+
+    def explain(self, param: Param) -> list[Setting]:
+        """List what each layer says of a parameter, the most general first."""
+        said = [(layer, flat[param.name]) for layer, flat in self.layers if param.name in flat]
+        last = len(said) - 1
+        return [
+            Setting(layer.name, layer.origin, HIDDEN if param.secret else value, wins)
+            for at, (layer, value) in enumerate(said)
+            for wins in [at == last or (param.merge is not Merge.REPLACE and bool(value))]
+        ]
+
+
+class Declarations:
+    """The parameters that exist, ready to check and combine values."""
+
+    def __init__(self, params: Mapping[str, Param]) -> None:
+        self._params = dict(params)
+        self._validators: dict[str, Draft202012Validator] = {}
+        self._groups = {name.rsplit(".", at)[0] for name in params for at in range(1, name.count(".") + 1)}
+        self._defaults = {name: param.default for name, param in params.items() if param.default is not None}
+
+    def faults(self) -> Iterator[str]:
+        """Say what is wrong with the declarations themselves."""
+        for name, param in self._params.items():
+            if name in self._groups:
+                yield f"{param.source}: {name}: other parameters' names begin with it"
+            try:
+                Draft202012Validator.check_schema(param.schema)
+            except SchemaError as error:
+                yield f"{param.source}: {name}: schema: {error.message}"
+                continue
+            if param.default is not None:
+                yield from (f"{param.source}: {fault}" for fault in self._check(name, param.default))
+
+    def flatten(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Bring a layer to declared names; also say what is wrong with it, one line for each fault."""
+        flat: dict[str, Any] = {}
+        faults: list[str] = []
+        self._flatten("", values, flat, faults)
+        for name, value in flat.items():
+            faults += self._check(name, value)
+        return flat, faults
+
+    def checked(self, layer: Layer) -> Layer:
+        """Return the layer with declared names as keys; raise `ConfigError` with every fault in it."""
+        flat, faults = self.flatten(layer.values)
+        if faults:
+            raise ConfigError(f"parameters of {layer.origin}: {len(faults)} fault(s)", faults=faults)
+        return Layer(layer.name, layer.origin, flat)
+
+    def resolve(self, layers: Sequence[Layer]) -> Resolved:
+        """Combine layers that were `checked`, given from the most general to the most specific."""
+        flat = dict(self._defaults)
+        for layer in layers:
+            for name, value in layer.values.items():
+                flat[name] = _combine(self._params[name].merge, flat.get(name), value)
+        defaults = Layer("default", "default", self._defaults)
+        return Resolved(self._nest(flat), flat, [(layer, layer.values) for layer in (defaults, *layers)])
+
+    def _nest(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """Make what templates see: every declared name is there, null where nobody gave a value."""
+        nested: dict[str, Any] = {}
+        for name in self._params:
+            *groups, last = name.split(".")
+            at = nested
+            for group in groups:
+                at = at.setdefault(group, {})
+            at[last] = flat.get(name)
+        return nested
+
+    def _flatten(self, prefix: str, values: Mapping[str, Any], flat: dict[str, Any], faults: list[str]) -> None:
+        for key, value in values.items():
+            name = f"{prefix}{key}"
+            if name in self._params:
+                if name in flat:
+                    faults.append(f"{name}: given twice, nested and dotted")
+                flat[name] = value
+            elif name in self._groups and isinstance(value, dict):
+                self._flatten(f"{name}.", value, flat, faults)
+            else:
+                faults.append(f"{name}: no such parameter{nearest(name, self._params)}")
+
+    def _check(self, name: str, value: Any) -> Iterator[str]:
+        validator = self._validators.get(name)
+        if validator is None:
+            validator = self._validators[name] = Draft202012Validator(
+                self._params[name].schema, format_checker=Draft202012Validator.FORMAT_CHECKER
+            )
+        for error in validator.iter_errors(value):
+            where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+            what = "wrong value of a secret" if self._params[name].secret else error.message[:300]
+            yield f"{name}{where}: {what}"
+
+
+def _combine(merge: Merge, below: Any, above: Any) -> Any:
+    if merge is Merge.MERGE and isinstance(below, dict) and isinstance(above, dict):
+        return below | {
+            key: _combine(merge, below[key], value) if isinstance(value, dict) and key in below else value
+            for key, value in above.items()
+        }
+    if merge is Merge.APPEND and isinstance(below, list) and isinstance(above, list):
+        return [*below, *(item for item in above if item not in below)]
+    return above

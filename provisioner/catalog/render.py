@@ -1,0 +1,225 @@
+"""Templates: compiled once, rendered in a sandbox from plain values. Home of jinja2. No I/O.
+
+What a template prints is escaped for the dialect that its name tells (`escape.py`): `{{ machine.name }}` in
+`late.sh.j2` is one shell word whatever it holds, and `| sh`, `| yaml` ... say another dialect where one is inside
+another. Macros, imports and inheritance are refused, since what they return would have been escaped already: a part
+that is used twice is an `{% include %}`, which prints by its own dialect.
+
+The templates come as a mapping (`catalog/load.py` reads them): no name given from outside can reach a file.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jinja2
+import jinja2.meta
+import jinja2.nodes
+import jinja2.sandbox
+from jinja2.runtime import Context
+
+from provisioner.catalog import escape
+from provisioner.errors import RenderError
+
+MAX_TEMPLATE_BYTES = 256 << 10
+MAX_OUTPUT_CHARS = 1 << 20  # the largest real answer file is some 40 kB; initrd and RAM hold this many times over
+MAX_REPEAT = 1 << 16
+MAX_RANGE = 4096
+MAX_DEPTH = 24
+
+NAMES = ("machine", "facts", "profile", "params", "bootenv", "boot", "urls", "artifacts", "agent", "system")
+"""What a template may use (docs/templates.md); any other name is a fault when the catalogue is loaded."""
+
+_FILTERS = (
+    "abs batch count d default dictsort first float groupby indent int items join last length list lower map max min "
+    "reject rejectattr replace reverse round select selectattr slice sort string sum title trim truncate unique upper "
+    "wordcount"
+)
+_TESTS = (
+    "boolean defined divisibleby eq equalto even false float ge gt greaterthan in integer iterable le lessthan lt "
+    "mapping ne none number odd sequence string true undefined"
+)
+_STR_METHODS = "endswith index lower lstrip partition rpartition rstrip split splitlines startswith strip upper"
+_METHODS: Mapping[type, frozenset[str]] = {
+    str: frozenset(_STR_METHODS.split()),
+    dict: frozenset({"get", "items", "keys", "values"}),
+    list: frozenset({"index"}),
+}
+_REFUSED: Mapping[type[jinja2.nodes.Node], str] = {
+    jinja2.nodes.Macro: "macro",
+    jinja2.nodes.CallBlock: "call",
+    jinja2.nodes.Import: "import",
+    jinja2.nodes.FromImport: "import",
+    jinja2.nodes.Extends: "extends",
+    jinja2.nodes.Block: "block",
+    jinja2.nodes.ScopedEvalContextModifier: "autoescape",
+}
+
+
+class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """Strings, numbers, lists and mappings, and a handful of their methods; nothing that grows without bound."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Allow the methods that are listed for the plain types, and a loop's own attributes."""
+        for kind, allowed in _METHODS.items():
+            if isinstance(obj, kind):
+                return attr in allowed
+        return super().is_safe_attribute(obj, attr, value)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Refuse what makes much out of little."""
+        if operator == "**":
+            raise RenderError("** is not for templates")
+        if operator == "%" and isinstance(left, str):
+            raise RenderError("% on text is not for templates", hint="join with ~")
+        if operator == "*":
+            text, times = (left, right) if isinstance(left, str | list) else (right, left)
+            if isinstance(text, str | list) and isinstance(times, int) and len(text) * times > MAX_REPEAT:
+                raise RenderError(f"{times} times {len(text)} is more than {MAX_REPEAT}")
+        return super().call_binop(context, operator, left, right)
+
+
+def _range(*bounds: int) -> range:
+    """A range of at most `MAX_RANGE` numbers."""
+    made = range(*bounds)
+    if len(made) > MAX_RANGE:
+        raise RenderError(f"range of {len(made)} numbers", hint=f"at most {MAX_RANGE}")
+    return made
+
+
+@jinja2.pass_context
+def _finalize(context: Context, value: Any) -> Any:
+    """Escape what is printed, by the dialect of the template that prints it."""
+    if type(value) is escape.Safe:
+        return value
+    if isinstance(value, jinja2.Undefined):
+        return str(value)  # StrictUndefined raises here and names itself
+    return escape.DIALECTS[escape.dialect_of(context.name or "")](value)
+
+
+def _environment(templates: Mapping[str, str], filters: Mapping[str, Callable[..., Any]]) -> _Sandbox:
+    kept = dict(templates)
+    environment = _Sandbox(
+        loader=jinja2.FunctionLoader(lambda name: (kept[name], name, None) if name in kept else None),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+        cache_size=-1,
+    )
+    environment.globals = {"range": _range, "namespace": environment.globals["namespace"]}
+    environment.filters = (
+        {name: environment.filters[name] for name in _FILTERS.split()} | escape.FILTERS | dict(filters)
+    )
+    environment.tests = {name: environment.tests[name] for name in _TESTS.split()}
+    return environment
+
+
+class Renderer:
+    """A set of templates, every one of them compiled.
+
+    `filters` are added to the dialects'. `check` says what is wrong with the templates, before any of them is used.
+    """
+
+    def __init__(self, templates: Mapping[str, str], filters: Mapping[str, Callable[..., Any]] | None = None) -> None:
+        self._environment = _environment(templates, filters or {})
+        self._templates = templates
+
+    def names(self) -> list[str]:
+        """List the templates."""
+        return sorted(self._templates)
+
+    def check(self) -> list[str]:
+        """Compile every template and list what is wrong with them, one line each."""
+        return [fault for name, source in sorted(self._templates.items()) for fault in self._faults(name, source)]
+
+    def render(self, name: str, context: Mapping[str, Any]) -> str:
+        """Render one template. `context` holds plain values only; raise `RenderError` with the template's line."""
+        if name not in self._templates:
+            raise RenderError(f"{name}: there is no such template")
+        plain(context)
+        pieces: list[str] = []
+        size = 0
+        try:
+            for piece in self._environment.get_template(name).generate(context):
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_OUTPUT_CHARS:
+                    raise RenderError(f"more than {MAX_OUTPUT_CHARS} characters come out")
+        except RenderError as error:
+            raise RenderError(f"{_where(error, name)}: {error.message}", hint=error.hint) from error
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+            raise RenderError(f"{_where(error, name)}: {_say(error)}") from error
+        return "".join(pieces)
+
+    def _faults(self, name: str, source: str) -> Iterator[str]:
+        if len(source) > MAX_TEMPLATE_BYTES:
+            yield f"templates/{name}: {len(source)} characters, at most {MAX_TEMPLATE_BYTES}"
+            return
+        try:
+            escape.dialect_of(name)
+            tree = self._environment.parse(source, name)
+            self._environment.get_template(name)
+        except RenderError as error:
+            yield f"templates/{error}"
+            return
+        except jinja2.TemplateSyntaxError as error:
+            yield f"templates/{name}:{error.lineno}: {error.message}"
+            return
+        for kind, word in _REFUSED.items():
+            for node in tree.find_all(kind):
+                yield f"templates/{name}:{node.lineno}: {{% {word} %}} is not read: use {{% include %}}"
+        for unknown in sorted(
+            jinja2.meta.find_undeclared_variables(tree) - set(NAMES) - set(self._environment.globals)
+        ):
+            yield f"templates/{name}: {unknown}: no such name; a template may use {', '.join(NAMES)}"
+        for other in jinja2.meta.find_referenced_templates(tree):
+            if other is None:
+                yield f"templates/{name}: an include has to name its template plainly"
+            elif other not in self._templates:
+                yield f"templates/{name}: includes {other}, which does not exist"
+
+
+def plain(value: Any, depth: int = 0) -> None:
+    """Raise `RenderError` unless `value` is made of text, numbers, truth values, lists and mappings with text keys.
+
+    The sandbox lets a template call public methods of what it is given; plain values have none that do anything.
+    """
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None or kind is float:
+        return
+    if depth >= MAX_DEPTH:
+        raise RenderError(f"values nested deeper than {MAX_DEPTH}")
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise RenderError(f"a key of type {type(key).__name__} cannot be given to a template")
+            plain(item, depth + 1)
+    elif kind is list:
+        for item in value:
+            plain(item, depth + 1)
+    else:
+        raise RenderError(f"a value of type {kind.__name__} cannot be given to a template")
+
+
+def _where(error: BaseException, name: str) -> str:
+    """Name the template and line that an error came from (jinja2 rewrites tracebacks to say so)."""
+    places = [
+        f"templates/{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.endswith(".j2")
+    ]
+    return places[-1] if places else f"templates/{name}"
+
+
+def _say(error: Exception) -> str:
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return str(error.message)
+    return str(error) or type(error).__name__
