@@ -1,0 +1,73 @@
+"""Read what a client sent: bounded in size and depth, typed, unknown keys refused where people write."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from provisioner.errors import WireError
+
+T = TypeVar("T")
+
+MAX_DEPTH = 32
+"""Deeper nesting is an attack on somebody's recursion, not data (CVE-2026-3608 of Kea was of this kind)."""
+
+# A string that is not closed runs to the end: else each of its quotes would be tried anew, which is quadratic.
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_BRACKETS = bytes(octet for octet in range(256) if octet not in b"[]{}")
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+
+
+def nested_deeper_than(raw: bytes, depth: int) -> bool:
+    """Say whether JSON text nests deeper than `depth`, or its brackets do not match. Linear, without recursion."""
+    if raw.count(b"[") + raw.count(b"{") <= depth:
+        return False
+    brackets = _STRINGS.sub(b"", raw).translate(_AS_SQUARE, _NOT_BRACKETS)
+    for _ in range(depth):
+        before = len(brackets)
+        brackets = brackets.replace(b"[]", b"")
+        if len(brackets) == before:
+            break
+    return bool(brackets)
+
+
+async def read_body(request: web.Request, limit_bytes: int) -> bytes:
+    """Take the body, at most `limit_bytes`; more is refused with 413 before it is read to the end."""
+    if request.content_length is not None and request.content_length > limit_bytes:
+        raise web.HTTPRequestEntityTooLarge(limit_bytes, request.content_length)
+    taken = bytearray()
+    async for chunk in request.content.iter_any():
+        taken += chunk
+        if len(taken) > limit_bytes:
+            raise web.HTTPRequestEntityTooLarge(limit_bytes, len(taken))
+    return bytes(taken)
+
+
+def bounded_json(raw: bytes) -> bytes:
+    """Hand on JSON text that is not nested too deeply; raise `WireError`."""
+    if nested_deeper_than(raw, MAX_DEPTH):
+        raise WireError(f"the JSON body nests deeper than {MAX_DEPTH} or its brackets do not match")
+    return raw
+
+
+def decode(raw: bytes, kind: type[T]) -> T:
+    """Read a JSON body as a typed value; raise `WireError` that names the key."""
+    try:
+        return msgspec.json.decode(bounded_json(raw), type=kind)
+    except msgspec.ValidationError as error:
+        raise WireError(_in_words(str(error))) from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise WireError(f"the body is not JSON: {error}") from error
+
+
+def _in_words(message: str) -> str:
+    """Turn msgspec's "Expected `int`, got `str` - at `$.a.b`" into "body.a.b: expected int, got str"."""
+    said, found, path = message.replace("`", "").partition(" - at ")
+    said = said.replace("Object contains unknown field", "unknown key").replace(
+        "Object missing required field", "missing key"
+    )
+    where = "body" + path.removeprefix("$") if found else "body"
+    return f"{where}: {said[:1].lower()}{said[1:]}"

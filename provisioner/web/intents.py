@@ -1,0 +1,99 @@
+"""What people write to the API, as typed bodies: unknown keys are refused, every fault is told at once. No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from provisioner.errors import ConfigError
+from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.intent import EnrolRequest
+from provisioner.model.net import parse_mac
+from provisioner.web.ports import PowerVerb
+
+DEFAULT_PORT = {Driver.IPMI: 623, Driver.REDFISH: 443}
+MAX_IPMI_PASSWORD = 20  # octets: IPMI 2.0 section 22.30, Set User Password
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9.:-]{1,253}(?:%[A-Za-z0-9.-]{1,15})?")
+
+
+class BmcBody(msgspec.Struct, forbid_unknown_fields=True):
+    driver: Driver
+    host: str
+    username: str
+    password: str = ""
+    port: int = 0
+    fingerprint: str = ""
+
+
+class EnrolBody(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    bmc: BmcBody | None = None
+    macs: list[str] = msgspec.field(default_factory=list)
+    boot_via: str = "pxe"
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
+    tags: list[str] = msgspec.field(default_factory=list)
+    verify: bool = True
+
+
+class BootBody(msgspec.Struct, forbid_unknown_fields=True):
+    bootenv: str
+    params: dict[str, Any] | None = None
+
+
+class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
+    erase: bool = True
+
+
+class PowerBody(msgspec.Struct, forbid_unknown_fields=True):
+    power: PowerVerb
+
+
+def enrol_request(body: EnrolBody) -> EnrolRequest:
+    """Check what people type wrong, all at once, and make the conductor's request of it."""
+    faults = []
+    if not _NAME.fullmatch(body.name):
+        faults.append(f"name: {body.name[:80]!r}: lower-case letters, digits and hyphens, at most 63 (RFC 1123)")
+    if body.boot_via not in {"pxe", "http"}:
+        faults.append(f"boot_via: {body.boot_via[:40]!r}: pxe or http")
+    macs = []
+    for number, text in enumerate(body.macs):
+        try:
+            macs.append(parse_mac(text))
+        except ConfigError as error:
+            faults.append(f"macs[{number}]: {error}")
+    faults += [f"bmc.{fault}" for fault in _bmc_faults(body.bmc)]
+    if faults:
+        raise ConfigError(f"{body.name[:80]!r} cannot be enrolled", faults=faults)
+    return EnrolRequest(
+        name=body.name,
+        bmc=_bmc(body.bmc) if body.bmc else None,
+        password=body.bmc.password if body.bmc else "",
+        macs=tuple(macs),
+        boot_via=body.boot_via,
+        params=body.params,
+        tags=tuple(body.tags),
+        verify=body.verify,
+    )
+
+
+def _bmc(body: BmcBody) -> BmcAddress:
+    port = body.port or DEFAULT_PORT.get(body.driver, 0)
+    return BmcAddress(body.driver, body.host, port, body.username, body.fingerprint)
+
+
+def _bmc_faults(body: BmcBody | None) -> list[str]:
+    if body is None:
+        return []
+    faults = []
+    if not _HOST.fullmatch(body.host):
+        faults.append(f"host: {body.host[:80]!r}: a name or an address")
+    if not 0 <= body.port <= 65535:
+        faults.append(f"port: {body.port}: 1 to 65535")
+    if body.driver is Driver.IPMI and len(body.password.encode()) > MAX_IPMI_PASSWORD:
+        faults.append(f"password: IPMI 2.0 takes at most {MAX_IPMI_PASSWORD} octets")
+    if body.fingerprint and not re.fullmatch(r"[0-9a-f]{64}", body.fingerprint):
+        faults.append("fingerprint: the SHA-256 of the certificate, 64 hexadecimal digits in lower case")
+    return faults

@@ -1,0 +1,173 @@
+"""What machines fetch and say: boot scripts, and the agent's calls (docs/architecture.md), as text for a shell."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from provisioner.errors import ConfigError, NotFoundError, TicketError
+from provisioner.model.net import Mac, parse_mac
+from provisioner.web import bodies
+from provisioner.web.ports import Booter, Dialect, Route
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+FACTS_LIMIT = 1 << 20  # a machine with 60 disks and 16 ports sends some 150 KiB
+LOG_LIMIT = 64 * 1024
+SMALL_LIMIT = 16 * 1024
+NEXT_WAIT_S = 20.0
+"""How long `next` waits for a command: below the 30 s after which BusyBox wget and most proxies give up."""
+
+_BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/=-]{1,256})")
+_BOOTIF = re.compile(r"(?:01-)?([0-9a-fA-F]{2}(?:[:-]?[0-9a-fA-F]{2}){5})")
+
+Text = Annotated[str, msgspec.Meta(max_length=4096)]
+
+
+class ProgressBody(msgspec.Struct):
+    """Unknown keys are let by: an agent may be newer than the daemon."""
+
+    phase: Annotated[str, msgspec.Meta(max_length=64)]
+    percent: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    message: Text = ""
+
+
+class DoneBody(msgspec.Struct):
+    job: Annotated[str, msgspec.Meta(max_length=128)]
+    status: int
+    message: Text = ""
+
+
+class PhoneHomeBody(msgspec.Struct):
+    hostname: Annotated[str, msgspec.Meta(max_length=253)] = ""
+    os: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    uptime_s: float = 0.0
+    addresses: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = (
+        msgspec.field(default_factory=list)
+    )
+
+
+class MachineSide:
+    """Handlers over one `Booter`: they read, ask and answer."""
+
+    def __init__(self, booter: Booter) -> None:
+        self._ask = booter
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route table of the boot scripts and the agent."""
+        agent = {
+            ("POST", "facts"): self.facts,
+            ("GET", "next"): self.next,
+            ("GET", "job/{job}"): self.job,
+            ("POST", "progress"): self.progress,
+            ("POST", "done"): self.done,
+            ("POST", "log"): self.log,
+            ("POST", "phone-home"): self.phone_home,
+        }
+        return (
+            Route("GET", "/boot/{mac}/script.ipxe", self.ipxe_script),
+            Route("GET", "/boot/{mac}/grub.cfg", self.grub_script),
+            *(Route(method, f"/agent/v1/{path}", _authorised(call)) for (method, path), call in agent.items()),
+        )
+
+    async def ipxe_script(self, request: web.Request) -> web.Response:
+        """Give the machine's iPXE script."""
+        return await self._script(request, "ipxe")
+
+    async def grub_script(self, request: web.Request) -> web.Response:
+        """Give the machine's GRUB configuration."""
+        return await self._script(request, "grub")
+
+    async def _script(self, request: web.Request, dialect: Dialect) -> web.Response:
+        script = await self._ask.boot_script(_mac(request), _address(request), dialect)
+        return web.Response(body=script, content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+    async def facts(self, request: web.Request) -> web.Response:
+        """Take a machine's facts; the answer is its first command."""
+        token = _token(request)
+        raw = bodies.bounded_json(await bodies.read_body(request, FACTS_LIMIT))
+        return _line(await self._ask.agent_facts(token, _address(request), raw))
+
+    async def next(self, request: web.Request) -> web.Response:
+        """Give the machine its next command, or `wait` when there is none for some time."""
+        return _line(await self._ask.agent_next(_token(request), _address(request), NEXT_WAIT_S))
+
+    async def job(self, request: web.Request) -> web.Response:
+        """Give a job, once."""
+        job = await self._ask.agent_job(_token(request), _address(request), request.match_info["job"])
+        return web.Response(body=job, content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+    async def progress(self, request: web.Request) -> web.Response:
+        """Take word of how far a job is."""
+        token = _token(request)
+        body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), ProgressBody)
+        await self._ask.agent_progress(token, _address(request), body.phase, body.percent, body.message)
+        return web.Response(status=204)
+
+    async def done(self, request: web.Request) -> web.Response:
+        """Take word that a job has ended; the answer is the next command."""
+        token = _token(request)
+        body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), DoneBody)
+        return _line(await self._ask.agent_done(token, _address(request), body.job, body.status, body.message))
+
+    async def log(self, request: web.Request) -> web.Response:
+        """Take a piece of a job's output."""
+        token = _token(request)
+        raw = await bodies.read_body(request, LOG_LIMIT)
+        await self._ask.agent_log(token, _address(request), raw.decode(errors="replace"))
+        return web.Response(status=204)
+
+    async def phone_home(self, request: web.Request) -> web.Response:
+        """Take word that the installed system runs."""
+        token = _token(request)
+        body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), PhoneHomeBody)
+        address = _address(request)
+        await self._ask.phone_home(token, address, body.hostname, body.os, body.uptime_s, body.addresses)
+        return web.Response(status=204)
+
+
+def _authorised(handler: Handler) -> Handler:
+    """Answer 401 to every token that is not good now: missing, unknown, used, late or somebody else's."""
+
+    async def authorised(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except TicketError as error:
+            log.warning("agent.refused remote=%s path=%s: %s", request.remote, request.rel_url.raw_path, error)
+            raise web.HTTPUnauthorized from error
+
+    return authorised
+
+
+def _line(command: str) -> web.Response:
+    return web.Response(text=f"{command}\n", headers={"Cache-Control": "no-store"})
+
+
+def _address(request: web.Request) -> str:
+    """Say where the request came from, as the kernel knows it: headers of proxies are not believed."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    address = str(peer[0]) if peer else ""
+    return address.removeprefix("::ffff:")
+
+
+def _token(request: web.Request) -> str:
+    bearer = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    if bearer is None:
+        raise TicketError("no bearer token", hint="the kernel command line has it as provisioner.token")
+    return bearer[1]
+
+
+def _mac(request: web.Request) -> Mac:
+    """Read the MAC of a path, also as PXELINUX and BOOTIF write it: `01-aa-bb-cc-dd-ee-ff`."""
+    match = _BOOTIF.fullmatch(request.match_info["mac"])
+    try:
+        return parse_mac(match[1] if match else "")
+    except ConfigError as error:
+        raise NotFoundError("not a MAC address") from error

@@ -1,0 +1,134 @@
+"""What the HTTP side needs of the rest of the daemon. No I/O.
+
+`lifecycle.conductor.Conductor` is the real `Conductor`; tests hand in a small one that behaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from aiohttp import web
+
+from provisioner.model.catalog import Bootenv
+from provisioner.model.intent import Check, EnrolRequest, Event
+from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
+from provisioner.model.trace import TraceLine
+
+PowerVerb = Literal["on", "off", "cycle", "reset"]
+Dialect = Literal["ipxe", "grub"]
+
+
+class Machines(Protocol):
+    """The machines as they stand, in memory: no call waits."""
+
+    def all(self) -> Sequence[Machine]: ...
+
+    def get(self, ref: str) -> Machine:
+        """Find by name or id; `NotFoundError` names near matches."""
+
+
+class Operator(Protocol):
+    """What an operator can ask. Every call raises a `ProvisionerError` that can be shown as it is."""
+
+    @property
+    def machines(self) -> Machines: ...
+
+    async def enrol(self, request: EnrolRequest) -> Machine: ...
+
+    async def boot(
+        self,
+        ref: str,
+        bootenv: str,
+        *,
+        key: str = "",
+        generation: int | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Machine: ...
+
+    async def release(
+        self, ref: str, *, erase: bool = True, key: str = "", generation: int | None = None
+    ) -> Machine: ...
+
+    async def power(self, ref: str, verb: PowerVerb) -> Machine: ...
+
+    async def cancel(self, ref: str) -> Machine: ...
+
+    async def forget(self, ref: str) -> None: ...
+
+    async def preflight(self, ref: str, bootenv: str) -> Sequence[Check]: ...
+
+    async def trace(self, ref: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, TraceLine]]: ...
+
+    async def events(self, after: int, limit: int, machine: str = "") -> Sequence[Event]: ...
+
+    async def wait_event(self, after: int, timeout_s: float) -> bool:
+        """Wait until something newer than `after` exists; False when the time is up."""
+
+
+class Booter(Protocol):
+    """What machines ask, each call with the token and the address that it came from.
+
+    `TicketError` and `NotFoundError` become the same answer: a stranger learns nothing from it.
+    """
+
+    async def boot_script(self, mac: Mac, address: str, dialect: Dialect) -> bytes: ...
+
+    async def agent_facts(self, token: str, address: str, raw: bytes) -> str: ...
+
+    async def agent_next(self, token: str, address: str, wait_s: float) -> str: ...
+
+    async def agent_job(self, token: str, address: str, job_id: str) -> bytes: ...
+
+    async def agent_progress(
+        self, token: str, address: str, phase: str, percent: float | None, message: str
+    ) -> None: ...
+
+    async def agent_done(self, token: str, address: str, job_id: str, status: int, message: str) -> str: ...
+
+    async def agent_log(self, token: str, address: str, text: str) -> None: ...
+
+    async def phone_home(
+        self, token: str, address: str, hostname: str, os: str, uptime_s: float, addresses: Sequence[str]
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One socket that the daemon holds: `service` is its name in the log, `address` as people read it."""
+
+    service: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class BootenvStatus:
+    """A bootenv and what it lacks: one line for each artefact that is missing, with the command that gets it."""
+
+    bootenv: Bootenv
+    missing: tuple[str, ...] = ()
+
+
+def _nothing_wrong() -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Everything that the operator API shows. `faults` says why the daemon is not ready; empty when it is."""
+
+    operator: Operator
+    bootenvs: Callable[[], Sequence[BootenvStatus]]
+    listeners: Callable[[], Sequence[Listener]] = field(default=tuple)
+    faults: Callable[[], Sequence[str]] = field(default=_nothing_wrong)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of a route table."""
+
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]

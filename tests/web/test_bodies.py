@@ -1,0 +1,77 @@
+"""Bodies are bounded in depth and typed; what is wrong is named by its key."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.errors import WireError
+from provisioner.web.bodies import MAX_DEPTH, decode, nested_deeper_than
+from provisioner.web.intents import BootBody, EnrolBody, PowerBody
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text('"\\[]{}a', max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('"\\[]{}a', max_size=4), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth_of, value), default=0)
+    return 0
+
+
+@given(json_values, st.integers(0, 6))
+def test_depth_is_what_a_parser_would_find(value: Any, limit: int) -> None:
+    assert nested_deeper_than(json.dumps(value).encode(), limit) == (depth_of(value) > limit)
+
+
+@given(st.binary(max_size=200) | st.text('"\\[]{}:,1', max_size=200).map(str.encode))
+def test_any_bytes_give_a_value_or_a_wire_error(raw: bytes) -> None:
+    try:
+        decode(raw, EnrolBody)
+    except WireError:
+        return
+
+
+HOSTILE = {
+    "a hundred thousand open brackets": b"[" * 100_000,
+    "as many objects": b'{"a":' * 100_000,
+    "brackets that close what was not opened": b"]" * 100_000 + b"[" * 100_000,
+    "one level too many": b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
+}
+
+
+@pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE.keys())
+def test_deep_nesting_is_refused_before_it_is_parsed(raw: bytes) -> None:
+    with pytest.raises(WireError, match="nests deeper than 32"):
+        decode(raw, EnrolBody)
+
+
+FAULTS: dict[str, tuple[type, bytes, str]] = {
+    "not JSON": (BootBody, b"bootenv=debian-12", "the body is not JSON"),
+    "nothing": (BootBody, b"", "the body is not JSON"),
+    "an unknown key is named": (BootBody, b'{"bootenv": "x", "forse": true}', "body: unknown key forse"),
+    "a missing key is named": (BootBody, b"{}", "body: missing key bootenv"),
+    "a wrong type says where": (
+        EnrolBody,
+        b'{"name": "n", "bmc": {"driver": 7}}',
+        "body.bmc.driver: expected str, got int",
+    ),
+    "a wrong choice": (PowerBody, b'{"power": "up"}', "body.power: invalid enum value 'up'"),
+    "not UTF-8": (BootBody, b'{"bootenv": "\xff"}', "the body is not JSON"),
+}
+
+
+@pytest.mark.parametrize(("kind", "raw", "says"), FAULTS.values(), ids=FAULTS.keys())
+def test_decode_names_what_is_wrong(kind: type, raw: bytes, says: str) -> None:
+    with pytest.raises(WireError) as caught:
+        decode(raw, kind)
+    assert str(caught.value).startswith(says)
