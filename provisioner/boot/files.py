@@ -1,0 +1,110 @@
+"""What is served under which name, by TFTP and by HTTP alike. No I/O.
+
+A name from the network is a key of this table and nothing else: it never becomes a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_NAME = 255
+"""Characters of a name; RFC 1350 has no limit, and no firmware we know asks for more than 128."""
+SHOWN = 80
+"""Characters of a refused name that a log line shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFile:
+    """A file of our own store. It is replaced by another path, never changed in place: servers map it."""
+
+    name: str
+    path: Path
+    size_bytes: int
+    sha256: str
+    origin: str = ""
+    """Where it came from, in the operator's words: a package and its version, a URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedBytes:
+    """Content that was rendered for one client."""
+
+    name: str
+    content: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing is served under this name, and why."""
+
+    name: str
+    reason: str
+
+
+Served = ServedFile | ServedBytes
+
+Render = Callable[[str, str], bytes | None]
+"""`render(name, client_address)`: a file made for this client, or None where the name is not one of those."""
+FindArtifact = Callable[[str], ServedFile | None]
+"""Look up what follows `artifacts/` in a name: BOOTENV/NAME or BOOTENV/ARCH/NAME."""
+
+ARTIFACTS = "artifacts/"
+
+
+class FileTable:
+    """Names and what stands behind them. It changes while it serves: a lookup sees all of a change or nothing."""
+
+    def __init__(self, files: Iterable[ServedFile] = (), *, artifacts: FindArtifact | None = None) -> None:
+        self._files: dict[str, ServedFile] = {}
+        self._artifacts = artifacts
+        self.replace(files)
+
+    def replace(self, files: Iterable[ServedFile]) -> None:
+        """Serve these files from now on, and no others."""
+        self._files = {file.name: file for file in files}
+
+    def __iter__(self) -> Iterator[ServedFile]:
+        return iter(self._files.values())
+
+    def find(self, name: str) -> ServedFile | Refused:
+        """Look up a name as a peer sent it."""
+        key = normalise(name)
+        if isinstance(key, Refused):
+            return key
+        if (file := self._files.get(key)) is not None:
+            return file
+        if self._artifacts is not None and key.startswith(ARTIFACTS):
+            artifact = self._artifacts(key.removeprefix(ARTIFACTS))
+            if artifact is not None:
+                return artifact
+        return Refused(key, "nothing is served under this name")
+
+
+def normalise(name: str) -> str | Refused:
+    """Spell a name as the table does: no leading slash, single slashes.
+
+    GRUB and shim put one or two slashes in front of names relative to the server's root. Anything that could mean
+    another directory is refused rather than resolved.
+    """
+    if len(name) > MAX_NAME:
+        return Refused(printable(name), f"a name of {len(name)} characters; at most {MAX_NAME} are looked up")
+    if not (name.isascii() and name.isprintable()):
+        return Refused(printable(name), "a name with characters that are not printable ASCII")
+    if "\\" in name:
+        return Refused(printable(name), "a name with a backslash")
+    parts = [part for part in name.split("/") if part]
+    if any(part in (".", "..") for part in parts):
+        return Refused(printable(name), "a name with . or .. as a part")
+    return "/".join(parts) or Refused(name, "an empty name")
+
+
+def printable(text: str) -> str:
+    """Make a peer's text fit for a log line: other characters than printable ASCII become `?`, what is long is cut."""
+    shown = "".join(c if " " <= c <= "~" else "?" for c in text[:SHOWN])
+    return shown if len(text) <= SHOWN else shown + "..."

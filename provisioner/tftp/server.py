@@ -1,0 +1,209 @@
+"""The TFTP server: one loop, one listening socket an address, one connected socket a transfer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from provisioner.boot.files import FileTable, Refused, Render, Served, ServedBytes, normalise, printable
+from provisioner.errors import ListenError, WireError
+from provisioner.model.net import Mac
+from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.tftp.content import Contents
+from provisioner.tftp.netascii import MAX_BYTES, to_netascii
+from provisioner.tftp.options import negotiate
+from provisioner.tftp.packet import ErrorCode, Mode, Request, decode
+from provisioner.tftp.places import DEFAULT, Bounds, Job, Places
+from provisioner.tftp.session import Session
+from provisioner.tftp.sockets import Address, Reply, SocketAddress, destination, listen
+from provisioner.tftp.transfer import Outcome, Transfer
+
+log = logging.getLogger(__name__)
+
+DRAINED = 64
+"""Requests read from a listening socket before the loop looks at anything else."""
+COMPLAIN_EVERY_S = 10.0
+
+Whose = Callable[[str], Mac | None]
+"""Which machine holds this address, as the leases know it."""
+
+
+class TftpServer:
+    """Serves `table` read-only on every one of `addresses`.
+
+    `render` makes files for one client and is asked first; `whose` names the machine in the trace.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        *,
+        table: FileTable,
+        observe: Observe,
+        render: Render | None = None,
+        whose: Whose = lambda _address: None,
+        bounds: Bounds = DEFAULT,
+    ) -> None:
+        self.addresses = tuple(addresses)
+        """As configured; after `start` with the ports that were bound, where 0 was asked for."""
+        self.counts: Counter[str] = Counter()
+        """Outcomes of transfers and reasons of refusals, for metrics."""
+        self._table, self._observe, self._render, self._whose = table, observe, render, whose
+        self._bounds = bounds
+        self._listeners: list[socket.socket] = []
+        self._contents = Contents()
+        self._places = Places(bounds)
+        self._complained_at: dict[str, float] = {}
+
+    async def start(self) -> None:
+        """Bind every address or none; raise `ListenError`."""
+        try:
+            for address in self.addresses:
+                self._listeners.append(listen(address))
+        except OSError as error:
+            await self.stop()
+            host, port = address
+            raise ListenError(f"TFTP: cannot bind UDP {host}:{port}: {error.strerror or error}") from error
+        self.addresses = tuple(sock.getsockname()[:2] for sock in self._listeners)
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._places.limit = min(self._bounds.transfers, soft // 2)
+        loop = asyncio.get_running_loop()
+        for sock in self._listeners:
+            loop.add_reader(sock.fileno(), self._readable, sock)
+
+    async def stop(self) -> None:
+        """Close the ports; tell the clients of transfers under way."""
+        loop = asyncio.get_running_loop()
+        for sock in self._listeners:
+            loop.remove_reader(sock.fileno())
+            sock.close()
+        self._listeners.clear()
+        for job in self._places.all():
+            if job.session is not None:
+                job.session.stop(Outcome.STOPPED, "the server stops")
+        self._contents.clear()
+
+    @property
+    def transfers(self) -> int:
+        """How many are under way."""
+        return len(self._places)
+
+    def _readable(self, sock: socket.socket) -> None:
+        for _ in range(DRAINED):
+            try:
+                data, ancillary, flags, peer = sock.recvmsg(2048, 64)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:  # an ICMP error of an earlier answer
+                self._complain("socket", f"receive: {error}")
+                return
+            try:
+                self._received(sock, data, ancillary, flags, peer)
+            except OSError as error:
+                self._complain("socket", f"from {peer[0]}: {error}")
+
+    def _received(
+        self, sock: socket.socket, data: bytes, ancillary: list[tuple[int, int, bytes]], flags: int, peer: SocketAddress
+    ) -> None:
+        reply = Reply(sock, peer, destination(ancillary))
+        if flags & socket.MSG_TRUNC:
+            return self._complain("malformed", f"from {peer[0]}: a request of more than 2048 octets")
+        try:
+            packet = decode(data)
+        except WireError as error:
+            return self._complain("malformed", f"from {peer[0]}: {error}")
+        if not isinstance(packet, Request):
+            return self._complain("stray", f"from {peer[0]}: {type(packet).__name__} outside of a transfer")
+        if packet.write:
+            self._trace(reply, "tftp.refused", f"{printable(packet.name)}: nothing can be written here", ok=False)
+            return reply.error(ErrorCode.ACCESS_VIOLATION, "read only")
+        return self._requested(Job(packet, data, reply))
+
+    def _requested(self, job: Job) -> None:
+        """Find what is asked for and make room for it."""
+        served = self._find(job.request.name, job.reply.host)
+        if isinstance(served, Refused):
+            self.counts["refused"] += 1
+            self._trace(job.reply, "tftp.refused", f"{served.name}: {served.reason}", ok=False)
+            return job.reply.error(ErrorCode.NOT_FOUND, served.reason)
+        if self._places.repeats(job):
+            return None  # the client's impatience: its transfer is there, and its timer answers
+        if not self._places.take(job):
+            return self._complain("busy", f"{job.reply.host} waits: {len(self._places)} transfers are under way")
+        if isinstance(served, ServedBytes):
+            return self._opened(job, served, memoryview(served.content))
+        return self._contents.get(served, lambda content: self._opened(job, served, content))
+
+    def _find(self, name: str, client: str) -> Served | Refused:
+        key = normalise(name)
+        if not isinstance(key, Refused) and self._render is not None:
+            content = self._render(key, client)
+            if content is not None:
+                return ServedBytes(key, content)
+        return self._table.find(name)
+
+    def _opened(self, job: Job, served: Served, content: memoryview | OSError) -> None:
+        if not self._listeners or not self._places.holds(job):
+            return None  # stopped, or the client began anew meanwhile
+        if job.request.mode is Mode.NETASCII and isinstance(content, memoryview):
+            content = _netascii(content)
+        if isinstance(content, OSError):
+            self._places.free(job)
+            self._trace(job.reply, "tftp.unreadable", f"{served.name}: {content}", ok=False)
+            return job.reply.error(ErrorCode.UNDEFINED, "cannot be read on the server")
+        try:
+            self._begin(job, served, content)
+        except OSError as error:
+            self._places.free(job)
+            self._complain("socket", f"for {job.reply.host}: {error}")
+        return None
+
+    def _begin(self, job: Job, served: Served, content: memoryview) -> None:
+        reply = job.reply
+        agreed = negotiate(job.request, len(content), self._bounds.granted, ip_header=reply.ip_header)
+        sock = reply.connected_socket()
+        job.began = asyncio.get_running_loop().time()
+        transfer = Transfer(content, agreed, job.began)
+        job.session = Session(sock, transfer, ended=lambda session: self._ended(job, served.name, session.transfer))
+        about = f"{served.name}: {len(content)} bytes, blksize {agreed.blksize}, windowsize {agreed.windowsize}"
+        self._trace(reply, "tftp.start", about)
+        job.session.start()
+
+    def _ended(self, job: Job, name: str, transfer: Transfer) -> None:
+        self._places.free(job)
+        outcome = transfer.outcome or Outcome.STOPPED
+        self.counts[outcome] += 1
+        seconds = asyncio.get_running_loop().time() - job.began
+        if outcome in (Outcome.COMPLETE, Outcome.UNCONFIRMED):
+            again = f", {transfer.retransmitted_blocks} blocks sent again" if transfer.retransmitted_blocks else ""
+            self._trace(job.reply, "tftp.done", f"{name}: {transfer.size_bytes} bytes in {seconds:.2f} s{again}")
+        elif outcome is Outcome.ABORTED:
+            said = f", it said: {transfer.message}" if transfer.message else ""
+            self._trace(job.reply, "tftp.aborted", f"{name}: the client ended it at byte {transfer.acked_bytes}{said}")
+        else:
+            text = f"{name}: {outcome} at byte {transfer.acked_bytes} of {transfer.size_bytes}, after {seconds:.0f} s"
+            self._trace(job.reply, "tftp.failed", text, ok=False)
+
+    def _trace(self, reply: Reply, event: str, text: str, *, ok: bool = True) -> None:
+        mac = self._whose(reply.host)
+        log.info("%s client=%s mac=%s %s", event, reply.host, mac, text)
+        self._observe(TraceLine(time.time(), Channel.TFTP, event, text, mac=mac, ok=ok))
+
+    def _complain(self, kind: str, text: str) -> None:
+        """Count what a stranger did, and log it at most every COMPLAIN_EVERY_S for each kind."""
+        self.counts[kind] += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._complained_at.get(kind, -COMPLAIN_EVERY_S) >= COMPLAIN_EVERY_S:
+            self._complained_at[kind] = now
+            log.warning("tftp.%s count=%d %s", kind, self.counts[kind], text)
+
+
+def _netascii(content: memoryview) -> memoryview | OSError:
+    if len(content) > MAX_BYTES:
+        return OSError(f"{len(content)} bytes are too many for netascii; ask in octet mode")
+    return memoryview(to_netascii(bytes(content)))

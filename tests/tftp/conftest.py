@@ -1,0 +1,65 @@
+"""A server on a loopback port with a handful of files."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from provisioner.boot.files import FileTable, ServedFile
+from provisioner.model.trace import TraceLine
+from provisioner.tftp.places import Bounds
+from provisioner.tftp.server import TftpServer
+
+PER_CLIENT = 40
+SMALL = b"loader\r\n" * 20_000
+LARGE = bytes(range(256)) * 12_000
+
+
+@dataclass
+class Served:
+    """A running server, and what it said."""
+
+    server: TftpServer
+    table: FileTable
+    trace: list[TraceLine] = field(default_factory=list)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.server.addresses[0]
+
+    def events(self) -> list[str]:
+        return [line.event for line in self.trace]
+
+    async def idle(self) -> None:
+        """Wait until the last acknowledgements were read."""
+        async with asyncio.timeout(10):
+            while self.server.transfers:
+                await asyncio.sleep(0.001)
+
+
+def put(folder: Path, name: str, content: bytes) -> ServedFile:
+    path = folder / hashlib.sha256(content).hexdigest()
+    path.write_bytes(content)
+    return ServedFile(name, path, len(content), path.name)
+
+
+def render(name: str, client: str) -> bytes | None:
+    return f"for {client}\n".encode() if name == "grub/grub.cfg" else None
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    files = {"snponly.efi": SMALL, "vmlinuz": LARGE, "empty": b"", "dir/grubx64.efi": b"grub"}
+    table = FileTable([put(tmp_path, name, content) for name, content in files.items()])
+    trace: list[TraceLine] = []
+    bounds = Bounds(transfers=100, per_client=PER_CLIENT)
+    server = TftpServer([("127.0.0.1", 0), ("::1", 0)], table=table, observe=trace.append, render=render, bounds=bounds)
+    await server.start()
+    yield Served(server, table, trace)
+    await server.stop()
+    assert server.transfers == 0
