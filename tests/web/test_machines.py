@@ -1,0 +1,115 @@
+"""What machines fetch and say, over a real TCP socket: text for a shell, and nothing that helps a stranger."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from provisioner.web.machines import FACTS_LIMIT, LOG_LIMIT
+from tests.web.fakes import TOKEN, FakeConductor
+
+Session = aiohttp.ClientSession
+GOOD = {"Authorization": f"Bearer {TOKEN}"}
+
+
+async def call(session: Session, method: str, path: str, **given: Any) -> tuple[int, bytes]:
+    async with session.request(method, path, **given) as response:
+        return response.status, await response.read()
+
+
+SCRIPTS = {
+    "iPXE": ("/boot/52:54:00:00:00:17/script.ipxe", 200, b"#!ipxe\nexit\n"),
+    "GRUB": ("/boot/52:54:00:00:00:17/grub.cfg", 200, b"exit\n"),
+    "as BOOTIF writes it": ("/boot/01-52-54-00-00-00-17/script.ipxe", 200, b"#!ipxe\nexit\n"),
+    "upper case and hyphens, as iPXE's ${net0/mac:hexhyp}": (
+        "/boot/52-54-00-00-00-17/script.ipxe",
+        200,
+        b"#!ipxe\nexit\n",
+    ),
+    "a MAC of nobody": ("/boot/52:54:00:00:00:99/script.ipxe", 404, b"there is no such thing\n"),
+    "no MAC at all": ("/boot/..%2f..%2fetc/script.ipxe", 404, b"there is no such thing\n"),
+}
+
+
+@pytest.mark.parametrize(("path", "status", "body"), SCRIPTS.values(), ids=SCRIPTS.keys())
+async def test_boot_scripts(boot: Session, path: str, status: int, body: bytes) -> None:
+    assert await call(boot, "GET", path) == (status, body)
+
+
+async def test_the_agent_s_journey(boot: Session, conductor: FakeConductor) -> None:
+    async def post(path: str, **given: Any) -> tuple[int, bytes]:
+        return await call(boot, "POST", f"/agent/v1/{path}", headers=GOOD, **given)
+
+    facts = json.dumps({"cpu": [{"model": "x"}]}).encode()
+    assert await post("facts", data=facts) == (200, b"run j-1\n")
+    assert await call(boot, "GET", "/agent/v1/job/j-1", headers=GOOD) == (200, b"#!/bin/sh\nexit 0\n")
+    assert await post("progress", json={"phase": "write", "percent": 41.5, "newer": 1}) == (204, b"")
+    assert await post("log", data=b"sfdisk: \xff done") == (204, b"")
+    assert await post("done", json={"job": "j-1", "status": 0}) == (200, b"reboot\n")
+    assert await call(boot, "GET", "/agent/v1/next", headers=GOOD) == (200, b"wait 5\n")
+    assert await post("phone-home", json={"hostname": "node17", "uptime_s": 9, "addresses": ["192.0.2.7"]}) == (
+        204,
+        b"",
+    )
+    assert conductor.heard == [
+        ("facts", facts),
+        ("progress", "write", 41.5, ""),
+        ("log", "sfdisk: \ufffd done"),
+        ("done", "j-1", 0, ""),
+        ("home", "node17", "", 9.0, ("192.0.2.7",)),
+    ]
+
+
+TOKENS = {
+    "none": {},
+    "unknown": {"Authorization": "Bearer nope"},
+    "of another scheme": {"Authorization": f"Basic {TOKEN}"},
+    "too long to be one": {"Authorization": f"Bearer {'a' * 300}"},
+}
+AGENT = [
+    ("POST", "facts"),
+    ("GET", "next"),
+    ("GET", "job/j-1"),
+    ("POST", "progress"),
+    ("POST", "done"),
+    ("POST", "log"),
+]
+
+
+@pytest.mark.parametrize("headers", TOKENS.values(), ids=TOKENS.keys())
+@pytest.mark.parametrize(("method", "path"), [*AGENT, ("POST", "phone-home")])
+async def test_without_a_good_token_all_answers_are_the_same(
+    boot: Session, conductor: FakeConductor, method: str, path: str, headers: dict[str, str]
+) -> None:
+    body = b'{"phase": "x", "job": "j-1", "status": 0}'
+    assert await call(boot, method, f"/agent/v1/{path}", headers=headers, data=body) == (401, b"unauthorized\n")
+    assert conductor.heard == []
+
+
+REFUSED = {
+    "facts that nest without end": ("facts", b"[" * 10_000, 400, b"the JSON body nests deeper than 32"),
+    "facts without end": ("facts", b"x" * (FACTS_LIMIT + 1), 413, b"the body is too large"),
+    "a log without end": ("log", b"x" * (LOG_LIMIT + 1), 413, b"the body is too large"),
+    "progress beyond 100": (
+        "progress",
+        b'{"phase": "write", "percent": 101}',
+        400,
+        b"body.percent: expected float <= 100",
+    ),
+    "a status in words": ("done", b'{"job": "j-1", "status": "ok"}', 400, b"body.status: expected int, got str"),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "status", "says"), REFUSED.values(), ids=REFUSED.keys())
+async def test_bodies_are_bounded(boot: Session, path: str, body: bytes, status: int, says: bytes) -> None:
+    answered, text = await call(boot, "POST", f"/agent/v1/{path}", headers=GOOD, data=io.BytesIO(body))
+    assert (answered, text[: len(says)], text.count(b"\n")) == (status, says, 1)
+
+
+async def test_the_operator_s_paths_are_not_here(boot: Session) -> None:
+    for path in ("/v1/machines", "/v1/events", "/v1/info", "/readyz"):
+        assert await call(boot, "GET", path) == (404, b"not found\n")

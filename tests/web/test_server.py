@@ -1,0 +1,137 @@
+"""Sockets: who may open them, who is behind them, and what happens when they are taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from provisioner.errors import ListenError
+from provisioner.web.api import Api
+from provisioner.web.app import operator_app
+from provisioner.web.ports import Route
+from provisioner.web.server import Server
+from tests.web.fakes import FakeConductor, site
+
+
+async def hello(request: web.Request) -> web.Response:
+    return web.Response(text="hello")
+
+
+async def fault(request: web.Request) -> web.Response:
+    raise ZeroDivisionError("canary")
+
+
+APP = (Route("GET", "/", hello), Route("GET", "/fault", fault))
+
+
+async def test_the_unix_socket_is_for_owner_and_group_only(tmp_path: Path) -> None:
+    server = Server(operator_app(APP))
+    path = tmp_path / "run" / "api.sock"
+    await server.listen_unix(path, gid=os.getgid())
+    assert path.stat().st_mode & 0o777 == 0o660
+    assert server.addresses == (str(path),)
+    assert [file.name for file in path.parent.iterdir()] == ["api.sock"]
+    await server.close()
+    assert not path.exists()
+
+
+async def test_a_socket_file_that_a_dead_daemon_left_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    server = Server(operator_app(APP))
+    await server.listen_unix(path)
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
+        assert await (await session.get("http://localhost/")).text() == "hello"
+    await server.close()
+
+
+async def test_a_socket_that_somebody_answers_on_is_not_taken_over(tmp_path: Path) -> None:
+    first, second = Server(operator_app(APP)), Server(operator_app(APP))
+    await first.listen_unix(tmp_path / "api.sock")
+    with pytest.raises(ListenError, match="another daemon answers on this socket"):
+        await second.listen_unix(tmp_path / "api.sock")
+    await first.close()
+
+
+async def test_a_socket_file_of_a_newer_daemon_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    server = Server(operator_app(APP))
+    await server.listen_unix(path)
+    path.unlink()
+    path.write_text("somebody else's")
+    await server.close()
+    assert path.exists()
+
+
+async def test_a_taken_port_says_which_and_how_to_find_who(tmp_path: Path) -> None:
+    first, second = Server(operator_app(APP)), Server(operator_app(APP))
+    port = await first.listen_tcp("127.0.0.1", 0)
+    with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use .see who holds"):
+        await second.listen_tcp("127.0.0.1", port)
+    await first.close()
+
+
+async def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ListenError, match="cannot listen on this socket"):
+        await Server(operator_app(APP)).listen_unix(tmp_path / "file" / "api.sock")
+
+
+async def test_a_stop_ends_streams_that_would_never_end(tmp_path: Path) -> None:
+    server = Server(operator_app(Api(site(FakeConductor())).routes()))
+    await server.listen_unix(tmp_path / "api.sock")
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "api.sock"))) as session:
+        stream = await session.get("http://localhost/v1/events", headers={"Accept": "text/event-stream"})
+        async with asyncio.timeout(10):
+            await server.close()
+            with pytest.raises(aiohttp.ClientError):
+                await stream.read()
+
+
+async def test_the_log_says_who_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "provisioner.web")
+    server = Server(operator_app(APP))
+    await server.listen_unix(tmp_path / "api.sock")
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "api.sock"))) as session:
+        await session.get("http://localhost/")
+        await session.get("http://localhost/%0aforged%1b%5b31m")
+    await server.close()
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("http.request method=GET path=/ status=200 ms=")
+    assert first.endswith(f"uid={os.getuid()} pid={os.getpid()}")
+    assert "forged" not in second
+
+
+async def test_a_fault_of_ours_tells_the_client_nothing_and_the_log_all(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(operator_app(APP))
+    port = await server.listen_tcp("127.0.0.1", 0)
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/fault") as response:
+        assert (response.status, "canary" in await response.text()) == (500, False)
+    await server.close()
+    assert "ZeroDivisionError: canary" in caplog.text
+
+
+HOSTS = {
+    "its name": ("provisioner.example", 200),
+    "with a port": ("provisioner.example:8443", 200),
+    "an IPv6 address": ("[::1]:80", 200),
+    "a name that was pointed here": ("evil.example", 421),
+}
+
+
+@pytest.mark.parametrize(("host", "status"), HOSTS.values(), ids=HOSTS.keys())
+async def test_only_names_on_the_list_are_answered(host: str, status: int) -> None:
+    server = Server(operator_app(APP, hosts=frozenset({"provisioner.example", "[::1]"})))
+    port = await server.listen_tcp("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{port}/"
+    async with aiohttp.ClientSession() as session, session.get(url, headers={"Host": host}) as response:
+        assert response.status == status
+    await server.close()
