@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from provisioner.bmc.ensure import PATIENCE, Patience, ensure_power
 from provisioner.bmc.ipmi import chassis
 from provisioner.bmc.ipmi.messages import Answer, Command, Failed, Forget, Reply, Request, Target, Trouble
+from provisioner.bmc.quirks import Quirk, Quirks, quirks_of
 from provisioner.bmc.verbs import Press
 from provisioner.errors import (
     BmcAuthError,
@@ -22,7 +24,7 @@ from provisioner.errors import (
     BmcWrongState,
     WireError,
 )
-from provisioner.model.bmc import BmcAddress, BmcIdentity, BootOverride, BootTarget, Power
+from provisioner.model.bmc import BmcAddress, BmcIdentity, BootOverride, BootTarget, Driver, Power
 
 T = TypeVar("T")
 
@@ -55,10 +57,20 @@ class Link(Protocol):
 class Ipmi:
     """One BMC by IPMI 2.0 (`verbs.Bmc`)."""
 
-    def __init__(self, address: BmcAddress, password: str, link: Link, *, patience: Patience = PATIENCE) -> None:
+    def __init__(
+        self,
+        address: BmcAddress,
+        password: str,
+        link: Link,
+        *,
+        quirks: Sequence[Quirk] = (),
+        patience: Patience = PATIENCE,
+    ) -> None:
         self._address = address
         self._link = link
         self._patience = patience
+        self._table = quirks
+        self._known: Quirks | None = None
         self._target = Target(address.host, address.port, address.username, password)
 
     @property
@@ -73,12 +85,7 @@ class Ipmi:
             guid = chassis.read_guid(await self._ask("system guid", chassis.NETFN_APP, chassis.GET_SYSTEM_GUID))
         except BmcUnsupported:
             guid = ""
-        return BmcIdentity(
-            uuid=guid,
-            vendor=f"iana-{device.manufacturer}",
-            model=f"product-{device.product}",
-            firmware=device.firmware,
-        )
+        return replace(_board(device), uuid=guid)
 
     async def power(self) -> Power:
         """Read the chassis status."""
@@ -93,7 +100,8 @@ class Ipmi:
 
     async def set_power(self, wanted: Power) -> None:
         """Bring the machine to `wanted` and see it there."""
-        await ensure_power(self, wanted, self._patience)
+        quirks = await self._quirks()
+        await ensure_power(self, wanted, replace(self._patience, distrust_s=quirks.distrust_power_s))
 
     async def reset(self) -> None:
         """Hard reset of a running machine; a machine that is off stays off, and that is an error."""
@@ -111,7 +119,9 @@ class Ipmi:
 
     async def boot_override(self) -> BootOverride:
         """Read the boot flags."""
-        return self._read("boot.read", chassis.read_boot_flags, await self._boot_flags())
+        asked = bytes((chassis.PARAMETER_BOOT_FLAGS, 0, 0))
+        data = await self._ask("boot.read", chassis.NETFN_CHASSIS, chassis.GET_BOOT_OPTIONS, asked)
+        return self._read("boot.read", chassis.read_boot_flags, data)
 
     async def close(self) -> None:
         """Close the session."""
@@ -131,20 +141,19 @@ class Ipmi:
         await self._confirm(verb, BootOverride(target, once=once, uefi=uefi))
 
     async def _confirm(self, verb: str, wanted: BootOverride) -> None:
-        """Read the flags back. A board that marks them invalid cannot be asked, so its completion code has to do."""
-        data = await self._boot_flags()
-        if len(data) > 1 and data[1] & 0x80:
+        if not (await self._quirks()).boot_readback:
             return
-        got = self._read(verb, chassis.read_boot_flags, data)
+        got = await self.boot_override()
         if wanted.target is BootTarget.NONE and got.target is BootTarget.NONE:
             return
         if (got.target, got.once) != (wanted.target, wanted.once):
             lasting = "once" if got.once else "always"
             raise BmcProtocolError(f"{self._address}: {verb}: taken, but the BMC reads back {got.target} ({lasting})")
 
-    async def _boot_flags(self) -> bytes:
-        asked = bytes((chassis.PARAMETER_BOOT_FLAGS, 0, 0))
-        return await self._ask("boot.read", chassis.NETFN_CHASSIS, chassis.GET_BOOT_OPTIONS, asked)
+    async def _quirks(self) -> Quirks:
+        if self._known is None:
+            self._known = quirks_of(self._table, Driver.IPMI, _board(await self._device()))
+        return self._known
 
     async def _device(self) -> chassis.Device:
         return self._read(
@@ -181,3 +190,10 @@ class Ipmi:
             return decode(data)
         except WireError as error:
             raise BmcProtocolError(f"{self._address}: {verb}: {error.message}") from error
+
+
+def _board(device: chassis.Device) -> BmcIdentity:
+    """Name a board as IPMI can: by the numbers of its maker and product."""
+    return BmcIdentity(
+        vendor=f"iana-{device.manufacturer}", model=f"product-{device.product}", firmware=device.firmware
+    )
