@@ -45,6 +45,27 @@ def ipxe_local(reason: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def grub(record: BootRecord) -> str:
+    """Write the record as a GRUB configuration. Arguments stand in single quotes: GRUB expands nothing in them."""
+    args = " ".join(f"'{argument}'" for argument in record.args.split())
+    lines = [f"echo 'provisioner: {_plain(record.title)}'", f"linux {_grub_file(record.kernel)} {args}".rstrip()]
+    if record.initrds:
+        lines.append("initrd " + " ".join(_grub_file(url) for url in record.initrds))
+    return "\n".join((*lines, "boot")) + "\n"
+
+
+def grub_local(reason: str) -> str:
+    """Write the GRUB configuration that leaves the network."""
+    return f"echo 'provisioner: {_plain(reason)}'\nexit 1\n"
+
+
+def _grub_file(url: str) -> str:
+    """Name a URL as GRUB does: `http://HOST:PORT/path` is `(http,HOST:PORT)/path`."""
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    return f"'({scheme},{host})/{path}'"
+
+
 def _plain(text: str) -> str:
     """Reduce text for people to what no loader interprets."""
     return re.sub(r"[^A-Za-z0-9 .,:_/()+-]", "_", text)[:160]

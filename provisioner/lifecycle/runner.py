@@ -16,7 +16,18 @@ from provisioner.clock import SteadyClock
 from provisioner.errors import BmcAuthError, BmcError, BmcPrivilegeError, BmcUnsupported, ProvisionerError, StoreError
 from provisioner.lifecycle.events import Named, describe, trace_lines
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.steps import Done, Event, Failed, Perform, Tick, advance, current_action, resumed
+from provisioner.lifecycle.steps import (
+    Done,
+    Event,
+    Failed,
+    Perform,
+    Seen,
+    Signal,
+    Tick,
+    advance,
+    current_action,
+    resumed,
+)
 from provisioner.model.intent import Event as Written
 from provisioner.model.machine import Machine
 from provisioner.store.machines import Change, MachineStore
@@ -74,6 +85,21 @@ class Runner:
     async def apply(self, machine_id: str, event: Event, *, intent: str = "") -> Machine:
         """Advance a machine by an event; returns it as it is then. Raises `ConflictError`, `StoreError`."""
         return await self.change(machine_id, lambda m, now: advance(m, event, now), intent=intent)
+
+    def signal(self, machine: Machine, signal: Signal) -> None:
+        """Hear of something that a run may wait for. From a hot path: what changes nothing costs no task."""
+        run = machine.run
+        if run is None or run.step is None or self._group is None:
+            return
+        after, _ = advance(machine, Seen(signal), machine.seen)
+        if after.run != run:
+            self._group.create_task(self._hear(machine, signal), name=f"hear {machine.name}")
+
+    async def _hear(self, machine: Machine, signal: Signal) -> None:
+        try:
+            await self.apply(machine.id, Seen(signal))
+        except ProvisionerError as error:  # the machine repeats itself, or the run's deadline tells
+            log.error("life.unsaved machine=%s signal=%s error=%s", machine.name, signal, error)
 
     async def change(self, machine_id: str, rule: Rule, *, intent: str = "") -> Machine:
         """Replace a machine by what `rule` makes of it, durably, then start the actions that follow."""

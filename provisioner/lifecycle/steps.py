@@ -306,11 +306,14 @@ def _ended(machine: Machine, run: Run, now: float) -> Machine:
             return replace(machine, state=State.ACTIVE, bootenv=run.bootenv, run=run, changed=now)
         case Verb.INSPECT:
             back = run.return_to
-            if back in (State.DISCOVERED, State.ENROLLED):
-                back = State.READY if machine.bmc is not None else State.DISCOVERED
-            return replace(machine, state=back, run=run, changed=now)
+            return replace(machine, state=with_facts(back, machine), run=run, changed=now)
         case _:
             return replace(machine, state=State.READY, bootenv="", run=run, changed=now)
+
+
+def with_facts(state: State, machine: Machine) -> State:
+    """Say where a machine stands once its hardware is known: ready, when there is a BMC to drive it with."""
+    return State.READY if state in (State.DISCOVERED, State.ENROLLED) and machine.bmc is not None else state
 
 
 def _tick(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:

@@ -100,9 +100,9 @@ CASES: dict[str, tuple[Machine, tuple[Event, ...], str, list[str]]] = {
         replace(READY, state=State.ACTIVE), (Begin("r2", Verb.POWER_OFF_RELEASE, ""), Done("r2", 0)), "ready", []),
     "an enrolled machine that was inspected is ready": (
         at_step("wait.facts", Verb.INSPECT, replace(READY, state=State.ENROLLED)), (Seen(Signal.FACTS),), "ready", []),
-    "without a BMC it stays discovered": (
+    "without a BMC it stays as it is": (
         at_step("wait.facts", Verb.INSPECT, Machine("m1", "x", State.ENROLLED)), (Seen(Signal.FACTS),),
-        "discovered", []),
+        "enrolled", []),
     "an active machine that was inspected is active again": (
         at_step("wait.facts", Verb.INSPECT, replace(READY, state=State.ACTIVE)), (Seen(Signal.FACTS),), "active", []),
     "a tick before the deadline changes nothing": (READY, (DEPLOY, Tick()), "power.off", []),

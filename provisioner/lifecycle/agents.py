@@ -1,0 +1,198 @@
+"""What machines say about themselves: the agent of the discovery system, and the system that was installed."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+from provisioner.catalog.context import answer_context
+from provisioner.clock import SteadyClock
+from provisioner.errors import ConflictError, TicketError
+from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.runner import Runner
+from provisioner.lifecycle.steps import (
+    JobFailed,
+    JobTaken,
+    Perform,
+    Progress,
+    Seen,
+    Signal,
+    Verb,
+    advance,
+    agent_command,
+    job_id,
+    with_facts,
+)
+from provisioner.model.facts import Facts
+from provisioner.model.machine import Machine, Run, State
+from provisioner.model.net import Mac
+from provisioner.model.trace import Channel, TraceLine
+from provisioner.store.tokens import Purpose, Token, Tokens
+from provisioner.store.trace import Trace
+
+log = logging.getLogger(__name__)
+
+LOG_LINES = 64
+"""Lines of one log call that become part of the trace; the agent sends its last ones."""
+LINE_CHARS = 400
+ERASE_JOB = "erase"
+
+
+class Agents:
+    """The machine-facing half of the conductor. A token says who speaks; nothing else in a request does."""
+
+    def __init__(
+        self, machines: Machines, runner: Runner, boots: Boots, tokens: Tokens, trace: Trace, clock: SteadyClock
+    ) -> None:
+        self._machines = machines
+        self._runner = runner
+        self._boots = boots
+        self._tokens = tokens
+        self._trace = trace
+        self._clock = clock
+
+    async def facts(self, ports: Ports, token: str, address: str, raw: bytes) -> str:
+        """Record what a discovery system found; return its next command."""
+        bearer = self._bearer(token, address)
+        now = self._clock.now()
+        facts = ports.discovery.decode(raw, now)
+        known = self._machines.find(bearer.machine) or ports.discovery.identify(facts, self._machines.all())
+        profile = ports.discovery.classify(facts)
+        if known is None:
+            machine = await self._runner.create(self._newcomer(bearer.mac, facts, profile, now))
+        else:
+            machine = await self._runner.change(known.id, lambda m, at: _reported(m, facts, profile, at))
+        run = machine.run.id if machine.run and machine.run.step else ""
+        if (bearer.machine, bearer.run) != (machine.id, run):
+            await self._tokens.claim(bearer, machine.id, run)
+        for mac in (bearer.mac, *machine.macs):
+            self._trace.claim(mac, machine.id, run)
+        text = f"discovery system reports: {facts.vendor} {facts.product}, {len(facts.disks)} disks"
+        self._see(machine, "agent.facts", text)
+        return agent_command(machine)
+
+    def _newcomer(self, mac: Mac, facts: Facts, profile: tuple[str, str], now: float) -> Machine:
+        name = f"new-{mac.replace(':', '')[-6:]}"
+        while self._machines.find(name) is not None:
+            name += "x"
+        machine = Machine(str(uuid.uuid4()), name, State.DISCOVERED, macs=(mac,), created=now, changed=now)
+        return _with(machine, facts, profile, now)
+
+    async def next(self, token: str, address: str, wait_s: float) -> str:
+        """Return the agent's next command, waiting for one at most `wait_s`."""
+        machine = self._machine(self._bearer(token, address))
+        command = agent_command(machine)
+        if command.startswith("wait"):
+            await self._runner.wait_change(machine.id, wait_s)
+            command = agent_command(self._machines.get(machine.id))
+        return command
+
+    async def job(self, ports: Ports, token: str, address: str, wanted: str) -> bytes:
+        """Render the job of a run. Once: who asks a second time gets a `TicketError`."""
+        bearer = self._bearer(token, address)
+        machine, run = self._run_of(bearer)
+        step = run.step
+        if step is None or step.name != "wait.job" or run.job_taken or wanted != job_id(run):
+            self._see(machine, "agent.job.refused", f"job {wanted[:80]} is not to be had (again)", ok=False)
+            raise TicketError("this job is not to be had")
+        job = await self._render(ports, bearer, machine, run, step.params.get("job", ""))
+        await self._runner.change(machine.id, lambda m, at: _take(m, run, wanted, at))
+        self._see(machine, "agent.job", f"job {step.params.get('job', '')} taken")
+        return job
+
+    async def _render(self, ports: Ports, bearer: Token, machine: Machine, run: Run, job: str) -> bytes:
+        name = "discovery" if job == ERASE_JOB else run.bootenv
+        bootenv = ports.catalogue.bootenv(name)
+        home = ""
+        if run.verb == Verb.DEPLOY:
+            home = await self._tokens.mint(Purpose.HOME, bearer.mac, machine.id, run.id, "", self._clock.now())
+        boot = self._boots.boot_of(bearer.mac, bootenv, bearer.address, phone_home=home)
+        params = ports.catalogue.params(bootenv, machine, {})
+        return ports.catalogue.answer(bootenv, job, answer_context(machine, bootenv, boot, params))
+
+    async def progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
+        """Hear how far a job is."""
+        machine, run = self._run_of(self._bearer(token, address))
+        note = f"{phase}: {message}" if message else phase
+        await self._runner.apply(machine.id, Progress(run.id, percent, note[:LINE_CHARS]))
+
+    async def done(self, token: str, address: str, job: str, status: int, message: str) -> str:
+        """Hear that a job ended; return the next command. A repeated report changes nothing."""
+        machine, run = self._run_of(self._bearer(token, address))
+        if job != job_id(run) or not run.job_taken:
+            return agent_command(machine)
+        if status == 0:
+            self._see(machine, "agent.done", "job done")
+            machine = await self._runner.apply(machine.id, Seen(Signal.JOB))
+        else:
+            reason = f"the job ended with status {status}: {message[:LINE_CHARS]}"
+            self._see(machine, "agent.done", reason, ok=False)
+            machine = await self._runner.apply(machine.id, JobFailed(run.id, reason))
+        return agent_command(machine)
+
+    async def log(self, token: str, address: str, text: str) -> None:
+        """Keep the last lines that an agent sent in the machine's trace."""
+        machine = self._machine(self._bearer(token, address))
+        for line in text.splitlines()[-LOG_LINES:]:
+            self._see(machine, "agent.log", line[:LINE_CHARS])
+
+    async def home(self, token: str, address: str, hostname: str, os: str, addresses: Sequence[str]) -> None:
+        """Hear from an installed system that it runs. Its token ends with this."""
+        bearer = self._tokens.check(token, Purpose.HOME, address, self._clock.now())
+        machine, _ = self._run_of(bearer)
+        self._see(machine, "agent.home", f"{hostname or 'the installed system'} runs {os} at {' '.join(addresses)}")
+        await self._runner.apply(machine.id, Seen(Signal.HOME))
+        await self._tokens.end(machine.id, Purpose.HOME)
+
+    def _bearer(self, token: str, address: str) -> Token:
+        return self._tokens.check(token, Purpose.AGENT, address, self._clock.now())
+
+    def _machine(self, bearer: Token) -> Machine:
+        machine = self._machines.find(bearer.machine)
+        if machine is None:
+            raise TicketError("this token is not good here", hint="report facts first")
+        return machine
+
+    def _run_of(self, bearer: Token) -> tuple[Machine, Run]:
+        machine = self._machine(bearer)
+        if machine.run is None or machine.run.id != bearer.run:
+            raise TicketError("this token is not good here", hint="its run is over")
+        return machine, machine.run
+
+    def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
+        run = machine.run.id if machine.run and machine.run.step else ""
+        self._trace.note(TraceLine(time.time(), Channel.AGENT, event, text, None, machine.id, run, ok))
+
+
+def _with(machine: Machine, facts: Facts, profile: tuple[str, str], now: float) -> Machine:
+    macs = tuple(dict.fromkeys((*machine.macs, *(nic.mac for nic in facts.nics))))
+    return replace(
+        machine,
+        facts=facts,
+        macs=macs,
+        uuid=facts.uuid or machine.uuid,
+        serial=facts.serial or machine.serial,
+        profile=profile[0],
+        profile_reason=profile[1],
+        seen=now,
+        changed=now,
+    )
+
+
+def _reported(machine: Machine, facts: Facts, profile: tuple[str, str], now: float) -> tuple[Machine, list[Perform]]:
+    machine = _with(machine, facts, profile, now)
+    if machine.run is None or machine.run.step is None:
+        return replace(machine, state=with_facts(machine.state, machine)), []
+    return advance(machine, Seen(Signal.FACTS), now)
+
+
+def _take(machine: Machine, run: Run, wanted: str, now: float) -> tuple[Machine, list[Perform]]:
+    current = machine.run
+    if current is None or current.id != run.id or current.job_taken or job_id(current) != wanted:
+        raise ConflictError("this job is not to be had")
+    return advance(machine, JobTaken(run.id), now)

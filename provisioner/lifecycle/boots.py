@@ -1,0 +1,154 @@
+"""Boot decisions for what asks: DHCP, TFTP and HTTP come here, `boot.plan` decides, the run hears of it."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Literal
+
+from provisioner.boot.plan import next_boot
+from provisioner.boot.script import BootRecord, grub, grub_local, ipxe, ipxe_local
+from provisioner.catalog.context import Boot, answer_context, artifact_url
+from provisioner.clock import SteadyClock
+from provisioner.errors import NotFoundError, ProvisionerError
+from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.runner import Runner
+from provisioner.lifecycle.steps import Signal
+from provisioner.model.boot import Arch, Asker, BootClient, NoBoot, Plan, RunScript
+from provisioner.model.catalog import Bootenv
+from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
+from provisioner.model.trace import Channel, TraceLine
+from provisioner.store.tokens import Purpose, Tokens
+from provisioner.store.trace import Trace
+
+CLIENTS_LIMIT = 8192
+"""Clients whose last request is remembered, 300 octets each; the one not heard of for longest goes first."""
+DISCOVERY = "discovery"
+
+ARCH_NAMES = {
+    Arch.EFI_ARM64: "arm64",
+    Arch.EFI_ARM64_HTTP: "arm64",
+    Arch.EFI_RISCV64: "riscv64",
+    Arch.EFI_RISCV64_HTTP: "riscv64",
+}
+"""Architectures as bootenvs name them; whatever else boots from our network is amd64."""
+
+Dialect = Literal["ipxe", "grub"]
+
+
+class Boots:
+    """Answers "what do I boot", and hears from the same question how far a machine has come."""
+
+    def __init__(
+        self, machines: Machines, runner: Runner, tokens: Tokens, trace: Trace, ports: Ports, clock: SteadyClock
+    ) -> None:
+        self._machines = machines
+        self._runner = runner
+        self._tokens = tokens
+        self._trace = trace
+        self._ports = ports
+        self._clock = clock
+        self._clients: OrderedDict[Mac, BootClient] = OrderedDict()
+
+    def decide(self, client: BootClient) -> Plan:
+        """Say what a client boots. Called for every DHCP request: no I/O, and only what is new reaches the runner."""
+        self._remember(client)
+        machine = self.machine_of(client.mac)
+        plan = next_boot(client, machine, self._ports.network.policy)
+        if machine is not None:
+            if client.asker is not Asker.OS:
+                self._runner.signal(machine, Signal.DHCP)
+            self._runner.signal(machine, Signal.LOCAL)
+        return plan
+
+    def _remember(self, client: BootClient) -> None:
+        before = self._clients.pop(client.mac, None)
+        if client.asker is Asker.OS and before is not None:
+            client = replace(before, asker=Asker.OS)  # an operating system does not tell its firmware's architecture
+        self._clients[client.mac] = client
+        if len(self._clients) > CLIENTS_LIMIT:
+            self._clients.popitem(last=False)
+
+    def machine_of(self, mac: Mac) -> Machine | None:
+        """Find the machine behind a MAC; one whose ports nobody has seen yet by the UUID that its firmware sent."""
+        machine = self._machines.by_mac(mac)
+        if machine is None and (client := self._clients.get(mac)) is not None and client.uuid:
+            machine = self._machines.by_uuid(client.uuid)
+            if machine is not None and machine.macs:
+                return None  # its ports are known, and this is none of them: a UUID alone proves nothing
+        return machine
+
+    def loader_fetched(self, mac: Mac) -> None:
+        """Hear that a machine has its loader."""
+        machine = self.machine_of(mac)
+        if machine is not None:
+            self._runner.signal(machine, Signal.LOADER)
+
+    async def script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:
+        """Write the boot script of a machine, for the address that its MAC holds a lease for, and no other."""
+        machine = self.machine_of(mac)
+        if self._ports.network.lease_of(address) != mac:
+            self._see(mac, machine, "http.script.refused", f"{address} asked for the script of {mac}", ok=False)
+            raise NotFoundError("there is no such boot script")
+        client = self._clients.get(mac, BootClient(mac, Asker.IPXE))
+        plan = next_boot(replace(client, asker=Asker(dialect)), machine, self._ports.network.policy)
+        if not isinstance(plan, RunScript):
+            self._see(mac, machine, "http.script", f"boot script: local disk ({plan.reason})")
+            return self._local(plan, dialect)
+        bootenv = self._bootenv_of(machine)
+        record = await self._record(mac, machine, bootenv, address)
+        self._see(mac, machine, "http.script", f"boot script: {record.title}")
+        if machine is not None:
+            self._runner.signal(machine, Signal.SCRIPT)
+        return (ipxe if dialect == "ipxe" else grub)(record).encode()
+
+    def _local(self, plan: Plan, dialect: Dialect) -> bytes:
+        if isinstance(plan, NoBoot):
+            raise NotFoundError("there is no such boot script")
+        return (ipxe_local if dialect == "ipxe" else grub_local)(plan.reason).encode()
+
+    def _bootenv_of(self, machine: Machine | None) -> Bootenv:
+        """Say which bootenv a machine starts from the network: its own, or the discovery system that installs it."""
+        catalogue = self._ports.catalogue
+        if machine is None or machine.run is None or machine.run.step is None:
+            return catalogue.bootenv(DISCOVERY)
+        wanted = catalogue.bootenv(machine.run.bootenv or DISCOVERY)
+        return catalogue.bootenv(wanted.installs_with) if wanted.installs_with else wanted
+
+    async def _record(self, mac: Mac, machine: Machine | None, bootenv: Bootenv, address: str) -> BootRecord:
+        arch = self.arch_of(mac)
+        files = bootenv.arch.get(arch)
+        if files is None or not files.kernel:
+            raise ProvisionerError(f"{bootenv.name} has nothing to boot for {arch}")
+        run = machine.run.id if machine and machine.run and machine.run.step else ""
+        owner = machine.id if machine else ""
+        token = await self._tokens.mint(Purpose.AGENT, mac, owner, run, address, self._clock.now())
+        boot = self.boot_of(mac, bootenv, address, token=token)
+        params = self._ports.catalogue.params(bootenv, machine, {})
+        args = self._ports.catalogue.kernel_args(bootenv, arch, answer_context(machine, bootenv, boot, params))
+        urls = [artifact_url(boot.base, bootenv.name, arch, name) for name in (files.kernel, *files.initrds)]
+        who = machine.name if machine else str(mac)
+        return BootRecord(f"{bootenv.title} for {who}", urls[0], tuple(urls[1:]), args)
+
+    def boot_of(self, mac: Mac, bootenv: Bootenv, address: str, *, token: str = "", phone_home: str = "") -> Boot:
+        """Gather what templates see of one boot."""
+        arch = self.arch_of(mac)
+        stored = self._ports.artifacts.stored(bootenv, arch)
+        base = self._ports.network.base_url(address)
+        return Boot(base, mac, arch, "", address, token=token, phone_home=phone_home, artifacts=stored)
+
+    def arch_of(self, mac: Mac) -> str:
+        """Name the architecture of a machine as its firmware told it, or as was found by discovery."""
+        client = self._clients.get(mac)
+        if client is not None and client.arch is not None:
+            return ARCH_NAMES.get(Arch(client.arch), "amd64") if client.arch in set(Arch) else "amd64"
+        machine = self._machines.by_mac(mac)
+        known = machine.facts.cpu.architecture if machine and machine.facts else ""
+        return {"aarch64": "arm64", "riscv64": "riscv64"}.get(known, "amd64")
+
+    def _see(self, mac: Mac, machine: Machine | None, event: str, text: str, ok: bool = True) -> None:
+        owner, run = (machine.id, machine.run.id if machine.run else "") if machine else ("", "")
+        self._trace.note(TraceLine(time.time(), Channel.HTTP, event, text, mac, owner, run, ok))

@@ -1,0 +1,289 @@
+"""The conductor: everything that can be asked of machines, by operators and by the machines themselves.
+
+It holds no rule of its own. `steps` says what follows, `runner` saves and performs it, `boots` and `agents` hear what
+machines do, `preflight` looks before anything is touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from provisioner.clock import SteadyClock
+from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError
+from provisioner.lifecycle.actions import Actions, secret_name
+from provisioner.lifecycle.agents import ERASE_JOB, Agents
+from provisioner.lifecycle.boots import Boots, Dialect
+from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.preflight import checks, verb_for
+from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.runner import Runner
+from provisioner.lifecycle.steps import Begin, Cancel, Perform, Verb, advance
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
+from provisioner.model.boot import BootClient, Plan
+from provisioner.model.intent import Check, EnrolRequest, Event
+from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
+from provisioner.model.trace import TraceLine
+from provisioner.store.db import Database
+from provisioner.store.machines import MachineStore
+from provisioner.store.secrets import Secrets
+from provisioner.store.tokens import Tokens
+from provisioner.store.trace import Trace
+
+LOADER_EVENTS = ("tftp.done", "http.file")
+"""Lines of the trace that tell of a loader that was fetched whole."""
+
+
+class Conductor:
+    """One for each daemon. `open` reads the store; `run` carries on every run and returns only when cancelled."""
+
+    def __init__(self, db: Database, secrets: Secrets, ports: Ports, clock: SteadyClock | None = None) -> None:
+        self.clock = clock or SteadyClock()
+        self.machines = Machines()
+        self._ports = ports
+        self._store = MachineStore(db)
+        self._secrets = secrets
+        self._tokens = Tokens(db)
+        self._trace = Trace(db)
+        self._actions = Actions(ports.bmcs, secrets, self.observe)
+        self._runner = Runner(self._store, self.machines, self._trace, self.clock, self._actions.perform)
+        self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
+        self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
+
+    async def open(self) -> None:
+        """Read machines and tokens from the store."""
+        await self._tokens.load()
+        for machine in await self._store.load():
+            self.machines.put(machine)
+
+    async def run(self) -> None:
+        """Carry on until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._trace.run(), name="trace")
+                group.create_task(self._runner.run(), name="runner")
+        finally:
+            await self._trace.flush()
+
+    # what servers ask and tell
+
+    def decide(self, client: BootClient) -> Plan:
+        """Say what a client boots."""
+        return self._boots.decide(client)
+
+    def observe(self, line: TraceLine) -> None:
+        """Keep what a server saw, as part of its machine's trace when the MAC is known."""
+        mac = line.mac
+        if mac is not None and not line.machine:
+            if line.event in LOADER_EVENTS and line.ok:
+                self._boots.loader_fetched(mac)
+            machine = self._boots.machine_of(mac)
+            if machine is not None:
+                run = machine.run.id if machine.run and machine.run.step else ""
+                line = replace(line, machine=machine.id, run=run)
+        self._trace.note(line)
+
+    # what operators ask
+
+    async def enrol(self, request: EnrolRequest) -> Machine:
+        """Put a machine on record. With `verify`, its BMC has to let us in before anything is written."""
+        if self.machines.find(request.name) is not None:
+            raise ConflictError(f"there is a machine {request.name!r} already", hint="`provisionctl forget` removes it")
+        for mac in request.macs:
+            if (owner := self.machines.by_mac(mac)) is not None:
+                raise ConflictError(f"{mac} belongs to {owner.name}")
+        bmc, identity = request.bmc, BmcIdentity()
+        if bmc is not None and request.verify:
+            if bmc.driver is Driver.REDFISH and not bmc.fingerprint:
+                bmc = replace(bmc, fingerprint=await self._ports.bmcs.fingerprint(bmc))
+            identity = await self._ports.bmcs.identify(bmc, request.password)
+        twin = self.machines.by_uuid(identity.uuid) if identity.uuid else None
+        if twin is not None and twin.bmc is not None:
+            raise ConflictError(f"the BMC at {request.bmc} says that it is {twin.name} (UUID {identity.uuid})")
+        machine_id = twin.id if twin is not None else str(uuid.uuid4())
+        if bmc is not None:
+            await self._secrets.put(secret_name(machine_id), request.password)
+        if twin is not None:
+            return await self._runner.change(twin.id, lambda m, now: (_enrolled(m, request, bmc, now), []))
+        now = self.clock.now()
+        machine = Machine(machine_id, request.name, State.ENROLLED, macs=request.macs, created=now)
+        machine = replace(machine, uuid=identity.uuid, serial=identity.serial)
+        return await self._runner.create(_enrolled(machine, request, bmc, now))
+
+    async def preflight(self, ref: str, bootenv: str) -> list[Check]:
+        """Look at everything that has to hold before a machine is touched."""
+        machine, wanted = self.machines.get(ref), self._ports.catalogue.bootenv(bootenv)
+        arch = self._boots.arch_of(machine.macs[0]) if machine.macs else "amd64"
+        missing = list(self._ports.artifacts.missing(wanted, arch))
+        if wanted.installs_with:
+            missing += self._ports.artifacts.missing(self._ports.catalogue.bootenv(wanted.installs_with), arch)
+        found = checks(machine, wanted, missing, None)
+        if machine.bmc is None or not all(check.ok for check in found):
+            return found  # the BMC is asked last, and only when everything else is in order
+        return checks(machine, wanted, missing, await self._bmc_fault(machine))
+
+    async def _bmc_fault(self, machine: Machine) -> str | None:
+        assert machine.bmc is not None
+        try:
+            await self._ports.bmcs.power(machine.bmc, await self._secrets.get(secret_name(machine.id)))
+        except (BmcError, NotFoundError) as error:
+            return str(error)
+        return None
+
+    async def boot(
+        self,
+        ref: str,
+        bootenv: str,
+        *,
+        key: str = "",
+        generation: int | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Machine:
+        """Bring a bootenv onto a machine. Returns once the intent is durable; the run goes on by itself."""
+        if (known := await self._accepted(key)) is not None:
+            return known
+        machine, wanted = self.machines.get(ref), self._ports.catalogue.bootenv(bootenv)
+        _check_generation(machine, generation)
+        failed = [check for check in await self.preflight(ref, bootenv) if not check.ok]
+        if failed:
+            lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
+            raise PreflightError(f"{machine.name} cannot boot {wanted.name}; nothing was touched", faults=lines)
+        begin = Begin(new_run_id(), verb_for(wanted), wanted.name, wanted.job)
+        return await self._begin(machine, begin, key, generation)
+
+    async def release(self, ref: str, *, erase: bool = True, key: str = "", generation: int | None = None) -> Machine:
+        """Take a machine back: erase its disks (unless told not to), power off, ready."""
+        if (known := await self._accepted(key)) is not None:
+            return known
+        machine = self.machines.get(ref)
+        _check_generation(machine, generation)
+        if machine.bmc is None:
+            fault: str | None = "there is no BMC on record"
+        else:
+            fault = await self._bmc_fault(machine)
+        if fault is not None:
+            raise PreflightError(f"{machine.name} cannot be released; nothing was touched", faults=[f"bmc: {fault}"])
+        verb = Verb.RELEASE if erase else Verb.POWER_OFF_RELEASE
+        begin = Begin(new_run_id(), verb, "discovery" if erase else "", ERASE_JOB if erase else "")
+        return await self._begin(machine, begin, key, generation)
+
+    async def _begin(self, machine: Machine, begin: Begin, key: str, generation: int | None) -> Machine:
+        def rule(current: Machine, now: float) -> tuple[Machine, list[Perform]]:
+            _check_generation(current, generation)
+            return advance(current, begin, now)
+
+        return await self._runner.change(machine.id, rule, intent=key)
+
+    async def _accepted(self, key: str) -> Machine | None:
+        accepted = await self._store.intent(key) if key else None
+        return self.machines.find(accepted[0]) if accepted else None
+
+    async def cancel(self, ref: str) -> Machine:
+        """End the run under way; the machine goes back to where it came from."""
+        return await self._runner.apply(self.machines.get(ref).id, Cancel())
+
+    async def power(self, ref: str, verb: str) -> Machine:
+        """Drive the power by hand. Refused while a run does it."""
+        machine = self.machines.get(ref)
+        if machine.run is not None and machine.run.step is not None:
+            raise ConflictError(
+                f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first"
+            )
+        power = await self._actions.power(machine, verb)
+        return await self._runner.change(machine.id, lambda m, _: (replace(m, power=power), []))
+
+    async def forget(self, ref: str) -> None:
+        """Remove a machine from the record. Refused while a run is under way."""
+        machine = self.machines.get(ref)
+        if machine.run is not None and machine.run.step is not None:
+            raise ConflictError(
+                f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first"
+            )
+        await self._runner.forget(machine)
+        await self._secrets.remove(secret_name(machine.id))
+        if machine.bmc is not None:
+            await self._ports.bmcs.forget(machine.bmc)
+
+    async def trace(self, ref: str, *, after: int = 0, limit: int = 1000) -> list[tuple[int, TraceLine]]:
+        """Read the boot trace of a machine, or of a MAC that is none's."""
+        machine = self.machines.find(ref)
+        if machine is None and (lines := self._trace.of_stranger(Mac(ref))):
+            return [(at, line) for at, line in enumerate(lines, start=1) if at > after][:limit]
+        return await self._trace.read(self.machines.get(ref).id, after, limit)
+
+    async def events(self, after: int, limit: int, machine: str = "") -> list[Event]:
+        """Read the outbox from a cursor."""
+        return await self._store.events(after, limit, self.machines.get(machine).id if machine else "")
+
+    async def wait_event(self, after: int, timeout_s: float) -> bool:
+        """Say whether there is an event newer than `after`, waiting for one."""
+        return await self._runner.wait_event(after, timeout_s)
+
+    # what machines ask
+
+    async def boot_script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:
+        """Write a machine's boot script."""
+        return await self._boots.script(mac, address, dialect)
+
+    async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
+        """Record facts; return a command."""
+        return await self._agents.facts(self._ports, token, address, raw)
+
+    async def agent_next(self, token: str, address: str, wait_s: float) -> str:
+        """Return the agent's next command."""
+        return await self._agents.next(token, address, wait_s)
+
+    async def agent_job(self, token: str, address: str, job_id: str) -> bytes:
+        """Give out a job, once."""
+        return await self._agents.job(self._ports, token, address, job_id)
+
+    async def agent_progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
+        """Hear how far a job is."""
+        await self._agents.progress(token, address, phase, percent, message)
+
+    async def agent_done(self, token: str, address: str, job_id: str, status: int, message: str) -> str:
+        """Hear that a job ended; return a command."""
+        return await self._agents.done(token, address, job_id, status, message)
+
+    async def agent_log(self, token: str, address: str, text: str) -> None:
+        """Keep lines of an agent's log."""
+        await self._agents.log(token, address, text)
+
+    async def phone_home(
+        self, token: str, address: str, hostname: str, os: str, uptime_s: float, addresses: Sequence[str]
+    ) -> None:
+        """Hear from an installed system."""
+        await self._agents.home(token, address, hostname, f"{os} (up {uptime_s:.0f} s)", addresses)
+
+
+def _enrolled(machine: Machine, request: EnrolRequest, bmc: BmcAddress | None, now: float) -> Machine:
+    """Give a machine what an operator says of it; one that discovery found before is ready with its BMC known."""
+    found = machine.facts is not None and machine.state is State.DISCOVERED and bmc is not None
+    return replace(
+        machine,
+        name=request.name,
+        state=State.READY if found else machine.state,
+        bmc=bmc,
+        params=dict(request.params),
+        tags=request.tags,
+        boot_via=request.boot_via,
+        changed=now,
+    )
+
+
+def new_run_id() -> str:
+    """Name a run: its start to the second, and enough chance to be the only one."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6]
+
+
+def _check_generation(machine: Machine, generation: int | None) -> None:
+    if generation is not None and generation != machine.generation:
+        raise ConflictError(
+            f"{machine.name} has changed: its generation is {machine.generation}, not {generation}",
+            hint="look again, then repeat",
+        )

@@ -1,0 +1,96 @@
+"""What the conductor needs of the parts beside it. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from provisioner.boot.plan import BootPolicy
+from provisioner.catalog.context import Stored
+from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Power
+from provisioner.model.catalog import Bootenv
+from provisioner.model.facts import Facts
+from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
+
+
+class Bmcs(Protocol):
+    """All BMCs. Every call raises a `BmcError`; a change returns when its end state was read back."""
+
+    async def identify(self, address: BmcAddress, password: str) -> BmcIdentity: ...
+
+    async def fingerprint(self, address: BmcAddress) -> str: ...
+
+    async def power(self, address: BmcAddress, password: str) -> Power: ...
+
+    async def set_power(self, address: BmcAddress, password: str, wanted: Power) -> None: ...
+
+    async def reset(self, address: BmcAddress, password: str) -> None: ...
+
+    async def boot_once(self, address: BmcAddress, password: str, target: BootTarget, uri: str = "") -> None: ...
+
+    async def boot_always(self, address: BmcAddress, password: str, target: BootTarget) -> None: ...
+
+    async def forget(self, address: BmcAddress) -> None:
+        """Close what is open to this BMC: its password changed or its machine is gone."""
+
+
+class Catalogue(Protocol):
+    """Bootenvs, and what is rendered of them for one machine."""
+
+    def bootenv(self, name: str) -> Bootenv: ...
+
+    def names(self) -> Sequence[str]: ...
+
+    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Resolve the parameters of one boot, nested as templates see them."""
+
+    def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str: ...
+
+    def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes: ...
+
+
+class Artifacts(Protocol):
+    """The artefacts that are in store, whole and checked."""
+
+    def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]: ...
+
+    def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
+        """Name what a boot needs and the store has not, each with the command that gets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What is made of the report of a discovery system.
+
+    `decode` reads the raw report (`WireError` where it is none). `identify` finds the one known machine that it is
+    about, None for a new one; raises `ConflictError` where it could be several. `classify` names the hardware profile
+    and says why.
+    """
+
+    decode: Callable[[bytes, float], Facts]
+    identify: Callable[[Facts, Sequence[Machine]], Machine | None]
+    classify: Callable[[Facts], tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What DHCP and HTTP know. `base_url(address)` is our URL as a machine at that address reaches it; `lease_of` the
+    MAC that holds a lease for an address.
+    """
+
+    base_url: Callable[[str], str]
+    lease_of: Callable[[str], Mac | None]
+    policy: BootPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything beside the store."""
+
+    bmcs: Bmcs
+    catalogue: Catalogue
+    artifacts: Artifacts
+    discovery: Discovery
+    network: Network
