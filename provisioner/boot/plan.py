@@ -8,20 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from provisioner.lifecycle.steps import wants_network
-from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript
+from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Unknown
 from provisioner.model.machine import Machine, State
-
-
-class Unknown(StrEnum):
-    """What is done with a machine that nobody enrolled."""
-
-    IGNORE = "ignore"
-    QUARANTINE = "quarantine"
-    DISCOVER = "discover"
-
 
 LOADERS: Mapping[int, str] = {
     Arch.X86_BIOS: "undionly.kpxe",

@@ -57,7 +57,7 @@ class Boots:
         """Say what a client boots. Called for every DHCP request: no I/O, and only what is new reaches the runner."""
         self._remember(client)
         machine = self.machine_of(client.mac)
-        plan = next_boot(client, machine, self._ports.network.policy)
+        plan = next_boot(client, machine, self._ports.network.policy(""))
         if machine is not None:
             if client.asker is not Asker.OS:
                 self._runner.signal(machine, Signal.DHCP)
@@ -94,7 +94,7 @@ class Boots:
             self._see(mac, machine, "http.script.refused", f"{address} asked for the script of {mac}", ok=False)
             raise NotFoundError("there is no such boot script")
         client = self._clients.get(mac, BootClient(mac, Asker.IPXE))
-        plan = next_boot(replace(client, asker=Asker(dialect)), machine, self._ports.network.policy)
+        plan = next_boot(replace(client, asker=Asker(dialect)), machine, self._ports.network.policy(address))
         if not isinstance(plan, RunScript):
             self._see(mac, machine, "http.script", f"boot script: local disk ({plan.reason})")
             return self._local(plan, dialect)

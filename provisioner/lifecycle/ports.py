@@ -77,12 +77,12 @@ class Discovery:
 @dataclass(frozen=True, slots=True)
 class Network:
     """What DHCP and HTTP know. `base_url(address)` is our URL as a machine at that address reaches it; `lease_of` the
-    MAC that holds a lease for an address.
+    MAC that holds a lease for an address, `policy` what is set for the subnet that it is in ("": for all).
     """
 
     base_url: Callable[[str], str]
     lease_of: Callable[[str], Mac | None]
-    policy: BootPolicy
+    policy: Callable[[str], BootPolicy]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,14 @@ class Asker(StrEnum):
     OS = "os"  # an operating system or an agent that wants an address and boots nothing
 
 
+class Unknown(StrEnum):
+    """What is done with a machine that nobody enrolled."""
+
+    IGNORE = "ignore"
+    QUARANTINE = "quarantine"
+    DISCOVER = "discover"
+
+
 @dataclass(frozen=True, slots=True)
 class BootClient:
     """Who asks, as far as its request tells.
