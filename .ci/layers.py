@@ -32,6 +32,7 @@ TABLE = (
     ("wire", "ground"),
     ("fields", "ground"),
     ("yamlfile", "ground"),
+    ("settings", "ground"),
     ("model.*", "ground"),
     # what does I/O within packages of rules
     ("*.server", "shells"),
@@ -43,6 +44,9 @@ TABLE = (
     ("tftp.session", "shells"),
     ("discovery.build.*", "shells"),
     ("lifecycle.runner", "shells"),
+    ("lifecycle.actions", "shells"),
+    ("lifecycle.agents", "shells"),
+    ("lifecycle.boots", "shells"),
     ("*.conductor", "shells"),
     ("catalog.load", "shells"),
     ("catalog.fetch", "shells"),
