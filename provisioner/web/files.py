@@ -1,0 +1,180 @@
+"""Loaders and artefacts over HTTP: GET and HEAD, ranges, ETag, sendfile, never more at once than the machine bears."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from provisioner.boot.files import ARTIFACTS, FileTable, Refused, ServedFile
+from provisioner.errors import NotFoundError
+from provisioner.model.net import Mac
+from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.web.ports import Route
+from provisioner.web.ranges import Part, select
+
+log = logging.getLogger(__name__)
+
+STEP_BYTES = 4 * 1024 * 1024
+"""Sent between two looks at the clock."""
+MEDIA_TYPES = {
+    # UEFI 2.10 section 24.7.3.1: firmware goes by these, or by the suffix where there is none of them
+    ".efi": "application/efi",
+    ".iso": "application/vnd.efi-iso",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileBounds:
+    """A transfer holds a socket buffer of up to 4 MiB in the kernel and next to nothing of ours."""
+
+    transfers: int = 256
+    wait_s: float = 20.0
+    """How long a request may wait for its turn; below the time-outs of firmware and iPXE. Then it is told to retry."""
+    stall_s: float = 120.0
+    """A client that takes longer for one step (35 kB/s) is dropped: somebody else waits for its place."""
+
+
+DEFAULT = FileBounds()
+
+
+class Files:
+    """Handlers over one table. `whose` names the machine that holds an address, for the trace."""
+
+    def __init__(
+        self,
+        table: FileTable,
+        *,
+        observe: Observe,
+        whose: Callable[[str], Mac | None] = lambda _address: None,
+        bounds: FileBounds = DEFAULT,
+    ) -> None:
+        self._table, self._observe, self._whose, self._bounds = table, observe, whose, bounds
+        self._turns = asyncio.Semaphore(bounds.transfers)
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route table."""
+        return tuple(
+            Route(method, f"{prefix}{{name:.*}}", handler)
+            for prefix, handler in (("/files/", self.file), ("/artifacts/", self.artifact))
+            for method in ("GET", "HEAD")
+        )
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """Serve a loader by its name in the table."""
+        return await self._serve(request, request.match_info["name"])
+
+    async def artifact(self, request: web.Request) -> web.StreamResponse:
+        """Serve an artefact: BOOTENV/ARCH/NAME."""
+        return await self._serve(request, ARTIFACTS + request.match_info["name"])
+
+    async def _serve(self, request: web.Request, name: str) -> web.StreamResponse:
+        file = self._table.find(name)
+        if isinstance(file, Refused):
+            self._trace(request, "http.refused", f"{file.name}: {file.reason}", ok=False)
+            raise NotFoundError(f"{file.name}: {file.reason}")
+        part = select(request.headers, file.sha256, file.size_bytes)
+        headers = _headers(file, part)
+        if request.method == "HEAD" or not part.length:
+            return _NoBody(part, status=part.status, headers=headers)
+        try:
+            async with asyncio.timeout(self._bounds.wait_s):
+                await self._turns.acquire()
+        except TimeoutError:
+            self._trace(request, "http.busy", f"{file.name}: {self._bounds.transfers} transfers under way", ok=False)
+            return web.Response(status=503, text="busy\n", headers={"Retry-After": "5"})
+        try:
+            return await self._send(request, file, part, _Body(part, status=part.status, headers=headers))
+        finally:
+            self._turns.release()
+
+    async def _send(self, request: web.Request, file: ServedFile, part: Part, body: _Body) -> web.StreamResponse:
+        started = time.monotonic()
+        try:
+            source = await asyncio.get_running_loop().run_in_executor(None, _open, file)
+        except OSError as error:
+            self._trace(request, "http.unreadable", f"{file.name}: {error}", ok=False)
+            return web.Response(status=500, text="cannot be read on the server\n")
+        try:
+            await body.send(request, source, self._bounds.stall_s)
+        except TimeoutError:
+            self._trace(request, "http.stalled", f"{file.name}: the client stopped reading", ok=False)
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError from None
+        except ConnectionError:
+            self._trace(request, "http.broken", f"{file.name}: the client closed the connection", ok=False)
+            raise
+        finally:
+            source.close()
+        some = "" if part.status == 200 else f" from byte {part.offset} of {file.size_bytes}"
+        took = time.monotonic() - started
+        self._trace(request, "http.sent", f"{file.name}: {part.length} bytes{some} in {took:.2f} s")
+        return body
+
+    def _trace(self, request: web.Request, event: str, text: str, *, ok: bool = True) -> None:
+        address = request.remote or ""
+        mac = self._whose(address)
+        log.info("%s client=%s mac=%s %s", event, address, mac, text)
+        self._observe(TraceLine(time.time(), Channel.HTTP, event, text, mac=mac, ok=ok))
+
+
+def _headers(file: ServedFile, part: Part) -> dict[str, str]:
+    headers = {"ETag": f'"{file.sha256}"', "Accept-Ranges": "bytes"}
+    if part.status == 206:
+        headers["Content-Range"] = f"bytes {part.offset}-{part.offset + part.length - 1}/{file.size_bytes}"
+    elif part.status == 416:
+        headers["Content-Range"] = f"bytes */{file.size_bytes}"
+    if part.status in (200, 206):
+        suffix = file.name[file.name.rfind(".") :]
+        headers["Content-Type"] = MEDIA_TYPES.get(suffix, "application/octet-stream")
+    return headers
+
+
+def _open(file: ServedFile) -> BinaryIO:
+    """Open a file of the store; refuse what is not the file on record."""
+    descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    source = os.fdopen(descriptor, "rb", buffering=0)
+    size = os.fstat(descriptor).st_size
+    if size != file.size_bytes:
+        source.close()
+        raise OSError(f"has {size} bytes, {file.size_bytes} are on record")
+    return source
+
+
+class _NoBody(web.StreamResponse):
+    """A head that tells the length of a body that is not sent."""
+
+    def __init__(self, part: Part, *, status: int, headers: dict[str, str]) -> None:
+        super().__init__(status=status, headers=headers)
+        if status != 304:
+            self.content_length = part.length
+
+
+class _Body(web.StreamResponse):
+    """A head, then a part of a file by sendfile(2)."""
+
+    def __init__(self, part: Part, *, status: int, headers: dict[str, str]) -> None:
+        super().__init__(status=status, headers=headers)
+        self.content_length = part.length
+        self._part = part
+
+    async def send(self, request: web.Request, source: BinaryIO, stall_s: float) -> None:
+        """Send it; raise `TimeoutError` when a step takes longer than `stall_s`."""
+        writer: AbstractStreamWriter | None = await self.prepare(request)
+        assert writer is not None
+        loop = asyncio.get_running_loop()
+        offset, end = self._part.offset, self._part.offset + self._part.length
+        while offset < end:
+            if request.transport is None:
+                raise ConnectionResetError("the client is gone")
+            async with asyncio.timeout(stall_s):
+                offset += await loop.sendfile(request.transport, source, offset, min(STEP_BYTES, end - offset))
+        await self.write_eof()

@@ -1,0 +1,167 @@
+"""Files over HTTP on real sockets: whole, in parts, bounded, and nothing but what is in the table."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from provisioner.boot.files import FileTable, ServedFile
+from provisioner.model.trace import TraceLine
+from provisioner.web.app import machine_app
+from provisioner.web.files import FileBounds, Files
+from provisioner.web.server import Server
+
+CONTENT = bytes(range(256)) * 40_000  # 10 MB: several steps
+SHA = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Web:
+    """A running server, a client, and what the server said."""
+
+    port: int
+    client: aiohttp.ClientSession
+    file: ServedFile
+    trace: list[TraceLine] = field(default_factory=list)
+
+    async def raw(self, request: bytes) -> bytes:
+        """Send octets as they are: clients tidy paths up."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(request)
+        answer = await reader.read(65536)
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+
+@pytest.fixture
+async def web(tmp_path: Path) -> AsyncIterator[Web]:
+    (tmp_path / SHA).write_bytes(CONTENT)
+    (tmp_path / "empty").write_bytes(b"")
+    file = ServedFile("snponly.efi", tmp_path / SHA, len(CONTENT), SHA)
+    kernel = ServedFile("vmlinuz", tmp_path / SHA, len(CONTENT), SHA)
+    empty = ServedFile("empty", tmp_path / "empty", 0, hashlib.sha256().hexdigest())
+    table = FileTable([file, empty], artifacts={"debian-12/amd64/vmlinuz": kernel}.get)
+    trace: list[TraceLine] = []
+    server = Server(machine_app(Files(table, observe=trace.append, bounds=FileBounds(2, 0.2, 0.5)).routes()))
+    port = await server.listen_tcp("127.0.0.1", 0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+        yield Web(port, client, file, trace)
+    await server.close()
+
+
+@pytest.mark.parametrize("path", ["/files/snponly.efi", "/files//snponly.efi", "/artifacts/debian-12/amd64/vmlinuz"])
+async def test_get(web: Web, path: str) -> None:
+    async with web.client.get(path) as answer:
+        assert answer.status == 200
+        assert answer.headers["ETag"] == f'"{SHA}"'
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        assert answer.content_length == len(CONTENT)
+        assert await answer.read() == CONTENT
+    assert [line.event for line in web.trace] == ["http.sent"]
+
+
+async def test_firmware_is_told_what_it_is(web: Web) -> None:
+    async with web.client.head("/files/snponly.efi") as answer:
+        assert answer.headers["Content-Type"] == "application/efi"
+        assert answer.content_length == len(CONTENT)
+        assert await answer.read() == b""
+    assert web.trace == []
+
+
+async def test_an_empty_file(web: Web) -> None:
+    async with web.client.get("/files/empty") as answer:
+        assert (answer.status, answer.content_length, await answer.read()) == (200, 0, b"")
+
+
+async def test_a_download_goes_on_where_it_stopped(web: Web) -> None:
+    headers = {"Range": "bytes=6000000-", "If-Range": f'"{SHA}"'}
+    async with web.client.get("/files/snponly.efi", headers=headers) as answer:
+        assert answer.status == 206
+        assert answer.headers["Content-Range"] == f"bytes 6000000-{len(CONTENT) - 1}/{len(CONTENT)}"
+        assert await answer.read() == CONTENT[6_000_000:]
+
+
+STATUS: dict[str, tuple[dict[str, str], int]] = {
+    "not modified": ({"If-None-Match": f'"{SHA}"'}, 304),
+    "another version wanted": ({"If-Match": '"x"'}, 412),
+    "behind the end": ({"Range": "bytes=99999999-"}, 416),
+}
+
+
+@pytest.mark.parametrize(("headers", "status"), STATUS.values(), ids=STATUS.keys())
+async def test_without_a_body(web: Web, headers: dict[str, str], status: int) -> None:
+    for _ in range(2):  # the connection is still in step after the first
+        async with web.client.get("/files/snponly.efi", headers=headers) as answer:
+            assert (answer.status, await answer.read()) == (status, b"")
+
+
+TRICKS = {
+    "the parent": b"/files/../../../etc/passwd",
+    "encoded": b"/files/%2e%2e/%2e%2e/etc/passwd",
+    "encoded slashes": b"/files/..%2f..%2fetc%2fpasswd",
+    "a backslash": b"/files/..\\..\\etc\\passwd",
+    "absolute": b"/files//etc/passwd",
+    "NUL": b"/files/snponly.efi%00",
+    "a line feed": b"/files/a%0ab",
+    "a directory": b"/files/",
+    "10,000 characters": b"/files/" + b"a" * 10_000,
+    "not in the table": b"/artifacts/debian-12/amd64/absent",
+}
+
+
+@pytest.mark.parametrize("path", TRICKS.values(), ids=TRICKS.keys())
+async def test_path_tricks(web: Web, path: bytes) -> None:
+    answer = await web.raw(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.split(b" ", 2)[1] in {b"404", b"400"}
+    assert b"root:" not in answer
+
+
+async def test_nothing_can_be_written(web: Web) -> None:
+    for method in ("PUT", "POST", "DELETE", "PATCH"):
+        async with web.client.request(method, "/files/snponly.efi", data=b"x") as answer:
+            assert answer.status == 405
+
+
+async def test_a_symlink_in_the_store_is_not_followed(web: Web) -> None:
+    web.file.path.unlink()
+    web.file.path.symlink_to("/etc/passwd")
+    async with web.client.get("/files/snponly.efi") as answer:
+        assert answer.status == 500
+    assert [line.event for line in web.trace] == ["http.unreadable"]
+
+
+async def test_a_file_that_is_not_what_is_on_record_is_not_served(web: Web) -> None:
+    os.truncate(web.file.path, 100)
+    async with web.client.get("/files/snponly.efi") as answer:
+        assert answer.status == 500
+
+
+async def stuck(web: Web) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask, and read nothing."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.port, limit=1024)
+    writer.write(b"GET /files/snponly.efi HTTP/1.1\r\nHost: x\r\n\r\n")
+    await writer.drain()
+    return reader, writer
+
+
+async def test_slow_readers_are_dropped_and_others_get_their_turn(web: Web) -> None:
+    clients = [await stuck(web) for _ in range(2)]
+    async with asyncio.timeout(20):
+        while True:
+            async with web.client.get("/files/snponly.efi") as answer:
+                if answer.status == 503:
+                    assert answer.headers["Retry-After"]
+                    continue
+                assert await answer.read() == CONTENT
+                break
+    assert "http.stalled" in {line.event for line in web.trace}
+    for _, writer in clients:
+        writer.close()
