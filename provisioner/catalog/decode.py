@@ -171,7 +171,7 @@ def _check(bootenv: Bootenv, fields: Fields) -> None:
     by_job = bootenv.kind in (Kind.IMAGE, Kind.BOOTSTRAP)
     for key, needed in (("installs_with", by_job), ("job", by_job)):
         if bool(getattr(bootenv, key)) != needed:
-            fields.fault(None, f"{key}: {'missing' if needed else 'not for'} kind {bootenv.kind}")
+            fields.fault(None, f"{key}: {'missing for' if needed else 'not for'} kind {bootenv.kind}")
     if bootenv.job and bootenv.job not in ids:
         fields.fault("job", f"{bootenv.job!r} is not one of the answers")
     for arch, files in bootenv.arch.items():

@@ -1,0 +1,145 @@
+"""Tickets: one fetch, by the machine that it was armed for, while it is expected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.boot.tickets import (
+    LIFE_S,
+    REFETCH_S,
+    Ask,
+    Granted,
+    Holder,
+    Refusal,
+    Refused,
+    Ticket,
+    arm,
+    digest_of,
+    redeem,
+    revoke,
+)
+from provisioner.model.catalog import AnswerFile
+from provisioner.model.machine import Phase
+from provisioner.model.net import Mac
+
+MAC, OTHER = Mac("52:54:00:77:00:01"), Mac("52:54:00:77:00:02")
+ANSWERS = (AnswerFile("job.sh", "x.sh.j2"), AnswerFile("user-data", "y.yaml.j2", refetch=True))
+NOW = 1_000_000.0
+SECRET, TICKET = arm(bytes(range(48)), Holder("node17", "run1", MAC, "10.77.0.100"), "x-1", ANSWERS, NOW)
+ASK = Ask("job.sh", "10.77.0.100", MAC, "run1", Phase.FETCH)
+
+
+def fetched(answer: str, at: float = NOW + 1) -> Ticket:
+    verdict = redeem(TICKET, replace(ASK, answer=answer), at)
+    assert isinstance(verdict, Granted)
+    return verdict.ticket
+
+
+def test_only_the_digest_is_kept() -> None:
+    assert len(SECRET) == 43, "256 bits in base64url"
+    assert TICKET.digest == digest_of(SECRET)
+    assert SECRET not in repr(TICKET)
+    assert TICKET.refetch == ("user-data",)
+
+
+def test_chance_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="48 are wanted"):
+        arm(b"x" * 16, Holder("m", "r", MAC, "10.0.0.1"), "x", (), NOW)
+
+
+GIVEN: dict[str, tuple[Ticket, Ask, float, bool]] = {
+    "the first fetch": (TICKET, ASK, NOW + 1, False),
+    "in the last moment": (TICKET, ASK, NOW + LIFE_S - 0.1, False),
+    "another file of the same ticket": (fetched("user-data"), ASK, NOW + 2, False),
+    "the clock was set back meanwhile": (TICKET, ASK, NOW - 7200, False),
+    "a second reading where the bootenv allows it": (
+        fetched("user-data"),
+        replace(ASK, answer="user-data"),
+        NOW + 1 + REFETCH_S,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("ticket", "ask", "now", "again"), GIVEN.values(), ids=GIVEN.keys())
+def test_gives(ticket: Ticket, ask: Ask, now: float, again: bool) -> None:
+    verdict = redeem(ticket, ask, now)
+    assert isinstance(verdict, Granted)
+    assert verdict.again is again
+    assert verdict.ticket.fetch_of(ask.answer) is not None
+
+
+twice = redeem(fetched("user-data"), replace(ASK, answer="user-data"), NOW + 2)
+assert isinstance(twice, Granted)
+
+REFUSED: dict[str, tuple[Ticket | None, Ask, float, Refusal, int]] = {
+    "a guess": (None, ASK, NOW, Refusal.UNKNOWN, 404),
+    "a replay": (fetched("job.sh"), ASK, NOW + 2, Refusal.USED, 410),
+    "a replay from elsewhere": (fetched("job.sh"), replace(ASK, address="10.77.0.9"), NOW + 2, Refusal.USED, 410),
+    "a replay after its time": (fetched("job.sh"), ASK, NOW + 2 * LIFE_S, Refusal.USED, 410),
+    "a third reading": (twice.ticket, replace(ASK, answer="user-data"), NOW + 3, Refusal.USED, 410),
+    "a second reading too late": (
+        fetched("user-data"),
+        replace(ASK, answer="user-data"),
+        NOW + 2 + REFETCH_S,
+        Refusal.USED,
+        410,
+    ),
+    "a second reading from elsewhere": (
+        fetched("user-data"),
+        replace(ASK, answer="user-data", address="10.77.0.9"),
+        NOW + 2,
+        Refusal.USED,
+        410,
+    ),
+    "a second reading when the phase is over": (
+        fetched("user-data"),
+        replace(ASK, answer="user-data", phase=Phase.LOCAL_BOOT),
+        NOW + 2,
+        Refusal.USED,
+        410,
+    ),
+    "another address": (TICKET, replace(ASK, address="10.77.0.9"), NOW, Refusal.ADDRESS, 404),
+    "another machine at the address": (TICKET, replace(ASK, mac=OTHER), NOW, Refusal.MAC, 404),
+    "an address that nobody holds": (TICKET, replace(ASK, mac=None), NOW, Refusal.MAC, 404),
+    "another run": (TICKET, replace(ASK, run="run2"), NOW, Refusal.REVOKED, 404),
+    "no run": (TICKET, replace(ASK, run="", phase=None), NOW, Refusal.REVOKED, 404),
+    "a phase that fetches nothing": (TICKET, replace(ASK, phase=Phase.PHONE_HOME), NOW, Refusal.PHASE, 404),
+    "before it was expected": (TICKET, replace(ASK, phase=Phase.POWER), NOW, Refusal.PHASE, 404),
+    "late": (TICKET, ASK, NOW + LIFE_S, Refusal.LATE, 404),
+    "a file of another bootenv": (TICKET, replace(ASK, answer="preseed"), NOW, Refusal.FILE, 404),
+    "revoked": (revoke(TICKET), ASK, NOW, Refusal.REVOKED, 404),
+}
+
+
+@pytest.mark.parametrize(("ticket", "ask", "now", "reason", "status"), REFUSED.values(), ids=REFUSED.keys())
+def test_refuses(ticket: Ticket | None, ask: Ask, now: float, reason: Refusal, status: int) -> None:
+    verdict = redeem(ticket, ask, now)
+    assert isinstance(verdict, Refused)
+    assert (verdict.reason, verdict.status) == (reason, status)
+    assert verdict.alarm is (ticket is not None)
+    assert SECRET not in verdict.text
+
+
+def test_of_a_thousand_askers_one_wins() -> None:
+    ticket, given = TICKET, 0
+    for _ in range(1000):
+        verdict = redeem(ticket, ASK, NOW)
+        if isinstance(verdict, Granted):
+            ticket, given = verdict.ticket, given + 1
+    assert given == 1
+
+
+def test_a_refusal_changes_nothing() -> None:
+    for _, ask, now, _, _ in REFUSED.values():
+        redeem(TICKET, ask, now)
+    assert isinstance(redeem(TICKET, ASK, NOW), Granted)
+
+
+@given(st.text(max_size=60))
+def test_any_secret_has_a_digest_and_no_guess_is_right(guess: str) -> None:
+    assert digest_of(guess) != TICKET.digest

@@ -1,0 +1,169 @@
+"""The catalogue as a whole: ours is sound, a site adds to it, a broken one is refused and the running one stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.catalog.context import Boot, Stored, answer_context
+from provisioner.catalog.load import Catalog, shipped
+from provisioner.catalog.params import Layer
+from provisioner.errors import CatalogError, NotFoundError, RenderError
+from provisioner.model.machine import Machine, State
+from provisioner.model.net import parse_mac
+
+MAC = parse_mac("52:54:00:77:00:01")
+NODE17 = Machine("m1", "node17", State.READY, macs=(MAC,))
+OURS = Catalog.load()
+
+LIVE = """
+name: NAME
+title: A live system
+kind: live
+family: test
+arch:
+  amd64:
+    kernel: vmlinuz
+    args: host={{ machine.name }}
+    artifacts: {vmlinuz: {build: provisionctl images build x}}
+"""
+
+
+def write(root: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_yaml", ".yaml").replace("_j2", ".j2")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def test_ours_is_sound_and_holds_what_the_first_boot_needs() -> None:
+    assert {"discovery", "local", "ubuntu-22.04"} <= set(OURS.names())
+    assert OURS.bootenv("jammy").name == "ubuntu-22.04"
+    assert (shipped() / "bootenvs").is_dir()
+
+
+def test_an_unknown_bootenv_is_answered_with_what_is_near() -> None:
+    with pytest.raises(NotFoundError, match="no bootenv .*did you mean .ubuntu-22.04"):
+        OURS.bootenv("ubunut-22.04")
+
+
+def test_kernel_arguments_and_answers_are_rendered() -> None:
+    bootenv = OURS.bootenv("ubuntu-22.04")
+    boot = Boot("http://10.77.0.1:8080", MAC, "amd64", ticket="T", artifacts={"live-server.iso": Stored("ab", 1)})
+    context = answer_context(NODE17, bootenv, boot, OURS.resolve(bootenv).values)
+    args = OURS.render_args(bootenv, bootenv.arch["amd64"], context)
+    assert "ds=nocloud-net;s=http://10.77.0.1:8080/answers/T/" in args.split(" ")
+    assert "url=http://10.77.0.1:8080/artifacts/ubuntu-22.04/amd64/live-server.iso" in args.split(" ")
+    assert b"node17" in OURS.render_answer(bootenv, "meta-data", context)
+    with pytest.raises(NotFoundError, match="has no answer file 'x'"):
+        OURS.render_answer(bootenv, "x", context)
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "a;reboot", "${x}", "{{ x }}", "a'b"])
+def test_a_hostile_name_never_reaches_a_kernel_line(name: str, tmp_path: Path) -> None:
+    catalog = Catalog.load([write(tmp_path, bootenvs__test_yaml=LIVE.replace("NAME", "test"))])
+    bootenv = catalog.bootenv("test")
+    machine = Machine("m1", name, State.READY, macs=(MAC,))
+    context = answer_context(machine, bootenv, Boot("http://h", MAC, "amd64"), catalog.resolve(bootenv).values)
+    with pytest.raises(RenderError, match="may not stand in a kernel argument"):
+        catalog.render_args(bootenv, bootenv.arch["amd64"], context)
+
+
+def test_a_site_adds_and_replaces_by_name(tmp_path: Path) -> None:
+    site = write(
+        tmp_path,
+        bootenvs__local_yaml="name: local\ntitle: Our disk\nkind: disk\nfamily: local\n",
+        bootenvs__own_yaml=LIVE.replace("NAME", "own"),
+        params__own_yaml="site.rack: {about: x, schema: {type: string}, default: r1}",
+    )
+    catalog = Catalog.load([site])
+    assert catalog.bootenv("local").title == "Our disk"
+    assert "own" in catalog.names()
+    assert catalog.resolve(catalog.bootenv("own")).values["site"]["rack"] == "r1"
+
+
+def test_layers_are_taken_in_their_order_and_checked() -> None:
+    bootenv = OURS.bootenv("discovery")
+    layers = [Layer("machine", "machine a", {"kernel.args": ["b"]}), Layer("site", "site", {"kernel.args": ["a"]})]
+    assert OURS.resolve(bootenv, layers).flat["kernel.args"][-2:] == ["a", "b"]
+
+
+BROKEN = {
+    "a YAML fault": ({"bootenvs__a_yaml": "name: [\n"}, "a.yaml:2: not YAML"),
+    "a name that is not the file's": (
+        {"bootenvs__a_yaml": LIVE.replace("NAME", "b")},
+        "in a file that is called a.yaml",
+    ),
+    "a template fault": ({"templates__a.sh_j2": "{% if %}"}, "templates/a.sh.j2:1:"),
+    "a template with a name of its own kind": ({"templates__A.sh_j2": ""}, "is made of names that match"),
+    "kernel arguments with a fault": (
+        {"bootenvs__a_yaml": LIVE.replace("NAME", "a").replace("machine.name", "machin.name")},
+        "machin: no such name",
+    ),
+    "an answer without a template": (
+        {"bootenvs__a_yaml": LIVE.replace("NAME", "a") + "answers: {x: {template: no.sh.j2}}"},
+        "no template no.sh.j2",
+    ),
+    "an alias that is taken": (
+        {"bootenvs__a_yaml": LIVE.replace("NAME", "a") + "aliases: [local]"},
+        "'local' is taken by local",
+    ),
+    "an alias that is a path": ({"bootenvs__a_yaml": LIVE.replace("NAME", "a") + "aliases: [../x]"}, "does not match"),
+    "a parameter that does not exist": (
+        {"bootenvs__a_yaml": LIVE.replace("NAME", "a") + "params: {no.such: 1}"},
+        "no.such: no such parameter",
+    ),
+    "a parameter declared twice": (
+        {"params__a_yaml": "kernel.args: {about: x, schema: {}}"},
+        "kernel.args: declared in",
+    ),
+    "not UTF-8": ({}, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("files", "says"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_catalogue_is_refused_whole(tmp_path: Path, files: dict[str, str], says: str) -> None:
+    if not files:
+        (write(tmp_path, bootenvs__x_yaml="") / "bootenvs/a.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(CatalogError) as caught:
+        Catalog.load([write(tmp_path, **files)])
+    assert any(says in fault for fault in caught.value.faults), caught.value.faults
+
+
+def test_what_installs_an_image_has_to_be_a_discovery_system(tmp_path: Path) -> None:
+    text = "name: a\ntitle: A\nkind: bootstrap\nfamily: a\ninstalls_with: local\njob: j\narch: {amd64: {}}\n"
+    site = write(tmp_path, bootenvs__a_yaml=text + "answers: {j: {template: j.sh.j2}}", templates__j_sh_j2="")
+    (site / "templates/j_sh.j2").rename(site / "templates/j.sh.j2")
+    with pytest.raises(CatalogError, match="'local' is no bootenv of kind discovery"):
+        Catalog.load([site])
+
+
+def test_a_reload_takes_effect_whole_or_not_at_all(tmp_path: Path) -> None:
+    site = write(tmp_path, bootenvs__a_yaml=LIVE.replace("NAME", "a"))
+    catalog = Catalog.load([site])
+    before = catalog.content
+    write(site, bootenvs__b_yaml=LIVE.replace("NAME", "b"), bootenvs__c_yaml="name: [")
+    with pytest.raises(CatalogError):
+        catalog.reload()
+    assert catalog.content is before
+    (site / "bootenvs/c.yaml").unlink()
+    catalog.reload()
+    assert "b" in catalog.names()
+    assert "b" not in before.bootenvs, "whoever began with the old one goes on with it"
+
+
+def test_a_link_out_of_the_catalogue_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("root:x")
+    site = write(tmp_path / "site", templates__a_sh_j2="")
+    (site / "templates/b.sh.j2").symlink_to(tmp_path / "secret")
+    with pytest.raises(CatalogError, match="not a regular file of this directory"):
+        Catalog.load([site])
+
+
+def test_a_huge_template_is_not_read(tmp_path: Path) -> None:
+    site = write(tmp_path, templates__a_sh_j2="")
+    (site / "templates/a.sh.j2").write_text("x" * 300_000)
+    with pytest.raises(CatalogError, match="at most 262144 are read"):
+        Catalog.load([site])

@@ -1,0 +1,125 @@
+"""Parameters: layers, what each declaration makes of them, and who won."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provisioner.catalog.params import HIDDEN, Declarations, Layer, Setting
+from provisioner.errors import ConfigError
+from provisioner.model.catalog import Merge, Param
+
+PARAMS = {
+    param.name: param
+    for param in (
+        Param("disk.layout", "x", {"enum": ["plain", "lvm"]}, "plain"),
+        Param("disk.select", "x", {"type": "object"}, {"order": "smallest"}, Merge.MERGE),
+        Param(
+            "packages.install", "x", {"type": "array", "items": {"type": "string"}}, ["openssh-server"], Merge.APPEND
+        ),
+        Param("time.zone", "x", {"type": "string"}),
+        Param("users.root.password", "x", {"type": "string", "pattern": "^store:"}, secret=True),
+    )
+}
+DECLARED = Declarations(PARAMS)
+
+
+def layer(name: str, **values: Any) -> Layer:
+    return DECLARED.checked(Layer(name, f"{name} x", {key.replace("__", "."): value for key, value in values.items()}))
+
+
+COMBINED: dict[str, tuple[list[Layer], str, Any]] = {
+    "nobody said anything": ([], "disk.layout", "plain"),
+    "nobody ever said anything": ([], "time.zone", None),
+    "the most specific replaces": (
+        [layer("site", disk__layout="lvm"), layer("machine", disk__layout="plain")],
+        "disk.layout",
+        "plain",
+    ),
+    "mappings merge": ([layer("site", disk__select={"min": 1})], "disk.select", {"order": "smallest", "min": 1}),
+    "mappings merge deeply": (
+        [layer("site", disk__select={"a": {"b": 1, "c": 2}}), layer("boot", disk__select={"a": {"c": 3}})],
+        "disk.select",
+        {"order": "smallest", "a": {"b": 1, "c": 3}},
+    ),
+    "lists append, each item once": (
+        [layer("site", packages__install=["vim"]), layer("machine", packages__install=["vim", "tmux"])],
+        "packages.install",
+        ["openssh-server", "vim", "tmux"],
+    ),
+    "nested is the same as dotted": ([layer("site", disk={"layout": "lvm"})], "disk.layout", "lvm"),
+}
+
+
+@pytest.mark.parametrize(("layers", "name", "value"), COMBINED.values(), ids=COMBINED.keys())
+def test_layers_combine(layers: list[Layer], name: str, value: Any) -> None:
+    resolved = DECLARED.resolve(layers)
+    group, last = name.split(".")
+    assert resolved.flat.get(name) == value
+    assert resolved.values[group][last] == value
+
+
+def test_nothing_that_was_given_is_changed() -> None:
+    site = layer("site", disk__select={"a": {"b": 1}}, packages__install=["vim"])
+    DECLARED.resolve([site, layer("machine", disk__select={"a": {"c": 1}}, packages__install=["x"])])
+    assert site.values == {"disk.select": {"a": {"b": 1}}, "packages.install": ["vim"]}
+    assert PARAMS["packages.install"].default == ["openssh-server"]
+
+
+def test_explains_every_layer_and_who_won() -> None:
+    layers = [layer("site", disk__layout="lvm", packages__install=["vim"]), layer("machine", disk__layout="plain")]
+    resolved = DECLARED.resolve(layers)
+    assert resolved.explain(PARAMS["disk.layout"]) == [
+        Setting("default", "default", "plain", False),
+        Setting("site", "site x", "lvm", False),
+        Setting("machine", "machine x", "plain", True),
+    ]
+    assert [setting.wins for setting in resolved.explain(PARAMS["packages.install"])] == [True, True]
+    assert resolved.explain(PARAMS["time.zone"]) == []
+
+
+def test_an_explanation_hides_secrets() -> None:
+    resolved = DECLARED.resolve([layer("site", users={"root": {"password": "store:root"}})])
+    assert [setting.value for setting in resolved.explain(PARAMS["users.root.password"])] == [HIDDEN]
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a name that does not exist": (
+        {"disk.layuot": "lvm"},
+        "disk.layuot: no such parameter, did you mean 'disk.layout'?",
+    ),
+    "a nested name that does not exist": ({"disk": {"size": 1}}, "disk.size: no such parameter"),
+    "a value of the wrong type": ({"packages.install": [1]}, "packages.install[0]: 1 is not of type 'string'"),
+    "a value that is not among those known": ({"disk.layout": "zfs"}, "disk.layout: 'zfs' is not one of"),
+    "nested and dotted at once": ({"disk.layout": "lvm", "disk": {"layout": "lvm"}}, "disk.layout: given twice"),
+    "a group that is no mapping": ({"disk": "lvm"}, "disk: no such parameter"),
+    "a secret in plain text is not repeated": (
+        {"users.root.password": "hunter2"},
+        "users.root.password: wrong value of a secret",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "says"), WRONG.values(), ids=WRONG.keys())
+def test_says_what_is_wrong(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        DECLARED.checked(Layer("machine", "machine node17", values))
+    assert len(caught.value.faults) == 1
+    assert says in caught.value.faults[0]
+    assert "hunter2" not in str(caught.value)
+    assert "machine node17" in str(caught.value)
+
+
+def test_declarations_are_checked_too() -> None:
+    declared = Declarations(
+        {
+            "a": Param("a", "x", {}, source="p.yaml"),
+            "a.b": Param("a.b", "x", {"type": "nonsense"}, source="p.yaml"),
+            "c": Param("c", "x", {"type": "string"}, 5, source="p.yaml"),
+        }
+    )
+    faults = list(declared.faults())
+    assert "p.yaml: a: other parameters' names begin with it" in faults[0]
+    assert "p.yaml: a.b: schema:" in faults[1]
+    assert "p.yaml: c: 5 is not of type 'string'" in faults[2]
