@@ -1,0 +1,1 @@
+"""DHCP for the boot network: codecs and rules (pure), link and server (I/O)."""

@@ -1,0 +1,212 @@
+"""What to say to a DHCPv4 packet, and why: one question, one answer (RFC 2131 section 4.3). No I/O.
+
+The only things that change are the pools' leases and offers, which live in `Site`; what has to be stored before the
+answer may leave comes back with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence
+from provisioner.dhcp.choose import Place, choose, fixed_place, may_take
+from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.options import Opt, Type, number_of, text_of
+from provisioner.dhcp.packet import BOOTREQUEST, Packet, address
+from provisioner.dhcp.proxy import boot_server, proxy_offer
+from provisioner.dhcp.reply import boot_for, nak, reply
+from provisioner.dhcp.site import Site
+from provisioner.dhcp.subnets import Mode
+from provisioner.dhcp.topology import Net
+from provisioner.model.boot import Unknown
+
+FOR_EVER = float(0xFFFFFFFF)
+"""The end of a BOOTP client's lease."""
+
+
+def answer(packet: Packet, arrival: Arrival, site: Site, now: float) -> Reply | Silence:
+    """Answer `packet`. Raises `WireError` where an option that matters is malformed."""
+    if packet.op != BOOTREQUEST:
+        return Silence("not a request")
+    case = Case(packet, arrival, site, now)
+    if not case.nets:
+        return Silence("no subnet of ours on that link")
+    net = case.nets[0]
+    if net.mode is Mode.OFF:
+        return Silence("the subnet is switched off")
+    if arrival.port == PROXY_PORT:
+        return boot_server(case, net)
+    if net.proxy:
+        return proxy_offer(case, net)
+    rule = _RULES.get(packet.type)
+    return Silence(f"message type {packet.type} is not for servers") if rule is None else rule(case)
+
+
+def _refusal(case: Case, net: Net) -> Silence | None:
+    """Say why this machine gets no answer on this subnet, if it gets none."""
+    if case.known is None:
+        if net.mode is Mode.RESERVATIONS_ONLY:
+            return Silence("the machine has no reservation, and the subnet serves nobody else")
+        if net.config.unknown is Unknown.IGNORE:
+            return Silence("nobody enrolled the machine, and the subnet ignores such")
+    elif not case.known.ip and net.mode is Mode.RESERVATIONS_ONLY:
+        return Silence("the machine has no fixed address, and the subnet gives no others")
+    case.boot = boot_for(case, net)
+    return Silence("the plan is to give this machine nothing") if case.boot is None else None
+
+
+def _discover(case: Case) -> Reply | Silence:
+    refusal = _refusal(case, case.nets[0])
+    if refusal is not None:
+        return refusal
+    place = choose(case)
+    if isinstance(place, Silence):
+        return place
+    net, pool, ip, fixed = place
+    if net.config.rapid_commit and Opt.RAPID_COMMIT in case.packet.options:
+        return _ack(case, place)
+    lease = pool.of(case.key)
+    fresh = not fixed and (lease is None or lease.ip != ip)
+    if fresh:
+        pool.offer(case.key, ip, case.now)
+    return reply(case, net, Type.OFFER, ip, fresh=fresh)
+
+
+def _request(case: Case) -> Reply | Silence:
+    refusal = _refusal(case, case.nets[0])
+    if refusal is not None:
+        return refusal
+    packet = case.packet
+    server = number_of(packet.options, Opt.SERVER_ID, 4)
+    wanted = number_of(packet.options, Opt.REQUESTED_ADDRESS, 4) or 0
+    if server is not None:  # SELECTING
+        return _grant(case, wanted or packet.ciaddr) if _is_ours(case, server) else _lost_to(case, server)
+    if packet.ciaddr:  # RENEWING, REBINDING
+        return _grant(case, packet.ciaddr)
+    return _confirm(case, wanted) if wanted else Silence("a request that names no address")
+
+
+def _lost_to(case: Case, server: int) -> Silence:
+    for net in case.nets:
+        net.pool_for(case.known is not None).withdraw(case.key)
+    return Silence(f"the client chose another server, {address(server)}")
+
+
+def _confirm(case: Case, ip: int) -> Reply | Silence:
+    """INIT-REBOOT: a client that remembers an address asks whether it is still its own."""
+    for net in case.nets:
+        if net.holds(ip) and not _is_recorded(case, net, ip):
+            return nak(case, f"{address(ip)} is not on record for this machine")
+    return _grant(case, ip)
+
+
+def _is_recorded(case: Case, net: Net, ip: int) -> bool:
+    if case.known is not None and case.known.ip == ip:
+        return True
+    lease = net.pool_for(case.known is not None).of(case.key)
+    return lease is not None and lease.ip == ip
+
+
+def _is_ours(case: Case, server: int) -> bool:
+    return (
+        server == case.arrival.us
+        or server in case.site.ours
+        or server == case.info.server
+        or any(server == net.server for net in case.nets)
+    )
+
+
+def _grant(case: Case, ip: int) -> Reply | Silence:
+    """Acknowledge `ip`, or refuse it."""
+    net = next((net for net in case.nets if net.holds(ip)), None)
+    if net is None:
+        return nak(case, f"{address(ip)} is not an address of this network")
+    fixed = fixed_place(case)
+    if fixed is not None:
+        return _ack(case, fixed) if fixed.ip == ip else nak(case, f"its fixed address is {address(fixed.ip)}")
+    if net.mode is Mode.RESERVATIONS_ONLY:
+        return nak(case, f"{address(ip)} is not its fixed address, or another machine holds it")
+    refused = may_take(case, net, ip)
+    if isinstance(refused, Silence):
+        return refused
+    if refused:
+        return nak(case, f"{address(ip)}: {refused}")
+    return _ack(case, Place(net, net.pool_for(case.known is not None), ip, fixed=False))
+
+
+def _decline(case: Case) -> Silence:
+    """A client found its address taken: keep it out of use, if it was its own (RFC 2131 section 4.3.3)."""
+    ip = number_of(case.packet.options, Opt.REQUESTED_ADDRESS, 4) or 0
+    for net in case.nets:
+        for pool in (net.pool, net.quarantine):
+            if net.holds(ip) and pool.holder(ip, case.now) == case.key:
+                reason = f"declined by {case.packet.mac}: somebody else uses it"
+                lease = pool.decline(ip, case.now + net.config.decline_s, reason)
+                return Silence(f"{address(ip)} is taken by somebody else, says the client", "dhcp.decline", (lease,))
+    return Silence(f"a decline of {address(ip)}, which the machine does not hold")
+
+
+def _release(case: Case) -> Silence:
+    ip = case.packet.ciaddr
+    for net in case.site.topology.at(ip):
+        for pool in (net.pool, net.quarantine):
+            lease = pool.release(case.key, ip, case.now)
+            if lease is not None:
+                return Silence(f"{address(ip)} was given back", "dhcp.release", (lease,))
+    return Silence(f"a release of {address(ip)}, which the machine does not hold")
+
+
+def _inform(case: Case) -> Reply | Silence:
+    """Tell settings to a client that has an address of its own (RFC 2131 section 4.3.5)."""
+    net = case.nets[0]
+    refusal = _refusal(case, net)
+    if refusal is not None:
+        return refusal
+    return reply(case, net, Type.ACK, 0)
+
+
+def _bootp(case: Case) -> Reply | Silence:
+    """Answer a client from before DHCP: only with a fixed address, which it keeps for good (RFC 1534)."""
+    refusal = _refusal(case, case.nets[0])
+    if refusal is not None:
+        return refusal
+    fixed = fixed_place(case)
+    if fixed is None or not fixed.net.config.bootp:
+        return Silence("plain BOOTP, and the machine has no fixed address here")
+    net, _, ip, _ = fixed
+    lease = Lease(ip, case.key, net.pool.name, FOR_EVER, since=case.now)
+    return reply(case, net, 0, ip, store=tuple(net.pool.bind(lease)))
+
+
+_RULES: Mapping[int, Callable[[Case], Reply | Silence]] = {
+    0: _bootp,
+    int(Type.DISCOVER): _discover,
+    int(Type.REQUEST): _request,
+    int(Type.DECLINE): _decline,
+    int(Type.RELEASE): _release,
+    int(Type.INFORM): _inform,
+}
+
+
+def _ack(case: Case, place: Place) -> Reply:
+    net, pool, ip, _ = place
+    packet, info = case.packet, case.info
+    lease = Lease(
+        ip,
+        case.key,
+        pool.name,
+        case.now + net.config.lease_s,
+        since=case.now,
+        name=_host_name(case),
+        client_id=packet.options.get(Opt.CLIENT_ID, b""),
+        relay=packet.giaddr,
+        circuit_id=info.circuit_id,
+        remote_id=info.remote_id,
+    )
+    return reply(case, net, Type.ACK, ip, store=tuple(pool.bind(lease)))
+
+
+def _host_name(case: Case) -> str:
+    if case.known is not None and case.known.name:
+        return case.known.name.decode("ascii")
+    return text_of(case.packet.options, Opt.HOST_NAME)[:63]

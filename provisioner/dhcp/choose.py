@@ -1,0 +1,88 @@
+"""Who may have which address on a link. No I/O."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from provisioner.dhcp.case import Case, Silence
+from provisioner.dhcp.leases import Pool
+from provisioner.dhcp.options import Opt, number_of
+from provisioner.dhcp.subnets import Mode
+from provisioner.dhcp.topology import Net
+
+TOO_MANY = Silence("too many new machines on this port, interface or relay; it may ask again", "dhcp.limited")
+
+
+class Place(NamedTuple):
+    """An address that a machine may have."""
+
+    net: Net
+    pool: Pool
+    ip: int
+    fixed: bool
+
+
+def fixed_place(case: Case) -> Place | None:
+    """Give the machine's fixed address, if it has one on this link that nobody else holds."""
+    known = case.known
+    if known is None or not known.ip:
+        return None
+    for net in case.nets:
+        if net.holds(known.ip):
+            free = net.pool.free_for(case.key, known.ip, case.now)
+            return Place(net, net.pool, known.ip, fixed=True) if free else None
+    return None
+
+
+def choose(case: Case) -> Place | Silence:
+    """Choose an address for a machine that asks for one."""
+    if (fixed := fixed_place(case)) is not None:
+        return fixed
+    known = case.known is not None
+    if case.nets[0].mode is Mode.RESERVATIONS_ONLY:
+        return Silence("its fixed address is held by another machine or lies on another network")
+    wanted = number_of(case.packet.options, Opt.REQUESTED_ADDRESS, 4) or 0
+    nets = case.nets if len(case.nets) == 1 else sorted(case.nets, key=lambda net: not _at_home(case, net, wanted))
+    for net in nets:
+        pool = net.pool_for(known)
+        if not _at_home(case, net, 0) and not admitted(case, net):
+            return TOO_MANY
+        ip = pool.pick(case.key, wanted, case.now, known=known)
+        if ip is not None:
+            return Place(net, pool, ip, fixed=False)
+    return Silence(f"no address left in {', '.join(net.name for net in nets)}", "dhcp.pool-empty")
+
+
+def _at_home(case: Case, net: Net, wanted: int) -> bool:
+    """Say whether the machine has something here already: a lease, an offer, or the wish for an address of this net."""
+    pool = net.pool_for(case.known is not None)
+    return pool.knows(case.key) or bool(wanted and pool.covers(wanted))
+
+
+def admitted(case: Case, net: Net) -> bool:
+    """Bound how fast unknown machines take addresses, by switch port, else by relay or interface."""
+    if case.known is not None:
+        return True
+    info, config, limiter, now = case.info, net.config, case.site.limiter, case.now
+    if (info.circuit_id or info.remote_id) and config.port_per_s:
+        port = (case.packet.giaddr, info.remote_id, info.circuit_id)
+        if not limiter.take(port, config.port_per_s, config.port_burst, now):
+            return False
+    if not config.new_per_s:
+        return True
+    return limiter.take(case.packet.giaddr or case.arrival.interface, config.new_per_s, config.new_burst, now)
+
+
+def may_take(case: Case, net: Net, ip: int) -> str | Silence:
+    """Say why the machine may not have a pool address that it names (empty: it may), or why it gets no answer."""
+    known = case.known is not None
+    pool = net.pool_for(known)
+    if not pool.covers(ip) or pool.is_fixed(ip):
+        return "it is not in a pool for this machine"
+    if not pool.free_for(case.key, ip, case.now):
+        return "another machine holds it"
+    if pool.knows(case.key):
+        return ""
+    if not admitted(case, net):
+        return TOO_MANY
+    return "" if pool.has_room(case.now, known=known) else Silence(f"no address left in {net.name}", "dhcp.pool-empty")

@@ -1,0 +1,263 @@
+"""Who holds which address: one pool's leases and offers, as a value machine. No I/O; time comes in as `now`.
+
+A lease belongs to a hardware address first, whatever client identifier the software on it sends: ROM, installer and
+installed system of one machine get the same address.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class LeaseState(StrEnum):
+    """What a lease row says. An expired lease is a bound one whose time is over."""
+
+    BOUND = "bound"
+    RELEASED = "released"
+    DECLINED = "declined"
+
+
+class Lease(NamedTuple):
+    """One address and who holds it (or held it last). Times are seconds since the epoch."""
+
+    ip: int
+    key: bytes
+    """Hardware address (`Packet.key`); empty where a declined address has no holder."""
+    pool: str
+    until: float
+    state: LeaseState = LeaseState.BOUND
+    since: float = 0.0
+    name: str = ""
+    client_id: bytes = b""
+    relay: int = 0
+    circuit_id: bytes = b""
+    remote_id: bytes = b""
+    reason: str = ""
+
+    def active(self, now: float) -> bool:
+        """Say whether its holder may use the address."""
+        return self.state is LeaseState.BOUND and self.until > now
+
+
+class Offer(NamedTuple):
+    """An address that is kept for a while for the one that it was offered to."""
+
+    ip: int
+    until: float
+
+
+class Pool:
+    """The addresses of one pool, and the fixed addresses of its subnet.
+
+    `ranges` are inclusive and do not overlap. A fixed address may lie inside or outside; it is never given to others.
+    All calls take constant time, or logarithmic where a lease has run out.
+    """
+
+    def __init__(self, name: str, ranges: Sequence[tuple[int, int]], *, offer_s: float = 30.0, spare: int = 0) -> None:
+        self.name = name
+        self.ranges = tuple(ranges)
+        self.size = sum(high - low + 1 for low, high in ranges)
+        self.offer_s = offer_s
+        self.spare = spare
+        """Free addresses that only known machines may use up."""
+        self.by_ip: dict[int, Lease] = {}
+        self._by_key: dict[bytes, int] = {}
+        self._fixed: dict[int, int] = {}
+        """Fixed addresses: how many reservations name them."""
+        self._fixed_inside = 0
+        self._offers: dict[bytes, Offer] = {}
+        self._offered: dict[int, bytes] = {}
+        self._timers: list[tuple[float, int]] = []
+        self._timed: dict[int, float] = {}
+        """When to look at a lease again: at its end, or earlier where it was renewed since."""
+        self._free: OrderedDict[int, None] = OrderedDict()
+        """Pool addresses that were used and are not any more, the one unused for longest first."""
+        self._untouched = itertools.chain.from_iterable(range(low, high + 1) for low, high in ranges)
+
+    def load(self, leases: Iterable[Lease], latest: float = math.inf) -> None:
+        """Take over what was stored; no lease lasts beyond `latest` (a clock was wrong when it was written)."""
+        for lease in leases:
+            self._put(lease if lease.until <= latest else lease._replace(until=latest))
+
+    def covers(self, ip: int) -> bool:
+        """Say whether the address lies in a range."""
+        for low, high in self.ranges:  # noqa: SIM110  a generator costs more than the loop
+            if low <= ip <= high:
+                return True
+        return False
+
+    def of(self, key: bytes) -> Lease | None:
+        """Give the lease that this machine holds or held last here."""
+        ip = self._by_key.get(key)
+        return None if ip is None else self.by_ip[ip]
+
+    def knows(self, key: bytes) -> bool:
+        """Say whether the machine has, had or is offered an address here."""
+        return key in self._by_key or key in self._offers
+
+    def holder(self, ip: int, now: float) -> bytes | None:
+        """Give who may use the address now, or has it offered; empty: nobody may (declined); None: it is free."""
+        lease = self.by_ip.get(ip)
+        if lease is not None and lease.until > now and lease.state is not LeaseState.RELEASED:
+            return lease.key
+        key = self._offered.get(ip)
+        return key if key is not None and self._offers[key].until > now else None
+
+    def free_for(self, key: bytes, ip: int, now: float) -> bool:
+        """Say whether this machine may have the address: nobody else holds it or has it offered."""
+        return self.holder(ip, now) in (None, key)
+
+    def is_fixed(self, ip: int) -> bool:
+        """Say whether a reservation names the address."""
+        return ip in self._fixed
+
+    def pick(self, key: bytes, wanted: int, now: float, *, known: bool) -> int | None:
+        """Choose a pool address: the one it had, the one it was offered, the one it wants, else the next free one.
+
+        None where the pool is used up, or what is left of it is kept for known machines.
+        """
+        had, offer = self._by_key.get(key), self._offers.get(key)
+        if had is not None and self._may_have(key, had, now):
+            return had
+        if offer is not None and self._may_have(key, offer.ip, now):
+            return offer.ip
+        if not self.has_room(now, known=known):
+            return None
+        return wanted if wanted and self._may_have(key, wanted, now) else self._next(now)
+
+    def offer(self, key: bytes, ip: int, now: float) -> None:
+        """Keep the address for a while."""
+        self.withdraw(key)
+        self._offers[key] = Offer(ip, now + self.offer_s)
+        self._offered[ip] = key
+        self._free.pop(ip, None)
+
+    def withdraw(self, key: bytes) -> None:
+        """Forget what was offered to this machine."""
+        offer = self._offers.pop(key, None)
+        if offer is None:
+            return
+        del self._offered[offer.ip]
+        if offer.ip not in self._timed:
+            self._free[offer.ip] = None
+            self._free.move_to_end(offer.ip, last=False)
+
+    def bind(self, lease: Lease) -> list[Lease]:
+        """Give the address to the machine; what has to be stored: this lease, and the one that it replaces."""
+        self.withdraw(lease.key)
+        former = self.of(lease.key)
+        self._put(lease)
+        if former is None or former.ip == lease.ip:
+            return [lease]
+        ended = former._replace(state=LeaseState.RELEASED, until=min(former.until, lease.since))
+        self._put(ended)
+        return [lease, ended]
+
+    def release(self, key: bytes, ip: int, now: float) -> Lease | None:
+        """End a machine's own lease; it gets the address back while nobody else needs it."""
+        lease = self.by_ip.get(ip)
+        if lease is None or lease.key != key or not lease.active(now):
+            return None
+        return self._put(lease._replace(state=LeaseState.RELEASED, until=now))
+
+    def decline(self, ip: int, until: float, reason: str) -> Lease:
+        """Let nobody use the address until then."""
+        key = self._offered.get(ip)
+        if key is not None:
+            self.withdraw(key)
+        return self._put(Lease(ip, b"", self.name, until, LeaseState.DECLINED, reason=reason))
+
+    def fix(self, ip: int) -> None:
+        """Keep the address for a reservation."""
+        self._fixed[ip] = self._fixed.get(ip, 0) + 1
+        if self._fixed[ip] == 1:
+            self._fixed_inside += self.covers(ip)
+            self._timed.pop(ip, None)
+            self._free.pop(ip, None)
+
+    def unfix(self, ip: int) -> None:
+        """A reservation is gone: give its address back to the pool, if it lies in it."""
+        self._fixed[ip] -= 1
+        if self._fixed[ip]:
+            return
+        del self._fixed[ip]
+        self._fixed_inside -= self.covers(ip)
+        lease = self.by_ip.get(ip)
+        if lease is not None:
+            self._put(lease)
+        elif self.covers(ip):
+            self._free[ip] = None
+
+    def has_room(self, now: float, *, known: bool) -> bool:
+        """Say whether a machine that has no address here may get one."""
+        left = self.size - self.used(now)
+        return left > (0 if known else self.spare)
+
+    def used(self, now: float) -> int:
+        """Count the pool's addresses that are held, offered, declined or fixed."""
+        self._expire(now)
+        self._forget_offers(now)
+        return len(self._timed) + len(self._offers) + self._fixed_inside
+
+    def _may_have(self, key: bytes, ip: int, now: float) -> bool:
+        return self.covers(ip) and ip not in self._fixed and self.free_for(key, ip, now)
+
+    def _put(self, lease: Lease) -> Lease:
+        before = self.by_ip.get(lease.ip)
+        if before is not None and before.key != lease.key and self._by_key.get(before.key) == lease.ip:
+            del self._by_key[before.key]
+        self.by_ip[lease.ip] = lease
+        if lease.key and (lease.state is LeaseState.BOUND or lease.key not in self._by_key):
+            self._by_key[lease.key] = lease.ip
+        if lease.ip not in self._fixed:
+            self._time(lease)
+        return lease
+
+    def _time(self, lease: Lease) -> None:
+        if lease.state is LeaseState.RELEASED:
+            self._timed.pop(lease.ip, None)
+            self._free[lease.ip] = None
+            return
+        self._free.pop(lease.ip, None)
+        recorded = self._timed.get(lease.ip)
+        if recorded is None or lease.until < recorded:
+            self._timed[lease.ip] = lease.until
+            heapq.heappush(self._timers, (lease.until, lease.ip))
+
+    def _next(self, now: float) -> int | None:
+        for ip in self._untouched:
+            if ip not in self.by_ip and ip not in self._fixed and ip not in self._offered:
+                return ip
+        while self._free:
+            ip = next(iter(self._free))
+            if self.covers(ip) and ip not in self._fixed:
+                return ip
+            del self._free[ip]
+        return None
+
+    def _expire(self, now: float) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            recorded, ip = heapq.heappop(timers)
+            if self._timed.get(ip) != recorded:
+                continue  # released, fixed or given anew since
+            until = self.by_ip[ip].until
+            if until > recorded:
+                self._timed[ip] = until
+                heapq.heappush(timers, (until, ip))
+            else:
+                del self._timed[ip]
+                self._free[ip] = None
+
+    def _forget_offers(self, now: float) -> None:
+        while self._offers:
+            key, offer = next(iter(self._offers.items()))
+            if offer.until > now:
+                return
+            self.withdraw(key)

@@ -1,0 +1,155 @@
+"""Which machines are known, and what is fixed for them: by hardware address, UUID or switch port. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from provisioner.dhcp import formats
+from provisioner.dhcp.relay import NOTHING, RelayInfo, unspell
+from provisioner.dhcp.subnets import Overrides, PortRule, Reservation
+from provisioner.errors import ConfigError
+from provisioner.model.boot import Arch
+from provisioner.model.net import parse_mac
+
+ARCHES = {
+    "bios": (Arch.X86_BIOS,),
+    "bios-http": (Arch.X86_BIOS_HTTP,),
+    "efi-ia32": (Arch.EFI_IA32,),
+    "efi-x64": (Arch.EFI_X64, Arch.EFI_BC),
+    "efi-arm32": (Arch.EFI_ARM32,),
+    "efi-arm64": (Arch.EFI_ARM64,),
+    "efi-riscv64": (Arch.EFI_RISCV64,),
+    "efi-ia32-http": (Arch.EFI_IA32_HTTP,),
+    "efi-x64-http": (Arch.EFI_X64_HTTP, Arch.EFI_BC_HTTP),
+    "efi-arm32-http": (Arch.EFI_ARM32_HTTP,),
+    "efi-arm64-http": (Arch.EFI_ARM64_HTTP,),
+    "efi-riscv64-http": (Arch.EFI_RISCV64_HTTP,),
+    "ppc64": (Arch.PPC_OPEN_FIRMWARE, Arch.PPC_OPAL),
+}
+"""How an operator writes an architecture (RFC 5970)."""
+
+
+class Known(NamedTuple):
+    """What is fixed for one machine, in numbers and bytes. `ip` 0: an address from the pool."""
+
+    key: bytes
+    ip: int = 0
+    name: bytes = b""
+    uuid: str = ""
+    loader: Mapping[int, str] = {}
+    options: Mapping[int, bytes] = {}
+    serial: int = 0
+    """Another number with every change: answers made for the old one are not used again. 0: nothing special."""
+
+
+def loaders_by_arch(loader: Mapping[str, str]) -> dict[int, str]:
+    """Turn the operator's names of architectures into numbers; raise `ConfigError` for an unknown one."""
+    found: dict[int, str] = {}
+    for name, file in loader.items():
+        if name not in ARCHES:
+            raise ConfigError(f"loader: unknown architecture {name!r}", hint=f"one of {', '.join(ARCHES)}")
+        found |= dict.fromkeys(ARCHES[name], file)
+    return found
+
+
+class Reservations:
+    """The index. Every change touches one entry."""
+
+    def __init__(self, profiles: Mapping[str, Overrides] | None = None, ports: Iterable[PortRule] = ()) -> None:
+        self._profiles = dict(profiles or {})
+        self._by_key: dict[bytes, Known] = {}
+        self._by_uuid: dict[str, bytes] = {}
+        self._serial = 0
+        self._ports = {port_key(rule): self._at_port(rule) for rule in ports}
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def addresses(self) -> Iterator[int]:
+        """Give all fixed addresses, as often as they are named."""
+        for known in (*self._by_key.values(), *self._ports.values()):
+            if known.ip:
+                yield known.ip
+
+    def find(self, key: bytes, uuid: str | None, giaddr: int = 0, info: RelayInfo = NOTHING) -> Known | None:
+        """Give what is known of this machine: by hardware address, UUID (another port asks) or switch port."""
+        known = self._by_key.get(key)
+        if known is None and uuid is not None and (other := self._by_uuid.get(uuid)) is not None:
+            known = self._by_key[other]._replace(key=key, ip=0)  # its fixed address is the other port's
+        if not self._ports or not (info.circuit_id or info.remote_id):
+            return known
+        return _merge(known, self._port_of(giaddr, info), key)
+
+    def compile(self, reservation: Reservation) -> Known:
+        """Make a reservation ready; raise `ConfigError`."""
+        try:
+            return self._known(
+                reservation,
+                key=bytes.fromhex(parse_mac(reservation.mac).replace(":", "")),
+                uuid=reservation.uuid.lower(),
+            )
+        except ValueError as error:
+            raise ConfigError(f"reservation {reservation.mac}: {error}") from None
+
+    def set(self, known: Known) -> None:
+        """Add or change one."""
+        self.remove(known.key)
+        self._by_key[known.key] = known
+        if known.uuid:
+            self._by_uuid[known.uuid] = known.key
+
+    def remove(self, key: bytes) -> Known | None:
+        """Forget one; give what it was."""
+        known = self._by_key.pop(key, None)
+        if known is not None and self._by_uuid.get(known.uuid) == key:
+            del self._by_uuid[known.uuid]
+        return known
+
+    def _port_of(self, giaddr: int, info: RelayInfo) -> Known | None:
+        """Find the rule for a switch port: the one that says most wins."""
+        circuit, remote = info.circuit_id, info.remote_id
+        for ids in ((circuit, remote), (circuit, b""), (b"", remote)):
+            for relay in (giaddr, 0):
+                if (found := self._ports.get((relay, *ids))) is not None:
+                    return found
+        return None
+
+    def _at_port(self, rule: PortRule) -> Known:
+        try:
+            return self._known(
+                Reservation(address=rule.address, name=rule.name, profile=rule.profile), key=b"", uuid=""
+            )
+        except ValueError as error:
+            raise ConfigError(f"port {rule.circuit_id or rule.remote_id}: {error}") from None
+
+    def _known(self, reservation: Reservation, *, key: bytes, uuid: str) -> Known:
+        profile = self._profiles.get(reservation.profile, Overrides())
+        loader = loaders_by_arch({**profile.loader, **reservation.loader})
+        options = formats.parse_options({**profile.options, **reservation.options})
+        self._serial += bool(loader or options)
+        return Known(
+            key=key,
+            ip=int(IPv4Address(reservation.address)) if reservation.address else 0,
+            name=reservation.name.encode("ascii"),
+            uuid=uuid,
+            loader=loader,
+            options=options,
+            serial=self._serial if loader or options else 0,
+        )
+
+
+def port_key(rule: PortRule) -> tuple[int, bytes, bytes]:
+    """What a rule for a switch port is looked up by."""
+    relay = int(IPv4Address(rule.relay)) if rule.relay else 0
+    return relay, unspell(rule.circuit_id), unspell(rule.remote_id)
+
+
+def _merge(known: Known | None, port: Known | None, key: bytes) -> Known | None:
+    """The machine's own reservation counts first, the rule for its switch port fills what that leaves open."""
+    if port is None:
+        return known
+    if known is None:
+        return port._replace(key=key)
+    return known._replace(ip=known.ip or port.ip, name=known.name or port.name)

@@ -1,0 +1,281 @@
+"""The DHCPv4 server: sockets, time and the store around `answer`. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address
+from typing import Protocol
+
+from provisioner.dhcp.addresses import own_addresses
+from provisioner.dhcp.answer import answer
+from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
+from provisioner.dhcp.clock import Clock
+from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.link import Link
+from provisioner.dhcp.packet import Packet, decode
+from provisioner.dhcp.site import Site
+from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
+from provisioner.dhcp.topology import Net
+from provisioner.dhcp.trace import Trace
+from provisioner.errors import ConfigError, ListenError, StoreError, WireError
+from provisioner.model.boot import BootClient, Plan
+from provisioner.model.net import Mac, mac_from_bytes, parse_mac
+from provisioner.model.trace import Observe
+
+log = logging.getLogger(__name__)
+
+HELD_LIMIT = 8192
+"""ACKs that wait for the disk, about 10 MB. Beyond it a request is dropped: the client asks again."""
+MOST_S = 2.0**32
+"""A lease that was stored may last this much longer at most: the longest that DHCP can say."""
+TICK_S = 10.0
+"""How often the clock and our own addresses are looked at."""
+
+
+class Leases(Protocol):
+    """Where leases are kept durably (`store.leases.LeaseStore`)."""
+
+    def save(self, leases: list[Lease]) -> asyncio.Future[None]: ...
+    async def load(self) -> list[Lease]: ...
+
+
+Probe = Callable[[str, int], "asyncio.Future[str]"]
+"""Ask whether an address is in use on an interface: resolves to who uses it, empty when nobody answered."""
+Held = tuple[Link, Packet, Arrival, Reply]
+
+
+class DhcpServer:
+    """Serves the subnets of a configuration until it is stopped. All changes are live and touch one entry."""
+
+    def __init__(  # noqa: PLR0913  the daemon joins the parts here
+        self,
+        config: Dhcp,
+        *,
+        decide: Callable[[BootClient], Plan],
+        leases: Leases,
+        observe: Observe,
+        probe: Probe | None = None,
+        on_lease: Callable[[Lease], None] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config
+        self.site = Site(decide, http_port=config.http_port, profiles=config.profiles, ports=config.ports)
+        self.trace = Trace(observe)
+        self._leases = leases
+        self._probe = probe
+        self._on_lease = on_lease
+        self._clock = clock or Clock()
+        self._links: list[Link] = []
+        self._held = 0
+        self._ticker: asyncio.TimerHandle | None = None
+        for subnet in config.subnets:
+            self.site.topology.set(Net(subnet))
+        for reservation in config.reservations:
+            self.set_reservation(reservation)
+
+    async def start(self) -> None:
+        """Read the leases, then listen. Raises `ListenError` or `StoreError`; nothing is left open then."""
+        loop = asyncio.get_running_loop()
+        self._take_over(await self._leases.load())
+        self._refresh_addresses()
+        try:
+            for interface in self._interfaces():
+                for port in (self.config.server_port, PROXY_PORT):
+                    self._links.append(Link(interface, port))
+        except ListenError:
+            self._close_links()
+            raise
+        for link in self._links:
+            loop.add_reader(link.fileno(), self._on_readable, link)
+        self._ticker = loop.call_later(TICK_S, self._tick)
+
+    async def stop(self) -> None:
+        """Take no more requests, let the ACKs that wait for the disk leave, close."""
+        loop = asyncio.get_running_loop()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for link in self._links:
+            loop.remove_reader(link.fileno())
+        if self._links:
+            await self._leases.save([])
+        self._close_links()
+
+    # live changes
+
+    def set_reservation(self, reservation: Reservation) -> None:
+        """Add or change what is fixed for one hardware address. Raises `ConfigError`."""
+        self.site.set_reservation(reservation)
+
+    def remove_reservation(self, mac: Mac) -> None:
+        """The machine is not known any more."""
+        self.site.remove_reservation(bytes.fromhex(mac.replace(":", "")))
+
+    def set_subnet(self, subnet: Subnet) -> None:
+        """Add or change a subnet; its leases stay. Its interface has to be one that is listened on."""
+        if subnet.interface and self._links and subnet.interface not in {link.interface for link in self._links}:
+            raise ConfigError(f"subnet {subnet.title}: nobody listens on {subnet.interface}", hint="restart the daemon")
+        self.site.set_net(Net(subnet))
+
+    def remove_subnet(self, name: str) -> None:
+        """Serve a subnet no more."""
+        self.site.topology.remove(name)
+
+    # look-ups
+
+    def lease_of(self, ip: str) -> Mac | None:
+        """Say which machine holds the address now."""
+        number, now = int(IPv4Address(ip)), self._clock.now()
+        for lease in self._leases_at(number):
+            if lease.active(now):
+                return mac_from_bytes(lease.key)
+        return None
+
+    def lease_for(self, mac: Mac) -> Lease | None:
+        """Give the lease that a machine holds now, the newest where it has several."""
+        key, now = bytes.fromhex(parse_mac(mac).replace(":", "")), self._clock.now()
+        found = [lease for pool in self.site.pools() if (lease := pool.of(key)) is not None and lease.active(now)]
+        return max(found, key=lambda lease: lease.since, default=None)
+
+    def leases(self) -> list[Lease]:
+        """Give all leases, also those that are over."""
+        return [lease for pool in self.site.pools() for lease in pool.by_ip.values()]
+
+    def _leases_at(self, ip: int) -> Iterable[Lease]:
+        for net in self.site.topology.at(ip):
+            for pool in (net.pool, net.quarantine):
+                if (lease := pool.by_ip.get(ip)) is not None:
+                    yield lease
+
+    # the hot path
+
+    def _on_readable(self, link: Link) -> None:
+        now = self._clock.now()
+        held: list[Held] = []
+        for data, arrival in link.receive():
+            try:
+                self._handle(link, data, arrival, now, held)
+            except WireError as error:
+                self.trace.malformed(data, arrival, str(error), now)
+            except Exception:
+                log.exception("dhcp.fault data=%s", data.hex())
+        if held:
+            self._hold(held)
+
+    def _handle(self, link: Link, data: bytes, arrival: Arrival, now: float, held: list[Held]) -> None:
+        packet = decode(data)
+        found = answer(packet, arrival, self.site, now)
+        if found.store:
+            if isinstance(found, Silence):
+                self._leases.save(list(found.store)).add_done_callback(_log_failure)
+            elif self._held + len(held) >= HELD_LIMIT:
+                found = Silence("too many answers wait for the disk")
+            else:
+                held.append((link, packet, arrival, found))
+                return
+        if isinstance(found, Reply):
+            if found.fresh and self._probe is not None:
+                self._probe_first(link, packet, arrival, found)
+                return
+            link.send(found.data, found.to, found.us, packet.chaddr)
+        self.trace.answered(packet, arrival, found, now)
+
+    def _hold(self, held: list[Held]) -> None:
+        """Keep answers back until their leases are durable: one submission for all of them."""
+        self._held += len(held)
+        saved = self._leases.save([lease for _, _, _, reply in held for lease in reply.store])
+        saved.add_done_callback(lambda done: self._release(held, done))
+
+    def _release(self, held: list[Held], saved: asyncio.Future[None]) -> None:
+        self._held -= len(held)
+        now = self._clock.now()
+        error = saved.exception() if not saved.cancelled() else StoreError("the store was closed")
+        for link, packet, arrival, reply in held:
+            if error is not None:
+                self.trace.answered(packet, arrival, Silence(f"the lease could not be stored: {error}"), now)
+                continue
+            link.send(reply.data, reply.to, reply.us, packet.chaddr)
+            self.trace.answered(packet, arrival, reply, now)
+            if self._on_lease is not None:
+                for lease in reply.store:
+                    self._on_lease(lease)
+
+    # a new address is looked at before it is offered
+
+    def _probe_first(self, link: Link, packet: Packet, arrival: Arrival, reply: Reply) -> None:
+        assert self._probe is not None
+        probed = self._probe(arrival.interface, reply.ip)
+        probed.add_done_callback(lambda done: self._probed(link, packet, arrival, reply, done))
+
+    def _probed(self, link: Link, packet: Packet, arrival: Arrival, reply: Reply, probed: asyncio.Future[str]) -> None:
+        now = self._clock.now()
+        user = "" if probed.cancelled() or probed.exception() is not None else probed.result()
+        if not user:
+            link.send(reply.data, reply.to, reply.us, packet.chaddr)
+            self.trace.answered(packet, arrival, reply, now)
+            return
+        declined = self.site.decline(reply.ip, now, f"{user} uses it already")
+        self._leases.save(declined).add_done_callback(_log_failure)
+        self.trace.answered(packet, arrival, Silence(f"{user} uses that address already", "dhcp.conflict"), now)
+        found = answer(packet, arrival, self.site, now)
+        if isinstance(found, Reply) and found.fresh and found.ip != reply.ip:
+            self._probe_first(link, packet, arrival, found)
+
+    # beside the packets
+
+    def _take_over(self, leases: list[Lease]) -> None:
+        """Put stored leases into their pools; none may outlive a full lease time from now (a clock was wrong)."""
+        now = self._clock.now()
+        for name, found in _by_pool(leases).items():
+            pool = self.site.pool(name)
+            if pool is not None:
+                pool.load(found, now + MOST_S)
+
+    def _interfaces(self) -> list[str]:
+        subnets = [subnet for subnet in self.config.subnets if subnet.mode is not Mode.OFF]
+        found = dict.fromkeys((*self.config.interfaces, *(subnet.interface for subnet in subnets)))
+        return [name for name in found if name]
+
+    def _refresh_addresses(self) -> None:
+        found: dict[str, list[int]] = {}
+        for own in own_addresses():
+            if own.family == socket.AF_INET:
+                found.setdefault(_interface_name(own.interface), []).append(int.from_bytes(own.value, "big"))
+        self.site.addresses = {name: tuple(values) for name, values in found.items()}
+        self.site.ours = frozenset(value for values in found.values() for value in values)
+
+    def _tick(self) -> None:
+        jump = self._clock.jump()
+        if jump:
+            log.warning("dhcp.clock-jump seconds=%.0f leases keep their time", jump)
+        try:
+            self._refresh_addresses()
+        except OSError as error:
+            log.warning("dhcp.addresses-unknown error=%s", error)
+        self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _close_links(self) -> None:
+        for link in self._links:
+            link.close()
+        self._links.clear()
+
+
+def _by_pool(leases: Iterable[Lease]) -> dict[str, list[Lease]]:
+    found: dict[str, list[Lease]] = {}
+    for lease in leases:
+        found.setdefault(lease.pool, []).append(lease)
+    return found
+
+
+def _interface_name(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:  # gone since
+        return ""
+
+
+def _log_failure(saved: asyncio.Future[None]) -> None:
+    if not saved.cancelled() and saved.exception() is not None:
+        log.error("dhcp.lease-unsaved error=%s", saved.exception())

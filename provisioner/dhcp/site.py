@@ -1,0 +1,120 @@
+"""All that answers follow from: subnets, who is known, who decides what is booted. No I/O.
+
+Every change touches one entry: nothing is rebuilt, nothing is restarted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from provisioner.dhcp.identify import Kind, kind_of
+from provisioner.dhcp.leases import Lease, Pool
+from provisioner.dhcp.limit import Limiter
+from provisioner.dhcp.options import Opt
+from provisioner.dhcp.packet import Packet
+from provisioner.dhcp.pxe import uuid_of
+from provisioner.dhcp.reservations import Known, Reservations
+from provisioner.dhcp.subnets import Overrides, PortRule, Reservation
+from provisioner.dhcp.topology import Net, Topology
+from provisioner.errors import ConfigError
+from provisioner.model.boot import BootClient, Plan
+
+KINDS_LIMIT = 1024
+"""Kinds of firmware remembered; a site has a few, made-up ones must not grow us."""
+
+
+class Site:
+    """The state of one DHCP server."""
+
+    def __init__(
+        self,
+        decide: Callable[[BootClient], Plan],
+        *,
+        http_port: int = 8080,
+        profiles: Mapping[str, Overrides] | None = None,
+        ports: Sequence[PortRule] = (),
+    ) -> None:
+        self.decide = decide
+        self.http_port = http_port
+        self.topology = Topology()
+        self.reservations = Reservations(profiles, ports)
+        self.limiter = Limiter()
+        self.addresses: dict[str, tuple[int, ...]] = {}
+        """Our own addresses, by interface."""
+        self.ours: frozenset[int] = frozenset()
+        """All of them."""
+        self._kinds: dict[tuple[bytes, ...], Kind] = {}
+
+    def identify(self, packet: Packet) -> BootClient:
+        """Say who sent `packet`, remembering what does not depend on the one machine."""
+        options = packet.options
+        key = (
+            options.get(Opt.VENDOR_CLASS, b""),
+            options.get(Opt.USER_CLASS, b""),
+            options.get(Opt.CLIENT_ARCH, b""),
+            options.get(Opt.IPXE, b""),
+        )
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= KINDS_LIMIT:
+                self._kinds.clear()
+            kind = self._kinds[key] = kind_of(*key)
+        return BootClient(packet.mac, kind.asker, kind.arch, uuid_of(options.get(Opt.CLIENT_UUID)))
+
+    # live changes
+
+    def set_net(self, net: Net) -> None:
+        """Add or replace a subnet; the leases and fixed addresses of the one before stay."""
+        before = self.topology.get(net.name)
+        for ip in self.reservations.addresses():
+            if net.holds(ip):
+                net.pool.fix(ip)
+        if before is not None:
+            net.pool.load(before.pool.by_ip.values())
+            net.quarantine.load(before.quarantine.by_ip.values())
+        self.topology.set(net)
+
+    def set_reservation(self, reservation: Reservation) -> Known:
+        """Add or change what is fixed for one hardware address. Raises `ConfigError`, and nothing changed then."""
+        known = self.reservations.compile(reservation)
+        net = self._net_of(known.ip) if known.ip else None
+        if known.ip and net is None:
+            raise ConfigError(
+                f"reservation {reservation.mac}: {reservation.address} is in no subnet", hint="add the subnet first"
+            )
+        self.remove_reservation(known.key)
+        self.reservations.set(known)
+        if net is not None:
+            net.pool.fix(known.ip)
+        return known
+
+    def remove_reservation(self, key: bytes) -> Known | None:
+        """Forget what is fixed for one hardware address; say what it was."""
+        known = self.reservations.remove(key)
+        net = self._net_of(known.ip) if known is not None and known.ip else None
+        if known is not None and net is not None:
+            net.pool.unfix(known.ip)
+        return known
+
+    def decline(self, ip: int, now: float, reason: str) -> list[Lease]:
+        """Keep an address out of use that somebody else was found to use."""
+        net = self._net_of(ip)
+        if net is None:
+            return []
+        pool = net.quarantine if net.quarantine.covers(ip) else net.pool
+        return [pool.decline(ip, now + net.config.decline_s, reason)]
+
+    # look-ups
+
+    def pools(self) -> Iterator[Pool]:
+        """Give all pools."""
+        for net in self.topology:
+            yield net.pool
+            yield net.quarantine
+
+    def pool(self, name: str) -> Pool | None:
+        """Give a pool by its name."""
+        return next((pool for pool in self.pools() if pool.name == name), None)
+
+    def _net_of(self, ip: int) -> Net | None:
+        return next((net for net in self.topology.at(ip) if net.holds(ip)), None)

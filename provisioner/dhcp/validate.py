@@ -1,0 +1,224 @@
+"""Everything that is wrong with DHCP settings, at once, before anything is served. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+
+from provisioner.dhcp import formats
+from provisioner.dhcp.reservations import loaders_by_arch, port_key
+from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Subnet
+from provisioner.dhcp.topology import base_options, parse_ranges
+from provisioner.errors import ConfigError
+from provisioner.model.boot import Unknown
+from provisioner.model.net import parse_mac
+
+DURABILITIES = ("durable", "written")
+GIVES_ADDRESSES = (Mode.AUTHORITATIVE, Mode.RESERVATIONS_ONLY)
+LEASE_LIMIT_S = 2**31 - 1
+
+
+def faults_of(config: Dhcp) -> list[str]:
+    """Say everything that is wrong, one line each; empty where the settings can be served."""
+    found = [f"durability: {config.durability!r}: one of {', '.join(DURABILITIES)}"] * (
+        config.durability not in DURABILITIES
+    )
+    for index, subnet in enumerate(config.subnets):
+        where = f"subnet {subnet.title}" if subnet.title else f"subnets[{index}]"
+        found += (f"{where}: {fault}" for fault in _subnet(subnet))
+    for name, profile in config.profiles.items():
+        found += (f"profile {name}: {fault}" for fault in _overrides(profile))
+    if not found:  # what compares subnets needs each of them to be right
+        found += _between(config.subnets)
+        found += _reservations(config)
+        found += _ports(config)
+    return found
+
+
+def _subnet(subnet: Subnet) -> Iterator[str]:
+    try:
+        network = IPv4Network(subnet.network)
+    except ValueError as error:
+        yield f"network: {error}; write the first address, such as 10.0.8.0/22"
+        return
+    yield from _try("pools", lambda: parse_ranges(subnet.pools))
+    yield from _try("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools))
+    yield from _try("options", lambda: base_options(subnet, network))
+    yield from _try("loader", lambda: loaders_by_arch(subnet.loader))
+    yield from _try("server_address", lambda: subnet.server_address and IPv4Address(subnet.server_address))
+    yield from _numbers(subnet)
+    yield from _roles(subnet)
+    yield from _places(subnet, network)
+
+
+def _numbers(subnet: Subnet) -> Iterator[str]:
+    if not 60 <= subnet.lease_s <= LEASE_LIMIT_S:
+        yield f"lease_s: {subnet.lease_s}: from 60 to {LEASE_LIMIT_S}"
+    if not 5 <= subnet.offer_s <= 300:
+        yield f"offer_s: {subnet.offer_s}: from 5 to 300"
+    if not 0 <= subnet.known_spare <= 100:
+        yield f"known_spare: {subnet.known_spare}: from 0 to 100 percent"
+    if not 0 <= subnet.http_port <= 65535:
+        yield f"http_port: {subnet.http_port}: from 0 to 65535"
+
+
+def _roles(subnet: Subnet) -> Iterator[str]:
+    """Settings that contradict each other."""
+    if subnet.mode is Mode.PROXY:
+        for name in ("pools", "quarantine_pools", "router", "dns", "routes", "options"):
+            if getattr(subnet, name):
+                yield f"{name}: mode proxy gives no addresses and no settings, the other server does: leave it out"
+        if subnet.unknown is Unknown.QUARANTINE:
+            yield "unknown: quarantine needs addresses of ours, and mode proxy gives none: ignore or discover"
+    if subnet.mode is Mode.RESERVATIONS_ONLY and (subnet.pools or subnet.quarantine_pools):
+        yield "pools: mode reservations-only gives addresses of reservations only: leave them out, or use authoritative"
+    if subnet.mode is Mode.AUTHORITATIVE and subnet.unknown is Unknown.DISCOVER and not subnet.pools:
+        yield "pools: unknown is discover, and there is no pool to give addresses from"
+    if subnet.unknown is Unknown.QUARANTINE and not subnet.quarantine_pools and subnet.mode is Mode.AUTHORITATIVE:
+        yield "quarantine_pools: unknown is quarantine, and there is no pool for them"
+    if subnet.unknown is not Unknown.QUARANTINE and subnet.quarantine_pools:
+        yield f"quarantine_pools: unknown is {subnet.unknown}, so nobody gets these: leave them out"
+    if subnet.router_advertisements and not subnet.interface:
+        yield "router_advertisements: needs an interface to send them on"
+
+
+def _places(subnet: Subnet, network: IPv4Network) -> Iterator[str]:
+    """Addresses that lie where they cannot be."""
+    try:
+        ranges = parse_ranges((*subnet.pools, *subnet.quarantine_pools))
+    except ConfigError:
+        return  # said already
+    for low, high in ranges:
+        for fault in (*_range(low, high, network), *_taken(low, high, subnet)):
+            yield f"pool {IPv4Address(low)}-{IPv4Address(high)}: {fault}"
+    for (low_a, high_a), (low_b, high_b) in combinations(ranges, 2):
+        if low_a <= high_b and low_b <= high_a:
+            yield f"pools {IPv4Address(low_a)}- and {IPv4Address(low_b)}- overlap"
+
+
+def _range(low: int, high: int, network: IPv4Network) -> Iterator[str]:
+    first, last = int(network.network_address), int(network.broadcast_address)
+    if low > high:
+        yield "ends before it begins"
+    elif low < first or high > last:
+        yield f"not inside {network}"
+    elif network.prefixlen < 31 and (low == first or high == last):
+        yield "holds the network's own or its broadcast address"
+
+
+def _taken(low: int, high: int, subnet: Subnet) -> Iterator[str]:
+    for name in ("router", "dns", "server_address"):
+        for own in _own_addresses(subnet, name):
+            if low <= own <= high:
+                yield f"holds {IPv4Address(own)}, which is the subnet's {name}"
+
+
+def _own_addresses(subnet: Subnet, name: str) -> Iterator[int]:
+    value = getattr(subnet, name)
+    for text in (value,) if isinstance(value, str) else value:
+        try:
+            yield int(IPv4Address(text))
+        except ValueError:
+            continue  # empty, or said already
+
+
+def _between(subnets: Iterable[Subnet]) -> Iterator[str]:
+    for a, b in combinations(subnets, 2):
+        if IPv4Network(a.network).overlaps(IPv4Network(b.network)):
+            yield f"subnets {a.title} and {b.title}: the networks overlap"
+        if a.title == b.title:
+            yield f"subnets {a.network} and {b.network}: both are called {a.title}"
+        if a.shared_network and a.shared_network == b.shared_network:
+            yield from _shared(a, b)
+        elif a.interface and a.interface == b.interface:
+            yield f"subnets {a.title} and {b.title}: both on {a.interface}: give them the same shared_network"
+
+
+def _shared(a: Subnet, b: Subnet) -> Iterator[str]:
+    for name in ("mode", "unknown", "interface"):
+        if getattr(a, name) != getattr(b, name):
+            yield f"subnets {a.title} and {b.title}: they share {a.shared_network}, but differ in {name}"
+
+
+def _reservations(config: Dhcp) -> Iterator[str]:
+    macs: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for each in config.reservations:
+        where = f"reservation {each.mac or each.name}"
+        yield from (f"{where}: {fault}" for fault in _reservation(each, config))
+        for kind, seen, value in (("mac", macs, _normal(each.mac)), ("name", names, each.name)):
+            if value and value in seen:
+                yield f"{where}: {kind} {value} is taken by reservation {seen[value]}"
+            seen.setdefault(value, each.mac)
+
+
+def _normal(mac: str) -> str:
+    try:
+        return parse_mac(mac)
+    except ConfigError:
+        return ""  # said already
+
+
+def _reservation(each: Reservation, config: Dhcp) -> Iterator[str]:
+    yield from _try("mac", lambda: parse_mac(each.mac))
+    yield from _overrides(Overrides(loader=each.loader, options=each.options))
+    yield from _who(each.name, each.address, each.profile, config)
+
+
+def _who(name: str, address: str, profile: str, config: Dhcp) -> Iterator[str]:
+    if name:
+        yield from _try("name", lambda: formats.domains_value([name]))
+    if profile and profile not in config.profiles:
+        yield f"profile: {profile!r} is not among {', '.join(config.profiles) or 'the profiles (there are none)'}"
+    if address:
+        yield from _address(address, config)
+
+
+def _address(address: str, config: Dhcp) -> Iterator[str]:
+    try:
+        ip = IPv4Address(address)
+    except ValueError as error:
+        yield f"address: {error}"
+        return
+    subnet = next((subnet for subnet in config.subnets if ip in IPv4Network(subnet.network)), None)
+    if subnet is None:
+        yield f"address: {ip} is in no subnet"
+    elif subnet.mode not in GIVES_ADDRESSES:
+        yield f"address: {ip} is in {subnet.title}, where mode {subnet.mode} gives no addresses"
+
+
+def _ports(config: Dhcp) -> Iterator[str]:
+    seen: set[tuple[int, bytes, bytes]] = set()
+    for index, rule in enumerate(config.ports):
+        where = f"ports[{index}]"
+        try:
+            key = port_key(rule)
+        except ValueError as error:
+            yield f"{where}: {error}"
+            continue
+        if key in seen:
+            yield f"{where}: another rule has the same relay, circuit_id and remote_id"
+        seen.add(key)
+        yield from (f"{where}: {fault}" for fault in _port(rule, config))
+
+
+def _port(rule: PortRule, config: Dhcp) -> Iterator[str]:
+    if not rule.circuit_id and not rule.remote_id:
+        yield "circuit_id or remote_id: one of them has to say which port"
+    if not (rule.name or rule.address or rule.profile):
+        yield "name, address or profile: one of them has to say what the machine gets"
+    yield from _who(rule.name, rule.address, rule.profile, config)
+
+
+def _overrides(overrides: Overrides) -> Iterator[str]:
+    yield from _try("loader", lambda: loaders_by_arch(overrides.loader))
+    yield from _try("options", lambda: formats.parse_options(overrides.options))
+
+
+def _try(name: str, read: Callable[[], object]) -> Iterator[str]:
+    try:
+        read()
+    except (ConfigError, ValueError) as error:
+        text = str(error)
+        yield text if text.startswith(name) else f"{name}: {text}"

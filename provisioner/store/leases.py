@@ -1,0 +1,49 @@
+"""DHCP leases in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+
+from provisioner.dhcp.leases import Lease, LeaseState
+from provisioner.store.db import Database
+
+log = logging.getLogger(__name__)
+
+_SAVE = "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LOAD = (
+    "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
+    " FROM lease ORDER BY ip"
+)
+
+
+class LeaseStore:
+    """Keeps leases durably."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def save(self, leases: Sequence[Lease]) -> asyncio.Future[None]:
+        """Store these; the future resolves when they are durable, or fails with `StoreError`."""
+        rows = list(leases)
+
+        def work(cursor: sqlite3.Cursor) -> None:
+            cursor.executemany(_SAVE, rows)
+
+        return self._database.submit(work)
+
+    async def load(self) -> list[Lease]:
+        """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
+        return await self._database.read(_read)
+
+
+def _read(cursor: sqlite3.Cursor) -> list[Lease]:
+    found = []
+    for row in cursor.execute(_LOAD):
+        try:
+            found.append(Lease(*row)._replace(state=LeaseState(row[4]), until=float(row[3])))
+        except (ValueError, TypeError) as error:
+            log.error("dhcp.lease-unreadable row=%r error=%s", row, error)
+    return found
