@@ -1,0 +1,64 @@
+"""`provisionctl images`: build the discovery system and disk images from the distribution's packages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from provisioner.discovery.build import ramdisk
+from provisioner.discovery.build.cache import Manifest
+
+
+def default_cache() -> Path:
+    """Where builds and downloaded packages are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "provisioner"
+
+
+@click.group()
+def images() -> None:
+    """Build what machines boot."""
+
+
+@images.group()
+def build() -> None:
+    """Build boot artefacts. What is current is not built again."""
+
+
+_OUTPUT = click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the results (default: ~/.cache/provisioner/images).",
+)
+
+
+@build.command()
+@click.option(
+    "--kernel",
+    type=click.Choice(["cloud", "generic"]),
+    default="cloud",
+    show_default=True,
+    help="cloud: virtual machines only, small. generic: every machine.",
+)
+@click.option("--package", "packages", multiple=True, help="Package with firmware for network cards; may be repeated.")
+@_OUTPUT
+def discovery(kernel: str, packages: tuple[str, ...], output: Path | None) -> None:
+    """Build the discovery system: kernel and ramdisk."""
+    options = ramdisk.Options(kernel=kernel, extra_packages=packages)
+    _show(ramdisk.build(options, _place(output, "discovery"), default_cache() / "packages", _say()))
+
+
+def _place(output: Path | None, name: str) -> Path:
+    return (output or default_cache() / "images") / name
+
+
+def _say() -> Callable[[str], None]:
+    return lambda line: click.echo(f"  {line}", err=True)
+
+
+def _show(manifest: Manifest) -> None:
+    for item in manifest.artifacts:
+        click.echo(f"{item.path}  {item.size_bytes / 1e6:.1f} MB  sha256 {item.sha256}")

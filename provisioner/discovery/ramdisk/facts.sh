@@ -1,0 +1,159 @@
+# Raw facts as JSON, every value a string as the kernel gives it; the daemon decodes them. Sourced.
+
+# attributes FOLDER NAME...: lines "name value" for those of the files that can be read and say something
+attributes() {
+    local folder=$1 name value
+    shift
+    for name; do
+        value=
+        { IFS= read -r value <"$folder/$name"; } 2>/dev/null
+        if [ -n "$value" ]; then printf '%s %s\n' "$name" "$value"; fi
+    done
+}
+
+# link_name PATH: the last part of what the link points to, nothing if there is no link
+link_name() {
+    local target
+    target=$(readlink "$1") && printf '%s\n' "${target##*/}"
+}
+
+dmi_facts() {
+    attributes /sys/class/dmi/id sys_vendor product_name product_family product_sku product_version product_serial \
+        product_uuid board_vendor board_name board_serial chassis_vendor chassis_serial chassis_asset_tag chassis_type \
+        bios_vendor bios_version bios_date
+}
+
+firmware_facts() {
+    local variable=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
+    printf 'type %s\n' "$(firmware)"
+    attributes /sys/firmware/efi fw_platform_size
+    # four bytes of attributes, then 0 or 1
+    if [ -r $variable ]; then printf 'secure_boot %s\n' "$(tail -c 1 $variable | od -An -tu1 | tr -d ' ')"; fi
+}
+
+cpu_facts() {
+    local folder package core
+    printf 'architecture %s\n' "$(uname -m)"
+    awk -F'\t*: *' '
+        $1 == "model name" && !model { model = $2 }
+        $1 == "vendor_id" && !vendor { vendor = $2 }
+        $1 == "flags" && !flags { flags = $2 }
+        $1 == "processor" { threads++ }
+        END {
+            printf "model %s\nvendor %s\nthreads %d\n", model, vendor, threads
+            if (match(flags, /(^| )(vmx|svm)( |$)/)) print "virtualization " substr(flags, RSTART, RLENGTH)
+        }' /proc/cpuinfo
+    for folder in /sys/devices/system/cpu/cpu[0-9]*/topology; do
+        { read -r package <"$folder/physical_package_id" && read -r core <"$folder/core_id"; } 2>/dev/null &&
+            printf '%s %s\n' "$package" "$core"
+    done | awk '
+        !($1 in packages) { packages[$1]; sockets++ }
+        !(($1, $2) in pairs) { pairs[$1, $2]; cores++ }
+        END { printf "sockets %d\ncores %d\n", sockets, cores }'
+}
+
+memory_facts() {
+    awk '/^MemTotal:/ { print "total_kb " $2 }' /proc/meminfo
+}
+
+boot_facts() {
+    printf 'mac %s\n' "$(boot_mac)"
+    printf 'lease %s\n' "$(cat $state/lease)"
+    printf 'kernel %s\n' "$(uname -r)"
+}
+
+# nic_facts NAME: one port. Speed and carrier cannot be read where the driver does not know them.
+nic_facts() {
+    local folder=/sys/class/net/$1
+    printf 'name %s\n' "$1"
+    attributes "$folder" address carrier speed duplex mtu dev_port phys_port_name
+    printf 'driver %s\n' "$(link_name "$folder/device/driver")"
+    printf 'bus_address %s\n' "$(link_name "$folder/device")"
+    printf 'parent_address %s\n' "$(cd -P "$folder/device/.." && basename "$PWD")"
+    attributes "$folder/device" vendor device subsystem_vendor subsystem_device
+    ethtool -P "$1" 2>/dev/null | awk '{ print "permanent_address " $NF }'
+}
+
+# disk_facts NAME: what lsblk does not say without udev
+disk_facts() {
+    local folder=/sys/block/$1
+    printf 'name %s\n' "$1"
+    attributes "$folder" serial wwid
+    attributes "$folder/device" serial wwid model vendor rev firmware_rev
+    printf 'bus %s\n' "$(cd -P "$folder/device" && link_name subsystem)"
+    printf 'bus_address %s\n' "$(link_name "$folder/device")"
+}
+
+tpm_facts() {
+    attributes /sys/class/tpm/tpm0 tpm_version_major
+    attributes /sys/class/tpm/tpm0/device description
+}
+
+# list FUNCTION NAME...: a JSON array with one object for each name
+list() {
+    local function=$1 name separator=
+    shift
+    printf '['
+    for name; do
+        printf '%s' "$separator"
+        "$function" "$name" | json_object
+        separator=', '
+    done
+    printf ']'
+}
+
+nics() {
+    local path
+    for path in /sys/class/net/*; do
+        if [ -e "$path/device" ]; then printf '%s\n' "${path##*/}"; fi
+    done
+}
+
+disks() {
+    local path
+    for path in /sys/block/*; do
+        if [ -e "$path/device" ]; then printf '%s\n' "${path##*/}"; fi
+    done
+}
+
+# lsblk as it is; without any disk it prints nothing
+block_devices() {
+    lsblk --json --bytes --output NAME,PATH,TYPE,SIZE,MODEL,SERIAL,WWN,ROTA,TRAN,RO,RM,PTTYPE,FSTYPE,LABEL,PARTLABEL \
+        2>/dev/null | grep . || printf 'null'
+}
+
+# limited SECONDS COMMAND...: output as a JSON string; a board that hangs must not stop the report
+limited() {
+    local seconds=$1
+    shift
+    { timeout -s KILL "$seconds" "$@" 2>/dev/null || true; } | head -c 65536 | json_string
+}
+
+bmc_facts() {
+    printf '"ipmi_lan": '
+    if [ -e /dev/ipmi0 ] && [ -x /usr/bin/ipmitool ]; then
+        limited 20 ipmitool lan print
+        printf ', "ipmi_mc": '
+        limited 10 ipmitool mc info
+    else
+        printf '""'
+    fi
+}
+
+# facts: the whole report
+facts() {
+    printf '{"format": 1, "agent": "%s", "uptime_s": "%s",\n' "$(cat /usr/lib/provisioner/version)" "$(uptime_s)"
+    printf ' "boot": %s,\n' "$(boot_facts | json_object)"
+    printf ' "dmi": %s,\n' "$(dmi_facts | json_object)"
+    printf ' "firmware": %s,\n' "$(firmware_facts | json_object)"
+    printf ' "cpu": %s,\n' "$(cpu_facts | json_object)"
+    printf ' "memory": %s,\n' "$(memory_facts | json_object)"
+    printf ' "memory_devices": %s,\n' "$(limited 10 dmidecode --quiet --type 17)"
+    # shellcheck disable=SC2046 # one word for each name
+    printf ' "nics": %s,\n' "$(list nic_facts $(nics))"
+    # shellcheck disable=SC2046
+    printf ' "disks": %s,\n' "$(list disk_facts $(disks))"
+    printf ' "lsblk": %s,\n' "$(block_devices)"
+    printf ' "tpm": %s,\n' "$(tpm_facts | json_object)"
+    printf ' %s}\n' "$(bmc_facts)"
+}

@@ -1,0 +1,40 @@
+# Drivers by what the hardware says it is. Sourced.
+# busybox runs its own applets before anything on PATH: real programs with an applet's name are called by path.
+
+firmware() {
+    if [ -d /sys/firmware/efi ]; then echo uefi; else echo bios; fi
+}
+
+# load_drivers: load what the devices ask for until nothing new appears (a driver brings new buses), at most 6 rounds
+load_drivers() {
+    local round=0 before after
+    after=$(modalias_count)
+    while [ $round -lt 6 ]; do
+        before=$after round=$((round + 1))
+        find /sys/devices -name modalias -exec cat {} + 2>/dev/null | grep . | sort -u |
+            xargs -r /usr/bin/modprobe --all --use-blacklist --quiet 2>/dev/null
+        after=$(modalias_count)
+        [ "$after" = "$before" ] && break
+    done
+    for module in ipmi_si ipmi_devintf sd_mod; do
+        /usr/bin/modprobe --quiet $module 2>/dev/null
+    done
+    wait_for_disks
+}
+
+modalias_count() {
+    find /sys/devices -name modalias 2>/dev/null | wc -l
+}
+
+# wait_for_disks: SCSI and USB disks appear some time after their driver: wait until none came for a second
+wait_for_disks() {
+    local before after=0 count=0
+    ls -d /sys/class/scsi_host/* /sys/bus/usb/devices/*:* >/dev/null 2>&1 || return 0
+    while [ $count -lt 15 ]; do
+        before=$after
+        after=$(find /sys/block -maxdepth 1 | wc -l)
+        [ "$after" = "$before" ] && break
+        count=$((count + 1))
+        sleep 1
+    done
+}

@@ -1,0 +1,176 @@
+# What jobs use: progress, streams that survive a restart of the daemon, disks, files of an installed system.
+# Sourced by job scripts, which run with `sh -euo pipefail`.
+
+. /usr/lib/provisioner/lib.sh
+work=$state/work
+root=/mnt
+
+fail() {
+    printf 'failed: %s\n' "$*"
+    exit 1
+}
+
+# progress PHASE PERCENT [MESSAGE]: what the operator sees; the agent posts it
+progress() {
+    printf '{"phase": "%s", "percent": %s, "message": %s}' "$1" "$2" "$(printf '%s' "${3-}" | json_string)" \
+        >$work/progress.new
+    mv $work/progress.new $work/progress
+}
+
+# step PHASE PERCENT MESSAGE: progress, and a line in the log
+step() {
+    progress "$@"
+    printf '%s\n' "$3"
+}
+
+# stream URL: the file on standard output. A broken connection is taken up where it broke, for as long as it takes:
+# the daemon limits the time of the whole job. A refusal (4xx) ends it.
+stream() {
+    local url=$1 at=0 pause=1 outcome status got code
+    while :; do
+        outcome=0
+        curl --silent --fail --globoff --connect-timeout 5 --speed-limit 1 --speed-time 30 --continue-at $at \
+            --write-out '%{stderr}%{http_code} %{size_download}' "$url" 2>$work/stream || outcome=$?
+        read -r code got <$work/stream || true
+        at=$((at + ${got:-0}))
+        [ $outcome = 0 ] && return 0
+        # 22: the server refused. 23: whoever reads from us is gone. 33: the server cannot take up where it stopped.
+        case $outcome:${code:-000} in
+            22:416) return 0 ;;
+            22:4??) printf 'failed: %s: HTTP %s\n' "$url" "$code" >&2 && return 1 ;;
+            23:* | 33:*) printf 'failed: %s: curl ends with %s at byte %s\n' "$url" $outcome $at >&2 && return 1 ;;
+        esac
+        if [ "${got:-0}" -gt 0 ]; then pause=1; fi
+        printf '%s: broke off at byte %s (curl %s), again in %s s\n' "$url" $at $outcome $pause >&2
+        sleep $pause
+        pause=$((pause * 2 > 10 ? 10 : pause * 2))
+    done
+}
+
+# watch_read PIDFILE BYTES PHASE FROM TO: turn what the process has read into a percentage, until it ends
+watch_read() {
+    local pid read_bytes start up
+    read -r start _ </proc/uptime
+    while sleep 1; do
+        pid=$(cat "$1" 2>/dev/null) || continue
+        read_bytes=$(awk '$1 == "rchar:" { print $2 }' "/proc/$pid/io" 2>/dev/null) || break
+        [ -n "$read_bytes" ] || break
+        read -r up _ </proc/uptime
+        progress "$3" "$(awk -v r="$read_bytes" -v all="$2" -v from="$4" -v to="$5" 'BEGIN {
+            share = all > 0 ? r / all : 0; if (share > 1) share = 1; printf "%.1f", from + (to - from) * share }')" \
+            "$(awk -v r="$read_bytes" -v all="$2" -v s="$start" -v u="$up" 'BEGIN {
+            printf "%d of %d MB, %.1f MB/s", r / 1e6, all / 1e6, r / 1e6 / (u > s ? u - s : 1) }')"
+    done
+}
+
+# write_image URL SHA256 BYTES DISK: write a zstd image, hashing what comes in on the way. A wrong hash leaves nothing
+# on the disk that could boot.
+write_image() {
+    local url=$1 expected=$2 bytes=$3 disk=$4 hasher watcher got
+    rm -f $work/copy $work/writer && mkfifo $work/copy
+    sha256sum <$work/copy >$work/sha256 &
+    hasher=$!
+    watch_read $work/writer "$bytes" write 0 90 &
+    watcher=$!
+    # shellcheck disable=SC2016 # the inner shell expands it
+    stream "$url" | tee $work/copy |
+        sh -c 'echo $$ >"$2"; exec zstd --decompress --stdout --quiet >"$1"' zstd "$disk" $work/writer
+    wait $hasher
+    kill $watcher 2>/dev/null || true
+    wait $watcher 2>/dev/null || true
+    # fsync reports what write-back could not write
+    dd if=/dev/null of="$disk" conv=notrunc,fsync 2>/dev/null || fail "$disk: the disk reports write errors"
+    read -r got _ <$work/sha256
+    if [ "$got" != "$expected" ]; then
+        wipe_ends "$disk"
+        fail "image has the wrong hash, the disk was wiped: expected sha256 $expected, got $got"
+    fi
+}
+
+# whole_disks: disks that can be installed on: not removable, not read-only
+whole_disks() {
+    lsblk --nodeps --noheadings --raw --output PATH,TYPE,RM,RO,SIZE --bytes |
+        awk '$2 == "disk" && $3 == 0 && $4 == 0 && $5 > 0 && $1 !~ /^\/dev\/(ram|zram|loop|nbd|fd)/ { print $1 }' | sort
+}
+
+# find_disk WISH: the device for a path, a serial number or a WWN; for an empty wish the only disk there is
+find_disk() {
+    local wish=$1 all
+    if [ -z "$wish" ]; then
+        all=$(whole_disks)
+        [ "$(printf '%s\n' "$all" | grep -c .)" = 1 ] || fail "no disk was chosen and there is not exactly one: $all"
+        printf '%s\n' "$all"
+        return
+    fi
+    all=$(whole_disks | while read -r disk; do
+        if [ "$disk" = "$wish" ] || disk_names "$disk" | grep -qxF -- "$wish"; then printf '%s\n' "$disk"; fi
+    done)
+    [ -n "$all" ] || fail "disk '$wish' is not in this machine; there are: $(whole_disks | tr '\n' ' ')"
+    [ "$(printf '%s\n' "$all" | wc -l)" = 1 ] || fail "disk '$wish' is more than one: $all"
+    printf '%s\n' "$all"
+}
+
+# disk_names DISK: what else a disk is called: serial, WWN, one a line
+disk_names() {
+    local folder=/sys/block/${1#/dev/}
+    cat "$folder/serial" "$folder/wwid" "$folder/device/serial" "$folder/device/wwid" 2>/dev/null | sed 's/^ *//; s/ *$//'
+    lsblk --nodeps --noheadings --output SERIAL "$1" | sed 's/ *$//'
+    lsblk --nodeps --noheadings --output WWN "$1" | sed 's/ *$//'
+}
+
+# partition DISK NUMBER: its device (/dev/sda3, /dev/nvme0n1p3)
+partition() {
+    case $1 in
+        *[0-9]) printf '%sp%s\n' "$1" "$2" ;;
+        *) printf '%s%s\n' "$1" "$2" ;;
+    esac
+}
+
+# grow_last DISK: move GPT's backup to the end of the disk, stretch the last partition; prints its number
+grow_last() {
+    local disk=$1 number
+    blockdev --rereadpt "$disk"
+    if [ "$(lsblk --nodeps --noheadings --output PTTYPE "$disk")" = gpt ]; then
+        sfdisk --quiet --relocate gpt-bak-std "$disk" >&2
+    fi
+    number=$(sfdisk --dump "$disk" | sed -n 's/^[^ ]*[^0-9]\([0-9][0-9]*\) *:.*/\1/p' | tail -n 1)
+    [ -n "$number" ] || fail "$disk: the image has no partitions"
+    echo ', +' | sfdisk --quiet --no-tell-kernel --partno "$number" "$disk" >&2
+    blockdev --rereadpt "$disk"
+    printf '%s\n' "$number"
+}
+
+# mount_root DEVICE: mount the installed system and let its file system fill the partition
+mount_root() {
+    local device=$1 kind
+    kind=$(blkid --probe --match-tag TYPE --output value "$device") || fail "$device: no file system"
+    mkdir -p $root
+    mount -t "$kind" "$device" $root
+    case $kind in
+        ext4) resize2fs "$device" ;;
+        xfs) printf 'xfs is left at its size\n' ;;
+        *) fail "$device: file system $kind cannot be grown" ;;
+    esac
+}
+
+# put MODE PATH: standard input as a file of the installed system, replaced in one step
+put() {
+    local file=$root/$2
+    mkdir -p "${file%/*}"
+    (umask 077 && cat >"$file.new")
+    chmod "$1" "$file.new"
+    mv "$file.new" "$file"
+}
+
+# wipe_ends DISK: overwrite where partition tables and signatures lie: 16 MiB at both ends
+wipe_ends() {
+    local disk=$1 bytes block count
+    bytes=$(blockdev --getsize64 "$disk")
+    block=1048576
+    # the backup table is in the very last sectors: the block size has to divide the disk
+    while [ $((bytes % block)) != 0 ]; do block=$((block / 2)); done
+    count=$((16777216 / block))
+    if [ $count -gt $((bytes / block)) ]; then count=$((bytes / block)); fi
+    dd if=/dev/zero of="$disk" bs=$block count=$count conv=notrunc,fsync 2>/dev/null
+    dd if=/dev/zero of="$disk" bs=$block count=$count seek=$((bytes / block - count)) conv=notrunc,fsync 2>/dev/null
+}

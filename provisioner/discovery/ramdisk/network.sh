@@ -1,0 +1,51 @@
+# The address: DHCP on the interface that the firmware booted from. Sourced.
+
+# boot_mac: the MAC of BOOTIF=01-aa-bb-..., lower case with colons
+boot_mac() {
+    argument BOOTIF | tr A-F- a-f: | sed 's/^01://'
+}
+
+# candidates: interfaces to try, the boot interface alone when we know it
+candidates() {
+    local mac path name
+    mac=$(boot_mac)
+    for path in /sys/class/net/*; do
+        [ -e "$path/device" ] || continue
+        name=${path##*/}
+        if [ -z "$mac" ] || [ "$(cat "$path/address")" = "$mac" ]; then printf '%s\n' "$name"; fi
+    done
+}
+
+# network_up: bring links up and keep asking for an address until one interface has one
+network_up() {
+    local path name tries=0
+    ip link set lo up
+    for path in /sys/class/net/*; do
+        if [ -e "$path/device" ]; then ip link set "${path##*/}" up; fi
+    done
+    while [ -z "$(candidates)" ]; do
+        tries=$((tries + 1))
+        [ $((tries % 10)) = 1 ] && log "no network interface with MAC '$(boot_mac)' yet; there are: $(ls /sys/class/net)"
+        load_drivers
+        sleep 1
+    done
+    for name in $(candidates); do
+        ask_for_address "$name"
+    done
+    tries=0
+    while [ ! -s $state/lease ]; do
+        tries=$((tries + 1))
+        [ $((tries % 100)) = 0 ] && log "no DHCP answer on $(candidates | tr '\n' ' ')after $((tries / 10)) s, still asking"
+        usleep 100000
+    done
+    log "address $(cat $state/lease)"
+}
+
+# ask_for_address INTERFACE: a DHCP client that stays and renews. It identifies itself as the firmware did (type 01
+# and MAC), so that both get the same lease.
+ask_for_address() {
+    local mac
+    mac=$(tr -d : <"/sys/class/net/$1/address")
+    setsid udhcpc -f -i "$1" -s /usr/lib/provisioner/udhcpc -t 5 -T 1 -A 2 -V provisioner-agent -C \
+        -x "0x3d:01$mac" >/dev/null 2>&1 &
+}

@@ -1,0 +1,73 @@
+# Run one job for the daemon: fetch it once, run it strictly, tell how it goes and how it ended. Sourced by the agent.
+
+work=$state/work
+log_limit=65536
+message_limit=1500
+post_every=2
+post_at_least_every=10
+
+# run_job ID: afterwards the answer holds the daemon's next command, or nothing
+run_job() {
+    local id=$1 poster
+    case $id in '' | *[!A-Za-z0-9._-]*) log "job with the impossible id '$id'" && return 0 ;; esac
+    rm -rf $work && mkdir -p $work
+    fetch_job "$id" || return 0
+    log "job $id starts"
+    keep_posting &
+    poster=$!
+    execute "$id" 2>&1 | tee $work/log | stamp
+    kill $poster 2>/dev/null
+    wait $poster 2>/dev/null
+    log "job $id ended with status $(cat $work/status)"
+    finish_job "$id"
+}
+
+# fetch_job ID: the daemon gives a job once; a second time it refuses, and then we ask what comes next
+fetch_job() {
+    local status
+    while :; do
+        status=$(call 30 "job/$1" $work/script)
+        case $status in
+            200) pause=1 && return 0 ;;
+            000 | 5??) log "job $1: no answer (HTTP $status), again in $pause s" && calm ;;
+            *) log "job $1: refused (HTTP $status)" && return 1 ;;
+        esac
+    done
+}
+
+# execute ID: strict: any failing command, any failing part of a pipe and any unset variable ends the job
+execute() {
+    echo 1 >$work/status
+    (cd $work && JOB_ID=$1 exec sh -euo pipefail $work/script </dev/null)
+    echo $? >$work/status
+}
+
+# keep_posting: send the job's progress when it changed, and now and then when it did not, as a sign of life.
+# A post that fails is dropped: the next one says more.
+keep_posting() {
+    local silent=0 said='' now
+    while sleep $post_every; do
+        silent=$((silent + post_every))
+        now=$(cat $work/progress 2>/dev/null)
+        [ -n "$now" ] || now='{"phase": "work", "percent": 0, "message": ""}'
+        if [ "$now" != "$said" ] || [ $silent -ge $post_at_least_every ]; then
+            printf '%s' "$now" >$work/posting
+            case $(post 5 progress $work/posted $work/posting) in 2??) said=$now silent=0 ;; esac
+        fi
+    done
+}
+
+# finish_job ID: the end of the log (best effort), then the result, until the daemon has it
+finish_job() {
+    local status
+    status=$(cat $work/status)
+    tail -c $log_limit $work/log >$work/tail
+    call 20 log $work/posted --header 'Content-Type: text/plain' --data-binary @$work/tail >/dev/null
+    {
+        printf '{"job": "%s", "status": %d, "message": ' "$1" "$status"
+        if [ "$status" = 0 ]; then tail -n 1 $work/log; else tail -n 12 $work/log; fi |
+            tail -c $message_limit | json_string
+        printf '}'
+    } >$work/done
+    persist "job $1" 30 "done" $work/done || : >$state/answer
+}
