@@ -1,0 +1,86 @@
+"""What a simulated BMC finds in its machine: who it is, and what can be done to it. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from provisioner.lab.console import Console
+from provisioner.model.bmc import BootTarget, Power
+from provisioner.model.net import Mac
+
+GIB = 1 << 30
+
+
+class Firmware(StrEnum):
+    """How a lab machine boots from the network."""
+
+    BIOS = "bios"  # SeaBIOS, the NIC's own iPXE
+    UEFI_PXE = "uefi-pxe"  # OVMF, its own PXE
+    UEFI_HTTP = "uefi-http"  # OVMF, its own HTTP boot
+
+    @property
+    def is_uefi(self) -> bool:
+        return self is not Firmware.BIOS
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What is printed on the machine's label and kept in its SMBIOS tables. `uuid` as Linux prints it."""
+
+    name: str
+    uuid: str
+    serial: str
+    macs: tuple[Mac, ...]
+    firmware: Firmware = Firmware.BIOS
+    vendor: str = "Provisioner"
+    model: str = "Virtual Rack Machine"
+    cpus: int = 2
+    memory_bytes: int = GIB
+    disk_bytes: int = 8 * GIB
+
+
+@dataclass(frozen=True, slots=True)
+class BootChoice:
+    """What the next boot tries first. `NONE` is the machine's own order: disk, network, CD. `uri` only with HTTP."""
+
+    target: BootTarget = BootTarget.NONE
+    uri: str = ""
+
+
+class Hardware(Protocol):
+    """A machine as its BMC holds it. Calls raise `LabError`; each returns when the effect began, not when it ended."""
+
+    identity: Identity
+    console: Console
+    on_boot: Callable[[BootChoice], BootChoice]
+    """Called as a boot begins, whoever caused it, with what it tries first; answers what the boot after it shall try."""
+
+    @property
+    def power(self) -> Power: ...
+
+    @property
+    def targets(self) -> frozenset[BootTarget]:
+        """What this machine's firmware can be told to boot."""
+        ...
+
+    async def choose(self, choice: BootChoice) -> None:
+        """The next boot tries this first, whether the BMC or the guest starts it."""
+        ...
+
+    async def power_on(self) -> None: ...
+    async def power_off(self) -> None: ...
+    async def reset(self) -> None: ...
+    async def press_button(self) -> None:
+        """The ACPI power button: the guest decides what it does."""
+        ...
+
+    async def interrupt(self) -> None:
+        """Raise a non-maskable interrupt."""
+        ...
+
+    async def run(self) -> None:
+        """Be plugged in, until cancelled."""
+        ...

@@ -1,0 +1,205 @@
+"""A lab machine: one QEMU process for each boot; disk and NVRAM stay.
+
+QEMU ends where the guest or the BMC restarts the machine, and a new process takes its place: so the boot order of a boot
+is what it was when that boot began, and "once" is exact whoever restarts. Moving the boot index of a running QEMU is not:
+SeaBIOS answers a warm reset with two more of its own, and the first of the three would use up the one-shot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import LabError
+from provisioner.lab import nvram
+from provisioner.lab.accel import Accelerator
+from provisioner.lab.console import Console
+from provisioner.lab.hardware import BootChoice, Firmware, Identity
+from provisioner.lab.qemu import OVMF_VARS, Files, command_line
+from provisioner.lab.qmp import Qmp
+from provisioner.model.bmc import BootTarget, Power
+
+log = logging.getLogger(__name__)
+
+START_S = 60.0
+"""QEMU opens its sockets within a second; a loaded host may need longer."""
+RESTARTS = frozenset({"guest-reset", "host-qmp-system-reset"})
+"""Reasons of QMP's SHUTDOWN event that mean: the machine restarts, it does not go off."""
+
+BIOS_TARGETS = frozenset({BootTarget.NONE, BootTarget.PXE, BootTarget.DISK, BootTarget.CD})
+TARGETS = {
+    Firmware.BIOS: BIOS_TARGETS,
+    Firmware.UEFI_PXE: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
+    Firmware.UEFI_HTTP: BIOS_TARGETS - {BootTarget.PXE} | {BootTarget.HTTP, BootTarget.BIOS_SETUP},
+}
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error at the bottom of a task group's report."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+class QemuMachine:
+    """One machine of the rack. `run()` is its mains plug: when it ends, the guest is gone."""
+
+    def __init__(self, identity: Identity, root: Path, tap: str, accelerator: Accelerator) -> None:
+        self.identity = identity
+        self.files = Files(root)
+        self.console = Console()
+        self.on_boot: Callable[[BootChoice], BootChoice] = lambda _: BootChoice()
+        self._tap = tap
+        self._accelerator = accelerator
+        self._choice = BootChoice()
+        self._wanted: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
+        self._off = asyncio.Event()
+        self._off.set()
+        self._cut = False
+        self._restart = False
+        self._process: asyncio.subprocess.Process | None = None
+        self._qmp: Qmp | None = None
+
+    @property
+    def power(self) -> Power:
+        return Power.OFF if self._off.is_set() else Power.ON
+
+    @property
+    def targets(self) -> frozenset[BootTarget]:
+        return TARGETS[self.identity.firmware]
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of QEMU while the machine is on."""
+        return None if self._process is None else self._process.pid
+
+    def build(self) -> None:
+        """Make the empty disk and the NVRAM where they do not exist yet; raise `LabError`."""
+        self.files.root.mkdir(parents=True, exist_ok=True)
+        if not self.files.disk.exists():
+            with self.files.disk.open("wb") as disk:
+                disk.truncate(self.identity.disk_bytes)
+        if self.identity.firmware.is_uefi and not self.files.variables.exists():
+            if not OVMF_VARS.exists():
+                raise LabError(f"{OVMF_VARS}: missing", hint="apt-get install ovmf")
+            shutil.copyfile(OVMF_VARS, self.files.variables)
+
+    async def run(self) -> None:
+        """Start QEMU whenever the machine is switched on, until cancelled."""
+        while True:
+            asked = await self._wanted.get()
+            try:
+                while await self._live(asked) and not self._cut:
+                    log.info("lab.restart machine=%s", self.identity.name)
+            finally:
+                self._off.set()
+
+    async def power_on(self) -> None:
+        """Switch on; returns when the firmware runs. Already on is success."""
+        if self._off.is_set():
+            self._off.clear()
+            self._cut = False
+            asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._wanted.put_nowait(asked)
+            await asked
+
+    async def power_off(self) -> None:
+        """Cut the power; returns when the guest is gone."""
+        self._cut = True
+        self._kill()
+        await self._off.wait()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def reset(self) -> None:
+        await self._session().execute("system_reset")
+
+    async def press_button(self) -> None:
+        await self._session().execute("system_powerdown")
+
+    async def interrupt(self) -> None:
+        await self._session().execute("inject-nmi")
+
+    async def choose(self, choice: BootChoice) -> None:
+        self._choice = choice
+
+    def _session(self) -> Qmp:
+        if self._qmp is None:
+            raise LabError(f"{self.identity.name} is off")
+        return self._qmp
+
+    async def _live(self, asked: asyncio.Future[None]) -> bool:
+        """One boot: a QEMU process from start to end; says whether the machine restarts."""
+        self._restart = False
+        try:
+            process = await self._spawn()
+            async with asyncio.TaskGroup() as group:
+                await self._attend(process, group)
+                if not asked.done():
+                    asked.set_result(None)
+                await process.wait()
+        except (LabError, ExceptionGroup, OSError, TimeoutError) as error:
+            words = f"{self.identity.name}: QEMU failed: {self._last_words() or _first(error)}"
+            log.error("lab.qemu-failed machine=%s reason=%s", self.identity.name, words)
+            if not asked.done():
+                asked.set_exception(LabError(words))
+        finally:
+            await self._bury()
+        return self._restart
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        if nvram.needs_variables(self._choice):
+            await nvram.write(self.files.variables, self._choice)
+        for socket in (self.files.qmp, self.files.serial):
+            socket.unlink(missing_ok=True)
+        arguments = command_line(self.identity, self.files, self._tap, self._accelerator, self._choice)
+        with self._log_path.open("wb") as said:
+            process = await asyncio.create_subprocess_exec(
+                *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said
+            )
+        self._process = process
+        if self._cut:
+            self._kill()
+        return process
+
+    async def _attend(self, process: asyncio.subprocess.Process, group: asyncio.TaskGroup) -> None:
+        """Connect to the process's sockets, then let the firmware run: the console misses nothing."""
+        qmp = await self._connect(process)
+        group.create_task(qmp.run())
+        group.create_task(self.console.pump(self.files.serial))
+        await qmp.execute("cont")
+        self._qmp = qmp
+        self._choice = self.on_boot(self._choice)
+
+    async def _connect(self, process: asyncio.subprocess.Process) -> Qmp:
+        def on_event(name: str, data: dict[str, Any]) -> None:
+            if name == "SHUTDOWN":
+                self._restart = data.get("reason") in RESTARTS
+
+        async with asyncio.timeout(START_S):
+            while not self.files.qmp.exists():
+                if process.returncode is not None:
+                    raise LabError(f"QEMU ended with status {process.returncode}")
+                await asyncio.sleep(0.02)
+            return await Qmp.connect(self.files.qmp, on_event)
+
+    @property
+    def _log_path(self) -> Path:
+        return self.files.root / "qemu.log"
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            return self._log_path.read_text(errors="replace").strip()[-300:]
+        return ""
+
+    async def _bury(self) -> None:
+        process, self._process, self._qmp = self._process, None, None
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()

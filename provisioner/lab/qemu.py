@@ -1,0 +1,100 @@
+"""The command line of a lab machine's QEMU. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.lab.accel import QEMU, Accelerator
+from provisioner.lab.hardware import BootChoice, Firmware, Identity
+from provisioner.model.bmc import BootTarget
+
+OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+MIB = 1 << 20
+
+OWN_ORDER = ("disk", "nic", "cd")
+DEVICE = {BootTarget.DISK: "disk", BootTarget.PXE: "nic", BootTarget.HTTP: "nic", BootTarget.CD: "cd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where one machine keeps what outlives a power cycle, and its sockets."""
+
+    root: Path
+
+    @property
+    def disk(self) -> Path:
+        return self.root / "disk.raw"
+
+    @property
+    def variables(self) -> Path:
+        return self.root / "nvram.fd"
+
+    @property
+    def serial_log(self) -> Path:
+        return self.root / "console.log"
+
+    @property
+    def serial(self) -> Path:
+        return self.root / "serial.sock"
+
+    @property
+    def qmp(self) -> Path:
+        return self.root / "qmp.sock"
+
+    @property
+    def bmc(self) -> Path:
+        """Where the machine's own BMC listens for the guest's KCS interface."""
+        return self.root / "kcs.sock"
+
+
+def boot_order(choice: BootChoice) -> dict[str, int]:
+    """The boot index of each device, by its id, when `choice` shall come first."""
+    first = DEVICE.get(choice.target, "")
+    order = sorted(OWN_ORDER, key=lambda device: device != first)
+    return {device: index for index, device in enumerate(order)}
+
+
+def command_line(identity: Identity, files: Files, tap: str, accelerator: Accelerator, choice: BootChoice) -> list[str]:
+    """The argument vector. QEMU dies with the process that starts it, and stands still until told to go on (-S)."""
+    order = boot_order(choice)
+    return [
+        "setpriv", "--pdeathsig", "KILL", QEMU, "-S", "-action", "reboot=shutdown", "-name", identity.name,
+        "-machine", f"q35,accel={accelerator.name},graphics=off", "-cpu", accelerator.cpu,
+        "-smp", str(identity.cpus), "-m", str(identity.memory_bytes // MIB),
+        "-nodefaults", "-display", "none", "-no-user-config",
+        *_label(identity), *_firmware(identity, files),
+        "-device", "virtio-rng-pci",
+        "-netdev", f"tap,id=net0,ifname={tap},script=no,downscript=no",
+        "-device", f"virtio-net-pci,id=nic,netdev=net0,mac={identity.macs[0]},bootindex={order['nic']}"
+        + (",romfile=" if identity.firmware.is_uefi else ""),
+        "-drive", f"if=none,id=disk0,file={files.disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap",
+        "-device", f"virtio-blk-pci,id=disk,drive=disk0,serial={identity.serial}-D0,bootindex={order['disk']}",
+        "-device", f"ide-cd,id=cd,bootindex={order['cd']}",
+        "-chardev", f"socket,id=serial0,path={files.serial},server=on,wait=off,logfile={files.serial_log},logappend=on",
+        "-device", "isa-serial,chardev=serial0",
+        "-chardev", f"socket,id=kcs0,path={files.bmc},reconnect=1",
+        "-device", "ipmi-bmc-extern,id=bmc0,chardev=kcs0", "-device", "isa-ipmi-kcs,bmc=bmc0",
+        "-qmp", f"unix:{files.qmp},server=on,wait=off",
+    ]  # fmt: skip
+
+
+def _label(identity: Identity) -> list[str]:
+    system = (
+        f"type=1,manufacturer={identity.vendor},product={identity.model},serial={identity.serial},uuid={identity.uuid}"
+    )
+    chassis = f"type=3,manufacturer={identity.vendor},serial={identity.serial}"
+    return ["-uuid", identity.uuid, "-smbios", system, "-smbios", chassis]
+
+
+def _firmware(identity: Identity, files: Files) -> list[str]:
+    if not identity.firmware.is_uefi:
+        return []
+    flash = [
+        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
+        "-drive", f"if=pflash,unit=1,format=raw,file={files.variables}",
+    ]  # fmt: skip
+    # OVMF waits 70 s for PXEv4 and 20 s for PXEv6 before it tries HTTP; each kind of machine offers one way only.
+    hidden = ["IPv6PXESupport"] if identity.firmware is Firmware.UEFI_PXE else ["IPv4PXESupport", "IPv6PXESupport"]
+    return flash + [word for name in hidden for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")]
