@@ -26,6 +26,7 @@ ORDER = ("ground", "rules", "shells", "root")
 TABLE = (
     # (module names without the package's, layer); the first line that fits says it
     ("daemon", "root"),
+    ("wiring", "root"),
     ("cli", "root"),
     ("cli.*", "root"),
     ("errors", "ground"),

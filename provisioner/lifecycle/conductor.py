@@ -21,7 +21,7 @@ from provisioner.lifecycle.boots import Boots, Dialect
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preflight import checks, verb_for
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.runner import Runner
+from provisioner.lifecycle.runner import Follower, Runner
 from provisioner.lifecycle.steps import Begin, Cancel, Perform, Verb, advance
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.boot import BootClient, Plan
@@ -35,7 +35,7 @@ from provisioner.store.secrets import Secrets
 from provisioner.store.tokens import Tokens
 from provisioner.store.trace import Trace
 
-LOADER_EVENTS = ("tftp.done", "http.file")
+LOADER_EVENTS = ("tftp.done", "http.sent")
 """Lines of the trace that tell of a loader that was fetched whole."""
 
 
@@ -69,6 +69,12 @@ class Conductor:
                 group.create_task(self._runner.run(), name="runner")
         finally:
             await self._trace.flush()
+
+    def follow(self, follower: Follower) -> None:
+        """Tell `follower` of every machine now, and of every change from now on."""
+        for machine in self.machines.all():
+            follower(None, machine)
+        self._runner.followers.append(follower)
 
     # what servers ask and tell
 

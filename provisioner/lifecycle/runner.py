@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 Rule = Callable[[Machine, float], tuple[Machine, list[Perform]]]
 Performer = Callable[[Machine, Perform], Awaitable[str]]
 
+Follower = Callable[[Machine | None, Machine | None], None]
+"""Told of every change after it was committed: the machine before and after (None: new, forgotten). Must not wait."""
+
 NEVER_AGAIN = (BmcAuthError, BmcPrivilegeError, BmcUnsupported)
 """Another try cannot help with these; with a wrong password it locks the account."""
 PAUSE_S = (0.0, 2.0, 8.0, 20.0)
@@ -62,6 +65,7 @@ class Runner:
         self._changed: dict[str, asyncio.Event] = {}
         self._anything = asyncio.Event()
         self.last_event = 0
+        self.followers: list[Follower] = []
 
     async def run(self) -> None:
         """Take up every run where it stood, then watch the deadlines until cancelled."""
@@ -125,6 +129,8 @@ class Runner:
             change = Change(now, machine, None, describe(machine, None))
             self._note(await self._store.save(change))
             self._machines.remove(machine)
+            for follow in self.followers:
+                follow(machine, None)
         self._locks.pop(machine.id, None)
 
     async def _save(self, before: Machine | None, after: Machine, now: float, intent: str) -> None:
@@ -132,6 +138,8 @@ class Runner:
         if events or intent or (before and _durable(before) != _durable(after)):
             self._note(await self._store.save(Change(now, before, after, events, intent)))
         self._machines.put(after)
+        for follow in self.followers:
+            follow(before, after)
         for line in trace_lines(after, events, now):
             self._trace.note(line)
         self._wake(after.id)

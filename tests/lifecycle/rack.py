@@ -1,0 +1,286 @@
+"""A rack in memory for tests of the conductor: BMCs and machines that behave, a store on disk that can be reopened.
+
+A machine does what real ones do: powered on, it asks for an address and boots what it is told; its agent takes jobs;
+the system on its disk phones home. Nothing here looks into the conductor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from provisioner.boot.plan import BootPolicy
+from provisioner.catalog.context import Stored
+from provisioner.errors import BmcUnreachable, NotFoundError, ProvisionerError
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.ports import Discovery, Network, Ports
+from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Driver, Power
+from provisioner.model.boot import Arch, Asker, BootClient, LoadFile
+from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind
+from provisioner.model.facts import Disk, Facts, Nic
+from provisioner.model.intent import EnrolRequest
+from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
+from provisioner.store.db import Database
+from provisioner.store.secrets import Secrets, load_key
+
+PASSWORD = "correct horse"
+AMD64 = {"amd64": Files(kernel="vmlinuz", initrds=("initrd.img",))}
+DISCOVERY = Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", AMD64)
+DEBIAN = Bootenv(
+    "debian-12", "Debian 12", Kind.IMAGE, "debian", AMD64, min_disk_bytes=1 << 30, installs_with="discovery", job="job",
+    answers=(AnswerFile("job", "agent/image.sh.j2"),),
+)  # fmt: skip
+UBUNTU = Bootenv("ubuntu-22.04", "Ubuntu", Kind.INSTALLER, "ubuntu", AMD64)
+
+
+@dataclass
+class Metal:
+    """One machine and its BMC. `log` is every effect that lasted, in order; `disk` what is on it."""
+
+    name: str
+    mac: Mac
+    ip: str
+    uuid: str
+    power: Power = Power.OFF
+    once: BootTarget | None = None
+    always: BootTarget = BootTarget.NONE
+    disk: str = ""
+    log: list[str] = field(default_factory=list)
+    broken: Exception | None = None
+    booted: asyncio.Event = field(default_factory=asyncio.Event)
+    cpu_bug: bool = False
+
+    @property
+    def address(self) -> BmcAddress:
+        return BmcAddress(Driver.IPMI, f"bmc-{self.name}", 623, "admin")
+
+
+class FakeBmcs:
+    """BMCs that obey at once, or fail as they are told."""
+
+    def __init__(self, rack: Rack) -> None:
+        self._rack = rack
+
+    def _metal(self, address: BmcAddress, password: str) -> Metal:
+        metal = next(m for m in self._rack.metal if m.address.host == address.host)
+        if metal.broken is not None:
+            raise metal.broken
+        if password != PASSWORD:
+            raise BmcUnreachable(f"{address}: wrong password")
+        return metal
+
+    async def identify(self, address: BmcAddress, password: str) -> BmcIdentity:
+        return BmcIdentity(uuid=self._metal(address, password).uuid, vendor="QEMU")
+
+    async def fingerprint(self, address: BmcAddress) -> str:
+        return "ab" * 32
+
+    async def power(self, address: BmcAddress, password: str) -> Power:
+        return self._metal(address, password).power
+
+    async def set_power(self, address: BmcAddress, password: str, wanted: Power) -> None:
+        metal = self._metal(address, password)
+        if metal.power != wanted:
+            metal.power = wanted
+            metal.log.append(f"power {wanted}")
+            self._rack.crash_point(f"after power {wanted}")
+            if wanted is Power.ON:
+                self._rack.boots(metal)
+
+    async def reset(self, address: BmcAddress, password: str) -> None:
+        self._metal(address, password).log.append("reset")
+
+    async def boot_once(self, address: BmcAddress, password: str, target: BootTarget, uri: str = "") -> None:
+        self._metal(address, password).once = target
+        self._rack.crash_point("after boot once")
+
+    async def boot_always(self, address: BmcAddress, password: str, target: BootTarget) -> None:
+        self._metal(address, password).always = target
+        self._rack.crash_point("after boot always")
+
+    async def forget(self, address: BmcAddress) -> None:
+        return
+
+
+class FakeCatalogue:
+    """Three bootenvs; what is rendered is JSON of what a template would see."""
+
+    def __init__(self) -> None:
+        self._known = {b.name: b for b in (DISCOVERY, DEBIAN, UBUNTU)}
+
+    def bootenv(self, name: str) -> Bootenv:
+        if name not in self._known:
+            raise NotFoundError(f"no bootenv {name!r}")
+        return self._known[name]
+
+    def names(self) -> Sequence[str]:
+        return sorted(self._known)
+
+    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Mapping[str, Any]:
+        return dict(boot)
+
+    def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
+        return f"provisioner.url={context['agent']['url']} provisioner.token={context['agent']['token']}"
+
+    def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
+        return json.dumps({"job": answer_id, "home": context["agent"]["phone_home_token"]}).encode()
+
+
+class FakeArtifacts:
+    """Everything is in store but Ubuntu."""
+
+    def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]:
+        return {}
+
+    def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
+        if bootenv is UBUNTU:
+            return ["ubuntu-22.04: vmlinuz is missing: run `provisionctl artifacts fetch ubuntu-22.04`"]
+        return []
+
+
+class Killed(BaseException):
+    """The daemon was killed at this point: nothing after it happens."""
+
+
+class Rack:
+    """Machines, and a daemon that can be killed and started again."""
+
+    def __init__(self, folder: Path, names: Sequence[str] = ("node17",)) -> None:
+        self.folder = folder
+        self.metal = [
+            Metal(name, Mac(f"52:54:00:00:00:{at:02x}"), f"10.0.0.{at}", f"00000000-0000-4000-8000-{at:012x}")
+            for at, name in enumerate(names, start=17)
+        ]
+        self.conductor: Conductor | None = None
+        self.crash_point: Callable[[str], None] = lambda _where: None
+        self._behaviour: asyncio.TaskGroup | None = None
+        self.unanswered = 0
+
+    def one(self, name: str = "node17") -> Metal:
+        return next(m for m in self.metal if m.name == name)
+
+    @asynccontextmanager
+    async def daemon(self) -> AsyncIterator[Conductor]:
+        """Run a daemon on the rack's store."""
+        key = await asyncio.to_thread(load_key, self.folder / "key")
+        db = Database(self.folder / "state.db")
+        await db.open()
+        ports = Ports(FakeBmcs(self), FakeCatalogue(), FakeArtifacts(), self._discovery(), self._network())
+        conductor = Conductor(db, Secrets(db, key), ports)
+        await conductor.open()
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(conductor.run())
+                self.conductor = conductor
+                yield conductor
+                running.cancel()
+        finally:
+            self.conductor = None
+            await db.close()
+
+    def _network(self) -> Network:
+        held = {m.ip: m.mac for m in self.metal}
+        return Network(lambda _ip: "http://10.0.0.1:8080", held.get, lambda _ip: BootPolicy())
+
+    def _discovery(self) -> Discovery:
+        def decode(raw: bytes, now: float) -> Facts:
+            metal = self.one(json.loads(raw)["name"])
+            disks = (Disk("vda", 8 << 30),)
+            return Facts("QEMU", "Standard PC", "", metal.uuid, "bios", disks=disks, nics=(Nic("eth0", metal.mac),))
+
+        def identify(facts: Facts, machines: Sequence[Machine]) -> Machine | None:
+            return next((m for m in machines if m.uuid == facts.uuid), None)
+
+        return Discovery(decode, identify, lambda facts: ("vm-bios", "QEMU with BIOS firmware"))
+
+    async def enrol(self, name: str = "node17") -> Machine:
+        assert self.conductor
+        return await self.conductor.enrol(EnrolRequest(name, self.one(name).address, PASSWORD))
+
+    # what machines do
+
+    @asynccontextmanager
+    async def alive(self) -> AsyncIterator[None]:
+        """Let machines live while the body runs."""
+        async with asyncio.TaskGroup() as self._behaviour:
+            yield
+            for task in self._tasks:
+                task.cancel()
+
+    @property
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return list(self._behaviour._tasks) if self._behaviour else []
+
+    def boots(self, metal: Metal) -> None:
+        if self._behaviour is not None:
+            self._behaviour.create_task(self._life(metal))
+
+    async def _life(self, metal: Metal) -> None:
+        """One power-on of a machine: firmware, then the network or the disk."""
+        target, metal.once = metal.once or metal.always, None
+        if target is BootTarget.PXE or not metal.disk:
+            token = await self._netboot(metal)
+            if token:
+                await self._agent(metal, token)
+                return
+        if metal.disk.startswith("home:"):
+            await self._until(
+                metal, lambda c: c.phone_home(metal.disk[5:], metal.ip, metal.name, "Debian 12", 20.0, [])
+            )
+
+    async def _netboot(self, metal: Metal) -> str:
+        await self._until(metal, lambda c: _soon(c.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))))
+        plan = await self._until(
+            metal, lambda c: _soon(c.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid)))
+        )
+        if not isinstance(plan, LoadFile):
+            return ""
+        script = await self._until(metal, lambda c: c.boot_script(metal.mac, metal.ip, "ipxe"))
+        return script.decode().partition("provisioner.token=")[2].partition(" ")[0] if script else ""
+
+    async def _agent(self, metal: Metal, token: str) -> None:
+        report = json.dumps({"name": metal.name}).encode()
+        command = await self._until(metal, lambda c: c.agent_facts(token, metal.ip, report))
+        while metal.power is Power.ON:
+            if command and command.startswith("run "):
+                command = await self._job(metal, token, command[4:])
+                continue
+            await asyncio.sleep(0.05)
+            command = await self._until(metal, lambda c: c.agent_next(token, metal.ip, 1.0))
+
+    async def _job(self, metal: Metal, token: str, job_id: str) -> str | None:
+        job = await self._until(metal, lambda c: c.agent_job(token, metal.ip, job_id))
+        if not job:
+            return None
+        content = json.loads(job)
+        metal.disk = f"home:{content['home']}" if content["home"] else ""
+        metal.log.append(f"job {content['job']}")
+        await self._until(metal, lambda c: c.agent_progress(token, metal.ip, "write", 50.0, ""))
+        command: str | None = await self._until(metal, lambda c: c.agent_done(token, metal.ip, job_id, 0, ""))
+        return command
+
+    async def _until(self, metal: Metal, ask: Callable[[Conductor], Any]) -> Any:
+        """Ask the daemon, again while it is away; None when it refuses or the power is gone."""
+        while metal.power is Power.ON:
+            if self.conductor is None:
+                await asyncio.sleep(0.02)
+                continue
+            try:
+                return await ask(self.conductor)
+            except ProvisionerError as error:
+                if "store" in str(error):
+                    await asyncio.sleep(0.02)
+                    continue
+                self.unanswered += 1
+                return None
+        return None
+
+
+async def _soon(value: Any) -> Any:
+    return value

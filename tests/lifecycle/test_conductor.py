@@ -1,0 +1,235 @@
+"""The conductor with machines that behave: journeys, refusals, and daemons that are killed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import (
+    BmcAuthError,
+    BmcUnreachable,
+    ConflictError,
+    NotFoundError,
+    PreflightError,
+    TicketError,
+)
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.model.bmc import BootTarget, Power
+from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
+from provisioner.model.intent import EnrolRequest
+from provisioner.model.machine import Machine, State
+from tests.lifecycle.rack import Rack
+
+
+async def settled(conductor: Conductor, ref: str = "node17") -> Machine:
+    """Wait until a machine's run has ended."""
+    cursor = 0
+    async with asyncio.timeout(20):
+        while (machine := conductor.machines.get(ref)).run is None or machine.run.step is not None:
+            await conductor.wait_event(cursor, 0.2)
+            cursor = max([cursor, *(e.seq for e in await conductor.events(cursor, 1000))])
+    return machine
+
+
+async def test_from_enrolled_to_active_and_back(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.alive(), rack.daemon() as conductor:
+        assert (await rack.enrol()).state is State.ENROLLED
+        await conductor.boot("node17", "discovery")
+        machine = await settled(conductor)
+        assert (machine.state, machine.profile, machine.macs) == (State.READY, "vm-bios", (metal.mac,))
+
+        await conductor.boot("node17", "debian-12")
+        machine = await settled(conductor)
+        assert machine.failure is None
+        assert (machine.state, machine.bootenv, metal.always) == (State.ACTIVE, "debian-12", BootTarget.DISK)
+        plan = conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS))
+        assert plan == LocalDisk("node17 is active: nothing was asked for it")
+
+        await conductor.boot("node17", "discovery")
+        assert (await settled(conductor)).state is State.ACTIVE
+        assert metal.disk.startswith("home:")
+
+        await conductor.release("node17")
+        machine = await settled(conductor)
+        assert (machine.state, machine.bootenv, metal.power, metal.disk) == (State.READY, "", Power.OFF, "")
+        assert metal.log.count("job job") == 1
+        assert metal.log.count("job erase") == 1
+        texts = [line.text for _, line in await conductor.trace("node17")]
+        assert any(text.startswith("boot script: Discovery for node17") for text in texts)
+        assert any("node17 runs Debian 12" in text for text in texts)
+
+
+async def test_an_unknown_machine_is_discovered_and_enrolling_its_bmc_makes_it_ready(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.alive(), rack.daemon() as conductor:
+        metal.power = Power.ON
+        rack.boots(metal)
+        async with asyncio.timeout(10):
+            while not conductor.machines.all():
+                await conductor.wait_event(0, 0.1)
+        (found,) = conductor.machines.all()
+        assert (found.state, found.name) == (State.DISCOVERED, "new-000011")
+        machine = await rack.enrol()
+        assert (machine.id, machine.name, machine.state) == (found.id, "node17", State.READY)
+        assert len(conductor.machines.all()) == 1
+
+
+async def test_two_machines_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, ["node17", "node18", "node19"])
+    async with rack.alive(), rack.daemon() as conductor:
+        for metal in rack.metal:
+            await rack.enrol(metal.name)
+            await conductor.boot(metal.name, "discovery")
+        for metal in rack.metal:
+            await settled(conductor, metal.name)
+            await conductor.boot(metal.name, "debian-12")
+        for metal in rack.metal:
+            assert (await settled(conductor, metal.name)).state is State.ACTIVE
+            assert metal.log == ["power on", "power off", "power on", "job job", "power off", "power on"]
+
+
+async def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.alive(), rack.daemon() as conductor:
+        with pytest.raises(NotFoundError, match="no machine 'node17'"):
+            await conductor.boot("node17", "debian-12")
+        metal.broken = BmcAuthError("ipmi://admin@bmc-node17:623: refused the password")
+        with pytest.raises(BmcAuthError):
+            await rack.enrol()
+        assert conductor.machines.all() == []
+        metal.broken = None
+        machine = await rack.enrol()
+        with pytest.raises(NotFoundError, match="did you mean node17"):
+            await conductor.boot("node71", "debian-12")
+        with pytest.raises(NotFoundError, match="no bootenv"):
+            await conductor.boot("node17", "debain-12")
+        with pytest.raises(PreflightError, match="artifacts fetch ubuntu"):
+            await conductor.boot("node17", "ubuntu-22.04")
+        with pytest.raises(PreflightError, match="provisionctl boot node17 discovery"):
+            await conductor.boot("node17", "debian-12")
+        with pytest.raises(ConflictError, match="there is a machine 'node17' already"):
+            await rack.enrol()
+        with pytest.raises(ConflictError, match="says that it is node17"):
+            await conductor.enrol(EnrolRequest("other", metal.address, "correct horse"))
+        with pytest.raises(ConflictError, match="its generation is 1, not 9"):
+            await conductor.boot("node17", "discovery", generation=9)
+        metal.broken = BmcUnreachable("ipmi://admin@bmc-node17:623: no answer")
+        with pytest.raises(PreflightError, match="no answer"):
+            await conductor.boot("node17", "discovery")
+        assert conductor.machines.get("node17") == machine
+        assert metal.log == []
+
+
+async def test_the_same_key_is_accepted_once(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    async with rack.alive(), rack.daemon() as conductor:
+        await rack.enrol()
+        first = await conductor.boot("node17", "discovery", key="k1")
+        again = await conductor.boot("node17", "discovery", key="k1")
+        assert first.run
+        assert again.run
+        assert first.run.id == again.run.id
+        await settled(conductor)
+        later = await conductor.boot("node17", "discovery", key="k1")
+        assert later.run
+        assert later.run.id == first.run.id
+
+
+async def test_a_bmc_that_dies_on_the_way_fails_the_run_with_what_it_said(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        metal.power = Power.ON
+        rack.crash_point = lambda where: setattr(metal, "broken", BmcAuthError("password refused"))
+        await conductor.boot("node17", "discovery")
+        machine = await settled(conductor)
+        assert machine.failure
+        assert (machine.state, machine.failure.reason) == (State.ENROLLED, "password refused")
+
+
+async def test_tokens_are_good_for_one_machine_address_and_run(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, ["node17", "node18"])
+    metal, other = rack.metal
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))
+        with pytest.raises(NotFoundError):
+            await conductor.boot_script(metal.mac, other.ip, "ipxe")
+        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+        token = script.partition("provisioner.token=")[2].partition(" ")[0]
+        older = token
+        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+        token = script.partition("provisioner.token=")[2].partition(" ")[0]
+        for bad, address in ((token, other.ip), (older, metal.ip), ("x" * 43, metal.ip), ("", metal.ip)):
+            with pytest.raises(TicketError, match="not good here"):
+                await conductor.agent_next(bad, address, 0.0)
+        assert await conductor.agent_facts(token, metal.ip, b'{"name": "node17"}') == "wait 15"
+        with pytest.raises(TicketError):
+            await conductor.agent_job(token, metal.ip, "r.7.1")
+        with pytest.raises(TicketError):
+            await conductor.phone_home(token, metal.ip, "x", "y", 1.0, [])
+
+
+async def test_a_job_is_given_once(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))
+        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+        token = script.partition("provisioner.token=")[2].partition(" ")[0]
+        await conductor.agent_facts(token, metal.ip, b'{"name": "node17"}')
+        await conductor.boot("node17", "debian-12")
+        async with asyncio.timeout(10):
+            while (
+                (run := conductor.machines.get("node17").run) is None
+                or run.step is None
+                or run.step.name != "wait.dhcp"
+            ):
+                await asyncio.sleep(0)
+        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+        token = script.partition("provisioner.token=")[2].partition(" ")[0]
+        command = await conductor.agent_facts(token, metal.ip, b'{"name": "node17"}')
+        job_id = command.removeprefix("run ")
+        got = await asyncio.gather(
+            *(conductor.agent_job(token, metal.ip, job_id) for _ in range(50)), return_exceptions=True
+        )
+        assert sum(isinstance(each, bytes) for each in got) == 1
+        assert await conductor.agent_done(token, metal.ip, "other.7.1", 0, "") == "wait 2"
+
+
+CRASHES = ["after power off", "after boot once", "after power on", "after boot always"]
+
+
+@pytest.mark.parametrize("where", CRASHES)
+async def test_a_daemon_that_dies_after_an_action_goes_on_without_doing_it_twice(tmp_path: Path, where: str) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    died = asyncio.Event()
+
+    def crash(at: str) -> None:
+        if at == where and not died.is_set():
+            died.set()
+            rack.conductor = None
+            raise asyncio.CancelledError
+
+    async with rack.alive():
+        async with rack.daemon() as conductor:
+            await rack.enrol()
+            await conductor.boot("node17", "discovery")
+            await settled(conductor)
+            rack.crash_point = crash
+            await conductor.boot("node17", "debian-12")
+            await died.wait()
+        if where == "after power on":
+            rack.boots(metal)
+        async with rack.daemon() as conductor:
+            assert (await settled(conductor)).state is State.ACTIVE
+    assert metal.log == ["power on", "power off", "power on", "job job", "power off", "power on"]
