@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -141,12 +142,11 @@ def _headers(file: ServedFile, part: Part) -> dict[str, str]:
 def _open(file: ServedFile) -> BinaryIO:
     """Open a file of the store; refuse what is not the file on record."""
     descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    source = os.fdopen(descriptor, "rb", buffering=0)
-    size = os.fstat(descriptor).st_size
-    if size != file.size_bytes:
-        source.close()
-        raise OSError(f"has {size} bytes, {file.size_bytes} are on record")
-    return source
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_size != file.size_bytes:
+        os.close(descriptor)
+        raise OSError(f"has {found.st_size} bytes, {file.size_bytes} are on record")
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 class _NoBody(web.StreamResponse):

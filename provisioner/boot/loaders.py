@@ -1,0 +1,131 @@
+"""Boot loaders that this host has: found where Debian's packages put them, or in directories of the operator's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from provisioner.boot.files import ServedFile
+from provisioner.errors import ArtifactError
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """A name that we serve, and the file that a package installs for it."""
+
+    name: str
+    path: str
+    package: str
+    about: str
+
+
+KNOWN = (
+    Loader("undionly.kpxe", "/usr/lib/ipxe/undionly.kpxe", "ipxe", "BIOS, over the card's own driver"),
+    Loader("ipxe.pxe", "/usr/lib/ipxe/ipxe.pxe", "ipxe", "BIOS, with iPXE's drivers"),
+    Loader("ipxe.lkrn", "/usr/lib/ipxe/ipxe.lkrn", "ipxe", "BIOS, as a kernel"),
+    Loader("snponly.efi", "/usr/lib/ipxe/snponly.efi", "ipxe", "UEFI x86-64, over the firmware's own driver"),
+    Loader("ipxe.efi", "/usr/lib/ipxe/ipxe.efi", "ipxe", "UEFI x86-64, with iPXE's drivers"),
+    Loader("shimx64.efi", "/usr/lib/shim/shimx64.efi.signed", "shim-signed", "UEFI x86-64 with Secure Boot"),
+    Loader("mmx64.efi", "/usr/lib/shim/mmx64.efi.signed", "shim-helpers-amd64-signed", "shim's MOK manager, x86-64"),
+    Loader(
+        "grubx64.efi",
+        "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed",
+        "grub-efi-amd64-signed",
+        "GRUB behind shim, x86-64",
+    ),
+    Loader("shimaa64.efi", "/usr/lib/shim/shimaa64.efi.signed", "shim-signed:arm64", "UEFI arm64 with Secure Boot"),
+    Loader(
+        "grubaa64.efi",
+        "/usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed",
+        "grub-efi-arm64-signed:arm64",
+        "GRUB, UEFI arm64",
+    ),
+    Loader("pxelinux.0", "/usr/lib/PXELINUX/pxelinux.0", "pxelinux", "BIOS, by TFTP"),
+    Loader("lpxelinux.0", "/usr/lib/PXELINUX/lpxelinux.0", "pxelinux", "BIOS, by HTTP"),
+    Loader("ldlinux.c32", "/usr/lib/syslinux/modules/bios/ldlinux.c32", "syslinux-common", "pxelinux's core"),
+    Loader("memdisk", "/usr/lib/syslinux/memdisk", "syslinux-common", "BIOS disk images in memory"),
+)
+"""What is looked for without being asked. shim looks for its second stage beside itself, under these very names."""
+
+
+def find_loaders(directories: Iterable[Path] = (), known: Sequence[Loader] = KNOWN) -> list[ServedFile]:
+    """Find the loaders that this host can serve, with hash and version. Reads files and asks dpkg: blocks.
+
+    Files in `directories` are served under their own names, and stand for packages' files of the same name; the first
+    directory wins.
+    """
+    found: dict[str, ServedFile] = {}
+    for directory in directories:
+        for path in sorted(directory.glob("*")):
+            if path.name not in found and (served := _served(path.name, path, str(directory))) is not None:
+                found[path.name] = served
+    wanted = [loader for loader in known if loader.name not in found]
+    versions = package_versions({loader.package for loader in wanted})
+    for loader in wanted:
+        origin = f"{loader.package} {versions.get(loader.package, '(not from a package)')}"
+        if (served := _served(loader.name, Path(loader.path), origin)) is not None:
+            found[loader.name] = served
+    return sorted(found.values(), key=lambda file: file.name)
+
+
+def _served(name: str, path: Path, origin: str) -> ServedFile | None:
+    """Hash a file; None where there is none that can be read. Links are followed here, once, on the operator's disk."""
+    try:
+        real = path.resolve(strict=True)
+        if not real.is_file() or real.stat().st_size > MAX_BYTES:
+            return None
+        content = real.read_bytes()
+    except OSError:
+        return None
+    return ServedFile(name, real, len(content), hashlib.sha256(content).hexdigest(), origin)
+
+
+def install(loaders: Iterable[ServedFile], directory: Path) -> list[ServedFile]:
+    """Copy loaders to where no package upgrade changes them under a transfer; what else lies there goes. Blocks.
+
+    Raises `ArtifactError` where `directory` cannot be written.
+    """
+    installed = []
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        for loader in loaders:
+            copy = directory / loader.sha256
+            if not copy.is_file() or copy.stat().st_size != loader.size_bytes:
+                scratch = directory / f".{loader.sha256}"
+                shutil.copyfile(loader.path, scratch)
+                scratch.chmod(0o440)
+                scratch.replace(copy)
+            installed.append(replace(loader, path=copy))
+        for left in set(directory.iterdir()) - {loader.path for loader in installed}:
+            left.unlink()
+    except OSError as error:
+        raise ArtifactError(f"{directory}: loaders cannot be kept here: {error.strerror}") from error
+    return installed
+
+
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Ask dpkg for the versions of installed packages; what is not installed is left out."""
+    wanted = sorted(packages)
+    if not wanted:
+        return {}
+    command = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n", *wanted]
+    try:
+        environment = {**os.environ, "LC_ALL": "C"}
+        output = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, check=False, env=environment
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    versions: dict[str, str] = {}
+    for line in output.splitlines():
+        status, package, architecture, version = line.split("\t")
+        if status.startswith("ii"):
+            versions[package] = versions[f"{package}:{architecture}"] = version
+    return versions

@@ -1,0 +1,160 @@
+"""The artefact store: which bootenv has which content, and nothing that is not whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from provisioner.boot.files import ServedFile
+from provisioner.catalog.blobs import BlobStore, Progress
+from provisioner.catalog.context import Stored
+from provisioner.errors import ArtifactError, ConflictError, NotFoundError
+from provisioner.model.artifact import Blob
+from provisioner.model.catalog import Artifact, Bootenv
+from provisioner.store.artifacts import ArtifactIndex
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Clock = Callable[[], float]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+
+
+class ArtifactStore:
+    """Artefacts under `root`, with their index in `rows`. Lookups are answered from memory."""
+
+    def __init__(self, root: Path, rows: ArtifactIndex, *, clock: Clock = time.time) -> None:
+        self.blobs = BlobStore(root)
+        self._rows = rows
+        self._clock = clock
+        self._index: dict[tuple[str, str, str], Blob] = {}
+
+    async def open(self) -> None:
+        """Read the index. A row whose content is gone or cut short counts as missing, and is said in the log."""
+        await _in_thread(self.blobs.prepare)
+        rows = await self._rows.load()
+        there = await _in_thread(lambda: [blob for blob in rows if self.blobs.has(blob.sha256, blob.size_bytes)])
+        self._index = {_key(blob): blob for blob in there}
+        for blob in rows:
+            if _key(blob) not in self._index:
+                log.error("artifacts.damaged artifact=%s sha256=%s", blob.key, blob.sha256)
+
+    def all(self) -> Sequence[Blob]:
+        """Every artefact, by bootenv, architecture and name."""
+        return sorted(self._index.values(), key=_key)
+
+    def lookup(self, bootenv: str, arch: str, name: str) -> Blob | None:
+        """Find one artefact."""
+        return self._index.get((bootenv, arch, name))
+
+    def find(self, key: str) -> ServedFile | None:
+        """Find what is served under `artifacts/KEY`; KEY is BOOTENV/ARCH/NAME."""
+        parts = key.split("/")
+        blob = self.lookup(*parts) if len(parts) == 3 else None
+        return None if blob is None else self.served(blob)
+
+    def served(self, blob: Blob) -> ServedFile:
+        """Say where a blob lies, for the servers."""
+        name = f"artifacts/{blob.key}"
+        return ServedFile(name, self.blobs.path(blob.sha256), blob.size_bytes, blob.sha256, blob.origin)
+
+    def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]:
+        """What templates are told of the artefacts of one architecture."""
+        found = {a.name: self.lookup(bootenv.name, arch, a.name) for a in _wanted(bootenv, arch)}
+        return {name: Stored(blob.sha256, blob.size_bytes) for name, blob in found.items() if blob is not None}
+
+    def missing(self, bootenv: Bootenv, arch: str) -> list[Artifact]:
+        """List what the store has not, or not with the hash that the bootenv names."""
+        return [artifact for artifact in _wanted(bootenv, arch) if not self._has(bootenv, arch, artifact)]
+
+    def _has(self, bootenv: Bootenv, arch: str, artifact: Artifact) -> bool:
+        blob = self.lookup(bootenv.name, arch, artifact.name)
+        return blob is not None and artifact.sha256 in ("", blob.sha256)
+
+    async def import_file(
+        self,
+        names: tuple[str, str, str],
+        path: Path,
+        origin: str,
+        *,
+        sha256: str = "",
+        progress: Progress | None = None,
+    ) -> Blob:
+        """Take a file in as artefact `names` (bootenv, arch, name); `sha256` is the hash that it must have.
+
+        When this returns it is durable, and served under its name from that moment on.
+        """
+        _check_names(names)
+        digest, size = await _in_thread(lambda: self.blobs.take(path, expected=sha256, progress=progress))
+        return await self.enter(names, digest, size, origin)
+
+    async def enter(self, names: tuple[str, str, str], sha256: str, size_bytes: int, origin: str) -> Blob:
+        """Let a name stand for content that is in the blob store. What it stood for before goes, if nobody else's."""
+        _check_names(names)
+        blob = Blob(*names, sha256, size_bytes, origin, self._clock())
+        before = self._index.get(names)
+        await self._rows.put([blob])
+        self._index[names] = blob
+        if before is not None:
+            await self._sweep([before.sha256])
+        return blob
+
+    async def remove(
+        self, bootenv: str, arch: str = "", name: str = "", *, users: Sequence[str] = ()
+    ) -> Sequence[Blob]:
+        """Remove the artefacts of a bootenv, of one architecture, or one of them; say which.
+
+        `users` are the machines that boot this bootenv now: with any of them it is refused (`ConflictError`).
+        """
+        gone = [b for b in self.all() if b.bootenv == bootenv and arch in ("", b.arch) and name in ("", b.name)]
+        if not gone:
+            what = "/".join(part for part in (bootenv, arch, name) if part)
+            raise NotFoundError(f"{what}: no such artefact in store", hint="provisionctl artifacts list")
+        if users:
+            text = f"{bootenv}: its artefacts are in use by {', '.join(users[:5])}{' ...' if len(users) > 5 else ''}"
+            raise ConflictError(text, hint="wait for these machines, or cancel their runs")
+        await self._rows.drop(gone)
+        for blob in gone:
+            self._index.pop(_key(blob), None)
+        await self._sweep([blob.sha256 for blob in gone])
+        return gone
+
+    async def verify(self) -> Sequence[Blob]:
+        """Read all content again; what is damaged is served no more, and returned."""
+        hashes = {blob.sha256 for blob in self._index.values()}
+        bad = await _in_thread(lambda: {sha256 for sha256 in hashes if not self.blobs.verify(sha256)})
+        damaged = [blob for blob in self.all() if blob.sha256 in bad]
+        for blob in damaged:
+            log.error("artifacts.damaged artifact=%s sha256=%s", blob.key, blob.sha256)
+            self._index.pop(_key(blob), None)
+        return damaged
+
+    async def _sweep(self, hashes: Sequence[str]) -> None:
+        """Delete content that no name stands for any more."""
+        unused = set(hashes) - {blob.sha256 for blob in self._index.values()}
+        await _in_thread(lambda: self.blobs.remove(unused))
+
+
+def _wanted(bootenv: Bootenv, arch: str) -> Sequence[Artifact]:
+    files = bootenv.arch.get(arch)
+    return files.artifacts if files is not None else ()
+
+
+def _key(blob: Blob) -> tuple[str, str, str]:
+    return blob.bootenv, blob.arch, blob.name
+
+
+def _check_names(names: tuple[str, str, str]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ArtifactError(f"{name[:80]!r} cannot be part of an artefact's name", hint="letters, digits and ._+-")
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(None, work)

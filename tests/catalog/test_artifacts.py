@@ -1,0 +1,168 @@
+"""The artefact store serves what is whole and what it said it is, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from provisioner.catalog.artifacts import ArtifactStore
+from provisioner.errors import ArtifactError, ConflictError, NotFoundError
+from provisioner.model.catalog import Artifact, Bootenv, Files, Kind
+from provisioner.store.artifacts import ArtifactIndex
+from provisioner.store.db import Database
+
+KERNEL = b"kernel" * 1000
+SHA = hashlib.sha256(KERNEL).hexdigest()
+NAMES = ("debian-12", "amd64", "vmlinuz")
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "state.db")
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def store(db: Database, tmp_path: Path) -> ArtifactStore:
+    return await reopened(db, tmp_path)
+
+
+async def reopened(db: Database, tmp_path: Path) -> ArtifactStore:
+    store = ArtifactStore(tmp_path / "artifacts", ArtifactIndex(db), clock=lambda: 1700000000.0)
+    await store.open()
+    return store
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(KERNEL)
+    return path
+
+
+async def kept(store: ArtifactStore) -> dict[str, int]:
+    return await asyncio.to_thread(store.blobs.all)
+
+
+def bootenv(*artifacts: Artifact) -> Bootenv:
+    return Bootenv("debian-12", "Debian 12", Kind.INSTALLER, "debian", {"amd64": Files(artifacts=artifacts)})
+
+
+async def test_an_import_is_served_and_survives_a_restart(
+    store: ArtifactStore, db: Database, kernel: Path, tmp_path: Path
+) -> None:
+    blob = await store.import_file(NAMES, kernel, "file vmlinuz")
+    assert (blob.sha256, blob.size_bytes) == (SHA, len(KERNEL))
+    served = (await reopened(db, tmp_path)).find("debian-12/amd64/vmlinuz")
+    assert served is not None
+    assert served.path.read_bytes() == KERNEL
+    assert (served.sha256, served.origin) == (SHA, "file vmlinuz")
+
+
+async def test_equal_content_is_kept_once(store: ArtifactStore, kernel: Path) -> None:
+    await store.import_file(NAMES, kernel, "")
+    await store.import_file(("debian-12", "amd64", "copy"), kernel, "")
+    assert await kept(store) == {SHA: len(KERNEL)}
+    await store.remove("debian-12", "amd64", "copy")
+    assert await kept(store) == {SHA: len(KERNEL)}
+    await store.remove("debian-12")
+    assert await kept(store) == {}
+
+
+async def test_a_new_version_takes_the_place_of_the_old(store: ArtifactStore, kernel: Path) -> None:
+    await store.import_file(NAMES, kernel, "")
+    kernel.write_bytes(b"newer")
+    await store.import_file(NAMES, kernel, "")
+    assert list(await kept(store)) == [hashlib.sha256(b"newer").hexdigest()]
+
+
+async def test_a_wrong_hash_is_not_taken(store: ArtifactStore, kernel: Path) -> None:
+    with pytest.raises(ArtifactError, match="should be 0000"):
+        await store.import_file(NAMES, kernel, "", sha256="0" * 64)
+    assert store.lookup(*NAMES) is None
+    assert await kept(store) == {}
+    assert list((store.blobs.root / "incoming").iterdir()) == []
+
+
+async def test_missing_names_what_is_not_there_or_not_what_the_bootenv_pins(store: ArtifactStore, kernel: Path) -> None:
+    pinned, wrong, absent = Artifact("vmlinuz", sha256=SHA), Artifact("other", sha256="0" * 64), Artifact("initrd")
+    await store.import_file(NAMES, kernel, "")
+    await store.import_file(("debian-12", "amd64", "other"), kernel, "")
+    assert store.missing(bootenv(pinned, wrong, absent), "amd64") == [wrong, absent]
+    assert store.missing(bootenv(pinned), "arm64") == []
+    assert list(store.stored(bootenv(pinned, absent), "amd64")) == ["vmlinuz"]
+
+
+async def test_content_that_was_cut_or_deleted_counts_as_missing_after_a_start(
+    store: ArtifactStore, db: Database, kernel: Path, tmp_path: Path
+) -> None:
+    blob = await store.import_file(NAMES, kernel, "")
+    path = store.blobs.path(blob.sha256)
+    path.chmod(0o640)
+    os.truncate(path, 10)
+    assert (await reopened(db, tmp_path)).lookup(*NAMES) is None
+    path.unlink()
+    assert (await reopened(db, tmp_path)).find("debian-12/amd64/vmlinuz") is None
+
+
+async def test_verify_finds_a_flipped_bit_and_serves_it_no_more(store: ArtifactStore, kernel: Path) -> None:
+    blob = await store.import_file(NAMES, kernel, "")
+    path = store.blobs.path(blob.sha256)
+    path.chmod(0o640)
+    path.write_bytes(KERNEL[:-1] + b"L")
+    assert await store.verify() == [blob]
+    assert store.lookup(*NAMES) is None
+
+
+async def test_what_is_in_use_is_not_removed(store: ArtifactStore, kernel: Path) -> None:
+    await store.import_file(NAMES, kernel, "")
+    with pytest.raises(ConflictError, match="node17"):
+        await store.remove("debian-12", users=["node17"])
+    assert store.lookup(*NAMES) is not None
+
+
+async def test_removing_what_is_not_there_says_so(store: ArtifactStore) -> None:
+    with pytest.raises(NotFoundError, match="debian-12/amd64"):
+        await store.remove("debian-12", "amd64")
+
+
+SPECIAL = {
+    "a directory": lambda path: path.mkdir(),
+    "a FIFO (C-B4)": os.mkfifo,
+    "nothing there": lambda path: None,
+    "a sparse terabyte (C-B4)": lambda path: (path.touch(), os.truncate(path, 1 << 40)),
+    "a device (C-B4)": lambda path: path.symlink_to("/dev/zero"),
+    "a file of /proc that claims to be empty": lambda path: path.symlink_to("/proc/self/status"),
+}
+
+
+@pytest.mark.parametrize("make", SPECIAL.values(), ids=SPECIAL.keys())
+async def test_only_regular_files_of_a_bearable_size_are_taken(store: ArtifactStore, tmp_path: Path, make) -> None:
+    make(tmp_path / "odd")
+    with pytest.raises(ArtifactError):
+        await store.import_file(NAMES, tmp_path / "odd", "")
+    assert await kept(store) == {}
+
+
+@pytest.mark.parametrize("name", ["../etc", "a/b", "", ".hidden", "a\nb", "x" * 200])
+async def test_names_that_could_be_paths_are_refused(store: ArtifactStore, kernel: Path, name: str) -> None:
+    with pytest.raises(ArtifactError, match="part of an artefact's name"):
+        await store.import_file(("debian-12", "amd64", name), kernel, "")
+
+
+async def test_what_a_killed_import_left_is_cleared(db: Database, tmp_path: Path) -> None:
+    left = tmp_path / "artifacts" / "incoming" / "import-abc"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    partial = left.with_name("0.part")
+    partial.write_bytes(b"half")
+    await reopened(db, tmp_path)
+    assert not left.exists()
+    assert partial.exists()  # a download goes on from there
