@@ -9,6 +9,7 @@ is durable.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import queue
 import sqlite3
@@ -50,6 +51,7 @@ class Database:
         self._thread: threading.Thread | None = None
         self._readers: ThreadPoolExecutor | None = None
         self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: str = ""
         """Why the last group could not be committed; empty while all is well. Health reports it."""
@@ -68,10 +70,15 @@ class Database:
         thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)
-            await asyncio.get_running_loop().run_in_executor(self._readers, thread.join)
-        if self._readers is not None:
-            self._readers.shutdown(wait=False)
-            self._readers = None
+            await asyncio.to_thread(thread.join)
+        readers, self._readers = self._readers, None
+        if readers is not None:
+            await asyncio.to_thread(self._close_readers, readers)
+
+    def _close_readers(self, readers: ThreadPoolExecutor) -> None:
+        readers.shutdown()
+        while self._connections:
+            self._connections.pop().close()
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
         """Run `work(cursor)` in the next group's transaction; the future resolves when that is durable.
@@ -95,7 +102,8 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         try:
             if connection is None:
-                connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+                connection = self._file()
+                self._connections.append(connection)
                 connection.execute("PRAGMA query_only=ON")
                 self._local.connection = connection
             return work(connection.cursor())
@@ -123,13 +131,18 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
-        self.path.chmod(0o640)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={self._synchronous}")
-        connection.execute("PRAGMA foreign_keys=ON")
-        migrate(connection, bundled_migrations(), str(self.path))
+        with contextlib.ExitStack() as undo:
+            connection = undo.enter_context(contextlib.closing(self._file()))
+            self.path.chmod(0o640)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            connection.execute("PRAGMA foreign_keys=ON")
+            migrate(connection, bundled_migrations(), str(self.path))
+            undo.pop_all()
         return connection
+
+    def _file(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
 
     def _gather(self, first: _Item) -> tuple[list[_Item], bool]:
         group = [first]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,13 @@ async def test_a_file_that_is_no_database_is_refused_with_its_path(tmp_path: Pat
         await Database(tmp_path / "state.db").open()
 
 
-def test_migrations_are_applied_once_and_never_change() -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+        yield memory
+
+
+def test_migrations_are_applied_once_and_never_change(connection: sqlite3.Connection) -> None:
     first, second = Migration("0001", "CREATE TABLE a (x)"), Migration("0002", "CREATE TABLE b (x)")
     migrate(connection, [first], "here")
     migrate(connection, [first, second], "here")
@@ -105,8 +111,7 @@ def test_migrations_are_applied_once_and_never_change() -> None:
         migrate(connection, [first], "here")
 
 
-def test_a_migration_that_fails_leaves_nothing_behind() -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+def test_a_migration_that_fails_leaves_nothing_behind(connection: sqlite3.Connection) -> None:
     with pytest.raises(sqlite3.Error):
         migrate(connection, [Migration("0001", "CREATE TABLE a (x); CREATE TABLE a (x)")], "here")
     connection.rollback()
