@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from provisioner.errors import ConflictError, WireError
+from provisioner.errors import ConfigError, ConflictError, WireError
 from provisioner.model.machine import Machine
+from provisioner.model.net import parse_mac
 from provisioner.web import bodies, views
 from provisioner.web.intents import BootBody, EnrolBody, PowerBody, ReleaseBody, enrol_request
 from provisioner.web.ports import Route, Site
 from provisioner.web.problems import StaleError
-from provisioner.web.sse import stream_events
+from provisioner.web.sse import shown, stream_events
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -133,7 +134,7 @@ class Api:
         """Show a machine's journey from a cursor on; `next` is where to ask again."""
         query = _query(request, "after", "limit")
         after, limit = _page(query)
-        lines = await self._ask.trace(request.match_info["ref"], after=after, limit=limit)
+        lines = await self._ask.trace(_ref_or_mac(request), after=after, limit=limit)
         following = lines[-1][0] if lines else after
         return _json({"trace": [views.trace_view(seq, line) for seq, line in lines], "next": following})
 
@@ -158,14 +159,15 @@ class Api:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Give events from a cursor on: a page of JSON, or a stream for who accepts text/event-stream."""
         query = _query(request, "after", "limit", "machine")
-        machine = query.get("machine", "")
+        ref = query.get("machine", "")
+        machine = self._ask.machines.get(ref).id if ref else ""
         after, limit = _page(query)
         if "text/event-stream" in request.headers.get("Accept", ""):
             seen = request.headers.get("Last-Event-ID", "")
             return await stream_events(request, self._ask, _whole(seen, "Last-Event-ID") if seen else after, machine)
         found = await self._ask.events(after, limit, machine)
         following = found[-1].seq if found else after
-        return _json({"events": [views.event_view(event) for event in found], "next": following})
+        return _json({"events": [shown(event, self._ask.machines) for event in found], "next": following})
 
     async def info(self, request: web.Request) -> web.Response:
         """Say which version this is and where it listens."""
@@ -209,6 +211,15 @@ def _whole(text: str, name: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise WireError(f"{name}: not a whole number: {text[:40]!r}")
     return int(text)
+
+
+def _ref_or_mac(request: web.Request) -> str:
+    """Read a machine's name or id, or the MAC of one that is not on record yet, in any spelling."""
+    ref = request.match_info["ref"]
+    try:
+        return parse_mac(ref) if ":" in ref or "-" in ref or "." in ref else ref
+    except ConfigError:
+        return ref
 
 
 def _intent(request: web.Request) -> tuple[str, str, int | None]:

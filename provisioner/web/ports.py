@@ -26,6 +26,9 @@ class Machines(Protocol):
 
     def all(self) -> Sequence[Machine]: ...
 
+    def find(self, ref: str) -> Machine | None:
+        """Find by name or id."""
+
     def get(self, ref: str) -> Machine:
         """Find by name or id; `NotFoundError` names near matches."""
 

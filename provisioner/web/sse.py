@@ -11,7 +11,7 @@ from aiohttp import web
 from provisioner.errors import ProvisionerError
 from provisioner.model.intent import Event
 from provisioner.web import views
-from provisioner.web.ports import Operator
+from provisioner.web.ports import Machines, Operator
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +22,20 @@ BEAT_S = 15.0
 RETRY_MS = 1000
 
 
-def frame(event: Event) -> bytes:
+def shown(event: Event, machines: Machines) -> views.EventView:
+    """Show an event with the name of its machine."""
+    machine = machines.find(event.machine)
+    return views.event_view(event, machine.name if machine else str(event.data.get("name", "")))
+
+
+def frame(event: Event, machines: Machines) -> bytes:
     """Write one event. JSON has no line feed in it, so one `data` line is enough."""
-    data = msgspec.json.encode(views.event_view(event))
+    data = msgspec.json.encode(shown(event, machines))
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), data)
 
 
 async def stream_events(request: web.Request, source: Operator, after: int, machine: str) -> web.StreamResponse:
-    """Send what happened since `after`, then what happens, until the client goes."""
+    """Send what happened since `after` (to the machine with this id, if one is given), and what happens then."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     await response.write(b"retry: %d\n\n" % RETRY_MS)
@@ -45,18 +51,18 @@ async def stream_events(request: web.Request, source: Operator, after: int, mach
 async def _pump(response: web.StreamResponse, source: Operator, after: int, machine: str) -> None:
     if machine:  # what is long past is picked by the store, not read through
         while page := await source.events(after, PAGE, machine):
-            after = await _send(response, page)
+            after = await _send(response, page, source.machines)
     while True:
         page = await source.events(after, PAGE)
         mine = [event for event in page if not machine or event.machine == machine]
         if mine:
-            await _send(response, mine)
+            await _send(response, mine, source.machines)
         if page:
             after = page[-1].seq
         elif not await source.wait_event(after, BEAT_S):
             await response.write(b": still here\n\n")
 
 
-async def _send(response: web.StreamResponse, page: Sequence[Event]) -> int:
-    await response.write(b"".join(frame(event) for event in page))
+async def _send(response: web.StreamResponse, page: Sequence[Event], machines: Machines) -> int:
+    await response.write(b"".join(frame(event, machines) for event in page))
     return page[-1].seq

@@ -129,6 +129,7 @@ class EventView(msgspec.Struct, frozen=True):
     at: str | None
     type: str
     machine: str
+    name: str
     data: dict[str, Any]
 
 
@@ -245,9 +246,9 @@ def trace_view(seq: int, line: TraceLine) -> TraceView:
     return TraceView(seq, when(line.at), line.channel, line.event, line.text, line.ok, line.mac, line.machine, line.run)
 
 
-def event_view(event: Event) -> EventView:
-    """Show one line of the outbox."""
-    return EventView(event.seq, when(event.at), event.type, event.machine, masked(event.data))
+def event_view(event: Event, name: str) -> EventView:
+    """Show one line of the outbox. `name` is what its machine is called now, or was when it was forgotten."""
+    return EventView(event.seq, when(event.at), event.type, event.machine, name, masked(event.data))
 
 
 def bootenv_view(status: BootenvStatus) -> BootenvView:

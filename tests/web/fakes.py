@@ -83,10 +83,12 @@ class FakeMachines:
         return list(self.by_name.values())
 
     def get(self, ref: str) -> Machine:
-        for machine in self.by_name.values():
-            if ref in {machine.name, machine.id}:
-                return machine
-        raise NotFoundError(f"no machine is called {ref!r}", hint="did you mean node17?")
+        if (machine := self.find(ref)) is None:
+            raise NotFoundError(f"no machine is called {ref!r}", hint="did you mean node17?")
+        return machine
+
+    def find(self, ref: str) -> Machine | None:
+        return next((machine for machine in self.by_name.values() if ref in {machine.name, machine.id}), None)
 
 
 class FakeConductor:
@@ -122,7 +124,7 @@ class FakeConductor:
             changed=NOW,
         )
         self.passwords[request.name] = request.password
-        return await self.put(machine, "machine.enrolled")
+        return await self.put(machine, "machine.created")
 
     async def boot(
         self,
@@ -170,7 +172,7 @@ class FakeConductor:
     async def forget(self, ref: str) -> None:
         machine = self.machines.get(ref)
         del self.machines.by_name[machine.name]
-        await self.emit(machine.name, "machine.forgotten")
+        await self.emit(machine.id, "machine.forgotten", {"name": machine.name})
 
     async def preflight(self, ref: str, bootenv: str) -> Sequence[Check]:
         self.machines.get(ref)
@@ -185,8 +187,8 @@ class FakeConductor:
         ]
 
     async def trace(self, ref: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, TraceLine]]:
-        name = self.machines.get(ref).name
-        return [(seq, line) for seq, line in self.lines if seq > after and line.machine == name][:limit]
+        machine_id = self.machines.get(ref).id
+        return [(seq, line) for seq, line in self.lines if seq > after and line.machine == machine_id][:limit]
 
     async def events(self, after: int, limit: int, machine: str = "") -> Sequence[Event]:
         return [event for event in self.log if event.seq > after and machine in {"", event.machine}][:limit]
@@ -204,12 +206,13 @@ class FakeConductor:
     async def put(self, machine: Machine, event: str) -> Machine:
         machine = replace(machine, generation=machine.generation + 1)
         self.machines.by_name[machine.name] = machine
-        await self.emit(machine.name, event, {"state": machine.state})
+        await self.emit(machine.id, event, {"state": machine.state})
         return machine
 
-    async def emit(self, machine: str, event: str, data: Mapping[str, Any] | None = None) -> None:
+    async def emit(self, ref: str, event: str, data: Mapping[str, Any] | None = None) -> None:
+        machine = self.machines.find(ref)
         async with self._news:
-            self.log.append(Event(len(self.log) + 1, NOW, event, machine, data or {}))
+            self.log.append(Event(len(self.log) + 1, NOW, event, machine.id if machine else ref, data or {}))
             self._news.notify_all()
 
     async def step(self, name: str, at: int, percent: float | None = None, note: str = "") -> None:
@@ -231,8 +234,10 @@ class FakeConductor:
         failure = Failure(reason, "dhcp", NOW + 9, State.READY, hint)
         await self.put(replace(machine, state=State.READY, run=run, failure=failure), "run.failed")
 
-    def see(self, machine: str, channel: Channel, event: str, text: str, *, at: float = NOW, ok: bool = True) -> None:
-        self.lines.append((len(self.lines) + 1, TraceLine(at, channel, event, text, machine=machine, ok=ok)))
+    def see(self, ref: str, channel: Channel, text: str, *, at: float = NOW, run: str = "", ok: bool = True) -> None:
+        machine = self.machines.get(ref).id
+        line = TraceLine(at, channel, f"{channel}.seen", text, machine=machine, run=run, ok=ok)
+        self.lines.append((len(self.lines) + 1, line))
 
     def _current(self, machine: Machine, generation: int | None) -> None:
         if generation is not None and generation != machine.generation:

@@ -131,11 +131,14 @@ async def test_bootenvs_say_what_they_lack(api: Session) -> None:
 
 async def test_events_by_cursor(api: Session, conductor: FakeConductor) -> None:
     for number in range(5):
-        await conductor.emit(f"node{number % 2}", "machine.power")
+        await conductor.emit(f"node1{7 + number % 2}", "machine.power")
     _, body, _ = await call(api, "GET", "/v1/events?after=1&limit=2")
     assert ([e["seq"] for e in body["events"]], body["next"]) == ([2, 3], 3)
-    _, body, _ = await call(api, "GET", "/v1/events?machine=node1")
-    assert [e["seq"] for e in body["events"]] == [2, 4]
+    _, body, _ = await call(api, "GET", "/v1/events?machine=node18")
+    assert [(e["seq"], e["machine"], e["name"]) for e in body["events"]] == [
+        (2, "m-18", "node18"),
+        (4, "m-18", "node18"),
+    ]
     _, body, _ = await call(api, "GET", "/v1/events?after=5")
     assert (body["events"], body["next"]) == ([], 5)
 
@@ -151,7 +154,7 @@ async def frames(response: aiohttp.ClientResponse, count: int) -> list[tuple[int
                 name, _, value = line.partition(": ")
                 fields[name] = value
             elif "data" in fields:
-                found.append((int(fields["id"]), fields["event"], json.loads(fields["data"])["machine"]))
+                found.append((int(fields["id"]), fields["event"], json.loads(fields["data"])["name"]))
                 fields = {}
     return found
 

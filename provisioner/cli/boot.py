@@ -1,0 +1,202 @@
+"""`boot`, `discover`, `release`, `cancel`: what makes machines move."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from provisioner.cli.client import Client
+from provisioner.cli.complete import bootenv_names, machine_names
+from provisioner.cli.exits import Partly
+from provisioner.cli.machines import quoted
+from provisioner.cli.names import expand
+from provisioner.cli.output import print_data
+from provisioner.cli.progress import wait_for
+from provisioner.cli.session import Session, command, is_terminal
+from provisioner.cli.text import parse_span, printable
+from provisioner.errors import ApiError, PreflightError, ProvisionerError
+
+DEFAULT_WAIT = "90m"
+
+
+class Span(click.ParamType[float]):
+    """A duration such as 90m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it as seconds."""
+        seconds = value if isinstance(value, float) else parse_span(str(value))
+        if seconds is None:
+            self.fail(f"{value!r} is not a duration; write 90m, 1h30m or 45s", param, ctx)
+        return seconds
+
+
+def waits(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --wait and --timeout."""
+    wait = click.option("--wait", is_flag=True, help="Show progress until it is done; exit 0, or 1 with the reason.")
+    timeout = click.option(
+        "--timeout",
+        type=Span(),
+        default=DEFAULT_WAIT,
+        show_default=True,
+        help="With --wait: give up waiting (not the work) after this, with exit status 124.",
+    )
+    return wait(timeout(function))
+
+
+_NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)
+_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
+
+
+@command("boot")
+@_NAMES
+@click.argument("bootenv", shell_complete=bootenv_names)
+@click.option("--plan", is_flag=True, help="Say what would be refused, and touch nothing.")
+@_YES
+@waits
+def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
+    """Take machines to an operating system.
+
+    Each is told by its BMC to boot from the network once, and restarted; BOOTENV is installed on its disk, it restarts
+    from there and reports. What is on the disk is lost. Before any power is touched, everything that it needs is
+    checked: --plan shows these checks. Several machines: node17,node18 or node[01-20].
+
+    \b
+      provisionctl boot node17 debian-12 --wait
+      provisionctl boot node[01-20] debian-12
+      provisionctl boot node17 ubuntu-22.04 --plan
+    """
+    machines, client = expand(names), session.client()
+    if given["plan"]:
+        _show_plan(session, client, machines, bootenv)
+        return
+    if not given["yes"]:
+        _ask_back(client, machines, f"boot {bootenv}", keeps=bootenv == "discovery")
+    _each(session, client, machines, ("boot", {"bootenv": bootenv}), given["timeout"] if given["wait"] else None)
+
+
+@command("discover")
+@_NAMES
+@waits
+def discover(session: Session, names: str, wait: bool, timeout: float) -> None:
+    """Boot the discovery system and read a machine's hardware anew. Disks are left as they are."""
+    _each(session, session.client(), expand(names), ("boot", {"bootenv": "discovery"}), timeout if wait else None)
+
+
+@command("release")
+@_NAMES
+@click.option("--keep-data", is_flag=True, help="Do not erase the disks.")
+@_YES
+@waits
+def release(session: Session, names: str, keep_data: bool, yes: bool, wait: bool, timeout: float) -> None:
+    """Give machines back: erase their disks, power off, ready for the next use."""
+    machines, client = expand(names), session.client()
+    if not yes:
+        _ask_back(client, machines, "release", keeps=keep_data)
+    _each(session, client, machines, ("release", {"erase": not keep_data}), timeout if wait else None)
+
+
+@command("cancel")
+@_NAMES
+def cancel(session: Session, names: str) -> None:
+    """End what is under way; the machine goes back to the state that it came from."""
+    client = session.client()
+    _several(expand(names), lambda name: _cancelled(session, client, name))
+
+
+def _cancelled(session: Session, client: Client, name: str) -> None:
+    machine = client.post(f"/v1/machines/{quoted(name)}/cancel")
+    session.note(f"{printable(machine['name'])}: {machine['run']['verb']} cancelled, it is {machine['state']} again")
+
+
+def _ask_back(client: Client, machines: Sequence[str], what: str, keeps: bool) -> None:
+    """On a terminal, ask before the disk of a machine in use is overwritten; a script has said what it wants."""
+    if keeps or not is_terminal(sys.stdin):
+        return
+    rows = client.get("/v1/machines", {"name": ",".join(machines)})["machines"]
+    used = [row for row in rows if row["state"] in {"active", "reserved"}]
+    if not used:
+        return
+    some = ", ".join(f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used[:5])
+    more = f" and {len(used) - 5} more" if len(used) > 5 else ""
+    click.confirm(f"{some}{more}: in use; `{what}` destroys what is on the disk. Go on?", abort=True, err=True)
+
+
+def _each(
+    session: Session,
+    client: Client,
+    machines: Sequence[str],
+    intent: tuple[str, Mapping[str, Any]],
+    wait_s: float | None,
+) -> None:
+    """Ask for the same of each machine, say so, and wait if that is wanted."""
+    accepted: list[Any] = []
+    verb, body = intent
+
+    def ask(name: str) -> None:
+        key = str(uuid.uuid4())  # one for each intent: an answer that was lost is asked for again, not done again
+        machine = client.post(f"/v1/machines/{quoted(name)}/{verb}", body, key=key, slow=True)
+        accepted.append(machine)
+        if wait_s is None:
+            session.note(_started(machine))
+
+    failure = _failure_of(machines, ask)
+    if wait_s is not None and accepted:
+        wait_for(session, client, {row["name"]: row["run"]["id"] for row in accepted}, wait_s)
+        accepted = [client.get(f"/v1/machines/{quoted(row['id'])}") for row in accepted]
+    if session.output in {"json", "yaml"}:
+        print_data(session, accepted[0] if len(machines) == 1 and accepted else accepted)
+    elif session.output == "name":
+        for row in accepted:
+            click.echo(printable(row["name"]))
+    if failure is not None:
+        raise failure
+
+
+def _started(machine: Mapping[str, Any]) -> str:
+    run, name = machine["run"], printable(machine["name"])
+    return f"{name} is {machine['state']} ({printable(run['verb'])} {printable(run['bootenv'])}): " + (
+        f"`provisionctl trace -f {name}` follows it"
+    )
+
+
+def _several(machines: Sequence[str], ask: Callable[[str], None]) -> None:
+    if (failure := _failure_of(machines, ask)) is not None:
+        raise failure
+
+
+def _failure_of(machines: Sequence[str], ask: Callable[[str], None]) -> ProvisionerError | None:
+    """Do it for each machine; one that refuses does not keep the others from it. Return what to exit with."""
+    failures: list[ProvisionerError] = []
+    for name in machines:
+        try:
+            ask(name)
+        except ApiError as error:
+            failures.append(error)
+            if len(machines) > 1:
+                click.echo(printable(str(error)), err=True)
+    if not failures or len(machines) == 1:
+        return failures[0] if failures else None
+    message = f"{len(failures)} of {len(machines)} machines refused"
+    return Partly(message) if len(failures) < len(machines) else ApiError(message)
+
+
+def _show_plan(session: Session, client: Client, machines: Sequence[str], bootenv: str) -> None:
+    plans = {}
+    for name in machines:
+        plans[name] = client.get(f"/v1/machines/{quoted(name)}/preflight", {"bootenv": bootenv})
+    if session.output in {"json", "yaml"}:
+        print_data(session, plans)
+    else:
+        for name, plan in plans.items():
+            for check in plan["checks"]:
+                hint = f" ({check['hint']})" if check["hint"] and not check["ok"] else ""
+                mark = "ok     " if check["ok"] else "refused"
+                click.echo(printable(f"{mark} {name} {check['name']}: {check['text']}{hint}"))
+    if not all(plan["ok"] for plan in plans.values()):
+        raise PreflightError(f"boot {bootenv} would be refused; nothing was touched")

@@ -1,0 +1,55 @@
+"""Print what a command found, in the format that was asked for. Data goes to stdout, notes to stderr."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from provisioner.cli.session import Session, colours, is_terminal
+from provisioner.cli.text import Column, Row, printable, table
+
+BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
+
+
+def print_rows(session: Session, rows: Sequence[Row], columns: Sequence[Column], *, empty: str) -> None:
+    """Print a list. `empty` is said where there is nothing to list, on stderr."""
+    match session.output:
+        case "json" | "yaml":
+            print_data(session, list(rows))
+        case "name":
+            for row in rows:
+                click.echo(printable(row["name"]))
+        case _ if not rows:
+            session.note(empty)
+        case _:
+            wide = session.output == "wide"
+            shown = [column for column in columns if wide or not column.wide]
+            width = shutil.get_terminal_size().columns if is_terminal() and not wide else 0
+            for line in table(rows, shown, width=width, colour=colours()):
+                click.echo(line)
+
+
+def print_one(session: Session, value: Row, words: Callable[[], Sequence[str]]) -> None:
+    """Print one thing: `words` make the lines that people read."""
+    match session.output:
+        case "json" | "yaml":
+            print_data(session, value)
+        case "name":
+            click.echo(printable(value["name"]))
+        case _:
+            for line in words():
+                click.echo(line)
+
+
+def print_data(session: Session, value: Any) -> None:
+    """Print a value of the API as it is."""
+    if session.output == "yaml":
+        from provisioner.yamlfile import dump
+
+        click.echo(dump(value), nl=False)
+    else:
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))

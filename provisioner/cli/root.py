@@ -1,0 +1,188 @@
+"""The tree of commands. A module is imported only when its command is used: the shell's completion feels each one."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import click
+
+from provisioner.cli.exits import Exit, exit_of
+from provisioner.cli.session import Session, common_options
+from provisioner.cli.text import printable
+from provisioner.errors import ProvisionerError
+
+
+class Entry(NamedTuple):
+    """A command: where it is, and its line of help, which is shown without importing it."""
+
+    name: str
+    place: str
+    """module:attribute under `provisioner.cli`."""
+    help: str
+
+
+SECTIONS: dict[str, tuple[Entry, ...]] = {
+    "Machines": (
+        Entry("machines", "machines:machines", "list all machines"),
+        Entry("show", "machines:show", "show all that is known of one"),
+        Entry("enrol", "machines:enrol", "put one on record, with its BMC"),
+        Entry("boot", "boot:boot", "take machines to an operating system"),
+        Entry("discover", "boot:discover", "read a machine's hardware anew"),
+        Entry("release", "boot:release", "erase machines and give them back"),
+        Entry("cancel", "boot:cancel", "end what is under way"),
+        Entry("power", "machines:power", "switch a machine on, off, or restart it"),
+        Entry("forget", "machines:forget", "take one off the record"),
+    ),
+    "What happened": (
+        Entry("trace", "watch:trace", "a machine's journey, one line a step"),
+        Entry("events", "watch:events", "what changed, over all machines"),
+        Entry("why", "why:why", "what a machine waits for, or why it failed"),
+        Entry("explain", "explain:explain", "what would be said to a boot request, and why"),
+        Entry("doctor", "doctor:doctor", "test the running services as a machine would"),
+    ),
+    "What machines boot": (
+        Entry("bootenvs", "site:bootenvs", "list operating systems"),
+        Entry("catalog", "catalog:catalog", "check and render bootenvs and templates"),
+        Entry("artifacts", "artifacts:artifacts", "fetch, import and list kernels and images"),
+        Entry("images", "images:images", "build the discovery system and disk images"),
+        Entry("loaders", "loaders:loaders", "list and check boot loaders"),
+    ),
+    "This site": (
+        Entry("lab", "lab:lab", "a virtual rack to try everything without servers"),
+        Entry("bmc", "bmc:bmc", "talk to a BMC by itself"),
+        Entry("check", "check:check", "check the configuration, start nothing"),
+        Entry("info", "site:info", "which daemon answers, and where it listens"),
+        Entry("completion", "site:completion", "completion for bash, zsh, fish"),
+    ),
+}
+ALIASES = {"machine": "show", "ls": "machines"}
+
+
+class Root(click.Group):
+    """Finds commands by the table above."""
+
+    def __init__(self, sections: dict[str, tuple[Entry, ...]], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._sections = sections
+        self._entries = {entry.name: entry for entries in sections.values() for entry in entries}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands that are there."""
+        return [name for name, entry in self._entries.items() if _module(entry)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        entry = self._entries.get(ALIASES.get(cmd_name, cmd_name))
+        if entry is None or not (module := _module(entry)):
+            return None
+        found = getattr(import_module(module), entry.place.partition(":")[2])
+        assert isinstance(found, click.Command)
+        found.short_help = entry.help
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed, or name what it might have been."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], [*self.list_commands(ctx), *ALIASES], n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else "`provisionctl --help` lists them"
+            raise click.UsageError(f"no such command: {args[0]!r}; {hint}", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by section."""
+        there = set(self.list_commands(ctx))
+        for title, entries in self._sections.items():
+            if rows := [(entry.name, entry.help) for entry in entries if entry.name in there]:
+                with formatter.section(title):
+                    formatter.write_dl(rows, col_spacing=3)
+
+
+def _module(entry: Entry) -> str:
+    """Name the module of a command; empty where this installation does not have it."""
+    name = f"{__package__}.{entry.place.partition(':')[0]}"
+    return name if find_spec(name) is not None else ""
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"provisionctl {version('provisioner')}")
+        ctx.exit()
+
+
+HELP = """Take servers from power-on to a running system.
+
+\b
+  provisionctl machines                        what is there
+  provisionctl boot node17 debian-12 --wait    install it
+  provisionctl trace node17                    what happened
+
+`provisionctl COMMAND --help` explains each. Without servers: `provisionctl lab up`.
+"""
+
+root = Root(
+    SECTIONS,
+    name="provisionctl",
+    help=HELP,
+    params=[
+        *common_options(),
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+        ),
+    ],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit status. Whatever was wrong is told in a line, on stderr."""
+    session = Session()
+    try:
+        status = root.main(args, "provisionctl", standalone_mode=False, obj=session)
+        return status if isinstance(status, int) else Exit.OK
+    except click.Abort:
+        click.echo("nothing was done", err=True)
+        return Exit.FAILED
+    except click.ClickException as error:
+        return _usage(error)
+    except ProvisionerError as error:
+        if session.verbose:
+            raise
+        _say(error)
+        return exit_of(error)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough; the interpreter must not try to flush to it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _usage(error: click.ClickException) -> int:
+    where = getattr(error, "ctx", None)
+    path = where.command_path if where else "provisionctl"
+    text = printable(error.format_message()).rstrip(".")
+    text = text[:1].lower() + text[1:] if not text[:2].isupper() else text
+    click.echo(f"{path}: {text} (`{path} --help`)", err=True)
+    return error.exit_code
+
+
+def _say(error: ProvisionerError) -> None:
+    """Say an error in one line, with a line more for each fault where there are several."""
+    faults = [printable(fault) for fault in getattr(error, "faults", ())]
+    hint = f" ({printable(error.hint)})" if error.hint else ""
+    message = printable(error.message.partition("\n")[0])
+    click.echo(f"provisionctl: {message}{': ' + faults[0] if len(faults) == 1 else ''}{hint}", err=True)
+    if len(faults) > 1:
+        for fault in faults:
+            click.echo(f"  {fault}", err=True)

@@ -1,0 +1,149 @@
+"""`trace` and `events`: what happened, in order, one line each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import click
+
+from provisioner.cli.client import Client, pause
+from provisioner.cli.complete import machine_names
+from provisioner.cli.exits import Unreachable
+from provisioner.cli.machines import quoted
+from provisioner.cli.output import BOLD, CYAN, RED, print_data
+from provisioner.cli.session import Session, colours, command
+from provisioner.cli.text import Row, painted, printable, seconds_of
+
+POLL_S = 0.5
+PAGE = 1000
+
+
+@command("trace")
+@click.argument("name", metavar="NAME|MAC", shell_complete=machine_names)
+@click.option("-f", "--follow", is_flag=True, help="Go on as it happens; Ctrl-C ends it.")
+@click.option("--last", is_flag=True, help="Only the last run and what came after it.")
+def trace(session: Session, name: str, follow: bool, last: bool) -> None:
+    """Print a machine's journey, one line a step: DHCP, TFTP, HTTP, BMC, agent.
+
+    The first column counts from the beginning of the run, the second is the time of day here, the third says where the
+    step was seen. What was refused or went wrong is marked with "!". A MAC that belongs to no machine can be asked for.
+    """
+    client = session.client()
+    lines, after = _all(client, name, 0)
+    if last:
+        lines = _of_last_run(lines)
+    if session.output in {"json", "yaml"} and not follow:
+        print_data(session, lines)
+        return
+    writer = _Writer(session)
+    for line in lines:
+        writer.write(line)
+    if not lines and not follow:
+        session.note(f"nothing was seen of {printable(name)} yet")
+    while follow:
+        pause(POLL_S)
+        try:
+            lines, after = _all(client, name, after)
+        except Unreachable:
+            continue  # it restarts; the cursor stays
+        for line in lines:
+            writer.write(line)
+
+
+def _all(client: Client, name: str, after: int) -> tuple[list[Row], int]:
+    """Read every line since `after`."""
+    found: list[Row] = []
+    while True:
+        page = client.get(f"/v1/machines/{quoted(name)}/trace", {"after": after, "limit": PAGE})
+        found += page["trace"]
+        after = page["next"]
+        if len(page["trace"]) < PAGE:
+            return found, after
+
+
+def _of_last_run(lines: list[Row]) -> list[Row]:
+    runs = [line["run"] for line in lines if line["run"]]
+    first = next((at for at, line in enumerate(lines) if runs and line["run"] == runs[-1]), len(lines))
+    return lines[first:]
+
+
+class _Writer:
+    """Writes lines with the time since their run began."""
+
+    def __init__(self, session: Session) -> None:
+        self._json = session.output == "json"
+        self._colour = colours()
+        self._run = ""
+        self._began: float | None = None
+
+    def write(self, line: Row) -> None:
+        if self._json:
+            click.echo(json.dumps(line, ensure_ascii=False))
+            return
+        at = seconds_of(line["at"]) or 0.0
+        if self._began is None or (line["run"] and line["run"] != self._run):
+            self._begin(line, at)
+        click.echo(self._words(line, at))
+
+    def _begin(self, line: Row, at: float) -> None:
+        if line["run"]:
+            if self._began is not None:
+                click.echo()
+            click.echo(painted(f"run {printable(line['run'])}, {_clock(at, '%Y-%m-%d')}", BOLD if self._colour else ""))
+        self._run, self._began = line["run"], at
+
+    def _words(self, line: Row, at: float) -> str:
+        since = at - (self._began or at)
+        mark = " " if line["ok"] else "!"
+        channel = painted(f"{printable(line['channel']):<7}", CYAN if self._colour else "")
+        text = painted(printable(line["text"]), RED if self._colour and not line["ok"] else "")
+        return f"{since:+9.3f} {_clock(at)} {channel} {mark} {text}"
+
+
+def _clock(at: float, form: str = "") -> str:
+    local = datetime.fromtimestamp(at).astimezone()
+    return local.strftime(form) if form else local.strftime("%H:%M:%S.%f")[:-3]
+
+
+@command("events")
+@click.option("-f", "--follow", is_flag=True, help="Go on as it happens; Ctrl-C ends it.")
+@click.option("--machine", default="", help="Only of this machine.", shell_complete=machine_names)
+@click.option("--after", type=click.IntRange(min=0), default=0, help="Only what came after this number.")
+def events(session: Session, follow: bool, machine: str, after: int) -> None:
+    """Print the events of all machines in their order.
+
+    Each has a number that is never used twice: a script keeps the last one and goes on with --after. -o json prints one
+    object a line.
+    """
+    client = session.client()
+    source = client.events(after, machine) if follow else _pages(client, after, machine)
+    for event in source:
+        if session.output in {"json", "yaml"}:
+            click.echo(json.dumps(event, ensure_ascii=False))
+        else:
+            click.echo(_event(event))
+
+
+def _pages(client: Client, after: int, machine: str) -> Iterator[Row]:
+    while True:
+        page = client.get("/v1/events", {"after": after, "limit": PAGE, "machine": machine})
+        yield from page["events"]
+        after = page["next"]
+        if len(page["events"]) < PAGE:
+            return
+
+
+def _event(event: Row) -> str:
+    at = seconds_of(event["at"]) or 0.0
+    data = " ".join(f"{key}={_value(value)}" for key, value in event["data"].items())
+    name = event["name"] or event["machine"]
+    return printable(
+        f"{event['seq']:>6} {_clock(at, '%Y-%m-%d')} {_clock(at)} {event['type']:<18} {name} {data}".rstrip()
+    )
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) and value and " " not in value else json.dumps(value, ensure_ascii=False)
