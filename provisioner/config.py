@@ -1,0 +1,147 @@
+"""The daemon's configuration: one YAML file, one tree of typed values, every key with a default and an explanation."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+from provisioner import yamlfile
+from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
+from provisioner.dhcp.validate import faults_of
+from provisioner.errors import ConfigError, ListenError
+from provisioner.fields import Faults
+from provisioner.settings import decode, setting
+
+DEFAULT_PATH = Path("/etc/provisioner/provisioner.yaml")
+SIOCGIFADDR, SIOCGIFNETMASK = 0x8915, 0x891B  # linux/sockios.h
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tftp:
+    """The TFTP server's settings."""
+
+    enabled: bool = setting(True, "Serve boot loaders by TFTP.")
+    addresses: tuple[str, ...] = setting((), "Addresses to listen on; empty: our address on each subnet.")
+    port: int = setting(69, "UDP port; firmware knows no other than 69.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http:
+    """Where machines fetch their files and talk to us. No operator API is served here."""
+
+    addresses: tuple[str, ...] = setting((), "Addresses to listen on; empty: our address on each subnet.")
+    port: int = setting(8080, "TCP port of boot scripts, files and the agents' calls.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """Where operators and the workload layer ask."""
+
+    socket: str = setting("/run/provisioner/api.sock", "UNIX socket of the operator API; its file mode is 0660.")
+    group: str = setting("", "Group that may use the socket; empty: the daemon's own.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Where durable state lies."""
+
+    state_dir: str = setting("/var/lib/provisioner", "Directory of the database, the artefacts and the loaders.")
+    key_file: str = setting("", "Key of the secrets at rest; empty: secrets.key in state_dir, made at the first start.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Bootenvs, templates and hardware profiles."""
+
+    paths: tuple[str, ...] = setting((), "Directories of your own bootenvs/, templates/ and profiles, after ours.")
+    loaders: tuple[str, ...] = setting((), "Directories of boot loaders, searched before those of installed packages.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What is logged, to stderr."""
+
+    level: str = setting("info", "debug, info, warning or error.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be set."""
+
+    store: Store = setting(Store, "Durable state.")
+    api: Api = setting(Api, "The operator API.")
+    dhcp: Dhcp = setting(Dhcp, "DHCP. With no subnets, no DHCP is served.")
+    tftp: Tftp = setting(Tftp, "TFTP.")
+    http: Http = setting(Http, "HTTP boot and the agents.")
+    catalogue: Catalogue = setting(Catalogue, "What can be booted.")
+    log: Log = setting(Log, "Logging.")
+
+    @property
+    def state_dir(self) -> Path:
+        return Path(self.store.state_dir)
+
+    @property
+    def key_file(self) -> Path:
+        return Path(self.store.key_file) if self.store.key_file else self.state_dir / "secrets.key"
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file; raise `ConfigError` with everything that is wrong with it."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint="give another with --config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not text (octet {error.start})") from error
+    document = yamlfile.load(text, str(path))
+    faults = Faults()
+    config = decode(Config, document, faults)
+    if not faults.found:
+        faults.found.extend(f"{path}: dhcp: {fault}" for fault in faults_of(config.dhcp))
+    if config.log.level not in LEVELS:
+        faults.add(document.where(("log", "level")), f"log.level: {config.log.level!r} is none of {', '.join(LEVELS)}")
+    faults.check(str(path))
+    return config
+
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def with_interfaces(config: Config, interfaces: Sequence[str]) -> Config:
+    """Serve the IPv4 network of each interface as the configuration of its own: authoritative, discovering.
+
+    For a start with no file at all. Addresses are given from the upper half of the network.
+    """
+    subnets = [subnet_of(name) for name in interfaces]
+    return replace(config, dhcp=replace(config.dhcp, subnets=(*config.dhcp.subnets, *subnets)))
+
+
+def subnet_of(interface: str) -> Subnet:
+    """Make the subnet that an interface's address says; raise `ListenError` where it has none."""
+    own = interface_address(interface)
+    network = own.network
+    if network.prefixlen > 30:
+        raise ListenError(f"{interface}: {own} leaves no addresses to give", hint="configure a subnet instead")
+    first, last = int(network.network_address), int(network.broadcast_address)
+    low, high = first + (last - first + 1) // 2, last - 1
+    parts = [(low, high)] if not low <= int(own.ip) <= high else [(low, int(own.ip) - 1), (int(own.ip) + 1, high)]
+    pools = tuple(f"{IPv4Address(a)}-{IPv4Address(b)}" for a, b in parts if a <= b)
+    return Subnet(network=str(network), interface=interface, mode=Mode.AUTHORITATIVE, pools=pools, dns=(str(own.ip),))
+
+
+def interface_address(interface: str) -> IPv4Interface:
+    """Read the first IPv4 address of an interface (netdevice(7)); raise `ListenError`."""
+    request = struct.pack("256s", interface.encode()[:15])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            address = fcntl.ioctl(sock, SIOCGIFADDR, request)[20:24]
+            mask = fcntl.ioctl(sock, SIOCGIFNETMASK, request)[20:24]
+        except OSError as error:
+            hint = f"`ip addr add 10.0.0.1/24 dev {interface}`, or see `ip addr` for the right name"
+            raise ListenError(f"{interface}: no IPv4 address: {error.strerror}", hint=hint) from error
+    return IPv4Interface(f"{IPv4Address(address)}/{IPv4Address(mask)}")

@@ -1,0 +1,287 @@
+"""provisionerd: builds everything, starts and stops it in order. No logic of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import grp
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from provisioner import config as configuration
+from provisioner import settings
+from provisioner.bmc.pool import Bmcs
+from provisioner.boot.files import FileTable
+from provisioner.boot.loaders import find_loaders
+from provisioner.catalog.artifacts import ArtifactStore
+from provisioner.catalog.load import Catalog
+from provisioner.config import Config
+from provisioner.dhcp.server import DhcpServer
+from provisioner.discovery.classify import load_profiles
+from provisioner.discovery.facts import decode_facts
+from provisioner.discovery.identity import identify
+from provisioner.errors import ConfigError, ProvisionerError
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.ports import Discovery, Network, Ports
+from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, SiteCatalogue
+from provisioner.store.artifacts import ArtifactIndex
+from provisioner.store.db import Database
+from provisioner.store.leases import LeaseStore
+from provisioner.store.secrets import Secrets, load_key
+from provisioner.tftp.server import TftpServer
+from provisioner.web.api import Api
+from provisioner.web.app import machine_app, operator_app
+from provisioner.web.files import Files
+from provisioner.web.machines import MachineSide
+from provisioner.web.ports import BootenvStatus, Listener, Site
+from provisioner.web.server import Server
+
+log = logging.getLogger("provisioner")
+
+
+class Daemon:
+    """All services of one process, in the order of their start; they are stopped in the opposite order."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.listeners: list[Listener] = []
+
+    async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
+        """Start everything, call `ready`, serve until `stop` is set, stop everything."""
+        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            conductor = await self._start(stack)
+            running = group.create_task(conductor.run(), name="conductor")
+            for listener in self.listeners:
+                log.info("listening service=%s address=%s", listener.service, listener.address)
+            ready()
+            await stop.wait()
+            log.info("stopping")
+            notify("STOPPING=1")
+            running.cancel()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> Conductor:
+        config, loop = self.config, asyncio.get_running_loop()
+        catalog = await loop.run_in_executor(None, Catalog.load, [Path(p) for p in config.catalogue.paths])
+        profiles = await loop.run_in_executor(None, load_profiles, [Path(p) for p in config.catalogue.paths])
+        key = await loop.run_in_executor(None, load_key, config.key_file)
+        db = Database(config.state_dir / "state.db")
+        await db.open()
+        stack.push_async_callback(db.close)
+        artifacts = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
+        await artifacts.open()
+        bmcs = await stack.enter_async_context(Bmcs())
+        addresses = Addresses(config.dhcp.subnets, own_address_towards, config.http.port)
+        dhcp: DhcpServer | None = None
+        network = Network(addresses.base_url, lambda ip: dhcp.lease_of(ip) if dhcp else None, addresses.policy)
+        discovery = Discovery(decode_facts, identify, profiles.classify)
+        ports = Ports(bmcs, SiteCatalogue(catalog), SiteArtifacts(artifacts), discovery, network)
+        conductor = Conductor(db, Secrets(db, key), ports)
+        await conductor.open()
+        dhcp = await self._serve_dhcp(stack, conductor, LeaseStore(db))
+        loaders = await loop.run_in_executor(None, find_loaders, [Path(p) for p in config.catalogue.loaders])
+        table = FileTable(loaders, artifacts=artifacts.find)
+        hosts = self._hosts()
+        await self._serve_tftp(stack, conductor, table, network, hosts)
+        await self._serve_machines(stack, conductor, table, network, hosts)
+        await self._serve_operators(
+            stack, Site(conductor, lambda: statuses(catalog, artifacts), lambda: self.listeners)
+        )
+        return conductor
+
+    def _hosts(self) -> list[str]:
+        """List our addresses on the subnets that are served, where no others are configured."""
+        interfaces = dict.fromkeys(subnet.interface for subnet in self.config.dhcp.subnets if subnet.interface)
+        return [str(configuration.interface_address(name).ip) for name in interfaces]
+
+    async def _serve_dhcp(
+        self, stack: contextlib.AsyncExitStack, conductor: Conductor, leases: LeaseStore
+    ) -> DhcpServer:
+        settings = replace(self.config.dhcp, http_port=self.config.http.port)
+        dhcp = DhcpServer(settings, decide=conductor.decide, leases=leases, observe=conductor.observe)
+        await dhcp.start()
+        stack.push_async_callback(dhcp.stop)
+        conductor.follow(KnownMachines(dhcp))
+        for subnet in settings.subnets:
+            self.listeners.append(
+                Listener(f"dhcp {subnet.mode}", f"{subnet.network} on {subnet.interface or 'relays'}")
+            )
+        return dhcp
+
+    async def _serve_tftp(
+        self,
+        stack: contextlib.AsyncExitStack,
+        conductor: Conductor,
+        table: FileTable,
+        network: Network,
+        hosts: Sequence[str],
+    ) -> None:
+        settings = self.config.tftp
+        wanted = [(host, settings.port) for host in settings.addresses or hosts]
+        if not settings.enabled or not wanted:
+            return
+        tftp = TftpServer(wanted, table=table, observe=conductor.observe, whose=network.lease_of)
+        await tftp.start()
+        stack.push_async_callback(tftp.stop)
+        self.listeners += [Listener("tftp", f"udp {host}:{port}") for host, port, *_ in tftp.addresses]
+
+    async def _serve_machines(
+        self,
+        stack: contextlib.AsyncExitStack,
+        conductor: Conductor,
+        table: FileTable,
+        network: Network,
+        hosts: Sequence[str],
+    ) -> None:
+        files = Files(table, observe=conductor.observe, whose=network.lease_of)
+        server = Server(machine_app((*MachineSide(conductor).routes(), *files.routes())))
+        stack.push_async_callback(server.close)
+        for host in self.config.http.addresses or hosts:
+            await server.listen_tcp(host, self.config.http.port)
+        self.listeners += [Listener("http boot", address) for address in server.addresses]
+
+    async def _serve_operators(self, stack: contextlib.AsyncExitStack, site: Site) -> None:
+        server = Server(operator_app(Api(site).routes()))
+        stack.push_async_callback(server.close)
+        group = self.config.api.group
+        await server.listen_unix(Path(self.config.api.socket), gid=group_id(group) if group else -1)
+        self.listeners += [Listener("api", address) for address in server.addresses]
+
+
+def statuses(catalog: Catalog, artifacts: ArtifactStore) -> list[BootenvStatus]:
+    """Say of every bootenv what it lacks."""
+    adapter = SiteArtifacts(artifacts)
+    found = []
+    for name in catalog.names():
+        bootenv = catalog.bootenv(name)
+        arch = "amd64" if "amd64" in bootenv.arch or not bootenv.arch else next(iter(bootenv.arch))
+        found.append(BootenvStatus(bootenv, tuple(adapter.missing(bootenv, arch)) if bootenv.arch else ()))
+    return found
+
+
+def own_address_towards(address: str) -> str:
+    """Say from which address of ours the kernel would send to `address`. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((address, 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(sock.getsockname()[0])
+
+
+def group_id(name: str) -> int:
+    """Look up a group; raise `ConfigError`."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise ConfigError(f"api.group: there is no group {name!r}", hint=f"`groupadd {name}`") from error
+
+
+def notify(message: str) -> None:
+    """Tell systemd (sd_notify(3)); without it, nobody."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.sendto(message.encode(), "\0" + path[1:] if path.startswith("@") else path)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of the daemon."""
+    parser = argparse.ArgumentParser(
+        prog="provisionerd",
+        description="Serve DHCP, TFTP, HTTP boot and the operator API, in the foreground.",
+        epilog="With neither --config nor the default file, only the interfaces named here are served.",
+    )
+    default = configuration.DEFAULT_PATH
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration (default: {default}, if it exists)")
+    parser.add_argument(
+        "--interface",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="serve this interface's IPv4 network; repeatable",
+    )
+    parser.add_argument("--state-dir", metavar="DIR", help="where durable state lies")
+    parser.add_argument("--api-socket", metavar="PATH", help="UNIX socket of the operator API")
+    example = "print a configuration that lists every key with its default, and what it means"
+    parser.add_argument("--example-config", action="store_true", help=example)
+    parser.add_argument("--check", action="store_true", help="read the configuration and the catalogue, start nothing")
+    return parser
+
+
+def read_config(arguments: argparse.Namespace) -> Config:
+    """Put file and arguments together; raise `ConfigError` or `ListenError`."""
+    path = arguments.config or (configuration.DEFAULT_PATH if configuration.DEFAULT_PATH.exists() else None)
+    config = configuration.load(path) if path else Config()
+    config = configuration.with_interfaces(config, arguments.interface)
+    if arguments.state_dir:
+        config = replace(config, store=replace(config.store, state_dir=arguments.state_dir))
+    if arguments.api_socket:
+        config = replace(config, api=replace(config.api, socket=arguments.api_socket))
+    if path is None and not arguments.interface:
+        raise ConfigError("nothing to serve", hint="give --config FILE, or --interface NAME for a start without one")
+    return config
+
+
+async def serve(config: Config) -> None:
+    """Run a daemon until SIGTERM or SIGINT."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def ready() -> None:
+        log.info("ready pid=%d", os.getpid())
+        notify(f"READY=1\nMAINPID={os.getpid()}")
+
+    await Daemon(config).run(ready, stop)
+    log.info("stopped")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point: exit status 0 after a clean stop, 1 when it could not start or had to end, 2 for wrong usage."""
+    arguments = parser().parse_args(argv)
+    try:
+        try:
+            return _main(arguments)
+        except* ProvisionerError as group:
+            faults = list(_leaves(group))
+    except ProvisionerError as error:
+        faults = [error]
+    for fault in faults:
+        sys.stderr.write(f"provisionerd: {fault}\n")
+    return 1
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    if arguments.example_config:
+        sys.stdout.write(settings.example(Config))
+        return 0
+    config = read_config(arguments)
+    logging.basicConfig(
+        level=config.log.level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if arguments.check:
+        Catalog.load([Path(p) for p in config.catalogue.paths])
+        sys.stdout.write("configuration and catalogue are in order\n")
+        return 0
+    asyncio.run(serve(config))
+    return 0
+
+
+def _leaves(group: BaseExceptionGroup[ProvisionerError]) -> Iterator[ProvisionerError]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each
+
+
+if __name__ == "__main__":
+    sys.exit(main())

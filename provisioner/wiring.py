@@ -1,0 +1,136 @@
+"""What joins the parts: small adapters between the conductor and the catalogue, the artefacts, the leases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, ip_address
+from typing import Any
+
+from provisioner.boot.plan import BootPolicy
+from provisioner.catalog.artifacts import ArtifactStore
+from provisioner.catalog.context import Stored
+from provisioner.catalog.load import Catalog
+from provisioner.catalog.params import Layer
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.errors import CatalogError
+from provisioner.model.catalog import Bootenv
+from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
+
+
+class SiteCatalogue:
+    """The catalogue as the conductor asks it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def bootenv(self, name: str) -> Bootenv:
+        """Find a bootenv by name or alias."""
+        return self._catalog.bootenv(name)
+
+    def names(self) -> Sequence[str]:
+        """List the bootenvs."""
+        return self._catalog.names()
+
+    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Resolve the parameters of one boot."""
+        layers = [Layer("boot", "this boot", boot)] if boot else []
+        if machine is not None:
+            layers.append(Layer("machine", f"machine {machine.name}", machine.params))
+        return self._catalog.resolve(bootenv, layers).values
+
+    def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
+        """Render the kernel's command line."""
+        files = bootenv.arch.get(arch)
+        if files is None:
+            raise CatalogError(f"{bootenv.name} has nothing for {arch}")
+        return self._catalog.render_args(bootenv, files, context)
+
+    def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
+        """Render an answer file."""
+        return self._catalog.render_answer(bootenv, answer_id, context)
+
+
+class SiteArtifacts:
+    """The artefact store as the conductor asks it."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+
+    def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]:
+        """Say what is in store of a bootenv."""
+        files = bootenv.arch.get(arch)
+        found = (
+            {} if files is None else {a.name: self._store.lookup(bootenv.name, arch, a.name) for a in files.artifacts}
+        )
+        return {name: Stored(blob.sha256, blob.size_bytes) for name, blob in found.items() if blob is not None}
+
+    def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
+        """Name what is missing, each with the command that gets it."""
+        if arch not in bootenv.arch:
+            return [f"{bootenv.name} has nothing for {arch}, only {', '.join(bootenv.arch)}"]
+        return [
+            f"{bootenv.name}: {artifact.name} for {arch} is missing: run `{how_to_get(bootenv.name, artifact.build)}`"
+            for artifact in self._store.missing(bootenv, arch)
+        ]
+
+
+def how_to_get(bootenv: str, build: str) -> str:
+    """Name the command that brings an artefact into the store."""
+    return build or f"provisionctl artifacts fetch {bootenv}"
+
+
+class Addresses:
+    """Which address of ours a machine reaches us at, and what is set for its subnet."""
+
+    def __init__(self, subnets: Iterable[Subnet], own: Callable[[str], str], port: int) -> None:
+        self._subnets = [(IPv4Network(subnet.network), subnet) for subnet in subnets]
+        self._own = own
+        self._port = port
+
+    def subnet_of(self, address: str) -> Subnet | None:
+        """Find the subnet that an address is in; the narrowest where several fit."""
+        try:
+            ip = ip_address(address)
+        except ValueError:
+            return None
+        fitting = [(network.prefixlen, subnet) for network, subnet in self._subnets if ip in network]
+        return max(fitting, key=lambda item: item[0])[1] if fitting and isinstance(ip, IPv4Address) else None
+
+    def base_url(self, address: str) -> str:
+        """Return our URL as a machine at `address` reaches it."""
+        subnet = self.subnet_of(address)
+        host = subnet.server_address if subnet is not None and subnet.server_address else self._own(address)
+        port = subnet.http_port if subnet is not None and subnet.http_port else self._port
+        return f"http://{host}:{port}"
+
+    def policy(self, address: str) -> BootPolicy:
+        """Return what is set about booting for the subnet of an address; the default where it is in none."""
+        subnet = self.subnet_of(address)
+        return BootPolicy() if subnet is None else BootPolicy(unknown=subnet.unknown)
+
+
+class KnownMachines:
+    """Tells DHCP which hardware addresses belong to machines that we know: one entry each, as they change."""
+
+    def __init__(self, dhcp: DhcpServer) -> None:
+        self._dhcp = dhcp
+
+    def __call__(self, before: Machine | None, after: Machine | None) -> None:
+        """Bring DHCP's entries from one state of a machine to the next."""
+        old = reservations(before) if before else {}
+        new = reservations(after) if after else {}
+        for mac in old.keys() - new.keys():
+            self._dhcp.remove_reservation(mac)
+        for mac, reservation in new.items():
+            if old.get(mac) != reservation:
+                self._dhcp.set_reservation(reservation)
+
+
+def reservations(machine: Machine) -> dict[Mac, Reservation]:
+    """Say what DHCP is told of a machine, by hardware address."""
+    found = {}
+    for mac in machine.macs:
+        found[mac] = Reservation(mac=mac, name=machine.name, uuid=machine.uuid, profile=machine.profile)
+    return found

@@ -1,0 +1,98 @@
+"""The configuration file: every key documented, everything wrong reported at once, with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.config import Config, load, subnet_of, with_interfaces
+from provisioner.errors import ConfigError, ListenError
+from provisioner.settings import example
+
+EXAMPLE = Path(__file__).parent.parent / "docs" / "provisioner.yaml"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "provisioner.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_example_lists_every_key_and_says_nothing_new() -> None:
+    assert EXAMPLE.read_text() == example(Config), "regenerate it: provisionerd --example-config"
+    assert load(EXAMPLE) == Config()
+
+
+def test_a_file_is_read_into_types(tmp_path: Path) -> None:
+    config = load(
+        write(
+            tmp_path,
+            """
+store: {state_dir: /srv/state}
+dhcp:
+  subnets:
+    - network: 10.0.8.0/24
+      interface: eth1
+      pools: [10.0.8.100-10.0.8.200]
+      unknown: quarantine
+      quarantine_pools: [10.0.8.210-10.0.8.220]
+      server_address: 10.0.8.1
+      options: {66: ["x"], 67: y}
+""".replace('["x"]', '"x"'),
+        )
+    )
+    (subnet,) = config.dhcp.subnets
+    assert (subnet.network, subnet.unknown, subnet.options) == ("10.0.8.0/24", "quarantine", {"66": "x", "67": "y"})
+    assert config.key_file == Path("/srv/state/secrets.key")
+
+
+BAD = {
+    "an unknown key, with the nearest one": (
+        "htpp: {}\n", "provisioner.yaml:1: htpp: unknown key, did you mean 'http'?"),
+    "an unknown key deep inside": (
+        "dhcp:\n  subnets:\n    - netwrok: 10.0.0.0/24\n",
+        ":3: dhcp.subnets.0.netwrok: unknown key, did you mean 'network'?"),
+    "a word that is none of the choices": (
+        "dhcp:\n  subnets:\n    - network: 10.0.0.0/24\n      mode: proxxy\n",
+        ":4: dhcp.subnets.0.mode: 'proxxy' is not known"),
+    "a text where a number is wanted": ("http:\n  port: eighty\n", ":2: http.port: a whole number is wanted"),
+    "a number where text is wanted": (
+        "api:\n  group: 12\n",
+        ":2: api.group: text is wanted, not the number 12: quote it"),
+    "a list where a mapping is wanted": ("tftp: [1]\n", "tftp: a mapping is wanted"),
+    "a log level": ("log:\n  level: loud\n", ":2: log.level: 'loud' is none of debug, info, warning, error"),
+    "broken YAML": ("http: {\n", "provisioner.yaml:"),
+    "two subnets that overlap": (
+        "dhcp:\n  subnets:\n    - {network: 10.0.0.0/16, interface: a}\n    - {network: 10.0.1.0/24, interface: b}\n",
+        "10.0.1.0/24"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "fault"), BAD.values(), ids=BAD.keys())
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text))
+    assert fault in str(caught.value)
+
+
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, "htpp: {}\nhttp: {port: x}\nlog: {level: loud}\n"))
+    assert len(caught.value.faults) == 3
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"/no/such\.yaml: cannot be read: No such file"):
+        load(Path("/no/such.yaml"))
+
+
+def test_an_interface_is_enough_to_start() -> None:
+    (subnet,) = with_interfaces(Config(), ["lo"]).dhcp.subnets
+    assert (subnet.network, subnet.interface) == ("127.0.0.0/8", "lo")
+    assert subnet.pools == ("127.128.0.0-127.255.255.254",)
+
+
+def test_an_interface_without_address_is_refused() -> None:
+    with pytest.raises(ListenError, match="nosuch0: no IPv4 address"):
+        subnet_of("nosuch0")
