@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -71,6 +72,7 @@ class Ipmi:
         self._patience = patience
         self._table = quirks
         self._known: Quirks | None = None
+        self.pressed_at: float | None = None
         self._target = Target(address.host, address.port, address.username, password)
 
     @property
@@ -96,6 +98,7 @@ class Ipmi:
         """Send Chassis Control. Only what names a state is sent again when its answer is lost."""
         control = bytes((chassis.CONTROLS[press],))
         again = press in (Press.ON, Press.OFF)
+        self.pressed_at = asyncio.get_running_loop().time()
         await self._ask(f"power.{press}", chassis.NETFN_CHASSIS, chassis.CHASSIS_CONTROL, control, repeat=again)
 
     async def set_power(self, wanted: Power) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -52,6 +53,7 @@ class Redfish:
         self._patience = patience
         self._table = quirks
         self._known: Quirks | None = None
+        self.pressed_at: float | None = None
         self._system_path = ""
 
     @property
@@ -92,6 +94,7 @@ class Redfish:
             raise BmcUnsupported(
                 f"{self.address}: power.{press}: the board offers only {', '.join(offered)}", hint="nothing was done"
             )
+        self.pressed_at = asyncio.get_running_loop().time()
         await self._client.send("POST", target, {"ResetType": kind}, repeat=press in (Press.ON, Press.OFF))
 
     async def set_power(self, wanted: Power) -> None:
