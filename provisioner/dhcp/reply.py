@@ -47,9 +47,10 @@ def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] 
         bypass=net.proxy and case.client.asker is Asker.PXE and bool(boot.name) and case.client.arch == Arch.X86_BIOS,
         ipxe=case.client.asker in (Asker.IPXE, Asker.IPXE_TFTP),
     )
+    rapid = encode_option(Opt.RAPID_COMMIT, b"") if kind == Type.ACK and packet.type == Type.DISCOVER else b""
     block = _block(net, terms, case.known, named=bool(name))
     room = room_for(packet) if Opt.MAX_SIZE in packet.options else DEFAULT_ROOM
-    sname, file, options = fit(block, name, _echo(packet), room)
+    sname, file, options = fit(block, name, rapid + _echo(packet), room)
     data = _pack(packet, ip, boot.siaddr, sname, file, options)
     event = "dhcp.offer" if kind == Type.OFFER else "dhcp.ack" if kind else "dhcp.bootp"
     return Reply(event, data, _destination(case, ip), boot.reason, us, ip, store, fresh)
@@ -73,7 +74,7 @@ def _echo(packet: Packet) -> bytes:
     """What goes back as it came: client identifier (RFC 6842), UUID (RFC 4578), relay information last (RFC 3046)."""
     options = packet.options
     found = b""
-    for code in (Opt.RAPID_COMMIT, Opt.CLIENT_ID, Opt.CLIENT_UUID, Opt.RELAY_AGENT):
+    for code in (Opt.CLIENT_ID, Opt.CLIENT_UUID, Opt.RELAY_AGENT):
         value = options.get(code)
         if value is not None:
             found += encode_option(code, value)

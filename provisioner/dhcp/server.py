@@ -20,6 +20,7 @@ from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
 from provisioner.dhcp.topology import Net
 from provisioner.dhcp.trace import Trace
+from provisioner.dhcp.v6.ra import RouterAdvertiser
 from provisioner.errors import ConfigError, ListenError, StoreError, WireError
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.net import Mac, mac_from_bytes, parse_mac
@@ -69,6 +70,7 @@ class DhcpServer:
         self._on_lease = on_lease
         self._clock = clock or Clock()
         self._links: list[Link] = []
+        self._advertisers: list[RouterAdvertiser] = []
         self._held = 0
         self._ticker: asyncio.TimerHandle | None = None
         for subnet in config.subnets:
@@ -85,6 +87,7 @@ class DhcpServer:
             for interface in self._interfaces():
                 for port in (self.config.server_port, PROXY_PORT):
                     self._links.append(Link(interface, port))
+            self._advertise()
         except ListenError:
             self._close_links()
             raise
@@ -238,6 +241,14 @@ class DhcpServer:
         found = dict.fromkeys((*self.config.interfaces, *(subnet.interface for subnet in subnets)))
         return [name for name in found if name]
 
+    def _advertise(self) -> None:
+        """Send router advertisements where a subnet wants them, once an interface."""
+        wanted = {subnet.interface: subnet for subnet in self.config.subnets if subnet.router_advertisements}
+        for subnet in wanted.values():
+            advertiser = RouterAdvertiser(subnet.interface, lifetime_s=subnet.ra_lifetime_s)
+            advertiser.start()
+            self._advertisers.append(advertiser)
+
     def _refresh_addresses(self) -> None:
         found: dict[str, list[int]] = {}
         for own in own_addresses():
@@ -257,6 +268,9 @@ class DhcpServer:
         self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def _close_links(self) -> None:
+        for advertiser in self._advertisers:
+            advertiser.stop()
+        self._advertisers.clear()
         for link in self._links:
             link.close()
         self._links.clear()

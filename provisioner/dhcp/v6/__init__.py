@@ -1,0 +1,1 @@
+"""DHCPv6 and what belongs to it."""

@@ -1,0 +1,115 @@
+"""Router advertisements on one interface, so that iPXE does not wait 15 seconds for one. Sends them by no other way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from pathlib import Path
+
+from provisioner.dhcp.addresses import own_addresses
+from provisioner.dhcp.v6.advert import Advert, Prefix, encode, is_solicitation
+from provisioner.errors import ListenError, WireError
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 30.0
+"""Between unsolicited advertisements."""
+SOLICITED_GAP_S = 0.5
+"""Least time between two answers: they go to all nodes (RFC 4861 section 6.2.6 asks for a bound)."""
+ICMPV6_FILTER = 1
+ALL_NODES, ALL_ROUTERS = "ff02::1", "ff02::2"
+HOPS = 255
+"""Receivers drop what may have crossed a router (RFC 4861 section 6.1.2)."""
+_ONLY_SOLICITATIONS = struct.pack("=8I", *(0xFFFFFFFF & ~(1 << 5 if word == 4 else 0) for word in range(8)))
+
+
+class RouterAdvertiser:
+    """Answers solicitations and sends periodically, from `start` to `stop`."""
+
+    def __init__(self, interface: str, *, lifetime_s: int = 0, managed: bool = False) -> None:
+        self.interface = interface
+        self._lifetime_s = lifetime_s
+        self._managed = managed
+        self._socket: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._answer: asyncio.TimerHandle | None = None
+        self._last = 0.0
+        self.sent = 0
+
+    def start(self) -> None:
+        """Begin. Raises `ListenError`."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._socket = _open(self.interface)
+        except OSError as error:
+            raise ListenError(f"router advertisements on {self.interface}: {error.strerror}") from error
+        loop.add_reader(self._socket.fileno(), self._on_readable)
+        self._periodically()
+
+    def stop(self) -> None:
+        """End; safe to call twice."""
+        for timer in (self._timer, self._answer):
+            if timer is not None:
+                timer.cancel()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _periodically(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._send()
+        self._timer = loop.call_later(INTERVAL_S, self._periodically)
+
+    def _on_readable(self) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(2048)
+            asked = is_solicitation(data)
+        except (OSError, WireError):
+            return
+        if asked and self._answer is None:
+            self._answer = asyncio.get_running_loop().call_at(self._last + SOLICITED_GAP_S, self._send)
+
+    def _send(self) -> None:
+        assert self._socket is not None
+        self._last, self._answer = asyncio.get_running_loop().time(), None
+        advert = Advert(self._managed, self._lifetime_s, mac_of(self.interface), prefixes_of(self.interface))
+        try:
+            self._socket.sendto(encode(advert), (ALL_NODES, 0, 0, socket.if_nametoindex(self.interface)))
+            self.sent += 1
+        except OSError as error:  # no link-local address yet, or the interface is down: the next one may leave
+            log.info("dhcp.ra-unsent interface=%s error=%s", self.interface, error.strerror)
+
+
+def mac_of(interface: str) -> bytes:
+    """Give the interface's hardware address; empty where it has none."""
+    try:
+        return bytes.fromhex(Path(f"/sys/class/net/{interface}/address").read_text().strip().replace(":", ""))
+    except (OSError, ValueError):
+        return b""
+
+
+def prefixes_of(interface: str) -> tuple[Prefix, ...]:
+    """Give the /64 of each global IPv6 address that the interface has."""
+    index = socket.if_nametoindex(interface)
+    values = (own.value for own in own_addresses() if own.interface == index and own.family == socket.AF_INET6)
+    networks = dict.fromkeys(value[:8] + bytes(8) for value in values if value[:2] != b"\xfe\x80")
+    return tuple(Prefix(network, 64) for network in networks)
+
+
+def _open(interface: str) -> socket.socket:
+    found = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+        found.setsockopt(socket.IPPROTO_ICMPV6, ICMPV6_FILTER, _ONLY_SOLICITATIONS)
+        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, HOPS)
+        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, HOPS)
+        group = socket.inet_pton(socket.AF_INET6, ALL_ROUTERS) + struct.pack("=I", socket.if_nametoindex(interface))
+        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+    except OSError:
+        found.close()
+        raise
+    return found
