@@ -6,6 +6,7 @@ takes no time at all. Tests that talk to real sockets, threads or programs stay 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import blockbuster.blockbuster as guard
@@ -52,6 +53,11 @@ def nothing_blocks_the_loop(watch_for_blocking_calls: None) -> Iterator[None]:
 NO_TESTS = pytest.ExitCode.NO_TESTS_COLLECTED
 skipped: list[str] = []
 """Every test that did not run, with its reason."""
+
+
+def pytest_sessionstart() -> None:
+    """Say that no loop is current: looptime asks before each test, and Python 3.12 would make and leak one."""
+    asyncio.set_event_loop(None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
