@@ -24,13 +24,12 @@ from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
 from provisioner.config import Config
 from provisioner.dhcp.server import DhcpServer
-from provisioner.discovery.classify import load_profiles
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
+from provisioner.discovery.profiles import load_profiles
 from provisioner.errors import ConfigError, ProvisionerError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
-from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, SiteCatalogue
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
 from provisioner.store.leases import LeaseStore
@@ -42,6 +41,7 @@ from provisioner.web.files import Files
 from provisioner.web.machines import MachineSide
 from provisioner.web.ports import BootenvStatus, Listener, Site
 from provisioner.web.server import Server
+from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, SiteCatalogue
 
 log = logging.getLogger("provisioner")
 
