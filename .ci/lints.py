@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeGuard
 
-from layers import layer_of
+from layers import PACKAGE, layer_of
 from packaging.requirements import Requirement
 
 
@@ -120,23 +120,35 @@ ACROSS = re.compile(r"pytest\.mark\.(lab|netns|peer|slow)\b")
 NOT_MIRRORED = ("tests/ci/", "tests/bench/", "tests/lab/", "tests/docs/")
 
 
+def _imported(text: str) -> Iterator[str]:
+    """The modules of ours that a test imports, without the package's name."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.removeprefix(f"{PACKAGE}.") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = node.module.removeprefix(PACKAGE).removeprefix(".")
+            yield inside
+            yield from (f"{inside}.{alias.name}".removeprefix(".") for alias in node.names)
+
+
 def mirrored_tests(files: Files) -> Iterator[str]:
-    """tests/dhcp/test_options*.py tests provisioner/dhcp/options.py, and every rule and codec has such a file."""
+    """tests/dhcp/test_options*.py tests provisioner/dhcp/options.py; every rule and codec is used by a test itself."""
     modules = {module_name(path) for path in files}
-    tested: set[str] = set()
+    used: set[str] = set()
     for path, text in files.items():
-        if not re.fullmatch(r"tests/.*test_\w+\.py", path) or path.startswith(NOT_MIRRORED):
+        if not (path.startswith("tests/") and path.endswith(".py")):
+            continue
+        used.update(_imported(text))
+        if not re.fullmatch(r"tests/.*test_\w+\.py", path) or path.startswith(NOT_MIRRORED) or ACROSS.search(text):
             continue
         name = path.removeprefix("tests/").removesuffix(".py").replace("/", ".").replace("test_", "", 1)
-        fits = {module for module in modules if module and (name == module or name.startswith(f"{module}_"))}
-        tested |= fits
-        if not fits and not ACROSS.search(text):
+        if not any(module and (name == module or name.startswith(f"{module}_")) for module in modules):
             yield f"{path}:1: mirrors no module of provisioner/; name it test_MODULE.py or test_MODULE_ASPECT.py"
     for path, text in files.items():
         name = module_name(path)
-        if name and layer_of(name) == "rules" and name not in tested and re.search(r"^\s*def ", text, re.MULTILINE):
+        if name and layer_of(name) == "rules" and name not in used and re.search(r"^\s*def ", text, re.MULTILINE):
             folder, _, last = name.rpartition(".")
-            yield f"{path}:1: a rule without a test of its own; write tests/{folder.replace('.', '/')}/test_{last}.py"
+            yield f"{path}:1: a rule that no test imports; write tests/{folder.replace('.', '/')}/test_{last}.py"
 
 
 EVENT_ID = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*(?:\.[a-z0-9]+(?:[-_][a-z0-9]+)*)+")
@@ -169,7 +181,9 @@ def _events(tree: ast.AST) -> Iterator[tuple[int, str]]:
     yield from ((said.lineno, said.value) for said in direct)
     if len(direct) < len(saids):
         strings = [node for node in ast.walk(tree) if _is_string(node)]
-        yield from ((node.lineno, node.value) for node in strings if EVENT_ID.fullmatch(node.value))
+        loggers = {f"{PACKAGE}.{part.value.split('.')[1]}" for part in strings if part.value.startswith(f"{PACKAGE}.")}
+        ids = (node for node in strings if EVENT_ID.fullmatch(node.value) and node.value not in loggers)
+        yield from ((node.lineno, node.value) for node in ids)
 
 
 def message_ids(files: Files) -> Iterator[str]:

@@ -85,7 +85,11 @@ KEPT = {
     "template writes a vendor's name": ("vendor_names", {"templates/a.j2": "{{ vendor }} {% if x == 'y' %}"}),
     "test of an aspect": (
         "mirrored_tests",
-        {RULE: "def f(): pass", "tests/boot/test_plan_rescue.py": "def test(): pass"},
+        {RULE: "def f(): pass", "tests/boot/test_plan_rescue.py": "from provisioner.boot.plan import f"},
+    ),
+    "rule that a neighbour's test uses": (
+        "mirrored_tests",
+        {RULE: "def f(): pass", SHELL: "", "tests/dhcp/test_server.py": "from provisioner.boot import plan"},
     ),
     "test across modules": ("mirrored_tests", {"tests/dhcp/test_dora.py": "pytestmark = pytest.mark.netns"}),
     "explained id": ("message_ids", {SHELL: "log.info('dhcp.offer ip=%s', ip)", "docs/messages.md": ROW}),
