@@ -54,6 +54,8 @@ TABLE = (
     ("catalog.blobs", "shells"),
     ("catalog.fetch", "shells"),
     ("catalog.load", "shells"),
+    ("dhcp.addresses", "shells"),
+    ("dhcp.clock", "shells"),
     ("dhcp.trace", "shells"),
     ("dhcp.v6.ra", "shells"),
     ("discovery.profiles", "shells"),

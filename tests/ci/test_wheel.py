@@ -44,7 +44,7 @@ def test_the_wheel_carries_its_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     folders = {name.split("/")[0] for name in names}
     assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"provisioner"}
-    for path in ("bootenvs", "params", "templates"):
+    for path in ("bootenvs", "params", "profiles", "templates"):
         sources = {file.relative_to(ROOT).as_posix() for file in (ROOT / path).rglob("*") if file.is_file()}
         assert {f"provisioner/data/{source}" for source in sources} <= set(names)
     assert "provisioner/py.typed" in names
@@ -55,3 +55,18 @@ def test_the_installed_package_finds_its_bootenvs(environment: Path) -> None:
     shipped, *bootenvs = run(environment / "bin/python", "-c", script, cwd=environment).split()
     assert Path(shipped).is_relative_to(environment)
     assert bootenvs == sorted(path.stem for path in (ROOT / "bootenvs").glob("*.yaml"))
+
+
+COMMANDS = {
+    "the daemon says how it is started": (("provisionerd", "--help"), "--interface NAME"),
+    "the daemon reads its catalogue and its settings": (("provisionerd", "--check", "--config", "/dev/null"), ""),
+    "the daemon prints all settings": (("provisionerd", "--example-config"), "state_dir:"),
+    "the command line says what it can do": (("provisionctl", "--help"), "provisionctl boot node17"),
+    "the command line has its version": (("provisionctl", "--version"), "0.1.0"),
+}
+
+
+@pytest.mark.parametrize(("command", "said"), COMMANDS.values(), ids=COMMANDS.keys())
+def test_installed_commands_work(environment: Path, command: tuple[str, ...], said: str) -> None:
+    program, *arguments = command
+    assert said in run(environment / "bin" / program, *arguments, cwd=environment)
