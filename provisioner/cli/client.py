@@ -125,9 +125,11 @@ class Client:
         try:
             connection.connect()
         except PermissionError as error:
+            connection.close()
             hint = "join the group of the socket (`sudo usermod -aG provisioner $USER`, then log in anew), or use sudo"
             raise Forbidden(f"{self.server}: permission denied", hint=hint) from error
         except OSError as error:
+            connection.close()
             raise Unreachable(f"no daemon at {self.server}: {_reason(error)}", hint=_DOWN) from error
         return connection
 

@@ -150,22 +150,27 @@ def run(args: Sequence[str] | None = None) -> int:
     session = Session()
     try:
         status = root.main(args, "provisionctl", standalone_mode=False, obj=session)
-        return status if isinstance(status, int) else Exit.OK
-    except click.Abort:
-        click.echo("nothing was done", err=True)
-        return Exit.FAILED
-    except click.ClickException as error:
-        return _usage(error)
-    except ProvisionerError as error:
-        if session.verbose:
+    except (click.Abort, click.ClickException, ProvisionerError, KeyboardInterrupt, BrokenPipeError) as error:
+        if session.verbose and isinstance(error, ProvisionerError):
             raise
-        _say(error)
-        return exit_of(error)
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
-    except BrokenPipeError:  # `| head` has seen enough; the interpreter must not try to flush to it once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return _ended_by(error)
+    return status if isinstance(status, int) else Exit.OK
+
+
+def _ended_by(error: BaseException) -> int:
+    match error:
+        case click.ClickException():
+            return _usage(error)
+        case ProvisionerError():
+            _say(error)
+            return exit_of(error)
+        case BrokenPipeError():  # `| head` has seen enough; the interpreter must not flush to it once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+        case click.Abort() if not isinstance(error.__cause__, KeyboardInterrupt):
+            click.echo("nothing was done", err=True)
+            return Exit.FAILED
+    return Exit.INTERRUPTED
 
 
 def _usage(error: click.ClickException) -> int:

@@ -8,6 +8,7 @@ import msgspec
 
 from provisioner import errors
 
+
 class StaleError(errors.ConflictError):
     """The caller decided on a generation that is no longer the current one (RFC 9110 section 13.1.1)."""
 

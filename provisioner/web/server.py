@@ -21,14 +21,14 @@ BACKLOG = 1024  # a rack that is switched on at once
 class Server:
     """One application on one listening socket."""
 
-    def __init__(self, app: web.Application) -> None:
+    def __init__(self, app: web.Application, *, drain_s: float = DRAIN_S) -> None:
         self._runner = web.AppRunner(
             app,
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_S,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
-            shutdown_timeout=DRAIN_S,
+            shutdown_timeout=drain_s,
             handler_cancellation=True,
         )
         self.addresses: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class Server:
         self.addresses = (*self.addresses, address)
 
     async def close(self) -> None:
-        """Stop listening, give what is under way `DRAIN_S`, then end it."""
+        """Stop listening, give what is under way `drain_s`, then end it."""
         if self._file is not None:
             await asyncio.get_running_loop().run_in_executor(None, _remove, *self._file)
             self._file = None

@@ -86,7 +86,7 @@ async def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 async def test_a_stop_ends_streams_that_would_never_end(tmp_path: Path) -> None:
-    server = Server(operator_app(Api(site(FakeConductor())).routes()))
+    server = Server(operator_app(Api(site(FakeConductor())).routes()), drain_s=0.05)
     await server.listen_unix(tmp_path / "api.sock")
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "api.sock"))) as session:
         stream = await session.get("http://localhost/v1/events", headers={"Accept": "text/event-stream"})

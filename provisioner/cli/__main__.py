@@ -1,0 +1,5 @@
+"""`python -m provisioner.cli` is `provisionctl`."""
+
+from provisioner.cli import main
+
+main()

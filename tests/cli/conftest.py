@@ -1,0 +1,83 @@
+"""A daemon's API, served for real by a loop in another thread, and `provisionctl` run against it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.cli.root import run
+from provisioner.web.api import Api
+from provisioner.web.app import operator_app
+from provisioner.web.server import Server
+from tests.web.fakes import FakeConductor, site
+
+
+class Daemon:
+    """The API over a `FakeConductor`. `do` runs something on its loop; it can be stopped and started."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.conductor = FakeConductor()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server: Server | None = None
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+
+    def start(self) -> None:
+        self._server = Server(operator_app(Api(site(self.conductor)).routes()), drain_s=0.05)
+        self.do(self._server.listen_unix(self.path))
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self.do(self._server.close())
+            self._server = None
+
+    def close(self) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command printed and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Ctl = Callable[..., Ran]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path / "api.sock")
+    daemon.start()
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture
+def ctl(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ctl:
+    """Run `provisionctl` in this process, with the daemon's socket in the environment."""
+    monkeypatch.setenv("PROVISIONER_SOCKET", str(daemon.path))
+    monkeypatch.setenv("TZ", "UTC")
+
+    def call(*args: str) -> Ran:
+        capsys.readouterr()
+        status = run(args)
+        said = capsys.readouterr()
+        return Ran(status, said.out, said.err)
+
+    return call

@@ -1,0 +1,243 @@
+"""`boot`, `release`, `cancel`, and `--wait` to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from provisioner.cli import progress
+from provisioner.model.machine import State
+from tests.cli.conftest import Ctl, Daemon
+from tests.web.fakes import NODE17
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask often: these tests wait for real."""
+    monkeypatch.setattr(progress, "POLL_S", 0.01)
+
+
+def test_boot_says_what_has_begun(ctl: Ctl, daemon: Daemon) -> None:
+    ran = ctl("boot", "node17", "debian-12")
+    assert (ran.status, ran.out) == (0, "")
+    assert ran.err == "node17 is deploying (boot debian-12): `provisionctl trace -f node17` follows it\n"
+    assert daemon.conductor.machines.get("node17").state is State.DEPLOYING
+
+
+def test_boot_for_scripts(ctl: Ctl) -> None:
+    assert json.loads(ctl("boot", "node17", "debian-12", "-o", "json").out)["run"]["bootenv"] == "debian-12"
+    assert ctl("boot", "node18", "debian-12", "-o", "name").out == "node18\n"
+
+
+def test_plan_touches_nothing(ctl: Ctl, daemon: Daemon) -> None:
+    ran = ctl("boot", "node17", "ubuntu-22.04", "--plan")
+    assert ran.status == 1
+    assert ran.out.splitlines() == [
+        "ok      node17 bmc: answers",
+        "refused node17 artifacts: iso is missing (provisionctl artifacts fetch ubuntu-22.04)",
+    ]
+    assert ctl("boot", "node17", "debian-12", "--plan").status == 0
+    assert daemon.conductor.log == []
+
+
+def follow(daemon: Daemon, *steps: object) -> None:
+    """Let something happen each time the machines are looked at."""
+    left = list(steps)
+    conductor = daemon.conductor
+    plain = conductor.machines.all
+
+    def looked_at() -> object:
+        if left and any(m.run is not None for m in plain()):
+            step = left.pop(0)
+            assert callable(step)
+            step()
+        return plain()
+
+    conductor.machines.all = looked_at  # type: ignore[method-assign, assignment]
+
+
+def change(daemon: Daemon, name: str, **fields: object) -> None:
+    """Change a machine's run in place, as seen from the daemon's own loop."""
+    machines = daemon.conductor.machines.by_name
+    machine = machines[name]
+    assert machine.run is not None
+    machines[name] = replace(machine, run=replace(machine.run, **fields))  # type: ignore[arg-type]
+
+
+def end(daemon: Daemon, name: str, outcome: str, **fields: object) -> None:
+    machines = daemon.conductor.machines.by_name
+    machine = machines[name]
+    assert machine.run is not None
+    run = replace(machine.run, outcome=outcome, ended=machine.run.started + 161)
+    machines[name] = replace(machine, run=run, **fields)  # type: ignore[arg-type]
+
+
+def test_wait_tells_each_phase_and_the_end(ctl: Ctl, daemon: Daemon) -> None:
+    follow(
+        daemon,
+        lambda: None,
+        lambda: change(daemon, "node17", at=1),
+        lambda: change(daemon, "node17", at=2, percent=41.5, note="writing"),
+        lambda: end(daemon, "node17", "done", state=State.ACTIVE, bootenv="debian-12"),
+    )
+    ran = ctl("boot", "node17", "debian-12", "--wait")
+    assert (ran.status, ran.out) == (0, "node17 is active: boot debian-12 done in 2m41s\n")
+    phases = [re.sub(r"^ *\w+ +", "", line) for line in ran.err.splitlines()]
+    assert phases == ["node17  power", "node17  dhcp", "node17  install"]
+
+
+def test_wait_ends_with_the_reason_and_what_to_do(ctl: Ctl, daemon: Daemon) -> None:
+    from provisioner.model.machine import Failure
+
+    failure = Failure("no DHCP request within 300 s", "dhcp", 0, State.READY, "check the cable")
+    follow(daemon, lambda: end(daemon, "node17", "failed", failure=failure))
+    ran = ctl("boot", "node17", "debian-12", "--wait")
+    assert ran.status == 1
+    assert ran.err.splitlines()[-1] == (
+        "provisionctl: node17: boot debian-12 failed in dhcp: no DHCP request within 300 s (check the cable)"
+    )
+
+
+def test_wait_that_takes_too_long_exits_124_and_leaves_it_going(ctl: Ctl, daemon: Daemon) -> None:
+    ran = ctl("boot", "node17", "debian-12", "--wait", "--timeout", "0")
+    assert ran.status == 124
+    assert ran.err.splitlines()[-1] == (
+        "provisionctl: not there after 0s: node17 is in power (node17 goes on; `provisionctl trace -f node17` follows, "
+        "`provisionctl cancel node17` ends it)"
+    )
+    assert daemon.conductor.machines.get("node17").state is State.DEPLOYING
+
+
+def test_several_machines_are_waited_for_at_once(ctl: Ctl, daemon: Daemon) -> None:
+    follow(
+        daemon,
+        lambda: end(daemon, "node18", "done", state=State.ACTIVE),
+        lambda: end(daemon, "node17", "cancelled", state=State.READY),
+    )
+    ran = ctl("boot", "node[17-18]", "debian-12", "--wait")
+    assert ran.status == 7
+    assert ran.out == "node18 is active: boot debian-12 done in 2m41s\n"
+    assert ran.err.splitlines()[-2:] == [
+        "node17: boot debian-12 cancelled (`provisionctl trace node17` shows every step)",
+        "provisionctl: 1 of 2 machines did not get there",
+    ]
+
+
+def test_one_that_refuses_does_not_keep_the_others(ctl: Ctl, daemon: Daemon) -> None:
+    ran = ctl("boot", "node16,node17", "debian-12")
+    assert ran.status == 7
+    assert "no machine is called 'node16'" in ran.err
+    assert ran.err.splitlines()[-1] == "provisionctl: 1 of 2 machines refused"
+    assert daemon.conductor.machines.get("node17").state is State.DEPLOYING
+
+
+def test_wait_survives_a_restart_of_the_daemon(daemon: Daemon) -> None:
+    with waiting(daemon, "boot", "node17", "debian-12", "--wait") as command:
+        assert command.stderr is not None
+        assert command.stderr.readline().split() == ["0s", "node17", "power"]
+        daemon.stop()
+        assert "the daemon does not answer" in command.stderr.readline()
+        end(daemon, "node17", "done", state=State.ACTIVE)
+        daemon.start()
+        assert command.wait(timeout=20) == 0
+
+
+def test_ctrl_c_leaves_it_going_and_says_so(daemon: Daemon) -> None:
+    with waiting(daemon, "boot", "node17", "debian-12", "--wait") as command:
+        assert command.stderr is not None
+        command.stderr.readline()
+        command.send_signal(signal.SIGINT)
+        assert command.wait(timeout=20) == 130
+        assert command.stderr.read().strip().splitlines() == [
+            "no longer waiting: node17 goes on; `provisionctl trace -f node17` follows, "
+            "`provisionctl cancel node17` ends it"
+        ]
+    assert daemon.conductor.machines.get("node17").state is State.DEPLOYING
+
+
+def waiting(daemon: Daemon, *args: str) -> subprocess.Popen[str]:
+    """Run a command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "provisioner.cli", "--socket", str(daemon.path), *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PROVISIONER_SOCKET": ""},
+    )
+
+
+def test_an_answer_that_was_lost_is_asked_for_again_not_done_again(ctl: Ctl, daemon: Daemon) -> None:
+    plain = daemon.conductor.boot
+    lost = 0
+
+    async def boot(*args: object, **given: object) -> object:
+        nonlocal lost
+        machine = await plain(*args, **given)  # type: ignore[arg-type]
+        if not lost:
+            lost += 1
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()  # the line is cut after the intent is durable, before the answer
+            await asyncio.sleep(0)
+        return machine
+
+    daemon.conductor.boot = boot  # type: ignore[method-assign, assignment]
+    ran = ctl("boot", "node17", "debian-12")
+    assert (lost, ran.status) == (1, 0)
+    assert [event.type for event in daemon.conductor.log] == ["run.started"]
+
+
+def test_release_keeps_or_erases(ctl: Ctl, daemon: Daemon) -> None:
+    assert ctl("release", "node17").status == 0
+    assert ctl("release", "node18", "--keep-data").status == 0
+    runs = [machine.run.verb for machine in daemon.conductor.machines.all() if machine.run]
+    assert runs == ["release", "release-keep"]
+
+
+def test_cancel(ctl: Ctl) -> None:
+    ctl("boot", "node17", "debian-12")
+    assert ctl("cancel", "node17").err == "node17: boot cancelled, it is ready again\n"
+
+
+def test_discover_boots_the_discovery_system(ctl: Ctl, daemon: Daemon) -> None:
+    assert ctl("discover", "node17").status == 0
+    run = daemon.conductor.machines.get("node17").run
+    assert run is not None
+    assert run.bootenv == "discovery"
+
+
+class Terminal:
+    """A stdin that is a terminal at which somebody types."""
+
+    def __init__(self, typed: str) -> None:
+        self._typed = typed
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, size: int = -1) -> str:
+        typed, self._typed = self._typed, ""
+        return typed
+
+
+ANSWERS = {"yes": ("y\n", 0, State.RELEASING), "no": ("n\n", 1, State.ACTIVE), "nothing": ("\n", 1, State.ACTIVE)}
+
+
+@pytest.mark.parametrize(("typed", "status", "state"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_a_machine_in_use_is_asked_for(
+    ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, typed: str, status: int, state: State
+) -> None:
+    daemon.conductor.machines.by_name["node17"] = replace(NODE17, state=State.ACTIVE, bootenv="debian-12")
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    ran = ctl("release", "node17")
+    assert ran.status == status
+    assert "node17 (debian-12): in use; `release` destroys what is on the disk. Go on?" in ran.out + ran.err
+    assert daemon.conductor.machines.get("node17").state is state

@@ -1,0 +1,40 @@
+"""Names of several machines."""
+
+from __future__ import annotations
+
+import pytest
+
+from provisioner.cli.names import expand
+from provisioner.errors import ConfigError
+
+CASES = {
+    "one": ("node17", ["node17"]),
+    "several": ("node17,node18", ["node17", "node18"]),
+    "each once, in order": ("b,a,b", ["b", "a"]),
+    "a range keeps its digits": ("node[08-11]", ["node08", "node09", "node10", "node11"]),
+    "ranges and numbers": ("node[1-2,7]", ["node1", "node2", "node7"]),
+    "two ranges": ("r[1-2]n[1-2]", ["r1n1", "r1n2", "r2n1", "r2n2"]),
+    "what follows the range": ("r[1-2]-a,x", ["r1-a", "r2-a", "x"]),
+}
+
+
+@pytest.mark.parametrize(("text", "names"), CASES.values(), ids=CASES.keys())
+def test_expand(text: str, names: list[str]) -> None:
+    assert expand(text) == names
+
+
+FAULTS = {
+    "nothing": (",", "no machine is named"),
+    "half a bracket": ("node[1-2", "a bracket without its other half"),
+    "the other half": ("node1]", "a bracket without its other half"),
+    "letters": ("node[a-b]", "'a-b' is not a number or a range"),
+    "downwards": ("node[9-1]", "not a range"),
+    "without end": ("node[0-999999999]", "not a range of at most"),
+    "a product without end": ("r[1-999]n[1-999]", "more than 10000 names"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), FAULTS.values(), ids=FAULTS.keys())
+def test_faults(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says.replace("[", r"\[")):
+        expand(text)

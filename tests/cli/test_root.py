@@ -1,0 +1,137 @@
+"""The tree of commands: quick to start, helpful with what was mistyped, one line for what went wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from provisioner.cli.root import ALIASES, SECTIONS, root, run
+from tests.cli.conftest import Ctl, Daemon
+
+HEAVY = ("aiohttp", "asyncio", "rich", "msgspec", "netaddr", "yaml", "sqlite3", "cryptography", "jinja2")
+
+
+@pytest.mark.parametrize("args", [["--version"], ["--help"], ["machines", "--help"], ["boot", "--help"]])
+def test_a_command_imports_nothing_heavy(args: list[str]) -> None:
+    program = f"""
+import sys
+from provisioner.cli.root import run
+run({args!r})
+print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+def commands() -> list[str]:
+    return root.list_commands(click.Context(root))
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Usage: provisionctl " + name)
+    assert len(said.splitlines()) > 5
+    assert max(map(len, said.splitlines())) <= 100
+
+
+def test_names_are_there_once() -> None:
+    names = [entry.name for entries in SECTIONS.values() for entry in entries]
+    assert len(names) == len(set(names))
+    assert set(ALIASES.values()) <= set(names)
+    assert not set(ALIASES) & set(names)
+
+
+USAGE = {
+    "no such command": (["machnes"], "provisionctl: no such command: 'machnes'; did you mean machines"),
+    "nothing like it": (["zzz"], "provisionctl: no such command: 'zzz'; `provisionctl --help` lists them"),
+    "no such option": (["machines", "--stat", "x"], "provisionctl machines: no such option '--stat'"),
+    "an argument that is missing": (["boot", "node17"], "provisionctl boot: missing argument 'BOOTENV'"),
+    "a format that is none": (["machines", "-o", "xml"], "provisionctl machines: invalid value for '-o' / '--output'"),
+    "a duration that is none": (
+        ["boot", "a", "b", "--timeout", "soon"],
+        "provisionctl boot: invalid value for '--timeout'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("args", "says"), USAGE.values(), ids=USAGE.keys())
+def test_wrong_usage_is_one_line_and_exits_2(args: list[str], says: str, ctl: Ctl) -> None:
+    ran = ctl(*args)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(says)
+    assert ran.err.count("\n") == 1
+
+
+WRONG = {
+    "an unknown machine": (["show", "node71"], 3, "provisionctl: no machine is called 'node71' (did you mean node17?)"),
+    "an unknown bootenv": (["boot", "node17", "debian"], 3, "provisionctl: no bootenv is called 'debian' (one of"),
+    "nothing to cancel": (["cancel", "node17"], 4, "provisionctl: node17: nothing is under way"),
+    "a taken name": (["enrol", "node17"], 4, "provisionctl: node17: this name is taken"),
+    "a name that is none": (["enrol", "Node_17"], 1, "provisionctl: 'Node_17' cannot be enrolled: name: 'Node_17'"),
+    "a missing artefact": (
+        ["boot", "node17", "ubuntu-22.04"],
+        1,
+        "provisionctl: node17 cannot boot ubuntu-22.04: iso is missing: provisionctl artifacts fetch ubuntu-22.04",
+    ),
+    "a range that is none": (["boot", "node[x]", "debian-12"], 1, "provisionctl: 'node[x]': 'x' is not a number"),
+    "an address that is none": (["machines", "--server", "ftp://x/"], 1, "provisionctl: --server 'ftp://x/': not an"),
+}
+
+
+@pytest.mark.parametrize(("args", "status", "says"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_input_is_one_line_that_says_what_to_do(args: list[str], status: int, says: str, ctl: Ctl) -> None:
+    ran = ctl(*args)
+    assert (ran.status, ran.out) == (status, "")
+    assert ran.err.startswith(says)
+    assert ran.err.count("\n") == 1
+
+
+def test_nobody_there_exits_6(ctl: Ctl, daemon: Daemon) -> None:
+    daemon.stop()
+    ran = ctl("machines")
+    assert (ran.status, ran.out) == (6, "")
+    assert ran.err.startswith(f"provisionctl: no daemon at {daemon.path}: No such file or directory (is it running?")
+
+
+def test_a_file_that_is_no_socket_exits_6(ctl: Ctl, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert ctl("machines", "--socket", str(tmp_path / "file")).status == 6
+
+
+def test_something_else_that_answers_is_told(ctl: Ctl, tmp_path: Path) -> None:
+    import socket
+    import threading
+
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "other.sock"))
+        other.listen()
+
+        def answer() -> None:
+            with other.accept()[0] as peer:
+                peer.recv(4096)
+                peer.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        ran = ctl("machines", "--socket", str(tmp_path / "other.sock"))
+        thread.join()
+    assert ran.status == 1
+    assert "not an HTTP answer" in ran.err
+
+
+def test_the_socket_can_be_named_before_and_after_the_command(ctl: Ctl, daemon: Daemon, tmp_path: Path) -> None:
+    assert ctl("--socket", str(daemon.path), "machines").status == 0
+    assert ctl("machines", "--socket", str(tmp_path / "none")).status == 6
+    assert ctl("--socket", str(tmp_path / "none"), "machines", "--socket", str(daemon.path)).status == 0
+
+
+def test_a_closed_pipe_ends_quietly(daemon: Daemon) -> None:
+    line = f"{sys.executable} -m provisioner.cli --socket {daemon.path} show node17 -o json | true"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("", "")

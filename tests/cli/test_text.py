@@ -1,0 +1,120 @@
+"""How values read on a terminal."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.cli.text import (
+    Column,
+    age,
+    fitted,
+    listing,
+    painted,
+    parse_span,
+    printable,
+    seconds_of,
+    size,
+    span,
+    table,
+)
+
+AGES = {
+    "unknown": (None, ""),
+    "now": (0, "0s"),
+    "a clock that runs behind": (-5, "0s"),
+    "below two minutes in seconds": (119, "119s"),
+    "minutes": (600, "10m"),
+    "hours": (3 * 3600, "3h"),
+    "days": (5 * 86400, "5d"),
+}
+
+
+@pytest.mark.parametrize(("seconds", "text"), AGES.values(), ids=AGES.keys())
+def test_age(seconds: float | None, text: str) -> None:
+    assert age(seconds) == text
+
+
+SPANS = {
+    "seconds": (41.4, "41s"),
+    "minutes": (161, "2m41s"),
+    "a full minute": (59.6, "1m00s"),
+    "hours": (3900, "1h05m"),
+}
+
+
+@pytest.mark.parametrize(("seconds", "text"), SPANS.values(), ids=SPANS.keys())
+def test_span(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+PARSED = {
+    "90m": 5400.0,
+    "1h30m": 5400.0,
+    "45s": 45.0,
+    "45": 45.0,
+    "2d": 172800.0,
+    "": None,
+    "m90": None,
+    "1.5h": None,
+    "-5": None,
+}
+
+
+@pytest.mark.parametrize(("text", "seconds"), PARSED.items())
+def test_parse_span(text: str, seconds: float | None) -> None:
+    assert parse_span(text) == seconds
+
+
+SIZES = {0: "0 B", 1023: "1023 B", 2 << 30: "2.0 GiB", 64 << 30: "64 GiB", 8 << 40: "8.0 TiB"}
+
+
+@pytest.mark.parametrize(("octets", "text"), SIZES.items())
+def test_size(octets: int, text: str) -> None:
+    assert size(octets) == text
+
+
+def test_times_of_the_api_are_read_back() -> None:
+    assert seconds_of("2027-01-15T08:00:00.500Z") == 1_800_000_000.5
+    assert seconds_of(None) is None
+
+
+@given(st.text())
+def test_nothing_printable_steers_a_terminal(text: str) -> None:
+    shown = printable(text)
+    assert not any(ord(letter) < 32 or 0x7F <= ord(letter) < 0xA0 for letter in shown)
+
+
+def test_printable_shows_what_was_there() -> None:
+    assert printable("a\x1b[31mb\nc") == "a\\x1b[31mb\\x0ac"
+
+
+COLUMNS = (Column("NAME", lambda row: row["n"]), Column("WHAT", lambda row: row["w"], style=lambda row: "31"))
+ROWS = [{"n": "node17", "w": "a" * 20}, {"n": "b", "w": ""}]
+
+
+def test_a_table_lines_up() -> None:
+    assert table(ROWS, COLUMNS) == ["NAME    WHAT", f"node17  {'a' * 20}", "b"]
+
+
+def test_a_table_gives_way_where_it_is_widest() -> None:
+    assert table(ROWS, COLUMNS, width=18) == ["NAME    WHAT", f"node17  {'a' * 9}…", "b"]
+
+
+def test_colour_ends_before_the_blanks() -> None:
+    assert painted("ab  ", "31") == "\x1b[31mab\x1b[0m  "
+    assert painted("  ", "31") == "  "
+    assert table(ROWS[:1], COLUMNS, colour=True)[1] == f"node17  \x1b[31m{'a' * 20}\x1b[0m"
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=9), st.integers(1, 200))
+def test_fitted_columns_fit_or_have_nothing_to_give(widths: list[int], width: int) -> None:
+    titles = [min(w, 4) for w in widths]
+    found = fitted(widths, titles, width)
+    assert all(new <= old for new, old in zip(found, widths, strict=True))
+    assert sum(found) + 2 * (len(found) - 1) <= max(width, sum(min(w, 4) for w in widths) + 2 * (len(found) - 1))
+
+
+def test_listing_hangs_further_lines_under_the_first() -> None:
+    assert listing([("disks", "vda\nvdb"), ("tpm", ""), ("id", "7")]) == ["disks  vda", "       vdb", "id     7"]
