@@ -78,5 +78,7 @@ class Facts:
     nics: tuple[Nic, ...] = ()
     bmc: BmcSeen = BmcSeen()
     tpm: str = ""
+    virtual: bool | None = None
+    """A guest of a hypervisor, as the processor says; None where it was not read."""
     source: str = "discovery"
     observed_at: float = 0.0

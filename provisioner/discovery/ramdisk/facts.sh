@@ -41,7 +41,8 @@ cpu_facts() {
         $1 == "processor" { threads++ }
         END {
             printf "model %s\nvendor %s\nthreads %d\n", model, vendor, threads
-            if (match(flags, /(^| )(vmx|svm)( |$)/)) print "virtualization " substr(flags, RSTART, RLENGTH)
+            print "hypervisor " ((" " flags " ") ~ / hypervisor /)
+            print "virtualization " ((" " flags " ") ~ / (vmx|svm) /)
         }' /proc/cpuinfo
     for folder in /sys/devices/system/cpu/cpu[0-9]*/topology; do
         { read -r package <"$folder/physical_package_id" && read -r core <"$folder/core_id"; } 2>/dev/null &&
@@ -79,9 +80,16 @@ disk_facts() {
     local folder=/sys/block/$1
     printf 'name %s\n' "$1"
     attributes "$folder" serial wwid
-    attributes "$folder/device" serial wwid model vendor rev firmware_rev
+    attributes "$folder/device" model vendor rev firmware_rev
+    printf 'device_wwid %s\n' "$(cat "$folder/device/wwid" 2>/dev/null)"
+    printf 'unit_serial %s\n' "$(disk_serial "$folder/device")"
     printf 'bus %s\n' "$(cd -P "$folder/device" && link_name subsystem)"
     printf 'bus_address %s\n' "$(link_name "$folder/device")"
+}
+
+# disk_serial FOLDER: an NVMe controller's serial number, or a SCSI or SATA unit's (VPD page 0x80, after 4 bytes)
+disk_serial() {
+    cat "$1/serial" 2>/dev/null || tail -c +5 "$1/vpd_pg80" 2>/dev/null | tr -cd '[:print:]'
 }
 
 tpm_facts() {

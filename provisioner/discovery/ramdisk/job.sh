@@ -110,12 +110,15 @@ find_disk() {
     printf '%s\n' "$all"
 }
 
-# disk_names DISK: what else a disk is called: serial, WWN, one a line
+# disk_names DISK: what else a disk is called, one a line: serial number, WWN, and the names that udev would give it
 disk_names() {
-    local folder=/sys/block/${1#/dev/}
-    cat "$folder/serial" "$folder/wwid" "$folder/device/serial" "$folder/device/wwid" 2>/dev/null | sed 's/^ *//; s/ *$//'
-    lsblk --nodeps --noheadings --output SERIAL "$1" | sed 's/ *$//'
-    lsblk --nodeps --noheadings --output WWN "$1" | sed 's/ *$//'
+    local folder=/sys/block/${1#/dev/} serial wwid
+    serial=$(cat "$folder/serial" "$folder/device/serial" 2>/dev/null | head -n 1 | sed 's/^ *//; s/ *$//')
+    [ -n "$serial" ] || serial=$(tail -c +5 "$folder/device/vpd_pg80" 2>/dev/null | tr -cd '[:print:]' | sed 's/^ *//; s/ *$//')
+    wwid=$(cat "$folder/wwid" "$folder/device/wwid" 2>/dev/null | head -n 1)
+    printf '%s\n%s\n' "$serial" "/dev/disk/by-id/virtio-$serial"
+    printf '%s\n%s\n' "$wwid" "/dev/disk/by-id/nvme-$wwid"
+    case $wwid in naa.*) printf '%s\n%s\n' "0x${wwid#naa.}" "/dev/disk/by-id/wwn-0x${wwid#naa.}" ;; esac
 }
 
 # partition DISK NUMBER: its device (/dev/sda3, /dev/nvme0n1p3)

@@ -1,0 +1,122 @@
+"""Decide which known machine a report is about: by UUID, serial number and MAC addresses, never by address. No I/O.
+
+Boards come with made-up UUIDs, cards move, mainboards are swapped. So evidence is weighed, for and against, and a
+report that fits two machines, or fits one badly, is refused with the reason: a wrong guess installs over a server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from provisioner.errors import ConflictError
+from provisioner.model.facts import Facts
+from provisioner.model.machine import Machine
+
+UUID_MATCH, UUID_DIFFERS = 4, -4
+SERIAL_MATCH, SERIAL_DIFFERS = 3, -2
+MAC_MATCH, MAC_DIFFERS = 3, -3
+ACCEPTED = 2
+"""The least score of a match: one kind of evidence that nothing speaks against, or two kinds against one."""
+MARGIN = 2
+"""By how much the best machine has to lead."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_JUNK_UUIDS = frozenset(
+    {
+        "03000200-0400-0500-0006-000700080009",  # AMI's reference firmware, on boards of many makers
+        "00020003-0004-0005-0006-000700080009",  # the same in the other byte order
+        "12345678-1234-5678-90ab-cddeefaabbcc",
+        "11111111-2222-3333-4444-555555555555",
+        "fefefefe-fefe-fefe-fefe-fefefefefefe",
+        "d0000000-0000-0000-0000-000000000000",
+    }
+)
+_JUNK_WORDS = frozenset(
+    {"0", "empty", "n/a", "na", "none", "null", "oem", "unknown", "undefined", "invalid", "default", "x", "sernum"}
+)
+_JUNK_PHRASES = re.compile(
+    r"to be filled|filled by o\.?e\.?m|default string|not (specified|available|applicable|provided|present|settable)"
+    r"|system (serial|product|manufacturer|version|sku|uuid)|serial ?(number|no)|(chassis|board|base board) serial"
+    r"|o\.e\.m|^\W*$|^(?P<one>\w)(?P=one){3,}$|^0?1234567(8(90?)?)?$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How well a report fits one machine, and why."""
+
+    machine: Machine
+    score: int
+    reasons: tuple[str, ...]
+
+
+def meaningful(text: str) -> str:
+    """Return an identifying text without blanks at its ends; empty where it is a placeholder of a board maker."""
+    word = text.strip()
+    return "" if word.lower() in _JUNK_WORDS or _JUNK_PHRASES.search(word) else word
+
+
+def real_uuid(text: str) -> str:
+    """Return the UUID in lower case; empty where it is none, or one that many boards share."""
+    uuid = text.strip().lower()
+    if not _UUID.fullmatch(uuid) or uuid in _JUNK_UUIDS:
+        return ""
+    return "" if len(set(uuid.replace("-", ""))) <= 2 else uuid
+
+
+def match(facts: Facts, machine: Machine) -> Match | None:
+    """Weigh a report against one machine; None where nothing connects them."""
+    found = [
+        found for found in (_by_uuid(facts, machine), _by_serial(facts, machine), _by_mac(facts, machine)) if found
+    ]
+    if not any(score > 0 for score, _ in found):
+        return None
+    return Match(machine, sum(score for score, _ in found), tuple(reason for _, reason in found))
+
+
+def identify(facts: Facts, machines: Sequence[Machine]) -> Machine | None:
+    """Find the machine that a report is about, None for a new one; raise `ConflictError` where it is not clear."""
+    matches = sorted(
+        (found for machine in machines if (found := match(facts, machine))), key=lambda found: -found.score
+    )
+    if not matches:
+        return None
+    best = matches[0]
+    if best.score < ACCEPTED:
+        raise ConflictError(
+            f"the report does not fit {best.machine.name} well enough: {'; '.join(best.reasons)}",
+            hint=f"correct the identity of {best.machine.name}, or delete it if it is gone",
+        )
+    rivals = [other for other in matches[1:] if best.score - other.score < MARGIN]
+    if rivals:
+        told = " / ".join(f"{found.machine.name}: {'; '.join(found.reasons)}" for found in (best, *rivals))
+        raise ConflictError(f"the report fits several machines: {told}", hint="delete the one that is gone")
+    return best.machine
+
+
+def _by_uuid(facts: Facts, machine: Machine) -> tuple[int, str] | None:
+    ours, theirs = real_uuid(machine.uuid), real_uuid(facts.uuid)
+    if not ours or not theirs:
+        return None
+    return (UUID_MATCH, "same UUID") if ours == theirs else (UUID_DIFFERS, f"UUID is {theirs}, not {ours}")
+
+
+def _by_serial(facts: Facts, machine: Machine) -> tuple[int, str] | None:
+    ours, theirs = meaningful(machine.serial).lower(), meaningful(facts.serial).lower()
+    if not ours or not theirs:
+        return None
+    if ours == theirs:
+        return SERIAL_MATCH, "same serial number"
+    return SERIAL_DIFFERS, f"serial number is {facts.serial}, not {machine.serial}"
+
+
+def _by_mac(facts: Facts, machine: Machine) -> tuple[int, str] | None:
+    ours, theirs = set(machine.macs), {nic.mac for nic in facts.nics}
+    if not ours or not theirs:
+        return None
+    if both := sorted(ours & theirs):
+        return MAC_MATCH, f"same MAC {both[0]}"
+    return MAC_DIFFERS, "no MAC in common"
