@@ -16,7 +16,7 @@ from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
 from provisioner.lifecycle.steps import Signal
-from provisioner.model.boot import Arch, Asker, BootClient, NoBoot, Plan, RunScript
+from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk, NoBoot, Plan, RunScript
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
@@ -99,6 +99,9 @@ class Boots:
             self._see(mac, machine, "http.script", f"boot script: local disk ({plan.reason})")
             return self._local(plan, dialect)
         bootenv = self._bootenv_of(machine)
+        if missing := self._ports.artifacts.missing(bootenv, self.arch_of(mac)):
+            self._see(mac, machine, "http.script.missing", missing[0], ok=False)
+            return self._local(LocalDisk(f"{bootenv.name} is not complete on the server"), dialect)
         record = await self._record(mac, machine, bootenv, address)
         self._see(mac, machine, "http.script", f"boot script: {record.title}")
         if machine is not None:

@@ -220,7 +220,8 @@ class Conductor:
         machine = self.machines.find(ref)
         if machine is None and (lines := self._trace.of_stranger(Mac(ref))):
             return [(at, line) for at, line in enumerate(lines, start=1) if at > after][:limit]
-        return await self._trace.read(self.machines.get(ref).id, after, limit)
+        found = await self._trace.read(self.machines.get(ref).id, after, limit)
+        return sorted(found, key=lambda item: item[1].at)  # what was seen before the machine was known is kept later
 
     async def events(self, after: int, limit: int, machine: str = "") -> list[Event]:
         """Read the outbox from a cursor."""

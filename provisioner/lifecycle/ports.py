@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Stored
+from provisioner.catalog.params import Resolved
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Power
 from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import Facts
@@ -43,8 +44,8 @@ class Catalogue(Protocol):
 
     def names(self) -> Sequence[str]: ...
 
-    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Resolve the parameters of one boot, nested as templates see them."""
+    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
+        """Resolve the parameters of one boot."""
 
     def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str: ...
 

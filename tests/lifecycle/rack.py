@@ -16,6 +16,8 @@ from typing import Any
 
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Stored
+from provisioner.catalog.load import Catalog
+from provisioner.catalog.params import Layer, Resolved
 from provisioner.errors import BmcUnreachable, NotFoundError, ProvisionerError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
@@ -30,6 +32,7 @@ from provisioner.store.db import Database
 from provisioner.store.secrets import Secrets, load_key
 
 PASSWORD = "correct horse"
+DECLARED = Catalog.load().content.declarations
 AMD64 = {"amd64": Files(kernel="vmlinuz", initrds=("initrd.img",))}
 DISCOVERY = Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", AMD64)
 DEBIAN = Bootenv(
@@ -122,8 +125,8 @@ class FakeCatalogue:
     def names(self) -> Sequence[str]:
         return sorted(self._known)
 
-    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Mapping[str, Any]:
-        return dict(boot)
+    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
+        return DECLARED.resolve([DECLARED.checked(Layer("boot", "this boot", boot))])
 
     def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
         return f"provisioner.url={context['agent']['url']} provisioner.token={context['agent']['token']}"

@@ -1,0 +1,58 @@
+"""Machines in memory are found by everything that names them, and only by what names them now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from provisioner.errors import NotFoundError
+from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.steps import Begin, Cancel, Verb, advance
+from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
+
+A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
+NODE = Machine("m1", "node17", State.READY, macs=(A,), uuid="u1")
+
+
+def test_found_by_name_id_mac_and_uuid() -> None:
+    machines = Machines([NODE])
+    assert machines.get("node17") is machines.get("m1") is machines.by_mac(A) is machines.by_uuid("u1") is NODE
+    assert machines.by_mac(B) is None
+    assert (len(machines), machines.all()) == (1, [NODE])
+
+
+def test_a_change_moves_the_index_with_it() -> None:
+    machines = Machines([NODE])
+    renamed = replace(NODE, name="node18", macs=(B,), uuid="u2")
+    machines.put(renamed)
+    assert machines.get("node18") is machines.by_mac(B) is machines.by_uuid("u2") is renamed
+    assert machines.find("node17") is machines.by_mac(A) is machines.by_uuid("u1") is None
+
+
+def test_a_port_that_moved_to_another_machine_stays_there() -> None:
+    machines = Machines([NODE])
+    other = Machine("m2", "node18", State.READY, macs=(A,))
+    machines.put(other)
+    machines.put(replace(NODE, macs=()))
+    assert machines.by_mac(A) is other
+
+
+def test_moving_are_those_with_a_run_under_way() -> None:
+    machines = Machines([NODE])
+    moving, _ = advance(NODE, Begin("r1", Verb.INSPECT, "discovery"), 0.0)
+    machines.put(moving)
+    assert machines.moving() == [moving]
+    ended, _ = advance(moving, Cancel(), 1.0)
+    machines.put(ended)
+    assert machines.moving() == []
+
+
+def test_what_is_not_there_is_said_with_what_is_near() -> None:
+    machines = Machines([NODE])
+    with pytest.raises(NotFoundError, match="did you mean node17"):
+        machines.get("nod17")
+    machines.remove(NODE)
+    with pytest.raises(NotFoundError, match="provisionctl machines"):
+        machines.get("node17")

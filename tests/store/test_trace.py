@@ -1,0 +1,90 @@
+"""The boot trace: bounded for strangers, kept for machines, claimed when a stranger turns out to be one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import StoreError
+from provisioner.model.net import Mac
+from provisioner.model.trace import Channel, TraceLine
+from provisioner.store import trace as module
+from provisioner.store.db import Database
+from provisioner.store.trace import LINES_EACH, STRANGERS, Trace
+
+MAC = Mac("52:54:00:77:00:11")
+
+
+def line(at: float, text: str = "x", mac: Mac | None = MAC, machine: str = "") -> TraceLine:
+    return TraceLine(at, Channel.DHCP, "dhcp.offer", text, mac, machine)
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "state.db")
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def test_lines_of_a_machine_are_kept_in_order(db: Database) -> None:
+    trace = Trace(db)
+    for at in range(5):
+        trace.note(line(at, f"line {at}", machine="m1"))
+    rows = await trace.read("m1", 0, 100)
+    assert [row.text for _, row in rows] == [f"line {at}" for at in range(5)]
+    assert [row.text for _, row in await trace.read("m1", rows[2][0], 100)] == ["line 3", "line 4"]
+    assert rows[0][1] == line(0, "line 0", machine="m1")
+
+
+async def test_what_a_stranger_did_becomes_its_machines(db: Database) -> None:
+    trace = Trace(db)
+    trace.note(line(1.0, "before anybody knew it"))
+    assert trace.strangers() == [MAC]
+    trace.claim(MAC, "m1", "r1")
+    trace.claim(MAC, "m1", "r1")
+    assert [(row.text, row.run) for _, row in await trace.read("m1", 0, 100)] == [("before anybody knew it", "r1")]
+    assert trace.of_stranger(MAC) == []
+
+
+async def test_strangers_are_bounded_in_number_and_lines(db: Database) -> None:
+    trace = Trace(db)
+    for at in range(STRANGERS + 10):
+        trace.note(line(at, mac=Mac(f"02:00:00:00:{at >> 8:02x}:{at & 255:02x}")))
+    for at in range(LINES_EACH + 10):
+        trace.note(line(at))
+    assert len(trace.strangers()) == STRANGERS
+    assert len(trace.of_stranger(MAC)) == LINES_EACH
+
+
+async def test_a_store_that_refuses_loses_nothing_within_bounds(db: Database) -> None:
+    trace = Trace(db)
+    trace.note(line(1.0, "kept", machine="m1"))
+    await db.submit(lambda c: c.execute("ALTER TABLE trace RENAME TO gone") and None)
+    with pytest.raises(StoreError):
+        await trace.flush()
+    await db.submit(lambda c: c.execute("ALTER TABLE gone RENAME TO trace") and None)
+    trace.note(line(2.0, "later", machine="m1"))
+    assert [row.text for _, row in await trace.read("m1", 0, 100)] == ["kept", "later"]
+
+
+async def test_more_than_can_wait_is_dropped_and_counted(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PENDING_LIMIT", 10)
+    trace = Trace(db)
+    for at in range(25):
+        trace.note(line(at, machine="m1"))
+    assert trace.dropped == 15
+
+
+async def test_old_rows_go(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEP_ROWS_EACH", 10)
+    trace = Trace(db)
+    for at in range(25):
+        trace.note(line(at, machine="m1"))
+    trace.note(line(99, machine="m2"))
+    await trace.flush()
+    await trace.trim("m1")
+    assert [row.at for _, row in await trace.read("m1", 0, 100)] == list(range(15, 25))
+    assert len(await trace.read("m2", 0, 100)) == 1
