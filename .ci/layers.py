@@ -62,6 +62,10 @@ TABLE = (
     # what decides within packages of shells
     ("bmc.verbs", "rules"),
     ("bmc.resolve", "rules"),
+    ("bmc.pace", "rules"),
+    ("bmc.quirks", "rules"),
+    ("bmc.ipmi.chassis", "rules"),
+    ("bmc.redfish.answers", "rules"),
     ("web.client", "shells"),
     # the rest of each package
     ("clock", "shells"),

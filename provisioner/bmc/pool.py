@@ -72,7 +72,7 @@ class Bmcs:
     def __init__(
         self, *, quirks: tuple[Quirk, ...] | None = None, patience: Patience = PATIENCE, make: Make | None = None
     ) -> None:
-        self._quirks = load_quirks() if quirks is None else quirks
+        self._quirks = quirks
         self._patience = patience
         self._make = make or self._driver
         self._lanes: dict[tuple[Driver, str, int, str], Lane] = {}
@@ -88,7 +88,9 @@ class Bmcs:
         await self.stop()
 
     async def start(self) -> None:
-        """Start the IPMI worker."""
+        """Read the quirks table and start the IPMI worker."""
+        if self._quirks is None:
+            self._quirks = await asyncio.to_thread(load_quirks)
         await self._stack.enter_async_context(self._link)
 
     async def stop(self) -> None:
@@ -237,10 +239,10 @@ class Bmcs:
     def _driver(self, address: BmcAddress, password: str) -> Bmc:
         match address.driver:
             case Driver.IPMI:
-                return Ipmi(address, password, self._link, quirks=self._quirks, patience=self._patience)
+                return Ipmi(address, password, self._link, quirks=self._quirks or (), patience=self._patience)
             case Driver.REDFISH:
                 client = RedfishClient(address, password, gate=self._gate)
-                return Redfish(client, quirks=self._quirks, patience=self._patience)
+                return Redfish(client, quirks=self._quirks or (), patience=self._patience)
             case _:
                 raise BmcUnsupported(f"{address}: no such driver")
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -174,10 +175,15 @@ async def until(ready: Callable[[], bool], what: str) -> None:
     """Wait until a question is answered with yes."""
     try:
         async with asyncio.timeout(START_S):
-            while not await asyncio.to_thread(ready):
-                await asyncio.sleep(0.05)
+            while not await asyncio.to_thread(_ask_after_a_moment, ready):
+                pass
     except TimeoutError:
         raise AssertionError(f"not within {START_S} s: {what}") from None
+
+
+def _ask_after_a_moment(ready: Callable[[], bool]) -> bool:
+    threading.Event().wait(0.05)
+    return ready()
 
 
 async def end(process: asyncio.subprocess.Process) -> None:

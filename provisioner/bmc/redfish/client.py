@@ -76,9 +76,12 @@ class BoundedResponse(aiohttp.ClientResponse):
 class RedfishClient:
     """One service and the account that is used there."""
 
-    def __init__(self, address: BmcAddress, password: str, *, gate: asyncio.Semaphore | None = None) -> None:
+    def __init__(
+        self, address: BmcAddress, password: str, *, gate: asyncio.Semaphore | None = None, read_s: float = READ_S
+    ) -> None:
         self._address = address
         self._password = password
+        self._read_s = read_s
         self._gate = gate or asyncio.Semaphore(1)
         self._order = asyncio.Lock()
         self._http: aiohttp.ClientSession | None = None
@@ -86,6 +89,12 @@ class RedfishClient:
         self._session_path = ""
         self._auth_headers: dict[str, str] = {}
         self._swept = False
+
+    async def __aenter__(self) -> RedfishClient:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
 
     @property
     def address(self) -> BmcAddress:
@@ -197,7 +206,7 @@ class RedfishClient:
         if self._client is not None:
             return self._client
         if self._http is None:
-            self._http = _http_session(self._address)
+            self._http = _http_session(self._address, self._read_s)
         base = base_url(self._address)
         anonymous = AsyncRedfishClient(base, session=self._http)
         body = {"UserName": self._address.username, "Password": self._password}
@@ -265,7 +274,7 @@ class RedfishClient:
             async with self._gate:
                 answer = await call(path, headers=extra, **sent)
         except RedfishTimeoutError as error:
-            raise BmcUnreachable(f"{where}: no answer within {READ_S:.0f} s") from error
+            raise BmcUnreachable(f"{where}: no answer within {self._read_s:g} s") from error
         except RedfishConnectionError as error:
             raise _connection_failure(where, error.__cause__) from error
         except RedfishInvalidTargetError as error:
@@ -286,7 +295,7 @@ def base_url(address: BmcAddress) -> str:
     return f"https://{host}:{address.port}"
 
 
-def _http_session(address: BmcAddress) -> aiohttp.ClientSession:
+def _http_session(address: BmcAddress, read_s: float) -> aiohttp.ClientSession:
     """Make a session of one connection. A pin replaces the check of name and issuer; without one, both are checked."""
     pin = address.fingerprint.replace(":", "")
     checked: aiohttp.Fingerprint | bool = aiohttp.Fingerprint(bytes.fromhex(pin)) if pin else True
@@ -295,7 +304,7 @@ def _http_session(address: BmcAddress) -> aiohttp.ClientSession:
         connector=connector,
         response_class=BoundedResponse,
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=read_s),
     )
 
 

@@ -1,0 +1,203 @@
+"""One door for all BMCs: queues, deadlines, retries, the breaker. Virtual time, fakes behind the door."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+
+import pytest
+
+from provisioner.bmc.pool import ACTION_S, MAX_WAITING, Bmcs
+from provisioner.bmc.verbs import Bmc, Press
+from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcTimeout, BmcUnreachable, BmcUnsupported
+from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
+from tests.bmc.fake import ADDRESS, FakeBmc
+
+pytestmark = pytest.mark.looptime
+
+
+class Rack:
+    """Fakes by host, made as they are asked for."""
+
+    def __init__(self) -> None:
+        self.boards: dict[str, FakeBmc] = {}
+        self.made: list[tuple[str, str]] = []
+
+    def make(self, address: BmcAddress, password: str) -> Bmc:
+        self.made.append((address.host, password))
+        return self.boards.setdefault(address.host, FakeBmc(address))
+
+
+@pytest.fixture
+def rack() -> Rack:
+    return Rack()
+
+
+@pytest.fixture
+def bmcs(rack: Rack) -> Bmcs:
+    return Bmcs(quirks=(), make=rack.make)
+
+
+@pytest.fixture
+def board(rack: Rack) -> FakeBmc:
+    rack.boards[ADDRESS.host] = FakeBmc(ADDRESS)
+    return rack.boards[ADDRESS.host]
+
+
+async def test_every_verb_reaches_the_board(bmcs: Bmcs, board: FakeBmc) -> None:
+    assert (await bmcs.identify(ADDRESS, "p")).vendor == "Fake"
+    await bmcs.set_power(ADDRESS, "p", Power.ON)
+    assert await bmcs.power(ADDRESS, "p") is Power.ON
+    await bmcs.boot_once(ADDRESS, "p", BootTarget.PXE)
+    assert (await bmcs.boot_override(ADDRESS, "p")).once
+    await bmcs.boot_always(ADDRESS, "p", BootTarget.DISK, uefi=True)
+    assert not (await bmcs.boot_override(ADDRESS, "p")).once
+    await bmcs.reset(ADDRESS, "p")
+    await bmcs.press(ADDRESS, "p", Press.NMI)
+    assert board.pressed == [Press.ON, Press.RESET, Press.NMI]
+    with pytest.raises(BmcUnsupported):
+        await bmcs.boot_once(ADDRESS, "p", BootTarget.HTTP, "http://192.0.2.1/")
+
+
+async def test_one_driver_per_bmc_until_its_password_changes(bmcs: Bmcs, rack: Rack, board: FakeBmc) -> None:
+    for _ in range(3):
+        await bmcs.power(ADDRESS, "old")
+    await bmcs.power(ADDRESS, "new")
+    await bmcs.power(dataclasses.replace(ADDRESS, fingerprint="ab"), "new")
+    assert [password for _, password in rack.made] == ["old", "new", "new"]
+    assert board.closed == 2
+
+
+async def test_what_passes_is_retried(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.troubles = [BmcUnreachable("lost"), BmcBusy("later", retry_after_s=9)]
+    began = asyncio.get_running_loop().time()
+    assert await bmcs.power(ADDRESS, "p") is Power.OFF
+    assert asyncio.get_running_loop().time() - began >= 9
+
+
+@pytest.mark.parametrize("error", [BmcAuthError("no"), BmcUnsupported("no"), BmcTimeout("no")])
+async def test_what_does_not_pass_is_not(bmcs: Bmcs, board: FakeBmc, error: BmcError) -> None:
+    board.troubles = [error]
+    with pytest.raises(type(error)):
+        await bmcs.power(ADDRESS, "p")
+    assert board.calls == 1
+
+
+async def test_a_reset_is_never_retried(bmcs: Bmcs, board: FakeBmc) -> None:
+    await bmcs.set_power(ADDRESS, "p", Power.ON)
+    board.troubles = [BmcUnreachable("lost")]
+    with pytest.raises(BmcUnreachable):
+        await bmcs.press(ADDRESS, "p", Press.RESET)
+    assert Press.RESET not in board.pressed
+
+
+async def test_a_dead_bmc_is_left_alone_for_a_while(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.troubles = [BmcUnreachable("no answer")] * 5
+    with pytest.raises(BmcUnreachable, match="no answer"):
+        await bmcs.power(ADDRESS, "p")
+    asked = board.calls
+    with pytest.raises(BmcUnreachable, match=r"not asked: no answer 3 times in a row; asked again in 10 s"):
+        await bmcs.power(ADDRESS, "p")
+    assert board.calls == asked == 3
+    await asyncio.sleep(10)
+    with pytest.raises(BmcUnreachable):
+        await bmcs.power(ADDRESS, "p")
+    assert board.calls == 4, "one try, then it is left alone for longer"
+    board.troubles.clear()
+    await asyncio.sleep(20)
+    assert await bmcs.power(ADDRESS, "p") is Power.OFF
+
+
+async def test_a_refused_password_is_tried_twice_in_ten_minutes(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.troubles = [BmcAuthError("wrong")] * 3
+    for _ in range(4):
+        with pytest.raises(BmcAuthError):
+            await bmcs.power(ADDRESS, "p")
+    assert board.calls == 2
+    board.troubles.clear()
+    assert await bmcs.power(ADDRESS, "right") is Power.OFF, "a new password is used at once"
+
+
+async def test_an_action_ends_within_two_minutes(bmcs: Bmcs, rack: Rack) -> None:
+    class Hung(FakeBmc):
+        async def power(self) -> Power:
+            await asyncio.sleep(1e6)
+            return Power.OFF
+
+    rack.boards[ADDRESS.host] = Hung(ADDRESS)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(BmcTimeout, match=r"power\.on: not done within 120 s"):
+        await bmcs.set_power(ADDRESS, "p", Power.ON)
+    assert asyncio.get_running_loop().time() - began == pytest.approx(ACTION_S)
+
+
+async def test_a_hung_bmc_holds_up_nobody_else(bmcs: Bmcs, rack: Rack) -> None:
+    rack.boards["192.0.2.66"] = FakeBmc(lag=1e9)
+    began = asyncio.get_running_loop().time()
+    async with asyncio.TaskGroup() as tasks:
+        hung = tasks.create_task(_expect_timeout(bmcs, dataclasses.replace(ADDRESS, host="192.0.2.66")))
+        for number in range(100):
+            address = dataclasses.replace(ADDRESS, host=f"198.51.100.{number}")
+            tasks.create_task(_within_a_second(bmcs, address, began))
+    assert hung.done()
+
+
+async def _expect_timeout(bmcs: Bmcs, address: BmcAddress) -> None:
+    with pytest.raises(BmcTimeout):
+        await bmcs.set_power(address, "p", Power.ON)
+
+
+async def _within_a_second(bmcs: Bmcs, address: BmcAddress, began: float) -> None:
+    await bmcs.set_power(address, "p", Power.ON)
+    assert asyncio.get_running_loop().time() - began <= 1
+
+
+async def test_changes_of_one_bmc_wait_for_each_other_and_reads_do_not(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.lag = 20
+    async with asyncio.TaskGroup() as tasks:
+        on = tasks.create_task(bmcs.set_power(ADDRESS, "p", Power.ON))
+        await asyncio.sleep(1)
+        off = tasks.create_task(bmcs.set_power(ADDRESS, "p", Power.OFF))
+        assert await bmcs.power(ADDRESS, "p") is Power.OFF, "read while the machine is on its way"
+        await on
+        assert await bmcs.power(ADDRESS, "p") is Power.ON
+        assert not off.done()
+    assert board.pressed == [Press.ON, Press.OFF]
+
+
+async def test_the_queue_of_a_bmc_is_bounded(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.lag = 20
+
+    async def boot() -> bool:
+        try:
+            await bmcs.boot_once(ADDRESS, "p", BootTarget.PXE)
+        except BmcBusy:
+            return False
+        return True
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(bmcs.set_power(ADDRESS, "p", Power.ON))
+        await asyncio.sleep(1)
+        calls = [tasks.create_task(boot()) for _ in range(MAX_WAITING + 4)]
+    assert [call.result() for call in calls].count(False) == 5
+
+
+async def test_no_password_in_the_log(bmcs: Bmcs, board: FakeBmc, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    board.troubles = [BmcAuthError("wrong")]
+    with pytest.raises(BmcAuthError):
+        await bmcs.power(ADDRESS, "hunter2")
+    await bmcs.set_power(ADDRESS, "hunter2", Power.ON)
+    assert "bmc.failed" in caplog.text
+    assert "bmc.done" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.looptime(False)
+async def test_start_and_stop() -> None:
+    async with Bmcs() as bmcs:
+        with pytest.raises(BmcUnreachable):
+            await bmcs.reset(BmcAddress(Driver.IPMI, "127.0.0.1", 9, "a"), "b")
+        assert await bmcs.fingerprint(BmcAddress(Driver.IPMI, "127.0.0.1", 9, "a")) == ""
+        await bmcs.forget(BmcAddress(Driver.IPMI, "127.0.0.1", 9, "a"))
