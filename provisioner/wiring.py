@@ -10,7 +10,7 @@ from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.context import Stored
 from provisioner.catalog.load import Catalog
-from provisioner.catalog.params import Layer
+from provisioner.catalog.params import Layer, Resolved
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.errors import CatalogError
@@ -33,12 +33,12 @@ class SiteCatalogue:
         """List the bootenvs."""
         return self._catalog.names()
 
-    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Mapping[str, Any]:
+    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
         """Resolve the parameters of one boot."""
         layers = [Layer("boot", "this boot", boot)] if boot else []
         if machine is not None:
             layers.append(Layer("machine", f"machine {machine.name}", machine.params))
-        return self._catalog.resolve(bootenv, layers).values
+        return self._catalog.resolve(bootenv, layers)
 
     def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
         """Render the kernel's command line."""

@@ -9,10 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from provisioner.model.catalog import Bootenv
+from provisioner.catalog.params import Resolved
+from provisioner.catalog.system import Secrets, describe
+from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
+
+MADE = (Kind.IMAGE, Kind.BOOTSTRAP, Kind.INSTALLER)
+"""Kinds that make a system on a machine's disks, which templates see as `system`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +48,42 @@ class Boot:
 
 
 def answer_context(
-    machine: Machine | None, bootenv: Bootenv, boot: Boot, params: Mapping[str, Any], profile_reason: str = ""
+    machine: Machine | None, bootenv: Bootenv, boot: Boot, resolved: Resolved, secrets: Secrets | None = None
 ) -> dict[str, Any]:
     """Build what templates of `bootenv` see for one boot of a machine (None: nobody knows it yet).
 
-    `params` are the resolved ones, nested (`params.Resolved.values`).
+    `secrets` only for files behind a ticket. Raise `RenderError` where the machine cannot become what is asked.
     """
     facts = machine.facts if machine is not None and machine.facts is not None else Facts()
+    secrets = secrets or Secrets()
+    seen = _known(machine, facts, bootenv, boot, resolved.values)
+    if machine is not None and bootenv.kind in MADE:
+        seen["system"] = describe(bootenv, machine.name, facts, boot.mac, resolved.values, secrets)
+    if secrets.seed:
+        seen["secrets"] = _nested({name: secrets.value(ref) for name, ref in resolved.secrets.items()})
+    return seen
+
+
+def _nested(flat: Mapping[str, str]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *groups, last = name.split(".")
+        at = nested
+        for group in groups:
+            at = at.setdefault(group, {})
+        at[last] = value
+    return nested
+
+
+def _known(
+    machine: Machine | None, facts: Facts, bootenv: Bootenv, boot: Boot, params: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "machine": _machine(machine, boot),
         "facts": _facts(facts),
         "profile": {
             "name": machine.profile if machine else "",
-            "reason": (machine.profile_reason if machine else "") or profile_reason,
+            "reason": machine.profile_reason if machine else "",
         },
         "params": params,
         "bootenv": {

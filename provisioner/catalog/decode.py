@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from provisioner.fields import Faults, Fields
-from provisioner.model.catalog import AnswerFile, Artifact, Bootenv, Files, Kind, Merge, Param, Report
+from provisioner.model.catalog import AnswerFile, Artifact, Bootenv, Files, Kind, Merge, Param, Report, Supports
 from provisioner.yamlfile import Document
 
 NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
@@ -31,6 +31,11 @@ VALIDATORS = (
     "unattend",
     "yaml",
 )
+SUPPORTS = {
+    "layouts": ("plain", "lvm", "raid1", "raid1-lvm", "zfs", "zfs-mirror"),
+    "encryption": ("passphrase", "tpm"),
+    "network": ("static", "several", "bond", "vlan", "mtu", "routes"),
+}
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_.]+)\}")
 
@@ -74,11 +79,22 @@ def decode_bootenv(document: Document, faults: Faults, urls: Mapping[str, str]) 
         installs_with=fields.text("installs_with"),
         job=fields.text("job"),
         reports=fields.choice("reports", Report, Report.PHONE_HOME),
+        supports=_supports(fields.part("supports")),
         source=document.source,
     )
     fields.done()
     _check(bootenv, fields)
     return bootenv
+
+
+def _supports(fields: Fields) -> Supports:
+    words = {key: fields.texts(key) for key in SUPPORTS}
+    for key, known in SUPPORTS.items():
+        for word in words[key]:
+            if word not in known:
+                fields.fault(key, f"{word!r} is not known; known: {', '.join(known)}")
+    fields.done()
+    return Supports(words["layouts"] or ("plain",), words["encryption"], words["network"])
 
 
 def _files(fields: Fields, urls: Mapping[str, str]) -> Files:

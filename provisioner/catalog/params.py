@@ -51,6 +51,8 @@ class Resolved:
     values: dict[str, Any]
     flat: Mapping[str, Any] = field(default_factory=dict)
     layers: Sequence[tuple[Layer, Mapping[str, Any]]] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """The references of parameters that are declared secret, by the parameter's name."""
 
     def explain(self, param: Param) -> list[Setting]:
         """List what each layer says of a parameter, the most general first."""
@@ -108,7 +110,9 @@ class Declarations:
             for name, value in layer.values.items():
                 flat[name] = _combine(self._params[name].merge, flat.get(name), value)
         defaults = Layer("default", "default", self._defaults)
-        return Resolved(self._nest(flat), flat, [(layer, layer.values) for layer in (defaults, *layers)])
+        secrets = {name: flat[name] for name, param in self._params.items() if param.secret and flat.get(name)}
+        said = [(layer, layer.values) for layer in (defaults, *layers)]
+        return Resolved(self._nest(flat), flat, said, secrets)
 
     def _nest(self, flat: Mapping[str, Any]) -> dict[str, Any]:
         """Make what templates see: every declared name is there, null where nobody gave a value."""

@@ -29,7 +29,7 @@ MAX_REPEAT = 1 << 16
 MAX_RANGE = 4096
 MAX_DEPTH = 24
 
-NAMES = ("machine", "facts", "profile", "params", "bootenv", "boot", "urls", "artifacts", "agent", "system")
+NAMES = ("machine", "facts", "profile", "params", "bootenv", "boot", "urls", "artifacts", "agent", "system", "secrets")
 """What a template may use (docs/templates.md); any other name is a fault when the catalogue is loaded."""
 
 _FILTERS = (

@@ -108,6 +108,16 @@ class AnswerFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Supports:
+    """What an installer can be told to do: words of the vocabulary of params/disk.yaml and params/net.yaml."""
+
+    layouts: tuple[str, ...] = ("plain",)
+    encryption: tuple[str, ...] = ()
+    network: tuple[str, ...] = ()
+    """Of static, several, bond, vlan, mtu, routes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bootenv:
     """One operating system, as data."""
 
@@ -133,6 +143,7 @@ class Bootenv:
     job: str = ""
     """Id of the answer file that the discovery system runs, for kinds image and bootstrap."""
     reports: Report = Report.PHONE_HOME
+    supports: Supports = Supports()
     source: str = ""
     """The file that it was read from."""
 

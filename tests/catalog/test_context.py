@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from provisioner.catalog.context import Boot, Stored, answer_context
+from provisioner.catalog.load import Catalog
+from provisioner.catalog.params import Layer
 from provisioner.catalog.render import NAMES, plain
-from provisioner.model.catalog import AnswerFile, Bootenv, Kind
+from provisioner.catalog.system import Secrets, references
+from provisioner.model.catalog import AnswerFile, Bootenv, Kind, Supports
 from provisioner.model.facts import Cpu, Disk, Facts, Nic
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import parse_mac
 
 MAC = parse_mac("52:54:00:77:00:01")
 BOOTENV = Bootenv("x-1", "X", Kind.INSTALLER, "x", {}, answers=(AnswerFile("user-data", "x.yaml.j2"),))
+DECLARED = Catalog.load().content.declarations
+RESOLVED = DECLARED.resolve([])
 BOOT = Boot("http://h:8080", MAC, "amd64", token="T", ticket="S", artifacts={"linux": Stored("ab", 5)})
 FACTS = Facts(
     firmware="uefi",
     cpu=Cpu(threads=8),
-    disks=(Disk("sda", 10**12, path="/dev/disk/by-path/x"), Disk("sdb", 5)),
+    disks=(Disk("sda", 10**12, path="/dev/disk/by-path/x"), Disk("sdb", 2 * 10**12)),
     nics=(Nic("eth0", MAC, link=True, speed_mbps=10_000),),
 )
 
 
 def test_a_machine_with_facts() -> None:
     machine = Machine("m1", "node17", State.READY, macs=(MAC,), facts=FACTS, profile="big", profile_reason="8 threads")
-    seen = answer_context(machine, BOOTENV, BOOT, {"disk": {"layout": "lvm"}})
+    seen = answer_context(machine, BOOTENV, BOOT, RESOLVED)
     plain(seen)
     assert seen["machine"]["name"] == "node17"
     assert [disk["path"] for disk in seen["facts"]["disks"]] == ["/dev/disk/by-path/x", "/dev/sdb"]
@@ -35,11 +42,29 @@ def test_a_machine_with_facts() -> None:
 
 
 def test_a_machine_that_nobody_knows() -> None:
-    seen = answer_context(None, BOOTENV, BOOT, {})
+    seen = answer_context(None, BOOTENV, BOOT, RESOLVED)
     plain(seen)
     assert seen["machine"]["macs"] == [MAC]
     assert seen["facts"]["disks"] == []
 
 
 def test_every_name_that_templates_may_use_is_there() -> None:
-    assert set(answer_context(None, BOOTENV, BOOT, {})) == set(NAMES) - {"system"}
+    machine = Machine("m1", "node17", State.READY, macs=(MAC,), facts=FACTS)
+    assert set(answer_context(machine, BOOTENV, BOOT, RESOLVED, Secrets("seed"))) == set(NAMES)
+
+
+def test_nothing_secret_is_there_without_a_ticket() -> None:
+    given = {"users.root.password": "store:root", "disk.encryption": "passphrase", "disk.passphrase": "store:disk"}
+    resolved = DECLARED.resolve([DECLARED.checked(Layer("machine", "machine node17", given))])
+    bootenv = replace(BOOTENV, supports=Supports(encryption=("passphrase",)))
+    machine = Machine("m1", "node17", State.READY, macs=(MAC,), facts=FACTS)
+    secrets = Secrets("seed", {"store:root": "canary-1", "store:disk": "canary-2"})
+    assert references(resolved) == ["store:disk", "store:root"]
+    behind_a_ticket = answer_context(machine, bootenv, BOOT, resolved, secrets)
+    assert behind_a_ticket["system"]["disk"]["passphrase"] == "canary-2"
+    assert behind_a_ticket["secrets"]["disk"]["passphrase"] == "canary-2"
+    assert behind_a_ticket["system"]["root"]["hash"].startswith("$6$")
+    in_the_open = answer_context(machine, bootenv, BOOT, resolved)
+    assert "canary" not in repr(in_the_open)
+    assert "$6$" not in repr(in_the_open)
+    assert "hash" not in in_the_open["system"]["root"], "asking for it is a fault, not an empty password"

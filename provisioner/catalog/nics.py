@@ -1,0 +1,189 @@
+"""Ports: which of a machine's network ports is which, and what the installed system does with them. No I/O.
+
+Ports are told by their MAC in everything that is written: a name given by one kernel is another's in the next.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any
+
+from provisioner.errors import RenderError
+from provisioner.model.facts import Nic
+from provisioner.model.net import Mac
+
+Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+
+class LinkKind(StrEnum):
+    """What a link is made of."""
+
+    ETHERNET = "ethernet"
+    BOND = "bond"
+    VLAN = "vlan"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route that is not the default one."""
+
+    to: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One port, bond or VLAN. `name` is what the system calls it; `named` says that somebody chose that name."""
+
+    kind: LinkKind
+    name: str
+    mac: Mac
+    named: bool = False
+    dhcp: bool = False
+    addresses: tuple[Address, ...] = ()
+    gateway: str = ""
+    mtu: int | None = None
+    routes: tuple[Route, ...] = ()
+    members: tuple[str, ...] = ()
+    mode: str = ""
+    lacp_rate: str = ""
+    hash_policy: str = ""
+    vlan: int = 0
+    parent: str = ""
+    bond: str = ""
+    """The bond that a port is a member of."""
+
+
+def plan(params: Mapping[str, Any], nics: Sequence[Nic], boot_mac: Mac) -> tuple[Link, ...]:
+    """Say what is configured on a machine's ports; raise `RenderError` where a port is not found or not told apart.
+
+    `params` is the group `net`. Order: ports, bonds after their members, VLANs after what they lie on.
+    """
+    free = list(nics) if any(nic.mac == boot_mac for nic in nics) else [Nic("", boot_mac), *nics]
+    links: list[Link] = []
+    for item in params["bonds"]:
+        links += _bond(item, _take(free, item["match"], boot_mac, item.get("count", 2), f"bond {item['name']}"))
+    ports = [_port(item, at, free, boot_mac) for at, item in enumerate(params["interfaces"])]
+    links = [*ports, *links]
+    for item in params["vlans"]:
+        links.append(_vlan(item, links))
+    names = [link.name for link in links]
+    for name in names:
+        if names.count(name) > 1:
+            raise RenderError(f"net: two links are called {name}")
+    return tuple(links)
+
+
+def primary(links: Sequence[Link]) -> Link | None:
+    """Find the link that carries the default route: the first with a gateway, else the first that asks DHCP."""
+    by_gateway = (link for link in links if link.gateway)
+    by_dhcp = (link for link in links if link.dhcp)
+    return next(by_gateway, None) or next(by_dhcp, None) or next((link for link in links if not link.bond), None)
+
+
+def _port(item: Mapping[str, Any], at: int, free: list[Nic], boot_mac: Mac) -> Link:
+    (nic,) = _take(free, item["match"], boot_mac, 1, f"net.interfaces[{at}]")
+    name = item.get("name", "")
+    return _with_addresses(item, kind=LinkKind.ETHERNET, name=name or f"nic{at}", mac=nic.mac, named=bool(name))
+
+
+def _bond(item: Mapping[str, Any], nics: Sequence[Nic]) -> list[Link]:
+    name = item["name"]
+    mode = item.get("mode", "802.3ad")
+    members = [
+        Link(LinkKind.ETHERNET, f"{name}p{at}", nic.mac, mtu=item.get("mtu"), bond=name) for at, nic in enumerate(nics)
+    ]
+    bond = _with_addresses(
+        item,
+        kind=LinkKind.BOND,
+        name=name,
+        mac=nics[0].mac,
+        named=True,
+        members=tuple(member.name for member in members),
+        mode=mode,
+        lacp_rate=item.get("lacp_rate", "fast") if mode == "802.3ad" else "",
+        hash_policy=item.get("hash_policy", "layer3+4") if mode in ("802.3ad", "balance-xor") else "",
+    )
+    return [*members, bond]
+
+
+def _vlan(item: Mapping[str, Any], links: Sequence[Link]) -> Link:
+    parent = next((link for link in links if link.name == item["link"] and not link.bond), None)
+    if parent is None:
+        known = ", ".join(link.name for link in links if not link.bond)
+        raise RenderError(f"net.vlans: {item['id']}: no link is called {item['link']!r}", hint=f"known: {known}")
+    name = f"{parent.name}.{item['id']}"
+    return _with_addresses(
+        item, kind=LinkKind.VLAN, name=name, mac=parent.mac, named=True, vlan=item["id"], parent=parent.name
+    )
+
+
+def _with_addresses(item: Mapping[str, Any], **rest: Any) -> Link:
+    try:
+        addresses = tuple(ipaddress.ip_interface(text) for text in item.get("addresses", ()))
+        gateway = str(ipaddress.ip_address(item["gateway"])) if "gateway" in item else ""
+        routes = tuple(
+            Route(str(ipaddress.ip_network(route["to"])), str(ipaddress.ip_address(route["via"])))
+            for route in item.get("routes", ())
+        )
+    except ValueError as error:
+        raise RenderError(f"net: {rest['name']}: {error}") from error
+    if gateway and not any(ipaddress.ip_address(gateway) in address.network for address in addresses):
+        raise RenderError(f"net: {rest['name']}: gateway {gateway} is in the network of none of its addresses")
+    return Link(
+        addresses=addresses,
+        gateway=gateway,
+        routes=routes,
+        dhcp=item.get("dhcp", not addresses),
+        mtu=item.get("mtu"),
+        **rest,
+    )
+
+
+def _take(free: list[Nic], match: Mapping[str, Any], boot_mac: Mac, count: int, what: str) -> list[Nic]:
+    """Take ports out of `free`; raise `RenderError` that says why the others do not fit."""
+    reasons = [(nic, _unfit(match, nic, boot_mac)) for nic in free]
+    fit = [nic for nic, reason in reasons if not reason][:count]
+    if len(fit) < count:
+        said = "; ".join(f"{nic.name or nic.mac}: {reason}" for nic, reason in reasons if reason) or "none is left"
+        raise RenderError(f"{what}: {count} port(s) are wanted, {len(fit)} fit: {said}")
+    for nic in fit:
+        free.remove(nic)
+    return fit
+
+
+def _unfit(match: Mapping[str, Any], nic: Nic, boot_mac: Mac) -> str:
+    """Say why a port does not fit, empty where it does."""
+    if match.get("boot") and nic.mac != boot_mac:
+        return "it is not the one that netboots"
+    if "mac" in match and nic.mac != match["mac"]:
+        return f"mac is {nic.mac}"
+    for key, value in (
+        ("pci", nic.pci),
+        ("driver", nic.driver),
+        ("name", nic.name),
+        ("lldp_switch", nic.lldp_switch),
+        ("lldp_port", nic.lldp_port),
+    ):
+        if key in match and not fnmatchcase(value, match[key]):
+            return f"{key} is {value or 'not known'}"
+    if "link" in match and nic.link is not match["link"]:
+        return f"link is {'not known' if nic.link is None else 'up' if nic.link else 'down'}"
+    return _unfit_speed(match, nic)
+
+
+def _unfit_speed(match: Mapping[str, Any], nic: Nic) -> str:
+    low, high = match.get("min_speed"), match.get("max_speed")
+    if low is None and high is None:
+        return ""
+    if nic.speed_mbps is None:
+        return "its speed is not known"
+    if low is not None and nic.speed_mbps < low:
+        return f"{nic.speed_mbps} Mbit/s is below min_speed"
+    if high is not None and nic.speed_mbps > high:
+        return f"{nic.speed_mbps} Mbit/s is above max_speed"
+    return ""

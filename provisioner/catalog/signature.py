@@ -1,0 +1,48 @@
+"""OpenPGP signatures over files, checked by gpgv against a keyring of the distribution's or the operator's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from provisioner.errors import ArtifactError
+
+SYSTEM_KEYRINGS = Path("/usr/share/keyrings")
+"""Where distributions' packages put their keyrings: debian-archive-keyring, ubuntu-keyring, fedora's and others'."""
+TIMEOUT_S = 60.0
+_GOOD = re.compile(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]{40,64}) ", re.MULTILINE)
+_BAD = re.compile(r"^\[GNUPG:\] (?:BADSIG|ERRSIG|NO_PUBKEY|EXPKEYSIG|REVKEYSIG|EXPSIG|NODATA)\b.*", re.MULTILINE)
+
+
+def find_keyring(name: str, directories: Sequence[Path]) -> Path:
+    """Find a keyring by its name, such as `ubuntu-archive`; raise `ArtifactError` that says where it was looked for."""
+    for directory in (*directories, SYSTEM_KEYRINGS):
+        for file in (f"{name}.gpg", f"{name}-keyring.gpg", f"{name}.pgp"):
+            if (directory / file).is_file():
+                return directory / file
+    places = ", ".join(str(directory) for directory in (*directories, SYSTEM_KEYRINGS))
+    hint = f"install the package that has it (ubuntu-keyring, debian-archive-keyring, ...) or put {name}.gpg there"
+    raise ArtifactError(f"no keyring {name!r} in {places}", hint=hint)
+
+
+def check(content: Path, signature: Path | None, keyring: Path) -> str:
+    """Check a signature (None: `content` is clear-signed) and say by which key; raise `ArtifactError`.
+
+    One good signature by a key of the keyring is enough: distributions sign with several while they change keys.
+    """
+    files = [str(content)] if signature is None else [str(signature), str(content)]
+    command = ["gpgv", "--status-fd", "1", "--keyring", str(keyring), "--", *files]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
+    except FileNotFoundError as error:
+        raise ArtifactError("gpgv is not installed: no signature can be checked", hint="apt install gpgv") from error
+    except subprocess.TimeoutExpired as error:
+        raise ArtifactError(f"gpgv took more than {TIMEOUT_S:.0f} s") from error
+    good = _GOOD.search(done.stdout)
+    if good is None:
+        said = "; ".join(line.removeprefix("[GNUPG:] ") for line in _BAD.findall(done.stdout)) or "no signature"
+        text = f"{content.name}: not signed by a key of {keyring.name}"
+        raise ArtifactError(f"{text} ({said[:200]})", hint="nothing of it was taken")
+    return good[1]

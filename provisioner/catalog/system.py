@@ -1,0 +1,206 @@
+"""The system that is to be: one vocabulary that every family's templates write in their own dialect. No I/O.
+
+`describe` turns parameters and facts into the plain dict `system`; docs/templates.md lists its keys. What a bootenv's
+installer cannot do (`supports` in its file) is a fault here, before any power is touched, never a silent difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from provisioner.catalog import crypt, disks, nics
+from provisioner.catalog.params import Resolved
+from provisioner.errors import RenderError
+from provisioner.model.catalog import Bootenv
+from provisioner.model.facts import Facts
+from provisioner.model.net import Mac
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What references (`store:root-password`) stand for, for one rendering of files behind a ticket.
+
+    `seed` was drawn with the ticket. Without one nothing secret is given: what a template asks for is not there.
+    """
+
+    seed: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def value(self, reference: str) -> str:
+        """Look a secret up; a failed look-up is an error, never an empty default (C-B9)."""
+        if reference not in self.values:
+            raise RenderError(f"secret {reference} is not known", hint="provisionctl secrets")
+        return self.values[reference]
+
+    def hashed(self, reference: str | None, user: str) -> dict[str, str]:
+        """Give `{"hash": ...}`: the secret as it is where it is a crypt hash, else hashed with this boot's salt.
+
+        Empty text where the user has no password; no key at all where there is no ticket.
+        """
+        if not self.seed:
+            return {}
+        if not reference:
+            return {"hash": ""}
+        value = self.value(reference)
+        return {"hash": value if crypt.is_hash(value) else crypt.sha512_crypt(value, crypt.salt_from(self.seed, user))}
+
+
+def references(resolved: Resolved) -> list[str]:
+    """List the secrets that one boot's files need, so that a shell can look them up beforehand."""
+    accounts = resolved.values["users"]["accounts"]
+    found = [*resolved.secrets.values(), *(account.get("password") for account in accounts)]
+    return sorted({reference for reference in found if reference})
+
+
+def describe(
+    bootenv: Bootenv, name: str, facts: Facts, boot_mac: Mac, params: Params, secrets: Secrets
+) -> dict[str, Any]:
+    """Say what system is to be on this machine; raise `RenderError` where hardware or installer cannot give it."""
+    layout = disks.plan(params["disk"], facts.disks, facts.firmware, bootenv.min_disk_bytes)
+    links = nics.plan(params["net"], facts.nics, boot_mac)
+    _check_supported(bootenv, layout, links)
+    hostname = params["system"]["hostname"] or name
+    domain = params["system"]["domain"] or ""
+    return {
+        "hostname": hostname,
+        "domain": domain,
+        "fqdn": f"{hostname}.{domain}" if domain else hostname,
+        "locale": params["system"]["locale"],
+        "keyboard": params["system"]["keyboard"],
+        "timezone": params["time"]["zone"],
+        "ntp": params["time"]["ntp"],
+        "packages": params["packages"],
+        "proxy": _proxy(params["proxy"]),
+        "certificates": params["certificates"]["trusted"],
+        "hooks": params["hooks"],
+        "disk": _disk(layout, params, secrets),
+        "net": _net(links, params["net"]),
+        "users": [_account(account, secrets) for account in params["users"]["accounts"]],
+        "root": {"ssh_keys": params["users"]["root"]["ssh_keys"]}
+        | secrets.hashed(params["users"]["root"]["password"], "root"),
+        "ssh_passwords": params["ssh"]["passwords"],
+        "consoles": params["kernel"]["consoles"],
+        "kernel_args": params["kernel"]["args"],
+    }
+
+
+def _check_supported(bootenv: Bootenv, layout: disks.Layout, links: tuple[nics.Link, ...]) -> None:
+    can = bootenv.supports
+    wanted = {"static" for link in links if link.addresses}
+    wanted |= {str(link.kind) for link in links if link.kind is not nics.LinkKind.ETHERNET}
+    wanted |= {"routes" for link in links if link.routes} | {"mtu" for link in links if link.mtu}
+    if sum(1 for link in links if not link.bond) > 1:
+        wanted.add("several")
+    faults = [f"{bootenv.name} cannot do net: {word}" for word in sorted(wanted - set(can.network))]
+    if layout.name not in can.layouts:
+        faults.append(f"{bootenv.name} cannot do disk.layout: {layout.name}; it can do {', '.join(can.layouts)}")
+    if layout.encryption != "none" and layout.encryption not in can.encryption:
+        faults.append(f"{bootenv.name} cannot do disk.encryption: {layout.encryption}")
+    if faults:
+        raise RenderError(f"{len(faults)} thing(s) that this installer cannot do", faults=faults)
+
+
+def _account(account: Mapping[str, Any], secrets: Secrets) -> dict[str, Any]:
+    return {
+        "name": account["name"],
+        "full_name": account.get("full_name", ""),
+        "groups": account.get("groups", []),
+        "sudo": account.get("sudo", False),
+        "shell": account.get("shell", "/bin/bash"),
+        "ssh_keys": account.get("ssh_keys", []),
+    } | secrets.hashed(account.get("password"), account["name"])
+
+
+def _proxy(params: Params) -> dict[str, Any]:
+    http = params["http"] or ""
+    return {"http": http, "https": params["https"] or http, "except": params["except"]}
+
+
+def _disk(layout: disks.Layout, params: Params, secrets: Secrets) -> dict[str, Any]:
+    reference = params["disk"]["passphrase"]
+    encrypted = layout.encryption != "none"
+    if encrypted and not reference:
+        raise RenderError("disk.encryption without disk.passphrase: nobody could ever open it")
+    return {
+        "layout": layout.name,
+        "firmware": layout.firmware,
+        "mirror": layout.mirror,
+        "lvm": layout.lvm,
+        "zfs": layout.zfs,
+        "filesystem": params["disk"]["filesystem"],
+        "encryption": layout.encryption,
+        "encrypted": encrypted,
+        "disks": [
+            {
+                "name": disk.name,
+                "path": disk.path or f"/dev/{disk.name}",
+                "size_mib": disk.size_bytes // disks.MIB,
+                "model": disk.model,
+                "serial": disk.serial,
+                "wwn": disk.wwn,
+                "holds": disk.holds,
+            }
+            for disk in layout.disks
+        ],
+        "partitions": [
+            {
+                "number": part.number,
+                "role": str(part.role),
+                "name": part.name,
+                "size_mib": part.size_mib,
+                "mount": part.volume.mount if part.volume else ("/boot/efi" if part.role is disks.Role.ESP else ""),
+                "filesystem": part.volume.filesystem
+                if part.volume
+                else ("vfat" if part.role is disks.Role.ESP else ""),
+                "array": part.array,
+                "encrypted": part.encrypted,
+            }
+            for part in layout.partitions
+        ],
+        "volumes": [asdict(volume) for volume in layout.volumes],
+    } | ({"passphrase": secrets.value(reference)} if encrypted and secrets.seed else {})
+
+
+def _net(links: tuple[nics.Link, ...], params: Params) -> dict[str, Any]:
+    first = nics.primary(links)
+    return {
+        "links": [_link(link, link is first) for link in links],
+        "primary": _link(first, True) if first else None,
+        "dns": params["dns"]["servers"],
+        "search": params["dns"]["search"],
+    }
+
+
+def _link(link: nics.Link, is_primary: bool) -> dict[str, Any]:
+    return {
+        "kind": str(link.kind),
+        "name": link.name,
+        "named": link.named,
+        "mac": link.mac,
+        "dhcp": link.dhcp,
+        "addresses": [
+            {
+                "cidr": str(address),
+                "ip": str(address.ip),
+                "prefix": address.network.prefixlen,
+                "netmask": str(address.netmask),
+                "version": address.version,
+            }
+            for address in link.addresses
+        ],
+        "gateway": link.gateway,
+        "mtu": link.mtu,
+        "routes": [{"to": route.to, "via": route.via} for route in link.routes],
+        "members": list(link.members),
+        "mode": link.mode,
+        "lacp_rate": link.lacp_rate,
+        "hash_policy": link.hash_policy,
+        "vlan": link.vlan,
+        "parent": link.parent,
+        "bond": link.bond,
+        "primary": is_primary,
+    }

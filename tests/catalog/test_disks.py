@@ -1,0 +1,139 @@
+"""Which disks a system goes on, and how they are divided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provisioner.catalog.disks import Layout, choose, plan
+from provisioner.errors import RenderError
+from provisioner.model.facts import Disk
+
+GB = 10**9
+NVME = Disk("nvme0n1", 480 * GB, "/dev/disk/by-path/pci-1-nvme-1", "SSDPE2", "S1", "eui.1", False, "nvme")
+SATA_A = Disk("sda", 240 * GB, "/dev/disk/by-path/pci-2-ata-1", "SSD240", "S2", "0x5002", False, "sata")
+SATA_B = Disk("sdb", 240 * GB, "/dev/disk/by-path/pci-2-ata-2", "SSD240", "S3", "0x5003", False, "sata")
+HDD = Disk("sdc", 8000 * GB, "/dev/disk/by-path/pci-2-ata-3", "HDD8T", "S4", "0x5004", True, "sata")
+STICK = Disk("sdd", 16 * GB, "", "Stick", "S5", "", False, "usb")
+DISKS = (HDD, NVME, SATA_A, SATA_B, STICK)
+DEFAULTS: dict[str, Any] = {
+    "layout": "plain",
+    "select": {"order": "smallest"},
+    "filesystem": "ext4",
+    "swap": "0",
+    "root_size": None,
+    "volumes": [],
+    "encryption": "none",
+}
+
+CHOSEN: dict[str, tuple[dict[str, Any], int, list[str]]] = {
+    "the smallest that is no stick": ({}, 1, ["sda"]),
+    "two for a mirror": ({}, 2, ["sda", "sdb"]),
+    "the largest": ({"order": "largest"}, 1, ["sdc"]),
+    "the first as the machine counts": ({"order": "first"}, 1, ["sdc"]),
+    "by transport": ({"transport": "nvme"}, 1, ["nvme0n1"]),
+    "a stick when it is asked for": ({"transport": "usb"}, 1, ["sdd"]),
+    "by path": ({"path": "/dev/disk/by-path/*-ata-2"}, 1, ["sdb"]),
+    "by name": ({"path": "/dev/sdc"}, 1, ["sdc"]),
+    "by serial number": ({"serial": "S3"}, 1, ["sdb"]),
+    "by WWN": ({"wwn": "0x5004"}, 1, ["sdc"]),
+    "by model": ({"model": "SSD*"}, 2, ["sda", "sdb"]),
+    "what turns": ({"rotational": True}, 1, ["sdc"]),
+    "what does not turn, the largest": ({"rotational": False, "order": "largest"}, 1, ["nvme0n1"]),
+    "by size": ({"min_size": "300GB", "max_size": "1TB"}, 1, ["nvme0n1"]),
+}
+
+
+@pytest.mark.parametrize(("select", "count", "names"), CHOSEN.values(), ids=CHOSEN.keys())
+def test_chooses(select: dict[str, Any], count: int, names: list[str]) -> None:
+    assert [disk.name for disk in choose(select, DISKS, count, 4 * GB)] == names
+
+
+def test_says_why_no_disk_fits() -> None:
+    with pytest.raises(RenderError) as caught:
+        choose({"transport": "nvme", "min_size": "1TB"}, DISKS, 1, 4 * GB)
+    text = str(caught.value)
+    for part in (
+        "1 disk(s) are wanted, 0 fit",
+        "sdc: transport is sata",
+        "nvme0n1: 457763 MiB is below min_size",
+        "sdd: a USB disk",
+    ):
+        assert part in text
+
+
+def test_a_machine_without_disks() -> None:
+    with pytest.raises(RenderError, match="it has none"):
+        choose({}, (), 1, 0)
+
+
+def shape(layout: Layout) -> list[str]:
+    """Write a layout down shortly: number, name, size, array, encryption."""
+    return [
+        f"{part.number} {part.name} {part.size_mib or 'rest'}"
+        + (f" {part.array}" if part.array else "")
+        + (" encrypted" if part.encrypted else "")
+        for part in layout.partitions
+    ] + [f"{volume.name} {volume.size_mib or 'rest'}" for volume in layout.volumes]
+
+
+VAR = {"name": "var", "mount": "/var", "size": "20GiB"}
+SHAPES: dict[str, tuple[dict[str, Any], str, list[str]]] = {
+    "plain, BIOS": ({}, "bios", ["1 bios 1", "2 root rest"]),
+    "plain, UEFI, with swap and a volume": (
+        {"swap": "4GiB", "volumes": [VAR]},
+        "uefi",
+        ["1 esp 512", "2 swap 4096", "3 var 20480", "4 root rest"],
+    ),
+    "LVM": (
+        {"layout": "lvm", "swap": "1GB"},
+        "uefi",
+        ["1 esp 512", "2 boot 1024", "3 system rest", "swap 954", "root rest"],
+    ),
+    "mirror": ({"layout": "raid1"}, "bios", ["1 bios 1", "2 boot 1024 md0", "3 root rest md1"]),
+    "LVM on a mirror": (
+        {"layout": "raid1-lvm", "root_size": "50GiB"},
+        "uefi",
+        ["1 esp 512", "2 boot 1024 md0", "3 system rest md1", "root 51200"],
+    ),
+    "plain, encrypted": ({"encryption": "passphrase"}, "uefi", ["1 esp 512", "2 boot 1024", "3 root rest encrypted"]),
+    "LVM, encrypted": (
+        {"layout": "lvm", "encryption": "tpm", "swap": "1GiB"},
+        "uefi",
+        ["1 esp 512", "2 boot 1024", "3 system rest encrypted", "swap 1024", "root rest"],
+    ),
+    "ZFS": ({"layout": "zfs-mirror"}, "uefi", ["1 esp 512", "2 zfs rest"]),
+}
+
+
+@pytest.mark.parametrize(("params", "firmware", "parts"), SHAPES.values(), ids=SHAPES.keys())
+def test_divides(params: dict[str, Any], firmware: str, parts: list[str]) -> None:
+    assert shape(plan(DEFAULTS | params, DISKS, firmware, 4 * GB)) == parts
+
+
+def test_a_mirror_lies_on_two_disks() -> None:
+    layout = plan(DEFAULTS | {"layout": "raid1"}, DISKS, "bios", 0)
+    assert (layout.mirror, layout.lvm, layout.zfs) == (True, False, False)
+    assert len(layout.disks) == 2
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "more than the disk holds": (
+        {"volumes": [VAR | {"size": "300GB"}]},
+        "the layout needs 287647 MiB, the smallest of sda has 228881",
+    ),
+    "a mount point twice": ({"volumes": [VAR, VAR | {"name": "v2"}]}, "/var is taken"),
+    "a name twice": ({"volumes": [VAR, VAR | {"mount": "/srv"}]}, "names are taken"),
+    "the root again": ({"volumes": [VAR | {"name": "root"}]}, "names are taken"),
+    "/boot as a volume": ({"volumes": [VAR | {"mount": "/boot"}]}, "/boot is taken"),
+    "encrypted partitions beside the root": ({"encryption": "passphrase", "swap": "1GiB"}, "disk.layout: lvm"),
+    "one disk for a mirror": ({"layout": "raid1", "select": {"transport": "nvme"}}, "2 disk(s) are wanted, 1 fit"),
+}
+
+
+@pytest.mark.parametrize(("params", "says"), WRONG.values(), ids=WRONG.keys())
+def test_refuses(params: dict[str, Any], says: str) -> None:
+    with pytest.raises(RenderError) as caught:
+        plan(DEFAULTS | params, DISKS, "uefi", 4 * GB)
+    assert says in str(caught.value)

@@ -1,0 +1,142 @@
+"""Which port is which, by what it is, and what is configured on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provisioner.catalog.nics import Link, LinkKind, plan, primary
+from provisioner.errors import RenderError
+from provisioner.model.facts import Nic
+from provisioner.model.net import Mac
+
+A, B, C, D = (Mac(f"52:54:00:00:00:0{n}") for n in range(1, 5))
+NICS = (
+    Nic("eth0", A, "igb", True, 1000, "0000:01:00.0", "leaf1", "Eth1"),
+    Nic("eth1", B, "igb", False, None, "0000:01:00.1"),
+    Nic("eth2", C, "ixgbe", True, 10_000, "0000:02:00.0", "leaf1", "Eth2"),
+    Nic("eth3", D, "ixgbe", True, 10_000, "0000:02:00.1", "leaf2", "Eth2"),
+)
+EMPTY: dict[str, Any] = {"interfaces": [], "bonds": [], "vlans": []}
+
+MATCHED: dict[str, tuple[dict[str, Any], Mac]] = {
+    "the one that netboots": ({"boot": True}, A),
+    "by MAC": ({"mac": D}, D),
+    "by PCI address": ({"pci": "0000:02:00.*"}, C),
+    "by driver": ({"driver": "ixgbe"}, C),
+    "by name": ({"name": "eth3"}, D),
+    "by speed": ({"min_speed": 10_000}, C),
+    "by at most a speed": ({"max_speed": 1000}, A),
+    "by link": ({"link": False}, B),
+    "by the switch it is on": ({"lldp_switch": "leaf2"}, D),
+    "by the switch's port": ({"lldp_port": "Eth2"}, C),
+    "by several things": ({"driver": "ixgbe", "lldp_switch": "leaf2"}, D),
+}
+
+
+@pytest.mark.parametrize(("match", "mac"), MATCHED.values(), ids=MATCHED.keys())
+def test_finds_a_port(match: dict[str, Any], mac: Mac) -> None:
+    (link,) = plan(EMPTY | {"interfaces": [{"match": match}]}, NICS, A)
+    assert (link.kind, link.mac, link.name, link.named, link.dhcp) == (LinkKind.ETHERNET, mac, "nic0", False, True)
+
+
+def test_a_port_is_taken_once() -> None:
+    match = {"match": {"driver": "ixgbe"}}
+    links = plan(EMPTY | {"interfaces": [match, match]}, NICS, A)
+    assert [link.mac for link in links] == [C, D]
+
+
+def test_the_port_that_netboots_is_there_even_without_facts() -> None:
+    assert plan(EMPTY | {"interfaces": [{"match": {"boot": True}}]}, (), A)[0].mac == A
+
+
+def test_an_address_a_gateway_and_routes() -> None:
+    item = {
+        "name": "lan0",
+        "match": {"mac": A},
+        "addresses": ["10.0.0.5/24", "fd00::5/64"],
+        "gateway": "10.0.0.1",
+        "mtu": 9000,
+        "routes": [{"to": "10.9.0.0/16", "via": "10.0.0.2"}],
+    }
+    (link,) = plan(EMPTY | {"interfaces": [item]}, NICS, A)
+    assert (link.name, link.named, link.dhcp, link.gateway, link.mtu) == ("lan0", True, False, "10.0.0.1", 9000)
+    assert [str(address) for address in link.addresses] == ["10.0.0.5/24", "fd00::5/64"]
+    assert (link.routes[0].to, link.routes[0].via) == ("10.9.0.0/16", "10.0.0.2")
+
+
+def bonded(**more: Any) -> tuple[Link, ...]:
+    bond = {"name": "bond0", "match": {"driver": "ixgbe"}} | more
+    return plan(
+        EMPTY | {"bonds": [bond], "vlans": [{"id": 42, "link": "bond0", "addresses": ["10.42.0.5/24"]}]}, NICS, A
+    )
+
+
+def test_a_bond_with_a_vlan() -> None:
+    one, two, bond, vlan = bonded(dhcp=False, mtu=9000)
+    assert (one.bond, one.mac, one.dhcp, one.mtu) == ("bond0", C, False, 9000)
+    assert bond.members == (one.name, two.name) == ("bond0p0", "bond0p1")
+    assert (bond.mode, bond.lacp_rate, bond.hash_policy, bond.dhcp) == ("802.3ad", "fast", "layer3+4", False)
+    assert (vlan.kind, vlan.name, vlan.vlan, vlan.parent, vlan.dhcp) == (LinkKind.VLAN, "bond0.42", 42, "bond0", False)
+
+
+def test_a_bond_that_only_waits_has_no_lacp() -> None:
+    bond = bonded(mode="active-backup")[2]
+    assert (bond.lacp_rate, bond.hash_policy) == ("", "")
+
+
+def test_the_default_route_goes_by_the_gateway_or_by_dhcp() -> None:
+    dhcp = {"match": {"mac": A}}
+    static = {"match": {"mac": C}, "addresses": ["10.0.0.5/24"], "gateway": "10.0.0.1"}
+    first = primary(plan(EMPTY | {"interfaces": [dhcp, static]}, NICS, A))
+    assert first is not None
+    assert first.mac == C
+    second = primary(plan(EMPTY | {"interfaces": [{"match": {"mac": D}, "addresses": ["10.1.0.5/24"]}, dhcp]}, NICS, A))
+    assert second is not None
+    assert second.mac == A
+    assert primary(()) is None
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no port fits": (
+        {"interfaces": [{"match": {"min_speed": 25_000}}]},
+        "net.interfaces[0]: 1 port(s) are wanted, 0 fit: eth0: 1000 Mbit/s is below min_speed; eth1: its speed",
+    ),
+    "too few for a bond": (
+        {"bonds": [{"name": "b", "match": {"driver": "ixgbe"}, "count": 3}]},
+        "bond b: 3 port(s) are wanted, 2 fit",
+    ),
+    "a bond took the port": (
+        {"interfaces": [{"match": {"mac": C}}], "bonds": [{"name": "b", "match": {"driver": "ixgbe"}}]},
+        "1 port(s) are wanted, 0 fit",
+    ),
+    "a VLAN on nothing": ({"vlans": [{"id": 1, "link": "x"}]}, "no link is called 'x'"),
+    "a VLAN on a bond's member": (
+        {"bonds": [{"name": "b", "match": {"driver": "ixgbe"}}], "vlans": [{"id": 1, "link": "bp0"}]},
+        "no link is called 'bp0'",
+    ),
+    "two of a name": (
+        {"interfaces": [{"name": "a", "match": {"mac": A}}, {"name": "a", "match": {"mac": B}}]},
+        "two links are called a",
+    ),
+    "a gateway elsewhere": (
+        {"interfaces": [{"match": {"mac": A}, "addresses": ["10.0.0.5/24"], "gateway": "10.1.0.1"}]},
+        "gateway 10.1.0.1 is in the network of none of its addresses",
+    ),
+    "an address that is none": (
+        {"interfaces": [{"match": {"mac": A}, "addresses": ["10.0.0.500/24"]}]},
+        "10.0.0.500/24",
+    ),
+    "a route to a host's address": (
+        {"interfaces": [{"match": {"mac": A}, "routes": [{"to": "10.0.0.1/8", "via": "10.0.0.1"}]}]},
+        "has host bits set",
+    ),
+}
+
+
+@pytest.mark.parametrize(("params", "says"), WRONG.values(), ids=WRONG.keys())
+def test_refuses(params: dict[str, Any], says: str) -> None:
+    with pytest.raises(RenderError) as caught:
+        plan(EMPTY | params, NICS, A)
+    assert says in str(caught.value)

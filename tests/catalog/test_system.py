@@ -1,0 +1,124 @@
+"""The vocabulary as templates see it; what an installer cannot do is refused before any power is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provisioner.catalog.load import Catalog
+from provisioner.catalog.params import Layer
+from provisioner.catalog.render import plain
+from provisioner.catalog.system import Secrets, describe, references
+from provisioner.errors import RenderError
+from provisioner.model.catalog import Bootenv, Kind, Supports
+from provisioner.model.facts import Disk, Facts, Nic
+from provisioner.model.net import Mac
+
+MAC, TWO = Mac("52:54:00:00:00:01"), Mac("52:54:00:00:00:02")
+FACTS = Facts(
+    firmware="uefi",
+    disks=(Disk("sda", 10**12, "/dev/disk/by-path/x"), Disk("sdb", 10**12)),
+    nics=(Nic("eth0", MAC, link=True), Nic("eth1", TWO, link=True)),
+)
+DECLARED = Catalog.load().content.declarations
+ALL = Supports(("plain", "lvm", "raid1"), ("passphrase",), ("static", "several", "bond", "vlan", "mtu", "routes"))
+SECRETS = Secrets("seed", {"store:root": "pässword", "env:HASH": "$6$abc$def", "store:disk": "phrase"})
+
+
+def system(supports: Supports = ALL, secrets: Secrets = SECRETS, **given: Any) -> dict[str, Any]:
+    values = {name.replace("__", "."): value for name, value in given.items()}
+    params = DECLARED.resolve([DECLARED.checked(Layer("machine", "machine node17", values))]).values
+    return describe(
+        Bootenv("x", "X", Kind.INSTALLER, "x", {}, supports=supports), "node17", FACTS, MAC, params, secrets
+    )
+
+
+def test_the_defaults_make_a_system() -> None:
+    seen = system()
+    plain(seen)
+    assert (seen["hostname"], seen["fqdn"], seen["timezone"], seen["ssh_passwords"]) == (
+        "node17",
+        "node17",
+        "Etc/UTC",
+        False,
+    )
+    assert seen["disk"]["disks"][0]["path"] == "/dev/disk/by-path/x"
+    assert [part["mount"] for part in seen["disk"]["partitions"]] == ["/boot/efi", "/"]
+    assert seen["net"]["primary"]["mac"] == MAC
+    assert seen["root"] == {"ssh_keys": [], "hash": ""}
+
+
+def test_names() -> None:
+    seen = system(system__hostname="web1", system__domain="example.org")
+    assert (seen["hostname"], seen["domain"], seen["fqdn"]) == ("web1", "example.org", "web1.example.org")
+
+
+def test_users_and_their_passwords() -> None:
+    accounts = [
+        {"name": "ann", "password": "env:HASH", "sudo": True},
+        {"name": "bob", "ssh_keys": ["ssh-ed25519 AAAA b"]},
+    ]
+    seen = system(users__root__password="store:root", users__accounts=accounts)
+    ann, bob = seen["users"]
+    assert (ann["hash"], ann["sudo"], bob["hash"], bob["shell"]) == ("$6$abc$def", True, "", "/bin/bash")
+    assert seen["root"]["hash"].startswith("$6$")
+    assert "pässword" not in repr(seen)
+
+
+def test_a_second_reading_is_the_same() -> None:
+    assert system(users__root__password="store:root") == system(users__root__password="store:root")
+
+
+def test_every_secret_that_is_needed_is_known_beforehand() -> None:
+    values = {
+        "users.root.password": "store:root",
+        "users.accounts": [{"name": "a", "password": "env:HASH"}, {"name": "b"}],
+    }
+    assert references(DECLARED.resolve([DECLARED.checked(Layer("machine", "m", values))])) == ["env:HASH", "store:root"]
+
+
+def test_a_secret_that_cannot_be_had_is_a_fault_and_no_empty_password() -> None:
+    with pytest.raises(RenderError, match="secret store:root is not known"):
+        system(secrets=Secrets("seed", {}), users__root__password="store:root")
+
+
+def test_encryption_needs_a_passphrase() -> None:
+    with pytest.raises(RenderError, match="nobody could ever open it"):
+        system(disk__encryption="passphrase")
+    assert system(disk__encryption="passphrase", disk__passphrase="store:disk")["disk"]["passphrase"] == "phrase"
+
+
+def test_a_proxy_for_http_is_one_for_https_too() -> None:
+    assert system(proxy__http="http://p:3128")["proxy"]["https"] == "http://p:3128"
+    assert system()["proxy"]["https"] == ""
+
+
+BOND = [{"name": "bond0", "match": {"link": True}}]
+CANNOT: dict[str, tuple[Supports, dict[str, Any], list[str]]] = {
+    "a layout": (Supports(), {"disk__layout": "lvm"}, ["x cannot do disk.layout: lvm; it can do plain"]),
+    "encryption": (
+        Supports(),
+        {"disk__encryption": "passphrase", "disk__passphrase": "store:disk"},
+        ["x cannot do disk.encryption: passphrase"],
+    ),
+    "a static address": (
+        Supports(),
+        {"net__interfaces": [{"match": {"boot": True}, "addresses": ["10.0.0.5/24"], "mtu": 9000}]},
+        ["x cannot do net: mtu", "x cannot do net: static"],
+    ),
+    "a bond": (Supports(), {"net__interfaces": [], "net__bonds": BOND}, ["x cannot do net: bond"]),
+    "a VLAN beside its port": (
+        Supports(),
+        {"net__interfaces": [{"name": "a", "match": {"boot": True}}], "net__vlans": [{"id": 5, "link": "a"}]},
+        ["x cannot do net: several", "x cannot do net: vlan"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("supports", "given", "faults"), CANNOT.values(), ids=CANNOT.keys())
+def test_what_an_installer_cannot_do_is_refused(supports: Supports, given: dict[str, Any], faults: list[str]) -> None:
+    with pytest.raises(RenderError) as caught:
+        system(supports, **given)
+    assert list(caught.value.faults) == faults
+    system(**given)
