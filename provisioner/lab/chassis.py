@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from provisioner.errors import LabError
-from provisioner.lab.hardware import BootChoice, Hardware
+from provisioner.lab.hardware import OWN_ORDER, BootChoice, Hardware
 from provisioner.model.bmc import BootTarget, Power
 
 log = logging.getLogger(__name__)
@@ -52,13 +52,13 @@ class Mode(StrEnum):
 class Override:
     """The boot device that somebody asked for through the BMC. `mode` is None where the request named none."""
 
-    choice: BootChoice = BootChoice()
+    choice: BootChoice = OWN_ORDER
     lifetime: Lifetime = Lifetime.DISABLED
     mode: Mode | None = None
 
     def next_boot(self) -> BootChoice:
         """What the next boot tries first."""
-        return BootChoice() if self.lifetime is Lifetime.DISABLED else self.choice
+        return OWN_ORDER if self.lifetime is Lifetime.DISABLED else self.choice
 
     def after_boot(self, tried: BootChoice) -> Override:
         """The override after a boot that tried `tried` first: a one-shot is spent by the boot that used it."""

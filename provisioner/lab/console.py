@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-BACKLOG = 256
-"""Chunks (at most 4 KiB each) kept for a watcher that does not read: 1 MiB, then the oldest are dropped."""
 CHUNK_BYTES = 4096
+
+Watcher = Callable[[bytes], None]
 
 
 class Console:
     """The serial port as its BMC sees it. The guest's end comes and goes with the machine's power."""
 
     def __init__(self) -> None:
-        self._watchers: set[asyncio.Queue[bytes]] = set()
+        self._watchers: set[Watcher] = set()
         self._guest: asyncio.StreamWriter | None = None
+
+    def attach(self, watcher: Watcher) -> None:
+        """Call `watcher` with everything that the guest prints from now on."""
+        self._watchers.add(watcher)
+
+    def detach(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[asyncio.Queue[bytes]]:
-        """A queue that gets everything the guest prints from now on."""
-        queue: asyncio.Queue[bytes] = asyncio.Queue(BACKLOG)
-        self._watchers.add(queue)
+        """A queue of everything that the guest prints while the context lasts."""
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self.attach(queue.put_nowait)
         try:
             yield queue
         finally:
-            self._watchers.discard(queue)
+            self.detach(queue.put_nowait)
 
     def feed(self, data: bytes) -> None:
         """Hand what the guest printed to every watcher."""
-        for queue in self._watchers:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(data)
+        for watcher in tuple(self._watchers):
+            watcher(data)
 
     def type(self, data: bytes) -> None:
         """Send keys to the guest; lost while it is off, as on a real serial line."""
@@ -46,14 +51,9 @@ class Console:
         reader, writer = await asyncio.open_unix_connection(path)
         self._guest = writer
         try:
-            async for data in _chunks(reader):
-                self.feed(data)
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(CHUNK_BYTES):
+                    self.feed(data)
         finally:
             self._guest = None
             writer.close()
-
-
-async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(CHUNK_BYTES):
-            yield data

@@ -50,13 +50,16 @@ class BootChoice:
     uri: str = ""
 
 
+OWN_ORDER = BootChoice()
+
+
 class Hardware(Protocol):
     """A machine as its BMC holds it. Calls raise `LabError`; each returns when the effect began, not when it ended."""
 
     identity: Identity
     console: Console
     on_boot: Callable[[BootChoice], BootChoice]
-    """Called as a boot begins, whoever caused it, with what it tries first; answers what the boot after it shall try."""
+    """Called as a boot begins, whoever caused it, with what it tries first; answers what the next one shall try."""
 
     @property
     def power(self) -> Power: ...

@@ -1,8 +1,8 @@
 """A lab machine: one QEMU process for each boot; disk and NVRAM stay.
 
-QEMU ends where the guest or the BMC restarts the machine, and a new process takes its place: so the boot order of a boot
-is what it was when that boot began, and "once" is exact whoever restarts. Moving the boot index of a running QEMU is not:
-SeaBIOS answers a warm reset with two more of its own, and the first of the three would use up the one-shot.
+QEMU ends where the guest or the BMC restarts the machine, and a new process takes its place: so the boot order of a
+boot is what it was when that boot began, and "once" is exact whoever restarts. To move the boot index of a running QEMU
+would not be: SeaBIOS answers a warm reset with two more of its own, and the first of the three would use up the order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from provisioner.errors import LabError
 from provisioner.lab import nvram
 from provisioner.lab.accel import Accelerator
 from provisioner.lab.console import Console
-from provisioner.lab.hardware import BootChoice, Firmware, Identity
+from provisioner.lab.hardware import OWN_ORDER, BootChoice, Firmware, Identity
 from provisioner.lab.qemu import OVMF_VARS, Files, command_line
 from provisioner.lab.qmp import Qmp
 from provisioner.model.bmc import BootTarget, Power
@@ -51,10 +51,10 @@ class QemuMachine:
         self.identity = identity
         self.files = Files(root)
         self.console = Console()
-        self.on_boot: Callable[[BootChoice], BootChoice] = lambda _: BootChoice()
+        self.on_boot: Callable[[BootChoice], BootChoice] = lambda _: OWN_ORDER
         self._tap = tap
         self._accelerator = accelerator
-        self._choice = BootChoice()
+        self._choice = OWN_ORDER
         self._wanted: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
         self._off = asyncio.Event()
         self._off.set()
