@@ -59,10 +59,10 @@ class Daemon:
             conductor = await self._start(stack)
             running = group.create_task(conductor.run(), name="conductor")
             for listener in self.listeners:
-                log.info("listening service=%s address=%s", listener.service, listener.address)
+                log.info("daemon.listening service=%s address=%s", listener.service, listener.address)
             ready()
             await stop.wait()
-            log.info("stopping")
+            log.info("daemon.stopping")
             notify("STOPPING=1")
             running.cancel()
 
@@ -237,11 +237,11 @@ async def serve(config: Config) -> None:
         loop.add_signal_handler(number, stop.set)
 
     def ready() -> None:
-        log.info("ready pid=%d", os.getpid())
+        log.info("daemon.ready pid=%d", os.getpid())
         notify(f"READY=1\nMAINPID={os.getpid()}")
 
     await Daemon(config).run(ready, stop)
-    log.info("stopped")
+    log.info("daemon.stopped")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

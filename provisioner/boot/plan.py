@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from provisioner.lifecycle.steps import wants_network
+from provisioner.lifecycle.plans import wants_network
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Unknown
 from provisioner.model.machine import Machine, State
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from provisioner.errors import BmcError, ProvisionerError
+from provisioner.lifecycle.plans import ENSURES
 from provisioner.lifecycle.ports import Bmcs
-from provisioner.lifecycle.steps import ENSURES, Perform
+from provisioner.lifecycle.steps import Perform
 from provisioner.model.bmc import BmcAddress, BootTarget, Power
 from provisioner.model.machine import Machine
 from provisioner.model.trace import Channel, Observe, TraceLine

@@ -12,22 +12,11 @@ from provisioner.catalog.context import answer_context
 from provisioner.clock import SteadyClock
 from provisioner.errors import ConflictError, TicketError
 from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.plans import Signal, Verb, agent_command, job_id
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
-from provisioner.lifecycle.steps import (
-    JobFailed,
-    JobTaken,
-    Perform,
-    Progress,
-    Seen,
-    Signal,
-    Verb,
-    advance,
-    agent_command,
-    job_id,
-    with_facts,
-)
+from provisioner.lifecycle.steps import JobFailed, JobTaken, Perform, Progress, Seen, advance, with_facts
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac

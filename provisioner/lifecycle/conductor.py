@@ -18,11 +18,12 @@ from provisioner.errors import BmcError, ConflictError, NotFoundError, Preflight
 from provisioner.lifecycle.actions import Actions, secret_name
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
 from provisioner.lifecycle.boots import Boots, Dialect
+from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preflight import checks, verb_for
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Follower, Runner
-from provisioner.lifecycle.steps import Begin, Cancel, Perform, Verb, advance
+from provisioner.lifecycle.steps import Begin, Cancel, Perform, advance
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.intent import Check, EnrolRequest, Event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from provisioner.lifecycle.steps import VERBS, Verb
+from provisioner.lifecycle.plans import VERBS, Verb
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.intent import Check
 from provisioner.model.machine import Machine

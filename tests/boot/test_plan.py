@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.boot.plan import BootPolicy, next_boot
-from provisioner.lifecycle.steps import KINDS, VERBS, Begin, Verb, advance
+from provisioner.lifecycle.plans import KINDS, VERBS, Verb
+from provisioner.lifecycle.steps import Begin, advance
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Unknown
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, Run, State

@@ -164,6 +164,7 @@ class Rack:
         self.crash_point: Callable[[str], None] = lambda _where: None
         self._behaviour: asyncio.TaskGroup | None = None
         self.unanswered = 0
+        self.up = asyncio.Event()
 
     def one(self, name: str = "node17") -> Metal:
         return next(m for m in self.metal if m.name == name)
@@ -181,6 +182,7 @@ class Rack:
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(conductor.run())
                 self.conductor = conductor
+                self.up.set()
                 yield conductor
                 running.cancel()
         finally:
@@ -254,7 +256,6 @@ class Rack:
             if command and command.startswith("run "):
                 command = await self._job(metal, token, command[4:])
                 continue
-            await asyncio.sleep(0.05)
             command = await self._until(metal, lambda c: c.agent_next(token, metal.ip, 1.0))
 
     async def _job(self, metal: Metal, token: str, job_id: str) -> str | None:
@@ -271,15 +272,13 @@ class Rack:
     async def _until(self, metal: Metal, ask: Callable[[Conductor], Any]) -> Any:
         """Ask the daemon, again while it is away; None when it refuses or the power is gone."""
         while metal.power is Power.ON:
+            await self.up.wait()
             if self.conductor is None:
-                await asyncio.sleep(0.02)
+                self.up.clear()
                 continue
             try:
                 return await ask(self.conductor)
-            except ProvisionerError as error:
-                if "store" in str(error):
-                    await asyncio.sleep(0.02)
-                    continue
+            except ProvisionerError:
                 self.unanswered += 1
                 return None
         return None

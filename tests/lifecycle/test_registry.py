@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from provisioner.errors import NotFoundError
+from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.steps import Begin, Cancel, Verb, advance
+from provisioner.lifecycle.steps import Begin, Cancel, advance
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 

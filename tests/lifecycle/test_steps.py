@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.errors import ConflictError
+from provisioner.lifecycle.plans import KINDS, VERBS, Signal, Verb
 from provisioner.lifecycle.steps import (
-    KINDS,
-    VERBS,
     Begin,
     Cancel,
     Done,
@@ -22,9 +21,7 @@ from provisioner.lifecycle.steps import (
     Perform,
     Progress,
     Seen,
-    Signal,
     Tick,
-    Verb,
     advance,
     current_action,
 )

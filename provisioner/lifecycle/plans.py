@@ -1,0 +1,124 @@
+"""What runs consist of, as tables: steps, what each waits for or ensures, and the verbs that are made of them. No I/O.
+
+A step either *acts* (the conductor performs it; it is written as "ensure", so doing it twice does no harm) or *waits*
+for a signal that the machine gives by what it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from provisioner.model.bmc import BootTarget, Power
+from provisioner.model.machine import Machine, Phase, Run, State
+
+
+class Signal(StrEnum):
+    """What a machine does that a run waits for."""
+
+    DHCP = "dhcp"  # its firmware or loader asked for an address
+    LOADER = "loader"  # it fetched a loader
+    SCRIPT = "script"  # it fetched its boot script
+    FACTS = "facts"  # the discovery system runs and has reported
+    JOB = "job"  # the agent ended its job with status 0
+    LOCAL = "local-boot"  # it asked for an address on its way from the disk
+    HOME = "phone-home"  # the installed system runs
+
+
+@dataclass(frozen=True, slots=True)
+class StepKind:
+    """A row of the step table. `signal` is None for a step that acts."""
+
+    phase: Phase
+    timeout_s: float
+    signal: Signal | None = None
+    retries: int = 0
+    network: bool = False
+    """While this step is under way, the machine is to boot from the network."""
+
+
+KINDS: dict[str, StepKind] = {
+    "power.off": StepKind(Phase.POWER, 120, retries=2),
+    "boot.network": StepKind(Phase.POWER, 60, retries=2, network=True),
+    "power.on": StepKind(Phase.POWER, 120, retries=2, network=True),
+    "wait.dhcp": StepKind(Phase.DHCP, 600, Signal.DHCP, network=True),
+    "wait.loader": StepKind(Phase.LOADER, 300, Signal.LOADER, network=True),
+    "wait.script": StepKind(Phase.LOADER, 300, Signal.SCRIPT, network=True),
+    "wait.facts": StepKind(Phase.FETCH, 900, Signal.FACTS, network=True),
+    "wait.job": StepKind(Phase.INSTALL, 3600, Signal.JOB, retries=1, network=True),
+    "finalize.off": StepKind(Phase.FINALIZE, 120, retries=2),
+    "boot.disk": StepKind(Phase.FINALIZE, 60, retries=2),
+    "finalize.on": StepKind(Phase.FINALIZE, 120, retries=2),
+    "wait.local-boot": StepKind(Phase.LOCAL_BOOT, 900, Signal.LOCAL),
+    "wait.phone-home": StepKind(Phase.PHONE_HOME, 900, Signal.HOME),
+}
+"""Time limits: firmware of big servers needs up to ten minutes from power-on to its first DHCP packet (memory
+training), an image of 10 GB on a 1 Gbit/s link needs two, a package install up to an hour."""
+
+NETBOOT = ("power.off", "boot.network", "power.on", "wait.dhcp", "wait.loader", "wait.script", "wait.facts")
+FROM_DISK = ("finalize.off", "boot.disk", "finalize.on", "wait.local-boot", "wait.phone-home")
+
+ENSURES: dict[str, Power | BootTarget] = {
+    "power.off": Power.OFF,
+    "finalize.off": Power.OFF,
+    "power.on": Power.ON,
+    "finalize.on": Power.ON,
+    "boot.disk": BootTarget.DISK,
+}
+"""What an action brings about; `boot.network` depends on how the machine boots (`Machine.boot_via`)."""
+
+
+class Verb(StrEnum):
+    """What an operator can ask of a machine that takes a run."""
+
+    INSPECT = "inspect"  # boot the discovery system, report facts
+    DEPLOY = "deploy"  # install a bootenv onto the disk
+    RELEASE = "release"  # erase, power off, back to ready
+    POWER_OFF_RELEASE = "release-keep"  # the same without erasing
+
+
+@dataclass(frozen=True, slots=True)
+class VerbRule:
+    """Which states a verb starts from, the state it moves through, its steps."""
+
+    start: frozenset[State]
+    moving: State
+    steps: tuple[str, ...]
+
+
+_RESTING = frozenset({State.DISCOVERED, State.ENROLLED, State.READY, State.RESERVED, State.ACTIVE})
+
+VERBS: dict[Verb, VerbRule] = {
+    Verb.INSPECT: VerbRule(_RESTING | {State.MAINTENANCE}, State.INSPECTING, NETBOOT),
+    Verb.DEPLOY: VerbRule(_RESTING, State.DEPLOYING, (*NETBOOT, "wait.job", *FROM_DISK)),
+    Verb.RELEASE: VerbRule(_RESTING, State.RELEASING, (*NETBOOT, "wait.job", "finalize.off")),
+    Verb.POWER_OFF_RELEASE: VerbRule(_RESTING, State.RELEASING, ("finalize.off",)),
+}
+
+WAITED_FOR = {
+    "wait.dhcp": "its firmware sent no DHCP request",
+    "wait.loader": "it got an address but fetched no loader",
+    "wait.script": "it fetched a loader but no boot script",
+    "wait.facts": "the discovery system did not report",
+    "wait.job": "the job on the machine did not end",
+    "wait.local-boot": "it did not start from its disk",
+    "wait.phone-home": "the installed system did not report",
+}
+
+
+def wants_network(run: Run) -> bool:
+    """Say whether the machine is to boot from the network at this point of its run."""
+    return run.step is not None and KINDS[run.step.name].network
+
+
+def job_id(run: Run) -> str:
+    """Name the job of this attempt: a job is fetched once."""
+    return f"{run.id}.{run.at}.{run.attempt}"
+
+
+def agent_command(machine: Machine) -> str:
+    """Say what the agent on a machine is to do now: one line of docs/architecture.md, "Agent"."""
+    run = machine.run
+    if run is not None and run.step is not None and run.step.name == "wait.job" and not run.job_taken:
+        return f"run {job_id(run)}"
+    return "wait 15" if run is None or run.step is None else "wait 2"

@@ -1,0 +1,55 @@
+"""What is looked at before a machine is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from provisioner.lifecycle.plans import Verb
+from provisioner.lifecycle.preflight import checks, verb_for
+from provisioner.lifecycle.steps import Begin, advance
+from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.catalog import Bootenv, Kind
+from provisioner.model.facts import Disk, Facts
+from provisioner.model.machine import Machine, State
+
+GIB = 1 << 30
+BMC = BmcAddress(Driver.IPMI, "10.0.0.1", 623, "admin")
+FACTS = Facts(memory_bytes=GIB, disks=(Disk("vda", 8 * GIB), Disk("vdb", GIB)))
+READY = Machine("m1", "node17", State.READY, bmc=BMC, facts=FACTS, profile="small", profile_reason="one disk")
+DEBIAN = Bootenv("debian-12", "Debian 12", Kind.IMAGE, "debian", {}, min_disk_bytes=2 * GIB, min_memory_bytes=GIB // 2)
+DISCOVERY = Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", {})
+BUSY, _ = advance(READY, Begin("r1", Verb.DEPLOY, "debian-12"), 0.0)
+
+CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
+    "all in order": (READY, DEBIAN, [], None, []),
+    "a run is under way": (BUSY, DEBIAN, [], None, ["node17 is deploying: deploy debian-12 is under way"]),
+    "a state that it cannot start from": (
+        replace(READY, state=State.RETIRED), DEBIAN, [], None, ["node17 is retired: it cannot deploy from there"]),
+    "no BMC on record": (replace(READY, bmc=None), DEBIAN, [], None, ["node17 has no BMC on record"]),
+    "a BMC that refuses": (READY, DEBIAN, [], "password refused", ["password refused"]),
+    "artefacts that are missing": (READY, DEBIAN, ["image is missing", "kernel is missing"], None,
+        ["image is missing", "kernel is missing"]),
+    "hardware that nobody knows": (
+        replace(READY, facts=None), DEBIAN, [], None, ["the hardware of node17 is not known yet"]),
+    "which does not matter for a discovery": (replace(READY, facts=None), DISCOVERY, [], None, []),
+    "no disk that is large enough": (
+        replace(READY, facts=Facts(disks=(Disk("vdb", GIB),))), DEBIAN, [], None,
+        ["the largest disk has 1.0 GiB, debian-12 needs 2.0"]),
+    "no disk at all": (
+        replace(READY, facts=Facts()), replace(DEBIAN, min_disk_bytes=0), [], None,
+        ["the largest disk has 0.0 GiB, debian-12 needs 0.0"]),
+    "too little memory": (
+        READY, replace(DEBIAN, min_memory_bytes=4 * GIB), [], None,
+        ["node17 has 1.0 GiB of memory, debian-12 needs 4.0"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("machine", "bootenv", "missing", "fault", "failed"), CASES.values(), ids=CASES.keys())
+def test_checks(machine: Machine, bootenv: Bootenv, missing: list[str], fault: str | None, failed: list[str]) -> None:
+    assert [check.text for check in checks(machine, bootenv, missing, fault) if not check.ok] == failed
+
+
+def test_a_discovery_leaves_the_disk_alone() -> None:
+    assert (verb_for(DISCOVERY), verb_for(DEBIAN)) == (Verb.INSPECT, Verb.DEPLOY)
