@@ -151,14 +151,21 @@ def _facts(machine: Row) -> list[str]:
         ("serial", facts["serial"]),
         ("uuid", facts["uuid"]),
         ("firmware", firmware + secure),
-        ("cpu", f"{cpu['model']} ({cpu['sockets']} sockets, {cpu['cores']} cores, {cpu['threads']} threads)"),
-        ("memory", size(facts["memory_bytes"])),
+        ("cpu", _cpu(cpu) if cpu["threads"] or cpu["model"] else ""),
+        ("memory", size(facts["memory_bytes"]) if facts["memory_bytes"] else ""),
         ("disks", "\n".join(_disk(disk) for disk in facts["disks"])),
         ("ports", "\n".join(_nic(nic) for nic in facts["nics"])),
         ("tpm", facts["tpm"]),
     ]
     ago = _since(facts, "observed_at")
     return ["", f"hardware ({facts['source']}{f', {ago} ago' if ago else ''})", *listing(pairs, "  ")]
+
+
+def _cpu(cpu: Row) -> str:
+    counts = ", ".join(
+        f"{cpu[what]} {what[:-1] if cpu[what] == 1 else what}" for what in ("sockets", "cores", "threads")
+    )
+    return f"{cpu['model']} ({counts})".strip()
 
 
 def _disk(disk: Row) -> str:

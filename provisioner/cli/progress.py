@@ -112,13 +112,12 @@ def _lines() -> Show:
     started = time.monotonic()
 
     def show(waiting: Waiting, trouble: str) -> None:
-        stands = {name: row["run"]["phase"] for name, row in waiting.rows.items() if row["run"]} | {"": trouble}
-        for name, phase in stands.items():
-            if phase and said.get(name) != phase:
-                click.echo(
-                    f"{span(time.monotonic() - started):>6}  {printable(name)}  {phase}".replace("    ", "  "), err=True
-                )
-            said[name] = phase
+        stands = {printable(name): row["run"]["phase"] for name, row in waiting.rows.items() if row["run"]}
+        for name, stand in (*stands.items(), ("", trouble)):
+            if stand and said.get(name) != stand:
+                words = [part for part in (span(time.monotonic() - started).rjust(6), name, stand) if part]
+                click.echo("  ".join(words), err=True)
+            said[name] = stand
 
     return show
 

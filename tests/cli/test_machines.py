@@ -47,6 +47,7 @@ def test_show_describes_a_machine(ctl: Ctl, daemon: Daemon) -> None:
         "profile    small: memory below 4 GiB",
         "bmc        ipmi://admin@192.0.2.17:623",
         "boot debian-12: failed (run r-1)",
+        "  cpu       EPYC (1 socket, 2 cores, 2 threads)",
         "  memory    2.0 GiB",
         "  disks     vda  8.0 GiB  virtio  blank",
         "what to do      check the cable",
