@@ -10,7 +10,7 @@ from enum import IntEnum
 from provisioner.lab.chassis import Chassis
 from provisioner.model.bmc import Power
 
-FIRMWARE = "1.4"
+FIRMWARE = "1.04"
 ACCOUNTS = 10
 """Slots for users, as many as most boards have."""
 

@@ -16,13 +16,17 @@ FACTORS = {"RPM": 100}
 """A reading has one byte: fans are counted in hundreds."""
 SYSTEM_BOOT = 0x1D
 POWER_UNIT = 0x09
+"""Offset 0 asserted is "power off", deasserted the end of it (table 42-3)."""
+DEASSERTED = 0x80
+SENSOR_SPECIFIC = 0x6F
 
 
 def _entry(event: Event) -> bytes:
     """A SEL record of type 2 (table 32-1)."""
-    kind, offset = (SYSTEM_BOOT, 0) if event.what.startswith("boot") else (POWER_UNIT, 0)
+    kind = SYSTEM_BOOT if event.what.startswith("boot") else POWER_UNIT
+    direction = DEASSERTED if event.what == "power on" else 0
     head = little(event.number, 2) + b"\x02" + little(int(event.at), 4)
-    return head + bytes((BMC, 0, 0x04, kind, 0, 0x6F, offset, 0xFF, 0xFF))
+    return head + bytes((BMC, 0, 0x04, kind, 0, direction | SENSOR_SPECIFIC, 0, 0xFF, 0xFF))
 
 
 def sel_info(call: Call) -> bytes:

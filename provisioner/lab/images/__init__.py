@@ -1,0 +1,1 @@
+"""Builds disk images of operating systems from their packages, bootable by BIOS and UEFI alike."""

@@ -1,0 +1,184 @@
+"""Build a disk image of Debian from its packages with mmdebstrap, for machines that boot by BIOS or UEFI.
+
+Mirrors, proxies and keys are those of the host's own apt. Where the host is not Debian, mmdebstrap uses Debian's own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.discovery.build import cache
+from provisioner.discovery.build.tools import Say, require, run
+from provisioner.errors import ArtifactError
+from provisioner.lab.images import gpt
+
+OVERLAY = Path(__file__).resolve().parent / "overlay"
+"""Files of ours that go into every image: network, report to the daemon, host keys."""
+
+SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
+ARTIFACT = "disk.raw.zst"
+PACKAGES = (
+    "ca-certificates", "curl", "dbus", "e2fsprogs", "grub-efi-amd64-bin", "grub-pc-bin", "grub2-common",
+    "initramfs-tools", "iproute2", "iputils-ping", "kmod", "netbase", "openssh-server", "procps", "sudo",
+    "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev", "zstd",
+)  # fmt: skip
+KERNELS = {"cloud": "linux-image-cloud-amd64", "generic": "linux-image-amd64"}
+UNITS = ("provisioner-phone-home", "provisioner-ssh-keys", "systemd-networkd", "systemd-resolved")
+_EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+_PASSED_ON = re.compile(
+    r'^(Acquire::(?:[a-z]+::)?(?:Proxy|Retries|CaInfo|Proxy-Auto-Detect)\b.*) "(.+)";$', re.MULTILINE
+)
+_STORAGE = ["virtio_blk", "virtio_scsi", "virtio_pci", "sd_mod", "xen_blkfront", "hv_storvsc", "vmw_pvscsi", "mptspi"]
+"""What a virtual machine's disk can hang on; NVMe and ext4 are built into the kernel."""
+_TOOLS = {
+    "mmdebstrap": "mmdebstrap", "sfdisk": "fdisk", "mke2fs": "e2fsprogs", "mkfs.vfat": "dosfstools", "mcopy": "mtools",
+    "grub-mkimage": "grub-common", "zstd": "zstd", "apt-get": "apt",
+}  # fmt: skip
+_NEEDED = {
+    "/usr/lib/grub/i386-pc/boot.img": "grub-pc-bin",
+    "/usr/lib/grub/x86_64-efi/moddep.lst": "grub-efi-amd64-bin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an operator can choose."""
+
+    name: str = "debian-12"
+    kernel: str = "cloud"
+    packages: tuple[str, ...] = ()
+
+
+def build(options: Options, output: Path, debs: Path, say: Say, *, fresh: bool = False) -> cache.Manifest:
+    """Build the image into `output`, or say that what is there is current. `debs` keeps packages."""
+    require(_TOOLS)
+    missing = sorted(package for file, package in _NEEDED.items() if not Path(file).exists())
+    if missing:
+        raise ArtifactError(f"missing files of GRUB: {' '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")
+    sources = debian_sources(SUITES[options.name], _index_targets())
+    key = cache.inputs_key(_inputs(options, sources))
+    if not fresh and (manifest := cache.current(output, key)) is not None:
+        say(f"image {options.name} {key} is current, built on {manifest.details['built']}")
+        return manifest
+    if os.geteuid() != 0:
+        raise ArtifactError("building an image needs root: files of many owners are written", hint="use sudo")
+    with cache.workspace(output) as scratch:
+        root = scratch / "root"
+        _bootstrap(options, sources, root, debs, say)
+        _customise(root, options.name, ids := gpt.Ids.of(key))
+        image = scratch / "disk.raw"
+        gpt.make_image(root, image, ids, say)
+        return cache.publish(output, _pack(options, key, root, image, say))
+
+
+def debian_sources(suite: str, targets: str) -> tuple[str, ...]:
+    """Make apt source lines for `suite` from the host's index targets; none where the host is not Debian.
+
+    `targets` has lines "ORIGIN SUITE COMPONENT URI"; a host of another Debian release has the same archives.
+    """
+    lines = []
+    for line in targets.splitlines():
+        origin, release, component, uri = (*line.split(), "", "", "", "")[:4]
+        tail = re.sub(r"^[a-z]+", "", release)
+        if origin == "Debian" and component == "main" and tail in ("", "-updates", "-security"):
+            lines.append(f"deb {uri} {suite}{tail} main")
+    return tuple(dict.fromkeys(lines))
+
+
+def _index_targets() -> str:
+    form = "$(ORIGIN) $(RELEASE) $(COMPONENT) $(REPO_URI)"
+    return run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"]).decode("utf-8", "replace")
+
+
+def _inputs(options: Options, sources: tuple[str, ...]) -> dict[str, object]:
+    ours = cache.sources_hash(Path(__file__).resolve().parent)
+    return {"sources": ours, "archives": sources, "kernel": options.kernel, "packages": options.packages}
+
+
+def _bootstrap(options: Options, sources: tuple[str, ...], root: Path, debs: Path, say: Say) -> None:
+    """Install the packages into `root`. Downloads are kept in `debs`, without which nothing changes but the time."""
+    suite = SUITES[options.name]
+    debs.mkdir(parents=True, exist_ok=True)
+    packages = ",".join((*PACKAGES, KERNELS[options.kernel], *options.packages))
+    say(f"installing {suite} with {packages.count(',') + 1} packages and what they need")
+    proxies = [f'--aptopt={name} "{value}"' for name, value in _PASSED_ON.findall(_apt_config())]
+    run(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", "--quiet", f"--include={packages}",
+         '--aptopt=Apt::Install-Recommends "false"', "--dpkgopt=force-unsafe-io", *proxies,
+         *(f"--dpkgopt=path-exclude={glob}" for glob in _EXCLUDED),
+         f"--setup-hook={_INITRAMFS.replace('MODULES', _modules(options))}",
+         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+         f"--setup-hook=sync-in {debs} /var/cache/apt/archives",
+         "--skip=essential/unlink",
+         f"--customize-hook=sync-out /var/cache/apt/archives {debs}",
+         suite, str(root), *sources], env={"SOURCE_DATE_EPOCH": "0"})  # fmt: skip
+
+
+_INITRAMFS = (
+    'mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d" && '
+    'printf "MODULES\\nCOMPRESS=zstd\\n" > "$1/etc/initramfs-tools/conf.d/provisioner" && '
+    f'printf "%s\\n" {" ".join(_STORAGE)} > "$1/usr/share/initramfs-tools/modules.d/provisioner"'
+)
+"""Laid down before any package, so that the initramfs is made once and small."""
+
+
+def _modules(options: Options) -> str:
+    return "MODULES=list" if options.kernel == "cloud" else "MODULES=most"
+
+
+def _apt_config() -> str:
+    return run(["apt-config", "dump"]).decode("utf-8", "replace")
+
+
+def _customise(root: Path, name: str, ids: gpt.Ids) -> None:
+    """Lay our files over the system and take out what must differ from machine to machine."""
+    shutil.copytree(OVERLAY, root, dirs_exist_ok=True)
+    run(["systemctl", f"--root={root}", "enable", "--quiet", *(f"{unit}.service" for unit in UNITS)])
+    for made in (*root.glob("etc/ssh/ssh_host_*"), *root.glob("var/lib/apt/lists/*_*"), *root.glob("var/log/*.log")):
+        made.unlink()
+    (root / "etc/machine-id").write_text("")
+    (root / "etc/hostname").write_text(f"{name}\n")
+    resolv = root / "etc/resolv.conf"
+    resolv.unlink(missing_ok=True)
+    resolv.symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    (root / "etc/fstab").write_text(f"PARTUUID={ids.root_partition} / ext4 errors=remount-ro 0 1\n")
+    config = root / "boot/grub/grub.cfg"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(grub_config(_kernel(root), ids))
+
+
+def grub_config(version: str, ids: gpt.Ids) -> str:
+    """The first boot's configuration; update-grub writes it anew with every later kernel."""
+    return f"""serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console serial
+set timeout=0
+menuentry "Debian" {{
+    linux /boot/vmlinuz-{version} root=PARTUUID={ids.root_partition} ro console=tty0 console=ttyS0,115200n8
+    initrd /boot/initrd.img-{version}
+}}
+"""
+
+
+def _kernel(root: Path) -> str:
+    versions = [file.name.removeprefix("vmlinuz-") for file in (root / "boot").glob("vmlinuz-*")]
+    if len(versions) != 1:
+        raise ArtifactError(f"expected one kernel in the image, found {versions or 'none'}")
+    return versions[0]
+
+
+def _pack(options: Options, key: str, root: Path, image: Path, say: Say) -> cache.Manifest:
+    packed = image.with_name(ARTIFACT)
+    raw_bytes = image.stat().st_size
+    say(f"compressing {raw_bytes / 1e6:.0f} MB")
+    run(["zstd", "--quiet", "-9", "-T2", image, "-o", packed])
+    item = cache.measure(packed)
+    say(f"{item.name}: {item.size_bytes / 1e6:.0f} MB")
+    query = ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "--show", "--showformat=${Package}=${Version}\\n"]
+    installed = dict(line.split("=", 1) for line in run(query).decode().splitlines())
+    built = run(["date", "--utc", "+%Y-%m-%d"]).decode().strip()
+    details = {"built": built, "kernel": _kernel(root), "raw_size": raw_bytes, "packages": installed}
+    return cache.Manifest(options.name, "amd64", key, (item,), details)

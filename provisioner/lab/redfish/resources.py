@@ -1,0 +1,311 @@
+"""The resources that the service shows, rendered from the board (DSP0268 schemas). No I/O."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from provisioner.lab.board import FIRMWARE, Account, Board, Role
+from provisioner.lab.chassis import Lifetime, Mode, Verb
+from provisioner.lab.hardware import GIB, Identity
+from provisioner.lab.redfish.answer import Body
+from provisioner.model.bmc import BootTarget, Power
+
+V1 = "/redfish/v1"
+SYSTEM = f"{V1}/Systems/1"
+MANAGER = f"{V1}/Managers/1"
+CHASSIS = f"{V1}/Chassis/1"
+LOG = f"{MANAGER}/LogServices/SEL"
+
+TARGETS = {
+    BootTarget.NONE: "None",
+    BootTarget.PXE: "Pxe",
+    BootTarget.HTTP: "UefiHttp",
+    BootTarget.DISK: "Hdd",
+    BootTarget.CD: "Cd",
+    BootTarget.BIOS_SETUP: "BiosSetup",
+}
+LIFETIMES = {Lifetime.DISABLED: "Disabled", Lifetime.ONCE: "Once", Lifetime.CONTINUOUS: "Continuous"}
+MODES = {Mode.UEFI: "UEFI", Mode.LEGACY: "Legacy"}
+VERBS = {
+    "On": Verb.ON,
+    "ForceOff": Verb.OFF,
+    "GracefulShutdown": Verb.SOFT_OFF,
+    "ForceRestart": Verb.RESET,
+    "PowerCycle": Verb.CYCLE,
+    "Nmi": Verb.NMI,
+}
+ROLES = {Role.ADMINISTRATOR: "Administrator", Role.OPERATOR: "Operator", Role.USER: "ReadOnly"}
+STATUS = {"State": "Enabled", "Health": "OK"}
+
+
+def link(path: str) -> Body:
+    return {"@odata.id": path}
+
+
+def resource(path: str, kind: str, name: str, **rest: object) -> Body:
+    """What every resource has, and the rest."""
+    return {"@odata.id": path, "@odata.type": f"#{kind}", "Id": path.rsplit("/", 1)[-1], "Name": name, **rest}
+
+
+def collection(path: str, kind: str, members: list[str]) -> Body:
+    return {
+        "@odata.id": path,
+        "@odata.type": f"#{kind}Collection.{kind}Collection",
+        "Name": f"{kind} Collection",
+        "Members": [link(f"{path}/{member}") for member in members],
+        "Members@odata.count": len(members),
+    }
+
+
+def _identity(board: Board) -> Identity:
+    return board.chassis.hardware.identity
+
+
+def service_root(board: Board) -> Body:
+    parts = ("Systems", "Chassis", "Managers", "AccountService", "SessionService")
+    return resource(
+        V1 + "/", "ServiceRoot.v1_15_0.ServiceRoot", "Root Service",
+        RedfishVersion="1.15.0", UUID=_identity(board).uuid, Vendor=_identity(board).vendor,
+        Product="Virtual Rack BMC", Links={"Sessions": link(f"{V1}/SessionService/Sessions")},
+        ProtocolFeaturesSupported={"ExpandQuery": {"ExpandAll": False}, "FilterQuery": False, "SelectQuery": False},
+        **{part: link(f"{V1}/{part}") for part in parts},
+    ) | {"Id": "RootService"}  # fmt: skip
+
+
+def system(board: Board) -> Body:
+    identity, chassis = _identity(board), board.chassis
+    return resource(
+        SYSTEM, "ComputerSystem.v1_20_0.ComputerSystem", identity.name,
+        SystemType="Physical", Manufacturer=identity.vendor, Model=identity.model, SerialNumber=identity.serial,
+        UUID=identity.uuid, HostName="", AssetTag="", BiosVersion=identity.firmware.value, Status=STATUS,
+        PowerState="On" if chassis.power is Power.ON else "Off",
+        IndicatorLED="Blinking" if board.locating else "Off", LocationIndicatorActive=board.locating,
+        ProcessorSummary={"Count": 1, "CoreCount": identity.cpus, "Model": "QEMU TCG CPU", "Status": STATUS},
+        MemorySummary={"TotalSystemMemoryGiB": identity.memory_bytes / GIB, "Status": STATUS},
+        Boot=boot(board),
+        EthernetInterfaces=link(f"{SYSTEM}/EthernetInterfaces"), Storage=link(f"{SYSTEM}/Storage"),
+        Links={"Chassis": [link(CHASSIS)], "ManagedBy": [link(MANAGER)]},
+        Actions={"#ComputerSystem.Reset": {
+            "target": f"{SYSTEM}/Actions/ComputerSystem.Reset", "ResetType@Redfish.AllowableValues": list(VERBS)}},
+    )  # fmt: skip
+
+
+def boot(board: Board) -> Body:
+    """The boot override, and what this machine's firmware can be told."""
+    override = board.chassis.override
+    hardware = board.chassis.hardware
+    own = Mode.UEFI if hardware.identity.firmware.is_uefi else Mode.LEGACY
+    return {
+        "BootSourceOverrideEnabled": LIFETIMES[override.lifetime],
+        "BootSourceOverrideEnabled@Redfish.AllowableValues": list(LIFETIMES.values()),
+        "BootSourceOverrideTarget": TARGETS[override.next_boot().target],
+        "BootSourceOverrideTarget@Redfish.AllowableValues": [
+            text for target, text in TARGETS.items() if target in hardware.targets
+        ],
+        "BootSourceOverrideMode": MODES[own],
+        "BootSourceOverrideMode@Redfish.AllowableValues": [MODES[own]],
+        "HttpBootUri": override.next_boot().uri or None,
+    }
+
+
+def nic(board: Board, number: str) -> Body | None:
+    macs = _identity(board).macs
+    if not number.isdecimal() or not 1 <= int(number) <= len(macs):
+        return None
+    mac = macs[int(number) - 1]
+    return resource(
+        f"{SYSTEM}/EthernetInterfaces/{number}", "EthernetInterface.v1_9_0.EthernetInterface", f"NIC {number}",
+        MACAddress=mac, PermanentMACAddress=mac, SpeedMbps=1000, Status=STATUS,
+        LinkStatus="LinkUp" if board.chassis.power is Power.ON else "LinkDown", InterfaceEnabled=True,
+    )  # fmt: skip
+
+
+def drive(board: Board) -> Body:
+    identity = _identity(board)
+    return resource(
+        f"{SYSTEM}/Storage/1/Drives/1", "Drive.v1_17_0.Drive", "Disk 1",
+        CapacityBytes=identity.disk_bytes, SerialNumber=f"{identity.serial}-D0", MediaType="SSD", Protocol="PCIe",
+        Manufacturer=identity.vendor, Model="Virtual Disk", Status=STATUS,
+    )  # fmt: skip
+
+
+def storage(board: Board) -> Body:
+    drives = [link(f"{SYSTEM}/Storage/1/Drives/1")]
+    rest = {"Drives": drives, "Drives@odata.count": 1, "Status": STATUS}
+    return resource(f"{SYSTEM}/Storage/1", "Storage.v1_15_0.Storage", "Storage", **rest)
+
+
+def chassis(board: Board) -> Body:
+    identity = _identity(board)
+    return resource(
+        CHASSIS, "Chassis.v1_22_0.Chassis", identity.name,
+        ChassisType="RackMount", Manufacturer=identity.vendor, Model=identity.model, SerialNumber=identity.serial,
+        PowerState="On" if board.chassis.power is Power.ON else "Off", Status=STATUS,
+        LocationIndicatorActive=board.locating, Thermal=link(f"{CHASSIS}/Thermal"), Power=link(f"{CHASSIS}/Power"),
+        Links={"ComputerSystems": [link(SYSTEM)], "ManagedBy": [link(MANAGER)]},
+    )  # fmt: skip
+
+
+def thermal(board: Board) -> Body:
+    """Temperatures and fans. A fan's reading counts hundreds (see the sensor records of IPMI)."""
+    readings = {unit: [one for one in board.sensors if one.unit == unit] for unit in ("C", "RPM")}
+    temperatures = [
+        {"@odata.id": f"{CHASSIS}/Thermal#/Temperatures/{at}", "MemberId": str(at), "Name": one.name, "Status": STATUS,
+         "ReadingCelsius": board.reading(one), "UpperThresholdCritical": one.high}
+        for at, one in enumerate(readings["C"])
+    ]  # fmt: skip
+    fans = [
+        {"@odata.id": f"{CHASSIS}/Thermal#/Fans/{at}", "MemberId": str(at), "Name": one.name, "Status": STATUS,
+         "Reading": board.reading(one) * 100, "ReadingUnits": "RPM"}
+        for at, one in enumerate(readings["RPM"])
+    ]  # fmt: skip
+    rest = {"Temperatures": temperatures, "Fans": fans}
+    return resource(f"{CHASSIS}/Thermal", "Thermal.v1_7_1.Thermal", "Thermal", **rest)
+
+
+def power(board: Board) -> Body:
+    watts = [one for one in board.sensors if one.unit == "W"]
+    control = [
+        {"@odata.id": f"{CHASSIS}/Power#/PowerControl/{at}", "MemberId": str(at), "Name": one.name,
+         "PowerConsumedWatts": board.reading(one)}
+        for at, one in enumerate(watts)
+    ]  # fmt: skip
+    return resource(f"{CHASSIS}/Power", "Power.v1_7_1.Power", "Power", PowerControl=control)
+
+
+def manager(board: Board) -> Body:
+    return resource(
+        MANAGER, "Manager.v1_17_0.Manager", "BMC",
+        ManagerType="BMC", FirmwareVersion=FIRMWARE, UUID=_identity(board).uuid, Status=STATUS, PowerState="On",
+        EthernetInterfaces=link(f"{MANAGER}/EthernetInterfaces"), LogServices=link(f"{MANAGER}/LogServices"),
+        NetworkProtocol=link(f"{MANAGER}/NetworkProtocol"),
+        Links={"ManagerForServers": [link(SYSTEM)], "ManagerForChassis": [link(CHASSIS)]},
+    )  # fmt: skip
+
+
+def manager_nic(board: Board) -> Body:
+    network = board.network
+    address = {
+        "Address": network.address, "SubnetMask": network.netmask, "Gateway": network.gateway,
+        "AddressOrigin": "Static",
+    }  # fmt: skip
+    return resource(
+        f"{MANAGER}/EthernetInterfaces/1", "EthernetInterface.v1_9_0.EthernetInterface", "BMC port",
+        MACAddress=network.mac, IPv4Addresses=[address], Status=STATUS,
+    )  # fmt: skip
+
+
+def protocols(board: Board) -> Body:
+    return resource(
+        f"{MANAGER}/NetworkProtocol", "ManagerNetworkProtocol.v1_9_0.ManagerNetworkProtocol", "Network protocols",
+        HostName=f"{_identity(board).name}-bmc", HTTP={"ProtocolEnabled": False, "Port": 80},
+        HTTPS={"ProtocolEnabled": True, "Port": 443}, IPMI={"ProtocolEnabled": True, "Port": 623}, Status=STATUS,
+    )  # fmt: skip
+
+
+def log_service(board: Board) -> Body:
+    return resource(
+        LOG, "LogService.v1_4_0.LogService", "System event log",
+        Entries=link(f"{LOG}/Entries"), OverWritePolicy="WrapsWhenFull", Status=STATUS,
+        Actions={"#LogService.ClearLog": {"target": f"{LOG}/Actions/LogService.ClearLog"}},
+    )  # fmt: skip
+
+
+def log_entry(board: Board, number: str) -> Body | None:
+    event = next((one for one in board.chassis.events if str(one.number) == number), None)
+    if event is None:
+        return None
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.at))
+    return resource(
+        f"{LOG}/Entries/{number}", "LogEntry.v1_13_0.LogEntry", f"Entry {number}",
+        EntryType="SEL", Created=at, Severity="OK", Message=event.what,
+    )  # fmt: skip
+
+
+def log_entries(board: Board) -> Body:
+    numbers = [str(event.number) for event in board.chassis.events]
+    listed = collection(f"{LOG}/Entries", "LogEntry", numbers)
+    listed["Members"] = [log_entry(board, number) for number in numbers]
+    return listed
+
+
+def account_service(board: Board) -> Body:
+    return resource(
+        f"{V1}/AccountService", "AccountService.v1_12_0.AccountService", "Accounts",
+        ServiceEnabled=True, MinPasswordLength=1, MaxPasswordLength=20, Status=STATUS,
+        Accounts=link(f"{V1}/AccountService/Accounts"), Roles=link(f"{V1}/AccountService/Roles"),
+    )  # fmt: skip
+
+
+def account(board: Board, slot: str) -> Body | None:
+    found = board.accounts.get(int(slot)) if slot.isdecimal() else None
+    return None if found is None or not found.name else account_body(found)
+
+
+def account_body(account: Account) -> Body:
+    role = ROLES.get(account.role, "None")
+    return resource(
+        f"{V1}/AccountService/Accounts/{account.slot}", "ManagerAccount.v1_10_0.ManagerAccount", "User account",
+        UserName=account.name, Password=None, RoleId=role, Enabled=account.enabled, Locked=False,
+        AccountTypes=["Redfish"],
+        Links={"Role": link(f"{V1}/AccountService/Roles/{role}")},
+    )  # fmt: skip
+
+
+def role(board: Board, name: str) -> Body | None:
+    if name not in ROLES.values():
+        return None
+    privileges = {
+        "Administrator": ["Login", "ConfigureManager", "ConfigureUsers", "ConfigureComponents", "ConfigureSelf"],
+        "Operator": ["Login", "ConfigureComponents", "ConfigureSelf"],
+        "ReadOnly": ["Login", "ConfigureSelf"],
+    }  # fmt: skip
+    path = f"{V1}/AccountService/Roles/{name}"
+    rest = {"RoleId": name, "IsPredefined": True, "AssignedPrivileges": privileges[name]}
+    return resource(path, "Role.v1_3_1.Role", name, **rest)
+
+
+STATIC: Mapping[str, Callable[[Board], Body]] = {
+    V1: service_root,
+    f"{V1}/Systems": lambda _: collection(f"{V1}/Systems", "ComputerSystem", ["1"]),
+    SYSTEM: system,
+    f"{SYSTEM}/EthernetInterfaces": lambda board: collection(
+        f"{SYSTEM}/EthernetInterfaces", "EthernetInterface", [str(at + 1) for at in range(len(_identity(board).macs))]
+    ),
+    f"{SYSTEM}/Storage": lambda _: collection(f"{SYSTEM}/Storage", "Storage", ["1"]),
+    f"{SYSTEM}/Storage/1": storage,
+    f"{SYSTEM}/Storage/1/Drives/1": drive,
+    f"{V1}/Chassis": lambda _: collection(f"{V1}/Chassis", "Chassis", ["1"]),
+    CHASSIS: chassis,
+    f"{CHASSIS}/Thermal": thermal,
+    f"{CHASSIS}/Power": power,
+    f"{V1}/Managers": lambda _: collection(f"{V1}/Managers", "Manager", ["1"]),
+    MANAGER: manager,
+    f"{MANAGER}/EthernetInterfaces": lambda _: collection(f"{MANAGER}/EthernetInterfaces", "EthernetInterface", ["1"]),
+    f"{MANAGER}/EthernetInterfaces/1": manager_nic,
+    f"{MANAGER}/NetworkProtocol": protocols,
+    f"{MANAGER}/LogServices": lambda _: collection(f"{MANAGER}/LogServices", "LogService", ["SEL"]),
+    LOG: log_service,
+    f"{LOG}/Entries": log_entries,
+    f"{V1}/AccountService": account_service,
+    f"{V1}/AccountService/Accounts": lambda board: collection(
+        f"{V1}/AccountService/Accounts", "ManagerAccount", [str(one.slot) for one in board.accounts if one.name]
+    ),
+    f"{V1}/AccountService/Roles": lambda _: collection(f"{V1}/AccountService/Roles", "Role", list(ROLES.values())),
+}
+
+MEMBERS: Mapping[str, Callable[[Board, str], Body | None]] = {
+    f"{SYSTEM}/EthernetInterfaces": nic,
+    f"{LOG}/Entries": log_entry,
+    f"{V1}/AccountService/Accounts": account,
+    f"{V1}/AccountService/Roles": role,
+}
+
+
+def render(path: str, board: Board) -> Body | None:
+    """The resource at `path` (no slash at its end); None where there is none."""
+    if path in STATIC:
+        return STATIC[path](board)
+    parent, _, member = path.rpartition("/")
+    return MEMBERS[parent](board, member) if parent in MEMBERS else None
