@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence
 from provisioner.dhcp.choose import Place, choose, fixed_place, may_take
-from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.options import Opt, Type, number_of, text_of
 from provisioner.dhcp.packet import BOOTREQUEST, Packet, address
 from provisioner.dhcp.proxy import boot_server, proxy_offer
-from provisioner.dhcp.reply import boot_for, nak, reply
+from provisioner.dhcp.reply import ask_plan, nak, reply
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Mode
 from provisioner.dhcp.topology import Net
@@ -22,6 +22,7 @@ from provisioner.model.boot import Unknown
 
 FOR_EVER = float(0xFFFFFFFF)
 """The end of a BOOTP client's lease."""
+_OFFER, _ACK, _BOUND = int(Type.OFFER), int(Type.ACK), LeaseState.BOUND
 
 
 def answer(packet: Packet, arrival: Arrival, site: Site, now: float) -> Reply | Silence:
@@ -32,6 +33,7 @@ def answer(packet: Packet, arrival: Arrival, site: Site, now: float) -> Reply | 
     if not case.nets:
         return Silence("no subnet of ours on that link")
     net = case.nets[0]
+    case.known = site.known(case.key, packet, case.info)
     if net.mode is Mode.OFF:
         return Silence("the subnet is switched off")
     if arrival.port == PROXY_PORT:
@@ -51,8 +53,7 @@ def _refusal(case: Case, net: Net) -> Silence | None:
             return Silence("nobody enrolled the machine, and the subnet ignores such")
     elif not case.known.ip and net.mode is Mode.RESERVATIONS_ONLY:
         return Silence("the machine has no fixed address, and the subnet gives no others")
-    case.boot = boot_for(case, net)
-    return Silence("the plan is to give this machine nothing") if case.boot is None else None
+    return None if ask_plan(case, net) else Silence(f"the plan is to give this machine nothing: {case.reason}")
 
 
 def _discover(case: Case) -> Reply | Silence:
@@ -69,7 +70,7 @@ def _discover(case: Case) -> Reply | Silence:
     fresh = not fixed and (lease is None or lease.ip != ip)
     if fresh:
         pool.offer(case.key, ip, case.now)
-    return reply(case, net, Type.OFFER, ip, fresh=fresh)
+    return reply(case, net, _OFFER, ip, fresh=fresh)
 
 
 def _request(case: Case) -> Reply | Silence:
@@ -162,7 +163,7 @@ def _inform(case: Case) -> Reply | Silence:
     refusal = _refusal(case, net)
     if refusal is not None:
         return refusal
-    return reply(case, net, Type.ACK, 0)
+    return reply(case, net, _ACK, 0)
 
 
 def _bootp(case: Case) -> Reply | Silence:
@@ -190,23 +191,25 @@ _RULES: Mapping[int, Callable[[Case], Reply | Silence]] = {
 
 def _ack(case: Case, place: Place) -> Reply:
     net, pool, ip, _ = place
-    packet, info = case.packet, case.info
+    packet, info, now = case.packet, case.info, case.now
+    client_id = packet.options.get(Opt.CLIENT_ID, b"")
     lease = Lease(
         ip,
         case.key,
         pool.name,
-        case.now + net.config.lease_s,
-        since=case.now,
-        name=_host_name(case),
-        client_id=packet.options.get(Opt.CLIENT_ID, b""),
-        relay=packet.giaddr,
-        circuit_id=info.circuit_id,
-        remote_id=info.remote_id,
+        now + net.config.lease_s,
+        _BOUND,
+        now,
+        _host_name(case),
+        client_id,
+        packet.giaddr,
+        info.circuit_id,
+        info.remote_id,
     )
-    return reply(case, net, Type.ACK, ip, store=tuple(pool.bind(lease)))
+    return reply(case, net, _ACK, ip, store=tuple(pool.bind(lease)))
 
 
 def _host_name(case: Case) -> str:
     if case.known is not None and case.known.name:
         return case.known.name.decode("ascii")
-    return text_of(case.packet.options, Opt.HOST_NAME)[:63]
+    return text_of(case.packet.options, Opt.HOST_NAME)[:63] if Opt.HOST_NAME in case.packet.options else ""

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from provisioner.dhcp.boot import Boot
+from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.options import Opt, encode_option, encode_options
-from provisioner.dhcp.packet import MAGIC, OPTIONS_AT
+from provisioner.dhcp.packet import HEADER_SIZE, MAGIC, OPTIONS_AT
 from provisioner.dhcp.pxe import BOOT_FILE_AS_NAMED, NO_WAIT, PXE_CLIENT
+from provisioner.model.boot import Arch, Asker
 
 SNAME_ROOM, FILE_ROOM = 63, 127
 """Bytes for options in `sname` and `file`, beside END."""
@@ -33,62 +35,62 @@ ORDER_WITHOUT_LIST = (
 class Block(NamedTuple):
     """A reply's options but for those that name the one machine; the host name goes between the two halves."""
 
-    sname: bytes
     file: bytes
     before: bytes
     after: bytes
 
 
 class Terms(NamedTuple):
-    """What the options of a reply follow from. Equal terms give equal bytes."""
+    """What the options of a reply follow from, beside the subnet. Compared in a microsecond: kinds by identity."""
 
     type: int
     us: int
-    wanted: bytes | None
-    """The parameter request list (option 55)."""
+    kind: Kind
+    boot: Boot
     lease_s: int
     """0: no address is given, and no times."""
-    boot: Boot
     proxy: bool
-    bypass: bool
-    """Tell a PXE ROM to load the named file without looking for boot servers."""
-    ipxe: bool
+    """Boot information only."""
+    named: bool
+    """Keep a place for the machine's host name."""
+    special: int
+    """`Known.serial` of a machine with options of its own."""
 
 
-def compose(terms: Terms, options: Mapping[int, bytes], *, named: bool) -> Block:
-    """Lay out a reply. `options` is what the subnet and the machine offer, `named` keeps a place for a host name."""
-    chosen = _chosen(terms, options, named)
+def compose(terms: Terms, options: Mapping[int, bytes]) -> Block:
+    """Lay out a reply. `options` is what the subnet and the machine offer."""
+    chosen = _chosen(terms, options)
     codes = [code for code, _ in chosen]
-    cut = codes.index(Opt.HOST_NAME) if named and Opt.HOST_NAME in codes else len(chosen)
+    cut = codes.index(Opt.HOST_NAME) if terms.named and Opt.HOST_NAME in codes else len(chosen)
     before = MAGIC + encode_options(_fixed(terms)) + encode_options(chosen[:cut])
     after = encode_options(chosen[cut + 1 :])
-    return Block(b"", _file_field(terms), before, after)
+    return Block(_file_field(terms), before, after)
 
 
 def _fixed(terms: Terms) -> list[tuple[int, bytes]]:
     """What every reply of this type carries, first (RFC 2131 table 3)."""
-    found = [(Opt.MESSAGE_TYPE, bytes((terms.type,)))] if terms.type else []
-    if terms.type or terms.boot.name:
-        found.append((Opt.SERVER_ID, terms.us.to_bytes(4, "big")))
+    if not terms.type:  # plain BOOTP
+        return []
+    found = [(Opt.MESSAGE_TYPE, bytes((terms.type,))), (Opt.SERVER_ID, terms.us.to_bytes(4, "big"))]
     if terms.lease_s:
         found.append((Opt.LEASE_TIME, terms.lease_s.to_bytes(4, "big")))
-    return [(int(code), value) for code, value in found]
+    return found
 
 
-def _chosen(terms: Terms, options: Mapping[int, bytes], named: bool) -> list[tuple[int, bytes]]:
+def _chosen(terms: Terms, options: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
     """Pick options in the client's order; what firmware needs comes even where it is not asked for."""
     offered = dict(options) if not terms.proxy else {}
     if terms.lease_s:
         offered[Opt.RENEWAL_TIME] = (terms.lease_s // 2).to_bytes(4, "big")
         offered[Opt.REBINDING_TIME] = (terms.lease_s * 7 // 8).to_bytes(4, "big")
-    if named:
+    if terms.named:
         offered[Opt.HOST_NAME] = b""
     needed = _needed(terms, offered)
     offered |= needed
-    wanted = ORDER_WITHOUT_LIST if terms.wanted is None else terms.wanted
+    wanted = ORDER_WITHOUT_LIST if terms.kind.wanted is None else terms.kind.wanted
     order = dict.fromkeys((*wanted, *needed))
     if Opt.SUBNET_MASK in order:  # RFC 2132 section 3.3: before the routers
-        order = {int(Opt.SUBNET_MASK): None} | order
+        order = {Opt.SUBNET_MASK: None} | order
     return [(code, offered[code]) for code in order if code in offered]
 
 
@@ -99,19 +101,19 @@ def _needed(terms: Terms, offered: Mapping[int, bytes]) -> dict[int, bytes]:
         found[Opt.SUBNET_MASK] = offered[Opt.SUBNET_MASK]
     if boot.vendor_class or terms.proxy:
         found[Opt.VENDOR_CLASS] = boot.vendor_class or PXE_CLIENT
-    if terms.bypass:
+    if terms.proxy and boot.name and terms.kind.asker is Asker.PXE and terms.kind.arch == Arch.X86_BIOS:
         found[Opt.VENDOR_INFO] = BOOT_FILE_AS_NAMED
     if boot.name and (_asks(terms, Opt.BOOT_FILE) or not _file_field(terms)):
         found[Opt.BOOT_FILE] = boot.name
     if boot.name and not boot.vendor_class and _asks(terms, Opt.TFTP_SERVER):
         found[Opt.TFTP_SERVER] = ".".join(str(part) for part in boot.siaddr.to_bytes(4, "big")).encode("ascii")
-    if terms.ipxe and not terms.proxy:
+    if terms.kind.asker in (Asker.IPXE, Asker.IPXE_TFTP) and not terms.proxy:
         found[Opt.IPXE] = NO_WAIT
-    return {int(code): value for code, value in found.items()}
+    return found
 
 
 def _asks(terms: Terms, code: int) -> bool:
-    return terms.wanted is None or code in terms.wanted
+    return terms.kind.wanted is None or code in terms.kind.wanted
 
 
 def _file_field(terms: Terms) -> bytes:
@@ -127,10 +129,10 @@ def fit(block: Block, name: bytes, echo: bytes, room: int) -> tuple[bytes, bytes
     left out from the end of the client's list, never the fixed options or the echo.
     """
     middle = encode_option(Opt.HOST_NAME, name) if name else b""
-    options = block.before + middle + block.after
-    if OPTIONS_AT - len(MAGIC) + len(options) + len(echo) + 1 <= room:
-        return block.sname, block.file, options + echo
-    return _overload(block, options, echo, room)
+    options = block.before + middle + block.after + echo
+    if HEADER_SIZE + len(options) < room:
+        return b"", block.file, options
+    return _overload(block, block.before + middle + block.after, echo, room)
 
 
 def _overload(block: Block, options: bytes, echo: bytes, room: int) -> tuple[bytes, bytes, bytes]:

@@ -6,10 +6,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from provisioner.dhcp import relay
-from provisioner.dhcp.boot import Boot
+from provisioner.dhcp.boot import NOTHING
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt, number_of
 from provisioner.dhcp.packet import Packet
+from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.topology import Net
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Silence(NamedTuple):
 class Case:
     """One packet with what is known about it."""
 
-    __slots__ = ("arrival", "boot", "client", "info", "key", "known", "nets", "now", "packet", "site")
+    __slots__ = ("arrival", "boot", "info", "key", "kind", "known", "nets", "now", "packet", "reason", "site")
 
     def __init__(self, packet: Packet, arrival: Arrival, site: Site, now: float) -> None:
         self.packet = packet
@@ -82,9 +83,11 @@ class Case:
         self.info = relay.decode(value) if value else relay.NOTHING
         self.nets = nets_of(self)
         self.key = packet.key
-        self.client = site.identify(packet)
-        self.known = site.reservations.find(self.key, self.client.uuid, packet.giaddr, self.info)
-        self.boot: Boot | None = None
+        self.kind = site.kind_of(packet)
+        self.known: Known | None = None
+        self.boot = NOTHING
+        self.reason = ""
+        """Why it is told to boot that."""
 
 
 def nets_of(case: Case) -> tuple[Net, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from provisioner.dhcp.options import Opt
-from provisioner.dhcp.packet import Packet
+from provisioner.dhcp.packet import Packet, room_of
 from provisioner.dhcp.pxe import (
     HTTP_CLIENT,
     IPXE_HTTP,
@@ -62,21 +63,40 @@ LIES = (
 _ARCH_IN_CLASS = re.compile(r"(?:PXE|HTTP)Client:Arch:(\d{5})")
 
 
-class Kind(NamedTuple):
-    """What does not depend on the one machine: who asks and on what."""
+Signature = tuple[bytes | None, bytes | None, bytes | None, bytes | None, bytes | None, bytes | None]
+"""Options 60, 77, 93, 175, 55 and 57: what does not depend on the one machine, only on its firmware."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """A kind of client. Compared by identity: made once for a signature and kept, it keys what is derived from it."""
 
     asker: Asker
     arch: int | None
+    wanted: bytes | None
+    """The parameter request list, None where there is none."""
+    room: int
+    """Bytes that a reply may have."""
+    wants_name: bool
+    """A host name would be welcome."""
 
 
-def kind_of(vendor_class: bytes, user_class: bytes, arch: bytes | None, ipxe: bytes | None) -> Kind:
-    """Say who asks, from options 60, 77, 93 and 175."""
+def signature_of(packet: Packet) -> Signature:
+    """Take out of a packet what its kind follows from."""
+    get = packet.options.get
+    return get(60), get(77), get(93), get(175), get(55), get(57)
+
+
+def kind_of(signature: Signature) -> Kind:
+    """Say what kind of client has this signature."""
+    vendor_class, user_class, arch, ipxe, wanted, size = signature
     said = arch_of(arch)
-    text = vendor_class.decode("ascii", "replace")
+    text = (vendor_class or b"").decode("ascii", "replace")
     if said is None and (match := _ARCH_IN_CLASS.match(text)):
         said = int(match[1])
     said = next((lie.means for lie in LIES if lie.arch == said and re.fullmatch(lie.vendor_class, text)), said)
-    return Kind(_asker(vendor_class, user_classes(user_class), said, ipxe), said)
+    asker = _asker(vendor_class or b"", user_classes(user_class or b""), said, ipxe)
+    return Kind(asker, said, wanted, room_of(size), wanted is None or Opt.HOST_NAME in wanted)
 
 
 def _asker(vendor_class: bytes, classes: tuple[bytes, ...], arch: int | None, ipxe: bytes | None) -> Asker:
@@ -101,11 +121,9 @@ def _has(settings: dict[int, bytes], feature: int) -> bool:
 
 def identify(packet: Packet) -> BootClient:
     """Say who sent `packet`."""
-    options = packet.options
-    kind = kind_of(
-        options.get(Opt.VENDOR_CLASS, b""),
-        options.get(Opt.USER_CLASS, b""),
-        options.get(Opt.CLIENT_ARCH),
-        options.get(Opt.IPXE),
-    )
-    return BootClient(packet.mac, kind.asker, kind.arch, uuid_of(options.get(Opt.CLIENT_UUID)))
+    return client_of(packet, kind_of(signature_of(packet)))
+
+
+def client_of(packet: Packet, kind: Kind) -> BootClient:
+    """Name the one machine, whose kind is known."""
+    return BootClient(packet.mac, kind.asker, kind.arch, uuid_of(packet.options.get(Opt.CLIENT_UUID)))

@@ -146,15 +146,14 @@ def encode_with(packet: Packet, options: bytes) -> bytes:
     return (head + MAGIC + options + b"\xff").ljust(MIN_SIZE, b"\0")
 
 
-def room_for(packet: Packet) -> int:
-    """Say how many bytes a reply to `packet` may have.
+def room_of(max_size: bytes | None) -> int:
+    """Say how many bytes a reply may have, given option 57.
 
-    Option 57 counts the IP and UDP headers for some clients and not for others: we leave room for them.
+    It counts the IP and UDP headers for some clients and not for others: we leave room for them.
     """
-    size = packet.options.get(Opt.MAX_SIZE)
-    if size is None or len(size) != 2:
+    if max_size is None or len(max_size) != 2:
         return DEFAULT_ROOM
-    return max(DEFAULT_ROOM, min(int.from_bytes(size, "big") - 28, MAX_ROOM))
+    return max(DEFAULT_ROOM, min(int.from_bytes(max_size, "big") - 28, MAX_ROOM))
 
 
 def address(number: int) -> str:

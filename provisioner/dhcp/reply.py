@@ -2,82 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from provisioner.dhcp.blocks import Block, Terms, compose, fit
-from provisioner.dhcp.boot import Boot, Where, boot_of
+from provisioner.dhcp.boot import Boot, Where, load_file, run_script
 from provisioner.dhcp.case import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Case, Reply, To, Via, our_address
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt, Type, encode_option
-from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, DEFAULT_ROOM, HEADER, MAGIC, MIN_SIZE, Packet, room_for
+from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, HEADER, MAGIC, MIN_SIZE, Packet
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.topology import Net
-from provisioner.model.boot import Arch, Asker, Unknown
+from provisioner.model.boot import LoadFile, LocalDisk, NoBoot, RunScript, Unknown
 
-BLOCKS_LIMIT = 1024
-"""Option fields remembered by subnet, about 1 MB."""
+KEPT_LIMIT = 1024
+"""Option fields and boot files remembered by subnet, about 1 MB."""
 EVERYBODY = 0xFFFFFFFF
+EVENTS = {0: "dhcp.bootp", 2: "dhcp.offer", 5: "dhcp.ack"}
+
+_BY_RELAY, _BY_FRAME, _TO_ALL = Via.UDP, Via.FRAME, To(Via.BROADCAST, EVERYBODY, CLIENT_PORT)
+_ACK, _DISCOVER = int(Type.ACK), int(Type.DISCOVER)
 
 
-def boot_for(case: Case, net: Net) -> Boot | None:
-    """Say what the machine is told to boot; None: it gets no answer at all."""
+def ask_plan(case: Case, net: Net) -> bool:
+    """Ask what the machine boots and put it into its words (`case.boot`); False: it gets no answer at all."""
     if case.known is None and net.config.unknown is Unknown.QUARANTINE:
-        return Boot(reason="unknown machine in quarantine")
-    where = Where(our_address(case, net), net.config.http_port or case.site.http_port)
-    loader: Mapping[int, str] = net.loader
-    if case.known is not None and case.known.loader:
-        loader = {**loader, **case.known.loader}
-    return boot_of(case.client, case.site.decide(case.client), where, loader)
+        case.reason = "unknown machine in quarantine"
+        return True
+    plan = case.site.decide(case.site.client_of(case.packet, case.kind))
+    case.reason = plan.reason
+    match plan:
+        case LoadFile():
+            case.boot = _load(case, net, plan.name)
+        case RunScript():
+            case.boot = run_script(case.kind, case.packet.mac, _where(case, net))
+        case LocalDisk():
+            pass
+        case NoBoot():
+            return False
+    return True
+
+
+def _where(case: Case, net: Net) -> Where:
+    return Where(our_address(case, net), net.config.http_port or case.site.http_port)
+
+
+def _load(case: Case, net: Net, name: str) -> Boot:
+    """The loader that the machine, its profile or its subnet names, else the plan's; made once for all who get it."""
+    known = case.known
+    where = _where(case, net)
+    key = (case.kind, where.us, name, known.serial if known is not None else 0)
+    boot = net.boots.get(key)
+    if boot is None:
+        arch = -1 if case.kind.arch is None else case.kind.arch
+        name = net.loader.get(arch, name)
+        if known is not None:
+            name = known.loader.get(arch, name)
+        if len(net.boots) >= KEPT_LIMIT:
+            net.boots.clear()
+        boot = net.boots[key] = load_file(case.kind, name, where)
+    return boot
 
 
 def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] = (), fresh: bool = False) -> Reply:
-    packet, boot = case.packet, case.boot or Boot()
+    """Make the reply of this type (0: BOOTP) that gives `ip` (0: none)."""
+    packet, boot, known = case.packet, case.boot, case.known
     us = case.info.server or our_address(case, net)
-    name = case.known.name if case.known is not None and not net.proxy else b""
-    wanted = packet.options.get(Opt.REQUEST_LIST)
-    if name and wanted is not None and Opt.HOST_NAME not in wanted:
-        name = b""
-    terms = Terms(
-        type=int(kind),
-        us=us,
-        wanted=wanted,
-        lease_s=net.config.lease_s if ip and kind else 0,
-        boot=boot,
-        proxy=net.proxy or case.arrival.port == PROXY_PORT,
-        bypass=net.proxy and case.client.asker is Asker.PXE and bool(boot.name) and case.client.arch == Arch.X86_BIOS,
-        ipxe=case.client.asker in (Asker.IPXE, Asker.IPXE_TFTP),
-    )
-    rapid = encode_option(Opt.RAPID_COMMIT, b"") if kind == Type.ACK and packet.type == Type.DISCOVER else b""
-    block = _block(net, terms, case.known, named=bool(name))
-    room = room_for(packet) if Opt.MAX_SIZE in packet.options else DEFAULT_ROOM
-    sname, file, options = fit(block, name, rapid + _echo(packet), room)
+    proxy = net.proxy or case.arrival.port == PROXY_PORT
+    name = known.name if known is not None and not proxy and case.kind.wants_name else b""
+    lease_s = net.config.lease_s if ip and kind else 0
+    special = known.serial if known is not None else 0
+    block = _block(net, Terms(kind, us, case.kind, boot, lease_s, proxy, name != b"", special), known)
+    sname, file, options = fit(block, name, _echo(packet, kind), case.kind.room)
     data = _pack(packet, ip, boot.siaddr, sname, file, options)
-    event = "dhcp.offer" if kind == Type.OFFER else "dhcp.ack" if kind else "dhcp.bootp"
-    return Reply(event, data, _destination(case, ip), boot.reason, us, ip, store, fresh)
+    return Reply(EVENTS[kind], data, _destination(case, ip), case.reason, us, ip, store, fresh)
 
 
-def _block(net: Net, terms: Terms, known: Known | None, *, named: bool) -> Block:
-    serial = known.serial if known is not None else 0
-    options = net.options if not serial or known is None else {**net.options, **known.options}
-    if terms.boot.per_machine:
-        return compose(terms, options, named=named)
-    key = (terms, serial, named)
-    block = net.blocks.get(key)
-    if block is None:
-        if len(net.blocks) >= BLOCKS_LIMIT:
+def _block(net: Net, terms: Terms, known: Known | None) -> Block:
+    block = net.blocks.get(terms)
+    if block is not None:
+        return block
+    block = compose(terms, {**net.options, **known.options} if known is not None else net.options)
+    if terms.boot.kept:
+        if len(net.blocks) >= KEPT_LIMIT:
             net.blocks.clear()
-        block = net.blocks[key] = compose(terms, options, named=named)
+        net.blocks[terms] = block
     return block
 
 
-def _echo(packet: Packet) -> bytes:
+def _echo(packet: Packet, kind: int) -> bytes:
     """What goes back as it came: client identifier (RFC 6842), UUID (RFC 4578), relay information last (RFC 3046)."""
-    options = packet.options
+    get = packet.options.get
     found = b""
-    for code in (Opt.CLIENT_ID, Opt.CLIENT_UUID, Opt.RELAY_AGENT):
-        value = options.get(code)
-        if value is not None:
-            found += encode_option(code, value)
+    if kind == _ACK and packet.type == _DISCOVER:
+        found = encode_option(Opt.RAPID_COMMIT, b"")
+    if (value := get(Opt.CLIENT_ID)) is not None:
+        found += encode_option(Opt.CLIENT_ID, value)
+    if (value := get(Opt.CLIENT_UUID)) is not None:
+        found += encode_option(Opt.CLIENT_UUID, value)
+    if (value := get(Opt.RELAY_AGENT)) is not None:
+        found += encode_option(Opt.RELAY_AGENT, value)
     return found
 
 
@@ -90,10 +111,10 @@ def nak(case: Case, reason: str) -> Reply:
         + encode_option(Opt.MESSAGE_TYPE, bytes((Type.NAK,)))
         + encode_option(Opt.SERVER_ID, us.to_bytes(4, "big"))
         + encode_option(Opt.MESSAGE, reason.encode("ascii", "replace"))
-        + _echo(packet)
+        + _echo(packet, Type.NAK)
     )
     data = _pack(packet._replace(ciaddr=0, flags=packet.flags | BROADCAST), 0, 0, b"", b"", options)
-    to = To(Via.UDP, packet.giaddr, SERVER_PORT) if packet.giaddr else To(Via.BROADCAST, EVERYBODY, CLIENT_PORT)
+    to = To(_BY_RELAY, packet.giaddr, SERVER_PORT) if packet.giaddr else _TO_ALL
     return Reply("dhcp.nak", data, to, reason, us)
 
 
@@ -121,14 +142,14 @@ def _destination(case: Case, ip: int) -> To:
     """Say where the reply goes (RFC 2131 section 4.1)."""
     packet, arrival = case.packet, case.arrival
     if arrival.port == PROXY_PORT:
-        return To(Via.UDP, packet.ciaddr or _number(arrival.source[0]), arrival.source[1])
+        return To(_BY_RELAY, packet.ciaddr or _number(arrival.source[0]), arrival.source[1])
     if packet.giaddr:
-        return To(Via.UDP, packet.giaddr, SERVER_PORT)
+        return To(_BY_RELAY, packet.giaddr, SERVER_PORT)
     if packet.ciaddr:
-        return To(Via.UDP, packet.ciaddr, CLIENT_PORT)
+        return To(_BY_RELAY, packet.ciaddr, CLIENT_PORT)
     if packet.flags & BROADCAST or not ip:
-        return To(Via.BROADCAST, EVERYBODY, CLIENT_PORT)
-    return To(Via.FRAME, ip, CLIENT_PORT)
+        return _TO_ALL
+    return To(_BY_FRAME, ip, CLIENT_PORT)
 
 
 def _number(dotted: str) -> int:

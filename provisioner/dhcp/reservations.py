@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from provisioner.dhcp import formats
+from provisioner.dhcp.pxe import uuid_of
 from provisioner.dhcp.relay import NOTHING, RelayInfo, unspell
 from provisioner.dhcp.subnets import Overrides, PortRule, Reservation
 from provisioner.errors import ConfigError
@@ -73,11 +74,13 @@ class Reservations:
             if known.ip:
                 yield known.ip
 
-    def find(self, key: bytes, uuid: str | None, giaddr: int = 0, info: RelayInfo = NOTHING) -> Known | None:
-        """Give what is known of this machine: by hardware address, UUID (another port asks) or switch port."""
+    def find(self, key: bytes, uuid: bytes | None, giaddr: int = 0, info: RelayInfo = NOTHING) -> Known | None:
+        """Give what is known of this machine: by hardware address, option 97 (another port asks) or switch port."""
         known = self._by_key.get(key)
-        if known is None and uuid is not None and (other := self._by_uuid.get(uuid)) is not None:
-            known = self._by_key[other]._replace(key=key, ip=0)  # its fixed address is the other port's
+        if known is None and self._by_uuid and uuid is not None:
+            other = self._by_uuid.get(uuid_of(uuid) or "")
+            if other is not None:
+                known = self._by_key[other]._replace(key=key, ip=0)  # its fixed address is the other port's
         if not self._ports or not (info.circuit_id or info.remote_id):
             return known
         return _merge(known, self._port_of(giaddr, info), key)

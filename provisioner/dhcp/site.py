@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from provisioner.dhcp.identify import Kind, kind_of
+from provisioner.dhcp.identify import Kind, Signature, client_of, kind_of, signature_of
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.options import Opt
 from provisioner.dhcp.packet import Packet
-from provisioner.dhcp.pxe import uuid_of
+from provisioner.dhcp.relay import RelayInfo
 from provisioner.dhcp.reservations import Known, Reservations
 from provisioner.dhcp.subnets import Overrides, PortRule, Reservation
 from provisioner.dhcp.topology import Net, Topology
@@ -21,6 +21,8 @@ from provisioner.model.boot import BootClient, Plan
 
 KINDS_LIMIT = 1024
 """Kinds of firmware remembered; a site has a few, made-up ones must not grow us."""
+CLIENTS_LIMIT = 4096
+"""Clients remembered, about 2 MB."""
 
 
 class Site:
@@ -43,23 +45,32 @@ class Site:
         """Our own addresses, by interface."""
         self.ours: frozenset[int] = frozenset()
         """All of them."""
-        self._kinds: dict[tuple[bytes, ...], Kind] = {}
+        self._kinds: dict[Signature, Kind] = {}
+        self._clients: dict[tuple[bytes, Kind, bytes | None], BootClient] = {}
 
-    def identify(self, packet: Packet) -> BootClient:
-        """Say who sent `packet`, remembering what does not depend on the one machine."""
-        options = packet.options
-        key = (
-            options.get(Opt.VENDOR_CLASS, b""),
-            options.get(Opt.USER_CLASS, b""),
-            options.get(Opt.CLIENT_ARCH, b""),
-            options.get(Opt.IPXE, b""),
-        )
-        kind = self._kinds.get(key)
+    def kind_of(self, packet: Packet) -> Kind:
+        """Say what kind of client sent `packet`; the same object for the same firmware."""
+        signature = signature_of(packet)
+        kind = self._kinds.get(signature)
         if kind is None:
             if len(self._kinds) >= KINDS_LIMIT:
                 self._kinds.clear()
-            kind = self._kinds[key] = kind_of(*key)
-        return BootClient(packet.mac, kind.asker, kind.arch, uuid_of(options.get(Opt.CLIENT_UUID)))
+            kind = self._kinds[signature] = kind_of(signature)
+        return kind
+
+    def client_of(self, packet: Packet, kind: Kind) -> BootClient:
+        """Say who sent `packet`; its REQUEST follows its DISCOVER, so the last few thousand are kept."""
+        key = (packet.chaddr, kind, packet.options.get(Opt.CLIENT_UUID))
+        client = self._clients.get(key)
+        if client is None:
+            if len(self._clients) >= CLIENTS_LIMIT:
+                self._clients.clear()
+            client = self._clients[key] = client_of(packet, kind)
+        return client
+
+    def known(self, key: bytes, packet: Packet, info: RelayInfo) -> Known | None:
+        """Give what is fixed for the machine that sent `packet`."""
+        return self.reservations.find(key, packet.options.get(Opt.CLIENT_UUID), packet.giaddr, info)
 
     # live changes
 

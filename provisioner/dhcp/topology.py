@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from provisioner.dhcp import formats
-from provisioner.dhcp.blocks import Block
+from provisioner.dhcp.blocks import Block, Terms
+from provisioner.dhcp.boot import Boot
+from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.leases import Pool
 from provisioner.dhcp.options import Opt
 from provisioner.dhcp.packet import addresses
@@ -33,8 +35,10 @@ class Net:
         self.server = int(IPv4Address(config.server_address)) if config.server_address else 0
         self.options = base_options(config, network)
         self.loader = loaders_by_arch(config.loader)
-        self.blocks: dict[Hashable, Block] = {}
-        """Option fields made before, by what they follow from."""
+        self.blocks: dict[Terms, Block] = {}
+        """Option fields made before."""
+        self.boots: dict[tuple[Kind, int, str, int], Boot] = {}
+        """Boot information made before, by kind of client, our address, file and `Known.serial`."""
         size = sum(high - low + 1 for low, high in parse_ranges(config.pools))
         spare = size * config.known_spare // 100
         self.pool = Pool(self.name, parse_ranges(config.pools), offer_s=config.offer_s, spare=spare)

@@ -32,13 +32,17 @@ class Trace:
         self._observe = observe
         self._all = Limiter(1)
         self._each = Limiter()
+        self._silent_until = 0.0
         self.counts: Counter[str] = Counter()
         """Events by their id, since the start."""
 
     def allows(self, key: bytes, now: float) -> bool:
         """Say whether one more line about this machine may be told."""
-        if self._all.take(0, LINES_PER_S, LINES_BURST, now) and self._each.take(key, MAC_PER_S, MAC_BURST, now):
-            return True
+        if now >= self._silent_until:
+            if not self._all.take(0, LINES_PER_S, LINES_BURST, now):
+                self._silent_until = now + 1 / LINES_PER_S  # no token until then: spare the look
+            elif self._each.take(key, MAC_PER_S, MAC_BURST, now):
+                return True
         self.counts["dhcp.untold"] += 1
         return False
 
