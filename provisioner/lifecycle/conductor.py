@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError
+from provisioner.lifecycle import rest
 from provisioner.lifecycle.actions import Actions, secret_name
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
-from provisioner.lifecycle.boots import Boots, Dialect
+from provisioner.lifecycle.boots import DISCOVERY, Boots, Dialect
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preflight import checks, verb_for
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Follower, Runner
-from provisioner.lifecycle.steps import Begin, Cancel, Perform, advance
+from provisioner.lifecycle.steps import Begin, Cancel, Perform, Resume, advance
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.intent import Check, EnrolRequest, Event
@@ -167,14 +168,7 @@ class Conductor:
         """Take a machine back: erase its disks (unless told not to), power off, ready."""
         if (known := await self._accepted(key)) is not None:
             return known
-        machine = self.machines.get(ref)
-        _check_generation(machine, generation)
-        if machine.bmc is None:
-            fault: str | None = "there is no BMC on record"
-        else:
-            fault = await self._bmc_fault(machine)
-        if fault is not None:
-            raise PreflightError(f"{machine.name} cannot be released; nothing was touched", faults=[f"bmc: {fault}"])
+        machine = await self._reachable(ref, "be released", generation)
         verb = Verb.RELEASE if erase else Verb.POWER_OFF_RELEASE
         begin = Begin(new_run_id(), verb, "discovery" if erase else "", ERASE_JOB if erase else "")
         return await self._begin(machine, begin, key, generation)
@@ -193,6 +187,52 @@ class Conductor:
     async def cancel(self, ref: str) -> Machine:
         """End the run under way; the machine goes back to where it came from."""
         return await self._runner.apply(self.machines.get(ref).id, Cancel())
+
+    async def resume(self, ref: str) -> Machine:
+        """Take up the run that failed or was cancelled, where that is safe."""
+        return await self._runner.apply(self.machines.get(ref).id, Resume())
+
+    async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
+        """Boot a machine into the rescue system; `unrescue` leads back."""
+        machine = await self._reachable(ref, "be rescued", generation)
+        return await self._begin(machine, Begin(new_run_id(), Verb.RESCUE, DISCOVERY), key, generation)
+
+    async def unrescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
+        """Boot a machine from its disk again, and back to the state it was rescued from."""
+        machine = await self._reachable(ref, "leave the rescue system", generation)
+        return await self._begin(machine, Begin(new_run_id(), Verb.UNRESCUE, ""), key, generation)
+
+    async def hold(self, ref: str, reason: str, *, quarantine: bool = False) -> Machine:
+        """Keep a machine back until `let_go`."""
+        state = State.QUARANTINED if quarantine else State.MAINTENANCE
+        return await self._settle(ref, lambda m, now: rest.hold(m, state, reason, now))
+
+    async def let_go(self, ref: str) -> Machine:
+        """End a hold."""
+        return await self._settle(ref, rest.let_go)
+
+    async def adopt(self, ref: str, bootenv: str) -> Machine:
+        """Put on record that a machine already runs `bootenv`, whatever we call it."""
+        return await self._settle(ref, lambda m, now: rest.adopt(m, bootenv, now))
+
+    async def retire(self, ref: str) -> Machine:
+        """Take a machine out of use; its record stays."""
+        return await self._settle(ref, rest.retire)
+
+    async def unretire(self, ref: str) -> Machine:
+        """Take a retired machine into use again."""
+        return await self._settle(ref, rest.unretire)
+
+    async def _settle(self, ref: str, rule: Callable[[Machine, float], Machine]) -> Machine:
+        return await self._runner.change(self.machines.get(ref).id, lambda m, now: (rule(m, now), []))
+
+    async def _reachable(self, ref: str, what: str, generation: int | None) -> Machine:
+        machine = self.machines.get(ref)
+        _check_generation(machine, generation)
+        fault = "there is no BMC on record" if machine.bmc is None else await self._bmc_fault(machine)
+        if fault is not None:
+            raise PreflightError(f"{machine.name} cannot {what}; nothing was touched", faults=[f"bmc: {fault}"])
+        return machine
 
     async def power(self, ref: str, verb: str) -> Machine:
         """Drive the power by hand. Refused while a run does it."""

@@ -75,25 +75,35 @@ class Verb(StrEnum):
     DEPLOY = "deploy"  # install a bootenv onto the disk
     RELEASE = "release"  # erase, power off, back to ready
     POWER_OFF_RELEASE = "release-keep"  # the same without erasing
+    RESCUE = "rescue"  # boot the rescue system; the disk stays as it is
+    UNRESCUE = "unrescue"  # back to the disk, and to where it came from
 
 
 @dataclass(frozen=True, slots=True)
 class VerbRule:
-    """Which states a verb starts from, the state it moves through, its steps."""
+    """Which states a verb starts from, the state it moves through, its steps, and how long all of it may take."""
 
     start: frozenset[State]
     moving: State
     steps: tuple[str, ...]
+    limit_s: float
 
 
 _RESTING = frozenset({State.DISCOVERED, State.ENROLLED, State.READY, State.RESERVED, State.ACTIVE})
 
 VERBS: dict[Verb, VerbRule] = {
-    Verb.INSPECT: VerbRule(_RESTING | {State.MAINTENANCE}, State.INSPECTING, NETBOOT),
-    Verb.DEPLOY: VerbRule(_RESTING, State.DEPLOYING, (*NETBOOT, "wait.job", *FROM_DISK)),
-    Verb.RELEASE: VerbRule(_RESTING, State.RELEASING, (*NETBOOT, "wait.job", "finalize.off")),
-    Verb.POWER_OFF_RELEASE: VerbRule(_RESTING, State.RELEASING, ("finalize.off",)),
+    Verb.INSPECT: VerbRule(_RESTING | {State.MAINTENANCE}, State.INSPECTING, NETBOOT, 1800),
+    Verb.DEPLOY: VerbRule(_RESTING, State.DEPLOYING, (*NETBOOT, "wait.job", *FROM_DISK), 3 * 3600),
+    Verb.RELEASE: VerbRule(_RESTING, State.RELEASING, (*NETBOOT, "wait.job", "finalize.off"), 24 * 3600),
+    Verb.POWER_OFF_RELEASE: VerbRule(_RESTING, State.RELEASING, ("finalize.off",), 600),
+    Verb.RESCUE: VerbRule(_RESTING | {State.MAINTENANCE}, State.INSPECTING, NETBOOT, 1800),
+    Verb.UNRESCUE: VerbRule(frozenset({State.RESCUE}), State.INSPECTING, FROM_DISK[:3], 1800),
 }
+"""Overwriting a large disk takes most of a day: a release has that long."""
+KEEPS_DISK = frozenset({Verb.INSPECT, Verb.RESCUE, Verb.UNRESCUE})
+"""Verbs that leave what is on the disk alone: if they fail, an active machine is active still."""
+RESTARTS = ("finalize.off", "power.off")
+"""Where a run can be taken up again: steps that bring the machine to a known state first."""
 
 WAITED_FOR = {
     "wait.dhcp": "its firmware sent no DHCP request",

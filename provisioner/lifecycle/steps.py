@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from provisioner.errors import ConflictError
-from provisioner.lifecycle.plans import KINDS, VERBS, WAITED_FOR, Signal, Verb
-from provisioner.model.machine import Failure, JournalLine, Machine, Run, State, Step
+from provisioner.lifecycle.plans import KEEPS_DISK, KINDS, RESTARTS, VERBS, WAITED_FOR, Signal, Verb
+from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Run, State, Step
 
 # events
 
@@ -89,8 +89,13 @@ class Cancel:
     """The operator does not want it any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The operator wants the run that failed or was cancelled to go on where that is safe."""
+
+
 OfRun = Done | Failed | JobTaken | Progress | JobFailed
-Event = Begin | Seen | Tick | Cancel | OfRun
+Event = Begin | Seen | Tick | Cancel | Resume | OfRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +114,26 @@ def advance(machine: Machine, event: Event, now: float) -> tuple[Machine, list[P
     fit the state.
     """
     match event:
-        case Begin():
-            return _begin(machine, event, now)
-        case Cancel():
-            return _cancel(machine, now), []
+        case Begin() | Cancel() | Resume():
+            return _intent(machine, event, now)
         case Seen():
             return _seen(machine, event, now)
         case Tick():
             return _tick(machine, now)
-        case Done() | Failed() | JobTaken() | Progress() | JobFailed():
-            run = machine.run
-            if run is None or run.step is None or run.id != event.run_id:
-                return machine, []
-            return _of_run(machine, run, event, now)
+    run = machine.run
+    if run is None or run.step is None or run.id != event.run_id:
+        return machine, []
+    return _of_run(machine, run, event, now)
+
+
+def _intent(machine: Machine, event: Begin | Cancel | Resume, now: float) -> tuple[Machine, list[Perform]]:
+    match event:
+        case Begin():
+            return _begin(machine, event, now)
+        case Cancel():
+            return _cancel(machine, now), []
+        case Resume():
+            return _resume(machine, now)
 
 
 def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Perform]]:
@@ -135,7 +147,7 @@ def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Pe
         raise ConflictError(f"{machine.name} is {machine.state}: it cannot {event.verb} from there")
     steps = tuple(_step(name, event) for name in rule.steps)
     run = Run(event.run_id, event.verb, event.bootenv, steps, started=now, step_started=now)
-    run = replace(run, return_to=machine.state, deadline=now + steps[0].timeout_s)
+    run = replace(run, return_to=machine.state, deadline=now + steps[0].timeout_s, limit=now + rule.limit_s)
     machine = replace(machine, state=rule.moving, generation=machine.generation + 1, run=run, failure=None, changed=now)
     return machine, _perform(run)
 
@@ -204,7 +216,8 @@ def _move(machine: Machine, run: Run, to: int, note: str, now: float) -> tuple[M
         JournalLine(s.name, s.phase, run.attempt if at == run.at else 1, run.step_started, now, "done", note)
         for at, s in enumerate(run.steps[run.at : to], start=run.at)
     )
-    run = replace(run, at=to, attempt=1, step_started=now, percent=None, note="", journal=run.journal + passed)
+    run = replace(run, at=to, attempt=1, step_started=now, percent=None, note="", job_taken=False)
+    run = replace(run, journal=run.journal + passed)
     if to == len(run.steps):
         return _ended(machine, replace(run, outcome="done", ended=now), now), []
     run = replace(run, deadline=now + run.steps[to].timeout_s)
@@ -215,14 +228,19 @@ def _move(machine: Machine, run: Run, to: int, note: str, now: float) -> tuple[M
 
 
 def _ended(machine: Machine, run: Run, now: float) -> Machine:
+    machine = replace(machine, run=run, changed=now)
+    back = run.return_to
     match run.verb:
         case Verb.DEPLOY:
-            return replace(machine, state=State.ACTIVE, bootenv=run.bootenv, run=run, changed=now)
+            return replace(machine, state=State.ACTIVE, bootenv=run.bootenv, failed_runs=0)
         case Verb.INSPECT:
-            back = run.return_to
-            return replace(machine, state=with_facts(back, machine), run=run, changed=now)
+            return replace(machine, state=with_facts(back, machine))
+        case Verb.RESCUE:
+            return replace(machine, state=State.RESCUE, hold=machine.hold or Hold("in rescue", back, now))
+        case Verb.UNRESCUE:
+            return replace(machine, state=machine.hold.return_to if machine.hold else State.READY, hold=None)
         case _:
-            return replace(machine, state=State.READY, bootenv="", run=run, changed=now)
+            return replace(machine, state=State.READY, bootenv="", failed_runs=0)
 
 
 def with_facts(state: State, machine: Machine) -> State:
@@ -232,7 +250,12 @@ def with_facts(state: State, machine: Machine) -> State:
 
 def _tick(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
     run = machine.run
-    if run is None or run.step is None or now < run.deadline:
+    if run is None or run.step is None:
+        return machine, []
+    if run.limit and now >= run.limit:
+        whole = f"{run.verb} took longer than {(run.limit - run.started) / 3600:.1f} h"
+        return _again_or_fail(machine, run, Failed(run.id, run.at, whole, again=False), now)
+    if now < run.deadline:
         return machine, []
     limit = f"{run.step.timeout_s:.0f} s"
     reason = WAITED_FOR.get(run.step.name, "{step} did not end").format(step=run.step.name)
@@ -252,16 +275,41 @@ def _again_or_fail(machine: Machine, run: Run, event: Failed, now: float) -> tup
     return _stopped(machine, replace(run, outcome="failed", ended=now), failure), []
 
 
+QUARANTINE_AFTER = 3
+"""Installs in a row that may fail before a machine is kept back: it is the machine, then, and not bad luck."""
+
+
 def _stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
-    bootenv = machine.bootenv if failure.return_to is State.ACTIVE else ""
-    state = failure.return_to
-    return replace(machine, state=state, bootenv=bootenv, failure=failure, run=run, changed=failure.at)
+    bootenv = machine.bootenv if failure.return_to is State.ACTIVE or run.verb in KEEPS_DISK else ""
+    machine = replace(machine, state=failure.return_to, bootenv=bootenv, failure=failure, run=run, changed=failure.at)
+    if run.verb != Verb.DEPLOY or run.outcome != "failed":
+        return machine
+    machine = replace(machine, failed_runs=machine.failed_runs + 1)
+    if machine.failed_runs < QUARANTINE_AFTER:
+        return machine
+    reason = f"{machine.failed_runs} installs in a row failed, the last: {failure.reason}"
+    return replace(machine, state=State.QUARANTINED, hold=Hold(reason, failure.return_to, failure.at))
 
 
 def _return_to(run: Run) -> State:
     """Say where a machine goes back to: a disk that may be half written is not `active` any more."""
-    touched = any(line.step == "wait.facts" for line in run.journal) and run.verb != Verb.INSPECT
+    touched = any(line.step == "wait.facts" for line in run.journal) and run.verb not in KEEPS_DISK
     return State.READY if touched and run.return_to is State.ACTIVE else run.return_to
+
+
+def _resume(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
+    run = machine.run
+    if run is None or run.outcome not in ("failed", "cancelled"):
+        raise ConflictError(f"{machine.name} is {machine.state}: it has no run that stopped on its way")
+    if machine.failure is None or machine.state is not machine.failure.return_to:
+        raise ConflictError(f"{machine.name} is {machine.state}: its last run is not what it came from")
+    starts = [at for at, step in enumerate(run.steps[: run.at + 1]) if step.name in RESTARTS]
+    at = max(starts, default=0)
+    rule = VERBS[Verb(run.verb)]
+    run = replace(run, at=at, attempt=1, outcome="running", ended=0.0, step_started=now, early=(), job_taken=False)
+    run = replace(run, deadline=now + run.steps[at].timeout_s, limit=now + rule.limit_s)
+    machine = replace(machine, state=rule.moving, generation=machine.generation + 1, run=run, failure=None, changed=now)
+    return machine, _perform(run)
 
 
 def _cancel(machine: Machine, now: float) -> Machine:

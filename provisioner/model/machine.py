@@ -79,6 +79,8 @@ class Run:
     started: float = 0.0
     step_started: float = 0.0
     deadline: float = 0.0
+    limit: float = 0.0
+    """When the run as a whole has to be at its end, whatever its steps; 0: no limit."""
     percent: float | None = None
     note: str = ""
     outcome: str = "running"
@@ -123,6 +125,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a machine is kept back (maintenance, quarantine, rescue), and where it goes when it is let go."""
+
+    reason: str
+    return_to: State
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """One machine, physical or not. `generation` grows with every change of what is wanted."""
 
@@ -146,6 +157,9 @@ class Machine:
     """How it boots from the network: "pxe", or "http" (UEFI HTTP boot)."""
     run: Run | None = None
     failure: Failure | None = None
+    hold: Hold | None = None
+    failed_runs: int = 0
+    """How many installs in a row did not reach their end."""
     created: float = 0.0
     changed: float = 0.0
     seen: float = 0.0

@@ -20,6 +20,7 @@ from provisioner.lifecycle.steps import (
     JobTaken,
     Perform,
     Progress,
+    Resume,
     Seen,
     Tick,
     advance,
@@ -167,6 +168,7 @@ EVENTS = st.one_of(
     st.builds(Progress, st.sampled_from(["r1", "r2"]), st.none() | st.floats(0, 100), st.just("x")),
     st.just(Tick()),
     st.just(Cancel()),
+    st.just(Resume()),
 )
 
 
@@ -191,3 +193,66 @@ def test_whatever_happens_a_machine_is_never_stuck(state: State, story: list[tup
             assert machine.run.deadline > now or not isinstance(event, Tick)
             assert len(machine.run.journal) < 200
         assert actions == [] or actions == current_action(machine)
+
+
+def failed_at(name: str, machine: Machine = READY) -> Machine:
+    machine = at_step(name, machine=machine)
+    assert machine.run
+    return advance(machine, Failed("r1", machine.run.at, "no", again=False), 9.0)[0]
+
+
+RESUMED = {
+    "before anything was done, at its beginning": ("power.off", "power.off"),
+    "on the way to the network, with the power": ("wait.loader", "power.off"),
+    "in the middle of the job, from the beginning: it is done again": ("wait.job", "power.off"),
+    "after the job, from the disk: nothing is installed twice": ("wait.phone-home", "finalize.off"),
+}
+
+
+@pytest.mark.parametrize(("stopped", "resumed"), RESUMED.values(), ids=RESUMED.keys())
+def test_resume(stopped: str, resumed: str) -> None:
+    machine, actions = advance(failed_at(stopped), Resume(), 10.0)
+    assert (step_of(machine), [action.step.name for action in actions]) == (resumed, [resumed])
+    assert (machine.state, machine.failure) == (State.DEPLOYING, None)
+
+
+def test_only_a_run_that_stopped_can_be_resumed() -> None:
+    with pytest.raises(ConflictError, match="no run that stopped"):
+        advance(at_step("wait.job"), Resume(), 10.0)
+    with pytest.raises(ConflictError, match="no run that stopped"):
+        advance(READY, Resume(), 10.0)
+    with pytest.raises(ConflictError, match="not what it came from"):
+        advance(replace(failed_at("wait.job"), state=State.MAINTENANCE), Resume(), 10.0)
+
+
+def test_a_machine_whose_installs_keep_failing_is_kept_back() -> None:
+    machine = READY
+    for _ in range(2):
+        machine = failed_at("wait.facts", machine)
+        assert machine.state is State.READY
+    machine = failed_at("wait.facts", machine)
+    assert machine.hold
+    assert (machine.state, machine.hold.return_to) == (State.QUARANTINED, State.READY)
+    assert machine.hold.reason == "3 installs in a row failed, the last: no"
+
+
+def test_a_success_in_between_counts_from_zero() -> None:
+    machine = at_step("never", machine=failed_at("wait.facts", failed_at("wait.facts")))
+    assert (machine.state, machine.failed_runs) == (State.ACTIVE, 0)
+
+
+def test_a_run_as_a_whole_has_a_limit() -> None:
+    machine = at_step("wait.job")
+    assert machine.run
+    machine = replace(machine, run=replace(machine.run, deadline=1e12))
+    machine, _ = advance(machine, Tick(), 3 * 3600.0)
+    assert machine.failure
+    assert machine.failure.reason == "deploy took longer than 3.0 h"
+
+
+def test_rescue_leads_back_to_where_the_machine_came_from() -> None:
+    active = replace(READY, state=State.ACTIVE, bootenv="debian-12")
+    machine = at_step("never", Verb.RESCUE, active)
+    assert (machine.state, machine.bootenv) == (State.RESCUE, "debian-12")
+    machine = at_step("never", Verb.UNRESCUE, machine)
+    assert (machine.state, machine.bootenv, machine.hold) == (State.ACTIVE, "debian-12", None)

@@ -1,0 +1,68 @@
+"""What an operator can say of a machine that rests: hold it, let it go, adopt it, retire it. No I/O.
+
+Each returns the machine as it is then, or raises `ConflictError` where the state does not allow it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from provisioner.errors import ConflictError
+from provisioner.model.machine import MOVING, Hold, Machine, State
+
+HELD = frozenset({State.MAINTENANCE, State.QUARANTINED})
+IDLE = frozenset({State.DISCOVERED, State.ENROLLED, State.READY})
+
+
+def hold(machine: Machine, state: State, reason: str, now: float) -> Machine:
+    """Keep a machine back, in maintenance or quarantine: nothing is started on it until it is let go."""
+    _not_moving(machine, "be held")
+    if machine.state is State.RETIRED:
+        raise ConflictError(f"{machine.name} is retired: there is nothing to hold")
+    back = machine.hold.return_to if machine.state in HELD and machine.hold else machine.state
+    return _changed(machine, state, now, Hold(reason, back, now))
+
+
+def let_go(machine: Machine, now: float) -> Machine:
+    """Let a machine go to where it came from; installs that failed are forgiven."""
+    if machine.state not in HELD:
+        raise ConflictError(f"{machine.name} is {machine.state}: it is not held")
+    back = machine.hold.return_to if machine.hold else State.READY
+    return replace(_changed(machine, back, now, None), failed_runs=0)
+
+
+def adopt(machine: Machine, bootenv: str, now: float) -> Machine:
+    """Put on record that a machine already runs something: from now on it boots its disk, and is never installed over
+    without being asked for.
+    """
+    _not_moving(machine, "be adopted")
+    if machine.state not in IDLE:
+        raise ConflictError(f"{machine.name} is {machine.state}: only a machine that is not in use can be adopted")
+    return replace(_changed(machine, State.ACTIVE, now, None), bootenv=bootenv, failure=None)
+
+
+def retire(machine: Machine, now: float) -> Machine:
+    """Take a machine out of use for good. Its record stays as a tombstone, so that it is known if it comes back."""
+    _not_moving(machine, "be retired")
+    if machine.state not in IDLE | HELD:
+        raise ConflictError(
+            f"{machine.name} is {machine.state}: it is in use", hint=f"`provisionctl release {machine.name}` first"
+        )
+    return replace(_changed(machine, State.RETIRED, now, None), bootenv="", failure=None)
+
+
+def unretire(machine: Machine, now: float) -> Machine:
+    """Take a retired machine into use again: it has to be discovered anew."""
+    if machine.state is not State.RETIRED:
+        raise ConflictError(f"{machine.name} is {machine.state}: it is not retired")
+    return _changed(machine, State.ENROLLED, now, None)
+
+
+def _not_moving(machine: Machine, what: str) -> None:
+    if machine.state in MOVING:
+        hint = f"wait for it, or `provisionctl cancel {machine.name}`"
+        raise ConflictError(f"{machine.name} is {machine.state}: it cannot {what} now", hint=hint)
+
+
+def _changed(machine: Machine, state: State, now: float, held: Hold | None) -> Machine:
+    return replace(machine, state=state, hold=held, generation=machine.generation + 1, changed=now)
