@@ -10,6 +10,7 @@ import click
 
 from provisioner.discovery.build import ramdisk
 from provisioner.discovery.build.cache import Manifest
+from provisioner.lab.images import debian
 
 
 def default_cache() -> Path:
@@ -62,3 +63,26 @@ def _say() -> Callable[[str], None]:
 def _show(manifest: Manifest) -> None:
     for item in manifest.artifacts:
         click.echo(f"{item.path}  {item.size_bytes / 1e6:.1f} MB  sha256 {item.sha256}")
+
+
+def _image(name: str) -> click.Command:
+    @click.option(
+        "--kernel",
+        type=click.Choice(["cloud", "generic"]),
+        default="cloud",
+        show_default=True,
+        help="cloud: virtual machines only, small. generic: every machine.",
+    )
+    @click.option("--package", "packages", multiple=True, help="One more package; may be repeated.")
+    @click.option("--fresh", is_flag=True, help="Build again with today's packages.")
+    @_OUTPUT
+    def command(kernel: str, packages: tuple[str, ...], fresh: bool, output: Path | None) -> None:
+        options = debian.Options(name, kernel, packages)
+        folder = default_cache() / "packages"
+        _show(debian.build(options, _place(output, name), folder / name, _say(), fresh=fresh))
+
+    return click.command(name, help=f"Build the disk image of {name}: needs root.")(command)
+
+
+for _name in debian.SUITES:
+    build.add_command(_image(_name))

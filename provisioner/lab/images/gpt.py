@@ -25,7 +25,10 @@ _LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 
 _PREFIX = f"(,gpt{ROOT_PARTITION})/boot/grub"
 """Relative to the disk that GRUB was started from: two disks with this image do not mix up their roots."""
-_COMMON = ["part_gpt", "ext2", "normal", "linux", "serial", "terminal", "configfile", "echo", "test", "search", "search_fs_uuid", "search_partuuid", "all_video", "gfxterm", "sleep", "reboot", "halt", "minicmd", "ls", "cat"]
+_COMMON = (
+    "part_gpt", "ext2", "normal", "linux", "serial", "terminal", "configfile", "echo", "test", "search",
+    "search_fs_uuid", "all_video", "gfxterm", "sleep", "reboot", "halt", "minicmd", "ls", "cat",
+)  # fmt: skip
 _TARGETS = {"i386-pc": ("biosdisk",), "x86_64-efi": ("fat", "efi_gop")}
 
 _KERNEL_SECTOR_AT, _BOOT_DRIVE_AT, _DRIVE_CHECK_AT = 0x5C, 0x64, 0x66
