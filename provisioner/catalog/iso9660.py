@@ -1,4 +1,4 @@
-"""Find a file in an ISO 9660 image by its path (ECMA-119, with Rock Ridge names: IEEE P1282). No I/O: reads by callable.
+"""Find a file in an ISO 9660 image by its path (ECMA-119; Rock Ridge names, IEEE P1282). No I/O: reads by callable.
 
 Only the directories on the way are read, so an installer's image of several GiB takes a few kilobytes. Every number in
 the image is a stranger's: extents must lie inside of it, directories are bounded, nothing is followed.
@@ -69,7 +69,7 @@ def is_iso(head: bytes) -> bool:
 
 def _same(name: str, wanted: str) -> bool:
     """Compare names: exactly, or as plain ISO 9660 spells them (upper case, `;1`, a trailing dot)."""
-    return name == wanted or name.split(";")[0].rstrip(".") == wanted.upper()
+    return name == wanted or name.partition(";")[0].rstrip(".") == wanted.upper()
 
 
 def _root(read_at: ReadAt) -> _Record:

@@ -27,13 +27,22 @@ def find_keyring(name: str, directories: Sequence[Path]) -> Path:
     raise ArtifactError(f"no keyring {name!r} in {places}", hint=hint)
 
 
-def check(content: Path, signature: Path | None, keyring: Path) -> str:
-    """Check a signature (None: `content` is clear-signed) and say by which key; raise `ArtifactError`.
+def check(content: Path, signature: Path, keyring: Path) -> str:
+    """Check a detached signature and say by which key; raise `ArtifactError`.
 
     One good signature by a key of the keyring is enough: distributions sign with several while they change keys.
     """
-    files = [str(content)] if signature is None else [str(signature), str(content)]
-    command = ["gpgv", "--status-fd", "1", "--keyring", str(keyring), "--", *files]
+    return _gpgv([str(signature), str(content)], content.name, keyring)
+
+
+def check_clear_signed(content: Path, keyring: Path, signed: Path) -> str:
+    """Check a clear-signed file; write to `signed` what the signature covers, which alone may be believed."""
+    signed.unlink(missing_ok=True)
+    return _gpgv([str(content)], content.name, keyring, "--output", str(signed))
+
+
+def _gpgv(files: Sequence[str], name: str, keyring: Path, *options: str) -> str:
+    command = ["gpgv", "--status-fd", "1", "--keyring", str(keyring.resolve()), *options, "--", *files]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
     except FileNotFoundError as error:
@@ -42,7 +51,7 @@ def check(content: Path, signature: Path | None, keyring: Path) -> str:
         raise ArtifactError(f"gpgv took more than {TIMEOUT_S:.0f} s") from error
     good = _GOOD.search(done.stdout)
     if good is None:
-        said = "; ".join(line.removeprefix("[GNUPG:] ") for line in _BAD.findall(done.stdout)) or "no signature"
-        text = f"{content.name}: not signed by a key of {keyring.name}"
+        said = "; ".join(match.removeprefix("[GNUPG:] ") for match in _BAD.findall(done.stdout)) or "no signature"
+        text = f"{name}: not signed by a key of {keyring.name}"
         raise ArtifactError(f"{text} ({said[:200]})", hint="nothing of it was taken")
     return good[1]

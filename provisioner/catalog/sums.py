@@ -1,13 +1,13 @@
 """Checksum files as vendors write them: which SHA-256 they state for a file. No I/O.
 
-Known: `sha256sum` lists, BSD lists (`SHA256 (name) = hex`), Debian's Release files, and the .treeinfo of Red Hat's family.
+Known: `sha256sum` lists, BSD lists (`SHA256 (name) = hex`), Debian's Release files, the .treeinfo of Red Hat's family.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from provisioner.errors import ArtifactError
 
@@ -18,9 +18,6 @@ _GNU = re.compile(r"([0-9a-fA-F]{64})[ \t]+[* ]?(\S.*)")
 _BSD = re.compile(r"SHA256 ?\((.+)\) ?= ?([0-9a-fA-F]{64})")
 _RELEASE = re.compile(r" ([0-9a-f]{64}) +([0-9]+) +(\S+)")
 _TREEINFO = re.compile(r"(\S+) ?= ?sha256:([0-9a-f]{64})")
-_ARMOUR = re.compile(
-    r"-----BEGIN PGP SIGNED MESSAGE-----\r?\n.*?\r?\n\r?\n(.*?)\r?\n-----BEGIN PGP SIGNATURE-----", re.DOTALL
-)
 
 
 def parse(text: str) -> dict[str, str]:
@@ -54,12 +51,23 @@ def expected(text: str, sums_url: str, url: str) -> str:
     raise ArtifactError(f"{sums_url}: {relative} {fault}", hint="the bootenv's url and sums do not belong together")
 
 
-def signed_text(clear_signed: str) -> str:
-    """Take the text out of a clear-signed file (RFC 9580 section 7). Says nothing about the signature."""
-    match = _ARMOUR.search(clear_signed)
-    if match is None:
-        return clear_signed
-    return "\n".join(line.removeprefix("- ") for line in match[1].splitlines()) + "\n"
+def intermediate(text: str, sums_url: str, url: str) -> tuple[str, str] | None:
+    """Find the checksum file, listed in this one, that is nearest to the file at `url`; say its URL and hash.
+
+    Debian signs dists/SUITE/InRelease, which states the hash of .../images/SHA256SUMS, which states those of the
+    installer's kernel and initrd.
+    """
+    base = posixpath.dirname(_path(sums_url))
+    near = [
+        (name, sha256)
+        for name, sha256 in parse(text).items()
+        if posixpath.basename(name) == "SHA256SUMS"
+        and _path(url).startswith(f"{posixpath.join(base, posixpath.dirname(name))}/")
+    ]
+    if not near:
+        return None
+    name, sha256 = max(near, key=lambda item: len(item[0]))
+    return urljoin(sums_url, name), sha256
 
 
 def _path(url: str) -> str:

@@ -16,7 +16,7 @@ from provisioner.errors import ArtifactError
 HEAD_BYTES = iso9660.SECTOR * (iso9660.FIRST_DESCRIPTOR + 2)
 
 
-def extract(container: Path, member: str, target: Path) -> None:
+def extract(container: Path, member: str, target: Path, *, limit: int = MAX_BYTES) -> None:
     """Write the content of the regular file `member` of `container` to `target`. Names in it never become paths."""
     try:
         with container.open("rb") as file, target.open("wb") as out:
@@ -25,10 +25,10 @@ def extract(container: Path, member: str, target: Path) -> None:
                 _from_iso(file, member, out)
             elif zipfile.is_zipfile(file):
                 with _zip_member(file, member) as source:
-                    _pour(source, out, f"{container.name}: {member}")
+                    _pour(source, out, limit)
             else:
                 file.seek(0)
-                _from_tar(file, member, out, container.name)
+                _from_tar(file, member, out, limit)
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise ArtifactError(f"{container.name}: {member} cannot be unpacked: {error}") from error
     except ArtifactError as error:
@@ -52,7 +52,7 @@ def _from_iso(image: BinaryIO, member: str, out: BinaryIO) -> None:
             left -= len(chunk)
 
 
-def _from_tar(file: BinaryIO, member: str, out: BinaryIO, where: str) -> None:
+def _from_tar(file: BinaryIO, member: str, out: BinaryIO, limit: int) -> None:
     with tarfile.open(fileobj=file, mode="r:*") as archive:
         for entry in archive:
             if entry.name.removeprefix("./") != member:
@@ -61,7 +61,7 @@ def _from_tar(file: BinaryIO, member: str, out: BinaryIO, where: str) -> None:
                 raise ArtifactError(f"{member} is no regular file of the archive")
             source = archive.extractfile(entry)
             assert source is not None
-            _pour(source, out, f"{where}: {member}")
+            _pour(source, out, limit)
             return
     raise ArtifactError(f"there is no {member} in the archive")
 
@@ -72,15 +72,13 @@ def _zip_member(file: BinaryIO, member: str) -> Iterator[IO[bytes]]:
         entry = next((entry for entry in archive.infolist() if entry.filename == member and not entry.is_dir()), None)
         if entry is None:
             raise ArtifactError(f"there is no {member} in the archive")
-        if entry.file_size > MAX_BYTES:
-            raise ArtifactError(f"{member} would have {entry.file_size} bytes")
         with archive.open(entry) as source:
             yield source
 
 
-def _pour(source: IO[bytes], out: BinaryIO, what: str) -> None:
+def _pour(source: IO[bytes], out: BinaryIO, limit: int) -> None:
     """Copy, within bounds: a few kilobytes can unpack to petabytes."""
     while chunk := source.read(CHUNK_BYTES):
-        if out.tell() + len(chunk) > MAX_BYTES:
-            raise ArtifactError(f"{what} has more than {MAX_BYTES} bytes")
+        if out.tell() + len(chunk) > limit:
+            raise ArtifactError(f"unpacks to more than {limit} bytes")
         out.write(chunk)
