@@ -22,23 +22,26 @@ class RedfishServer:
 
     def __init__(self, board: Board) -> None:
         self.service = Service(board, lambda: secrets.token_hex(16))
-        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=GRACE_S)
+        self._runner: web.ServerRunner | None = None
 
     async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         """Listen; raise `ListenError`. Without a context it speaks plain HTTP."""
+        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=GRACE_S)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port, ssl_context=context).start()
         except OSError as error:
-            await self._runner.cleanup()
+            await self.close()
             raise ListenError(f"Redfish: {host}:{port}/tcp: {error.strerror}") from error
 
     @property
     def port(self) -> int:
+        assert self._runner is not None
         return int(self._runner.addresses[0][1])
 
     async def close(self) -> None:
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()

@@ -1,0 +1,134 @@
+"""`provisionctl lab`: a virtual rack to try, test and demo everything without servers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provisioner.cli.output import GREEN, print_rows
+from provisioner.cli.session import Command, Session, session_of
+from provisioner.cli.text import Column
+from provisioner.errors import LabError
+from provisioner.lab import control, rack
+from provisioner.lab.spec import DEFAULT_NAME, RackSpec, state_of
+
+COLUMNS = (
+    Column("NAME", lambda row: row["name"]),
+    Column("FIRMWARE", lambda row: row["firmware"]),
+    Column("POWER", lambda row: row["power"], style=lambda row: GREEN if row["power"] == "on" else ""),
+    Column("NEXT BOOT", lambda row: "own order" if row["next_boot"] == "none" else row["next_boot"]),
+    Column("BOOTS", lambda row: str(row["boots"]), right=True),
+    Column("BMC", lambda row: row["bmc"]),
+    Column("MAC", lambda row: row["mac"], wide=True),
+    Column("PID", lambda row: str(row["pid"] or ""), wide=True, right=True),
+)
+VERBS = ("on", "off", "cycle", "reset", "soft-off", "nmi")
+
+name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which rack: its namespace's name.")
+
+
+@click.group()
+def lab() -> None:
+    """A virtual rack: machines with real firmware and BMCs, in a network of their own.
+
+    \b
+      provisionctl lab up                  three machines, off, and the daemon that serves them
+      provisionctl lab status              what is on, and what boots next
+      provisionctl lab console node17      what its screen says
+      provisionctl lab down                remove every trace
+    """
+
+
+def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    def make(function: Callable[..., None]) -> click.Command:
+        @click.pass_context
+        def call(ctx: click.Context, /, **given: Any) -> None:
+            function(session_of(ctx), **given)
+
+        call.__doc__ = function.__doc__
+        call.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+        return lab.command(name, cls=Command)(call)
+
+    return make
+
+
+@_command("up")
+@click.option("--machines", default=3, show_default=True, help="How many: BIOS, UEFI PXE and UEFI HTTP boot in turn.")
+@click.option("--daemon/--no-daemon", default=True, help="Start provisionerd in the rack and enrol the machines there.")
+@name_option
+def up(session: Session, machines: int, daemon: bool, name: str) -> None:
+    """Bring the rack up: machines off, with empty disks. Safe to run twice."""
+    built = rack.up(name, state_of(name), machines, session.note)
+    if daemon:
+        _start_daemon(session, built)
+    session.note(f"the rack {name} is up: `provisionctl lab status`")
+
+
+def _start_daemon(session: Session, built: RackSpec) -> None:
+    from provisioner.cli.client import Client
+    from provisioner.lab import daemon
+
+    session.note("starting the daemon")
+    daemon.start(built)
+    client = Client(str(built.api))
+    for machine in built.machines:
+        if daemon.enrol(client, machine):
+            session.note(f"enrolled {machine.identity.name} ({machine.driver} at {machine.bmc_address})")
+
+
+@_command("down")
+@name_option
+def down(session: Session, name: str) -> None:
+    """Take the rack down: machines, disks, network, daemon. Safe to run twice."""
+    was_there = rack.down(name, state_of(name), session.note)
+    session.note(f"the rack {name} is gone" if was_there else f"there is no rack {name}")
+
+
+@_command("status")
+@name_option
+def status(session: Session, name: str) -> None:
+    """Show the machines as their BMCs see them."""
+    print_rows(session, control.ask(rack.find(state_of(name)).control, "status"), COLUMNS, empty="no machines")
+
+
+@_command("power")
+@click.argument("machine")
+@click.argument("verb", type=click.Choice(VERBS))
+@name_option
+def power(session: Session, machine: str, verb: str, name: str) -> None:
+    """Press a machine's buttons, as somebody who stands in front of it."""
+    control.ask(rack.find(state_of(name)).control, "power", machine=machine, verb=verb)
+
+
+@_command("console")
+@click.argument("machine")
+@click.option("--follow/--no-follow", default=True, help="Go on with what it prints from now on.")
+@name_option
+def console(session: Session, machine: str, follow: bool, name: str) -> None:
+    """Show what a machine printed on its serial console, and what it prints. Ctrl-C ends it."""
+    built = rack.find(state_of(name))
+    _tail(built.root_of(built.machine(machine)) / "console.log", follow)
+
+
+POLL_S = 0.2
+
+
+def _tail(path: Path, follow: bool) -> None:
+    from provisioner.cli.client import pause
+
+    if not path.exists():
+        raise LabError(f"{path}: nothing yet: the machine was never switched on")
+    with path.open("rb") as log:
+        while True:
+            data = log.read()
+            if data:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+            elif not follow:
+                return
+            else:
+                pause(POLL_S)

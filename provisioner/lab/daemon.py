@@ -1,0 +1,105 @@
+"""The daemon inside the rack: its configuration, its process, and how it gets to know the rack's machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from provisioner.errors import LabError
+from provisioner.lab import namespace, process
+from provisioner.lab.spec import GATEWAY, NETWORK, USERNAME, MachineSpec, RackSpec
+
+START_S = 30.0
+PORTS = {"ipmi": 623, "redfish": 443}
+POOL = f"{NETWORK[100]}-{NETWORK[199]}"
+
+
+class Api(Protocol):
+    """The operator API, as far as the rack needs it (`cli.client.Client`)."""
+
+    def get(self, path: str) -> Any: ...
+    def post(self, path: str, body: dict[str, Any], *, slow: bool) -> Any: ...
+
+
+def configuration(rack: RackSpec) -> dict[str, Any]:
+    """What `provisionerd` is told: it serves the rack's bridge and nothing else."""
+    subnet = {
+        "network": str(NETWORK),
+        "name": rack.name,
+        "interface": namespace.BRIDGE,
+        "pools": [POOL],
+        "dns": [GATEWAY],
+        "domain": "lab.internal",
+        "router_advertisements": True,
+    }
+    return {
+        "store": {"state_dir": str(rack.state / "daemon")},
+        "api": {"socket": str(rack.api)},
+        "dhcp": {"subnets": [subnet]},
+    }
+
+
+def start(rack: RackSpec) -> process.Recorded:
+    """Start the daemon, or find it running; returns when its API answers. Raise `LabError`."""
+    record = rack.state / "daemon.json"
+    running = process.recall(record)
+    if running is None:
+        running = _spawn(rack, record)
+    if not process.wait_until(lambda: rack.api.is_socket() or not running.is_alive, START_S) or not running.is_alive:
+        raise LabError(f"the daemon did not start: {last_line(log_of(rack))}", hint=f"read {log_of(rack)}")
+    return running
+
+
+def _spawn(rack: RackSpec, record: Path) -> process.Recorded:
+    rack.api.unlink(missing_ok=True)
+    config = rack.state / "provisioner.yaml"
+    # JSON is YAML: the file stays readable, and the reader of the configuration is the only home of YAML.
+    config.write_text(json.dumps(configuration(rack), indent=2))
+    (rack.state / "daemon").mkdir(exist_ok=True)
+    command = namespace.inside(rack.name, sys.executable, "-m", "provisioner.daemon", "--config", str(config))
+    return process.spawn(command, log_of(rack), record)
+
+
+def stop(rack_state: Path) -> None:
+    """End the daemon, if it runs."""
+    running = process.recall(rack_state / "daemon.json")
+    if running is not None:
+        process.end(running)
+
+
+def log_of(rack: RackSpec) -> Path:
+    return rack.state / "daemon.log"
+
+
+def last_line(path: Path) -> str:
+    """The end of a log, for an error message."""
+    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    return lines[-1] if lines else "it said nothing"
+
+
+def enrol(api: Api, machine: MachineSpec) -> bool:
+    """Put a machine on the daemon's record; says whether it was new there."""
+    names = {known["name"] for known in api.get("/v1/machines")["machines"]}
+    if machine.identity.name in names:
+        return False
+    api.post("/v1/machines", enrolment(machine), slow=True)
+    return True
+
+
+def enrolment(machine: MachineSpec) -> dict[str, Any]:
+    """The body of `POST /v1/machines`."""
+    bmc = {
+        "driver": machine.driver.value,
+        "host": machine.bmc_address,
+        "port": PORTS[machine.driver.value],
+        "username": USERNAME,
+        "password": machine.password,
+    }
+    return {
+        "name": machine.identity.name,
+        "bmc": bmc,
+        "macs": list(machine.identity.macs),
+        "boot_via": machine.boot_via,
+    }

@@ -1,0 +1,80 @@
+"""Processes that outlive the command which started them: known by id and start time, ended only if still the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+STOP_S = 15.0
+"""What a process gets to end by itself; the daemon needs a few seconds to close its store."""
+TICK_S = 0.05
+START_TIME = 19
+"""Index of `starttime` in /proc/PID/stat, behind the name in parentheses (proc(5): field 22)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One process. A process id is used again after a while, a pair of id and start time never."""
+
+    pid: int
+    started: int
+
+    @property
+    def is_alive(self) -> bool:
+        return _start_time(self.pid) == self.started
+
+
+def _start_time(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot; None where there is none, or only its remains."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return None if stat[0] == "Z" else int(stat[START_TIME])
+
+
+def spawn(arguments: Sequence[str], log: Path, record: Path) -> Recorded:
+    """Start a process that is not ours to wait for, and write down which it is."""
+    with log.open("ab") as said:
+        child = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True, cwd="/"
+        )
+    started = _start_time(child.pid)
+    found = Recorded(child.pid, -1 if started is None else started)
+    record.write_text(json.dumps(asdict(found)))
+    return found
+
+
+def recall(record: Path) -> Recorded | None:
+    """The process that was written down, if it still runs."""
+    try:
+        found = Recorded(**json.loads(record.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if found.is_alive else None
+
+
+def end(process: Recorded, number: signal.Signals = signal.SIGTERM) -> None:
+    """Ask it to end, then make it; returns when it is gone."""
+    for step in (number, signal.SIGKILL):
+        if not process.is_alive:
+            return
+        os.kill(process.pid, step)
+        if wait_until(lambda: not process.is_alive, STOP_S):
+            return
+
+
+def wait_until(is_so: Callable[[], bool], limit_s: float) -> bool:
+    """Look again and again until it is so, or the time is up."""
+    pause = threading.Event()
+    for _ in range(int(limit_s / TICK_S)):
+        if is_so():
+            return True
+        pause.wait(TICK_S)
+    return is_so()

@@ -1,0 +1,153 @@
+"""Bring a rack up and take it down, from outside its namespace. Both may be done twice; `down` leaves no trace."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from provisioner.errors import LabError
+from provisioner.lab import accel, control, namespace, process
+from provisioner.lab import daemon as lab_daemon
+from provisioner.lab.qemu import OVMF_CODE
+from provisioner.lab.spec import RackSpec, decode, encode, plan
+
+RECORD = "rack.json"
+START_S = 60.0
+"""Certificates, disks and sockets of a large rack take a few seconds."""
+PROGRAMS = {
+    "ip": "iproute2",
+    accel.QEMU: "qemu-system-x86",
+    "setpriv": "util-linux",
+}
+FILES = {
+    OVMF_CODE: "ovmf",
+    Path("/usr/lib/ipxe/qemu/pxe-virtio.rom"): "ipxe-qemu",
+}
+DEVICES = (Path("/dev/net/tun"),)
+
+Say = Callable[[str], None]
+
+
+def check() -> None:
+    """Refuse to begin without what the rack needs; names everything that is missing. Raise `LabError`."""
+    if os.geteuid() != 0:
+        raise LabError("the rack needs root: it makes a network namespace", hint="sudo provisionctl lab up")
+    missing = {package: name for name, package in PROGRAMS.items() if shutil.which(name) is None}
+    missing |= {package: str(path) for path, package in FILES.items() if not path.exists()}
+    if missing:
+        things = ", ".join(missing.values())
+        raise LabError(f"not installed: {things}", hint=f"apt-get install {' '.join(missing)}")
+    for device in DEVICES:
+        if not device.exists():
+            raise LabError(f"{device}: missing", hint="modprobe tun")
+
+
+def load(state: Path) -> RackSpec | None:
+    """The rack that was brought up in this directory; None where there is none."""
+    record = state / RECORD
+    return decode(record.read_text()) if record.exists() else None
+
+
+def find(state: Path) -> RackSpec:
+    """The rack in this directory; raise `LabError`."""
+    rack = load(state)
+    if rack is None:
+        raise LabError(f"there is no rack at {state}", hint="`provisionctl lab up` makes one")
+    return rack
+
+
+def supervisor_of(state: Path) -> process.Recorded | None:
+    return process.recall(state / "supervisor.json")
+
+
+def up(name: str, state: Path, count: int, say: Say) -> RackSpec:
+    """Bring the rack up, or find it up; returns when its BMCs answer. Raise `LabError`."""
+    check()
+    rack = load(state)
+    if rack is not None and supervisor_of(state) is not None:
+        return _as_it_is(rack, count, say)
+    if rack is not None:
+        say("cleaning up after a rack that was not taken down")
+        _stop(rack.name, state)
+    say("probing for an accelerator that runs firmware")
+    accelerator = asyncio.run(accel.choose())
+    say(f"machines run with {accelerator.name}: {accelerator.reason}")
+    wanted = plan(name, state, count, accelerator, lambda: secrets.token_urlsafe(12))
+    rack = _merged(wanted, rack)
+    _write(rack)
+    say(f"network namespace {name}: bridge {namespace.BRIDGE}, {count} machines, their BMCs")
+    namespace.build(rack)
+    _supervise(rack)
+    return rack
+
+
+def _as_it_is(rack: RackSpec, count: int, say: Say) -> RackSpec:
+    if len(rack.machines) != count:
+        raise LabError(
+            f"the rack {rack.name} is up with {len(rack.machines)} machines, not {count}",
+            hint="`provisionctl lab down` first",
+        )
+    say(f"the rack {rack.name} is up already")
+    return rack
+
+
+def _merged(wanted: RackSpec, old: RackSpec | None) -> RackSpec:
+    """Machines that were there keep their BMC passwords: the daemon knows them."""
+    if old is None:
+        return wanted
+    known = {machine.identity.name: machine for machine in old.machines}
+    machines = tuple(known.get(machine.identity.name, machine) for machine in wanted.machines)
+    return RackSpec(wanted.name, wanted.state, machines, wanted.accelerator)
+
+
+def _write(rack: RackSpec) -> None:
+    if namespace.exists(rack.name):
+        raise LabError(f"there is a network namespace {rack.name} that is not a rack of ours", hint="give --name")
+    rack.state.mkdir(parents=True, exist_ok=True)
+    record = rack.state / RECORD
+    record.touch(0o600)
+    record.write_text(encode(rack))
+
+
+def _supervise(rack: RackSpec) -> None:
+    rack.control.unlink(missing_ok=True)
+    log = rack.state / "supervisor.log"
+    command = [sys.executable, "-m", "provisioner.lab.supervisor", str(rack.state / RECORD)]
+    running = process.spawn(namespace.inside(rack.name, *command), log, rack.state / "supervisor.json")
+    process.wait_until(lambda: rack.control.is_socket() or not running.is_alive, START_S)
+    if not running.is_alive:
+        namespace.remove(rack.name)
+        raise LabError(f"the rack did not start: {lab_daemon.last_line(log)}", hint=f"read {log}")
+    control.ask(rack.control, "status")
+
+
+def down(name: str, state: Path, say: Say) -> bool:
+    """Take the rack down and remove every trace of it; says whether there was anything. Raise `LabError`."""
+    rack = load(state)
+    if rack is None and not state.exists():
+        return False
+    _stop(rack.name if rack else name, state, say)
+    if rack is None and any(state.iterdir()):
+        raise LabError(f"{state} holds no {RECORD}: not removed", hint="remove it yourself if it is of no use")
+    shutil.rmtree(state)
+    return True
+
+
+def _stop(name: str, state: Path, say: Say = lambda _: None) -> None:
+    """End the rack's processes and remove its namespace."""
+    say("stopping the daemon")
+    lab_daemon.stop(state)
+    say("switching the machines off")
+    running = supervisor_of(state)
+    if running is not None:
+        process.end(running)
+    left = namespace.processes(name)
+    if left and not process.wait_until(lambda: not namespace.processes(name), process.STOP_S):
+        listed = ", ".join(str(pid) for pid in namespace.processes(name))
+        raise LabError(f"the namespace {name} is still used by process {listed}", hint="end it, then again")
+    namespace.remove(name)

@@ -1,0 +1,134 @@
+"""What a rack consists of, as values: machines, addresses, files; and the file that remembers it. No I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from provisioner.errors import LabError
+from provisioner.lab.accel import Accelerator
+from provisioner.lab.hardware import Firmware, Identity
+from provisioner.model.bmc import Driver
+from provisioner.model.net import Mac
+
+DEFAULT_NAME = "provlab"
+DEFAULT_STATE = Path("/var/lib/provisioner-lab")
+FIRST = 17
+MOST = 200
+"""Machines get the addresses from .17 on in the network of the BMCs."""
+NETWORK = ipaddress.IPv4Network("10.77.0.0/24")
+GATEWAY = "10.77.0.1"
+GATEWAY6 = "fd77::1"
+BMC_NETWORK = ipaddress.IPv4Network("10.77.1.0/24")
+USERNAME = "admin"
+KINDS = (Firmware.BIOS, Firmware.UEFI_PXE, Firmware.UEFI_HTTP)
+DRIVERS = {Firmware.BIOS: Driver.IPMI, Firmware.UEFI_PXE: Driver.REDFISH, Firmware.UEFI_HTTP: Driver.REDFISH}
+MODELS = {
+    Firmware.BIOS: "Virtual Rack Machine B",
+    Firmware.UEFI_PXE: "Virtual Rack Machine U",
+    Firmware.UEFI_HTTP: "Virtual Rack Machine H",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """One machine of the rack and its BMC. `driver` is how the daemon is told to reach it; the BMC speaks both."""
+
+    identity: Identity
+    tap: str
+    bmc_address: str
+    bmc_mac: Mac
+    driver: Driver
+    password: str
+
+    @property
+    def boot_via(self) -> str:
+        """How it boots from the network, in the words of `model.machine.Machine`."""
+        return "http" if self.identity.firmware is Firmware.UEFI_HTTP else "pxe"
+
+
+@dataclass(frozen=True, slots=True)
+class RackSpec:
+    """The whole rack."""
+
+    name: str
+    state: Path
+    machines: tuple[MachineSpec, ...]
+    accelerator: Accelerator
+
+    def machine(self, name: str) -> MachineSpec:
+        """Find a machine; raise `LabError`."""
+        found = next((one for one in self.machines if one.identity.name == name), None)
+        if found is None:
+            names = ", ".join(one.identity.name for one in self.machines)
+            raise LabError(f"{name}: no such machine in the rack {self.name}", hint=f"there are {names}")
+        return found
+
+    @property
+    def control(self) -> Path:
+        """The supervisor's socket."""
+        return self.state / "control.sock"
+
+    @property
+    def api(self) -> Path:
+        """The daemon's socket, as seen from the host."""
+        return self.state / "api.sock"
+
+    def root_of(self, machine: MachineSpec) -> Path:
+        """Where the machine keeps disk, NVRAM and console log."""
+        return self.state / "machines" / machine.identity.name
+
+
+def state_of(name: str) -> Path:
+    """The directory of a rack: the default one's is where `provisionctl` looks by itself."""
+    return DEFAULT_STATE if name == DEFAULT_NAME else DEFAULT_STATE.with_name(f"{DEFAULT_STATE.name}-{name}")
+
+
+def plan(name: str, state: Path, count: int, accelerator: Accelerator, secret: Callable[[], str]) -> RackSpec:
+    """Lay out a rack of `count` machines, the kinds in turn; raise `LabError`."""
+    if not 1 <= count <= MOST:
+        raise LabError(f"--machines {count}: a rack holds 1 to {MOST}")
+    machines = tuple(_machine(number, secret()) for number in range(FIRST, FIRST + count))
+    return RackSpec(name, state, machines, accelerator)
+
+
+def _machine(number: int, password: str) -> MachineSpec:
+    firmware = KINDS[(number - FIRST) % len(KINDS)]
+    digits = f"{number // 100:02d}:{number % 100:02d}"
+    identity = Identity(
+        name=f"node{number}",
+        uuid=f"77000000-0000-4000-8000-{number:012d}",
+        serial=f"LAB{number:04d}",
+        macs=(Mac(f"52:54:00:77:{digits}"),),
+        firmware=firmware,
+        model=MODELS[firmware],
+    )
+    address = str(BMC_NETWORK[number])
+    bmc_mac = Mac(f"52:54:00:78:{digits}")
+    return MachineSpec(identity, f"tap{number}", address, bmc_mac, DRIVERS[firmware], password)
+
+
+def encode(spec: RackSpec) -> str:
+    """Write the rack down."""
+    return json.dumps(asdict(spec) | {"state": str(spec.state)}, indent=2)
+
+
+def decode(text: str) -> RackSpec:
+    """Read what `encode` wrote; raise `LabError`."""
+    try:
+        found = json.loads(text)
+        machines = tuple(_decode_machine(one) for one in found["machines"])
+        return RackSpec(found["name"], Path(found["state"]), machines, Accelerator(**found["accelerator"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabError(f"the rack's record is damaged: {error}", hint="`provisionctl lab down`, then `up`") from error
+
+
+def _decode_machine(found: dict[str, object]) -> MachineSpec:
+    identity = dict(found["identity"])  # type: ignore[call-overload]
+    identity["macs"] = tuple(identity["macs"])
+    identity["firmware"] = Firmware(identity["firmware"])
+    rest = found | {"identity": Identity(**identity), "driver": Driver(str(found["driver"]))}
+    return MachineSpec(**rest)  # type: ignore[arg-type]
