@@ -103,6 +103,11 @@ class Resource:
         """Return the strings of the list at this place."""
         return texts_of(value_at(self.data, *keys))
 
+    def rows(self, *keys: str) -> tuple[Resource, ...]:
+        """Return the objects of the list at this place, each as a resource without a path."""
+        listed = value_at(self.data, *keys)
+        return tuple(Resource("", one) for one in listed if isinstance(one, dict)) if isinstance(listed, list) else ()
+
     def members(self, key: str = "Members") -> tuple[str, ...]:
         """Return the paths that a collection, or a list of links, refers to."""
         listed = value_at(self.data, key)

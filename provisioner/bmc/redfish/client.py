@@ -13,6 +13,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -49,6 +50,9 @@ BUSY_PAUSES_S = (0.5, 1.0, 2.0)
 _SAFE = frozenset({"GET", "HEAD"})
 _NOT_BEGUN = frozenset({423, 429, 503})
 """Statuses of a service that refused before it began: sending again cannot do it twice."""
+
+
+Body = Mapping[str, Any] | aiohttp.FormData | None
 
 
 class TooLarge(aiohttp.ClientPayloadError):
@@ -113,7 +117,7 @@ class RedfishClient:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Body = None,
         *,
         headers: Mapping[str, str] | None = None,
         repeat: bool = True,
@@ -134,6 +138,25 @@ class RedfishClient:
                 await asyncio.sleep(error.retry_after_s if error.retry_after_s is not None else pause)
             raise AssertionError("the last turn returns or raises")
 
+    def address_of(self, username: str) -> BmcAddress:
+        """Return the same service for another account."""
+        return replace(self._address, username=username)
+
+    async def login(self) -> None:
+        """Log in and ask for what only a user may see: by Basic, nothing else proves a password."""
+        await self.send("GET", "/redfish/v1/Systems")
+
+    async def use_password(self, password: str) -> None:
+        """Go on with another password of the same account."""
+        await self.close()
+        self._password = password
+
+    async def disconnect(self) -> None:
+        """Close the connection without a word: the BMC starts its web server anew."""
+        async with self._order:
+            self._forget_login()
+            await self._hang_up()
+
     async def close(self) -> None:
         """End the session at the BMC and close the connection."""
         async with self._order:
@@ -141,16 +164,19 @@ class RedfishClient:
                 with contextlib.suppress(BmcError, WireError):
                     await self._exchange(self._client, "DELETE", self._session_path)
             self._forget_login()
-            if self._http is not None:
-                await self._http.close()
-                self._http = None
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
 
     async def _once(
         self,
         where: str,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: Body,
         headers: Mapping[str, str] | None,
         *,
         repeat: bool,
@@ -179,7 +205,7 @@ class RedfishClient:
         where: str,
         method: str,
         reply: Reply,
-        body: Mapping[str, Any] | None,
+        body: Body,
         headers: Mapping[str, str] | None,
     ) -> Reply:
         """Follow redirects within the service. Only 307 and 308 may carry a change along (RFC 9110 section 15.4)."""
@@ -262,14 +288,14 @@ class RedfishClient:
         client: AsyncRedfishClient,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Body = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send one HTTP request. Foreign exceptions become ours here and nowhere else."""
         where = f"{self._address}: {method} {path}"
         call = getattr(client, method.lower())
         extra = {**self._auth_headers, **(headers or {})}
-        sent = {} if body is None else {"body": dict(body)}
+        sent = {} if body is None else {"body": dict(body) if isinstance(body, Mapping) else body}
         try:
             async with self._gate:
                 answer = await call(path, headers=extra, **sent)

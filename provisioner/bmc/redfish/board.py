@@ -1,0 +1,280 @@
+"""One machine at a Redfish service: where its resources are, how they are changed, how tasks end. For all verbs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from provisioner.bmc.ensure import PATIENCE, Patience
+from provisioner.bmc.quirks import PLAIN, Quirk, Quirks, quirks_of
+from provisioner.bmc.redfish.answers import Reply, Resource, read_resource
+from provisioner.bmc.redfish.client import ROOT, RedfishClient
+from provisioner.errors import (
+    BmcError,
+    BmcProtocolError,
+    BmcTimeout,
+    BmcUnreachable,
+    BmcUnsupported,
+    BmcWrongState,
+    WireError,
+)
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
+
+MAX_412 = 3
+MAX_MEMBERS = 256
+"""Members of one collection that are read; the largest seen is 192 sensors."""
+
+TASK_S = 1800.0
+TASK_POLL_S = 5.0
+_TASK_DONE = frozenset({"Completed"})
+_TASK_FAILED = frozenset({"Exception", "Killed", "Cancelled", "Interrupted", "Suspended"})
+
+
+class Board:
+    """The resources of one machine. What a board does not have is `BmcUnsupported`, with the verb's name."""
+
+    def __init__(self, client: RedfishClient, *, quirks: Sequence[Quirk] = (), patience: Patience = PATIENCE) -> None:
+        self._client = client
+        self._patience = patience
+        self._table = quirks
+        self._known: Quirks | None = None
+        self._paths: dict[str, str] = {}
+        self.pressed_at: float | None = None
+
+    @property
+    def address(self) -> BmcAddress:
+        """Say which BMC this is."""
+        return self._client.address
+
+    def unsupported(self, verb: str, why: str) -> BmcUnsupported:
+        """Make the error for what the board cannot do."""
+        return BmcUnsupported(f"{self.address}: {verb}: {why}", hint="nothing was done")
+
+    # -- where things are -----------------------------------------------------------------------------------------
+
+    async def get(self, path: str) -> Resource:
+        """Read a resource."""
+        return await self._client.get(path)
+
+    async def root(self) -> Resource:
+        """Read the service root."""
+        return await self.get(ROOT)
+
+    async def system(self) -> Resource:
+        """Read our ComputerSystem; find it first when it is not known yet."""
+        if "system" not in self._paths:
+            self._paths["system"] = await self._find_system()
+        return await self.get(self._paths["system"])
+
+    async def _find_system(self) -> str:
+        """Return the path of the system that the address names, or of the only one."""
+        root = await self.root()
+        paths = (await self.get(root.link("Systems") or ROOT + "Systems")).members()
+        if not self.address.system:
+            if len(paths) == 1:
+                return paths[0]
+            names = ", ".join(last(path) for path in paths[:8]) or "none"
+            raise BmcUnsupported(
+                f"{self.address}: the service has {len(paths)} systems: {names}", hint="name one: system=ID"
+            )
+        for path in paths:
+            if last(path) == self.address.system:
+                return path
+        raise BmcUnsupported(f"{self.address}: the service has no system {self.address.system!r}")
+
+    async def manager(self, verb: str) -> Resource:
+        """Read the manager of our system."""
+        return await self._linked(verb, "manager", "ManagedBy", "Managers")
+
+    async def chassis(self, verb: str) -> Resource:
+        """Read the chassis that our system is in."""
+        return await self._linked(verb, "chassis", "Chassis", "Chassis")
+
+    async def _linked(self, verb: str, name: str, key: str, collection: str) -> Resource:
+        """Read what the system links to; else the only member of the service's collection."""
+        if name not in self._paths:
+            paths = Resource("", (await self.system()).table("Links")).members(key)
+            if not paths and (listed := (await self.root()).link(collection)):
+                paths = (await self.get(listed)).members()
+                paths = paths if len(paths) == 1 else ()
+            if not paths:
+                raise self.unsupported(verb, f"the system names no {name}")
+            self._paths[name] = paths[0]
+        return await self.get(self._paths[name])
+
+    async def child(self, verb: str, parent: Resource, *keys: str) -> Resource:
+        """Read the resource that a link of `parent` points to."""
+        if not (path := parent.link(*keys)):
+            raise self.unsupported(verb, f"{parent.path} has no {'.'.join(keys)}")
+        return await self.get(path)
+
+    async def each(self, collection: str) -> list[Resource]:
+        """Read the members of a collection, one after the other. One that cannot be read is left out."""
+        found: list[Resource] = []
+        page, seen = collection, 0
+        while page and seen < MAX_MEMBERS:
+            listed = await self.get(page)
+            for path, data in zip(listed.members(), listed.data.get("Members") or (), strict=False):
+                seen += 1
+                if isinstance(data, dict) and len(data) > 1:  # given in full
+                    found.append(Resource(path, data))
+                elif seen <= MAX_MEMBERS:
+                    found += await self._readable(path)
+            page = listed.text("Members@odata.nextLink")
+        return found
+
+    async def _readable(self, path: str) -> list[Resource]:
+        try:
+            return [await self.get(path)]
+        except (BmcUnsupported, BmcProtocolError):
+            return []
+
+    # -- what the board is like -----------------------------------------------------------------------------------
+
+    async def identify(self) -> BmcIdentity:
+        """Read the system's identity and the BMC's firmware version."""
+        system = await self.system()
+        try:
+            firmware = (await self.manager("identify")).text("FirmwareVersion")
+        except BmcUnsupported:
+            firmware = ""
+        return BmcIdentity(
+            uuid=system.text("UUID").lower(),
+            vendor=system.text("Manufacturer"),
+            model=system.text("Model"),
+            serial=system.text("SerialNumber"),
+            firmware=firmware,
+        )
+
+    async def quirks(self) -> Quirks:
+        """Say how this board differs; asked once."""
+        if self._known is None:
+            self._known = quirks_of(self._table, Driver.REDFISH, await self.identify()) if self._table else PLAIN
+        return self._known
+
+    async def patience(self) -> Patience:
+        """Say how long this board is waited for."""
+        return replace(self._patience, distrust_s=(await self.quirks()).distrust_power_s)
+
+    # -- how things are changed -----------------------------------------------------------------------------------
+
+    async def patch(self, resource: Resource, body: Mapping[str, Any]) -> Reply:
+        """Change a resource as it is now: If-Match with its version; read again when somebody was faster (412)."""
+        etag = resource.etag
+        for attempt in range(MAX_412):
+            headers = {"If-Match": etag} if etag else {}
+            try:
+                return await self._client.send("PATCH", resource.path, body, headers=headers)
+            except BmcWrongState as error:
+                if attempt == MAX_412 - 1 or not ("HTTP 412" in error.message or "HTTP 428" in error.message):
+                    raise
+            etag = (await self.get(resource.path)).etag
+            if attempt:  # some boards compare their own weak tags strongly: give them the tag without its mark
+                etag = etag.removeprefix("W/")
+        raise AssertionError("the last turn returns or raises")
+
+    async def act(
+        self, verb: str, resource: Resource, action: str, body: Mapping[str, Any] | None = None, *, repeat: bool = False
+    ) -> Reply:
+        """Run an action of a resource, such as "VirtualMedia.InsertMedia"."""
+        target = resource.text("Actions", f"#{action}", "target")
+        if not target:
+            raise self.unsupported(verb, f"{resource.path} has no action {action}")
+        return await self._client.send("POST", target, body or {}, repeat=repeat)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Reply:
+        """Make a new member of a collection. Sent once: a lost answer is `BmcTimeout`."""
+        return await self._client.send("POST", path, body, repeat=False)
+
+    async def delete(self, path: str) -> Reply:
+        """Delete a resource. Gone already is success."""
+        return await self._client.send("DELETE", path)
+
+    async def allowed(self, resource: Resource, action: str, parameter: str) -> tuple[str, ...]:
+        """Return the values that the board says an action takes; nothing where it does not say."""
+        where = "Actions", f"#{action}"
+        if offered := resource.texts(*where, f"{parameter}@Redfish.AllowableValues"):
+            return offered
+        if not (info := resource.text(*where, "@Redfish.ActionInfo")):
+            return ()
+        for known in (await self.get(info)).rows("Parameters"):
+            if known.text("Name") == parameter:
+                return known.texts("AllowableValues")
+        return ()
+
+    async def settings_of(self, resource: Resource, key: str) -> Resource:
+        """Return the resource where `key` is written: the settings object where that has it, else `resource`."""
+        if path := resource.link("@Redfish.Settings", "SettingsObject"):
+            settings = await self.get(path)
+            if key in settings.data:
+                return settings
+        return resource
+
+    # -- how long things take -------------------------------------------------------------------------------------
+
+    async def finish(self, verb: str, reply: Reply, limit_s: float = TASK_S) -> None:
+        """Wait for the task that an answer started, if it did (202). Raises what the task says when it fails."""
+        if reply.status != 202:
+            return
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + limit_s
+        path = _task_path(reply)
+        if not path:
+            raise BmcProtocolError(f"{self.address}: {verb}: HTTP 202 names no task")
+        state = ""
+        while clock() < deadline:
+            await asyncio.sleep(TASK_POLL_S)
+            answer = await self._task(path)
+            if answer is None:
+                continue
+            state = answer.text("TaskState")
+            if not state or state in _TASK_DONE:  # a monitor answers with the result itself once the task is over
+                return
+            if state in _TASK_FAILED:
+                raise BmcError(f"{self.address}: {verb}: the task ended as {state}: {_task_words(answer)}")
+        raise BmcTimeout(
+            f"{self.address}: {verb}: task {path} is still {state or 'silent'} after {limit_s:.0f} s",
+            hint="look at the BMC's own task list",
+        )
+
+    async def _task(self, path: str) -> Resource | None:
+        """Read a task; None while the BMC is silent (it may restart). A task that is gone is over."""
+        try:
+            reply = await self._client.send("GET", path)
+            return read_resource(reply) if reply.body else Resource(path, {})
+        except BmcUnreachable:
+            return None
+        except (BmcUnsupported, WireError):
+            return Resource(path, {})
+
+    async def until(self, verb: str, question: Any, limit_s: float, what: str) -> None:
+        """Ask until the answer is yes; raise `BmcTimeout` saying `what` did not come."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + limit_s
+        pause = 0.5
+        while not await question():
+            if clock() >= deadline:
+                raise BmcTimeout(f"{self.address}: {verb}: the BMC took it, but {what} within {limit_s:.0f} s")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 5.0)
+
+
+def last(path: str) -> str:
+    """Return the last part of a path: a resource's id."""
+    return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _task_path(reply: Reply) -> str:
+    if location := reply.headers.get("location", ""):
+        return location
+    try:
+        return read_resource(reply).text("@odata.id")
+    except WireError:
+        return ""
+
+
+def _task_words(task: Resource) -> str:
+    words = [message.text("Message") for message in task.rows("Messages")]
+    return clean("; ".join(word for word in words if word)) or "no reason given"

@@ -1,0 +1,101 @@
+"""The boot override by Redfish: written with the version that was read, read back (DSP0268, ComputerSystem.Boot)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from provisioner.bmc.redfish.answers import Resource
+from provisioner.bmc.redfish.board import Board
+from provisioner.errors import BmcProtocolError
+from provisioner.model.bmc import BootOverride, BootTarget
+
+TARGETS = {
+    BootTarget.NONE: "None",
+    BootTarget.PXE: "Pxe",
+    BootTarget.HTTP: "UefiHttp",
+    BootTarget.DISK: "Hdd",
+    BootTarget.CD: "Cd",
+    BootTarget.BIOS_SETUP: "BiosSetup",
+}
+_TARGET_OF = {name: target for target, name in TARGETS.items()}
+_MODES = {"UEFI": True, "Legacy": False}
+NOTHING = BootOverride(BootTarget.NONE, once=False)
+
+
+class BootVerbs(Board):
+    """What the machine boots next, or from now on."""
+
+    async def boot_once(self, target: BootTarget, uri: str = "", *, uefi: bool | None = None) -> None:
+        """Set a boot override for the next boot."""
+        await self._boot(BootOverride(target, once=True, uefi=uefi, uri=uri))
+
+    async def boot_always(self, target: BootTarget, uri: str = "", *, uefi: bool | None = None) -> None:
+        """Set a boot override that stays."""
+        await self._boot(BootOverride(target, once=False, uefi=uefi, uri=uri))
+
+    async def boot_override(self) -> BootOverride:
+        """Read the boot override."""
+        return self._read(await self.settings_of(await self.system(), "Boot"))
+
+    def _read(self, holder: Resource) -> BootOverride:
+        boot = Resource("", holder.table("Boot"))
+        enabled, name = boot.text("BootSourceOverrideEnabled"), boot.text("BootSourceOverrideTarget")
+        if enabled in ("Disabled", "") or name in ("None", ""):
+            return NOTHING
+        if name not in _TARGET_OF:
+            raise BmcProtocolError(f"{self.address}: boot.read: boot source {name[:40]!r} has no meaning to us")
+        target = _TARGET_OF[name]
+        return BootOverride(
+            target,
+            once=enabled == "Once",
+            uefi=_MODES.get(boot.text("BootSourceOverrideMode")),
+            uri=boot.text("HttpBootUri") if target is BootTarget.HTTP else "",
+        )
+
+    async def _boot(self, wanted: BootOverride) -> None:
+        """Write the override, and read it back."""
+        verb = f"boot.{'once' if wanted.once else 'always'}.{wanted.target}"
+        system = await self.system()
+        holder = await self.settings_of(system, "Boot")
+        self._check_offered(verb, Resource("", system.table("Boot")), wanted)
+        await self.patch(holder, {"Boot": boot_body(holder.table("Boot"), wanted)})
+        got = self._read(await self.get(holder.path))
+        if (await self.quirks()).once_reads_always:
+            got = replace(got, once=wanted.once)
+        if not same(wanted, got):
+            lasting = "once" if got.once else "always"
+            raise BmcProtocolError(f"{self.address}: {verb}: taken, but the BMC reads back {got.target} ({lasting})")
+
+    def _check_offered(self, verb: str, boot: Resource, wanted: BootOverride) -> None:
+        offered = boot.texts("BootSourceOverrideTarget@Redfish.AllowableValues")
+        if offered and TARGETS[wanted.target] not in offered and wanted.target is not BootTarget.NONE:
+            raise self.unsupported(verb, f"the board boots only from {', '.join(offered)}")
+        if wanted.uri and "HttpBootUri" not in boot.data:
+            raise self.unsupported(verb, "the board takes no boot URI")
+
+
+def boot_body(boot: Mapping[str, Any], wanted: BootOverride) -> dict[str, str]:
+    """Write the Boot object. The mode is always sent where the board has one: some reset it when it is left out."""
+    if wanted.target is BootTarget.NONE:
+        return {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None"}
+    body = {
+        "BootSourceOverrideEnabled": "Once" if wanted.once else "Continuous",
+        "BootSourceOverrideTarget": TARGETS[wanted.target],
+    }
+    if wanted.uefi is not None:
+        body["BootSourceOverrideMode"] = "UEFI" if wanted.uefi else "Legacy"
+    elif mode := Resource("", boot).text("BootSourceOverrideMode"):
+        body["BootSourceOverrideMode"] = mode
+    if wanted.uri:
+        body["HttpBootUri"] = wanted.uri
+    return body
+
+
+def same(wanted: BootOverride, got: BootOverride) -> bool:
+    """Say whether a board does what was asked; what it does not tell is not held against it."""
+    if wanted.target is BootTarget.NONE or got.target is BootTarget.NONE:
+        return wanted.target is got.target
+    modes_agree = wanted.uefi is None or got.uefi is None or wanted.uefi is got.uefi
+    return (wanted.target, wanted.once) == (got.target, got.once) and modes_agree and wanted.uri in ("", got.uri)

@@ -1,0 +1,133 @@
+"""Sensors, health and event log by Redfish (DSP0268: Thermal, Power, Sensor, LogService)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from provisioner.bmc.redfish.answers import Resource
+from provisioner.bmc.redfish.board import Board
+from provisioner.model.board import Health, LogEntry, Sensor
+
+MAX_ENTRIES = 4096
+"""As many as the largest event log seen keeps."""
+
+_READINGS = {
+    "Temperatures": ("ReadingCelsius", "C"),
+    "Fans": ("Reading", "RPM"),
+    "Voltages": ("ReadingVolts", "V"),
+    "PowerControl": ("PowerConsumedWatts", "W"),
+    "PowerSupplies": ("PowerOutputWatts", "W"),
+}
+"""Where the older Thermal and Power resources keep their readings, and in which unit."""
+
+_LOG_WORDS = ("sel", "event", "log")
+"""What the service of hardware events is called, best first; boards have others for audits and for the BMC itself."""
+
+
+class WatchVerbs(Board):
+    """What the board measures and remembers."""
+
+    async def sensors(self) -> tuple[Sensor, ...]:
+        """Read every sensor: from Thermal and Power where they are, two requests; else one by one."""
+        verb = "sensors.read"
+        chassis = await self.chassis(verb)
+        old = [await self.get(path) for key in ("Thermal", "Power") if (path := chassis.link(key))]
+        if old:
+            return tuple(sensor for resource in old for sensor in _old_readings(resource))
+        if not (path := chassis.link("Sensors")):
+            raise self.unsupported(verb, "the chassis has no sensors")
+        return tuple(_reading(sensor) for sensor in await self.each(path))
+
+    async def health(self) -> Health:
+        """Return the worst of what system and chassis say of themselves."""
+        found = [_health(await self.system())]
+        found.append(_health(await self.chassis("health.read")))
+        return worst(found)
+
+    async def event_log(self) -> tuple[LogEntry, ...]:
+        """Return the board's event log, oldest first."""
+        service = await self._log_service("log.read")
+        entries = [_entry(found) for found in (await self.each(service.link("Entries")))[:MAX_ENTRIES]]
+        return tuple(sorted(entries, key=lambda entry: (entry.at, entry.id.zfill(12))))
+
+    async def clear_event_log(self) -> None:
+        """Clear the event log, and see it empty but for the line that says so."""
+        verb = "log.clear"
+        service = await self._log_service(verb)
+        await self.finish(verb, await self.act(verb, service, "LogService.ClearLog", repeat=True))
+
+        async def is_clear() -> bool:
+            return len(await self.each(service.link("Entries"))) <= 1
+
+        await self.until(verb, is_clear, 30.0, "the log still has entries")
+
+    async def _log_service(self, verb: str) -> Resource:
+        """Find the log of hardware events: at the system, its manager or its chassis."""
+        for holder in (await self.system(), await self.manager(verb), await self.chassis(verb)):
+            if path := holder.link("LogServices"):
+                services = [service for service in await self.each(path) if service.link("Entries")]
+                if services:
+                    return min(services, key=_how_far_from_events)
+        raise self.unsupported(verb, "the board keeps no event log")
+
+
+def _how_far_from_events(service: Resource) -> int:
+    name = service.text("Id").lower()
+    return next((rank for rank, word in enumerate(_LOG_WORDS) if word in name), len(_LOG_WORDS))
+
+
+def _old_readings(resource: Resource) -> Iterator[Sensor]:
+    for key, (field, unit) in _READINGS.items():
+        for one in resource.rows(key):
+            if one.text("Status", "State") != "Absent":
+                yield _old_reading(one, field, unit)
+
+
+def _old_reading(one: Resource, field: str, unit: str) -> Sensor:
+    return Sensor(
+        name=one.text("Name") or one.text("FanName") or one.text("MemberId"),
+        value=_number(one.data.get(field)),
+        unit=one.text("ReadingUnits") or unit,
+        health=_health(one),
+        state=one.text("Status", "State"),
+    )
+
+
+def _reading(sensor: Resource) -> Sensor:
+    return Sensor(
+        name=sensor.text("Name"),
+        value=_number(sensor.data.get("Reading")),
+        unit=sensor.text("ReadingUnits"),
+        health=_health(sensor),
+        state=sensor.text("Status", "State"),
+    )
+
+
+def _entry(entry: Resource) -> LogEntry:
+    return LogEntry(
+        id=entry.text("Id"),
+        text=entry.text("Message"),
+        at=entry.text("Created"),
+        severity=health_of(entry.text("Severity")),
+        sensor=entry.text("SensorType"),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _health(resource: Resource) -> Health:
+    return health_of(resource.text("Status", "HealthRollup") or resource.text("Status", "Health"))
+
+
+def health_of(word: str) -> Health:
+    """Read the specification's word for how something is."""
+    return {"OK": Health.OK, "Warning": Health.WARNING, "Critical": Health.CRITICAL}.get(word, Health.UNKNOWN)
+
+
+def worst(found: list[Health]) -> Health:
+    """Sum up: one bad part is what counts; nothing known is unknown."""
+    order = (Health.CRITICAL, Health.WARNING, Health.OK)
+    return next((level for level in order if level in found), Health.UNKNOWN)
