@@ -61,11 +61,14 @@ class Runner:
         """Take up every run where it stood, then watch the deadlines until cancelled."""
         self.last_event = await self._store.last_event()
         async with asyncio.TaskGroup() as self._group:
-            for machine in self._machines.moving():
-                await self.change(machine.id, lambda m, now: (resumed(m, now), current_action(m)))
-            while True:
-                await asyncio.sleep(TICK_EVERY_S)
-                await self._watch_deadlines()
+            try:
+                for machine in self._machines.moving():
+                    await self.change(machine.id, lambda m, now: (resumed(m, now), current_action(m)))
+                while True:
+                    await asyncio.sleep(TICK_EVERY_S)
+                    await self._watch_deadlines()
+            finally:
+                self._group = None  # machines are still heard while we stop, but nothing is begun any more
 
     async def _watch_deadlines(self) -> None:
         now = self._clock.now()
