@@ -60,7 +60,8 @@ class Runner:
     async def run(self) -> None:
         """Take up every run where it stood, then watch the deadlines until cancelled."""
         self.last_event = await self._store.last_event()
-        async with asyncio.TaskGroup() as self._group:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
             try:
                 for machine in self._machines.moving():
                     await self.change(machine.id, lambda m, now: (resumed(m, now), current_action(m)))
