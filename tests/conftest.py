@@ -7,6 +7,7 @@ takes no time at all. Tests that talk to real sockets, threads or programs stay 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 
 import blockbuster.blockbuster as guard
@@ -58,6 +59,13 @@ skipped: list[str] = []
 def pytest_sessionstart() -> None:
     """Say that no loop is current: looptime asks before each test, and Python 3.12 would make and leak one."""
     asyncio.set_event_loop(None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what only root can do, and say so."""
+    needs_root = [mark for mark in ("lab", "netns") if item.get_closest_marker(mark)]
+    if needs_root and os.geteuid() != 0:
+        pytest.skip(f"needs root ({needs_root[0]}): sudo scripts/test")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

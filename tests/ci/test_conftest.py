@@ -70,3 +70,14 @@ def test_skips_are_told_with_their_reason(project: pytest.Pytester, option: str,
     assert result.ret == exit_status
     if exit_status:
         result.stdout.fnmatch_lines_random(["*3 not run, which*"] + [f"test_{name}.py*no root*" for name in LEFT_OUT])
+
+
+@pytest.mark.parametrize(("user", "ran"), [(0, 2), (1000, 0)], ids=["root", "somebody"])
+def test_what_needs_root_says_so(project: pytest.Pytester, user: int, ran: int) -> None:
+    project.makeconftest((ROOT / "tests/conftest.py").read_text() + f"\nos.geteuid = lambda: {user}\n")
+    marked = "import pytest\n@pytest.mark.{}\ndef test_it(): pass"
+    project.makepyfile(test_a=marked.format("netns"), test_b=marked.format("lab"))
+    result = project.runpytest_subprocess(str(project.path))
+    result.assert_outcomes(passed=ran, skipped=2 - ran)
+    if not ran:
+        result.stdout.fnmatch_lines_random(["*needs root (netns): sudo scripts/test*", "*needs root (lab)*"])
