@@ -81,6 +81,18 @@ def yaml(value: Any) -> Safe:
             return Safe(text_of(value))
 
 
+def toml(value: Any) -> Safe:
+    """A TOML 1.0 value: a basic string, or a list of values."""
+    if isinstance(value, list):
+        return Safe("[" + ", ".join(toml(item) for item in value) + "]")
+    if not isinstance(value, str):
+        return Safe(text_of(value))
+    if any(0xD800 <= ord(char) < 0xE000 for char in value):
+        raise RenderError(f"half a surrogate pair in {value[:60]!r}")
+    plain = (char if char >= " " and char not in '"\\\x7f' else f"\\U{ord(char):08X}" for char in value)
+    return Safe('"' + "".join(plain) + '"')
+
+
 _XML = {
     "&": "&amp;",
     "<": "&lt;",
@@ -175,6 +187,7 @@ DIALECTS: dict[str, Callable[[Any], Safe]] = {
     "args": kernel_arg,
     "ini": ini,
     "ps1": powershell,
+    "toml": toml,
     "word": word,
 }
 """What a template prints is escaped by the ending before `.j2`: `image.sh.j2` is a shell script."""
@@ -196,6 +209,11 @@ ENDINGS = {
     "ini": "ini",
     "ps1": "ps1",
     "cfg": "word",
+    "link": "word",
+    "netdev": "word",
+    "network": "word",
+    "nmconnection": "word",
+    "toml": "toml",
     "txt": "word",
 }
 

@@ -138,7 +138,15 @@ class Renderer:
 
     def check(self) -> list[str]:
         """Compile every template and list what is wrong with them, one line each."""
-        return [fault for name, source in sorted(self._templates.items()) for fault in self._faults(name, source)]
+        trees: dict[str, jinja2.nodes.Template] = {}
+        faults = [
+            fault for name, source in sorted(self._templates.items()) for fault in self._compile(name, source, trees)
+        ]
+        includes = {name: _includes(tree) for name, tree in trees.items()}
+        for name, tree in trees.items():
+            faults += self._misused(name, tree, includes)
+            faults += self._unknown(name, tree, _given(name, trees, includes))
+        return faults
 
     def render(self, name: str, context: Mapping[str, Any]) -> str:
         """Render one template. `context` holds plain values only; raise `RenderError` with the template's line."""
@@ -159,7 +167,7 @@ class Renderer:
             raise RenderError(f"{_where(error, name)}: {_say(error)}") from error
         return "".join(pieces)
 
-    def _faults(self, name: str, source: str) -> Iterator[str]:
+    def _compile(self, name: str, source: str, trees: dict[str, jinja2.nodes.Template]) -> Iterator[str]:
         if len(source) > MAX_TEMPLATE_BYTES:
             yield f"templates/{name}: {len(source)} characters, at most {MAX_TEMPLATE_BYTES}"
             return
@@ -167,24 +175,42 @@ class Renderer:
             escape.dialect_of(name)
             tree = self._environment.parse(source, name)
             self._environment.get_template(name)
+            trees[name] = tree
         except RenderError as error:
             yield f"templates/{error}"
-            return
         except jinja2.TemplateSyntaxError as error:
             yield f"templates/{name}:{error.lineno}: {error.message}"
-            return
+
+    def _misused(
+        self, name: str, tree: jinja2.nodes.Template, includes: Mapping[str, set[str | None]]
+    ) -> Iterator[str]:
         for kind, word in _REFUSED.items():
             for node in tree.find_all(kind):
                 yield f"templates/{name}:{node.lineno}: {{% {word} %}} is not read: use {{% include %}}"
-        for unknown in sorted(
-            jinja2.meta.find_undeclared_variables(tree) - set(NAMES) - set(self._environment.globals)
-        ):
-            yield f"templates/{name}: {unknown}: no such name; a template may use {', '.join(NAMES)}"
-        for other in jinja2.meta.find_referenced_templates(tree):
+        for other in sorted(includes[name], key=str):
             if other is None:
                 yield f"templates/{name}: an include has to name its template plainly"
             elif other not in self._templates:
                 yield f"templates/{name}: includes {other}, which does not exist"
+
+    def _unknown(self, name: str, tree: jinja2.nodes.Template, given: set[str]) -> Iterator[str]:
+        known = given | set(NAMES) | set(self._environment.globals)
+        for unknown in sorted(jinja2.meta.find_undeclared_variables(tree) - known):
+            yield f"templates/{name}: {unknown}: no such name; a template may use {', '.join(NAMES)}"
+
+
+def _includes(tree: jinja2.nodes.Template) -> set[str | None]:
+    return set(jinja2.meta.find_referenced_templates(tree))
+
+
+def _given(name: str, trees: Mapping[str, jinja2.nodes.Template], includes: Mapping[str, set[str | None]]) -> set[str]:
+    """List the names that a template, and whoever includes it, sets or loops with."""
+    around, todo = set[str](), [name]
+    while todo:
+        inner = todo.pop()
+        around.add(inner)
+        todo += [outer for outer, inside in includes.items() if inner in inside and outer not in around]
+    return {node.name for outer in around for node in trees[outer].find_all(jinja2.nodes.Name) if node.ctx == "store"}
 
 
 def plain(value: Any, depth: int = 0) -> None:

@@ -6,6 +6,7 @@ import configparser
 import json
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
@@ -70,6 +71,7 @@ READ_BACK: dict[str, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
     "sh": (escape.shell, lambda text: shlex.split(f"echo {text}")[1]),
     "ks": (escape.kickstart, lambda text: shlex.split(f"rootpw {text}")[1]),
     "json": (escape.json_, json.loads),
+    "toml": (escape.toml, lambda text: tomllib.loads(f"a = {text}")["a"]),
     "yaml": (escape.yaml, read_yaml),
     "xml": (escape.xml, lambda text: read_xml(text)[0]),
     "xml text": (escape.xml, lambda text: read_xml(text)[1]),
@@ -94,7 +96,7 @@ def test_text_is_read_back_or_refused(dialect: str, value: str) -> None:
     try:
         written = write(value)
     except RenderError:
-        assert dialect not in ("sh", "json", "yaml", "ps1") or "\0" in value
+        assert dialect not in ("sh", "json", "toml", "yaml", "ps1") or "\0" in value
         return
     assert read(written) == value
     if dialect not in ("sh", "ps1"):

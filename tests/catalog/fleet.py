@@ -1,0 +1,210 @@
+"""Hardware that bootenvs are rendered for: what discovery found of each machine, and what its profile asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioner.catalog.context import Boot, Stored
+from provisioner.catalog.params import Layer
+from provisioner.catalog.system import Secrets
+from provisioner.model.catalog import Bootenv
+from provisioner.model.facts import Cpu, Disk, Facts, Nic
+from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
+
+GB = 10**9
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk0bWxvT3ZlclRoZVJhY2tBbmRJdElzRmluZSEh ops@example.org"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUc2l0ZS1jYQ==\n-----END CERTIFICATE-----"
+ROOT_HASH = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
+SECRETS = Secrets(
+    "00112233445566778899aabbccddeeff",
+    {
+        "store:root": ROOT_HASH,
+        "store:ann": "correct horse battery staple",
+        "store:disk": "pass phrase with 'quotes' and $signs",
+        "store:site": "c2l0ZS1zZWNyZXQ=",
+    },
+)
+
+
+def mac(last: int) -> Mac:
+    return Mac(f"52:54:00:77:00:{last:02x}")
+
+
+def nic(number: int, driver: str = "igb", speed: int | None = 1000, link: bool | None = True) -> Nic:
+    switch = f"leaf{1 + number % 2}"
+    return Nic(f"eth{number}", mac(number + 1), driver, link, speed, f"0000:0{number + 1}:00.0", switch, f"Eth{number}")
+
+
+def sata(letter: str, size_gb: int = 480, rotational: bool = False) -> Disk:
+    number = "abcdefgh".index(letter) + 1
+    path = f"/dev/disk/by-path/pci-0000:00:1f.2-ata-{number}"
+    model = "HDD8000" if rotational else "SSD480"
+    return Disk(
+        f"sd{letter}", size_gb * GB, path, model, f"S{number}", f"0x50025388000000{number:02x}", rotational, "sata"
+    )
+
+
+NVME = Disk(
+    "nvme0n1", 960 * GB, "/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "NV960", "N1", "eui.0025388b01", False, "nvme"
+)
+VDA = Disk("vda", 20 * GB, "/dev/disk/by-path/pci-0000:00:03.0", "", "", "", True, "virtio")
+PORTS = (nic(0), nic(1, link=False, speed=None), nic(2, "ixgbe", 10_000), nic(3, "ixgbe", 10_000))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of machine of the fleet."""
+
+    about: str
+    facts: Facts
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+def facts(firmware: str, disks: tuple[Disk, ...], nics: tuple[Nic, ...], **more: Any) -> Facts:
+    cpu = Cpu("Test CPU", "x86_64", 2, 16, 32)
+    return Facts(firmware=firmware, disks=disks, nics=nics, cpu=cpu, memory_bytes=64 << 30, **more)
+
+
+PEOPLE = {
+    "users.root.password": "store:root",
+    "users.root.ssh_keys": [KEY],
+    "users.accounts": [
+        {
+            "name": "ann",
+            "full_name": "Ann O'Neill; $(reboot)",
+            "sudo": True,
+            "groups": ["operators"],
+            "ssh_keys": [KEY],
+        },
+        {"name": "bob", "password": "store:ann", "shell": "/bin/sh"},
+    ],
+}
+
+FLEET: dict[str, Kind] = {
+    "bios-vm": Kind("a small virtual machine, all defaults", facts("bios", (VDA,), (nic(0, "virtio_net", None),))),
+    "bios-server": Kind(
+        "two SATA disks, the second one wanted, root's password",
+        facts("bios", (sata("a", 8000, True), sata("b")), PORTS[:2], vendor="Testcraft", product="T1"),
+        {"disk.select": {"rotational": False}, "users.root.password": "store:root", "kernel.consoles": ["ttyS1,57600"]},
+    ),
+    "uefi-nvme": Kind(
+        "UEFI, one NVMe disk, people and keys, serial console, kernel arguments",
+        facts("uefi", (NVME,), PORTS),
+        PEOPLE | {"kernel.consoles": ["tty0", "ttyS0,115200n8"], "kernel.args": ["mitigations=off", "iommu=pt"]},
+    ),
+    "uefi-site": Kind(
+        "what a site sets: domain, time, proxy, certificates, packages",
+        facts("uefi", (sata("a"), NVME), PORTS),
+        {
+            "system.domain": "dc1.example.org",
+            "time.zone": "Europe/Vienna",
+            "time.ntp": ["ntp1.example.org", "10.0.0.2"],
+            "proxy.http": "http://proxy.example.org:3128",
+            "certificates.trusted": [CERTIFICATE],
+            "packages.install": ["tmux"],
+            "users.root.ssh_keys": [KEY],
+            "disk.select": {"transport": "nvme"},
+        },
+    ),
+    "bios-hooks": Kind(
+        "scripts of the site, with everything in them that quoting gets wrong",
+        facts("bios", (sata("a"),), PORTS[:1]),
+        {
+            "hooks.late": ["echo \"it's\" '$(late)' >/root/late.log\ncat <<'END'\n{{ not.a.template }} <&> ]]>\nEND\n"],
+            "hooks.first_boot": ["touch /root/first-boot\n"],
+        },
+    ),
+    "uefi-storage": Kind(
+        "many disks: the system on the one that the serial number says",
+        facts("uefi", (*(sata(letter, 8000, True) for letter in "cdefgh"), sata("a"), sata("b")), PORTS),
+        PEOPLE | {"disk.select": {"serial": "S2"}},
+    ),
+    "uefi-static": Kind(
+        "a static address on the port that has 10 Gbit/s on leaf1",
+        facts("uefi", (NVME,), PORTS),
+        {
+            "net.interfaces": [
+                {
+                    "name": "lan0",
+                    "match": {"min_speed": 10_000, "lldp_switch": "leaf1"},
+                    "addresses": ["10.20.0.17/24"],
+                    "gateway": "10.20.0.1",
+                }
+            ],
+            "net.dns.servers": ["10.20.0.2", "10.20.0.3"],
+            "net.dns.search": ["dc1.example.org"],
+        },
+    ),
+    "uefi-bond-vlan": Kind(
+        "two 10 Gbit/s ports bonded, the address on a VLAN, a second network with a route",
+        facts("uefi", (NVME,), PORTS),
+        {
+            "net.interfaces": [
+                {
+                    "match": {"boot": True},
+                    "addresses": ["10.1.0.17/24"],
+                    "routes": [{"to": "10.9.0.0/16", "via": "10.1.0.2"}],
+                }
+            ],
+            "net.bonds": [{"name": "bond0", "match": {"driver": "ixgbe", "link": True}, "dhcp": False, "mtu": 9000}],
+            "net.vlans": [{"id": 42, "link": "bond0", "addresses": ["10.42.0.17/24"], "gateway": "10.42.0.1"}],
+            "net.dns.servers": ["10.42.0.2"],
+        },
+    ),
+    "bios-raid1-lvm": Kind(
+        "LVM on a mirror, XFS, swap, a volume for /var",
+        facts("bios", (sata("a"), sata("b")), PORTS),
+        {
+            "disk.layout": "raid1-lvm",
+            "disk.filesystem": "xfs",
+            "disk.swap": "4GiB",
+            "disk.root_size": "40GiB",
+            "disk.volumes": [{"name": "var", "mount": "/var", "size": "50GiB", "filesystem": "ext4"}],
+        },
+    ),
+    "uefi-luks": Kind(
+        "encrypted LVM, opened by a passphrase",
+        facts("uefi", (NVME,), PORTS),
+        {"disk.layout": "lvm", "disk.encryption": "passphrase", "disk.passphrase": "store:disk", "disk.swap": "2GiB"},
+    ),
+    "uefi-tpm": Kind(
+        "encrypted root, opened by the TPM",
+        facts("uefi", (NVME,), PORTS, tpm="2.0"),
+        {"disk.encryption": "tpm", "disk.passphrase": "store:disk"},
+    ),
+    "uefi-raid1": Kind("a mirror without LVM", facts("uefi", (sata("a"), sata("b")), PORTS), {"disk.layout": "raid1"}),
+    "uefi-zfs": Kind("a ZFS mirror", facts("uefi", (sata("a"), sata("b")), PORTS), {"disk.layout": "zfs-mirror"}),
+}
+
+
+def machine(name: str) -> Machine:
+    """The machine of one kind."""
+    kind = FLEET[name]
+    return Machine(
+        "m-17", "node17", State.READY, macs=tuple(nic.mac for nic in kind.facts.nics), profile=name, facts=kind.facts
+    )
+
+
+def layers(name: str) -> list[Layer]:
+    """What its hardware profile sets."""
+    return [Layer("profile", f"profile {name}", FLEET[name].params)]
+
+
+def boot(name: str, bootenv: Bootenv, arch: str = "amd64") -> Boot:
+    """One boot of it, with every artefact in store."""
+    kind = FLEET[name]
+    files = bootenv.arch.get(arch)
+    stored = {artifact.name: Stored("5e" * 32, 123_456_789) for artifact in files.artifacts} if files else {}
+    return Boot(
+        base="http://10.77.0.1:8080",
+        mac=kind.facts.nics[0].mac,
+        arch=arch,
+        firmware=kind.facts.firmware,
+        address="10.77.0.117",
+        token="AGENT-TOKEN",
+        ticket="TICKET",
+        phone_home="HOME-TOKEN",
+        artifacts=stored,
+    )
