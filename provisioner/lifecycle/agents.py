@@ -16,7 +16,7 @@ from provisioner.lifecycle.plans import Signal, Verb, agent_command, job_id
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
-from provisioner.lifecycle.steps import JobFailed, JobTaken, Perform, Progress, Seen, advance, with_facts
+from provisioner.lifecycle.steps import Idle, JobFailed, JobTaken, Perform, Progress, Seen, advance, with_facts
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac
@@ -75,6 +75,8 @@ class Agents:
     async def next(self, token: str, address: str, wait_s: float) -> str:
         """Return the agent's next command, waiting for one at most `wait_s`."""
         machine = self._machine(self._bearer(token, address))
+        if machine.run is not None and machine.run.job_taken:
+            machine = await self._runner.apply(machine.id, Idle(machine.run.id))
         command = agent_command(machine)
         if command.startswith("wait"):
             await self._runner.wait_change(machine.id, wait_s)

@@ -194,11 +194,15 @@ class Conductor:
 
     async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine into the rescue system; `unrescue` leads back."""
+        if (known := await self._accepted(key)) is not None:
+            return known
         machine = await self._reachable(ref, "be rescued", generation)
         return await self._begin(machine, Begin(new_run_id(), Verb.RESCUE, DISCOVERY), key, generation)
 
     async def unrescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine from its disk again, and back to the state it was rescued from."""
+        if (known := await self._accepted(key)) is not None:
+            return known
         machine = await self._reachable(ref, "leave the rescue system", generation)
         return await self._begin(machine, Begin(new_run_id(), Verb.UNRESCUE, ""), key, generation)
 

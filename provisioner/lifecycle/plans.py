@@ -45,7 +45,7 @@ KINDS: dict[str, StepKind] = {
     "wait.loader": StepKind(Phase.LOADER, 300, Signal.LOADER, network=True),
     "wait.script": StepKind(Phase.LOADER, 300, Signal.SCRIPT, network=True),
     "wait.facts": StepKind(Phase.FETCH, 900, Signal.FACTS, network=True),
-    "wait.job": StepKind(Phase.INSTALL, 3600, Signal.JOB, retries=1, network=True),
+    "wait.job": StepKind(Phase.INSTALL, 3600, Signal.JOB, retries=2, network=True),
     "finalize.off": StepKind(Phase.FINALIZE, 120, retries=2),
     "boot.disk": StepKind(Phase.FINALIZE, 60, retries=2),
     "finalize.on": StepKind(Phase.FINALIZE, 120, retries=2),

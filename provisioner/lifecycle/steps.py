@@ -63,6 +63,13 @@ class JobTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """The agent asks what to do: whatever job it had, it is not doing it."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """The agent or installer says how far it is."""
 
@@ -94,7 +101,7 @@ class Resume:
     """The operator wants the run that failed or was cancelled to go on where that is safe."""
 
 
-OfRun = Done | Failed | JobTaken | Progress | JobFailed
+OfRun = Done | Failed | JobTaken | Idle | Progress | JobFailed
 Event = Begin | Seen | Tick | Cancel | Resume | OfRun
 
 
@@ -166,19 +173,31 @@ def _perform(run: Run) -> list[Perform]:
 
 
 def _of_run(machine: Machine, run: Run, event: OfRun, now: float) -> tuple[Machine, list[Perform]]:
-    in_job = run.step is not None and run.step.name == "wait.job"
     match event:
         case Done(at=at) if at == run.at:
             return _move(machine, run, run.at + 1, event.note, now)
         case Failed(at=at) if at == run.at:
             return _again_or_fail(machine, run, event, now)
-        case JobFailed() if in_job:
-            return _again_or_fail(machine, run, Failed(run.id, run.at, event.reason, again=False), now)
-        case JobTaken() if in_job:
-            return replace(machine, run=replace(run, job_taken=True), seen=now), []
         case Progress():
             return replace(machine, run=replace(run, percent=event.percent, note=event.note), seen=now), []
+        case JobTaken() | JobFailed() | Idle() if run.step is not None and run.step.name == "wait.job":
+            return _of_job(machine, run, event, now)
         case _:
+            return machine, []
+
+
+def _of_job(
+    machine: Machine, run: Run, event: JobTaken | JobFailed | Idle, now: float
+) -> tuple[Machine, list[Perform]]:
+    match event:
+        case JobTaken():
+            return replace(machine, run=replace(run, job_taken=True), seen=now), []
+        case JobFailed():
+            return _again_or_fail(machine, run, Failed(run.id, run.at, event.reason, again=False), now)
+        case Idle() if run.job_taken:
+            reason = "its job was lost on the way: the daemon was restarted while it was fetched"
+            return _again_or_fail(machine, run, Failed(run.id, run.at, reason), now)
+        case Idle():
             return machine, []
 
 

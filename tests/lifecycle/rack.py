@@ -28,7 +28,7 @@ from provisioner.model.facts import Disk, Facts, Nic
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
-from provisioner.store.db import Database
+from provisioner.store.db import Database, T, Work
 from provisioner.store.secrets import Secrets, load_key
 
 PASSWORD = "correct horse"
@@ -56,19 +56,57 @@ class Metal:
     disk: str = ""
     log: list[str] = field(default_factory=list)
     broken: Exception | None = None
-    booted: asyncio.Event = field(default_factory=asyncio.Event)
-    cpu_bug: bool = False
 
     @property
     def address(self) -> BmcAddress:
         return BmcAddress(Driver.IPMI, f"bmc-{self.name}", 623, "admin")
 
 
+class Killed(BaseException):
+    """The daemon was killed here: nothing of it happens any more."""
+
+
+class Points:
+    """Every point at which one daemon touches the world: each BMC call and each durable write, before and after.
+
+    `die_at` is the number of the point at which it is killed; `passed` names those that it came by.
+    """
+
+    def __init__(self, die_at: int = -1) -> None:
+        self.die_at = die_at
+        self.passed: list[str] = []
+        self.dead = asyncio.Event()
+
+    def point(self, name: str) -> None:
+        if not self.dead.is_set() and len(self.passed) == self.die_at:
+            self.dead.set()
+        if self.dead.is_set():
+            raise Killed(name)
+        self.passed.append(name)
+
+
+class KillableDatabase(Database):
+    """The real store, of a daemon that can be killed before or after each write."""
+
+    points: Points
+
+    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+        name = getattr(work, "__qualname__", "work").split(".<locals>")[0]
+        self.points.point(f"before {name}")
+        return asyncio.ensure_future(self._written(super().submit(work), name))  # noqa: TID251  awaited by who submits
+
+    async def _written(self, write: asyncio.Future[T], name: str) -> T:
+        done = await write
+        self.points.point(f"after {name}")
+        return done
+
+
 class FakeBmcs:
     """BMCs that obey at once, or fail as they are told."""
 
-    def __init__(self, rack: Rack) -> None:
+    def __init__(self, rack: Rack, points: Points) -> None:
         self._rack = rack
+        self._point = points.point
 
     def _metal(self, address: BmcAddress, password: str) -> Metal:
         metal = next(m for m in self._rack.metal if m.address.host == address.host)
@@ -89,23 +127,29 @@ class FakeBmcs:
 
     async def set_power(self, address: BmcAddress, password: str, wanted: Power) -> None:
         metal = self._metal(address, password)
+        self._point(f"before power {wanted}")
         if metal.power != wanted:
             metal.power = wanted
             metal.log.append(f"power {wanted}")
-            self._rack.crash_point(f"after power {wanted}")
             if wanted is Power.ON:
                 self._rack.boots(metal)
+        self._rack.broke(metal)
+        self._point(f"after power {wanted}")
 
     async def reset(self, address: BmcAddress, password: str) -> None:
         self._metal(address, password).log.append("reset")
 
     async def boot_once(self, address: BmcAddress, password: str, target: BootTarget, uri: str = "") -> None:
-        self._metal(address, password).once = target
-        self._rack.crash_point("after boot once")
+        metal = self._metal(address, password)
+        self._point("before boot once")
+        metal.once = target
+        self._point("after boot once")
 
     async def boot_always(self, address: BmcAddress, password: str, target: BootTarget) -> None:
-        self._metal(address, password).always = target
-        self._rack.crash_point("after boot always")
+        metal = self._metal(address, password)
+        self._point("before boot always")
+        metal.always = target
+        self._point("after boot always")
 
     async def forget(self, address: BmcAddress) -> None:
         return
@@ -147,10 +191,6 @@ class FakeArtifacts:
         return []
 
 
-class Killed(BaseException):
-    """The daemon was killed at this point: nothing after it happens."""
-
-
 class Rack:
     """Machines, and a daemon that can be killed and started again."""
 
@@ -161,7 +201,7 @@ class Rack:
             for at, name in enumerate(names, start=17)
         ]
         self.conductor: Conductor | None = None
-        self.crash_point: Callable[[str], None] = lambda _where: None
+        self.broke: Callable[[Metal], None] = lambda _metal: None
         self._behaviour: asyncio.TaskGroup | None = None
         self.unanswered = 0
         self.up = asyncio.Event()
@@ -170,24 +210,35 @@ class Rack:
         return next(m for m in self.metal if m.name == name)
 
     @asynccontextmanager
-    async def daemon(self) -> AsyncIterator[Conductor]:
-        """Run a daemon on the rack's store."""
+    async def daemon(self, points: Points | None = None) -> AsyncIterator[Conductor]:
+        """Run a daemon on the rack's store. One that is killed ends the body with `Killed`."""
+        points = points or Points()
         key = await asyncio.to_thread(load_key, self.folder / "key")
-        db = Database(self.folder / "state.db")
+        db = KillableDatabase(self.folder / "state.db")
+        db.points = points
         await db.open()
-        ports = Ports(FakeBmcs(self), FakeCatalogue(), FakeArtifacts(), self._discovery(), self._network())
+        ports = Ports(FakeBmcs(self, points), FakeCatalogue(), FakeArtifacts(), self._discovery(), self._network())
         conductor = Conductor(db, Secrets(db, key), ports)
         await conductor.open()
         try:
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(conductor.run())
+                killed = group.create_task(self._watch(points))
                 self.conductor = conductor
                 self.up.set()
                 yield conductor
                 running.cancel()
+                killed.cancel()
+        except* Killed:
+            points.dead.set()
         finally:
             self.conductor = None
             await db.close()
+
+    async def _watch(self, points: Points) -> None:
+        await points.dead.wait()
+        self.conductor = None
+        raise Killed
 
     def _network(self) -> Network:
         held = {m.ip: m.mac for m in self.metal}
@@ -278,8 +329,11 @@ class Rack:
                 continue
             try:
                 return await ask(self.conductor)
+            except Killed:
+                self.conductor = None
             except ProvisionerError:
                 self.unanswered += 1
+                await asyncio.sleep(0)
                 return None
         return None
 

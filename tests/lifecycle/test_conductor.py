@@ -147,7 +147,7 @@ async def test_a_bmc_that_dies_on_the_way_fails_the_run_with_what_it_said(tmp_pa
     async with rack.daemon() as conductor:
         await rack.enrol()
         metal.power = Power.ON
-        rack.crash_point = lambda where: setattr(metal, "broken", BmcAuthError("password refused"))
+        rack.broke = lambda m: setattr(m, "broken", BmcAuthError("password refused"))
         await conductor.boot("node17", "discovery")
         machine = await settled(conductor)
         assert machine.failure
@@ -203,33 +203,3 @@ async def test_a_job_is_given_once(tmp_path: Path) -> None:
         )
         assert sum(isinstance(each, bytes) for each in got) == 1
         assert await conductor.agent_done(token, metal.ip, "other.7.1", 0, "") == "wait 2"
-
-
-CRASHES = ["after power off", "after boot once", "after power on", "after boot always"]
-
-
-@pytest.mark.parametrize("where", CRASHES)
-async def test_a_daemon_that_dies_after_an_action_goes_on_without_doing_it_twice(tmp_path: Path, where: str) -> None:
-    rack = Rack(tmp_path)
-    metal = rack.one()
-    died = asyncio.Event()
-
-    def crash(at: str) -> None:
-        if at == where and not died.is_set():
-            died.set()
-            rack.conductor = None
-            raise asyncio.CancelledError
-
-    async with rack.alive():
-        async with rack.daemon() as conductor:
-            await rack.enrol()
-            await conductor.boot("node17", "discovery")
-            await settled(conductor)
-            rack.crash_point = crash
-            await conductor.boot("node17", "debian-12")
-            await died.wait()
-        if where == "after power on":
-            rack.boots(metal)
-        async with rack.daemon() as conductor:
-            assert (await settled(conductor)).state is State.ACTIVE
-    assert metal.log == ["power on", "power off", "power on", "job job", "power off", "power on"]

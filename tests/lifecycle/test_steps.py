@@ -16,6 +16,7 @@ from provisioner.lifecycle.steps import (
     Done,
     Event,
     Failed,
+    Idle,
     JobFailed,
     JobTaken,
     Perform,
@@ -91,7 +92,9 @@ CASES: dict[str, tuple[Machine, tuple[Event, ...], str, list[str]]] = {
     "a machine that restarts during its job gets it once more": (
         at_step("wait.job"), (JobTaken("r1"), Seen(Signal.FACTS)), "wait.job", []),
     "but not for ever": (
-        at_step("wait.job"), (JobTaken("r1"), Seen(Signal.FACTS), JobTaken("r1"), Seen(Signal.FACTS)), "ready", []),
+        at_step("wait.job"), (JobTaken("r1"), Seen(Signal.FACTS)) * 3, "ready", []),
+    "an agent that asks what to do is not doing its job: it gets it once more": (
+        at_step("wait.job"), (JobTaken("r1"), Idle("r1")), "wait.job", []),
     "release ends off and ready": (
         at_step("finalize.off", Verb.RELEASE), (Done("r1", 8),), "ready", []),
     "release without erasing only turns it off": (
@@ -164,6 +167,7 @@ EVENTS = st.one_of(
     st.builds(Failed, st.sampled_from(["r1", "r2"]), st.integers(0, 14), st.just("no"), st.just(""), st.booleans()),
     st.builds(Seen, st.sampled_from(Signal)),
     st.builds(JobTaken, st.sampled_from(["r1", "r2"])),
+    st.builds(Idle, st.sampled_from(["r1", "r2"])),
     st.builds(JobFailed, st.sampled_from(["r1", "r2"]), st.just("no")),
     st.builds(Progress, st.sampled_from(["r1", "r2"]), st.none() | st.floats(0, 100), st.just("x")),
     st.just(Tick()),

@@ -1,0 +1,109 @@
+"""The daemon is killed at every point at which it touches the world, and started again: every run reaches its end.
+
+The points are enumerated, not sampled: each verb is played once to list every BMC call and every durable write of its
+run, before and after; then once more for each of them, with a daemon that dies there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.plans import VERBS, Verb
+from provisioner.model.machine import Machine, State
+from tests.lifecycle.rack import Points, Rack
+from tests.lifecycle.test_conductor import settled
+
+ACTIVE = ["power on", "power off", "power on", "job job", "power off", "power on"]
+
+STORIES: dict[Verb, tuple[list[str], State, list[str]]] = {
+    # what is asked first, the state that the verb ends in, every effect that lasts, in order
+    Verb.INSPECT: ([], State.READY, ["power on"]),
+    Verb.DEPLOY: (["inspect"], State.ACTIVE, ACTIVE),
+    Verb.RELEASE: (["inspect", "deploy"], State.READY, [*ACTIVE, "power off", "power on", "job erase", "power off"]),
+    Verb.POWER_OFF_RELEASE: (["inspect", "deploy"], State.READY, [*ACTIVE, "power off"]),
+    Verb.RESCUE: (["inspect", "deploy"], State.RESCUE, [*ACTIVE, "power off", "power on"]),
+    Verb.UNRESCUE: (
+        ["inspect", "deploy", "rescue"], State.ACTIVE,
+        [*ACTIVE, "power off", "power on", "power off", "power on"]),
+}  # fmt: skip
+
+
+async def ask(conductor: Conductor, verb: str) -> Machine:
+    match verb:
+        case Verb.INSPECT:
+            return await conductor.boot("node17", "discovery", key="k")
+        case Verb.DEPLOY:
+            return await conductor.boot("node17", "debian-12", key="k")
+        case Verb.RELEASE:
+            return await conductor.release("node17", key="k")
+        case Verb.POWER_OFF_RELEASE:
+            return await conductor.release("node17", erase=False, key="k")
+        case Verb.RESCUE:
+            return await conductor.rescue("node17", key="k")
+    return await conductor.unrescue("node17", key="k")
+
+
+async def play(folder: Path, verb: Verb, die_at: int) -> tuple[Rack, Points, Machine]:
+    """Bring a machine to where `verb` starts, ask for it with a daemon that dies at a point, let another go on."""
+    before, _, _ = STORIES[verb]
+    rack, points = Rack(folder), Points(die_at)
+    async with rack.alive():
+        async with rack.daemon() as conductor:
+            await rack.enrol()
+            for earlier in before:
+                (name,) = [v for v in Verb if v == earlier]
+                match name:
+                    case Verb.INSPECT:
+                        await conductor.boot("node17", "discovery")
+                    case Verb.DEPLOY:
+                        await conductor.boot("node17", "debian-12")
+                    case _:
+                        await conductor.rescue("node17")
+                await settled(conductor)
+        async with rack.daemon(points) as conductor:
+            await ask(conductor, verb)
+            await settled(conductor)
+        async with rack.daemon() as conductor:
+            await ask(conductor, verb)  # the same key: accepted before the crash or now, but once
+            machine = await settled(conductor)
+            check_events(await conductor.events(0, 10_000))
+    return rack, points, machine
+
+
+def check_events(events: list[object]) -> None:
+    """Hold that the outbox tells one story: numbered without gaps, each run begun once and ended once."""
+    numbers = [getattr(event, "seq", 0) for event in events]
+    assert numbers == list(range(1, len(numbers) + 1))
+    stories = [(getattr(e, "type", ""), getattr(e, "data", {}).get("run", "")) for e in events]
+    begun = [run for kind, run in stories if kind == "run.started"]
+    ended = [run for kind, run in stories if kind in ("run.done", "run.failed", "run.cancelled")]
+    assert len(begun) == len(set(begun))
+    assert sorted(ended) == sorted(begun)
+    steps = [(getattr(e, "data", {}).get("run"), getattr(e, "data", {}).get("step")) for e in events]
+    done = [step for step, (kind, _) in zip(steps, stories, strict=True) if kind == "step.done"]
+    assert len(done) == len(set(done))
+
+
+def test_every_verb_has_its_story() -> None:
+    assert STORIES.keys() == VERBS.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", Verb)
+async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory, verb: Verb) -> None:
+    _, end, effects = STORIES[verb]
+    _, points, machine = await play(tmp_path_factory.mktemp("whole"), verb, -1)
+    assert machine.state is end
+    names = points.passed
+    assert any(name.startswith("after power") for name in names)
+    for at, name in enumerate(names):
+        async with asyncio.timeout(20):
+            rack, died, machine = await play(tmp_path_factory.mktemp(f"at{at}"), verb, at)
+        where = f"killed {name} (point {at} of {len(names)})"
+        assert died.dead.is_set(), where
+        assert (machine.state, machine.failure) == (end, None), where
+        assert rack.one().log == effects, where
