@@ -22,12 +22,17 @@ PORTS = {"ipmi": 623, "redfish": 443}
 
 def state_style(row: Row) -> str:
     """Colour a state: what moves, what runs, what needs somebody."""
-    if row["failure"]:
+    if failed(row):
         return RED
     state = row["state"]
     if state in MOVING:
         return CYAN
     return {"active": GREEN, "quarantined": RED, "maintenance": YELLOW, "retired": DIM}.get(state, "")
+
+
+def failed(row: Row) -> bool:
+    """Say whether the last run failed by itself; one that somebody cancelled did not."""
+    return bool(row["failure"]) and (row["run"] or {}).get("outcome") != "cancelled"
 
 
 def phase(row: Row) -> str:
@@ -36,7 +41,7 @@ def phase(row: Row) -> str:
     if run and run["outcome"] == "running":
         percent = f" {run['percent']:.0f}%" if run["percent"] is not None else ""
         return f"{run['phase']}{percent}"
-    return f"failed: {row['failure']['phase']}" if row["failure"] else ""
+    return f"failed: {row['failure']['phase']}" if failed(row) else ""
 
 
 def _bmc(row: Row) -> str:
@@ -51,7 +56,7 @@ def _since(row: Row, field: str) -> str:
 COLUMNS = (
     Column("NAME", lambda row: row["name"]),
     Column("STATE", lambda row: row["state"], style=state_style),
-    Column("PHASE", phase, style=lambda row: RED if row["failure"] else CYAN),
+    Column("PHASE", phase, style=lambda row: RED if failed(row) else CYAN),
     Column("PROFILE", lambda row: (row["profile"] or {}).get("name", "")),
     Column("BOOTENV", lambda row: row["bootenv"]),
     Column("POWER", lambda row: row["power"] or ""),
@@ -118,8 +123,8 @@ def _failure(machine: Row) -> list[str]:
     failure = machine["failure"]
     if not failure:
         return []
-    ago = _since(failure, "at")
-    pairs = [(f"failed in {failure['phase']}", f"{failure['reason']} ({ago} ago)"), ("what to do", failure["hint"])]
+    ago, outcome = _since(failure, "at"), "failed" if failed(machine) else "cancelled"
+    pairs = [(f"{outcome} in {failure['phase']}", f"{failure['reason']} ({ago} ago)"), ("what to do", failure["hint"])]
     return ["", *listing(pairs)]
 
 

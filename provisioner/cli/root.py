@@ -159,6 +159,9 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def _ended_by(error: BaseException) -> int:
     match error:
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message(), err=True)
+            return Exit.USAGE
         case click.ClickException():
             return _usage(error)
         case ProvisionerError():

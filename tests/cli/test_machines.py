@@ -57,6 +57,17 @@ def test_show_describes_a_machine(ctl: Ctl, daemon: Daemon) -> None:
     assert "canary" not in said
 
 
+def test_a_failure_stands_in_the_table_and_a_cancelled_run_does_not(ctl: Ctl, daemon: Daemon) -> None:
+    daemon.do(daemon.conductor.boot("node17", "debian-12"))
+    daemon.do(daemon.conductor.fail("node17", "no DHCP request within 300 s"))
+    daemon.do(daemon.conductor.boot("node18", "debian-12"))
+    daemon.do(daemon.conductor.cancel("node18"))
+    lines = ctl("machines").out.splitlines()
+    assert "failed: dhcp" in lines[1]
+    assert lines[2].split()[:3] == ["node18", "ready", "small"]
+    assert "no DHCP request" in ctl("machines", "-o", "wide").out
+
+
 def test_what_a_machine_says_cannot_steer_the_terminal(ctl: Ctl, daemon: Daemon) -> None:
     assert NODE17.facts is not None
     evil = replace(NODE17, serial="\x1b[2J", profile="x\ny", facts=replace(NODE17.facts, vendor="\x1b]0;evil\x07"))

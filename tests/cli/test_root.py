@@ -40,6 +40,12 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert max(map(len, said.splitlines())) <= 100
 
 
+def test_nothing_typed_shows_the_help(ctl: Ctl) -> None:
+    ran = ctl()
+    assert (ran.status, ran.out) == (2, "")
+    assert "provisionctl boot node17 debian-12 --wait" in ran.err.splitlines()[5]
+
+
 def test_names_are_there_once() -> None:
     names = [entry.name for entries in SECTIONS.values() for entry in entries]
     assert len(names) == len(set(names))

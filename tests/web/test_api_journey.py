@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
 
+from provisioner.cli import progress
+from provisioner.cli.root import run
 from provisioner.errors import BmcUnreachable
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.web.api import Api
@@ -33,19 +36,25 @@ class Ran(NamedTuple):
 
 
 async def ctl(rack: Rack, *args: str, password: str = PASSWORD) -> Ran:
-    """Run `provisionctl` in a process of its own."""
-    env = {**os.environ, "PROVISIONER_SOCKET": str(rack.folder / "api.sock"), "PROVISIONER_BMC_PASSWORD": password}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "provisioner.cli", *args),
-        env=env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    """Run `provisionctl` in a thread: what it prints is all that is looked at."""
+    out, err = io.StringIO(), io.StringIO()
+    env = {"PROVISIONER_SOCKET": str(rack.folder / "api.sock"), "PROVISIONER_BMC_PASSWORD": password}
+
+    def call() -> int:
+        with redirect_stdout(out), redirect_stderr(err):
+            return run(args)
+
+    os.environ.update(env)
     async with asyncio.timeout(30):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), err.decode())
+        status = await asyncio.to_thread(call)
+    return Ran(status, out.getvalue(), err.getvalue())
+
+
+async def begun(rack: Rack, *args: str) -> asyncio.subprocess.Process:
+    """Begin a `provisionctl` in a process of its own."""
+    env = {**os.environ, "PROVISIONER_SOCKET": str(rack.folder / "api.sock")}
+    line = (sys.executable, "-m", "provisioner.cli", *args)
+    return await asyncio.create_subprocess_exec(*line, env=env, stdout=asyncio.subprocess.PIPE)
 
 
 @asynccontextmanager
@@ -63,7 +72,10 @@ async def served(rack: Rack) -> AsyncIterator[int]:
 
 
 @pytest.fixture
-def rack(tmp_path: Path) -> Rack:
+def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rack:
+    monkeypatch.setattr(progress, "POLL_S", 0.02)
+    monkeypatch.setenv("PROVISIONER_SOCKET", "")
+    monkeypatch.setenv("PROVISIONER_BMC_PASSWORD", "")
     return Rack(tmp_path, ("node17", "node18"))
 
 
@@ -128,12 +140,12 @@ async def test_wait_goes_on_through_a_restart(rack: Rack) -> None:
         async with served(rack):
             await ctl(rack, *enrol("node17"))
             await ctl(rack, "discover", "node17", "--wait")
-            waiting = asyncio.ensure_future(ctl(rack, "boot", "node17", "debian-12", "--wait"))  # noqa: TID251  joined below
-            while not any(line.startswith("power") for line in rack.one().log[2:]):
+            waiting = await begun(rack, "boot", "node17", "debian-12", "--wait")
+            while not rack.one().log[2:]:
                 await asyncio.sleep(0.01)
-        async with served(rack):
-            done = await waiting
-    assert (done.status, done.out.partition(" in ")[0]) == (0, "node17 is active: deploy debian-12 done")
+        async with served(rack), asyncio.timeout(30):
+            out, _ = await waiting.communicate()
+    assert (waiting.returncode, out.decode().partition(" in ")[0]) == (0, "node17 is active: deploy debian-12 done")
 
 
 async def test_the_machines_side_over_tcp(rack: Rack) -> None:
