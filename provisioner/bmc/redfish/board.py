@@ -9,7 +9,7 @@ from typing import Any
 
 from provisioner.bmc.ensure import PATIENCE, Patience
 from provisioner.bmc.quirks import PLAIN, Quirk, Quirks, quirks_of
-from provisioner.bmc.redfish.answers import Reply, Resource, read_resource
+from provisioner.bmc.redfish.answers import Reply, Resource, clean, read_resource
 from provisioner.bmc.redfish.client import ROOT, RedfishClient
 from provisioner.errors import (
     BmcError,

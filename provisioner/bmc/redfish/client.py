@@ -191,7 +191,8 @@ class RedfishClient:
                     f"{where}: sent once, and no answer came: it may have been done", hint="read the state"
                 ) from error
             reply = await self._exchange(client, method, path, body, headers)
-        if reply.status == 401 and self._session_path:  # the session expired, or the BMC restarted: nothing was done
+        again = not isinstance(body, aiohttp.FormData)  # a form is used up once it was sent
+        if reply.status == 401 and self._session_path and again:  # the session expired: nothing was done
             self._forget_login()
             reply = await self._exchange(await self._login(), method, path, body, headers)
         if 300 <= reply.status < 400 and reply.status != 304:

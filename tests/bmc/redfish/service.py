@@ -22,6 +22,7 @@ SESSIONS = "/redfish/v1/SessionService/Sessions"
 USER, PASSWORD = "admin", "correct horse"
 
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Action = Callable[[Any], web.Response | None]
 
 
 def boot(**changes: Any) -> dict[str, Any]:
@@ -42,11 +43,15 @@ class Service:
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     max_sessions: int = 8
+    logins: int = 0
     has_sessions: bool = True
     asked: list[str] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     scripts: dict[str, list[Script]] = field(default_factory=dict)
+    actions: dict[str, Action] = field(default_factory=dict)
+    """What a POST or DELETE to a path does: gets the body, returns an answer or None for 204."""
+    passwords: dict[str, str] = field(default_factory=lambda: {USER: PASSWORD})
     versions: dict[str, int] = field(default_factory=dict)
     address: BmcAddress = field(default_factory=lambda: BmcAddress(Driver.REDFISH, "127.0.0.1", 0, USER))
 
@@ -99,13 +104,14 @@ class Service:
         if not self.has_sessions:
             return problem(404, "Base.1.8.ResourceMissingAtURI", "Nothing here.")
         body = await request.json()
-        if (body["UserName"], body["Password"]) != (USER, PASSWORD):
+        if self.passwords.get(body["UserName"]) != body["Password"]:
             return problem(401, "Base.1.8.ResourceAtUriUnauthorized", f"The password {body['Password']} is wrong.")
         if len(self.sessions) >= self.max_sessions:
             return problem(503, "Base.1.8.CreateLimitReachedForResource", "Too many sessions.")
-        number = str(len(self.sessions) + 1)
+        self.logins += 1
+        number = f"s{self.logins}"
         self.sessions[number] = f"token{number}"
-        self.resources[f"{SESSIONS}/{number}"] = {"UserName": USER}
+        self.resources[f"{SESSIONS}/{number}"] = {"UserName": body["UserName"]}
         return web.json_response(
             {}, status=201, headers={"X-Auth-Token": f"token{number}", "Location": f"{SESSIONS}/{number}"}
         )
@@ -118,18 +124,20 @@ class Service:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         path = request.path
-        if path == SESSIONS:
-            return web.json_response({"Members": [{"@odata.id": f"{SESSIONS}/{number}"} for number in self.sessions]})
+        listed = {"Members": [{"@odata.id": f"{SESSIONS}/{number}"} for number in self.sessions]}
         match request.method:
             case "DELETE" if path.startswith(SESSIONS):
                 self.sessions.pop(path.rsplit("/", 1)[-1], None)
                 return web.Response(status=204)
-            case "GET" if path in self.resources:
-                return web.json_response(self.resources[path], headers={"ETag": self._etag(path)})
+            case "GET" if path == SESSIONS or path in self.resources:
+                body = listed if path == SESSIONS else self.resources[path]
+                return web.json_response(body, headers={"ETag": self._etag(path)})
             case "PATCH" if path in self.resources:
                 return await self._patch(request)
             case "POST" if path == RESET:
                 return await self._reset(request)
+            case "POST" | "DELETE" if path in self.actions:
+                return await self._act(request)
             case _:
                 return problem(404, "Base.1.8.ResourceMissingAtURI", "Nothing here.")
 
@@ -148,6 +156,14 @@ class Service:
         self.versions[request.path] = self.versions.get(request.path, 0) + 1
         return web.Response(status=204)
 
+    async def _act(self, request: web.Request) -> web.StreamResponse:
+        content_type = request.content_type
+        body = await request.json() if request.can_read_body and content_type == "application/json" else None
+        if content_type == "multipart/form-data":
+            body = {name: _text(part) for name, part in (await request.post()).items()}
+        self.bodies.append(body)
+        return self.actions[request.path](body) or web.Response(status=204)
+
     async def _reset(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
@@ -155,6 +171,10 @@ class Service:
         if state:
             self.system["PowerState"] = state
         return web.Response(status=204)
+
+
+def _text(part: Any) -> str:
+    return part.file.read().decode() if hasattr(part, "file") else bytes(part).decode()
 
 
 def _basic() -> str:

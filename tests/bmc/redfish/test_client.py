@@ -67,7 +67,7 @@ async def test_sessions_that_an_earlier_run_left_are_ended(service: Service, cli
     service.sessions["9"] = "theirs"
     service.resources[f"{SESSIONS}/9"] = {"UserName": "somebody"}
     await client.get(SYSTEM)
-    assert sorted(service.sessions) == ["4", "9"], "ours of now, and somebody else's"
+    assert sorted(service.sessions) == ["9", "s1"], "somebody else's, and ours of now"
 
 
 async def test_a_full_table_of_sessions_is_cleared_of_ours(service: Service, client: RedfishClient) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +25,6 @@ from tests.bmc.redfish.service import (
     does_then,
     hangs_up,
     says,
-    serve,
 )
 
 QUIRKS = load_quirks()
@@ -39,20 +36,6 @@ async def test_contract(sushy: BmcAddress) -> None:
     pinned = dataclasses.replace(sushy, fingerprint=await fingerprint(sushy))
     bmc = Redfish(RedfishClient(pinned, "secret"), quirks=QUIRKS)
     await check_contract(bmc, reads_once=False)
-
-
-@pytest.fixture
-async def board(tmp_path: Path) -> AsyncIterator[Service]:
-    served = Service()
-    async with serve(served, tmp_path):
-        yield served
-
-
-@pytest.fixture
-async def bmc(board: Service) -> AsyncIterator[Redfish]:
-    made = Redfish(RedfishClient(board.address, PASSWORD))
-    yield made
-    await made.close()
 
 
 async def test_a_well_behaved_board_keeps_the_contract(board: Service, bmc: Redfish) -> None:

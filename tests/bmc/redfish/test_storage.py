@@ -1,0 +1,83 @@
+"""Volumes and drives: what is made is seen, what is deleted is gone, and a drive in use is not erased."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from provisioner.bmc.redfish.driver import Redfish
+from provisioner.errors import BmcProtocolError, BmcUnsupported, BmcWrongState
+from provisioner.model.board import Volume
+from tests.bmc.redfish.service import SYSTEM, Service
+
+STORAGE = f"{SYSTEM}/Storage"
+RAID = f"{STORAGE}/RAID"
+VOLUMES = f"{RAID}/Volumes"
+
+
+@pytest.fixture(autouse=True)
+def with_storage(board: Service) -> None:
+    board.system["Storage"] = {"@odata.id": STORAGE}
+    board.resources[STORAGE] = {"Members": [{"@odata.id": RAID}]}
+    drives = [f"{RAID}/Drives/D{number}" for number in (1, 2, 3)]
+    board.resources[RAID] = {
+        "Drives": [{"@odata.id": path} for path in drives],
+        "Volumes": {"@odata.id": VOLUMES},
+    }
+    board.resources[VOLUMES] = {"Members": []}
+    for path in drives:
+        board.resources[path] = {"Actions": {"#Drive.SecureErase": {"target": f"{path}/Erase"}}}
+
+    def make(body: dict[str, Any]) -> web.Response:
+        path = f"{VOLUMES}/V{len(board.bodies)}"
+        board.resources[path] = {"Name": body.get("Name", ""), "RAIDType": body["RAIDType"], "Links": body["Links"]}
+        board.resources[VOLUMES]["Members"].append({"@odata.id": path})
+        board.actions[path] = drop
+        return web.json_response({}, status=201)
+
+    def drop(_body: object) -> None:
+        board.resources[VOLUMES]["Members"].pop()
+
+    board.actions[VOLUMES] = make
+
+
+async def test_make_see_and_delete(board: Service, bmc: Redfish) -> None:
+    await bmc.create_volume("RAID1", ("D1", "D2"), "system")
+    assert await bmc.volumes() == (Volume("V1", "system", "RAID1", 0, ("D1", "D2")),)
+    with pytest.raises(BmcWrongState, match="drive D1 is part of volume V1"):
+        await bmc.erase_drive("D1")
+    await bmc.delete_volume("V1")
+    await bmc.delete_volume("V1")  # gone already is success
+    assert await bmc.volumes() == ()
+
+
+async def test_drives_that_are_not_there(bmc: Redfish) -> None:
+    with pytest.raises(BmcWrongState, match="no controller has the drives D1, D9"):
+        await bmc.create_volume("RAID1", ("D1", "D9"))
+    with pytest.raises(BmcUnsupported, match="no drive was named"):
+        await bmc.create_volume("RAID1", ())
+
+
+async def test_erase(board: Service, bmc: Redfish) -> None:
+    drive = f"{RAID}/Drives/D3"
+    erased: list[object] = []
+    board.actions[f"{drive}/Erase"] = erased.append
+    await bmc.erase_drive("D3")
+    assert len(erased) == 1
+    board.resources[drive]["Status"] = {"Health": "Critical"}
+    with pytest.raises(BmcProtocolError, match="the drive failed"):
+        await bmc.erase_drive("D3")
+
+
+async def test_a_drive_that_cannot_erase_itself(board: Service, bmc: Redfish) -> None:
+    board.resources[f"{RAID}/Drives/D3"] = {}
+    with pytest.raises(BmcUnsupported, match=r"no action Drive\.SecureErase"):
+        await bmc.erase_drive("D3")
+
+
+async def test_no_storage(board: Service, bmc: Redfish) -> None:
+    board.system.pop("Storage")
+    with pytest.raises(BmcUnsupported, match="names no storage"):
+        await bmc.volumes()
