@@ -60,6 +60,8 @@ class Catalogue:
 
     paths: tuple[str, ...] = setting((), "Directories of your own bootenvs/, templates/ and profiles, after ours.")
     loaders: tuple[str, ...] = setting((), "Directories of boot loaders, searched before those of installed packages.")
+    keyrings: tuple[str, ...] = setting((), "Directories of OpenPGP keyrings, NAME.gpg, before /usr/share/keyrings.")
+    proxy: str = setting("", "Web proxy that artefacts are fetched through; empty: the one of the environment.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from provisioner import config as configuration
 from provisioner import settings
 from provisioner.bmc.pool import Bmcs
 from provisioner.boot.files import FileTable
-from provisioner.boot.loaders import find_loaders
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
 from provisioner.config import Config
@@ -39,9 +38,9 @@ from provisioner.web.api import Api
 from provisioner.web.app import machine_app, operator_app
 from provisioner.web.files import Files
 from provisioner.web.machines import MachineSide
-from provisioner.web.ports import BootenvStatus, Listener, Site
+from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
-from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, SiteCatalogue
+from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, SiteCatalogue, artifact_api, booting
 
 log = logging.getLogger("provisioner")
 
@@ -85,14 +84,16 @@ class Daemon:
         conductor = Conductor(db, Secrets(db, key), ports)
         await conductor.open()
         dhcp = await self._serve_dhcp(stack, conductor, LeaseStore(db))
-        loaders = await loop.run_in_executor(None, find_loaders, [Path(p) for p in config.catalogue.loaders])
-        table = FileTable(loaders, artifacts=artifacts.find)
+        table = FileTable(artifacts=artifacts.find)
+        shelf = artifact_api(
+            config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
+        )
+        await shelf.loaders.install()
         hosts = self._hosts()
         await self._serve_tftp(stack, conductor, table, network, hosts)
         await self._serve_machines(stack, conductor, table, network, hosts)
-        await self._serve_operators(
-            stack, Site(conductor, lambda: statuses(catalog, artifacts), lambda: self.listeners)
-        )
+        site = Site(conductor, lambda: statuses(catalog, artifacts), lambda: self.listeners)
+        await self._serve_operators(stack, (*Api(site).routes(), *shelf.routes()))
         return conductor
 
     def _hosts(self) -> list[str]:
@@ -146,8 +147,8 @@ class Daemon:
             await server.listen_tcp(host, self.config.http.port)
         self.listeners += [Listener("http boot", address) for address in server.addresses]
 
-    async def _serve_operators(self, stack: contextlib.AsyncExitStack, site: Site) -> None:
-        server = Server(operator_app(Api(site).routes()))
+    async def _serve_operators(self, stack: contextlib.AsyncExitStack, routes: Iterable[Route]) -> None:
+        server = Server(operator_app(routes))
         stack.push_async_callback(server.close)
         group = self.config.api.group
         await server.listen_unix(Path(self.config.api.socket), gid=group_id(group) if group else -1)

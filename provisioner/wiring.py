@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
+from pathlib import Path
 from typing import Any
 
+from provisioner.boot.files import FileTable
+from provisioner.boot.loaders import Loaders
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.context import Stored
+from provisioner.catalog.download import Source
+from provisioner.catalog.fetch import Fetcher
 from provisioner.catalog.load import Catalog
-from provisioner.catalog.params import Layer, Resolved
+from provisioner.catalog.params import Resolved
+from provisioner.config import Config
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.errors import CatalogError
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
+from provisioner.web.artifacts import ArtifactApi
 
 
 class SiteCatalogue:
@@ -35,10 +42,7 @@ class SiteCatalogue:
 
     def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
         """Resolve the parameters of one boot."""
-        layers = [Layer("boot", "this boot", boot)] if boot else []
-        if machine is not None:
-            layers.append(Layer("machine", f"machine {machine.name}", machine.params))
-        return self._catalog.resolve(bootenv, layers)
+        return self._catalog.resolve_for(bootenv, machine, boot)
 
     def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
         """Render the kernel's command line."""
@@ -79,6 +83,25 @@ class SiteArtifacts:
 def how_to_get(bootenv: str, build: str) -> str:
     """Name the command that brings an artefact into the store."""
     return build or f"provisionctl artifacts fetch {bootenv}"
+
+
+def artifact_api(
+    config: Config,
+    store: ArtifactStore,
+    table: FileTable,
+    bootenv: Callable[[str], Bootenv],
+    users: Callable[[str], Sequence[str]],
+) -> ArtifactApi:
+    """Put the API of artefacts and loaders together. The loaders are not yet installed."""
+    settings = config.catalogue
+    fetcher = Fetcher(store, source=Source(proxy=settings.proxy), keyrings=[Path(path) for path in settings.keyrings])
+    loaders = Loaders(table, config.state_dir / "loaders", [Path(path) for path in settings.loaders])
+    return ArtifactApi(store, fetcher, loaders, bootenv=bootenv, users=users)
+
+
+def booting(machines: Iterable[Machine], bootenv: str) -> list[str]:
+    """Name the machines that boot a bootenv now."""
+    return [machine.name for machine in machines if machine.run and machine.run.step and machine.run.bootenv == bootenv]
 
 
 class Addresses:

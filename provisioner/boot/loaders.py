@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provisioner.boot.files import ServedFile
+from provisioner.boot.files import FileTable, ServedFile
 from provisioner.errors import ArtifactError
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -53,6 +54,26 @@ KNOWN = (
     Loader("memdisk", "/usr/lib/syslinux/memdisk", "syslinux-common", "BIOS disk images in memory"),
 )
 """What is looked for without being asked. shim looks for its second stage beside itself, under these very names."""
+
+
+class Loaders:
+    """The loaders that are served: copies, in a directory of our own, of what was found when they were installed."""
+
+    def __init__(self, table: FileTable, directory: Path, sources: Sequence[Path] = ()) -> None:
+        self._table, self._directory, self._sources = table, directory, tuple(sources)
+
+    async def install(self) -> list[ServedFile]:
+        """Find and copy loaders anew, and serve these from now on. Transfers under way end with what they began."""
+        installed = await asyncio.get_running_loop().run_in_executor(None, self._install)
+        self._table.replace(installed)
+        return installed
+
+    def all(self) -> list[ServedFile]:
+        """What is served now."""
+        return list(self._table)
+
+    def _install(self) -> list[ServedFile]:
+        return install(find_loaders(self._sources), self._directory)
 
 
 def find_loaders(directories: Iterable[Path] = (), known: Sequence[Loader] = KNOWN) -> list[ServedFile]:

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +24,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is being sent to us: its pieces (about a MiB each), and its length where it was announced."""
+
+    chunks: AsyncIterator[bytes]
+    size_bytes: int | None = None
+
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
@@ -92,6 +103,20 @@ class ArtifactStore:
         """
         _check_names(names)
         digest, size = await _in_thread(lambda: self.blobs.take(path, expected=sha256, progress=progress))
+        return await self.enter(names, digest, size, origin)
+
+    async def receive(self, names: tuple[str, str, str], content: Content, origin: str, *, sha256: str = "") -> Blob:
+        """Take an artefact in as it arrives. Nothing of it is kept when it does not arrive whole."""
+        _check_names(names)
+        receiver = await _in_thread(lambda: self.blobs.receiver(content.size_bytes))
+        try:
+            async for chunk in content.chunks:
+                await _in_thread(partial(receiver.write, chunk))
+            if content.size_bytes not in (None, receiver.size_bytes):
+                raise ArtifactError(f"{receiver.size_bytes} bytes came, {content.size_bytes} were announced")
+            digest, size = await _in_thread(lambda: receiver.settle("/".join(names), sha256))
+        finally:
+            await _in_thread(receiver.close)
         return await self.enter(names, digest, size, origin)
 
     async def enter(self, names: tuple[str, str, str], sha256: str, size_bytes: int, origin: str) -> Blob:

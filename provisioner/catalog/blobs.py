@@ -60,27 +60,30 @@ class BlobStore:
 
     def take(self, source: Path, *, expected: str = "", progress: Progress | None = None) -> tuple[str, int]:
         """Copy a regular file in, hashing as it goes; say hash and size. `expected` is the hash that it must have."""
-        with _open_regular(source) as (file, size):
-            self._room_for(size)
-            with self._scratch() as (copy, place):
-                sha256, copied = _copy(file, copy, progress)
-                if copied != size:
-                    raise ArtifactError(f"{source}: changed while it was read", hint="import it again")
-                _check(source, sha256, expected)
-                self._settle(copy, place, sha256)
-        return sha256, size
+        with _open_regular(source) as (file, size), contextlib.closing(self.receiver(size)) as receiver:
+            while chunk := file.read(CHUNK_BYTES):
+                receiver.write(chunk)
+                if progress is not None:
+                    progress(receiver.size_bytes)
+            if receiver.size_bytes != size:
+                raise ArtifactError(f"{source}: changed while it was read", hint="import it again")
+            return receiver.settle(str(source), expected)
+
+    def receiver(self, size_bytes: int | None = None) -> Receiver:
+        """Begin to take content in piece by piece; `size_bytes` where it is known, to refuse what has no room."""
+        return Receiver(self, size_bytes)
 
     def adopt(self, partial: Path, *, expected: str = "") -> tuple[str, int]:
         """Make a finished download a blob without copying it, hashing it first; it is removed if the hash is wrong."""
         with _open_regular(partial) as (file, size):
             sha256 = _hash(file)
             try:
-                _check(partial, sha256, expected)
+                _check(partial.name, sha256, expected)
             except ArtifactError:
                 partial.unlink()
                 raise
         with partial.open("rb+") as file:
-            self._settle(file, partial, sha256)
+            self.settle(file, partial, sha256)
         return sha256, size
 
     def verify(self, sha256: str) -> bool:
@@ -100,20 +103,7 @@ class BlobStore:
         """Every blob with its size."""
         return {path.name: path.stat().st_size for path in self._blobs.iterdir() if len(path.name) == 64}
 
-    @contextlib.contextmanager
-    def _scratch(self) -> Iterator[tuple[BinaryIO, Path]]:
-        descriptor, name = tempfile.mkstemp(prefix="import-", dir=self._incoming)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file, Path(name)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise ArtifactError(f"{self.root}: the disk is full", hint="free space, then try again") from error
-            raise ArtifactError(f"{self.root}: cannot be written: {error.strerror}") from error
-        finally:
-            Path(name).unlink(missing_ok=True)
-
-    def _settle(self, file: BinaryIO, place: Path, sha256: str) -> None:
+    def settle(self, file: BinaryIO, place: Path, sha256: str) -> None:
         """Give finished content its name: durable before it is visible."""
         file.flush()
         os.fchmod(file.fileno(), 0o440)
@@ -125,12 +115,64 @@ class BlobStore:
         finally:
             os.close(folder)
 
-    def _room_for(self, size: int) -> None:
+    def scratch(self) -> tuple[BinaryIO, Path]:
+        """Open a new file beside the blobs."""
+        descriptor, name = tempfile.mkstemp(prefix="import-", dir=self._incoming)
+        return os.fdopen(descriptor, "wb"), Path(name)
+
+    def room_for(self, size: int) -> None:
+        """Raise `ArtifactError` where this many bytes more would fill the disk."""
         disk = os.statvfs(self._incoming)
         free = disk.f_bavail * disk.f_frsize
         if size + KEEP_FREE_BYTES > free:
             text = f"{self.root}: {size / 1e6:.0f} MB wanted, {free / 1e6:.0f} MB free"
             raise ArtifactError(text, hint=f"{KEEP_FREE_BYTES / 1e6:.0f} MB stay free for the daemon's own state")
+
+
+class Receiver:
+    """Content on its way in: nothing can be seen of it until `settle`. Every call blocks."""
+
+    def __init__(self, store: BlobStore, size_bytes: int | None) -> None:
+        if size_bytes is not None and size_bytes > MAX_BYTES:
+            raise ArtifactError(f"{size_bytes} bytes; at most {MAX_BYTES} are taken")
+        store.room_for(size_bytes or 0)
+        self._store = store
+        self._digest = hashlib.sha256()
+        self._file, self._place = store.scratch()
+        self.size_bytes = 0
+        """What was written so far."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next piece."""
+        self.size_bytes += len(chunk)
+        if self.size_bytes > MAX_BYTES:
+            raise ArtifactError(f"more than {MAX_BYTES} bytes")
+        self._digest.update(chunk)
+        try:
+            self._file.write(chunk)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def settle(self, what: str, expected: str = "") -> tuple[str, int]:
+        """Make it a blob, durably; say hash and size. `what` names it where the hash is not the expected one."""
+        sha256 = self._digest.hexdigest()
+        _check(what, sha256, expected)
+        try:
+            self._store.settle(self._file, self._place, sha256)
+        except OSError as error:
+            raise self._refusal(error) from error
+        return sha256, self.size_bytes
+
+    def close(self) -> None:
+        """Forget what was not settled."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self._place.unlink(missing_ok=True)
+
+    def _refusal(self, error: OSError) -> ArtifactError:
+        if error.errno == errno.ENOSPC:
+            return ArtifactError(f"{self._store.root}: the disk is full", hint="free space, then try again")
+        return ArtifactError(f"{self._store.root}: cannot be written: {error.strerror}")
 
 
 @contextlib.contextmanager
@@ -150,19 +192,6 @@ def _open_regular(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         yield file, found.st_size
 
 
-def _copy(source: BinaryIO, target: BinaryIO, progress: Progress | None) -> tuple[str, int]:
-    digest, done = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK_BYTES):
-        digest.update(chunk)
-        target.write(chunk)
-        done += len(chunk)
-        if done > MAX_BYTES:
-            raise ArtifactError(f"more than {MAX_BYTES} bytes")
-        if progress is not None:
-            progress(done)
-    return digest.hexdigest(), done
-
-
 def _hash(source: BinaryIO) -> str:
     digest = hashlib.sha256()
     while chunk := source.read(CHUNK_BYTES):
@@ -170,7 +199,7 @@ def _hash(source: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _check(path: Path, found: str, expected: str) -> None:
+def _check(what: str, found: str, expected: str) -> None:
     if expected and found != expected:
-        text = f"{path}: its SHA-256 is {found}, it should be {expected}"
+        text = f"{what}: its SHA-256 is {found}, it should be {expected}"
         raise ArtifactError(text, hint="it is damaged or another version; it was not taken")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -9,7 +10,7 @@ import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from provisioner.cli.exits import ApiProblem, Forbidden, Unreachable
 from provisioner.errors import ApiError, ConfigError
@@ -19,6 +20,8 @@ LAB_SOCKET = Path("/var/lib/provisioner-lab/api.sock")
 TIMEOUT_S = 15.0
 SLOW_S = 300.0
 """For calls that answer only when a BMC has done something: a power cycle may take two minutes."""
+LONG_S = 3600.0
+"""Without a line from a fetch that checks or unpacks an image of many GiB."""
 BEAT_S = 45.0
 """A stream that is silent for this long is dead: the daemon sends a comment every 15 s."""
 AGAIN = 20
@@ -70,9 +73,40 @@ class Client:
         timeout_s = SLOW_S if slow else TIMEOUT_S
         return self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=bool(key))
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str) -> Json:
         """Remove something."""
-        self._call("DELETE", path)
+        return self._call("DELETE", path)
+
+    def send(self, path: str, content: IO[bytes], size_bytes: int, query: Mapping[str, str]) -> Json:
+        """Send a file. Nothing of it is kept by the daemon when it does not arrive whole."""
+        connection = self._connect(SLOW_S)
+        try:
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # refused before all of it was sent
+                connection.request("PUT", f"{path}?{urllib.parse.urlencode(query)}", content, headers)
+            return _read(connection.getresponse(), self.server)
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(f"{self.server}: the daemon hung up: {_reason(error)}", hint=_LOST) from error
+        finally:
+            connection.close()
+
+    def lines(self, path: str, body: Mapping[str, Any]) -> Iterator[Json]:
+        """Ask for something that takes long, and follow it; raise what the daemon says went wrong."""
+        connection = self._connect(LONG_S)
+        try:
+            connection.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            if response.status != 200:
+                _read(response, self.server)
+            for line in response:
+                event = json.loads(line)
+                if event["event"] == "problem":
+                    raise ApiProblem(event["status"], event.get("detail") or event["title"], hint=event.get("hint", ""))
+                yield event
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(f"{self.server}: the daemon hung up: {_reason(error)}", hint=_LOST) from error
+        finally:
+            connection.close()
 
     def _call(
         self,

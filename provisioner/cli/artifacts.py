@@ -1,0 +1,155 @@
+"""`provisionctl artifacts`: what machines boot, fetched, given, listed, checked and removed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provisioner.cli.complete import bootenv_names
+from provisioner.cli.local import artifact_client
+from provisioner.cli.output import print_rows
+from provisioner.cli.session import Session, command, is_terminal
+from provisioner.cli.text import Column, Row, age, printable, seconds_of, size
+from provisioner.errors import ArtifactError, ConfigError
+
+COLUMNS = (
+    Column("ARTEFACT", lambda row: row["name"]),
+    Column("SIZE", lambda row: size(row["size_bytes"]), right=True),
+    Column("SHA256", lambda row: row["sha256"][:12]),
+    Column("ORIGIN", lambda row: row["origin"]),
+    Column(
+        "AGE", lambda row: age(None if (at := seconds_of(row["stored_at"])) is None else time.time() - at), right=True
+    ),
+    Column("DIGEST", lambda row: row["sha256"], wide=True),
+)
+
+
+@click.group()
+def artifacts() -> None:
+    """Fetch, import and list kernels and images.
+
+    Without a daemon they are kept in the state directory all the same; the daemon serves them once it runs.
+    """
+
+
+@command("list")
+def list_artifacts(session: Session) -> None:
+    """List what is in store, with where it came from and why it is believed."""
+    with artifact_client(session) as client:
+        rows = client.get("/v1/artifacts")["artifacts"]
+    print_rows(session, rows, COLUMNS, empty="nothing in store yet: `provisionctl artifacts fetch BOOTENV`")
+
+
+@command("fetch")
+@click.argument("bootenv", shell_complete=bootenv_names)
+@click.option("--arch", default="", help="amd64, arm64, or all (default: amd64 where there is one).")
+@click.option("--again", is_flag=True, help="Fetch what is there already, too.")
+@click.option("--unverified", is_flag=True, help="Take what neither a hash nor a signature vouches for.")
+def fetch(session: Session, bootenv: str, arch: str, again: bool, unverified: bool) -> None:
+    """Fetch what BOOTENV needs and the store has not.
+
+    Downloads go on where they stopped. Each file is checked against the SHA-256 that the bootenv pins, or the vendor's
+    checksums and their signature; it is served only once it is whole and checked. Kernels are taken out of their images
+    without mounting them.
+    """
+    body = {"bootenv": bootenv, "arch": arch, "again": again, "unverified": unverified}
+    show = _Bar(session)
+    stored: list[Row] = []
+    with artifact_client(session) as client:
+        for event in client.lines("/v1/artifacts/fetch", body):
+            if event["event"] == "stored":
+                stored.append(event)
+                show.clear()
+                session.note(f"{printable(event['name'])}  {size(event['size_bytes'])}  {printable(event['origin'])}")
+            elif event["event"] == "note":
+                show.clear()
+                session.note(printable(event["text"]))
+            elif event["event"] == "progress":
+                show.progress(event)
+    show.clear()
+    if session.output in {"json", "yaml", "name"}:
+        print_rows(session, stored, COLUMNS, empty="")
+    elif not stored:
+        session.note(f"{bootenv}: nothing was missing that can be fetched")
+
+
+class _Bar:
+    """One line about a download, redrawn in place on a terminal."""
+
+    def __init__(self, session: Session) -> None:
+        self._shown = not session.quiet and is_terminal(sys.stderr)
+
+    def progress(self, event: Row) -> None:
+        """Redraw the line."""
+        if not self._shown:
+            return
+        done, total = event["done"], event["total"]
+        share = f" of {size(total)}, {100 * done / total:.0f} %" if total else ""
+        click.echo(f"\r\x1b[K{printable(event['url'].rpartition('/')[2])}  {size(done)}{share}", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+@command("import")
+@click.argument("artifact", metavar="BOOTENV/[ARCH/]NAME")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--sha256", default="", help="The SHA-256 that it must have.")
+@click.option("--origin", default="", help="Where it came from, for the list (default: the file's name).")
+def import_file(session: Session, artifact: str, file: Path, sha256: str, origin: str) -> None:
+    """Give the store a FILE as artefact of a bootenv; ARCH is amd64 where it is left out.
+
+    \b
+      provisionctl artifacts import discovery/vmlinuz ./vmlinuz
+    """
+    path = urllib.parse.quote("/".join(_parts(artifact)))
+    try:
+        with file.open("rb") as content, artifact_client(session) as client:
+            bytes_there = os.fstat(content.fileno()).st_size
+            query = {"origin": origin or f"file {file.name}"} | ({"sha256": sha256} if sha256 else {})
+            row = client.send(f"/v1/artifacts/{path}", content, bytes_there, query)
+    except OSError as error:
+        raise ArtifactError(f"{file}: {error.strerror}") from error
+    print_rows(session, [row], COLUMNS, empty="")
+
+
+def _parts(artifact: str) -> list[str]:
+    parts = artifact.split("/")
+    if len(parts) == 2:
+        parts.insert(1, "amd64")
+    if len(parts) != 3 or not all(parts):
+        raise ConfigError(f"{artifact!r}: not BOOTENV/NAME or BOOTENV/ARCH/NAME", hint="such as discovery/vmlinuz")
+    return parts
+
+
+@command("remove")
+@click.argument("artifact", metavar="BOOTENV[/ARCH[/NAME]]")
+def remove(session: Session, artifact: str) -> None:
+    """Remove artefacts: all of a bootenv, of one architecture, or one of them. Refused while a machine boots it."""
+    with artifact_client(session) as client:
+        gone: Any = client.delete(f"/v1/artifacts/{urllib.parse.quote(artifact.strip('/'))}")
+    print_rows(session, gone["removed"], COLUMNS, empty="")
+
+
+@command("verify")
+def verify(session: Session) -> None:
+    """Read all content again. What is damaged is served no more; fetching it again mends it."""
+    with artifact_client(session) as client:
+        damaged = client.post("/v1/artifacts/verify", slow=True)["damaged"]
+    if not damaged:
+        session.note("all artefacts are whole")
+        return
+    print_rows(session, damaged, COLUMNS, empty="")
+    raise ArtifactError(f"{len(damaged)} damaged", hint="`provisionctl artifacts fetch BOOTENV` gets them again")
+
+
+for verb in (list_artifacts, fetch, import_file, remove, verify):
+    artifacts.add_command(verb)

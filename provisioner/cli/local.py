@@ -1,0 +1,60 @@
+"""Work on the state directory where no daemon runs: the same API, served for one command from this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provisioner.cli.client import Client
+from provisioner.cli.exits import Unreachable
+from provisioner.cli.session import Session
+
+if TYPE_CHECKING:
+    from provisioner.config import Config
+
+
+@contextlib.contextmanager
+def artifact_client(session: Session) -> Iterator[Client]:
+    """Reach the daemon; where none answers and none was named, open its state directory ourselves."""
+    client = session.client()
+    try:
+        client.get("/v1/loaders")
+    except Unreachable:
+        if session.server or session.socket or os.environ.get("PROVISIONER_SOCKET"):
+            raise
+    else:
+        yield client
+        return
+    from provisioner.config import DEFAULT_PATH, Config, load
+
+    config = load(DEFAULT_PATH) if DEFAULT_PATH.exists() else Config()
+    session.note(f"no daemon runs: working on {config.state_dir}")
+    with served_here(config) as local:
+        yield local
+
+
+@contextlib.contextmanager
+def served_here(config: Config) -> Iterator[Client]:
+    """Serve the routes of artefacts and loaders on a socket of our own, from a loop in another thread."""
+    from provisioner.cli.local_api import start
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="local-api")
+    thread.start()
+    stack = contextlib.AsyncExitStack()
+    try:
+        with tempfile.TemporaryDirectory(prefix="provisionctl-") as folder:
+            socket = Path(folder) / "api.sock"
+            asyncio.run_coroutine_threadsafe(start(stack, config, socket), loop).result()
+            yield Client(str(socket))
+    finally:
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -1,0 +1,32 @@
+"""The API of artefacts and loaders over a state directory. Imported only where no daemon runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from provisioner.boot.files import FileTable
+from provisioner.catalog.artifacts import ArtifactStore
+from provisioner.catalog.load import Catalog
+from provisioner.config import Config
+from provisioner.store.artifacts import ArtifactIndex
+from provisioner.store.db import Database
+from provisioner.web.app import operator_app
+from provisioner.web.server import Server
+from provisioner.wiring import artifact_api
+
+
+async def start(stack: contextlib.AsyncExitStack, config: Config, socket: Path) -> None:
+    """Open the state directory and serve it on `socket`, until `stack` is closed."""
+    catalog = await asyncio.to_thread(Catalog.load, [Path(path) for path in config.catalogue.paths])
+    db = Database(config.state_dir / "state.db")
+    await db.open()
+    stack.push_async_callback(db.close)
+    store = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
+    await store.open()
+    api = artifact_api(config, store, FileTable(), catalog.bootenv, lambda _: ())
+    await api.loaders.install()
+    server = Server(operator_app(api.routes()))
+    stack.push_async_callback(server.close)
+    await server.listen_unix(socket)

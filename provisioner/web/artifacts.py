@@ -1,0 +1,194 @@
+"""The operator API of artefacts and loaders: list, send, fetch, remove, check. docs/api.md is its reference."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from provisioner.boot.files import ServedFile
+from provisioner.boot.loaders import Loaders
+from provisioner.catalog.artifacts import ArtifactStore, Content
+from provisioner.catalog.fetch import Fetcher, not_fetched
+from provisioner.catalog.worker import Progress
+from provisioner.errors import ArtifactError, NotFoundError, ProvisionerError, WireError
+from provisioner.model.artifact import Blob
+from provisioner.model.catalog import Bootenv
+from provisioner.web import bodies
+from provisioner.web.ports import Route
+from provisioner.web.problems import problem_of
+from provisioner.web.views import when
+
+BODY_LIMIT = 16 * 1024
+CHUNK_BYTES = 1024 * 1024
+MAX_ORIGIN = 200
+QUEUED = 64
+"""Events of a fetch that wait for a slow client; older progress is dropped, what was stored is not."""
+
+
+class FetchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to fetch; an empty `arch` means amd64 where there is one, else all."""
+
+    bootenv: str
+    arch: str = ""
+    again: bool = False
+    unverified: bool = False
+
+
+class ArtifactApi:
+    """Handlers over one store. `users` names the machines that boot a bootenv now."""
+
+    def __init__(
+        self,
+        store: ArtifactStore,
+        fetcher: Fetcher,
+        loaders: Loaders,
+        *,
+        bootenv: Callable[[str], Bootenv],
+        users: Callable[[str], Sequence[str]],
+    ) -> None:
+        self._store, self._fetcher, self.loaders = store, fetcher, loaders
+        self._bootenv, self._users = bootenv, users
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route table."""
+        one = "/v1/artifacts/{bootenv}/{arch}/{name}"
+        return (
+            Route("GET", "/v1/artifacts", self.artifacts),
+            Route("POST", "/v1/artifacts/fetch", self.fetch),
+            Route("POST", "/v1/artifacts/verify", self.verify),
+            Route("PUT", one, self.put),
+            Route("DELETE", "/v1/artifacts/{bootenv}", self.remove),
+            Route("DELETE", "/v1/artifacts/{bootenv}/{arch}", self.remove),
+            Route("DELETE", one, self.remove),
+            Route("GET", "/v1/loaders", self.list_loaders),
+            Route("POST", "/v1/loaders/install", self.install),
+        )
+
+    async def artifacts(self, request: web.Request) -> web.Response:
+        """List what is in store."""
+        return _json({"artifacts": [artifact_view(blob) for blob in self._store.all()]})
+
+    async def put(self, request: web.Request) -> web.Response:
+        """Take an artefact from the body; `sha256` in the query is what it must have."""
+        query = request.query
+        if unknown := query.keys() - {"sha256", "origin"}:
+            raise WireError(f"unknown query parameter {min(unknown)[:40]!r}", hint="this path takes origin, sha256")
+        origin = "".join(c if c.isprintable() else "?" for c in query.get("origin", "sent by an operator")[:MAX_ORIGIN])
+        content = Content(_chunks(request), request.content_length)
+        try:
+            blob = await self._store.receive(_names(request), content, origin, sha256=query.get("sha256", ""))
+        except ConnectionError as error:
+            raise ArtifactError("the content did not arrive whole; nothing of it was kept") from error
+        return _json(artifact_view(blob), 201)
+
+    async def remove(self, request: web.Request) -> web.Response:
+        """Remove an artefact, those of an architecture, or all of a bootenv; refused while a machine boots it."""
+        match = request.match_info
+        users = self._users(match["bootenv"])
+        gone = await self._store.remove(match["bootenv"], match.get("arch", ""), match.get("name", ""), users=users)
+        return _json({"removed": [artifact_view(blob) for blob in gone]})
+
+    async def verify(self, request: web.Request) -> web.Response:
+        """Read all content again; name what is damaged, which is served no more."""
+        return _json({"damaged": [artifact_view(blob) for blob in await self._store.verify()]})
+
+    async def fetch(self, request: web.Request) -> web.StreamResponse:
+        """Fetch what a bootenv lacks; the answer is a line of JSON for each step, the last one says how it ended."""
+        body = bodies.decode(await bodies.read_body(request, BODY_LIMIT), FetchBody)
+        bootenv = self._bootenv(body.bootenv)
+        arches = _arches(bootenv, body.arch)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+        await response.prepare(request)
+        events: asyncio.Queue[Any] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(self._fetch(bootenv, arches, body, events))
+            try:
+                while (event := await events.get()) is not None:
+                    await response.write(msgspec.json.encode(event) + b"\n")
+            except ConnectionError:  # nobody listens any more: what was downloaded is kept for the next call
+                work.cancel()
+        return response
+
+    async def _fetch(
+        self, bootenv: Bootenv, arches: Sequence[str], body: FetchBody, events: asyncio.Queue[Any]
+    ) -> None:
+        """Put events into the queue; None comes last."""
+
+        def report(event: Progress | Blob) -> None:
+            if isinstance(event, Blob):
+                events.put_nowait({"event": "stored", **artifact_view(event)})
+            elif events.qsize() < QUEUED:
+                events.put_nowait({"event": "progress", "url": event.url, "done": event.done, "total": event.total})
+
+        try:
+            for arch in arches:
+                settings = {"unverified": body.unverified, "again": body.again}
+                await self._fetcher.fetch(bootenv, arch, report, **settings)
+                for line in not_fetched(self._store.missing(bootenv, arch)):
+                    events.put_nowait({"event": "note", "text": f"{bootenv.name}/{arch}/{line}"})
+            events.put_nowait({"event": "done"})
+        except ProvisionerError as error:
+            events.put_nowait({"event": "problem", **msgspec.to_builtins(problem_of(error))})
+        finally:
+            events.put_nowait(None)
+
+    async def list_loaders(self, request: web.Request) -> web.Response:
+        """List the boot loaders that are served."""
+        return _json({"loaders": [loader_view(file) for file in self.loaders.all()]})
+
+    async def install(self, request: web.Request) -> web.Response:
+        """Find loaders anew, and serve these."""
+        return _json({"loaders": [loader_view(file) for file in await self.loaders.install()]})
+
+
+def artifact_view(blob: Blob) -> dict[str, Any]:
+    """An artefact as the API shows it."""
+    return {
+        "name": blob.key,
+        "bootenv": blob.bootenv,
+        "arch": blob.arch,
+        "artifact": blob.name,
+        "sha256": blob.sha256,
+        "size_bytes": blob.size_bytes,
+        "origin": blob.origin,
+        "stored_at": when(blob.stored_at),
+    }
+
+
+def loader_view(file: ServedFile) -> dict[str, Any]:
+    """A loader as the API shows it."""
+    return {"name": file.name, "sha256": file.sha256, "size_bytes": file.size_bytes, "origin": file.origin}
+
+
+def _arches(bootenv: Bootenv, wanted: str) -> Sequence[str]:
+    if wanted == "all" or (not wanted and "amd64" not in bootenv.arch):
+        return tuple(bootenv.arch)
+    if wanted and wanted not in bootenv.arch:
+        known = ", ".join(bootenv.arch) or "none"
+        raise NotFoundError(f"{bootenv.name} has nothing for {wanted}", hint=f"its architectures: {known}")
+    return (wanted or "amd64",)
+
+
+def _names(request: web.Request) -> tuple[str, str, str]:
+    match = request.match_info
+    return match["bootenv"], match["arch"], match["name"]
+
+
+async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
+    """Gather what arrives into pieces that are worth a call to another thread."""
+    gathered = bytearray()
+    async for chunk in request.content.iter_any():
+        gathered += chunk
+        if len(gathered) >= CHUNK_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    if gathered:
+        yield bytes(gathered)
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")

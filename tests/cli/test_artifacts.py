@@ -1,0 +1,150 @@
+"""`provisionctl artifacts` and `loaders`, against the API and against a state directory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioner.cli.client import Client
+from provisioner.cli.local import served_here
+from provisioner.cli.root import run
+from provisioner.config import Catalogue, Config, Store
+from tests.catalog.vendor import Vendor, vendor
+from tests.cli.conftest import Ctl, Ran
+
+KERNEL = b"kernel" * 500_000
+SHA = hashlib.sha256(KERNEL).hexdigest()
+
+BOOTENV = """
+name: testos
+title: An operating system
+kind: live
+family: test
+arch:
+  amd64:
+    kernel: vmlinuz
+    initrds: [initrd.img]
+    artifacts:
+      vmlinuz:
+        url: {url}/linux
+        sha256: {sha256}
+      initrd.img: {{build: provisionctl images build discovery}}
+"""
+
+
+@pytest.fixture
+def site() -> Iterator[Vendor]:
+    with vendor() as served:
+        served.put("/linux", KERNEL)
+        yield served
+
+
+@pytest.fixture
+def local(tmp_path: Path, site: Vendor) -> Iterator[Client]:
+    """The API over a state directory, as a command without a daemon opens it."""
+    folder = tmp_path / "catalogue" / "bootenvs"
+    folder.mkdir(parents=True)
+    (folder / "testos.yaml").write_text(BOOTENV.format(url=site.url(""), sha256=SHA))
+    (tmp_path / "loaders").mkdir()
+    (tmp_path / "loaders" / "my.efi").write_bytes(b"loader")
+    store = Store(state_dir=str(tmp_path / "state"))
+    catalogue = Catalogue(paths=(str(tmp_path / "catalogue"),), loaders=(str(tmp_path / "loaders"),))
+    with served_here(Config(store=store, catalogue=catalogue)) as client:
+        yield client
+
+
+@pytest.fixture
+def ctl(local: Client, capsys: pytest.CaptureFixture[str]) -> Ctl:
+    def call(*args: str) -> Ran:
+        capsys.readouterr()
+        status = run([*args, "--socket", local.server])
+        said = capsys.readouterr()
+        return Ran(status, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(KERNEL)
+    return path
+
+
+def test_an_imported_file_is_listed(ctl: Ctl, kernel: Path) -> None:
+    assert ctl("artifacts", "list").err == "nothing in store yet: `provisionctl artifacts fetch BOOTENV`\n"
+    assert ctl("artifacts", "import", "discovery/vmlinuz", str(kernel)).status == 0
+    (row,) = json.loads(ctl("artifacts", "list", "-o", "json").out)
+    assert (row["name"], row["sha256"], row["origin"]) == ("discovery/amd64/vmlinuz", SHA, "file vmlinuz")
+
+
+def test_a_file_with_another_hash_is_refused(ctl: Ctl, kernel: Path) -> None:
+    ran = ctl("artifacts", "import", "discovery/vmlinuz", str(kernel), "--sha256", "0" * 64)
+    assert ran.status == 1
+    assert "should be 0000" in ran.err
+    assert ctl("artifacts", "list").out == ""
+
+
+WRONG = {
+    "no name": ("artifacts", "import", "discovery", "vmlinuz"),
+    "too many parts": ("artifacts", "import", "a/b/c/d", "vmlinuz"),
+}
+
+
+@pytest.mark.parametrize("args", WRONG.values(), ids=WRONG.keys())
+def test_wrong_names_say_how_they_are_written(ctl: Ctl, args: tuple[str, ...]) -> None:
+    ran = ctl(*args)
+    assert ran.status == 1
+    assert "BOOTENV/ARCH/NAME" in ran.err
+
+
+def test_a_name_that_could_be_a_path_is_refused(ctl: Ctl, kernel: Path) -> None:
+    assert ctl("artifacts", "import", "discovery/..", str(kernel)).status != 0
+    assert ctl("artifacts", "list").out == ""
+
+
+def test_fetch_gets_what_has_a_url_and_names_the_rest(ctl: Ctl) -> None:
+    ran = ctl("artifacts", "fetch", "testos")
+    assert ran.status == 0
+    assert "testos/amd64/vmlinuz  2.9 MiB  http" in ran.err
+    assert "testos/amd64/initrd.img: make it with `provisionctl images build discovery`" in ran.err
+    assert "nothing was missing" in ctl("artifacts", "fetch", "testos").err
+
+
+def test_a_fetch_that_fails_says_why(ctl: Ctl, site: Vendor) -> None:
+    site.put("/linux", b"something else")
+    ran = ctl("artifacts", "fetch", "testos")
+    assert ran.status == 1
+    assert "it should be" in ran.err
+    assert ctl("artifacts", "fetch", "absentos").status == 3
+    assert ctl("artifacts", "fetch", "testos", "--arch", "riscv64").status == 3
+
+
+def test_remove(ctl: Ctl, kernel: Path) -> None:
+    ctl("artifacts", "import", "discovery/vmlinuz", str(kernel))
+    ctl("artifacts", "import", "discovery/arm64/vmlinuz", str(kernel))
+    assert "discovery/arm64/vmlinuz" in ctl("artifacts", "remove", "discovery/arm64").out
+    assert "discovery/amd64/vmlinuz" in ctl("artifacts", "remove", "discovery").out
+    assert ctl("artifacts", "remove", "discovery").status == 3
+
+
+def test_verify_names_what_is_damaged(ctl: Ctl, kernel: Path, tmp_path: Path) -> None:
+    ctl("artifacts", "import", "discovery/vmlinuz", str(kernel))
+    assert ctl("artifacts", "verify").err == "all artefacts are whole\n"
+    blob = tmp_path / "state" / "artifacts" / "blobs" / "sha256" / SHA
+    blob.chmod(0o640)
+    blob.write_bytes(KERNEL[:-1] + b"L")
+    ran = ctl("artifacts", "verify")
+    assert ran.status == 1
+    assert "discovery/amd64/vmlinuz" in ran.out
+
+
+def test_loaders_are_listed_and_found_anew(ctl: Ctl, tmp_path: Path) -> None:
+    assert "my.efi" in ctl("loaders", "list", "-o", "name").out
+    (tmp_path / "loaders" / "another.efi").write_bytes(b"another")
+    assert "another.efi" not in ctl("loaders", "list", "-o", "name").out
+    assert "another.efi" in ctl("loaders", "install", "-o", "name").out
