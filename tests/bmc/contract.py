@@ -9,14 +9,18 @@ from provisioner.errors import BmcUnsupported, BmcWrongState
 from provisioner.model.bmc import BootOverride, BootTarget, Power
 
 
-async def check_contract(bmc: Bmc, *, reads_boot: bool = True, reads_once: bool = True) -> None:
+async def check_contract(
+    bmc: Bmc, *, reads_boot: bool = True, reads_once: bool = True, http_boot: bool = False
+) -> None:
     """Drive a machine that is off through every verb, and leave it off without an override.
 
-    `reads_boot` is False for boards that cannot tell their boot override, `reads_once` for those that tell it wrongly.
+    `reads_boot` is False for boards that cannot tell their boot override, `reads_once` for those that tell it wrongly;
+    `http_boot` is True for boards that take a boot URI.
     """
     await _check_identity(bmc)
     await _check_power(bmc)
     await _check_boot(bmc, reads_boot=reads_boot, reads_once=reads_once)
+    await _check_http(bmc, offered=http_boot)
     await bmc.set_power(Power.OFF)
     await bmc.close()
     assert await bmc.power() is Power.OFF, "a closed session opens again"
@@ -54,9 +58,19 @@ async def _check_boot(bmc: Bmc, *, reads_boot: bool, reads_once: bool) -> None:
     if reads_boot:
         got = await bmc.boot_override()
         assert (got.target, got.once) == (BootTarget.DISK, False)
-    before = await bmc.boot_override()
-    with pytest.raises(BmcUnsupported):
-        await bmc.boot_once(BootTarget.HTTP, "http://192.0.2.1/x.efi")
-    assert await bmc.boot_override() == before, "what is not supported changes nothing"
     await bmc.boot_once(BootTarget.NONE)
     assert await bmc.boot_override() == BootOverride(BootTarget.NONE, once=False)
+
+
+async def _check_http(bmc: Bmc, *, offered: bool) -> None:
+    uri = "http://192.0.2.1/x.efi"
+    if not offered:
+        before = await bmc.boot_override()
+        with pytest.raises(BmcUnsupported):
+            await bmc.boot_once(BootTarget.HTTP, uri)
+        assert await bmc.boot_override() == before, "what is not supported changes nothing"
+        return
+    await bmc.boot_once(BootTarget.HTTP, uri)
+    got = await bmc.boot_override()
+    assert (got.target, got.uri) == (BootTarget.HTTP, uri)
+    await bmc.boot_once(BootTarget.NONE)
