@@ -25,6 +25,8 @@ from provisioner.lifecycle.preflight import checks, verb_for
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Follower, Runner
 from provisioner.lifecycle.steps import Begin, Cancel, Perform, Resume, advance
+from provisioner.lifecycle.story import Verdict
+from provisioner.lifecycle.why import why
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.intent import Check, EnrolRequest, Event
@@ -267,6 +269,13 @@ class Conductor:
             return [(at, line) for at, line in enumerate(lines, start=1) if at > after][:limit]
         found = await self._trace.read(self.machines.get(ref).id, after, limit)
         return sorted(found, key=lambda item: item[1].at)  # what was seen before the machine was known is kept later
+
+    async def why(self, ref: str) -> Verdict:
+        """Say in a sentence what a machine waits for or why it failed, by the trace of its last run."""
+        machine = self.machines.get(ref)
+        since = machine.run.started if machine.run else self.clock.now()
+        lines = await self._trace.since(machine.id, since)
+        return why(machine, sorted(lines, key=lambda line: line.at), self.clock.now(), self._ports.network.http_port)
 
     async def events(self, after: int, limit: int, machine: str = "") -> list[Event]:
         """Read the outbox from a cursor."""

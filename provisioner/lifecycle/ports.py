@@ -84,6 +84,7 @@ class Network:
     base_url: Callable[[str], str]
     lease_of: Callable[[str], Mac | None]
     policy: Callable[[str], BootPolicy]
+    http_port: int = 8080
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,11 +91,19 @@ class Trace:
         """Read a machine's lines with a number above `after`, oldest first; flushes first."""
         with contextlib.suppress(StoreError):
             await self.flush()
-        query = (
-            "SELECT seq, at, channel, event, text, mac, machine, run, ok FROM trace"
-            " WHERE machine = ? AND seq > ? ORDER BY seq LIMIT ?"
-        )
-        rows = await self._db.read(lambda c: c.execute(query, (machine, after, limit)).fetchall())
+        return await self._select("seq > ? ORDER BY seq LIMIT ?", machine, after, limit)
+
+    async def since(self, machine: str, at: float) -> list[TraceLine]:
+        """Read a machine's lines from a time on."""
+        with contextlib.suppress(StoreError):
+            await self.flush()
+        found = await self._select("at >= ? ORDER BY seq DESC LIMIT ?", machine, at, KEEP_ROWS_EACH)
+        return [line for _, line in reversed(found)]
+
+    async def _select(self, where: str, machine: str, low: float, limit: int) -> list[tuple[int, TraceLine]]:
+        columns = "seq, at, channel, event, text, mac, machine, run, ok"
+        query = f"SELECT {columns} FROM trace WHERE machine = ? AND {where}"  # noqa: S608  both are ours
+        rows = await self._db.read(lambda c: c.execute(query, (machine, low, limit)).fetchall())
         return [
             (seq, TraceLine(at, Channel(channel), event, text, mac, owner, run, bool(ok)))
             for seq, at, channel, event, text, mac, owner, run, ok in rows

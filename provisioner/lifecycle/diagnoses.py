@@ -1,0 +1,263 @@
+"""Why a machine did not boot: every diagnosis that `provisionctl why` knows, the surest first. No I/O.
+
+What fits none is "unknown", with the evidence. docs/diagnoses.md explains each to an operator; each has a test that
+brings the fault about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from provisioner.lifecycle.story import Story
+from provisioner.lifecycle.symptoms import (
+    Evidence,
+    agent_cannot_reach,
+    agent_gone,
+    console,
+    failed,
+    fetch_broken,
+    held,
+    kernel_not_fetched,
+    late_first_packet,
+    line,
+    loader_no_address,
+    loader_no_script,
+    loops,
+    netboots_again,
+    no_dhcp,
+    no_driver,
+    no_tftp,
+    nothing_from_disk,
+    offer_not_taken,
+    override_ignored,
+    secure_boot,
+    stuck_at,
+    system_silent,
+    tftp_stalled,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing that goes wrong: how to see it, what to say, what to do."""
+
+    id: str
+    test: Callable[[Story], Evidence]
+    text: str
+    todo: str
+
+
+DIAGNOSES: tuple[Diagnosis, ...] = (
+    Diagnosis(
+        "bmc-password", failed(r"auth|password|credential|401|login refused"),
+        "its BMC refuses our user or password",
+        "give the right ones to `provisionctl enrol`; until then nothing is tried, so that the account does not lock",
+    ),
+    Diagnosis(
+        "bmc-privilege", failed(r"privilege|not permitted|403"),
+        "our account at its BMC may not do this", "give the account the role Operator or Administrator",
+    ),
+    Diagnosis(
+        "bmc-unsupported", failed(r"unsupported|does not offer|cannot do"),
+        "its BMC cannot do what the run needs, and nothing else was done in its place",
+        "`provisionctl bmc why {name}` lists what the board can do; another driver may offer it",
+    ),
+    Diagnosis(
+        "bmc-busy", failed(r"busy|retry.after|503"),
+        "its BMC says that it is busy, again and again", "wait, or restart the BMC",
+    ),
+    Diagnosis(
+        "bmc-unreachable", failed(r"no answer|unreachable|refused the connection|timed? ?out connecting|no route"),
+        "its BMC does not answer", "check its cable, address and VLAN: ping it from this server",
+    ),
+    Diagnosis(
+        "power-stuck", failed(r"power.*(still|stays|did not|not observed)|still (on|off)"),
+        "its BMC took the command, but the power state did not change",
+        "look at the machine: a held power button, a dead supply, or a BMC that has to be restarted",
+    ),
+    Diagnosis(
+        "two-dhcp-servers", line("dhcp.", "chose another server"),
+        "another DHCP server on this network answers it, and it takes that one's offers",
+        "find and stop the other server (its address is in the line), or set this subnet to mode proxy",
+    ),
+    Diagnosis(
+        "pool-empty", line("dhcp.pool-empty"), "there is no address left to give it",
+        "enlarge the subnet's pools, or reserve an address for it",
+    ),
+    Diagnosis(
+        "address-conflict", line("dhcp.conflict", "", "wait.dhcp", "wait.loader"),
+        "the address meant for it is used by something else",
+        "find what uses the address without a lease; it is left out of the pool for a day",
+    ),
+    Diagnosis(
+        "declined", line("dhcp.decline", "", "wait.dhcp", "wait.loader", "wait.script", "wait.facts"),
+        "it found its address taken by another host and gave it back",
+        "find the host that uses the address without a lease",
+    ),
+    Diagnosis(
+        "too-many-new", line("dhcp.limited"),
+        "so many new machines ask on its port or interface that it was made to wait",
+        "look for something that makes up addresses there, or raise new_per_s of the subnet",
+    ),
+    Diagnosis(
+        "wrong-network", line("dhcp.silence", "no subnet of ours|switched off"),
+        "it asks on a network that is none of ours: the wrong port is first in its boot order, or in the wrong VLAN",
+        "put the port on the provisioning network first in the firmware's boot order, or configure the subnet",
+    ),
+    Diagnosis(
+        "not-served", line("dhcp.silence", "nobody enrolled|no reservation|no fixed address"),
+        "the subnet's settings say not to answer it", "enrol its MAC, or change `unknown` or `mode` of the subnet",
+    ),
+    Diagnosis(
+        "no-architecture", line("dhcp.", "does not say which architecture|no loader for architecture"),
+        "there is no loader for what its firmware says it is",
+        "set `loader` for the architecture in the subnet's settings",
+    ),
+    Diagnosis(
+        "boot-override-ignored", override_ignored,
+        "it started the system on its disk although its BMC took the order to boot from the network",
+        "update the BMC's firmware, or put network boot first in the boot order",
+    ),
+    Diagnosis(
+        "slow-port", late_first_packet,
+        "its first packet came minutes after power-on: the switch port forwards late (STP), or its memory test is long",
+        "set the switch port to portfast/edge; otherwise raise the time limit",
+    ),
+    Diagnosis(
+        "offers-not-taken", offer_not_taken,
+        "it asks again and again but takes no offer: our answers do not reach it, or its firmware rejects them",
+        "look for a one-way fault: VLAN, relay, duplex, or a filter on UDP port 68",
+    ),
+    Diagnosis(
+        "no-dhcp", no_dhcp, "it is switched on, but nothing of it reached us",
+        "check cable and VLAN of its boot port, and that network boot is enabled in its firmware",
+    ),
+    Diagnosis(
+        "loader-missing", line("tftp.refused", "", "wait.loader"),
+        "it asks for a loader that is not served", "`provisionctl loaders install`, then `provisionctl loaders list`",
+    ),
+    Diagnosis(
+        "tftp-stalled", tftp_stalled,
+        "its TFTP transfer starts and stalls: packets are lost, or too large for a link on the way (MTU)",
+        "compare the MTU of switch, relay and server; look for errors on its port",
+    ),
+    Diagnosis(
+        "no-tftp", no_tftp,
+        "it took our offer but asked for no loader: its firmware rejected the offer, or UDP port 69 is filtered",
+        "open UDP 69 and the ports above 1024 towards us; check that its firmware boots {via}",
+    ),
+    Diagnosis(
+        "loader-loop", loops, "it fetches its loader again and again: the loader crashes or the machine restarts",
+        "try another loader for it (`loader` in the subnet's settings), and look at its console",
+    ),
+    Diagnosis(
+        "secure-boot", secure_boot, "its firmware has Secure Boot on and refused the loader",
+        "install signed loaders (`provisionctl loaders list`), or switch Secure Boot off",
+    ),
+    Diagnosis(
+        "artifact-missing", line("http.script.missing"), "what it is to boot is not complete on the server",
+        "run the command that the line names",
+    ),
+    Diagnosis(
+        "script-refused", line("http.script.refused", "", "wait.script"),
+        "it asks for its boot script from an address that it holds no lease for",
+        "look for a second DHCP server, or an address that was set by hand",
+    ),
+    Diagnosis(
+        "no-http", loader_no_address,
+        "its loader has an address but fetched no script: TCP port {port} is filtered, or it cannot use HTTP",
+        "open the HTTP port towards us; use a loader that has HTTP",
+    ),
+    Diagnosis(
+        "loader-dead", loader_no_script,
+        "it fetched its loader, and then nothing: Secure Boot refused it, or it is for another architecture",
+        "compare its architecture and Secure Boot setting with the loader that the trace names",
+    ),
+    Diagnosis(
+        "fetch-broken", fetch_broken,
+        "it stopped reading kernel or ramdisk in the middle",
+        "look for loss on its link; the loader tries again by itself three times",
+    ),
+    Diagnosis(
+        "kernel-panic", console(r"kernel panic|BUG: unable to handle|Oops:"),
+        "its kernel panicked", "the console lines say where; try another kernel or kernel arguments",
+    ),
+    Diagnosis(
+        "out-of-memory", console(r"out of memory|initramfs unpacking failed|not enough memory"),
+        "its memory is too small for what it boots", "give it more memory, or boot a smaller system",
+    ),
+    Diagnosis(
+        "kernel-not-fetched", kernel_not_fetched, "it has its boot script but fetched no kernel",
+        "look at its console: the loader says what it could not do",
+    ),
+    Diagnosis(
+        "no-driver", no_driver,
+        "the discovery system started but never asked for an address: it has no driver for this network card",
+        "use the kernel with all drivers: `provisionctl images build discovery --kernel generic`",
+    ),
+    Diagnosis(
+        "agent-unreachable", agent_cannot_reach,
+        "the discovery system has an address but cannot report to us", "open TCP port {port} from its network to us",
+    ),
+    Diagnosis(
+        "image-damaged", line("agent.done", r"hash|checksum|sha256"),
+        "what was written is not what the catalogue promises", "`provisionctl artifacts verify`, then fetch it again",
+    ),
+    Diagnosis(
+        "disk-too-small", line("agent.", r"too small|no space left|larger than the disk"),
+        "its disk is too small for what is to be installed", "choose another disk or profile, or a smaller image",
+    ),
+    Diagnosis(
+        "no-disk", line("agent.", r"no (suitable )?disk|no such disk|disk not found"),
+        "it has no disk that the profile asks for", "compare `provisionctl show {name}` with the profile",
+    ),
+    Diagnosis(
+        "disk-error", line("agent.", r"I/O error|Input/output error|write error|medium error"),
+        "its disk reports errors", "replace the disk",
+    ),
+    Diagnosis(
+        "expired", line("agent.", r"expired|is not valid yet|certificate .*valid"),
+        "something that it fetches has expired, or its clock is wrong",
+        "check the machine's clock, and fetch the artefact or mirror index anew",
+    ),
+    Diagnosis(
+        "mirror", line("agent.", r"mirror|failed to fetch|404 Not Found|unable to connect to"),
+        "it cannot fetch packages from its mirror", "check the mirror parameter and that the machine reaches it",
+    ),
+    Diagnosis(
+        "partitioning-stuck", stuck_at("partition"), "its installer hangs while partitioning",
+        "old RAID or LVM on the disks is the usual reason: `provisionctl release {name}` erases them",
+    ),
+    Diagnosis(
+        "agent-gone", agent_gone, "it went silent in the middle of its job: the power was lost, or the system hangs",
+        "look at its power and console; `provisionctl cancel {name}`, then boot it again",
+    ),
+    Diagnosis(
+        "grub-rescue", console(r"grub rescue>|error: (no such|unknown) (device|filesystem|partition)"),
+        "the boot loader on its disk does not find its files", "install it again; check which disk is first",
+    ),
+    Diagnosis(
+        "no-bootable-disk",
+        console(r"no bootable device|boot failed|insert boot media|UEFI Interactive Shell|not a bootable disk"),
+        "its firmware finds nothing to start on its disk", "check the boot order, and BIOS against UEFI mode",
+    ),
+    Diagnosis(
+        "root-not-found", console(r"unable to mount root|ALERT!.*does not exist|Gave up waiting for root"),
+        "the installed kernel does not find its root file system", "check that the image has a driver for its disks",
+    ),
+    Diagnosis(
+        "netboots-again", netboots_again,
+        "it is installed, but asks the network again instead of starting from its disk",
+        "put the disk first in its boot order; its BMC may have ignored the order to do so",
+    ),
+    Diagnosis(
+        "system-silent", system_silent, "the installed system has an address but does not report",
+        "open TCP port {port} from its network to us; look at its console",
+    ),
+    Diagnosis(
+        "nothing-from-disk", nothing_from_disk, "nothing was heard of it since it was told to boot its disk",
+        "look at its console; its network may be configured for another port",
+    ),
+    Diagnosis("held", held, "it is kept back: {hold}", "`provisionctl unhold {name}` lets it go"),
+)  # fmt: skip

@@ -1,0 +1,100 @@
+"""What is known of one attempt, ready to be judged: the machine, its run, and the lines of its trace. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from provisioner.model.machine import Machine, Run
+from provisioner.model.trace import Channel, TraceLine
+
+NETWORK = (Channel.DHCP, Channel.DHCP6, Channel.PROXY)
+OS_ASKS = "an operating system asks"
+"""How a DHCP line says that no firmware asked (`boot.plan`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One attempt. `lines` are those since the run began, in order; `now` is when somebody asks."""
+
+    machine: Machine
+    lines: Sequence[TraceLine]
+    now: float
+
+    @property
+    def run(self) -> Run | None:
+        """The last run, whether it is under way or ended."""
+        return self.machine.run
+
+    @property
+    def where(self) -> str:
+        """Name the step that is under way, or the one that the run stopped at."""
+        run = self.run
+        if run is None:
+            return ""
+        return run.steps[run.at].name if run.at < len(run.steps) else ""
+
+    @property
+    def failed(self) -> str:
+        """What the last run failed with; empty where it did not."""
+        return self.machine.failure.reason if self.machine.failure else ""
+
+    @property
+    def since(self) -> float:
+        """When the step at which the run stands, or stopped, was begun."""
+        run = self.run
+        if run is None:
+            return 0.0
+        if run.step is not None:
+            return run.step_started
+        return run.journal[-1].started if run.journal else run.started
+
+    @property
+    def waited_s(self) -> float:
+        """How long the step under way has waited, or waited before it failed."""
+        run = self.run
+        end = run.ended if run is not None and run.ended else self.now
+        return max(0.0, end - self.since)
+
+    def find(self, event: str, pattern: str = "", after: float = 0.0) -> list[TraceLine]:
+        """List lines whose id begins with `event` and whose text has `pattern`, not before `after`."""
+        search = re.compile(pattern, re.IGNORECASE).search
+        return [x for x in self.lines if x.event.startswith(event) and x.at >= after and search(x.text)]
+
+    def console(self, pattern: str) -> list[TraceLine]:
+        """List lines of the serial console that have `pattern`."""
+        search = re.compile(pattern, re.IGNORECASE).search
+        return [line for line in self.lines if line.channel is Channel.CONSOLE and search(line.text)]
+
+    def firmware_asked(self, after: float = 0.0) -> list[TraceLine]:
+        """List the answers to DHCP requests of firmware and boot loaders."""
+        return [x for x in self._dhcp(after) if OS_ASKS not in x.text]
+
+    def system_asked(self, after: float = 0.0) -> list[TraceLine]:
+        """List the answers to DHCP requests of operating systems."""
+        return [x for x in self._dhcp(after) if OS_ASKS in x.text]
+
+    def _dhcp(self, after: float) -> Iterator[TraceLine]:
+        answers = ("dhcp.offer", "dhcp.ack", "dhcp6.advertise", "dhcp6.reply", "dhcp.proxy")
+        return (x for x in self.lines if x.channel in NETWORK and x.at >= after and x.event.startswith(answers))
+
+    @property
+    def powered(self) -> float:
+        """When the machine was last switched on in this run; the run's beginning where that was not seen."""
+        on = [x.at for x in self.lines if x.event in ("bmc.power.on", "bmc.finalize.on") and x.ok]
+        return on[-1] if on else (self.run.started if self.run else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is the matter, as an operator is told it.
+
+    `id` is the diagnosis (docs/diagnoses.md), "waiting", "fine" or "unknown"; `evidence` the lines that speak for it.
+    """
+
+    id: str
+    text: str
+    todo: str = ""
+    evidence: tuple[TraceLine, ...] = field(default=())
+    tried: tuple[str, ...] = ()

@@ -1,0 +1,78 @@
+"""One sentence on what a machine waits for or why it failed, what was tried, and what to do. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from provisioner.lifecycle.diagnoses import DIAGNOSES, Diagnosis
+from provisioner.lifecycle.plans import KINDS
+from provisioner.lifecycle.story import Story, Verdict
+from provisioner.model.machine import Machine, Run
+from provisioner.model.trace import TraceLine
+
+EVIDENCE = 5
+"""Lines that a verdict shows."""
+
+WAITS = {
+    "power.off": "its BMC to switch it off",
+    "boot.network": "its BMC to take the order to boot from the network",
+    "power.on": "its BMC to switch it on",
+    "wait.dhcp": "its firmware to ask for an address",
+    "wait.loader": "it to fetch a boot loader",
+    "wait.script": "its loader to fetch the boot script",
+    "wait.facts": "the discovery system to start and report",
+    "wait.job": "its job to end",
+    "finalize.off": "its BMC to switch it off",
+    "boot.disk": "its BMC to take the order to boot from disk",
+    "finalize.on": "its BMC to switch it on",
+    "wait.local-boot": "it to start from its disk",
+    "wait.phone-home": "the installed system to report",
+}
+assert WAITS.keys() == KINDS.keys()
+
+
+def why(machine: Machine, lines: Sequence[TraceLine], now: float, port: int = 8080) -> Verdict:
+    """Judge a machine by the trace of its last run (`lines`, in order). What fits no rule is "unknown"."""
+    story = Story(machine, lines, now)
+    trouble = bool(story.failed) or (machine.run is not None and machine.run.step is not None) or machine.hold
+    if trouble:
+        for diagnosis in DIAGNOSES:
+            evidence = diagnosis.test(story)
+            if evidence is not None:
+                return _verdict(story, diagnosis, evidence, port)
+    return _plain(story)
+
+
+def _verdict(story: Story, diagnosis: Diagnosis, evidence: Sequence[TraceLine], port: int) -> Verdict:
+    machine = story.machine
+    hold = machine.hold.reason if machine.hold else ""
+    words = {"name": machine.name, "port": port, "via": machine.boot_via, "hold": hold}
+    text = f"{machine.name}: {diagnosis.text.format(**words)}"
+    return Verdict(diagnosis.id, text, diagnosis.todo.format(**words), tuple(evidence[-EVIDENCE:]), _tried(machine.run))
+
+
+def _plain(story: Story) -> Verdict:
+    machine, run = story.machine, story.machine.run
+    if run is not None and run.step is not None:
+        left = max(0.0, run.deadline - story.now)
+        percent = f" ({run.percent:.0f} %)" if run.percent is not None else ""
+        text = f"{machine.name} waits for {WAITS[run.step.name]}{percent}, since {story.waited_s:.0f} s"
+        return Verdict("waiting", text, f"it has {left:.0f} s left for that", tuple(story.lines[-1:]), _tried(run))
+    if machine.failure is not None:
+        text = f"{machine.name} failed at {machine.failure.phase}: {machine.failure.reason}"
+        todo = machine.failure.hint or "the last lines of the trace are all that is known"
+        cancelled = machine.run is not None and machine.run.outcome == "cancelled"
+        name = "cancelled" if cancelled else "unknown"
+        return Verdict(name, text, todo, tuple(story.lines[-EVIDENCE:]), _tried(run))
+    return Verdict("fine", f"{machine.name} is {machine.state}, and nothing was asked of it that is not done")
+
+
+def _tried(run: Run | None) -> tuple[str, ...]:
+    """Say what was tried more than once, or did not work."""
+    if run is None:
+        return ()
+    return tuple(
+        f"{line.step}, try {line.attempt}: {line.note or line.outcome}"
+        for line in run.journal
+        if line.outcome != "done"
+    )

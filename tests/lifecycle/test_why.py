@@ -1,0 +1,217 @@
+"""Every diagnosis from the trace that its fault leaves, and never one that the trace does not speak for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.lifecycle import rest
+from provisioner.lifecycle.diagnoses import DIAGNOSES
+from provisioner.lifecycle.plans import KINDS, VERBS, Verb
+from provisioner.lifecycle.steps import Begin, Failed, JobTaken, Progress, advance
+from provisioner.lifecycle.why import why
+from provisioner.model.facts import Facts
+from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
+from provisioner.model.trace import Channel, TraceLine
+from tests.lifecycle.test_steps import READY, at_step, completing
+
+MAC = Mac("52:54:00:77:00:11")
+OS = "an operating system asks for an address only"
+ON = 10.0
+
+
+def line(at: float, event: str, text: str = "", *, ok: bool = True) -> TraceLine:
+    channels = {"http": Channel.HTTP, "tftp": Channel.TFTP, "bmc": Channel.BMC, "agent": Channel.AGENT}
+    other = Channel.CONSOLE if event.startswith("console") else Channel.DHCP
+    channel = channels.get(event.split(".", maxsplit=1)[0], other)
+    return TraceLine(at, channel, event, text, MAC, "m1", "r1", ok)
+
+
+POWER = line(ON, "bmc.power.on", "power is on, 1.0 s")
+OFFER = line(ON + 5, "dhcp.offer", "DISCOVER on br0: 10.0.0.9 node17 is deploying: debian-12")
+ACK = line(ON + 6, "dhcp.ack", "REQUEST on br0: 10.0.0.9 node17 is deploying: debian-12")
+LOADER = line(ON + 7, "tftp.done", "undionly.kpxe: 74000 bytes in 0.10 s")
+ACK2 = line(ON + 9, "dhcp.ack", "REQUEST on br0: 10.0.0.9 node17 is deploying: debian-12")
+SCRIPT = line(ON + 10, "http.script", "boot script: Discovery for node17")
+KERNEL = line(ON + 12, "http.sent", "artifacts/discovery/amd64/vmlinuz: 14186432 bytes in 0.59 s")
+OS_ACK = line(ON + 20, "dhcp.ack", f"REQUEST on br0: 10.0.0.9 {OS}")
+FACTS = line(ON + 22, "agent.facts", "discovery system reports: QEMU, 1 disks")
+DISK_ON = line(ON, "bmc.finalize.on", "power is on, 1.0 s")
+BOOTED = (POWER, OFFER, ACK, LOADER, ACK2, SCRIPT)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run that stands at `step` since `waited` seconds, and what the trace has. `failed`: it ended there so."""
+
+    step: str
+    lines: tuple[TraceLine, ...] = ()
+    waited: float = 60.0
+    failed: str = ""
+    secure_boot: bool | None = None
+    note: str = ""
+    taken: bool = False
+    console: tuple[str, ...] = field(default=())
+
+
+CASES: dict[str, tuple[str, Case]] = {
+    "a wrong password": ("bmc-password", Case("power.off", failed="ipmi://admin@10.0.0.1:623: refused the password")),
+    "an account without the right": ("bmc-privilege", Case("power.on", failed="insufficient privilege for Reset")),
+    "a board that cannot": ("bmc-unsupported", Case("boot.network", failed="the board does not offer UefiHttp")),
+    "a board that is busy": ("bmc-busy", Case("power.off", failed="503: busy, come back later")),
+    "a dead BMC": ("bmc-unreachable", Case("power.off", failed="ipmi://admin@10.0.0.1:623: no answer within 5 s")),
+    "a BMC that obeys in words only": ("power-stuck", Case("power.on", failed="power is still off after 120 s")),
+    "a second DHCP server": ("two-dhcp-servers", Case("wait.dhcp", (
+        POWER, OFFER, line(ON + 7, "dhcp.silence", "REQUEST: the client chose another server, 10.0.0.254", ok=False)))),
+    "a pool without addresses": ("pool-empty", Case("wait.dhcp", (
+        POWER, line(ON + 5, "dhcp.pool-empty", "DISCOVER on br0: no address left in lab", ok=False)))),
+    "an address that somebody else uses": ("address-conflict", Case("wait.dhcp", (
+        POWER, line(ON + 5, "dhcp.conflict", "10.0.0.9: 02:00:00:00:00:01 uses that address already")))),
+    "a client that declines": ("declined", Case("wait.facts", (
+        *BOOTED, line(ON + 30, "dhcp.decline", "10.0.0.9 is taken by somebody else, says the client", ok=False)))),
+    "a flood of new machines on its port": ("too-many-new", Case("wait.dhcp", (
+        POWER, line(ON + 5, "dhcp.limited", "too many new machines on this port")))),
+    "the wrong port first in the boot order": ("wrong-network", Case("wait.dhcp", (
+        POWER, line(ON + 5, "dhcp.silence", "DISCOVER on br9: no subnet of ours on that link", ok=False)))),
+    "a subnet that ignores it": ("not-served", Case("wait.dhcp", (
+        POWER, line(ON + 5, "dhcp.silence", "nobody enrolled the machine, and the subnet ignores such", ok=False)))),
+    "an architecture without a loader": ("no-architecture", Case("wait.loader", (
+        POWER, replace(ACK, text="REQUEST on br0: 10.0.0.9 x, but there is no loader for architecture 0x0027")))),
+    "a boot override that the BMC ignores": ("boot-override-ignored", Case("wait.dhcp", (POWER, OS_ACK), 90.0)),
+    "a switch port that forwards late": ("slow-port", Case("wait.loader", (
+        POWER, replace(OFFER, at=ON + 300), replace(ACK, at=ON + 301)), 20.0)),
+    "offers that nobody takes": ("offers-not-taken", Case("wait.dhcp", (
+        POWER, OFFER, replace(OFFER, at=ON + 9), replace(OFFER, at=ON + 17)))),
+    "a cable that is not plugged": ("no-dhcp", Case("wait.dhcp", (POWER,), 90.0)),
+    "a loader that is not there": ("loader-missing", Case("wait.loader", (
+        POWER, OFFER, ACK, line(ON + 7, "tftp.refused", "x.efi: nothing is served under this name", ok=False)))),
+    "a link that loses large packets": ("tftp-stalled", Case("wait.loader", (
+        POWER, OFFER, ACK, line(ON + 40, "tftp.failed", "snponly.efi: no answer at byte 1468", ok=False)))),
+    "a filter on port 69": ("no-tftp", Case("wait.loader", (POWER, OFFER, ACK))),
+    "a loader that crashes": ("loader-loop", Case("wait.script", (
+        POWER, ACK, LOADER, replace(LOADER, at=ON + 30), replace(LOADER, at=ON + 60)))),
+    "an unsigned loader under Secure Boot": (
+        "secure-boot", Case("wait.script", (POWER, OFFER, ACK, LOADER), secure_boot=True)),
+    "a script that is asked for from another address": ("script-refused", Case("wait.script", (
+        POWER, OFFER, ACK, LOADER, ACK2, line(ON + 12, "http.script.refused", "10.9.9.9 asked", ok=False)))),
+    "a filter on the HTTP port": ("no-http", Case("wait.script", (POWER, OFFER, ACK, LOADER, ACK2))),
+    "a loader of another architecture": ("loader-dead", Case("wait.script", (POWER, OFFER, ACK, LOADER))),
+    "artefacts that nobody built": ("artifact-missing", Case("wait.script", (
+        POWER, OFFER, ACK, LOADER, ACK2,
+        line(ON + 10, "http.script.missing", "discovery: vmlinuz is missing: run `...`", ok=False)))),
+    "a fetch that breaks off": ("fetch-broken", Case("wait.facts", (
+        *BOOTED, line(ON + 30, "http.stalled", "artifacts/discovery/amd64/initrd.img: stopped reading", ok=False)))),
+    "a kernel panic": ("kernel-panic", Case("wait.facts", (*BOOTED, KERNEL),
+        console=("[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs",))),
+    "too little memory": ("out-of-memory", Case("wait.facts", (*BOOTED, KERNEL),
+        console=("Initramfs unpacking failed: write error",))),
+    "a loader that cannot fetch the kernel": ("kernel-not-fetched", Case("wait.facts", BOOTED)),
+    "a network card without a driver": ("no-driver", Case("wait.facts", (*BOOTED, KERNEL), 120.0)),
+    "an agent behind a filter": ("agent-unreachable", Case("wait.facts", (*BOOTED, KERNEL, OS_ACK), 90.0)),
+    "an image that was damaged": (
+        "image-damaged", Case("wait.job", (line(90.0, "agent.done", "sha256 differs", ok=False),), failed="status 1")),
+    "a disk that is too small": (
+        "disk-too-small", Case("wait.job", (line(90.0, "agent.done", "vda is too small"),), failed="status 1")),
+    "no disk at all": ("no-disk", Case("wait.job", (line(90.0, "agent.log", "no disk found"),), failed="status 1")),
+    "a disk that fails": (
+        "disk-error", Case("wait.job", (line(90.0, "agent.log", "dd: Input/output error"),), failed="status 1")),
+    "an index that has expired": (
+        "expired", Case("wait.job", (line(90.0, "agent.log", "E: Release file is not valid yet"),), failed="status 1")),
+    "a mirror that is away": (
+        "mirror", Case("wait.job", (line(90.0, "agent.log", "E: Failed to fetch Packages"),), failed="status 100")),
+    "an installer that hangs at partitioning": (
+        "partitioning-stuck", Case("wait.job", (FACTS,), 700.0, note="partition", taken=True)),
+    "an agent that vanishes": ("agent-gone", Case("wait.job", (FACTS,), 400.0, taken=True)),
+    "a disk without its boot files": (
+        "grub-rescue", Case("wait.local-boot", (DISK_ON,), console=("error: no such device: 1234.", "grub rescue>"))),
+    "a disk that cannot be booted": (
+        "no-bootable-disk", Case("wait.local-boot", (DISK_ON,), console=("Boot failed: not a bootable disk",))),
+    "an image without the disk's driver": ("root-not-found", Case("wait.phone-home", (DISK_ON, OS_ACK),
+        console=("ALERT!  UUID=7700 does not exist.  Dropping to a shell!",))),
+    "a machine that netboots again": (
+        "netboots-again", Case("wait.local-boot", (DISK_ON, replace(ACK, text="REQUEST: its disk is next")))),
+    "an installed system behind a filter": ("system-silent", Case("wait.phone-home", (DISK_ON, OS_ACK), 120.0)),
+    "a system that never comes up": ("nothing-from-disk", Case("wait.local-boot", (DISK_ON,), 200.0)),
+    "patience, with everything in order": ("waiting", Case("wait.facts", (*BOOTED, KERNEL), 20.0)),
+    "a failure that nobody has seen before": ("unknown", Case("wait.job", (FACTS,), failed="status 77: gremlins")),
+}  # fmt: skip
+
+
+def stand(case: Case) -> tuple[Machine, list[TraceLine], float]:
+    """Bring a machine to where the case has it."""
+    machine = replace(at_step(case.step), facts=Facts(secure_boot=case.secure_boot))
+    assert machine.run
+    begun = ON if case.step != "wait.job" else FACTS.at
+    lines = [*case.lines, *(line(ON + 40, "console.line", text) for text in case.console)]
+    now = max([begun + case.waited, *(each.at + 1 for each in lines)])
+    machine = replace(machine, seen=begun, run=replace(machine.run, step_started=now - case.waited, started=0.0))
+    assert machine.run
+    if case.taken:
+        machine, _ = advance(machine, JobTaken("r1"), begun)
+    if case.note:
+        machine, _ = advance(machine, Progress("r1", None, case.note), begun)
+    if case.failed:
+        machine, _ = advance(machine, Failed("r1", machine.run.at, case.failed, again=False), now)
+    return machine, lines, now
+
+
+@pytest.mark.parametrize(("name", "case"), CASES.values(), ids=CASES.keys())
+def test_why(name: str, case: Case) -> None:
+    machine, lines, now = stand(case)
+    verdict = why(machine, lines, now)
+    assert verdict.id == name
+    assert verdict.text.startswith("node17")
+    assert "{" not in verdict.text + verdict.todo
+
+
+def test_every_diagnosis_has_its_fault() -> None:
+    tested = {name for name, _ in CASES.values()} | {"held"}
+    assert tested - {"waiting", "unknown"} == {diagnosis.id for diagnosis in DIAGNOSES}
+    assert len(DIAGNOSES) >= 30
+
+
+@pytest.mark.parametrize("step", [s for s in VERBS[Verb.DEPLOY].steps if KINDS[s].signal])
+def test_a_run_that_goes_well_is_never_in_trouble(step: str) -> None:
+    """Told one line at a time, as it happens: at no point is anything but waiting said."""
+    story = (*BOOTED, KERNEL, OS_ACK, FACTS)
+    machine = at_step(step)
+    assert machine.run
+    for seen in range(len(story)):
+        now = story[seen].at + 1
+        machine = replace(machine, seen=now, run=replace(machine.run, step_started=now - 5, started=0.0))
+        assert machine.run
+        assert why(machine, story[: seen + 1], now).id == "waiting"
+
+
+def test_what_was_tried_is_told() -> None:
+    machine, _ = advance(READY, Begin("r1", Verb.DEPLOY, "debian-12", "image"), 0.0)
+    for _ in range(3):
+        assert machine.run
+        machine, _ = advance(machine, Failed("r1", 0, "no answer within 5 s"), 9.0)
+    verdict = why(machine, [], 10.0)
+    assert verdict.id == "bmc-unreachable"
+    assert verdict.tried == tuple(f"power.off, try {n}: no answer within 5 s" for n in (1, 2, 3))
+
+
+def test_at_rest() -> None:
+    assert why(READY, [], 0.0).id == "fine"
+    held = rest.hold(READY, State.MAINTENANCE, "new fan", 1.0)
+    assert why(held, [], 2.0).text == "node17: it is kept back: new fan"
+
+
+def test_the_page_for_operators_explains_each() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "diagnoses.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.*?) \|", page, re.MULTILINE))
+    assert rows == {d.id: re.sub(r"\{(\w+)\}", r"*\1*", d.text) for d in DIAGNOSES}
+
+
+def test_a_wait_says_how_long_it_may_last() -> None:
+    machine = at_step("wait.job")
+    verdict = why(machine, [], 10.0)
+    assert verdict.text == "node17 waits for its job to end, since 10 s"
+    assert verdict.todo == "it has 3590 s left for that"
+    assert completing(machine)
