@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +66,9 @@ async def choose() -> Accelerator:
     try:
         said = await _read_until_banner(process)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
         await process.wait()
     if BANNER in said:
         return Accelerator("kvm", "host", "a probe guest booted its firmware with KVM")

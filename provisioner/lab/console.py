@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 CHUNK_BYTES = 4096
 
@@ -46,9 +45,8 @@ class Console:
         if self._guest is not None and not self._guest.is_closing():
             self._guest.write(data)
 
-    async def pump(self, path: Path) -> None:
-        """Carry the guest's output from QEMU's socket at `path` until it closes."""
-        reader, writer = await asyncio.open_unix_connection(path)
+    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry what the guest prints, and what is typed, until the guest's end closes."""
         self._guest = writer
         try:
             with contextlib.suppress(ConnectionError):

@@ -10,24 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
+import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from provisioner.errors import LabError
 from provisioner.lab import nvram
 from provisioner.lab.accel import Accelerator
 from provisioner.lab.console import Console
 from provisioner.lab.hardware import OWN_ORDER, BootChoice, Firmware, Identity
-from provisioner.lab.qemu import OVMF_VARS, Files, command_line
+from provisioner.lab.qemu import OVMF_VARS, Files, Lines, command_line
 from provisioner.lab.qmp import Qmp
 from provisioner.model.bmc import BootTarget, Power
 
 log = logging.getLogger(__name__)
 
-START_S = 60.0
-"""QEMU opens its sockets within a second; a loaded host may need longer."""
 RESTARTS = frozenset({"guest-reset", "host-qmp-system-reset"})
 """Reasons of QMP's SHUTDOWN event that mean: the machine restarts, it does not go off."""
 
@@ -37,6 +38,13 @@ TARGETS = {
     Firmware.UEFI_PXE: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
     Firmware.UEFI_HTTP: BIOS_TARGETS - {BootTarget.PXE} | {BootTarget.HTTP, BootTarget.BIOS_SETUP},
 }
+
+
+class Ends(NamedTuple):
+    """Our ends of the lines to one QEMU process."""
+
+    qmp: socket.socket
+    serial: socket.socket
 
 
 def _first(error: BaseException) -> BaseException:
@@ -113,9 +121,10 @@ class QemuMachine:
         await self._off.wait()
 
     def _kill(self) -> None:
-        if self._process is not None:
+        """Not by the process object: asyncio's kill reaps a process that just ended, and then misses its end."""
+        if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def reset(self) -> None:
         await self._session().execute("system_reset")
@@ -138,14 +147,18 @@ class QemuMachine:
         """One boot: a QEMU process from start to end; says whether the machine restarts."""
         self._restart = False
         try:
-            process = await self._spawn()
-            async with asyncio.TaskGroup() as group:
-                await self._attend(process, group)
-                if not asked.done():
-                    asked.set_result(None)
-                await process.wait()
+            process, ends = await self._spawn()
+            with contextlib.ExitStack() as stack:
+                for end in ends:
+                    stack.callback(end.close)
+                async with asyncio.TaskGroup() as group:
+                    await self._attend(ends, group)
+                    if not asked.done():
+                        asked.set_result(None)
+                    await process.wait()
         except (LabError, ExceptionGroup, OSError, TimeoutError) as error:
-            words = f"{self.identity.name}: QEMU failed: {self._last_words() or _first(error)}"
+            said = await asyncio.to_thread(self._last_words)
+            words = f"{self.identity.name}: QEMU failed: {said or _first(error)}"
             log.error("lab.qemu-failed machine=%s reason=%s", self.identity.name, words)
             if not asked.done():
                 asked.set_exception(LabError(words))
@@ -153,53 +166,47 @@ class QemuMachine:
             await self._bury()
         return self._restart
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self) -> tuple[asyncio.subprocess.Process, Ends]:
         if nvram.needs_variables(self._choice):
             await nvram.write(self.files.variables, self._choice)
-        for socket in (self.files.qmp, self.files.serial):
-            socket.unlink(missing_ok=True)
-        arguments = command_line(self.identity, self.files, self._tap, self._accelerator, self._choice)
-        with self._log_path.open("wb") as said:
-            process = await asyncio.create_subprocess_exec(
-                *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said
+        ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
+        handles = [end.fileno() for end in theirs]
+        arguments = command_line(
+            self.identity, self.files, Lines(*handles), self._tap, self._accelerator, self._choice
+        )  # fmt: skip
+        said = await asyncio.to_thread(self.files.qemu_log.open, "wb")
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=handles
             )
-        self._process = process
+        finally:
+            said.close()
+            for end in theirs:
+                end.close()
         if self._cut:
             self._kill()
-        return process
+        return self._process, Ends(*ours)
 
-    async def _attend(self, process: asyncio.subprocess.Process, group: asyncio.TaskGroup) -> None:
-        """Connect to the process's sockets, then let the firmware run: the console misses nothing."""
-        qmp = await self._connect(process)
+    async def _attend(self, ends: Ends, group: asyncio.TaskGroup) -> None:
+        """Take the process's lines in hand, then let the firmware run: the console misses nothing."""
+        qmp = await Qmp.connect(ends.qmp, self._on_event)
         group.create_task(qmp.run())
-        group.create_task(self.console.pump(self.files.serial))
+        group.create_task(self.console.pump(*await asyncio.open_connection(sock=ends.serial)))
         await qmp.execute("cont")
         self._qmp = qmp
         self._choice = self.on_boot(self._choice)
 
-    async def _connect(self, process: asyncio.subprocess.Process) -> Qmp:
-        def on_event(name: str, data: dict[str, Any]) -> None:
-            if name == "SHUTDOWN":
-                self._restart = data.get("reason") in RESTARTS
-
-        async with asyncio.timeout(START_S):
-            while not self.files.qmp.exists():
-                if process.returncode is not None:
-                    raise LabError(f"QEMU ended with status {process.returncode}")
-                await asyncio.sleep(0.02)
-            return await Qmp.connect(self.files.qmp, on_event)
-
-    @property
-    def _log_path(self) -> Path:
-        return self.files.root / "qemu.log"
+    def _on_event(self, name: str, data: dict[str, Any]) -> None:
+        if name == "SHUTDOWN":
+            self._restart = data.get("reason") in RESTARTS
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
-            return self._log_path.read_text(errors="replace").strip()[-300:]
+            return self.files.qemu_log.read_text(errors="replace").strip()[-300:]
         return ""
 
     async def _bury(self) -> None:
+        self._kill()
         process, self._process, self._qmp = self._process, None, None
-        if process is not None and process.returncode is None:
-            process.kill()
+        if process is not None:
             await process.wait()

@@ -36,17 +36,21 @@ class Files:
         return self.root / "console.log"
 
     @property
-    def serial(self) -> Path:
-        return self.root / "serial.sock"
-
-    @property
-    def qmp(self) -> Path:
-        return self.root / "qmp.sock"
-
-    @property
-    def bmc(self) -> Path:
-        """Where the machine's own BMC listens for the guest's KCS interface."""
+    def kcs(self) -> Path:
+        """Where the machine's BMC listens for the guest. QEMU 7.2 crashes when this line is an inherited one."""
         return self.root / "kcs.sock"
+
+    @property
+    def qemu_log(self) -> Path:
+        return self.root / "qemu.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """QEMU's ends of two socket pairs, as file descriptors that it inherits."""
+
+    qmp: int
+    serial: int
 
 
 def boot_order(choice: BootChoice) -> dict[str, int]:
@@ -56,7 +60,9 @@ def boot_order(choice: BootChoice) -> dict[str, int]:
     return {device: index for index, device in enumerate(order)}
 
 
-def command_line(identity: Identity, files: Files, tap: str, accelerator: Accelerator, choice: BootChoice) -> list[str]:
+def command_line(
+    identity: Identity, files: Files, lines: Lines, tap: str, accelerator: Accelerator, choice: BootChoice
+) -> list[str]:
     """The argument vector. QEMU dies with the process that starts it, and stands still until told to go on (-S)."""
     order = boot_order(choice)
     return [
@@ -72,11 +78,11 @@ def command_line(identity: Identity, files: Files, tap: str, accelerator: Accele
         "-drive", f"if=none,id=disk0,file={files.disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", f"virtio-blk-pci,id=disk,drive=disk0,serial={identity.serial}-D0,bootindex={order['disk']}",
         "-device", f"ide-cd,id=cd,bootindex={order['cd']}",
-        "-chardev", f"socket,id=serial0,path={files.serial},server=on,wait=off,logfile={files.serial_log},logappend=on",
+        "-chardev", f"socket,id=serial0,fd={lines.serial},logfile={files.serial_log},logappend=on",
         "-device", "isa-serial,chardev=serial0",
-        "-chardev", f"socket,id=kcs0,path={files.bmc},reconnect=1",
+        "-chardev", f"socket,id=kcs0,path={files.kcs},reconnect=1",
         "-device", "ipmi-bmc-extern,id=bmc0,chardev=kcs0", "-device", "isa-ipmi-kcs,bmc=bmc0",
-        "-qmp", f"unix:{files.qmp},server=on,wait=off",
+        "-chardev", f"socket,id=qmp0,fd={lines.qmp}", "-mon", "chardev=qmp0,mode=control",
     ]  # fmt: skip
 
 

@@ -1,18 +1,20 @@
-"""QEMU's machine protocol over its unix socket: commands, their answers, and events (docs/interop/qmp-spec of QEMU)."""
+"""QEMU's machine protocol over a socket: commands, their answers, and events (docs/interop/qmp-spec of QEMU)."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import json
+import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Self
 
 from provisioner.errors import LabError
 
 ANSWER_S = 30.0
 """An emulated machine on a loaded host answers within a second; more than this means that QEMU hangs."""
+START_S = 60.0
+"""A new process opens its end within a second; a loaded host may need much longer."""
 LINE_BYTES = 1 << 20
 """The longest answer that we ask for (qom-list of a machine) has some 20 kB."""
 
@@ -31,15 +33,16 @@ class Qmp:
         self._gone = False
 
     @classmethod
-    async def connect(cls, path: Path, on_event: OnEvent) -> Self:
-        """Open the session on the socket at `path` and leave negotiation mode; raise `LabError`."""
+    async def connect(cls, line: socket.socket, on_event: OnEvent) -> Self:
+        """Begin the session on a socket whose other end QEMU has; raise `LabError`."""
+        reader, writer = await asyncio.open_connection(sock=line, limit=LINE_BYTES)
+        session = cls(reader, writer, on_event)
         try:
-            reader, writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES)
-            session = cls(reader, writer, on_event)
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(START_S):
                 await session._greet()
         except (OSError, TimeoutError, ValueError) as error:
-            raise LabError(f"{path}: QEMU's control socket does not answer: {error}") from error
+            writer.close()
+            raise LabError(f"QEMU does not begin to talk: {error}") from error
         return session
 
     async def _greet(self) -> None:
@@ -48,7 +51,7 @@ class Qmp:
             raise ValueError(f"not a QMP greeting: {str(greeting)[:80]}")
         self._send({"execute": "qmp_capabilities", "id": 0})
         while "return" not in json.loads(await self._reader.readline() or b'{"return": "closed"}'):
-            pass
+            continue  # events may come first
 
     def _send(self, message: dict[str, Any]) -> None:
         self._writer.write(json.dumps(message).encode() + b"\n")

@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 
 class Slot:
-    """One machine in the rack with its board and the board's three doors."""
+    """One machine in the rack with its board and the board's doors."""
 
     def __init__(self, rack: RackSpec, machine: MachineSpec) -> None:
         self.spec = machine
@@ -56,7 +56,7 @@ class Slot:
         context = await asyncio.to_thread(server_context, certificate, name, address)
         await self.ipmi.start(address, IPMI_PORT)
         await self.redfish.start(address, REDFISH_PORT, context)
-        await self.kcs.start(self.machine.files.bmc)
+        await self.kcs.start(self.machine.files.kcs)
 
     async def close(self) -> None:
         await self.machine.power_off()

@@ -27,7 +27,9 @@ PACKAGES = (
     "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev", "zstd",
 )  # fmt: skip
 KERNELS = {"cloud": "linux-image-cloud-amd64", "generic": "linux-image-amd64"}
-UNITS = ("provisioner-phone-home", "provisioner-ssh-keys", "systemd-networkd", "systemd-resolved")
+UNITS = (
+    "provisioner-first-boot", "provisioner-phone-home", "provisioner-ssh-keys", "systemd-networkd", "systemd-resolved",
+)  # fmt: skip
 _EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _PASSED_ON = re.compile(
     r'^(Acquire::(?:[a-z]+::)?(?:Proxy|Retries|CaInfo|Proxy-Auto-Detect)\b.*) "(.+)";$', re.MULTILINE

@@ -16,7 +16,7 @@ CHUNK_BYTES = 4096
 
 
 class KcsServer:
-    """Answers the guest's IPMI commands from the same board that speaks LAN."""
+    """Answers the guest's IPMI commands, from the same board that speaks LAN."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
