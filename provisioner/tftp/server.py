@@ -100,25 +100,25 @@ class TftpServer:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:  # an ICMP error of an earlier answer
-                self._complain("socket", f"receive: {error}")
+                self._complain("tftp.socket", f"receive: {error}")
                 return
             try:
                 self._received(sock, data, ancillary, flags, peer)
             except OSError as error:
-                self._complain("socket", f"from {peer[0]}: {error}")
+                self._complain("tftp.socket", f"from {peer[0]}: {error}")
 
     def _received(
         self, sock: socket.socket, data: bytes, ancillary: list[tuple[int, int, bytes]], flags: int, peer: SocketAddress
     ) -> None:
         reply = Reply(sock, peer, destination(ancillary))
         if flags & socket.MSG_TRUNC:
-            return self._complain("malformed", f"from {peer[0]}: a request of more than 2048 octets")
+            return self._complain("tftp.malformed", f"from {peer[0]}: a request of more than 2048 octets")
         try:
             packet = decode(data)
         except WireError as error:
-            return self._complain("malformed", f"from {peer[0]}: {error}")
+            return self._complain("tftp.malformed", f"from {peer[0]}: {error}")
         if not isinstance(packet, Request):
-            return self._complain("stray", f"from {peer[0]}: {type(packet).__name__} outside of a transfer")
+            return self._complain("tftp.stray", f"from {peer[0]}: {type(packet).__name__} outside of a transfer")
         if packet.write:
             self._trace(reply, "tftp.refused", f"{printable(packet.name)}: nothing can be written here", ok=False)
             return reply.error(ErrorCode.ACCESS_VIOLATION, "read only")
@@ -134,7 +134,7 @@ class TftpServer:
         if self._places.repeats(job):
             return None  # the client's impatience: its transfer is there, and its timer answers
         if not self._places.take(job):
-            return self._complain("busy", f"{job.reply.host} waits: {len(self._places)} transfers are under way")
+            return self._complain("tftp.busy", f"{job.reply.host} waits: {len(self._places)} transfers are under way")
         if isinstance(served, ServedBytes):
             return self._opened(job, served, memoryview(served.content))
         return self._contents.get(served, lambda content: self._opened(job, served, content))
@@ -160,7 +160,7 @@ class TftpServer:
             self._begin(job, served, content)
         except OSError as error:
             self._places.free(job)
-            self._complain("socket", f"for {job.reply.host}: {error}")
+            self._complain("tftp.socket", f"for {job.reply.host}: {error}")
         return None
 
     def _begin(self, job: Job, served: Served, content: memoryview) -> None:
@@ -194,13 +194,14 @@ class TftpServer:
         log.info("%s client=%s mac=%s %s", event, reply.host, mac, text)
         self._observe(TraceLine(time.time(), Channel.TFTP, event, text, mac=mac, ok=ok))
 
-    def _complain(self, kind: str, text: str) -> None:
+    def _complain(self, event: str, text: str) -> None:
         """Count what a stranger did, and log it at most every COMPLAIN_EVERY_S for each kind."""
+        kind = event.removeprefix("tftp.")
         self.counts[kind] += 1
         now = asyncio.get_running_loop().time()
-        if now - self._complained_at.get(kind, -COMPLAIN_EVERY_S) >= COMPLAIN_EVERY_S:
-            self._complained_at[kind] = now
-            log.warning("tftp.%s count=%d %s", kind, self.counts[kind], text)
+        if now - self._complained_at.get(event, -COMPLAIN_EVERY_S) >= COMPLAIN_EVERY_S:
+            self._complained_at[event] = now
+            log.warning("%s count=%d %s", event, self.counts[kind], text)
 
 
 def _netascii(content: memoryview) -> memoryview | OSError:

@@ -39,7 +39,7 @@ class Served:
         """Wait until the last acknowledgements were read."""
         async with asyncio.timeout(10):
             while self.server.transfers:
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
 
 
 def put(folder: Path, name: str, content: bytes) -> ServedFile:
