@@ -101,12 +101,36 @@ def release(session: Session, names: str, keep_data: bool, yes: bool, wait: bool
     _each(session, client, machines, ("release", {"erase": not keep_data}), timeout if wait else None)
 
 
+@command("rescue")
+@_NAMES
+@waits
+def rescue(session: Session, names: str, wait: bool, timeout: float) -> None:
+    """Boot machines into the rescue system, to be mended. Disks are left as they are; `unrescue` leads back."""
+    _each(session, session.client(), expand(names), ("rescue", {}), timeout if wait else None)
+
+
+@command("unrescue")
+@_NAMES
+@waits
+def unrescue(session: Session, names: str, wait: bool, timeout: float) -> None:
+    """Boot machines from their disks again, back to what they were before `rescue`."""
+    _each(session, session.client(), expand(names), ("unrescue", {}), timeout if wait else None)
+
+
+@command("resume")
+@_NAMES
+@waits
+def resume(session: Session, names: str, wait: bool, timeout: float) -> None:
+    """Take up a run that failed or was cancelled, where that is safe, instead of beginning anew."""
+    _each(session, session.client(), expand(names), ("resume", {}), timeout if wait else None)
+
+
 @command("cancel")
 @_NAMES
 def cancel(session: Session, names: str) -> None:
     """End what is under way; the machine goes back to the state that it came from."""
     client = session.client()
-    _several(expand(names), lambda name: _cancelled(session, client, name))
+    several(expand(names), lambda name: _cancelled(session, client, name))
 
 
 def _cancelled(session: Session, client: Client, name: str) -> None:
@@ -140,7 +164,7 @@ def _each(
 
     def ask(name: str) -> None:
         key = str(uuid.uuid4())  # one for each intent: an answer that was lost is asked for again, not done again
-        machine = client.post(f"/v1/machines/{quoted(name)}/{verb}", body, key=key, slow=True)
+        machine = client.post(f"/v1/machines/{quoted(name)}/{verb}", body or None, key=key, slow=True)
         accepted.append(machine)
         if wait_s is None:
             session.note(_started(machine))
@@ -160,12 +184,12 @@ def _each(
 
 def _started(machine: Mapping[str, Any]) -> str:
     run, name = machine["run"], printable(machine["name"])
-    return f"{name} is {machine['state']} ({printable(run['verb'])} {printable(run['bootenv'])}): " + (
-        f"`provisionctl trace -f {name}` follows it"
-    )
+    what = printable(f"{run['verb']} {run['bootenv']}".strip())
+    return f"{name} is {machine['state']} ({what}): `provisionctl trace -f {name}` follows it"
 
 
-def _several(machines: Sequence[str], ask: Callable[[str], None]) -> None:
+def several(machines: Sequence[str], ask: Callable[[str], None]) -> None:
+    """Do it for each machine, and raise what the command is to exit with where one refused."""
     if (failure := _failure_of(machines, ask)) is not None:
         raise failure
 

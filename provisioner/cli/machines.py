@@ -67,7 +67,7 @@ COLUMNS = (
     Column("SERIAL", lambda row: row["serial"], wide=True),
     Column("TAGS", lambda row: ",".join(row["tags"]), wide=True),
     Column("ID", lambda row: row["id"], wide=True),
-    Column("WHY", lambda row: (row["failure"] or {}).get("reason", ""), wide=True),
+    Column("WHY", lambda row: (row["hold"] or row["failure"] or {}).get("reason", ""), wide=True),
 )
 
 
@@ -108,6 +108,10 @@ def described(machine: Row) -> list[str]:
         ("state", " ".join(part for part in (machine["state"], machine["bootenv"]) if part)),
         ("power", machine["power"] or ""),
         ("profile", f"{profile['name']}: {profile['reason']}" if profile else ""),
+        (
+            "held",
+            f"{machine['hold']['reason']} (then back to {machine['hold']['return_to']})" if machine["hold"] else "",
+        ),
         ("bmc", bmc["url"] if bmc else "none on record"),
         ("boots by", machine["boot_via"]),
         ("tags", ", ".join(machine["tags"])),

@@ -134,5 +134,5 @@ def _log_request(request: web.Request, status: int, took_s: float, who: Callable
         return
     ref = request.match_info.get("ref", request.match_info.get("mac", ""))[:64]
     about = f" about={ref!a}" if ref else ""
-    line = "http.request method=%s path=%s%s status=%d ms=%.1f %s"
-    log.log(level, line, request.method, _path(request), about, status, took_s * 1000, who(request))
+    words = (request.method, _path(request), about, status, took_s * 1000, who(request))
+    log.log(level, "http.request method=%s path=%s%s status=%d ms=%.1f %s", *words)

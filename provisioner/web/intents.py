@@ -51,6 +51,15 @@ class PowerBody(msgspec.Struct, forbid_unknown_fields=True):
     power: PowerVerb
 
 
+class HoldBody(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str
+    quarantine: bool = False
+
+
+class AdoptBody(msgspec.Struct, forbid_unknown_fields=True):
+    bootenv: str
+
+
 def enrol_request(body: EnrolBody) -> EnrolRequest:
     """Check what people type wrong, all at once, and make the conductor's request of it."""
     faults = []

@@ -44,7 +44,7 @@ async def stream_events(request: web.Request, source: Operator, after: int, mach
     except ConnectionError:
         pass  # the client went away, which is how a stream ends
     except ProvisionerError as error:
-        log.error("http.stream failed: %s", error)  # the client asks again from its cursor
+        log.error("http.stream after=%d: %s", after, error)  # the client asks again from its cursor
     return response
 
 

@@ -16,7 +16,7 @@ import msgspec
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.facts import Facts
 from provisioner.model.intent import Event
-from provisioner.model.machine import Failure, JournalLine, Machine, Run
+from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Run
 from provisioner.model.trace import TraceLine
 from provisioner.web.ports import BootenvStatus
 
@@ -87,6 +87,14 @@ class FailureView(msgspec.Struct, frozen=True):
     hint: str
 
 
+class HoldView(msgspec.Struct, frozen=True):
+    """Why a machine is kept back, and where it goes when it is let go."""
+
+    reason: str
+    return_to: str
+    at: str | None
+
+
 class MachineView(msgspec.Struct, frozen=True):
     """One machine. `generation` is its ETag."""
 
@@ -107,6 +115,7 @@ class MachineView(msgspec.Struct, frozen=True):
     facts: dict[str, Any] | None
     run: RunView | None
     failure: FailureView | None
+    hold: HoldView | None
     created: str | None
     changed: str | None
     seen: str | None
@@ -178,6 +187,7 @@ def machine_view(machine: Machine) -> MachineView:
         facts=facts_view(machine.facts) if machine.facts else None,
         run=run_view(machine.run) if machine.run else None,
         failure=_failure_view(machine.failure) if machine.failure else None,
+        hold=_hold_view(machine.hold) if machine.hold else None,
         created=when(machine.created),
         changed=when(machine.changed),
         seen=when(machine.seen),
@@ -239,6 +249,10 @@ def _journal_view(line: JournalLine) -> JournalView:
 
 def _failure_view(failure: Failure) -> FailureView:
     return FailureView(failure.reason, failure.phase, when(failure.at), failure.return_to, failure.hint)
+
+
+def _hold_view(hold: Hold) -> HoldView:
+    return HoldView(hold.reason, hold.return_to, when(hold.at))
 
 
 def trace_view(seq: int, line: TraceLine) -> TraceView:

@@ -15,6 +15,7 @@ from provisioner.errors import (
     PreflightError,
     TicketError,
 )
+from provisioner.lifecycle import rest
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.facts import Cpu, Disk, Facts, Nic
@@ -168,6 +169,40 @@ class FakeConductor:
             raise ConflictError(f"{machine.name}: nothing is under way")
         run = replace(machine.run, outcome="cancelled", ended=NOW)
         return await self.put(replace(machine, state=State.READY, run=run), "run.cancelled")
+
+    async def resume(self, ref: str) -> Machine:
+        machine = self.machines.get(ref)
+        if machine.run is None or machine.run.outcome in {"running", "done"}:
+            raise ConflictError(f"{machine.name}: nothing to take up")
+        return await self.put(replace(machine, run=replace(machine.run, outcome="running")), "run.resumed")
+
+    async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
+        return await self._begin(ref, "rescue", generation)
+
+    async def unrescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
+        return await self._begin(ref, "unrescue", generation)
+
+    async def _begin(self, ref: str, verb: str, generation: int | None) -> Machine:
+        machine = self.machines.get(ref)
+        self._current(machine, generation)
+        run = Run(f"r-{next(self._ids)}", verb, "", PLAN, started=NOW)
+        return await self.put(replace(machine, state=State.INSPECTING, run=run), "run.started")
+
+    async def hold(self, ref: str, reason: str, *, quarantine: bool = False) -> Machine:
+        state = State.QUARANTINED if quarantine else State.MAINTENANCE
+        return await self.put(rest.hold(self.machines.get(ref), state, reason, NOW), "machine.state")
+
+    async def let_go(self, ref: str) -> Machine:
+        return await self.put(rest.let_go(self.machines.get(ref), NOW), "machine.state")
+
+    async def adopt(self, ref: str, bootenv: str) -> Machine:
+        return await self.put(rest.adopt(self.machines.get(ref), bootenv, NOW), "machine.state")
+
+    async def retire(self, ref: str) -> Machine:
+        return await self.put(rest.retire(self.machines.get(ref), NOW), "machine.state")
+
+    async def unretire(self, ref: str) -> Machine:
+        return await self.put(rest.unretire(self.machines.get(ref), NOW), "machine.state")
 
     async def forget(self, ref: str) -> None:
         machine = self.machines.get(ref)

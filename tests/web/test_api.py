@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from provisioner.web.api import BODY_LIMIT
+from provisioner.web.replies import BODY_LIMIT
 from tests.web.fakes import FakeConductor
 
 Session = aiohttp.ClientSession
@@ -120,6 +120,37 @@ async def test_release_power_and_cancel(api: Session) -> None:
     assert body["run"]["verb"] == "release-keep"
 
 
+async def test_a_machine_is_held_and_let_go(api: Session) -> None:
+    held = {"reason": "new DIMM", "return_to": "ready"}
+    status, body, _ = await call(api, "POST", "/v1/machines/node17/hold", json={"reason": "new DIMM"})
+    assert (status, body["state"], {key: body["hold"][key] for key in held}) == (200, "maintenance", held)
+    status, body, _ = await call(api, "POST", "/v1/machines/node17/let-go")
+    assert (status, body["state"], body["hold"]) == (200, "ready", None)
+    status, body, _ = await call(api, "POST", "/v1/machines/node17/let-go")
+    assert (status, body["detail"]) == (409, "node17 is ready: it is not held")
+    _, body, _ = await call(api, "POST", "/v1/machines/node17/hold", json={"reason": "odd", "quarantine": True})
+    assert body["state"] == "quarantined"
+
+
+async def test_adopt_retire_and_back(api: Session) -> None:
+    _, body, _ = await call(api, "POST", "/v1/machines/node17/adopt", json={"bootenv": "an old system"})
+    assert (body["state"], body["bootenv"]) == ("active", "an old system")
+    status, body, _ = await call(api, "POST", "/v1/machines/node17/retire")
+    assert (status, body["hint"]) == (409, "`provisionctl release node17` first")
+    assert (await call(api, "POST", "/v1/machines/node18/retire"))[1]["state"] == "retired"
+    assert (await call(api, "POST", "/v1/machines/node18/unretire"))[1]["state"] == "enrolled"
+
+
+async def test_rescue_and_resume(api: Session) -> None:
+    status, body, _ = await call(api, "POST", "/v1/machines/node17/rescue", headers={"If-Match": '"3"'})
+    assert (status, body["run"]["verb"]) == (202, "rescue")
+    assert (await call(api, "POST", "/v1/machines/node17/resume"))[0] == 409
+    await call(api, "POST", "/v1/machines/node17/cancel")
+    status, body, _ = await call(api, "POST", "/v1/machines/node17/resume")
+    assert (status, body["run"]["outcome"]) == (202, "running")
+    assert (await call(api, "POST", "/v1/machines/node18/unrescue"))[1]["run"]["verb"] == "unrescue"
+
+
 async def test_bootenvs_say_what_they_lack(api: Session) -> None:
     _, body, _ = await call(api, "GET", "/v1/bootenvs")
     assert {b["name"]: b["ready"] for b in body["bootenvs"]} == {
@@ -211,6 +242,7 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "a filter where none is": ("GET", "/v1/bootenvs?name=a", {}, 400, "unknown query parameter 'name'"),
     "a limit that is no number": ("GET", "/v1/events?limit=-1", {}, 400, "limit: not a whole number: '-1'"),
     "preflight of nothing": ("GET", "/v1/machines/node17/preflight", {}, 400, "bootenv: missing in the query"),
+    "a hold without a reason": ("POST", "/v1/machines/node17/hold", {"json": {"reason": " "}}, 400, "reason: empty"),
     "an ETag of something else": (
         "POST",
         "/v1/machines/node17/release",

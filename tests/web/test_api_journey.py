@@ -79,6 +79,19 @@ def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rack:
     return Rack(tmp_path, ("node17", "node18"))
 
 
+async def until_begun(rack: Rack, verb: str) -> None:
+    """Wait for the event that tells of a run."""
+    assert rack.conductor is not None
+    after = 0
+    async with asyncio.timeout(30):
+        while True:
+            for event in await rack.conductor.events(after, 100):
+                after = event.seq
+                if event.type == "run.started" and event.data["verb"] == verb:
+                    return
+            await rack.conductor.wait_event(after, 30)
+
+
 def enrol(name: str) -> tuple[str, ...]:
     return ("enrol", name, "--bmc", f"ipmi://admin@bmc-{name}")
 
@@ -141,8 +154,7 @@ async def test_wait_goes_on_through_a_restart(rack: Rack) -> None:
             await ctl(rack, *enrol("node17"))
             await ctl(rack, "discover", "node17", "--wait")
             waiting = await begun(rack, "boot", "node17", "debian-12", "--wait")
-            while not rack.one().log[2:]:
-                await asyncio.sleep(0.01)
+            await until_begun(rack, "deploy")
         async with served(rack), asyncio.timeout(30):
             out, _ = await waiting.communicate()
     assert (waiting.returncode, out.decode().partition(" in ")[0]) == (0, "node17 is active: deploy debian-12 done")

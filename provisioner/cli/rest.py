@@ -1,0 +1,75 @@
+"""`hold`, `let-go`, `adopt`, `retire`, `unretire`: what an operator says of machines that rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from provisioner.cli.boot import several
+from provisioner.cli.complete import machine_names
+from provisioner.cli.machines import quoted
+from provisioner.cli.names import expand
+from provisioner.cli.output import print_one
+from provisioner.cli.session import Session, command
+from provisioner.cli.text import printable
+
+_NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)
+
+
+@command("hold")
+@_NAMES
+@click.argument("reason")
+@click.option("--quarantine", is_flag=True, help="Something is wrong with it, not only work to be done.")
+def hold(session: Session, names: str, reason: str, quarantine: bool) -> None:
+    """Keep machines back: nothing is started on them until they are let go.
+
+    REASON is shown to whoever finds them held.
+
+    \b
+      provisionctl hold node17 "new DIMM on Tuesday"
+    """
+    _say(session, names, "hold", {"reason": reason, "quarantine": quarantine})
+
+
+@command("let-go")
+@_NAMES
+def let_go(session: Session, names: str) -> None:
+    """End a hold: machines go back to the state that they came from."""
+    _say(session, names, "let-go")
+
+
+@command("adopt")
+@_NAMES
+@click.argument("bootenv")
+def adopt(session: Session, names: str, bootenv: str) -> None:
+    """Put on record that machines already run BOOTENV.
+
+    From then on they boot their disks, and nothing is installed over it without being asked for. BOOTENV may be a
+    name of your own.
+    """
+    _say(session, names, "adopt", {"bootenv": bootenv})
+
+
+@command("retire")
+@_NAMES
+def retire(session: Session, names: str) -> None:
+    """Take machines out of use for good. Their record stays, so that they are known if they come back."""
+    _say(session, names, "retire")
+
+
+@command("unretire")
+@_NAMES
+def unretire(session: Session, names: str) -> None:
+    """Take retired machines into use again; they have to be discovered anew."""
+    _say(session, names, "unretire")
+
+
+def _say(session: Session, names: str, verb: str, body: dict[str, Any] | None = None) -> None:
+    client = session.client()
+
+    def ask(name: str) -> None:
+        machine = client.post(f"/v1/machines/{quoted(name)}/{verb}", body)
+        print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['state']}"])
+
+    several(expand(names), ask)

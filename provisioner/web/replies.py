@@ -1,0 +1,100 @@
+"""What every handler of the operator API does: read bodies, queries and conditions, answer JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from multidict import MultiMapping
+
+from provisioner.errors import ConflictError, WireError
+from provisioner.model.machine import Machine
+from provisioner.web import bodies, views
+from provisioner.web.ports import Machines
+from provisioner.web.problems import StaleError
+
+T = TypeVar("T")
+
+BODY_LIMIT = 256 * 1024  # parameters of a machine: the largest answer file that people paste is some 30 KiB
+PAGE_LIMIT = 1000
+KEY_LIMIT = 200
+_ETAG = re.compile(r'(?:W/)?"?([0-9]{1,18})"?')
+
+
+async def read(request: web.Request, kind: type[T], default: T | None = None) -> T:
+    """Read the body as a typed value; `default` stands for no body at all."""
+    raw = await bodies.read_body(request, BODY_LIMIT)
+    if not raw.strip() and default is not None:
+        return default
+    return bodies.decode(raw, kind)
+
+
+def query(request: web.Request, *known: str) -> MultiMapping[str]:
+    """Take the query; what is not known is refused, since a filter that is ignored shows the wrong machines."""
+    for name in request.query:
+        if name not in known:
+            hint = f"this path takes {', '.join(known)}" if known else "this path takes none"
+            raise WireError(f"unknown query parameter {name[:40]!r}", hint=hint)
+    return request.query
+
+
+def page(given: MultiMapping[str]) -> tuple[int, int]:
+    """Read cursor and limit of a list that is read from a cursor."""
+    limit = whole(given.get("limit", str(PAGE_LIMIT)), "limit")
+    return whole(given.get("after", "0"), "after"), min(limit, PAGE_LIMIT) or PAGE_LIMIT
+
+
+def whole(text: str, name: str) -> int:
+    """Read a whole number; raise `WireError` that names it."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise WireError(f"{name}: not a whole number: {text[:40]!r}")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What makes an intent safe to repeat (Idempotency-Key) and to race (If-Match)."""
+
+    key: str
+    generation: int | None
+
+
+def condition(request: web.Request) -> Condition:
+    """Read the headers of an intent; raise `WireError`."""
+    key = request.headers.get("Idempotency-Key", "")
+    if len(key) > KEY_LIMIT or not key.isprintable():
+        raise WireError(f"Idempotency-Key: at most {KEY_LIMIT} printable characters")
+    match = request.headers.get("If-Match", "").strip()
+    if not match or match == "*":
+        return Condition(key, None)
+    etag = _ETAG.fullmatch(match)
+    if etag is None:
+        raise WireError(f"If-Match: not an ETag of a machine: {match[:40]!r}", hint="give the ETag that GET answered")
+    return Condition(key, int(etag[1]))
+
+
+async def accepted(machines: Machines, ref: str, given: Condition, intent: Awaitable[Machine]) -> web.Response:
+    """Answer 202; or 412 where it was refused because the caller has seen an older generation."""
+    try:
+        return machine_reply(await intent, status=202)
+    except ConflictError as error:
+        if given.generation is not None and given.generation != (now := machines.get(ref).generation):
+            hint = f"it is now {now}: read the machine again, and decide anew"
+            raise StaleError(f"{ref}: generation {given.generation} is not the current one", hint=hint) from error
+        raise
+
+
+def machine_reply(machine: Machine, status: int = 200) -> web.Response:
+    """Answer with a machine; its generation is the ETag."""
+    response = json_reply(views.machine_view(machine), status)
+    response.headers["ETag"] = f'"{machine.generation}"'
+    return response
+
+
+def json_reply(value: Any, status: int = 200) -> web.Response:
+    """Answer JSON."""
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")

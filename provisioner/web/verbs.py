@@ -1,0 +1,152 @@
+"""What can be asked of one machine: handlers and their part of the operator API's route table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from provisioner.errors import ConfigError, WireError
+from provisioner.model.net import parse_mac
+from provisioner.web import views
+from provisioner.web.intents import AdoptBody, BootBody, HoldBody, PowerBody, ReleaseBody
+from provisioner.web.ports import Operator, Route
+from provisioner.web.replies import Condition, accepted, condition, json_reply, machine_reply, page, query, read
+
+MACHINE = "/v1/machines/{ref}"
+
+
+class Verbs:
+    """Handlers over the `Operator`. Each reads its input, asks, and shows the machine as it is then."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._ask = operator
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route table of one machine."""
+        verbs = {
+            "boot": self.boot,
+            "release": self.release,
+            "rescue": self.rescue,
+            "unrescue": self.unrescue,
+            "cancel": self.cancel,
+            "resume": self.resume,
+            "power": self.power,
+            "hold": self.hold,
+            "let-go": self.let_go,
+            "adopt": self.adopt,
+            "retire": self.retire,
+            "unretire": self.unretire,
+        }
+        return (
+            Route("GET", MACHINE, self.machine),
+            Route("DELETE", MACHINE, self.forget),
+            *(Route("POST", f"{MACHINE}/{name}", handler) for name, handler in verbs.items()),
+            Route("GET", f"{MACHINE}/preflight", self.preflight),
+            Route("GET", f"{MACHINE}/trace", self.trace),
+        )
+
+    async def machine(self, request: web.Request) -> web.Response:
+        """Show one machine; its generation is the ETag."""
+        query(request)
+        return machine_reply(self._ask.machines.get(_ref(request)))
+
+    async def forget(self, request: web.Request) -> web.Response:
+        """Drop a machine from the record; the machine itself is not touched."""
+        await self._ask.forget(_ref(request))
+        return web.Response(status=204)
+
+    # runs
+
+    async def boot(self, request: web.Request) -> web.Response:
+        """Take a machine to a bootenv."""
+        body, given = await read(request, BootBody), condition(request)
+        return await self._run(request, given, self._ask.boot, body.bootenv, params=body.params)
+
+    async def release(self, request: web.Request) -> web.Response:
+        """Give a machine back; its disks are erased unless `erase` is false."""
+        body, given = await read(request, ReleaseBody, ReleaseBody()), condition(request)
+        return await self._run(request, given, self._ask.release, erase=body.erase)
+
+    async def rescue(self, request: web.Request) -> web.Response:
+        """Boot the rescue system; the disk stays as it is."""
+        return await self._run(request, condition(request), self._ask.rescue)
+
+    async def unrescue(self, request: web.Request) -> web.Response:
+        """Boot from the disk again, back to where the machine came from."""
+        return await self._run(request, condition(request), self._ask.unrescue)
+
+    async def _run(self, request: web.Request, given: Condition, ask: Any, *args: Any, **more: Any) -> web.Response:
+        ref = _ref(request)
+        intent = ask(ref, *args, key=given.key, generation=given.generation, **more)
+        return await accepted(self._ask.machines, ref, given, intent)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """End the run that is under way; the machine goes back to the state that it came from."""
+        return machine_reply(await self._ask.cancel(_ref(request)), status=202)
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Take up the run that failed or was cancelled, where that is safe."""
+        return machine_reply(await self._ask.resume(_ref(request)), status=202)
+
+    # at once
+
+    async def power(self, request: web.Request) -> web.Response:
+        """Switch a machine by its BMC; the answer comes when the end state was observed."""
+        body = await read(request, PowerBody)
+        return machine_reply(await self._ask.power(_ref(request), body.power))
+
+    async def hold(self, request: web.Request) -> web.Response:
+        """Keep a machine back, in maintenance or quarantine."""
+        body = await read(request, HoldBody)
+        if not body.reason.strip():
+            raise WireError("reason: empty", hint="whoever finds the machine held has to know why")
+        return machine_reply(await self._ask.hold(_ref(request), body.reason, quarantine=body.quarantine))
+
+    async def let_go(self, request: web.Request) -> web.Response:
+        """End a hold."""
+        return machine_reply(await self._ask.let_go(_ref(request)))
+
+    async def adopt(self, request: web.Request) -> web.Response:
+        """Put on record that a machine already runs something."""
+        body = await read(request, AdoptBody)
+        return machine_reply(await self._ask.adopt(_ref(request), body.bootenv))
+
+    async def retire(self, request: web.Request) -> web.Response:
+        """Take a machine out of use; its record stays."""
+        return machine_reply(await self._ask.retire(_ref(request)))
+
+    async def unretire(self, request: web.Request) -> web.Response:
+        """Take a retired machine into use again."""
+        return machine_reply(await self._ask.unretire(_ref(request)))
+
+    # looking
+
+    async def preflight(self, request: web.Request) -> web.Response:
+        """Say what a boot would be refused for, and touch nothing."""
+        bootenv = query(request, "bootenv").get("bootenv", "")
+        if not bootenv:
+            raise WireError("bootenv: missing in the query", hint="GET .../preflight?bootenv=debian-12")
+        checks = await self._ask.preflight(_ref(request), bootenv)
+        return json_reply({"ok": all(check.ok for check in checks), "checks": checks})
+
+    async def trace(self, request: web.Request) -> web.Response:
+        """Show a machine's journey from a cursor on; `next` is where to ask again."""
+        after, limit = page(query(request, "after", "limit"))
+        lines = await self._ask.trace(self._ref_or_mac(request), after=after, limit=limit)
+        following = lines[-1][0] if lines else after
+        return json_reply({"trace": [views.trace_view(seq, line) for seq, line in lines], "next": following})
+
+    def _ref_or_mac(self, request: web.Request) -> str:
+        """Read a machine's name or id, or the MAC of one that is not on record yet, in any spelling."""
+        ref = _ref(request)
+        if self._ask.machines.find(ref) is not None:
+            return ref
+        try:
+            return parse_mac(ref)
+        except ConfigError:
+            return ref
+
+
+def _ref(request: web.Request) -> str:
+    return request.match_info["ref"]
