@@ -1,0 +1,29 @@
+"""A rule that tests do not reach fails; a shell does not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COVERED = Path(__file__).parents[2] / ".ci/covered.py"
+
+CASES = {
+    "rule below the floor": ("provisioner/boot/plan.py", 89.9, 1, "provisioner/boot/plan.py: 90 % covered"),
+    "rule on the floor": ("provisioner/boot/plan.py", 90.0, 0, "every rule"),
+    "value below the floor": ("provisioner/model/net.py", 10.0, 1, "no test runs lines 7, 8 ..."),
+    "shell": ("provisioner/dhcp/server.py", 0.0, 0, "every rule"),
+}
+
+
+@pytest.mark.parametrize(("path", "percent", "status", "said"), CASES.values(), ids=CASES.keys())
+def test_floor(tmp_path: Path, path: str, percent: float, status: int, said: str) -> None:
+    report = {"files": {path: {"summary": {"percent_covered": percent}, "missing_lines": [7, 8]}}}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    command = [sys.executable, COVERED, tmp_path / "report.json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == status
+    assert said in result.stdout
