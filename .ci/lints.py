@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeGuard
 
-from layers import PACKAGE, layer_of
+from layers import layer_of
 from packaging.requirements import Requirement
 
 
@@ -155,7 +155,7 @@ def _said(node: ast.Call) -> ast.expr | None:
 
 
 def _events(tree: ast.AST, areas: Set[str]) -> Iterator[tuple[int, str]]:
-    """The text that each call logs or traces; where that is elsewhere, all that looks like an id of one of the areas."""
+    """The text that each call logs or traces; where that is elsewhere, all that looks like an id."""
     saids = [said for node in ast.walk(tree) if isinstance(node, ast.Call) and (said := _said(node)) is not None]
     direct = [said for said in saids if _is_string(said) and not said.value.startswith("%s")]
     yield from ((said.lineno, said.value) for said in direct)
