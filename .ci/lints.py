@@ -117,7 +117,7 @@ def module_name(path: str) -> str:
 
 ACROSS = re.compile(r"pytest\.mark\.(lab|netns|peer|slow)\b")
 """Tests of these kinds go across modules and are named after what they show."""
-NOT_MIRRORED = ("tests/ci/", "tests/bench/", "tests/lab/", "tests/docs/")
+NOT_MIRRORED = ("tests/ci/", "tests/bench/")
 
 
 def mirrored_tests(files: Files) -> Iterator[str]:
