@@ -75,7 +75,7 @@ def ending_of(machine: Row, run_id: str) -> Ending | None:
         return Ending(True, f"{name} is {machine['state']}: {printable(what)} done{took}")
     failure = machine["failure"] or {}
     reason = f" in {failure['phase']}: {failure['reason']}" if failure else ""
-    hint = f" ({failure['hint']})" if failure.get("hint") else f" (`provisionctl trace {name}` shows every step)"
+    hint = f" ({failure['hint']})" if failure.get("hint") else f" (`provisionctl why {name}` tells more)"
     return Ending(False, f"{name}: {printable(what)} {run['outcome']}{printable(reason)}{printable(hint)}")
 
 

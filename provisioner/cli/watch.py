@@ -86,7 +86,7 @@ class _Writer:
         at = seconds_of(line["at"]) or 0.0
         if self._began is None or (line["run"] and line["run"] != self._run):
             self._begin(line, at)
-        click.echo(self._words(line, at))
+        click.echo(f"{at - (self._began or at):+9.3f} {words(line, self._colour)}")
 
     def _begin(self, line: Row, at: float) -> None:
         if line["run"]:
@@ -95,12 +95,13 @@ class _Writer:
             click.echo(painted(f"run {printable(line['run'])}, {_clock(at, '%Y-%m-%d')}", BOLD if self._colour else ""))
         self._run, self._began = line["run"], at
 
-    def _words(self, line: Row, at: float) -> str:
-        since = at - (self._began or at)
-        mark = " " if line["ok"] else "!"
-        channel = painted(f"{printable(line['channel']):<7}", CYAN if self._colour else "")
-        text = painted(printable(line["text"]), RED if self._colour and not line["ok"] else "")
-        return f"{since:+9.3f} {_clock(at)} {channel} {mark} {text}"
+
+def words(line: Row, colour: bool) -> str:
+    """Put a line of a trace into words: time of day, channel, what happened."""
+    mark = " " if line["ok"] else "!"
+    channel = painted(f"{printable(line['channel']):<7}", CYAN if colour else "")
+    text = painted(printable(line["text"]), RED if colour and not line["ok"] else "")
+    return f"{_clock(seconds_of(line['at']) or 0.0)} {channel} {mark} {text}"
 
 
 def _clock(at: float, form: str = "") -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from aiohttp import web
 
+from provisioner.lifecycle.story import Verdict
 from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Check, EnrolRequest, Event
 from provisioner.model.machine import Machine
@@ -78,6 +79,9 @@ class Operator(Protocol):
     async def forget(self, ref: str) -> None: ...
 
     async def preflight(self, ref: str, bootenv: str) -> Sequence[Check]: ...
+
+    async def why(self, ref: str) -> Verdict:
+        """Say in a sentence what a machine waits for or why it failed."""
 
     async def trace(self, ref: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, TraceLine]]: ...
 

@@ -44,6 +44,7 @@ class Verbs:
             *(Route("POST", f"{MACHINE}/{name}", handler) for name, handler in verbs.items()),
             Route("GET", f"{MACHINE}/preflight", self.preflight),
             Route("GET", f"{MACHINE}/trace", self.trace),
+            Route("GET", f"{MACHINE}/why", self.why),
         )
 
     async def machine(self, request: web.Request) -> web.Response:
@@ -136,6 +137,11 @@ class Verbs:
         lines = await self._ask.trace(self._ref_or_mac(request), after=after, limit=limit)
         following = lines[-1][0] if lines else after
         return json_reply({"trace": [views.trace_view(seq, line) for seq, line in lines], "next": following})
+
+    async def why(self, request: web.Request) -> web.Response:
+        """Say what the machine waits for, or why its last run failed, and what to do."""
+        query(request)
+        return json_reply(views.verdict_view(await self._ask.why(_ref(request))))
 
     def _ref_or_mac(self, request: web.Request) -> str:
         """Read a machine's name or id, or the MAC of one that is not on record yet, in any spelling."""

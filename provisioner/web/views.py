@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from provisioner.lifecycle.story import Verdict
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.facts import Facts
 from provisioner.model.intent import Event
@@ -142,6 +143,16 @@ class EventView(msgspec.Struct, frozen=True):
     data: dict[str, Any]
 
 
+class VerdictView(msgspec.Struct, frozen=True):
+    """What is the matter. `diagnosis` is an id of docs/diagnoses.md, or waiting, fine, cancelled, unknown."""
+
+    diagnosis: str
+    text: str
+    todo: str
+    evidence: tuple[TraceView, ...]
+    tried: tuple[str, ...]
+
+
 class BootenvView(msgspec.Struct, frozen=True):
     """A bootenv. `ready`: all its artefacts are here; `missing` names those that are not, and what gets them."""
 
@@ -258,6 +269,12 @@ def _hold_view(hold: Hold) -> HoldView:
 def trace_view(seq: int, line: TraceLine) -> TraceView:
     """Show one line of a boot trace."""
     return TraceView(seq, when(line.at), line.channel, line.event, line.text, line.ok, line.mac, line.machine, line.run)
+
+
+def verdict_view(verdict: Verdict) -> VerdictView:
+    """Show what is the matter with a machine; lines of evidence have no number here."""
+    evidence = tuple(trace_view(0, line) for line in verdict.evidence)
+    return VerdictView(verdict.id, verdict.text, verdict.todo, evidence, verdict.tried)
 
 
 def event_view(event: Event, name: str) -> EventView:

@@ -125,7 +125,7 @@ def test_several_machines_are_waited_for_at_once(ctl: Ctl, daemon: Daemon) -> No
     assert ran.status == 7
     assert ran.out == "node18 is active: boot debian-12 done in 2m41s\n"
     assert ran.err.splitlines()[-2:] == [
-        "node17: boot debian-12 cancelled (`provisionctl trace node17` shows every step)",
+        "node17: boot debian-12 cancelled (`provisionctl why node17` tells more)",
         "provisionctl: 1 of 2 machines did not get there",
     ]
 

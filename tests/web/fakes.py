@@ -16,6 +16,8 @@ from provisioner.errors import (
     TicketError,
 )
 from provisioner.lifecycle import rest
+from provisioner.lifecycle.story import Verdict
+from provisioner.lifecycle.why import why
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.facts import Cpu, Disk, Facts, Nic
@@ -27,10 +29,10 @@ from provisioner.web.ports import BootenvStatus, Dialect, Listener, PowerVerb, S
 
 NOW = 1_800_000_000.0
 PLAN = (
-    Step("ensure-off", Phase.POWER, 60),
-    Step("wait-dhcp", Phase.DHCP, 300),
-    Step("write-image", Phase.INSTALL, 3600),
-    Step("wait-home", Phase.PHONE_HOME, 300),
+    Step("power.off", Phase.POWER, 60),
+    Step("wait.dhcp", Phase.DHCP, 300),
+    Step("wait.job", Phase.INSTALL, 3600),
+    Step("wait.phone-home", Phase.PHONE_HOME, 300),
 )
 FACTS = Facts(
     vendor="QEMU",
@@ -220,6 +222,10 @@ class FakeConductor:
             Check("bmc", True, "answers"),
             Check("artifacts", not missing, "iso is missing" if missing else "all here", hint if missing else ""),
         ]
+
+    async def why(self, ref: str) -> Verdict:
+        machine = self.machines.get(ref)
+        return why(machine, [line for _, line in self.lines if line.machine == machine.id], NOW + 90)
 
     async def trace(self, ref: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, TraceLine]]:
         machine_id = self.machines.get(ref).id

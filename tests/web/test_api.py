@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from provisioner.model.trace import Channel
 from provisioner.web.replies import BODY_LIMIT
 from tests.web.fakes import FakeConductor
 
@@ -149,6 +150,17 @@ async def test_rescue_and_resume(api: Session) -> None:
     status, body, _ = await call(api, "POST", "/v1/machines/node17/resume")
     assert (status, body["run"]["outcome"]) == (202, "running")
     assert (await call(api, "POST", "/v1/machines/node18/unrescue"))[1]["run"]["verb"] == "unrescue"
+
+
+async def test_why_says_what_is_the_matter(api: Session, conductor: FakeConductor) -> None:
+    await call(api, "POST", "/v1/machines/node17/boot", json={"bootenv": "debian-12"})
+    await conductor.fail("node17", "something that nobody knows", "look at the console")
+    conductor.see("node17", Channel.BMC, "power is on")
+    _, body, _ = await call(api, "GET", "/v1/machines/node17/why")
+    assert (body["diagnosis"], body["todo"]) == ("unknown", "look at the console")
+    assert body["text"] == "node17 failed at dhcp: something that nobody knows"
+    assert [line["text"] for line in body["evidence"]] == ["power is on"]
+    assert (await call(api, "GET", "/v1/machines/node18/why"))[1]["diagnosis"] == "fine"
 
 
 async def test_bootenvs_say_what_they_lack(api: Session) -> None:
