@@ -29,8 +29,12 @@ class Accelerator:
 
 
 def emulation(reason: str) -> Accelerator:
-    """Plain emulation (TCG)."""
-    return Accelerator("tcg", "max", reason)
+    """Plain emulation (TCG).
+
+    Without ERMS: Linux would copy with `rep movsb`, which TCG emulates byte by byte; writing a disk image takes two
+    to three times the processor time with it (88.9 s against 40.7 s, 481 MB, Debian 12 guest, QEMU 7.2).
+    """
+    return Accelerator("tcg", "max,-erms", reason)
 
 
 KVM = Path("/dev/kvm")
