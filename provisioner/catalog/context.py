@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provisioner.catalog.decode import fill_in
 from provisioner.catalog.params import Resolved
 from provisioner.catalog.system import Secrets, describe
 from provisioner.model.catalog import Bootenv, Kind
@@ -57,6 +58,10 @@ def answer_context(
     facts = machine.facts if machine is not None and machine.facts is not None else Facts()
     secrets = secrets or Secrets()
     seen = _known(machine, facts, bootenv, boot, resolved.values)
+    files = bootenv.arch.get(boot.arch)
+    seen["urls"]["sources"] = (
+        {name: fill_in(url, resolved.flat) for name, url in files.sources.items()} if files else {}
+    )
     if machine is not None and bootenv.kind in MADE:
         seen["system"] = describe(bootenv, machine.name, facts, boot.mac, resolved.values, secrets)
     if secrets.seed:
@@ -93,6 +98,7 @@ def _known(
             "family": bootenv.family,
             "version": bootenv.version,
             "codename": bootenv.codename,
+            "product": bootenv.product,
         },
         "boot": {
             "mac": boot.mac,

@@ -18,6 +18,7 @@ LOADERS = ("", "wimboot", "memdisk", "esxi")
 VALIDATORS = (
     "",
     "autoinstall",
+    "agama",
     "autoyast",
     "cloud-config",
     "esxi",
@@ -67,6 +68,7 @@ def decode_bootenv(document: Document, faults: Faults, urls: Mapping[str, str]) 
         family=fields.name("family", NAME),
         version=fields.text("version"),
         codename=fields.text("codename"),
+        product=fields.text("product"),
         aliases=fields.texts("aliases"),
         arch={arch: _files(part, urls) for arch, part in fields.parts("arch")},
         answers=tuple(_answer(answer_id, part) for answer_id, part in fields.parts("answers")),
@@ -117,6 +119,7 @@ def _files(fields: Fields, urls: Mapping[str, str]) -> Files:
         artifacts=tuple(_artifact(name, part, urls) for name, part in fields.parts("artifacts")),
         injects=fields.texts("injects"),
         firmware=tuple(firmware),
+        sources=_sources(fields, urls),
     )
     known = {artifact.name for artifact in files.artifacts}
     for key, names in (("kernel", [files.kernel]), ("initrds", files.initrds), ("image", [files.image])):
@@ -148,12 +151,25 @@ def _artifact(name: str, fields: Fields, urls: Mapping[str, str]) -> Artifact:
     return artifact
 
 
+def _sources(fields: Fields, urls: Mapping[str, str]) -> dict[str, str]:
+    part = fields.part("sources")
+    sources = {str(name): part.text(str(name)) for name in fields.mapping("sources")}
+    for name in sources:
+        _url(name, part, urls)
+    return sources
+
+
+def fill_in(text: str, urls: Mapping[str, str]) -> str:
+    """Put URLs in the places of `{mirror.debian}` and the like."""
+    return _PLACEHOLDER.sub(lambda match: urls.get(match[1]) or "http://unknown.invalid", text)
+
+
 def _url(key: str, fields: Fields, urls: Mapping[str, str]) -> str:
     text = fields.text(key)
     for name in _PLACEHOLDER.findall(text):
         if name not in urls:
             fields.fault(key, f"{{{name}}}: no parameter of this name with a default URL")
-    full = _PLACEHOLDER.sub(lambda match: urls.get(match[1], "http://unknown.invalid"), text)
+    full = fill_in(text, urls)
     if full and not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~/%+:=,@-]*", full):
         fields.fault(key, f"{full!r} is not an http or https URL")  # C-B3: no file:, no other scheme
     return full
@@ -163,7 +179,7 @@ def _answer(answer_id: str, fields: Fields) -> AnswerFile:
     if not re.fullmatch(ARTIFACT_NAME, answer_id):
         fields.fault(None, f"an answer's id matches {ARTIFACT_NAME}")
     validator = fields.text("validator")
-    if validator not in VALIDATORS:
+    if validator.partition(":")[0] not in VALIDATORS:
         fields.fault("validator", f"{validator!r} is not known; known: {', '.join(VALIDATORS[1:])}")
     answer = AnswerFile(
         id=answer_id,

@@ -170,9 +170,9 @@ def powershell(value: Any) -> Safe:
 
 
 def word(value: Any) -> Safe:
-    """A value for formats that know no quoting at all: letters, digits and `._:/@%+=,-` only."""
+    """A value for formats that know no quoting at all: letters, digits and `._:/@%+=,~$^-` only."""
     text = text_of(value)
-    if not re.fullmatch(r"[A-Za-z0-9._:/@%+=,~$-]*", text):
+    if not re.fullmatch(r"[A-Za-z0-9._:/@%+=,~$^-]*", text):
         raise RenderError(f"{text[:60]!r} cannot stand in this format: it knows no quotes")
     return Safe(text)
 

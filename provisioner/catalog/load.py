@@ -1,7 +1,7 @@
 """The catalogue: bootenvs, templates and parameters read from directories, checked whole, replaced whole.
 
-A catalogue directory holds `bootenvs/*.yaml`, `templates/**/*.j2` and `params/*.yaml`. Ours comes first (from the wheel
-or the source tree); a site's directory after it adds files, and replaces those of the same name.
+A catalogue directory holds `bootenvs/*.yaml`, `templates/**/*.j2`, `params/*.yaml` and `values/**/*.yaml`. Ours comes
+first (from the wheel or the source tree); a site's directory after it adds files, and replaces those of the same name.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from provisioner.catalog.render import MAX_TEMPLATE_BYTES, Renderer
 from provisioner.errors import CatalogError, ConfigError, NotFoundError
 from provisioner.fields import Faults, Fields, nearest
 from provisioner.model.catalog import Bootenv, Files, Kind, Param
+from provisioner.model.machine import Machine
 
 MAX_FILES = 4000
 """Ours has some hundred; a directory with more is not a catalogue but somebody's home."""
+
+VALUES = {"global": "global", "site": "site", "profiles": "profile", "roles": "role"}
+"""Files and directories below values/, and the layers that they are."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -43,6 +47,8 @@ class Content:
     declarations: Declarations
     templates: Mapping[str, str]
     renderer: Renderer
+    values: Mapping[tuple[str, str], Layer]
+    """What values/*.yaml set, by layer and name: ("site", ""), ("profile", "storage"), ("role", "web")."""
 
 
 class Catalog:
@@ -81,10 +87,22 @@ class Catalog:
         return found
 
     def resolve(self, bootenv: Bootenv, layers: Sequence[Layer] = ()) -> Resolved:
-        """Combine the parameters of a boot: defaults, the bootenv's, and `layers` (checked here), in their order."""
-        declarations = self._content.declarations
+        """Combine parameters: defaults, the site's, the bootenv's, and `layers` (checked here), in their order."""
+        content = self._content
         own = Layer("bootenv", f"bootenv {bootenv.name}", bootenv.params)
-        return declarations.resolve([declarations.checked(layer) for layer in _in_order([own, *layers])])
+        given = [content.declarations.checked(layer) for layer in (own, *layers)]
+        ours = [layer for name in ("global", "site") if (layer := content.values.get((name, "")))]
+        return content.declarations.resolve(_in_order([*ours, *given]))
+
+    def resolve_for(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any] | None = None) -> Resolved:
+        """Combine the parameters of one boot: also the machine's profile's, its roles' (tags `role:NAME`), its own."""
+        layers = [Layer("boot", "this boot", boot)] if boot else []
+        if machine is not None:
+            layers.append(Layer("machine", f"machine {machine.name}", machine.params))
+            roles = [tag.removeprefix("role:") for tag in machine.tags if tag.startswith("role:")]
+            keys = [("profile", machine.profile), *(("role", role) for role in roles)]
+            layers += [layer for key in keys if (layer := self._content.values.get(key))]
+        return self.resolve(bootenv, layers)
 
     def render_args(self, bootenv: Bootenv, files: Files, context: Mapping[str, Any]) -> str:
         """Render the kernel arguments of one architecture: one line that no boot loader can misread."""
@@ -115,7 +133,10 @@ def read(roots: Sequence[Path]) -> Content:
     params = _params(roots, faults)
     declarations = Declarations(params)
     faults.found.extend(declarations.faults())
+    values = _values(roots, declarations, faults)
     urls = {name: param.default for name, param in params.items() if isinstance(param.default, str)}
+    for layer in (values.get(("global", "")), values.get(("site", ""))):
+        urls |= {name: url for name, url in (layer.values if layer else {}).items() if isinstance(url, str)}
     bootenvs: dict[str, Bootenv] = {}
     for path in _files(roots, "bootenvs", ".yaml", faults):
         document = _document(path, faults)
@@ -135,7 +156,7 @@ def read(roots: Sequence[Path]) -> Content:
     aliases = _aliases(bootenvs, faults)
     _check_references(bootenvs, templates, faults)
     faults.check("catalogue")
-    return Content(bootenvs, aliases, params, declarations, templates, renderer)
+    return Content(bootenvs, aliases, params, declarations, templates, renderer, values)
 
 
 def _check_references(bootenvs: Mapping[str, Bootenv], templates: Mapping[str, str], faults: Faults) -> None:
@@ -176,6 +197,23 @@ def _params(roots: Sequence[Path], faults: Faults) -> dict[str, Param]:
                 faults.add(document.where((name,)), f"{name}: declared in {taken.source} too")
             params[name] = param
     return params
+
+
+def _values(roots: Sequence[Path], declarations: Declarations, faults: Faults) -> dict[tuple[str, str], Layer]:
+    """Read values/site.yaml, values/profiles/NAME.yaml and the like, with declared names as keys."""
+    values: dict[tuple[str, str], Layer] = {}
+    for root in roots:
+        for path in _walk([root], "values", ".yaml", faults, deep=True):
+            name = path.relative_to(root / "values").with_suffix("").as_posix()
+            key = VALUES.get(name.partition("/")[0])
+            document = _document(path, faults)
+            if key is None or (key in ("global", "site")) is ("/" in name):
+                faults.add(str(path), f"values are in {', '.join(VALUES)}; the last two are directories")
+            elif document is not None and isinstance(document.value, dict):
+                flat, wrong = declarations.flatten(document.value)
+                faults.found.extend(f"{document.source}: {fault}" for fault in wrong)
+                values[key, name.partition("/")[2]] = Layer(key, f"values/{name}.yaml", flat)
+    return values
 
 
 def _templates(roots: Sequence[Path], faults: Faults) -> dict[str, str]:

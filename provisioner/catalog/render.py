@@ -91,6 +91,11 @@ def _range(*bounds: int) -> range:
     return made
 
 
+def _fail(text: str) -> None:
+    """End the rendering with the template's own words: what it was asked for cannot be said in its dialect."""
+    raise RenderError(text)
+
+
 @jinja2.pass_context
 def _finalize(context: Context, value: Any) -> Any:
     """Escape what is printed, by the dialect of the template that prints it."""
@@ -114,7 +119,7 @@ def _environment(templates: Mapping[str, str], filters: Mapping[str, Callable[..
         auto_reload=False,
         cache_size=-1,
     )
-    environment.globals = {"range": _range, "namespace": environment.globals["namespace"]}
+    environment.globals = {"range": _range, "fail": _fail, "namespace": environment.globals["namespace"]}
     environment.filters = (
         {name: environment.filters[name] for name in _FILTERS.split()} | escape.FILTERS | dict(filters)
     )

@@ -6,6 +6,7 @@ installer cannot do (`supports` in its file) is a fault here, before any power i
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,6 +17,9 @@ from provisioner.errors import RenderError
 from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import Facts
 from provisioner.model.net import Mac
+
+LINKS = uuid.UUID("6f1e2f0e-5a0b-4f5e-9a44-7c1b8f3f2a10")
+"""Namespace of the UUIDs that NetworkManager knows connections by."""
 
 Params = Mapping[str, Any]
 
@@ -179,6 +183,7 @@ def _link(link: nics.Link, is_primary: bool) -> dict[str, Any]:
     return {
         "kind": str(link.kind),
         "name": link.name,
+        "uuid": str(uuid.uuid5(LINKS, f"{link.mac} {link.name}")),
         "named": link.named,
         "mac": link.mac,
         "dhcp": link.dhcp,

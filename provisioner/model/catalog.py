@@ -87,6 +87,8 @@ class Files:
     """Ids of answer files that the loader hands over beside the initrds, under their own name (wimboot)."""
     firmware: tuple[str, ...] = ("bios", "uefi")
     """What it boots on."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Repositories that the installer is pointed at; `{mirror.debian}` stands for that parameter of the machine."""
 
     def artifact(self, name: str) -> Artifact | None:
         """Find an artefact by its name."""
@@ -128,6 +130,8 @@ class Bootenv:
     arch: dict[str, Files]
     version: str = ""
     codename: str = ""
+    product: str = ""
+    """What the installer calls it, where it has to be told."""
     aliases: tuple[str, ...] = ()
     answers: tuple[AnswerFile, ...] = ()
     min_memory_bytes: int = 0
