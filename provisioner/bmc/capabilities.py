@@ -70,7 +70,9 @@ class CanInsertMedia(Protocol):
 class CanShowConsole(Protocol):
     """The machine's serial console."""
 
-    async def open_console(self) -> ConsoleLine: ...
+    async def open_console(self, *, take_over: bool = False) -> ConsoleLine:
+        """Open it; `take_over` ends the console of somebody else, where there is one."""
+        ...
 
 
 class ConsoleLine(Protocol):

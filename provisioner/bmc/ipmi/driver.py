@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 from provisioner.bmc.ensure import PATIENCE, Patience, ensure_power
 from provisioner.bmc.ipmi import chassis
-from provisioner.bmc.ipmi.messages import Answer, Command, Failed, Forget, Reply, Request, Target, Trouble
+from provisioner.bmc.ipmi.console import IpmiConsole
+from provisioner.bmc.ipmi.link import Replies
+from provisioner.bmc.ipmi.messages import Answer, Command, Failed, Forget, OpenConsole, Reply, Request, Target, Trouble
 from provisioner.bmc.quirks import Quirk, Quirks, quirks_of
 from provisioner.bmc.verbs import Press
 from provisioner.errors import (
@@ -53,6 +56,10 @@ class Link(Protocol):
     def next_id(self) -> int: ...
 
     async def ask(self, request: Request, timeout_s: float) -> Reply: ...
+
+    async def stream(self, request: Request) -> Replies: ...
+
+    def tell(self, request: Request) -> None: ...
 
 
 class Ipmi:
@@ -126,6 +133,24 @@ class Ipmi:
         data = await self._ask("boot.read", chassis.NETFN_CHASSIS, chassis.GET_BOOT_OPTIONS, asked)
         return self._read("boot.read", chassis.read_boot_flags, data)
 
+    async def open_console(self, *, take_over: bool = False) -> IpmiConsole:
+        """Open the serial console over LAN; `take_over` ends another's."""
+        where = f"{self._address}: console.open"
+        request = OpenConsole(self._link.next_id(), self._target, take_over)
+        stream = await self._link.stream(request)
+        match await stream.next():
+            case Answer():
+                return IpmiConsole(request.id, stream, self._link, partial(self._console_failure, "console"))
+            case Failed() as failed:
+                stream.close()
+                raise self._console_failure("console.open", failed)
+            case reply:
+                raise BmcProtocolError(f"{where}: the IPMI worker said {type(reply).__name__}")
+
+    def _console_failure(self, verb: str, failed: Failed) -> BmcError:
+        kind = _ERRORS.get(failed.trouble, BmcUnreachable)
+        return kind(f"{self._address}: {verb}: {failed.said}", hint=_HINTS.get(failed.trouble, ""))
+
     async def close(self) -> None:
         """Close the session."""
         await self._link.ask(Forget(self._link.next_id(), self._target), READ_S)
@@ -180,6 +205,8 @@ class Ipmi:
                 return answer
             case Answer(code=code):
                 raise chassis.refusal(where, code)
+            case _:
+                raise BmcProtocolError(f"{where}: the IPMI worker said {type(reply).__name__}")
 
     def _failure(self, where: str, trouble: Trouble, said: str, *, repeat: bool) -> BmcError:
         if trouble is Trouble.UNREACHABLE and not repeat:

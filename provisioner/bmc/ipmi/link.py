@@ -8,8 +8,18 @@ import itertools
 import logging
 import socket
 import sys
+from collections import deque
 
-from provisioner.bmc.ipmi.messages import LENGTH_SIZE, Reply, Request, decode_reply, frame, frame_size
+from provisioner.bmc.ipmi.messages import (
+    LENGTH_SIZE,
+    Failed,
+    Reply,
+    Request,
+    Trouble,
+    decode_reply,
+    frame,
+    frame_size,
+)
 from provisioner.errors import BmcUnreachable, WireError
 
 log = logging.getLogger(__name__)
@@ -21,13 +31,44 @@ STOP_S = 3.0
 GRACE_S = 5.0
 """Beyond a request's own deadline the worker is believed to hang."""
 
+MAX_QUEUED = 1024
+"""Replies of one stream that wait for their reader: a console at 115200 baud fills it in twenty seconds."""
+
+DIED = "the IPMI worker ended before the answer came"
+
+
+class Replies:
+    """What the worker answers to one request, until the reader closes it. The oldest go first when nobody reads."""
+
+    def __init__(self, link: WorkerLink, id: int) -> None:
+        self._link = link
+        self._id = id
+        self._queue: deque[Reply] = deque(maxlen=MAX_QUEUED)
+        self._came = asyncio.Event()
+
+    def put(self, reply: Reply) -> None:
+        """Hand over a reply."""
+        self._queue.append(reply)
+        self._came.set()
+
+    async def next(self) -> Reply:
+        """Wait for the next reply."""
+        while not self._queue:
+            self._came.clear()
+            await self._came.wait()
+        return self._queue.popleft()
+
+    def close(self) -> None:
+        """Want no more."""
+        self._link.drop(self._id)
+
 
 class WorkerLink:
     """A supervised worker process and the requests under way in it."""
 
     def __init__(self) -> None:
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._waiting: dict[int, Replies] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._up = asyncio.Event()
@@ -57,15 +98,30 @@ class WorkerLink:
     async def ask(self, request: Request, timeout_s: float) -> Reply:
         """Send a request and wait for its reply. Raises `BmcUnreachable` where the worker died under it."""
         async with asyncio.timeout(timeout_s + GRACE_S):
-            await self._up.wait()
-            assert self._writer is not None
-            future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            self._waiting[request.id] = future
+            replies = await self.stream(request)
             try:
-                self._writer.write(frame(request))
-                return await future
+                reply = await replies.next()
             finally:
-                del self._waiting[request.id]
+                replies.close()
+        if isinstance(reply, Failed) and reply.said == DIED:
+            raise BmcUnreachable(DIED)
+        return reply
+
+    async def stream(self, request: Request) -> Replies:
+        """Send a request that has many replies; its reader closes it."""
+        await self._up.wait()
+        replies = self._waiting[request.id] = Replies(self, request.id)
+        self.tell(request)
+        return replies
+
+    def tell(self, request: Request) -> None:
+        """Send a request that has no reply; lost while the worker restarts."""
+        if self._writer is not None and self._up.is_set():
+            self._writer.write(frame(request))
+
+    def drop(self, id: int) -> None:
+        """Forget a request."""
+        self._waiting.pop(id, None)
 
     async def _supervise(self) -> None:
         deaths = 0
@@ -104,16 +160,15 @@ class WorkerLink:
             await asyncio.shield(self._end(self._process))
 
     async def _read(self, reader: asyncio.StreamReader) -> int:
-        replies = 0
+        count = 0
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, WireError):
             while True:
                 head = await reader.readexactly(LENGTH_SIZE)
                 reply = decode_reply(await reader.readexactly(frame_size(head)))
-                replies += 1
-                future = self._waiting.get(reply.id)
-                if future is not None and not future.done():
-                    future.set_result(reply)
-        return replies
+                count += 1
+                if replies := self._waiting.get(reply.id):
+                    replies.put(reply)
+        return count
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         """Wait for the worker to end by itself (its socket is closed), then see to it."""
@@ -126,6 +181,5 @@ class WorkerLink:
         self._process = None
 
     def _fail_waiting(self) -> None:
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(BmcUnreachable("the IPMI worker ended before the answer came"))
+        for id, replies in self._waiting.items():
+            replies.put(Failed(id, Trouble.UNREACHABLE, DIED))

@@ -48,6 +48,38 @@ class Forget(msgspec.Struct, frozen=True, tag=True):
     target: Target
 
 
+class OpenConsole(msgspec.Struct, frozen=True, tag=True):
+    """Open the machine's serial console. `take_over` ends another's console, where there is one.
+
+    Answered by `Answer`, then by `Output` as it comes, at last by `Failed`. Keys and the end are sent with its id.
+    """
+
+    id: int
+    target: Target
+    take_over: bool = False
+
+
+class Keys(msgspec.Struct, frozen=True, tag=True):
+    """Type into console `id`; `brk` sends a serial break first. Not answered."""
+
+    id: int
+    data: bytes = b""
+    brk: bool = False
+
+
+class CloseConsole(msgspec.Struct, frozen=True, tag=True):
+    """End console `id`. Not answered but by its `Failed`."""
+
+    id: int
+
+
+class Output(msgspec.Struct, frozen=True, tag=True):
+    """What the machine printed on console `id`."""
+
+    id: int
+    data: bytes
+
+
 class Answer(msgspec.Struct, frozen=True, tag=True):
     """What the BMC answered: completion code and data (IPMI 2.0 section 5.2)."""
 
@@ -66,6 +98,7 @@ class Trouble(StrEnum):
     BUSY = "busy"
     PROTOCOL = "protocol"
     UNSUPPORTED = "unsupported"
+    CLOSED = "closed"
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -76,8 +109,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     said: str
 
 
-Request = Command | Forget
-Reply = Answer | Failed
+Request = Command | Forget | OpenConsole | Keys | CloseConsole
+Reply = Answer | Failed | Output
 
 M = TypeVar("M")
 

@@ -113,6 +113,11 @@ class LanSession(Session, asyncio.DatagramProtocol):
         self.used_at = self._loop.time()
         return int(code), bytes(answer)
 
+    def send_console(self, payload: bytes) -> None:
+        """Send a payload of the serial console; its own machine repeats it."""
+        if self.usable:
+            self._start(lambda: self.send_payload(bytearray(payload), payload_type=1, retry=False))
+
     def leave(self) -> None:
         """Tell the BMC that the session ends (Close Session), without waiting for what it says."""
         if self.logged and self._transport is not None and not self._transport.is_closing():

@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from provisioner.bmc.ipmi.messages import (
     LENGTH_SIZE,
     Answer,
+    CloseConsole,
     Command,
     Failed,
     Forget,
+    Keys,
+    OpenConsole,
     Reply,
     Request,
     Target,
@@ -28,6 +31,7 @@ from provisioner.bmc.ipmi.messages import (
     frame,
     frame_size,
 )
+from provisioner.bmc.ipmi.serial import SerialLine
 from provisioner.bmc.ipmi.session import LanSession, SessionError
 
 CONNECT_S = 5.0
@@ -58,6 +62,7 @@ class Worker:
         self._writer = writer
         self._max_sessions = max_sessions
         self._lines: dict[Target, Line] = {}
+        self._consoles: dict[int, SerialLine] = {}
 
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Serve until the other side closes."""
@@ -66,24 +71,44 @@ class Worker:
             try:
                 while head := await reader.read(LENGTH_SIZE):
                     head += await reader.readexactly(LENGTH_SIZE - len(head))
-                    request = decode_request(await reader.readexactly(frame_size(head)))
-                    tasks.create_task(self._serve(request))
+                    self._take(decode_request(await reader.readexactly(frame_size(head))), tasks)
             except (asyncio.IncompleteReadError, ConnectionError):
                 pass  # the daemon is gone
             sweeper.cancel()
             self._close_all()
 
-    async def _serve(self, request: Request) -> None:
+    def _take(self, request: Request, tasks: asyncio.TaskGroup) -> None:
+        match request:
+            case OpenConsole():
+                tasks.create_task(self._hold(request))
+            case Keys() | CloseConsole():
+                if line := self._consoles.get(request.id):
+                    line.take(request)
+            case _:
+                tasks.create_task(self._serve(request))
+
+    async def _serve(self, request: Command | Forget) -> None:
         try:
             reply = await self._answer(request)
         except SessionError as error:
             reply = Failed(request.id, error.trouble, error.said)
         except TimeoutError:
             reply = Failed(request.id, Trouble.TIMEOUT, "no answer in time")
+        self._say(reply)
+
+    def _say(self, reply: Reply) -> None:
         if not self._writer.is_closing():
             self._writer.write(frame(reply))
 
-    async def _answer(self, request: Request) -> Reply:
+    async def _hold(self, request: OpenConsole) -> None:
+        """Keep a console open until it ends."""
+        line = self._consoles[request.id] = SerialLine(request, self._say)
+        try:
+            await line.run()
+        finally:
+            del self._consoles[request.id]
+
+    async def _answer(self, request: Command | Forget) -> Reply:
         line = self._lines.setdefault(request.target, Line())
         async with line.order:
             if isinstance(request, Forget):
@@ -159,6 +184,8 @@ class Worker:
     def _close_all(self) -> None:
         for line in self._lines.values():
             self._drop(line)
+        for id, console in self._consoles.items():
+            console.take(CloseConsole(id))
 
 
 def _used_at(line: Line) -> float:

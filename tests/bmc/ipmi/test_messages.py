@@ -16,6 +16,10 @@ MESSAGES = (
     messages.Command(1, TARGET, 0, 1),
     messages.Command(2, TARGET, 0, 2, b"\x03", repeat=False, timeout_s=5.0),
     messages.Forget(3, TARGET),
+    messages.OpenConsole(6, TARGET, take_over=True),
+    messages.Keys(6, b"x", brk=True),
+    messages.CloseConsole(6),
+    messages.Output(6, b"login: "),
     messages.Answer(4, 0xD4, b"\x01\x02"),
     messages.Failed(5, messages.Trouble.AUTH, "Incorrect password"),
 )
@@ -26,7 +30,8 @@ def test_round_trip(message: messages.Request | messages.Reply) -> None:
     octets = messages.frame(message)
     head, body = octets[: messages.LENGTH_SIZE], octets[messages.LENGTH_SIZE :]
     assert messages.frame_size(head) == len(body)
-    decode = messages.decode_request if hasattr(message, "target") else messages.decode_reply
+    asked = isinstance(message, messages.Request)
+    decode = messages.decode_request if asked else messages.decode_reply
     assert decode(body) == message
 
 
