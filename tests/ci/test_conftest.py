@@ -32,6 +32,7 @@ CASES = {
     ),
     "a_warning": ("import warnings\ndef test_it(): warnings.warn('old')", "FAILED"),
     "a_coroutine_that_nobody_awaits": ("import asyncio\ndef test_it(): asyncio.sleep(0)", "FAILED"),
+    "a_namespace_as_root": ("import pytest\n@pytest.mark.netns\ndef test_it(): pass", "PASSED"),
     "an_unknown_marker": ("import pytest\n@pytest.mark.labb\ndef test_it(): pass", "ERROR"),
     "a_deadline_of_hypothesis_is_off": (
         "import time\nfrom hypothesis import given, settings, strategies\n@settings(max_examples=2)\n"
@@ -43,14 +44,17 @@ LEFT_OUT = {
     "a_skip": "import pytest\ndef test_it(): pytest.skip('no root')",
     "a_module_that_skips_itself": "import pytest\npytest.skip('no root', allow_module_level=True)",
     "an_expected_failure": "import pytest\n@pytest.mark.xfail(reason='no root')\ndef test_it(): assert False",
+    "a_namespace": "import pytest\n@pytest.mark.netns\ndef test_it(): pass",
+    "a_machine": "import pytest\n@pytest.mark.lab\ndef test_it(): pass",
 }
+"""What does not run where the user is not root."""
 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A small project with our conftest and our settings of pytest."""
     (pytester.mkpydir("provisioner") / "sleepy.py").write_text(SLEEPY)
-    pytester.makeconftest((ROOT / "tests/conftest.py").read_text())
+    pytester.makeconftest((ROOT / "tests/conftest.py").read_text() + "\nos.geteuid = lambda: 0\n")
     (pytester.path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     return pytester
 
@@ -63,21 +67,18 @@ def test_guards(project: pytest.Pytester) -> None:
         assert {f"{outcome} test_{name}.py", f"{outcome} test_{name}.py::test_it"} & outcomes, (name, outcomes)
 
 
-@pytest.mark.parametrize(("option", "exit_status"), [("--no-skips", 1), ("-q", 0)], ids=["no skips allowed", "allowed"])
-def test_skips_are_told_with_their_reason(project: pytest.Pytester, option: str, exit_status: int) -> None:
+RUNS = {
+    "no skips allowed": (("--no-skips",), 1),
+    "no skips allowed, on two cores": (("--no-skips", "-n", "2"), 1),
+    "allowed": (("-q",), 0),
+}
+
+
+@pytest.mark.parametrize(("options", "exit_status"), RUNS.values(), ids=RUNS.keys())
+def test_skips_are_told_with_their_reason(project: pytest.Pytester, options: tuple[str, ...], exit_status: int) -> None:
+    project.makeconftest((ROOT / "tests/conftest.py").read_text() + "\nos.geteuid = lambda: 1000\n")
     project.makepyfile(test_it="def test_it(): pass", **{f"test_{name}": text for name, text in LEFT_OUT.items()})
-    result = project.runpytest_subprocess(option, str(project.path))
+    result = project.runpytest_subprocess(*options, str(project.path))
     assert result.ret == exit_status
     if exit_status:
-        result.stdout.fnmatch_lines_random(["*3 not run, which*"] + [f"test_{name}.py*no root*" for name in LEFT_OUT])
-
-
-@pytest.mark.parametrize(("user", "ran"), [(0, 2), (1000, 0)], ids=["root", "somebody"])
-def test_what_needs_root_says_so(project: pytest.Pytester, user: int, ran: int) -> None:
-    project.makeconftest((ROOT / "tests/conftest.py").read_text() + f"\nos.geteuid = lambda: {user}\n")
-    marked = "import pytest\n@pytest.mark.{}\ndef test_it(): pass"
-    project.makepyfile(test_a=marked.format("netns"), test_b=marked.format("lab"))
-    result = project.runpytest_subprocess(str(project.path))
-    result.assert_outcomes(passed=ran, skipped=2 - ran)
-    if not ran:
-        result.stdout.fnmatch_lines_random(["*needs root (netns): sudo scripts/test*", "*needs root (lab)*"])
+        result.stdout.fnmatch_lines_random(["*5 not run, which*"] + [f"test_{name}.py*root*" for name in LEFT_OUT])

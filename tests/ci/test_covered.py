@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-COVERED = Path(__file__).parents[2] / ".ci/covered.py"
+from tests.ci.load import load
+
+COVERED = load("covered")
 
 CASES = {
     "rule below the floor": ("provisioner/boot/plan.py", 89.9, 1, "provisioner/boot/plan.py: 90 % covered"),
@@ -20,10 +20,10 @@ CASES = {
 
 
 @pytest.mark.parametrize(("path", "percent", "status", "said"), CASES.values(), ids=CASES.keys())
-def test_floor(tmp_path: Path, path: str, percent: float, status: int, said: str) -> None:
+def test_floor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str, percent: float, status: int, said: str
+) -> None:
     report = {"files": {path: {"summary": {"percent_covered": percent}, "missing_lines": [7, 8]}}}
     (tmp_path / "report.json").write_text(json.dumps(report))
-    command = [sys.executable, COVERED, tmp_path / "report.json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == status
-    assert said in result.stdout
+    assert COVERED.main(str(tmp_path / "report.json")) == status
+    assert said in capsys.readouterr().out

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.ci.load import load
 
 ROOT = Path(__file__).parents[2]
 
 
-def load_lints() -> ModuleType:
-    """The module, which stands in no package."""
-    sys.path.insert(0, str(ROOT / ".ci"))
-    try:
-        spec = importlib.util.spec_from_file_location("lints", ROOT / ".ci/lints.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(ROOT / ".ci"))
-    return module
-
-
-LINTS = load_lints()
+LINTS = load("lints")
 RULE = "provisioner/boot/plan.py"
 SHELL = "provisioner/dhcp/server.py"
 ROW = "| `dhcp.offer` | meaning | remedy |\n"
