@@ -11,6 +11,7 @@ from provisioner.lab.chassis import Chassis
 from provisioner.model.bmc import Power
 
 FIRMWARE = "1.04"
+RMCP_PORT = 623
 ACCOUNTS = 10
 """Slots for users, as many as most boards have."""
 
@@ -104,6 +105,8 @@ class Board:
     accounts: Accounts
     network: Network
     sensors: tuple[Sensor, ...] = SENSORS
+    rmcp_port: int = RMCP_PORT
+    """The UDP port of the board's IPMI; consoles refuse serial over LAN on another than they talk to."""
     locating: bool = False
     """The locate LED."""
     parameters: dict[tuple[str, int], bytes] = field(default_factory=dict)

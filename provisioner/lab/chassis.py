@@ -17,7 +17,7 @@ from provisioner.model.bmc import BootTarget, Power
 log = logging.getLogger(__name__)
 
 PENDING = 16
-"""Verbs that wait for the one under way; a board that is asked for more says that it is busy."""
+"""Verbs asked for and not done yet; a board that is asked for more says that it is busy."""
 EVENTS = 512
 """Entries of the event log; the oldest go first, as on boards with a circular log."""
 
@@ -85,6 +85,8 @@ class Chassis:
         self.events: deque[Event] = deque(maxlen=EVENTS)
         self.last_cause: Verb | None = None
         self.boots = 0
+        self.pending: list[Verb] = []
+        """What was asked for and is not done yet; the first is under way."""
         self._clock = clock
         self._numbers = 0
         self._todo: asyncio.Queue[Verb | None] = asyncio.Queue()
@@ -97,14 +99,15 @@ class Chassis:
 
     @property
     def is_busy(self) -> bool:
-        return self._todo.qsize() >= PENDING
+        return len(self.pending) >= PENDING
 
     def refuses(self, verb: Verb) -> bool:
         """Whether the verb makes no sense in the present state: a machine that is off cannot be restarted."""
-        return verb in (Verb.CYCLE, Verb.RESET, Verb.NMI) and self.power is Power.OFF and self._todo.empty()
+        return verb in (Verb.CYCLE, Verb.RESET, Verb.NMI) and self.power is Power.OFF and not self.pending
 
     def request(self, verb: Verb) -> None:
         """Do this after what was asked for before."""
+        self.pending.append(verb)
         self._todo.put_nowait(verb)
 
     def set_override(self, override: Override) -> None:
@@ -117,6 +120,10 @@ class Chassis:
         self._numbers += 1
         self.events.append(Event(self._numbers, self._clock(), what))
 
+    async def idle(self) -> None:
+        """Wait until all that was asked for is done."""
+        await self._todo.join()
+
     async def run(self) -> None:
         """Carry out what the BMC is asked for, until cancelled."""
         while True:
@@ -126,6 +133,10 @@ class Chassis:
             except LabError as error:
                 self.note(f"failed: {verb}")
                 log.warning("lab.verb-failed machine=%s verb=%s reason=%s", self.hardware.identity.name, verb, error)
+            finally:
+                if verb is not None:
+                    self.pending.pop(0)
+                self._todo.task_done()
 
     async def _perform(self, verb: Verb | None) -> None:
         if verb is None:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 CHUNK_BYTES = 4096
 
 Watcher = Callable[[bytes], None]
+
+
+class Keyboard(Protocol):
+    """Where keys go: a stream to the guest."""
+
+    def write(self, data: bytes) -> None: ...
+    def is_closing(self) -> bool: ...
 
 
 class Console:
@@ -16,7 +24,7 @@ class Console:
 
     def __init__(self) -> None:
         self._watchers: set[Watcher] = set()
-        self._guest: asyncio.StreamWriter | None = None
+        self._guest: Keyboard | None = None
 
     def attach(self, watcher: Watcher) -> None:
         """Call `watcher` with everything that the guest prints from now on."""
@@ -45,13 +53,17 @@ class Console:
         if self._guest is not None and not self._guest.is_closing():
             self._guest.write(data)
 
+    def connect(self, guest: Keyboard | None) -> None:
+        """Plug the guest's end in, or out."""
+        self._guest = guest
+
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry what the guest prints, and what is typed, until the guest's end closes."""
-        self._guest = writer
+        self.connect(writer)
         try:
             with contextlib.suppress(ConnectionError):
                 while data := await reader.read(CHUNK_BYTES):
                     self.feed(data)
         finally:
-            self._guest = None
+            self.connect(None)
             writer.close()

@@ -22,6 +22,7 @@ class FakeMachine:
         self.identity = identity
         self.console = Console()
         self.on_boot: Callable[[BootChoice], BootChoice] = lambda _: OWN_ORDER
+        self.targets = ALL_TARGETS
         self.interrupts = 0
         self._booted = booted
         self._lag_s = lag_s
@@ -31,10 +32,6 @@ class FakeMachine:
     @property
     def power(self) -> Power:
         return self._power
-
-    @property
-    def targets(self) -> frozenset[BootTarget]:
-        return ALL_TARGETS
 
     async def run(self) -> None:
         """Nothing has to run for a machine without a guest."""

@@ -16,7 +16,6 @@ IPMI_ENTERPRISE = 7154
 SOL_PAYLOAD = 1
 SOL_BYTES = 248
 """Payload size of a serial-over-LAN packet that fits in every implementation's buffer of 255."""
-RMCP_PORT = 623
 ENABLED, DISABLED = 1, 2
 
 
@@ -159,7 +158,7 @@ def activate_payload(call: Call) -> bytes:
     if call.consoles:
         raise Refused(Code.PAYLOAD_ACTIVE)
     call.caller.console_wanted = True
-    return bytes(4) + little(SOL_BYTES, 2) + little(SOL_BYTES, 2) + little(RMCP_PORT, 2) + b"\xff\xff"
+    return bytes(4) + little(SOL_BYTES, 2) + little(SOL_BYTES, 2) + little(call.board.rmcp_port, 2) + b"\xff\xff"
 
 
 def deactivate_payload(call: Call) -> bytes:

@@ -29,6 +29,7 @@ class IpmiServer(asyncio.DatagramProtocol):
             self._transport, _ = await loop.create_datagram_endpoint(lambda: self, (host, port))
         except OSError as error:
             raise ListenError(f"IPMI: {host}:{port}/udp: {error.strerror}") from error
+        self.lan.board.rmcp_port = self.port
 
     @property
     def port(self) -> int:

@@ -55,6 +55,11 @@ class Sol:
         self._out: list[bytes] = []
         self.is_lost = False
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the console has not taken yet."""
+        return len(self._buffer)
+
     def guest_printed(self, data: bytes, now: float) -> None:
         """Take output of the guest."""
         self._buffer += data

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Mapping
 
-from provisioner.lab.board import Network, Role
-from provisioner.lab.ipmi.app import RMCP_PORT
+from provisioner.lab.board import RMCP_PORT, Network, Role
 from provisioner.lab.ipmi.call import LAN_CHANNEL, Call, Table, little
 from provisioner.lab.ipmi.crypto import SUITES
 from provisioner.lab.ipmi.message import Code, NetFn, Refused
