@@ -6,7 +6,7 @@ work=$state/work
 root=/mnt
 
 fail() {
-    printf 'failed: %s\n' "$*"
+    printf 'failed: %s\n' "$*" >&2
     exit 1
 }
 
@@ -78,8 +78,7 @@ write_image() {
     wait $hasher
     kill $watcher 2>/dev/null || true
     wait $watcher 2>/dev/null || true
-    # fsync reports what write-back could not write
-    dd if=/dev/null of="$disk" conv=notrunc,fsync 2>/dev/null || fail "$disk: the disk reports write errors"
+    settle "$disk"
     read -r got _ <$work/sha256
     if [ "$got" != "$expected" ]; then
         wipe_ends "$disk"
@@ -156,6 +155,26 @@ mount_root() {
     esac
 }
 
+# renew_partition DISK NUMBER: give disk and partition identifiers of their own, so that two disks with one image can
+# stand in one machine; prints the partition's
+renew_partition() {
+    local id
+    id=$(cat /proc/sys/kernel/random/uuid)
+    sfdisk --quiet --no-tell-kernel --disk-id "$1" "$(cat /proc/sys/kernel/random/uuid)" >&2
+    sfdisk --quiet --no-tell-kernel --part-uuid "$1" "$2" "$id" >&2
+    blockdev --rereadpt "$1"
+    printf '%s\n' "$id"
+}
+
+# replace_id OLD NEW: where the written system names its root by the partition's identifier
+replace_id() {
+    local file old
+    old=$(printf '%s' "$1" | tr A-F a-f)
+    for file in etc/fstab boot/grub/grub.cfg; do
+        if [ -f $root/$file ]; then sed -i "s/PARTUUID=$old/PARTUUID=$2/g" $root/$file; fi
+    done
+}
+
 # put MODE PATH: standard input as a file of the installed system, replaced in one step
 put() {
     local file=$root/$2
@@ -163,6 +182,89 @@ put() {
     (umask 077 && cat >"$file.new")
     chmod "$1" "$file.new"
     mv "$file.new" "$file"
+}
+
+# quoted TEXT: TEXT as one word of a shell
+quoted() {
+    printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"
+}
+
+# inside COMMAND...: run a program of the installed system in it
+inside() {
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin chroot $root "$@"
+}
+
+# add_user NAME FULL_NAME SHELL GROUPS: an account in the installed system, with groups that exist there
+add_user() {
+    inside useradd --create-home --comment "$2" --shell "$3" ${4:+--groups "$4"} "$1"
+}
+
+# authorize USER KEY: one more key that opens the account
+authorize() {
+    local home owner
+    home=$(inside getent passwd "$1" | cut -d: -f6)
+    owner=$(inside id -u "$1"):$(inside id -g "$1")
+    mkdir -p -m 700 "$root$home/.ssh"
+    printf '%s\n' "$2" >>"$root$home/.ssh/authorized_keys"
+    chmod 600 "$root$home/.ssh/authorized_keys"
+    chown -R "$owner" "$root$home/.ssh"
+}
+
+# in_root SCRIPT: run a script inside the installed system
+in_root() {
+    local name
+    for name in dev proc sys; do
+        grep -q " $root/$name " /proc/mounts || mount -o bind /$name $root/$name
+    done
+    printf '%s\n' "$1" >$root/run/hook
+    inside /bin/sh -e /run/hook
+    rm $root/run/hook
+}
+
+# leave_root: take the installed system out again, all of it written
+leave_root() {
+    local name
+    for name in dev proc sys; do
+        if grep -q " $root/$name " /proc/mounts; then umount $root/$name; fi
+    done
+    umount $root
+}
+
+# settle DISK: everything onto the disk; fsync reports what write-back could not write
+settle() {
+    dd if=/dev/null of="$1" conv=notrunc,fsync 2>/dev/null || fail "$1: the disk reports write errors"
+    sync
+}
+
+# disk_summary DISK: size, model and serial number for the log
+disk_summary() {
+    local folder=/sys/block/${1#/dev/}
+    printf '%s MB %s %s\n' "$(($(blockdev --getsize64 "$1") / 1000000))" \
+        "$(cat "$folder/device/model" 2>/dev/null | sed 's/ *$//')" "$(disk_names "$1" | head -n 1)" | tr -s ' '
+}
+
+# erase_disk DISK: discard everything where the disk can, then overwrite both ends and every partition's beginning
+erase_disk() {
+    local part
+    for part in $(lsblk --list --noheadings --output PATH "$1" | tail -n +2); do
+        /usr/bin/wipefs --quiet --all "$part"
+    done
+    if [ "$(cat "/sys/block/${1#/dev/}/queue/discard_max_bytes")" -gt 0 ]; then
+        /usr/bin/blkdiscard --force "$1" || printf '%s: discard failed, overwriting both ends only\n' "$1"
+    fi
+    /usr/bin/wipefs --quiet --all --force "$1"
+    wipe_ends "$1"
+    blockdev --rereadpt "$1"
+}
+
+# check_erased DISK: read it again, past the cache
+check_erased() {
+    local found
+    settle "$1"
+    blockdev --flushbufs "$1"
+    found=$(blkid --probe "$1" 2>&1) && fail "$1: still holds $found"
+    [ "$(lsblk --list --noheadings --output PATH "$1" | wc -l)" = 1 ] || fail "$1: still has partitions"
+    [ -z "$(head -c 1048576 "$1" | tr -d '\0' | head -c 1)" ] || fail "$1: its first MiB is not empty"
 }
 
 # wipe_ends DISK: overwrite where partition tables and signatures lie: 16 MiB at both ends

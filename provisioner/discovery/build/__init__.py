@@ -1,0 +1,1 @@
+"""Builds the discovery system from the running distribution's packages: no chroot, no root."""

@@ -1,0 +1,85 @@
+"""Packages of the running distribution: resolved, fetched and unpacked without installing anything or being root.
+
+apt checks signatures and hashes; an empty dpkg status makes it resolve the whole closure, whatever the host has.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.discovery.build.tools import Say, run
+from provisioner.errors import ArtifactError
+
+_INSTALL = re.compile(r"^Inst (?P<name>\S+) \((?P<version>\S+) .*\[(?P<arch>\w+)\]\)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Package:
+    """One package in one version, as apt would install it."""
+
+    name: str
+    version: str
+    arch: str
+
+    @property
+    def file(self) -> str:
+        """The name that apt-get gives the file it downloads: the epoch's colon is spelt %3a."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.arch}.deb"
+
+
+def parse_simulation(text: str) -> tuple[Package, ...]:
+    """Read the `Inst` lines of `apt-get --simulate install`."""
+    return tuple(sorted(Package(m["name"].partition(":")[0], m["version"], m["arch"]) for m in _INSTALL.finditer(text)))
+
+
+def resolve(names: Iterable[str]) -> tuple[Package, ...]:
+    """List `names` and everything they depend on, in the versions that the host's apt sources offer now."""
+    wanted = list(names)
+    try:
+        text = run(["apt-get", *_EMPTY, "--simulate", "--no-install-recommends", "--yes", "install", *wanted])
+    except ArtifactError as error:
+        raise ArtifactError(error.message, hint="apt-get update, and look at the apt sources") from error
+    return parse_simulation(text.decode("utf-8", "replace"))
+
+
+def known(name: str) -> bool:
+    """Say whether the host's apt sources have a package of this name."""
+    return name in run(["apt-cache", "pkgnames", name]).decode("utf-8", "replace").split()
+
+
+def download(packages: Iterable[Package], folder: Path, say: Say) -> list[Path]:
+    """Bring the packages into `folder`, which keeps them for the next time, and return their files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = list(packages)
+    missing = [package for package in wanted if not (folder / package.file).is_file()]
+    if missing:
+        say(f"downloading {len(missing)} packages ({len(wanted) - len(missing)} are here)")
+        sandbox = ("-o", "APT::Sandbox::User=root") if os.geteuid() == 0 else ()
+        names = [f"{package.name}={package.version}" for package in missing]
+        run(["apt-get", "--quiet", "--quiet", *sandbox, "download", *names], cwd=folder)
+    return [_present(folder / package.file) for package in wanted]
+
+
+def unpack(files: Iterable[Path], root: Path) -> None:
+    """Unpack the packages' contents below `root`. No maintainer script runs."""
+    root.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        run(["dpkg-deb", "--extract", file, root])
+
+
+def architecture() -> str:
+    """The architecture of the host's packages, in Debian's spelling."""
+    return run(["dpkg", "--print-architecture"]).decode("ascii").strip()
+
+
+_EMPTY = ("-o", "Dir::State::status=/dev/null", "-o", "Debug::NoLocking=1", "-o", "APT::Get::List-Cleanup=0")
+
+
+def _present(file: Path) -> Path:
+    if not file.is_file():
+        raise ArtifactError(f"apt-get did not bring {file.name}", hint="apt-get update, then try again")
+    return file

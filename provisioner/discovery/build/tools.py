@@ -1,0 +1,48 @@
+"""Run the programs that build images; a missing or failing one is an `ArtifactError` that says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from provisioner.errors import ArtifactError
+
+Say = Callable[[str], None]
+"""Where a builder tells the operator what it is doing, one line at a time."""
+
+_SHOWN = 12
+"""Lines of a failed program's output that an error repeats."""
+
+
+def require(packages: Mapping[str, str]) -> None:
+    """Raise unless every program is there. `packages` maps each to the Debian package that has it."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    missing = sorted(program for program in packages if shutil.which(program, path=path) is None)
+    if missing:
+        names = " ".join(sorted({packages[program] for program in missing}))
+        raise ArtifactError(f"missing programs: {', '.join(missing)}", hint=f"apt-get install {names}")
+
+
+def run(
+    command: Sequence[str | Path], *, cwd: Path | None = None, stdin: bytes | None = None, env: Mapping[str, str] = {}
+) -> bytes:
+    """Run `command` and return its output; raise `ArtifactError` with the end of what it said if it fails."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, input=stdin, capture_output=True, check=False, env=environment() | dict(env))
+    if done.returncode != 0:
+        raise ArtifactError(_failure(words, done.returncode, done.stderr or done.stdout))
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """The environment that builders run in: the caller's, in the C locale, with sbin on the path."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    return {**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, "TZ": "UTC", "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def _failure(words: list[str], status: int, said: bytes) -> str:
+    lines = said.decode("utf-8", "replace").strip().splitlines()[-_SHOWN:]
+    return "\n".join((f"{Path(words[0]).name} failed with status {status}: {' '.join(words)[:200]}", *lines))
