@@ -1,0 +1,163 @@
+"""Captures of packets: pcap and pcapng files -> UDP datagrams over IPv4. No I/O.
+
+draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng, and the link types of tcpdump.org/linktypes.html that captures of
+DHCP come with. What is not UDP over IPv4 is passed over; a file that is no capture, or is cut off, is a `WireError`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from provisioner.errors import WireError
+
+_MAGIC = {
+    b"\xa1\xb2\xc3\xd4": (">", 1e-6),
+    b"\xd4\xc3\xb2\xa1": ("<", 1e-6),
+    b"\xa1\xb2\x3c\x4d": (">", 1e-9),
+    b"\x4d\x3c\xb2\xa1": ("<", 1e-9),
+}
+_SECTION, _INTERFACE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 3, 6
+_ORDER = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
+_TIMESTAMP_RESOLUTION = 9
+_VLAN = frozenset({0x8100, 0x88A8})
+_IPV4, _UDP = 0x0800, 17
+MAX_FRAME = 1 << 18
+"""Longest frame that is believed (the largest snap length that tcpdump writes)."""
+
+
+class Datagram(NamedTuple):
+    """One UDP datagram; `at` in seconds since the epoch."""
+
+    at: float
+    source: str
+    target: str
+    source_port: int
+    target_port: int
+    payload: bytes
+
+
+class _Frame(NamedTuple):
+    at: float
+    link: int
+    data: bytes
+
+
+def datagrams(raw: bytes) -> Iterator[Datagram]:
+    """Give the UDP datagrams of a capture file, in its order; raise `WireError`."""
+    frames = _pcapng(raw) if raw[:4] == b"\x0a\x0d\x0d\x0a" else _pcap(raw)
+    for frame in frames:
+        strip = _LINKS.get(frame.link)
+        if strip is None:
+            raise WireError(f"link type {frame.link} is not read", hint="capture on one interface: tcpdump -i eth1")
+        packet = strip(frame.data)
+        if packet and (found := _udp(frame.at, packet)) is not None:
+            yield found
+
+
+def _pcap(raw: bytes) -> Iterator[_Frame]:
+    order, unit = _MAGIC.get(raw[:4], ("", 0.0))
+    if not order or len(raw) < 24:
+        raise WireError("neither pcap nor pcapng", hint="make one with `tcpdump -w FILE`")
+    link = struct.unpack_from(f"{order}I", raw, 20)[0] & 0xFFFF
+    head, at = struct.Struct(f"{order}4I"), 24
+    while at < len(raw):
+        if at + head.size > len(raw):
+            raise WireError(f"cut off at byte {at}")
+        seconds, fraction, size, _ = head.unpack_from(raw, at)
+        at += head.size
+        yield _Frame(seconds + fraction * unit, link, _cut(raw, at, size))
+        at += size
+
+
+def _cut(raw: bytes, at: int, size: int) -> bytes:
+    if size > MAX_FRAME or at + size > len(raw):
+        raise WireError(f"a frame of {size} bytes at byte {at} of {len(raw)}")
+    return raw[at : at + size]
+
+
+def _pcapng(raw: bytes) -> Iterator[_Frame]:
+    order, at = "<", 0
+    interfaces: list[tuple[int, float]] = []
+    while at < len(raw):
+        if raw[at : at + 4] == b"\x0a\x0d\x0d\x0a":
+            order, interfaces = _ORDER.get(raw[at + 8 : at + 12], ""), []
+            if not order:
+                raise WireError(f"a section without byte order at byte {at}")
+        if at + 12 > len(raw):
+            raise WireError(f"cut off at byte {at}")
+        kind, size = struct.unpack_from(f"{order}2I", raw, at)
+        if size < 12 or size % 4 or at + size > len(raw):
+            raise WireError(f"a block of {size} bytes at byte {at} of {len(raw)}")
+        body = raw[at + 8 : at + size - 4]
+        if kind == _INTERFACE:
+            interfaces.append(_interface(body, order))
+        elif kind in {_ENHANCED, _SIMPLE} and (frame := _packet(kind, body, order, interfaces)) is not None:
+            yield frame
+        at += size
+
+
+def _interface(body: bytes, order: str) -> tuple[int, float]:
+    """Read link type and unit of time of one interface."""
+    if len(body) < 8:
+        raise WireError("an interface block without link type")
+    link, at, unit = struct.unpack_from(f"{order}H", body)[0], 8, 1e-6
+    while at + 4 <= len(body):
+        code, size = struct.unpack_from(f"{order}2H", body, at)
+        if code == _TIMESTAMP_RESOLUTION and size == 1 and at + 4 < len(body):
+            power = body[at + 4]
+            unit = 2.0 ** -(power & 0x7F) if power & 0x80 else 10.0**-power
+        at += 4 + (size + 3 & ~3)
+    return link, unit
+
+
+def _packet(kind: int, body: bytes, order: str, interfaces: list[tuple[int, float]]) -> _Frame | None:
+    if kind == _SIMPLE:
+        return _Frame(0.0, interfaces[0][0], body[4:]) if interfaces and len(body) > 4 else None
+    if len(body) < 20:
+        raise WireError("a packet block without packet")
+    number, high, low, size, _ = struct.unpack_from(f"{order}5I", body)
+    if number >= len(interfaces):
+        raise WireError(f"a packet of interface {number}, which the file does not have")
+    link, unit = interfaces[number]
+    return _Frame((high << 32 | low) * unit, link, _cut(body, 20, size))
+
+
+# from a frame to its datagram
+
+
+def _ethernet(data: bytes) -> bytes:
+    at = 12
+    while int.from_bytes(data[at : at + 2], "big") in _VLAN:
+        at += 4
+    return data[at + 2 :] if int.from_bytes(data[at : at + 2], "big") == _IPV4 else b""
+
+
+def _cooked(protocol_at: int, size: int) -> Callable[[bytes], bytes]:
+    def strip(data: bytes) -> bytes:
+        is_ip = int.from_bytes(data[protocol_at : protocol_at + 2], "big") == _IPV4
+        return data[size:] if is_ip else b""
+
+    return strip
+
+
+_LINKS: dict[int, Callable[[bytes], bytes]] = {
+    1: _ethernet,
+    101: lambda data: data,  # raw IP
+    113: _cooked(14, 16),  # tcpdump -i any, version 1
+    276: _cooked(0, 20),  # and version 2
+}
+
+
+def _udp(at: float, packet: bytes) -> Datagram | None:
+    """Read a UDP datagram out of an IPv4 packet; None for all others, and for pieces of one (RFC 791, RFC 768)."""
+    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != _UDP:
+        return None
+    head = (packet[0] & 15) * 4
+    if int.from_bytes(packet[6:8], "big") & 0x3FFF or len(packet) < head + 8 or head < 20:
+        return None
+    source_port, target_port, size = struct.unpack_from("!3H", packet, head)
+    source, target = str(IPv4Address(packet[12:16])), str(IPv4Address(packet[16:20]))
+    return Datagram(at, source, target, source_port, target_port, packet[head + 8 : head + max(size, 8)])

@@ -1,0 +1,128 @@
+"""`explain`: what the daemon would say to a boot request, and by which rule. Needs neither daemon nor machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+
+from provisioner import config as configuration
+from provisioner.cli.capture import datagrams
+from provisioner.cli.output import BOLD, print_data
+from provisioner.cli.question import STATES, Ask, Desk, Told, arch_number, packet_of
+from provisioner.cli.session import Session, colours, command
+from provisioner.cli.text import listing, painted, printable
+from provisioner.dhcp.options import Type
+from provisioner.dhcp.packet import BOOTREQUEST, decode
+from provisioner.dhcp.subnets import Dhcp, Subnet
+from provisioner.errors import ConfigError, WireError
+from provisioner.model.net import parse_mac
+
+EXAMPLE = Subnet(network="192.0.2.0/24", interface="eth0", pools=("192.0.2.100-192.0.2.199",))
+"""Served where there is no configuration: the network of examples (RFC 5737)."""
+PORTS = (67, 4011)
+MAX_CAPTURE = 256 << 20
+NOW = 0.0
+TYPES = {"discover": Type.DISCOVER, "request": Type.REQUEST, "inform": Type.INFORM}
+
+
+@command("explain")
+@click.option("--mac", default="52:54:00:12:34:56", show_default=True, help="The machine's network port.")
+@click.option("--arch", default="", help="Option 93: a number (7, 0x10) or a name (bios, efi-x64, efi-x64-http ...).")
+@click.option("--class", "vendor_class", default="", help="Option 60: PXEClient, HTTPClient, or the whole text.")
+@click.option("--user-class", default="", help="Option 77, such as iPXE.")
+@click.option("--uuid", default="", help="Option 97: the SMBIOS UUID as Linux prints it.")
+@click.option("--relay", default="", metavar="IP", help="The relay agent that it comes by.")
+@click.option("--interface", default="", help="The interface that it comes in on (default: the only one served).")
+@click.option(
+    "--type", "kind", type=click.Choice(sorted(TYPES)), default="discover", show_default=True, help="Message."
+)
+@click.option("--port", type=click.Choice(["67", "4011"]), default="67", show_default=True, help="UDP port.")
+@click.option("--as", "taken_for", type=click.Choice(sorted(STATES)), help="What the machine is taken for, if known.")
+@click.option("--bootenv", default="debian-12", show_default=True, help="With --as deploying: what is installed.")
+@click.option("--pcap", type=click.Path(path_type=Path, dir_okay=False), help="Explain every request of a capture.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The daemon's configuration.")
+def explain(session: Session, **given: Any) -> None:
+    """Say what would be answered to a boot request, and by which rule.
+
+    Neither a machine nor a daemon is needed, and nothing is sent: the rules are asked as the daemon asks them, with the
+    subnets of its configuration, or an example where there is none. Leases of a running daemon are not known here.
+
+    \b
+      provisionctl explain --arch 7                          a UEFI machine nobody knows
+      provisionctl explain --arch 7 --as active              one that is installed
+      provisionctl explain --arch efi-x64-http --class HTTPClient
+      provisionctl explain --user-class iPXE --arch 7        the loader asks again
+      provisionctl explain --pcap boot.pcap                  what a capture shows
+    """
+    desk = Desk(_config(session, given["config"]), given["taken_for"] or "", given["bootenv"])
+    interface = given["interface"] or desk.interface
+    if given["pcap"]:
+        told = list(_of_capture(desk, given["pcap"], interface))
+        if not told:
+            session.note(f"{given['pcap']}: no DHCP request of a client in it")
+    else:
+        told = [desk.ask(packet_of(_ask(given)), interface, NOW, int(given["port"]))]
+    if session.output in {"json", "yaml"}:
+        print_data(session, [{"asked": one.asked, "silent": one.silent, **dict(one.pairs)} for one in told])
+        return
+    for number, one in enumerate(told):
+        for line in _words(one, number):
+            click.echo(line)
+
+
+def _words(told: Told, number: int) -> list[str]:
+    head = painted(printable(told.asked), BOLD if colours() else "")
+    return [*([""] if number else []), head, *listing(told.pairs, "  ")]
+
+
+def _config(session: Session, path: Path | None) -> Dhcp:
+    if path is None and configuration.DEFAULT_PATH.exists():
+        path = configuration.DEFAULT_PATH
+    if path is not None:
+        config = configuration.load(path)
+        return replace(config.dhcp, http_port=config.http.port)
+    session.note(f"no configuration: taking {EXAMPLE.network} on {EXAMPLE.interface} as an example (--config FILE)")
+    return Dhcp(subnets=(EXAMPLE,))
+
+
+def _ask(given: dict[str, Any]) -> Ask:
+    arch = arch_number(given["arch"]) if given["arch"] else None
+    if given["arch"] and arch is None:
+        raise ConfigError(f"--arch {given['arch']!r}: not a number of option 93 and not a name")
+    try:
+        uuid = str(UUID(given["uuid"])) if given["uuid"] else ""
+        relay = str(IPv4Address(given["relay"])) if given["relay"] else ""
+    except AddressValueError as error:
+        raise ConfigError(f"--relay {given['relay']!r}: not an IPv4 address") from error
+    except ValueError as error:
+        raise ConfigError(f"--uuid {given['uuid']!r}: not a UUID") from error
+    mac = parse_mac(given["mac"])
+    return Ask(mac, arch, given["vendor_class"], given["user_class"], uuid, relay, TYPES[given["kind"]])
+
+
+def _of_capture(desk: Desk, path: Path, interface: str) -> Iterator[Told]:
+    """Ask for every request of a capture, in its order and at its times."""
+    try:
+        if path.stat().st_size > MAX_CAPTURE:
+            raise ConfigError(
+                f"{path}: more than {MAX_CAPTURE >> 20} MiB", hint="cut it: tcpdump -r FILE -w CUT port 67"
+            )
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--pcap {path}: {error.strerror}") from error
+    for number, datagram in enumerate(datagrams(raw), start=1):
+        if datagram.target_port not in PORTS:
+            continue
+        try:
+            packet = decode(datagram.payload)
+            if packet.op == BOOTREQUEST:
+                yield desk.ask(packet, interface, datagram.at, datagram.target_port)
+        except WireError as error:
+            about = f"datagram {number} from {datagram.source}"
+            yield Told(about, (("answer", f"none: it is malformed: {error}"),), silent=True)

@@ -1,0 +1,239 @@
+"""`explain`, its thinking half: a site as the configuration says, a packet as asked, and what would be said. No I/O.
+
+The rules are the daemon's own: `dhcp.answer` and `boot.plan`. Leases of the running daemon are not known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from provisioner.boot.plan import BootPolicy, next_boot
+from provisioner.dhcp.answer import answer
+from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence, Via
+from provisioner.dhcp.identify import LIES
+from provisioner.dhcp.options import Opt, Type
+from provisioner.dhcp.packet import BOOTREQUEST, ETHERNET, Packet, address, decode
+from provisioner.dhcp.pxe import arch_of
+from provisioner.dhcp.reservations import ARCHES
+from provisioner.dhcp.site import Site
+from provisioner.dhcp.subnets import Dhcp, Reservation
+from provisioner.dhcp.topology import Net
+from provisioner.lifecycle.plans import KINDS
+from provisioner.model.boot import Arch, BootClient, LoadFile, NoBoot, Plan, RunScript
+from provisioner.model.machine import Machine, Run, State, Step
+from provisioner.model.net import Mac
+
+STATES: Mapping[str, tuple[State, str]] = {
+    "discovered": (State.DISCOVERED, ""),
+    "enrolled": (State.ENROLLED, ""),
+    "ready": (State.READY, ""),
+    "active": (State.ACTIVE, ""),
+    "deploying": (State.DEPLOYING, "wait.dhcp"),
+    "finalizing": (State.DEPLOYING, "wait.local-boot"),
+    "maintenance": (State.MAINTENANCE, ""),
+    "retired": (State.RETIRED, ""),
+}
+"""What a machine can be taken for, and the step of the run that it is in."""
+
+_NAMES = {code: name.lower().replace("_", "-") for name, code in vars(Opt).items() if isinstance(code, int)}
+_ADDRESSES = frozenset({Opt.SUBNET_MASK, Opt.ROUTER, Opt.DNS, Opt.BROADCAST, Opt.NTP, Opt.SERVER_ID})
+_NUMBERS = frozenset({Opt.LEASE_TIME, Opt.RENEWAL_TIME, Opt.REBINDING_TIME, Opt.MTU, Opt.MAX_SIZE})
+_TEXTS = frozenset(
+    {Opt.HOST_NAME, Opt.DOMAIN_NAME, Opt.VENDOR_CLASS, Opt.TFTP_SERVER, Opt.BOOT_FILE, Opt.MESSAGE, Opt.ROOT_PATH}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request to boot as an operator describes it. `arch` and `vendor_class` as firmware sends them."""
+
+    mac: Mac
+    arch: int | None = None
+    vendor_class: str = ""
+    user_class: str = ""
+    uuid: str = ""
+    relay: str = ""
+    kind: Type = Type.DISCOVER
+
+
+def packet_of(ask: Ask) -> Packet:
+    """Write the packet that such a machine would send."""
+    options: dict[int, bytes] = {Opt.MESSAGE_TYPE: bytes((ask.kind,))}
+    vendor_class = ask.vendor_class or ("PXEClient" if ask.arch is not None and not ask.user_class else "")
+    if vendor_class in {"PXEClient", "HTTPClient"} and ask.arch is not None:
+        vendor_class += f":Arch:{ask.arch:05d}:UNDI:003016"
+    if vendor_class:
+        options[Opt.VENDOR_CLASS] = vendor_class.encode()
+    if ask.arch is not None:
+        options[Opt.CLIENT_ARCH] = ask.arch.to_bytes(2, "big")
+    if ask.user_class:
+        options[Opt.USER_CLASS] = ask.user_class.encode()
+    if ask.user_class == "iPXE":
+        options[Opt.IPXE] = b"\x13\x01\x01"  # it can load http:// URLs, as every usual build
+    if ask.uuid:
+        fields = bytes.fromhex(ask.uuid.replace("-", ""))
+        options[Opt.CLIENT_UUID] = b"\0" + fields[3::-1] + fields[5:3:-1] + fields[7:5:-1] + fields[8:]
+    options[Opt.REQUEST_LIST] = bytes((1, 3, 6, 12, 15, 43, 54, 60, 66, 67, 175))
+    options[Opt.MAX_SIZE] = (1472).to_bytes(2, "big")
+    relay = int(IPv4Address(ask.relay)) if ask.relay else 0
+    chaddr = bytes.fromhex(ask.mac.replace(":", ""))
+    return Packet(
+        op=BOOTREQUEST, htype=ETHERNET, hops=int(bool(relay)), xid=1, secs=0, flags=0, ciaddr=0, yiaddr=0, siaddr=0,
+        giaddr=relay, chaddr=chaddr, sname=bytes(64), file=bytes(128), type=int(ask.kind), options=options,
+    )  # fmt: skip
+
+
+def arch_number(text: str) -> int | None:
+    """Read an architecture as a number (7, 0x10) or by name (efi-x64); None for neither."""
+    if text in ARCHES:
+        return int(ARCHES[text][0])
+    try:
+        number = int(text, 0)
+    except ValueError:
+        return None
+    return number if 0 <= number <= 0xFFFF else None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What would be said to one packet, and why: names and values in the order that they were decided."""
+
+    asked: str
+    pairs: tuple[tuple[str, str], ...]
+    silent: bool
+
+
+class Desk:
+    """A site as the configuration says, without sockets and leases. Every machine is `taken_for` the same.
+
+    Packets that are asked one after the other meet what those before them left: offers, leases.
+    """
+
+    def __init__(self, config: Dhcp, taken_for: str = "", bootenv: str = "") -> None:
+        self._taken_for = taken_for
+        self._bootenv = bootenv
+        self._plan: Plan | None = None
+        self._site = Site(self._decide, http_port=config.http_port, profiles=config.profiles, ports=config.ports)
+        for subnet in config.subnets:
+            self._site.set_net(Net(subnet))
+        for reservation in config.reservations:
+            self._site.set_reservation(reservation)
+        self._interfaces = {subnet.interface for subnet in config.subnets if subnet.interface}
+
+    @property
+    def interface(self) -> str:
+        """The only interface that is served; empty where there are none or several."""
+        return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
+
+    def _decide(self, client: BootClient) -> Plan:
+        self._plan = next_boot(client, _machine(self._taken_for, client.mac, self._bootenv), BootPolicy())
+        return self._plan
+
+    def ask(self, packet: Packet, interface: str, now: float, port: int = 67) -> Told:
+        """Say what the daemon would say. Raises `WireError` where an option that matters is malformed."""
+        self._plan = None
+        if self._taken_for:
+            self._site.set_reservation(Reservation(mac=str(packet.mac), name="example"))
+        arrival = Arrival(interface, self._own_address(packet, interface), port=port)
+        case = Case(packet, arrival, self._site, now)
+        known = self._site.known(case.key, packet, case.info)
+        found = answer(packet, arrival, self._site, now)
+        pairs = (
+            ("read as", _client(self._site.client_of(packet, case.kind), packet)),
+            ("subnet", _subnet(case.nets[0]) if case.nets else "none of ours"),
+            ("machine", self._taken_for or ("known: it has a reservation" if known else "unknown")),
+            ("plan", _planned(self._plan)),
+            *_answered(found),
+        )
+        return Told(_asked(packet, interface, port), pairs, isinstance(found, Silence))
+
+    def _own_address(self, packet: Packet, interface: str) -> int:
+        """Our address on the link: the configured one, else the first of the network, as an example."""
+        nets = self._site.topology.at(packet.giaddr) if packet.giaddr else self._site.topology.on(interface)
+        return next((net.server or net.network + 1 for net in nets), 0)
+
+
+def _machine(taken_for: str, mac: Mac, bootenv: str) -> Machine | None:
+    if not taken_for:
+        return None
+    state, step = STATES[taken_for]
+    run = None
+    if step:
+        kind = KINDS[step]
+        run = Run("example", "deploy", bootenv, (Step(step, kind.phase, kind.timeout_s),))
+    return Machine("example", "the machine", state, macs=(mac,), run=run)
+
+
+# in words
+
+
+def _asked(packet: Packet, interface: str, port: int) -> str:
+    kind = Type(packet.type).name if packet.type in set(Type) else "BOOTP"
+    where = f"by relay {address(packet.giaddr)}" if packet.giaddr else f"on {interface or 'no interface of ours'}"
+    return f"{kind} from {packet.mac} {where}{f', port {port}' if port == PROXY_PORT else ''}"
+
+
+def _client(client: BootClient, packet: Packet) -> str:
+    said = arch_of(packet.options.get(Opt.CLIENT_ARCH))
+    parts = [str(client.asker)]
+    if client.arch is not None:
+        name = Arch(client.arch).name.lower().replace("_", "-") if client.arch in set(Arch) else "of no known name"
+        parts.append(f"architecture {client.arch:#06x} ({name})")
+    vendor_class = packet.options.get(Opt.VENDOR_CLASS, b"").decode("ascii", "replace")
+    lie = next((x for x in LIES if said == x.arch and re.fullmatch(x.vendor_class, vendor_class)), None)
+    if lie is not None and said != client.arch:
+        parts.append(f"which said {said:#06x}: {lie.why}")
+    if client.uuid:
+        parts.append(f"UUID {client.uuid}")
+    return ", ".join(parts)
+
+
+def _subnet(net: Net) -> str:
+    return f"{net.name}, {net.mode}, unknown machines: {net.config.unknown}"
+
+
+def _planned(plan: Plan | None) -> str:
+    match plan:
+        case None:
+            return "was not asked for"
+        case LoadFile():
+            return f"load {plan.name}: {plan.reason}"
+        case RunScript():
+            return f"run the machine's boot script: {plan.reason}"
+        case NoBoot():
+            return f"say nothing: {plan.reason}"
+    return f"boot the local disk: {plan.reason}"
+
+
+def _answered(found: Reply | Silence) -> list[tuple[str, str]]:
+    if isinstance(found, Silence):
+        return [("answer", f"none: {found.reason}")]
+    packet = decode(found.data)
+    kind = Type(packet.type).name if packet.type else "BOOTREPLY"
+    ways = {Via.UDP: "to", Via.FRAME: "as a frame to", Via.BROADCAST: "broadcast to"}
+    given = f" {address(packet.yiaddr)}" if packet.yiaddr else ""
+    name = packet.file.rstrip(b"\0").decode("ascii", "replace")
+    pairs = [
+        ("answer", f"{kind}{given}, {ways[found.to.via]} {address(found.to.ip)} port {found.to.port}: {found.reason}"),
+        ("next server", address(packet.siaddr) if packet.siaddr else ""),
+        ("file", name),
+        ("options", "\n".join(_option(code, value) for code, value in packet.options.items())),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def _option(code: int, value: bytes) -> str:
+    if code in _ADDRESSES and value and not len(value) % 4:
+        text = " ".join(str(IPv4Address(value[at : at + 4])) for at in range(0, len(value), 4))
+    elif code in _NUMBERS:
+        text = str(int.from_bytes(value, "big"))
+    elif code in _TEXTS:
+        text = value.decode("ascii", "replace")
+    elif code == Opt.MESSAGE_TYPE and value[:1] in {bytes((kind,)) for kind in Type}:
+        text = Type(value[0]).name
+    else:
+        text = value.hex(" ")
+    return f"{code} {_NAMES.get(code, '')}: {text}".replace(" :", ":")

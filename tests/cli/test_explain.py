@@ -1,0 +1,63 @@
+"""`explain` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Ctl
+
+CAPTURES = Path(__file__).parent.parent / "dhcp" / "captures"
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Take no configuration of this machine."""
+    from provisioner import config
+
+    monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "none.yaml")
+
+
+def test_without_a_configuration_an_example_is_taken_and_said(ctl: Ctl) -> None:
+    ran = ctl("explain", "--arch", "7")
+    assert ran.err == "no configuration: taking 192.0.2.0/24 on eth0 as an example (--config FILE)\n"
+    assert ran.out.splitlines()[:2] == [
+        "DISCOVER from 52:54:00:12:34:56 on eth0",
+        "  read as      pxe, architecture 0x0007 (efi-x64)",
+    ]
+
+
+def test_the_configuration_is_asked(ctl: Ctl, tmp_path: Path) -> None:
+    path = tmp_path / "provisioner.yaml"
+    subnet = "{network: 10.0.8.0/24, interface: eth1, pools: [10.0.8.50-10.0.8.99], loader: {efi-x64: mine.efi}}"
+    path.write_text(f"dhcp:\n  subnets:\n    - {subnet}\nhttp:\n  port: 8181\n")
+    said = json.loads(ctl("explain", "--config", str(path), "--arch", "7", "-o", "json").out)[0]
+    assert (said["asked"], said["file"]) == ("DISCOVER from 52:54:00:12:34:56 on eth1", "mine.efi")
+    said = json.loads(ctl("explain", "--config", str(path), "--user-class", "iPXE", "-o", "json").out)[0]
+    assert said["file"] == "http://10.0.8.1:8181/boot/52:54:00:12:34:56/script.ipxe"
+
+
+def test_a_capture_is_explained_request_by_request(ctl: Ctl) -> None:
+    ran = ctl("explain", "--pcap", str(CAPTURES / "ovmf-http4.pcap"), "-q", "-o", "json")
+    said = json.loads(ran.out)
+    assert [one["read as"].split(",")[0] for one in said] == ["pxe"] * 4 + ["http"] * 2 + ["ipxe"] * 2
+    assert said[4]["options"].splitlines()[-2] == "67 boot-file: http://192.0.2.1:8080/files/snponly.efi"
+
+
+FAULTS = {
+    "an architecture": (["--arch", "vax"], "provisionctl: --arch 'vax': not a number of option 93 and not a name"),
+    "a MAC": (["--mac", "zz"], "provisionctl: not a MAC address: 'zz'"),
+    "a relay": (["--relay", "10.0.0"], "provisionctl: --relay '10.0.0': not an IPv4 address"),
+    "a UUID": (["--uuid", "17"], "provisionctl: --uuid '17': not a UUID"),
+    "a capture": (["--pcap", "/dev/null"], "provisionctl: neither pcap nor pcapng"),
+    "a file": (["--pcap", "/nonexistent"], "provisionctl: --pcap /nonexistent: No such file or directory"),
+}
+
+
+@pytest.mark.parametrize(("args", "says"), FAULTS.values(), ids=FAULTS.keys())
+def test_faults_are_one_line(ctl: Ctl, args: list[str], says: str) -> None:
+    ran = ctl("explain", "-q", *args)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert ran.err.startswith(says)
