@@ -39,6 +39,7 @@ class Command(msgspec.Struct, frozen=True, tag=True):
     data: bytes = b""
     repeat: bool = True
     timeout_s: float = 30.0
+    lun: int = 0
 
 
 class Forget(msgspec.Struct, frozen=True, tag=True):
@@ -46,6 +47,23 @@ class Forget(msgspec.Struct, frozen=True, tag=True):
 
     id: int
     target: Target
+
+
+class Subject(StrEnum):
+    """What takes many requests to read, and a library to understand."""
+
+    SENSORS = "sensors"
+    EVENTS = "events"
+    PARTS = "parts"
+
+
+class Study(msgspec.Struct, frozen=True, tag=True):
+    """Read all of one subject. Answered by `Rows`."""
+
+    id: int
+    target: Target
+    subject: Subject
+    timeout_s: float = 60.0
 
 
 class OpenConsole(msgspec.Struct, frozen=True, tag=True):
@@ -80,6 +98,44 @@ class Output(msgspec.Struct, frozen=True, tag=True):
     data: bytes
 
 
+class SensorRow(msgspec.Struct, frozen=True, tag=True):
+    """One sensor. `health` is pyghmi's: 0 is well, 1 warns, 2 and 4 are critical."""
+
+    name: str
+    value: float | None
+    unit: str
+    health: int
+    states: list[str]
+    kind: str = ""
+
+
+class EventRow(msgspec.Struct, frozen=True, tag=True):
+    """One entry of the system event log."""
+
+    number: int
+    text: str
+    at: str
+    health: int
+    sensor: str
+
+
+class PartRow(msgspec.Struct, frozen=True, tag=True):
+    """One field-replaceable unit and what is written in it."""
+
+    name: str
+    fields: dict[str, str]
+
+
+Row = SensorRow | EventRow | PartRow
+
+
+class Rows(msgspec.Struct, frozen=True, tag=True):
+    """What a study found."""
+
+    id: int
+    rows: list[Row]
+
+
 class Answer(msgspec.Struct, frozen=True, tag=True):
     """What the BMC answered: completion code and data (IPMI 2.0 section 5.2)."""
 
@@ -109,8 +165,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     said: str
 
 
-Request = Command | Forget | OpenConsole | Keys | CloseConsole
-Reply = Answer | Failed | Output
+Request = Command | Forget | Study | OpenConsole | Keys | CloseConsole
+Reply = Answer | Rows | Failed | Output
 
 M = TypeVar("M")
 

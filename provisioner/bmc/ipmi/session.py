@@ -28,12 +28,15 @@ LOGIN_RETRANSMIT_S = (1.0, 1.5, 2.0)
 """The same for each message of the login; the caller's connect deadline is shorter than all of them together."""
 
 _SHA1, _SHA256 = 1, 256
+_USER = 2
+_LESS_PRIVILEGE = (0x09, 0x0A)
+"""RAKP status "invalid role" and "unauthorized role or privilege level" (IPMI 2.0 table 13-15)."""
 _OPEN_ANSWER_SIZE = 36
 _ALGORITHMS = {1: (1, 1, 1), 256: (3, 4, 1)}
 """Authentication, integrity and confidentiality numbers of cipher suites 3 and 17 (IPMI 2.0 table 22-20)."""
 
 _AUTH_WORDS = ("Incorrect password", "Unauthorized name", "integrity code", "Invalid integrity check")
-_PRIVILEGE_WORDS = ("privilege", "privelege", "Unauthorized role")
+_PRIVILEGE_WORDS = ("privilege", "privelege", "Unauthorized role", "Invalid role")
 _BUSY_WORDS = ("Insufficient resources",)
 
 
@@ -101,14 +104,14 @@ class LanSession(Session, asyncio.DatagramProtocol):
         self._start(self.login)
         await self._result()
 
-    async def request(self, netfn: int, command: int, data: bytes, *, repeat: bool) -> tuple[int, bytes]:
+    async def request(self, netfn: int, command: int, data: bytes, *, repeat: bool, lun: int = 0) -> tuple[int, bytes]:
         """Send one request; return completion code and data. After a `SessionError` the session is of no use."""
         if not self.logged:
             raise SessionError(Trouble.UNREACHABLE, "the session has ended")
         self._waiting = self._loop.create_future()
         self._sent, self._fault = 0, ""
         self.ipmicallback = self._answered
-        self._start(lambda: self._send_ipmi_net_payload(netfn, command, data, retry=repeat))
+        self._start(lambda: self._send_ipmi_net_payload(netfn, command, data, retry=repeat, rslun=lun))
         code, answer = await self._result()
         self.used_at = self._loop.time()
         return int(code), bytes(answer)
@@ -266,6 +269,15 @@ class LanSession(Session, asyncio.DatagramProtocol):
                 raise SessionError(Trouble.PROTOCOL, f"the BMC picked algorithms {picked} that were not proposed")
         self._sent = 0
         return super()._got_rmcp_response(data)
+
+    def _got_rakp2(self, data: bytearray) -> Any:
+        """Ask for less where the account may not be administrator: operator, then user."""
+        refused = len(data) > 1 and data[0] == self.rmcptag and data[1] in _LESS_PRIVILEGE
+        if refused and self.sessioncontext == "EXPECTINGRAKP2" and self.privlevel > _USER:
+            self.privlevel -= 1
+            self.login()
+            return None
+        return super()._got_rakp2(data)
 
     def _req_priv_level(self) -> None:
         """Ask for the privilege that RAKP agreed on; pyghmi waits here, we go on when the answer comes."""

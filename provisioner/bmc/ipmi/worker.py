@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from provisioner.bmc.ipmi.messages import (
@@ -25,6 +26,8 @@ from provisioner.bmc.ipmi.messages import (
     OpenConsole,
     Reply,
     Request,
+    Rows,
+    Study,
     Target,
     Trouble,
     decode_request,
@@ -33,6 +36,7 @@ from provisioner.bmc.ipmi.messages import (
 )
 from provisioner.bmc.ipmi.serial import SerialLine
 from provisioner.bmc.ipmi.session import LanSession, SessionError
+from provisioner.bmc.ipmi.study import MAX_THREADS, Bridge, study
 
 CONNECT_S = 5.0
 """A login takes four round trips; a BMC that needs longer is not well."""
@@ -63,6 +67,7 @@ class Worker:
         self._max_sessions = max_sessions
         self._lines: dict[Target, Line] = {}
         self._consoles: dict[int, SerialLine] = {}
+        self._threads = ThreadPoolExecutor(MAX_THREADS, "study")
 
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Serve until the other side closes."""
@@ -76,6 +81,7 @@ class Worker:
                 pass  # the daemon is gone
             sweeper.cancel()
             self._close_all()
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _take(self, request: Request, tasks: asyncio.TaskGroup) -> None:
         match request:
@@ -84,6 +90,8 @@ class Worker:
             case Keys() | CloseConsole():
                 if line := self._consoles.get(request.id):
                     line.take(request)
+            case Study():
+                tasks.create_task(self._study(request))
             case _:
                 tasks.create_task(self._serve(request))
 
@@ -100,6 +108,22 @@ class Worker:
         if not self._writer.is_closing():
             self._writer.write(frame(reply))
 
+    async def _study(self, request: Study) -> None:
+        """Read many records in a thread; each of its requests takes its turn with the others'."""
+
+        async def ask(netfn: int, command: int, data: bytes, lun: int) -> tuple[int, bytes]:
+            one = Command(request.id, request.target, netfn, command, data, lun=lun)
+            return await self._asked(one)
+
+        loop = asyncio.get_running_loop()
+        try:
+            bridge = Bridge(ask, request.timeout_s)
+            rows = await loop.run_in_executor(self._threads, study, request.subject, bridge)
+        except SessionError as error:
+            self._say(Failed(request.id, error.trouble, error.said))
+        else:
+            self._say(Rows(request.id, list(rows)))
+
     async def _hold(self, request: OpenConsole) -> None:
         """Keep a console open until it ends."""
         line = self._consoles[request.id] = SerialLine(request, self._say)
@@ -109,21 +133,25 @@ class Worker:
             del self._consoles[request.id]
 
     async def _answer(self, request: Command | Forget) -> Reply:
-        line = self._lines.setdefault(request.target, Line())
-        async with line.order:
-            if isinstance(request, Forget):
+        if isinstance(request, Forget):
+            line = self._lines.setdefault(request.target, Line())
+            async with line.order:
                 self._drop(line)
-                return Answer(request.id, 0, b"")
-            async with asyncio.timeout(request.timeout_s):
-                code, data = await self._ask(line, request)
-            return Answer(request.id, code, data)
+            return Answer(request.id, 0, b"")
+        return Answer(request.id, *await self._asked(request))
+
+    async def _asked(self, request: Command) -> tuple[int, bytes]:
+        """Ask when it is the request's turn."""
+        line = self._lines.setdefault(request.target, Line())
+        async with line.order, asyncio.timeout(request.timeout_s):
+            return await self._ask(line, request)
 
     async def _ask(self, line: Line, request: Command) -> tuple[int, bytes]:
         """Ask over the open session; log in where there is none, or again where it had died unnoticed."""
         session = line.session
         if session is not None and session.usable:
             try:
-                return await session.request(request.netfn, request.command, request.data, repeat=request.repeat)
+                return await _send(session, request)
             except SessionError:
                 session.abandon()
                 line.session = None
@@ -135,7 +163,7 @@ class Worker:
                 raise
         session = line.session = await self._open(request.target)
         try:
-            return await session.request(request.netfn, request.command, request.data, repeat=request.repeat)
+            return await _send(session, request)
         except BaseException:
             session.abandon()
             line.session = None
@@ -186,6 +214,10 @@ class Worker:
             self._drop(line)
         for id, console in self._consoles.items():
             console.take(CloseConsole(id))
+
+
+async def _send(session: LanSession, request: Command) -> tuple[int, bytes]:
+    return await session.request(request.netfn, request.command, request.data, repeat=request.repeat, lun=request.lun)
 
 
 def _used_at(line: Line) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,20 +11,9 @@ from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.errors import BmcAuthError, BmcBusy, BmcUnreachable
 from provisioner.model.bmc import Power
-from tests.bmc.simulated import PASSWORD, Simulated, ipmi_address, simulated
+from tests.bmc.simulated import PASSWORD, Simulated, ipmi_address
 
 pytestmark = pytest.mark.peer
-
-
-@pytest.fixture
-async def board(tmp_path: Path) -> AsyncIterator[Simulated]:
-    async with simulated(1, tmp_path, first=100) as boards:
-        yield boards[0]
-
-
-@pytest.fixture
-def bmc(board: Simulated, worker: WorkerLink) -> Ipmi:
-    return Ipmi(ipmi_address(100), PASSWORD, worker)
 
 
 async def read_until(output: AsyncIterator[bytes], text: bytes) -> bytes:
