@@ -12,6 +12,7 @@ from typing import Any
 from provisioner.catalog.decode import fill_in
 from provisioner.catalog.params import Resolved
 from provisioner.catalog.system import Secrets, describe
+from provisioner.errors import RenderError
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
@@ -63,10 +64,24 @@ def answer_context(
         {name: fill_in(url, resolved.flat) for name, url in files.sources.items()} if files else {}
     )
     if machine is not None and bootenv.kind in MADE:
+        _check_asked(bootenv, boot, facts, resolved)
         seen["system"] = describe(bootenv, machine.name, facts, boot.mac, resolved.values, secrets)
     if secrets.seed:
         seen["secrets"] = _nested({name: secrets.value(ref) for name, ref in resolved.secrets.items()})
     return seen
+
+
+def _check_asked(bootenv: Bootenv, boot: Boot, facts: Facts, resolved: Resolved) -> None:
+    """Raise `RenderError` where the machine cannot start this, or a parameter that it needs is not given."""
+    files = bootenv.arch.get(boot.arch)
+    firmware = boot.firmware or facts.firmware
+    faults = [f"{bootenv.name} needs {name}" for name in bootenv.requires if resolved.flat.get(name) is None]
+    if files is None:
+        faults.append(f"{bootenv.name} has nothing for {boot.arch}; it has {', '.join(bootenv.arch)}")
+    elif firmware and firmware not in files.firmware:
+        faults.append(f"{bootenv.name} does not start by {firmware}, only by {', '.join(files.firmware)}")
+    if faults:
+        raise RenderError(f"{bootenv.name} cannot be installed", faults=faults)
 
 
 def _nested(flat: Mapping[str, str]) -> dict[str, Any]:

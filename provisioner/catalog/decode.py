@@ -36,6 +36,21 @@ SUPPORTS = {
     "layouts": ("plain", "lvm", "raid1", "raid1-lvm", "zfs", "zfs-mirror"),
     "encryption": ("passphrase", "tpm"),
     "network": ("static", "several", "bond", "vlan", "mtu", "routes"),
+    "lacks": (
+        *(
+            "swap",
+            "volumes",
+            "root-size",
+            "packages",
+            "users",
+            "ssh-keys",
+            "certificates",
+            "proxy",
+            "ntp",
+            "kernel-args",
+        ),
+        *("late-hooks", "first-boot-hooks"),
+    ),
 }
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_.]+)\}")
@@ -82,6 +97,7 @@ def decode_bootenv(document: Document, faults: Faults, urls: Mapping[str, str]) 
         job=fields.text("job"),
         reports=fields.choice("reports", Report, Report.PHONE_HOME),
         supports=_supports(fields.part("supports")),
+        requires=fields.texts("requires"),
         source=document.source,
     )
     fields.done()
@@ -96,7 +112,7 @@ def _supports(fields: Fields) -> Supports:
             if word not in known:
                 fields.fault(key, f"{word!r} is not known; known: {', '.join(known)}")
     fields.done()
-    return Supports(words["layouts"] or ("plain",), words["encryption"], words["network"])
+    return Supports(words["layouts"] or ("plain",), words["encryption"], words["network"], words["lacks"])
 
 
 def _files(fields: Fields, urls: Mapping[str, str]) -> Files:

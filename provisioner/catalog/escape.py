@@ -6,6 +6,7 @@ Every function returns `Safe` text, or raises `RenderError` where the dialect ha
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -192,7 +193,13 @@ DIALECTS: dict[str, Callable[[Any], Safe]] = {
 }
 """What a template prints is escaped by the ending before `.j2`: `image.sh.j2` is a shell script."""
 
-FILTERS: dict[str, Callable[[Any], Safe]] = DIALECTS | {"kernel_args": kernel_args, "consoles": consoles}
+
+def b64(value: Any) -> str:
+    """Base64 of a text: a value again, for whatever dialect it is printed in."""
+    return base64.b64encode(text_of(value).encode()).decode()
+
+
+FILTERS: dict[str, Callable[[Any], str]] = DIALECTS | {"kernel_args": kernel_args, "consoles": consoles, "b64": b64}
 """What a template may name after `|`, beside jinja2's own."""
 
 ENDINGS = {

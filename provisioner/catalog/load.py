@@ -146,6 +146,8 @@ def read(roots: Sequence[Path]) -> Content:
                 faults.add(document.where(("name",)), f"name: {bootenv.name!r} in a file that is called {path.name}")
             _, wrong = declarations.flatten(bootenv.params)
             faults.found.extend(f"{document.where(('params',))}: params: {fault}" for fault in wrong)
+            unknown = [name for name in bootenv.requires if name not in params]
+            faults.found.extend(f"{document.where(('requires',))}: no parameter {name}" for name in unknown)
             bootenvs[bootenv.name] = bootenv
     templates = _templates(roots, faults)
     for bootenv in bootenvs.values():

@@ -41,7 +41,7 @@ _TESTS = (
     "boolean defined divisibleby eq equalto even false float ge gt greaterthan in integer iterable le lessthan lt "
     "mapping ne none number odd sequence string true undefined"
 )
-_STR_METHODS = "endswith index lower lstrip partition rpartition rstrip split splitlines startswith strip upper"
+_STR_METHODS = "endswith lower lstrip partition rpartition rstrip split splitlines startswith strip upper"
 _METHODS: Mapping[type, frozenset[str]] = {
     str: frozenset(_STR_METHODS.split()),
     dict: frozenset({"get", "items", "keys", "values"}),

@@ -7,7 +7,7 @@ installer cannot do (`supports` in its file) is a fault here, before any power i
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,6 +22,23 @@ LINKS = uuid.UUID("6f1e2f0e-5a0b-4f5e-9a44-7c1b8f3f2a10")
 """Namespace of the UUIDs that NetworkManager knows connections by."""
 
 Params = Mapping[str, Any]
+
+
+WORDS: Mapping[str, Callable[[Params], Any]] = {
+    "swap": lambda params: params["disk"]["swap"].strip("0KMGTPiB. "),
+    "volumes": lambda params: params["disk"]["volumes"],
+    "root-size": lambda params: params["disk"]["root_size"],
+    "packages": lambda params: params["packages"]["install"] or params["packages"]["remove"],
+    "users": lambda params: params["users"]["accounts"],
+    "ssh-keys": lambda params: params["users"]["root"]["ssh_keys"],
+    "certificates": lambda params: params["certificates"]["trusted"],
+    "proxy": lambda params: params["proxy"]["http"] or params["proxy"]["https"],
+    "ntp": lambda params: params["time"]["ntp"],
+    "kernel-args": lambda params: params["kernel"]["args"],
+    "late-hooks": lambda params: params["hooks"]["late"],
+    "first-boot-hooks": lambda params: params["hooks"]["first_boot"],
+}
+"""What of the vocabulary an installer may lack, and whether a machine asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +83,7 @@ def describe(
     """Say what system is to be on this machine; raise `RenderError` where hardware or installer cannot give it."""
     layout = disks.plan(params["disk"], facts.disks, facts.firmware, bootenv.min_disk_bytes)
     links = nics.plan(params["net"], facts.nics, boot_mac)
-    _check_supported(bootenv, layout, links)
+    _check_supported(bootenv, layout, links, params)
     hostname = params["system"]["hostname"] or name
     domain = params["system"]["domain"] or ""
     return {
@@ -92,14 +109,15 @@ def describe(
     }
 
 
-def _check_supported(bootenv: Bootenv, layout: disks.Layout, links: tuple[nics.Link, ...]) -> None:
+def _check_supported(bootenv: Bootenv, layout: disks.Layout, links: tuple[nics.Link, ...], params: Params) -> None:
     can = bootenv.supports
+    faults = [f"{bootenv.name} cannot do {word}" for word in can.lacks if WORDS[word](params)]
     wanted = {"static" for link in links if link.addresses}
     wanted |= {str(link.kind) for link in links if link.kind is not nics.LinkKind.ETHERNET}
     wanted |= {"routes" for link in links if link.routes} | {"mtu" for link in links if link.mtu}
-    if sum(1 for link in links if not link.bond) > 1:
+    if sum(1 for link in links if link.dhcp or link.addresses) > 1:
         wanted.add("several")
-    faults = [f"{bootenv.name} cannot do net: {word}" for word in sorted(wanted - set(can.network))]
+    faults += [f"{bootenv.name} cannot do net: {word}" for word in sorted(wanted - set(can.network))]
     if layout.name not in can.layouts:
         faults.append(f"{bootenv.name} cannot do disk.layout: {layout.name}; it can do {', '.join(can.layouts)}")
     if layout.encryption != "none" and layout.encryption not in can.encryption:

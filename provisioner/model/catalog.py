@@ -117,6 +117,8 @@ class Supports:
     encryption: tuple[str, ...] = ()
     network: tuple[str, ...] = ()
     """Of static, several, bond, vlan, mtu, routes."""
+    lacks: tuple[str, ...] = ()
+    """Of the rest of the vocabulary, what it cannot do: `catalog.system.WORDS` lists the words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class Bootenv:
     """Id of the answer file that the discovery system runs, for kinds image and bootstrap."""
     reports: Report = Report.PHONE_HOME
     supports: Supports = Supports()
+    requires: tuple[str, ...] = ()
+    """Parameters that have to be given before it can be installed."""
     source: str = ""
     """The file that it was read from."""
 

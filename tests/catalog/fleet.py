@@ -24,6 +24,8 @@ SECRETS = Secrets(
         "store:ann": "correct horse battery staple",
         "store:disk": "pass phrase with 'quotes' and $signs",
         "store:site": "c2l0ZS1zZWNyZXQ=",
+        "store:admin": "Rack, <Stack> & 'Roll' 2026",
+        "store:key": "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE",
     },
 )
 
@@ -82,6 +84,22 @@ PEOPLE = {
     ],
 }
 
+SITE = {
+    "users.root.password": "store:admin",
+    "esxi.modules": ["jumpstrt.gz", "useropts.gz", "features.gz", "k.b00"],
+    "esxi.media": "http://media.example.org/esxi-8",
+    "windows.source": "\\\\10.0.0.2\\media",
+    "windows.source_user": "installer",
+    "windows.source_password": "store:admin",
+    "suse.registration_code": "store:site",
+    "redhat.organization": "12345",
+    "redhat.activation_key": "store:site",
+} | {
+    f"talos.{name}": "store:site"
+    for name in ("machine_token", "machine_ca", "cluster_id", "cluster_secret", "cluster_token", "cluster_ca")
+}
+"""What the site sets for every machine: what one family or another cannot do without."""
+
 FLEET: dict[str, Kind] = {
     "bios-vm": Kind("a small virtual machine, all defaults", facts("bios", (VDA,), (nic(0, "virtio_net", None),))),
     "bios-server": Kind(
@@ -116,10 +134,33 @@ FLEET: dict[str, Kind] = {
             "hooks.first_boot": ["touch /root/first-boot\n"],
         },
     ),
+    "uefi-small": Kind("UEFI, all defaults", facts("uefi", (sata("a"),), PORTS[:1])),
+    "uefi-root-keys": Kind(
+        "keys for root, a password hash",
+        facts("uefi", (NVME,), PORTS),
+        {"users.root.ssh_keys": [KEY], "users.root.password": "store:root", "time.ntp": ["10.0.0.2"]},
+    ),
+    "uefi-vlan": Kind(
+        "a static address on a VLAN of the port that netboots",
+        facts("uefi", (sata("a"), sata("b")), PORTS),
+        {
+            "net.interfaces": [{"name": "lan0", "match": {"boot": True}, "dhcp": False}],
+            "net.vlans": [{"id": 42, "link": "lan0", "addresses": ["10.42.0.17/24"], "gateway": "10.42.0.1"}],
+            "disk.select": {"path": "*-ata-2"},
+        },
+    ),
+    "uefi-bond": Kind(
+        "two ports, one of them in waiting, an address by DHCP",
+        facts("uefi", (NVME,), PORTS),
+        {
+            "net.interfaces": [],
+            "net.bonds": [{"name": "bond0", "match": {"driver": "ixgbe"}, "mode": "active-backup", "mtu": 9000}],
+        },
+    ),
     "uefi-storage": Kind(
         "many disks: the system on the one that the serial number says",
         facts("uefi", (*(sata(letter, 8000, True) for letter in "cdefgh"), sata("a"), sata("b")), PORTS),
-        PEOPLE | {"disk.select": {"serial": "S2"}},
+        {"disk.select": {"serial": "S2"}},
     ),
     "uefi-static": Kind(
         "a static address on the port that has 10 Gbit/s on leaf1",
@@ -188,8 +229,8 @@ def machine(name: str) -> Machine:
 
 
 def layers(name: str) -> list[Layer]:
-    """What its hardware profile sets."""
-    return [Layer("profile", f"profile {name}", FLEET[name].params)]
+    """What the site and its hardware profile set."""
+    return [Layer("site", "values/site.yaml", SITE), Layer("profile", f"profile {name}", FLEET[name].params)]
 
 
 def boot(name: str, bootenv: Bootenv, arch: str = "amd64") -> Boot:
