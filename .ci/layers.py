@@ -65,7 +65,12 @@ TABLE = (
     # what decides within packages of shells
     ("bmc.verbs", "rules"),
     ("bmc.resolve", "rules"),
+    ("bmc.biosplan", "rules"),
+    ("bmc.capabilities", "rules"),
     ("bmc.pace", "rules"),
+    ("bmc.table", "rules"),
+    ("bmc.ipmi.sol", "rules"),
+    ("bmc.ipmi.users", "rules"),
     ("bmc.quirks", "rules"),
     ("bmc.ipmi.chassis", "rules"),
     ("bmc.redfish.answers", "rules"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from provisioner.bmc.verbs import Bmc
 from provisioner.errors import BmcUnsupported
@@ -202,12 +202,7 @@ class CanShine(Protocol):
     async def set_led(self, wanted: Led) -> None: ...
 
 
-C = TypeVar("C")
-
-
-def capable(bmc: Bmc, capability: type[C], verb: str) -> C:
-    """Return the driver as one that offers `capability`; raise `BmcUnsupported` where it does not."""
-    if isinstance(bmc, capability):
-        return bmc
+def beyond(bmc: Bmc, verb: str) -> BmcUnsupported:
+    """Make the error for a verb that the driver does not offer."""
     driver = bmc.address.driver
-    raise BmcUnsupported(f"{bmc.address}: {verb}: the {driver} driver cannot do this", hint="nothing was done")
+    return BmcUnsupported(f"{bmc.address}: {verb}: the {driver} driver cannot do this", hint="nothing was done")

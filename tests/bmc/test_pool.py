@@ -8,7 +8,9 @@ import logging
 
 import pytest
 
-from provisioner.bmc.pool import ACTION_S, MAX_WAITING, Bmcs
+from provisioner.bmc.lanes import MAX_WAITING
+from provisioner.bmc.pool import Bmcs, offered_by
+from provisioner.bmc.table import ACTION_S, VERBS
 from provisioner.bmc.verbs import Bmc, Press
 from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcTimeout, BmcUnreachable, BmcUnsupported
 from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
@@ -201,3 +203,21 @@ async def test_start_and_stop() -> None:
             await bmcs.reset(BmcAddress(Driver.IPMI, "127.0.0.1", 9, "a"), "b")
         assert await bmcs.fingerprint(BmcAddress(Driver.IPMI, "127.0.0.1", 9, "a")) == ""
         await bmcs.forget(BmcAddress(Driver.IPMI, "127.0.0.1", 9, "a"))
+
+
+async def test_any_verb_by_its_name(bmcs: Bmcs, board: FakeBmc) -> None:
+    assert await bmcs.do(ADDRESS, "p", "power.status") is Power.OFF
+    await bmcs.do(ADDRESS, "p", "power.nmi", Press.NMI)
+    assert board.pressed == [Press.NMI]
+    with pytest.raises(BmcUnsupported, match=r"bios\.read: the redfish driver cannot do this"):
+        await bmcs.do(ADDRESS, "p", "bios.read")
+    with pytest.raises(BmcUnsupported, match=r"console\.open"):
+        await bmcs.open_console(ADDRESS, "p")
+
+
+def test_what_the_drivers_offer() -> None:
+    redfish, ipmi = offered_by(Driver.REDFISH), offered_by(Driver.IPMI)
+    assert redfish | ipmi == set(VERBS), "every verb is offered by a driver"
+    assert set(VERBS) - redfish == {"console.open"}
+    assert {"power.cycle", "sensors.read", "accounts.password", "console.open", "led.set"} <= ipmi
+    assert not {"vmedia.insert", "bios.apply", "firmware.update"} & ipmi

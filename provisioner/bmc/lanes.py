@@ -1,0 +1,164 @@
+"""One lane for each BMC: its driver, its queue, its record. Bounds, retries, deadlines, and a breaker for dead ones.
+
+Per BMC one request is on the wire at a time. A read goes between the steps of a change, never a change between those of
+another. The sum of requests, all BMCs together, is bounded by the drivers' gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import SystemRandom
+from typing import TypeVar
+
+from provisioner.bmc.pace import Breaker, Guard, retry_pause
+from provisioner.bmc.table import Verb
+from provisioner.bmc.verbs import Bmc
+from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcTimeout, BmcUnreachable
+from provisioner.model.bmc import BmcAddress, Driver
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_chance = SystemRandom().random
+
+Make = Callable[[BmcAddress, str], Bmc]
+"""Makes a driver for an address and a password."""
+
+Call = Callable[[Bmc], Awaitable[T]]
+
+MAX_WAITING = 16
+"""Calls that may wait for one BMC; more means that it is hung, and the callers should hear of it."""
+
+GOODBYE_S = 5.0
+
+
+@dataclass(slots=True)
+class Lane:
+    """One BMC: its driver, its queue and its record."""
+
+    credentials: bytes
+    bmc: Bmc
+    changes: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+    breaker: Breaker = field(default_factory=Breaker)
+    guard: Guard = field(default_factory=Guard)
+
+
+class Lanes:
+    """The lanes of all BMCs that were asked anything."""
+
+    def __init__(self, make: Make) -> None:
+        self._make = make
+        self._lanes: dict[tuple[Driver, str, int, str], Lane] = {}
+
+    async def run(self, verb: Verb, address: BmcAddress, password: str, call: Call[T]) -> T:
+        """Run a verb: a read at once, a change when those before it are done."""
+        lane = await self.lane(address, password)
+        if not verb.changes:
+            return await self._within(verb, lane, call)
+        if lane.waiting >= MAX_WAITING:
+            waiting = f"{lane.waiting} calls wait for this BMC already"
+            raise BmcBusy(f"{address}: {verb.name}: {waiting}", hint="it may hang")
+        lane.waiting += 1
+        try:
+            async with lane.changes:
+                result = await self._within(verb, lane, call)
+        finally:
+            lane.waiting -= 1
+        log.info("bmc.done bmc=%s verb=%s", address, verb.name)
+        return result
+
+    async def lane(self, address: BmcAddress, password: str) -> Lane:
+        """Return the BMC's lane; a changed account, password or pin makes it anew."""
+        credentials = hashlib.sha256(f"{address.username}\0{password}\0{address.fingerprint}".encode()).digest()
+        lane = self._lanes.get(_key(address))
+        if lane is not None and lane.credentials != credentials:
+            await self.forget(lane.bmc.address)
+            lane = None
+        if lane is None:
+            lane = self._lanes.setdefault(_key(address), Lane(credentials, self._make(address, password)))
+        return lane
+
+    async def forget(self, address: BmcAddress) -> None:
+        """End the session with a BMC, and its lane."""
+        lane = self._lanes.pop(_key(address), None)
+        if lane is not None:
+            await _close(lane.bmc)
+
+    async def close(self) -> None:
+        """End every session."""
+        lanes, self._lanes = list(self._lanes.values()), {}
+        async with asyncio.TaskGroup() as tasks:
+            for lane in lanes:
+                tasks.create_task(_close(lane.bmc))
+
+    async def _within(self, verb: Verb, lane: Lane, call: Call[T]) -> T:
+        """Run a call within its time."""
+        address, limit_s = lane.bmc.address, verb.limit_s
+        _refuse_early(verb, lane)
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._tried(lane, call, again=verb.again)
+        except TimeoutError as error:
+            raise BmcTimeout(
+                f"{address}: {verb.name}: not done within {limit_s:.0f} s", hint="read the state before trying again"
+            ) from error
+        except BmcError as error:
+            log.warning("bmc.failed bmc=%s verb=%s error=%s", address, verb.name, error.message)
+            raise
+
+    async def _tried(self, lane: Lane, call: Call[T], *, again: bool) -> T:
+        """Run a call, again where that is safe, and keep the BMC's record."""
+        now = asyncio.get_running_loop().time
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                result = await call(lane.bmc)
+            except BmcError as error:
+                _keep_record(lane, error, now())
+                pause = retry_pause(error, attempt, _chance()) if again else None
+                if pause is None or lane.breaker.wait_s(now()):
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                lane.breaker, lane.guard = lane.breaker.answered(), Guard()
+                return result
+
+
+def _keep_record(lane: Lane, error: BmcError, now: float) -> None:
+    if isinstance(error, BmcUnreachable):
+        lane.breaker = lane.breaker.silent(now)
+    elif isinstance(error, BmcAuthError):
+        lane.guard = lane.guard.refused(now)
+
+
+def _refuse_early(verb: Verb, lane: Lane) -> None:
+    """Do not ask a BMC that is left alone; say for how long."""
+    now = asyncio.get_running_loop().time()
+    where = f"{lane.bmc.address}: {verb.name}: not asked"
+    if wait := lane.breaker.wait_s(now):
+        failures = lane.breaker.failures
+        raise BmcUnreachable(f"{where}: no answer {failures} times in a row; asked again in {wait:.0f} s")
+    if wait := lane.guard.wait_s(now):
+        raise BmcAuthError(
+            f"{where}: the BMC refused this password twice; tried again in {wait:.0f} s, so that it locks nothing",
+            hint="give the right password: it is used at once",
+        )
+
+
+def _key(address: BmcAddress) -> tuple[Driver, str, int, str]:
+    return address.driver, address.host, address.port, address.system
+
+
+async def _close(bmc: Bmc) -> None:
+    """Say goodbye; a BMC that does not hear it ends the session by itself."""
+    try:
+        async with asyncio.timeout(GOODBYE_S):
+            await bmc.close()
+    except (BmcError, TimeoutError) as error:
+        log.info("bmc.close-failed bmc=%s error=%s", bmc.address, error)
