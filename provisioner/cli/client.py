@@ -214,7 +214,8 @@ def _read(response: http.client.HTTPResponse, server: str) -> Json:
         message = problem.get("detail") or problem["title"]
         raise ApiProblem(response.status, message, hint=problem.get("hint", ""), faults=faults)
     if response.status >= 400:
-        raise ApiProblem(response.status, f"{server}: HTTP {response.status} {response.reason}")
+        said = ", ".join(raw[:500].decode(errors="replace").split("\n")).strip(", ") if kind == "text/plain" else ""
+        raise ApiProblem(response.status, said or f"{server}: HTTP {response.status} {response.reason}")
     return json.loads(raw) if kind == "application/json" else raw.decode()
 
 

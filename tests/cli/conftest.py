@@ -14,6 +14,7 @@ import pytest
 from provisioner.cli.root import run
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
+from provisioner.web.ports import Site
 from provisioner.web.server import Server
 from tests.web.fakes import FakeConductor, site
 
@@ -24,6 +25,7 @@ class Daemon:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.conductor = FakeConductor()
+        self.site: Callable[[FakeConductor], Site] = site
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -33,7 +35,7 @@ class Daemon:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
     def start(self) -> None:
-        self._server = Server(operator_app(Api(site(self.conductor)).routes()), drain_s=0.05)
+        self._server = Server(operator_app(Api(self.site(self.conductor)).routes()), drain_s=0.05)
         self.do(self._server.listen_unix(self.path))
 
     def stop(self) -> None:

@@ -1,0 +1,235 @@
+"""`doctor`: test the running services as a machine would, and this host as a daemon would."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provisioner import config as configuration
+from provisioner.cli.client import Client
+from provisioner.cli.doctor_probes import Offer, ProbeError, fetch_http, fetch_tftp, holder_of, probe_dhcp
+from provisioner.cli.machines import quoted
+from provisioner.cli.output import GREEN, RED, YELLOW, print_data
+from provisioner.cli.session import Session, colours, command
+from provisioner.cli.text import painted, printable, size
+from provisioner.config import Config
+from provisioner.dhcp.subnets import Mode, Subnet
+from provisioner.errors import ApiError, ProvisionerError
+from provisioner.model.boot import Arch
+
+ENOUGH_BYTES = 10 << 30
+"""Less free space than this will not hold the images of three systems."""
+LITTLE_BYTES = 1 << 30
+MAX_BMCS = 50
+TIME_ERROR = 5
+"""adjtimex(2): the clock is not synchronised."""
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    about: str
+    text: str
+    hint: str = ""
+
+
+STYLES = {Level.OK: GREEN, Level.WARN: YELLOW, Level.FAIL: RED}
+Findings = Iterator[Finding]
+
+
+@command("doctor")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The daemon's configuration.")
+@click.option("--interface", "interfaces", multiple=True, help="Ask for an address here, too; may be repeated.")
+@click.option("--wait", "wait_s", default=3.0, show_default=True, help="Seconds to wait for DHCP offers.")
+@click.option("--no-bmcs", is_flag=True, help="Do not log in to the BMCs of machines.")
+def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
+    """Test the running services as a machine would.
+
+    Asks for an address on every interface that the configuration serves (as root; no lease is taken), fetches the
+    loader that is offered, logs in to BMCs, and looks for other DHCP servers, missing artefacts, a clock that nobody
+    sets, a full disk. One line for each; exit status 1 where something failed.
+    """
+    path = given["config"] or (configuration.DEFAULT_PATH if configuration.DEFAULT_PATH.exists() else None)
+    config = configuration.load(path) if path else None
+    client = session.client()
+    checks: list[Callable[[], Findings]] = [
+        lambda: _daemon(client, config or Config()),
+        lambda: _network(config or Config(), interfaces, given["wait_s"]),
+        lambda: _bootenvs(client),
+        _clock,
+    ]
+    if config is not None:
+        checks.append(lambda: _disk(config.state_dir))
+    if not given["no_bmcs"]:
+        checks.append(lambda: _bmcs(client))
+    found = list(_told(session, checks))
+    if session.output in {"json", "yaml"}:
+        print_data(session, [asdict(finding) for finding in found])
+    if failed := sum(finding.level is Level.FAIL for finding in found):
+        raise ProvisionerError(f"{failed} of {len(found)} checks failed")
+
+
+def _told(session: Session, checks: list[Callable[[], Findings]]) -> Findings:
+    """Make every check and say what came of it as it comes; one that cannot be made keeps no other from it."""
+    for check in checks:
+        findings = check()
+        while True:
+            try:
+                finding = next(findings)
+            except StopIteration:
+                break
+            except ApiError:
+                break  # the first check has told that the daemon does not answer
+            if session.output not in {"json", "yaml"}:
+                click.echo(_words(finding))
+            yield finding
+
+
+def _words(finding: Finding) -> str:
+    level = painted(f"{finding.level:<4}", STYLES[finding.level] if colours() else "")
+    hint = f" ({printable(finding.hint)})" if finding.hint and finding.level is not Level.OK else ""
+    return f"{level}  {finding.about:<9} {printable(finding.text)}{hint}"
+
+
+def _daemon(client: Client, config: Config) -> Findings:
+    try:
+        info = client.get("/v1/info")
+    except ApiError as error:
+        yield Finding(Level.FAIL, "daemon", error.message, error.hint)
+        yield from _ports(config)
+        return
+    yield Finding(Level.OK, "daemon", f"{info['name']} {info['version']} answers at {client.server}")
+    for listener in info["listeners"]:
+        yield Finding(Level.OK, "listens", f"{listener['service']}: {listener['address']}")
+    try:
+        client.get("/readyz")
+    except ApiError as error:
+        yield Finding(Level.FAIL, "ready", f"it cannot serve machines: {error.message}", error.hint)
+
+
+def _ports(config: Config) -> Findings:
+    """Where the daemon is not there: say who sits on its ports."""
+    for port, kind in ((67, "udp"), (config.tftp.port, "udp"), (config.http.port, "tcp")):
+        if holder := holder_of(port, kind):
+            hint = "the daemon cannot start beside it: stop it, or serve as a proxy"
+            yield Finding(Level.WARN, "ports", f"{kind} port {port} is held by {holder}", hint)
+
+
+def _network(config: Config, interfaces: tuple[str, ...], wait_s: float) -> Findings:
+    subnets = {subnet.interface: subnet for subnet in config.dhcp.subnets if subnet.interface}
+    for name in dict.fromkeys((*subnets, *interfaces)):
+        subnet = subnets.get(name)
+        if subnet is not None and subnet.mode is Mode.OFF:
+            continue
+        try:
+            offers = probe_dhcp(name, int(Arch.EFI_X64), wait_s)
+            ours = _own_addresses(name, subnet)
+        except ProvisionerError as error:
+            level = Level.WARN if isinstance(error, ProbeError) else Level.FAIL
+            yield Finding(level, "dhcp", error.message, error.hint)
+            continue
+        yield from _offers(name, offers, ours, config)
+
+
+def _own_addresses(interface: str, subnet: Subnet | None) -> set[str]:
+    named = {subnet.server_address} if subnet is not None and subnet.server_address else set()
+    return named | {str(configuration.interface_address(interface).ip)}
+
+
+def _offers(interface: str, offers: list[Offer], ours: set[str], config: Config) -> Findings:
+    mine = [offer for offer in offers if offer.server in ours]
+    for offer in offers:
+        if offer.server not in ours:
+            text = f"{interface}: another DHCP server, {offer.server}, offers {offer.ip}"
+            hint = "machines take whichever answers first: switch it off, or serve as a proxy beside it"
+            yield Finding(Level.FAIL, "dhcp", text, hint)
+    if not mine:
+        text = f"{interface}: an unknown machine gets no offer from us"
+        hint = "fine where unknown machines are ignored; `provisionctl explain --arch 7` says by which rule"
+        yield Finding(Level.WARN, "dhcp", text, hint)
+    for offer in mine:
+        yield Finding(
+            Level.OK, "dhcp", f"{interface}: {offer.server} offers {offer.ip}, to load {offer.file or 'nothing'}"
+        )
+        if offer.file and "://" not in offer.file:
+            yield from _loader(offer, config)
+
+
+def _loader(offer: Offer, config: Config) -> Findings:
+    """Fetch what was offered, the way that firmware does, and over HTTP as the next generation of it does."""
+    host = offer.next_server
+    fetches: tuple[tuple[str, Callable[[], int]], ...] = (
+        ("tftp", lambda: fetch_tftp(host, offer.file, config.tftp.port)),
+        ("http", lambda: fetch_http(f"http://{host}:{config.http.port}/files/{offer.file}")),
+    )
+    for about, fetch in fetches:
+        try:
+            yield Finding(Level.OK, about, f"{offer.file} from {host}: {size(fetch())}")
+        except ProbeError as error:
+            yield Finding(Level.FAIL, about, error.message, error.hint)
+
+
+def _bootenvs(client: Client) -> Findings:
+    rows = client.get("/v1/bootenvs")["bootenvs"]
+    lacking = [row["name"] for row in rows if not row["ready"]]
+    ready = [row["name"] for row in rows if row["ready"]]
+    if ready:
+        yield Finding(Level.OK, "bootenvs", f"ready to boot: {', '.join(ready)}")
+    if "discovery" not in ready:
+        hint = "`provisionctl images build discovery`, then `provisionctl artifacts import`"
+        yield Finding(Level.FAIL, "bootenvs", "the discovery system is not here: no machine can be installed", hint)
+    if others := [name for name in lacking if name != "discovery"]:
+        text = f"{len(others)} lack artefacts: {', '.join(others[:6])}{' ...' if len(others) > 6 else ''}"
+        yield Finding(Level.OK, "bootenvs", text)
+
+
+def _clock() -> Findings:
+    """Ask the kernel whether somebody sets the clock (adjtimex(2)): TLS and logs need it."""
+    adjtimex: Any = ctypes.CDLL(None).adjtimex
+    room = ctypes.create_string_buffer(256)  # struct timex with modes 0: only look; 208 bytes on x86-64
+    if adjtimex(room) == TIME_ERROR:
+        hint = "`apt install chrony`; in a container, its host does it"
+        yield Finding(Level.WARN, "clock", "nobody synchronises the clock of this host", hint)
+    else:
+        yield Finding(Level.OK, "clock", "synchronised")
+
+
+def _disk(folder: Path) -> Findings:
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError as error:
+        yield Finding(Level.FAIL, "disk", f"{folder}: {error.strerror}", "it is made when the daemon starts")
+        return
+    level = Level.OK if usage.free >= ENOUGH_BYTES else Level.WARN if usage.free >= LITTLE_BYTES else Level.FAIL
+    yield Finding(level, "disk", f"{folder}: {size(usage.free)} free", "no lease is given once it is full")
+
+
+def _bmcs(client: Client) -> Findings:
+    """Have the daemon log in to the BMCs, as it does before it boots a machine."""
+    machines = [row for row in client.get("/v1/machines")["machines"] if row["bmc"]]
+    for row in machines[:MAX_BMCS]:
+        query = {"bootenv": "discovery"}
+        checks = client.get(f"/v1/machines/{quoted(row['name'])}/preflight", query)["checks"]
+        for check in checks:
+            if check["name"] == "bmc":
+                level = Level.OK if check["ok"] else Level.FAIL
+                yield Finding(level, "bmc", f"{row['name']}: {check['text']}", check["hint"])
+    if len(machines) > MAX_BMCS:
+        yield Finding(Level.OK, "bmc", f"{len(machines) - MAX_BMCS} more were not asked")
