@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import metadata
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from aiohttp import web
 from provisioner.model.machine import Machine
 from provisioner.web import views
 from provisioner.web.intents import EnrolBody, enrol_request
+from provisioner.web.lists import Encoded
 from provisioner.web.ports import Route, Site
 from provisioner.web.replies import json_reply, machine_reply, page, query, read, whole
 from provisioner.web.sse import shown, stream_events
@@ -23,6 +25,7 @@ class Api:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._ask = site.operator
+        self._encoded = Encoded()
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -37,7 +40,7 @@ class Api:
             Route("GET", "/readyz", self.readyz),
         )
 
-    async def machines(self, request: web.Request) -> web.Response:
+    async def machines(self, request: web.Request) -> web.StreamResponse:
         """List machines by name; `name` (repeated or with commas), `state` and `tag` narrow it, `after` pages on."""
         given = query(request, "name", "state", "tag", "limit", "after")
         names = {name for value in given.getall("name", []) for name in value.split(",")}
@@ -45,17 +48,20 @@ class Api:
         limit = whole(given.get("limit", "0"), "limit")
 
         def wanted(machine: Machine) -> bool:
-            return (
-                (not names or machine.name in names or machine.id in names)
-                and (not state or machine.state == state)
-                and (not tag or tag in machine.tags)
-                and machine.name > after
-            )
+            return (not state or machine.state == state) and (not tag or tag in machine.tags) and machine.name > after
 
-        found = sorted(filter(wanted, self._ask.machines.all()), key=lambda machine: machine.name)
+        found = sorted(filter(wanted, self._named(names)), key=lambda machine: machine.name)
         some = found[:limit] if limit else found
-        following = some[-1].name if len(some) < len(found) else None
-        return json_reply({"machines": [views.machine_view(machine) for machine in some], "next": following})
+        return await self._encoded.reply(request, some, some[-1].name if len(some) < len(found) else None)
+
+    def _named(self, names: set[str]) -> Iterable[Machine]:
+        """Find machines by name or id; all of them where none is named."""
+        if names:
+            found = (self._ask.machines.find(name) for name in names)
+            return {machine.id: machine for machine in found if machine is not None}.values()
+        machines = self._ask.machines.all()
+        self._encoded.trim(machines)
+        return machines
 
     async def enrol(self, request: web.Request) -> web.Response:
         """Name a machine and its BMC."""
