@@ -19,8 +19,8 @@ from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.bmc.lanes import Lanes, Make
 from provisioner.bmc.quirks import Quirk, parse_quirks
 from provisioner.bmc.redfish.client import RedfishClient
-from provisioner.bmc.redfish.client import fingerprint as read_fingerprint
 from provisioner.bmc.redfish.driver import Redfish
+from provisioner.bmc.redfish.way import fingerprint as read_fingerprint
 from provisioner.bmc.table import VERBS
 from provisioner.bmc.verbs import Bmc, Press
 from provisioner.errors import BmcUnsupported

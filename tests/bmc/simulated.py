@@ -15,7 +15,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from provisioner.bmc.redfish.client import fingerprint
+from provisioner.bmc.redfish.way import fingerprint
 from provisioner.lab.board import Account, Accounts, Board, Network, Role
 from provisioner.lab.chassis import Chassis
 from provisioner.lab.fake import FakeMachine

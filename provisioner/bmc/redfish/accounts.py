@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from provisioner.bmc.redfish.answers import Resource
 from provisioner.bmc.redfish.board import Board
-from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.errors import BmcAuthError, BmcProtocolError, BmcUnsupported, BmcWrongState
 from provisioner.model.board import Account, Role
 
@@ -95,9 +94,9 @@ class AccountVerbs(Board):
 
     async def _prove(self, verb: str, name: str, password: str) -> None:
         """Log in as the account, and leave."""
-        async with RedfishClient(self._client.address_of(name), password) as visitor:
+        async with self._client.visitor(name, password) as visitor:
             try:
-                await visitor.login()
+                await visitor.check_login()
             except BmcAuthError as error:
                 raise BmcProtocolError(
                     f"{self.address}: {verb}: taken, but {name!r} cannot log in with it: {error.message}"

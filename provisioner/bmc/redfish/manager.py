@@ -9,7 +9,7 @@ from typing import Any
 
 from provisioner.bmc.redfish.answers import Resource, read_body, text_at
 from provisioner.bmc.redfish.board import Board
-from provisioner.bmc.redfish.client import fingerprint
+from provisioner.bmc.redfish.way import fingerprint
 from provisioner.errors import BmcError, BmcProtocolError, ConfigError, WireError
 from provisioner.model.board import BmcNetwork, TimeSync
 

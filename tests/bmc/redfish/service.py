@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from provisioner.bmc.redfish.client import fingerprint
+from provisioner.bmc.redfish.way import fingerprint
 from provisioner.model.bmc import BmcAddress, Driver
 from tests.bmc.peers import write_certificate
 

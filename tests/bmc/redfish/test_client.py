@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from provisioner.bmc.redfish.client import ROOT, RedfishClient, base_url, fingerprint
+from provisioner.bmc.redfish.client import ROOT, RedfishClient
+from provisioner.bmc.redfish.way import base_url, fingerprint
 from provisioner.errors import (
     BmcAuthError,
     BmcBusy,

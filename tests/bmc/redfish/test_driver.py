@@ -9,8 +9,9 @@ import pytest
 
 from provisioner.bmc.pool import load_quirks
 from provisioner.bmc.redfish.boot import boot_body
-from provisioner.bmc.redfish.client import RedfishClient, fingerprint
+from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
+from provisioner.bmc.redfish.way import fingerprint
 from provisioner.bmc.verbs import Press
 from provisioner.errors import BmcProtocolError, BmcTimeout, BmcUnsupported, BmcWrongState
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootOverride, BootTarget, Power
