@@ -92,7 +92,12 @@ class Daemon:
         hosts = self._hosts()
         await self._serve_tftp(stack, conductor, table, network, hosts)
         await self._serve_machines(stack, conductor, table, network, hosts)
-        site = Site(conductor, lambda: statuses(catalog, artifacts), lambda: self.listeners)
+        site = Site(
+            conductor,
+            lambda: statuses(catalog, artifacts),
+            lambda: self.listeners,
+            lambda: [db.failure] if db.failure else [],
+        )
         await self._serve_operators(stack, (*Api(site).routes(), *shelf.routes()))
         return conductor
 
