@@ -127,11 +127,13 @@ class Bench:
             self.json_file.write_text(self.as_json())
 
 
-def main(name: str, run: Callable[[Bench], Awaitable[None]]) -> None:
+def main(name: str, run: Callable[[Bench], Awaitable[None]], *, rounds: int = 5) -> None:
     """Run one benchmark as a command: `python -m tests.bench.NAME [--json FILE] [--rounds N]`."""
     parser = argparse.ArgumentParser(prog=f"scripts/bench {name}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="measured rounds of each comparison")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, metavar="N", help=f"rounds that count (default: {rounds})"
+    )
     options = parser.parse_args()
     bench = Bench(name, rounds=options.rounds, json_file=options.json)
 
