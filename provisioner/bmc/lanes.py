@@ -18,7 +18,7 @@ from provisioner.bmc.pace import Breaker, Guard, retry_pause
 from provisioner.bmc.table import Verb
 from provisioner.bmc.verbs import Bmc
 from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcTimeout, BmcUnreachable
-from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ Make = Callable[[BmcAddress, str], Bmc]
 """Makes a driver for an address and a password."""
 
 Call = Callable[[Bmc], Awaitable[T]]
+Saw = Callable[[Driver, str, BmcIdentity, BmcError | None], None]
+"""Is told how each verb ended on a board that is known."""
 
 MAX_WAITING = 16
 """Calls that may wait for one BMC; more means that it is hung, and the callers should hear of it."""
@@ -46,13 +48,16 @@ class Lane:
     waiting: int = 0
     breaker: Breaker = field(default_factory=Breaker)
     guard: Guard = field(default_factory=Guard)
+    board: BmcIdentity | None = None
+    """What the BMC said when it was identified; evidence is kept for boards of this kind."""
 
 
 class Lanes:
     """The lanes of all BMCs that were asked anything."""
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: Make, saw: Saw = lambda *_: None) -> None:
         self._make = make
+        self._saw = saw
         self._lanes: dict[tuple[Driver, str, int, str], Lane] = {}
 
     async def run(self, verb: Verb, address: BmcAddress, password: str, call: Call[T]) -> T:
@@ -102,14 +107,21 @@ class Lanes:
         _refuse_early(verb, lane)
         try:
             async with asyncio.timeout(limit_s):
-                return await self._tried(lane, call, again=verb.again)
+                result = await self._tried(lane, call, again=verb.again)
         except TimeoutError as error:
             raise BmcTimeout(
                 f"{address}: {verb.name}: not done within {limit_s:.0f} s", hint="read the state before trying again"
             ) from error
         except BmcError as error:
             log.warning("bmc.failed bmc=%s verb=%s error=%s", address, verb.name, error.message)
+            if lane.board is not None:
+                self._saw(address.driver, verb.name, lane.board, error)
             raise
+        if isinstance(result, BmcIdentity):
+            lane.board = result
+        if lane.board is not None:
+            self._saw(address.driver, verb.name, lane.board, None)
+        return result
 
     async def _tried(self, lane: Lane, call: Call[T], *, again: bool) -> T:
         """Run a call, again where that is safe, and keep the BMC's record."""

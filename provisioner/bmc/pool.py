@@ -7,6 +7,8 @@ driver or a board cannot do is `BmcUnsupported`, and nothing is done in its plac
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib.resources import files
 from typing import Any
@@ -17,13 +19,15 @@ from provisioner.bmc.ensure import PATIENCE, Patience
 from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.bmc.lanes import Lanes, Make
+from provisioner.bmc.ledger import Ledger
 from provisioner.bmc.quirks import Quirk, parse_quirks
 from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.bmc.redfish.way import fingerprint as read_fingerprint
+from provisioner.bmc.resolve import Resolution, resolve
 from provisioner.bmc.table import VERBS
 from provisioner.bmc.verbs import Bmc, Press
-from provisioner.errors import BmcUnsupported
+from provisioner.errors import BmcError, BmcUnsupported
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootOverride, BootTarget, Driver, Power
 
 MAX_REQUESTS = 256
@@ -40,7 +44,8 @@ class Bmcs:
     ) -> None:
         self._quirks = quirks
         self._patience = patience
-        self._lanes = Lanes(make or self._driver)
+        self.ledger = Ledger()
+        self._lanes = Lanes(make or self._driver, self._saw)
         self._gate = asyncio.Semaphore(MAX_REQUESTS)
         self._link = WorkerLink()
         self._stack = AsyncExitStack()
@@ -127,6 +132,20 @@ class Bmcs:
     async def forget(self, address: BmcAddress) -> None:
         """End the session with a BMC that is no longer ours."""
         await self._lanes.forget(address)
+
+    async def resolve(self, verb: str, addresses: Sequence[tuple[BmcAddress, str]]) -> Resolution:
+        """Say which of a machine's drivers is asked for a verb, and why. The first address tells what board it is."""
+        board = await self._board(*addresses[0])
+        drivers = [address.driver for address, _ in addresses]
+        offered = {driver: offered_by(driver) for driver in drivers}
+        return resolve(verb, drivers, offered, self.ledger, board, time.time())
+
+    async def _board(self, address: BmcAddress, password: str) -> BmcIdentity:
+        lane = await self._lanes.lane(address, password)
+        return lane.board or await self.identify(address, password)
+
+    def _saw(self, driver: Driver, verb: str, board: BmcIdentity, error: BmcError | None) -> None:
+        self.ledger.saw(driver, verb, board, error, time.time())
 
     def _driver(self, address: BmcAddress, password: str) -> Bmc:
         match address.driver:

@@ -1,0 +1,38 @@
+"""Evidence is kept by kind of board, the latest word for each."""
+
+from __future__ import annotations
+
+import pytest
+
+from provisioner.bmc.ledger import MAX_ENTRIES, Ledger
+from provisioner.bmc.resolve import Evidence, Verdict
+from provisioner.errors import BmcBusy, BmcError, BmcTimeout, BmcUnreachable, BmcUnsupported
+from provisioner.model.bmc import BmcIdentity, Driver
+
+BOARD = BmcIdentity("uuid", "Acme", "A1", "serial", "1.0")
+
+
+def test_success_proves_and_unsupported_fails() -> None:
+    ledger = Ledger()
+    assert ledger.saw(Driver.IPMI, "power.on", BOARD, None, 1.0)
+    assert not ledger.saw(Driver.IPMI, "power.on", BOARD, None, 2.0), "nothing new"
+    assert ledger.saw(Driver.IPMI, "power.on", BOARD, BmcUnsupported("no such command"), 3.0)
+    (entry,) = ledger
+    assert (entry.verdict, entry.reason, entry.at) == (Verdict.FAILED, "no such command", 3.0)
+    assert (entry.board.uuid, entry.board.serial) == ("", "")
+
+
+@pytest.mark.parametrize("error", [BmcUnreachable("x"), BmcBusy("x"), BmcTimeout("x")])
+def test_trouble_that_passes_says_nothing(error: BmcError) -> None:
+    ledger = Ledger()
+    assert not ledger.saw(Driver.IPMI, "power.on", BOARD, error, 1.0)
+    assert list(ledger) == []
+
+
+def test_the_oldest_go_when_it_is_full() -> None:
+    ledger = Ledger()
+    for number in range(MAX_ENTRIES + 3):
+        ledger.add(Evidence(Driver.IPMI, f"v{number}", BOARD, Verdict.PROVEN, "", 0.0))
+    verbs = [entry.verb for entry in ledger]
+    assert len(verbs) == MAX_ENTRIES
+    assert verbs[0] == "v3"
