@@ -121,7 +121,8 @@ class Agents:
             self._see(machine, "agent.done", "job done")
             machine = await self._runner.apply(machine.id, Seen(Signal.JOB))
         else:
-            reason = f"the job ended with status {status}: {message[:LINE_CHARS]}"
+            last = next((line for line in reversed(message.splitlines()) if line.strip()), "no message")
+            reason = f"the job ended with status {status}: {last.strip()[:LINE_CHARS]}"
             self._see(machine, "agent.done", reason, ok=False)
             machine = await self._runner.apply(machine.id, JobFailed(run.id, reason))
         return agent_command(machine)

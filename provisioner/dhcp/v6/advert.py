@@ -35,7 +35,8 @@ class Advert(NamedTuple):
 
 def encode(advert: Advert) -> bytes:
     """Write it; the kernel fills in the checksum (RFC 3542 section 3.1)."""
-    flags = MANAGED | OTHER if advert.managed else OTHER
+    # O without a DHCPv6 server behind it costs iPXE 13 s: it asks for information and waits for the answer
+    flags = MANAGED | OTHER if advert.managed else 0
     found = _HEAD.pack(ROUTER_ADVERTISEMENT, 0, 0, HOP_LIMIT, flags, advert.lifetime_s, 0, 0)
     for prefix in advert.prefixes:
         found += struct.pack(
