@@ -106,15 +106,15 @@ class Bmcs:
         verb = VERBS[f"boot.always.{target}"]
         await self._lanes.run(verb, address, password, lambda bmc: bmc.boot_always(target, uri, uefi=uefi))
 
-    async def do(self, address: BmcAddress, password: str, name: str, *args: Any, **options: Any) -> Any:
-        """Do any verb of `table.VERBS`; arguments and result are those of its method in `capabilities`."""
+    async def do(self, address: BmcAddress, password: str, name: str, **given: Any) -> Any:
+        """Do any verb of `table.VERBS`; arguments and result are those of its method, less what the name says."""
         verb = VERBS[name]
 
         async def call(bmc: Bmc) -> Any:
             method = getattr(bmc, verb.method, None)
             if method is None:
                 raise beyond(bmc, name)
-            return await method(*args, **options)
+            return await method(**dict(verb.fixed), **given)
 
         return await self._lanes.run(verb, address, password, call)
 

@@ -6,8 +6,10 @@ The names are those that operators, guidelines and the API use. No I/O.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from provisioner.model.bmc import BootTarget
+from provisioner.bmc.verbs import Press
+from provisioner.model.bmc import BootTarget, Power
 
 READ_S = 60.0
 """A read: login, three requests of which one may take 30 s."""
@@ -24,7 +26,10 @@ ERASE_S = 12 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb. `again` says that doing it twice is the same as doing it once, so that it may be retried."""
+    """One verb. `again` says that doing it twice is the same as doing it once, so that it may be retried.
+
+    `fixed` are the arguments that the name gives already: `power.on` is `set_power` with `wanted` on.
+    """
 
     name: str
     method: str
@@ -32,22 +37,23 @@ class Verb:
     changes: bool = False
     again: bool = True
     limit_s: float = READ_S
+    fixed: tuple[tuple[str, Any], ...] = ()
 
 
 def _read(name: str, method: str, does: str, limit_s: float = READ_S) -> Verb:
     return Verb(name, method, does, limit_s=limit_s)
 
 
-def _set(name: str, method: str, does: str, limit_s: float = ACTION_S) -> Verb:
-    return Verb(name, method, does, changes=True, limit_s=limit_s)
+def _set(name: str, method: str, does: str, limit_s: float = ACTION_S, **fixed: Any) -> Verb:
+    return Verb(name, method, does, changes=True, limit_s=limit_s, fixed=tuple(fixed.items()))
 
 
-def _once(name: str, method: str, does: str, limit_s: float = ACTION_S) -> Verb:
-    return Verb(name, method, does, changes=True, again=False, limit_s=limit_s)
+def _once(name: str, method: str, does: str, limit_s: float = ACTION_S, **fixed: Any) -> Verb:
+    return Verb(name, method, does, changes=True, again=False, limit_s=limit_s, fixed=tuple(fixed.items()))
 
 
 _BOOTS = tuple(
-    _set(f"boot.{lasting}.{target}", f"boot_{lasting}", f"boot from {target} {words}")
+    _set(f"boot.{lasting}.{target}", f"boot_{lasting}", f"boot from {target} {words}", target=target)
     for lasting, words in (("once", "the next time"), ("always", "from now on"))
     for target in BootTarget
 )
@@ -55,12 +61,12 @@ _BOOTS = tuple(
 _ALL = (
     _read("identify", "identify", "say who the machine is, and prove user and password"),
     _read("power.status", "power", "read the power state"),
-    _set("power.on", "set_power", "switch on, and see it on"),
-    _set("power.off", "set_power", "switch off at once, and see it off"),
-    _once("power.soft-off", "press", "ask the operating system to shut down"),
-    _once("power.cycle", "press", "switch off and on in one request"),
+    _set("power.on", "set_power", "switch on, and see it on", wanted=Power.ON),
+    _set("power.off", "set_power", "switch off at once, and see it off", wanted=Power.OFF),
+    _once("power.soft-off", "press", "ask the operating system to shut down", press=Press.SOFT_OFF),
+    _once("power.cycle", "press", "switch off and on in one request", press=Press.CYCLE),
     _once("power.reset", "reset", "restart a running machine at once"),
-    _once("power.nmi", "press", "send a non-maskable interrupt: the operating system dumps"),
+    _once("power.nmi", "press", "send a non-maskable interrupt: the operating system dumps", press=Press.NMI),
     _read("boot.read", "boot_override", "read what the firmware is told to boot"),
     *_BOOTS,
     _read("vmedia.status", "media", "list the virtual drives and what is in them"),

@@ -207,8 +207,11 @@ async def test_start_and_stop() -> None:
 
 async def test_any_verb_by_its_name(bmcs: Bmcs, board: FakeBmc) -> None:
     assert await bmcs.do(ADDRESS, "p", "power.status") is Power.OFF
-    await bmcs.do(ADDRESS, "p", "power.nmi", Press.NMI)
-    assert board.pressed == [Press.NMI]
+    await bmcs.do(ADDRESS, "p", "power.nmi")
+    await bmcs.do(ADDRESS, "p", "power.on")
+    await bmcs.do(ADDRESS, "p", "boot.once.pxe", uefi=True)
+    assert board.pressed == [Press.NMI, Press.ON]
+    assert (await bmcs.boot_override(ADDRESS, "p")).uefi is True
     with pytest.raises(BmcUnsupported, match=r"bios\.read: the redfish driver cannot do this"):
         await bmcs.do(ADDRESS, "p", "bios.read")
     with pytest.raises(BmcUnsupported, match=r"console\.open"):
