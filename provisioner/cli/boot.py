@@ -11,14 +11,14 @@ import click
 
 from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names, machine_names
-from provisioner.cli.exits import Partly
 from provisioner.cli.machines import quoted
+from provisioner.cli.many import for_each
 from provisioner.cli.names import expand
 from provisioner.cli.output import print_data
 from provisioner.cli.progress import wait_for
 from provisioner.cli.session import Session, command, is_terminal
-from provisioner.cli.text import parse_span, printable
-from provisioner.errors import ApiError, PreflightError, ProvisionerError
+from provisioner.cli.text import Row, parse_span, printable
+from provisioner.errors import PreflightError
 
 DEFAULT_WAIT = "90m"
 
@@ -130,20 +130,20 @@ def resume(session: Session, names: str, wait: bool, timeout: float) -> None:
 def cancel(session: Session, names: str) -> None:
     """End what is under way; the machine goes back to the state that it came from."""
     client = session.client()
-    several(expand(names), lambda name: _cancelled(session, client, name))
 
+    def tell(machine: Row) -> None:
+        verb = machine["run"]["verb"]
+        session.note(f"{printable(machine['name'])}: {verb} cancelled, it is {machine['state']} again")
 
-def _cancelled(session: Session, client: Client, name: str) -> None:
-    machine = client.post(f"/v1/machines/{quoted(name)}/cancel")
-    session.note(f"{printable(machine['name'])}: {machine['run']['verb']} cancelled, it is {machine['state']} again")
+    if failure := for_each(expand(names), lambda name: client.post(f"/v1/machines/{quoted(name)}/cancel"), tell):
+        raise failure
 
 
 def _ask_back(client: Client, machines: Sequence[str], what: str, keeps: bool) -> None:
     """On a terminal, ask before the disk of a machine in use is overwritten; a script has said what it wants."""
     if keeps or not is_terminal(sys.stdin):
         return
-    rows = client.get("/v1/machines", {"name": ",".join(machines)})["machines"]
-    used = [row for row in rows if row["state"] in {"active", "reserved"}]
+    used = [row for row in client.machines(machines) if row["state"] in {"active", "reserved"}]
     if not used:
         return
     some = ", ".join(f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used[:5])
@@ -159,20 +159,23 @@ def _each(
     wait_s: float | None,
 ) -> None:
     """Ask for the same of each machine, say so, and wait if that is wanted."""
-    accepted: list[Any] = []
+    accepted: list[Row] = []
     verb, body = intent
 
-    def ask(name: str) -> None:
+    def ask(name: str) -> Row:
         key = str(uuid.uuid4())  # one for each intent: an answer that was lost is asked for again, not done again
-        machine = client.post(f"/v1/machines/{quoted(name)}/{verb}", body or None, key=key, slow=True)
+        machine: Row = client.post(f"/v1/machines/{quoted(name)}/{verb}", body or None, key=key, slow=True)
+        return machine
+
+    def tell(machine: Row) -> None:
         accepted.append(machine)
         if wait_s is None:
             session.note(_started(machine))
 
-    failure = _failure_of(machines, ask)
+    failure = for_each(machines, ask, tell)
     if wait_s is not None and accepted:
         wait_for(session, client, {row["name"]: row["run"]["id"] for row in accepted}, wait_s)
-        accepted = [client.get(f"/v1/machines/{quoted(row['id'])}") for row in accepted]
+        accepted = client.machines([row["id"] for row in accepted])
     if session.output in {"json", "yaml"}:
         print_data(session, accepted[0] if len(machines) == 1 and accepted else accepted)
     elif session.output == "name":
@@ -182,32 +185,10 @@ def _each(
         raise failure
 
 
-def _started(machine: Mapping[str, Any]) -> str:
+def _started(machine: Row) -> str:
     run, name = machine["run"], printable(machine["name"])
     what = printable(f"{run['verb']} {run['bootenv']}".strip())
     return f"{name} is {machine['state']} ({what}): `provisionctl trace -f {name}` follows it"
-
-
-def several(machines: Sequence[str], ask: Callable[[str], None]) -> None:
-    """Do it for each machine, and raise what the command is to exit with where one refused."""
-    if (failure := _failure_of(machines, ask)) is not None:
-        raise failure
-
-
-def _failure_of(machines: Sequence[str], ask: Callable[[str], None]) -> ProvisionerError | None:
-    """Do it for each machine; one that refuses does not keep the others from it. Return what to exit with."""
-    failures: list[ProvisionerError] = []
-    for name in machines:
-        try:
-            ask(name)
-        except ApiError as error:
-            failures.append(error)
-            if len(machines) > 1:
-                click.echo(printable(str(error)), err=True)
-    if not failures or len(machines) == 1:
-        return failures[0] if failures else None
-    message = f"{len(failures)} of {len(machines)} machines refused"
-    return Partly(message) if len(failures) < len(machines) else ApiError(message)
 
 
 def _show_plan(session: Session, client: Client, machines: Sequence[str], bootenv: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from provisioner.cli.complete import machine_names
+from provisioner.cli.many import for_each
+from provisioner.cli.names import expand
 from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session, command, is_terminal, read_first_line
 from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, size, span
@@ -259,21 +261,39 @@ def _password(path: str, stdin: bool) -> str:
     )
 
 
+_NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)
+
+
 @command("forget")
-@click.argument("name", shell_complete=machine_names)
-def forget(session: Session, name: str) -> None:
-    """Take a machine off the record. The machine itself is not touched."""
-    session.client().delete(f"/v1/machines/{quoted(name)}")
-    session.note(f"{printable(name)} is forgotten")
+@_NAMES
+def forget(session: Session, names: str) -> None:
+    """Take machines off the record. The machines themselves are not touched."""
+    client = session.client()
+
+    def ask(name: str) -> str:
+        client.delete(f"/v1/machines/{quoted(name)}")
+        return name
+
+    if failure := for_each(expand(names), ask, lambda name: session.note(f"{printable(name)} is forgotten")):
+        raise failure
 
 
 @command("power")
-@click.argument("name", shell_complete=machine_names)
+@_NAMES
 @click.argument("wanted", metavar="on|off|cycle|reset", type=click.Choice(["on", "off", "cycle", "reset"]))
-def power(session: Session, name: str, wanted: str) -> None:
-    """Switch a machine by its BMC, and wait until it is so.
+def power(session: Session, names: str, wanted: str) -> None:
+    """Switch machines by their BMCs, and wait until it is so.
 
     off cuts the power like the button on its front: what runs on it is not asked.
     """
-    machine = session.client().post(f"/v1/machines/{quoted(name)}/power", {"power": wanted}, slow=True)
-    print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['power']}"])
+    client = session.client()
+
+    def ask(name: str) -> Row:
+        machine: Row = client.post(f"/v1/machines/{quoted(name)}/power", {"power": wanted}, slow=True)
+        return machine
+
+    def tell(machine: Row) -> None:
+        print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['power']}"])
+
+    if failure := for_each(expand(names), ask, tell):
+        raise failure

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import click
 
@@ -20,8 +19,6 @@ from provisioner.errors import ApiError
 
 POLL_S = 0.5
 """How often the daemon is asked: progress of a job is not an event, since it may be lost in a crash."""
-NAMES = 200
-"""Machines asked for in one request: keeps the query below 16 KiB."""
 
 Show = Callable[[Waiting, str], None]
 
@@ -48,12 +45,8 @@ def wait_for(session: Session, client: Client, runs: dict[str, str], timeout_s: 
 
 def _ask(client: Client, waiting: Waiting) -> str:
     """Read the machines anew. A daemon that is away is waited for; says so."""
-    names = waiting.left
-    machines: list[Any] = []
     try:
-        for first in range(0, len(names), NAMES):
-            query = {"name": ",".join(names[first : first + NAMES])}
-            machines += client.get("/v1/machines", query)["machines"]
+        machines = client.machines(waiting.left)
     except Unreachable:
         return "the daemon does not answer; waiting for it"
     except ApiError as error:

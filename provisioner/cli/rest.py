@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from provisioner.cli.boot import several
 from provisioner.cli.complete import machine_names
 from provisioner.cli.machines import quoted
+from provisioner.cli.many import for_each
 from provisioner.cli.names import expand
 from provisioner.cli.output import print_one
 from provisioner.cli.session import Session, command
-from provisioner.cli.text import printable
+from provisioner.cli.text import Row, printable
 
 _NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)
 
@@ -68,8 +68,8 @@ def unretire(session: Session, names: str) -> None:
 def _say(session: Session, names: str, verb: str, body: dict[str, Any] | None = None) -> None:
     client = session.client()
 
-    def ask(name: str) -> None:
-        machine = client.post(f"/v1/machines/{quoted(name)}/{verb}", body)
+    def tell(machine: Row) -> None:
         print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['state']}"])
 
-    several(expand(names), ask)
+    if failure := for_each(expand(names), lambda name: client.post(f"/v1/machines/{quoted(name)}/{verb}", body), tell):
+        raise failure

@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 import msgspec
 from aiohttp import web
@@ -42,8 +43,13 @@ def as_line(request: web.Request, problem: problems.Problem) -> web.Response:
 
 
 def operator_app(routes: Iterable[Route], hosts: frozenset[str] = frozenset()) -> web.Application:
-    """Build the operator API. `hosts` are the names it may be called by (DNS rebinding); empty on a UNIX socket."""
-    return _application(routes, as_problem, _peer, hosts)
+    """Build the operator API. `hosts` are the names it may be called by (DNS rebinding); empty on a UNIX socket.
+
+    Whatever has GET has HEAD (RFC 9110 section 9.1). Machines get no such thing: their GETs are heard as signs of life.
+    """
+    table = {(route.method, route.path): route for route in routes}
+    heads = [replace(route, method="HEAD") for route in table.values() if route.method == "GET"]
+    return _application((*table.values(), *heads), as_problem, _peer, hosts)
 
 
 def machine_app(routes: Iterable[Route]) -> web.Application:

@@ -8,12 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from provisioner.cli import progress
-from provisioner.model.machine import State
+from provisioner.model.machine import Machine, State
 from tests.cli.conftest import Ctl, Daemon
 from tests.web.fakes import NODE17
 
@@ -47,20 +48,19 @@ def test_plan_touches_nothing(ctl: Ctl, daemon: Daemon) -> None:
     assert daemon.conductor.log == []
 
 
-def follow(daemon: Daemon, *steps: object) -> None:
-    """Let something happen each time the machines are looked at."""
+def follow(daemon: Daemon, *steps: Callable[[], None]) -> None:
+    """Let something happen each time that the run of node17 is looked at."""
     left = list(steps)
-    conductor = daemon.conductor
-    plain = conductor.machines.all
+    machines = daemon.conductor.machines
+    plain = machines.find
 
-    def looked_at() -> object:
-        if left and any(m.run is not None for m in plain()):
-            step = left.pop(0)
-            assert callable(step)
-            step()
-        return plain()
+    def looked_at(ref: str) -> Machine | None:
+        machine = plain(ref)
+        if left and ref == "node17" and machine is not None and machine.run is not None:
+            left.pop(0)()
+        return plain(ref)
 
-    conductor.machines.all = looked_at  # type: ignore[method-assign, assignment]
+    machines.find = looked_at  # type: ignore[method-assign]
 
 
 def change(daemon: Daemon, name: str, **fields: object) -> None:

@@ -165,6 +165,11 @@ def test_bad_bmcs(text: str, says: str) -> None:
 
 def test_power_and_forget(ctl: Ctl) -> None:
     assert ctl("power", "node17", "on").out == "node17 is on\n"
+    assert ctl("power", "node[17-18]", "off").out == "node17 is off\nnode18 is off\n"
     assert ctl("power", "node17", "up").status == 2
-    assert ctl("forget", "node17").err == "node17 is forgotten\n"
+    ran = ctl("forget", "node16,node17")
+    assert (ran.status, ran.err.splitlines()[1:]) == (
+        7,
+        ["node17 is forgotten", "provisionctl: 1 of 2 machines refused"],
+    )
     assert ctl("show", "node17").status == 3

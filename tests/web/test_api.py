@@ -238,6 +238,11 @@ async def test_info_health_and_readiness(api: Session) -> None:
     assert (await call(api, "GET", "/readyz"))[:2] == (200, b"ok\n")
 
 
+async def test_head_is_get_without_the_body(api: Session) -> None:
+    async with api.head("/v1/machines/node17") as response:
+        assert (response.status, response.headers["ETag"], await response.read()) == (200, '"3"', b"")
+
+
 REFUSED: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "an unknown machine": ("GET", "/v1/machines/nope", {}, 404, "no machine is called 'nope'"),
     "an unknown bootenv": (

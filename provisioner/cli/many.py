@@ -1,0 +1,54 @@
+"""Do the same for several machines at once: one that refuses, or is slow, keeps no other from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import click
+
+from provisioner.cli.exits import Partly
+from provisioner.cli.text import printable
+from provisioner.errors import ApiError, ProvisionerError
+
+T = TypeVar("T")
+AT_ONCE = 16
+"""Requests under way: each may wait for a BMC, so one after the other a rack takes minutes."""
+
+
+def for_each(names: Sequence[str], ask: Callable[[str], T], tell: Callable[[T], None]) -> ProvisionerError | None:
+    """Ask for every machine, and tell of each, in their order; return what the command is to exit with, if not 0.
+
+    Where there are several, a refusal is a line on stderr.
+    """
+    failures: list[ProvisionerError] = []
+    for outcome in _outcomes(names, ask):
+        if not isinstance(outcome, ProvisionerError):
+            tell(outcome)
+            continue
+        failures.append(outcome)
+        if len(names) > 1:
+            click.echo(printable(str(outcome)), err=True)
+    if not failures or len(names) == 1:
+        return failures[0] if failures else None
+    message = f"{len(failures)} of {len(names)} machines refused"
+    return Partly(message) if len(failures) < len(names) else ApiError(message)
+
+
+def _outcomes(names: Sequence[str], ask: Callable[[str], T]) -> Iterator[T | ProvisionerError]:
+    def asked(name: str) -> T | ProvisionerError:
+        try:
+            return ask(name)
+        except ApiError as error:
+            return error
+
+    if len(names) == 1:
+        yield asked(names[0])
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(AT_ONCE, len(names))) as pool:
+        try:
+            yield from pool.map(asked, names)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C: what is not asked for yet is not
