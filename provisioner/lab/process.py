@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -27,10 +26,10 @@ class Recorded:
 
     @property
     def is_alive(self) -> bool:
-        return _start_time(self.pid) == self.started
+        return start_time(self.pid) == self.started
 
 
-def _start_time(pid: int) -> int | None:
+def start_time(pid: int) -> int | None:
     """When the process started, in clock ticks since boot; None where there is none, or only its remains."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -41,12 +40,12 @@ def _start_time(pid: int) -> int | None:
 
 def spawn(arguments: Sequence[str], log: Path, record: Path) -> Recorded:
     """Start a process that is not ours to wait for, and write down which it is."""
-    with log.open("ab") as said:
-        child = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True, cwd="/"
-        )
-    started = _start_time(child.pid)
-    found = Recorded(child.pid, -1 if started is None else started)
+    whole = ["env", "--chdir=/", *arguments]
+    with log.open("ab") as said, Path(os.devnull).open("rb") as nothing:
+        streams = [(os.POSIX_SPAWN_DUP2, end.fileno(), to) for end, to in ((nothing, 0), (said, 1), (said, 2))]
+        pid = os.posix_spawnp(whole[0], whole, os.environ, file_actions=streams, setsid=True)
+    started = start_time(pid)
+    found = Recorded(pid, -1 if started is None else started)
     record.write_text(json.dumps(asdict(found)))
     return found
 

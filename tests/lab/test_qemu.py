@@ -1,0 +1,86 @@
+"""QEMU's command line: boot order, firmware, what the guest sees of its label and its BMC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.lab.accel import emulation
+from provisioner.lab.hardware import BootChoice, Firmware, Identity
+from provisioner.lab.nvram import needs_variables
+from provisioner.lab.qemu import Files, Lines, boot_order, command_line
+from provisioner.model.bmc import BootTarget
+from provisioner.model.net import Mac
+
+ORDERS = {
+    BootTarget.NONE: ["disk", "nic", "cd"],
+    BootTarget.DISK: ["disk", "nic", "cd"],
+    BootTarget.PXE: ["nic", "disk", "cd"],
+    BootTarget.HTTP: ["nic", "disk", "cd"],
+    BootTarget.CD: ["cd", "disk", "nic"],
+    BootTarget.BIOS_SETUP: ["disk", "nic", "cd"],
+}
+
+
+@pytest.mark.parametrize(("target", "order"), ORDERS.items(), ids=ORDERS.keys())
+def test_boot_order(target: BootTarget, order: list[str]) -> None:
+    found = boot_order(BootChoice(target))
+    assert sorted(found, key=found.__getitem__) == order
+    assert sorted(found.values()) == [0, 1, 2]
+
+
+VARIABLES = {
+    "own order": (BootChoice(), False),
+    "network": (BootChoice(BootTarget.PXE), False),
+    "HTTP, and the address comes by DHCP": (BootChoice(BootTarget.HTTP), False),
+    "HTTP with a URI": (BootChoice(BootTarget.HTTP, "http://10.77.0.1/x.efi"), True),
+    "setup": (BootChoice(BootTarget.BIOS_SETUP), True),
+}
+
+
+@pytest.mark.parametrize(("choice", "wanted"), VARIABLES.values(), ids=VARIABLES.keys())
+def test_what_only_nvram_can_say(choice: BootChoice, wanted: bool) -> None:
+    assert needs_variables(choice) is wanted
+
+
+def line(firmware: Firmware, target: BootTarget = BootTarget.NONE) -> str:
+    identity = Identity("node17", "77-17", "LAB0017", (Mac("52:54:00:77:00:17"),), firmware)
+    files = Files(Path("/rack/node17"))
+    return " ".join(command_line(identity, files, Lines(7, 8), "tap17", emulation(""), BootChoice(target)))
+
+
+ALWAYS = {
+    "it dies with its parent": "setpriv --pdeathsig KILL qemu-system-x86_64",
+    "it waits for the console": " -S ",
+    "a restart ends the process": "-action reboot=shutdown",
+    "screen on the serial port": "graphics=off",
+    "no device but ours": "-nodefaults",
+    "label": "serial=LAB0017,uuid=77-17",
+    "network": "ifname=tap17,script=no,downscript=no",
+    "MAC": "mac=52:54:00:77:00:17",
+    "disk": "file=/rack/node17/disk.raw,format=raw,cache=unsafe",
+    "random numbers": "virtio-rng-pci",
+    "console is kept": "logfile=/rack/node17/console.log,logappend=on",
+    "the guest finds a BMC": "isa-ipmi-kcs,bmc=bmc0",
+}
+
+
+@pytest.mark.parametrize("wanted", ALWAYS.values(), ids=ALWAYS.keys())
+@pytest.mark.parametrize("firmware", Firmware)
+def test_always(firmware: Firmware, wanted: str) -> None:
+    assert wanted in line(firmware)
+
+
+def test_firmware_offers_one_way_to_boot_from_the_network() -> None:
+    assert "pflash" not in line(Firmware.BIOS)
+    assert "romfile=" not in line(Firmware.BIOS), "the NIC's own ROM is the PXE of this machine"
+    for firmware in (Firmware.UEFI_PXE, Firmware.UEFI_HTTP):
+        assert "bootindex=1,romfile=" in line(firmware), "QEMU's ROM would hide the firmware's own PXE"
+        assert "file=/rack/node17/nvram.fd" in line(firmware)
+    assert "IPv4PXESupport" not in line(Firmware.UEFI_PXE)
+    assert "opt/org.tianocore/IPv4PXESupport,string=n" in line(Firmware.UEFI_HTTP)
+
+
+def test_the_chosen_device_comes_first() -> None:
+    assert "id=nic,netdev=net0,mac=52:54:00:77:00:17,bootindex=0" in line(Firmware.BIOS, BootTarget.PXE)

@@ -1,0 +1,159 @@
+"""The rack as a whole: real firmware, driven through its BMCs; nothing leaves it, nothing of it stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import LabError
+from provisioner.lab import control, namespace, process, rack
+from provisioner.lab.spec import RackSpec
+from tests.lab.racks import HostCapture, Screen, dhcp, ignore, inside, ipmitool, power_of, rack_of, redfish
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+NAME = "provlab-test"
+SECTOR = bytes.fromhex("31c08ed8be1f7cbaf803ac84c07404eeebf8f4ebfd")
+"""A boot sector that writes the text at its end to the serial port, and stops."""
+TEXT_AT = slice(5, 7)
+ORIGIN = 0x7C00
+ESP_BYTES = 64 << 20
+
+
+@pytest.fixture(scope="module")
+def racked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RackSpec]:
+    """A rack with three machines and no daemon."""
+    with rack_of(NAME, tmp_path_factory.mktemp("rack")) as spec:
+        yield spec
+
+
+@pytest.fixture
+def boots(racked: RackSpec, tmp_path: Path) -> Iterator[Path]:
+    """DHCP and TFTP: whatever reaches iPXE restarts the machine, as an installer does at its end."""
+    (tmp_path / "boot.ipxe").write_text("#!ipxe\nreboot\n")
+    shutil.copy("/usr/lib/ipxe/snponly.efi", tmp_path)
+    with dhcp(racked, tmp_path, tmp_path / "dhcp.log") as log:
+        yield log
+
+
+def test_up_twice_is_up_once(racked: RackSpec) -> None:
+    said: list[str] = []
+    again = rack.up(racked.name, racked.state, 3, said.append)
+    assert again == racked
+    assert said == [f"the rack {NAME} is up already"]
+    with pytest.raises(LabError, match="not 4"):
+        rack.up(racked.name, racked.state, 4, ignore)
+
+
+def test_no_cable_leaves_the_namespace(racked: RackSpec) -> None:
+    links = json.loads(inside(racked, "ip", "-j", "-d", "link", "show"))
+    kinds = {link["ifname"]: link.get("linkinfo", {}).get("info_kind", "loopback") for link in links}
+    assert kinds.pop("lo") == "loopback"
+    assert set(kinds.values()) == {"bridge", "tun"}
+
+
+def test_bios_boots_the_network_once_and_its_disk_after_its_own_restart(
+    racked: RackSpec, boots: Path, tmp_path: Path
+) -> None:
+    _write_boot_sector(racked.root_of(racked.machine("node17")) / "disk.raw")
+    screen, host = Screen(racked, "node17"), HostCapture(tmp_path / "host.log")
+    with host.watching():
+        ipmitool(racked, "node17", "chassis", "bootdev", "pxe")
+        ipmitool(racked, "node17", "power", "on")
+        screen.expect("iPXE")
+        screen.expect("DISKBOOT")
+    assert "PXEClient:Arch:00000" in boots.read_text()
+    assert host.packets() == [], "DHCP of the rack was seen on the host"
+    assert "No override" in ipmitool(racked, "node17", "chassis", "bootparam", "get", "5")
+    ipmitool(racked, "node17", "power", "reset")
+    screen.expect("DISKBOOT")
+    ipmitool(racked, "node17", "power", "off")
+    assert process.wait_until(lambda: power_of(racked, "node17") == "off", 10)
+
+
+def test_uefi_boots_the_network_once_and_its_disk_after_its_own_restart(racked: RackSpec, boots: Path) -> None:
+    _write_esp(racked.root_of(racked.machine("node18")) / "disk.raw")
+    screen = Screen(racked, "node18")
+    once = "system.set_system_boot_options(sushy.BOOT_SOURCE_TARGET_PXE, enabled=sushy.BOOT_SOURCE_ENABLED_ONCE)"
+    redfish(racked, "node18", f"{once}; system.reset_system(sushy.RESET_ON)")
+    screen.expect(r'starting Boot\d+ "UEFI PXEv4')
+    screen.expect(r'starting Boot\d+ "UEFI [^"]*" from PciRoot\(0x0\)/Pci\(0x3,0x0\)')
+    assert "PXEClient:Arch:00007" in boots.read_text()
+    assert redfish(racked, "node18", "print(system.boot.enabled.value)").strip() == "Disabled"
+    redfish(racked, "node18", "system.reset_system(sushy.RESET_FORCE_OFF)")
+    assert process.wait_until(lambda: power_of(racked, "node18") == "off", 10)
+
+
+def test_uefi_http_asks_for_a_url(racked: RackSpec, boots: Path) -> None:
+    screen = Screen(racked, "node19")
+    once = "system.set_system_boot_options(sushy.BOOT_SOURCE_TARGET_UEFI_HTTP, enabled=sushy.BOOT_SOURCE_ENABLED_ONCE)"
+    redfish(racked, "node19", f"{once}; system.reset_system(sushy.RESET_ON)")
+    screen.expect("Start HTTP Boot over IPv4")
+    assert process.wait_until(lambda: "HTTPClient:Arch:00016" in boots.read_text(), 30)
+    assert "PXE over" not in screen.text()
+    redfish(racked, "node19", "system.reset_system(sushy.RESET_FORCE_OFF)")
+
+
+def test_a_button_of_a_machine_that_is_off_is_refused(racked: RackSpec) -> None:
+    with pytest.raises(LabError, match="node19 is off"):
+        control.ask(racked.control, "power", machine="node19", verb="reset")
+    with pytest.raises(LabError, match="node99: no such machine"):
+        control.ask(racked.control, "power", machine="node99", verb="on")
+
+
+def test_what_was_killed_is_brought_up_again_and_down_leaves_no_trace(tmp_path: Path) -> None:
+    name, state = "provlab-test2", tmp_path / "provlab-test2"
+    with rack_of(name, tmp_path, machines=1) as spec:
+        control.ask(spec.control, "power", machine="node17", verb="on")
+        assert process.wait_until(lambda: power_of(spec, "node17") == "on", 20)
+        guest = process.Recorded(_pid(spec), process.start_time(_pid(spec)) or 0)
+        supervisor = rack.supervisor_of(state)
+        assert supervisor is not None
+        process.end(supervisor, signal.SIGKILL)
+        assert process.wait_until(lambda: not guest.is_alive, 10), "QEMU outlived its supervisor"
+        again = rack.up(name, state, 1, ignore)
+        assert again.machines == spec.machines, "the passwords of the BMCs changed"
+        assert power_of(again, "node17") == "off"
+    assert not state.exists()
+    assert not namespace.exists(name)
+    assert rack.down(name, state, ignore) is False
+
+
+def test_a_namespace_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    name = "provlab-test3"
+    namespace.run("ip", "netns", "add", name)
+    try:
+        with pytest.raises(LabError, match="not a rack of ours"):
+            rack.up(name, tmp_path / name, 1, ignore)
+        assert namespace.exists(name)
+    finally:
+        namespace.remove(name)
+
+
+def _pid(spec: RackSpec) -> int:
+    return int(control.ask(spec.control, "status")[0]["pid"])
+
+
+def _write_boot_sector(disk: Path) -> None:
+    with disk.open("r+b") as file:
+        code = bytearray(SECTOR)
+        code[TEXT_AT] = (ORIGIN + len(code)).to_bytes(2, "little")
+        file.write((bytes(code) + b"DISKBOOT\r\n\0").ljust(510, b"\0") + b"\x55\xaa")
+
+
+def _write_esp(disk: Path) -> None:
+    """A disk that is one FAT file system with a loader in the place for removable media."""
+    with disk.open("wb") as file:
+        file.truncate(ESP_BYTES)
+    for command in (
+        ["mformat", "-F", "-i", str(disk), "::"],
+        ["mmd", "-i", str(disk), "::/EFI", "::/EFI/BOOT"],
+        ["mcopy", "-i", str(disk), "/usr/lib/ipxe/snponly.efi", "::/EFI/BOOT/BOOTX64.EFI"],
+    ):
+        subprocess.run(command, check=True)

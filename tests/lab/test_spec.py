@@ -1,0 +1,72 @@
+"""The layout of a rack, and its record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from provisioner.errors import LabError
+from provisioner.lab.accel import emulation
+from provisioner.lab.hardware import Firmware
+from provisioner.lab.spec import BMC_NETWORK, MOST, RackSpec, decode, encode, plan, state_of
+from provisioner.model.bmc import Driver
+
+
+def rack(count: int = 3) -> RackSpec:
+    return plan("provlab", Path("/rack"), count, emulation("a test"), lambda: "secret")
+
+
+def test_the_three_kinds_of_machines() -> None:
+    found = [
+        (one.identity.name, one.identity.firmware, one.driver, one.bmc_address, one.boot_via) for one in rack().machines
+    ]
+    assert found == [
+        ("node17", Firmware.BIOS, Driver.IPMI, "10.77.1.17", "pxe"),
+        ("node18", Firmware.UEFI_PXE, Driver.REDFISH, "10.77.1.18", "pxe"),
+        ("node19", Firmware.UEFI_HTTP, Driver.REDFISH, "10.77.1.19", "http"),
+    ]
+
+
+@pytest.mark.parametrize("count", [0, -1, MOST + 1])
+def test_a_rack_has_an_end(count: int) -> None:
+    with pytest.raises(LabError, match=f"{count}"):
+        rack(count)
+
+
+def test_nothing_is_there_twice() -> None:
+    machines = rack(MOST).machines
+    for of in (
+        lambda one: one.identity.name, lambda one: one.identity.uuid, lambda one: one.identity.macs,
+        lambda one: one.bmc_address, lambda one: one.bmc_mac, lambda one: one.tap,
+    ):  # fmt: skip
+        assert len({of(one) for one in machines}) == MOST
+    assert all(len(one.tap) <= 15 for one in machines), "interface names have at most 15 characters"
+    assert BMC_NETWORK.broadcast_address.compressed not in {one.bmc_address for one in machines}
+
+
+@hypothesis.given(st.integers(1, 20))
+def test_a_record_is_read_again(count: int) -> None:
+    assert decode(encode(rack(count))) == rack(count)
+
+
+DAMAGED = {"empty": "", "no JSON": "{", "another thing": "[]", "half": json.dumps({"name": "x", "machines": []})}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_record_is_named(text: str) -> None:
+    with pytest.raises(LabError, match="damaged"):
+        decode(text)
+
+
+def test_a_machine_that_is_not_there() -> None:
+    with pytest.raises(LabError, match=r"node99.*node17, node18, node19"):
+        rack().machine("node99")
+
+
+def test_each_rack_has_its_own_directory() -> None:
+    assert state_of("provlab") == Path("/var/lib/provisioner-lab")
+    assert state_of("other") == Path("/var/lib/provisioner-lab-other")
