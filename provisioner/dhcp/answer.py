@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence
+from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence, holding
 from provisioner.dhcp.choose import Place, choose, fixed_place, may_take
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.options import Opt, Type, number_of, text_of
@@ -119,10 +119,10 @@ def _is_ours(case: Case, server: int) -> bool:
 
 def _grant(case: Case, ip: int) -> Reply | Silence:
     """Acknowledge `ip`, or refuse it."""
-    net = next((net for net in case.nets if net.holds(ip)), None)
+    net = holding(case.nets, ip)
     if net is None:
         return nak(case, f"{address(ip)} is not an address of this network")
-    fixed = fixed_place(case)
+    fixed = fixed_place(case) if case.known is not None else None
     if fixed is not None:
         return _ack(case, fixed) if fixed.ip == ip else nak(case, f"its fixed address is {address(fixed.ip)}")
     if net.mode is Mode.RESERVATIONS_ONLY:
@@ -176,7 +176,7 @@ def _bootp(case: Case) -> Reply | Silence:
         return Silence("plain BOOTP, and the machine has no fixed address here")
     net, _, ip, _ = fixed
     lease = Lease(ip, case.key, net.pool.name, FOR_EVER, since=case.now)
-    return reply(case, net, 0, ip, store=tuple(net.pool.bind(lease)))
+    return reply(case, net, 0, ip, store=net.pool.bind(lease))
 
 
 _RULES: Mapping[int, Callable[[Case], Reply | Silence]] = {
@@ -197,7 +197,7 @@ def _ack(case: Case, place: Place) -> Reply:
         ip,
         case.key,
         pool.name,
-        now + net.config.lease_s,
+        now + net.lease_s,
         _BOUND,
         now,
         _host_name(case),
@@ -206,7 +206,7 @@ def _ack(case: Case, place: Place) -> Reply:
         info.circuit_id,
         info.remote_id,
     )
-    return reply(case, net, _ACK, ip, store=tuple(pool.bind(lease)))
+    return reply(case, net, _ACK, ip, store=pool.bind(lease))
 
 
 def _host_name(case: Case) -> str:

@@ -93,7 +93,9 @@ class Case:
 def nets_of(case: Case) -> tuple[Net, ...]:
     """Find the subnets on the client's link: as its relay says, by its own address, or by the interface."""
     packet, topology = case.packet, case.site.topology
-    link = case.info.link or number_of(packet.options, Opt.SUBNET_SELECTION, 4) or packet.giaddr
+    link = case.info.link or packet.giaddr
+    if Opt.SUBNET_SELECTION in packet.options and not case.info.link:
+        link = number_of(packet.options, Opt.SUBNET_SELECTION, 4) or link
     if link:
         return topology.at(link)
     if packet.ciaddr and case.arrival.unicast:
@@ -111,3 +113,11 @@ def our_address(case: Case, net: Net) -> int:
             if net.holds(own):
                 return own
     return arrival.us
+
+
+def holding(nets: tuple[Net, ...], ip: int) -> Net | None:
+    """Give the subnet that this address belongs to."""
+    for net in nets:
+        if net.holds(ip):
+            return net
+    return None

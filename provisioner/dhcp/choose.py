@@ -11,6 +11,7 @@ from provisioner.dhcp.subnets import Mode
 from provisioner.dhcp.topology import Net
 
 TOO_MANY = Silence("too many new machines on this port, interface or relay; it may ask again", "dhcp.limited")
+_RESERVATIONS_ONLY = Mode.RESERVATIONS_ONLY
 
 
 class Place(NamedTuple):
@@ -35,34 +36,34 @@ def fixed_place(case: Case) -> Place | None:
 
 
 def choose(case: Case) -> Place | Silence:
-    """Choose an address for a machine that asks for one."""
-    if (fixed := fixed_place(case)) is not None:
+    """Choose an address for a machine that asks for one: on shared networks first where it has one already."""
+    if case.known is not None and case.known.ip and (fixed := fixed_place(case)) is not None:
         return fixed
-    known = case.known is not None
-    if case.nets[0].mode is Mode.RESERVATIONS_ONLY:
+    if case.nets[0].mode is _RESERVATIONS_ONLY:
         return Silence("its fixed address is held by another machine or lies on another network")
-    wanted = number_of(case.packet.options, Opt.REQUESTED_ADDRESS, 4) or 0
-    nets = case.nets if len(case.nets) == 1 else sorted(case.nets, key=lambda net: not _at_home(case, net, wanted))
-    for net in nets:
+    known, key, now = case.known is not None, case.key, case.now
+    for net in case.nets:
         pool = net.pool_for(known)
-        if not _at_home(case, net, 0) and not admitted(case, net):
+        ip = pool.held(key, now)
+        if ip is not None:
+            return Place(net, pool, ip, False)
+    return _choose_new(case, known)
+
+
+def _choose_new(case: Case, known: bool) -> Place | Silence:
+    wanted = number_of(case.packet.options, Opt.REQUESTED_ADDRESS, 4) or 0
+    for net in case.nets if len(case.nets) == 1 else sorted(case.nets, key=lambda net: not net.holds(wanted)):
+        if not known and net.limited and not admitted(case, net):
             return TOO_MANY
+        pool = net.pool_for(known)
         ip = pool.pick(case.key, wanted, case.now, known=known)
         if ip is not None:
-            return Place(net, pool, ip, fixed=False)
-    return Silence(f"no address left in {', '.join(net.name for net in nets)}", "dhcp.pool-empty")
-
-
-def _at_home(case: Case, net: Net, wanted: int) -> bool:
-    """Say whether the machine has something here already: a lease, an offer, or the wish for an address of this net."""
-    pool = net.pool_for(case.known is not None)
-    return pool.knows(case.key) or bool(wanted and pool.covers(wanted))
+            return Place(net, pool, ip, False)
+    return Silence(f"no address left in {', '.join(net.name for net in case.nets)}", "dhcp.pool-empty")
 
 
 def admitted(case: Case, net: Net) -> bool:
-    """Bound how fast unknown machines take addresses, by switch port, else by relay or interface."""
-    if case.known is not None:
-        return True
+    """Bound how fast unknown machines take addresses, by switch port, and by relay or interface."""
     info, config, limiter, now = case.info, net.config, case.site.limiter, case.now
     if (info.circuit_id or info.remote_id) and config.port_per_s:
         port = (case.packet.giaddr, info.remote_id, info.circuit_id)
@@ -83,6 +84,6 @@ def may_take(case: Case, net: Net, ip: int) -> str | Silence:
         return "another machine holds it"
     if pool.knows(case.key):
         return ""
-    if not admitted(case, net):
+    if not known and net.limited and not admitted(case, net):
         return TOO_MANY
     return "" if pool.has_room(case.now, known=known) else Silence(f"no address left in {net.name}", "dhcp.pool-empty")

@@ -23,6 +23,9 @@ class LeaseState(StrEnum):
     DECLINED = "declined"
 
 
+_BOUND, _RELEASED = LeaseState.BOUND, LeaseState.RELEASED
+
+
 class Lease(NamedTuple):
     """One address and who holds it (or held it last). Times are seconds since the epoch."""
 
@@ -42,7 +45,7 @@ class Lease(NamedTuple):
 
     def active(self, now: float) -> bool:
         """Say whether its holder may use the address."""
-        return self.state is LeaseState.BOUND and self.until > now
+        return self.state is _BOUND and self.until > now
 
 
 class Offer(NamedTuple):
@@ -104,7 +107,7 @@ class Pool:
     def holder(self, ip: int, now: float) -> bytes | None:
         """Give who may use the address now, or has it offered; empty: nobody may (declined); None: it is free."""
         lease = self.by_ip.get(ip)
-        if lease is not None and lease.until > now and lease.state is not LeaseState.RELEASED:
+        if lease is not None and lease.until > now and lease.state is not _RELEASED:
             return lease.key
         key = self._offered.get(ip)
         return key if key is not None and self._offers[key].until > now else None
@@ -117,29 +120,35 @@ class Pool:
         """Say whether a reservation names the address."""
         return ip in self._fixed
 
+    def held(self, key: bytes, now: float) -> int | None:
+        """Give the pool address that the machine has, had or is offered, if it may still have it."""
+        ip = self._by_key.get(key)
+        if ip is not None and self._may_have(key, ip, now):
+            return ip
+        offer = self._offers.get(key)
+        return offer.ip if offer is not None and self._may_have(key, offer.ip, now) else None
+
     def pick(self, key: bytes, wanted: int, now: float, *, known: bool) -> int | None:
-        """Choose a pool address: the one it had, the one it was offered, the one it wants, else the next free one.
+        """Choose a pool address for a machine that has none here: the one it wants, else the one unused for longest.
 
         None where the pool is used up, or what is left of it is kept for known machines.
         """
-        had, offer = self._by_key.get(key), self._offers.get(key)
-        if had is not None and self._may_have(key, had, now):
-            return had
-        if offer is not None and self._may_have(key, offer.ip, now):
-            return offer.ip
         if not self.has_room(now, known=known):
             return None
-        return wanted if wanted and self._may_have(key, wanted, now) else self._next(now)
+        return wanted if wanted and self._may_have(key, wanted, now) else self._next()
 
     def offer(self, key: bytes, ip: int, now: float) -> None:
         """Keep the address for a while."""
-        self.withdraw(key)
+        if key in self._offers:
+            self.withdraw(key)
+        self._forget_offers(now)
         self._offers[key] = Offer(ip, now + self.offer_s)
         self._offered[ip] = key
-        self._free.pop(ip, None)
+        if ip in self._free:
+            del self._free[ip]
 
     def withdraw(self, key: bytes) -> None:
-        """Forget what was offered to this machine."""
+        """Forget what was offered to this machine; the address is the next to be given."""
         offer = self._offers.pop(key, None)
         if offer is None:
             return
@@ -148,16 +157,21 @@ class Pool:
             self._free[offer.ip] = None
             self._free.move_to_end(offer.ip, last=False)
 
-    def bind(self, lease: Lease) -> list[Lease]:
+    def bind(self, lease: Lease) -> tuple[Lease, ...]:
         """Give the address to the machine; what has to be stored: this lease, and the one that it replaces."""
-        self.withdraw(lease.key)
-        former = self.of(lease.key)
+        key, ip = lease.key, lease.ip
+        offer = self._offers.get(key)
+        if offer is not None:
+            if offer.ip == ip:
+                del self._offers[key], self._offered[ip]
+            else:
+                self.withdraw(key)
+        former = self._by_key.get(key)
         self._put(lease)
-        if former is None or former.ip == lease.ip:
-            return [lease]
-        ended = former._replace(state=LeaseState.RELEASED, until=min(former.until, lease.since))
-        self._put(ended)
-        return [lease, ended]
+        if former is None or former == ip:
+            return (lease,)
+        old = self.by_ip[former]
+        return lease, self._put(old._replace(state=LeaseState.RELEASED, until=min(old.until, lease.since)))
 
     def release(self, key: bytes, ip: int, now: float) -> Lease | None:
         """End a machine's own lease; it gets the address back while nobody else needs it."""
@@ -196,8 +210,9 @@ class Pool:
 
     def has_room(self, now: float, *, known: bool) -> bool:
         """Say whether a machine that has no address here may get one."""
-        left = self.size - self.used(now)
-        return left > (0 if known else self.spare)
+        spare = 0 if known else self.spare
+        busy = len(self._timed) + len(self._offers) + self._fixed_inside
+        return self.size - busy > spare or self.size - self.used(now) > spare
 
     def used(self, now: float) -> int:
         """Count the pool's addresses that are held, offered, declined or fixed."""
@@ -213,24 +228,26 @@ class Pool:
         if before is not None and before.key != lease.key and self._by_key.get(before.key) == lease.ip:
             del self._by_key[before.key]
         self.by_ip[lease.ip] = lease
-        if lease.key and (lease.state is LeaseState.BOUND or lease.key not in self._by_key):
+        if lease.key and (lease.state is _BOUND or lease.key not in self._by_key):
             self._by_key[lease.key] = lease.ip
         if lease.ip not in self._fixed:
             self._time(lease)
         return lease
 
     def _time(self, lease: Lease) -> None:
-        if lease.state is LeaseState.RELEASED:
-            self._timed.pop(lease.ip, None)
-            self._free[lease.ip] = None
+        ip, until = lease.ip, lease.until
+        if lease.state is _RELEASED:
+            self._timed.pop(ip, None)
+            self._free[ip] = None
             return
-        self._free.pop(lease.ip, None)
-        recorded = self._timed.get(lease.ip)
-        if recorded is None or lease.until < recorded:
-            self._timed[lease.ip] = lease.until
-            heapq.heappush(self._timers, (lease.until, lease.ip))
+        if ip in self._free:
+            del self._free[ip]
+        recorded = self._timed.get(ip)
+        if recorded is None or until < recorded:
+            self._timed[ip] = until
+            heapq.heappush(self._timers, (until, ip))
 
-    def _next(self, now: float) -> int | None:
+    def _next(self) -> int | None:
         for ip in self._untouched:
             if ip not in self.by_ip and ip not in self._fixed and ip not in self._offered:
                 return ip

@@ -16,13 +16,16 @@ DRAIN = 128
 RECEIVE_BUFFER = 4 << 20
 """A burst of 4,000 clients fits while we are busy; the kernel's default holds 160."""
 DATAGRAM_LIMIT = 4096
+SOURCES_LIMIT = 1024
+"""Senders remembered with how their packets come in: relays, and 0.0.0.0 for all clients without an address."""
 SO_BINDTODEVICE = 25
 SO_RCVBUFFORCE = 33
 IP_PKTINFO = 8
 ETH_P_IP = 0x0800
-_PKTINFO = struct.Struct("=iII")
 _IN_PKTINFO = struct.Struct("=i4s4s")
-_ANCILLARY = socket.CMSG_SPACE(_PKTINFO.size)
+_ANCILLARY = socket.CMSG_SPACE(_IN_PKTINFO.size)
+_TRUNCATED = int(socket.MSG_TRUNC)
+_UDP, _FRAME = Via.UDP, Via.FRAME
 
 
 class Link:
@@ -33,7 +36,7 @@ class Link:
         self.port = port
         self._socket = _open(interface, port)
         self._raw = _open_raw()
-        self._seen: dict[bytes, tuple[int, bool]] = {}
+        self._seen: dict[tuple[bytes, tuple[str, int]], Arrival] = {}
         self.dropped = 0
         """Replies that the kernel did not take."""
 
@@ -49,7 +52,7 @@ class Link:
 
     def receive(self) -> Iterator[tuple[bytes, Arrival]]:
         """Give what has arrived, at most `DRAIN` datagrams; one longer than any DHCP message is left out."""
-        receive = self._socket.recvmsg
+        receive, seen = self._socket.recvmsg, self._seen
         for _ in range(DRAIN):
             try:
                 data, ancillary, flags, source = receive(DATAGRAM_LIMIT, _ANCILLARY)
@@ -59,28 +62,26 @@ class Link:
                 if error.errno in (errno.ENETDOWN, errno.EBADF):
                     return
                 continue
-            if flags & socket.MSG_TRUNC or not ancillary:
+            if flags & _TRUNCATED or not ancillary:
                 continue
-            us, unicast = self._local(ancillary[0][2])
-            yield data, Arrival(self.interface, us, source, self.port, unicast)
+            arrival = seen.get((ancillary[0][2], source))
+            yield data, self._arrival(ancillary[0][2], source) if arrival is None else arrival
 
-    def _local(self, info: bytes) -> tuple[int, bool]:
-        found = self._seen.get(info)
-        if found is None:
-            if len(self._seen) > 64:
-                self._seen.clear()
-            _, ours, target = _IN_PKTINFO.unpack(info)
-            us = int.from_bytes(ours, "big")
-            found = self._seen[info] = (us, ours == target)
+    def _arrival(self, info: bytes, source: tuple[str, int]) -> Arrival:
+        if len(self._seen) >= SOURCES_LIMIT:
+            self._seen.clear()
+        _, ours, target = _IN_PKTINFO.unpack(info)
+        found = Arrival(self.interface, int.from_bytes(ours, "big"), source, self.port, ours == target)
+        self._seen[info, source] = found
         return found
 
     def send(self, data: bytes, to: To, us: int, chaddr: bytes) -> bool:
         """Send one reply; False where the kernel did not take it."""
         try:
-            if to.via is Via.FRAME and self._raw is not None and len(chaddr) == 6:
+            if to.via is _FRAME and self._raw is not None and len(chaddr) == 6:
                 wrapped = datagram(us, to.ip, (self.port, to.port), data)
                 self._raw.sendto(wrapped, (self.interface, ETH_P_IP, 0, 0, chaddr))
-            elif to.via is Via.UDP:
+            elif to.via is _UDP:
                 self._socket.sendto(data, (socket.inet_ntoa(to.ip.to_bytes(4, "big")), to.port))
             else:
                 self._socket.sendto(data, ("255.255.255.255", CLIENT_PORT))

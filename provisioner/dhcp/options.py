@@ -75,23 +75,24 @@ def walk(data: bytes, at: int, end: int, into: dict[int, bytes]) -> None:
 
     A field without END is accepted (ROMs send it); one that is cut short raises `WireError`.
     """
-    while at < end:
-        code = data[at]
-        if code == END:
-            return
-        if code == PAD:
-            at += 1
-            continue
-        if at + 1 >= end:
-            raise WireError(f"option {code} at byte {at} has no length")
-        stop = at + 2 + data[at + 1]
-        if stop > end:
-            raise WireError(f"option {code} at byte {at} has {data[at + 1]} bytes, {end - at - 2} left")
-        if code in into:
-            into[code] += data[at + 2 : stop]
-        else:
-            into[code] = data[at + 2 : stop]
-        at = stop
+    code = start = at
+    try:
+        while at < end:
+            code, start = data[at], at
+            if PAD < code < END:
+                at = start + 2 + data[start + 1]
+                if code in into:
+                    into[code] += data[start + 2 : at]
+                else:
+                    into[code] = data[start + 2 : at]
+            elif code:
+                return
+            else:
+                at += 1
+    except IndexError:
+        raise WireError(f"option {code} at byte {start} has no length") from None
+    if at > end:
+        raise WireError(f"option {code} at byte {start} has {data[start + 1]} bytes, {end - start - 2} left")
 
 
 def encode_option(code: int, value: bytes) -> bytes:

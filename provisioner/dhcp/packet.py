@@ -68,7 +68,7 @@ class Packet(NamedTuple):
     @property
     def mac(self) -> Mac:
         """The hardware address as the rest of the program spells it."""
-        return mac_from_bytes(self.chaddr or self.key)
+        return mac_from_bytes(self.chaddr) if self.chaddr else mac_from_bytes(self.key)
 
 
 def decode(data: bytes) -> Packet:

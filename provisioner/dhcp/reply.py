@@ -32,7 +32,7 @@ def ask_plan(case: Case, net: Net) -> bool:
         case LoadFile():
             case.boot = _load(case, net, plan.name)
         case RunScript():
-            case.boot = run_script(case.kind, case.packet.mac, _where(case, net))
+            case.boot = run_script(case.kind, case.packet.mac, _where(case, net, our_address(case, net)))
         case LocalDisk():
             pass
         case NoBoot():
@@ -40,15 +40,15 @@ def ask_plan(case: Case, net: Net) -> bool:
     return True
 
 
-def _where(case: Case, net: Net) -> Where:
-    return Where(our_address(case, net), net.config.http_port or case.site.http_port)
+def _where(case: Case, net: Net, us: int) -> Where:
+    return Where(us, net.config.http_port or case.site.http_port)
 
 
 def _load(case: Case, net: Net, name: str) -> Boot:
     """The loader that the machine, its profile or its subnet names, else the plan's; made once for all who get it."""
     known = case.known
-    where = _where(case, net)
-    key = (case.kind, where.us, name, known.serial if known is not None else 0)
+    us = our_address(case, net)
+    key = (case.kind, us, name, known.serial if known is not None else 0)
     boot = net.boots.get(key)
     if boot is None:
         arch = -1 if case.kind.arch is None else case.kind.arch
@@ -57,7 +57,7 @@ def _load(case: Case, net: Net, name: str) -> Boot:
             name = known.loader.get(arch, name)
         if len(net.boots) >= KEPT_LIMIT:
             net.boots.clear()
-        boot = net.boots[key] = load_file(case.kind, name, where)
+        boot = net.boots[key] = load_file(case.kind, name, _where(case, net, us))
     return boot
 
 
@@ -67,18 +67,16 @@ def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] 
     us = case.info.server or our_address(case, net)
     proxy = net.proxy or case.arrival.port == PROXY_PORT
     name = known.name if known is not None and not proxy and case.kind.wants_name else b""
-    lease_s = net.config.lease_s if ip and kind else 0
+    lease_s = net.lease_s if ip and kind else 0
     special = known.serial if known is not None else 0
-    block = _block(net, Terms(kind, us, case.kind, boot, lease_s, proxy, name != b"", special), known)
+    terms = (kind, us, case.kind, boot, lease_s, proxy, name != b"", special)
+    block = net.blocks.get(terms) or _block(net, Terms(*terms), known)
     sname, file, options = fit(block, name, _echo(packet, kind), case.kind.room)
     data = _pack(packet, ip, boot.siaddr, sname, file, options)
     return Reply(EVENTS[kind], data, _destination(case, ip), case.reason, us, ip, store, fresh)
 
 
 def _block(net: Net, terms: Terms, known: Known | None) -> Block:
-    block = net.blocks.get(terms)
-    if block is not None:
-        return block
     block = compose(terms, {**net.options, **known.options} if known is not None else net.options)
     if terms.boot.kept:
         if len(net.blocks) >= KEPT_LIMIT:

@@ -29,7 +29,7 @@ from provisioner.model.trace import Observe
 log = logging.getLogger(__name__)
 
 HELD_LIMIT = 8192
-"""ACKs that wait for the disk, about 10 MB. Beyond it a request is dropped: the client asks again."""
+"""Answers that wait for the disk, about 10 MB. Beyond it a request is dropped: the client asks again."""
 MOST_S = 2.0**32
 """A lease that was stored may last this much longer at most: the longest that DHCP can say."""
 TICK_S = 10.0
@@ -45,7 +45,7 @@ class Leases(Protocol):
 
 Probe = Callable[[str, int], "asyncio.Future[str]"]
 """Ask whether an address is in use on an interface: resolves to who uses it, empty when nobody answered."""
-Held = tuple[Link, Packet, Arrival, Reply]
+Held = tuple[Link, Packet, Arrival, Reply | Silence]
 
 
 class DhcpServer:
@@ -155,55 +155,60 @@ class DhcpServer:
     # the hot path
 
     def _on_readable(self, link: Link) -> None:
+        """Answer what has arrived: leases to the store first, then all replies that need none, in one go.
+
+        Sent one by one between the answers, each reply would wake up whoever receives it: twice the cost.
+        """
         now = self._clock.now()
+        ready: list[Held] = []
         held: list[Held] = []
         for data, arrival in link.receive():
             try:
-                self._handle(link, data, arrival, now, held)
+                packet = decode(data)
+                found = answer(packet, arrival, self.site, now)
             except WireError as error:
                 self.trace.malformed(data, arrival, str(error), now)
             except Exception:
                 log.exception("dhcp.fault data=%s", data.hex())
-        if held:
-            self._hold(held)
-
-    def _handle(self, link: Link, data: bytes, arrival: Arrival, now: float, held: list[Held]) -> None:
-        packet = decode(data)
-        found = answer(packet, arrival, self.site, now)
-        if found.store:
-            if isinstance(found, Silence):
-                self._leases.save(list(found.store)).add_done_callback(_log_failure)
-            elif self._held + len(held) >= HELD_LIMIT:
-                found = Silence("too many answers wait for the disk")
             else:
-                held.append((link, packet, arrival, found))
-                return
-        if isinstance(found, Reply):
-            if found.fresh and self._probe is not None:
-                self._probe_first(link, packet, arrival, found)
-                return
-            link.send(found.data, found.to, found.us, packet.chaddr)
-        self.trace.answered(packet, arrival, found, now)
+                (held if found.store else ready).append((link, packet, arrival, found))
+        if held:
+            self._hold(held, now)
+        self._finish(ready, now)
 
-    def _hold(self, held: list[Held]) -> None:
+    def _hold(self, held: list[Held], now: float) -> None:
         """Keep answers back until their leases are durable: one submission for all of them."""
+        if self._held + len(held) > HELD_LIMIT:
+            late = Silence("too many answers wait for the disk")
+            self._finish([(link, packet, arrival, late) for link, packet, arrival, _ in held], now)
+            return
         self._held += len(held)
-        saved = self._leases.save([lease for _, _, _, reply in held for lease in reply.store])
+        saved = self._leases.save([lease for _, _, _, found in held for lease in found.store])
         saved.add_done_callback(lambda done: self._release(held, done))
 
     def _release(self, held: list[Held], saved: asyncio.Future[None]) -> None:
         self._held -= len(held)
         now = self._clock.now()
         error = saved.exception() if not saved.cancelled() else StoreError("the store was closed")
-        for link, packet, arrival, reply in held:
-            if error is not None:
-                self.trace.answered(packet, arrival, Silence(f"the lease could not be stored: {error}"), now)
-                continue
-            link.send(reply.data, reply.to, reply.us, packet.chaddr)
-            self.trace.answered(packet, arrival, reply, now)
-            if self._on_lease is not None:
-                for lease in reply.store:
-                    self._on_lease(lease)
+        if error is not None:
+            log.error("dhcp.lease-unsaved answers=%d error=%s", len(held), error)
+            refused = Silence(f"the lease could not be stored: {error}")
+            held = [(link, packet, arrival, refused) for link, packet, arrival, _ in held]
+        elif self._on_lease is not None:
+            for lease in (lease for _, _, _, found in held for lease in found.store):
+                self._on_lease(lease)
+        self._finish(held, now)
+
+    def _finish(self, answers: list[Held], now: float) -> None:
+        """Send what is a reply, and tell of all."""
+        answered = self.trace.answered
+        for link, packet, arrival, found in answers:
+            if isinstance(found, Reply):
+                if found.fresh and self._probe is not None:
+                    self._probe_first(link, packet, arrival, found)
+                    continue
+                link.send(found.data, found.to, found.us, packet.chaddr)
+            answered(packet, arrival, found, now)
 
     # a new address is looked at before it is offered
 

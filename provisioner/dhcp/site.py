@@ -46,7 +46,7 @@ class Site:
         self.ours: frozenset[int] = frozenset()
         """All of them."""
         self._kinds: dict[Signature, Kind] = {}
-        self._clients: dict[tuple[bytes, Kind, bytes | None], BootClient] = {}
+        self._clients: dict[bytes, tuple[Kind, bytes | None, BootClient]] = {}
 
     def kind_of(self, packet: Packet) -> Kind:
         """Say what kind of client sent `packet`; the same object for the same firmware."""
@@ -60,12 +60,14 @@ class Site:
 
     def client_of(self, packet: Packet, kind: Kind) -> BootClient:
         """Say who sent `packet`; its REQUEST follows its DISCOVER, so the last few thousand are kept."""
-        key = (packet.chaddr, kind, packet.options.get(Opt.CLIENT_UUID))
-        client = self._clients.get(key)
-        if client is None:
-            if len(self._clients) >= CLIENTS_LIMIT:
-                self._clients.clear()
-            client = self._clients[key] = client_of(packet, kind)
+        uuid = packet.options.get(Opt.CLIENT_UUID)
+        kept = self._clients.get(packet.chaddr)
+        if kept is not None and kept[0] is kind and kept[1] == uuid:
+            return kept[2]
+        if len(self._clients) >= CLIENTS_LIMIT:
+            self._clients.clear()
+        client = client_of(packet, kind)
+        self._clients[packet.chaddr] = (kind, uuid, client)
         return client
 
     def known(self, key: bytes, packet: Packet, info: RelayInfo) -> Known | None:

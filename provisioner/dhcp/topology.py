@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from provisioner.dhcp import formats
-from provisioner.dhcp.blocks import Block, Terms
+from provisioner.dhcp.blocks import Block
 from provisioner.dhcp.boot import Boot
 from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.leases import Pool
@@ -27,6 +27,9 @@ class Net:
     def __init__(self, config: Subnet) -> None:
         network = IPv4Network(config.network)
         self.config = config
+        self.lease_s = config.lease_s
+        self.limited = bool(config.new_per_s or config.port_per_s)
+        """Unknown machines have to pass a limit before they get an address."""
         self.name = config.title
         self.mode = config.mode
         self.proxy = config.mode is Mode.PROXY
@@ -35,8 +38,8 @@ class Net:
         self.server = int(IPv4Address(config.server_address)) if config.server_address else 0
         self.options = base_options(config, network)
         self.loader = loaders_by_arch(config.loader)
-        self.blocks: dict[Terms, Block] = {}
-        """Option fields made before."""
+        self.blocks: dict[tuple[object, ...], Block] = {}
+        """Option fields made before, by their `Terms`."""
         self.boots: dict[tuple[Kind, int, str, int], Boot] = {}
         """Boot information made before, by kind of client, our address, file and `Known.serial`."""
         size = sum(high - low + 1 for low, high in parse_ranges(config.pools))

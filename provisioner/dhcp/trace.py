@@ -7,7 +7,7 @@ left out is counted. A rack that powers on stays far below both.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import defaultdict
 
 from provisioner.dhcp.case import Arrival, Reply, Silence
 from provisioner.dhcp.limit import Limiter
@@ -33,7 +33,7 @@ class Trace:
         self._all = Limiter(1)
         self._each = Limiter()
         self._silent_until = 0.0
-        self.counts: Counter[str] = Counter()
+        self.counts: defaultdict[str, int] = defaultdict(int)
         """Events by their id, since the start."""
 
     def allows(self, key: bytes, now: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import sqlite3
 from collections.abc import Sequence
@@ -12,7 +13,11 @@ from provisioner.store.db import Database
 
 log = logging.getLogger(__name__)
 
-_SAVE = "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ROWS_LIMIT = 128
+"""Most rows in one statement. sqlite3 gives the interpreter lock away and takes it back several times a statement, and
+the thread that answers packets does not let go of it gladly: one statement for a batch is worth a third of the rate."""
+_COLUMNS = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SAVE = [f"INSERT OR REPLACE INTO lease VALUES {', '.join([_COLUMNS] * rows)}" for rows in range(ROWS_LIMIT + 1)]  # noqa: S608
 _LOAD = (
     "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
     " FROM lease ORDER BY ip"
@@ -27,16 +32,22 @@ class LeaseStore:
 
     def save(self, leases: Sequence[Lease]) -> asyncio.Future[None]:
         """Store these; the future resolves when they are durable, or fails with `StoreError`."""
-        rows = list(leases)
+        if len(leases) > ROWS_LIMIT or not leases:
+            return self._database.submit(lambda cursor: _save_many(cursor, leases))
+        sql, values = _SAVE[len(leases)], list(itertools.chain.from_iterable(leases))
 
         def work(cursor: sqlite3.Cursor) -> None:
-            cursor.executemany(_SAVE, rows)
+            cursor.execute(sql, values)
 
-        return self._database.submit(work)
+        return self._database.submit(work, single=True)
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
         return await self._database.read(_read)
+
+
+def _save_many(cursor: sqlite3.Cursor, leases: Sequence[Lease]) -> None:
+    cursor.executemany(_SAVE[1], leases)
 
 
 def _read(cursor: sqlite3.Cursor) -> list[Lease]:

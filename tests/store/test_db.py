@@ -122,3 +122,20 @@ def test_bundled_migrations_are_numbered() -> None:
     names = [m.name for m in bundled_migrations()]
     assert names == sorted(names)
     assert all(name[:4].isdigit() for name in names)
+
+
+def put_one(key: str) -> object:
+    return lambda cursor: cursor.execute("INSERT INTO secret VALUES (?, x'00')", (key,)) and key
+
+
+async def test_single_statements_need_no_transaction_of_their_own(db: Database) -> None:
+    assert await db.submit(put_one("alone"), single=True) == "alone"
+    found = await asyncio.gather(
+        db.submit(put_one("a"), single=True),
+        db.submit(put_one("a"), single=True),
+        db.submit(put("b")),
+        db.submit(put_one("c"), single=True),
+        return_exceptions=True,
+    )
+    assert [isinstance(each, StoreError) for each in found] == [False, True, False, False]
+    assert await keys(db) == ["a", "alone", "b", "c"]
