@@ -66,7 +66,7 @@ class Catalog:
 
     def reload(self) -> None:
         """Read everything again. A broken catalogue raises `CatalogError`, and what was loaded before stays."""
-        self._content = read(self._roots)
+        self._content = read(self._roots, self._content.renderer)
 
     @property
     def content(self) -> Content:
@@ -127,7 +127,7 @@ def args_template(bootenv: str, arch: str) -> str:
     return f"bootenvs/{bootenv}.{arch}.args.j2"
 
 
-def read(roots: Sequence[Path]) -> Content:
+def read(roots: Sequence[Path], previous: Renderer | None = None) -> Content:
     """Read catalogue directories, from the most general to the most specific."""
     faults = Faults(CatalogError)
     params = _params(roots, faults)
@@ -152,7 +152,7 @@ def read(roots: Sequence[Path]) -> Content:
     templates = _templates(roots, faults)
     for bootenv in bootenvs.values():
         templates |= {args_template(bootenv.name, arch): files.args for arch, files in bootenv.arch.items()}
-    renderer = Renderer(templates)
+    renderer = Renderer(templates, previous)
     for fault in renderer.check():
         faults.found.append(fault)
     aliases = _aliases(bootenvs, faults)

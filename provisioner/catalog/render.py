@@ -11,7 +11,9 @@ The templates come as a mapping (`catalog/load.py` reads them): no name given fr
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 import jinja2
@@ -106,10 +108,24 @@ def _finalize(context: Context, value: Any) -> Any:
     return escape.DIALECTS[escape.dialect_of(context.name or "")](value)
 
 
-def _environment(templates: Mapping[str, str], filters: Mapping[str, Callable[..., Any]]) -> _Sandbox:
-    kept = dict(templates)
+class _Loader(jinja2.BaseLoader):
+    """Hands out code that was compiled before."""
+
+    def __init__(self, parts: Mapping[str, _Part]) -> None:
+        self._parts = parts
+
+    def load(
+        self, environment: jinja2.Environment, name: str, globals: MutableMapping[str, Any] | None = None
+    ) -> jinja2.Template:
+        """Make a template of compiled code."""
+        part = self._parts.get(name)
+        if part is None or part.code is None:
+            raise jinja2.TemplateNotFound(name)
+        return jinja2.Template.from_code(environment, part.code, globals or {})
+
+
+def _environment() -> _Sandbox:
     environment = _Sandbox(
-        loader=jinja2.FunctionLoader(lambda name: (kept[name], name, None) if name in kept else None),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         finalize=_finalize,
@@ -120,42 +136,42 @@ def _environment(templates: Mapping[str, str], filters: Mapping[str, Callable[..
         cache_size=-1,
     )
     environment.globals = {"range": _range, "fail": _fail, "namespace": environment.globals["namespace"]}
-    environment.filters = (
-        {name: environment.filters[name] for name in _FILTERS.split()} | escape.FILTERS | dict(filters)
-    )
+    environment.filters = {name: environment.filters[name] for name in _FILTERS.split()} | escape.FILTERS
     environment.tests = {name: environment.tests[name] for name in _TESTS.split()}
     return environment
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One template, compiled, and what was found in it. `given` are the names that it sets or loops with."""
+
+    source: str
+    code: CodeType | None = None
+    faults: tuple[str, ...] = ()
+    includes: frozenset[str | None] = frozenset()
+    given: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
+
+
 class Renderer:
-    """A set of templates, every one of them compiled.
+    """A set of templates, every one of them compiled. What is unchanged since `previous` is taken from there."""
 
-    `filters` are added to the dialects'. `check` says what is wrong with the templates, before any of them is used.
-    """
-
-    def __init__(self, templates: Mapping[str, str], filters: Mapping[str, Callable[..., Any]] | None = None) -> None:
-        self._environment = _environment(templates, filters or {})
-        self._templates = templates
-
-    def names(self) -> list[str]:
-        """List the templates."""
-        return sorted(self._templates)
+    def __init__(self, templates: Mapping[str, str], previous: Renderer | None = None) -> None:
+        self._environment = _environment()
+        known = previous._parts if previous else {}
+        self._parts: dict[str, _Part] = {
+            name: known[name] if name in known and known[name].source == source else self._compile(name, source)
+            for name, source in templates.items()
+        }
+        self._environment.loader = _Loader(self._parts)
 
     def check(self) -> list[str]:
-        """Compile every template and list what is wrong with them, one line each."""
-        trees: dict[str, jinja2.nodes.Template] = {}
-        faults = [
-            fault for name, source in sorted(self._templates.items()) for fault in self._compile(name, source, trees)
-        ]
-        includes = {name: _includes(tree) for name, tree in trees.items()}
-        for name, tree in trees.items():
-            faults += self._misused(name, tree, includes)
-            faults += self._unknown(name, tree, _given(name, trees, includes))
-        return faults
+        """List what is wrong with the templates, one line each."""
+        return [fault for name in sorted(self._parts) for fault in self._faults(name)]
 
     def render(self, name: str, context: Mapping[str, Any]) -> str:
         """Render one template. `context` holds plain values only; raise `RenderError` with the template's line."""
-        if name not in self._templates:
+        if name not in self._parts:
             raise RenderError(f"{name}: there is no such template")
         plain(context)
         pieces: list[str] = []
@@ -172,50 +188,50 @@ class Renderer:
             raise RenderError(f"{_where(error, name)}: {_say(error)}") from error
         return "".join(pieces)
 
-    def _compile(self, name: str, source: str, trees: dict[str, jinja2.nodes.Template]) -> Iterator[str]:
+    def _compile(self, name: str, source: str) -> _Part:
         if len(source) > MAX_TEMPLATE_BYTES:
-            yield f"templates/{name}: {len(source)} characters, at most {MAX_TEMPLATE_BYTES}"
-            return
+            return _Part(source, faults=(f"{name}: {len(source)} characters, at most {MAX_TEMPLATE_BYTES}",))
         try:
             escape.dialect_of(name)
             tree = self._environment.parse(source, name)
-            self._environment.get_template(name)
-            trees[name] = tree
+            names = [node for node in tree.find_all(jinja2.nodes.Name) if node.ctx == "store"]
+            refused = [node for node in tree.find_all(tuple(_REFUSED)) if type(node) in _REFUSED]
+            return _Part(
+                source,
+                code=self._environment.compile(tree, name, name),
+                faults=tuple(
+                    f"{name}:{node.lineno}: {{% {_REFUSED[type(node)]} %}} is not read: use {{% include %}}"
+                    for node in refused
+                ),
+                includes=frozenset(jinja2.meta.find_referenced_templates(tree)),
+                given=frozenset(node.name for node in names),
+                asked=frozenset(jinja2.meta.find_undeclared_variables(tree)),
+            )
         except RenderError as error:
-            yield f"templates/{error}"
+            return _Part(source, faults=(str(error),))
         except jinja2.TemplateSyntaxError as error:
-            yield f"templates/{name}:{error.lineno}: {error.message}"
+            return _Part(source, faults=(f"{name}:{error.lineno}: {error.message}",))
 
-    def _misused(
-        self, name: str, tree: jinja2.nodes.Template, includes: Mapping[str, set[str | None]]
-    ) -> Iterator[str]:
-        for kind, word in _REFUSED.items():
-            for node in tree.find_all(kind):
-                yield f"templates/{name}:{node.lineno}: {{% {word} %}} is not read: use {{% include %}}"
-        for other in sorted(includes[name], key=str):
+    def _faults(self, name: str) -> Iterator[str]:
+        part = self._parts[name]
+        yield from (f"templates/{fault}" for fault in part.faults)
+        for other in sorted(part.includes, key=str):
             if other is None:
                 yield f"templates/{name}: an include has to name its template plainly"
-            elif other not in self._templates:
+            elif other not in self._parts:
                 yield f"templates/{name}: includes {other}, which does not exist"
-
-    def _unknown(self, name: str, tree: jinja2.nodes.Template, given: set[str]) -> Iterator[str]:
-        known = given | set(NAMES) | set(self._environment.globals)
-        for unknown in sorted(jinja2.meta.find_undeclared_variables(tree) - known):
+        known = self._given(name) | set(NAMES) | set(self._environment.globals)
+        for unknown in sorted(part.asked - known):
             yield f"templates/{name}: {unknown}: no such name; a template may use {', '.join(NAMES)}"
 
-
-def _includes(tree: jinja2.nodes.Template) -> set[str | None]:
-    return set(jinja2.meta.find_referenced_templates(tree))
-
-
-def _given(name: str, trees: Mapping[str, jinja2.nodes.Template], includes: Mapping[str, set[str | None]]) -> set[str]:
-    """List the names that a template, and whoever includes it, sets or loops with."""
-    around, todo = set[str](), [name]
-    while todo:
-        inner = todo.pop()
-        around.add(inner)
-        todo += [outer for outer, inside in includes.items() if inner in inside and outer not in around]
-    return {node.name for outer in around for node in trees[outer].find_all(jinja2.nodes.Name) if node.ctx == "store"}
+    def _given(self, name: str) -> set[str]:
+        """List the names that a template, and whoever includes it, sets or loops with."""
+        around, todo = set[str](), [name]
+        while todo:
+            inner = todo.pop()
+            around.add(inner)
+            todo += [outer for outer, part in self._parts.items() if inner in part.includes and outer not in around]
+        return {given for outer in around for given in self._parts[outer].given}
 
 
 def plain(value: Any, depth: int = 0) -> None:

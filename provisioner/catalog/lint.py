@@ -1,0 +1,116 @@
+"""Ask everybody who knows whether a rendered file is right: our own shapes, and the systems' own validators.
+
+A validator that is not installed is named, never passed over in silence. Files go to the programs in a directory that
+only we can read, since they may hold secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft4Validator
+
+from provisioner import yamlfile
+from provisioner.catalog.validate import Schemas, validate
+
+TIMEOUT_S = 60.0
+SCHEMAS = Path(__file__).resolve().parent / "schemas"
+CLOUD_INIT_SCHEMAS = (
+    Path("/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"),
+    Path("/usr/lib/python3/site-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"),
+)
+"""Where cloud-init's package keeps its schema."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found: faults by file, who was asked, and who could not be."""
+
+    faults: list[str] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A validator of others: its command, the Debian or Python package that has it, and what it says of a good file."""
+
+    command: Callable[[str, Path], list[str]]
+    package: str
+
+
+PROGRAMS: Mapping[str, Program] = {
+    "shellcheck": Program(
+        lambda kind, path: ["shellcheck", "-s", "sh", "-S", "info", "-e", "SC1091,SC2016,SC2034", str(path)],
+        "shellcheck",
+    ),
+    "kickstart": Program(lambda kind, path: ["ksvalidator", "-v", kind, str(path)], "pykickstart"),
+    "preseed": Program(lambda kind, path: ["debconf-set-selections", "-c", str(path)], "debconf"),
+    "ignition": Program(lambda kind, path: ["ignition-validate", str(path)], "ignition"),
+    "autoyast": Program(lambda kind, path: ["xmllint", "--noout", str(path)], "libxml2-utils"),
+    "unattend": Program(lambda kind, path: ["xmllint", "--noout", str(path)], "libxml2-utils"),
+}
+"""By the first word of a bootenv's `validator`; what follows the colon goes to the program."""
+
+
+class Linter:
+    """Validates rendered files. Keep one: it remembers what it read and whom it found."""
+
+    def __init__(self) -> None:
+        self._schemas: Schemas = {
+            file.stem: yamlfile.load(file.read_bytes(), file.name).value for file in sorted(SCHEMAS.glob("*.yaml"))
+        }
+        self._cloud_init = next((path for path in CLOUD_INIT_SCHEMAS if path.is_file()), None)
+
+    def check(self, validator: str, name: str, text: str, verdict: Verdict) -> None:
+        """Check one rendered file and add what is wrong to the verdict, as `name: fault`."""
+        self.check_shape(validator, name, text, verdict)
+        word, _, kind = validator.partition(":")
+        if word in PROGRAMS:
+            self._ask(PROGRAMS[word], kind, name, text, verdict)
+        if word in ("autoinstall", "cloud-config"):
+            self._ask_cloud_init(word, name, text, verdict)
+
+    def check_shape(self, validator: str, name: str, text: str, verdict: Verdict) -> None:
+        """Check one rendered file by what we know ourselves, without starting a program."""
+        verdict.faults += [f"{name}: {fault}" for fault in validate(validator, text, self._schemas)]
+
+    def _ask(self, program: Program, kind: str, name: str, text: str, verdict: Verdict) -> None:
+        with tempfile.TemporaryDirectory(prefix="provisioner-lint-") as folder:
+            path = Path(folder) / "file"
+            path.write_text(text, encoding="utf-8")
+            command = program.command(kind, path)
+            found = shutil.which(command[0]) or shutil.which(command[0], path=str(Path(sys.executable).parent))
+            if found is None:
+                verdict.missing.add(f"{command[0]} (package {program.package})")
+                return
+            verdict.asked.add(command[0])
+            done = subprocess.run(
+                [found, *command[1:]], capture_output=True, text=True, timeout=TIMEOUT_S, check=False, errors="replace"
+            )
+        said = f"{done.stdout}\n{done.stderr}".replace(str(path), name)
+        warned = re.search(r"(?im)^(warning|error)", said)
+        if done.returncode != 0 or warned:
+            lines = [line for line in said.splitlines() if line.strip()]
+            verdict.faults.append(f"{name}: {command[0]}: " + "\n    ".join(lines[:12]))
+
+    def _ask_cloud_init(self, word: str, name: str, text: str, verdict: Verdict) -> None:
+        if self._cloud_init is None:
+            verdict.missing.add("cloud-init's schema (package cloud-init)")
+            return
+        verdict.asked.add("cloud-init's schema")
+        schema = json.loads(self._cloud_init.read_text())
+        value: Any = yamlfile.load(text, name).value
+        if word == "autoinstall":
+            value = value.get("autoinstall", {}).get("user-data", {})
+        for error in Draft4Validator(schema).iter_errors(value):
+            verdict.faults.append(f"{name}: cloud-init: {list(error.path)}: {error.message[:200]}")

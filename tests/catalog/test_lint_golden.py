@@ -1,0 +1,74 @@
+"""Every bootenv for every kind of machine: golden files, and the systems' own validators."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from provisioner.catalog.lint import Linter, Verdict
+from provisioner.errors import RenderError
+from provisioner.model.catalog import Kind
+from tests.catalog.fleet import FLEET
+from tests.catalog.golden import FOLDER, catalogue, expected, files, on_disk, text_of
+
+NAMES = catalogue().names()
+MADE = [name for name in NAMES if catalogue().bootenv(name).kind in (Kind.IMAGE, Kind.BOOTSTRAP, Kind.INSTALLER)]
+
+
+def test_what_is_rendered_is_what_the_golden_files_say() -> None:
+    wanted = dict(expected())
+    differ = [
+        str(path.relative_to(FOLDER)) for path, text in wanted.items() if not path.exists() or path.read_text() != text
+    ]
+    stale = sorted(str(path.relative_to(FOLDER)) for path in set(on_disk()) - set(wanted))
+    assert not differ, "run `python -m tests.catalog.golden`, and look at what it changes"
+    assert not stale
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_every_bootenv_takes_six_kinds_of_machines_at_least(name: str) -> None:
+    taken = [kind for kind in FLEET if not text_of(name, kind).startswith("=== refused")]
+    assert len(taken) >= 6, taken
+
+
+def rendered() -> Iterator[tuple[str, str, str]]:
+    """Every file that is rendered, each text once: (name, validator, text)."""
+    seen = set()
+    for name in NAMES:
+        for kind in FLEET:
+            try:
+                made = list(files(name, kind))
+            except RenderError:
+                continue
+            for file, validator, text in made:
+                key = (validator, hashlib.sha256(text.encode()).digest())
+                if validator and key not in seen:
+                    seen.add(key)
+                    yield f"{name}/{kind}/{file}", validator, text
+
+
+def test_our_own_shapes_accept_everything() -> None:
+    linter, verdict = Linter(), Verdict()
+    for name, validator, text in rendered():
+        linter.check_shape(validator, name, text, verdict)
+    assert verdict.faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_systems_own_validators_accept_everything() -> None:
+    linter = Linter()
+
+    def check(item: tuple[str, str, str]) -> Verdict:
+        verdict = Verdict()
+        linter.check(item[1], item[0], item[2], verdict)
+        return verdict
+
+    with ThreadPoolExecutor(4) as pool:
+        verdicts = list(pool.map(check, rendered()))
+    assert [fault for verdict in verdicts for fault in verdict.faults] == []
+    asked = {program for verdict in verdicts for program in verdict.asked}
+    assert asked >= {"shellcheck", "ksvalidator", "debconf-set-selections", "ignition-validate", "xmllint"}
