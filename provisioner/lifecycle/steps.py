@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from provisioner.errors import ConflictError
-from provisioner.lifecycle.plans import KEEPS_DISK, KINDS, RESTARTS, VERBS, WAITED_FOR, Signal, Verb
+from provisioner.lifecycle.plans import ENSURES, KEEPS_DISK, KINDS, RESTARTS, VERBS, WAITED_FOR, Signal, Verb
+from provisioner.model.bmc import Power
 from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Run, State, Step
 
 # events
@@ -175,6 +176,8 @@ def _perform(run: Run) -> list[Perform]:
 def _of_run(machine: Machine, run: Run, event: OfRun, now: float) -> tuple[Machine, list[Perform]]:
     match event:
         case Done(at=at) if at == run.at:
+            ensured = ENSURES.get(run.steps[at].name)
+            machine = replace(machine, power=ensured) if isinstance(ensured, Power) else machine
             return _move(machine, run, run.at + 1, event.note, now)
         case Failed(at=at) if at == run.at:
             return _again_or_fail(machine, run, event, now)

@@ -27,7 +27,7 @@ from provisioner.lifecycle.steps import (
     advance,
     current_action,
 )
-from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.machine import MOVING, Machine, State
 
 BMC = BmcAddress(Driver.IPMI, "10.77.1.17", 623, "admin")
@@ -134,6 +134,12 @@ def test_an_active_machine_whose_disk_was_touched_is_not_active_after_a_failure(
     late, _ = advance(at_step("wait.job", machine=active), Cancel(), 5.0)
     assert (early.state, early.bootenv) == (State.ACTIVE, "debian-12")
     assert (late.state, late.bootenv) == (State.READY, "")
+
+
+def test_the_power_that_a_step_brought_about_is_on_record() -> None:
+    off, _ = play(READY, DEPLOY, Done("r1", 0))
+    on, _ = play(off, Done("r1", 1), Done("r1", 2))
+    assert (READY.power, off.power, on.power) == (None, Power.OFF, Power.ON)
 
 
 def test_progress_is_kept_and_cleared_by_the_next_step() -> None:
