@@ -56,7 +56,7 @@ def _since(row: Row, field: str) -> str:
 
 
 COLUMNS = (
-    Column("NAME", lambda row: row["name"]),
+    Column("NAME", lambda row: row["name"], keep=True),
     Column("STATE", lambda row: row["state"], style=state_style),
     Column("PHASE", phase, style=lambda row: RED if failed(row) else CYAN),
     Column("PROFILE", lambda row: (row["profile"] or {}).get("name", "")),

@@ -13,7 +13,7 @@ from provisioner.cli.text import Column, listing
 from provisioner.errors import ConfigError
 
 COLUMNS = (
-    Column("NAME", lambda row: row["name"]),
+    Column("NAME", lambda row: row["name"], keep=True),
     Column("TITLE", lambda row: row["title"]),
     Column("KIND", lambda row: row["kind"]),
     Column("ARCH", lambda row: ",".join(row["arch"])),
@@ -22,7 +22,8 @@ COLUMNS = (
         lambda row: "here" if row["ready"] else f"{len(row['missing'])} missing",
         style=lambda row: GREEN if row["ready"] else YELLOW,
     ),
-    Column("TESTED", lambda row: row["tested"] or "never"),
+    Column("TESTED", lambda row: "yes" if row["tested"] else "never"),
+    Column("WHERE", lambda row: row["tested"], wide=True),
     Column("ALIASES", lambda row: ",".join(row["aliases"]), wide=True),
     Column("MISSING", lambda row: "; ".join(row["missing"]), wide=True),
 )
@@ -33,7 +34,7 @@ def bootenvs(session: Session) -> None:
     """List what machines can boot.
 
     ARTEFACTS says whether kernel, images and so on are here; -o wide shows what is missing and the command that gets
-    it. TESTED says when and where it was last booted by those who ship it.
+    it. TESTED says whether those who ship it have booted it, and there, where.
     """
     rows = session.client().get("/v1/bootenvs")["bootenvs"]
     print_rows(session, rows, COLUMNS, empty="no bootenvs")

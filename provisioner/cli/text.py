@@ -68,13 +68,17 @@ def size(octets: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: how it is headed, what it shows, and whether only `-o wide` has it. `style` is an SGR code or ""."""
+    """One column: how it is headed, what it shows, and whether only `-o wide` has it. `style` is an SGR code or "".
+
+    What has to be typed again, such as a name, is never cut (`keep`).
+    """
 
     title: str
     value: Callable[[Row], object]
     wide: bool = False
     style: Callable[[Row], str] = lambda row: ""
     right: bool = False
+    keep: bool = False
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column], *, width: int = 0, colour: bool = False) -> list[str]:
@@ -82,7 +86,8 @@ def table(rows: Sequence[Row], columns: Sequence[Column], *, width: int = 0, col
     cells = [[printable(column.value(row)) for column in columns] for row in rows]
     widths = [max(len(column.title), *(len(line[at]) for line in cells), 0) for at, column in enumerate(columns)]
     if width:
-        widths = fitted(widths, [len(column.title) for column in columns], width)
+        least = [size if c.keep else max(len(c.title), SHORTEST) for c, size in zip(columns, widths, strict=True)]
+        widths = fitted(widths, least, width)
     lines = [_line([c.title for c in columns], widths, columns, [""] * len(columns))]
     for row, line in zip(rows, cells, strict=True):
         styles = [column.style(row) if colour else "" for column in columns]
@@ -90,12 +95,12 @@ def table(rows: Sequence[Row], columns: Sequence[Column], *, width: int = 0, col
     return lines
 
 
-def fitted(widths: Sequence[int], titles: Sequence[int], width: int) -> list[int]:
-    """Narrow the widest columns, one character at a time, until all fit or none can give more."""
+def fitted(widths: Sequence[int], least: Sequence[int], width: int) -> list[int]:
+    """Narrow the columns that can give most, one character at a time, until all fit or none can give more."""
     found = list(widths)
     while sum(found) + GAP * (len(found) - 1) > width:
-        widest = max(range(len(found)), key=lambda at: found[at] - max(titles[at], SHORTEST))
-        if found[widest] <= max(titles[widest], SHORTEST):
+        widest = max(range(len(found)), key=lambda at: found[at] - least[at])
+        if found[widest] <= least[widest]:
             break
         found[widest] -= 1
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,7 +115,12 @@ def test_fitted_columns_fit_or_have_nothing_to_give(widths: list[int], width: in
     titles = [min(w, 4) for w in widths]
     found = fitted(widths, titles, width)
     assert all(new <= old for new, old in zip(found, widths, strict=True))
-    assert sum(found) + 2 * (len(found) - 1) <= max(width, sum(min(w, 4) for w in widths) + 2 * (len(found) - 1))
+    assert sum(found) + 2 * (len(found) - 1) <= max(width, sum(titles) + 2 * (len(found) - 1))
+
+
+def test_a_name_is_never_cut() -> None:
+    columns = (replace(COLUMNS[0], value=lambda row: row["n"] * 3, keep=True), COLUMNS[1])
+    assert table(ROWS[:1], columns, width=10)[1] == "node17node17node17  aaa…"
 
 
 def test_listing_hangs_further_lines_under_the_first() -> None:

@@ -108,7 +108,7 @@ async def test_two_commands_take_a_machine_from_the_dock_to_active(rack: Rack) -
         done = await ctl(rack, "boot", "node17", "debian-12", "--wait")
         assert (done.status, done.out.partition(" in ")[0]) == (0, "node17 is active: deploy debian-12 done")
         listed = (await ctl(rack, "machines")).out.splitlines()[1].split()
-        assert listed[:4] == ["node17", "active", "vm-bios", "debian-12"]
+        assert listed[:5] == ["node17", "active", "vm-bios", "debian-12", "on"]
         trace = (await ctl(rack, "trace", "node17")).out
         assert [line.split()[2] for line in trace.splitlines() if line.startswith("   +0.0")][:1] == ["life"]
         assert "deploy debian-12 done" in trace
