@@ -1,0 +1,211 @@
+"""Serial consoles shared: a BMC gives one, any number of people and the boot trace read it.
+
+A console is opened when the first reader comes and closed when the last one goes. When it is lost (the BMC restarts,
+the network breaks) it is opened again, with growing pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from provisioner.bmc.capabilities import ConsoleLine
+from provisioner.errors import BmcError, BmcUnsupported, BmcWrongState
+from provisioner.model.bmc import BmcAddress
+
+log = logging.getLogger(__name__)
+
+Open = Callable[[BmcAddress, str], Awaitable[ConsoleLine]]
+"""Opens the console of a BMC."""
+
+BACKLOG_BYTES = 64 << 10
+"""What a new reader sees of before: a whole boot of a kernel."""
+
+MAX_QUEUED = 1024
+"""Pieces that wait for a slow reader; beyond it the oldest are dropped."""
+
+PAUSES_S = (1.0, 5.0, 15.0, 60.0)
+
+Key = tuple[str, int, str]
+
+
+@dataclass(slots=True)
+class Shared:
+    """One console and who reads it."""
+
+    address: BmcAddress
+    password: str = field(repr=False)
+    readers: set[Reader] = field(default_factory=set)
+    backlog: deque[bytes] = field(default_factory=deque)
+    kept: int = 0
+    line: ConsoleLine | None = None
+    task: asyncio.Task[None] | None = None
+    trouble: str = ""
+
+    def said(self, data: bytes) -> None:
+        """Hand output to every reader, and keep the last of it."""
+        self.backlog.append(data)
+        self.kept += len(data)
+        while self.kept > BACKLOG_BYTES:
+            self.kept -= len(self.backlog.popleft())
+        for reader in self.readers:
+            reader.put(data)
+
+
+class Reader:
+    """One reader of a console."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._queue: deque[bytes] = deque([b"".join(shared.backlog)] if shared.backlog else (), MAX_QUEUED)
+        self._came = asyncio.Event()
+        self._ended = False
+
+    def put(self, data: bytes) -> None:
+        """Hand over output."""
+        self._queue.append(data)
+        self._came.set()
+
+    def end(self) -> None:
+        """Tell that nothing more comes."""
+        self._ended = True
+        self._came.set()
+
+    async def output(self) -> AsyncIterator[bytes]:
+        """Yield what the machine prints, from a little before; ends only where the board has no console."""
+        while True:
+            while self._queue:
+                yield self._queue.popleft()
+            if self._ended:
+                return
+            self._came.clear()
+            await self._came.wait()
+
+    async def type(self, keys: bytes) -> None:
+        """Type keys; raise `BmcWrongState` while the console is away."""
+        if self._shared.line is None:
+            why = self._shared.trouble or "it is being opened"
+            raise BmcWrongState(f"{self._shared.address}: the console is not open: {why}")
+        await self._shared.line.type(keys)
+
+
+class Consoles:
+    """The consoles of all BMCs that somebody reads. Use as `async with`."""
+
+    def __init__(self, open_console: Open) -> None:
+        self._open = open_console
+        self._shared: dict[Key, Shared] = {}
+        self._tasks = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Consoles:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for shared in list(self._shared.values()):
+            if shared.task is not None:
+                shared.task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    @contextlib.asynccontextmanager
+    async def read(self, address: BmcAddress, password: str) -> AsyncIterator[Reader]:
+        """Read a console, and type into it."""
+        key = (address.host, address.port, address.system)
+        shared = self._shared.get(key)
+        if shared is None:
+            shared = self._shared[key] = Shared(address, password)
+            shared.task = self._tasks.create_task(self._keep(shared))
+        reader = Reader(shared)
+        shared.readers.add(reader)
+        if shared.task is not None and shared.task.done():
+            reader.end()
+        try:
+            yield reader
+        finally:
+            shared.readers.discard(reader)
+            if not shared.readers and self._shared.get(key) is shared:
+                del self._shared[key]
+                if shared.task is not None:
+                    shared.task.cancel()
+
+    async def _keep(self, shared: Shared) -> None:
+        """Keep the console open until nobody reads it, or the board turns out to have none."""
+        failures = 0
+        while True:
+            try:
+                async for data in self._carried(shared):
+                    failures = 0
+                    shared.said(data)
+                shared.trouble = "the BMC ended it"
+            except BmcUnsupported as error:
+                shared.trouble = error.message
+                log.info("bmc.console-none bmc=%s error=%s", shared.address, error.message)
+                for reader in shared.readers:
+                    reader.end()
+                return
+            except BmcError as error:
+                shared.trouble = error.message
+                log.info("bmc.console-lost bmc=%s error=%s", shared.address, error.message)
+            await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+            failures += 1
+
+    async def _carried(self, shared: Shared) -> AsyncIterator[bytes]:
+        line = shared.line = await self._open(shared.address, shared.password)
+        try:
+            async for data in line.output():
+                yield data
+        finally:
+            shared.line = None
+            await line.close()
+
+
+class Lines:
+    """Cuts output into lines for people: no escapes, no control characters, bounded."""
+
+    def __init__(self, longest: int = 400) -> None:
+        self._longest = longest
+        self._text = ""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Take output; return the lines that are whole now."""
+        self._text += data.decode("utf-8", "replace")
+        *whole, self._text = self._text.replace("\r", "\n").split("\n")
+        if len(self._text) > self._longest:
+            whole.append(self._text)
+            self._text = ""
+        return [line for text in whole if (line := clean(text, self._longest))]
+
+    def rest(self) -> list[str]:
+        """Return what stands without an end: a prompt."""
+        text, self._text = self._text, ""
+        return [line] if (line := clean(text, self._longest)) else []
+
+
+def clean(text: str, longest: int) -> str:
+    """Take terminal escapes and control characters out of a line."""
+    kept: list[str] = []
+    escape = ""
+    for char in text:
+        if escape:
+            escape += char
+            if _ends(escape) or len(escape) > _LONGEST_ESCAPE:
+                escape = ""
+        elif char == "\x1b":
+            escape = char
+        elif char.isprintable():
+            kept.append(char)
+    return "".join(kept).strip()[:longest]
+
+
+_LONGEST_ESCAPE = 32
+
+
+def _ends(escape: str) -> bool:
+    """Say whether a terminal escape is whole: ESC and a letter, or ESC [ ... and a letter (ECMA-48)."""
+    if len(escape) == 2:
+        return escape[1] != "["
+    return "@" <= escape[-1] <= "~"

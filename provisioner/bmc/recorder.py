@@ -1,0 +1,171 @@
+"""Writes down what machines print while a run is under way: to a file each, and the telling lines to the boot trace.
+
+A board whose console cannot be opened is left alone; a run never fails for want of its console.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from provisioner.bmc.consoles import Consoles, Lines, Reader
+from provisioner.errors import ProvisionerError
+from provisioner.model.bmc import BmcAddress
+from provisioner.model.machine import Machine
+from provisioner.model.trace import Channel, Observe, TraceLine
+
+log = logging.getLogger(__name__)
+
+Login = Callable[[Machine], Awaitable[tuple[BmcAddress, str]]]
+"""Finds a machine's BMC and its password."""
+
+STILL_S = 1.0
+"""A line without an end that stands so long is a prompt: it is told, too."""
+
+BURST_LINES = 60
+LINES_A_SECOND = 2.0
+"""A kernel prints a thousand lines in ten seconds: the trace takes the first of each burst, the file takes all."""
+
+FILE_BYTES = 4 << 20
+"""Two files of this size for each machine: some twenty boots."""
+
+WRITE_S = 1.0
+
+
+class Recorder:
+    """Follows machines, and reads the console of each that a run is under way on. Use as `async with`."""
+
+    def __init__(self, consoles: Consoles, login: Login, observe: Observe, folder: Path | None = None) -> None:
+        self._consoles = consoles
+        self._login = login
+        self._observe = observe
+        self._folder = folder
+        self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._tasks = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Recorder:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for _, task in self._running.values():
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    def __call__(self, before: Machine | None, machine: Machine | None) -> None:
+        """Hear of a change: begin with a run, end with it."""
+        known = machine or before
+        if known is None:
+            return
+        run = machine.run.id if machine is not None and machine.run is not None and machine.run.step else ""
+        held = self._running.get(known.id)
+        if held is not None and held[0] != run:
+            held[1].cancel()
+            del self._running[known.id]
+            held = None
+        if run and held is None and machine is not None and machine.bmc is not None:
+            self._running[known.id] = run, self._tasks.create_task(self._record(machine, run))
+
+    async def _record(self, machine: Machine, run: str) -> None:
+        try:
+            address, password = await self._login(machine)
+            async with self._consoles.read(address, password) as reader:
+                await self._write_down(machine, run, reader)
+        except ProvisionerError as error:
+            log.info("bmc.console-none bmc=%s error=%s", machine.bmc, error.message)
+
+    async def _write_down(self, machine: Machine, run: str, reader: Reader) -> None:
+        budget = Budget(time.monotonic())
+        lines = Lines()
+
+        def tell(found: list[str]) -> None:
+            for text in found:
+                if budget.take(time.monotonic()):
+                    self._observe(
+                        TraceLine(time.time(), Channel.CONSOLE, "console.line", text, machine=machine.id, run=run)
+                    )
+
+        async with LogFile(self._folder and self._folder / f"{machine.name}.log") as file:
+            output = reader.output()
+            while True:
+                try:
+                    async with asyncio.timeout(STILL_S):
+                        data = await anext(output, None)
+                except TimeoutError:
+                    output = reader.output()
+                    tell(lines.rest())
+                    continue
+                if data is None:
+                    return
+                file.write(data)
+                tell(lines.feed(data))
+
+
+class Budget:
+    """How many lines may be told: a burst, then so many a second."""
+
+    def __init__(self, now: float) -> None:
+        self._left = float(BURST_LINES)
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Say whether one more may be told."""
+        self._left = min(self._left + (now - self._at) * LINES_A_SECOND, float(BURST_LINES))
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class LogFile:
+    """A file that is written in a thread, once a second, and begun anew when it is full. None writes nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._waiting = bytearray()
+        self._tasks = asyncio.TaskGroup()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> LogFile:
+        await self._tasks.__aenter__()
+        if self._path is not None:
+            self._writer = self._tasks.create_task(self._write_often(self._path))
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    def write(self, data: bytes) -> None:
+        """Take output."""
+        if self._path is not None:
+            self._waiting += data
+
+    async def _write_often(self, path: Path) -> None:
+        try:
+            while True:
+                await asyncio.sleep(WRITE_S)
+                await self._flush(path)
+        finally:
+            await asyncio.shield(self._flush(path))
+
+    async def _flush(self, path: Path) -> None:
+        data, self._waiting = bytes(self._waiting), bytearray()
+        if data:
+            with contextlib.suppress(OSError):  # a full disk costs the log of a console, not the run
+                await asyncio.to_thread(_append, path, data)
+
+
+def _append(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > FILE_BYTES:
+            path.replace(path.with_suffix(".old"))
+    with path.open("ab") as file:
+        file.write(data)

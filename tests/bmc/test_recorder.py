@@ -1,0 +1,101 @@
+"""What machines print during a run is written down: all of it to a file, the telling lines to the trace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.bmc.consoles import Consoles
+from provisioner.bmc.recorder import BURST_LINES, Budget, Recorder
+from provisioner.errors import BmcUnsupported, NotFoundError
+from provisioner.model.bmc import BmcAddress
+from provisioner.model.machine import Machine, Phase, Run, State, Step
+from provisioner.model.trace import TraceLine
+from tests.bmc.fake import ADDRESS
+from tests.bmc.test_consoles import Bay, FakeLine
+
+pytestmark = pytest.mark.looptime
+
+IDLE = Machine("m-17", "node17", State.READY, bmc=ADDRESS)
+RUNNING = replace(IDLE, run=Run("r-1", "deploy", "debian-12", (Step("wait.dhcp", Phase.DHCP, 600),)))
+
+
+class Site:
+    """What a recorder needs, and what it said."""
+
+    def __init__(self, *lines: FakeLine | BmcUnsupported) -> None:
+        self.bay = Bay(*lines)
+        self.told: list[TraceLine] = []
+
+    async def login(self, machine: Machine) -> tuple[BmcAddress, str]:
+        if machine.bmc is None:
+            raise NotFoundError("no BMC")
+        return machine.bmc, "p"
+
+    def texts(self) -> list[str]:
+        return [line.text for line in self.told]
+
+
+async def recording(site: Site, folder: Path | None = None) -> AsyncIterator[Recorder]:
+    async with (
+        Consoles(site.bay.open) as consoles,
+        Recorder(consoles, site.login, site.told.append, folder) as recorder,
+    ):
+        yield recorder
+
+
+async def test_a_run_is_recorded_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    line = FakeLine(b"SeaBIOS\r\niPXE ", b"1.21\r\nlogin: ")
+    site = Site(line)
+    async for recorder in recording(site, tmp_path):
+        recorder(None, IDLE)
+        assert site.bay.opened == 0, "nothing runs: nothing is opened"
+        recorder(IDLE, RUNNING)
+        recorder(RUNNING, RUNNING)
+        await asyncio.sleep(5)
+        assert site.texts() == ["SeaBIOS", "iPXE 1.21", "login:"]
+        assert {(told.machine, told.run, told.event) for told in site.told} == {("m-17", "r-1", "console.line")}
+        recorder(RUNNING, IDLE)
+        await asyncio.sleep(5)
+        assert line.closed
+    written = await asyncio.to_thread((tmp_path / "node17.log").read_bytes)
+    assert written == b"SeaBIOS\r\niPXE 1.21\r\nlogin: "
+
+
+async def test_a_machine_that_is_forgotten_is_not_recorded_any_more() -> None:
+    line = FakeLine(b"x\n")
+    async for recorder in recording(Site(line)):
+        recorder(None, RUNNING)
+        await asyncio.sleep(5)
+        recorder(RUNNING, None)
+        recorder(None, None)
+        await asyncio.sleep(5)
+        assert line.closed
+
+
+@pytest.mark.parametrize("machine", [RUNNING, replace(RUNNING, bmc=None)])
+async def test_no_console_harms_nobody(machine: Machine) -> None:
+    site = Site(BmcUnsupported("no console"))
+    async for recorder in recording(site):
+        recorder(None, machine)
+        await asyncio.sleep(5)
+        assert site.told == []
+
+
+async def test_a_flood_of_lines_is_thinned_out_in_the_trace() -> None:
+    site = Site(FakeLine(*[b"[    0.1] something\n"] * 500))
+    async for recorder in recording(site):
+        recorder(None, RUNNING)
+        await asyncio.sleep(2)
+        assert BURST_LINES <= len(site.told) <= BURST_LINES + 10
+
+
+def test_budget() -> None:
+    budget = Budget(0.0)
+    assert sum(budget.take(0.0) for _ in range(100)) == BURST_LINES
+    assert sum(budget.take(10.0) for _ in range(100)) == 20
+    assert sum(budget.take(1000.0) for _ in range(100)) == BURST_LINES
