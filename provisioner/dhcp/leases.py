@@ -153,7 +153,7 @@ class Pool:
         if offer is None:
             return
         del self._offered[offer.ip]
-        if offer.ip not in self._timed:
+        if offer.ip not in self._timed and self.covers(offer.ip):
             self._free[offer.ip] = None
             self._free.move_to_end(offer.ip, last=False)
 
@@ -230,7 +230,7 @@ class Pool:
         self.by_ip[lease.ip] = lease
         if lease.key and (lease.state is _BOUND or lease.key not in self._by_key):
             self._by_key[lease.key] = lease.ip
-        if lease.ip not in self._fixed:
+        if lease.ip not in self._fixed and self.covers(lease.ip):
             self._time(lease)
         return lease
 
@@ -253,7 +253,7 @@ class Pool:
                 return ip
         while self._free:
             ip = next(iter(self._free))
-            if self.covers(ip) and ip not in self._fixed:
+            if ip not in self._fixed:
                 return ip
             del self._free[ip]
         return None
