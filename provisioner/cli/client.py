@@ -39,7 +39,7 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP over a UNIX socket."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
@@ -179,7 +179,7 @@ class Client:
 
     def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
         if self._url is None:
-            return _UnixConnection(self._path, timeout_s)
+            return UnixConnection(self._path, timeout_s)
         assert self._url.hostname is not None
         kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
         return kind(self._url.hostname, self._url.port, timeout=timeout_s)
