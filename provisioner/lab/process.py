@@ -13,6 +13,7 @@ from pathlib import Path
 STOP_S = 15.0
 """What a process gets to end by itself; the daemon needs a few seconds to close its store."""
 TICK_S = 0.05
+STDERR = 2
 START_TIME = 19
 """Index of `starttime` in /proc/PID/stat, behind the name in parentheses (proc(5): field 22)."""
 
@@ -43,11 +44,26 @@ def spawn(arguments: Sequence[str], log: Path, record: Path) -> Recorded:
     whole = ["env", "--chdir=/", *arguments]
     with log.open("ab") as said, Path(os.devnull).open("rb") as nothing:
         streams = [(os.POSIX_SPAWN_DUP2, end.fileno(), to) for end, to in ((nothing, 0), (said, 1), (said, 2))]
-        pid = os.posix_spawnp(whole[0], whole, os.environ, file_actions=streams, setsid=True)
+        closed = [(os.POSIX_SPAWN_CLOSE, handle) for handle in _inherited()]
+        pid = os.posix_spawnp(whole[0], whole, os.environ, file_actions=[*streams, *closed], setsid=True)
     started = start_time(pid)
     found = Recorded(pid, -1 if started is None else started)
     record.write_text(json.dumps(asdict(found)))
     return found
+
+
+def _inherited() -> list[int]:
+    """What we were started with beside the standard streams: a lock held by it would be held as long as the child."""
+    handles = (int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+    return [handle for handle in handles if handle > STDERR and _is_open(handle) and os.get_inheritable(handle)]
+
+
+def _is_open(handle: int) -> bool:
+    try:
+        os.fstat(handle)
+    except OSError:  # the handle that listed the directory
+        return False
+    return True
 
 
 def recall(record: Path) -> Recorded | None:
@@ -69,11 +85,11 @@ def end(process: Recorded, number: signal.Signals = signal.SIGTERM) -> None:
             return
 
 
-def wait_until(is_so: Callable[[], bool], limit_s: float) -> bool:
+def wait_until(is_so: Callable[[], bool], limit_s: float, tick_s: float = TICK_S) -> bool:
     """Look again and again until it is so, or the time is up."""
     pause = threading.Event()
-    for _ in range(int(limit_s / TICK_S)):
+    for _ in range(int(limit_s / tick_s)):
         if is_so():
             return True
-        pause.wait(TICK_S)
+        pause.wait(tick_s)
     return is_so()

@@ -30,6 +30,15 @@ def test_what_it_says_is_kept(tmp_path: Path) -> None:
     assert wait_until(lambda: log.read_text() == "/ True\n", 10)
 
 
+def test_a_lock_that_we_were_started_with_is_not_held_on(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)
+        started = spawn(["sleep", "60"], tmp_path / "x.log", tmp_path / "x.json")
+        handles = [str(handle.readlink()) for handle in Path(f"/proc/{started.pid}/fd").iterdir()]
+    end(started)
+    assert str(tmp_path / "lock") not in handles
+
+
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     started = spawn(["no-such-program"], log, tmp_path / "x.json")
