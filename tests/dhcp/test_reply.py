@@ -1,0 +1,334 @@
+"""What stands in a reply: boot information for each kind of client, options, order, size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.dhcp.case import Arrival, Reply
+from provisioner.dhcp.formats import option_value, route_value
+from provisioner.dhcp.options import Opt, Type
+from provisioner.dhcp.packet import Packet
+from provisioner.dhcp.site import Site
+from provisioner.dhcp.subnets import Overrides, Reservation
+from provisioner.model.boot import BootClient, LoadFile, LocalDisk, Plan, RunScript
+from tests.dhcp.clients import (
+    BIOS,
+    DIRECT,
+    HTTP,
+    IPXE,
+    MAC,
+    OTHER_MAC,
+    PXE_LIST,
+    UEFI,
+    US,
+    acquire,
+    ask,
+    discover,
+    ip,
+    request,
+    said,
+    site,
+    subnet,
+)
+
+SCRIPT = f"http://{US}:8080/boot/{MAC}/script.ipxe".encode()
+IPXE_TFTP = UEFI | {Opt.USER_CLASS: b"iPXE", Opt.IPXE: b"\x15\1\1"}
+
+
+def load(_: BootClient) -> Plan:
+    return LoadFile("snponly.efi", "chain")
+
+
+def script(_: BootClient) -> Plan:
+    return RunScript("install")
+
+
+def disk(_: BootClient) -> Plan:
+    return LocalDisk("installed")
+
+
+BOOTS: dict[str, tuple[Any, dict[int, bytes], tuple[bytes, bytes, str]]] = {
+    "UEFI loads a file by TFTP": (load, UEFI, (b"snponly.efi", b"snponly.efi", US)),
+    "BIOS loads a file by TFTP": (load, BIOS, (b"snponly.efi", b"snponly.efi", US)),
+    "UEFI HTTP boot gets a URL, in the option only": (
+        load,
+        HTTP,
+        (b"", f"http://{US}:8080/files/snponly.efi".encode(), US),
+    ),
+    "iPXE loads a file by TFTP": (load, IPXE, (b"snponly.efi", b"snponly.efi", US)),
+    "iPXE runs the machine's script": (script, IPXE, (SCRIPT, SCRIPT, US)),
+    "iPXE without HTTP cannot": (script, IPXE_TFTP, (b"", b"", "0.0.0.0")),
+    "firmware runs no scripts": (script, UEFI, (b"", b"", "0.0.0.0")),
+    "HTTP firmware runs no scripts": (script, HTTP, (b"", b"", "0.0.0.0")),
+    "local disk: no file": (disk, UEFI, (b"", b"", "0.0.0.0")),
+    "an operating system boots nothing": (load, {Opt.REQUEST_LIST: PXE_LIST}, (b"", b"", "0.0.0.0")),
+}
+
+
+@pytest.mark.parametrize(("decide", "client", "expected"), BOOTS.values(), ids=BOOTS.keys())
+def test_boot(decide: Any, client: dict[int, bytes], expected: tuple[bytes, bytes, str]) -> None:
+    found = said(ask(site(decide=decide), discover(options=client)))
+    file, option, server = expected
+    assert (found.file.rstrip(b"\0"), found.options.get(Opt.BOOT_FILE, b""), found.siaddr) == (file, option, ip(server))
+    assert found.yiaddr == ip("10.0.0.100")
+
+
+def test_http_firmware_is_answered_as_such() -> None:
+    assert said(ask(site(), discover(options=HTTP))).options[Opt.VENDOR_CLASS] == b"HTTPClient"
+    assert Opt.VENDOR_CLASS not in said(ask(site(), discover(options=UEFI))).options
+
+
+def test_ipxe_is_told_not_to_wait_for_a_proxy() -> None:
+    assert said(ask(site(), discover(options=IPXE))).options[Opt.IPXE] == b"\xb0\1\1"
+    assert Opt.IPXE not in said(ask(site(), discover(options=UEFI))).options
+
+
+def test_the_file_by_option_alone_where_the_header_is_too_short() -> None:
+    long = "x" * 130 + ".efi"
+    found = said(ask(site(decide=lambda _: LoadFile(long, "")), discover(options=UEFI)))
+    assert found.file == bytes(128)
+    assert found.options[Opt.BOOT_FILE] == long.encode()
+
+
+ANSWERED_ON = {
+    "the address that the request was sent to": (Arrival("eth0", ip("10.0.0.9"), unicast=True), {}, "10.0.0.9"),
+    "broadcast: the interface's address in that network": (Arrival("eth0", ip("192.168.0.1")), {}, US),
+    "the address that the subnet names": (DIRECT, {"server_address": "10.0.0.8"}, "10.0.0.8"),
+}
+
+
+@pytest.mark.parametrize(("arrival", "changes", "us"), ANSWERED_ON.values(), ids=ANSWERED_ON.keys())
+def test_urls_and_next_server_are_as_the_client_sees_us(arrival: Arrival, changes: dict[str, Any], us: str) -> None:
+    here = site(subnet(http_port=80, **changes))
+    here.addresses = {"eth0": (ip("192.168.0.1"), ip(US))}
+    found = said(ask(here, discover(options=HTTP), arrival))
+    assert found.options[Opt.BOOT_FILE] == f"http://{us}:80/files/snponly.efi".encode()
+    assert found.siaddr == ip(us)
+    assert found.options[Opt.SERVER_ID] == ip(us).to_bytes(4, "big")
+
+
+ARCHES = {
+    "x86 BIOS": (b"\0\0", b"PXEClient:Arch:00000:UNDI:002001", "bios"),
+    "x86-64 UEFI": (b"\0\7", b"PXEClient:Arch:00007:UNDI:003000", "efi-x64"),
+    "ia32 UEFI": (b"\0\6", b"PXEClient:Arch:00006:UNDI:003000", "efi-ia32"),
+    "arm64 UEFI": (b"\0\x0b", b"PXEClient:Arch:00011:UNDI:003000", "efi-arm64"),
+    "arm32 UEFI": (b"\0\x0a", b"PXEClient:Arch:00010:UNDI:003000", "efi-arm32"),
+    "riscv64 UEFI": (b"\0\x1b", b"PXEClient:Arch:00027:UNDI:003000", "efi-riscv64"),
+    "ppc64": (b"\0\x0e", b"PXEClient:Arch:00014:UNDI:002001", "ppc64"),
+    "x86-64 HTTP": (b"\0\x10", b"HTTPClient:Arch:00016:UNDI:003000", "efi-x64-http"),
+    "arm64 HTTP": (b"\0\x13", b"HTTPClient:Arch:00019:UNDI:003000", "efi-arm64-http"),
+    "BIOS HTTP": (b"\0\x14", b"HTTPClient:Arch:00020:UNDI:002001", "bios-http"),
+}
+
+
+@pytest.mark.parametrize(("number", "vendor", "name"), ARCHES.values(), ids=ARCHES.keys())
+def test_loader_by_architecture(number: bytes, vendor: bytes, name: str) -> None:
+    here = site(subnet(loader={name: f"{name}.own"}))
+    options = {Opt.CLIENT_ARCH: number, Opt.VENDOR_CLASS: vendor, Opt.REQUEST_LIST: PXE_LIST}
+    assert said(ask(here, discover(options=options))).options[Opt.BOOT_FILE].endswith(f"{name}.own".encode())
+
+
+def overridden(*, in_subnet: bool, in_profile: bool, in_machine: bool) -> Site:
+    """A site where the loader is named in these places."""
+    one = {"efi-x64": "subnet.efi"} if in_subnet else {}
+    two = {"efi-x64": "profile.efi"} if in_profile else {}
+    three = {"efi-x64": "machine.efi"} if in_machine else {}
+    known = Reservation(mac=MAC, profile="gpu", loader=three)
+    return site(subnet(loader=one), known=(known,), profiles={"gpu": Overrides(loader=two)})
+
+
+PRECEDENCE = {
+    "the plan": ((False, False, False), b"snponly.efi"),
+    "the subnet over the plan": ((True, False, False), b"subnet.efi"),
+    "the profile over the subnet": ((True, True, False), b"profile.efi"),
+    "the machine over all": ((True, True, True), b"machine.efi"),
+}
+
+
+@pytest.mark.parametrize(("places", "file"), PRECEDENCE.values(), ids=PRECEDENCE.keys())
+def test_who_names_the_loader(places: tuple[bool, bool, bool], file: bytes) -> None:
+    here = overridden(in_subnet=places[0], in_profile=places[1], in_machine=places[2])
+    assert said(ask(here, discover(options=UEFI))).options[Opt.BOOT_FILE] == file
+    stranger = said(ask(here, discover(OTHER_MAC, UEFI))).options[Opt.BOOT_FILE]
+    assert stranger == (b"subnet.efi" if places[0] else b"snponly.efi")
+
+
+def test_a_loader_changed_while_we_serve_is_the_next_one_told() -> None:
+    here = overridden(in_subnet=False, in_profile=False, in_machine=True)
+    assert said(ask(here, discover(options=UEFI))).options[Opt.BOOT_FILE] == b"machine.efi"
+    here.set_reservation(Reservation(mac=MAC, loader={"efi-x64": "other.efi"}))
+    assert said(ask(here, discover(options=UEFI))).options[Opt.BOOT_FILE] == b"other.efi"
+    here.set_reservation(Reservation(mac=MAC))
+    assert said(ask(here, discover(options=UEFI))).options[Opt.BOOT_FILE] == b"snponly.efi"
+
+
+def test_machines_with_names_share_nothing_but_the_rest() -> None:
+    here = site(known=(Reservation(mac=MAC, name="node1"), Reservation(mac=OTHER_MAC, name="node2")))
+    for _ in range(2):
+        assert said(ask(here, discover(MAC, UEFI))).options[Opt.HOST_NAME] == b"node1"
+        assert said(ask(here, discover(OTHER_MAC, UEFI))).options[Opt.HOST_NAME] == b"node2"
+        assert Opt.HOST_NAME not in said(ask(here, discover("52:54:00:00:00:03", UEFI))).options
+
+
+def test_options_of_profile_and_machine() -> None:
+    known = Reservation(mac=MAC, profile="gpu", options={"42": "10.0.0.7"})
+    profiles = {"gpu": Overrides(options={"ntp-servers": "10.0.0.6", "domain-name": "gpu.example"})}
+    here = site(subnet(options={"ntp-servers": "10.0.0.5"}), known=(known,), profiles=profiles)
+    listed = {Opt.REQUEST_LIST: bytes((Opt.NTP, Opt.DOMAIN_NAME))}
+    mine = said(ask(here, discover(MAC, listed))).options
+    other = said(ask(here, discover(OTHER_MAC, listed))).options
+    assert (mine[Opt.NTP], mine[Opt.DOMAIN_NAME]) == (bytes((10, 0, 0, 7)), b"gpu.example")
+    assert (other[Opt.NTP], other[Opt.DOMAIN_NAME]) == (bytes((10, 0, 0, 5)), b"rack.example")
+
+
+ORDERS = {
+    "in the order of the list": ((15, 6, 3), [53, 54, 51, 1, 15, 6, 3]),
+    "the mask before the routers (RFC 2132 section 3.3)": ((3, 1, 6), [53, 54, 51, 1, 3, 6]),
+    "asked for twice, told once": ((6, 6), [53, 54, 51, 1, 6]),
+    "times where they are asked for": ((58, 59, 51), [53, 54, 51, 1, 58, 59]),
+    "what we do not have is left out": ((200, 6), [53, 54, 51, 1, 6]),
+    "an empty list: only what is needed": ((), [53, 54, 51, 1]),
+}
+
+
+@pytest.mark.parametrize(("wanted", "order"), ORDERS.values(), ids=ORDERS.keys())
+def test_order(wanted: tuple[int, ...], order: list[int]) -> None:
+    found = said(ask(site(), discover(options={Opt.REQUEST_LIST: bytes(wanted)})))
+    assert list(found.options) == order
+
+
+def test_without_a_list_a_client_gets_the_usual() -> None:
+    assert list(said(ask(site(), discover())).options) == [53, 54, 51, 1, 3, 6, 15, 28]
+
+
+def test_times() -> None:
+    found = said(ask(site(subnet(lease_s=8000)), discover(options={Opt.REQUEST_LIST: b"\x3a\x3b"})))
+    seconds = [int.from_bytes(found.options[code], "big") for code in (51, 58, 59)]
+    assert seconds == [8000, 4000, 7000]
+
+
+def test_identifier_and_uuid_go_back_as_they_came() -> None:
+    """RFC 6842, RFC 4578 section 2.3; also in a refusal and an ACK."""
+    own = {Opt.CLIENT_ID: b"\1" + bytes(6), Opt.CLIENT_UUID: b"\0" + bytes(range(16))}
+    here = site()
+    for question in (
+        discover(options=own),
+        request("10.0.0.100", options=own, server=US),
+        request("10.9.9.9", options=own),
+    ):
+        found = said(ask(here, question))
+        assert {code: found.options[code] for code in own} == own
+
+
+def test_classless_routes() -> None:
+    """RFC 3442: with the default router among them, since clients then ignore option 3."""
+    here = site(subnet(routes=("10.9.0.0/16 via 10.0.0.2", "192.168.7.128/25 via 10.0.0.3")))
+    found = said(ask(here, discover(options={Opt.REQUEST_LIST: bytes((121, 3))}))).options
+    assert found[121] == bytes.fromhex("10 0a09 0a000002" + "19 c0a80780 0a000003" + "00 0a000001")
+
+
+ROUTES = {
+    "default": (["default via 10.0.0.1"], "00 0a000001"),
+    "a whole class A": (["10.0.0.0/8 via 10.0.0.1"], "08 0a 0a000001"),
+    "a host": (["10.1.2.3/32 via 10.0.0.1"], "20 0a010203 0a000001"),
+}
+
+
+@pytest.mark.parametrize(("routes", "value"), ROUTES.values(), ids=ROUTES.keys())
+def test_route_value(routes: list[str], value: str) -> None:
+    assert route_value(routes) == bytes.fromhex(value)
+
+
+MANY = {f"{code}": "x" * 60 for code in range(224, 234)}
+ALL_OF_THEM = bytes((1, 3, 6, *range(224, 234)))
+
+
+def test_too_many_options_go_on_in_the_header_fields() -> None:
+    """Option overload: 10 options of 62 bytes into 548; five fit, one goes into sname, two into file."""
+    found = ask(site(subnet(options=MANY)), discover(options={Opt.REQUEST_LIST: ALL_OF_THEM}))
+    assert isinstance(found, Reply)
+    assert len(found.data) <= 548
+    reply = said(found)
+    assert reply.options[Opt.OVERLOAD] == b"\3"
+    told = [code for code in reply.options if code >= 224]
+    assert len(told) == 7
+    assert all(reply.options[code] == b"x" * 60 for code in told)
+
+
+def test_a_client_with_room_gets_all_of_them() -> None:
+    options = {Opt.REQUEST_LIST: ALL_OF_THEM, Opt.MAX_SIZE: (1472).to_bytes(2, "big")}
+    reply = said(ask(site(subnet(options=MANY)), discover(options=options)))
+    assert Opt.OVERLOAD not in reply.options
+    assert [code for code in reply.options if code >= 224] == list(range(224, 234))
+
+
+def test_the_file_name_is_not_overwritten_by_options() -> None:
+    options = UEFI | {Opt.REQUEST_LIST: bytes((*ALL_OF_THEM, 66))}
+    reply = said(ask(site(subnet(options=MANY)), discover(options=options)))
+    assert reply.options[Opt.OVERLOAD] == b"\2"
+    assert reply.file.rstrip(b"\0") == b"snponly.efi"
+
+
+def test_a_long_option_is_split() -> None:
+    """RFC 3396."""
+    long = {Opt.REQUEST_LIST: b"\xe0", Opt.MAX_SIZE: b"\5\xc0"}
+    reply = said(ask(site(subnet(options={"224": "y" * 400})), discover(options=long)))
+    assert reply.options[224] == b"y" * 400
+
+
+def test_a_relays_information_stays_whatever_is_dropped() -> None:
+    info = b"\1\xf0" + bytes(240)
+    options = {Opt.REQUEST_LIST: ALL_OF_THEM, Opt.RELAY_AGENT: info}
+    found = ask(site(subnet(options=MANY)), discover(options=options, giaddr="10.0.0.254"))
+    assert isinstance(found, Reply)
+    assert len(found.data) <= 548
+    assert said(found).options[Opt.RELAY_AGENT] == info
+
+
+@given(
+    st.lists(st.integers(0, 255), max_size=40),
+    st.integers(0, 1500),
+    st.dictionaries(st.integers(224, 240).map(str), st.text("ab", min_size=1, max_size=300), max_size=12),
+    st.binary(max_size=255),
+)
+def test_no_reply_is_longer_than_the_client_takes(
+    wanted: list[int], size: int, offered: dict[str, str], identifier: bytes
+) -> None:
+    asked = {Opt.REQUEST_LIST: bytes(wanted), Opt.MAX_SIZE: size.to_bytes(2, "big"), Opt.CLIENT_ID: identifier}
+    found = ask(site(subnet(options=offered)), discover(options=UEFI | asked))
+    assert isinstance(found, Reply)
+    assert len(found.data) <= max(548, min(size - 28, 1472))
+    reply: Packet = said(found)
+    assert reply.type == Type.OFFER
+    assert {Opt.SERVER_ID, Opt.LEASE_TIME, Opt.CLIENT_ID} <= reply.options.keys()
+
+
+VALUES = {
+    "addresses": (42, "10.0.0.1, 10.0.0.2", bytes((10, 0, 0, 1, 10, 0, 0, 2))),
+    "a number of two bytes": (26, "9000", b"\x23\x28"),
+    "a number of four bytes": (211, "30", bytes((0, 0, 0, 30))),
+    "a negative number": (2, "-3600", bytes.fromhex("fffff1f0")),
+    "text": (209, "http://x/y", b"http://x/y"),
+    "hex for any option": (42, "hex:0a000001", bytes((10, 0, 0, 1))),
+    "an option without a format is text": (230, "abc", b"abc"),
+    "domains": (119, "a.example, b.example.", b"\1a\7example\0\1b\7example\0"),
+    "routes": (121, "10.0.0.0/8 via 10.0.0.1, default via 10.0.0.2", bytes.fromhex("080a0a00000100 0a000002")),
+}
+
+
+@pytest.mark.parametrize(("code", "text", "value"), VALUES.values(), ids=VALUES.keys())
+def test_values_as_an_operator_writes_them(code: int, text: str, value: bytes) -> None:
+    assert option_value(code, text) == value
+
+
+def test_a_lease_goes_with_its_acknowledgement() -> None:
+    here = site()
+    address = acquire(here)
+    found = ask(here, request(ciaddr=address))
+    assert isinstance(found, Reply)
+    assert [lease.ip for lease in found.store] == [ip(address)]
+    assert found.event == "dhcp.ack"
