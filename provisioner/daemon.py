@@ -40,7 +40,7 @@ from provisioner.web.files import Files
 from provisioner.web.machines import MachineSide
 from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
-from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, SiteCatalogue, artifact_api, booting
+from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, SiteCatalogue, artifact_api, bmc_api, booting
 
 log = logging.getLogger("provisioner")
 
@@ -81,7 +81,8 @@ class Daemon:
         network = Network(addresses.base_url, lambda ip: dhcp.lease_of(ip) if dhcp else None, addresses.policy)
         discovery = Discovery(decode_facts, identify, profiles.classify)
         ports = Ports(bmcs, SiteCatalogue(catalog), SiteArtifacts(artifacts), discovery, network)
-        conductor = Conductor(db, Secrets(db, key), ports)
+        secrets = Secrets(db, key)
+        conductor = Conductor(db, secrets, ports)
         await conductor.open()
         dhcp = await self._serve_dhcp(stack, conductor, LeaseStore(db))
         table = FileTable(artifacts=artifacts.find)
@@ -98,7 +99,8 @@ class Daemon:
             lambda: self.listeners,
             lambda: [db.failure] if db.failure else [],
         )
-        await self._serve_operators(stack, (*Api(site).routes(), *shelf.routes()))
+        boards = await bmc_api(stack, bmcs, conductor, secrets, config.state_dir)
+        await self._serve_operators(stack, (*Api(site).routes(), *shelf.routes(), *boards.routes()))
         return conductor
 
     def _hosts(self) -> list[str]:

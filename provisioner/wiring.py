@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 from typing import Any
 
+from provisioner.bmc.consoles import Consoles
+from provisioner.bmc.pool import Bmcs
+from provisioner.bmc.recorder import Recorder
+from provisioner.bmc.rotation import rotate
 from provisioner.boot.files import FileTable
 from provisioner.boot.loaders import Loaders
 from provisioner.boot.plan import BootPolicy
@@ -19,11 +24,16 @@ from provisioner.catalog.params import Resolved
 from provisioner.config import Config
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
-from provisioner.errors import CatalogError
+from provisioner.errors import CatalogError, ConflictError
+from provisioner.lifecycle.actions import secret_name
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.model.bmc import BmcAddress
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
+from provisioner.store.secrets import Secrets
 from provisioner.web.artifacts import ArtifactApi
+from provisioner.web.bmc import BmcApi
 
 
 class SiteCatalogue:
@@ -157,3 +167,22 @@ def reservations(machine: Machine) -> dict[Mac, Reservation]:
     for mac in machine.macs:
         found[mac] = Reservation(mac=mac, name=machine.name, uuid=machine.uuid, profile=machine.profile)
     return found
+
+
+async def bmc_api(stack: AsyncExitStack, bmcs: Bmcs, conductor: Conductor, secrets: Secrets, state_dir: Path) -> BmcApi:
+    """Put the BMCs of machines behind the API, and have consoles recorded while a run is under way."""
+
+    async def login(machine: Machine) -> tuple[BmcAddress, str]:
+        if machine.bmc is None:
+            hint = f"`provisionctl enrol {machine.name} --bmc ipmi://USER@HOST` or redfish://"
+            raise ConflictError(f"{machine.name} has no BMC on record", hint=hint)
+        return machine.bmc, await secrets.get(secret_name(machine.id))
+
+    async def new_password(machine: Machine) -> None:
+        address, _ = await login(machine)
+        await rotate(bmcs, secrets, secret_name(machine.id), address)
+
+    consoles = await stack.enter_async_context(Consoles(bmcs.open_console))
+    recorder = await stack.enter_async_context(Recorder(consoles, login, conductor.observe, state_dir / "consoles"))
+    conductor.follow(recorder)
+    return BmcApi(conductor.machines, bmcs, login, consoles, new_password)

@@ -106,7 +106,7 @@ class Bmcs:
         verb = VERBS[f"boot.always.{target}"]
         await self._lanes.run(verb, address, password, lambda bmc: bmc.boot_always(target, uri, uefi=uefi))
 
-    async def do(self, address: BmcAddress, password: str, name: str, **given: Any) -> Any:
+    async def do(self, address: BmcAddress, password: str, name: str, /, **given: Any) -> Any:
         """Do any verb of `table.VERBS`; arguments and result are those of its method, less what the name says."""
         verb = VERBS[name]
 

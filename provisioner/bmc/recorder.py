@@ -26,9 +26,9 @@ Login = Callable[[Machine], Awaitable[tuple[BmcAddress, str]]]
 STILL_S = 1.0
 """A line without an end that stands so long is a prompt: it is told, too."""
 
-BURST_LINES = 60
-LINES_A_SECOND = 2.0
-"""A kernel prints a thousand lines in ten seconds: the trace takes the first of each burst, the file takes all."""
+BURST_LINES = 20
+LINES_A_SECOND = 0.2
+"""A kernel prints a thousand lines in ten seconds: the trace takes the first of a burst, the file takes all."""
 
 FILE_BYTES = 4 << 20
 """Two files of this size for each machine: some twenty boots."""

@@ -97,5 +97,5 @@ async def test_a_flood_of_lines_is_thinned_out_in_the_trace() -> None:
 def test_budget() -> None:
     budget = Budget(0.0)
     assert sum(budget.take(0.0) for _ in range(100)) == BURST_LINES
-    assert sum(budget.take(10.0) for _ in range(100)) == 20
+    assert sum(budget.take(10.0) for _ in range(100)) == 2
     assert sum(budget.take(1000.0) for _ in range(100)) == BURST_LINES

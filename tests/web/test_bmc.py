@@ -1,0 +1,146 @@
+"""BMCs over the operator API: verbs by name, reasons, consoles; against boards that behave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from provisioner.bmc.consoles import Consoles
+from provisioner.bmc.pool import Bmcs
+from provisioner.model.bmc import BmcAddress, Power
+from provisioner.model.machine import Machine, Run, State
+from provisioner.web.app import operator_app
+from provisioner.web.bmc import BmcApi
+from tests.bmc.fake import ADDRESS, FakeBmc
+from tests.bmc.test_consoles import Bay, FakeLine
+from tests.web.fakes import NODE17, PLAN, FakeMachines
+
+Client = TestClient[web.Request, web.Application]
+M17 = "/v1/machines/node17"
+
+
+@dataclass
+class Rack:
+    """One machine's board, console and secrets behind the API."""
+
+    board: FakeBmc = field(default_factory=FakeBmc)
+    line: FakeLine = field(default_factory=lambda: FakeLine(b"login: "))
+    machines: FakeMachines = field(default_factory=FakeMachines)
+    rotated: list[str] = field(default_factory=list)
+
+    def set(self, **changes: Any) -> None:
+        self.machines.by_name["node17"] = replace(NODE17, **changes)
+
+    async def login(self, machine: Machine) -> tuple[BmcAddress, str]:
+        return replace(ADDRESS, username="admin"), "canary-password"
+
+    async def rotate(self, machine: Machine) -> None:
+        self.rotated.append(machine.name)
+
+
+@pytest.fixture
+def rack() -> Rack:
+    return Rack()
+
+
+@pytest.fixture
+async def client(rack: Rack) -> AsyncIterator[Client]:
+    bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
+    async with Consoles(Bay(rack.line).open) as consoles:
+        api = BmcApi(rack.machines, bmcs, rack.login, consoles, rack.rotate)
+        async with TestClient(TestServer(operator_app(api.routes()))) as made:
+            yield made
+
+
+async def test_verbs_are_listed_with_what_they_take(client: Client) -> None:
+    listed = {one["name"]: one for one in (await (await client.get("/v1/bmc/verbs")).json())["verbs"]}
+    assert listed["power.on"]["takes"] == {}
+    assert listed["vmedia.insert"] == {
+        "name": "vmedia.insert",
+        "does": "put an image into a virtual drive",
+        "changes": True,
+        "takes": {"uri": {"needed": True, "secret": False}},
+        "drivers": ["redfish"],
+    }
+    assert listed["accounts.create"]["takes"]["password"]["secret"]
+    assert listed["console.open"]["drivers"] == ["ipmi"]
+
+
+async def test_do_a_verb(client: Client, rack: Rack) -> None:
+    response = await client.post(f"{M17}/bmc/power.on")
+    assert (response.status, await response.json()) == (200, {"result": None})
+    assert await rack.board.power() is Power.ON
+    assert (await (await client.post(f"{M17}/bmc/power.status", json={})).json())["result"] == "on"
+    identity = (await (await client.post(f"{M17}/bmc/identify")).json())["result"]
+    assert identity["vendor"] == "Fake"
+    await client.post(f"{M17}/bmc/boot.once.pxe", json={"uefi": True})
+    assert (await (await client.post(f"{M17}/bmc/boot.read")).json())["result"]["uefi"] is True
+
+
+REFUSED: dict[str, tuple[str, Any, int, str]] = {
+    "no such verb": ("power.explode", None, 400, "no verb"),
+    "an argument that it does not take": ("power.on", {"fast": True}, 400, "fast: unknown"),
+    "an argument of the wrong kind": ("boot.once.pxe", {"uefi": "yes"}, 400, "Expected `bool"),
+    "what the driver cannot": ("bios.read", None, 422, "cannot do this"),
+    "the daemon's own password": (
+        "accounts.password",
+        {"name": "admin", "password": "x"},
+        409,
+        "the daemon's own account",
+    ),
+}
+
+
+@pytest.mark.parametrize(("verb", "body", "status", "said"), REFUSED.values(), ids=REFUSED.keys())
+async def test_what_is_refused(client: Client, verb: str, body: Any, status: int, said: str) -> None:
+    response = await client.post(f"{M17}/bmc/{verb}", json=body)
+    text = await response.text()
+    assert response.status == status
+    assert said in text
+    assert "canary" not in text
+
+
+async def test_a_machine_in_use_keeps_its_data(client: Client, rack: Rack) -> None:
+    rack.set(state=State.ACTIVE)
+    response = await client.post(f"{M17}/bmc/drive.erase", json={"drive": "D1"})
+    assert (response.status, "in use" in await response.text()) == (409, True)
+
+
+async def test_a_run_keeps_its_machine(client: Client, rack: Rack) -> None:
+    rack.set(state=State.DEPLOYING, run=Run("r-1", "deploy", "debian-12", PLAN))
+    assert (await client.post(f"{M17}/bmc/power.off")).status == 409
+    assert (await client.post(f"{M17}/bmc/rotate")).status == 409
+    assert (await client.post(f"{M17}/bmc/power.status")).status == 200, "looking is always allowed"
+    assert rack.rotated == []
+
+
+async def test_rotate(client: Client, rack: Rack) -> None:
+    assert (await client.post(f"{M17}/bmc/rotate")).status == 204
+    assert rack.rotated == ["node17"]
+
+
+async def test_why(client: Client) -> None:
+    found = await (await client.get(f"{M17}/bmc/why/power.cycle")).json()
+    assert found["lines"] == ["power.cycle: redfish is asked", "1. redfish: unproven, never tried on this model"]
+    await client.post(f"{M17}/bmc/power.on")
+    found = await (await client.get(f"{M17}/bmc/why/power.on")).json()
+    assert found["order"][0]["verdict"] == "proven"
+    assert (await client.get(f"{M17}/bmc/why/power.explode")).status == 400
+
+
+async def test_console(client: Client, rack: Rack) -> None:
+    async with client.get(f"{M17}/console") as response:
+        assert await response.content.readany() == b"login: "
+        assert (await client.post(f"{M17}/console", data=b"root\r")).status == 204
+        rack.line.say(b"Password: ")
+        assert await response.content.readany() == b"Password: "
+    assert rack.line.typed == b"root\r"
+    async with asyncio.timeout(5):
+        while not rack.line.closed:
+            await client.get("/v1/bmc/verbs")
