@@ -19,6 +19,7 @@ from provisioner.tftp.netascii import MAX_BYTES, to_netascii
 from provisioner.tftp.options import negotiate
 from provisioner.tftp.packet import ErrorCode, Mode, Request, decode
 from provisioner.tftp.places import DEFAULT, Bounds, Job, Places
+from provisioner.tftp.pump import Pump
 from provisioner.tftp.session import Session
 from provisioner.tftp.sockets import Address, Reply, SocketAddress, destination, listen
 from provisioner.tftp.transfer import Outcome, Transfer
@@ -57,6 +58,7 @@ class TftpServer:
         self._bounds = bounds
         self._listeners: list[socket.socket] = []
         self._contents = Contents()
+        self._pump: Pump | None = None
         self._places = Places(bounds)
         self._complained_at: dict[str, float] = {}
 
@@ -72,7 +74,7 @@ class TftpServer:
         self.addresses = tuple(sock.getsockname()[:2] for sock in self._listeners)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._places.limit = min(self._bounds.transfers, soft // 2)
-        loop = asyncio.get_running_loop()
+        loop, self._pump = asyncio.get_running_loop(), Pump()
         for sock in self._listeners:
             loop.add_reader(sock.fileno(), self._readable, sock)
 
@@ -86,6 +88,9 @@ class TftpServer:
         for job in self._places.all():
             if job.session is not None:
                 job.session.stop(Outcome.STOPPED, "the server stops")
+        if self._pump is not None:
+            self._pump.close()
+            self._pump = None
         self._contents.clear()
 
     @property
@@ -169,7 +174,10 @@ class TftpServer:
         sock = reply.connected_socket()
         job.began = asyncio.get_running_loop().time()
         transfer = Transfer(content, agreed, job.began)
-        job.session = Session(sock, transfer, ended=lambda session: self._ended(job, served.name, session.transfer))
+        assert self._pump is not None
+        job.session = Session(
+            sock, transfer, pump=self._pump, ended=lambda session: self._ended(job, served.name, session.transfer)
+        )
         about = f"{served.name}: {len(content)} bytes, blksize {agreed.blksize}, windowsize {agreed.windowsize}"
         self._trace(reply, "tftp.start", about)
         job.session.start()

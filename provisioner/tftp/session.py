@@ -7,10 +7,10 @@ import errno
 import math
 import socket
 import struct
-from collections import deque
 from collections.abc import Callable
 from itertools import chain
 
+from provisioner.tftp.pump import Pump
 from provisioner.tftp.transfer import Datagram, Outcome, Transfer
 
 UDP_SEGMENT = 103  # linux/udp.h: the kernel cuts one buffer into datagrams of this size
@@ -22,31 +22,35 @@ _NO_OFFLOAD = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSU
 class Session:
     """Runs one `Transfer` on a connected socket. The kernel keeps other peers' datagrams away."""
 
-    def __init__(self, sock: socket.socket, transfer: Transfer, *, ended: Callable[[Session], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, transfer: Transfer, *, pump: Pump, ended: Callable[[Session], None]
+    ) -> None:
         self.transfer = transfer
         self._sock = sock
+        self._pump = pump
         self._loop = asyncio.get_running_loop()
         self._ended = ended
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
-        self._unsent: deque[list[Datagram]] = deque()
+        self._unsent: list[list[Datagram]] = []
         self._offload = True
         self._one_at_a_time = transfer.agreed.windowsize == 1
-        self._segment = transfer.agreed.blksize + 4
-        self._batch = min(MAX_SEGMENTS, MAX_SEND // self._segment)
+        segment = transfer.agreed.blksize + 4
+        self._offload_by = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", segment))]
+        self._batch = min(MAX_SEGMENTS, MAX_SEND // segment)
 
     def start(self) -> None:
         """Send what there is and listen."""
-        self._loop.add_reader(self._sock.fileno(), self._readable)
-        self._pump()
+        self._pump.add(self._sock.fileno(), self)
+        self.answer()
 
     def stop(self, outcome: Outcome, reason: str) -> None:
         """End the transfer from our side."""
         self.transfer.stop(outcome, reason)
         self._unsent.clear()
-        self._pump()
+        self.answer()
 
-    def _readable(self) -> None:
+    def receive(self) -> None:
         """Read what came. At windowsize 1 one datagram is all there can be: a second read would be a wasted call."""
         transfer, now = self.transfer, self._loop.time()
         try:
@@ -60,18 +64,20 @@ class Session:
             transfer.peer_unreachable()
         except OSError:
             pass  # a route that went away, say: silence until the transfer's patience ends
-        self._pump()
 
-    def _pump(self) -> None:
-        datagrams = self.transfer.datagrams_to_send()
-        if datagrams:
+    def answer(self) -> None:
+        """Send what the transfer has, and keep its timer."""
+        transfer = self.transfer
+        if datagrams := transfer.datagrams_to_send():
             batch = self._batch
-            self._unsent.clear()  # what comes now takes the place of what the socket could not take
-            self._unsent.extend(datagrams[at : at + batch] for at in range(0, len(datagrams), batch))
+            self._unsent = [datagrams]  # what comes now takes the place of what the socket could not take
+            if len(datagrams) > batch:
+                self._unsent = [datagrams[at : at + batch] for at in range(0, len(datagrams), batch)]
             self._flush()
-        if self.transfer.done:
+        due = transfer.get_timer()
+        if due is None:
             self._close()
-        elif (due := self.transfer.get_timer()) is not None and due < self._due:
+        elif due < self._due:
             self._arm(due)
 
     def _flush(self) -> None:
@@ -80,7 +86,7 @@ class Session:
         try:
             while unsent:
                 self._send(unsent[0])
-                unsent.popleft()
+                del unsent[0]
         except BlockingIOError:
             self._loop.add_writer(self._sock.fileno(), self._writable)
         except ConnectionRefusedError:
@@ -96,10 +102,12 @@ class Session:
 
     def _send(self, datagrams: list[Datagram]) -> None:
         """Send a batch in one call where the kernel can cut it, else one by one."""
-        if len(datagrams) > 1 and self._offload:
+        if len(datagrams) == 1:
+            self._sock.sendmsg(datagrams[0])
+            return
+        if self._offload:
             try:
-                segment = struct.pack("=H", self._segment)
-                self._sock.sendmsg(chain.from_iterable(datagrams), [(socket.IPPROTO_UDP, UDP_SEGMENT, segment)])
+                self._sock.sendmsg(chain.from_iterable(datagrams), self._offload_by)
                 return
             except OSError as error:
                 if error.errno not in _NO_OFFLOAD:
@@ -125,14 +133,14 @@ class Session:
             self._arm(due)
         else:
             self.transfer.handle_timer(now)
-            self._pump()
+            self.answer()
 
     def _close(self) -> None:
         if self._sock.fileno() < 0:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._loop.remove_reader(self._sock.fileno())
+        self._pump.remove(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._ended(self)

@@ -26,10 +26,14 @@ PATIENCE_S = 31.0
 SLOWEST_BYTES_PER_S = 8 * 1024
 GRACE_S = 120.0
 """A transfer may take this plus its size at SLOWEST_BYTES_PER_S: one ACK in 30 s holds no place for days."""
+MEASURED_EVERY = 16
+"""Blocks between two measurements of the round trip: it does not change from one to the next."""
 MAX_MESSAGE = 120
 """Characters kept of a peer's error message."""
 
 _HEADER = struct.Struct(">HH")
+_header = _HEADER.pack
+_DATA, _ACK = int(Opcode.DATA), int(Opcode.ACK)
 _EMPTY = memoryview(b"")
 
 Datagram = tuple[bytes, memoryview]
@@ -78,6 +82,7 @@ class Transfer:
         self._rtt = _RoundTrip(agreed.timeout_s)
         self._outbox: list[Datagram] = []
         self._sent_at = now
+        self._measure_from = 0
         self._clean = True  # nothing of the current window was sent twice: its round trip counts (Karn's rule)
         if self._waits_for_ack_0:
             self._outbox.append((encode(OptionAck(agreed.options)), _EMPTY))
@@ -105,7 +110,7 @@ class Transfer:
             return
         if len(data) >= 4:
             opcode, number = _HEADER.unpack_from(data)
-            if opcode == Opcode.ACK:
+            if opcode == _ACK:
                 self._receive_ack(number, now)
                 return
         try:
@@ -125,8 +130,10 @@ class Transfer:
         """When `handle_timer` wants to be called; None once the transfer is done."""
         if self.outcome is not None:
             return None
-        due = min(self._sent_at + self._rtt.rto_s, self._deadline)
-        return due if self._fill_at is None else min(due, self._fill_at)
+        due = self._sent_at + self._rtt.rto_s
+        if self._fill_at is not None and self._fill_at < due:
+            due = self._fill_at
+        return due if due < self._deadline else self._deadline
 
     def handle_timer(self, now: float) -> None:
         """Send again what was not acknowledged in time, or give up."""
@@ -169,8 +176,9 @@ class Transfer:
             self._fill_soon(now)
 
     def _advance(self, step: int, now: float) -> None:
-        if self._clean:
+        if self._clean and self._acked >= self._measure_from:
             self._rtt.measured(now - self._sent_at)
+            self._measure_from = self._acked + MEASURED_EVERY
         self._rtt.heard()
         self._heard_at = now
         self._acked += step
@@ -200,12 +208,11 @@ class Transfer:
 
     def _send_from(self, first: int, now: float) -> None:
         """Send the blocks after `first` up to the end of the window."""
-        size, content, pack = self.agreed.blksize, self._content, _HEADER.pack
+        size, content, send = self.agreed.blksize, self._content, self._outbox.append
         end = min(self._acked + self.agreed.windowsize, self._last)
-        self._outbox.extend(
-            (pack(Opcode.DATA, block + 1 & 0xFFFF), content[block * size : block * size + size])
-            for block in range(first, end)
-        )
+        for block in range(first, end):
+            at = block * size
+            send((_header(_DATA, block + 1 & 0xFFFF), content[at : at + size]))
         self._sent, self._sent_at = end, now
 
 
