@@ -11,6 +11,7 @@ import click
 from provisioner.discovery.build import ramdisk
 from provisioner.discovery.build.cache import Manifest
 from provisioner.lab.images import debian
+from provisioner.lab.images import toolbox as tools
 
 
 def default_cache() -> Path:
@@ -39,10 +40,10 @@ _OUTPUT = click.option(
 @build.command()
 @click.option(
     "--kernel",
-    type=click.Choice(["cloud", "generic"]),
-    default="cloud",
+    type=click.Choice(sorted(ramdisk.MODULE_LISTS)),
+    default="generic",
     show_default=True,
-    help="cloud: virtual machines only, small. generic: every machine.",
+    help="generic: every machine. virtual: virtual machines with BMCs, small. cloud: virtual machines without.",
 )
 @click.option("--package", "packages", multiple=True, help="Package with firmware for network cards; may be repeated.")
 @_OUTPUT
@@ -50,6 +51,15 @@ def discovery(kernel: str, packages: tuple[str, ...], output: Path | None) -> No
     """Build the discovery system: kernel and ramdisk."""
     options = ramdisk.Options(kernel=kernel, extra_packages=packages)
     _show(ramdisk.build(options, _place(output, "discovery"), default_cache() / "packages", _say()))
+
+
+@build.command()
+@click.option("--fresh", is_flag=True, help="Build again with today's packages.")
+@_OUTPUT
+def toolbox(fresh: bool, output: Path | None) -> None:
+    """Build the toolbox that package installs work in: needs root."""
+    folder = default_cache() / "packages" / "toolbox"
+    _show(tools.build(_place(output, "toolbox"), folder, _say(), fresh=fresh))
 
 
 def _place(output: Path | None, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Keep what was built: one folder a build, named by the hash of its inputs, and one manifest that names the current one.
+"""Keep what was built: one folder a build, named by the hash of its inputs, and a manifest that names the current one.
 
 OUTPUT/NAME/manifest.json        replaced last and in one step
 OUTPUT/NAME/KEY/FILE             what the manifest lists

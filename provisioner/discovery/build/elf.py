@@ -28,7 +28,7 @@ class _Segment:
 
 
 def needs(data: bytes) -> Needs | None:
-    """Say what the ELF file needs; None where `data` is no ELF file (a script, say). Raise `WireError` if it is broken."""
+    """Say what an ELF file needs; None where `data` is none (a script, say). Raise `WireError` if it is broken."""
     if data[:4] != b"\x7fELF":
         return None
     if data[4:6] != b"\x02\x01":

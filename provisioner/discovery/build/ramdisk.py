@@ -10,10 +10,10 @@ import lzma
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from importlib.metadata import version
 from provisioner.discovery.build import apt, cache, cpio, modules, userland
 from provisioner.discovery.build.tools import Say, require, run
 from provisioner.errors import ArtifactError
@@ -24,10 +24,14 @@ RAMDISK = Path(__file__).resolve().parent.parent / "ramdisk"
 KERNELS = {
     ("cloud", "amd64"): ("linux-image-cloud-amd64", "linux-image-virtual"),
     ("generic", "amd64"): ("linux-image-amd64", "linux-image-generic"),
+    ("virtual", "amd64"): ("linux-image-amd64", "linux-image-generic"),
     ("cloud", "arm64"): ("linux-image-cloud-arm64", "linux-image-virtual"),
     ("generic", "arm64"): ("linux-image-arm64", "linux-image-generic"),
+    ("virtual", "arm64"): ("linux-image-arm64", "linux-image-generic"),
 }
-"""(flavour, architecture) -> the kernel's package at Debian, at Ubuntu. `cloud` has drivers for virtual machines only."""
+"""(flavour, architecture) -> the kernel's package at Debian, at Ubuntu. `generic` has every driver; `virtual` is the
+same kernel with those of virtual machines and of BMCs; the distribution's `cloud` kernel knows no BMC."""
+MODULE_LISTS = {"generic": "modules.list", "cloud": "modules.list", "virtual": "modules-virtual.list"}
 
 _IPMI = "drivers/char/ipmi"
 _DIRECTORIES = ("dev", "proc", "sys", "run", "tmp", "mnt", "root", "etc", "var/log")
@@ -40,7 +44,7 @@ _TOOLS = {"apt-get": "apt", "dpkg-deb": "dpkg", "depmod": "kmod", "zstd": "zstd"
 class Options:
     """What an operator can choose."""
 
-    kernel: str = "cloud"
+    kernel: str = "generic"
     extra_packages: tuple[str, ...] = ()
     """Packages whose /lib/firmware goes in as well, for network cards that need it."""
 
@@ -60,14 +64,14 @@ def build(options: Options, output: Path, debs: Path, say: Say) -> cache.Manifes
         files = apt.download(packages, debs, say)
         say(f"unpacking {len(files)} packages")
         apt.unpack(files, root)
-        return cache.publish(output, _assemble(root, scratch, key, arch, packages, say))
+        return cache.publish(output, _assemble(root, scratch, key, options.kernel, packages, say))
 
 
 def _assemble(
-    root: Path, scratch: Path, key: str, arch: str, packages: tuple[apt.Package, ...], say: Say
+    root: Path, scratch: Path, key: str, flavour: str, packages: tuple[apt.Package, ...], say: Say
 ) -> cache.Manifest:
     version = _kernel_version(root)
-    chosen = _modules(root, version)
+    chosen = _modules(root, version, MODULE_LISTS[flavour])
     say(f"kernel {version}: {len(chosen)} modules")
     with_ipmi = any(_IPMI in path for path in chosen)
     tree = {
@@ -85,7 +89,7 @@ def _assemble(
     for item in artifacts:
         say(f"{item.name}: {item.size_bytes / 1e6:.1f} MB")
     details = {"kernel": version, "packages": {p.name: p.version for p in packages}}
-    return cache.Manifest("discovery", arch, key, artifacts, details)
+    return cache.Manifest("discovery", apt.architecture(), key, artifacts, details)
 
 
 def _inputs(options: Options, packages: tuple[apt.Package, ...]) -> dict[str, Any]:
@@ -129,12 +133,12 @@ def _module_folder(root: Path, version: str) -> Path:
     raise ArtifactError(f"the kernel packages have no modules of {version}")
 
 
-def _modules(root: Path, version: str) -> tuple[str, ...]:
+def _modules(root: Path, version: str, wanted: str) -> tuple[str, ...]:
     folder = _module_folder(root, version)
     base = folder.parent.parent.parent
     run(["depmod", "--basedir", base, version])
     table = modules.dependencies((folder / "modules.dep").read_text())
-    return modules.choose(table, modules.patterns((RAMDISK / "modules.list").read_text()))
+    return modules.choose(table, modules.patterns((RAMDISK / wanted).read_text()))
 
 
 def _module_tree(root: Path, scratch: Path, version: str, chosen: Iterable[str]) -> dict[str, cpio.Entry]:
