@@ -166,6 +166,7 @@ def _facts(machine: Row) -> list[str]:
         ("memory", size(facts["memory_bytes"]) if facts["memory_bytes"] else ""),
         ("disks", "\n".join(_disk(disk) for disk in facts["disks"])),
         ("ports", "\n".join(_nic(nic) for nic in facts["nics"])),
+        ("bmc", "  ".join(part for part in (facts["bmc"]["address"], facts["bmc"]["mac"]) if part)),
         ("tpm", facts["tpm"]),
     ]
     ago = _since(facts, "observed_at")
