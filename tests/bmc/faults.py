@@ -1,4 +1,4 @@
-"""Boards in memory with a fault after each request: the lab's board behind both drivers, in virtual time."""
+"""Boards in memory with a fault after each request: the lab's board behind both drivers, for `mark.looptime`."""
 
 from __future__ import annotations
 

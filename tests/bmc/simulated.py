@@ -1,6 +1,6 @@
 """Simulated BMCs of the lab on loopback, any number in one process. `python -m tests.bmc.simulated COUNT DIRECTORY`.
 
-Each board has an address of its own, 127.42.x.y, and speaks IPMI on UDP 6230 and Redfish on TCP 4430 there.
+Each board has an address of its own, 127.42.x.y (test processes beside each other: 127.50.x.y and up), and speaks IPMI on UDP 6230 and Redfish on TCP 4430 there.
 As a program it prints one line when all of them listen, and ends when its standard input does.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import sys
 import uuid
@@ -28,11 +29,13 @@ from provisioner.model.net import Mac
 
 USER, PASSWORD = "admin", "simulated pass"
 IPMI_PORT, REDFISH_PORT = 6230, 4430
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+NET = f"127.{50 + int(WORKER) if WORKER else 42}"
 
 
 def host(number: int) -> str:
     """Return the loopback address of the board with this number."""
-    return f"127.42.{number // 250}.{number % 250 + 1}"
+    return f"{NET}.{number // 250}.{number % 250 + 1}"
 
 
 class Simulated:

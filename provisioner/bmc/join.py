@@ -1,0 +1,67 @@
+"""Which machine a BMC belongs to: by UUID and serial number, never by an address. No I/O."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+
+from provisioner.model.bmc import BmcIdentity
+
+_PLACEHOLDERS = re.compile(
+    r"(?i)(to be filled.*|default string|none|n/?a|not (specified|available|applicable)|unknown|system serial number"
+    r"|chassis serial number|0*123456789.*|[0x.\- ]*|filled by oem|empty)"
+)
+"""What boards carry that nobody wrote a serial number into."""
+
+_NO_UUID = frozenset({"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"})
+
+VENDOR_CLASSES = (
+    (re.compile(r"iDRAC\b"), "iDRAC"),
+    (re.compile(r"CPQRIB3\b"), "iLO"),
+    (re.compile(r"DCMI36465:"), "DCMI"),
+)
+"""What BMCs call themselves in DHCP option 60: two makers' own words, and the one that DCMI 1.5 section 6.6.1 gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Why a BMC and a machine are one."""
+
+    by: str
+    value: str
+
+
+def match(board: BmcIdentity, machine_uuid: str, machine_serial: str) -> Match | None:
+    """Say by what a BMC's machine and a machine that was seen from inside are the same; None where nothing says so.
+
+    A UUID that differs speaks against it, whatever the serials say: blades share the serial of their chassis.
+    """
+    theirs, ours = spellings(board.uuid), spellings(machine_uuid)
+    if theirs and ours:
+        return Match("uuid", machine_uuid) if theirs & ours else None
+    serial = board.serial.strip()
+    if is_serial(serial) and serial.lower() == machine_serial.strip().lower():
+        return Match("serial", serial)
+    return None
+
+
+def spellings(text: str) -> frozenset[str]:
+    """Return a UUID in both byte orders that boards spell it in; nothing where it is none."""
+    try:
+        value = uuid.UUID(text)
+    except ValueError:
+        return frozenset()
+    if str(value) in _NO_UUID:
+        return frozenset()
+    return frozenset({str(value), str(uuid.UUID(bytes=value.bytes_le))})
+
+
+def is_serial(text: str) -> bool:
+    """Say whether a serial number is one, and not what stands there when nobody wrote one."""
+    return len(text) >= 3 and not _PLACEHOLDERS.fullmatch(text)
+
+
+def bmc_kind(vendor_class: str) -> str:
+    """Say what kind of BMC asks DHCP with this vendor class; empty where it does not look like one."""
+    return next((kind for pattern, kind in VENDOR_CLASSES if pattern.match(vendor_class)), "")
