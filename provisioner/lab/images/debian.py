@@ -61,7 +61,7 @@ def build(options: Options, output: Path, debs: Path, say: Say, *, fresh: bool =
     missing = sorted(package for file, package in _NEEDED.items() if not Path(file).exists())
     if missing:
         raise ArtifactError(f"missing files of GRUB: {' '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")
-    sources = debian_sources(SUITES[options.name], _index_targets())
+    sources = debian_sources(SUITES[options.name], index_targets())
     key = cache.inputs_key(_inputs(options, sources))
     if not fresh and (manifest := cache.current(output, key)) is not None:
         say(f"image {options.name} {key} is current, built on {manifest.details['built']}")
@@ -91,7 +91,8 @@ def debian_sources(suite: str, targets: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(lines))
 
 
-def _index_targets() -> str:
+def index_targets() -> str:
+    """The archives that the host's apt knows, as lines for `debian_sources`."""
     form = "$(ORIGIN) $(RELEASE) $(COMPONENT) $(REPO_URI)"
     return run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"]).decode("utf-8", "replace")
 
@@ -107,7 +108,7 @@ def _bootstrap(options: Options, sources: tuple[str, ...], root: Path, debs: Pat
     debs.mkdir(parents=True, exist_ok=True)
     packages = ",".join((*PACKAGES, KERNELS[options.kernel], *options.packages))
     say(f"installing {suite} with {packages.count(',') + 1} packages and what they need")
-    proxies = [f'--aptopt={name} "{value}"' for name, value in _PASSED_ON.findall(_apt_config())]
+    proxies = [f'--aptopt={name} "{value}"' for name, value in passed_on(apt_config())]
     run(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", "--quiet", f"--include={packages}",
          '--aptopt=Apt::Install-Recommends "false"', "--dpkgopt=force-unsafe-io", *proxies,
          *(f"--dpkgopt=path-exclude={glob}" for glob in _EXCLUDED),
@@ -131,7 +132,13 @@ def _modules(options: Options) -> str:
     return "MODULES=list" if options.kernel == "cloud" else "MODULES=most"
 
 
-def _apt_config() -> str:
+def passed_on(config: str) -> list[tuple[str, str]]:
+    """The settings of the host's apt that a bootstrap needs too: proxies, certificates, retries."""
+    return _PASSED_ON.findall(config)
+
+
+def apt_config() -> str:
+    """The host's apt settings, as apt-config dumps them."""
     return run(["apt-config", "dump"]).decode("utf-8", "replace")
 
 

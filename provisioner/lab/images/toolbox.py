@@ -1,0 +1,65 @@
+"""Build the toolbox: a small Debian in memory, with what package installs need and the discovery system has not.
+
+Bootenvs of kind bootstrap unpack it beside the discovery system and work in it: mmdebstrap, mdadm, LVM, cryptsetup, mkfs.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from provisioner.discovery.build import cache
+from provisioner.discovery.build.tools import Say, require, run
+from provisioner.errors import ArtifactError
+from provisioner.lab.images.debian import apt_config, debian_sources, index_targets, passed_on
+
+ARTIFACT = "toolbox.tar.zst"
+SUITE = "bookworm"
+PACKAGES = (
+    "btrfs-progs", "ca-certificates", "cryptsetup-bin", "debian-archive-keyring", "dosfstools", "e2fsprogs", "fdisk",
+    "lvm2", "mdadm", "mmdebstrap", "ubuntu-keyring", "xfsprogs", "zstd",
+)  # fmt: skip
+_EXCLUDED = (
+    "/usr/share/doc/*",
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/share/info/*",
+    "/usr/lib/udev/hwdb.d/*",
+)
+_TOOLS = {"mmdebstrap": "mmdebstrap", "zstd": "zstd", "apt-get": "apt"}
+
+
+def build(output: Path, debs: Path, say: Say, *, fresh: bool = False) -> cache.Manifest:
+    """Build the toolbox into `output`, or say that what is there is current. `debs` keeps packages."""
+    require(_TOOLS)
+    sources = debian_sources(SUITE, index_targets())
+    key = cache.inputs_key({"sources": cache.sources_hash(Path(__file__).resolve().parent), "archives": sources})
+    if not fresh and (manifest := cache.current(output, key)) is not None:
+        say(f"toolbox {key} is current")
+        return manifest
+    if os.geteuid() != 0:
+        raise ArtifactError("building the toolbox needs root: files of many owners are written", hint="use sudo")
+    with cache.workspace(output) as scratch:
+        tree, packed = scratch / "toolbox.tar", scratch / ARTIFACT
+        _bootstrap(sources, tree, debs, say)
+        say(f"compressing {tree.stat().st_size / 1e6:.0f} MB")
+        run(["zstd", "--quiet", "-9", "-T2", tree, "-o", packed])
+        item = cache.measure(packed)
+        say(f"{item.name}: {item.size_bytes / 1e6:.0f} MB")
+        return cache.publish(output, cache.Manifest("toolbox", "amd64", key, (item,), {}))
+
+
+def _bootstrap(sources: tuple[str, ...], tree: Path, debs: Path, say: Say) -> None:
+    debs.mkdir(parents=True, exist_ok=True)
+    say(f"installing {SUITE} with {len(PACKAGES)} packages and what they need")
+    proxies = [f'--aptopt={name} "{value}"' for name, value in passed_on(apt_config())]
+    run(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--quiet", f"--include={','.join(PACKAGES)}",
+         '--aptopt=Apt::Install-Recommends "false"', "--dpkgopt=force-unsafe-io", *proxies,
+         *(f"--dpkgopt=path-exclude={glob}" for glob in _EXCLUDED),
+         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+         f"--setup-hook=sync-in {debs} /var/cache/apt/archives",
+         "--skip=essential/unlink",
+         f"--customize-hook=sync-out /var/cache/apt/archives {debs}",
+         '--customize-hook=rm -rf "$1/var/lib/apt/lists" "$1/var/cache/apt" "$1/var/log"',
+         '--customize-hook=mkdir -p "$1/var/lib/apt/lists" "$1/var/cache/apt/archives/partial" "$1/var/log"',
+         SUITE, str(tree), *sources], env={"SOURCE_DATE_EPOCH": "0"})  # fmt: skip
