@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from provisioner.lab.chassis import Chassis
+from provisioner.lab.faults import Faults
+from provisioner.lab.hardware import NO_MEDIUM, Medium
 from provisioner.model.bmc import Power
 
 FIRMWARE = "1.04"
@@ -107,10 +109,24 @@ class Board:
     sensors: tuple[Sensor, ...] = SENSORS
     rmcp_port: int = RMCP_PORT
     """The UDP port of the board's IPMI; consoles refuse serial over LAN on another than they talk to."""
+    medium: Medium = NO_MEDIUM
+    """What is in the virtual CD drive."""
+    tasks: int = 0
+    """How many tasks there have been."""
     locating: bool = False
     """The locate LED."""
     parameters: dict[tuple[str, int], bytes] = field(default_factory=dict)
     """IPMI parameters that the board only keeps: (table, number) to the bytes that were set."""
+
+    @property
+    def faults(self) -> Faults:
+        """What is wrong with the board now."""
+        return self.chassis.faults
+
+    def insert(self, medium: Medium) -> None:
+        """Put a medium into the virtual CD drive; an empty one takes out what is there."""
+        self.medium = medium
+        self.chassis.insert(medium)
 
     def reading(self, sensor: Sensor) -> int:
         return sensor.on if self.chassis.power is Power.ON else sensor.off

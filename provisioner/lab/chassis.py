@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from provisioner.errors import LabError
-from provisioner.lab.hardware import OWN_ORDER, BootChoice, Hardware
+from provisioner.lab.faults import FLAGS_S, LAG_S, Fault, Faults
+from provisioner.lab.hardware import OWN_ORDER, BootChoice, Hardware, Medium
 from provisioner.model.bmc import BootTarget, Power
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,11 @@ class Event:
 class Chassis:
     """One machine's power and boot order. Requests return at once; `run()` carries them out one after another."""
 
-    def __init__(self, hardware: Hardware, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, hardware: Hardware, clock: Callable[[], float] = time.time, faults: Faults | None = None
+    ) -> None:
         self.hardware = hardware
+        self.faults = Faults() if faults is None else faults
         self.override = Override()
         self.events: deque[Event] = deque(maxlen=EVENTS)
         self.last_cause: Verb | None = None
@@ -89,13 +93,23 @@ class Chassis:
         """What was asked for and is not done yet; the first is under way."""
         self._clock = clock
         self._numbers = 0
-        self._todo: asyncio.Queue[Verb | None] = asyncio.Queue()
+        self._set_at = 0.0
+        self._changed_at = 0.0
+        self._before = Power.OFF
+        self._todo: asyncio.Queue[Verb | Medium | None] = asyncio.Queue()
         hardware.on_boot = self._boot_began
 
     @property
     def power(self) -> Power:
         """What is observed now: a guest that switched itself off is off."""
         return self.hardware.power
+
+    @property
+    def reading(self) -> Power:
+        """What the board says of it; some boards lag behind."""
+        if self.faults.on(Fault.STALE_POWER) and self._clock() - self._changed_at < LAG_S:
+            return self._before
+        return self.power
 
     @property
     def is_busy(self) -> bool:
@@ -113,7 +127,12 @@ class Chassis:
     def set_override(self, override: Override) -> None:
         """Take a new boot override; it holds for whatever boots next."""
         self.override = override
+        self._set_at = self._clock()
         self._todo.put_nowait(None)
+
+    def insert(self, medium: Medium) -> None:
+        """Change what is in the CD drive."""
+        self._todo.put_nowait(medium)
 
     def note(self, what: str) -> None:
         """Write a line into the event log."""
@@ -134,27 +153,53 @@ class Chassis:
                 self.note(f"failed: {verb}")
                 log.warning("lab.verb-failed machine=%s verb=%s reason=%s", self.hardware.identity.name, verb, error)
             finally:
-                if verb is not None:
+                if isinstance(verb, Verb):
                     self.pending.pop(0)
                 self._todo.task_done()
 
-    async def _perform(self, verb: Verb | None) -> None:
-        if verb is None:
-            await self.hardware.choose(self.override.next_boot())
-            return
-        log.info("lab.verb machine=%s verb=%s", self.hardware.identity.name, verb)
-        self.last_cause = verb
-        self.note(f"power {verb}")
+    async def _perform(self, what: Verb | Medium | None) -> None:
+        match what:
+            case None:
+                await self.hardware.choose(self._next_boot())
+            case Medium():
+                await self.hardware.insert(what)
+            case _ if not self.faults.strikes(Fault.DEAF):
+                log.info("lab.verb machine=%s verb=%s", self.hardware.identity.name, what)
+                self.last_cause = what
+                self.note(f"power {what}")
+                await self._forget_old_flags()
+                self._before = self.power
+                await self._switch(what)
+                self._changed_at = self._clock()
+
+    async def _switch(self, verb: Verb) -> None:
         match verb:
             case Verb.ON:
                 await self.hardware.power_on()
             case Verb.OFF:
-                await self.hardware.power_off()
+                await self._power_off()
             case Verb.CYCLE:
-                await self.hardware.power_off()
+                await self._power_off()
                 await self.hardware.power_on()
             case _:
                 await self._signal(verb)
+
+    async def _power_off(self) -> None:
+        if self.faults.on(Fault.SLOW_POWER_OFF):
+            await asyncio.sleep(LAG_S)
+        await self.hardware.power_off()
+
+    async def _forget_old_flags(self) -> None:
+        if self.faults.on(Fault.FLAGS_EXPIRE) and self._clock() - self._set_at > FLAGS_S:
+            self.override = Override()
+            await self.hardware.choose(OWN_ORDER)
+        self._set_at = self._clock()
+
+    def _next_boot(self) -> BootChoice:
+        """What the firmware makes of the override: one for a mode that it does not have is ignored."""
+        own = Mode.UEFI if self.hardware.identity.firmware.is_uefi else Mode.LEGACY
+        is_other = self.override.mode not in (None, own)
+        return OWN_ORDER if is_other and self.faults.on(Fault.MODE_RESET) else self.override.next_boot()
 
     async def _signal(self, verb: Verb) -> None:
         """Verbs for a running guest; without one there is nobody to hear them."""
@@ -169,8 +214,9 @@ class Chassis:
 
     def _boot_began(self, tried: BootChoice) -> BootChoice:
         self.boots += 1
-        self.override = self.override.after_boot(tried)
+        if not self.faults.on(Fault.ONCE_STAYS):
+            self.override = self.override.after_boot(tried)
         target = "own order" if tried.target is BootTarget.NONE else tried.target.value
         self.note(f"boot: {target}")
         log.info("lab.boot machine=%s first=%s", self.hardware.identity.name, target)
-        return self.override.next_boot()
+        return self._next_boot()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from provisioner.errors import LabError
 from provisioner.lab.console import Console
-from provisioner.lab.hardware import OWN_ORDER, BootChoice, Identity
+from provisioner.lab.hardware import OWN_ORDER, BootChoice, Identity, Medium
 from provisioner.model.bmc import BootTarget, Power
 
 ALL_TARGETS = frozenset(BootTarget)
@@ -24,6 +24,7 @@ class FakeMachine:
         self.on_boot: Callable[[BootChoice], BootChoice] = lambda _: OWN_ORDER
         self.targets = ALL_TARGETS
         self.interrupts = 0
+        self.medium = Medium()
         self._booted = booted
         self._lag_s = lag_s
         self._choice = OWN_ORDER
@@ -38,6 +39,9 @@ class FakeMachine:
 
     async def choose(self, choice: BootChoice) -> None:
         self._choice = choice
+
+    async def insert(self, medium: Medium) -> None:
+        self.medium = medium
 
     async def power_on(self) -> None:
         if self._power is Power.OFF:

@@ -53,6 +53,16 @@ class BootChoice:
 OWN_ORDER = BootChoice()
 
 
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """What is in the CD drive: an image at a URL, or nothing."""
+
+    uri: str = ""
+
+
+NO_MEDIUM = Medium()
+
+
 class Hardware(Protocol):
     """A machine as its BMC holds it. Calls raise `LabError`; each returns when the effect began, not when it ended."""
 
@@ -71,6 +81,10 @@ class Hardware(Protocol):
 
     async def choose(self, choice: BootChoice) -> None:
         """The next boot tries this first, whether the BMC or the guest starts it."""
+        ...
+
+    async def insert(self, medium: Medium) -> None:
+        """Change what is in the CD drive."""
         ...
 
     async def power_on(self) -> None: ...

@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +23,9 @@ from provisioner.errors import LabError
 from provisioner.lab import nvram
 from provisioner.lab.accel import Accelerator
 from provisioner.lab.console import Console
-from provisioner.lab.hardware import OWN_ORDER, BootChoice, Firmware, Identity
-from provisioner.lab.qemu import OVMF_VARS, Files, Lines, command_line
+from provisioner.lab.hardware import OWN_ORDER, BootChoice, Firmware, Identity, Medium
+from provisioner.lab.medium import fetch
+from provisioner.lab.qemu import OVMF_VARS, Files, Lines, Setup, command_line
 from provisioner.lab.qmp import Qmp
 from provisioner.model.bmc import BootTarget, Power
 
@@ -60,9 +62,9 @@ class QemuMachine:
         self.files = Files(root)
         self.console = Console()
         self.on_boot: Callable[[BootChoice], BootChoice] = lambda _: OWN_ORDER
-        self._tap = tap
-        self._accelerator = accelerator
+        self._setup = Setup(tap, accelerator)
         self._choice = OWN_ORDER
+        self._has_cd = False
         self._wanted: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
         self._off = asyncio.Event()
         self._off.set()
@@ -135,6 +137,18 @@ class QemuMachine:
     async def interrupt(self) -> None:
         await self._session().execute("inject-nmi")
 
+    async def insert(self, medium: Medium) -> None:
+        """Change the CD; the guest is told of the change if it runs."""
+        if medium.uri:
+            await fetch(medium.uri, self.files.cd)
+        self._has_cd = bool(medium.uri)
+        if self._qmp is None:
+            return
+        if medium.uri:
+            await self._qmp.execute("blockdev-change-medium", id="cd", filename=str(self.files.cd), format="raw")
+        else:
+            await self._qmp.execute("eject", id="cd", force=True)
+
     async def choose(self, choice: BootChoice) -> None:
         self._choice = choice
 
@@ -170,9 +184,10 @@ class QemuMachine:
         if nvram.needs_variables(self._choice):
             await nvram.write(self.files.variables, self._choice)
         ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
+        setup = replace(self._setup, has_cd=self._has_cd)
         handles = [end.fileno() for end in theirs]
         arguments = command_line(
-            self.identity, self.files, Lines(*handles), self._tap, self._accelerator, self._choice
+            self.identity, self.files, Lines(*handles), setup, self._choice
         )  # fmt: skip
         said = await asyncio.to_thread(self.files.qemu_log.open, "wb")
         try:

@@ -32,6 +32,11 @@ class Files:
         return self.root / "nvram.fd"
 
     @property
+    def cd(self) -> Path:
+        """The image in the CD drive."""
+        return self.root / "cd.iso"
+
+    @property
     def serial_log(self) -> Path:
         return self.root / "console.log"
 
@@ -53,6 +58,16 @@ class Lines:
     serial: int
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What of a machine the rack decides."""
+
+    tap: str
+    accelerator: Accelerator
+    has_cd: bool = False
+    """There is an image in the CD drive."""
+
+
 def boot_order(choice: BootChoice) -> dict[str, int]:
     """The boot index of each device, by its id, when `choice` shall come first."""
     first = DEVICE.get(choice.target, "")
@@ -60,24 +75,23 @@ def boot_order(choice: BootChoice) -> dict[str, int]:
     return {device: index for index, device in enumerate(order)}
 
 
-def command_line(
-    identity: Identity, files: Files, lines: Lines, tap: str, accelerator: Accelerator, choice: BootChoice
-) -> list[str]:
+def command_line(identity: Identity, files: Files, lines: Lines, setup: Setup, choice: BootChoice) -> list[str]:
     """The argument vector. QEMU dies with the process that starts it, and stands still until told to go on (-S)."""
     order = boot_order(choice)
     return [
         "setpriv", "--pdeathsig", "KILL", QEMU, "-S", "-action", "reboot=shutdown", "-name", identity.name,
-        "-machine", f"q35,accel={accelerator.name},graphics=off", "-cpu", accelerator.cpu,
+        "-machine", f"q35,accel={setup.accelerator.name},graphics=off", "-cpu", setup.accelerator.cpu,
         "-smp", str(identity.cpus), "-m", str(identity.memory_bytes // MIB),
         "-nodefaults", "-display", "none", "-no-user-config",
         *_label(identity), *_firmware(identity, files),
         "-device", "virtio-rng-pci",
-        "-netdev", f"tap,id=net0,ifname={tap},script=no,downscript=no",
+        "-netdev", f"tap,id=net0,ifname={setup.tap},script=no,downscript=no",
         "-device", f"virtio-net-pci,id=nic,netdev=net0,mac={identity.macs[0]},bootindex={order['nic']}"
         + (",romfile=" if identity.firmware.is_uefi else ""),
         "-drive", f"if=none,id=disk0,file={files.disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", f"virtio-blk-pci,id=disk,drive=disk0,serial={identity.serial}-D0,bootindex={order['disk']}",
-        "-device", f"ide-cd,id=cd,bootindex={order['cd']}",
+        "-drive", "if=none,id=cd0,media=cd" + (f",file={files.cd},format=raw,readonly=on" if setup.has_cd else ""),
+        "-device", f"ide-cd,id=cd,drive=cd0,bootindex={order['cd']}",
         "-chardev", f"socket,id=serial0,fd={lines.serial},logfile={files.serial_log},logappend=on",
         "-device", "isa-serial,chardev=serial0",
         "-chardev", f"socket,id=kcs0,path={files.kcs},reconnect=1",

@@ -9,7 +9,7 @@ import pytest
 from provisioner.lab.accel import emulation
 from provisioner.lab.hardware import BootChoice, Firmware, Identity
 from provisioner.lab.nvram import needs_variables
-from provisioner.lab.qemu import Files, Lines, boot_order, command_line
+from provisioner.lab.qemu import Files, Lines, Setup, boot_order, command_line
 from provisioner.model.bmc import BootTarget
 from provisioner.model.net import Mac
 
@@ -47,7 +47,7 @@ def test_what_only_nvram_can_say(choice: BootChoice, wanted: bool) -> None:
 def line(firmware: Firmware, target: BootTarget = BootTarget.NONE) -> str:
     identity = Identity("node17", "77-17", "LAB0017", (Mac("52:54:00:77:00:17"),), firmware)
     files = Files(Path("/rack/node17"))
-    return " ".join(command_line(identity, files, Lines(7, 8), "tap17", emulation(""), BootChoice(target)))
+    return " ".join(command_line(identity, files, Lines(7, 8), Setup("tap17", emulation("")), BootChoice(target)))
 
 
 ALWAYS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from provisioner.lab.board import ACCOUNTS, FIRMWARE, ROLES, Account, Role
 from provisioner.lab.ipmi.call import LAN_CHANNEL, SYSTEM_CHANNEL, Call, Table, guid, little
-from provisioner.lab.ipmi.crypto import SUITES
+from provisioner.lab.ipmi.crypto import suites_of
 from provisioner.lab.ipmi.message import Code, NetFn, Refused
 
 ENTERPRISE = 32473
@@ -58,7 +58,7 @@ def cipher_suites(call: Call) -> bytes:
     channel = call.channel()
     records = b"".join(
         bytes((0xC0, one.number, one.authentication, 0x40 | one.integrity, 0x80 | one.confidentiality))
-        for one in SUITES
+        for one in suites_of(call.board.faults)
     )
     start = (call.byte(2) & 0x3F) * 16
     return bytes((channel,)) + records[start : start + 16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from provisioner.lab.board import Role
 from provisioner.lab.chassis import Lifetime, Mode, Override, Verb
+from provisioner.lab.faults import Fault
 from provisioner.lab.hardware import BootChoice
 from provisioner.lab.ipmi.call import Call, Table
 from provisioner.lab.ipmi.message import Code, NetFn, Refused
@@ -34,7 +35,7 @@ def capabilities(call: Call) -> bytes:
 
 def status(call: Call) -> bytes:
     """Power, last power event and the locate LED (table 28-3)."""
-    power = 0x01 if call.board.chassis.power is Power.ON else 0x00
+    power = 0x01 if call.board.chassis.reading is Power.ON else 0x00
     by_command = 0x10 if call.board.chassis.last_cause is Verb.ON else 0x00
     identify = 0x40 | (0x10 if call.board.locating else 0x00)
     return bytes((power, by_command, identify))
@@ -92,7 +93,8 @@ def _set_flags(call: Call) -> None:
 def get_boot_options(call: Call) -> bytes:
     parameter = call.byte(0) & 0x7F
     if parameter == BOOT_FLAGS:
-        return bytes((1, parameter)) + _flags(call.board.chassis.override)
+        is_hidden = call.board.faults.on(Fault.FLAGS_UNREADABLE)
+        return bytes((1, parameter)) + (bytes(5) if is_hidden else _flags(call.board.chassis.override))
     if parameter not in KEPT_SIZES:
         raise Refused(Code.NOT_FOUND)
     kept = call.board.parameters.get(("boot", parameter), b"")

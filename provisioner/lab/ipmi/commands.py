@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from provisioner.lab.board import Board, Role
+from provisioner.lab.faults import Fault
 from provisioner.lab.ipmi import app, chassis, storage, transport
 from provisioner.lab.ipmi.call import LAN_CHANNEL, Call, Caller, Table
 from provisioner.lab.ipmi.message import Code, Refused, Request, Response
@@ -27,6 +28,8 @@ def respond(request: Request, board: Board, caller: Caller | None, now: float, c
     role, handler = found
     if role is not None and (caller is None or caller.role < role):
         return Response(Code.PRIVILEGE)
+    if role is not None and board.faults.strikes(Fault.NODE_BUSY):
+        return Response(Code.BUSY)
     try:
         return Response(Code.OK, handler(Call(board, caller or STRANGER, request.data, now, consoles)))
     except Refused as refused:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from provisioner.errors import WireError
+from provisioner.lab.faults import Fault, Faults
 
 BLOCK = 16
 
@@ -29,6 +30,11 @@ class Suite:
 SUITE_3 = Suite(3, 1, 1, 1, "sha1", 12)
 SUITE_17 = Suite(17, 3, 4, 1, "sha256", 16)
 SUITES = (SUITE_3, SUITE_17)
+
+
+def suites_of(faults: Faults) -> tuple[Suite, ...]:
+    """What a board offers."""
+    return (SUITE_3,) if faults.on(Fault.SUITE_3_ONLY) else SUITES
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from provisioner.errors import WireError
 from provisioner.lab.board import ROLES, Board, Role
+from provisioner.lab.faults import Fault
 from provisioner.lab.ipmi import packet as wire
 from provisioner.lab.ipmi.call import LAN_CHANNEL, Caller, guid
 from provisioner.lab.ipmi.commands import changes_something, respond
-from provisioner.lab.ipmi.crypto import SUITES, Exchange, Keys, Suite
+from provisioner.lab.ipmi.crypto import Exchange, Keys, Suite, suites_of
 from provisioner.lab.ipmi.message import Request, Response, decode_request, encode_response
 from provisioner.lab.ipmi.packet import Packet, Payload, Ping, Plain, Plus
 from provisioner.lab.ipmi.sol import Sol
@@ -74,7 +75,6 @@ class Lan:
     def __init__(self, board: Board, random: Callable[[int], bytes]) -> None:
         self.board = board
         self.rejected = 0
-        self.suites: tuple[Suite, ...] = SUITES
         self._random = random
         self._handshakes: dict[int, Handshake] = {}
         self._sessions: dict[int, Session] = {}
@@ -112,6 +112,8 @@ class Lan:
 
     def receive_datagram(self, data: bytes, peer: Peer, now: float) -> None:
         """Take what came; whatever it is, nothing worse happens than a count of what was rejected."""
+        if self.board.faults.on(Fault.DEAD) or self.board.faults.loses_packet():
+            return
         self._now = now
         self._expire()
         try:
@@ -175,7 +177,7 @@ class Lan:
         return head + bytes((Status.OK, Role.ADMINISTRATOR, 0)) + console_id + bmc_id + algorithms
 
     def _pick(self, wanted: tuple[int | None, int | None, int | None]) -> Suite | None:
-        for suite in reversed(self.suites):
+        for suite in reversed(suites_of(self.board.faults)):
             offered = (suite.authentication, suite.integrity, suite.confidentiality)
             if all(want in (None, have) for want, have in zip(wanted, offered, strict=True)):
                 return suite

@@ -20,6 +20,12 @@ class Answer:
     status: int
     body: Body | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    page: str = ""
+    """Text that is sent in place of the body."""
+    is_cut: bool = False
+    """The connection breaks in the middle of the body."""
+    delay_s: float = 0.0
+    """How long the board takes."""
 
 
 class Refusal(LabError):

@@ -7,10 +7,11 @@ from typing import TypeVar
 
 from provisioner.lab.board import ACCOUNTS, Account, Board, Role
 from provisioner.lab.chassis import Lifetime, Mode, Override
+from provisioner.lab.faults import Fault
 from provisioner.lab.hardware import BootChoice
-from provisioner.lab.redfish import resources
+from provisioner.lab.redfish import media, resources
 from provisioner.lab.redfish.answer import Answer, Body, Refusal
-from provisioner.lab.redfish.resources import LIFETIMES, LOG, MODES, ROLES, SYSTEM, TARGETS, V1, VERBS
+from provisioner.lab.redfish.resources import LIFETIMES, MODES, ROLES, TARGETS, V1, VERBS
 from provisioner.model.bmc import BootTarget
 
 ACCOUNTS_PATH = f"{V1}/AccountService/Accounts"
@@ -38,6 +39,8 @@ def _refuse_unknown(body: Body, known: frozenset[str]) -> None:
 def patch_system(board: Board, body: Body) -> Answer:
     """Boot override and locate LED."""
     _refuse_unknown(body, frozenset({"Boot", "IndicatorLED", "LocationIndicatorActive"}))
+    if "Boot" in body and board.faults.on(Fault.SETTINGS_OBJECT):
+        raise Refusal(400, "PropertyNotWritable", "Boot is changed in the settings object.")
     override = _override(board, body["Boot"]) if "Boot" in body else None
     if "LocationIndicatorActive" in body:
         board.locating = bool(body["LocationIndicatorActive"])
@@ -46,6 +49,13 @@ def patch_system(board: Board, body: Body) -> Answer:
     if override is not None:
         board.chassis.set_override(override)
     return Answer(200, resources.system(board))
+
+
+def patch_settings(board: Board, body: Body) -> Answer:
+    """The boot override, on boards that keep it in a settings object."""
+    _refuse_unknown(body, frozenset({"Boot"}))
+    board.chassis.set_override(_override(board, body.get("Boot")))
+    return Answer(200, resources.settings(board))
 
 
 BOOT_KEYS = frozenset({
@@ -73,6 +83,8 @@ def _override(board: Board, asked: object) -> Override:
 
 def _mode(board: Board, asked: Body) -> Mode:
     own = Mode.UEFI if board.chassis.hardware.identity.firmware.is_uefi else Mode.LEGACY
+    if "BootSourceOverrideMode" not in asked and board.faults.on(Fault.MODE_RESET):
+        return Mode.LEGACY
     wanted = _named(MODES, asked.get("BootSourceOverrideMode", MODES[own]), "BootSourceOverrideMode")
     if wanted is not own:
         raise Refusal(400, "PropertyValueNotInList", f"The machine's firmware has no mode {MODES[wanted]}.")
@@ -88,16 +100,18 @@ def _uri(asked: Body, present: Override, target: BootTarget) -> str:
 
 def reset(board: Board, body: Body) -> Answer:
     """ComputerSystem.Reset: accepted now, done a moment later, as on any board."""
-    verb = VERBS.get(str(body.get("ResetType", "On")))
-    if verb is None:
-        text = f"The value {body['ResetType']!r} for ResetType is not supported."
+    kind = str(body.get("ResetType", "On"))
+    verb = VERBS.get(kind)
+    if verb is None or kind not in resources.offered(board):
+        text = f"The value {kind!r} for ResetType is not supported."
         raise Refusal(400, "ActionParameterNotSupported", text)
     if board.chassis.refuses(verb):
         raise Refusal(409, "ResourceInUse", "The machine is off.")
     if board.chassis.is_busy:
         raise Refusal(503, "ServiceTemporarilyUnavailable", "The board is busy.", headers={"Retry-After": "2"})
     board.chassis.request(verb)
-    return Answer(204)
+    takes_a_task = board.faults.on(Fault.RESET_TASK) or board.faults.on(Fault.STUCK_TASK)
+    return media.begun(board) if takes_a_task else Answer(204)
 
 
 def clear_log(board: Board, body: Body) -> Answer:
@@ -135,12 +149,3 @@ def patch_account(board: Board, account: Account, body: Body) -> Answer:
 def delete_account(board: Board, account: Account) -> Answer:
     board.accounts.change(account.slot, name="", password="", role=Role.NONE, enabled=False)
     return Answer(204)
-
-
-PATCHES: Mapping[str, tuple[Role, Change]] = {SYSTEM: (Role.OPERATOR, patch_system)}
-
-POSTS: Mapping[str, tuple[Role, Change]] = {
-    f"{SYSTEM}/Actions/ComputerSystem.Reset": (Role.OPERATOR, reset),
-    f"{LOG}/Actions/LogService.ClearLog": (Role.OPERATOR, clear_log),
-    ACCOUNTS_PATH: (Role.ADMINISTRATOR, create_account),
-}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 
 from provisioner.lab.board import FIRMWARE, Account, Board, Role
 from provisioner.lab.chassis import Lifetime, Mode, Verb
+from provisioner.lab.faults import Fault
 from provisioner.lab.hardware import GIB, Identity
 from provisioner.lab.redfish.answer import Body
 from provisioner.model.bmc import BootTarget, Power
@@ -15,6 +15,8 @@ V1 = "/redfish/v1"
 SYSTEM = f"{V1}/Systems/1"
 MANAGER = f"{V1}/Managers/1"
 CHASSIS = f"{V1}/Chassis/1"
+SETTINGS_PATH = f"{SYSTEM}/Settings"
+SETTINGS = {"@odata.type": "#Settings.v1_3_5.Settings", "SettingsObject": {"@odata.id": SETTINGS_PATH}}
 LOG = f"{MANAGER}/LogServices/SEL"
 
 TARGETS = {
@@ -58,15 +60,15 @@ def collection(path: str, kind: str, members: list[str]) -> Body:
     }
 
 
-def _identity(board: Board) -> Identity:
+def identity_of(board: Board) -> Identity:
     return board.chassis.hardware.identity
 
 
 def service_root(board: Board) -> Body:
-    parts = ("Systems", "Chassis", "Managers", "AccountService", "SessionService")
+    parts = ("Systems", "Chassis", "Managers", "AccountService", "SessionService", "TaskService")
     return resource(
         V1 + "/", "ServiceRoot.v1_15_0.ServiceRoot", "Root Service",
-        RedfishVersion="1.15.0", UUID=_identity(board).uuid, Vendor=_identity(board).vendor,
+        RedfishVersion="1.15.0", UUID=identity_of(board).uuid, Vendor=identity_of(board).vendor,
         Product="Virtual Rack BMC", Links={"Sessions": link(f"{V1}/SessionService/Sessions")},
         ProtocolFeaturesSupported={"ExpandQuery": {"ExpandAll": False}, "FilterQuery": False, "SelectQuery": False},
         **{part: link(f"{V1}/{part}") for part in parts},
@@ -74,12 +76,13 @@ def service_root(board: Board) -> Body:
 
 
 def system(board: Board) -> Body:
-    identity, chassis = _identity(board), board.chassis
-    return resource(
+    identity, chassis = identity_of(board), board.chassis
+    settings = {"@Redfish.Settings": SETTINGS} if board.faults.on(Fault.SETTINGS_OBJECT) else {}
+    return settings | resource(
         SYSTEM, "ComputerSystem.v1_20_0.ComputerSystem", identity.name,
         SystemType="Physical", Manufacturer=identity.vendor, Model=identity.model, SerialNumber=identity.serial,
         UUID=identity.uuid, HostName="", AssetTag="", BiosVersion=identity.firmware.value, Status=STATUS,
-        PowerState="On" if chassis.power is Power.ON else "Off",
+        PowerState="On" if chassis.reading is Power.ON else "Off",
         IndicatorLED="Blinking" if board.locating else "Off", LocationIndicatorActive=board.locating,
         ProcessorSummary={"Count": 1, "CoreCount": identity.cpus, "Model": "QEMU TCG CPU", "Status": STATUS},
         MemorySummary={"TotalSystemMemoryGiB": identity.memory_bytes / GIB, "Status": STATUS},
@@ -87,8 +90,19 @@ def system(board: Board) -> Body:
         EthernetInterfaces=link(f"{SYSTEM}/EthernetInterfaces"), Storage=link(f"{SYSTEM}/Storage"),
         Links={"Chassis": [link(CHASSIS)], "ManagedBy": [link(MANAGER)]},
         Actions={"#ComputerSystem.Reset": {
-            "target": f"{SYSTEM}/Actions/ComputerSystem.Reset", "ResetType@Redfish.AllowableValues": list(VERBS)}},
+            "target": f"{SYSTEM}/Actions/ComputerSystem.Reset", "ResetType@Redfish.AllowableValues": offered(board)}},
     )  # fmt: skip
+
+
+def offered(board: Board) -> list[str]:
+    """The reset types of this board."""
+    missing = {"PowerCycle"} if board.faults.on(Fault.NO_POWER_CYCLE) else set()
+    return [name for name in VERBS if name not in missing]
+
+
+def settings(board: Board) -> Body:
+    """What is to hold from the next boot on, where the board keeps that apart."""
+    return resource(SETTINGS_PATH, "ComputerSystem.v1_20_0.ComputerSystem", "Pending settings", Boot=boot(board))
 
 
 def boot(board: Board) -> Body:
@@ -96,6 +110,7 @@ def boot(board: Board) -> Body:
     override = board.chassis.override
     hardware = board.chassis.hardware
     own = Mode.UEFI if hardware.identity.firmware.is_uefi else Mode.LEGACY
+    shown = override.mode or own if board.faults.on(Fault.MODE_RESET) else own
     return {
         "BootSourceOverrideEnabled": LIFETIMES[override.lifetime],
         "BootSourceOverrideEnabled@Redfish.AllowableValues": list(LIFETIMES.values()),
@@ -103,14 +118,14 @@ def boot(board: Board) -> Body:
         "BootSourceOverrideTarget@Redfish.AllowableValues": [
             text for target, text in TARGETS.items() if target in hardware.targets
         ],
-        "BootSourceOverrideMode": MODES[own],
+        "BootSourceOverrideMode": MODES[shown],
         "BootSourceOverrideMode@Redfish.AllowableValues": [MODES[own]],
         "HttpBootUri": override.next_boot().uri or None,
     }
 
 
 def nic(board: Board, number: str) -> Body | None:
-    macs = _identity(board).macs
+    macs = identity_of(board).macs
     if not number.isdecimal() or not 1 <= int(number) <= len(macs):
         return None
     mac = macs[int(number) - 1]
@@ -122,7 +137,7 @@ def nic(board: Board, number: str) -> Body | None:
 
 
 def drive(board: Board) -> Body:
-    identity = _identity(board)
+    identity = identity_of(board)
     return resource(
         f"{SYSTEM}/Storage/1/Drives/1", "Drive.v1_17_0.Drive", "Disk 1",
         CapacityBytes=identity.disk_bytes, SerialNumber=f"{identity.serial}-D0", MediaType="SSD", Protocol="PCIe",
@@ -137,11 +152,11 @@ def storage(board: Board) -> Body:
 
 
 def chassis(board: Board) -> Body:
-    identity = _identity(board)
+    identity = identity_of(board)
     return resource(
         CHASSIS, "Chassis.v1_22_0.Chassis", identity.name,
         ChassisType="RackMount", Manufacturer=identity.vendor, Model=identity.model, SerialNumber=identity.serial,
-        PowerState="On" if board.chassis.power is Power.ON else "Off", Status=STATUS,
+        PowerState="On" if board.chassis.reading is Power.ON else "Off", Status=STATUS,
         LocationIndicatorActive=board.locating, Thermal=link(f"{CHASSIS}/Thermal"), Power=link(f"{CHASSIS}/Power"),
         Links={"ComputerSystems": [link(SYSTEM)], "ManagedBy": [link(MANAGER)]},
     )  # fmt: skip
@@ -177,9 +192,9 @@ def power(board: Board) -> Body:
 def manager(board: Board) -> Body:
     return resource(
         MANAGER, "Manager.v1_17_0.Manager", "BMC",
-        ManagerType="BMC", FirmwareVersion=FIRMWARE, UUID=_identity(board).uuid, Status=STATUS, PowerState="On",
+        ManagerType="BMC", FirmwareVersion=FIRMWARE, UUID=identity_of(board).uuid, Status=STATUS, PowerState="On",
         EthernetInterfaces=link(f"{MANAGER}/EthernetInterfaces"), LogServices=link(f"{MANAGER}/LogServices"),
-        NetworkProtocol=link(f"{MANAGER}/NetworkProtocol"),
+        NetworkProtocol=link(f"{MANAGER}/NetworkProtocol"), VirtualMedia=link(f"{MANAGER}/VirtualMedia"),
         Links={"ManagerForServers": [link(SYSTEM)], "ManagerForChassis": [link(CHASSIS)]},
     )  # fmt: skip
 
@@ -199,7 +214,7 @@ def manager_nic(board: Board) -> Body:
 def protocols(board: Board) -> Body:
     return resource(
         f"{MANAGER}/NetworkProtocol", "ManagerNetworkProtocol.v1_9_0.ManagerNetworkProtocol", "Network protocols",
-        HostName=f"{_identity(board).name}-bmc", HTTP={"ProtocolEnabled": False, "Port": 80},
+        HostName=f"{identity_of(board).name}-bmc", HTTP={"ProtocolEnabled": False, "Port": 80},
         HTTPS={"ProtocolEnabled": True, "Port": 443}, IPMI={"ProtocolEnabled": True, "Port": 623}, Status=STATUS,
     )  # fmt: skip
 
@@ -264,48 +279,3 @@ def role(board: Board, name: str) -> Body | None:
     path = f"{V1}/AccountService/Roles/{name}"
     rest = {"RoleId": name, "IsPredefined": True, "AssignedPrivileges": privileges[name]}
     return resource(path, "Role.v1_3_1.Role", name, **rest)
-
-
-STATIC: Mapping[str, Callable[[Board], Body]] = {
-    V1: service_root,
-    f"{V1}/Systems": lambda _: collection(f"{V1}/Systems", "ComputerSystem", ["1"]),
-    SYSTEM: system,
-    f"{SYSTEM}/EthernetInterfaces": lambda board: collection(
-        f"{SYSTEM}/EthernetInterfaces", "EthernetInterface", [str(at + 1) for at in range(len(_identity(board).macs))]
-    ),
-    f"{SYSTEM}/Storage": lambda _: collection(f"{SYSTEM}/Storage", "Storage", ["1"]),
-    f"{SYSTEM}/Storage/1": storage,
-    f"{SYSTEM}/Storage/1/Drives/1": drive,
-    f"{V1}/Chassis": lambda _: collection(f"{V1}/Chassis", "Chassis", ["1"]),
-    CHASSIS: chassis,
-    f"{CHASSIS}/Thermal": thermal,
-    f"{CHASSIS}/Power": power,
-    f"{V1}/Managers": lambda _: collection(f"{V1}/Managers", "Manager", ["1"]),
-    MANAGER: manager,
-    f"{MANAGER}/EthernetInterfaces": lambda _: collection(f"{MANAGER}/EthernetInterfaces", "EthernetInterface", ["1"]),
-    f"{MANAGER}/EthernetInterfaces/1": manager_nic,
-    f"{MANAGER}/NetworkProtocol": protocols,
-    f"{MANAGER}/LogServices": lambda _: collection(f"{MANAGER}/LogServices", "LogService", ["SEL"]),
-    LOG: log_service,
-    f"{LOG}/Entries": log_entries,
-    f"{V1}/AccountService": account_service,
-    f"{V1}/AccountService/Accounts": lambda board: collection(
-        f"{V1}/AccountService/Accounts", "ManagerAccount", [str(one.slot) for one in board.accounts if one.name]
-    ),
-    f"{V1}/AccountService/Roles": lambda _: collection(f"{V1}/AccountService/Roles", "Role", list(ROLES.values())),
-}
-
-MEMBERS: Mapping[str, Callable[[Board, str], Body | None]] = {
-    f"{SYSTEM}/EthernetInterfaces": nic,
-    f"{LOG}/Entries": log_entry,
-    f"{V1}/AccountService/Accounts": account,
-    f"{V1}/AccountService/Roles": role,
-}
-
-
-def render(path: str, board: Board) -> Body | None:
-    """The resource at `path` (no slash at its end); None where there is none."""
-    if path in STATIC:
-        return STATIC[path](board)
-    parent, _, member = path.rpartition("/")
-    return MEMBERS[parent](board, member) if parent in MEMBERS else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import ssl
@@ -11,7 +12,9 @@ from aiohttp import web
 
 from provisioner.errors import ListenError
 from provisioner.lab.board import Board
-from provisioner.lab.redfish.service import METADATA, Request, Service
+from provisioner.lab.redfish.answer import Answer
+from provisioner.lab.redfish.request import Request
+from provisioner.lab.redfish.service import METADATA, Service
 
 GRACE_S = 1.0
 """How long open connections may finish when the board is unplugged."""
@@ -46,10 +49,23 @@ class RedfishServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         answer = self.service.handle(Request(request.method, request.path, request.headers, body), time.time())
+        if answer.delay_s:
+            await asyncio.sleep(answer.delay_s)
+        if answer.page:
+            return web.Response(status=answer.status, text=answer.page, content_type="text/html")
         if answer.body is not None:
-            text = json.dumps(answer.body)
-            return web.Response(
-                status=answer.status, text=text, headers=answer.headers, content_type="application/json"
-            )  # fmt: skip
+            return await self._json(request, answer)
         text = METADATA if answer.headers.get("Content-Type") == "application/xml" else ""
         return web.Response(status=answer.status, text=text or None, headers=answer.headers)
+
+    async def _json(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        data = json.dumps(answer.body).encode()
+        headers = answer.headers | {"Content-Type": "application/json", "Content-Length": str(len(data))}
+        if not answer.is_cut:
+            return web.Response(status=answer.status, body=data, headers=headers)
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(request)
+        await response.write(data[: len(data) // 2])
+        if request.transport is not None:
+            request.transport.abort()
+        return response

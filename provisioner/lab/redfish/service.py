@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 
 from provisioner.lab.board import Account, Board, Role
-from provisioner.lab.redfish import changes, resources
+from provisioner.lab.redfish import changes, misbehave, resources, tree
 from provisioner.lab.redfish.answer import Answer, Body, Refusal, etag
 from provisioner.lab.redfish.changes import ACCOUNTS_PATH
+from provisioner.lab.redfish.request import Request
 from provisioner.lab.redfish.resources import V1, collection, resource
 from provisioner.lab.redfish.sessions import Session, Sessions, require
 
@@ -23,16 +24,6 @@ METADATA = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request; `path` without query, `headers` without regard to case."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes = b""
-
-
 class Service:
     """Everything that one BMC answers over HTTP. `secret` makes session tokens."""
 
@@ -42,11 +33,14 @@ class Service:
 
     def handle(self, request: Request, now: float) -> Answer:
         """Answer one request."""
-        try:
-            answer = self._handle(request, request.path.rstrip("/") or "/", now)
-        except Refusal as refusal:
-            answer = refusal.answer
-        return _with_headers(answer)
+        faults = self.board.faults
+        answer = misbehave.instead(request, faults, self.sessions)
+        if answer is None:
+            try:
+                answer = self._handle(request, request.path.rstrip("/") or "/", now)
+            except Refusal as refusal:
+                answer = refusal.answer
+        return misbehave.spoilt(_with_headers(answer), faults)
 
     def _handle(self, request: Request, path: str, now: float) -> Answer:
         if request.method == "POST" and path in (SESSIONS, f"{SESSIONS}/Members"):
@@ -80,7 +74,7 @@ class Service:
         if path.startswith(f"{SESSIONS}/"):
             session = self.sessions.get(path.rsplit("/", 1)[1])
             return None if session is None else self._session(session)
-        return resources.render(path, self.board)
+        return tree.render(path, self.board)
 
     def _session(self, session: Session) -> Body:
         owner = self.board.accounts.get(session.slot)
@@ -120,9 +114,9 @@ class Service:
             return changes.patch_account(self.board, self._account(path, account), body)
         if path == SESSION_SERVICE:
             return self._patch_sessions(account, body)
-        if path not in changes.PATCHES:
+        if path not in tree.PATCHES:
             raise Refusal(405, "OperationNotAllowed", "This resource cannot be changed.")
-        role, change = changes.PATCHES[path]
+        role, change = tree.PATCHES[path]
         require(account, role)
         return change(self.board, body)
 
@@ -143,11 +137,11 @@ class Service:
         return found
 
     def _post(self, request: Request, path: str, account: Account) -> Answer:
-        if path not in changes.POSTS:
-            raise _missing(path) if resources.render(path, self.board) is None else Refusal(
+        if path not in tree.POSTS:
+            raise _missing(path) if tree.render(path, self.board) is None else Refusal(
                 405, "OperationNotAllowed", "POST is not allowed here."
             )  # fmt: skip
-        role, change = changes.POSTS[path]
+        role, change = tree.POSTS[path]
         require(account, role)
         return change(self.board, _json(request.body))
 
@@ -177,4 +171,4 @@ def _json(data: bytes) -> Body:
 
 def _with_headers(answer: Answer) -> Answer:
     headers = {"OData-Version": "4.0", "Cache-Control": "no-cache", "Server": "Virtual-Rack-BMC", **answer.headers}
-    return Answer(answer.status, answer.body, headers)
+    return replace(answer, headers=headers)
