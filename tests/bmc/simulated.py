@@ -1,6 +1,7 @@
 """Simulated BMCs of the lab on loopback, any number in one process. `python -m tests.bmc.simulated COUNT DIRECTORY`.
 
-Each board has an address of its own, 127.42.x.y (test processes beside each other: 127.50.x.y and up), and speaks IPMI on UDP 6230 and Redfish on TCP 4430 there.
+Each board has an address of its own, 127.42.x.y (where tests run beside each other: 127.50.x.y and up), and speaks
+IPMI on UDP 6230 and Redfish on TCP 4430 there.
 As a program it prints one line when all of them listen, and ends when its standard input does.
 """
 
