@@ -39,6 +39,7 @@ TABLE = (
     ("*.server", "shells"),
     ("*.link", "shells"),
     ("*.worker", "shells"),
+    ("tftp.pump", "shells"),
     ("tftp.sockets", "shells"),
     ("tftp.places", "shells"),
     ("tftp.content", "shells"),

@@ -82,6 +82,7 @@ KEPT = {
         "lock_covers",
         {"pyproject.toml": PROJECT, "scripts/requirements.lock": "aiohttp==3.14.5 \\\npyyaml==6.0.3 \\\n"},
     ),
+    "fake that lags": ("sleeping_tests", {"tests/bmc/fake.py": "async def power(): await asyncio.sleep(1)"}),
     "sleep in virtual time": (
         "sleeping_tests",
         {"tests/test_a.py": "@pytest.mark.looptime\nasync def test(): await asyncio.sleep(1)"},
