@@ -1,0 +1,66 @@
+"""What joins the parts: the address that a machine reaches us at, and what DHCP is told of machines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
+from provisioner.model.boot import BootClient, LocalDisk, Plan, Unknown
+from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
+from provisioner.wiring import Addresses, KnownMachines, booting, how_to_get, reservations
+
+A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
+NODE = Machine("m1", "node17", State.READY, macs=(A,), uuid="u1", profile="small")
+SUBNETS = (
+    Subnet(network="10.0.0.0/8", server_address="10.0.0.1"),
+    Subnet(network="10.0.8.0/24", server_address="10.0.8.1", http_port=80, unknown=Unknown.IGNORE),
+)
+
+
+def test_our_url_is_the_one_of_the_narrowest_subnet() -> None:
+    addresses = Addresses(SUBNETS, lambda _address: "192.0.2.1", 8080)
+    assert addresses.base_url("10.0.8.7") == "http://10.0.8.1:80"
+    assert addresses.base_url("10.9.9.9") == "http://10.0.0.1:8080"
+    assert addresses.base_url("172.16.0.9") == "http://192.0.2.1:8080"
+    assert addresses.base_url("not an address") == "http://192.0.2.1:8080"
+
+
+def test_the_policy_is_the_subnets() -> None:
+    addresses = Addresses(SUBNETS, lambda _address: "192.0.2.1", 8080)
+    assert addresses.policy("10.0.8.7").unknown is Unknown.IGNORE
+    assert addresses.policy("10.9.9.9").unknown is Unknown.DISCOVER
+    assert addresses.policy("").unknown is Unknown.DISCOVER
+
+
+class NoLeases:
+    """A store that holds none: nothing is served in these tests."""
+
+    def save(self, leases: object) -> object:
+        raise AssertionError("nothing is saved here")
+
+    async def load(self) -> list[object]:
+        return []
+
+
+def decide(client: BootClient) -> Plan:
+    return LocalDisk("nothing boots here")
+
+
+def test_dhcp_knows_the_machines_that_are_and_forgets_those_that_were() -> None:
+    dhcp = DhcpServer(Dhcp(), decide=decide, leases=NoLeases(), observe=lambda _line: None)  # type: ignore[arg-type]
+    follow = KnownMachines(dhcp)
+    follow(None, NODE)
+    follow(NODE, replace(NODE, macs=(B,)))
+    follow(replace(NODE, macs=(B,)), None)
+    assert reservations(NODE) == {A: Reservation(mac=A, name="node17", uuid="u1", profile="small")}
+
+
+def test_how_a_missing_artefact_is_to_be_had() -> None:
+    assert how_to_get("ubuntu-22.04", "") == "provisionctl artifacts fetch ubuntu-22.04"
+    assert how_to_get("discovery", "provisionctl images build discovery") == "provisionctl images build discovery"
+
+
+def test_no_machine_boots_what_nothing_runs() -> None:
+    assert booting([NODE], "debian-12") == []
