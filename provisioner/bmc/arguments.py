@@ -63,4 +63,4 @@ def _methods() -> dict[str, Any]:
 
 def plain(result: Any) -> Any:
     """Make a verb's result plain values, as JSON has them."""
-    return msgspec.to_builtins(result)
+    return msgspec.json.decode(msgspec.json.encode(result))

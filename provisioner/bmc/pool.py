@@ -161,7 +161,7 @@ class Bmcs:
 def offered_by(driver: Driver) -> frozenset[str]:
     """Name the verbs that a driver has a method for; whether a board can is another question."""
     kind = DRIVERS[driver]
-    return frozenset(verb.name for verb in VERBS.values() if hasattr(kind, verb.method))
+    return frozenset(name for name, verb in VERBS.items() if hasattr(kind, verb.method)) - getattr(kind, "LACKS", set())
 
 
 def load_quirks() -> tuple[Quirk, ...]:

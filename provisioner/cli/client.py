@@ -100,6 +100,22 @@ class Client:
         finally:
             connection.close()
 
+    def open(self, method: str, path: str, content: bytes | None = None) -> http.client.HTTPResponse:
+        """Ask for bytes that come as they come; the caller closes the answer."""
+        connection = self._connect(LONG_S)
+        try:
+            connection.request(method, path, content, {"Content-Type": "application/octet-stream"} if content else {})
+            response = connection.getresponse()
+            if response.status >= 400:
+                _read(response, self.server)
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise ApiError(f"{self.server}: the daemon hung up: {_reason(error)}", hint=_LOST) from error
+        except ApiError:
+            connection.close()
+            raise
+        return response
+
     def lines(self, path: str, body: Mapping[str, Any]) -> Iterator[Json]:
         """Ask for something that takes long, and follow it; raise what the daemon says went wrong."""
         connection = self._connect(LONG_S)

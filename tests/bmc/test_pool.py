@@ -223,7 +223,7 @@ def test_what_the_drivers_offer() -> None:
     assert redfish | ipmi == set(VERBS), "every verb is offered by a driver"
     assert set(VERBS) - redfish == {"console.open"}
     assert {"power.cycle", "sensors.read", "accounts.password", "console.open", "led.set"} <= ipmi
-    assert not {"vmedia.insert", "bios.apply", "firmware.update"} & ipmi
+    assert not {"vmedia.insert", "bios.apply", "firmware.update", "boot.once.http"} & ipmi
 
 
 async def test_what_was_seen_decides_which_driver_is_asked(bmcs: Bmcs, rack: Rack) -> None:
@@ -231,12 +231,13 @@ async def test_what_was_seen_decides_which_driver_is_asked(bmcs: Bmcs, rack: Rac
     rack.boards["192.0.2.2"] = FakeBmc(by_ipmi[0])
     for address, password in (by_redfish, by_ipmi):
         await bmcs.identify(address, password)
-    before = await bmcs.resolve("boot.once.http", [by_redfish, by_ipmi])
+    verb = "boot.once.cd"
+    before = await bmcs.resolve(verb, [by_redfish, by_ipmi])
     assert [one.verdict for one in before.order] == ["unproven", "unproven"]
+    rack.boards[ADDRESS.host].offers = frozenset()
     with pytest.raises(BmcUnsupported):
-        await bmcs.boot_once(*by_redfish, BootTarget.HTTP)
-    rack.boards["192.0.2.2"].offers = frozenset(BootTarget)
-    await bmcs.boot_once(*by_ipmi, BootTarget.HTTP)
-    after = await bmcs.resolve("boot.once.http", [by_redfish, by_ipmi])
+        await bmcs.boot_once(*by_redfish, BootTarget.CD)
+    await bmcs.boot_once(*by_ipmi, BootTarget.CD)
+    after = await bmcs.resolve(verb, [by_redfish, by_ipmi])
     assert [(one.driver, one.verdict) for one in after.order] == [(Driver.IPMI, "proven")]
-    assert after.left_out[0].reason == "no http"
+    assert after.left_out[0].reason == "no cd"

@@ -15,6 +15,9 @@ from provisioner.bmc.ipmi.watch import WatchVerbs
 class Ipmi(PowerVerbs, WatchVerbs, AccountVerbs):
     """One machine by IPMI 2.0 (`verbs.Bmc`; watches, shows its console, manages users and its network, shines)."""
 
+    LACKS = frozenset({"boot.once.http", "boot.always.http"})
+    """Verbs whose method is there for others."""
+
     async def open_console(self, *, take_over: bool = False) -> IpmiConsole:
         """Open the serial console over LAN; `take_over` ends another's."""
         where = f"{self.address}: console.open"

@@ -1,0 +1,245 @@
+"""`provisionctl bmc`: talk to a BMC, through the daemon by a machine's name or straight by its address."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from provisioner.cli.bmc_direct import Direct, is_url
+from provisioner.cli.complete import machine_names
+from provisioner.cli.machines import quoted
+from provisioner.cli.output import print_data, print_rows
+from provisioner.cli.session import Session, command, read_first_line
+from provisioner.cli.text import Column, Row, listing, printable
+from provisioner.errors import ConfigError
+
+TARGET = "A machine's name, or ipmi://USER@HOST[:PORT] or redfish://USER@HOST[:PORT][/SYSTEM]."
+
+
+@click.group()
+def bmc() -> None:
+    """Talk to a BMC by itself.
+
+    TARGET is a machine's name, and the daemon talks to its BMC; or an address (redfish://admin@10.0.0.17), and this
+    command does. Then the password comes from --password-file or PROVISIONER_BMC_PASSWORD, or is asked for.
+
+    \b
+      provisionctl bmc do node17 sensors.read
+      provisionctl bmc do node17 led.set wanted=on
+      provisionctl bmc do node17 vmedia.insert uri=https://boot.example.net/node17.iso
+      provisionctl bmc console node17
+      provisionctl bmc find 10.0.0.0/24
+    """
+
+
+def _login(function: Any) -> Any:
+    """Add the options of commands that may talk to a BMC themselves."""
+    for option in (
+        click.option("--trust", is_flag=True, help="Take whatever certificate it shows; says which."),
+        click.option("--pin", metavar="SHA256", default="", help="The certificate that it has to show."),
+        click.option("--password-file", metavar="FILE", default="", help="The password is the first line of FILE."),
+    ):
+        function = option(function)
+    return function
+
+
+@command("do")
+@click.argument("target", shell_complete=machine_names)
+@click.argument("verb")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@_login
+def do(session: Session, target: str, verb: str, arguments: Sequence[str], **given: Any) -> None:
+    """Do one verb, and show what came of it.
+
+    VALUE is JSON, or text where it is none. A password is read from a file: password=@FILE. `provisionctl bmc verbs`
+    lists all verbs and what they take.
+    """
+    body = parse_arguments(arguments)
+    if is_url(target):
+        result = Direct(session, target, **given).do(verb, body)
+    else:
+        result = session.client().post(f"/v1/machines/{quoted(target)}/bmc/{quoted(verb)}", body, slow=True)["result"]
+    show(session, result)
+
+
+@command("verbs")
+def verbs(session: Session) -> None:
+    """List all verbs, what they take, and which drivers offer them."""
+    from provisioner.bmc.table import VERBS
+    from provisioner.web.bmc import verb_view
+
+    print_rows(session, [verb_view(verb) for verb in VERBS.values()], VERB_COLUMNS, empty="")
+
+
+@command("why")
+@click.argument("machine", shell_complete=machine_names)
+@click.argument("verb")
+def why(session: Session, machine: str, verb: str) -> None:
+    """Say which driver a verb is asked of on this machine, and why."""
+    found = session.client().get(f"/v1/machines/{quoted(machine)}/bmc/why/{quoted(verb)}")
+    if session.output in {"json", "yaml"}:
+        print_data(session, found)
+        return
+    for line in found["lines"]:
+        click.echo(printable(line))
+
+
+@command("rotate")
+@click.argument("machine", shell_complete=machine_names)
+def rotate(session: Session, machine: str) -> None:
+    """Give the daemon's account at a BMC a new random password.
+
+    It is stored before the BMC hears of it: whatever breaks in between, one of the two passwords that are kept works.
+    """
+    session.client().post(f"/v1/machines/{quoted(machine)}/bmc/rotate", slow=True)
+    session.note(f"{machine}: the BMC has a new password, and the daemon keeps it")
+
+
+@command("pin")
+@click.argument("address")
+def pin(session: Session, address: str) -> None:
+    """Show the certificate that a BMC shows now, as SHA-256. Compare it with what the BMC's own console says."""
+    click.echo(Direct(session, address).fingerprint())
+
+
+@command("console")
+@click.argument("target", shell_complete=machine_names)
+@click.option("--read-only", is_flag=True, help="Only look; nothing is typed.")
+@click.option("--take-over", is_flag=True, help="End the console of somebody else (with an address).")
+@_login
+def console(session: Session, target: str, read_only: bool, take_over: bool, **given: Any) -> None:
+    """Open a machine's serial console. Leave it with Enter, then ~ and a dot.
+
+    Through the daemon, any number of people share it, and what was printed before comes first.
+    """
+    from provisioner.cli.bmc_console import ApiLine, attach, direct_line
+
+    if is_url(target):
+        with direct_line(Direct(session, target, **given), take_over) as line:
+            attach(session, line, read_only=read_only)
+    else:
+        with ApiLine(session.client(), f"/v1/machines/{quoted(target)}/console") as line:
+            attach(session, line, read_only=read_only)
+
+
+@command("find")
+@click.argument("ranges", nargs=-1, metavar="[NETWORK]...")
+@click.option("--ssdp", is_flag=True, help="Ask Redfish services on our networks to make themselves known.")
+@click.option("--interface", metavar="ADDRESS", default="0.0.0.0", help="Our address on the network to ask in.")
+@click.option("--rate", default=50.0, show_default=True, help="Addresses knocked at in a second.")
+def find(session: Session, ranges: Sequence[str], ssdp: bool, interface: str, rate: float) -> None:
+    """Find BMCs: knock at every address of a network, or listen for those that announce themselves.
+
+    Nothing is logged into. What answers is shown with the UUID by which it is joined to its machine.
+    """
+    if not ranges and not ssdp:
+        raise ConfigError("nothing to look through", hint="name a network, such as 10.0.0.0/24, or give --ssdp")
+    if not 0 < rate <= 1000:
+        raise ConfigError(f"--rate {rate:g}: more than 0, at most 1000")
+    print_rows(session, found_bmcs(ranges, ssdp, interface, rate), FOUND_COLUMNS, empty="no BMC answered")
+
+
+for one in (do, verbs, why, rotate, pin, console, find):
+    bmc.add_command(one)
+
+
+def found_bmcs(ranges: Sequence[str], ssdp: bool, interface: str, rate: float) -> list[Row]:
+    """Look for BMCs, and make rows of them."""
+    import asyncio
+
+    from provisioner.bmc.find import Found, listen, scan, targets
+
+    hosts = targets(ranges)
+    rows: dict[str, Row] = {}
+
+    def said(found: Found) -> None:
+        protocols = [name for name in ("ipmi", "redfish") if getattr(found, name)]
+        rows[found.host] = {
+            "name": found.host, "protocols": protocols, "uuid": found.uuid, "product": found.product,
+        }  # fmt: skip
+
+    async def look() -> None:
+        if ssdp:
+            for one in await listen(interface=interface):
+                said(Found(one.host, redfish=True, uuid=one.uuid))
+        await scan(hosts, said, rate=rate)
+
+    asyncio.run(look())
+    return list(rows.values())
+
+
+def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE; raise `ConfigError`. A password is never taken from the command line."""
+    found: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{argument!r}: not NAME=VALUE")
+        if name == "password":
+            if not text.startswith("@"):
+                raise ConfigError("password: has no place here, others can read it", hint="password=@FILE")
+            found[name] = read_first_line(text[1:])
+            continue
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def show(session: Session, result: Any) -> None:
+    """Show a verb's result: a table for a list, names and values for one thing, a word for one value."""
+    match result:
+        case None:
+            session.note("done")
+        case list() if result and isinstance(result[0], Mapping):
+            names = [name for name in result[0] if any(row.get(name) not in ("", None, [], {}) for row in result)]
+            columns = [Column(name.upper().replace("_", " "), _cell(name)) for name in names]
+            print_rows(session, result, columns, empty="")
+        case dict() if session.output not in {"json", "yaml"}:
+            for line in listing([(name.replace("_", " "), _words(value)) for name, value in result.items()]):
+                click.echo(line)
+        case list() if not result:
+            session.note("nothing")
+        case str() if session.output not in {"json", "yaml"}:
+            click.echo(printable(result))
+        case _:
+            print_data(session, result)
+
+
+def _cell(name: str) -> Any:
+    return lambda row: _words(row.get(name))
+
+
+def _words(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list() | dict():
+            simple = isinstance(value, list) and not any(isinstance(one, list | dict) for one in value)
+            return ", ".join(map(str, value)) if simple else json.dumps(value, ensure_ascii=False)
+        case _:
+            return str(value)
+
+
+def _takes(row: Row) -> str:
+    return " ".join(name if one["needed"] else f"[{name}]" for name, one in row["takes"].items())
+
+
+VERB_COLUMNS = (
+    Column("VERB", lambda row: row["name"]),
+    Column("DRIVERS", lambda row: ",".join(row["drivers"])),
+    Column("TAKES", _takes),
+    Column("WHAT IT DOES", lambda row: row["does"]),
+)
+FOUND_COLUMNS = (
+    Column("ADDRESS", lambda row: row["name"]),
+    Column("SPEAKS", lambda row: ",".join(row["protocols"])),
+    Column("PRODUCT", lambda row: row["product"]),
+    Column("UUID", lambda row: row["uuid"]),
+)

@@ -1,0 +1,217 @@
+"""`provisionctl bmc`: through the daemon, and straight to boards on loopback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.bmc.consoles import Consoles
+from provisioner.bmc.pool import Bmcs
+from provisioner.cli.bmc import parse_arguments
+from provisioner.cli.bmc_console import Escape
+from provisioner.cli.bmc_direct import parse_address
+from provisioner.cli.root import run
+from provisioner.errors import ConfigError
+from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.machine import Machine
+from provisioner.web.app import operator_app
+from provisioner.web.bmc import BmcApi
+from provisioner.web.server import Server
+from tests.bmc.fake import ADDRESS, FakeBmc
+from tests.bmc.simulated import IPMI_PORT, PASSWORD, REDFISH_PORT, USER, host
+from tests.bmc.test_consoles import Bay, FakeLine
+from tests.cli.conftest import Ctl, Daemon
+
+IPMI, REDFISH = f"ipmi://{USER}@{host(0)}:{IPMI_PORT}", f"redfish://{USER}@{host(0)}:{REDFISH_PORT}"
+
+
+class BmcDaemon(Daemon):
+    """A daemon with the API of BMCs, and one board behind it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.board = FakeBmc()
+        self.rotated: list[str] = []
+        self._serving: Server | None = None
+
+    def start(self) -> None:
+        self.do(self._start())
+
+    async def _start(self) -> None:
+        self.line = FakeLine(b"login: ")
+        self._consoles = await Consoles(Bay(self.line).open).__aenter__()
+        bmcs = Bmcs(quirks=(), make=lambda address, password: self.board)
+        api = BmcApi(self.conductor.machines, bmcs, self._login, self._consoles, self._rotate)
+        self._serving = Server(operator_app(api.routes()), drain_s=0.05)
+        await self._serving.listen_unix(self.path)
+
+    async def _login(self, machine: Machine) -> tuple[BmcAddress, str]:
+        return replace(ADDRESS, username="admin"), "canary"
+
+    async def _rotate(self, machine: Machine) -> None:
+        self.rotated.append(machine.name)
+
+    def stop(self) -> None:
+        if self._serving is not None:
+            self.do(self._serving.close())
+            self.do(self._consoles.__aexit__(None, None, None))
+            self._serving = None
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[BmcDaemon]:
+    made = BmcDaemon(tmp_path / "api.sock")
+    made.start()
+    yield made
+    made.close()
+
+
+def test_do_a_verb_by_a_machines_name(ctl: Ctl, daemon: BmcDaemon) -> None:
+    assert ctl("bmc", "do", "node17", "power.on").err == "done\n"
+    assert ctl("bmc", "do", "node17", "power.status").out == "on\n"
+    assert "vendor    Fake" in ctl("bmc", "do", "node17", "identify").out
+    assert json.loads(ctl("bmc", "do", "node17", "identify", "-o", "json").out)["model"] == "F1"
+    assert ctl("bmc", "do", "node17", "boot.once.pxe", "uefi=true").status == 0
+    assert "target  pxe" in ctl("bmc", "do", "node17", "boot.read").out
+
+
+def test_what_cannot_be_done_is_said(ctl: Ctl, daemon: BmcDaemon) -> None:
+    ran = ctl("bmc", "do", "node17", "bios.read")
+    assert ran.status == 1
+    assert "the redfish driver cannot do this" in ran.err
+    assert ctl("bmc", "do", "node17", "power.explode").status == 2
+    assert ctl("bmc", "do", "nobody", "power.on").status == 3
+    assert "others can read it" in ctl("bmc", "do", "node17", "accounts.password", "password=x").err
+
+
+def test_why(ctl: Ctl, daemon: BmcDaemon) -> None:
+    assert ctl("bmc", "why", "node17", "power.cycle").out.splitlines() == [
+        "power.cycle: redfish is asked",
+        "1. redfish: unproven, never tried on this model",
+    ]
+    assert json.loads(ctl("bmc", "why", "node17", "power.cycle", "-o", "json").out)["order"][0]["driver"] == "redfish"
+
+
+def test_rotate(ctl: Ctl, daemon: BmcDaemon) -> None:
+    assert ctl("bmc", "rotate", "node17").status == 0
+    assert daemon.rotated == ["node17"]
+
+
+def test_verbs_and_what_they_take(ctl: Ctl) -> None:
+    lines = {line.split()[0]: line for line in ctl("bmc", "verbs").out.splitlines()}
+    assert lines["vmedia.insert"].split()[1:3] == ["redfish", "uri"]
+    assert "[uri] [uefi]" in lines["boot.once.http"]
+
+
+READ = {
+    "text": (["uri=https://x/y.iso"], {"uri": "https://x/y.iso"}),
+    "JSON": (['wanted={"a": 1}', "enabled=true"], {"wanted": {"a": 1}, "enabled": True}),
+    "an equals sign in the value": (["uri=http://x/?a=b"], {"uri": "http://x/?a=b"}),
+    "nothing": ([], {}),
+}
+
+
+@pytest.mark.parametrize(("arguments", "found"), READ.values(), ids=READ.keys())
+def test_parse_arguments(arguments: list[str], found: dict[str, object]) -> None:
+    assert parse_arguments(arguments) == found
+
+
+def test_a_password_comes_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("secret\n")
+    assert parse_arguments([f"password=@{tmp_path}/pw"]) == {"password": "secret"}
+    for wrong in ("password=x", "uri", "=x"):
+        with pytest.raises(ConfigError):
+            parse_arguments([wrong])
+
+
+ADDRESSES = {
+    "ipmi://admin@10.0.0.17": BmcAddress(Driver.IPMI, "10.0.0.17", 623, "admin"),
+    "redfish://ad%40min@bmc17:8443/Self": BmcAddress(Driver.REDFISH, "bmc17", 8443, "ad@min", system="Self"),
+    "redfish://a@[fd00::1]": BmcAddress(Driver.REDFISH, "fd00::1", 443, "a"),
+}
+
+
+@pytest.mark.parametrize(("text", "address"), ADDRESSES.items())
+def test_parse_address(text: str, address: BmcAddress) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["ssh://a@b", "ipmi://a:b@c", "ipmi://", "redfish://a@b:99999", "ipmi://a@b?x"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_address(text)
+
+
+KEYS = {
+    "plain": (b"ls\r", b"ls\r", False),
+    "the way out": (b"ls\r~.", b"ls\r", True),
+    "at once": (b"~.", b"", True),
+    "a tilde that is meant": (b"~~x", b"~x", False),
+    "a tilde within a line": (b"cd ~.", b"cd ~.", False),
+    "a tilde and something else": (b"\r~x", b"\r~x", False),
+}
+
+
+@pytest.mark.parametrize(("typed", "sent", "leaving"), KEYS.values(), ids=KEYS.keys())
+def test_escape(typed: bytes, sent: bytes, leaving: bool) -> None:
+    whole, pieces = Escape(), Escape()
+    assert whole.feed(typed) == sent
+    assert b"".join(pieces.feed(bytes((key,))) for key in typed) == sent
+    assert whole.leaving is pieces.leaving is leaving
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One simulated board in a process of its own."""
+    root = str(tmp_path_factory.mktemp("boards"))
+    command = sys.executable, "-m", "tests.bmc.simulated", "1", root
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.communicate()
+
+
+@pytest.mark.peer
+@pytest.mark.usefixtures("boards")
+class TestDirect:
+    """Without a daemon, by address."""
+
+    @pytest.fixture(autouse=True)
+    def password(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PROVISIONER_BMC_PASSWORD", PASSWORD)
+
+    def test_by_ipmi(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert run(["bmc", "do", IPMI, "power.on"]) == 0
+        assert run(["bmc", "do", IPMI, "power.status"]) == 0
+        assert capfd.readouterr().out.splitlines()[-1] == "on"
+        assert run(["bmc", "do", IPMI, "sensors.read"]) == 0
+        out = capfd.readouterr().out
+        assert out.splitlines()[0].split()[:3] == ["NAME", "VALUE", "UNIT"]
+        assert "CPU Temp" in out
+
+    def test_by_redfish_its_certificate_is_pinned_or_trusted(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert run(["bmc", "do", REDFISH, "power.status"]) != 0
+        assert "cannot be trusted" in capfd.readouterr().err
+        assert run(["bmc", "pin", REDFISH]) == 0
+        pin = capfd.readouterr().out.strip()
+        assert run(["bmc", "do", REDFISH, "power.status", "--pin", pin]) == 0
+        assert run(["bmc", "do", REDFISH, "power.status", "--trust"]) == 0
+        assert pin in capfd.readouterr().err
+        assert run(["bmc", "do", REDFISH, "power.status", "--pin", "ab" * 32]) != 0
+        assert run(["bmc", "do", REDFISH, "power.status", "--pin", "xx"]) != 0
+
+    def test_a_wrong_password(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setenv("PROVISIONER_BMC_PASSWORD", "canary-wrong")
+        assert run(["bmc", "do", IPMI, "power.on"]) != 0
+        assert "canary" not in capfd.readouterr().err
+
+    def test_nothing_to_find(self) -> None:
+        assert run(["bmc", "find"]) != 0
+        assert run(["bmc", "find", "--rate", "0", "127.0.0.1"]) != 0
