@@ -103,7 +103,7 @@ class Agents:
         if run.verb == Verb.DEPLOY:
             home = await self._tokens.mint(Purpose.HOME, bearer.mac, machine.id, run.id, "", self._clock.now())
         boot = self._boots.boot_of(bearer.mac, bootenv, bearer.address, phone_home=home)
-        params = ports.catalogue.params(bootenv, machine, {})
+        params = ports.catalogue.params(bootenv, machine, run.params)
         return ports.catalogue.answer(bootenv, job, answer_context(machine, bootenv, boot, params))
 
     async def progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:

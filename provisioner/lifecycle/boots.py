@@ -130,7 +130,8 @@ class Boots:
         owner = machine.id if machine else ""
         token = await self._tokens.mint(Purpose.AGENT, mac, owner, run, address, self._clock.now())
         boot = self.boot_of(mac, bootenv, address, token=token)
-        params = self._ports.catalogue.params(bootenv, machine, {})
+        given = machine.run.params if machine is not None and machine.run is not None and run else {}
+        params = self._ports.catalogue.params(bootenv, machine, given)
         args = self._ports.catalogue.kernel_args(bootenv, arch, answer_context(machine, bootenv, boot, params))
         urls = [artifact_url(boot.base, bootenv.name, arch, name) for name in (files.kernel, *files.initrds)]
         who = machine.name if machine else str(mac)

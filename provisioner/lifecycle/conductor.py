@@ -155,7 +155,7 @@ class Conductor:
         params: Mapping[str, Any] | None = None,
     ) -> Machine:
         """Bring a bootenv onto a machine. Returns once the intent is durable; the run goes on by itself."""
-        if (known := await self._accepted(key)) is not None:
+        if (known := await self._accepted(key, ref)) is not None:
             return known
         machine, wanted = self.machines.get(ref), self._ports.catalogue.bootenv(bootenv)
         _check_generation(machine, generation)
@@ -163,12 +163,13 @@ class Conductor:
         if failed:
             lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
             raise PreflightError(f"{machine.name} cannot boot {wanted.name}; nothing was touched", faults=lines)
-        begin = Begin(new_run_id(), verb_for(wanted), wanted.name, wanted.job)
+        self._ports.catalogue.params(wanted, machine, params or {})  # a parameter that does not fit is refused now
+        begin = Begin(new_run_id(), verb_for(wanted), wanted.name, wanted.job, dict(params or {}))
         return await self._begin(machine, begin, key, generation)
 
     async def release(self, ref: str, *, erase: bool = True, key: str = "", generation: int | None = None) -> Machine:
         """Take a machine back: erase its disks (unless told not to), power off, ready."""
-        if (known := await self._accepted(key)) is not None:
+        if (known := await self._accepted(key, ref)) is not None:
             return known
         machine = await self._reachable(ref, "be released", generation)
         verb = Verb.RELEASE if erase else Verb.POWER_OFF_RELEASE
@@ -182,9 +183,15 @@ class Conductor:
 
         return await self._runner.change(machine.id, rule, intent=key)
 
-    async def _accepted(self, key: str) -> Machine | None:
+    async def _accepted(self, key: str, ref: str) -> Machine | None:
+        """Find the machine of a request that was accepted under this key before."""
         accepted = await self._store.intent(key) if key else None
-        return self.machines.find(accepted[0]) if accepted else None
+        if accepted is None:
+            return None
+        machine = self.machines.get(ref)
+        if machine.id != accepted[0]:
+            raise ConflictError(f"the idempotency key {key[:40]!r} was used for another machine")
+        return machine
 
     async def cancel(self, ref: str) -> Machine:
         """End the run under way; the machine goes back to where it came from."""
@@ -196,14 +203,14 @@ class Conductor:
 
     async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine into the rescue system; `unrescue` leads back."""
-        if (known := await self._accepted(key)) is not None:
+        if (known := await self._accepted(key, ref)) is not None:
             return known
         machine = await self._reachable(ref, "be rescued", generation)
         return await self._begin(machine, Begin(new_run_id(), Verb.RESCUE, DISCOVERY), key, generation)
 
     async def unrescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine from its disk again, and back to the state it was rescued from."""
-        if (known := await self._accepted(key)) is not None:
+        if (known := await self._accepted(key, ref)) is not None:
             return known
         machine = await self._reachable(ref, "leave the rescue system", generation)
         return await self._begin(machine, Begin(new_run_id(), Verb.UNRESCUE, ""), key, generation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from provisioner.model.machine import Machine, Run
@@ -41,6 +42,12 @@ def _of_run(before: Run | None, after: Run | None) -> list[Named]:
     if after.step is None and (before is None or before.outcome != after.outcome):
         found.append((f"run.{after.outcome}", {"run": after.id, "verb": after.verb, "bootenv": after.bootenv}))
     return found
+
+
+def durable(machine: Machine) -> Machine:
+    """Strip what may be lost in a crash: when a machine was last heard of, and how far a download is."""
+    run = machine.run and replace(machine.run, percent=None, note="")
+    return replace(machine, seen=0.0, run=run)
 
 
 def trace_lines(machine: Machine, events: list[Named], now: float) -> list[TraceLine]:

@@ -55,6 +55,8 @@ KINDS: dict[str, StepKind] = {
 """Time limits: firmware of big servers needs up to ten minutes from power-on to its first DHCP packet (memory
 training), an image of 10 GB on a 1 Gbit/s link needs two, a package install up to an hour."""
 
+JOB_STEP = "wait.job"
+
 NETBOOT = ("power.off", "boot.network", "power.on", "wait.dhcp", "wait.loader", "wait.script", "wait.facts")
 FROM_DISK = ("finalize.off", "boot.disk", "finalize.on", "wait.local-boot", "wait.phone-home")
 
@@ -81,20 +83,24 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerbRule:
-    """Which states a verb starts from, the state it moves through, its steps, and how long all of it may take."""
+    """Which states a verb starts from, the state it moves through, its steps, and how long all of it may take.
+
+    `job_s` is the limit of its job, where that is not the one of `KINDS`.
+    """
 
     start: frozenset[State]
     moving: State
     steps: tuple[str, ...]
     limit_s: float
+    job_s: float = KINDS[JOB_STEP].timeout_s
 
 
 _RESTING = frozenset({State.DISCOVERED, State.ENROLLED, State.READY, State.RESERVED, State.ACTIVE})
 
 VERBS: dict[Verb, VerbRule] = {
     Verb.INSPECT: VerbRule(_RESTING | {State.MAINTENANCE}, State.INSPECTING, NETBOOT, 1800),
-    Verb.DEPLOY: VerbRule(_RESTING, State.DEPLOYING, (*NETBOOT, "wait.job", *FROM_DISK), 3 * 3600),
-    Verb.RELEASE: VerbRule(_RESTING, State.RELEASING, (*NETBOOT, "wait.job", "finalize.off"), 24 * 3600),
+    Verb.DEPLOY: VerbRule(_RESTING, State.DEPLOYING, (*NETBOOT, JOB_STEP, *FROM_DISK), 3 * 3600),
+    Verb.RELEASE: VerbRule(_RESTING, State.RELEASING, (*NETBOOT, JOB_STEP, "finalize.off"), 24 * 3600, 23 * 3600),
     Verb.POWER_OFF_RELEASE: VerbRule(_RESTING, State.RELEASING, ("finalize.off",), 600),
     Verb.RESCUE: VerbRule(_RESTING | {State.MAINTENANCE}, State.INSPECTING, NETBOOT, 1800),
     Verb.UNRESCUE: VerbRule(frozenset({State.RESCUE}), State.INSPECTING, FROM_DISK[:3], 1800),
@@ -129,6 +135,6 @@ def job_id(run: Run) -> str:
 def agent_command(machine: Machine) -> str:
     """Say what the agent on a machine is to do now: one line of docs/architecture.md, "Agent"."""
     run = machine.run
-    if run is not None and run.step is not None and run.step.name == "wait.job" and not run.job_taken:
+    if run is not None and run.step is not None and run.step.name == JOB_STEP and not run.job_taken:
         return f"run {job_id(run)}"
     return "wait 15" if run is None or run.step is None else "wait 2"

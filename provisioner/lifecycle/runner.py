@@ -10,11 +10,10 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcAuthError, BmcError, BmcPrivilegeError, BmcUnsupported, ProvisionerError, StoreError
-from provisioner.lifecycle.events import Named, describe, trace_lines
+from provisioner.lifecycle.events import Named, describe, durable, trace_lines
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.steps import Done, Event, Failed, Perform, Seen, Tick, advance, current_action, resumed
@@ -129,7 +128,7 @@ class Runner:
 
     async def _save(self, before: Machine | None, after: Machine, now: float, intent: str) -> None:
         events: list[Named] = describe(before, after)
-        if events or intent or (before and _durable(before) != _durable(after)):
+        if events or intent or (before and durable(before) != durable(after)):
             self._note(await self._store.save(Change(now, before, after, events, intent)))
         self._machines.put(after)
         for follow in self.followers:
@@ -217,9 +216,3 @@ class Runner:
             log.exception("life.bug machine=%s step=%s", machine.name, action.step.name)
             return Failed(action.run_id, action.at, f"internal error: {type(error).__name__}: {error}", again=False)
         return Done(action.run_id, action.at, note)
-
-
-def _durable(machine: Machine) -> Machine:
-    """Strip what may be lost in a crash: when a machine was last heard of, and how far a download is."""
-    run = machine.run and replace(machine.run, percent=None, note="")
-    return replace(machine, seen=0.0, run=run)

@@ -7,10 +7,22 @@ completes an action.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from provisioner.errors import ConflictError
-from provisioner.lifecycle.plans import ENSURES, KEEPS_DISK, KINDS, RESTARTS, VERBS, WAITED_FOR, Signal, Verb
+from provisioner.lifecycle.plans import (
+    ENSURES,
+    JOB_STEP,
+    KEEPS_DISK,
+    KINDS,
+    RESTARTS,
+    VERBS,
+    WAITED_FOR,
+    Signal,
+    Verb,
+    VerbRule,
+)
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Run, State, Step
 
@@ -26,6 +38,8 @@ class Begin:
     bootenv: str
     job: str = ""
     """Which job the agent is given at `wait.job`."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Parameters of this boot alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,16 @@ class JobFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """The power of a machine whose agent is silent was read, twice alike. `seen` is when it had been heard of by then."""
+
+    run_id: str
+    at: int
+    seen: float
+    power: Power
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed; `now` tells how much."""
 
@@ -102,7 +126,8 @@ class Resume:
     """The operator wants the run that failed or was cancelled to go on where that is safe."""
 
 
-OfRun = Done | Failed | JobTaken | Idle | Progress | JobFailed
+OfJob = JobTaken | JobFailed | Idle | Looked
+OfRun = Done | Failed | Progress | OfJob
 Event = Begin | Seen | Tick | Cancel | Resume | OfRun
 
 
@@ -153,17 +178,18 @@ def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Pe
         )
     if machine.state not in rule.start:
         raise ConflictError(f"{machine.name} is {machine.state}: it cannot {event.verb} from there")
-    steps = tuple(_step(name, event) for name in rule.steps)
-    run = Run(event.run_id, event.verb, event.bootenv, steps, started=now, step_started=now)
+    steps = tuple(_step(name, event, rule) for name in rule.steps)
+    run = Run(event.run_id, event.verb, event.bootenv, steps, started=now, step_started=now, params=event.params)
     run = replace(run, return_to=machine.state, deadline=now + steps[0].timeout_s, limit=now + rule.limit_s)
     machine = replace(machine, state=rule.moving, generation=machine.generation + 1, run=run, failure=None, changed=now)
     return machine, _perform(run)
 
 
-def _step(name: str, event: Begin) -> Step:
+def _step(name: str, event: Begin, rule: VerbRule) -> Step:
     kind = KINDS[name]
-    params = {"job": event.job} if name == "wait.job" else {}
-    return Step(name, kind.phase, kind.timeout_s, params, kind.retries)
+    if name == JOB_STEP:
+        return Step(name, kind.phase, rule.job_s, {"job": event.job}, kind.retries)
+    return Step(name, kind.phase, kind.timeout_s, {}, kind.retries)
 
 
 def _perform(run: Run) -> list[Perform]:
@@ -183,15 +209,13 @@ def _of_run(machine: Machine, run: Run, event: OfRun, now: float) -> tuple[Machi
             return _again_or_fail(machine, run, event, now)
         case Progress():
             return replace(machine, run=replace(run, percent=event.percent, note=event.note), seen=now), []
-        case JobTaken() | JobFailed() | Idle() if run.step is not None and run.step.name == "wait.job":
+        case JobTaken() | JobFailed() | Idle() | Looked() if run.step is not None and run.step.name == JOB_STEP:
             return _of_job(machine, run, event, now)
         case _:
             return machine, []
 
 
-def _of_job(
-    machine: Machine, run: Run, event: JobTaken | JobFailed | Idle, now: float
-) -> tuple[Machine, list[Perform]]:
+def _of_job(machine: Machine, run: Run, event: OfJob, now: float) -> tuple[Machine, list[Perform]]:
     match event:
         case JobTaken():
             return replace(machine, run=replace(run, job_taken=True), seen=now), []
@@ -200,8 +224,32 @@ def _of_job(
         case Idle() if run.job_taken:
             reason = "its job was lost on the way: the daemon was restarted while it was fetched"
             return _again_or_fail(machine, run, Failed(run.id, run.at, reason), now)
-        case Idle():
+        case Looked(at=at, seen=seen) if run.job_taken and (at, seen) == (run.at, machine.seen):
+            return _lost(replace(machine, power=event.power), run, event.power, now)
+        case _:
             return machine, []
+
+
+SILENT_S = 300.0
+"""An agent gives a sign of life at least every minute while it works; so long without one, and it is gone."""
+
+
+def is_silent(machine: Machine, since: float, now: float) -> bool:
+    """Say whether the agent that took the job has not been heard of for too long; we listen since `since`."""
+    run = machine.run
+    if run is None or run.step is None or run.step.name != JOB_STEP or not run.job_taken:
+        return False
+    return now - max(machine.seen, since) >= SILENT_S
+
+
+def _lost(machine: Machine, run: Run, power: Power, now: float) -> tuple[Machine, list[Perform]]:
+    """An agent is gone: with the power, then all of it is done again; or with the power on, and nobody knows why."""
+    silent = f"its agent was not heard of for {SILENT_S:.0f} s"
+    if power is Power.OFF:
+        failed = Failed(run.id, run.at, f"{silent}: its power is off")
+        return _again_or_fail(machine, run, failed, now, anew=True)
+    reason, hint = f"{silent}, and its power is on: it hangs or lost its network", "look at its console"
+    return _again_or_fail(machine, run, Failed(run.id, run.at, reason, hint, again=False), now)
 
 
 def _seen(machine: Machine, event: Seen, now: float) -> tuple[Machine, list[Perform]]:
@@ -212,7 +260,7 @@ def _seen(machine: Machine, event: Seen, now: float) -> tuple[Machine, list[Perf
     to = _completed_by(run, event.signal)
     if to is not None:
         return _move(machine, run, to, event.note, now)
-    if run.step.name == "wait.job" and event.signal is Signal.FACTS and run.job_taken:
+    if run.step.name == JOB_STEP and event.signal is Signal.FACTS and run.job_taken:
         return _again_or_fail(machine, run, Failed(run.id, run.at, "the machine restarted during its job"), now)
     if run.step.name in ("power.on", "finalize.on") and event.signal not in run.early:
         # the machine is faster than its BMC tells: kept until the action is known to be done
@@ -240,6 +288,8 @@ def _move(machine: Machine, run: Run, to: int, note: str, now: float) -> tuple[M
     )
     run = replace(run, at=to, attempt=1, step_started=now, percent=None, note="", job_taken=False)
     run = replace(run, journal=run.journal + passed)
+    if to < len(run.steps) and run.steps[to].name == JOB_STEP:  # however often it was begun: no two jobs are one
+        run = replace(run, attempt=1 + sum(line.step == JOB_STEP for line in run.journal))
     if to == len(run.steps):
         return _ended(machine, replace(run, outcome="done", ended=now), now), []
     run = replace(run, deadline=now + run.steps[to].timeout_s)
@@ -284,17 +334,40 @@ def _tick(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
     return _again_or_fail(machine, run, Failed(run.id, run.at, f"{reason} within {limit}", again=False), now)
 
 
-def _again_or_fail(machine: Machine, run: Run, event: Failed, now: float) -> tuple[Machine, list[Perform]]:
+def _again_or_fail(
+    machine: Machine, run: Run, event: Failed, now: float, *, anew: bool = False
+) -> tuple[Machine, list[Perform]]:
+    """Try the step once more, or (`anew`) all from the power on; fail the run where the tries are used up."""
     step = run.step
     assert step is not None
-    outcome = "failed" if not event.again or run.attempt > step.retries else "retried"
+    outcome = "failed" if not event.again or _retried(run, step) >= step.retries else "retried"
     line = JournalLine(step.name, step.phase, run.attempt, run.step_started, now, outcome, event.reason)
     run = replace(run, journal=(*run.journal, line), step_started=now, job_taken=False, percent=None, note="")
+    if outcome == "retried" and anew:
+        run = _from_restart(run, now)
+        return replace(machine, run=run, changed=now), _perform(run)
     if outcome == "retried":
         run = replace(run, attempt=run.attempt + 1, deadline=now + step.timeout_s)
         return replace(machine, run=run, changed=now), _perform(run)
     failure = Failure(event.reason, step.phase, now, _return_to(run), event.hint)
     return _stopped(machine, replace(run, outcome="failed", ended=now), failure), []
+
+
+def _retried(run: Run, step: Step) -> int:
+    """Count the tries of a step that failed since the run began, was resumed, or passed it the last time."""
+    count = 0
+    for line in reversed(run.journal):
+        if line.outcome in ("failed", "cancelled") or (line.step, line.outcome) == (step.name, "done"):
+            break
+        count += (line.step, line.outcome) == (step.name, "retried")
+    return count
+
+
+def _from_restart(run: Run, now: float) -> Run:
+    """Put a run back to the last step that brings the machine to a known state."""
+    starts = [at for at, step in enumerate(run.steps[: run.at + 1]) if step.name in RESTARTS]
+    at = max(starts, default=0)
+    return replace(run, at=at, attempt=1, step_started=now, deadline=now + run.steps[at].timeout_s, early=())
 
 
 QUARANTINE_AFTER = 3
@@ -325,11 +398,8 @@ def _resume(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
         raise ConflictError(f"{machine.name} is {machine.state}: it has no run that stopped on its way")
     if machine.failure is None or machine.state is not machine.failure.return_to:
         raise ConflictError(f"{machine.name} is {machine.state}: its last run is not what it came from")
-    starts = [at for at, step in enumerate(run.steps[: run.at + 1]) if step.name in RESTARTS]
-    at = max(starts, default=0)
     rule = VERBS[Verb(run.verb)]
-    run = replace(run, at=at, attempt=1, outcome="running", ended=0.0, step_started=now, early=(), job_taken=False)
-    run = replace(run, deadline=now + run.steps[at].timeout_s, limit=now + rule.limit_s)
+    run = replace(_from_restart(run, now), outcome="running", ended=0.0, job_taken=False, limit=now + rule.limit_s)
     machine = replace(machine, state=rule.moving, generation=machine.generation + 1, run=run, failure=None, changed=now)
     return machine, _perform(run)
 
@@ -353,9 +423,14 @@ GRACE_S = 60.0
 
 
 def resumed(machine: Machine, now: float) -> Machine:
-    """Set a run's deadline anew after a restart: not over while nobody listened, not a day off if the clock was set."""
+    """Set a run's time limits anew after a restart: not over while nobody listened, not a day off if the clock was set.
+
+    The whole run has at least the time that its steps to come may take.
+    """
     run = machine.run
     if run is None or run.step is None:
         return machine
     deadline = min(max(run.deadline, now + min(GRACE_S, run.step.timeout_s)), now + run.step.timeout_s)
-    return replace(machine, run=replace(run, deadline=deadline))
+    to_come = sum(step.timeout_s for step in run.steps[run.at + 1 :])
+    limit = min(max(run.limit, deadline + to_come), now + VERBS[Verb(run.verb)].limit_s)
+    return replace(machine, seen=min(machine.seen, now), run=replace(run, deadline=deadline, limit=limit))

@@ -74,6 +74,8 @@ class Run:
     verb: str
     bootenv: str
     steps: tuple[Step, ...]
+    params: dict[str, Any] = field(default_factory=dict)
+    """Parameters that were given for this boot alone."""
     at: int = 0
     attempt: int = 1
     started: float = 0.0
