@@ -194,12 +194,38 @@ DIALECTS: dict[str, Callable[[Any], Safe]] = {
 """What a template prints is escaped by the ending before `.j2`: `image.sh.j2` is a shell script."""
 
 
+def line(value: Any) -> Safe:
+    """One line of text as it is, for formats that take the rest of a line."""
+    text = text_of(value)
+    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+        raise RenderError(f"{text[:60]!r} is not one line")
+    return Safe(text)
+
+
+def heredoc(value: Any) -> Safe:
+    """A shell's here-document with this text, behind a delimiter that no line of it is."""
+    text = text_of(value)
+    if "\0" in text:
+        raise RenderError("a NUL cannot stand in a shell script")
+    text = text if text.endswith("\n") or not text else f"{text}\n"
+    lines, end = set(text.splitlines()), "END_OF_FILE"
+    while end in lines:
+        end += "_"
+    return Safe(f"<<'{end}'\n{text}{end}")
+
+
 def b64(value: Any) -> str:
     """Base64 of a text: a value again, for whatever dialect it is printed in."""
     return base64.b64encode(text_of(value).encode()).decode()
 
 
-FILTERS: dict[str, Callable[[Any], str]] = DIALECTS | {"kernel_args": kernel_args, "consoles": consoles, "b64": b64}
+FILTERS: dict[str, Callable[[Any], str]] = DIALECTS | {
+    "kernel_args": kernel_args,
+    "consoles": consoles,
+    "b64": b64,
+    "heredoc": heredoc,
+    "line": line,
+}
 """What a template may name after `|`, beside jinja2's own."""
 
 ENDINGS = {

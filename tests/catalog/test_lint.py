@@ -1,0 +1,50 @@
+"""The linter with the systems' own validators: what is wrong is found by them too."""
+
+from __future__ import annotations
+
+import pytest
+
+from provisioner.catalog.lint import Linter, Verdict
+
+LINTER = Linter()
+
+WRONG = {
+    "a shell script": ("shellcheck", "#!/bin/sh\nif true; then\n", "shellcheck"),
+    "a kickstart": ("kickstart:RHEL9", "text\nno-such-command\n", "ksvalidator"),
+    "a kickstart of another release": ("kickstart:F43", "rhsm --organization=1\n", "ksvalidator"),
+    "a preseed": ("preseed", "d-i x\n", "debconf-set-selections"),
+    "an Ignition file": (
+        "ignition",
+        '{"ignition": {"version": "3.3.0"}, "storage": {"files": [{"path": "x"}]}}',
+        "ignition-validate",
+    ),
+    "an AutoYaST profile": ("autoyast", "<profile><general></profile>", "xmllint"),
+}
+
+
+@pytest.mark.parametrize(("validator", "text", "program"), WRONG.values(), ids=WRONG.keys())
+def test_a_program_finds_what_is_wrong(validator: str, text: str, program: str) -> None:
+    verdict = Verdict()
+    LINTER.check(validator, "node17/file", text, verdict)
+    assert any(fault.startswith(f"node17/file: {program}: ") for fault in verdict.faults), verdict.faults
+    assert program in verdict.asked
+
+
+def test_a_good_file_has_no_faults() -> None:
+    verdict = Verdict()
+    LINTER.check("shellcheck", "x", "#!/bin/sh\necho hello\n", verdict)
+    assert (verdict.faults, verdict.asked) == ([], {"shellcheck"})
+
+
+def test_who_cannot_be_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    verdict = Verdict()
+    LINTER.check("ignition", "x", '{"ignition": {"version": "3.3.0"}}', verdict)
+    assert verdict.faults == []
+    assert verdict.missing == {"ignition-validate (package ignition)"}
+
+
+def test_our_own_shapes_are_asked_first() -> None:
+    verdict = Verdict()
+    LINTER.check_shape("cloud-config", "x", "#cloud-config\nhostnme: a\n", verdict)
+    assert verdict.faults == ["x: document: Additional properties are not allowed ('hostnme' was unexpected)"]
