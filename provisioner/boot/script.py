@@ -23,18 +23,23 @@ class BootRecord:
     args: str = ""
 
 
+TRIES = 20
+"""With three seconds between them."""
+
+
 def ipxe(record: BootRecord) -> str:
     """Write the record as an iPXE script.
 
-    Fetches are tried three times: a rack that powers on at once loses packets. `initrd=` names iPXE's own file, which
-    UEFI kernels need and BIOS ones ignore. In the end `exit 1` hands the machine to the firmware's next boot device.
+    Fetches are tried again for a minute and more: a rack that powers on at once loses packets, and a daemon that was
+    killed is back by then. `initrd=` names iPXE's own file, which UEFI kernels need and BIOS ones ignore. In the end
+    `exit 1` hands the machine to the firmware's next boot device. (iPXE counts up only: it has no `dec`.)
     """
-    lines = ["#!ipxe", f"echo provisioner: {_plain(record.title)}", "set tries:int32 3", ":again", "imgfree"]
+    lines = ["#!ipxe", f"echo provisioner: {_plain(record.title)}", "set tries:int32 0", ":again", "imgfree"]
     initrds = " ".join(f"initrd={_file_name(url)}" for url in record.initrds)
     lines.append(" ".join(filter(None, ("kernel", record.kernel, initrds, record.args, "|| goto retry"))))
     lines += [f"initrd --name {_file_name(url)} {url} || goto retry" for url in record.initrds]
     lines += ["boot || goto retry", ":retry", "echo provisioner: fetch or start failed", "sleep 3"]
-    lines += ["dec tries", "iseq ${tries} 0 || goto again", "exit 1"]
+    lines += ["inc tries", f"iseq ${{tries}} {TRIES} || goto again", "exit 1"]
     return "\n".join(lines) + "\n"
 
 

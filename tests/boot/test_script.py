@@ -23,7 +23,7 @@ def test_ipxe() -> None:
     assert ipxe(RECORD) == (
         "#!ipxe\n"
         "echo provisioner: discovery for node17\n"
-        "set tries:int32 3\n"
+        "set tries:int32 0\n"
         ":again\n"
         "imgfree\n"
         "kernel http://10.77.0.1:8080/artifacts/discovery/kernel"
@@ -33,8 +33,8 @@ def test_ipxe() -> None:
         ":retry\n"
         "echo provisioner: fetch or start failed\n"
         "sleep 3\n"
-        "dec tries\n"
-        "iseq ${tries} 0 || goto again\n"
+        "inc tries\n"
+        "iseq ${tries} 20 || goto again\n"
         "exit 1\n"
     )
 
