@@ -13,7 +13,7 @@ from provisioner.cli.output import GREEN, print_rows
 from provisioner.cli.session import Command, Session, session_of
 from provisioner.cli.text import Column
 from provisioner.errors import LabError
-from provisioner.lab import control, rack
+from provisioner.lab import control, faults, rack
 from provisioner.lab.spec import DEFAULT_NAME, RackSpec, state_of
 
 COLUMNS = (
@@ -23,9 +23,11 @@ COLUMNS = (
     Column("NEXT BOOT", lambda row: "own order" if row["next_boot"] == "none" else row["next_boot"]),
     Column("BOOTS", lambda row: str(row["boots"]), right=True),
     Column("BMC", lambda row: row["bmc"]),
+    Column("FAULTS", lambda row: ", ".join(row["faults"])),
     Column("MAC", lambda row: row["mac"], wide=True),
     Column("PID", lambda row: str(row["pid"] or ""), wide=True, right=True),
 )
+FAULT_COLUMNS = (Column("FAULT", lambda row: row["name"]), Column("WHAT THE BMC DOES", lambda row: row["what"]))
 VERBS = ("on", "off", "cycle", "reset", "soft-off", "nmi")
 
 name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which rack: its namespace's name.")
@@ -102,6 +104,34 @@ def status(session: Session, name: str) -> None:
 def power(session: Session, machine: str, verb: str, name: str) -> None:
     """Press a machine's buttons, as somebody who stands in front of it."""
     control.ask(rack.find(state_of(name)).control, "power", machine=machine, verb=verb)
+
+
+@_command("fault")
+@click.argument("machine")
+@click.argument("fault")
+@click.option("--times", type=click.IntRange(1), help="It strikes so often, then it is gone.")
+@name_option
+def fault(session: Session, machine: str, fault: str, times: int | None, name: str) -> None:
+    """Make a machine's BMC misbehave: `provisionctl lab faults` lists how."""
+    on = control.ask(rack.find(state_of(name)).control, "fault", machine=machine, fault=fault, times=times)
+    session.note(f"the BMC of {machine}: {', '.join(on)}")
+
+
+@_command("repair")
+@click.argument("machine")
+@click.argument("fault", required=False)
+@name_option
+def repair(session: Session, machine: str, fault: str | None, name: str) -> None:
+    """End one fault of a machine's BMC, or all."""
+    on = control.ask(rack.find(state_of(name)).control, "repair", machine=machine, fault=fault)
+    session.note(f"the BMC of {machine}: {', '.join(on) or 'in order'}")
+
+
+@_command("faults")
+def list_faults(session: Session) -> None:
+    """List what a BMC of the rack can do wrong."""
+    rows = [{"name": fault.value, "what": what} for fault, what in faults.WHAT.items()]
+    print_rows(session, rows, FAULT_COLUMNS, empty="none")
 
 
 @_command("console")

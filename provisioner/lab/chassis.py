@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -94,7 +95,7 @@ class Chassis:
         self._clock = clock
         self._numbers = 0
         self._set_at = 0.0
-        self._changed_at = 0.0
+        self._changed_at = -math.inf
         self._before = Power.OFF
         self._todo: asyncio.Queue[Verb | Medium | None] = asyncio.Queue()
         hardware.on_boot = self._boot_began

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.errors import LabError, ProvisionerError
+from provisioner.lab import faults
 from provisioner.lab import spec as specs
 from provisioner.lab.board import Account, Accounts, Board, Network, Role
 from provisioner.lab.chassis import Chassis, Verb
@@ -76,6 +77,7 @@ class Slot:
             "boots": self.board.chassis.boots,
             "next_boot": override.next_boot().target.value,
             "pid": self.machine.pid,
+            "faults": self.board.faults.listed(),
         }
 
 
@@ -89,7 +91,8 @@ class Supervisor:
         self._requests: dict[str, Callable[[Json], Any]] = {
             "status": self._status,
             "power": self._power,
-            "stop": lambda _: self._stop.set(),
+            "fault": self._fault,
+            "repair": self._repair,
         }
 
     async def run(self) -> None:
@@ -122,6 +125,19 @@ class Supervisor:
         if chassis.refuses(verb):
             raise LabError(f"{request['machine']} is off")
         chassis.request(verb)
+
+    def _fault(self, request: Json) -> list[str]:
+        board = self._slot(request).board
+        board.faults.start(faults.parse(str(request["fault"])), request.get("times"))
+        return board.faults.listed()
+
+    def _repair(self, request: Json) -> list[str]:
+        board = self._slot(request).board
+        if request.get("fault"):
+            board.faults.stop(faults.parse(str(request["fault"])))
+        else:
+            board.faults.clear()
+        return board.faults.listed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer, each a line of JSON."""
