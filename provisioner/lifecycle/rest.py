@@ -19,6 +19,9 @@ def hold(machine: Machine, state: State, reason: str, now: float) -> Machine:
     _not_moving(machine, "be held")
     if machine.state is State.RETIRED:
         raise ConflictError(f"{machine.name} is retired: there is nothing to hold")
+    if machine.state is State.RESCUE:
+        hint = f"`provisionctl unrescue {machine.name}` first"
+        raise ConflictError(f"{machine.name} is rescue: nothing is started on it as it is", hint=hint)
     back = machine.hold.return_to if machine.state in HELD and machine.hold else machine.state
     return _changed(machine, state, now, Hold(reason, back, now))
 

@@ -103,7 +103,7 @@ class JobFailed:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """The power of a machine whose agent is silent was read, twice alike. `seen` is when it had been heard of by then."""
+    """The power of a machine with a silent agent was read, twice alike. `seen` is when it had last been heard of."""
 
     run_id: str
     at: int
@@ -308,9 +308,10 @@ def _ended(machine: Machine, run: Run, now: float) -> Machine:
         case Verb.INSPECT:
             return replace(machine, state=with_facts(back, machine))
         case Verb.RESCUE:
-            return replace(machine, state=State.RESCUE, hold=machine.hold or Hold("in rescue", back, now))
+            return replace(machine, state=State.RESCUE, hold=Hold("in rescue", back, now, machine.hold))
         case Verb.UNRESCUE:
-            return replace(machine, state=machine.hold.return_to if machine.hold else State.READY, hold=None)
+            held = machine.hold
+            return replace(machine, state=held.return_to if held else State.READY, hold=held and held.within)
         case _:
             return replace(machine, state=State.READY, bootenv="", failed_runs=0)
 

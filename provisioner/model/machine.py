@@ -133,6 +133,8 @@ class Hold:
     reason: str
     return_to: State
     at: float
+    within: Hold | None = None
+    """The hold that it goes back to: rescue of a machine in maintenance."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ NODE = Machine("m1", "node17", State.READY, bootenv="debian-12", failed_runs=3)
 S = State
 
 ALLOWED: dict[str, tuple[frozenset[State], State]] = {
-    "hold": (frozenset(set(S) - MOVING - {S.RETIRED}), S.MAINTENANCE),
+    "hold": (frozenset(set(S) - MOVING - {S.RETIRED, S.RESCUE}), S.MAINTENANCE),
     "adopt": (frozenset({S.DISCOVERED, S.ENROLLED, S.READY}), S.ACTIVE),
     "retire": (frozenset({S.DISCOVERED, S.ENROLLED, S.READY, S.MAINTENANCE, S.QUARANTINED}), S.RETIRED),
     "unretire": (frozenset({S.RETIRED}), S.ENROLLED),

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.errors import ConflictError
-from provisioner.lifecycle.plans import KINDS, VERBS, Signal, Verb
+from provisioner.lifecycle.plans import KINDS, VERBS, Signal, Verb, job_id
+from provisioner.lifecycle.rest import hold
 from provisioner.lifecycle.steps import (
     Begin,
     Cancel,
@@ -19,6 +20,7 @@ from provisioner.lifecycle.steps import (
     Idle,
     JobFailed,
     JobTaken,
+    Looked,
     Perform,
     Progress,
     Resume,
@@ -26,6 +28,8 @@ from provisioner.lifecycle.steps import (
     Tick,
     advance,
     current_action,
+    is_silent,
+    resumed,
 )
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.machine import MOVING, Machine, State
@@ -266,3 +270,85 @@ def test_rescue_leads_back_to_where_the_machine_came_from() -> None:
     assert (machine.state, machine.bootenv) == (State.RESCUE, "debian-12")
     machine = at_step("never", Verb.UNRESCUE, machine)
     assert (machine.state, machine.bootenv, machine.hold) == (State.ACTIVE, "debian-12", None)
+
+
+def test_rescue_of_a_held_machine_leads_back_into_its_hold() -> None:
+    held = hold(READY, State.MAINTENANCE, "new fan", 1.0)
+    machine = at_step("never", Verb.UNRESCUE, at_step("never", Verb.RESCUE, held))
+    assert (machine.state, machine.hold) == (State.MAINTENANCE, held.hold)
+
+
+def test_the_job_of_a_run_that_was_resumed_is_another_job() -> None:
+    first = at_step("wait.job")
+    machine, _ = play(first, JobTaken("r1"), Cancel(), Resume())
+    while step_of(machine) != "wait.job":
+        machine, _ = advance(machine, completing(machine), 9.0)
+    assert first.run
+    assert machine.run
+    assert job_id(machine.run) != job_id(first.run)
+
+
+SILENCE = {
+    "a job that nobody took has no agent to be silent": (at_step("wait.job"), 9999.0, False),
+    "an agent is given five minutes": (play(at_step("wait.job"), JobTaken("r1"), now=100.0)[0], 399.0, False),
+    "not more": (play(at_step("wait.job"), JobTaken("r1"), now=100.0)[0], 400.0, True),
+    "nor before we listened long enough": (play(at_step("wait.job"), JobTaken("r1"), now=0.0)[0], 349.0, False),
+    "a run that ended has no agent": (play(at_step("wait.job"), JobTaken("r1"), Cancel())[0], 9999.0, False),
+}
+
+
+@pytest.mark.parametrize(("machine", "now", "silent"), SILENCE.values(), ids=SILENCE.keys())
+def test_silence(machine: Machine, now: float, silent: bool) -> None:
+    assert is_silent(machine, 50.0, now) == silent
+
+
+LOST = {
+    "off: all is done again, from the power on": (1, Power.OFF, "power.off", ""),
+    "on: it fails, since nobody knows why": (1, Power.ON, "ready", "its power is on: it hangs or lost its network"),
+    "off twice: once more": (2, Power.OFF, "power.off", ""),
+    "off for ever: it fails": (3, Power.OFF, "ready", "its power is off"),
+}
+
+
+@pytest.mark.parametrize(("times", "power", "where", "reason"), LOST.values(), ids=LOST.keys())
+def test_an_agent_that_is_lost(times: int, power: Power, where: str, reason: str) -> None:
+    machine = READY
+    for _ in range(times):
+        machine = at_step("wait.job") if machine is READY else machine
+        while step_of(machine) != "wait.job":
+            machine, _ = advance(machine, completing(machine), 9.0)
+        machine, _ = advance(machine, JobTaken("r1"), 10.0)
+        machine, _ = advance(machine, Looked("r1", 7, 10.0, power), 400.0)
+    assert step_of(machine) == where
+    assert machine.power is power
+    assert reason in (machine.failure.reason if machine.failure else "")
+
+
+def test_an_agent_that_was_heard_while_we_looked_is_not_lost() -> None:
+    machine, _ = play(at_step("wait.job"), JobTaken("r1"), Progress("r1", 50.0, "write"))
+    assert advance(machine, Looked("r1", 7, 0.0, Power.OFF), 400.0) == (machine, [])
+
+
+def test_a_release_may_take_as_long_as_its_disks_are_large() -> None:
+    machine = at_step("wait.job", Verb.RELEASE)
+    machine, _ = advance(machine, Tick(), 22 * 3600.0)
+    assert step_of(machine) == "wait.job"
+
+
+TAKEN_UP = {
+    "a clock that was set back a day does not keep a run for a day": (-86400.0, 600.0, 3 * 3600.0),
+    "nor does one that was set forward end it": (86400.0, 60.0, None),
+    "a short while changes nothing": (10.0, 590.0, 3 * 3600.0 - 10.0),
+}
+
+
+@pytest.mark.parametrize(("passed", "left", "limit_left"), TAKEN_UP.values(), ids=TAKEN_UP.keys())
+def test_time_limits_after_a_restart(passed: float, left: float, limit_left: float | None) -> None:
+    before = at_step("wait.dhcp")
+    assert before.run
+    machine = resumed(before, passed)
+    assert machine.run
+    assert machine.run.deadline - passed == left
+    to_come = 60.0 + sum(step.timeout_s for step in before.run.steps[before.run.at + 1 :])
+    assert machine.run.limit - passed == (to_come if limit_left is None else limit_left)
+    assert machine.seen <= passed
