@@ -20,6 +20,7 @@ from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.bmc.lanes import Lanes, Make
 from provisioner.bmc.ledger import Ledger
+from provisioner.bmc.libvirt.driver import Libvirt
 from provisioner.bmc.quirks import Quirk, parse_quirks
 from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
@@ -27,13 +28,16 @@ from provisioner.bmc.redfish.way import fingerprint as read_fingerprint
 from provisioner.bmc.resolve import Resolution, resolve
 from provisioner.bmc.table import VERBS
 from provisioner.bmc.verbs import Bmc, Press
-from provisioner.errors import BmcError, BmcUnsupported
+from provisioner.errors import BmcError
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootOverride, BootTarget, Driver, Power
 
 MAX_REQUESTS = 256
 """Requests on the wire at once, all BMCs together: so many sockets are busy, and a hundred dead BMCs do not fill it."""
 
-DRIVERS: dict[Driver, type[Bmc]] = {Driver.IPMI: Ipmi, Driver.REDFISH: Redfish}
+MAX_PROGRAMS = 8
+"""Programs that run at once for the drivers that need one (virsh)."""
+
+DRIVERS: dict[Driver, type[Bmc]] = {Driver.IPMI: Ipmi, Driver.REDFISH: Redfish, Driver.LIBVIRT: Libvirt}
 
 
 class Bmcs:
@@ -47,6 +51,7 @@ class Bmcs:
         self.ledger = Ledger()
         self._lanes = Lanes(make or self._driver, self._saw)
         self._gate = asyncio.Semaphore(MAX_REQUESTS)
+        self._programs = asyncio.Semaphore(MAX_PROGRAMS)
         self._link = WorkerLink()
         self._stack = AsyncExitStack()
 
@@ -154,8 +159,8 @@ class Bmcs:
             case Driver.REDFISH:
                 client = RedfishClient(address, password, gate=self._gate)
                 return Redfish(client, quirks=self._quirks or (), patience=self._patience)
-            case _:
-                raise BmcUnsupported(f"{address}: no such driver")
+            case Driver.LIBVIRT:
+                return Libvirt(address, gate=self._programs, patience=self._patience)
 
 
 def offered_by(driver: Driver) -> frozenset[str]:
