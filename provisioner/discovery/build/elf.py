@@ -35,7 +35,7 @@ def needs(data: bytes) -> Needs | None:
         raise WireError("ELF file is not 64-bit little-endian", hint="only amd64 and arm64 are built")
     try:
         return _needs(data)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise WireError(f"ELF file is cut short: {error}") from error
 
 
