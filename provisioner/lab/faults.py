@@ -69,13 +69,13 @@ WHAT: Mapping[Fault, str] = {
     Fault.TRUNCATED: "Redfish's answers break off in the middle",
     Fault.SLOW_ANSWERS: "answers take 30 s",
     Fault.NODE_BUSY: "IPMI commands are refused: node busy",
-    Fault.LOSSY: "every third IPMI packet is lost",
+    Fault.LOSSY: "every fifth IPMI packet is lost",
     Fault.DEAF: "power commands are accepted, and nothing happens",
     Fault.DEAD: "the board answers nothing",
 }
 """What a board with each of them does."""
 
-LOSES_EVERY = 3
+LOSES_EVERY = 5
 LAG_S = 20.0
 SLOW_S = 30.0
 DEAD_S = 600.0

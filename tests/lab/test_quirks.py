@@ -83,7 +83,7 @@ async def test_nobody_notices(fault: Fault) -> None:
 
 RECOVERS: dict[Fault, tuple[Driver, int, type[BmcError], str]] = {
     Fault.UNAVAILABLE: (REDFISH, 40, BmcBusy, "HTTP 503"),
-    Fault.REDIRECT_LOOP: (REDFISH, 5, BmcProtocolError, "not followed"),
+    Fault.REDIRECT_LOOP: (REDFISH, 3, BmcProtocolError, "not followed"),
     Fault.NODE_BUSY: (IPMI, 8, BmcBusy, "node busy"),
 }
 """Faults that last longer are said, and the step that is tried again passes."""
