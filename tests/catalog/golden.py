@@ -13,17 +13,12 @@ from functools import cache
 from pathlib import Path
 
 from provisioner.catalog.context import answer_context
-from provisioner.catalog.load import Catalog
 from provisioner.errors import RenderError
 from provisioner.model.catalog import Bootenv
 from tests.catalog.fleet import FLEET, SECRETS, boot, layers, machine
+from tests.shipped import catalogue
 
 FOLDER = Path(__file__).resolve().parent / "golden"
-
-
-@cache
-def catalogue() -> Catalog:
-    return Catalog.load()
 
 
 def files(name: str, kind: str) -> Iterator[tuple[str, str, str]]:

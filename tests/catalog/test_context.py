@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from provisioner.catalog.context import Boot, Stored, answer_context
-from provisioner.catalog.load import Catalog
 from provisioner.catalog.params import Layer
 from provisioner.catalog.render import NAMES, plain
 from provisioner.catalog.system import Secrets, references
@@ -13,10 +12,11 @@ from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind, Supports
 from provisioner.model.facts import Cpu, Disk, Facts, Nic
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import parse_mac
+from tests.shipped import catalogue
 
 MAC = parse_mac("52:54:00:77:00:01")
 BOOTENV = Bootenv("x-1", "X", Kind.INSTALLER, "x", {"amd64": Files()}, answers=(AnswerFile("user-data", "x.yaml.j2"),))
-DECLARED = Catalog.load().content.declarations
+DECLARED = catalogue().content.declarations
 RESOLVED = DECLARED.resolve([])
 BOOT = Boot("http://h:8080", MAC, "amd64", token="T", ticket="S", artifacts={"linux": Stored("ab", 5)})
 FACTS = Facts(

@@ -13,11 +13,12 @@ from provisioner.errors import CatalogError, NotFoundError, RenderError
 from provisioner.model.facts import Disk, Facts
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import parse_mac
+from tests.shipped import catalogue
 
 MAC = parse_mac("52:54:00:77:00:01")
 FACTS = Facts(firmware="bios", disks=(Disk("sda", 10**12),))
 NODE17 = Machine("m1", "node17", State.READY, macs=(MAC,), facts=FACTS)
-OURS = Catalog.load()
+OURS = catalogue()
 
 LIVE = """
 name: NAME

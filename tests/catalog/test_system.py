@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from provisioner.catalog.load import Catalog
 from provisioner.catalog.params import Layer
 from provisioner.catalog.render import plain
 from provisioner.catalog.system import Secrets, describe, references
@@ -14,6 +13,7 @@ from provisioner.errors import RenderError
 from provisioner.model.catalog import Bootenv, Kind, Supports
 from provisioner.model.facts import Disk, Facts, Nic
 from provisioner.model.net import Mac
+from tests.shipped import catalogue
 
 MAC, TWO = Mac("52:54:00:00:00:01"), Mac("52:54:00:00:00:02")
 FACTS = Facts(
@@ -21,7 +21,7 @@ FACTS = Facts(
     disks=(Disk("sda", 10**12, "/dev/disk/by-path/x"), Disk("sdb", 10**12)),
     nics=(Nic("eth0", MAC, link=True), Nic("eth1", TWO, link=True)),
 )
-DECLARED = Catalog.load().content.declarations
+DECLARED = catalogue().content.declarations
 ALL = Supports(("plain", "lvm", "raid1"), ("passphrase",), ("static", "several", "bond", "vlan", "mtu", "routes"))
 SECRETS = Secrets("seed", {"store:root": "pässword", "env:HASH": "$6$abc$def", "store:disk": "phrase"})
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Stored
-from provisioner.catalog.load import Catalog
 from provisioner.catalog.params import Layer, Resolved
 from provisioner.errors import BmcUnreachable, NotFoundError, ProvisionerError
 from provisioner.lifecycle.conductor import Conductor
@@ -30,14 +29,19 @@ from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.store.db import Database, T, Work
 from provisioner.store.secrets import Secrets, load_key
+from tests.shipped import catalogue
 
 PASSWORD = "correct horse"
-DECLARED = Catalog.load().content.declarations
+DECLARED = catalogue().content.declarations
 AMD64 = {"amd64": Files(kernel="vmlinuz", initrds=("initrd.img",))}
 DISCOVERY = Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", AMD64)
 DEBIAN = Bootenv(
     "debian-12", "Debian 12", Kind.IMAGE, "debian", AMD64, min_disk_bytes=1 << 30, installs_with="discovery", job="job",
     answers=(AnswerFile("job", "agent/image.sh.j2"),),
+)  # fmt: skip
+INSTALLER = Bootenv(
+    "fake-installer", "Installer", Kind.INSTALLER, "debian", AMD64,
+    answers=(AnswerFile("preseed", "debian/preseed"), AnswerFile("late.sh", "debian/late.sh")),
 )  # fmt: skip
 UBUNTU = Bootenv("ubuntu-22.04", "Ubuntu", Kind.INSTALLER, "ubuntu", AMD64)
 
@@ -159,7 +163,7 @@ class FakeCatalogue:
     """Three bootenvs; what is rendered is JSON of what a template would see."""
 
     def __init__(self) -> None:
-        self._known = {b.name: b for b in (DISCOVERY, DEBIAN, UBUNTU)}
+        self._known = {b.name: b for b in (DISCOVERY, DEBIAN, INSTALLER, UBUNTU)}
 
     def bootenv(self, name: str) -> Bootenv:
         if name not in self._known:
@@ -173,10 +177,15 @@ class FakeCatalogue:
         return DECLARED.resolve([DECLARED.checked(Layer("boot", "this boot", boot))])
 
     def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
-        return f"provisioner.url={context['agent']['url']} provisioner.token={context['agent']['token']}"
+        ticket = context["urls"]["answers_dir"].rstrip("/").rpartition("/")[2]
+        return (
+            f"provisioner.url={context['agent']['url']} provisioner.token={context['agent']['token']}"
+            f" provisioner.ticket={ticket}"
+        )
 
     def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
-        return json.dumps({"job": answer_id, "home": context["agent"]["phone_home_token"]}).encode()
+        agent = context["agent"]
+        return json.dumps({"job": answer_id, "home": agent["phone_home_token"], "token": agent["token"]}).encode()
 
 
 class FakeArtifacts:
