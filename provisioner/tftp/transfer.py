@@ -217,13 +217,16 @@ class Transfer:
 
 
 class _RoundTrip:
-    """How long to wait for an answer: RFC 6298's estimate, or what the client asked for (RFC 2349)."""
+    """How long to wait for an answer: RFC 6298's estimate, at most what the client asked for (RFC 2349).
+
+    Sooner than the client asked for is harmless, since it expects repetitions, and on a lossy line many times faster.
+    """
 
     def __init__(self, agreed_s: float | None) -> None:
-        self._agreed_s = agreed_s
+        self._longest_s = agreed_s or MAX_RTO_S
         self._srtt: float | None = None
         self._var = 0.0
-        self._base_s = agreed_s or FIRST_RTO_S
+        self._base_s = min(FIRST_RTO_S, self._longest_s)
         self.rto_s = self._base_s
         self.patience_s = max(PATIENCE_S, 3 * (agreed_s or 0.0))
 
@@ -233,8 +236,7 @@ class _RoundTrip:
         else:
             self._var += (abs(self._srtt - rtt_s) - self._var) / 4
             self._srtt += (rtt_s - self._srtt) / 8
-        if self._agreed_s is None:
-            self._base_s = min(max(self._srtt + 4 * self._var, MIN_RTO_S), MAX_RTO_S)
+        self._base_s = min(max(self._srtt + 4 * self._var, MIN_RTO_S), self._longest_s)
 
     @property
     def hole_s(self) -> float:
@@ -245,5 +247,4 @@ class _RoundTrip:
         self.rto_s = self._base_s
 
     def back_off(self) -> None:
-        if self._agreed_s is None:
-            self.rto_s = min(self.rto_s * 2, MAX_RTO_S)
+        self.rto_s = min(self.rto_s * 2, self._longest_s)

@@ -159,13 +159,14 @@ def test_an_unanswered_request_costs_five_packets_in_31_seconds() -> None:
     assert sent.half_open
 
 
-def test_a_negotiated_timeout_is_kept() -> None:
-    sent = Transfer(memoryview(bytes(9)), Agreed(512, 1, 20.0, (("timeout", "20"),)), 0.0)
+def test_a_negotiated_timeout_is_the_longest_pause() -> None:
+    sent = Transfer(memoryview(bytes(9)), Agreed(512, 1, 3.0, (("timeout", "3"),)), 0.0)
     at = []
     while (timer := sent.get_timer()) is not None:
         at.append(timer)
         sent.handle_timer(timer)
-    assert at == [20.0, 40.0, 60.0]
+    assert at[:4] == [1.0, 3.0, 6.0, 9.0]
+    assert sent.outcome is Outcome.TIMED_OUT
 
 
 def test_a_client_that_creeps_is_ended() -> None:
