@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-from provisioner.dhcp.case import CLIENT_PORT, Arrival, To, Via
+from provisioner.dhcp.case import Arrival, To, Via
 from provisioner.dhcp.frame import datagram
+from provisioner.dhcp.mmsg import COUNT, Receiver, Sender, sockaddr
 from provisioner.errors import ListenError
 
-DRAIN = 128
-"""Datagrams read per wake-up: enough to group their leases, few enough (3 ms) to let others run."""
+log = logging.getLogger(__name__)
+
 RECEIVE_BUFFER = 4 << 20
 """A burst of 4,000 clients fits while we are busy; the kernel's default holds 160."""
-DATAGRAM_LIMIT = 4096
 SOURCES_LIMIT = 1024
 """Senders remembered with how their packets come in: relays, and 0.0.0.0 for all clients without an address."""
 SO_BINDTODEVICE = 25
@@ -23,8 +24,6 @@ SO_RCVBUFFORCE = 33
 IP_PKTINFO = 8
 ETH_P_IP = 0x0800
 _IN_PKTINFO = struct.Struct("=i4s4s")
-_ANCILLARY = socket.CMSG_SPACE(_IN_PKTINFO.size)
-_TRUNCATED = int(socket.MSG_TRUNC)
 _UDP, _FRAME = Via.UDP, Via.FRAME
 
 
@@ -36,7 +35,10 @@ class Link:
         self.port = port
         self._socket = _open(interface, port)
         self._raw = _open_raw()
-        self._seen: dict[tuple[bytes, tuple[str, int]], Arrival] = {}
+        self._receiver = Receiver(self._socket.fileno())
+        self._sender = Sender(self._socket.fileno())
+        self._seen: dict[tuple[bytes, bytes], Arrival] = {}
+        self._names: dict[To, bytes] = {}
         self.dropped = 0
         """Replies that the kernel did not take."""
 
@@ -50,45 +52,53 @@ class Link:
         if self._raw is not None:
             self._raw.close()
 
-    def receive(self) -> Iterator[tuple[bytes, Arrival]]:
-        """Give what has arrived, at most `DRAIN` datagrams; one longer than any DHCP message is left out."""
-        receive, seen = self._socket.recvmsg, self._seen
-        for _ in range(DRAIN):
-            try:
-                data, ancillary, flags, source = receive(DATAGRAM_LIMIT, _ANCILLARY)
-            except BlockingIOError:
-                return
-            except OSError as error:  # an ICMP error for something sent earlier, or the interface is gone
-                if error.errno in (errno.ENETDOWN, errno.EBADF):
-                    return
-                continue
-            if flags & _TRUNCATED or not ancillary:
-                continue
-            arrival = seen.get((ancillary[0][2], source))
-            yield data, self._arrival(ancillary[0][2], source) if arrival is None else arrival
+    def receive(self) -> list[tuple[bytes, Arrival]]:
+        """Give what has arrived, a batch at most; nothing where the interface is gone."""
+        try:
+            datagrams = self._receiver.receive()
+        except OSError as error:
+            log.warning("dhcp.link-broken interface=%s error=%s", self.interface, error.strerror)
+            return []
+        seen = self._seen
+        return [(data, seen.get((name, info)) or self._arrival(name, info)) for data, name, info in datagrams]
 
-    def _arrival(self, info: bytes, source: tuple[str, int]) -> Arrival:
+    def _arrival(self, name: bytes, info: bytes) -> Arrival:
         if len(self._seen) >= SOURCES_LIMIT:
             self._seen.clear()
         _, ours, target = _IN_PKTINFO.unpack(info)
+        source = (socket.inet_ntoa(name[4:8]), int.from_bytes(name[2:4], "big"))
         found = Arrival(self.interface, int.from_bytes(ours, "big"), source, self.port, ours == target)
-        self._seen[info, source] = found
+        self._seen[name, info] = found
         return found
 
-    def send(self, data: bytes, to: To, us: int, chaddr: bytes) -> bool:
-        """Send one reply; False where the kernel did not take it."""
-        try:
+    def send(self, replies: Iterable[tuple[bytes, To, int, bytes]]) -> None:
+        """Send (data, where to, our address, hardware address) each; what the kernel does not take is counted."""
+        batch: list[tuple[bytes, bytes]] = []
+        for data, to, us, chaddr in replies:
             if to.via is _FRAME and self._raw is not None and len(chaddr) == 6:
-                wrapped = datagram(us, to.ip, (self.port, to.port), data)
-                self._raw.sendto(wrapped, (self.interface, ETH_P_IP, 0, 0, chaddr))
-            elif to.via is _UDP:
-                self._socket.sendto(data, (socket.inet_ntoa(to.ip.to_bytes(4, "big")), to.port))
-            else:
-                self._socket.sendto(data, ("255.255.255.255", CLIENT_PORT))
+                self._send_frame(data, to, us, chaddr)
+                continue
+            batch.append((data, self._names.get(to) or self._name(to)))
+            if len(batch) == COUNT:
+                self.dropped += self._sender.send(batch)
+                batch.clear()
+        if batch:
+            self.dropped += self._sender.send(batch)
+
+    def _name(self, to: To) -> bytes:
+        if len(self._names) >= SOURCES_LIMIT:
+            self._names.clear()
+        name = sockaddr(to.ip if to.via is _UDP else 0xFFFFFFFF, to.port)
+        self._names[to] = name
+        return name
+
+    def _send_frame(self, data: bytes, to: To, us: int, chaddr: bytes) -> None:
+        assert self._raw is not None
+        wrapped = datagram(us, to.ip, (self.port, to.port), data)
+        try:
+            self._raw.sendto(wrapped, (self.interface, ETH_P_IP, 0, 0, chaddr))
         except OSError:
             self.dropped += 1
-            return False
-        return True
 
 
 def _open(interface: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
 from provisioner.dhcp.clock import Clock
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.link import Link
-from provisioner.dhcp.packet import Packet, decode
+from provisioner.dhcp.packet import Packet, address, decode
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
 from provisioner.dhcp.topology import Net
@@ -45,7 +46,7 @@ class Leases(Protocol):
 
 Probe = Callable[[str, int], "asyncio.Future[str]"]
 """Ask whether an address is in use on an interface: resolves to who uses it, empty when nobody answered."""
-Held = tuple[Link, Packet, Arrival, Reply | Silence]
+Held = tuple[Packet, Arrival, Reply | Silence]
 
 
 class DhcpServer:
@@ -157,7 +158,7 @@ class DhcpServer:
     def _on_readable(self, link: Link) -> None:
         """Answer what has arrived: leases to the store first, then all replies that need none, in one go.
 
-        Sent one by one between the answers, each reply would wake up whoever receives it: twice the cost.
+        Sent one by one between the answers, each reply would wake up whoever receives it, at twice the cost.
         """
         now = self._clock.now()
         ready: list[Held] = []
@@ -171,65 +172,76 @@ class DhcpServer:
             except Exception:
                 log.exception("dhcp.fault data=%s", data.hex())
             else:
-                (held if found.store else ready).append((link, packet, arrival, found))
+                (held if found.store else ready).append((packet, arrival, found))
         if held:
-            self._hold(held, now)
-        self._finish(ready, now)
+            self._hold(link, held, now)
+        self._finish(link, ready, now)
 
-    def _hold(self, held: list[Held], now: float) -> None:
+    def _hold(self, link: Link, held: list[Held], now: float) -> None:
         """Keep answers back until their leases are durable: one submission for all of them."""
         if self._held + len(held) > HELD_LIMIT:
             late = Silence("too many answers wait for the disk")
-            self._finish([(link, packet, arrival, late) for link, packet, arrival, _ in held], now)
+            self._finish(link, [(packet, arrival, late) for packet, arrival, _ in held], now)
             return
         self._held += len(held)
-        saved = self._leases.save([lease for _, _, _, found in held for lease in found.store])
-        saved.add_done_callback(lambda done: self._release(held, done))
+        saved = self._leases.save([lease for _, _, found in held for lease in found.store])
+        saved.add_done_callback(partial(self._release, link, held))
 
-    def _release(self, held: list[Held], saved: asyncio.Future[None]) -> None:
+    def _release(self, link: Link, held: list[Held], saved: asyncio.Future[None]) -> None:
         self._held -= len(held)
         now = self._clock.now()
         error = saved.exception() if not saved.cancelled() else StoreError("the store was closed")
         if error is not None:
             log.error("dhcp.lease-unsaved answers=%d error=%s", len(held), error)
             refused = Silence(f"the lease could not be stored: {error}")
-            held = [(link, packet, arrival, refused) for link, packet, arrival, _ in held]
+            held = [(packet, arrival, refused) for packet, arrival, _ in held]
         elif self._on_lease is not None:
-            for lease in (lease for _, _, _, found in held for lease in found.store):
+            for lease in (lease for _, _, found in held for lease in found.store):
                 self._on_lease(lease)
-        self._finish(held, now)
+        self._finish(link, held, now)
 
-    def _finish(self, answers: list[Held], now: float) -> None:
-        """Send what is a reply, and tell of all."""
+    def _finish(self, link: Link, answers: list[Held], now: float) -> None:
+        """Send and tell, but look first at addresses that are new to a machine."""
+        if self._probe is not None:
+            answers = [each for each in answers if not self._look_first(link, each)]
+        self._send(link, answers, now)
+
+    def _send(self, link: Link, answers: list[Held], now: float) -> None:
+        """Send what is a reply, all in one go, and tell of each."""
+        link.send(
+            [
+                (found.data, found.to, found.us, packet.chaddr)
+                for packet, _, found in answers
+                if isinstance(found, Reply)
+            ]
+        )
         answered = self.trace.answered
-        for link, packet, arrival, found in answers:
-            if isinstance(found, Reply):
-                if found.fresh and self._probe is not None:
-                    self._probe_first(link, packet, arrival, found)
-                    continue
-                link.send(found.data, found.to, found.us, packet.chaddr)
+        for packet, arrival, found in answers:
             answered(packet, arrival, found, now)
 
     # a new address is looked at before it is offered
 
-    def _probe_first(self, link: Link, packet: Packet, arrival: Arrival, reply: Reply) -> None:
-        assert self._probe is not None
-        probed = self._probe(arrival.interface, reply.ip)
-        probed.add_done_callback(lambda done: self._probed(link, packet, arrival, reply, done))
+    def _look_first(self, link: Link, answered: Held) -> bool:
+        """Hold an offer of a new address back until it is known to be unused; False: no need to."""
+        found = answered[2]
+        if self._probe is None or not isinstance(found, Reply) or not found.fresh:
+            return False
+        self._probe(link.interface, found.ip).add_done_callback(partial(self._looked, link, answered))
+        return True
 
-    def _probed(self, link: Link, packet: Packet, arrival: Arrival, reply: Reply, probed: asyncio.Future[str]) -> None:
+    def _looked(self, link: Link, answered: Held, probed: asyncio.Future[str]) -> None:
+        packet, arrival, found = answered
+        assert isinstance(found, Reply)
         now = self._clock.now()
         user = "" if probed.cancelled() or probed.exception() is not None else probed.result()
         if not user:
-            link.send(reply.data, reply.to, reply.us, packet.chaddr)
-            self.trace.answered(packet, arrival, reply, now)
+            self._send(link, [answered], now)
             return
-        declined = self.site.decline(reply.ip, now, f"{user} uses it already")
-        self._leases.save(declined).add_done_callback(_log_failure)
-        self.trace.answered(packet, arrival, Silence(f"{user} uses that address already", "dhcp.conflict"), now)
-        found = answer(packet, arrival, self.site, now)
-        if isinstance(found, Reply) and found.fresh and found.ip != reply.ip:
-            self._probe_first(link, packet, arrival, found)
+        self._leases.save(self.site.decline(found.ip, now, f"{user} uses it already")).add_done_callback(_log_failure)
+        conflict = Silence(f"{user} uses {address(found.ip)} already", "dhcp.conflict")
+        self._finish(
+            link, [(packet, arrival, conflict), (packet, arrival, answer(packet, arrival, self.site, now))], now
+        )
 
     # beside the packets
 

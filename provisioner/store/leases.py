@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import sqlite3
 from collections.abc import Sequence
@@ -13,11 +12,6 @@ from provisioner.store.db import Database
 
 log = logging.getLogger(__name__)
 
-ROWS_LIMIT = 128
-"""Most rows in one statement. sqlite3 gives the interpreter lock away and takes it back several times a statement, and
-the thread that answers packets does not let go of it gladly: one statement for a batch is worth a third of the rate."""
-_COLUMNS = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SAVE = [f"INSERT OR REPLACE INTO lease VALUES {', '.join([_COLUMNS] * rows)}" for rows in range(ROWS_LIMIT + 1)]  # noqa: S608
 _LOAD = (
     "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
     " FROM lease ORDER BY ip"
@@ -32,22 +26,26 @@ class LeaseStore:
 
     def save(self, leases: Sequence[Lease]) -> asyncio.Future[None]:
         """Store these; the future resolves when they are durable, or fails with `StoreError`."""
-        if len(leases) > ROWS_LIMIT or not leases:
-            return self._database.submit(lambda cursor: _save_many(cursor, leases))
-        sql, values = _SAVE[len(leases)], list(itertools.chain.from_iterable(leases))
-
-        def work(cursor: sqlite3.Cursor) -> None:
-            cursor.execute(sql, values)
-
-        return self._database.submit(work, single=True)
+        if not leases:
+            return self._database.submit(lambda cursor: None)
+        return self._database.submit_statement(f"INSERT OR REPLACE INTO lease VALUES {','.join(map(_row, leases))}")  # noqa: S608
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
         return await self._database.read(_read)
 
 
-def _save_many(cursor: sqlite3.Cursor, leases: Sequence[Lease]) -> None:
-    cursor.executemany(_SAVE[1], leases)
+def _row(lease: Lease) -> str:
+    """Write a row out. Whatever a client may have chosen is written in hex."""
+    ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason = lease
+    return (
+        f"({ip},x'{key.hex()}',{_text(pool)},{until!r},'{state}',{since!r},{_text(name)},x'{client_id.hex()}',"
+        f"{relay},x'{circuit_id.hex()}',x'{remote_id.hex()}',{_text(reason)})"
+    )
+
+
+def _text(text: str) -> str:
+    return f"CAST(x'{text.encode().hex()}' AS TEXT)" if text else "''"
 
 
 def _read(cursor: sqlite3.Cursor) -> list[Lease]:

@@ -124,18 +124,21 @@ def test_bundled_migrations_are_numbered() -> None:
     assert all(name[:4].isdigit() for name in names)
 
 
-def put_one(key: str) -> object:
-    return lambda cursor: cursor.execute("INSERT INTO secret VALUES (?, x'00')", (key,)) and key
+def statement(key: str) -> str:
+    return f"INSERT INTO secret VALUES ('{key}', x'00')"
 
 
-async def test_single_statements_need_no_transaction_of_their_own(db: Database) -> None:
-    assert await db.submit(put_one("alone"), single=True) == "alone"
-    found = await asyncio.gather(
-        db.submit(put_one("a"), single=True),
-        db.submit(put_one("a"), single=True),
-        db.submit(put("b")),
-        db.submit(put_one("c"), single=True),
-        return_exceptions=True,
-    )
-    assert [isinstance(each, StoreError) for each in found] == [False, True, False, False]
-    assert await keys(db) == ["a", "alone", "b", "c"]
+async def test_statements_written_out_go_with_the_rest(db: Database) -> None:
+    await db.submit_statement(statement("alone"))
+    await asyncio.gather(*(db.submit_statement(statement(key)) for key in "abc"))
+    await asyncio.gather(db.submit(put("d")), db.submit_statement(statement("e")), db.submit(put("f")))
+    assert await keys(db) == ["a", "alone", "b", "c", "d", "e", "f"]
+
+
+async def test_a_statement_that_fails_takes_none_but_its_like_with_it(db: Database) -> None:
+    first = db.submit(put("x"))
+    bad, good = db.submit_statement(statement("x")), db.submit(put("y"))
+    await asyncio.gather(first, good)
+    with pytest.raises(StoreError):
+        await bad
+    assert await keys(db) == ["x", "y"]
