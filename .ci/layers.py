@@ -48,6 +48,8 @@ TABLE = (
     ("lifecycle.runner", "shells"),
     ("lifecycle.actions", "shells"),
     ("lifecycle.agents", "shells"),
+    ("lifecycle.rollouts", "shells"),
+    ("lifecycle.silence", "shells"),
     ("lifecycle.answers", "shells"),
     ("lifecycle.boots", "shells"),
     ("*.conductor", "shells"),
@@ -84,6 +86,8 @@ TABLE = (
     ("bmc.ipmi.chassis", "rules"),
     ("bmc.redfish.answers", "rules"),
     ("web.client", "shells"),
+    *((f"lab.{name}", "rules") for name in ("faults", "ipmi.crypto", "ipmi.guest", "ipmi.message")),
+    *((f"lab.{name}", "rules") for name in ("ipmi.packet", "ipmi.sol", "redfish.answer", "redfish.request")),
     # the rest of each package
     ("clock", "shells"),
     ("config", "shells"),

@@ -126,6 +126,14 @@ def dhcp(spec: RackSpec, root: Path, log: Path) -> Iterator[Path]:
         yield found
 
 
+@contextlib.contextmanager
+def web(spec: RackSpec, root: Path, log: Path) -> Iterator[Path]:
+    """The files in `root` over HTTP, on port 8000 of the rack's bridge."""
+    server = [sys.executable, "-u", "-m", "http.server", "8000", "--bind", GATEWAY, "--directory", str(root)]
+    with running(namespace.inside(spec.name, *server), log, "Serving HTTP") as found:
+        yield found
+
+
 class HostCapture:
     """DHCP packets on any interface of the host."""
 

@@ -13,8 +13,8 @@ import pytest
 
 from provisioner.errors import LabError
 from provisioner.lab import control, namespace, process, rack
-from provisioner.lab.spec import RackSpec
-from tests.lab.racks import HostCapture, Screen, dhcp, ignore, inside, ipmitool, power_of, rack_of, redfish
+from provisioner.lab.spec import GATEWAY, RackSpec
+from tests.lab.racks import HostCapture, Screen, dhcp, ignore, inside, ipmitool, power_of, rack_of, redfish, web
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -98,6 +98,54 @@ def test_uefi_http_asks_for_a_url(racked: RackSpec, boots: Path) -> None:
     assert process.wait_until(lambda: "HTTPClient:Arch:00016" in boots.read_text(), 30)
     assert "PXE over" not in screen.text()
     redfish(racked, "node19", "system.reset_system(sushy.RESET_FORCE_OFF)")
+
+
+def test_uefi_boots_the_uri_that_its_bmc_was_given_once(racked: RackSpec, boots: Path, tmp_path: Path) -> None:
+    screen, uri = Screen(racked, "node19"), f"http://{GATEWAY}:8000/snponly.efi"
+    once = f"""system.set_system_boot_options(sushy.BOOT_SOURCE_TARGET_UEFI_HTTP,
+enabled=sushy.BOOT_SOURCE_ENABLED_ONCE, http_boot_uri={uri!r}); system.reset_system(sushy.RESET_ON)"""
+    with web(racked, tmp_path, tmp_path / "web.log") as log:
+        screen.skip()
+        redfish(racked, "node19", once)
+        screen.expect("iPXE initialising devices")
+        assert "GET /snponly.efi" in log.read_text()
+        asked, before = log.read_text().count("HEAD /snponly.efi"), boots.read_text().count("HTTPClient:Arch")
+        screen.expect("Start HTTP Boot over IPv4")
+        assert process.wait_until(lambda: boots.read_text().count("HTTPClient:Arch") > before, 60)
+        assert log.read_text().count("HEAD /snponly.efi") == asked, "the next boot asks DHCP for its URL"
+    redfish(racked, "node19", "system.reset_system(sushy.RESET_FORCE_OFF)")
+    assert process.wait_until(lambda: power_of(racked, "node19") == "off", 10)
+
+
+def test_uefi_stops_in_its_setup_when_told_to(racked: RackSpec) -> None:
+    screen = Screen(racked, "node18")
+    once = "system.set_system_boot_options(sushy.BOOT_SOURCE_TARGET_BIOS_SETUP, enabled=sushy.BOOT_SOURCE_ENABLED_ONCE)"
+    screen.skip()
+    redfish(racked, "node18", f"{once}; system.reset_system(sushy.RESET_ON)")
+    screen.expect("Boot Manager|Device Manager")
+    redfish(racked, "node18", "system.reset_system(sushy.RESET_FORCE_OFF)")
+    assert process.wait_until(lambda: power_of(racked, "node18") == "off", 10)
+
+
+def test_bios_boots_an_image_in_its_virtual_drive(racked: RackSpec, tmp_path: Path) -> None:
+    shutil.copy("/usr/lib/ipxe/ipxe.iso", tmp_path)
+    screen = Screen(racked, "node17")
+    insert = f"""media = system.managers[0].virtual_media.get_members()[0]
+media.insert_media("http://{GATEWAY}:8000/ipxe.iso", write_protected=True); media.refresh(); print(media.inserted)
+system.set_system_boot_options(sushy.BOOT_SOURCE_TARGET_CD, enabled=sushy.BOOT_SOURCE_ENABLED_ONCE)
+system.reset_system(sushy.RESET_ON)"""
+    with web(racked, tmp_path, tmp_path / "web.log"):
+        screen.skip()
+        assert redfish(racked, "node17", insert).strip() == "True"
+        screen.expect("Booting from DVD/CD")
+        screen.expect("iPXE initialising devices")
+    eject = "media = system.managers[0].virtual_media.get_members()[0]; media.eject_media(); media.refresh(force=True)"
+    assert redfish(racked, "node17", f"{eject}; print(media.inserted)").strip() == "False"
+    screen.skip()
+    redfish(racked, "node17", "system.reset_system(sushy.RESET_FORCE_RESTART)")
+    screen.expect("DISKBOOT")
+    redfish(racked, "node17", "system.reset_system(sushy.RESET_FORCE_OFF)")
+    assert process.wait_until(lambda: power_of(racked, "node17") == "off", 10)
 
 
 def test_a_button_of_a_machine_that_is_off_is_refused(racked: RackSpec) -> None:
