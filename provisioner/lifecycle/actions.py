@@ -49,6 +49,11 @@ class Actions:
         self._see(machine, f"bmc.{action.step.name}", f"{note}, {time.monotonic() - started:.1f} s")
         return note
 
+    async def look(self, machine: Machine) -> Power:
+        """Read the power. Raises `BmcError`."""
+        address, password = await self._login(machine)
+        return await self._bmcs.power(address, password)
+
     async def power(self, machine: Machine, verb: str) -> Power:
         """Do what an operator asked of the power, and say what it is then."""
         address, password = await self._login(machine)

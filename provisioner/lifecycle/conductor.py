@@ -7,6 +7,7 @@ machines do, `preflight` looks before anything is touched.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.clock import SteadyClock
-from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError
+from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError, StoreError
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.actions import Actions, secret_name
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
@@ -23,7 +24,8 @@ from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preflight import checks, verb_for
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.runner import Follower, Runner
+from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Runner
+from provisioner.lifecycle.silence import Silence
 from provisioner.lifecycle.steps import Begin, Cancel, Perform, Resume, advance
 from provisioner.lifecycle.story import Verdict
 from provisioner.lifecycle.why import why
@@ -46,7 +48,9 @@ LOADER_EVENTS = ("tftp.done", "http.sent")
 class Conductor:
     """One for each daemon. `open` reads the store; `run` carries on every run and returns only when cancelled."""
 
-    def __init__(self, db: Database, secrets: Secrets, ports: Ports, clock: SteadyClock | None = None) -> None:
+    def __init__(
+        self, db: Database, secrets: Secrets, ports: Ports, clock: SteadyClock | None = None, pace: Pace = DEFAULT_PACE
+    ) -> None:
         self.clock = clock or SteadyClock()
         self.machines = Machines()
         self._ports = ports
@@ -55,7 +59,8 @@ class Conductor:
         self._tokens = Tokens(db)
         self._trace = Trace(db)
         self._actions = Actions(ports.bmcs, secrets, self.observe)
-        self._runner = Runner(self._store, self.machines, self._trace, self.clock, self._actions.perform)
+        self._runner = Runner(self._store, self.machines, self._trace, self.clock, self._actions.perform, pace)
+        self._silence = Silence(self.machines, self._runner, self.clock, self._actions.look, pace.look)
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
 
@@ -71,8 +76,10 @@ class Conductor:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._trace.run(), name="trace")
                 group.create_task(self._runner.run(), name="runner")
+                group.create_task(self._silence.run(), name="silence")
         finally:
-            await self._trace.flush()
+            with contextlib.suppress(StoreError):  # full to the last: the rest of the trace is lost, nothing else
+                await self._trace.flush()
 
     def follow(self, follower: Follower) -> None:
         """Tell `follower` of every machine now, and of every change from now on."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcAuthError, BmcError, BmcPrivilegeError, BmcUnsupported, ProvisionerError, StoreError
@@ -32,22 +33,43 @@ Follower = Callable[[Machine | None, Machine | None], None]
 
 NEVER_AGAIN = (BmcAuthError, BmcPrivilegeError, BmcUnsupported)
 """Another try cannot help with these; with a wrong password it locks the account."""
-PAUSE_S = (0.0, 2.0, 8.0, 20.0)
-"""Pause before each try of an action."""
-TICK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long we wait between tries and looks, in seconds."""
+
+    tries: tuple[float, ...] = (0.0, 2.0, 8.0, 20.0)
+    """Pause before each try of an action."""
+    unsaved: float = 5.0
+    """Pause before what could not be written is written again."""
+    tick: float = 1.0
+    """How often deadlines are looked at."""
+    look: float = 10.0
+    """How often the power of a machine is looked at whose agent is silent."""
+
+
+DEFAULT_PACE = Pace()
 
 
 class Runner:
     """Applies events to machines, one at a time for each, and performs actions in tasks of its own."""
 
     def __init__(
-        self, store: MachineStore, machines: Machines, trace: Trace, clock: SteadyClock, perform: Performer
+        self,
+        store: MachineStore,
+        machines: Machines,
+        trace: Trace,
+        clock: SteadyClock,
+        perform: Performer,
+        pace: Pace = DEFAULT_PACE,
     ) -> None:
         self._store = store
         self._machines = machines
         self._trace = trace
         self._clock = clock
         self._perform = perform
+        self._pace = pace
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -62,18 +84,29 @@ class Runner:
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                for machine in self._machines.moving():
-                    await self.change(machine.id, lambda m, now: (resumed(m, now), current_action(m)))
+                await self._take_up(self._machines.moving())
                 while True:
-                    await asyncio.sleep(TICK_EVERY_S)
+                    await asyncio.sleep(self._pace.tick)
                     await self._watch_deadlines()
             finally:
                 self._group = None  # machines are still heard while we stop, but nothing is begun any more
 
+    async def _take_up(self, machines: Sequence[Machine]) -> None:
+        while machines:
+            unsaved = []
+            for machine in machines:
+                try:
+                    await self.change(machine.id, lambda m, now: (resumed(m, now), current_action(m)))
+                except StoreError as error:  # full or locked: nothing is begun that cannot be kept
+                    log.error("life.unsaved machine=%s step=resumed error=%s", machine.name, error)
+                    unsaved.append(machine)
+            if machines := unsaved:
+                await asyncio.sleep(self._pace.unsaved)
+
     async def _watch_deadlines(self) -> None:
         now = self._clock.now()
         for machine in self._machines.moving():
-            if machine.run is not None and now >= machine.run.deadline:
+            if machine.run is not None and now >= min(machine.run.deadline, machine.run.limit or now):
                 try:
                     await self.apply(machine.id, Tick())
                 except ProvisionerError as error:
@@ -190,7 +223,7 @@ class Runner:
                 await self.apply(machine.id, event)
             except StoreError as error:  # full or locked: the result waits until it can be kept
                 log.error("life.unsaved machine=%s step=%s error=%s", machine.name, action.step.name, error)
-                await asyncio.sleep(PAUSE_S[-1])
+                await asyncio.sleep(self._pace.unsaved)
             except Exception:  # the run's deadline ends it; the other machines go on
                 log.exception("life.bug machine=%s step=%s", machine.name, action.step.name)
                 return
@@ -199,7 +232,8 @@ class Runner:
 
     async def _try(self, machine: Machine, action: Perform) -> Event:
         attempt = machine.run.attempt if machine.run else 1
-        await asyncio.sleep(PAUSE_S[min(attempt, len(PAUSE_S)) - 1])
+        tries = self._pace.tries
+        await asyncio.sleep(tries[min(attempt, len(tries)) - 1])
         try:
             async with asyncio.timeout(action.step.timeout_s):
                 note = await self._perform(machine, action)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,11 @@ from typing import Any
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Stored
 from provisioner.catalog.params import Layer, Resolved
-from provisioner.errors import BmcUnreachable, NotFoundError, ProvisionerError
+from provisioner.clock import SteadyClock
+from provisioner.errors import BmcUnreachable, NotFoundError, ProvisionerError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
+from provisioner.lifecycle.runner import Pace
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Driver, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile
 from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind
@@ -33,6 +35,8 @@ from tests.shipped import catalogue
 
 PASSWORD = "correct horse"
 DECLARED = catalogue().content.declarations
+PACE = Pace(tries=(0.0, 0.02, 0.05), unsaved=0.02, tick=0.02, look=0.02)
+"""Machines in memory answer at once; the pauses of a rack are for those that do not."""
 AMD64 = {"amd64": Files(kernel="vmlinuz", initrds=("initrd.img",))}
 DISCOVERY = Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", AMD64)
 DEBIAN = Bootenv(
@@ -127,7 +131,7 @@ class FakeBmcs:
         return "ab" * 32
 
     async def power(self, address: BmcAddress, password: str) -> Power:
-        return self._metal(address, password).power
+        return self._rack.reading(self._metal(address, password))
 
     async def set_power(self, address: BmcAddress, password: str, wanted: Power) -> None:
         metal = self._metal(address, password)
@@ -211,6 +215,12 @@ class Rack:
         ]
         self.conductor: Conductor | None = None
         self.broke: Callable[[Metal], None] = lambda _metal: None
+        self.during_job: Callable[[Metal], bool] = lambda _metal: True
+        """Told when a machine has begun its job; False: its agent is never heard of again."""
+        self.reading: Callable[[Metal], Power] = lambda metal: metal.power
+        self.opened: Callable[[Database], Awaitable[None]] = _nothing
+        """Told when a daemon has opened its store, before it does anything with it."""
+        self.clock: SteadyClock | None = None
         self._behaviour: asyncio.TaskGroup | None = None
         self.unanswered = 0
         self.up = asyncio.Event()
@@ -226,8 +236,9 @@ class Rack:
         db = KillableDatabase(self.folder / "state.db")
         db.points = points
         await db.open()
+        await self.opened(db)
         ports = Ports(FakeBmcs(self, points), FakeCatalogue(), FakeArtifacts(), self._discovery(), self._network())
-        conductor = Conductor(db, Secrets(db, key), ports)
+        conductor = Conductor(db, Secrets(db, key), ports, self.clock, PACE)
         await conductor.open()
         try:
             async with asyncio.TaskGroup() as group:
@@ -273,10 +284,14 @@ class Rack:
     @asynccontextmanager
     async def alive(self) -> AsyncIterator[None]:
         """Let machines live while the body runs."""
-        async with asyncio.TaskGroup() as self._behaviour:
-            yield
-            for task in self._tasks:
-                task.cancel()
+        async with asyncio.TaskGroup() as group:
+            self._behaviour = group
+            try:
+                yield
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+                self._behaviour = None
 
     @property
     def _tasks(self) -> list[asyncio.Task[None]]:
@@ -324,6 +339,8 @@ class Rack:
             return None
         content = json.loads(job)
         metal.disk = f"home:{content['home']}" if content["home"] else ""
+        if not self.during_job(metal):
+            await asyncio.Event().wait()
         metal.log.append(f"job {content['job']}")
         await self._until(metal, lambda c: c.agent_progress(token, metal.ip, "write", 50.0, ""))
         command: str | None = await self._until(metal, lambda c: c.agent_done(token, metal.ip, job_id, 0, ""))
@@ -340,11 +357,17 @@ class Rack:
                 return await ask(self.conductor)
             except Killed:
                 self.conductor = None
+            except StoreError:  # 503: whatever asks, asks again
+                await asyncio.sleep(0.01)
             except ProvisionerError:
                 self.unanswered += 1
                 await asyncio.sleep(0)
                 return None
         return None
+
+
+async def _nothing(_db: Database) -> None:
+    return
 
 
 async def _soon(value: Any) -> Any:
