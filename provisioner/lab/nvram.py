@@ -31,15 +31,16 @@ async def write(variables: Path, choice: BootChoice) -> None:
     if choice.target is BootTarget.BIOS_SETUP:
         wanted = variables.with_suffix(".json")
         entry = {"name": "OsIndications", "guid": GLOBAL_VARIABLE, "attr": 7, "data": BOOT_TO_SETUP}
-        wanted.write_text(json.dumps({"version": 2, "variables": [entry]}))
+        await asyncio.to_thread(wanted.write_text, json.dumps({"version": 2, "variables": [entry]}))
         await _edit(variables, "--set-json", str(wanted))
     else:
         await _edit(variables, "--set-boot-uri", choice.uri)
 
 
 async def _edit(variables: Path, *arguments: str) -> None:
+    program = await asyncio.to_thread(_program)
     process = await asyncio.create_subprocess_exec(
-        _program(), "--loglevel", "error", "--inplace", str(variables), *arguments,
+        program, "--loglevel", "error", "--inplace", str(variables), *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     async with asyncio.timeout(EDIT_S):

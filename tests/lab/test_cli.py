@@ -1,0 +1,63 @@
+"""`provisionctl lab` where there is no rack, and where something is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from provisioner.cli.root import run
+from provisioner.errors import LabError
+from provisioner.lab import control, rack
+from provisioner.lab.faults import Fault
+from provisioner.lab.spec import encode
+from tests.lab.test_spec import rack as spec
+
+NAME = "provlab-not-there"
+
+WITHOUT = {
+    "status": (["status"], "there is no rack"),
+    "console": (["console", "node17"], "there is no rack"),
+    "power": (["power", "node17", "on"], "there is no rack"),
+    "fault": (["fault", "node17", "deaf"], "there is no rack"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), WITHOUT.values(), ids=WITHOUT.keys())
+def test_without_a_rack(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", *arguments, "--name", NAME]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert "`provisionctl lab up`" in said
+
+
+def test_down_without_a_rack_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "down", "--name", NAME]) == 0
+    assert f"there is no rack {NAME}" in capsys.readouterr().err
+
+
+def test_faults_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "faults", "-o", "json"]) == 0
+    assert {row["name"] for row in json.loads(capsys.readouterr().out)} == set(Fault)
+
+
+def test_what_is_not_installed_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(LabError, match=r"qemu-system-x86_64.*apt-get install .*qemu-system-x86"):
+        rack.check()
+
+
+def test_a_rack_whose_supervisor_is_gone(tmp_path: Path) -> None:
+    (tmp_path / rack.RECORD).write_text(encode(spec()))
+    found = rack.find(tmp_path)
+    assert rack.supervisor_of(tmp_path) is None
+    with pytest.raises(LabError, match=r"does not answer.*provisionctl lab up"):
+        control.ask(tmp_path / found.control.name, "status")
+
+
+def test_a_directory_that_is_no_rack_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    with pytest.raises(LabError, match=r"holds no rack\.json: not removed"):
+        rack.down(NAME, tmp_path, lambda _: None)
+    assert (tmp_path / "precious").exists()

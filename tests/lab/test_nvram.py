@@ -1,0 +1,52 @@
+"""What is written into the NVRAM of an OVMF machine, as virt-firmware itself reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import LabError
+from provisioner.lab import nvram
+from provisioner.lab.hardware import BootChoice
+from provisioner.lab.qemu import OVMF_VARS
+from provisioner.model.bmc import BootTarget
+
+pytestmark = pytest.mark.peer
+
+
+async def listed(variables: Path) -> str:
+    """The variables, for people."""
+    program = str(Path(sys.executable).with_name("virt-fw-vars"))
+    process = await asyncio.create_subprocess_exec(
+        program, "--input", str(variables), "--print", "--verbose", stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    return said.decode()
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> Path:
+    """A machine's variables as they come."""
+    return Path(shutil.copy(OVMF_VARS, tmp_path / "nvram.fd"))
+
+
+async def test_a_uri_for_the_next_boot(variables: Path) -> None:
+    await nvram.write(variables, BootChoice(BootTarget.HTTP, "http://10.77.0.1/x.efi"))
+    found = await listed(variables)
+    assert "BootNext" in found
+    assert "http://10.77.0.1/x.efi" in found
+
+
+async def test_setup_at_the_next_boot(variables: Path) -> None:
+    await nvram.write(variables, BootChoice(BootTarget.BIOS_SETUP))
+    assert "OsIndications" in await listed(variables)
+
+
+async def test_what_is_no_variable_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "nvram.fd").write_bytes(b"not a variable store")
+    with pytest.raises(LabError, match="virt-fw-vars failed"):
+        await nvram.write(tmp_path / "nvram.fd", BootChoice(BootTarget.BIOS_SETUP))
