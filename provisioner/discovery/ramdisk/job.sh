@@ -1,7 +1,7 @@
 # What jobs use: progress, streams that survive a restart of the daemon, disks, files of an installed system.
 # Sourced by job scripts, which run with `sh -euo pipefail`.
 
-. /usr/lib/provisioner/lib.sh
+. "${PROVISIONER_LIB:-/usr/lib/provisioner}/lib.sh"
 work=$state/work
 root=/mnt
 
