@@ -5,7 +5,7 @@ A name from the network is a key of this table and nothing else: it never become
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,18 +28,6 @@ class ServedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ServedBytes:
-    """Content that was rendered for one client."""
-
-    name: str
-    content: bytes
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.content)
-
-
-@dataclass(frozen=True, slots=True)
 class Refused:
     """Nothing is served under this name, and why."""
 
@@ -47,10 +35,10 @@ class Refused:
     reason: str
 
 
-Served = ServedFile | ServedBytes
-
-Render = Callable[[str, str], bytes | None]
-"""`render(name, client_address)`: a file made for this client, or None where the name is not one of those."""
+Make = Callable[[], Awaitable[bytes]]
+Render = Callable[[str, str], Make | None]
+"""`render(name, client_address)`: how the file of this name is made for this client, or None where it is not one of
+those. Making it may raise a `ProvisionerError`; the client is told "not found"."""
 FindArtifact = Callable[[str], ServedFile | None]
 """Look up what follows `artifacts/` in a name: BOOTENV/NAME or BOOTENV/ARCH/NAME."""
 

@@ -8,6 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Dialect(StrEnum):
+    """Whose language a script is in, and how that loader fetches files."""
+
+    IPXE = "ipxe"
+    GRUB = "grub"
+    GRUB_TFTP = "grub-tftp"
+    PXELINUX = "pxelinux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +60,106 @@ def ipxe_local(reason: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def grub(record: BootRecord) -> str:
-    """Write the record as a GRUB configuration. Arguments stand in single quotes: GRUB expands nothing in them."""
+def grub(record: BootRecord, *, by_tftp: bool = False) -> str:
+    """Write the record as a GRUB configuration. Arguments stand in single quotes: GRUB expands nothing in them.
+
+    `by_tftp`: kernel and initrds come by TFTP under the same paths, for a GRUB without its http module; those that
+    distributions sign for Secure Boot have none, and load no module that is not built in.
+    """
     args = " ".join(f"'{argument}'" for argument in record.args.split())
-    lines = [f"echo 'provisioner: {_plain(record.title)}'", f"linux {_grub_file(record.kernel)} {args}".rstrip()]
-    if record.initrds:
-        lines.append("initrd " + " ".join(_grub_file(url) for url in record.initrds))
-    return "\n".join((*lines, "boot")) + "\n"
+    kernel = f"linux {_grub_file(record.kernel, by_tftp)} {args}".rstrip()
+    initrds = "initrd " + " ".join(_grub_file(url, by_tftp) for url in record.initrds) if record.initrds else "true"
+    again = " ".join(str(number) for number in range(1, TRIES + 1))
+    return (
+        f"echo 'provisioner: {_plain(record.title)}'\n"
+        f"for try in {again}; do\n"
+        f"  if {kernel}; then if {initrds}; then boot; fi; fi\n"
+        "  echo 'provisioner: fetch or start failed'\n"
+        "  sleep 3\n"
+        "done\n"
+        "exit 1\n"
+    )
 
 
 def grub_local(reason: str) -> str:
-    """Write the GRUB configuration that leaves the network."""
-    return f"echo 'provisioner: {_plain(reason)}'\nexit 1\n"
+    """Write the GRUB configuration that leaves the network: for a loader on the disk, else the firmware's next device.
+
+    A plain exit means success, which many firmwares answer with their menu: the disk's own loader is looked for first.
+    """
+    lines = [f"echo 'provisioner: {_plain(reason)}'"]
+    for path in DISK_LOADERS:
+        lines.append(f"if search --no-floppy --set=root --file {path}; then chainloader {path}; boot; fi")
+    return "\n".join((*lines, "exit 1")) + "\n"
 
 
-def _grub_file(url: str) -> str:
-    """Name a URL as GRUB does: `http://HOST:PORT/path` is `(http,HOST:PORT)/path`."""
+DISK_LOADERS = tuple(
+    f"/EFI/{folder}/{name}{suffix}.efi"
+    for suffix in ("x64", "aa64")
+    for folder, name in (
+        ("debian", "shim"),
+        ("ubuntu", "shim"),
+        ("redhat", "shim"),
+        ("centos", "shim"),
+        ("rocky", "shim"),
+        ("almalinux", "shim"),
+        ("fedora", "shim"),
+        ("opensuse", "shim"),
+        ("sles", "shim"),
+        ("BOOT", "boot"),
+    )
+)
+"""Where systems put their loader on the EFI partition; the last is the one for removable media (UEFI 2.10, 3.5.1.1)."""
+
+
+def pxelinux(record: BootRecord) -> str:
+    """Write the record as a PXELINUX configuration; files come by TFTP under the same paths."""
+    lines = ["DEFAULT provisioner", "PROMPT 0", f"SAY provisioner: {_plain(record.title)}", "LABEL provisioner"]
+    lines.append(f"  KERNEL ::{_path(record.kernel)}")
+    if record.initrds:
+        lines.append("  INITRD " + ",".join(f"::{_path(url)}" for url in record.initrds))
+    if record.args:
+        lines.append(f"  APPEND {record.args}")
+    return "\n".join(lines) + "\n"
+
+
+def pxelinux_local(reason: str) -> str:
+    """Write the PXELINUX configuration that leaves the network: for the BIOS' next device."""
+    return f"DEFAULT local\nPROMPT 0\nSAY provisioner: {_plain(reason)}\nLABEL local\n  LOCALBOOT -1\n"
+
+
+def write(record: BootRecord, dialect: Dialect) -> str:
+    """Write the record in a loader's dialect."""
+    match dialect:
+        case Dialect.IPXE:
+            return ipxe(record)
+        case Dialect.PXELINUX:
+            return pxelinux(record)
+        case Dialect.GRUB | Dialect.GRUB_TFTP:
+            return grub(record, by_tftp=dialect is Dialect.GRUB_TFTP)
+
+
+def leave(reason: str, dialect: Dialect) -> str:
+    """Write in a loader's dialect that the machine is to leave the network."""
+    match dialect:
+        case Dialect.IPXE:
+            return ipxe_local(reason)
+        case Dialect.PXELINUX:
+            return pxelinux_local(reason)
+        case Dialect.GRUB | Dialect.GRUB_TFTP:
+            return grub_local(reason)
+
+
+def _grub_file(url: str, by_tftp: bool) -> str:
+    """Name a URL as GRUB does: `http://HOST:PORT/path` is `(http,HOST:PORT)/path`; TFTP knows no port but 69."""
     scheme, _, rest = url.partition("://")
     host, _, path = rest.partition("/")
+    if by_tftp:
+        scheme, host = "tftp", re.sub(r":[0-9]+$", "", host)
     return f"'({scheme},{host})/{path}'"
+
+
+def _path(url: str) -> str:
+    return url.partition("://")[2].partition("/")[2]
 
 
 def _plain(text: str) -> str:

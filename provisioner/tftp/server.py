@@ -8,10 +8,10 @@ import resource
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from provisioner.boot.files import FileTable, Refused, Render, Served, ServedBytes, normalise, printable
-from provisioner.errors import ListenError, WireError
+from provisioner.boot.files import FileTable, Make, Refused, Render, normalise, printable
+from provisioner.errors import ListenError, ProvisionerError, WireError
 from provisioner.model.net import Mac
 from provisioner.model.trace import Channel, Observe, TraceLine
 from provisioner.tftp.content import Contents
@@ -61,6 +61,7 @@ class TftpServer:
         self._pump: Pump | None = None
         self._places = Places(bounds)
         self._complained_at: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Bind every address or none; raise `ListenError`."""
@@ -85,6 +86,10 @@ class TftpServer:
             loop.remove_reader(sock.fileno())
             sock.close()
         self._listeners.clear()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for job in self._places.all():
             if job.session is not None:
                 job.session.stop(Outcome.STOPPED, "the server stops")
@@ -131,44 +136,62 @@ class TftpServer:
 
     def _requested(self, job: Job) -> None:
         """Find what is asked for and make room for it."""
-        served = self._find(job.request.name, job.reply.host)
-        if isinstance(served, Refused):
-            self.counts["refused"] += 1
-            self._trace(job.reply, "tftp.refused", f"{served.name}: {served.reason}", ok=False)
-            return job.reply.error(ErrorCode.NOT_FOUND, served.reason)
+        making, served = self._made(job), self._table.find(job.request.name)
+        if making is None and isinstance(served, Refused):
+            return self._refuse(job, served)
         if self._places.repeats(job):
             return None  # the client's impatience: its transfer is there, and its timer answers
         if not self._places.take(job):
             return self._complain("tftp.busy", f"{job.reply.host} waits: {len(self._places)} transfers are under way")
-        if isinstance(served, ServedBytes):
-            return self._opened(job, served, memoryview(served.content))
-        return self._contents.get(served, lambda content: self._opened(job, served, content))
+        if making is not None:
+            task = asyncio.get_running_loop().create_task(self._make(job, making()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return None
+        assert not isinstance(served, Refused)
+        return self._contents.get(served, lambda content: self._opened(job, served.name, content))
 
-    def _find(self, name: str, client: str) -> Served | Refused:
-        key = normalise(name)
-        if not isinstance(key, Refused) and self._render is not None:
-            content = self._render(key, client)
-            if content is not None:
-                return ServedBytes(key, content)
-        return self._table.find(name)
+    def _made(self, job: Job) -> Make | None:
+        """Say how the file is made for this client, where it is one of those."""
+        key = normalise(job.request.name)
+        if self._render is None or isinstance(key, Refused):
+            return None
+        return self._render(key, job.reply.host)
 
-    def _opened(self, job: Job, served: Served, content: memoryview | OSError) -> None:
+    async def _make(self, job: Job, content: Awaitable[bytes]) -> None:
+        try:
+            made = await content
+        except ProvisionerError as error:
+            self._places.free(job)
+            self._refuse(job, Refused(printable(job.request.name), str(error)))
+        except Exception:
+            self._places.free(job)
+            log.exception("tftp.fault client=%s %s", job.reply.host, printable(job.request.name))
+        else:
+            self._opened(job, printable(job.request.name), memoryview(made))
+
+    def _refuse(self, job: Job, refused: Refused) -> None:
+        self.counts["refused"] += 1
+        self._trace(job.reply, "tftp.refused", f"{refused.name}: {refused.reason}", ok=False)
+        job.reply.error(ErrorCode.NOT_FOUND, "nothing is served under this name")
+
+    def _opened(self, job: Job, name: str, content: memoryview | OSError) -> None:
         if not self._listeners or not self._places.holds(job):
             return None  # stopped, or the client began anew meanwhile
         if job.request.mode is Mode.NETASCII and isinstance(content, memoryview):
             content = _netascii(content)
         if isinstance(content, OSError):
             self._places.free(job)
-            self._trace(job.reply, "tftp.unreadable", f"{served.name}: {content}", ok=False)
+            self._trace(job.reply, "tftp.unreadable", f"{name}: {content}", ok=False)
             return job.reply.error(ErrorCode.UNDEFINED, "cannot be read on the server")
         try:
-            self._begin(job, served, content)
+            self._begin(job, name, content)
         except OSError as error:
             self._places.free(job)
             self._complain("tftp.socket", f"for {job.reply.host}: {error}")
         return None
 
-    def _begin(self, job: Job, served: Served, content: memoryview) -> None:
+    def _begin(self, job: Job, name: str, content: memoryview) -> None:
         reply = job.reply
         agreed = negotiate(job.request, len(content), self._bounds.granted, ip_header=reply.ip_header)
         sock = reply.connected_socket()
@@ -176,9 +199,9 @@ class TftpServer:
         transfer = Transfer(content, agreed, job.began)
         assert self._pump is not None
         job.session = Session(
-            sock, transfer, pump=self._pump, ended=lambda session: self._ended(job, served.name, session.transfer)
+            sock, transfer, pump=self._pump, ended=lambda session: self._ended(job, name, session.transfer)
         )
-        about = f"{served.name}: {len(content)} bytes, blksize {agreed.blksize}, windowsize {agreed.windowsize}"
+        about = f"{name}: {len(content)} bytes, blksize {agreed.blksize}, windowsize {agreed.windowsize}"
         self._trace(reply, "tftp.start", about)
         job.session.start()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from itertools import pairwise
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.boot.script import BootRecord, ipxe, ipxe_local
+from provisioner.boot.script import BootRecord, Dialect, grub, ipxe, ipxe_local, leave, pxelinux, write
 from provisioner.catalog.kernelargs import check_line
 from provisioner.errors import RenderError
 
@@ -63,3 +65,70 @@ def commands(line: str) -> list[str]:
     """The commands of one line as iPXE splits it: at words of punctuation."""
     words = line.split(" ")
     return [words[0], *(after for at, after in pairwise(words) if at in ("||", "&&", ";"))]
+
+
+def test_grub_by_http() -> None:
+    lines = grub(RECORD).splitlines()
+    assert lines[0] == "echo 'provisioner: discovery for node17'"
+    assert lines[1].startswith("for try in 1 2 3 ")
+    assert lines[2] == (
+        "  if linux '(http,10.77.0.1:8080)/artifacts/discovery/kernel'"
+        " 'console=ttyS0,115200' 'provisioner.url=http://10.77.0.1:8080';"
+        " then if initrd '(http,10.77.0.1:8080)/artifacts/discovery/initrd'; then boot; fi; fi"
+    )
+    assert lines[-1] == "exit 1"
+
+
+def test_grub_by_tftp_asks_for_the_same_paths() -> None:
+    script = grub(RECORD, by_tftp=True)
+    assert "linux '(tftp,10.77.0.1)/artifacts/discovery/kernel'" in script
+    assert "initrd '(tftp,10.77.0.1)/artifacts/discovery/initrd'" in script
+
+
+def test_grub_without_an_initrd() -> None:
+    assert "if linux '(http,10.0.0.1)/k'; then if true; then boot" in grub(BootRecord("", "http://10.0.0.1/k"))
+
+
+def test_pxelinux() -> None:
+    assert pxelinux(RECORD) == (
+        "DEFAULT provisioner\n"
+        "PROMPT 0\n"
+        "SAY provisioner: discovery for node17\n"
+        "LABEL provisioner\n"
+        "  KERNEL ::artifacts/discovery/kernel\n"
+        "  INITRD ::artifacts/discovery/initrd\n"
+        "  APPEND console=ttyS0,115200 provisioner.url=http://10.77.0.1:8080\n"
+    )
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_every_dialect_leaves_the_network(dialect: Dialect) -> None:
+    script = leave("node17 is active; $(reboot) `x` 'y' ${net0/mac}", dialect)
+    assert "node17 is active_ _(reboot) _x_ _y_ __net0/mac_" in script
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+@given(st.text(), st.text())
+def test_no_value_adds_a_line_in_any_dialect(dialect: Dialect, title: str, args: str) -> None:
+    try:
+        args = check_line(args)
+    except RenderError:
+        return
+    full = BootRecord(title, "http://10.0.0.1/k", ("http://10.0.0.1/i",), args)
+    plain = BootRecord("", "http://10.0.0.1/k", ("http://10.0.0.1/i",), "x" if args else "")
+    assert len(write(full, dialect).splitlines()) == len(write(plain, dialect).splitlines())
+
+
+@pytest.mark.peer
+@given(st.text(), st.text())
+@settings(max_examples=30)
+def test_grub_itself_reads_what_we_write(title: str, args: str) -> None:
+    try:
+        args = check_line(args)
+    except RenderError:
+        return
+    for script in (
+        grub(BootRecord(title, "http://10.0.0.1/k", ("http://10.0.0.1/i",), args)),
+        leave(title, Dialect.GRUB),
+    ):
+        subprocess.run(["grub-script-check"], input=script.encode(), check=True, timeout=20)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.boot.files import FileTable, ServedFile
+from provisioner.boot.files import FileTable, Make, ServedFile
+from provisioner.errors import NotFoundError
 from provisioner.model.trace import TraceLine
 from provisioner.tftp.places import Bounds
 from provisioner.tftp.server import TftpServer
@@ -48,8 +49,24 @@ def put(folder: Path, name: str, content: bytes) -> ServedFile:
     return ServedFile(name, path, len(content), path.name)
 
 
-def render(name: str, client: str) -> bytes | None:
-    return f"for {client}\n".encode() if name == "grub/grub.cfg" else None
+async def made_for(client: str) -> bytes:
+    return f"for {client}\n".encode()
+
+
+async def not_for(client: str) -> bytes:
+    raise NotFoundError(f"{client} has no lease")
+
+
+async def faulty() -> bytes:
+    raise ZeroDivisionError
+
+
+def render(name: str, client: str) -> Make | None:
+    return {
+        "grub/grub.cfg": lambda: made_for(client),
+        "grub.cfg": lambda: not_for(client),
+        "fault": faulty,
+    }.get(name)
 
 
 @pytest.fixture

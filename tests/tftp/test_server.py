@@ -40,6 +40,18 @@ async def test_fetch(served: Served, name: str, options: Options, content: bytes
     assert served.server.counts == {"complete": 1}
 
 
+@pytest.mark.parametrize("name", ["grub.cfg", "fault"])
+async def test_what_cannot_be_made_for_a_client(served: Served, name: str) -> None:
+    """A refusal is told; a fault of ours leaves the client to ask again, and takes no place."""
+    with Client(served.address) as client:
+        client.ask(name)
+        if name == "grub.cfg":
+            assert await client.receive() == Error(ErrorCode.NOT_FOUND, "nothing is served under this name")
+            assert served.trace[0].text == "grub.cfg: 127.0.0.1 has no lease"
+    await served.idle()
+    assert await fetch(served.address, "snponly.efi") == SMALL
+
+
 async def test_fetch_by_ipv6(served: Served) -> None:
     assert await fetch(served.server.addresses[1], "vmlinuz", (("blksize", "1468"), ("windowsize", "9"))) == LARGE
 
