@@ -61,7 +61,7 @@ class Slot:
 
     async def close(self) -> None:
         await self.machine.power_off()
-        self.kcs.close()
+        await self.kcs.close()
         self.ipmi.close()
         await self.redfish.close()
 

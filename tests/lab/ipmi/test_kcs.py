@@ -14,11 +14,12 @@ from tests.lab.boards import Rig
 async def test_the_guest_reads_the_address_of_its_bmc(tmp_path: Path) -> None:
     server = KcsServer(Rig().board)
     await server.start(tmp_path / "kcs")
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "kcs")
     try:
-        reader, writer = await asyncio.open_unix_connection(tmp_path / "kcs")
         writer.write(b"\xff\x01\xa1" + encode_request(Request(0x0C, 0x02, b"\x01\x03\x00\x00", sequence=7)))
         answer = await reader.readuntil(b"\xa0")
         assert answer[:-2].hex() == "07" + "34" + "02" + "00" + "11" + "7f000001"
-        writer.close()
     finally:
-        server.close()
+        await server.close()
+        writer.close()
+        await writer.wait_closed()
