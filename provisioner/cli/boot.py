@@ -13,12 +13,12 @@ from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names, machine_names
 from provisioner.cli.machines import quoted
 from provisioner.cli.many import for_each
-from provisioner.cli.names import expand
 from provisioner.cli.output import print_data
 from provisioner.cli.progress import wait_for
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.text import Row, parse_span, printable
 from provisioner.errors import PreflightError
+from provisioner.model.names import expand
 
 DEFAULT_WAIT = "90m"
 

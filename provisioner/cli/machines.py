@@ -12,11 +12,11 @@ import click
 
 from provisioner.cli.complete import machine_names
 from provisioner.cli.many import for_each
-from provisioner.cli.names import expand
 from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session, command, is_terminal, read_first_line
 from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, size, span
 from provisioner.errors import ConfigError
+from provisioner.model.names import expand
 
 MOVING = frozenset({"verifying", "inspecting", "deploying", "releasing"})
 PORTS = {"ipmi": 623, "redfish": 443}

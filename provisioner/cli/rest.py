@@ -9,10 +9,10 @@ import click
 from provisioner.cli.complete import machine_names
 from provisioner.cli.machines import quoted
 from provisioner.cli.many import for_each
-from provisioner.cli.names import expand
 from provisioner.cli.output import print_one
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Row, printable
+from provisioner.model.names import expand
 
 _NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)
 

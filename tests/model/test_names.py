@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.cli.names import expand
 from provisioner.errors import ConfigError
+from provisioner.model.names import expand
 
 CASES = {
     "one": ("node17", ["node17"]),

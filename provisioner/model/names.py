@@ -1,4 +1,4 @@
-"""Names of several machines on a command line: `node17,node18` and `node[01-20,30]`. No I/O."""
+"""Names of several machines as people write them: `node17,node18` and `node[01-20,30]`. No I/O."""
 
 from __future__ import annotations
 

@@ -1,0 +1,225 @@
+"""Rollouts: one bootenv onto many machines, so many at once, until too many have failed. No I/O.
+
+`advance` says what an event makes of a rollout and which machines are to be begun. Each is begun under an idempotency
+key of its own, so a daemon that dies between deciding and doing does it once more and it happens once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from provisioner.errors import ConfigError, ConflictError
+from provisioner.model.machine import Machine
+
+MOST = 10_000
+"""Machines in one rollout: each of its steps looks at all of them, which takes some milliseconds then."""
+
+
+class Stage(StrEnum):
+    """How far a rollout has come with one machine."""
+
+    WAITING = "waiting"
+    STARTING = "starting"  # decided, durable; whether the run was begun is seen by its key
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"  # its run failed or was cancelled, or was refused before anything was touched
+    SKIPPED = "skipped"  # the rollout was aborted before its turn
+
+
+UNDER_WAY = frozenset({Stage.STARTING, Stage.RUNNING})
+
+
+class Status(StrEnum):
+    """Where a rollout stands. One that is paused or aborted still sees the runs to their end that it began."""
+
+    RUNNING = "running"
+    PAUSED = "paused"  # by an operator, or since too many failed
+    ABORTED = "aborted"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One machine of a rollout. `reason` says why it failed."""
+
+    machine: str
+    name: str
+    stage: Stage = Stage.WAITING
+    run: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One rollout and all its machines, in the order of their turn. Times are seconds since the epoch."""
+
+    id: str
+    bootenv: str
+    select: str
+    at_once: int
+    max_failures: int
+    members: tuple[Member, ...]
+    status: Status = Status.RUNNING
+    reason: str = ""
+    """Why it is paused."""
+    forgiven: int = 0
+    """Failures before it was last resumed: they count no more."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    created: float = 0.0
+    ended: float = 0.0
+
+    def count(self, *stages: Stage) -> int:
+        """Count the machines in any of these stages."""
+        return sum(member.stage in stages for member in self.members)
+
+    @property
+    def over(self) -> bool:
+        """Say whether nothing will happen to it any more."""
+        return bool(self.ended)
+
+    def key(self, machine: str) -> str:
+        """Name the intent of one machine: it is accepted once."""
+        return f"rollout/{self.id}/{machine}"
+
+
+# events
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The intent for a machine was accepted: this is its run."""
+
+    machine: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The intent for a machine was refused; nothing was touched."""
+
+    machine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run reached its end; `reason` is empty where that was the one that was wanted."""
+
+    machine: str
+    run: str
+    reason: str = ""
+
+
+class Order(StrEnum):
+    """What an operator says of a rollout; `CARRY_ON` also comes from a daemon that starts again."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT = "abort"
+    CARRY_ON = "carry-on"
+
+
+Event = Begun | Refused | Ended | Order
+
+
+def plan(rollout_id: str, bootenv: str, select: str, machines: Iterable[Machine], limits: tuple[int, int]) -> Rollout:
+    """Make a rollout of machines, by name; `limits` is how many at once and how many may fail. Raises `ConfigError`."""
+    at_once, max_failures = limits
+    members = tuple(Member(m.id, m.name) for m in sorted(machines, key=lambda m: m.name))
+    faults = []
+    if not 1 <= at_once <= MOST:
+        faults.append(f"at_once: {at_once}: 1 to {MOST}")
+    if not 0 <= max_failures <= MOST:
+        faults.append(f"max_failures: {max_failures}: 0 to {MOST}")
+    if not members:
+        faults.append(f"select: {select[:200]!r}: no machine is like that")
+    if len(members) > MOST:
+        faults.append(f"select: {len(members)} machines, more than {MOST}")
+    if faults:
+        raise ConfigError(f"{bootenv} cannot be rolled out", faults=faults)
+    return Rollout(rollout_id, bootenv, select, at_once, max_failures, members)
+
+
+def advance(rollout: Rollout, event: Event, now: float) -> tuple[Rollout, list[str]]:
+    """Say what `event` makes of `rollout`, and which machines (by id) are to be begun.
+
+    What concerns no machine under way changes nothing. Raises `ConflictError` where an order does not fit.
+    """
+    rollout = _ordered(rollout, event) if isinstance(event, Order) else _happened(rollout, event)
+    rollout = _judged(rollout, now)
+    before = {member.machine for member in rollout.members if member.stage is Stage.STARTING}
+    rollout = _next(rollout)
+    starting = [member.machine for member in rollout.members if member.stage is Stage.STARTING]
+    return rollout, starting if event is Order.CARRY_ON else [each for each in starting if each not in before]
+
+
+def _ordered(rollout: Rollout, order: Order) -> Rollout:
+    if order is Order.CARRY_ON:
+        return rollout
+    if rollout.status not in _MAY[order]:
+        raise ConflictError(f"rollout {rollout.id} is {rollout.status}: it cannot {order} from there")
+    match order:
+        case Order.PAUSE:
+            return replace(rollout, status=Status.PAUSED, reason="paused by the operator")
+        case Order.RESUME:
+            return replace(rollout, status=Status.RUNNING, reason="", forgiven=rollout.count(Stage.FAILED))
+        case _:
+            skipped = tuple(
+                replace(member, stage=Stage.SKIPPED) if member.stage is Stage.WAITING else member
+                for member in rollout.members
+            )
+            return replace(rollout, status=Status.ABORTED, reason="aborted by the operator", members=skipped)
+
+
+_MAY = {
+    Order.PAUSE: frozenset({Status.RUNNING}),
+    Order.RESUME: frozenset({Status.PAUSED}),
+    Order.ABORT: frozenset({Status.RUNNING, Status.PAUSED}),
+}
+
+
+def _happened(rollout: Rollout, event: Begun | Refused | Ended) -> Rollout:
+    members = tuple(_member(each, event) if each.machine == event.machine else each for each in rollout.members)
+    return replace(rollout, members=members)
+
+
+def _member(member: Member, event: Begun | Refused | Ended) -> Member:
+    match event, member.stage:
+        case Begun(run=run), Stage.STARTING:
+            return replace(member, stage=Stage.RUNNING, run=run)
+        case Refused(reason=reason), Stage.STARTING:
+            return replace(member, stage=Stage.FAILED, reason=reason)
+        case Ended(run=run, reason=reason), Stage.RUNNING if run == member.run:
+            return replace(member, stage=Stage.FAILED if reason else Stage.DONE, reason=reason)
+    return member
+
+
+def _judged(rollout: Rollout, now: float) -> Rollout:
+    """Pause a rollout that has failed too often, end one that has nothing left to do."""
+    failed = rollout.count(Stage.FAILED) - rollout.forgiven
+    waiting, under_way = rollout.count(Stage.WAITING), rollout.count(*UNDER_WAY)
+    if rollout.status is Status.RUNNING and failed > rollout.max_failures and waiting:
+        reason = f"{failed} machines failed, {rollout.max_failures} may"
+        rollout = replace(rollout, status=Status.PAUSED, reason=reason)
+    if waiting or under_way or rollout.over:
+        return rollout
+    status = Status.ABORTED if rollout.status is Status.ABORTED else Status.DONE
+    return replace(rollout, status=status, ended=now)
+
+
+def _next(rollout: Rollout) -> Rollout:
+    """Give their turn to as many machines as there are places."""
+    if rollout.status is not Status.RUNNING:
+        return rollout
+    places = rollout.at_once - rollout.count(*UNDER_WAY)
+    members = list(rollout.members)
+    for at, member in enumerate(members):
+        if places <= 0:
+            break
+        if member.stage is Stage.WAITING:
+            members[at] = replace(member, stage=Stage.STARTING)
+            places -= 1
+    return replace(rollout, members=tuple(members))

@@ -1,0 +1,88 @@
+"""Which machines a selector means, as a table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.errors import ConfigError
+from provisioner.lifecycle.selectors import parse
+from provisioner.model.bmc import Power
+from provisioner.model.facts import Facts
+from provisioner.model.machine import Failure, Machine, State
+
+MACHINES = (
+    Machine("m1", "node01", State.ACTIVE, profile="gpu", bootenv="debian-12", tags=("rack=r1", "fast"), power=Power.ON),
+    Machine("m2", "node02", State.READY, profile="gpu", tags=("rack=r1",), facts=Facts(vendor="Dell Inc.")),
+    Machine("m3", "node03", State.READY, profile="storage", tags=("rack=r2", "old")),
+    Machine("m4", "edge-a", State.READY, failure=Failure("no", "install", 0.0, State.READY)),
+)
+
+SELECTED = {
+    "a name": ("node01", "node01"),
+    "names add up": ("node01,edge-a", "node01 edge-a"),
+    "a range of names": ("node[01-02]", "node01 node02"),
+    "ranges with gaps": ("node[01,03],edge-a", "node01 node03 edge-a"),
+    "a pattern": ("node*", "node01 node02 node03"),
+    "all machines": ("name=*", "node01 node02 node03 edge-a"),
+    "a tag with a key": ("rack=r1", "node01 node02"),
+    "a bare tag": ("tag=fast", "node01"),
+    "a tag as a whole": ("tag=rack=r2", "node03"),
+    "terms narrow": ("rack=r1,state=ready", "node02"),
+    "and names, too": ("node[01-03],state=ready", "node02 node03"),
+    "turned round": ("profile=gpu,!state=active", "node02"),
+    "not that name": ("state=ready,!node02", "node03 edge-a"),
+    "not that range": ("name=*,!node[02-03]", "node01 edge-a"),
+    "one of several": ("rack=r1|r2,profile=storage", "node03"),
+    "a pattern of a tag": ("rack=r*", "node01 node02 node03"),
+    "no such tag": ("!rack=*", "edge-a"),
+    "whose last run failed": ("failed=yes", "edge-a"),
+    "by power": ("power=on", "node01"),
+    "by vendor": ("vendor=Dell*", "node02"),
+    "names as a field": ("name=node[02-03]|edge-a", "node02 node03 edge-a"),
+    "blanks and empty terms do no harm": (" rack=r1 , ,state=active,", "node01"),
+    "what nothing is": ("rack=r9", ""),
+}
+
+
+@pytest.mark.parametrize(("text", "names"), SELECTED.values(), ids=SELECTED.keys())
+def test_selected(text: str, names: str) -> None:
+    assert " ".join(m.name for m in MACHINES if parse(text).selects(m)) == names
+
+
+REFUSED = {
+    "nothing": ("", "it selects nothing"),
+    "only commas": (", ,", "it selects nothing"),
+    "half a bracket": ("node[01", "bracket"),
+    "a range downwards": ("node[9-1]", "upwards"),
+    "a key that cannot be one": ("ra ck=r1", "neither a field nor the key of a tag"),
+    "no key": ("=r1", "neither a field"),
+    "more terms than anybody writes": (",".join(["a=b"] * 101), "more than 100"),
+}
+
+
+@pytest.mark.parametrize(("text", "fault"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused(text: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        parse(text)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse("node[,=x,rack=r1")
+    assert len(refused.value.faults) == 2
+
+
+def test_names_that_no_machine_has_are_told() -> None:
+    assert parse("node[01-05],edge*").unknown(MACHINES) == ["node04", "node05"]
+
+
+@given(st.text(alphabet="no=!,[]|*-01 r", max_size=30))
+def test_any_text_is_a_selector_or_refused(text: str) -> None:
+    try:
+        selector = parse(text)
+    except ConfigError:
+        return
+    for machine in MACHINES:
+        assert selector.selects(machine) in (True, False)
