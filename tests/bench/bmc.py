@@ -29,6 +29,7 @@ from tests.bmc.simulated import (
     PASSWORD,
     REDFISH_PORT,
     USER,
+    hole,
     host,
     ipmi_address,
     redfish_address,
@@ -63,7 +64,7 @@ async def boards(count: int) -> AsyncIterator[None]:
 def black_holes(count: int) -> Iterator[list[str]]:
     """Open sockets that take everything and say nothing, on addresses beside the boards'."""
     opened: list[socket.socket] = []
-    hosts = [host(number).replace("127.42.", "127.43.") for number in range(count)]
+    hosts = [hole(number) for number in range(count)]
     for name in hosts:
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind((name, IPMI_PORT))

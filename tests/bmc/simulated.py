@@ -1,7 +1,7 @@
 """Simulated BMCs of the lab on loopback, any number in one process. `python -m tests.bmc.simulated COUNT DIRECTORY`.
 
-Each board has an address of its own, 127.42.x.y (where tests run beside each other: 127.50.x.y and up), and speaks
-IPMI on UDP 6230 and Redfish on TCP 4430 there.
+Each board has an address of its own on loopback, in a network that only this process and its children use: tests run
+beside each other. It speaks IPMI on UDP 6230 and Redfish on TCP 4430 there.
 As a program it prints one line when all of them listen, and ends when its standard input does.
 """
 
@@ -30,13 +30,19 @@ from provisioner.model.net import Mac
 
 USER, PASSWORD = "admin", "simulated pass"
 IPMI_PORT, REDFISH_PORT = 6230, 4430
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-NET = f"127.{50 + int(WORKER) if WORKER else 42}"
+NET = os.environ.setdefault(
+    f"SIMULATED_NET_{os.environ.get('PYTEST_XDIST_WORKER', '')}", f"127.{44 + os.getpid() % 200}"
+)
 
 
 def host(number: int) -> str:
     """Return the loopback address of the board with this number."""
     return f"{NET}.{number // 250}.{number % 250 + 1}"
+
+
+def hole(number: int) -> str:
+    """Return a loopback address beside the boards', where nobody is."""
+    return f"{NET}.{128 + number // 250}.{number % 250 + 1}"
 
 
 class Simulated:

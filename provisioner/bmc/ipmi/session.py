@@ -35,6 +35,9 @@ _OPEN_ANSWER_SIZE = 36
 _ALGORITHMS = {1: (1, 1, 1), 256: (3, 4, 1)}
 """Authentication, integrity and confidentiality numbers of cipher suites 3 and 17 (IPMI 2.0 table 22-20)."""
 
+MAX_RESTARTS = 8
+"""Logins that broke off in the middle: a line that loses one packet in five gets through before."""
+
 _AUTH_WORDS = ("Incorrect password", "Unauthorized name", "integrity code", "Invalid integrity check")
 _PRIVILEGE_WORDS = ("privilege", "privelege", "Unauthorized role", "Invalid role")
 _BUSY_WORDS = ("Insufficient resources",)
@@ -90,6 +93,7 @@ class LanSession(Session, asyncio.DatagramProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._sent = 0
         self._waiting: asyncio.Future[Any] | None = None
+        self._restarts = 0
         self.used_at = self._loop.time()
 
     # -- what the worker calls ------------------------------------------------------------------------------------
@@ -154,6 +158,8 @@ class LanSession(Session, asyncio.DatagramProtocol):
         """Run a step of pyghmi's code; whatever it raises ends this session and no other."""
         try:
             step()
+        except SessionError as error:
+            self._fail(error)
         except IpmiException as error:
             self._fail(SessionError(trouble_of(str(error)), str(error)))
         except Exception as error:  # noqa: BLE001 - pyghmi raises struct.error, IndexError, TypeError ... on odd packets
@@ -232,6 +238,9 @@ class LanSession(Session, asyncio.DatagramProtocol):
                 self.lastpayload = None
                 self._open_rmcpplus_request()
             case "EXPECTINGRAKP2" | "EXPECTINGRAKP4":  # BMCs do not take RAKP 1 or 3 twice: begin anew
+                self._restarts += 1
+                if self._restarts > MAX_RESTARTS:
+                    raise SessionError(Trouble.UNREACHABLE, f"no answer in the middle of {MAX_RESTARTS} logins")
                 sent = self._sent
                 self.login()
                 self._sent = sent

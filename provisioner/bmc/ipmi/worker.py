@@ -72,7 +72,7 @@ class Worker:
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Serve until the other side closes."""
         async with asyncio.TaskGroup() as tasks:
-            sweeper = tasks.create_task(self._sweep())
+            sweeper = tasks.create_task(self._sweep_often())
             try:
                 while head := await reader.read(LENGTH_SIZE):
                     head += await reader.readexactly(LENGTH_SIZE - len(head))
@@ -191,18 +191,20 @@ class Worker:
                 raise SessionError(Trouble.BUSY, f"{self._max_sessions} sessions are open, all in use")
             self._drop(min(idle, key=_used_at))
 
-    async def _sweep(self) -> None:
-        """Close what has been idle, and forget lines that nobody uses."""
-        now = asyncio.get_running_loop().time
+    async def _sweep_often(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            for target, line in list(self._lines.items()):
-                if line.order.locked():
-                    continue
-                if line.session is None:
-                    del self._lines[target]
-                elif now() - line.session.used_at > IDLE_S:
-                    self._drop(line)
+            self.sweep(asyncio.get_running_loop().time())
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle, and forget lines that nobody uses."""
+        for target, line in list(self._lines.items()):
+            if line.order.locked():
+                continue
+            if line.session is None:
+                del self._lines[target]
+            elif now - line.session.used_at > IDLE_S:
+                self._drop(line)
 
     def _drop(self, line: Line) -> None:
         if line.session is not None:

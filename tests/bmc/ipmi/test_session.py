@@ -1,0 +1,204 @@
+"""One IPMI session on a real socket: BMCs that downgrade, lie, stutter or fall silent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from provisioner.bmc.ipmi.messages import Trouble
+from provisioner.bmc.ipmi.session import LanSession, SessionError, trouble_of
+from tests.bmc.simulated import IPMI_PORT, PASSWORD, USER, host, simulated
+
+NUMBER = 120
+RMCP = bytes.fromhex("0600ff07")
+
+
+class Scripted(asyncio.DatagramProtocol):
+    """A BMC that is a function from a datagram to the datagrams that answer it."""
+
+    def __init__(self, answer: Callable[[bytes], list[bytes]]) -> None:
+        self.answer = answer
+        self.heard: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.heard.append(data)
+        for datagram in self.answer(data):
+            self.transport.sendto(datagram, addr)  # type: ignore[attr-defined]
+
+
+@contextlib.asynccontextmanager
+async def scripted(answer: Callable[[bytes], list[bytes]]) -> AsyncIterator[tuple[int, Scripted]]:
+    loop = asyncio.get_running_loop()
+    transport, bmc = await loop.create_datagram_endpoint(lambda: Scripted(answer), local_addr=("127.0.0.1", 0))
+    try:
+        yield transport.get_extra_info("sockname")[1], bmc
+    finally:
+        transport.close()
+
+
+def capabilities(support: int, extended: int) -> bytes:
+    """An answer to Get Channel Authentication Capabilities (IPMI 2.0 table 22-15)."""
+    body = bytes((0x81, 0x1C, 0x63, 0x20, 0x00, 0x38, 0x00, 0x01, support, 0x04, extended, 0, 0, 0, 0))
+    body += bytes((-sum(body[3:]) & 0xFF,))
+    return RMCP + bytes(9) + bytes((len(body),)) + body
+
+
+def opened(request: bytes, *algorithms: int) -> bytes:
+    """An Open Session Response that picks these algorithms (table 13-10)."""
+    tag, console = request[16], request[20:24]
+    body = bytes((tag, 0, 4, 0)) + console + b"\x01\x02\x03\x04"
+    for kind, algorithm in enumerate(algorithms):
+        body += bytes((kind, 0, 0, 8, algorithm, 0, 0, 0))
+    return RMCP + bytes((6, 0x11)) + bytes(8) + len(body).to_bytes(2, "little") + body
+
+
+def picks(*algorithms: int) -> Callable[[bytes], list[bytes]]:
+    def answer(data: bytes) -> list[bytes]:
+        if data[4] == 0:
+            return [capabilities(0x80, 0x02)]
+        return [opened(data, *algorithms)] if data[5] & 0x3F == 0x10 else []
+
+    return answer
+
+
+REFUSED: dict[str, tuple[Callable[[bytes], list[bytes]], Trouble, str]] = {
+    "IPMI 1.5 only": (lambda _: [capabilities(0x04, 0x00)], Trouble.PROTOCOL, "IPMI 1.5 only, which is refused"),
+    "1.5, and says so by an error": (
+        lambda _: [RMCP + bytes(9) + bytes((8,)) + bytes((0x81, 0x1C, 0x63, 0x20, 0x00, 0x38, 0xCC, 0xDC))],
+        Trouble.PROTOCOL,
+        "1.5 is refused",
+    ),
+    "cipher suite 0": (picks(0, 0, 0), Trouble.PROTOCOL, "not proposed"),
+    "authentication without integrity": (picks(3, 0, 1), Trouble.PROTOCOL, "not proposed"),
+    "no confidentiality": (picks(3, 4, 0), Trouble.PROTOCOL, "not proposed"),
+}
+
+
+@pytest.mark.parametrize(("answer", "trouble", "said"), REFUSED.values(), ids=REFUSED.keys())
+async def test_a_bmc_that_downgrades_is_refused_before_any_secret_is_used(
+    answer: Callable[[bytes], list[bytes]], trouble: Trouble, said: str
+) -> None:
+    async with scripted(answer) as (port, bmc):
+        session = LanSession("admin", "canary")
+        with pytest.raises(SessionError, match=said) as caught:
+            await session.open("127.0.0.1", port)
+        session.abandon()
+    assert caught.value.trouble is trouble
+    assert not any(data[4] == 6 and data[5] & 0x3F == 0x12 for data in bmc.heard), "no RAKP message was sent"
+
+
+async def test_cipher_suite_3_where_17_is_unknown() -> None:
+    """A board that answers with suite 3 whatever it is asked is asked for suite 3."""
+    asked: list[int] = []
+
+    def answer(data: bytes) -> list[bytes]:
+        if data[4] == 0:
+            return [capabilities(0x80, 0x02)]
+        if data[5] & 0x3F == 0x10:
+            asked.append(data[28])
+            return [opened(data, 1, 1, 1)]
+        return []
+
+    async with scripted(answer) as (port, bmc):
+        session = LanSession("admin", "canary")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await session.open("127.0.0.1", port)
+        session.abandon()
+    assert asked == [3, 1]
+    assert any(data[5] & 0x3F == 0x12 for data in bmc.heard if data[4] == 6), "and goes on to RAKP"
+
+
+async def test_noise_is_counted_and_waited_out() -> None:
+    noise = [b"", b"\x06", RMCP, RMCP + bytes(12), RMCP + b"\x06\x11" + bytes(40), b"x" * 200]
+
+    async with scripted(lambda _: noise) as (port, _):
+        session = LanSession("admin", "canary")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await session.open("127.0.0.1", port)
+        session.abandon()
+
+
+async def test_a_port_that_is_closed_is_told_at_once() -> None:
+    session = LanSession("admin", "canary")
+    with pytest.raises(SessionError) as caught:
+        await session.open("127.0.0.1", 9)
+    assert caught.value.trouble is Trouble.UNREACHABLE
+    session.abandon()
+
+
+class Lossy(asyncio.DatagramProtocol):
+    """A relay that loses every seventh datagram, in either direction, and doubles every fifth."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self.towards = (name, port)
+        self.client: tuple[str, int] | None = None
+        self.seen = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.seen += 1
+        if addr != self.towards:
+            self.client = addr
+        where = self.client if addr == self.towards else self.towards
+        if where is None or self.seen % 7 == 6:
+            return
+        for _ in range(2 if self.seen % 5 == 0 else 1):
+            self.transport.sendto(data, where)  # type: ignore[attr-defined]
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+async def test_packets_that_are_lost_and_doubled(tmp_path: Path) -> None:
+    """Each lost datagram costs a second; what is asked is answered all the same."""
+    async with simulated(1, tmp_path, first=NUMBER):
+        loop = asyncio.get_running_loop()
+        transport, relay = await loop.create_datagram_endpoint(
+            lambda: Lossy(IPMI_PORT, host(NUMBER)), local_addr=("127.0.0.1", 0)
+        )
+        session = LanSession(USER, PASSWORD)
+        try:
+            await session.open("127.0.0.1", transport.get_extra_info("sockname")[1])
+            for _ in range(10):
+                code, data = await session.request(0, 1, b"", repeat=True)
+                assert (code, len(data) >= 3) == (0, True)
+        finally:
+            session.leave()
+            transport.close()
+        assert relay.seen > 30
+
+
+async def test_a_login_that_never_ends_is_given_up(tmp_path: Path) -> None:
+    """The first step is answered, the next never: the steps that begin anew are counted."""
+    async with scripted(lambda data: [capabilities(0x80, 0x02)] if data[4] == 0 else []) as (port, _):
+        session = LanSession("admin", "canary")
+        with pytest.raises(SessionError) as caught:
+            await session.open("127.0.0.1", port)
+        session.abandon()
+    assert caught.value.trouble is Trouble.UNREACHABLE
+
+
+WORDS = {
+    "Incorrect password provided": Trouble.AUTH,
+    "Unauthorized name in RAKP2": Trouble.AUTH,
+    "Invalid RAKP4 integrity code (wrong Kg?)": Trouble.AUTH,
+    "Invalid role in RAKP2": Trouble.PRIVILEGE,
+    "Insufficient resources to create new session (wait for existing sessions to timeout)": Trouble.BUSY,
+    "Session no longer connected": Trouble.UNREACHABLE,
+    "something that nobody has seen": Trouble.PROTOCOL,
+}
+
+
+@pytest.mark.parametrize(("words", "trouble"), WORDS.items())
+def test_trouble_of(words: str, trouble: Trouble) -> None:
+    assert trouble_of(words) is trouble
