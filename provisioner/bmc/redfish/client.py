@@ -77,10 +77,11 @@ class RedfishClient:
         return self._address
 
     async def get(self, path: str) -> Resource:
-        """Read a resource."""
-        reply = await self.send("GET", path)
+        """Read a resource; once more where what came is none: web servers that start show pages of their own."""
+        with contextlib.suppress(WireError):
+            return read_resource(await self.send("GET", path))
         try:
-            return read_resource(reply)
+            return read_resource(await self.send("GET", path))
         except WireError as error:
             raise BmcProtocolError(f"{self._address}: {error.message}") from error
 

@@ -138,8 +138,10 @@ def _connection_failure(where: str, cause: BaseException | None) -> BmcError:
             return BmcUnreachable(
                 f"{where}: {cause.strerror or cause}", hint="is the BMC powered, is the address right?"
             )
-        case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
+        case TooLarge() | aiohttp.ClientResponseError():
             return BmcProtocolError(f"{where}: the answer is broken: {cause}")
+        case aiohttp.ClientPayloadError():
+            return BmcUnreachable(f"{where}: the answer broke off: {cause}")
         case _:
             return BmcUnreachable(f"{where}: the connection was lost: {cause}")
 

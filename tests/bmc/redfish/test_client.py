@@ -138,7 +138,7 @@ ANSWERS: dict[str, tuple[Script, type[BmcError], str]] = {
     "a list": (says(200, b"[1]"), BmcProtocolError, "list where a JSON object belongs"),
     "brackets without end": (says(200, b"[" * 100_000), BmcProtocolError, "not JSON"),
     "not UTF-8": (says(200, b'{"a": "\xff"}'), BmcProtocolError, "not JSON"),
-    "half a body": (breaks_off, BmcProtocolError, "broken"),
+    "half a body": (breaks_off, BmcUnreachable, "broke off"),
     "five megabytes": (says(200, b" " * (5 << 20)), BmcProtocolError, "more than 4194304 bytes"),
     "a redirect to another host": (says(302, Location="https://192.0.2.7/x"), BmcProtocolError, "points outside"),
     "a redirect to another port": (says(302, Location="https://127.0.0.1:1/x"), BmcProtocolError, "points outside"),
