@@ -16,6 +16,8 @@ from typing import Any
 from provisioner.catalog.kernelargs import check_value, check_words
 from provisioner.errors import RenderError
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 
 class Safe(str):
     """Text that was escaped for the dialect it stands in. Joined with plain text it is plain text again."""
@@ -118,7 +120,7 @@ def xml(value: Any) -> Safe:
 def preseed(value: Any) -> Safe:
     """The value of a debconf line: the rest of one line, without blanks at its ends."""
     text = text_of(value)
-    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text) or text.endswith("\\"):
+    if _CONTROL.search(text) or text.endswith("\\"):
         raise RenderError(f"{text[:60]!r} cannot stand in a preseed line", hint="no line ends or controls, no final \\")
     if text != text.strip():
         raise RenderError(f"{text[:60]!r}: debconf drops blanks at the ends of a value")
@@ -131,7 +133,7 @@ def kickstart(value: Any) -> Safe:
     Single quotes, so that the same word printed into a %post script is safe there too.
     """
     text = text_of(value)
-    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+    if _CONTROL.search(text):
         raise RenderError(f"{text[:60]!r} cannot stand in a kickstart command", hint="no line ends or controls")
     return Safe(shlex.quote(text))
 
@@ -151,13 +153,10 @@ def consoles(values: Any) -> Safe:
     return Safe(check_words([f"console={value}" for value in values]))
 
 
-_INI_BAD = re.compile(r"[\x00-\x1f\x7f]")
-
-
 def ini(value: Any) -> Safe:
     """The value of a systemd or ini line: one line, `%` doubled (systemd.unit(5), specifiers)."""
     text = text_of(value)
-    if _INI_BAD.search(text) or text != text.strip() or text.endswith("\\"):
+    if _CONTROL.search(text) or text != text.strip() or text.endswith("\\"):
         raise RenderError(f"{text[:60]!r} cannot stand in a unit file's line")
     return Safe(text.replace("%", "%%"))
 
@@ -197,7 +196,7 @@ DIALECTS: dict[str, Callable[[Any], Safe]] = {
 def line(value: Any) -> Safe:
     """One line of text as it is, for formats that take the rest of a line."""
     text = text_of(value)
-    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+    if _CONTROL.search(text):
         raise RenderError(f"{text[:60]!r} is not one line")
     return Safe(text)
 

@@ -7,6 +7,7 @@ first (from the wheel or the source tree); a site's directory after it adds file
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from provisioner.model.machine import Machine
 MAX_FILES = 4000
 """Ours has some hundred; a directory with more is not a catalogue but somebody's home."""
 
+MAX_SEEN = 1 << 15
+"""Parameter layers that are remembered as checked: one a machine, some hundred octets each."""
 VALUES = {"global": "global", "site": "site", "profiles": "profile", "roles": "role"}
 """Files and directories below values/, and the layers that they are."""
 
@@ -57,6 +60,7 @@ class Catalog:
     def __init__(self, roots: Sequence[Path], content: Content) -> None:
         self._roots = tuple(roots)
         self._content = content
+        self._seen: OrderedDict[tuple[str, int], tuple[Mapping[str, Any], Layer]] = OrderedDict()
 
     @classmethod
     def load(cls, paths: Sequence[Path] = (), *, ours: bool = True) -> Catalog:
@@ -67,6 +71,7 @@ class Catalog:
     def reload(self) -> None:
         """Read everything again. A broken catalogue raises `CatalogError`, and what was loaded before stays."""
         self._content = read(self._roots, self._content.renderer)
+        self._seen.clear()
 
     @property
     def content(self) -> Content:
@@ -90,7 +95,7 @@ class Catalog:
         """Combine parameters: defaults, the site's, the bootenv's, and `layers` (checked here), in their order."""
         content = self._content
         own = Layer("bootenv", f"bootenv {bootenv.name}", bootenv.params)
-        given = [content.declarations.checked(layer) for layer in (own, *layers)]
+        given = [self._checked(content, layer) for layer in (own, *layers)]
         ours = [layer for name in ("global", "site") if (layer := content.values.get((name, "")))]
         return content.declarations.resolve(_in_order([*ours, *given]))
 
@@ -103,6 +108,17 @@ class Catalog:
             keys = [("profile", machine.profile), *(("role", role) for role in roles)]
             layers += [layer for key in keys if (layer := self._content.values.get(key))]
         return self.resolve(bootenv, layers)
+
+    def _checked(self, content: Content, layer: Layer) -> Layer:
+        """Check a layer's values once: whoever changes a machine's parameters puts a new mapping in their place."""
+        key = (layer.name, id(layer.values))
+        known = self._seen.pop(key, None)
+        if known is None or known[0] is not layer.values:
+            known = (layer.values, content.declarations.checked(layer))
+            if len(self._seen) >= MAX_SEEN:
+                self._seen.popitem(last=False)
+        self._seen[key] = known
+        return known[1]
 
     def render_args(self, bootenv: Bootenv, files: Files, context: Mapping[str, Any]) -> str:
         """Render the kernel arguments of one architecture: one line that no boot loader can misread."""

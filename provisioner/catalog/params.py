@@ -73,6 +73,8 @@ class Declarations:
         self._validators: dict[str, Draft202012Validator] = {}
         self._groups = {name.rsplit(".", at)[0] for name in params for at in range(1, name.count(".") + 1)}
         self._defaults = {name: param.default for name, param in params.items() if param.default is not None}
+        self._paths = [(name, tuple(name.split(".")[:-1]), name.rpartition(".")[2]) for name in params]
+        self._secret = [name for name, param in params.items() if param.secret]
 
     def faults(self) -> Iterator[str]:
         """Say what is wrong with the declarations themselves."""
@@ -110,15 +112,14 @@ class Declarations:
             for name, value in layer.values.items():
                 flat[name] = _combine(self._params[name].merge, flat.get(name), value)
         defaults = Layer("default", "default", self._defaults)
-        secrets = {name: flat[name] for name, param in self._params.items() if param.secret and flat.get(name)}
+        secrets = {name: flat[name] for name in self._secret if flat.get(name)}
         said = [(layer, layer.values) for layer in (defaults, *layers)]
         return Resolved(self._nest(flat), flat, said, secrets)
 
     def _nest(self, flat: Mapping[str, Any]) -> dict[str, Any]:
         """Make what templates see: every declared name is there, null where nobody gave a value."""
         nested: dict[str, Any] = {}
-        for name in self._params:
-            *groups, last = name.split(".")
+        for name, groups, last in self._paths:
             at = nested
             for group in groups:
                 at = at.setdefault(group, {})

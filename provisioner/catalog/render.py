@@ -11,8 +11,9 @@ The templates come as a mapping (`catalog/load.py` reads them): no name given fr
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -72,6 +73,18 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
                 return attr in allowed
         return super().is_safe_attribute(obj, attr, value)
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Look a name up. A mapping's own keys come before the methods of mappings: `x.values` is what was given."""
+        if type(obj) is dict and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Look a key up, the same way."""
+        if type(obj) is dict and type(argument) is str and argument in obj:
+            return obj[argument]
+        return super().getitem(obj, argument)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuse what makes much out of little."""
         if operator == "**":
@@ -105,7 +118,13 @@ def _finalize(context: Context, value: Any) -> Any:
         return value
     if isinstance(value, jinja2.Undefined):
         return str(value)  # StrictUndefined raises here and names itself
-    return escape.DIALECTS[escape.dialect_of(context.name or "")](value)
+    return _writer(context.name or "")(value)
+
+
+@lru_cache(maxsize=4096)
+def _writer(template: str) -> Callable[[Any], escape.Safe]:
+    """Find what writes values into a template of this name."""
+    return escape.DIALECTS[escape.dialect_of(template)]
 
 
 class _Loader(jinja2.BaseLoader):
@@ -169,11 +188,15 @@ class Renderer:
         """List what is wrong with the templates, one line each."""
         return [fault for name in sorted(self._parts) for fault in self._faults(name)]
 
-    def render(self, name: str, context: Mapping[str, Any]) -> str:
-        """Render one template. `context` holds plain values only; raise `RenderError` with the template's line."""
+    def render(self, name: str, context: Mapping[str, Any], *, checked: bool = False) -> str:
+        """Render one template; raise `RenderError` with the template's line.
+
+        `context` holds plain values only; `checked` says that it cannot hold others (it came over a pipe).
+        """
         if name not in self._parts:
             raise RenderError(f"{name}: there is no such template")
-        plain(context)
+        if not checked:
+            plain(context)
         pieces: list[str] = []
         size = 0
         try:

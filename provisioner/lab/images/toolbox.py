@@ -17,7 +17,7 @@ ARTIFACT = "toolbox.tar.zst"
 SUITE = "bookworm"
 PACKAGES = (
     "btrfs-progs", "ca-certificates", "cryptsetup-bin", "debian-archive-keyring", "dosfstools", "e2fsprogs", "fdisk",
-    "lvm2", "mdadm", "mmdebstrap", "ubuntu-keyring", "xfsprogs", "zstd",
+    "lvm2", "mdadm", "mmdebstrap", "xfsprogs", "zstd",
 )  # fmt: skip
 _EXCLUDED = (
     "/usr/share/doc/*",

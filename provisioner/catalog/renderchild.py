@@ -1,0 +1,142 @@
+"""The renderer's own process: templates run here, with bounds on memory, time and output, and can be killed.
+
+    python -m provisioner.catalog.renderchild FD
+
+FD is a socket to the daemon. Both ways go frames: four octets of length, then one message (msgpack). Requests are
+answered in their order. The first message brings the templates; a later one replaces them, whole.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import msgspec
+
+from provisioner.catalog.render import Renderer
+from provisioner.errors import RenderError
+
+MAX_MEMORY_BYTES = 256 << 20
+"""Address space, of which the interpreter and all templates take some 60 MiB."""
+MAX_CPU_S = 2.0
+"""Of one rendering. A large answer file takes a millisecond."""
+MAX_FRAME_BYTES = 16 << 20
+_PR_SET_PDEATHSIG = 1
+
+
+class Load(msgspec.Struct, frozen=True, tag="load", array_like=True):
+    """These are the templates from now on."""
+
+    templates: dict[str, str]
+
+
+class Render(msgspec.Struct, frozen=True, tag="render", array_like=True):
+    """Render one."""
+
+    template: str
+    context: dict[str, Any]
+
+
+class Rendered(msgspec.Struct, frozen=True, tag="rendered", array_like=True):
+    """What came out."""
+
+    text: str
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed", array_like=True):
+    """Why nothing came out."""
+
+    message: str
+    hint: str = ""
+
+
+Request = Load | Render
+Answer = Rendered | Failed
+
+
+class _TooLong(RenderError):
+    """The time is up."""
+
+
+def _time_is_up(number: int, frame: object) -> NoReturn:
+    raise _TooLong(f"took more than {MAX_CPU_S:.0f} s of processor time")
+
+
+class Child:
+    """One renderer and what it was asked."""
+
+    def __init__(self) -> None:
+        self._renderer = Renderer({})
+
+    def answer(self, request: Request) -> Answer:
+        """Do what one message asks."""
+        match request:
+            case Load(templates):
+                self._renderer = Renderer(templates, self._renderer)
+                return Rendered("")
+            case Render(template, context):
+                return self._render(template, context)
+
+    def _render(self, template: str, context: Mapping[str, Any]) -> Answer:
+        signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S)
+        try:
+            return Rendered(self._renderer.render(template, context, checked=True))
+        except RenderError as error:
+            return Failed(error.message, error.hint)
+        except MemoryError:
+            return Failed(f"templates/{template}: takes more than {MAX_MEMORY_BYTES >> 20} MiB of memory")
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def confine() -> None:
+    """Bound what this process can take, and end with the daemon."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    signal.signal(signal.SIGPROF, _time_is_up)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def serve(sock: socket.socket) -> None:
+    """Answer until the daemon hangs up. Answers to requests that came together leave together."""
+    child = Child()
+    decoder, encoder = msgspec.msgpack.Decoder(Request), msgspec.msgpack.Encoder()
+    buffer = bytearray()
+    while data := sock.recv(1 << 18):
+        buffer += data
+        answers = bytearray()
+        while (frame := take_frame(buffer)) is not None:
+            body = encoder.encode(child.answer(decoder.decode(frame)))
+            answers += len(body).to_bytes(4, "big") + body
+        if answers:
+            sock.sendall(answers)
+
+
+def take_frame(buffer: bytearray) -> bytes | None:
+    """Take one whole frame out of what was received; None where there is none yet."""
+    if len(buffer) < 4:
+        return None
+    end = 4 + int.from_bytes(buffer[:4], "big")
+    if len(buffer) < end:
+        return None
+    frame = bytes(buffer[4:end])
+    del buffer[:end]
+    return frame
+
+
+def main() -> None:
+    """Run as a child of the daemon."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    confine()
+    serve(sock)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""Rendering beside the loop: templates and contexts go to a process of its own, which is killed when it hangs.
+
+A rendering that takes too long or too much memory fails, alone: the process is started again, and what waited behind
+it is asked once more. Nothing CPU-bound runs in the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from provisioner.catalog.renderchild import MAX_FRAME_BYTES, Answer, Failed, Load, Render, Rendered, take_frame
+from provisioner.errors import RenderError
+
+log = logging.getLogger(__name__)
+
+WALL_S = 5.0
+"""How long the process may think about one request before it is killed."""
+START_S = 30.0
+"""How long it may take to start and to compile all templates, on a busy machine."""
+PAUSE_S = 2.0
+"""Between attempts to start a process that does not start."""
+MAX_WAITING = 4096
+"""Requests in line: a rack's worth, some 8 kB each."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One request under way. `frame` is kept to ask again when another one took the process down."""
+
+    frame: bytes
+    future: asyncio.Future[str]
+
+
+class RenderProcess:
+    """One renderer process. `start` before the first `render`; `close` at the end."""
+
+    def __init__(self, templates: Mapping[str, str], *, wall_s: float = WALL_S) -> None:
+        self._templates = dict(templates)
+        self._wall_s = wall_s
+        self._encoder = msgspec.msgpack.Encoder()
+        self._process: asyncio.subprocess.Process | None = None
+        self._pipe: _Pipe | None = None
+        self._waiting: deque[_Asked] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._restart = asyncio.Event()
+        self.restarts = 0
+        """How often a request took the process down."""
+
+    async def start(self, group: asyncio.TaskGroup) -> None:
+        """Start the process and wait until it has compiled everything. `group` holds what restarts it."""
+        await self._spawn()
+        self._task = group.create_task(self._supervise(), name="renderer")
+
+    async def close(self) -> None:
+        """End the process; what still waits fails."""
+        if self._task is not None:
+            self._task.cancel()
+        self._fail_all("the renderer is closed")
+        await self._end()
+
+    async def load(self, templates: Mapping[str, str]) -> None:
+        """Render these templates from now on. What was asked before is rendered with the old ones."""
+        self._templates = dict(templates)
+        await self._ask(Load(self._templates))
+
+    async def render(self, template: str, context: Mapping[str, Any]) -> str:
+        """Render one template; raise `RenderError`."""
+        return await self._ask(Render(template, dict(context)))
+
+    async def _ask(self, request: Load | Render) -> str:
+        if len(self._waiting) >= MAX_WAITING:
+            raise RenderError("too many renderings wait already")
+        try:
+            body = self._encoder.encode(request)
+        except (TypeError, ValueError) as error:
+            raise RenderError(f"cannot be given to a template: {error}") from error
+        if len(body) > MAX_FRAME_BYTES:
+            raise RenderError(f"a context of {len(body)} octets, at most {MAX_FRAME_BYTES}")
+        asked = _Asked(len(body).to_bytes(4, "big") + body, asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        if self._pipe is not None:
+            self._pipe.send(asked.frame)
+            self._arm()
+        return await asked.future
+
+    # the process
+
+    async def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "provisioner.catalog.renderchild",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+            )
+        ours.setblocking(False)
+        pipe = _Pipe(self._answered, self._hung_up)
+        await asyncio.get_running_loop().create_connection(lambda: pipe, sock=ours)
+        ready = asyncio.get_running_loop().create_future()
+        body = self._encoder.encode(Load(self._templates))
+        first = _Asked(len(body).to_bytes(4, "big") + body, ready)
+        self._waiting.appendleft(first)
+        self._pipe = pipe
+        for asked in self._waiting:
+            pipe.send(asked.frame)
+        self._arm(START_S)
+        await ready
+
+    async def _end(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    async def _supervise(self) -> None:
+        """Start the process again whenever it is gone."""
+        while True:
+            await self._restart.wait()
+            self._restart.clear()
+            await self._end()
+            self.restarts += 1
+            try:
+                await self._spawn()
+            except (OSError, RenderError) as error:
+                log.error("render.lost the renderer does not start: %s", error)
+                await asyncio.sleep(PAUSE_S)
+                self._restart.set()
+
+    def _arm(self, limit_s: float | None = None) -> None:
+        """Watch the request at the head of the line, from the moment that it is there."""
+        if self._watch is None and self._waiting:
+            self._watch = asyncio.get_running_loop().call_later(limit_s or self._wall_s, self._overdue)
+
+    def _answered(self, answer: Answer) -> None:
+        asked = self._waiting.popleft()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._arm()
+        if asked.future.done():
+            return
+        match answer:
+            case Rendered(text):
+                asked.future.set_result(text)
+            case Failed(message, hint):
+                asked.future.set_exception(RenderError(message, hint=hint))
+
+    def _overdue(self) -> None:
+        self._watch = None
+        self._lost(f"did not end within {self._wall_s:g} s, and was killed")
+
+    def _hung_up(self) -> None:
+        self._lost("took the renderer down, most likely with too much memory")
+
+    def _lost(self, why: str) -> None:
+        """The process is gone or has to go: the request at the head is what it worked on."""
+        if self._pipe is None:
+            return
+        log.error("render.killed %s", why)
+        self._pipe.close()
+        self._pipe = None
+        if self._waiting:
+            asked = self._waiting.popleft()
+            if not asked.future.done():
+                asked.future.set_exception(RenderError(f"the rendering {why}"))
+        self._restart.set()
+
+    def _fail_all(self, why: str) -> None:
+        while self._waiting:
+            asked = self._waiting.popleft()
+            if not asked.future.done():
+                asked.future.set_exception(RenderError(why))
+
+
+class _Pipe(asyncio.Protocol):
+    """Frames to and from the process."""
+
+    def __init__(self, answered: Any, hung_up: Any) -> None:
+        self._answered = answered
+        self._hung_up = hung_up
+        self._decoder = msgspec.msgpack.Decoder(Answer)
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
+        self._closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way out."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame; those of one turn of the loop leave together."""
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out.append(frame)
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if self._transport is not None and not self._closed:
+            self._transport.write(b"".join(out))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out whole answers."""
+        self._buffer += data
+        while not self._closed and (frame := take_frame(self._buffer)) is not None:
+            self._answered(self._decoder.decode(frame))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell that the process is gone, unless we let it go."""
+        if not self._closed:
+            self._hung_up()
+
+    def close(self) -> None:
+        """Let it go."""
+        self._closed = True
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,98 @@
+"""The renderer's process: it renders, it is bounded, and one rendering that goes wrong takes nobody else's with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from provisioner.catalog.renderer import RenderProcess
+from provisioner.errors import RenderError
+
+TEMPLATES = {
+    "hello.sh.j2": "echo {{ machine.name }}\n",
+    "loop.sh.j2": "{% for a in range(4000) %}" * 3 + "{% endfor %}" * 3,
+    "memory.sh.j2": "{% set n = namespace(x=['a']) %}{% for a in range(64) %}{% set n.x = n.x + n.x %}{% endfor %}",
+    "stuck.sh.j2": "{% set n = namespace(x=123456789) %}{% for a in range(64) %}{% set n.x = n.x * n.x %}{% endfor %}",
+}
+CONTEXT: dict[str, Any] = {"machine": {"name": "a b"}}
+
+
+@asynccontextmanager
+async def process(**settings: Any) -> AsyncIterator[RenderProcess]:
+    renderer = RenderProcess(TEMPLATES, **settings)
+    async with asyncio.TaskGroup() as group:
+        await renderer.start(group)
+        try:
+            yield renderer
+        finally:
+            await renderer.close()
+
+
+async def test_renders_many_at_once_in_their_order() -> None:
+    async with process() as renderer:
+        names = [f"node{number}" for number in range(500)]
+        contexts: list[dict[str, Any]] = [{"machine": {"name": name}} for name in names]
+        texts = await asyncio.gather(*(renderer.render("hello.sh.j2", context) for context in contexts))
+        assert texts == [f"echo {name}\n" for name in names]
+
+
+async def test_a_fault_is_the_template_s_own() -> None:
+    async with process() as renderer:
+        with pytest.raises(RenderError, match=r"templates/hello\.sh\.j2:1: .*no attribute 'name'"):
+            await renderer.render("hello.sh.j2", {"machine": {}})
+        with pytest.raises(RenderError, match="there is no such template"):
+            await renderer.render("../etc/passwd", {})
+        with pytest.raises(RenderError, match="cannot be given to a template"):
+            await renderer.render("hello.sh.j2", {"machine": object()})
+        assert await renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"
+
+
+async def test_new_templates_take_effect_at_once() -> None:
+    async with process() as renderer:
+        before = asyncio.ensure_future(renderer.render("hello.sh.j2", CONTEXT))  # noqa: TID251 - awaited below
+        await asyncio.sleep(0)
+        await renderer.load({"hello.sh.j2": "printf {{ machine.name }}\n"})
+        assert await before == "echo 'a b'\n"
+        assert await renderer.render("hello.sh.j2", CONTEXT) == "printf 'a b'\n"
+        with pytest.raises(RenderError, match="there is no such template"):
+            await renderer.render("loop.sh.j2", CONTEXT)
+
+
+async def test_memory_is_bounded() -> None:
+    async with process() as renderer:
+        with pytest.raises(RenderError, match="memory"):
+            await renderer.render("memory.sh.j2", CONTEXT)
+        assert await renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"
+
+
+@pytest.mark.slow
+async def test_processor_time_is_bounded() -> None:
+    async with process() as renderer:
+        with pytest.raises(RenderError, match=r"took more than 2 s of processor time|was killed"):
+            await renderer.render("loop.sh.j2", CONTEXT)
+        assert await renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"
+
+
+
+@pytest.mark.slow
+async def test_what_hangs_is_killed_and_what_waited_behind_it_is_rendered() -> None:
+    async with process(wall_s=0.7) as renderer:
+        stuck = asyncio.ensure_future(renderer.render("stuck.sh.j2", CONTEXT))  # noqa: TID251 - awaited below
+        await asyncio.sleep(0)
+        behind = await asyncio.gather(*(renderer.render("hello.sh.j2", CONTEXT) for _ in range(50)))
+        assert set(behind) == {"echo 'a b'\n"}
+        with pytest.raises(RenderError, match=r"killed|memory"):
+            await stuck
+
+
+async def test_what_waits_at_the_end_fails() -> None:
+    async with process() as renderer:
+        last = asyncio.ensure_future(renderer.render("hello.sh.j2", CONTEXT))  # noqa: TID251 - awaited below
+        await asyncio.sleep(0)
+        await renderer.close()
+        with pytest.raises(RenderError, match="is closed"):
+            await last
