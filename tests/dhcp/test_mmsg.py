@@ -1,0 +1,99 @@
+"""Batches of datagrams over loopback, against plain sockets on the other end."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from provisioner.dhcp.mmsg import COUNT, SIZE, Receiver, Sender, raise_unless_empty, sockaddr
+
+LOOPBACK = 0x7F000001
+IP_PKTINFO = 8
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two UDP sockets on loopback; the first wants to know where packets were sent to."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there,
+    ):
+        for each in (here, there):
+            each.bind(("127.0.0.1", 0))
+            each.settimeout(10)
+        here.setblocking(False)
+        here.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        yield here, there
+
+
+def test_nothing_there(pair: tuple[socket.socket, socket.socket]) -> None:
+    assert Receiver(pair[0].fileno()).receive() == []
+
+
+def test_what_came_and_from_where(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    receiver = Receiver(here.fileno())
+    for turn in range(3):  # the headers are as good as new each time
+        for number in range(5):
+            there.sendto(bytes([turn, number]) * (number + 1), here.getsockname())
+        found = receiver.receive()
+        assert [each.data for each in found] == [bytes([turn, number]) * (number + 1) for number in range(5)]
+        assert {each.name for each in found} == {sockaddr(LOOPBACK, there.getsockname()[1])[:8]}
+        _, ours, target = struct.unpack("=i4s4s", found[0].control)
+        assert ours == target == LOOPBACK.to_bytes(4, "big")
+
+
+def test_more_than_a_batch_comes_in_batches(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    for number in range(COUNT + 3):
+        there.sendto(number.to_bytes(2, "big"), here.getsockname())
+    receiver = Receiver(here.fileno())
+    assert [len(receiver.receive()) for _ in range(3)] == [COUNT, 3, 0]
+
+
+def test_a_datagram_that_is_too_long_is_left_out(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    for size in (SIZE, SIZE + 1, 3):
+        there.sendto(bytes(size), here.getsockname())
+    assert [len(each.data) for each in Receiver(here.fileno()).receive()] == [SIZE, 3]
+
+
+def test_an_empty_datagram(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    there.sendto(b"", here.getsockname())
+    assert [each.data for each in Receiver(here.fileno()).receive()] == [b""]
+
+
+def test_send(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    name = sockaddr(LOOPBACK, there.getsockname()[1])
+    sender = Sender(here.fileno())
+    for turn in range(2):
+        assert sender.send([(bytes([turn, number]) * number, name) for number in range(1, 9)]) == 0
+        assert [there.recv(100) for _ in range(8)] == [bytes([turn, number]) * number for number in range(1, 9)]
+
+
+def test_one_that_cannot_be_sent_keeps_no_other_back(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    good, bad = sockaddr(LOOPBACK, there.getsockname()[1]), sockaddr(0xFFFFFFFF, 68)  # broadcast is not allowed here
+    batch = [(b"1", bad), (b"2", good), (b"3", bad), (b"4", bad), (b"5", good)]
+    assert Sender(here.fileno()).send(batch) == 3
+    assert [there.recv(10), there.recv(10)] == [b"2", b"5"]
+
+
+def test_a_closed_socket_is_an_error() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        receiver = Receiver(gone.fileno())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        receiver.receive()
+
+
+def test_an_icmp_error_for_something_sent_earlier_is_nothing() -> None:
+    raise_unless_empty(errno.ECONNREFUSED)
+    with pytest.raises(OSError, match="down"):
+        raise_unless_empty(errno.ENETDOWN)
