@@ -62,6 +62,7 @@ TABLE = (
     ("catalog.load", "shells"),
     ("catalog.renderchild", "shells"),
     ("catalog.renderer", "shells"),
+    ("catalog.secretsource", "shells"),
     ("catalog.signature", "shells"),
     ("catalog.unpack", "shells"),
     ("dhcp.addresses", "shells"),

@@ -1,0 +1,141 @@
+"""Where secrets come from: our own store, files, the environment, Vault. A look-up that fails denies: no defaults.
+
+A reference says which: `store:NAME`, `file:NAME` (below one directory that the configuration names), `env:NAME` (the
+variable PROVISIONER_SECRET_NAME), `vault:PATH#KEY` (a KV engine, version 1 or 2). Values appear in no error and no log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from provisioner.errors import NotFoundError, RenderError
+
+MAX_BYTES = 64 << 10
+"""A key or certificate has some kilobytes."""
+STORE_PREFIX = "param/"
+"""Names of the store that parameters may point at; passwords of BMCs have another, and can be reached by none."""
+ENVIRONMENT_PREFIX = "PROVISIONER_SECRET_"
+TIMEOUT_S = 10.0
+
+Lookup = Callable[[str], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """A Vault server. The token is read from a file for each look-up, so that an agent may renew it."""
+
+    address: str
+    token_file: Path
+    namespace: str = ""
+
+
+class SecretSources:
+    """Everything that a reference can point at. `stored` reads a secret of our own by its name."""
+
+    def __init__(self, stored: Lookup, *, folder: Path | None = None, vault: Vault | None = None) -> None:
+        self._stored = stored
+        self._folder = folder
+        self._vault = vault
+        self._by_scheme: Mapping[str, Lookup] = {
+            "store": self._from_store,
+            "file": self._from_file,
+            "env": self._from_environment,
+            "vault": self._from_vault,
+        }
+
+    async def look_up(self, references: Iterable[str]) -> dict[str, str]:
+        """Read all of them; raise `RenderError` that names every one that cannot be had, and why."""
+        wanted = sorted(set(references))
+        found = await asyncio.gather(*(self._one(reference) for reference in wanted), return_exceptions=True)
+        faults, values = [], {}
+        for reference, value in zip(wanted, found, strict=True):
+            if isinstance(value, str):
+                values[reference] = value
+            elif isinstance(value, RenderError | NotFoundError):
+                faults.append(f"{reference}: {value.message}")
+            else:
+                raise value
+        if faults:
+            raise RenderError(f"{len(faults)} secret(s) cannot be had", faults=faults)
+        return values
+
+    async def _one(self, reference: str) -> str:
+        scheme, _, name = reference.partition(":")
+        if scheme not in self._by_scheme or not name:
+            raise RenderError(f"not a reference; known are {', '.join(f'{known}:' for known in self._by_scheme)}")
+        value = await self._by_scheme[scheme](name)
+        if not value:
+            raise RenderError("is empty")
+        if len(value) > MAX_BYTES:
+            raise RenderError(f"has {len(value)} characters, at most {MAX_BYTES} are read")
+        return value
+
+    async def _from_store(self, name: str) -> str:
+        return await self._stored(STORE_PREFIX + name)
+
+    async def _from_environment(self, name: str) -> str:
+        variable = ENVIRONMENT_PREFIX + name
+        if variable not in os.environ:
+            raise RenderError(f"the daemon's environment has no {variable}")
+        return os.environ[variable]
+
+    async def _from_file(self, name: str) -> str:
+        if self._folder is None:
+            raise RenderError("the configuration names no directory of secrets")
+        return await asyncio.to_thread(_read, self._folder, name)
+
+    async def _from_vault(self, name: str) -> str:
+        if self._vault is None:
+            raise RenderError("the configuration names no Vault")
+        path, _, key = name.partition("#")
+        if not key:
+            raise RenderError("which key of it is wanted? vault:PATH#KEY")
+        token = (await asyncio.to_thread(self._vault.token_file.read_text)).strip()
+        headers = {"X-Vault-Token": token, "X-Vault-Request": "true"}
+        if self._vault.namespace:
+            headers["X-Vault-Namespace"] = self._vault.namespace
+        data = await _ask_vault(f"{self._vault.address.rstrip('/')}/v1/{path.lstrip('/')}", headers)
+        inner = data.get("data")
+        values = inner if isinstance(inner, dict) and "metadata" in data else data  # KV version 2 wraps them
+        value = values.get(key) if isinstance(values, dict) else None
+        if not isinstance(value, str):
+            raise RenderError(f"Vault has no text {key!r} there")
+        return value
+
+
+def _read(folder: Path, name: str) -> str:
+    """Read a file below the directory. What leads out of it, and what is no plain file, is not read (C-B3, C-B4)."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        raise RenderError(f"there is no such file in {folder}")
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(MAX_BYTES + 1).removesuffix("\n")
+    except (OSError, UnicodeError) as error:
+        raise RenderError(f"cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from error
+
+
+async def _ask_vault(url: str, headers: Mapping[str, str]) -> dict[str, object]:
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+            session.get(url, allow_redirects=False) as answer,
+        ):
+            body = await answer.content.read(MAX_BYTES * 2)
+            if answer.status != 200:
+                raise RenderError(f"Vault answers {answer.status} {answer.reason}")
+            document = json.loads(body)
+    except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+        raise RenderError(f"Vault does not answer: {type(error).__name__}") from error
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, dict):
+        raise RenderError("Vault answers without data")
+    return data

@@ -1,0 +1,131 @@
+"""Secrets from everywhere they may come from; a failed look-up denies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from provisioner.catalog.secretsource import SecretSources, Vault
+from provisioner.errors import NotFoundError, RenderError
+
+STORED = {"param/root": "hunter2", "bmc/m-17": "canary", "param/empty": ""}
+
+
+async def stored(name: str) -> str:
+    if name not in STORED:
+        raise NotFoundError(f"there is no secret {name!r}")
+    return STORED[name]
+
+
+async def test_our_own_store() -> None:
+    assert await SecretSources(stored).look_up(["store:root", "store:root"]) == {"store:root": "hunter2"}
+
+
+async def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVISIONER_SECRET_ROOT", "hunter2")
+    monkeypatch.setenv("HOME_SECRET", "canary")
+    sources = SecretSources(stored)
+    assert await sources.look_up(["env:ROOT"]) == {"env:ROOT": "hunter2"}
+    with pytest.raises(RenderError, match="no PROVISIONER_SECRET_HOME_SECRET"):
+        await sources.look_up(["env:HOME_SECRET"])
+
+
+async def test_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub/root").write_text("two\nlines\n")
+    assert await SecretSources(stored, folder=folder).look_up(["file:sub/root"]) == {"file:sub/root": "two\nlines"}
+
+
+REFUSED = {
+    "a secret that is not there": ("store:nobody", "there is no secret"),
+    "the password of a BMC": ("store:../bmc/m-17", "there is no secret"),
+    "a secret that is empty": ("store:empty", "is empty"),
+    "a scheme that does not exist": ("http://x", "not a reference"),
+    "no name": ("store:", "not a reference"),
+    "a file outside": ("file:../outside", "there is no such file"),
+    "an absolute file": ("file:/etc/passwd", "there is no such file"),
+    "a link outside": ("file:link", "there is no such file"),
+    "a directory": ("file:.", "there is no such file"),
+    "a device": ("file:../../../dev/zero", "there is no such file"),
+    "a huge file": ("file:huge", "at most 65536 are read"),
+    "a file that is no text": ("file:binary", "cannot be read: not text"),
+    "Vault without Vault": ("vault:a#b", "names no Vault"),
+}
+
+
+@pytest.mark.parametrize(("reference", "says"), REFUSED.values(), ids=REFUSED.keys())
+async def test_refuses(tmp_path: Path, reference: str, says: str) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (tmp_path / "outside").write_text("canary")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    (folder / "huge").write_text("x" * 100_000)
+    (folder / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(RenderError) as caught:
+        await SecretSources(stored, folder=folder).look_up([reference, "store:root"])
+    assert says in caught.value.faults[0]
+    assert "canary" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_every_one_that_is_missing_is_named() -> None:
+    with pytest.raises(RenderError) as caught:
+        await SecretSources(stored).look_up(["store:a", "env:B", "file:c"])
+    assert len(caught.value.faults) == 3
+
+
+@asynccontextmanager
+async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
+    """A Vault that knows one token, a KV engine of each version, and how to misbehave."""
+    token = tmp_path / "token"
+    token.write_text("s.abc\n")
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.headers.get("X-Vault-Token") != "s.abc":
+            return web.json_response({"errors": ["permission denied"]}, status=403)
+        match request.path:
+            case "/v1/kv1/node":
+                return web.json_response({"data": {"root": "one"}})
+            case "/v1/kv2/data/node":
+                return web.json_response({"data": {"data": {"root": "two"}, "metadata": {"version": 3}}})
+            case "/v1/away":
+                raise web.HTTPFound("http://127.0.0.1:9/")
+            case "/v1/nonsense":
+                return web.Response(text="<html>")
+        return web.json_response({"errors": []}, status=404)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        yield Vault(f"http://127.0.0.1:{port}/", token)
+    finally:
+        await runner.cleanup()
+
+
+async def test_vault(tmp_path: Path) -> None:
+    async with vault(tmp_path) as server:
+        sources = SecretSources(stored, vault=server)
+        found = await sources.look_up(["vault:kv1/node#root", "vault:kv2/data/node#root"])
+        assert found == {"vault:kv1/node#root": "one", "vault:kv2/data/node#root": "two"}
+        for reference, says in {
+            "vault:kv1/node#other": "Vault has no text 'other' there",
+            "vault:kv1/node": "which key",
+            "vault:nowhere#a": "Vault answers 404",
+            "vault:away#a": "Vault answers 302",
+            "vault:nonsense#a": "Vault does not answer",
+        }.items():
+            with pytest.raises(RenderError, match=says):
+                await sources.look_up([reference])
+        server.token_file.write_text("s.renewed")
+        with pytest.raises(RenderError, match="Vault answers 403"):
+            await sources.look_up(["vault:kv1/node#root"])
