@@ -87,6 +87,14 @@ class Conductor:
             follower(None, machine)
         self._runner.followers.append(follower)
 
+    def announce(self, events: Sequence[Event]) -> None:
+        """Wake who waits for events: these were written beside machines."""
+        self._runner.announce(events)
+
+    def check_bootenv(self, name: str) -> None:
+        """Raise `NotFoundError` where there is no such bootenv."""
+        self._ports.catalogue.bootenv(name)
+
     # what servers ask and tell
 
     def decide(self, client: BootClient) -> Plan:

@@ -223,3 +223,21 @@ def _next(rollout: Rollout) -> Rollout:
             members[at] = replace(member, stage=Stage.STARTING)
             places -= 1
     return replace(rollout, members=tuple(members))
+
+
+Named = tuple[str, dict[str, Any]]
+_CALLED = {Status.RUNNING: "resumed", Status.PAUSED: "paused", Status.ABORTED: "aborted", Status.DONE: "done"}
+
+
+def describe(before: Rollout | None, after: Rollout) -> list[Named]:
+    """Name what became of a rollout, for the outbox; its machines' runs have events of their own."""
+    data = {"rollout": after.id, "bootenv": after.bootenv, "select": after.select, "machines": len(after.members)}
+    if before is None:
+        return [("rollout.started", data)]
+    counts = {"done": after.count(Stage.DONE), "failed": after.count(Stage.FAILED), "reason": after.reason}
+    found = []
+    if before.status is not after.status:
+        found.append((f"rollout.{_CALLED[after.status]}", data | counts))
+    if after.over and not before.over and after.status is Status.ABORTED:
+        found.append(("rollout.ended", data | counts))
+    return found

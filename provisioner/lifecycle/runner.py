@@ -153,7 +153,7 @@ class Runner:
         async with self._locks[machine.id]:
             now = self._clock.now()
             change = Change(now, machine, None, describe(machine, None))
-            self._note(await self._store.save(change))
+            self.announce(await self._store.save(change))
             self._machines.remove(machine)
             for follow in self.followers:
                 follow(machine, None)
@@ -162,7 +162,7 @@ class Runner:
     async def _save(self, before: Machine | None, after: Machine, now: float, intent: str) -> None:
         events: list[Named] = describe(before, after)
         if events or intent or (before and durable(before) != durable(after)):
-            self._note(await self._store.save(Change(now, before, after, events, intent)))
+            self.announce(await self._store.save(Change(now, before, after, events, intent)))
         self._machines.put(after)
         for follow in self.followers:
             follow(before, after)
@@ -170,7 +170,8 @@ class Runner:
             self._trace.note(line)
         self._wake(after.id)
 
-    def _note(self, written: Sequence[Written]) -> None:
+    def announce(self, written: Sequence[Written]) -> None:
+        """Wake who waits for events: these were written."""
         if written:
             self.last_event = max(self.last_event, written[-1].seq)
             self._anything.set()

@@ -1,0 +1,85 @@
+"""Rollouts and their machines. What changed and what it is called in the outbox go into one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from provisioner.lifecycle.fleet import Member, Rollout
+from provisioner.model.intent import Event
+from provisioner.store.codec import decode, encode
+from provisioner.store.db import Database
+
+
+class RolloutStore:
+    """The rollouts' tables."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def load(self) -> list[Rollout]:
+        """Read every rollout, the oldest first."""
+        return await self._db.read(_load)
+
+    async def by_key(self, key: str) -> str:
+        """Return the id of the rollout that was accepted under this idempotency key; empty where there is none."""
+        row = await self._db.read(lambda c: c.execute("SELECT id FROM rollout WHERE key = ?", (key,)).fetchone())
+        return str(row[0]) if row else ""
+
+    async def create(self, rollout: Rollout, key: str, events: Sequence[tuple[str, dict[str, Any]]]) -> list[Event]:
+        """Write a new rollout durably; return its events with their numbers."""
+        head, members = _head(rollout), list(enumerate(map(encode, rollout.members)))
+        named = [(kind, encode(data), data) for kind, data in events]
+
+        def work(cursor: sqlite3.Cursor) -> list[Event]:
+            row = (rollout.id, key or None, rollout.created, head)
+            cursor.execute("INSERT INTO rollout VALUES (?, ?, ?, ?)", row)
+            _put_members(cursor, rollout.id, members)
+            return _put_events(cursor, rollout.created, named)
+
+        return await self._db.submit(work)
+
+    async def save(
+        self, before: Rollout, after: Rollout, events: Sequence[tuple[str, dict[str, Any]]], now: float
+    ) -> list[Event]:
+        """Write what changed, durably; return the events with their numbers."""
+        head = _head(after) if _head(before) != _head(after) else None
+        pairs = zip(before.members, after.members, strict=True)
+        members = [(at, encode(new)) for at, (old, new) in enumerate(pairs) if old is not new and old != new]
+        named = [(kind, encode(data), data) for kind, data in events]
+
+        def work(cursor: sqlite3.Cursor) -> list[Event]:
+            if head is not None:
+                cursor.execute("UPDATE rollout SET document = ? WHERE id = ?", (head, after.id))
+            _put_members(cursor, after.id, members)
+            return _put_events(cursor, now, named)
+
+        return await self._db.submit(work)
+
+
+def _head(rollout: Rollout) -> bytes:
+    return encode(replace(rollout, members=()))
+
+
+def _put_members(cursor: sqlite3.Cursor, rollout: str, members: Sequence[tuple[int, bytes]]) -> None:
+    rows = [(rollout, at, document) for at, document in members]
+    cursor.executemany("INSERT OR REPLACE INTO rollout_member VALUES (?, ?, ?)", rows)
+
+
+def _put_events(cursor: sqlite3.Cursor, at: float, events: Sequence[tuple[str, bytes, dict[str, Any]]]) -> list[Event]:
+    written = []
+    for kind, document, data in events:
+        cursor.execute("INSERT INTO event (at, type, machine, document) VALUES (?, ?, '', ?)", (at, kind, document))
+        assert cursor.lastrowid is not None
+        written.append(Event(cursor.lastrowid, at, kind, "", data))
+    return written
+
+
+def _load(cursor: sqlite3.Cursor) -> list[Rollout]:
+    members: dict[str, list[Member]] = {}
+    for rollout, document in cursor.execute("SELECT rollout, document FROM rollout_member ORDER BY rollout, position"):
+        members.setdefault(rollout, []).append(decode(document, Member))
+    rows = cursor.execute("SELECT id, document FROM rollout ORDER BY created").fetchall()
+    return [replace(decode(document, Rollout), members=tuple(members.get(ref, ()))) for ref, document in rows]

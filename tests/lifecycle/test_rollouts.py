@@ -1,0 +1,159 @@
+"""Rollouts over a rack in memory: batches, failures, orders, and daemons that are killed at every point."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import BmcUnreachable, ConfigError, ConflictError, NotFoundError
+from provisioner.lifecycle.fleet import Order, Rollout, Stage, Status
+from provisioner.lifecycle.rollouts import Rollouts
+from provisioner.model.machine import State
+from tests.lifecycle.rack import Points, Rack
+from tests.lifecycle.test_conductor import settled
+from tests.lifecycle.test_crash import ACTIVE
+
+NAMES = ("node01", "node02", "node03", "node04")
+
+
+@asynccontextmanager
+async def fleet(rack: Rack, points: Points | None = None) -> AsyncIterator[Rollouts]:
+    """Run a daemon that carries out rollouts."""
+    async with rack.daemon(points) as conductor:
+        rollouts = Rollouts(conductor, conductor._store._db, 0.02)
+        await rollouts.open()
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(rollouts.run())
+            yield rollouts
+            running.cancel()
+
+
+async def ready(rack: Rack) -> None:
+    """Put every machine on record, and inspect it."""
+    for metal in rack.metal:
+        await rack.enrol(metal.name)
+        assert rack.conductor
+        await rack.conductor.boot(metal.name, "discovery")
+    for metal in rack.metal:
+        await settled(rack.conductor, metal.name)
+
+
+async def until(rollouts: Rollouts, ref: str, holds: Callable[[Rollout], bool]) -> Rollout:
+    async with asyncio.timeout(30):
+        while not holds(rollout := rollouts.get(ref)):
+            await asyncio.sleep(0.005)
+    return rollout
+
+
+def over(rollout: Rollout) -> bool:
+    return rollout.over
+
+
+async def test_all_machines_in_batches(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, NAMES)
+    async with rack.alive(), fleet(rack) as rollouts:
+        await ready(rack)
+        begun = await rollouts.begin("debian-12", "node[01-03]", (2, 0), {})
+        assert begun.count(Stage.STARTING) == 2
+        rollout = await until(rollouts, begun.id, over)
+        assert (rollout.status, rollout.count(Stage.DONE)) == (Status.DONE, 3)
+        assert [metal.log for metal in rack.metal] == [ACTIVE] * 3 + [["power on"]]
+        assert rack.conductor
+        events = [e for e in await rack.conductor.events(0, 1000) if e.type.startswith("rollout.")]
+        assert [e.type for e in events] == ["rollout.started", "rollout.done"]
+        assert events[-1].data["done"] == 3
+
+
+async def test_too_many_failures_pause_it_and_resume_goes_on(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, NAMES)
+    async with rack.alive(), fleet(rack) as rollouts:
+        await ready(rack)
+        rack.one("node01").broken = rack.one("node02").broken = BmcUnreachable("no answer")
+        begun = await rollouts.begin("debian-12", "name=*", (1, 1), {})
+        rollout = await until(rollouts, begun.id, lambda r: r.status is Status.PAUSED)
+        assert [m.stage for m in rollout.members] == [Stage.FAILED, Stage.FAILED, Stage.WAITING, Stage.WAITING]
+        assert "no answer" in rollout.members[0].reason
+        assert rollout.reason == "2 machines failed, 1 may"
+        await rollouts.order(begun.id, Order.RESUME)
+        rollout = await until(rollouts, begun.id, over)
+        assert [m.stage for m in rollout.members] == [Stage.FAILED, Stage.FAILED, Stage.DONE, Stage.DONE]
+
+
+async def test_a_run_that_is_cancelled_is_a_failure_and_a_machine_that_is_forgotten_too(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, NAMES)
+    async with rack.alive(), fleet(rack) as rollouts:
+        await ready(rack)
+        rack.during_job = lambda _metal: False
+        begun = await rollouts.begin("debian-12", "node[01-02]", (2, 5), {})
+        await until(rollouts, begun.id, lambda r: r.count(Stage.RUNNING) == 2)
+        assert rack.conductor
+        for name in NAMES[:2]:
+            await rack.conductor.cancel(name)
+        rollout = await until(rollouts, begun.id, over)
+        assert [m.reason for m in rollout.members] == ["cancelled by the operator"] * 2
+
+
+async def test_abort_leaves_out_what_waits_and_sees_the_rest_to_its_end(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, NAMES)
+    async with rack.alive(), fleet(rack) as rollouts:
+        await ready(rack)
+        begun = await rollouts.begin("debian-12", "name=*", (1, 0), {})
+        await rollouts.order(begun.id, Order.ABORT)
+        rollout = await until(rollouts, begun.id, over)
+        assert rollout.status is Status.ABORTED
+        assert (rollout.count(Stage.DONE), rollout.count(Stage.SKIPPED)) == (1, 3)
+        assert [metal.log.count("job job") for metal in rack.metal] == [1, 0, 0, 0]
+
+
+async def test_what_is_refused(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, NAMES)
+    async with rack.alive(), fleet(rack) as rollouts:
+        await ready(rack)
+        with pytest.raises(NotFoundError, match="no bootenv"):
+            await rollouts.begin("debain", "name=*", (1, 0), {})
+        with pytest.raises(NotFoundError, match="no machine node05, node06"):
+            await rollouts.begin("debian-12", "node[01-06]", (1, 0), {})
+        with pytest.raises(ConfigError, match="no machine is like that"):
+            await rollouts.begin("debian-12", "rack=r9", (1, 0), {})
+        with pytest.raises(NotFoundError, match="no rollout 'x'"):
+            await rollouts.order("x", Order.PAUSE)
+        assert rollouts.all() == []
+        rack.during_job = lambda _metal: False
+        begun = await rollouts.begin("debian-12", "node01", (1, 0), {})
+        with pytest.raises(ConflictError, match="in another rollout"):
+            await rollouts.begin("debian-12", "node[01-02]", (1, 0), {})
+        assert rollouts.all() == [rollouts.get(begun.id)]
+
+
+async def play(folder: Path, die_at: int) -> tuple[Rack, Points]:
+    """Roll out to three machines, with a daemon that dies at a point and another that goes on."""
+    rack, points = Rack(folder, NAMES[:3]), Points(die_at)
+    async with rack.alive():
+        async with rack.daemon():
+            await ready(rack)
+        async with fleet(rack, points) as rollouts:
+            begun = await rollouts.begin("debian-12", "name=*", (2, 0), {}, "key")
+            await until(rollouts, begun.id, over)
+        async with fleet(rack) as rollouts:
+            begun = await rollouts.begin("debian-12", "name=*", (2, 0), {}, "key")
+            rollout = await until(rollouts, begun.id, over)
+            assert (len(rollouts.all()), rollout.status, rollout.count(Stage.DONE)) == (1, Status.DONE, 3)
+            assert rack.conductor
+            assert {m.state for m in rack.conductor.machines.all()} == {State.ACTIVE}
+            events = [e.type for e in await rack.conductor.events(0, 10_000) if e.type.startswith("rollout.")]
+            assert events == ["rollout.started", "rollout.done"]
+    return rack, points
+
+
+@pytest.mark.slow
+async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory) -> None:
+    _, points = await play(tmp_path_factory.mktemp("whole"), -1)
+    assert len(points.passed) > 100
+    for at, name in enumerate(points.passed):
+        async with asyncio.timeout(30):
+            rack, _ = await play(tmp_path_factory.mktemp(f"at{at}"), at)
+        assert [metal.log for metal in rack.metal] == [ACTIVE] * 3, f"killed {name} (point {at})"
