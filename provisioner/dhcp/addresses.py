@@ -27,6 +27,7 @@ def own_addresses() -> list[OwnAddress]:
     """Ask the kernel for all addresses. Takes well under a millisecond; raises `OSError`."""
     found: list[OwnAddress] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
+        link.setblocking(False)  # the kernel answers within send()
         link.bind((0, 0))
         body = _BODY.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         flags = NLM_F_REQUEST | NLM_F_DUMP

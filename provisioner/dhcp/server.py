@@ -72,6 +72,7 @@ class DhcpServer:
         self._clock = clock or Clock()
         self._links: list[Link] = []
         self._advertisers: list[RouterAdvertiser] = []
+        self.held_limit = HELD_LIMIT
         self._held = 0
         self._ticker: asyncio.TimerHandle | None = None
         for subnet in config.subnets:
@@ -179,7 +180,7 @@ class DhcpServer:
 
     def _hold(self, link: Link, held: list[Held], now: float) -> None:
         """Keep answers back until their leases are durable: one submission for all of them."""
-        if self._held + len(held) > HELD_LIMIT:
+        if self._held + len(held) > self.held_limit:
             late = Silence("too many answers wait for the disk")
             self._finish(link, [(packet, arrival, late) for packet, arrival, _ in held], now)
             return
