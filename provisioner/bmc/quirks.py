@@ -21,6 +21,12 @@ class Quirks:
     """An override for one boot is reported as one for ever."""
     distrust_power_s: float = 0.0
     """For so long after a change the power reading may be the old one."""
+    mode_read_only: bool = False
+    """The boot mode may not even be written as it is."""
+    cd_name: str = "Cd"
+    """What the board calls the drive that virtual media appears in."""
+    virtual_cd_by_attributes: bool = False
+    """"Cd" means a drive in the machine; the virtual one is chosen in the manager's attributes."""
 
 
 PLAIN = Quirks()

@@ -24,7 +24,12 @@ GOOD: dict[str, Any] = {
 LATER: dict[str, Any] = GOOD | {"match": {"driver": "redfish", "vendor": "Acme*"}, "set": {"distrust_power_s": 5.0}}
 
 BOARDS = {
-    "fits": ([GOOD], Driver.REDFISH, BmcIdentity(vendor="Acme Inc.", firmware="1.7"), Quirks(True, True, 20)),
+    "fits": (
+        [GOOD],
+        Driver.REDFISH,
+        BmcIdentity(vendor="Acme Inc.", firmware="1.7"),
+        Quirks(once_reads_always=True, distrust_power_s=20),
+    ),
     "another firmware": ([GOOD], Driver.REDFISH, BmcIdentity(vendor="Acme Inc.", firmware="2.0"), PLAIN),
     "another driver": ([GOOD], Driver.IPMI, BmcIdentity(vendor="Acme Inc.", firmware="1.7"), PLAIN),
     "case counts": ([GOOD], Driver.REDFISH, BmcIdentity(vendor="ACME", firmware="1.7"), PLAIN),
@@ -32,7 +37,7 @@ BOARDS = {
         [GOOD, LATER],
         Driver.REDFISH,
         BmcIdentity(vendor="Acme", firmware="1.7"),
-        Quirks(True, True, 5.0),
+        Quirks(once_reads_always=True, distrust_power_s=5.0),
     ),
 }
 

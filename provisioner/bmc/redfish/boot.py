@@ -8,7 +8,7 @@ from typing import Any
 
 from provisioner.bmc.redfish.answers import Resource
 from provisioner.bmc.redfish.board import Board
-from provisioner.errors import BmcProtocolError
+from provisioner.errors import BmcProtocolError, BmcUnsupported
 from provisioner.model.bmc import BootOverride, BootTarget
 
 TARGETS = {
@@ -19,7 +19,10 @@ TARGETS = {
     BootTarget.CD: "Cd",
     BootTarget.BIOS_SETUP: "BiosSetup",
 }
-_TARGET_OF = {name: target for target, name in TARGETS.items()}
+_TARGET_OF = {name: target for target, name in TARGETS.items()} | {"UsbCd": BootTarget.CD}
+VIRTUAL_CD = {"ServerBoot.1.BootOnce": "Enabled", "ServerBoot.1.FirstBootDevice": "VCD-DVD"}
+"""Attributes that choose the virtual CD for one boot, on boards with the quirk `virtual_cd_by_attributes`."""
+
 _MODES = {"UEFI": True, "Legacy": False}
 NOTHING = BootOverride(BootTarget.NONE, once=False)
 
@@ -57,32 +60,61 @@ class BootVerbs(Board):
     async def _boot(self, wanted: BootOverride) -> None:
         """Write the override, and read it back."""
         verb = f"boot.{'once' if wanted.once else 'always'}.{wanted.target}"
+        quirks = await self.quirks()
+        if quirks.virtual_cd_by_attributes and wanted.target is BootTarget.CD:
+            await self._boot_virtual_cd(verb, wanted)
+            return
+        name = quirks.cd_name if wanted.target is BootTarget.CD else TARGETS[wanted.target]
         system = await self.system()
         holder = await self.settings_of(system, "Boot")
-        self._check_offered(verb, Resource("", system.table("Boot")), wanted)
-        await self.patch(holder, {"Boot": boot_body(holder.table("Boot"), wanted)})
+        self._check_offered(verb, Resource("", system.table("Boot")), name, wanted)
+        body = boot_body(holder.table("Boot"), wanted, name)
+        if quirks.mode_read_only and wanted.uefi is None:
+            body.pop("BootSourceOverrideMode", None)
+        await self._write(holder, body, wanted)
         got = self._read(await self.get(holder.path))
-        if (await self.quirks()).once_reads_always:
+        if quirks.once_reads_always:
             got = replace(got, once=wanted.once)
         if not same(wanted, got):
             lasting = "once" if got.once else "always"
             raise BmcProtocolError(f"{self.address}: {verb}: taken, but the BMC reads back {got.target} ({lasting})")
 
-    def _check_offered(self, verb: str, boot: Resource, wanted: BootOverride) -> None:
+    async def _write(self, holder: Resource, body: dict[str, str], wanted: BootOverride) -> None:
+        """Write the Boot object; without the mode where a board refuses one that nobody asked to change."""
+        try:
+            await self.patch(holder, {"Boot": body})
+        except BmcUnsupported:
+            if wanted.uefi is not None or "BootSourceOverrideMode" not in body:
+                raise
+            bare = {key: value for key, value in body.items() if key != "BootSourceOverrideMode"}
+            await self.patch(await self.get(holder.path), {"Boot": bare})
+
+    async def _boot_virtual_cd(self, verb: str, wanted: BootOverride) -> None:
+        """Choose the virtual CD in the manager's attributes, and read it back."""
+        if not wanted.once:
+            raise self.unsupported(verb, "the virtual CD is booted once only")
+        manager = await self.manager(verb)
+        attributes = await self.get(manager.path.rstrip("/") + "/Attributes")
+        await self.patch(attributes, {"Attributes": VIRTUAL_CD})
+        got = (await self.get(attributes.path)).table("Attributes")
+        if any(got.get(name) != value for name, value in VIRTUAL_CD.items()):
+            raise BmcProtocolError(f"{self.address}: {verb}: taken, but the attributes are as they were")
+
+    def _check_offered(self, verb: str, boot: Resource, name: str, wanted: BootOverride) -> None:
         offered = boot.texts("BootSourceOverrideTarget@Redfish.AllowableValues")
-        if offered and TARGETS[wanted.target] not in offered and wanted.target is not BootTarget.NONE:
+        if offered and name not in offered and wanted.target is not BootTarget.NONE:
             raise self.unsupported(verb, f"the board boots only from {', '.join(offered)}")
         if wanted.uri and "HttpBootUri" not in boot.data:
             raise self.unsupported(verb, "the board takes no boot URI")
 
 
-def boot_body(boot: Mapping[str, Any], wanted: BootOverride) -> dict[str, str]:
+def boot_body(boot: Mapping[str, Any], wanted: BootOverride, name: str) -> dict[str, str]:
     """Write the Boot object. The mode is always sent where the board has one: some reset it when it is left out."""
     if wanted.target is BootTarget.NONE:
         return {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None"}
     body = {
         "BootSourceOverrideEnabled": "Once" if wanted.once else "Continuous",
-        "BootSourceOverrideTarget": TARGETS[wanted.target],
+        "BootSourceOverrideTarget": name,
     }
     if wanted.uefi is not None:
         body["BootSourceOverrideMode"] = "UEFI" if wanted.uefi else "Legacy"

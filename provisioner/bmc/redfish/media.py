@@ -54,16 +54,25 @@ class MediaVerbs(Board):
         return await self.each(where)
 
     async def _insert(self, verb: str, drive: Resource, uri: str) -> None:
-        """Insert by action; by PATCH where there is none. Boards that know no options get only the image."""
-        full = {"Image": uri, "Inserted": True, "WriteProtected": True}
-        if not drive.text("Actions", "#VirtualMedia.InsertMedia", "target"):
+        """Insert by action; by PATCH where there is none.
+
+        Boards that know no options get only the image, boards that want to be told the protocol are told it.
+        """
+        action = "VirtualMedia.InsertMedia"
+        if not drive.text("Actions", f"#{action}", "target"):
             await self.patch(drive, {"Image": uri, "Inserted": True})
             return
-        try:
-            reply = await self.act(verb, drive, "VirtualMedia.InsertMedia", full)
-        except BmcUnsupported:
-            reply = await self.act(verb, drive, "VirtualMedia.InsertMedia", {"Image": uri})
-        await self.finish(verb, reply, SETTLE_S)
+        protocol = {"TransferProtocolType": uri.partition(":")[0].upper(), "TransferMethod": "Stream"}
+        attempts: tuple[dict[str, object], ...] = ({"Inserted": True, "WriteProtected": True}, {}, {**protocol})
+        for number, options in enumerate(attempts, 1):
+            try:
+                reply = await self.act(verb, drive, action, {"Image": uri, **options})
+            except BmcUnsupported:
+                if number == len(attempts):
+                    raise
+            else:
+                await self.finish(verb, reply, SETTLE_S)
+                return
 
     async def _eject(self, verb: str, drive: Resource) -> None:
         if not drive.text("Actions", "#VirtualMedia.EjectMedia", "target"):

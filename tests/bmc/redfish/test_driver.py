@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from provisioner.bmc.pool import load_quirks
-from provisioner.bmc.redfish.boot import boot_body
 from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.bmc.redfish.way import fingerprint
@@ -63,39 +62,6 @@ async def test_http_boot_carries_its_uri(board: Service, bmc: Redfish) -> None:
         }
     ]
     assert await bmc.boot_override() == BootOverride(BootTarget.HTTP, uefi=True, uri="http://192.0.2.1/x.efi")
-
-
-BODIES: dict[str, tuple[dict[str, Any], BootOverride, dict[str, str]]] = {
-    "the mode is kept": (
-        boot(BootSourceOverrideMode="Legacy"),
-        BootOverride(BootTarget.PXE),
-        {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe", "BootSourceOverrideMode": "Legacy"},
-    ),
-    "the mode is asked for": (
-        boot(BootSourceOverrideMode="Legacy"),
-        BootOverride(BootTarget.DISK, once=False, uefi=True),
-        {
-            "BootSourceOverrideEnabled": "Continuous",
-            "BootSourceOverrideTarget": "Hdd",
-            "BootSourceOverrideMode": "UEFI",
-        },
-    ),
-    "a board without modes is not given one": (
-        {},
-        BootOverride(BootTarget.PXE),
-        {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe"},
-    ),
-    "no override": (
-        boot(),
-        BootOverride(BootTarget.NONE),
-        {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None"},
-    ),
-}
-
-
-@pytest.mark.parametrize(("held", "wanted", "body"), BODIES.values(), ids=BODIES.keys())
-def test_boot_body(held: dict[str, Any], wanted: BootOverride, body: dict[str, str]) -> None:
-    assert boot_body(held, wanted) == body
 
 
 async def test_what_the_board_does_not_offer_is_not_tried(board: Service, bmc: Redfish) -> None:

@@ -73,6 +73,16 @@ async def test_a_board_that_knows_no_options_gets_only_the_image(board: Service,
     assert board.bodies == [{"Image": URI}]
 
 
+async def test_a_board_that_wants_to_be_told_the_protocol(board: Service, bmc: Redfish) -> None:
+    board.next(f"POST {CD}/Insert", *[complains(400, "Base.1.8.ActionParameterMissing")] * 2)
+    await bmc.insert_media(URI)
+    assert board.bodies == [{"Image": URI, "TransferProtocolType": "HTTPS", "TransferMethod": "Stream"}]
+    board.resources[CD] = drive()
+    board.next(f"POST {CD}/Insert", *[complains(400, message="No.")] * 3)
+    with pytest.raises(BmcUnsupported, match=r"No\."):
+        await bmc.insert_media(URI)
+
+
 async def test_drives_at_the_system(board: Service, bmc: Redfish) -> None:
     board.resources["/redfish/v1/Managers/1"].pop("VirtualMedia")
     board.system["VirtualMedia"] = {"@odata.id": DRIVES}
