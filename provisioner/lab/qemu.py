@@ -27,6 +27,10 @@ class Files:
     def disk(self) -> Path:
         return self.root / "disk.raw"
 
+    def more_disks(self, identity: Identity) -> list[Path]:
+        """Its disks after the first."""
+        return [self.root / f"disk{number}.raw" for number in range(1, identity.disks)]
+
     @property
     def variables(self) -> Path:
         return self.root / "nvram.fd"
@@ -90,7 +94,8 @@ def command_line(identity: Identity, files: Files, lines: Lines, setup: Setup, c
         + (",romfile=" if identity.firmware.is_uefi else ""),
         "-drive", f"if=none,id=disk0,file={files.disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", f"virtio-blk-pci,id=disk,drive=disk0,serial={identity.serial}-D0,bootindex={order['disk']}",
-        "-drive", "if=none,id=cd0,media=cd" + (f",file={files.cd},format=raw,readonly=on" if setup.has_cd else ""),
+        *_more(identity, files, setup),
+        "-drive", "if=none,id=cd0,media=cdrom" + (f",file={files.cd},format=raw,readonly=on" if setup.has_cd else ""),
         "-device", f"ide-cd,id=cd,drive=cd0,bootindex={order['cd']}",
         "-chardev", f"socket,id=serial0,fd={lines.serial},logfile={files.serial_log},logappend=on",
         "-device", "isa-serial,chardev=serial0",
@@ -98,6 +103,23 @@ def command_line(identity: Identity, files: Files, lines: Lines, setup: Setup, c
         "-device", "ipmi-bmc-extern,id=bmc0,chardev=kcs0", "-device", "isa-ipmi-kcs,bmc=bmc0",
         "-chardev", f"socket,id=qmp0,fd={lines.qmp}", "-mon", "chardev=qmp0,mode=control",
     ]  # fmt: skip
+
+
+def more_tap(tap: str, number: int) -> str:
+    """Name the tap of a machine's port after the first."""
+    return f"{tap}x{number}"
+
+
+def _more(identity: Identity, files: Files, setup: Setup) -> list[str]:
+    """Disks and ports after the first: there, but nothing boots from them."""
+    words = []
+    for number, disk in enumerate(files.more_disks(identity), 1):
+        words += ["-drive", f"if=none,id=disk{number},file={disk},format=raw,cache=unsafe,discard=unmap"]
+        words += ["-device", f"virtio-blk-pci,drive=disk{number},serial={identity.serial}-D{number}"]
+    for number, mac in enumerate(identity.macs[1:], 1):
+        words += ["-netdev", f"tap,id=net{number},ifname={more_tap(setup.tap, number)},script=no,downscript=no"]
+        words += ["-device", f"virtio-net-pci,netdev=net{number},mac={mac},romfile="]
+    return words
 
 
 def _label(identity: Identity) -> list[str]:
