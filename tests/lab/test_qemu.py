@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
 from provisioner.lab.accel import emulation
 from provisioner.lab.hardware import BootChoice, Firmware, Identity
+from provisioner.lab.ipmi.kcs import KcsServer
 from provisioner.lab.nvram import needs_variables
-from provisioner.lab.qemu import Files, Lines, Setup, boot_order, command_line
+from provisioner.lab.qemu import OVMF_VARS, Files, Lines, Setup, boot_order, command_line
+from provisioner.lab.qmp import Qmp
 from provisioner.model.bmc import BootTarget
 from provisioner.model.net import Mac
+from tests.lab.boards import Rig
 
 ORDERS = {
     BootTarget.NONE: ["disk", "nic", "cd"],
@@ -84,3 +90,38 @@ def test_firmware_offers_one_way_to_boot_from_the_network() -> None:
 
 def test_the_chosen_device_comes_first() -> None:
     assert "id=nic,netdev=net0,mac=52:54:00:77:00:17,bootindex=0" in line(Firmware.BIOS, BootTarget.PXE)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("has_cd", [False, True])
+@pytest.mark.parametrize("firmware", Firmware)
+async def test_qemu_takes_it(firmware: Firmware, has_cd: bool, tmp_path: Path) -> None:
+    identity = Identity(
+        "node17", "77000000-0000-4000-8000-000000000017", "LAB0017", (Mac("52:54:00:77:00:17"),), firmware
+    )
+    files = Files(tmp_path)
+    for file, size in ((files.disk, 1 << 20), (files.cd, 1 << 20)):
+        file.write_bytes(bytes(size))
+    shutil.copy(OVMF_VARS, files.variables)
+    (ours, theirs), (screen, serial) = socket.socketpair(), socket.socketpair()
+    kcs = KcsServer(Rig().board)
+    await kcs.start(files.kcs)
+    try:
+        setup = Setup("tap17", emulation(""), has_cd)
+        command = command_line(identity, files, Lines(theirs.fileno(), serial.fileno()), setup, BootChoice())
+        at = command.index("-netdev") + 1
+        command[at] = "hubport,id=net0,hubid=0"  # a tap takes root
+        process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(), serial.fileno()))
+        for end in (theirs, screen, serial):
+            end.close()
+        qmp = await Qmp.connect(ours, lambda _, __: None)
+        reading = asyncio.gather(qmp.run())
+        drives = {found["device"]: found["removable"] for found in await qmp.execute("query-block") if found["device"]}
+        assert drives == {"disk0": False, "cd0": True} | (
+            {"pflash0": False, "pflash1": False} if firmware.is_uefi else {}
+        )
+        await qmp.execute("quit")
+        assert await process.wait() == 0
+        await reading
+    finally:
+        await kcs.close()
