@@ -137,7 +137,7 @@ HOMES = {
     "yaml": ("yamlfile",),
     "netaddr": ("model.net",),
     "sqlite3": ("store.*",),
-    "cryptography": ("store.secrets", "lab.*"),
+    "cryptography": ("store.secrets", "store.authority", "lab.*"),
     "jsonschema": ("catalog.*",),
     "click": ("cli", "cli.*"),
     "rich": ("cli", "cli.*"),

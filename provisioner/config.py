@@ -36,6 +36,7 @@ class Http:
 
     addresses: tuple[str, ...] = setting((), "Addresses to listen on; empty: our address on each subnet.")
     port: int = setting(8080, "TCP port of boot scripts, files and the agents' calls.")
+    tls_port: int = setting(0, "The same by HTTPS, with a certificate of the daemon's own CA (/ca.pem); 0: not at all.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from provisioner.discovery.profiles import load_profiles
 from provisioner.errors import ConfigError, ProvisionerError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
+from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
 from provisioner.store.leases import LeaseStore
@@ -37,10 +38,20 @@ from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api
 from provisioner.web.app import machine_app, operator_app
 from provisioner.web.files import Files
+from provisioner.web.fleet import FleetApi
 from provisioner.web.machines import MachineSide
 from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
-from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, SiteCatalogue, artifact_api, bmc_api, booting
+from provisioner.wiring import (
+    Addresses,
+    KnownMachines,
+    SiteArtifacts,
+    SiteCatalogue,
+    Tls,
+    artifact_api,
+    bmc_api,
+    booting,
+)
 
 log = logging.getLogger("provisioner")
 
@@ -55,17 +66,18 @@ class Daemon:
     async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Start everything, call `ready`, serve until `stop` is set, stop everything."""
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-            conductor = await self._start(stack)
-            running = group.create_task(conductor.run(), name="conductor")
+            services = await self._start(stack)
+            running = [group.create_task(service(), name=name) for name, service in services.items()]
             for listener in self.listeners:
                 log.info("daemon.listening service=%s address=%s", listener.service, listener.address)
             ready()
             await stop.wait()
             log.info("daemon.stopping")
             notify("STOPPING=1")
-            running.cancel()
+            for task in running:
+                task.cancel()
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> Conductor:
+    async def _start(self, stack: contextlib.AsyncExitStack) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
         config, loop = self.config, asyncio.get_running_loop()
         catalog = await loop.run_in_executor(None, Catalog.load, [Path(p) for p in config.catalogue.paths])
         profiles = await loop.run_in_executor(None, load_profiles, [Path(p) for p in config.catalogue.paths])
@@ -100,8 +112,11 @@ class Daemon:
             lambda: [db.failure] if db.failure else [],
         )
         boards = await bmc_api(stack, bmcs, conductor, secrets, config.state_dir)
-        await self._serve_operators(stack, (*Api(site).routes(), *shelf.routes(), *boards.routes()))
-        return conductor
+        rollouts = Rollouts(conductor, db)
+        await rollouts.open()
+        apis = (Api(site), shelf, boards, FleetApi(rollouts))
+        await self._serve_operators(stack, [route for api in apis for route in api.routes()])
+        return {"conductor": conductor.run, "rollouts": rollouts.run}
 
     def _hosts(self) -> list[str]:
         """List our addresses on the subnets that are served, where no others are configured."""
@@ -148,10 +163,15 @@ class Daemon:
         hosts: Sequence[str],
     ) -> None:
         files = Files(table, observe=conductor.observe, whose=network.lease_of)
-        server = Server(machine_app((*MachineSide(conductor).routes(), *files.routes())))
+        where, ports = self.config.http.addresses or hosts, self.config.http
+        tls = await asyncio.to_thread(Tls.load, self.config, where) if ports.tls_port else None
+        routes = (*MachineSide(conductor).routes(), *files.routes(), *([tls.route()] if tls else []))
+        server = Server(machine_app(routes))
         stack.push_async_callback(server.close)
-        for host in self.config.http.addresses or hosts:
-            await server.listen_tcp(host, self.config.http.port)
+        for host in where:
+            await server.listen_tcp(host, ports.port)
+            if tls is not None:
+                await server.listen_tcp(host, ports.tls_port, tls.context)
         self.listeners += [Listener("http boot", address) for address in server.addresses]
 
     async def _serve_operators(self, stack: contextlib.AsyncExitStack, routes: Iterable[Route]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 from typing import Any
@@ -31,9 +34,12 @@ from provisioner.model.bmc import BmcAddress
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
+from provisioner.store.authority import Authority
 from provisioner.store.secrets import Secrets
 from provisioner.web.artifacts import ArtifactApi
 from provisioner.web.bmc import BmcApi
+from provisioner.web.files import document
+from provisioner.web.ports import Route
 
 
 class SiteCatalogue:
@@ -112,6 +118,26 @@ def artifact_api(
 def booting(machines: Iterable[Machine], bootenv: str) -> list[str]:
     """Name the machines that boot a bootenv now."""
     return [machine.name for machine in machines if machine.run and machine.run.step and machine.run.bootenv == bootenv]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The machines' side by HTTPS: our certificate, and the root's for whoever wants to trust it."""
+
+    context: ssl.SSLContext
+    root: bytes
+
+    @classmethod
+    def load(cls, config: Config, addresses: Sequence[str]) -> Tls:
+        """Read or make keys and certificates. Blocks. Raises `StoreError`."""
+        authority = Authority(config.state_dir / "tls", time.time())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(authority.server_certificate(addresses))
+        return cls(context, authority.certificate_file.read_bytes())
+
+    def route(self) -> Route:
+        """Where machines get the root's certificate."""
+        return document("/ca.pem", self.root, "application/x-pem-file")
 
 
 class Addresses:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from pathlib import Path
 
 from aiohttp import web
@@ -44,7 +45,7 @@ class Server:
         self._file = (path, inode)
         await self._serve(sock, str(path))
 
-    async def listen_tcp(self, host: str, port: int) -> int:
+    async def listen_tcp(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Serve on an address of ours; say the port, which differs from `port` only when that was 0."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -55,13 +56,14 @@ class Server:
             sock.close()
             raise ListenError(f"HTTP: cannot listen on {host}:{port}: {error.strerror}", hint=_in_use(port)) from error
         bound: int = sock.getsockname()[1]
-        await self._serve(sock, f"http://{f'[{host}]' if ':' in host else host}:{bound}")
+        scheme = "http" if tls is None else "https"
+        await self._serve(sock, f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}", tls)
         return bound
 
-    async def _serve(self, sock: socket.socket, address: str) -> None:
+    async def _serve(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None = None) -> None:
         sock.setblocking(False)
         await self._runner.setup()
-        await web.SockSite(self._runner, sock, backlog=BACKLOG).start()
+        await web.SockSite(self._runner, sock, backlog=BACKLOG, ssl_context=tls).start()
         self.addresses = (*self.addresses, address)
 
     async def close(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import ssl
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from provisioner.boot.files import FileTable, ServedFile
 from provisioner.model.trace import TraceLine
+from provisioner.store.authority import Authority
 from provisioner.web.app import machine_app
 from provisioner.web.files import FileBounds, Files
 from provisioner.web.server import Server
@@ -54,6 +57,22 @@ async def web(tmp_path: Path) -> AsyncIterator[Web]:
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
         yield Web(port, client, file, trace)
+    await server.close()
+
+
+async def test_the_same_by_https(web: Web, tmp_path: Path) -> None:
+    authority = await asyncio.to_thread(Authority, tmp_path / "tls", time.time())
+    certificate = await asyncio.to_thread(authority.server_certificate, ["127.0.0.1"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = Server(machine_app(Files(FileTable([web.file]), observe=web.trace.append).routes()))
+    port = await server.listen_tcp("127.0.0.1", 0, context)
+    trusted = ssl.create_default_context(cafile=str(authority.certificate_file))
+    url = f"https://127.0.0.1:{port}/files/snponly.efi"
+    async with web.client.get(url, ssl=trusted) as answer:
+        assert await answer.read() == CONTENT
+    async with web.client.get(url, ssl=trusted, headers={"Range": "bytes=300000-9000000"}) as answer:
+        assert await answer.read() == CONTENT[300_000:9_000_001]
     await server.close()
 
 
