@@ -74,6 +74,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "exit_status"), RUNS.values(), ids=RUNS.keys())
 def test_skips_are_told_with_their_reason(project: pytest.Pytester, options: tuple[str, ...], exit_status: int) -> None:
     project.makeconftest((ROOT / "tests/conftest.py").read_text() + "\nos.geteuid = lambda: 1000\n")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # vagrant needs seconds to start
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # builds, makes an environment, starts programs in it
+
 ROOT = Path(__file__).parents[2]
 
 
