@@ -76,15 +76,16 @@ COLUMNS = (
 @command("machines")
 @click.option("--state", default="", help="Only machines in this state, such as active.")
 @click.option("--tag", default="", help="Only machines with this tag, such as rack=r1.")
-def machines(session: Session, state: str, tag: str) -> None:
+@click.option("-l", "--select", default="", metavar="SELECTOR", help="Such as rack=r1,!state=active or node[01-40].")
+def machines(session: Session, state: str, tag: str, select: str) -> None:
     """List all machines.
 
     A line shows state, sub-phase of the run under way, hardware profile, what is installed, power, BMC, and since when
     the machine is on record. -o wide adds when it was last heard of, MACs, serial number, tags, and why the last run
     failed.
     """
-    rows = session.client().get("/v1/machines", {"state": state, "tag": tag})["machines"]
-    narrowed = state or tag
+    rows = session.client().get("/v1/machines", {"state": state, "tag": tag, "select": select})["machines"]
+    narrowed = state or tag or select
     empty = "no machine is like that" if narrowed else "no machines yet: power one on, or `provisionctl enrol --help`"
     print_rows(session, rows, COLUMNS, empty=empty)
 

@@ -7,6 +7,7 @@ from importlib import metadata
 
 from aiohttp import web
 
+from provisioner.lifecycle.selectors import parse
 from provisioner.model.machine import Machine
 from provisioner.web import views
 from provisioner.web.intents import EnrolBody, enrol_request
@@ -41,14 +42,16 @@ class Api:
         )
 
     async def machines(self, request: web.Request) -> web.StreamResponse:
-        """List machines by name; `name` (repeated or with commas), `state` and `tag` narrow it, `after` pages on."""
-        given = query(request, "name", "state", "tag", "limit", "after")
+        """List machines; `name` (repeated or with commas), `state`, `tag`, `select` narrow it, `after` pages on."""
+        given = query(request, "name", "state", "tag", "select", "limit", "after")
         names = {name for value in given.getall("name", []) for name in value.split(",")}
         state, tag, after = given.get("state", ""), given.get("tag", ""), given.get("after", "")
         limit = whole(given.get("limit", "0"), "limit")
+        selects = parse(text).selects if (text := given.get("select", "")) else None
 
         def wanted(machine: Machine) -> bool:
-            return (not state or machine.state == state) and (not tag or tag in machine.tags) and machine.name > after
+            like = (not state or machine.state == state) and (not tag or tag in machine.tags)
+            return like and machine.name > after and (selects is None or selects(machine))
 
         found = sorted(filter(wanted, self._named(names)), key=lambda machine: machine.name)
         some = found[:limit] if limit else found

@@ -14,9 +14,11 @@ import pytest
 from provisioner.cli.root import run
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
+from provisioner.web.fleet import FleetApi
 from provisioner.web.ports import Site
 from provisioner.web.server import Server
 from tests.web.fakes import FakeConductor, site
+from tests.web.rollouts import FakeRollouts
 
 
 class Daemon:
@@ -25,6 +27,7 @@ class Daemon:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.conductor = FakeConductor()
+        self.rollouts = FakeRollouts(self.conductor)
         self.site: Callable[[FakeConductor], Site] = site
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -35,7 +38,8 @@ class Daemon:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
     def start(self) -> None:
-        self._server = Server(operator_app(Api(self.site(self.conductor)).routes()), drain_s=0.05)
+        routes = (*Api(self.site(self.conductor)).routes(), *FleetApi(self.rollouts).routes())
+        self._server = Server(operator_app(routes), drain_s=0.05)
         self.do(self._server.listen_unix(self.path))
 
     def stop(self) -> None:

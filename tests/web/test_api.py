@@ -33,6 +33,7 @@ LISTS = {
     "by a name repeated": ("name=node18&name=node17", ["node17", "node18"]),
     "by state": ("state=active", []),
     "by tag": ("tag=rack%3Dr1", ["node17"]),
+    "by selector": ("select=node*,!rack%3Dr1", ["node18"]),
     "the first page": ("limit=1", ["node17"]),
     "the page after": ("limit=1&after=node17", ["node18"]),
 }

@@ -1,0 +1,57 @@
+"""`rollout` and its companions, against a daemon's API."""
+
+from __future__ import annotations
+
+import json
+
+from provisioner.cli.exits import Exit
+from tests.cli.conftest import Ctl, Daemon
+
+
+def test_a_rollout_is_followed_to_its_end(daemon: Daemon, ctl: Ctl) -> None:
+    ran = ctl("rollout", "debian-12", "--select", "node*", "--at-once", "1", "--wait", "--yes")
+    assert (ran.status, ran.err) == (Exit.OK, ran.err)
+    assert "machines  2 done" in ran.out
+    assert "rollout R1 is running: 1 waiting, 1 starting" in ran.err
+    listed = ctl("rollouts")
+    assert "R1" in listed.out
+    assert "2/2" in listed.out
+    assert ctl("rollouts", "-o", "name").out == "R1\n"
+    assert [line.split()[:2] for line in ctl("rollouts", "R1").out.splitlines()[1:]] == [
+        ["node17", "done"],
+        ["node18", "done"],
+    ]
+
+
+def test_one_that_failed_too_often_says_who_and_why(daemon: Daemon, ctl: Ctl) -> None:
+    daemon.rollouts.fails = {"node17"}
+    ran = ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "--wait", "--yes")
+    assert ran.status == Exit.FAILED
+    assert "node17: disk too small" in ran.out
+    assert "1 of 2 machines did not get there" in ran.err
+    assert "1 machines failed, 0 may" in ran.out
+    assert json.loads(ctl("rollout-resume", "R1", "-o", "json").out)["status"] == "running"
+    daemon.rollouts.fails = set()
+    ctl("rollouts", "R1")
+    assert ctl("rollout-abort", "R1").status == Exit.CONFLICT  # it is done
+
+
+def test_pause_and_abort(daemon: Daemon, ctl: Ctl) -> None:
+    daemon.rollouts.stuck = True
+    assert ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "-y").status == Exit.OK
+    assert "paused by the operator" in ctl("rollout-pause", "R1").out
+    assert "1 starting, 1 skipped" in ctl("rollout-abort", "R1").out
+
+
+def test_the_plan_touches_nothing(daemon: Daemon, ctl: Ctl) -> None:
+    ran = ctl("rollout", "debian-12", "-l", "rack=r1", "--plan")
+    assert ran.out.splitlines() == ["node17 is ready"]
+    assert "1 machines, 4 at once; nothing was touched" in ran.err
+    assert daemon.rollouts.all() == []
+
+
+def test_machines_by_selector(daemon: Daemon, ctl: Ctl) -> None:
+    assert ctl("machines", "-l", "node[17-18],!rack=r1", "-o", "name").out == "node18\n"
+    ran = ctl("machines", "-l", "node[18")
+    assert ran.status != Exit.OK
+    assert "bracket" in ran.err

@@ -1,0 +1,70 @@
+"""Rollouts in the API, over its real socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from provisioner.web.app import operator_app
+from provisioner.web.fleet import FleetApi
+from provisioner.web.server import Server
+from tests.web.fakes import FakeConductor
+from tests.web.rollouts import FakeRollouts
+from tests.web.test_api import Session, call
+
+BODY = {"bootenv": "debian-12", "select": "node*", "at_once": 1, "params": {"admin_secret": "canary"}}
+
+
+@pytest.fixture
+def rollouts(conductor: FakeConductor) -> FakeRollouts:
+    return FakeRollouts(conductor)
+
+
+@pytest.fixture
+async def fleet(rollouts: FakeRollouts, tmp_path: Path) -> AsyncIterator[Session]:
+    server = Server(operator_app(FleetApi(rollouts).routes()))
+    await server.listen_unix(tmp_path / "fleet.sock")
+    connector = aiohttp.UnixConnector(str(tmp_path / "fleet.sock"))
+    async with aiohttp.ClientSession("http://localhost", connector=connector) as session:
+        yield session
+    await server.close()
+
+
+async def test_begin_look_and_list(fleet: Session) -> None:
+    status, body, headers = await call(fleet, "POST", "/v1/rollouts", json=BODY, headers={"Idempotency-Key": "k"})
+    assert (status, headers["Location"], body["status"]) == (202, "/v1/rollouts/R1", "running")
+    assert body["counts"] == {"waiting": 1, "starting": 1, "running": 0, "done": 0, "failed": 0, "skipped": 0}
+    assert "canary" not in str(body)
+    again = await call(fleet, "POST", "/v1/rollouts", json=BODY, headers={"Idempotency-Key": "k"})
+    assert again[1]["id"] == "R1"
+    _, body, _ = await call(fleet, "GET", "/v1/rollouts/R1")
+    assert [member["stage"] for member in body["members"]] == ["done", "starting"]
+    _, body, _ = await call(fleet, "GET", "/v1/rollouts")
+    assert [(row["id"], "members" in row) for row in body["rollouts"]] == [("R1", False)]
+
+
+async def test_orders(fleet: Session) -> None:
+    await call(fleet, "POST", "/v1/rollouts", json=BODY)
+    for order, status in (("pause", "paused"), ("resume", "running"), ("abort", "aborted")):
+        assert (await call(fleet, "POST", f"/v1/rollouts/R1/{order}"))[1]["status"] == status
+    status, body, _ = await call(fleet, "POST", "/v1/rollouts/R1/pause")
+    assert (status, body["detail"]) == (409, "rollout R1 is aborted: it cannot pause from there")
+
+
+REFUSED: dict[str, tuple[dict[str, Any], int]] = {
+    "no machine is like that": (BODY | {"select": "rack=r9"}, 422),
+    "not a selector": (BODY | {"select": "node[1"}, 422),
+    "no machine at once": (BODY | {"at_once": 0}, 422),
+    "an unknown key": (BODY | {"at_one": 1}, 400),
+    "no selector": ({"bootenv": "debian-12"}, 400),
+}
+
+
+@pytest.mark.parametrize(("body", "status"), REFUSED.values(), ids=REFUSED.keys())
+async def test_refused(fleet: Session, body: dict[str, Any], status: int) -> None:
+    assert (await call(fleet, "POST", "/v1/rollouts", json=body))[0] == status
+    assert (await call(fleet, "GET", "/v1/rollouts/R1"))[0] == 404
