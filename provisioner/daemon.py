@@ -45,6 +45,7 @@ from provisioner.web.server import Server
 from provisioner.wiring import (
     Addresses,
     KnownMachines,
+    MachineFiles,
     SiteArtifacts,
     SiteCatalogue,
     Tls,
@@ -149,7 +150,8 @@ class Daemon:
         wanted = [(host, settings.port) for host in settings.addresses or hosts]
         if not settings.enabled or not wanted:
             return
-        tftp = TftpServer(wanted, table=table, observe=conductor.observe, whose=network.lease_of)
+        render = MachineFiles(conductor, network.lease_of)
+        tftp = TftpServer(wanted, table=table, observe=conductor.observe, render=render, whose=network.lease_of)
         await tftp.start()
         stack.push_async_callback(tftp.stop)
         self.listeners += [Listener("tftp", f"udp {host}:{port}") for host, port, *_ in tftp.addresses]

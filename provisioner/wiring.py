@@ -15,8 +15,9 @@ from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.recorder import Recorder
 from provisioner.bmc.rotation import rotate
-from provisioner.boot.files import FileTable
+from provisioner.boot.files import FileTable, Make
 from provisioner.boot.loaders import Loaders
+from provisioner.boot.names import machine_file
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.context import Stored
@@ -118,6 +119,22 @@ def artifact_api(
 def booting(machines: Iterable[Machine], bootenv: str) -> list[str]:
     """Name the machines that boot a bootenv now."""
     return [machine.name for machine in machines if machine.run and machine.run.step and machine.run.bootenv == bootenv]
+
+
+class MachineFiles:
+    """Makes, for TFTP, the configuration that a loader asks for: of the machine that holds the asking address."""
+
+    def __init__(self, conductor: Conductor, lease_of: Callable[[str], Mac | None]) -> None:
+        self._conductor, self._lease_of = conductor, lease_of
+
+    def __call__(self, name: str, address: str) -> Make | None:
+        """Say how the file is made; None where the name is no machine's own. The conductor checks MAC and address."""
+        found = machine_file(name)
+        if found is None:
+            return None
+        dialect, asked = found
+        mac = asked or self._lease_of(address)
+        return None if mac is None else lambda: self._conductor.boot_script(mac, address, dialect)
 
 
 @dataclass(frozen=True, slots=True)

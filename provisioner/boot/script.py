@@ -135,7 +135,7 @@ def write(record: BootRecord, dialect: Dialect) -> str:
         case Dialect.PXELINUX:
             return pxelinux(record)
         case Dialect.GRUB | Dialect.GRUB_TFTP:
-            return grub(record, by_tftp=dialect is Dialect.GRUB_TFTP)
+            return grub(record, by_tftp=dialect == Dialect.GRUB_TFTP)
 
 
 def leave(reason: str, dialect: Dialect) -> str:
