@@ -67,6 +67,7 @@ TABLE = (
     ("catalog.unpack", "shells"),
     ("dhcp.addresses", "shells"),
     ("dhcp.clock", "shells"),
+    ("dhcp.mmsg", "shells"),
     ("dhcp.trace", "shells"),
     ("dhcp.v6.ra", "shells"),
     ("discovery.profiles", "shells"),
@@ -124,7 +125,7 @@ IMPURE = (
         "tempfile",
     ),  # the system
     *("logging", "random", "secrets", "time"),  # the world around
-    *("aiohttp", "msgspec"),  # the libraries of shells
+    *("aiohttp", "msgspec", "multidict"),  # the libraries of shells
 )
 """What rules and ground do not import."""
 
@@ -145,7 +146,7 @@ HOMES = {
 }
 """The only modules of ours that may import a library."""
 
-OF_SHELLS = ("aiohttp", "msgspec")
+OF_SHELLS = ("aiohttp", "msgspec", "multidict")
 """Libraries that every shell may import."""
 
 PLUGINS = (("bmc.ipmi", "bmc.redfish", "bmc.libvirt"), ("inventory.*",))

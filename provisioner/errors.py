@@ -9,7 +9,8 @@
     ├── ConflictError           the state, the generation or a name does not allow it
     ├── PreflightError          an operation was refused before anything was touched
     ├── ArtifactError           an artefact is missing, half there or not what was signed
-    ├── TicketError             a ticket is unknown, used, late or somebody else's
+    ├── TicketError             a ticket is unknown, late or somebody else's
+    │   └── TicketUsedError     it was good once
     ├── StoreError              the durable state could not be read or written
     ├── ListenError             a port or interface could not be bound
     ├── LabError                the virtual rack could not do what was asked
@@ -88,6 +89,10 @@ class ArtifactError(ProvisionerError):
 
 class TicketError(ProvisionerError):
     """A ticket is unknown, used, late or somebody else's."""
+
+
+class TicketUsedError(TicketError):
+    """A ticket was good once, and what it is for has been given."""
 
 
 class StoreError(ProvisionerError):

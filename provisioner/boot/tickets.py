@@ -3,7 +3,8 @@
 A ticket is 32 random octets in a URL; only their SHA-256 is kept. It is bound to the machine, its run and phases, the
 MAC and the address that the boot script went to. Each file of it is given once: the first fetch wins, and a second one
 is answered 410 and reported. The one tolerance: an answer file whose bootenv says `refetch` (Anaconda and
-cloud-init read theirs twice) is given once more within `REFETCH_S` to the same address, with the same bytes.
+cloud-init read theirs twice) is given once more within `REFETCH_S` to the same address, with the same bytes. And what
+a daemon gave that was killed since may have been lost on the way: it is given once more, to the same address.
 
 Whoever redeems saves the ticket that a grant carries, durably, before an octet of the file leaves. All rules are
 functions of values, so two askers at once meet in the store's single writer, and one of them finds it fetched.
@@ -86,6 +87,8 @@ class Ask:
     mac: Mac | None
     run: str
     phase: Phase | None
+    started: float = 0.0
+    """When this daemon was started: of what an earlier one gave, nobody knows whether it arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,8 @@ def redeem(ticket: Ticket | None, ask: Ask, now: float) -> Granted | Refused:
     broken = next(((reason, text) for reason, holds, text in _bindings(ticket, ask, now) if not holds), None)
     before = ticket.fetch_of(ask.answer)
     if before is not None:
-        again = ask.answer in ticket.refetch and before.times == 1 and now - before.at <= REFETCH_S
+        twice = ask.answer in ticket.refetch and now - before.at <= REFETCH_S
+        again = before.times == 1 and (twice or before.at < ask.started)
         if broken is not None or not again:
             text = f"{ask.answer} went to {before.address}, asked again from {ask.address}"
             return Refused(410, Refusal.USED, True, f"{ticket.machine}: {text}")

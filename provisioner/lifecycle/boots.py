@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Literal
 
 from provisioner.boot.plan import next_boot
-from provisioner.boot.script import BootRecord, grub, grub_local, ipxe, ipxe_local
+from provisioner.boot.script import BootRecord, Dialect, leave, write
 from provisioner.catalog.context import Boot, answer_context, artifact_url
 from provisioner.clock import SteadyClock
 from provisioner.errors import NotFoundError, ProvisionerError
@@ -16,6 +16,7 @@ from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
+from provisioner.lifecycle.steps import Seen
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk, NoBoot, Plan, RunScript
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
@@ -36,7 +37,7 @@ ARCH_NAMES = {
 }
 """Architectures as bootenvs name them; whatever else boots from our network is amd64."""
 
-Dialect = Literal["ipxe", "grub"]
+Arm = Callable[[Machine, Mac, Bootenv, str, float], Awaitable[tuple[str, str]]]
 
 
 class Boots:
@@ -50,8 +51,10 @@ class Boots:
         self._tokens = tokens
         self._trace = trace
         self._ports = ports
-        self._clock = clock
+        self.clock = clock
         self._clients: OrderedDict[Mac, BootClient] = OrderedDict()
+        self.arm: Arm | None = None
+        """Makes the ticket of a boot whose bootenv has answer files (`answers.Answers`)."""
 
     def decide(self, client: BootClient) -> Plan:
         """Say what a client boots. Called for every DHCP request: no I/O, and only what is new reaches the runner."""
@@ -94,7 +97,8 @@ class Boots:
             self._see(mac, machine, "http.script.refused", f"{address} asked for the script of {mac}", ok=False)
             raise NotFoundError("there is no such boot script")
         client = self._clients.get(mac, BootClient(mac, Asker.IPXE))
-        plan = next_boot(replace(client, asker=Asker(dialect)), machine, self._ports.network.policy(address))
+        asker = Asker.IPXE if dialect == Dialect.IPXE else Asker.GRUB
+        plan = next_boot(replace(client, asker=asker), machine, self._ports.network.policy(address))
         if not isinstance(plan, RunScript):
             self._see(mac, machine, "http.script", f"boot script: local disk ({plan.reason})")
             return self._local(plan, dialect)
@@ -104,14 +108,14 @@ class Boots:
             return self._local(LocalDisk(f"{bootenv.name} is not complete on the server"), dialect)
         record = await self._record(mac, machine, bootenv, address)
         self._see(mac, machine, "http.script", f"boot script: {record.title}")
-        if machine is not None:
-            self._runner.signal(machine, Signal.SCRIPT)
-        return (ipxe if dialect == "ipxe" else grub)(record).encode()
+        if machine is not None:  # known before an octet leaves: what boots may never say anything again
+            await self._runner.apply(machine.id, Seen(Signal.SCRIPT))
+        return write(record, dialect).encode()
 
     def _local(self, plan: Plan, dialect: Dialect) -> bytes:
         if isinstance(plan, NoBoot):
             raise NotFoundError("there is no such boot script")
-        return (ipxe_local if dialect == "ipxe" else grub_local)(plan.reason).encode()
+        return leave(plan.reason, dialect).encode()
 
     def _bootenv_of(self, machine: Machine | None) -> Bootenv:
         """Say which bootenv a machine starts from the network: its own, or the discovery system that installs it."""
@@ -128,8 +132,12 @@ class Boots:
             raise ProvisionerError(f"{bootenv.name} has nothing to boot for {arch}")
         run = machine.run.id if machine and machine.run and machine.run.step else ""
         owner = machine.id if machine else ""
-        token = await self._tokens.mint(Purpose.AGENT, mac, owner, run, address, self._clock.now())
-        boot = self.boot_of(mac, bootenv, address, token=token)
+        now, ticket = self.clock.now(), ""
+        if bootenv.answers and not bootenv.job and machine is not None and run and self.arm is not None:
+            ticket, token = await self.arm(machine, mac, bootenv, address, now)
+        else:
+            token = await self._tokens.mint(Purpose.AGENT, mac, owner, run, address, now)
+        boot = self.boot_of(mac, bootenv, address, token=token, ticket=ticket)
         given = machine.run.params if machine is not None and machine.run is not None and run else {}
         params = self._ports.catalogue.params(bootenv, machine, given)
         args = self._ports.catalogue.kernel_args(bootenv, arch, answer_context(machine, bootenv, boot, params))
@@ -137,12 +145,14 @@ class Boots:
         who = machine.name if machine else str(mac)
         return BootRecord(f"{bootenv.title} for {who}", urls[0], tuple(urls[1:]), args)
 
-    def boot_of(self, mac: Mac, bootenv: Bootenv, address: str, *, token: str = "", phone_home: str = "") -> Boot:
+    def boot_of(
+        self, mac: Mac, bootenv: Bootenv, address: str, *, token: str = "", phone_home: str = "", ticket: str = ""
+    ) -> Boot:
         """Gather what templates see of one boot."""
         arch = self.arch_of(mac)
         stored = self._ports.artifacts.stored(bootenv, arch)
         base = self._ports.network.base_url(address)
-        return Boot(base, mac, arch, "", address, token=token, phone_home=phone_home, artifacts=stored)
+        return Boot(base, mac, arch, "", address, token, ticket, phone_home, stored)
 
     def arch_of(self, mac: Mac) -> str:
         """Name the architecture of a machine as its firmware told it, or as was found by discovery."""

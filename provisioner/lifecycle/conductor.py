@@ -14,12 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from provisioner.boot.script import Dialect
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError, StoreError
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.actions import Actions, secret_name
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
-from provisioner.lifecycle.boots import DISCOVERY, Boots, Dialect
+from provisioner.lifecycle.answers import Answers
+from provisioner.lifecycle.boots import DISCOVERY, Boots
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preflight import checks, verb_for
@@ -62,6 +64,7 @@ class Conductor:
         self._runner = Runner(self._store, self.machines, self._trace, self.clock, self._actions.perform, pace)
         self._silence = Silence(self.machines, self._runner, self.clock, self._actions.look, pace.look)
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
+        self._answers = Answers(self.machines, self._runner, self._boots, db, self._tokens, self._trace)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
 
     async def open(self) -> None:
@@ -312,6 +315,10 @@ class Conductor:
     async def boot_script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:
         """Write a machine's boot script."""
         return await self._boots.script(mac, address, dialect)
+
+    async def answer(self, ticket: str, answer: str, address: str) -> tuple[bytes, str]:
+        """Give out an answer file, once, with its content type."""
+        return await self._answers.fetch(self._ports, self.clock, ticket, answer, address)
 
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
         """Record facts; return a command."""

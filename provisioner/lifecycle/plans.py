@@ -19,6 +19,7 @@ class Signal(StrEnum):
     DHCP = "dhcp"  # its firmware or loader asked for an address
     LOADER = "loader"  # it fetched a loader
     SCRIPT = "script"  # it fetched its boot script
+    ANSWER = "answer"  # its installer fetched an answer file
     FACTS = "facts"  # the discovery system runs and has reported
     JOB = "job"  # the agent ended its job with status 0
     LOCAL = "local-boot"  # it asked for an address on its way from the disk
@@ -46,6 +47,9 @@ KINDS: dict[str, StepKind] = {
     "wait.script": StepKind(Phase.LOADER, 300, Signal.SCRIPT, network=True),
     "wait.facts": StepKind(Phase.FETCH, 900, Signal.FACTS, network=True),
     "wait.job": StepKind(Phase.INSTALL, 3600, Signal.JOB, retries=2, network=True),
+    "wait.answer": StepKind(Phase.FETCH, 1800, Signal.ANSWER, network=True),
+    "disk.next": StepKind(Phase.INSTALL, 60, retries=2),
+    "wait.installed": StepKind(Phase.INSTALL, 2 * 3600, Signal.HOME),
     "finalize.off": StepKind(Phase.FINALIZE, 120, retries=2),
     "boot.disk": StepKind(Phase.FINALIZE, 60, retries=2),
     "finalize.on": StepKind(Phase.FINALIZE, 120, retries=2),
@@ -58,6 +62,9 @@ training), an image of 10 GB on a 1 Gbit/s link needs two, a package install up 
 JOB_STEP = "wait.job"
 
 NETBOOT = ("power.off", "boot.network", "power.on", "wait.dhcp", "wait.loader", "wait.script", "wait.facts")
+INSTALLER = (*NETBOOT[:-1], "wait.answer", "disk.next", "wait.installed")
+"""A distribution's own installer. Once it has its answers the machine boots its disk, whatever it asks for: installers
+restart by themselves, and one that is served again installs again."""
 FROM_DISK = ("finalize.off", "boot.disk", "finalize.on", "wait.local-boot", "wait.phone-home")
 
 ENSURES: dict[str, Power | BootTarget] = {
@@ -66,6 +73,7 @@ ENSURES: dict[str, Power | BootTarget] = {
     "power.on": Power.ON,
     "finalize.on": Power.ON,
     "boot.disk": BootTarget.DISK,
+    "disk.next": BootTarget.DISK,
 }
 """What an action brings about; `boot.network` depends on how the machine boots (`Machine.boot_via`)."""
 
@@ -74,7 +82,10 @@ class Verb(StrEnum):
     """What an operator can ask of a machine that takes a run."""
 
     INSPECT = "inspect"  # boot the discovery system, report facts
-    DEPLOY = "deploy"  # install a bootenv onto the disk
+    DEPLOY = "deploy"  # install a bootenv onto the disk, by a job of the discovery system
+    INSTALL = "install"  # the same, by the distribution's own installer
+    LIVE = "live"  # boot something that runs in memory, once
+    LOCAL = "local"  # boot from the disk
     RELEASE = "release"  # erase, power off, back to ready
     POWER_OFF_RELEASE = "release-keep"  # the same without erasing
     RESCUE = "rescue"  # boot the rescue system; the disk stays as it is
@@ -100,13 +111,16 @@ _RESTING = frozenset({State.DISCOVERED, State.ENROLLED, State.READY, State.RESER
 VERBS: dict[Verb, VerbRule] = {
     Verb.INSPECT: VerbRule(_RESTING | {State.MAINTENANCE}, State.INSPECTING, NETBOOT, 1800),
     Verb.DEPLOY: VerbRule(_RESTING, State.DEPLOYING, (*NETBOOT, JOB_STEP, *FROM_DISK), 3 * 3600),
+    Verb.INSTALL: VerbRule(_RESTING, State.DEPLOYING, INSTALLER, 4 * 3600),
+    Verb.LIVE: VerbRule(_RESTING, State.INSPECTING, NETBOOT[:-1], 1800),
+    Verb.LOCAL: VerbRule(_RESTING, State.INSPECTING, FROM_DISK[:3], 1800),
     Verb.RELEASE: VerbRule(_RESTING, State.RELEASING, (*NETBOOT, JOB_STEP, "finalize.off"), 24 * 3600, 23 * 3600),
     Verb.POWER_OFF_RELEASE: VerbRule(_RESTING, State.RELEASING, ("finalize.off",), 600),
     Verb.RESCUE: VerbRule(_RESTING | {State.MAINTENANCE}, State.INSPECTING, NETBOOT, 1800),
     Verb.UNRESCUE: VerbRule(frozenset({State.RESCUE}), State.INSPECTING, FROM_DISK[:3], 1800),
 }
 """Overwriting a large disk takes most of a day: a release has that long."""
-KEEPS_DISK = frozenset({Verb.INSPECT, Verb.RESCUE, Verb.UNRESCUE})
+KEEPS_DISK = frozenset({Verb.INSPECT, Verb.LIVE, Verb.LOCAL, Verb.RESCUE, Verb.UNRESCUE})
 """Verbs that leave what is on the disk alone: if they fail, an active machine is active still."""
 RESTARTS = ("finalize.off", "power.off")
 """Where a run can be taken up again: steps that bring the machine to a known state first."""
@@ -117,6 +131,8 @@ WAITED_FOR = {
     "wait.script": "it fetched a loader but no boot script",
     "wait.facts": "the discovery system did not report",
     "wait.job": "the job on the machine did not end",
+    "wait.answer": "its installer fetched no answer file",
+    "wait.installed": "the system that its installer makes did not report",
     "wait.local-boot": "it did not start from its disk",
     "wait.phone-home": "the installed system did not report",
 }

@@ -22,13 +22,24 @@ def checks(machine: Machine, bootenv: Bootenv, missing: Sequence[str], bmc_fault
         _state(machine, verb),
         _bmc(machine, bmc_fault),
         *_artifacts(bootenv, missing),
-        *(_hardware(machine, bootenv) if verb is Verb.DEPLOY else ()),
+        *(_hardware(machine, bootenv) if verb in (Verb.DEPLOY, Verb.INSTALL) else ()),
     ]
 
 
+VERB_OF = {
+    Kind.DISCOVERY: Verb.INSPECT,
+    Kind.IMAGE: Verb.DEPLOY,
+    Kind.BOOTSTRAP: Verb.DEPLOY,
+    Kind.INSTALLER: Verb.INSTALL,
+    Kind.LIVE: Verb.LIVE,
+    Kind.RESCUE: Verb.RESCUE,
+    Kind.DISK: Verb.LOCAL,
+}
+
+
 def verb_for(bootenv: Bootenv) -> Verb:
-    """Say what booting this bootenv does to a machine: a discovery leaves the disk alone."""
-    return Verb.INSPECT if bootenv.kind is Kind.DISCOVERY else Verb.DEPLOY
+    """Say what booting this bootenv does to a machine."""
+    return VERB_OF[bootenv.kind]
 
 
 def _state(machine: Machine, verb: Verb) -> Check:

@@ -262,7 +262,7 @@ def _seen(machine: Machine, event: Seen, now: float) -> tuple[Machine, list[Perf
         return _move(machine, run, to, event.note, now)
     if run.step.name == JOB_STEP and event.signal is Signal.FACTS and run.job_taken:
         return _again_or_fail(machine, run, Failed(run.id, run.at, "the machine restarted during its job"), now)
-    if run.step.name in ("power.on", "finalize.on") and event.signal not in run.early:
+    if run.step.name in ("power.on", "disk.next", "finalize.on") and event.signal not in run.early:
         # the machine is faster than its BMC tells: kept until the action is known to be done
         return replace(machine, run=replace(run, early=(*run.early, event.signal))), []
     return machine, []
@@ -303,10 +303,12 @@ def _ended(machine: Machine, run: Run, now: float) -> Machine:
     machine = replace(machine, run=run, changed=now)
     back = run.return_to
     match run.verb:
-        case Verb.DEPLOY:
+        case Verb.DEPLOY | Verb.INSTALL:
             return replace(machine, state=State.ACTIVE, bootenv=run.bootenv, failed_runs=0)
         case Verb.INSPECT:
             return replace(machine, state=with_facts(back, machine))
+        case Verb.LIVE | Verb.LOCAL:
+            return replace(machine, state=back)
         case Verb.RESCUE:
             return replace(machine, state=State.RESCUE, hold=Hold("in rescue", back, now, machine.hold))
         case Verb.UNRESCUE:
@@ -378,7 +380,7 @@ QUARANTINE_AFTER = 3
 def _stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
     bootenv = machine.bootenv if failure.return_to is State.ACTIVE or run.verb in KEEPS_DISK else ""
     machine = replace(machine, state=failure.return_to, bootenv=bootenv, failure=failure, run=run, changed=failure.at)
-    if run.verb != Verb.DEPLOY or run.outcome != "failed":
+    if run.verb not in (Verb.DEPLOY, Verb.INSTALL) or run.outcome != "failed":
         return machine
     machine = replace(machine, failed_runs=machine.failed_runs + 1)
     if machine.failed_runs < QUARANTINE_AFTER:
@@ -389,7 +391,7 @@ def _stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
 
 def _return_to(run: Run) -> State:
     """Say where a machine goes back to: a disk that may be half written is not `active` any more."""
-    touched = any(line.step == "wait.facts" for line in run.journal) and run.verb not in KEEPS_DISK
+    touched = any(line.step in ("wait.facts", "wait.answer") for line in run.journal) and run.verb not in KEEPS_DISK
     return State.READY if touched and run.return_to is State.ACTIVE else run.return_to
 
 

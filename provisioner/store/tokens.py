@@ -58,18 +58,22 @@ class Tokens:
     async def mint(self, purpose: Purpose, mac: Mac, machine: str, run: str, address: str, now: float) -> str:
         """Make a token, durably; earlier ones of this MAC and purpose end. Returns the secret, kept nowhere."""
         secret = secrets.token_urlsafe(32)
-        token = Token(_digest(secret), purpose, mac, machine, run, address, now + LIFE_S[purpose])
-        ended = [t.digest for t in self._good.values() if (t.purpose, t.mac) == (purpose, mac) or t.expires < now]
-        row = (token.digest, str(purpose), mac, machine, run, address, token.expires)
-        await self._db.submit(lambda c: _replace(c, ended, row))
-        for digest in ended:
-            self._good.pop(digest, None)
-        self._good[token.digest] = token
+        await self.keep(Token(digest(secret), purpose, mac, machine, run, address, now + LIFE_S[purpose]), now)
         return secret
+
+    async def keep(self, token: Token, now: float) -> None:
+        """Make a token good, durably; earlier ones of its MAC and purpose end."""
+        same = (token.purpose, token.mac)
+        ended = [t.digest for t in self._good.values() if (t.purpose, t.mac) == same or t.expires < now]
+        row = (token.digest, str(token.purpose), token.mac, token.machine, token.run, token.address, token.expires)
+        await self._db.submit(lambda c: _replace(c, ended, row))
+        for each in ended:
+            self._good.pop(each, None)
+        self._good[token.digest] = token
 
     def check(self, secret: str, purpose: Purpose, address: str, now: float) -> Token:
         """Return whom `secret` stands for; raise `TicketError`, which never says what was wrong."""
-        token = self._good.get(_digest(secret))
+        token = self._good.get(digest(secret))
         if token is None or token.purpose != purpose or token.expires < now or token.address not in ("", address):
             raise TicketError("this token is not good here", hint="the machine has to boot again to get another")
         return token
@@ -86,11 +90,12 @@ class Tokens:
         """End every token of a machine for a purpose."""
         ended = [t.digest for t in self._good.values() if t.machine == machine and t.purpose == purpose]
         await self._db.submit(lambda c: _replace(c, ended, None))
-        for digest in ended:
-            self._good.pop(digest, None)
+        for each in ended:
+            self._good.pop(each, None)
 
 
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """Say under which key a token is found."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 

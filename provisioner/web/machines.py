@@ -10,10 +10,11 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from provisioner.errors import ConfigError, NotFoundError, TicketError
+from provisioner.boot.script import Dialect
+from provisioner.errors import ConfigError, NotFoundError, TicketError, TicketUsedError
 from provisioner.model.net import Mac, parse_mac
 from provisioner.web import bodies
-from provisioner.web.ports import Booter, Dialect, Route
+from provisioner.web.ports import Booter, Route
 
 log = logging.getLogger(__name__)
 
@@ -74,20 +75,35 @@ class MachineSide:
         return (
             Route("GET", "/boot/{mac}/script.ipxe", self.ipxe_script),
             Route("GET", "/boot/{mac}/grub.cfg", self.grub_script),
+            Route("GET", "/answers/{ticket}/{answer}", self.answer),
             *(Route(method, f"/agent/v1/{path}", _authorised(call)) for (method, path), call in agent.items()),
         )
 
     async def ipxe_script(self, request: web.Request) -> web.Response:
         """Give the machine's iPXE script."""
-        return await self._script(request, "ipxe")
+        return await self._script(request, Dialect.IPXE)
 
     async def grub_script(self, request: web.Request) -> web.Response:
         """Give the machine's GRUB configuration."""
-        return await self._script(request, "grub")
+        return await self._script(request, Dialect.GRUB)
 
     async def _script(self, request: web.Request, dialect: Dialect) -> web.Response:
         script = await self._ask.boot_script(_mac(request), _address(request), dialect)
         return web.Response(body=script, content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Give an answer file, once. A ticket that is not good is a path that is not there; one that was, is gone."""
+        ticket, answer = request.match_info["ticket"], request.match_info["answer"]
+        try:
+            body, kind = await self._ask.answer(ticket, answer, _address(request))
+        except TicketUsedError as error:
+            raise web.HTTPGone(reason="given already") from error
+        except TicketError as error:
+            raise NotFoundError("there is no such answer file") from error
+        kind, _, charset = kind.partition("; charset=")
+        return web.Response(
+            body=body, content_type=kind, charset=charset or None, headers={"Cache-Control": "no-store"}
+        )
 
     async def facts(self, request: web.Request) -> web.Response:
         """Take a machine's facts; the answer is its first command."""

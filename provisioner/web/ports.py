@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from aiohttp import web
 
+from provisioner.boot.script import Dialect
 from provisioner.lifecycle.story import Verdict
 from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Check, EnrolRequest, Event
@@ -19,7 +20,6 @@ from provisioner.model.net import Mac
 from provisioner.model.trace import TraceLine
 
 PowerVerb = Literal["on", "off", "cycle", "reset"]
-Dialect = Literal["ipxe", "grub"]
 
 
 class Machines(Protocol):
@@ -98,6 +98,8 @@ class Booter(Protocol):
     """
 
     async def boot_script(self, mac: Mac, address: str, dialect: Dialect) -> bytes: ...
+
+    async def answer(self, ticket: str, answer: str, address: str) -> tuple[bytes, str]: ...
 
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str: ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ INSTALLER = Bootenv(
     "fake-installer", "Installer", Kind.INSTALLER, "debian", AMD64,
     answers=(AnswerFile("preseed", "debian/preseed"), AnswerFile("late.sh", "debian/late.sh")),
 )  # fmt: skip
+LIVE = Bootenv("fake-live", "Live", Kind.LIVE, "memtest", AMD64)
+LOCAL = Bootenv("local", "Its disk", Kind.DISK, "local", {})
 UBUNTU = Bootenv("ubuntu-22.04", "Ubuntu", Kind.INSTALLER, "ubuntu", AMD64)
 
 
@@ -167,7 +170,7 @@ class FakeCatalogue:
     """Three bootenvs; what is rendered is JSON of what a template would see."""
 
     def __init__(self) -> None:
-        self._known = {b.name: b for b in (DISCOVERY, DEBIAN, INSTALLER, UBUNTU)}
+        self._known = {b.name: b for b in (DISCOVERY, DEBIAN, INSTALLER, LIVE, LOCAL, UBUNTU)}
 
     def bootenv(self, name: str) -> Bootenv:
         if name not in self._known:
@@ -181,10 +184,10 @@ class FakeCatalogue:
         return DECLARED.resolve([DECLARED.checked(Layer("boot", "this boot", boot))])
 
     def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
-        ticket = context["urls"]["answers_dir"].rstrip("/").rpartition("/")[2]
+        ticket = context["urls"]["answers_dir"].partition("/answers/")[2].strip("/")
         return (
             f"provisioner.url={context['agent']['url']} provisioner.token={context['agent']['token']}"
-            f" provisioner.ticket={ticket}"
+            f" provisioner.ticket={ticket} quiet"
         )
 
     def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
@@ -305,8 +308,12 @@ class Rack:
         """One power-on of a machine: firmware, then the network or the disk."""
         target, metal.once = metal.once or metal.always, None
         if target is BootTarget.PXE or not metal.disk:
-            token = await self._netboot(metal)
-            if token:
+            script = await self._netboot(metal)
+            if ticket := _argument(script, "ticket"):
+                await self._install(metal, ticket)
+            elif "Live for" in script:
+                return  # runs in memory, says nothing
+            elif token := _argument(script, "token"):
                 await self._agent(metal, token)
                 return
         if metal.disk.startswith("home:"):
@@ -322,7 +329,16 @@ class Rack:
         if not isinstance(plan, LoadFile):
             return ""
         script = await self._until(metal, lambda c: c.boot_script(metal.mac, metal.ip, "ipxe"))
-        return script.decode().partition("provisioner.token=")[2].partition(" ")[0] if script else ""
+        return script.decode() if script else ""
+
+    async def _install(self, metal: Metal, ticket: str) -> None:
+        """What a distribution's installer does: fetch its answers, make a system, start it."""
+        answer = None
+        while answer is None and metal.power is Power.ON:
+            answer = await self._until(metal, lambda c: c.answer(ticket, "preseed", metal.ip))
+        if answer is not None:
+            metal.disk = f"home:{json.loads(answer[0])['home']}"
+            metal.log.append("install")
 
     async def _agent(self, metal: Metal, token: str) -> None:
         report = json.dumps({"name": metal.name}).encode()
@@ -368,6 +384,11 @@ class Rack:
 
 async def _nothing(_db: Database) -> None:
     return
+
+
+def _argument(script: str, name: str) -> str:
+    found = re.search(rf"provisioner\.{name}=(\S*)", script)
+    return found[1] if found else ""
 
 
 async def _soon(value: Any) -> Any:

@@ -23,6 +23,9 @@ STORIES: dict[Verb, tuple[list[str], State, list[str]]] = {
     # what is asked first, the state that the verb ends in, every effect that lasts, in order
     Verb.INSPECT: ([], State.READY, ["power on"]),
     Verb.DEPLOY: (["inspect"], State.ACTIVE, ACTIVE),
+    Verb.INSTALL: (["inspect"], State.ACTIVE, ["power on", "power off", "power on", "install"]),
+    Verb.LIVE: (["inspect"], State.READY, ["power on", "power off", "power on"]),
+    Verb.LOCAL: (["inspect", "deploy"], State.ACTIVE, [*ACTIVE, "power off", "power on"]),
     Verb.RELEASE: (["inspect", "deploy"], State.READY, [*ACTIVE, "power off", "power on", "job erase", "power off"]),
     Verb.POWER_OFF_RELEASE: (["inspect", "deploy"], State.READY, [*ACTIVE, "power off"]),
     Verb.RESCUE: (["inspect", "deploy"], State.RESCUE, [*ACTIVE, "power off", "power on"]),
@@ -32,19 +35,22 @@ STORIES: dict[Verb, tuple[list[str], State, list[str]]] = {
 }  # fmt: skip
 
 
-async def ask(conductor: Conductor, verb: str) -> Machine:
-    match verb:
-        case Verb.INSPECT:
-            return await conductor.boot("node17", "discovery", key="k")
-        case Verb.DEPLOY:
-            return await conductor.boot("node17", "debian-12", key="k")
-        case Verb.RELEASE:
-            return await conductor.release("node17", key="k")
-        case Verb.POWER_OFF_RELEASE:
-            return await conductor.release("node17", erase=False, key="k")
-        case Verb.RESCUE:
-            return await conductor.rescue("node17", key="k")
-    return await conductor.unrescue("node17", key="k")
+BOOTS: dict[str, str] = {
+    Verb.INSPECT: "discovery",
+    Verb.DEPLOY: "debian-12",
+    Verb.INSTALL: "fake-installer",
+    Verb.LIVE: "fake-live",
+    Verb.LOCAL: "local",
+}
+
+
+async def ask(conductor: Conductor, verb: str, key: str = "k") -> Machine:
+    """Ask for a verb as an operator does."""
+    if verb in BOOTS:
+        return await conductor.boot("node17", BOOTS[verb], key=key)
+    if verb in (Verb.RELEASE, Verb.POWER_OFF_RELEASE):
+        return await conductor.release("node17", erase=verb == Verb.RELEASE, key=key)
+    return await (conductor.rescue if verb == Verb.RESCUE else conductor.unrescue)("node17", key=key)
 
 
 async def play(folder: Path, verb: Verb, die_at: int) -> tuple[Rack, Points, Machine]:
@@ -55,14 +61,7 @@ async def play(folder: Path, verb: Verb, die_at: int) -> tuple[Rack, Points, Mac
         async with rack.daemon() as conductor:
             await rack.enrol()
             for earlier in before:
-                (name,) = [v for v in Verb if v == earlier]
-                match name:
-                    case Verb.INSPECT:
-                        await conductor.boot("node17", "discovery")
-                    case Verb.DEPLOY:
-                        await conductor.boot("node17", "debian-12")
-                    case _:
-                        await conductor.rescue("node17")
+                await ask(conductor, earlier, key="")
                 await settled(conductor)
         async with rack.daemon(points) as conductor:
             await ask(conductor, verb)

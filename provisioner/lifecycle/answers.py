@@ -1,0 +1,107 @@
+"""Answer files of installers: armed with the boot script, given once to the machine that they are for."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+
+from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, arm, digest_of
+from provisioner.catalog.context import answer_context
+from provisioner.clock import SteadyClock
+from provisioner.errors import NotFoundError, TicketError, TicketUsedError
+from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.plans import Signal
+from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.runner import Runner
+from provisioner.lifecycle.steps import Seen
+from provisioner.model.catalog import AnswerFile, Bootenv
+from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
+from provisioner.model.trace import Channel, TraceLine
+from provisioner.store.db import Database
+from provisioner.store.tickets import TicketStore
+from provisioner.store.tokens import LIFE_S, Purpose, Token, Tokens, digest
+from provisioner.store.trace import Trace
+
+SEED_BYTES = 16
+
+
+class Answers:
+    """Arms tickets and redeems them."""
+
+    def __init__(
+        self, machines: Machines, runner: Runner, boots: Boots, db: Database, tokens: Tokens, trace: Trace
+    ) -> None:
+        self._machines = machines
+        self._runner = runner
+        self._boots = boots
+        self._tokens = tokens
+        self._tickets = TicketStore(db)
+        self._trace = trace
+        self._started = boots.clock.now()
+        boots.arm = self.arm
+
+    async def arm(self, machine: Machine, mac: Mac, bootenv: Bootenv, address: str, now: float) -> tuple[str, str]:
+        """Make the ticket of one boot, durably. Returns its secret and the token that the installer reports with."""
+        assert machine.run is not None
+        holder = Holder(machine.id, machine.run.id, mac, address)
+        chance = secrets.token_bytes(SECRET_BYTES + SEED_BYTES)
+        secret, ticket = arm(chance, holder, bootenv.name, bootenv.answers, now)
+        await self._tickets.arm(ticket, now)
+        for purpose, bound in ((Purpose.AGENT, address), (Purpose.HOME, "")):
+            key, expires = digest(derived(secret, purpose)), now + LIFE_S[purpose]
+            await self._tokens.keep(Token(key, purpose, mac, machine.id, machine.run.id, bound, expires), now)
+        return secret, derived(secret, Purpose.AGENT)
+
+    async def fetch(
+        self, ports: Ports, clock: SteadyClock, secret: str, answer: str, address: str
+    ) -> tuple[bytes, str]:
+        """Give an answer file and its content type. `TicketUsedError` for one that is out, `TicketError` otherwise."""
+        key, now = digest_of(secret), clock.now()
+        ticket = await self._tickets.find(key)
+        machine = self._machines.find(ticket.machine) if ticket is not None else None
+        run = machine.run if machine is not None else None
+        phase = run.step.phase if run is not None and run.step is not None else None
+        ask = Ask(answer, address, ports.network.lease_of(address), run.id if run else "", phase, self._started)
+        ticket, outcome = await self._tickets.redeem(key, ask, now)
+        if isinstance(outcome, Refused) or ticket is None or machine is None or run is None:
+            raise self._refused(machine, outcome, answer)
+        bootenv = ports.catalogue.bootenv(ticket.bootenv)
+        found = bootenv.answer(answer)
+        if found is None:
+            raise NotFoundError(f"{bootenv.name} has no answer file {answer[:80]!r}")
+        # known before an octet leaves: whoever has the answers installs, and must find its disk when it restarts
+        machine = await self._runner.apply(machine.id, Seen(Signal.ANSWER))
+        content = self._render(ports, machine, bootenv, found, secret, address)
+        again = " once more" if isinstance(outcome, Granted) and outcome.again else ""
+        self._see(machine, "http.answer", f"answer file {answer} given{again}")
+        return content, found.content_type
+
+    def _render(
+        self, ports: Ports, machine: Machine, bootenv: Bootenv, answer: AnswerFile, secret: str, address: str
+    ) -> bytes:
+        assert machine.run is not None
+        mac = next(iter(machine.macs))
+        token, home = derived(secret, Purpose.AGENT), derived(secret, Purpose.HOME)
+        boot = self._boots.boot_of(mac, bootenv, address, token=token, phone_home=home, ticket=secret)
+        params = ports.catalogue.params(bootenv, machine, machine.run.params)
+        return ports.catalogue.answer(bootenv, answer.id, answer_context(machine, bootenv, boot, params))
+
+    def _refused(self, machine: Machine | None, outcome: Granted | Refused, answer: str) -> TicketError:
+        if isinstance(outcome, Refused) and machine is not None:
+            self._see(machine, "http.answer.refused", f"{answer[:80]}: {outcome.text}", ok=False)
+        if isinstance(outcome, Refused) and outcome.status == 410:
+            return TicketUsedError("this answer file was given already")
+        return TicketError("there is no such answer file")
+
+    def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
+        run = machine.run.id if machine.run and machine.run.step else ""
+        self._trace.note(TraceLine(time.time(), Channel.HTTP, event, text, None, machine.id, run, ok))
+
+
+def derived(secret: str, purpose: Purpose) -> str:
+    """Derive a token from a ticket's secret: the same in every file of one boot, and kept nowhere (RFC 2104)."""
+    return hmac.new(secret.encode("utf-8", "surrogateescape"), str(purpose).encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,59 @@
+"""Tickets in the store. What a fetch decides and what is kept of it happen in one transaction of the one writer."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from provisioner.boot.tickets import Ask, Granted, Refused, Ticket, redeem, revoke
+from provisioner.store.codec import decode, encode
+from provisioner.store.db import Database
+
+KEEP_S = 7 * 24 * 3600.0
+"""How long a ticket that is over is remembered, so that a late fetch is told from a guess."""
+
+
+class TicketStore:
+    """The table of tickets."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def arm(self, ticket: Ticket, now: float) -> None:
+        """Keep a new ticket, durably; earlier ones of its machine are revoked."""
+        await self._db.submit(lambda cursor: _arm(cursor, ticket, now))
+
+    async def redeem(self, digest: str, ask: Ask, now: float) -> tuple[Ticket | None, Granted | Refused]:
+        """Decide about a fetch. A grant is durable when this returns; of many at once exactly one is granted."""
+        return await self._db.submit(lambda cursor: _redeem(cursor, digest, ask, now))
+
+    async def find(self, digest: str) -> Ticket | None:
+        """Look a ticket up."""
+        return await self._db.read(lambda cursor: _find(cursor, digest))
+
+
+def _arm(cursor: sqlite3.Cursor, ticket: Ticket, now: float) -> None:
+    cursor.execute("DELETE FROM ticket WHERE expires < ?", (now - KEEP_S,))
+    rows = cursor.execute("SELECT document FROM ticket WHERE machine = ?", (ticket.machine,)).fetchall()
+    for (document,) in rows:
+        earlier = decode(document, Ticket)
+        if not earlier.revoked:
+            _keep(cursor, revoke(earlier))
+    _keep(cursor, ticket)
+
+
+def _keep(cursor: sqlite3.Cursor, ticket: Ticket) -> None:
+    row = (ticket.digest, ticket.machine, ticket.run, "answers", ticket.expires, None, encode(ticket))
+    cursor.execute("INSERT OR REPLACE INTO ticket VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _find(cursor: sqlite3.Cursor, digest: str) -> Ticket | None:
+    row = cursor.execute("SELECT document FROM ticket WHERE digest = ?", (digest,)).fetchone()
+    return decode(row[0], Ticket) if row else None
+
+
+def _redeem(cursor: sqlite3.Cursor, digest: str, ask: Ask, now: float) -> tuple[Ticket | None, Granted | Refused]:
+    ticket = _find(cursor, digest)
+    outcome = redeem(ticket, ask, now)
+    if isinstance(outcome, Granted):
+        _keep(cursor, outcome.ticket)
+    return ticket, outcome
