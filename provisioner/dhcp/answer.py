@@ -142,7 +142,7 @@ def _decline(case: Case) -> Silence:
         for pool in (net.pool, net.quarantine):
             if net.holds(ip) and pool.holder(ip, case.now) == case.key:
                 reason = f"declined by {case.packet.mac}: somebody else uses it"
-                lease = pool.decline(ip, case.now + net.config.decline_s, reason)
+                lease = pool.decline(ip, case.now, net.config.decline_s, reason)
                 return Silence(f"{address(ip)} is taken by somebody else, says the client", "dhcp.decline", (lease,))
     return Silence(f"a decline of {address(ip)}, which the machine does not hold")
 

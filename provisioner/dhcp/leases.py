@@ -23,6 +23,10 @@ class LeaseState(StrEnum):
     DECLINED = "declined"
 
 
+DECLINED_SHARE = 4
+"""Up to a quarter of a pool may be declined for long."""
+DOUBTED_S = 60.0
+
 _BOUND, _RELEASED = LeaseState.BOUND, LeaseState.RELEASED
 
 
@@ -81,6 +85,7 @@ class Pool:
         """When to look at a lease again: at its end, or earlier where it was renewed since."""
         self._free: OrderedDict[int, None] = OrderedDict()
         """Pool addresses that were used and are not any more, the one unused for longest first."""
+        self._declined: set[int] = set()
         self._untouched = itertools.chain.from_iterable(range(low, high + 1) for low, high in ranges)
 
     def load(self, leases: Iterable[Lease], latest: float = math.inf) -> None:
@@ -180,12 +185,18 @@ class Pool:
             return None
         return self._put(lease._replace(state=LeaseState.RELEASED, until=now))
 
-    def decline(self, ip: int, until: float, reason: str) -> Lease:
-        """Let nobody use the address until then."""
+    def decline(self, ip: int, now: float, seconds: float, reason: str) -> Lease:
+        """Let nobody use the address for so long; only for a minute where much of the pool is declined already.
+
+        That many conflicts are no accident: without this, one client could decline the whole pool away.
+        """
         key = self._offered.get(ip)
         if key is not None:
             self.withdraw(key)
-        return self._put(Lease(ip, b"", self.name, until, LeaseState.DECLINED, reason=reason))
+        self._expire(now)
+        if len(self._declined) >= max(1, self.size // DECLINED_SHARE):
+            seconds = min(seconds, DOUBTED_S)
+        return self._put(Lease(ip, b"", self.name, now + seconds, LeaseState.DECLINED, reason=reason))
 
     def fix(self, ip: int) -> None:
         """Keep the address for a reservation."""
@@ -228,6 +239,8 @@ class Pool:
         if before is not None and before.key != lease.key and self._by_key.get(before.key) == lease.ip:
             del self._by_key[before.key]
         self.by_ip[lease.ip] = lease
+        if self._declined:
+            self._declined.discard(lease.ip)
         if lease.key and (lease.state is _BOUND or lease.key not in self._by_key):
             self._by_key[lease.key] = lease.ip
         if lease.ip not in self._fixed and self.covers(lease.ip):
@@ -236,6 +249,8 @@ class Pool:
 
     def _time(self, lease: Lease) -> None:
         ip, until = lease.ip, lease.until
+        if lease.state is LeaseState.DECLINED:
+            self._declined.add(ip)
         if lease.state is _RELEASED:
             self._timed.pop(ip, None)
             self._free[ip] = None
@@ -271,6 +286,7 @@ class Pool:
             else:
                 del self._timed[ip]
                 self._free[ip] = None
+                self._declined.discard(ip)
 
     def _forget_offers(self, now: float) -> None:
         while self._offers:

@@ -115,7 +115,7 @@ class Site:
         if net is None:
             return []
         pool = net.quarantine if net.quarantine.covers(ip) else net.pool
-        return [pool.decline(ip, now + net.config.decline_s, reason)]
+        return [pool.decline(ip, now, net.config.decline_s, reason)]
 
     # look-ups
 

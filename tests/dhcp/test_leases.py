@@ -102,16 +102,24 @@ def test_a_release_of_somebody_elses_lease_is_none() -> None:
 def test_a_declined_address_rests() -> None:
     here = pool(1)
     take(here, A)
-    declined = here.decline(1, NOW + 1000, "somebody answers")
+    declined = here.decline(1, NOW, 1000, "somebody answers")
     assert (declined.key, declined.reason) == (b"", "somebody answers")
     assert here.holder(1, NOW) == b""
     assert [take(here, A), take(here, B, NOW + 999), take(here, B, NOW + 1001)] == [None, None, 1]
 
 
+def test_declines_beyond_a_quarter_of_the_pool_are_doubted() -> None:
+    here = pool(8)
+    until = [here.decline(ip, NOW, 1000, "taken").until - NOW for ip in range(1, 9)]
+    assert until == [1000, 1000, 60, 60, 60, 60, 60, 60]
+    assert [take(here, A, NOW + 59), take(here, A, NOW + 61)] == [None, 3]
+    assert here.decline(4, NOW + 2000, 1000, "taken").until == NOW + 3000
+
+
 def test_a_declined_offer_is_withdrawn() -> None:
     here = pool(2)
     here.offer(A, 1, NOW)
-    here.decline(1, NOW + 1000, "somebody answers")
+    here.decline(1, NOW, 1000, "somebody answers")
     assert take(here, A) == 2
 
 
@@ -203,7 +211,7 @@ def test_a_restart_loses_nothing() -> None:
     before = pool()
     take(before, A, NOW, 300)
     take(before, B)
-    before.decline(2, NOW + 1000, "taken")
+    before.decline(2, NOW, 1000, "taken")
     take(before, C)
     after = pool()
     after.load(before.by_ip.values())
@@ -275,7 +283,7 @@ class History:
             del self.using[key]
 
     def decline(self, _: bytes, ip: int) -> None:
-        self.pool.decline(ip, self.now + 50, "taken")
+        self.pool.decline(ip, self.now, 50, "taken")
         self.using = {who: use for who, use in self.using.items() if use[0] != ip}
 
     def fix(self, _: bytes, ip: int) -> None:

@@ -76,7 +76,8 @@ static void ask(struct client *c, uint8_t type, const uint8_t *address, const ui
     static const uint8_t wanted[] = {1, 3, 6, 12, 15, 28, 42, 43, 51, 54, 58, 59, 60, 66, 67, 97,
                                      128, 129, 130, 131, 132, 133, 134, 135};
     uint8_t packet[512] = {1, 1, 6, 1}, uuid[17] = {0}, *p = packet + 240;
-    uint32_t xid = htonl(c->xid), number = htonl(c->number);
+    /* scattered, and each once: dnsmasq chooses an address by a sum over the hardware address, and neighbours collide */
+    uint32_t xid = htonl(c->xid), number = htonl(c->number * 2654435761u);
     memcpy(packet + 4, &xid, 4);
     memcpy(packet + 24, &relay_address, 4);
     packet[28] = 0x52, packet[29] = 0x54;

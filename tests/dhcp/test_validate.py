@@ -1,0 +1,171 @@
+"""What is wrong with settings is said before anything is served, all of it at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Subnet
+from provisioner.dhcp.validate import faults_of
+from provisioner.model.boot import Unknown
+from provisioner.settings import docs_of
+from tests.dhcp.clients import MAC, OTHER_MAC, subnet
+
+OTHER = {"network": "10.1.0.0/24", "pools": ("10.1.0.100-10.1.0.109",), "router": (), "dns": ()}
+
+
+def one(**changes: Any) -> Dhcp:
+    """A configuration of one subnet."""
+    return Dhcp(subnets=(subnet(**changes),))
+
+
+def two(first: dict[str, Any], second: dict[str, Any]) -> Dhcp:
+    """A configuration of two subnets."""
+    return Dhcp(subnets=(subnet(**first), subnet(**{**OTHER, **second})))
+
+
+def known(*reservations: Reservation, **settings: Any) -> Dhcp:
+    """A configuration with reservations."""
+    return Dhcp(subnets=(subnet(),), reservations=reservations, **settings)
+
+
+RIGHT = {
+    "nothing at all": Dhcp(),
+    "the subnet of the tables": one(),
+    "no pool where nobody unknown gets an address": one(unknown=Unknown.IGNORE, pools=()),
+    "a proxy": one(mode=Mode.PROXY, pools=(), router=(), dns=(), domain=""),
+    "reservations only": one(mode=Mode.RESERVATIONS_ONLY, pools=()),
+    "quarantine": one(unknown=Unknown.QUARANTINE, quarantine_pools=("10.0.0.200-10.0.0.210",)),
+    "two subnets": two({}, {"interface": "eth1"}),
+    "a shared network": two({"shared_network": "lab"}, {"shared_network": "lab"}),
+    "a relayed subnet beside a direct one": two({}, {"interface": ""}),
+    "a pool of one address": one(pools=("10.0.0.7",)),
+    "a pool written as a network": one(pools=("10.0.0.64/26",)),
+    "a /31 uses both of its addresses": one(network="10.0.0.0/31", pools=("10.0.0.1",), router=(), dns=()),
+    "a fixed address": known(Reservation(mac=MAC, address="10.0.0.50", name="node1")),
+    "two machines": known(Reservation(mac=MAC, name="node1"), Reservation(mac=OTHER_MAC, name="node2")),
+    "a profile": known(Reservation(mac=MAC, profile="gpu"), profiles={"gpu": Overrides(loader={"efi-x64": "x.efi"})}),
+    "a switch port": Dhcp(subnets=(subnet(),), ports=(PortRule(circuit_id="p1", name="node1"),)),
+}
+
+
+@pytest.mark.parametrize("config", RIGHT.values(), ids=RIGHT.keys())
+def test_right(config: Dhcp) -> None:
+    assert faults_of(config) == []
+
+
+NET = "subnet 10.0.0.0/24"
+WRONG = {
+    "no network": (one(network=""), "subnets[0]: network: "),
+    "host bits set": (one(network="10.0.0.1/24"), "subnet 10.0.0.1/24: network: 10.0.0.1/24 has host bits set"),
+    "a proxy with a pool": (one(mode=Mode.PROXY, router=(), dns=()), f"{NET}: pools: mode proxy gives no addresses"),
+    "a proxy with settings": (one(mode=Mode.PROXY, pools=(), dns=()), f"{NET}: router: mode proxy gives no addresses"),
+    "a proxy in quarantine": (
+        one(mode=Mode.PROXY, pools=(), router=(), dns=(), unknown=Unknown.QUARANTINE),
+        f"{NET}: unknown: quarantine needs addresses of ours",
+    ),
+    "reservations only, with a pool": (one(mode=Mode.RESERVATIONS_ONLY), f"{NET}: pools: mode reservations-only"),
+    "discovery without a pool": (one(pools=()), f"{NET}: pools: unknown is discover, and there is no pool"),
+    "quarantine without a pool": (one(unknown=Unknown.QUARANTINE), f"{NET}: quarantine_pools: unknown is quarantine"),
+    "a quarantine that nobody gets into": (
+        one(quarantine_pools=("10.0.0.200-10.0.0.210",)),
+        f"{NET}: quarantine_pools: unknown is discover, so nobody gets these",
+    ),
+    "advertisements without an interface": (
+        one(interface="", router_advertisements=True),
+        f"{NET}: router_advertisements: needs an interface",
+    ),
+    "a pool outside": (one(pools=("10.1.0.1-10.1.0.5",)), f"{NET}: pool 10.1.0.1-10.1.0.5: not inside 10.0.0.0/24"),
+    "a pool backwards": (one(pools=("10.0.0.9-10.0.0.5",)), f"{NET}: pool 10.0.0.9-10.0.0.5: ends before it begins"),
+    "a pool with the broadcast address": (
+        one(pools=("10.0.0.9-10.0.0.255",)),
+        "holds the network's own or its broadcast",
+    ),
+    "a pool with the router": (one(pools=("10.0.0.1-10.0.0.5",)), "holds 10.0.0.1, which is the subnet's router"),
+    "a pool with our own address": (
+        one(server_address="10.0.0.105"),
+        "pool 10.0.0.100-10.0.0.109: holds 10.0.0.105, which is the subnet's server_address",
+    ),
+    "pools that overlap": (one(pools=("10.0.0.10-10.0.0.20", "10.0.0.20-10.0.0.30")), "overlap"),
+    "pool and quarantine overlap": (
+        one(unknown=Unknown.QUARANTINE, quarantine_pools=("10.0.0.105-10.0.0.120",)),
+        "overlap",
+    ),
+    "a pool that is none": (one(pools=("ten",)), f"{NET}: pools: pool 'ten': "),
+    "a lease of seconds": (one(lease_s=5), f"{NET}: lease_s: 5: from 60"),
+    "an offer for an hour": (one(offer_s=3600), f"{NET}: offer_s: 3600: from 5 to 300"),
+    "more spare than there is": (one(known_spare=101), f"{NET}: known_spare: 101"),
+    "a port that is none": (one(http_port=70000), f"{NET}: http_port: 70000"),
+    "an option that is none": (one(options={"colour": "red"}), f"{NET}: options: 'colour' is no option"),
+    "an option that is ours": (one(options={"51": "60"}), f"{NET}: options: option 51 is set by the server itself"),
+    "a value of another kind": (one(options={"ntp-servers": "clock.example"}), f"{NET}: options: "),
+    "a number that does not fit": (one(options={"interface-mtu": "70000"}), "70000 does not fit into 2 bytes"),
+    "a route that is none": (one(routes=("10.9.0.0/16",)), "'10.9.0.0/16' is no route"),
+    "a router that is none": (one(router=("gateway",)), f"{NET}: options: "),
+    "a search domain that is none": (one(search=("a..b",)), "'a..b' is no domain name"),
+    "an architecture that is none": (one(loader={"z80": "x"}), f"{NET}: loader: unknown architecture 'z80'"),
+    "an address of ours that is none": (one(server_address="us"), f"{NET}: server_address: "),
+    "networks that overlap": (
+        two({}, {"network": "10.0.0.0/16", "interface": "eth1", "pools": ("10.0.9.1",)}),
+        "overlap",
+    ),
+    "the same name twice": (two({"name": "a"}, {"name": "a", "interface": "eth1"}), "both are called a"),
+    "two subnets on one wire that do not say so": (two({}, {}), "both on eth0: give them the same shared_network"),
+    "a shared network of two modes": (
+        two({"shared_network": "lab"}, {"shared_network": "lab", "mode": Mode.OFF}),
+        "they share lab, but differ in mode",
+    ),
+    "durability of another kind": (Dhcp(durability="maybe"), "durability: 'maybe': one of durable, written"),
+    "a hardware address that is none": (known(Reservation(mac="node1")), "reservation node1: mac: not a MAC address"),
+    "a hardware address twice": (
+        known(Reservation(mac=MAC), Reservation(mac=MAC.upper())),
+        f"mac {MAC.upper()} is taken",
+    ),
+    "a name twice": (
+        known(Reservation(mac=MAC, name="n"), Reservation(mac=OTHER_MAC, name="n")),
+        f"name n is taken by reservation {MAC}",
+    ),
+    "a name that is none": (known(Reservation(mac=MAC, name="a b")), "name: 'a b' is no domain name"),
+    "an address in no subnet": (known(Reservation(mac=MAC, address="10.9.9.9")), "10.9.9.9 is in no subnet"),
+    "an address where none are given": (
+        Dhcp(
+            subnets=(subnet(mode=Mode.PROXY, pools=(), router=(), dns=(), domain=""),),
+            reservations=(Reservation(mac=MAC, address="10.0.0.5"),),
+        ),
+        "where mode proxy gives no addresses",
+    ),
+    "an address that is none": (known(Reservation(mac=MAC, address="here")), "address: "),
+    "a profile that is none": (
+        known(Reservation(mac=MAC, profile="gpu")),
+        "'gpu' is not among the profiles (there are none)",
+    ),
+    "a profile with a wrong option": (
+        Dhcp(profiles={"gpu": Overrides(options={"x": "y"})}),
+        "profile gpu: options: 'x'",
+    ),
+    "a port that says nothing": (Dhcp(ports=(PortRule(name="x"),)), "ports[0]: circuit_id or remote_id"),
+    "a port that gives nothing": (Dhcp(ports=(PortRule(circuit_id="x"),)), "ports[0]: name, address or profile"),
+    "a port with wrong hex": (Dhcp(ports=(PortRule(circuit_id="0xzz", name="x"),)), "ports[0]: "),
+    "a port twice": (
+        Dhcp(ports=(PortRule(circuit_id="x", name="a"), PortRule(circuit_id="0x78", name="b"))),
+        "ports[1]: another rule has the same relay",
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "fault"), WRONG.values(), ids=WRONG.keys())
+def test_wrong(config: Dhcp, fault: str) -> None:
+    found = faults_of(config)
+    assert [line for line in found if fault in line], found
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    found = faults_of(one(pools=("10.9.0.1", "x"), lease_s=1, offer_s=1, loader={"z80": "x"}))
+    assert len(found) >= 4
+
+
+@pytest.mark.parametrize("kind", [Subnet, PortRule, Overrides, Reservation, Dhcp])
+def test_every_setting_is_explained(kind: type) -> None:
+    for name, text in docs_of(kind).items():
+        assert text.endswith("."), name
