@@ -47,43 +47,116 @@ stream() {
     done
 }
 
-# watch_read PIDFILE BYTES PHASE FROM TO: turn what the process has read into a percentage, until it ends
-watch_read() {
-    local pid read_bytes start up
-    read -r start _ </proc/uptime
+# watch_file FILE BYTES PHASE FROM TO: how much of BYTES the file holds, as a percentage, until it holds all
+watch_file() {
+    local size
     while sleep 1; do
-        pid=$(cat "$1" 2>/dev/null) || continue
-        read_bytes=$(awk '$1 == "rchar:" { print $2 }' "/proc/$pid/io" 2>/dev/null) || break
-        [ -n "$read_bytes" ] || break
-        read -r up _ </proc/uptime
-        progress "$3" "$(awk -v r="$read_bytes" -v all="$2" -v from="$4" -v to="$5" 'BEGIN {
-            share = all > 0 ? r / all : 0; if (share > 1) share = 1; printf "%.1f", from + (to - from) * share }')" \
-            "$(awk -v r="$read_bytes" -v all="$2" -v s="$start" -v u="$up" 'BEGIN {
-            printf "%d of %d MB, %.1f MB/s", r / 1e6, all / 1e6, r / 1e6 / (u > s ? u - s : 1) }')"
+        size=$(stat -c %s "$1" 2>/dev/null) || continue
+        tell_share "$size" "$2" "$3" "$4" "$5"
+        [ "$size" -lt "$2" ] || break
     done
 }
 
-# write_image URL SHA256 BYTES DISK: write a zstd image, hashing what comes in on the way. A wrong hash leaves nothing
-# on the disk that could boot.
+# watch_read PIDFILE BYTES PHASE FROM TO: how much the process has read, as a percentage, until it ends
+watch_read() {
+    local pid key value
+    while sleep 1; do
+        read -r pid 2>/dev/null <"$1" || continue
+        while read -r key value; do
+            if [ "$key" = rchar: ]; then tell_share "$value" "$2" "$3" "$4" "$5"; fi
+        done 2>/dev/null <"/proc/$pid/io" || break
+    done
+}
+
+# tell_share PART ALL PHASE FROM TO: progress between two percentages, and how fast it goes. Starts no process.
+tell_share() {
+    local part=$1 all=$2 tenths up
+    if [ "$part" -gt "$all" ]; then part=$all; fi
+    tenths=$(($4 * 10 + part * ($5 - $4) * 10 / (all > 0 ? all : 1)))
+    read -r up _ </proc/uptime
+    up=${up%.*}
+    : "${share_start:=$up}"
+    printf '{"phase": "%s", "percent": %d.%d, "message": "%d of %d MB, %d MB/s"}' "$3" $((tenths / 10)) $((tenths % 10)) \
+        $((part / 1000000)) $((all / 1000000)) $((part / 1000000 / (up > share_start ? up - share_start : 1))) \
+        >$work/progress.new
+    mv $work/progress.new $work/progress
+}
+
+# watching WATCHER ARGUMENTS...: start a watcher; unwatch ends it
+watching() {
+    "$@" &
+    watcher=$!
+}
+
+unwatch() {
+    kill "$watcher" 2>/dev/null || true
+    wait "$watcher" 2>/dev/null || true
+}
+
+# write_image URL SHA256 BYTES DISK: put a zstd image on a disk. Where memory holds it, it is checked before the disk is
+# touched; where not, it is hashed on its way, and a wrong hash leaves nothing on the disk that could boot.
 write_image() {
-    local url=$1 expected=$2 bytes=$3 disk=$4 hasher watcher got
-    rm -f $work/copy $work/writer && mkfifo $work/copy
+    if fits_in_memory "$3"; then
+        write_through_memory "$@"
+    else
+        write_through_pipe "$@"
+    fi
+    settle "$4"
+}
+
+# fits_in_memory BYTES: half of the memory at most, and a quarter to spare (/run holds half of the memory)
+fits_in_memory() {
+    awk -v bytes="$1" '
+        $1 == "MemTotal:" { total = $2 * 1024 }
+        $1 == "MemAvailable:" { free = $2 * 1024 }
+        END { exit !(bytes * 2.2 < total && bytes * 1.25 + 64e6 < free) }' /proc/meminfo
+}
+
+write_through_memory() {
+    local url=$1 expected=$2 bytes=$3 disk=$4 got
+    : >$work/image
+    watching watch_file $work/image "$bytes" fetch 0 30
+    stream "$url" >$work/image
+    unwatch
+    step check 30 "checking the image"
+    got=$(sha256sum $work/image | cut -d ' ' -f 1)
+    [ "$got" = "$expected" ] || fail "image has the wrong hash, nothing was written: expected sha256 $expected, got $got"
+    rm -f $work/writer
+    watching watch_read $work/writer "$bytes" write 35 90
+    unpack "$work/image" | onto_disk "$disk"
+    unwatch
+    rm $work/image
+}
+
+write_through_pipe() {
+    local url=$1 expected=$2 bytes=$3 disk=$4 hasher got
+    rm -f $work/copy $work/writer
+    mkfifo $work/copy
     sha256sum <$work/copy >$work/sha256 &
     hasher=$!
-    watch_read $work/writer "$bytes" write 0 90 &
-    watcher=$!
-    # shellcheck disable=SC2016 # the inner shell expands it
-    stream "$url" | tee $work/copy |
-        sh -c 'echo $$ >"$2"; exec zstd --decompress --stdout --quiet >"$1"' zstd "$disk" $work/writer
+    watching watch_read $work/writer "$bytes" write 0 90
+    if ! { stream "$url" | tee $work/copy | unpack - | onto_disk "$disk"; }; then
+        wipe_ends "$disk"
+        fail "the image could not be written, the disk was wiped"
+    fi
     wait $hasher
-    kill $watcher 2>/dev/null || true
-    wait $watcher 2>/dev/null || true
-    settle "$disk"
+    unwatch
     read -r got _ <$work/sha256
     if [ "$got" != "$expected" ]; then
         wipe_ends "$disk"
         fail "image has the wrong hash, the disk was wiped: expected sha256 $expected, got $got"
     fi
+}
+
+# unpack FILE: the raw image; notes its process for watch_read
+unpack() {
+    # shellcheck disable=SC2016 # the inner shell expands it
+    sh -c 'echo $$ >"$2"; exec zstd --decompress --stdout --quiet "$1"' zstd "$1" $work/writer
+}
+
+# onto_disk DISK: standard input onto the disk, past the page cache; the last block is filled up with zeros
+onto_disk() {
+    dd of="$1" bs=1M iflag=fullblock oflag=direct conv=notrunc,sync 2>$work/dd || fail "$1: $(tail -n 1 $work/dd)"
 }
 
 # whole_disks: disks that can be installed on: not removable, not read-only

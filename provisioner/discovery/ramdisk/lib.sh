@@ -1,7 +1,7 @@
 # What every part of the agent uses: arguments, log, JSON, calls to the daemon. Sourced, POSIX sh plus `local`.
 
 export PATH=/usr/bin HOME=/root LC_ALL=C
-state=/run/provisioner
+state=${PROVISIONER_STATE:-/run/provisioner}
 
 # argument NAME: the value of NAME=value on the kernel command line, empty if it is not there
 argument() {

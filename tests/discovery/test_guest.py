@@ -1,0 +1,219 @@
+"""The real discovery system at work on a block device: facts, installing, refusing, erasing, a daemon that dies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.catalog.load import Catalog
+from provisioner.discovery.build import cache
+from provisioner.discovery.facts import decode_facts
+from provisioner.lab.images import gpt
+from tests.discovery.guest import ADDRESS, MAC, SERIAL, StandIn, discovery_system, run_guest
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+MIB = 1 << 20
+DISK_MIB = 256
+IDS = gpt.Ids.of("test")
+IMAGE_URL = f"http://{ADDRESS}/files/disk.raw.zst"
+HOME_URL = f"http://{ADDRESS}/agent/v1/phone-home"
+
+
+@pytest.fixture(scope="module")
+def system() -> cache.Manifest:
+    return discovery_system()
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A whole disk as small as can be, with what an installation touches and some bytes that do not compress."""
+    place = tmp_path_factory.mktemp("image")
+    root = place / "root"
+    for folder in ("etc", "boot/grub", "usr/lib"):
+        (root / folder).mkdir(parents=True)
+    (root / "etc/fstab").write_text(f"PARTUUID={IDS.root_partition} / ext4 defaults 0 1\n")
+    (root / "boot/grub/grub.cfg").write_text(f"linux /vmlinuz root=PARTUUID={IDS.root_partition} ro\n")
+    (root / "usr/lib/blob").write_bytes(
+        b"".join(hashlib.sha512(bytes([n % 256, n // 256])).digest() for n in range(65536))
+    )
+    gpt.make_image(root, place / "disk.raw", IDS, lambda line: None)
+    subprocess.run(["zstd", "-q", "-1", place / "disk.raw"], check=True)
+    return (place / "disk.raw.zst").read_bytes()
+
+
+def blank(place: Path) -> Path:
+    """An empty disk."""
+    disk = place / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(DISK_MIB * MIB)
+    return disk
+
+
+def install_job(image: bytes, sha256: str = "") -> str:
+    """The job as the daemon renders it."""
+    link = {"kind": "ethernet", "name": "nic0", "mac": MAC, "dhcp": True, "addresses": [], "gateway": "", "mtu": None,
+            "routes": [], "primary": True}  # fmt: skip
+    context: dict[str, Any] = {
+        "artifacts": {
+            "disk.raw.zst": {
+                "url": IMAGE_URL,
+                "sha256": sha256 or hashlib.sha256(image).hexdigest(),
+                "size_bytes": len(image),
+            }
+        },
+        "system": {
+            "hostname": "node17",
+            "fqdn": "node17.lab",
+            "disk": {"disks": [{"path": f"/dev/disk/by-id/virtio-{SERIAL}"}]},
+            "root": {"ssh_keys": []},
+            "users": [],
+            "net": {"links": [link], "dns": ["10.0.2.3"], "search": ["lab"]},
+            "hooks": {"late": [], "first_boot": []},
+        },
+        "urls": {"phone_home": HOME_URL},
+        "agent": {"phone_home_token": "it's a secret"},
+    }
+    return Catalog.load().content.renderer.render("agent/image.sh.j2", context)
+
+
+def partitions(disk: Path) -> list[dict[str, Any]]:
+    """The partition table as sfdisk reads it; none where there is none."""
+    done = subprocess.run(["sfdisk", "--json", disk], capture_output=True, check=False)
+    found: list[dict[str, Any]] = (
+        json.loads(done.stdout)["partitiontable"]["partitions"] if done.returncode == 0 else []
+    )
+    return found
+
+
+def root_of(disk: Path) -> Path:
+    """The root partition as a file of its own."""
+    part = partitions(disk)[-1]
+    file = disk.with_suffix(".ext4")
+    with disk.open("rb") as source:
+        source.seek(part["start"] * 512)
+        file.write_bytes(source.read(part["size"] * 512))
+    return file
+
+
+def debugfs(filesystem: Path, command: str) -> str:
+    return subprocess.run(["debugfs", "-R", command, filesystem], capture_output=True, check=True, text=True).stdout
+
+
+def check_installed(disk: Path) -> None:
+    """Everything that the job does, read back from the disk."""
+    root = root_of(disk)
+    subprocess.run(["e2fsck", "-f", "-n", root], check=True, capture_output=True)
+    size = int(debugfs(root, "stats").split("Block count:")[1].split()[0]) * 4096
+    assert size > (DISK_MIB - 40) * MIB, "the file system fills the disk"
+    own = partitions(disk)[-1]["uuid"].lower()
+    assert own != str(IDS.root_partition), "the partition has an identifier of its own"
+    assert debugfs(root, "cat /etc/fstab").startswith(f"PARTUUID={own} ")
+    assert f"root=PARTUUID={own} " in debugfs(root, "cat /boot/grub/grub.cfg")
+    assert debugfs(root, "cat /etc/hostname") == "node17\n"
+    assert "127.0.1.1 node17.lab node17" in debugfs(root, "cat /etc/hosts")
+    assert f"MACAddress={MAC}" in debugfs(root, "cat /etc/systemd/network/10-nic0.network")
+    home = debugfs(root, "cat /etc/provisioner/phone-home")
+    assert home == f"url='{HOME_URL}'\ntoken='it'\\''s a secret'\n"
+    assert "Mode:  0600" in debugfs(root, "stat /etc/provisioner/phone-home")
+
+
+async def test_a_machine_reports_and_is_installed(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
+    disk = blank(tmp_path)
+    daemon = StandIn({"j1": install_job(image)}, {"disk.raw.zst": image})
+    screen = await run_guest(system, disk, daemon)
+    assert daemon.done["j1"]["status"] == 0, screen
+    check_installed(disk)
+    facts = decode_facts(json.dumps(daemon.facts).encode(), 0.0)
+    assert (facts.firmware, facts.virtual, facts.nics[0].mac, facts.cpu.threads) == ("bios", True, MAC, 2)
+    assert (facts.disks[0].serial, facts.disks[0].size_bytes) == (SERIAL, DISK_MIB * MIB)
+    percents = [said["percent"] for said in daemon.progress]
+    assert percents == sorted(percents)
+    assert "system written to /dev/vda" in daemon.log
+    assert "secret" not in screen, "tokens are never shown"
+
+
+async def test_the_daemon_dies_in_the_middle_and_comes_back(
+    system: cache.Manifest, image: bytes, tmp_path: Path
+) -> None:
+    disk = blank(tmp_path)
+    daemon = StandIn({"j1": install_job(image)}, {"disk.raw.zst": image}, die_after=len(image) // 2, away_s=3.0)
+    screen = await run_guest(system, disk, daemon)
+    assert daemon.deaths == 1
+    assert daemon.done["j1"]["status"] == 0, screen
+    assert "broke off at byte" in screen
+    check_installed(disk)
+
+
+async def test_a_wrong_image_is_refused_before_the_disk_is_touched(
+    system: cache.Manifest, image: bytes, tmp_path: Path
+) -> None:
+    disk = blank(tmp_path)
+    daemon = StandIn({"j1": install_job(image, "0" * 64)}, {"disk.raw.zst": image})
+    await run_guest(system, disk, daemon)
+    assert daemon.done["j1"]["status"] == 1
+    assert "wrong hash, nothing was written" in daemon.done["j1"]["message"]
+    assert not any(disk.read_bytes())
+
+
+async def test_images_that_memory_does_not_hold(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
+    disk = blank(tmp_path)
+    good = hashlib.sha256(image).hexdigest()
+    write = ". /usr/lib/provisioner/job.sh\nwrite_through_pipe {} {} {} /dev/vda; settle /dev/vda\n"
+    jobs = {
+        "right": write.format(IMAGE_URL, good, len(image)) + "sfdisk --dump /dev/vda",
+        "wrong": write.format(IMAGE_URL, "0" * 64, len(image)),
+        "cut": write.format(f"http://{ADDRESS}/files/cut", good, len(image)),
+    }
+    daemon = StandIn(jobs, {"disk.raw.zst": image, "cut": image[:-100_000]}, die_after=len(image) // 2, away_s=1.0)
+    screen = await run_guest(system, disk, daemon)
+    assert {job: said["status"] for job, said in daemon.done.items()} == {"right": 0, "wrong": 1, "cut": 1}, screen
+    assert str(IDS.root_partition).upper() in daemon.log
+    assert "wrong hash, the disk was wiped" in daemon.done["wrong"]["message"]
+    assert "could not be written, the disk was wiped" in daemon.done["cut"]["message"]
+    assert partitions(disk) == []
+
+
+async def test_erasing_leaves_nothing_to_find(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
+    disk = blank(tmp_path)
+    erase = Catalog.load().content.renderer.render("agent/erase.sh.j2", {})
+    daemon = StandIn({"j1": install_job(image), "j2": erase}, {"disk.raw.zst": image})
+    screen = await run_guest(system, disk, daemon)
+    assert daemon.done["j2"]["status"] == 0, screen
+    assert partitions(disk) == []
+    assert not any(disk.read_bytes())
+
+
+JOBS = {
+    "a failing command ends the job": ("false\necho on", 1, ""),
+    "a status of its own": ("exit 7", 7, ""),
+    "its last lines are the message": ("seq 100; echo the end; exit 3", 3, "the end"),
+    "binary output": ("head -c 3000 /dev/urandom; echo; echo fine; false", 1, "fine"),
+    "a disk that is not there": (
+        ". /usr/lib/provisioner/job.sh\nfind_disk /dev/sdz",
+        1,
+        "disk '/dev/sdz' is not in this machine; there are: /dev/vda",
+    ),
+    "an artefact that is not there": (
+        f". /usr/lib/provisioner/job.sh\nwrite_image http://{ADDRESS}/files/none 0 1 /dev/vda",
+        1,
+        "HTTP 404",
+    ),
+    "the right disk by its serial number": (f". /usr/lib/provisioner/job.sh\nfind_disk {SERIAL}", 0, "/dev/vda"),
+    "the only disk": (". /usr/lib/provisioner/job.sh\nfind_disk ''", 0, "/dev/vda"),
+}
+
+
+async def test_how_jobs_end(system: cache.Manifest, tmp_path: Path) -> None:
+    """All in one boot: what a job says is what the daemon hears."""
+    jobs = {f"j{number}": script for number, (script, _, _) in enumerate(JOBS.values())}
+    daemon = StandIn(jobs)
+    screen = await run_guest(system, blank(tmp_path), daemon)
+    for (what, (_, status, message)), said in zip(JOBS.items(), daemon.done.values(), strict=True):
+        assert said["status"] == status, (what, screen)
+        assert message in said["message"], (what, said)

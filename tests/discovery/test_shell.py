@@ -1,0 +1,165 @@
+"""The agent's shell code: JSON from any bytes, streams over a daemon that comes and goes, quoting."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import string
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.discovery.shell import run
+
+FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+"""A shell is started for every example."""
+KEPT = set(string.printable) - set("\r\x0b\x0c")
+
+
+@FEW
+@given(st.binary(max_size=300))
+def test_any_bytes_become_a_json_string(tmp_path: Path, raw: bytes) -> None:
+    done = run("json_string", tmp_path, raw)
+    text = json.loads(done.stdout)
+    expected = "".join(char for char in raw.decode("latin-1") if char in KEPT)
+    # awk reads lines: the last line's end is not part of the value
+    assert text == expected.removesuffix("\n")
+
+
+@FEW
+@given(st.dictionaries(st.text(string.ascii_lowercase + "_", min_size=1, max_size=8), st.text(max_size=30), max_size=6))
+def test_lines_become_a_json_object(tmp_path: Path, values: dict[str, str]) -> None:
+    values = {key: "".join(value.split("\n")).replace("\r", "") for key, value in values.items()}
+    lines = "".join(f"{key} {value}\n" for key, value in values.items())
+    found = json.loads(run("json_object", tmp_path, lines.encode()).stdout)
+    expected = {key: "".join(c for c in value if c in KEPT).rstrip(" ") for key, value in values.items()}
+    assert found == expected
+
+
+@FEW
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40))
+def test_quoted_text_is_one_word_with_the_same_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "text").write_text(text)
+    done = run(f'eval "set -- $(quoted "$(cat {tmp_path}/text)")"; printf "%s|%s" "$#" "$1"', tmp_path)
+    # $( ) takes line ends off, here as wherever the function is used
+    assert done.stdout.decode() == f"1|{text.rstrip(chr(10))}"
+
+
+def test_progress_is_json_whatever_the_message(tmp_path: Path) -> None:
+    run("""progress write 41.5 'a "quoted" \\ message'""", tmp_path)
+    posted = json.loads((tmp_path / "work" / "progress").read_text())
+    assert posted == {"phase": "write", "percent": 41.5, "message": 'a "quoted" \\ message'}
+
+
+PARTITIONS = {"/dev/sda": "/dev/sda3", "/dev/nvme0n1": "/dev/nvme0n1p3", "/dev/mmcblk0": "/dev/mmcblk0p3"}
+
+
+@pytest.mark.parametrize(("disk", "name"), PARTITIONS.items())
+def test_names_of_partitions(tmp_path: Path, disk: str, name: str) -> None:
+    assert run(f"partition {disk} 3", tmp_path).stdout.decode().strip() == name
+
+
+STRICTNESS = {
+    "a failing command": "false; echo on",
+    "a failing part of a pipe": "false | cat; echo on",
+    "a variable that nobody set": "echo $no_such_variable; echo on",
+    "a failing substitution": "a=$(fail no disk); echo on",
+}
+
+
+@pytest.mark.parametrize("script", STRICTNESS.values(), ids=STRICTNESS.keys())
+def test_jobs_end_at_the_first_thing_that_fails(tmp_path: Path, script: str) -> None:
+    done = run(script, tmp_path)
+    assert done.returncode != 0
+    assert b"on" not in done.stdout
+
+
+def test_why_a_job_failed_is_not_lost_in_a_substitution(tmp_path: Path) -> None:
+    assert b"failed: no disk" in run("a=$(fail no disk)", tmp_path).stderr
+
+
+CONTENT = bytes(range(256)) * 4096
+Answer = Callable[[int, int], web.StreamResponse | tuple[int, int]]
+
+
+class Flaky:
+    """Serves CONTENT with ranges. `breaks[n]` says what happens to request n: bytes to send before the connection is
+    cut, or a status to refuse with; without an entry all is sent."""
+
+    def __init__(self, breaks: dict[int, int | str]) -> None:
+        self.breaks = breaks
+        self.starts: list[int] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        number = len(self.starts)
+        span = request.http_range
+        start = span.start or 0
+        self.starts.append(start)
+        what = self.breaks.get(number)
+        if isinstance(what, str):
+            return web.Response(status=int(what))
+        if start >= len(CONTENT):
+            return web.Response(status=416)
+        headers = {"Content-Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"} if start else {}
+        response = web.StreamResponse(status=206 if start else 200, headers=headers)
+        response.content_length = len(CONTENT) - start
+        await response.prepare(request)
+        await response.write(CONTENT[start:] if what is None else CONTENT[start : start + what])
+        if what is not None and request.transport is not None:
+            request.transport.close()
+        return response
+
+    async def fetch(self, state: Path) -> tuple[bytes, int, str]:
+        """Run `stream` against this server."""
+        app = web.Application()
+        app.router.add_get("/image", self.handle)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            port = runner.addresses[0][1]
+            done = await asyncio.to_thread(run, f"stream http://127.0.0.1:{port}/image", state)
+            return done.stdout, done.returncode, done.stderr.decode()
+        finally:
+            await runner.cleanup()
+
+
+async def test_a_stream_that_nothing_disturbs(tmp_path: Path) -> None:
+    server = Flaky({})
+    assert await server.fetch(tmp_path) == (CONTENT, 0, "")
+    assert server.starts == [0]
+
+
+async def test_a_stream_goes_on_where_it_broke(tmp_path: Path) -> None:
+    server = Flaky({0: 100_000, 1: 300_000, 2: "503"})
+    content, status, said = await server.fetch(tmp_path)
+    assert (content, status) == (CONTENT, 0)
+    assert len(server.starts) == 4
+    assert 0 < server.starts[1] < server.starts[2] == server.starts[3]
+    assert "broke off at byte" in said
+
+
+async def test_a_stream_that_broke_at_its_very_end_is_whole(tmp_path: Path) -> None:
+    server = Flaky({0: len(CONTENT)})
+    content, status, _ = await server.fetch(tmp_path)
+    assert (content, status) == (CONTENT, 0)
+
+
+@pytest.mark.parametrize("refusal", ["404", "401", "410"])
+async def test_a_refusal_ends_the_stream(tmp_path: Path, refusal: str) -> None:
+    server = Flaky({0: refusal})
+    content, status, said = await server.fetch(tmp_path)
+    assert (content, status) == (b"", 1)
+    assert f"HTTP {refusal}" in said
+    assert server.starts == [0]
+
+
+def test_a_reader_that_goes_away_ends_the_stream(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(CONTENT * 4)
+    done = run(f"stream file://{tmp_path}/image | head -c 10 >/dev/null", tmp_path)
+    assert done.returncode != 0
