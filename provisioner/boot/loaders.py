@@ -7,10 +7,12 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
+from provisioner.boot import packages
 from provisioner.boot.files import FileTable, ServedFile
 from provisioner.errors import ArtifactError
 
@@ -41,11 +43,12 @@ KNOWN = (
         "grub-efi-amd64-signed",
         "GRUB behind shim, x86-64",
     ),
+    Loader("mmaa64.efi", "/usr/lib/shim/mmaa64.efi.signed", "shim-helpers-arm64-signed", "shim's MOK manager, arm64"),
     Loader("shimaa64.efi", "/usr/lib/shim/shimaa64.efi.signed", "shim-signed:arm64", "UEFI arm64 with Secure Boot"),
     Loader(
         "grubaa64.efi",
         "/usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed",
-        "grub-efi-arm64-signed:arm64",
+        "grub-efi-arm64-signed",
         "GRUB, UEFI arm64",
     ),
     Loader("pxelinux.0", "/usr/lib/PXELINUX/pxelinux.0", "pxelinux", "BIOS, by TFTP"),
@@ -59,12 +62,16 @@ KNOWN = (
 class Loaders:
     """The loaders that are served: copies, in a directory of our own, of what was found when they were installed."""
 
-    def __init__(self, table: FileTable, directory: Path, sources: Sequence[Path] = ()) -> None:
-        self._table, self._directory, self._sources = table, directory, tuple(sources)
+    def __init__(self, table: FileTable, state: Path, sources: Sequence[Path] = ()) -> None:
+        self._table, self._sources = table, tuple(sources)
+        self._copies, self._packages = state / "loaders", state / "loader-packages"
 
-    async def install(self) -> list[ServedFile]:
-        """Find and copy loaders anew, and serve these from now on. Transfers under way end with what they began."""
-        installed = await asyncio.get_running_loop().run_in_executor(None, self._install)
+    async def install(self, fetch: Sequence[str] = ()) -> list[ServedFile]:
+        """Find and copy loaders anew, and serve these from now on. Transfers under way end with what they began.
+
+        `fetch` names architectures whose packages are downloaded first. Raises `ArtifactError`.
+        """
+        installed = await asyncio.get_running_loop().run_in_executor(None, self._install, tuple(fetch))
         self._table.replace(installed)
         return installed
 
@@ -72,15 +79,21 @@ class Loaders:
         """What is served now."""
         return list(self._table)
 
-    def _install(self) -> list[ServedFile]:
-        return install(find_loaders(self._sources), self._directory)
+    def _install(self, fetch: Sequence[str]) -> list[ServedFile]:
+        for arch in fetch:
+            packages.fetch(arch, self._packages)
+        return install(find_loaders(self._sources, fetched=packages.fetched(self._packages)), self._copies)
 
 
-def find_loaders(directories: Iterable[Path] = (), known: Sequence[Loader] = KNOWN) -> list[ServedFile]:
+def find_loaders(
+    directories: Iterable[Path] = (),
+    known: Sequence[Loader] = KNOWN,
+    fetched: Mapping[Path, Mapping[str, str]] = MappingProxyType({}),
+) -> list[ServedFile]:
     """Find the loaders that this host can serve, with hash and version. Reads files and asks dpkg: blocks.
 
     Files in `directories` are served under their own names, and stand for packages' files of the same name; the first
-    directory wins.
+    directory wins. Then come packages that were fetched (roots, and the versions in them), then the host's.
     """
     found: dict[str, ServedFile] = {}
     for directory in directories:
@@ -88,11 +101,14 @@ def find_loaders(directories: Iterable[Path] = (), known: Sequence[Loader] = KNO
             if path.name not in found and (served := _served(path.name, path, str(directory))) is not None:
                 found[path.name] = served
     wanted = [loader for loader in known if loader.name not in found]
-    versions = package_versions({loader.package for loader in wanted})
-    for loader in wanted:
-        origin = f"{loader.package} {versions.get(loader.package, '(not from a package)')}"
-        if (served := _served(loader.name, Path(loader.path), origin)) is not None:
-            found[loader.name] = served
+    roots = [*fetched.items(), (Path("/"), package_versions({loader.package for loader in wanted}))]
+    for root, versions in roots:
+        for loader in wanted:
+            name, package = loader.name, loader.package.partition(":")[0]
+            version = versions.get(loader.package) or versions.get(package)
+            origin = f"{package} {version}" if version else f"{loader.path} (of no package)"
+            if name not in found and (served := _served(name, root / loader.path[1:], origin)) is not None:
+                found[name] = served
     return sorted(found.values(), key=lambda file: file.name)
 
 
@@ -131,9 +147,9 @@ def install(loaders: Iterable[ServedFile], directory: Path) -> list[ServedFile]:
     return installed
 
 
-def package_versions(packages: Iterable[str]) -> dict[str, str]:
+def package_versions(names: Iterable[str]) -> dict[str, str]:
     """Ask dpkg for the versions of installed packages; what is not installed is left out."""
-    wanted = sorted(packages)
+    wanted = sorted(names)
     if not wanted:
         return {}
     command = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n", *wanted]

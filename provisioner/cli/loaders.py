@@ -32,14 +32,17 @@ def list_loaders(session: Session) -> None:
 
 
 @command("install")
-def install(session: Session) -> None:
+@click.option("--fetch", multiple=True, metavar="ARCH", help="Download Debian's packages first: amd64, arm64.")
+def install(session: Session, fetch: tuple[str, ...]) -> None:
     """Look for loaders anew, after a package was installed or upgraded, and serve these from now on.
 
     They are copied: an upgrade of a package changes nothing under a machine that is booting. Your own directories
-    (catalogue.loaders) come before packages.
+    (catalogue.loaders) come before packages. --fetch unpacks packages without installing them: for another
+    architecture, or where you are not root.
     """
     with artifact_client(session) as client:
-        print_rows(session, client.post("/v1/loaders/install", slow=True)["loaders"], COLUMNS, empty=NONE)
+        rows = client.post("/v1/loaders/install", {"fetch": list(fetch)}, slow=True)["loaders"]
+        print_rows(session, rows, COLUMNS, empty=NONE)
 
 
 loaders.add_command(list_loaders)

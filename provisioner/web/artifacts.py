@@ -38,6 +38,12 @@ class FetchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unverified: bool = False
 
 
+class InstallBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Architectures whose packages with boot loaders are downloaded first."""
+
+    fetch: tuple[str, ...] = ()
+
+
 class ArtifactApi:
     """Handlers over one store. `users` names the machines that boot a bootenv now."""
 
@@ -141,8 +147,10 @@ class ArtifactApi:
         return _json({"loaders": [loader_view(file) for file in self.loaders.all()]})
 
     async def install(self, request: web.Request) -> web.Response:
-        """Find loaders anew, and serve these."""
-        return _json({"loaders": [loader_view(file) for file in await self.loaders.install()]})
+        """Find loaders anew, with those of the packages that are to be fetched, and serve these."""
+        raw = await bodies.read_body(request, BODY_LIMIT)
+        body = bodies.decode(raw, InstallBody) if raw else InstallBody()
+        return _json({"loaders": [loader_view(file) for file in await self.loaders.install(body.fetch)]})
 
 
 def artifact_view(blob: Blob) -> dict[str, Any]:
