@@ -54,6 +54,7 @@ TABLE = (
     ("lifecycle.boots", "shells"),
     ("*.conductor", "shells"),
     ("boot.loaders", "shells"),
+    ("boot.packages", "shells"),
     ("catalog.artifacts", "shells"),
     ("catalog.blobs", "shells"),
     ("catalog.download", "shells"),

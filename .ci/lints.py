@@ -120,14 +120,22 @@ ACROSS = re.compile(r"pytest\.mark\.(lab|netns|peer|slow)\b")
 NOT_MIRRORED = ("tests/ci/", "tests/bench/")
 
 
+def _folders_tested(text: str) -> Iterator[str]:
+    """The folder of each module of ours that a test imports, once for each module."""
+    found = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module}
+    yield from (module.split(".")[1] for module in found if module.startswith("provisioner."))
+
+
 def mirrored_tests(files: Files) -> Iterator[str]:
-    """tests/dhcp/test_options*.py tests provisioner/dhcp/options.py; .ci/covered.py sees what no test runs."""
+    """tests/dhcp/test_options*.py tests dhcp/options.py; a test of several, or of a program, has its own name."""
     modules = {module_name(path) for path in files}
     for path, text in files.items():
         if not re.fullmatch(r"tests/.*test_\w+\.py", path) or path.startswith(NOT_MIRRORED) or ACROSS.search(text):
             continue
         name = path.removeprefix("tests/").removesuffix(".py").replace("/", ".").replace("test_", "", 1)
-        if not any(module and (name == module or name.startswith(f"{module}_")) for module in modules):
+        folders = list(_folders_tested(text))
+        across = not folders or folders.count(name.split(".")[0]) > 1
+        if not across and not any(module and (name == module or name.startswith(f"{module}_")) for module in modules):
             yield f"{path}:1: mirrors no module of provisioner/; name it test_MODULE.py or test_MODULE_ASPECT.py"
 
 
@@ -261,16 +269,25 @@ def lock_covers(files: Files) -> Iterator[str]:
             yield f"pyproject.toml:1: {line} is locked at {version}; run scripts/lock"
 
 
+def _sleeps(tree: ast.AST) -> Iterator[int]:
+    """The lines that sleep, but for those that wait in a loop for something to hold, and for `sleep(0)`."""
+    polls = {id(inner) for loop in ast.walk(tree) if isinstance(loop, ast.While) for inner in ast.walk(loop)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="sleep"), args=[ast.Constant(value=0)]):
+                pass
+            case ast.Call(func=ast.Attribute(attr="sleep")) if id(node) not in polls:
+                yield node.lineno
+
+
 def sleeping_tests(files: Files) -> Iterator[str]:
-    """A test that sleeps does so in virtual time. (A fake may lag: that is what it is for.)"""
+    """A test that sleeps does so in virtual time, or says on that line why not. (A fake may lag: that is its job.)"""
     for path, text in files.items():
         if fnmatchcase(path, "tests/*test_*.py") and "mark.looptime" not in text:
-            for node in ast.walk(ast.parse(text)):
-                match node:
-                    case ast.Call(func=ast.Attribute(attr="sleep"), args=[ast.Constant(value=0)]):
-                        pass
-                    case ast.Call(func=ast.Attribute(attr="sleep")):
-                        yield f"{path}:{node.lineno}: sleeps in real time; wait for the event, or mark it looptime"
+            lines = text.splitlines()
+            for line in _sleeps(ast.parse(text)):
+                if "#" not in lines[line - 1]:
+                    yield f"{path}:{line}: sleeps in real time; wait for the event, mark it looptime, or say why here"
 
 
 LINTS: tuple[Lint, ...] = (

@@ -36,7 +36,11 @@ BROKEN = {
         "a.j2:2",
     ),
     "template asks whose it is": ("vendor_names", {"templates/a.j2": "{%- if m.provider != 'x' %}"}, "a.j2:1"),
-    "test of no module": ("mirrored_tests", {"tests/boot/test_other.py": "def test(): pass"}, "mirrors no module"),
+    "test of no module": (
+        "mirrored_tests",
+        {"tests/boot/test_other.py": "from provisioner.boot.plan import next_boot"},
+        "mirrors no module",
+    ),
     "sentence in the log": ("message_ids", {SHELL: "log.info('offered %s', ip)"}, "does not start with an event id"),
     "id that nobody explains": ("message_ids", {SHELL: "log.info('dhcp.offer ip=%s', ip)"}, "not explained"),
     "traced id that nobody explains": ("message_ids", {SHELL: "TraceLine(1.0, c, 'dhcp.offer', t)"}, "not explained"),
@@ -69,6 +73,10 @@ KEPT = {
     "word that contains a vendor's": ("vendor_names", {RULE: "def f(v): return v == 'whp-hostname'"}),
     "template writes a vendor's name": ("vendor_names", {"templates/a.j2": "{{ vendor }} {% if x == 'y' %}"}),
     "test of an aspect": ("mirrored_tests", {RULE: "", "tests/boot/test_plan_rescue.py": "def test(): pass"}),
+    "test of several modules of its folder": (
+        "mirrored_tests",
+        {"tests/boot/test_faults.py": "from provisioner.boot.plan import a\nfrom provisioner.boot.script import b"},
+    ),
     "test across modules": ("mirrored_tests", {"tests/dhcp/test_dora.py": "pytestmark = pytest.mark.netns"}),
     "explained id": ("message_ids", {SHELL: "log.info('dhcp.offer ip=%s', ip)", "docs/messages.md": ROW}),
     "id that is joined to its area": (
@@ -83,6 +91,8 @@ KEPT = {
         {"pyproject.toml": PROJECT, "scripts/requirements.lock": "aiohttp==3.14.5 \\\npyyaml==6.0.3 \\\n"},
     ),
     "fake that lags": ("sleeping_tests", {"tests/bmc/fake.py": "async def power(): await asyncio.sleep(1)"}),
+    "sleep with its reason": ("sleeping_tests", {"tests/test_a.py": "await asyncio.sleep(1)  # the lock is held"}),
+    "sleep until something holds": ("sleeping_tests", {"tests/test_a.py": "while not done():\n  time.sleep(0.01)"}),
     "sleep in virtual time": (
         "sleeping_tests",
         {"tests/test_a.py": "@pytest.mark.looptime\nasync def test(): await asyncio.sleep(1)"},

@@ -90,7 +90,7 @@ async def test_a_full_disk_stops_everything_and_loses_nothing(tmp_path: Path) ->
         with pytest.raises(StoreError, match="full"):
             await fill(conductor)
         stuck = conductor.machines.get("node17")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # time for a dozen more tries
         assert conductor.machines.get("node17") == stuck, "what cannot be kept does not happen"
         assert conductor._store._db.failure
         await limit_pages(conductor, None)
@@ -265,7 +265,7 @@ async def test_a_machine_whose_bmc_is_dead_too_is_left_to_its_time_limit(tmp_pat
         await until(conductor, working)
         rack.one().broken = BmcUnreachable("no answer")
         clock.ahead_s += SILENT_S
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # time for a dozen looks at it
         assert conductor.machines.get("node17").state is State.DEPLOYING
         clock.ahead_s += 3600
         machine = await settled(conductor)
