@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import os
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,26 +21,11 @@ from provisioner.model.trace import TraceLine
 from provisioner.store.db import Database
 from provisioner.store.leases import LeaseStore
 from tests.dhcp.clients import MAC, OTHER_MAC, US, chain, discover, ip, request, subnet
+from tests.dhcp.netns import inside
 from tests.dhcp.wires import Wires, wires
 
 pytestmark = pytest.mark.netns
 RELAY = "10.0.0.254"
-CLONE_NEWNET = 0x40000000
-
-
-@contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Open sockets in a namespace: they stay there."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        assert libc.setns(there, CLONE_NEWNET) == 0
-        yield
-    finally:
-        assert libc.setns(home, CLONE_NEWNET) == 0
-        os.close(home)
-        os.close(there)
 
 
 @pytest.fixture

@@ -43,36 +43,45 @@ class Contest:
     async def ours(self, load: Load, **settings: Any) -> Figures:
         """A round of our server."""
         folder = self.fresh()
-        file = folder / "settings.json"
-        chosen = Settings(interface=self.wire.server_port, state=str(folder / "leases.db"), **settings)
-        file.write_text(json.dumps(asdict(chosen)))
-        command = [sys.executable, "-m", "tests.bench.dhcp.serve", str(file)]
-        figures, output = await self._round(command, {}, load)
+        process = await self.start_ours(state=str(folder / "leases.db"), **settings)
+        figures, output = await self._play(process, load)
         self.told = json.loads(output.splitlines()[-1])
         shutil.rmtree(folder)
         return figures
+
+    async def start_ours(self, **settings: Any) -> asyncio.subprocess.Process:
+        """Start our server; it is ready."""
+        file = self.folder / "settings.json"
+        file.write_text(json.dumps(asdict(Settings(interface=self.wire.server_port, **settings))))
+        process = await self._start([sys.executable, "-m", "tests.bench.dhcp.serve", str(file)], {})
+        assert process.stdout is not None
+        if await process.stdout.readline() != b"ready\n":
+            raise RuntimeError(f"our server did not start; see {self.folder / 'server.log'}")
+        return process
 
     async def peer(self, name: str, load: Load) -> Figures:
         """A round of a peer."""
         folder = self.fresh()
         command, environment = SERVERS[name](self.wire, folder)
-        figures, _ = await self._round(command, environment, load)
+        figures, _ = await self._play(await self._start(command, environment), load)
         shutil.rmtree(folder)
         return figures
 
-    async def _round(self, command: list[str], environment: dict[str, str], load: Load) -> tuple[Figures, bytes]:
+    async def _start(self, command: list[str], environment: dict[str, str]) -> asyncio.subprocess.Process:
         words = self.wire.command(self.wire.server, *REAL_TIME, *command)
         with (self.folder / "server.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *words, env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE, stderr=log
             )
+
+    async def _play(self, process: asyncio.subprocess.Process, load: Load) -> tuple[Figures, bytes]:
         try:
             await self._until_it_answers(process)
             figures = await drive(self.wire, self.program, load)
         finally:
             output = await stop(process)
         if not figures.exchanges:
-            raise RuntimeError(f"{command[0]} answered nothing; see {self.folder / 'server.log'}")
+            raise RuntimeError(f"the server answered nothing; see {self.folder / 'server.log'}")
         return figures, output
 
     async def _until_it_answers(self, process: asyncio.subprocess.Process) -> None:

@@ -122,6 +122,7 @@ int main(int argc, char **argv)
     uint32_t clients = (uint32_t)strtoul(argv[5], NULL, 0), first = (uint32_t)strtoul(argv[6], NULL, 0), next = 0;
     FILE *record = argc > 7 ? fopen(argv[7], "w") : NULL;
     if (window < 1 || window > 1024) return 2;
+    if (record) setvbuf(record, NULL, _IOLBF, 0);
     struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(67)};
     server = local;
     inet_pton(AF_INET, argv[1], &local.sin_addr);

@@ -102,7 +102,12 @@ async def drive(it: Wire, program: Path, load: Load) -> Figures:
     if load.record is not None:
         words.append(str(load.record))
     process = await start([*it.command(it.client, *REAL_TIME, str(program), *words)])
-    output, _ = await process.communicate()
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode:
         raise RuntimeError(f"load generator ended with {process.returncode}")
     return Figures(**json.loads(output))
