@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -66,6 +66,15 @@ class Catalogue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """A receiver of events (docs/api.md, Webhooks)."""
+
+    url: str = setting("", "Where events are posted to: https://HOST/PATH.")
+    secret_file: str = setting("", "File with the secret that signs them, at least 16 octets.")
+    types: tuple[str, ...] = setting((), "Types of events, such as machine.state, run.* or rollout.*; empty: all.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """What is logged, to stderr."""
 
@@ -82,6 +91,7 @@ class Config:
     tftp: Tftp = setting(Tftp, "TFTP.")
     http: Http = setting(Http, "HTTP boot and the agents.")
     catalogue: Catalogue = setting(Catalogue, "What can be booted.")
+    webhooks: Mapping[str, Webhook] = setting({}, "Receivers of events, by a name of your own.")
     log: Log = setting(Log, "Logging.")
 
     @property

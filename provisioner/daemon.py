@@ -32,6 +32,7 @@ from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
+from provisioner.store.hooks import HookStore
 from provisioner.store.leases import LeaseStore
 from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
@@ -39,6 +40,7 @@ from provisioner.web.api import Api
 from provisioner.web.app import machine_app, operator_app
 from provisioner.web.files import Files
 from provisioner.web.fleet import FleetApi
+from provisioner.web.hooks import Hooks, source_of
 from provisioner.web.machines import MachineSide
 from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
@@ -52,6 +54,7 @@ from provisioner.wiring import (
     artifact_api,
     bmc_api,
     booting,
+    hooks_of,
 )
 
 log = logging.getLogger("provisioner")
@@ -117,7 +120,9 @@ class Daemon:
         await rollouts.open()
         apis = (Api(site), shelf, boards, FleetApi(rollouts))
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
-        return {"conductor": conductor.run, "rollouts": rollouts.run}
+        receivers = await loop.run_in_executor(None, hooks_of, config.webhooks)
+        hooks = Hooks(receivers, conductor, HookStore(db), source_of(socket.gethostname()))
+        return {"conductor": conductor.run, "rollouts": rollouts.run, "webhooks": hooks.run}
 
     def _hosts(self) -> list[str]:
         """List our addresses on the subnets that are served, where no others are configured."""

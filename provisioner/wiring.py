@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import Bmcs
@@ -25,10 +26,10 @@ from provisioner.catalog.download import Source
 from provisioner.catalog.fetch import Fetcher
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.params import Resolved
-from provisioner.config import Config
+from provisioner.config import Config, Webhook
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
-from provisioner.errors import CatalogError, ConflictError
+from provisioner.errors import CatalogError, ConfigError, ConflictError
 from provisioner.lifecycle.actions import secret_name
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BmcAddress
@@ -39,6 +40,8 @@ from provisioner.store.authority import Authority
 from provisioner.store.secrets import Secrets
 from provisioner.web.artifacts import ArtifactApi
 from provisioner.web.bmc import BmcApi
+from provisioner.web.cloudevents import secret_of
+from provisioner.web.hooks import Hook
 from provisioner.web.files import document
 from provisioner.web.ports import Route
 
@@ -185,6 +188,28 @@ class Addresses:
         """Return what is set about booting for the subnet of an address; the default where it is in none."""
         subnet = self.subnet_of(address)
         return BootPolicy() if subnet is None else BootPolicy(unknown=subnet.unknown)
+
+
+def hooks_of(webhooks: Mapping[str, Webhook]) -> list[Hook]:
+    """Read the secrets of the configured webhooks; raise `ConfigError` with everything that is wrong. Blocks."""
+    faults, hooks = [], []
+    for name, webhook in webhooks.items():
+        where = f"webhooks.{name}"
+        url = urlsplit(webhook.url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            faults.append(f"{where}.url: {webhook.url!r}: http:// or https:// and a host")
+        try:
+            secret = secret_of(Path(webhook.secret_file).read_text(), f"{where}.secret_file")
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            faults.append(f"{where}.secret_file: {webhook.secret_file!r}: {reason}")
+        except ConfigError as error:
+            faults.append(str(error))
+        else:
+            hooks.append(Hook(name, webhook.url, secret, webhook.types))
+    if faults:
+        raise ConfigError("webhooks", faults=faults)
+    return hooks
 
 
 class KnownMachines:

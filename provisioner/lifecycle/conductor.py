@@ -306,6 +306,10 @@ class Conductor:
         """Read the outbox from a cursor."""
         return await self._store.events(after, limit, self.machines.get(machine).id if machine else "")
 
+    async def last_event(self) -> int:
+        """Return the number of the newest event."""
+        return await self._store.last_event()
+
     async def wait_event(self, after: int, timeout_s: float) -> bool:
         """Say whether there is an event newer than `after`, waiting for one."""
         return await self._runner.wait_event(after, timeout_s)

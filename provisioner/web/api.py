@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from importlib import metadata
 
@@ -10,6 +11,8 @@ from aiohttp import web
 from provisioner.lifecycle.selectors import parse
 from provisioner.model.machine import Machine
 from provisioner.web import views
+from provisioner.web.cloudevents import BATCH_TYPE, envelope
+from provisioner.web.hooks import source_of
 from provisioner.web.intents import EnrolBody, enrol_request
 from provisioner.web.lists import Encoded
 from provisioner.web.ports import Route, Site
@@ -80,7 +83,7 @@ class Api:
         return json_reply({"bootenvs": [views.bootenv_view(status) for status in found]})
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Give events from a cursor on: a page of JSON, or a stream for who accepts text/event-stream."""
+        """Give events from a cursor on: a page of JSON, CloudEvents, or a stream for who accepts text/event-stream."""
         given = query(request, "after", "limit", "machine")
         ref = given.get("machine", "")
         machine = self._ask.machines.get(ref).id if ref else ""
@@ -89,6 +92,10 @@ class Api:
             seen = request.headers.get("Last-Event-ID", "")
             return await stream_events(request, self._ask, whole(seen, "Last-Event-ID") if seen else after, machine)
         found = await self._ask.events(after, limit, machine)
+        if "application/cloudevents" in request.headers.get("Accept", ""):
+            machines, source = self._ask.machines, source_of(socket.gethostname())
+            batch = b",".join(envelope(event, shown(event, machines), source) for event in found)
+            return web.Response(body=b"[%s]" % batch, content_type=BATCH_TYPE)
         following = found[-1].seq if found else after
         return json_reply({"events": [shown(event, self._ask.machines) for event in found], "next": following})
 

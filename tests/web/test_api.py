@@ -321,3 +321,13 @@ async def test_everything_wrong_in_an_enrolment_is_told_at_once(api: Session) ->
         "bmc.password",
         "bmc.fingerprint",
     ]
+
+
+async def test_events_as_cloudevents(api: Session, conductor: FakeConductor) -> None:
+    await call(api, "POST", "/v1/machines/node17/boot", json={"bootenv": "debian-12"})
+    headers = {"Accept": "application/cloudevents+json"}
+    status, body, answered = await call(api, "GET", "/v1/events?after=0", headers=headers)
+    assert (status, answered["Content-Type"]) == (200, "application/cloudevents-batch+json")
+    assert [(event["type"], event["subject"], event["specversion"]) for event in body] == [
+        ("provisioner.run.started", "node17", "1.0")
+    ]

@@ -1,0 +1,178 @@
+"""Webhooks against a real receiver on loopback that fails on purpose, from a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from provisioner.lifecycle.registry import Machines
+from provisioner.model.intent import Event
+from provisioner.model.machine import Machine, State
+from provisioner.store.db import Database
+from provisioner.store.hooks import HookStore
+from provisioner.store.machines import Change, MachineStore
+from provisioner.web.cloudevents import signature
+from provisioner.web.hooks import Hook, Hooks
+
+SECRET = b"0123456789abcdef"
+NODES = tuple(Machine(f"m{at}", f"node{at}", State.READY) for at in range(4))
+
+
+class Receiver:
+    """Takes events, checks their signatures, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[int, str]] = []
+        self.tries = 0
+        self.answer: Callable[[int], int] = lambda _try: 204
+        self.url = ""
+
+    async def _post(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        message, at = request.headers["webhook-id"], int(request.headers["webhook-timestamp"])
+        assert request.headers["webhook-signature"] == signature(SECRET, message, at, body)
+        assert request.content_type == "application/cloudevents+json"
+        event = json.loads(body)
+        assert message == f"{event['source']}#{event['id']}"
+        self.tries += 1
+        status = self.answer(self.tries)
+        if status == 0:
+            assert request.transport
+            request.transport.abort()
+        if 200 <= status < 300:
+            self.taken.append((int(event["id"]), event["data"]["machine"]))
+        return web.Response(status=status or 500)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        app = web.Application()
+        app.router.add_post("/hook", self._post)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        yield
+        await runner.cleanup()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.taken) < count:
+                await asyncio.sleep(0.005)
+
+
+class Outbox:
+    """The store's events."""
+
+    def __init__(self, db: Database) -> None:
+        self.store = MachineStore(db)
+        self.machines = Machines(NODES)
+        self._new = asyncio.Event()
+
+    async def write(self, count: int, kind: str = "machine.state") -> None:
+        for at in range(count):
+            node = NODES[at % len(NODES)]
+            found = await self.store.load()
+            before = next((m for m in found if m.id == node.id), None)
+            await self.store.save(Change(1.0, before, node, [(kind, {"n": at})]))
+        self._new.set()
+        self._new = asyncio.Event()
+
+    async def events(self, after: int, limit: int, machine: str = "") -> Sequence[Event]:
+        return await self.store.events(after, limit, machine)
+
+    async def last_event(self) -> int:
+        return await self.store.last_event()
+
+    async def wait_event(self, after: int, timeout_s: float) -> bool:
+        await self._new.wait()
+        return True
+
+
+@asynccontextmanager
+async def site(folder: Path, receiver: Receiver, types: tuple[str, ...] = ()) -> AsyncIterator[Outbox]:
+    """Run a daemon's webhooks over the store of `folder`."""
+    db = Database(folder / "state.db")
+    await db.open()
+    outbox, store = Outbox(db), HookStore(db)
+    hooks = Hooks([Hook("h", receiver.url, SECRET, types)], outbox, store, "//test/provisioner", (0.01, 0.02))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(hooks.run())
+        async with asyncio.timeout(20):
+            while await store.load("h") is None:
+                await asyncio.sleep(0.005)
+        yield outbox
+        running.cancel()
+    await db.close()
+
+
+def in_order(taken: list[tuple[int, str]]) -> bool:
+    """Say whether each machine's events came in their order, each once."""
+    of = {machine: [seq for seq, owner in taken if owner == machine] for _, machine in taken}
+    return all(seqs == sorted(set(seqs)) for seqs in of.values())
+
+
+async def test_everything_is_delivered_once_and_in_order(tmp_path: Path) -> None:
+    receiver = Receiver()
+    async with receiver.listening(), site(tmp_path, receiver) as outbox:
+        await outbox.write(40)
+        await receiver.until(40)
+        assert in_order(receiver.taken)
+        assert receiver.tries == 40
+
+
+FAULTS: dict[str, Callable[[int], int]] = {
+    "every other one is refused": lambda n: 503 if n % 2 else 204,
+    "it is down at first": lambda n: 500 if n <= 10 else 204,
+    "it hangs up": lambda n: 0 if n % 3 == 0 else 204,
+    "it sends us elsewhere": lambda n: 302 if n % 4 == 0 else 200,
+}
+
+
+async def test_a_receiver_that_fails_gets_all_that_it_missed(tmp_path: Path) -> None:
+    for at, answer in enumerate(FAULTS.values()):
+        receiver, folder = Receiver(), tmp_path / str(at)
+        receiver.answer = answer
+        async with receiver.listening(), site(folder, receiver) as outbox:
+            await outbox.write(20)
+            await receiver.until(20)
+            assert in_order(receiver.taken)
+            assert receiver.tries > 20
+
+
+async def test_a_restart_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    receiver = Receiver()
+    receiver.answer = lambda n: 204 if n <= 7 else 503
+    async with receiver.listening():
+        async with site(tmp_path, receiver) as outbox:
+            await outbox.write(24)
+            await receiver.until(7)
+            async with asyncio.timeout(20):
+                while receiver.tries < 12:
+                    await asyncio.sleep(0.005)
+        receiver.answer = lambda _n: 204
+        async with site(tmp_path, receiver) as outbox:
+            await receiver.until(24)
+            await outbox.write(4)
+            await receiver.until(28)
+        assert in_order(receiver.taken)
+        assert set(Counter(seq for seq, _ in receiver.taken).values()) == {1}
+
+
+async def test_only_what_it_asked_for_and_only_what_happens_from_now_on(tmp_path: Path) -> None:
+    receiver = Receiver()
+    async with receiver.listening():
+        db = Database(tmp_path / "state.db")
+        await db.open()
+        await Outbox(db).write(4, "run.done")
+        await db.close()
+        async with site(tmp_path, receiver, ("run.*",)) as outbox:
+            await outbox.write(4)
+            await outbox.write(4, "run.done")
+            await receiver.until(4)
+        assert sorted(seq for seq, _ in receiver.taken) == [9, 10, 11, 12]
