@@ -8,13 +8,14 @@ A fault is `path:line: what; what to do`. tests/ci/test_lints.py breaks each rul
 from __future__ import annotations
 
 import ast
+import posixpath
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
 from layers import layer_of
@@ -290,7 +291,22 @@ def sleeping_tests(files: Files) -> Iterator[str]:
                     yield f"{path}:{line}: sleeps in real time; wait for the event, mark it looptime, or say why here"
 
 
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+
+
+def dead_links(files: Files) -> Iterator[str]:
+    """A link from one document to a file of the project leads there."""
+    folders = {parent.as_posix() for path in files for parent in PurePosixPath(path).parents}
+    for path, text in files.items():
+        if path.endswith(".md"):
+            for found in LINK.finditer(text):
+                target = posixpath.normpath(PurePosixPath(path).parent / found[1])
+                if target not in files and target not in folders:
+                    yield f"{path}:{text.count(chr(10), 0, found.start()) + 1}: {found[1]} is not there; mend the link"
+
+
 LINTS: tuple[Lint, ...] = (
+    dead_links,
     file_size,
     vendor_names,
     mirrored_tests,

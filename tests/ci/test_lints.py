@@ -20,6 +20,7 @@ ROW = "| `dhcp.offer` | meaning | remedy |\n"
 PROJECT = '[project]\ndependencies = ["aiohttp>=3.13"]\n[dependency-groups]\ndev = ["PyYAML>=6"]\n'
 
 BROKEN = {
+    "link to nowhere": ("dead_links", {"docs/a.md": "see\n[b](../b.md)"}, "docs/a.md:2: ../b.md is not there"),
     "401 lines": ("file_size", {RULE: "x = 1\n" * 401}, "401 lines"),
     "rule compares with a vendor": ("vendor_names", {RULE: "def f(v): return v == 'Dell Inc.'"}, "plan.py:1"),
     "rule looks for a vendor in a text": ("vendor_names", {RULE: "def f(v): return 'supermicro' in v"}, "plan.py:1"),
@@ -68,6 +69,10 @@ BROKEN = {
     "test sleeps": ("sleeping_tests", {"tests/test_a.py": "async def test(): await asyncio.sleep(1)"}, "test_a.py:1"),
 }
 KEPT = {
+    "links that lead somewhere": (
+        "dead_links",
+        {"docs/a.md": "[b](../b.md) [c](b/) [d](https://example.org/x) [e](#here)", "b.md": "", "docs/b/c.md": ""},
+    ),
     "400 lines": ("file_size", {RULE: "x = 1\n" * 400}),
     "driver knows its vendor": ("vendor_names", {"provisioner/bmc/redfish/oem.py": "def f(v): return v == 'Dell'"}),
     "word that contains a vendor's": ("vendor_names", {RULE: "def f(v): return v == 'whp-hostname'"}),
