@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from provisioner.catalog.context import answer_context
+from provisioner.catalog.system import Secrets, references
 from provisioner.clock import SteadyClock
-from provisioner.errors import ConflictError, TicketError
+from provisioner.errors import ConflictError, RenderError, TicketError
 from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.inputs import Idle, JobFailed, JobTaken, Progress, Seen
 from provisioner.lifecycle.plans import Signal, Verb, agent_command, job_id
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
-from provisioner.lifecycle.steps import Idle, JobFailed, JobTaken, Perform, Progress, Seen, advance, with_facts
+from provisioner.lifecycle.steps import Perform, advance, with_facts
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac
@@ -91,7 +93,12 @@ class Agents:
         if step is None or step.name != "wait.job" or run.job_taken or wanted != job_id(run):
             self._see(machine, "agent.job.refused", f"job {wanted[:80]} is not to be had (again)", ok=False)
             raise TicketError("this job is not to be had")
-        job = await self._render(ports, bearer, machine, run, step.params.get("job", ""))
+        try:
+            job = await self._render(ports, bearer, machine, run, step.params.get("job", ""))
+        except RenderError as error:
+            self._see(machine, "agent.job.refused", f"the job cannot be rendered: {error}", ok=False)
+            await self._runner.apply(machine.id, JobFailed(run.id, f"the job cannot be rendered: {error}"))
+            raise
         await self._runner.change(machine.id, lambda m, at: _take(m, run, wanted, at))
         self._see(machine, "agent.job", f"job {step.params.get('job', '')} taken")
         return job
@@ -104,7 +111,9 @@ class Agents:
             home = await self._tokens.mint(Purpose.HOME, bearer.mac, machine.id, run.id, "", self._clock.now())
         boot = self._boots.boot_of(bearer.mac, bootenv, bearer.address, phone_home=home)
         params = ports.catalogue.params(bootenv, machine, run.params)
-        return ports.catalogue.answer(bootenv, job, answer_context(machine, bootenv, boot, params))
+        # the salt of password hashes: of this run and this job
+        secrets = Secrets(f"{run.id} {bearer.digest}", await ports.secrets(references(params)))
+        return ports.catalogue.answer(bootenv, job, answer_context(machine, bootenv, boot, params, secrets))
 
     async def progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
         """Hear how far a job is."""

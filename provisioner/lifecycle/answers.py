@@ -7,16 +7,17 @@ import hmac
 import secrets
 import time
 
-from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, arm, digest_of
+from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, Ticket, arm, digest_of
 from provisioner.catalog.context import answer_context
+from provisioner.catalog.system import Secrets, references
 from provisioner.clock import SteadyClock
 from provisioner.errors import NotFoundError, TicketError, TicketUsedError
 from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.inputs import Seen
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
-from provisioner.lifecycle.steps import Seen
 from provisioner.model.catalog import AnswerFile, Bootenv
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
@@ -75,20 +76,21 @@ class Answers:
             raise NotFoundError(f"{bootenv.name} has no answer file {answer[:80]!r}")
         # known before an octet leaves: whoever has the answers installs, and must find its disk when it restarts
         machine = await self._runner.apply(machine.id, Seen(Signal.ANSWER))
-        content = self._render(ports, machine, bootenv, found, secret, address)
+        content = await self._render(ports, machine, bootenv, found, secret, ticket)
         again = " once more" if isinstance(outcome, Granted) and outcome.again else ""
         self._see(machine, "http.answer", f"answer file {answer} given{again}")
         return content, found.content_type
 
-    def _render(
-        self, ports: Ports, machine: Machine, bootenv: Bootenv, answer: AnswerFile, secret: str, address: str
+    async def _render(
+        self, ports: Ports, machine: Machine, bootenv: Bootenv, answer: AnswerFile, secret: str, ticket: Ticket
     ) -> bytes:
         assert machine.run is not None
-        mac = next(iter(machine.macs))
+        mac, address = ticket.mac, ticket.address
         token, home = derived(secret, Purpose.AGENT), derived(secret, Purpose.HOME)
         boot = self._boots.boot_of(mac, bootenv, address, token=token, phone_home=home, ticket=secret)
         params = ports.catalogue.params(bootenv, machine, machine.run.params)
-        return ports.catalogue.answer(bootenv, answer.id, answer_context(machine, bootenv, boot, params))
+        secrets = Secrets(ticket.seed, await ports.secrets(references(params))) if answer.secret else None
+        return ports.catalogue.answer(bootenv, answer.id, answer_context(machine, bootenv, boot, params, secrets))
 
     def _refused(self, machine: Machine | None, outcome: Granted | Refused, answer: str) -> TicketError:
         if isinstance(outcome, Refused) and machine is not None:

@@ -12,11 +12,11 @@ from provisioner.boot.script import BootRecord, Dialect, leave, write
 from provisioner.catalog.context import Boot, answer_context, artifact_url
 from provisioner.clock import SteadyClock
 from provisioner.errors import NotFoundError, ProvisionerError
+from provisioner.lifecycle.inputs import Seen
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
-from provisioner.lifecycle.steps import Seen
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk, NoBoot, Plan, RunScript
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine

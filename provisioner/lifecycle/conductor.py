@@ -22,13 +22,14 @@ from provisioner.lifecycle.actions import Actions, secret_name
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
 from provisioner.lifecycle.answers import Answers
 from provisioner.lifecycle.boots import DISCOVERY, Boots
+from provisioner.lifecycle.inputs import Begin, Cancel, Resume
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preflight import checks, verb_for
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Runner
 from provisioner.lifecycle.silence import Silence
-from provisioner.lifecycle.steps import Begin, Cancel, Perform, Resume, advance
+from provisioner.lifecycle.steps import Perform, advance
 from provisioner.lifecycle.story import Verdict
 from provisioner.lifecycle.why import why
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver

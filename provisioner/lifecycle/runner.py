@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcAuthError, BmcError, BmcPrivilegeError, BmcUnsupported, ProvisionerError, StoreError
 from provisioner.lifecycle.events import Named, describe, durable, trace_lines
+from provisioner.lifecycle.inputs import Done, Event, Failed, Seen, Tick
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.steps import Done, Event, Failed, Perform, Seen, Tick, advance, current_action, resumed
+from provisioner.lifecycle.steps import Perform, advance, current_action, resumed
 from provisioner.model.intent import Event as Written
 from provisioner.model.machine import Machine
 from provisioner.store.machines import Change, MachineStore

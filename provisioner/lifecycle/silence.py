@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 
 from provisioner.clock import SteadyClock
 from provisioner.errors import ProvisionerError
+from provisioner.lifecycle.inputs import Looked
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
-from provisioner.lifecycle.steps import Looked, is_silent
+from provisioner.lifecycle.steps import is_silent
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine
 

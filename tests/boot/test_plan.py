@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.boot.plan import BootPolicy, next_boot
+from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import KINDS, VERBS, Verb
-from provisioner.lifecycle.steps import Begin, advance
+from provisioner.lifecycle.steps import advance
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Unknown
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, Run, State

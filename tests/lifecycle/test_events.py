@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from provisioner.lifecycle.events import describe, trace_lines
+from provisioner.lifecycle.inputs import Begin, Cancel, Done, Event, Failed, Progress, Seen
 from provisioner.lifecycle.plans import Signal, Verb
-from provisioner.lifecycle.steps import Begin, Cancel, Done, Event, Failed, Progress, Seen, advance
+from provisioner.lifecycle.steps import advance
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, State
 

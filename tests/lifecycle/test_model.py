@@ -20,8 +20,7 @@ from provisioner.boot.plan import BootPolicy, next_boot
 from provisioner.errors import ConflictError
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.events import describe, durable
-from provisioner.lifecycle.plans import JOB_STEP, KINDS, VERBS, Signal, Verb, agent_command, job_id
-from provisioner.lifecycle.steps import (
+from provisioner.lifecycle.inputs import (
     Begin,
     Cancel,
     Done,
@@ -31,16 +30,13 @@ from provisioner.lifecycle.steps import (
     JobFailed,
     JobTaken,
     Looked,
-    Perform,
     Progress,
     Resume,
     Seen,
     Tick,
-    advance,
-    current_action,
-    is_silent,
-    resumed,
 )
+from provisioner.lifecycle.plans import JOB_STEP, KINDS, VERBS, Signal, Verb, agent_command, job_id
+from provisioner.lifecycle.steps import Perform, advance, current_action, is_silent, resumed
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import MOVING, Machine, Run, State

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.preflight import checks, verb_for
-from provisioner.lifecycle.steps import Begin, advance
+from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.facts import Disk, Facts

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from provisioner.errors import NotFoundError
+from provisioner.lifecycle.inputs import Begin, Cancel
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.steps import Begin, Cancel, advance
+from provisioner.lifecycle.steps import advance
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 

@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.errors import ConflictError
-from provisioner.lifecycle.plans import KINDS, VERBS, Signal, Verb, job_id
-from provisioner.lifecycle.rest import hold
-from provisioner.lifecycle.steps import (
+from provisioner.lifecycle.inputs import (
     Begin,
     Cancel,
     Done,
@@ -21,16 +19,14 @@ from provisioner.lifecycle.steps import (
     JobFailed,
     JobTaken,
     Looked,
-    Perform,
     Progress,
     Resume,
     Seen,
     Tick,
-    advance,
-    current_action,
-    is_silent,
-    resumed,
 )
+from provisioner.lifecycle.plans import KINDS, VERBS, Signal, Verb, job_id
+from provisioner.lifecycle.rest import hold
+from provisioner.lifecycle.steps import Perform, advance, current_action, is_silent, resumed
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.machine import MOVING, Machine, State
 

@@ -10,8 +10,9 @@ import pytest
 
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.diagnoses import DIAGNOSES
+from provisioner.lifecycle.inputs import Begin, Failed, JobTaken, Progress
 from provisioner.lifecycle.plans import KINDS, VERBS, Verb
-from provisioner.lifecycle.steps import Begin, Failed, JobTaken, Progress, advance
+from provisioner.lifecycle.steps import advance
 from provisioner.lifecycle.why import why
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, State

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import ConflictError, StoreError
+from provisioner.lifecycle.inputs import Begin, Cancel
 from provisioner.lifecycle.plans import Verb
-from provisioner.lifecycle.steps import Begin, Cancel, advance
+from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.facts import Disk, Facts, Nic
 from provisioner.model.machine import Machine, State
