@@ -25,7 +25,7 @@ GOOD = {
     "toml": "a = 1\n",
     "yaml": "a: 1\n",
     "preseed": "# x\nd-i netcfg/get_hostname string a\nd-i clock-setup/utc boolean true\n",
-    "esxi": "vmaccepteula\nrootpw --iscrypted x\ninstall --firstdisk\nnetwork --bootproto=dhcp\n%firstboot\nany thing\n",
+    "esxi": "vmaccepteula\nrootpw --iscrypted x\ninstall --firstdisk\nnetwork --bootproto=dhcp\n%firstboot\nanything\n",
     "autoyast": "<profile><general><mode><confirm>false</confirm></mode></general></profile>",
     "unattend": "<unattend><settings><component><TimeZone>UTC</TimeZone></component></settings></unattend>",
 }

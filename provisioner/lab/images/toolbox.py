@@ -1,6 +1,6 @@
 """Build the toolbox: a small Debian in memory, with what package installs need and the discovery system has not.
 
-Bootenvs of kind bootstrap unpack it beside the discovery system and work in it: mmdebstrap, mdadm, LVM, cryptsetup, mkfs.
+Bootenvs of kind bootstrap unpack it beside the discovery system and work in it: mmdebstrap, mdadm, LVM, cryptsetup.
 """
 
 from __future__ import annotations
