@@ -46,6 +46,7 @@ TABLE = (
     ("tftp.session", "shells"),
     ("discovery.build.*", "shells"),
     ("lifecycle.runner", "shells"),
+    ("lifecycle.ports", "shells"),
     ("lifecycle.actions", "shells"),
     ("lifecycle.agents", "shells"),
     ("lifecycle.rollouts", "shells"),

@@ -62,6 +62,12 @@ class Catalogue:
     paths: tuple[str, ...] = setting((), "Directories of your own bootenvs/, templates/ and profiles, after ours.")
     loaders: tuple[str, ...] = setting((), "Directories of boot loaders, searched before those of installed packages.")
     keyrings: tuple[str, ...] = setting((), "Directories of OpenPGP keyrings, NAME.gpg, before /usr/share/keyrings.")
+    secrets_dir: str = setting(
+        "/etc/provisioner/secrets", "Directory of the secrets that parameters name as file:NAME."
+    )
+    vault_address: str = setting("", "Vault that parameters point at with vault:PATH#KEY, such as https://vault:8200.")
+    vault_token_file: str = setting("", "File with the token for it, read for each look-up.")
+    vault_namespace: str = setting("", "Namespace in it.")
     proxy: str = setting("", "Web proxy that artefacts are fetched through; empty: the one of the environment.")
 
 

@@ -21,6 +21,7 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.boot.files import FileTable
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
+from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config
 from provisioner.dhcp.server import DhcpServer
 from provisioner.discovery.facts import decode_facts
@@ -96,8 +97,9 @@ class Daemon:
         dhcp: DhcpServer | None = None
         network = Network(addresses.base_url, lambda ip: dhcp.lease_of(ip) if dhcp else None, addresses.policy)
         discovery = Discovery(decode_facts, identify, profiles.classify)
-        ports = Ports(bmcs, SiteCatalogue(catalog), SiteArtifacts(artifacts), discovery, network)
         secrets = Secrets(db, key)
+        given = secret_sources(config, secrets)
+        ports = Ports(bmcs, SiteCatalogue(catalog), SiteArtifacts(artifacts), discovery, network, secrets=given.look_up)
         conductor = Conductor(db, secrets, ports)
         await conductor.open()
         dhcp = await self._serve_dhcp(stack, conductor, LeaseStore(db))
@@ -170,6 +172,7 @@ class Daemon:
         hosts: Sequence[str],
     ) -> None:
         files = Files(table, observe=conductor.observe, whose=network.lease_of)
+        stack.push_async_callback(asyncio.to_thread, files.close)
         where, ports = self.config.http.addresses or hosts, self.config.http
         tls = await asyncio.to_thread(Tls.load, self.config, where) if ports.tls_port else None
         routes = (*MachineSide(conductor).routes(), *files.routes(), *([tls.route()] if tls else []))
@@ -187,6 +190,13 @@ class Daemon:
         group = self.config.api.group
         await server.listen_unix(Path(self.config.api.socket), gid=group_id(group) if group else -1)
         self.listeners += [Listener("api", address) for address in server.addresses]
+
+
+def secret_sources(config: Config, secrets: Secrets) -> SecretSources:
+    """Say where secrets that parameters point at come from."""
+    ours = config.catalogue
+    vault = Vault(ours.vault_address, Path(ours.vault_token_file), ours.vault_namespace) if ours.vault_address else None
+    return SecretSources(secrets.get, folder=Path(ours.secrets_dir), vault=vault)
 
 
 def statuses(catalog: Catalog, artifacts: ArtifactStore) -> list[BootenvStatus]:

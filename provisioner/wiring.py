@@ -41,8 +41,8 @@ from provisioner.store.secrets import Secrets
 from provisioner.web.artifacts import ArtifactApi
 from provisioner.web.bmc import BmcApi
 from provisioner.web.cloudevents import secret_of
-from provisioner.web.hooks import Hook
 from provisioner.web.files import document
+from provisioner.web.hooks import Hook
 from provisioner.web.ports import Route
 
 
@@ -115,7 +115,7 @@ def artifact_api(
     """Put the API of artefacts and loaders together. The loaders are not yet installed."""
     settings = config.catalogue
     fetcher = Fetcher(store, source=Source(proxy=settings.proxy), keyrings=[Path(path) for path in settings.keyrings])
-    loaders = Loaders(table, config.state_dir / "loaders", [Path(path) for path in settings.loaders])
+    loaders = Loaders(table, config.state_dir, [Path(path) for path in settings.loaders])
     return ArtifactApi(store, fetcher, loaders, bootenv=bootenv, users=users)
 
 

@@ -14,7 +14,7 @@ from provisioner.cli.session import Command, Session, session_of
 from provisioner.cli.text import Column
 from provisioner.errors import LabError
 from provisioner.lab import control, faults, rack
-from provisioner.lab.spec import DEFAULT_NAME, RackSpec, state_of
+from provisioner.lab.spec import DEFAULT_NAME, RackSpec, Shape, state_of
 
 COLUMNS = (
     Column("NAME", lambda row: row["name"]),
@@ -61,10 +61,12 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @_command("up")
 @click.option("--machines", default=3, show_default=True, help="How many: BIOS, UEFI PXE and UEFI HTTP boot in turn.")
 @click.option("--daemon/--no-daemon", default=True, help="Start provisionerd in the rack and enrol the machines there.")
+@click.option("--disks", default=1, show_default=True, help="How many every machine has.")
+@click.option("--ports", default=1, show_default=True, help="Network ports that every machine has.")
 @name_option
-def up(session: Session, machines: int, daemon: bool, name: str) -> None:
+def up(session: Session, machines: int, daemon: bool, disks: int, ports: int, name: str) -> None:
     """Bring the rack up: machines off, with empty disks. Safe to run twice."""
-    built = rack.up(name, state_of(name), machines, session.note)
+    built = rack.up(name, state_of(name), machines, session.note, Shape(disks, ports))
     if daemon:
         _start_daemon(session, built)
     session.note(f"the rack {name} is up: `provisionctl lab status`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from provisioner.dhcp import relay
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 SERVER_PORT, CLIENT_PORT, PROXY_PORT = 67, 68, 4011
 
 
-class Via(Enum):
+class Via(IntEnum):
     """How a reply travels."""
 
-    UDP = "udp"  # to an address that answers ARP, or to a relay
-    FRAME = "frame"  # to a hardware address whose IP address is not configured yet
-    BROADCAST = "broadcast"
+    UDP = 1  # to an address that answers ARP, or to a relay
+    FRAME = 2  # to a hardware address whose IP address is not configured yet
+    BROADCAST = 3
 
 
 class To(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from provisioner.dhcp.case import Arrival, To, Via
 from provisioner.dhcp.frame import datagram
-from provisioner.dhcp.mmsg import COUNT, Receiver, Sender, sockaddr
+from provisioner.dhcp.mmsg import COUNT, PKTINFO, Receiver, Sender, sockaddr
 from provisioner.errors import ListenError
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Link:
         self._raw = _open_raw()
         self._receiver = Receiver(self._socket.fileno())
         self._sender = Sender(self._socket.fileno())
-        self._seen: dict[tuple[bytes, bytes], Arrival] = {}
+        self._seen: dict[bytes, Arrival] = {}
         self._names: dict[To, bytes] = {}
         self.dropped = 0
         """Replies that the kernel did not take."""
@@ -60,15 +60,15 @@ class Link:
             log.warning("dhcp.link-broken interface=%s error=%s", self.interface, error.strerror)
             return []
         seen = self._seen
-        return [(data, seen.get((name, info)) or self._arrival(name, info)) for data, name, info in datagrams]
+        return [(data, seen.get(meta) or self._arrival(meta)) for data, meta in datagrams]
 
-    def _arrival(self, name: bytes, info: bytes) -> Arrival:
+    def _arrival(self, meta: bytes) -> Arrival:
         if len(self._seen) >= SOURCES_LIMIT:
             self._seen.clear()
-        _, ours, target = _IN_PKTINFO.unpack(info)
-        source = (socket.inet_ntoa(name[4:8]), int.from_bytes(name[2:4], "big"))
+        _, ours, target = _IN_PKTINFO.unpack(meta[PKTINFO])
+        source = (socket.inet_ntoa(meta[4:8]), int.from_bytes(meta[2:4], "big"))
         found = Arrival(self.interface, int.from_bytes(ours, "big"), source, self.port, ours == target)
-        self._seen[name, info] = found
+        self._seen[meta] = found
         return found
 
     def send(self, replies: Iterable[tuple[bytes, To, int, bytes]]) -> None:

@@ -10,17 +10,21 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
-from typing import NamedTuple
 
 COUNT = 128
 """Datagrams in one call: enough to group their leases, few enough (3 ms of work) to let others run."""
 SIZE = 2048
 """Longest datagram: nothing longer comes through an Ethernet of usual size."""
-CONTROL = 64
 NAME = 16
 """Length of a sockaddr_in."""
+CONTROL = 64
+META = NAME + CONTROL
+"""What stands beside a datagram: where from, and the control message."""
 _CONTROL_HEADER = 16
 """Bytes before the data of a control message (64 bits)."""
+PKTINFO = slice(NAME + _CONTROL_HEADER, NAME + _CONTROL_HEADER + 12)
+"""The in_pktinfo in what stands beside a datagram (ip(7), IP_PKTINFO)."""
+_SEEN = PKTINFO.stop
 
 
 class _Iovec(ctypes.Structure):
@@ -48,32 +52,22 @@ _libc.recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.
 _libc.sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
 
 
-class Datagram(NamedTuple):
-    """What was received: the bytes, where from (a sockaddr_in), and the first control message's data."""
-
-    data: bytes
-    name: bytes
-    control: bytes
-
-
 class _Table:
     """Message headers over fixed memory, one slot a datagram."""
 
     def __init__(self, control: int) -> None:
         self.data = (ctypes.c_char * (COUNT * SIZE))()
-        self.names = (ctypes.c_char * (COUNT * NAME))()
-        self.control = (ctypes.c_char * (COUNT * max(control, 1)))()
+        self.meta = (ctypes.c_char * (COUNT * META))()
         self.iovecs = (_Iovec * COUNT)()
         self.heads = (_Mmsghdr * COUNT)()
         for slot in range(COUNT):
             self.iovecs[slot] = _Iovec(ctypes.addressof(self.data) + slot * SIZE, SIZE)
             head = self.heads[slot].head
-            head.name, head.name_length = ctypes.addressof(self.names) + slot * NAME, NAME
+            head.name, head.name_length = ctypes.addressof(self.meta) + slot * META, NAME
             head.iov, head.iov_count = ctypes.addressof(self.iovecs) + slot * ctypes.sizeof(_Iovec), 1
             if control:
-                head.control, head.control_length = ctypes.addressof(self.control) + slot * control, control
-        self.data_view, self.names_view = memoryview(self.data).cast("B"), memoryview(self.names).cast("B")
-        self.control_view = memoryview(self.control).cast("B")
+                head.control, head.control_length = ctypes.addressof(self.meta) + slot * META + NAME, control
+        self.data_view, self.meta_view = memoryview(self.data).cast("B"), memoryview(self.meta).cast("B")
         self.heads_view = memoryview(self.heads).cast("B")
         self.fresh = bytes(self.heads_view)
         """The headers as they were before the kernel wrote into them."""
@@ -89,21 +83,19 @@ class Receiver:
         self._lengths = memoryview(self._table.heads_view).cast("I")[_Mmsghdr.length.offset // 4 :: _HEAD // 4]
         self._flags = memoryview(self._table.heads_view).cast("I")[_Msghdr.flags.offset // 4 :: _HEAD // 4]
 
-    def receive(self) -> list[Datagram]:
-        """Give what has arrived, at most `COUNT`; one that was longer than `SIZE` is left out. Raises `OSError`."""
+    def receive(self) -> list[tuple[bytes, bytes]]:
+        """Give what has arrived, at most `COUNT`, each with what stands beside it (`META`). Raises `OSError`.
+
+        A datagram that was longer than `SIZE` is left out.
+        """
         table = self._table
         count = _libc.recvmmsg(self._descriptor, self._address, COUNT, socket.MSG_DONTWAIT, None)
         if count < 0:
             raise_unless_empty(ctypes.get_errno())
             return []
-        data, names, control = table.data_view, table.names_view, table.control_view
-        lengths, flags = self._lengths, self._flags
+        data, meta, lengths, flags = table.data_view, table.meta_view, self._lengths, self._flags
         found = [
-            Datagram(
-                bytes(data[slot * SIZE : slot * SIZE + lengths[slot]]),
-                bytes(names[slot * NAME : slot * NAME + 8]),
-                bytes(control[slot * CONTROL + _CONTROL_HEADER : slot * CONTROL + _CONTROL_HEADER + 12]),
-            )
+            (bytes(data[slot * SIZE : slot * SIZE + lengths[slot]]), bytes(meta[slot * META : slot * META + _SEEN]))
             for slot in range(count)
             if not flags[slot] & _TRUNCATED
         ]
@@ -124,7 +116,7 @@ class Sender:
         table, lengths = self._table, self._lengths
         for slot, (data, name) in enumerate(datagrams):
             table.data_view[slot * SIZE : slot * SIZE + len(data)] = data
-            table.names_view[slot * NAME : slot * NAME + NAME] = name
+            table.meta_view[slot * META : slot * META + NAME] = name
             lengths[slot] = len(data)
         at = lost = 0
         while at < len(datagrams):

@@ -40,6 +40,7 @@ class Identity:
     cpus: int = 2
     memory_bytes: int = GIB
     disk_bytes: int = 8 * GIB
+    disks: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,9 +89,10 @@ class QemuMachine:
     def build(self) -> None:
         """Make the empty disk and the NVRAM where they do not exist yet; raise `LabError`."""
         self.files.root.mkdir(parents=True, exist_ok=True)
-        if not self.files.disk.exists():
-            with self.files.disk.open("wb") as disk:
-                disk.truncate(self.identity.disk_bytes)
+        for path in (self.files.disk, *self.files.more_disks(self.identity)):
+            if not path.exists():
+                with path.open("wb") as disk:
+                    disk.truncate(self.identity.disk_bytes)
         if self.identity.firmware.is_uefi and not self.files.variables.exists():
             if not OVMF_VARS.exists():
                 raise LabError(f"{OVMF_VARS}: missing", hint="apt-get install ovmf")

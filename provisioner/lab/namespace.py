@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from provisioner.errors import LabError
+from provisioner.lab.qemu import more_tap
 from provisioner.lab.spec import BMC_NETWORK, GATEWAY, GATEWAY6, NETWORK, RackSpec
 
 NETNS = Path("/run/netns")
@@ -35,8 +36,10 @@ def commands(rack: RackSpec) -> Iterator[list[str]]:
         yield [*inside, "address", "add", f"{machine.bmc_address}/{BMC_NETWORK.prefixlen}", "dev", BMC_PORT]
     yield [*inside, "link", "set", BMC_PORT, "up"]
     for machine in rack.machines:
-        yield [*inside, "tuntap", "add", "dev", machine.tap, "mode", "tap"]
-        yield [*inside, "link", "set", machine.tap, "master", BRIDGE, "up"]
+        for number in range(len(machine.identity.macs)):
+            tap = machine.tap if number == 0 else more_tap(machine.tap, number)
+            yield [*inside, "tuntap", "add", "dev", tap, "mode", "tap"]
+            yield [*inside, "link", "set", tap, "master", BRIDGE, "up"]
 
 
 def build(rack: RackSpec) -> None:

@@ -14,7 +14,7 @@ from provisioner.errors import LabError
 from provisioner.lab import accel, control, namespace, process
 from provisioner.lab import daemon as lab_daemon
 from provisioner.lab.qemu import OVMF_CODE
-from provisioner.lab.spec import RackSpec, decode, encode, plan
+from provisioner.lab.spec import RackSpec, Shape, decode, encode, plan
 
 RECORD = "rack.json"
 START_S = 60.0
@@ -65,7 +65,7 @@ def supervisor_of(state: Path) -> process.Recorded | None:
     return process.recall(state / "supervisor.json")
 
 
-def up(name: str, state: Path, count: int, say: Say) -> RackSpec:
+def up(name: str, state: Path, count: int, say: Say, shape: Shape = Shape()) -> RackSpec:  # noqa: B008 - frozen
     """Bring the rack up, or find it up; returns when its BMCs answer. Raise `LabError`."""
     check()
     rack = load(state)
@@ -77,7 +77,7 @@ def up(name: str, state: Path, count: int, say: Say) -> RackSpec:
     say("probing for an accelerator that runs firmware")
     accelerator = asyncio.run(accel.choose())
     say(f"machines run with {accelerator.name}: {accelerator.reason}")
-    wanted = plan(name, state, count, accelerator, lambda: secrets.token_urlsafe(12))
+    wanted = plan(name, state, count, accelerator, lambda: secrets.token_urlsafe(12), shape)
     rack = _merged(wanted, rack)
     _write(rack)
     say(f"network namespace {name}: bridge {namespace.BRIDGE}, {count} machines, their BMCs")

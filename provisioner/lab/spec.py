@@ -19,6 +19,7 @@ DEFAULT_STATE = Path("/var/lib/provisioner-lab")
 FIRST = 17
 MOST = 200
 """Machines get the addresses from .17 on in the network of the BMCs."""
+MOST_DISKS, MOST_PORTS = 8, 8
 NETWORK = ipaddress.IPv4Network("10.77.0.0/24")
 GATEWAY = "10.77.0.1"
 GATEWAY6 = "fd77::1"
@@ -87,24 +88,42 @@ def state_of(name: str) -> Path:
     return DEFAULT_STATE if name == DEFAULT_NAME else DEFAULT_STATE.with_name(f"{DEFAULT_STATE.name}-{name}")
 
 
-def plan(name: str, state: Path, count: int, accelerator: Accelerator, secret: Callable[[], str]) -> RackSpec:
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What every machine of a rack has, beside its first disk and port."""
+
+    disks: int = 1
+    ports: int = 1
+
+
+def plan(
+    name: str,
+    state: Path,
+    count: int,
+    accelerator: Accelerator,
+    secret: Callable[[], str],
+    shape: Shape = Shape(),
+) -> RackSpec:
     """Lay out a rack of `count` machines, the kinds in turn; raise `LabError`."""
     if not 1 <= count <= MOST:
         raise LabError(f"--machines {count}: a rack holds 1 to {MOST}")
-    machines = tuple(_machine(number, secret()) for number in range(FIRST, FIRST + count))
+    if not (1 <= shape.disks <= MOST_DISKS and 1 <= shape.ports <= MOST_PORTS):
+        raise LabError(f"a machine has 1 to {MOST_DISKS} disks and 1 to {MOST_PORTS} ports")
+    machines = tuple(_machine(number, secret(), shape) for number in range(FIRST, FIRST + count))
     return RackSpec(name, state, machines, accelerator)
 
 
-def _machine(number: int, password: str) -> MachineSpec:
+def _machine(number: int, password: str, shape: Shape) -> MachineSpec:
     firmware = KINDS[(number - FIRST) % len(KINDS)]
     digits = f"{number // 100:02d}:{number % 100:02d}"
     identity = Identity(
         name=f"node{number}",
         uuid=f"77000000-0000-4000-8000-{number:012d}",
         serial=f"LAB{number:04d}",
-        macs=(Mac(f"52:54:00:77:{digits}"),),
+        macs=(Mac(f"52:54:00:77:{digits}"), *(Mac(f"52:54:0{port}:77:{digits}") for port in range(1, shape.ports))),
         firmware=firmware,
         model=MODELS[firmware],
+        disks=shape.disks,
     )
     address = str(BMC_NETWORK[number])
     bmc_mac = Mac(f"52:54:00:78:{digits}")

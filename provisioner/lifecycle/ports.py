@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -87,6 +87,11 @@ class Network:
     http_port: int = 8080
 
 
+async def no_secrets(references: Sequence[str]) -> Mapping[str, str]:
+    """Know no secret at all."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything beside the store."""
@@ -96,3 +101,5 @@ class Ports:
     artifacts: Artifacts
     discovery: Discovery
     network: Network
+    secrets: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]] = no_secrets
+    """Look up what parameters point at (`store:NAME` ...); raises `RenderError` where one cannot be had."""

@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -20,13 +20,12 @@ from provisioner.model.net import Mac
 from provisioner.model.trace import Channel, Observe, TraceLine
 from provisioner.web.ports import Route
 from provisioner.web.ranges import Part, select
+from provisioner.web.sender import Sender
 
 log = logging.getLogger(__name__)
 
-STEP_BYTES = 4 * 1024 * 1024
-"""Sent between two looks at the clock."""
 TLS_STEP_BYTES = 256 * 1024
-"""The same through TLS: encrypting so much keeps the loop for a quarter of a millisecond."""
+"""Sent through TLS in one go: encrypting so much keeps the loop for a quarter of a millisecond."""
 MEDIA_TYPES = {
     # UEFI 2.10 section 24.7.3.1: firmware goes by these, or by the suffix where there is none of them
     ".efi": "application/efi",
@@ -42,7 +41,7 @@ class FileBounds:
     wait_s: float = 20.0
     """How long a request may wait for its turn; below the time-outs of firmware and iPXE. Then it is told to retry."""
     stall_s: float = 120.0
-    """A client that takes longer for one step (35 kB/s) is dropped: somebody else waits for its place."""
+    """A client that takes nothing for so long is dropped: somebody else waits for its place."""
 
 
 DEFAULT = FileBounds()
@@ -61,6 +60,7 @@ class Files:
     ) -> None:
         self._table, self._observe, self._whose, self._bounds = table, observe, whose, bounds
         self._turns = asyncio.Semaphore(bounds.transfers)
+        self._sender = Sender()
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -69,6 +69,10 @@ class Files:
             for prefix, handler in (("/files/", self.file), ("/artifacts/", self.artifact))
             for method in ("GET", "HEAD")
         )
+
+    def close(self) -> None:
+        """End the threads that send."""
+        self._sender.close()
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """Serve a loader by its name in the table."""
@@ -106,21 +110,26 @@ class Files:
             self._trace(request, "http.unreadable", f"{file.name}: {error}", ok=False)
             return web.Response(status=500, text="cannot be read on the server\n")
         try:
-            await body.send(request, source, self._bounds.stall_s)
+            await body.send(request, source, self._sender, self._bounds.stall_s)
         except TimeoutError:
-            self._trace(request, "http.stalled", f"{file.name}: the client stopped reading", ok=False)
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError from None
+            self._end(request, "http.stalled", f"{file.name}: the client stopped reading")
         except ConnectionError:
-            self._trace(request, "http.broken", f"{file.name}: the client closed the connection", ok=False)
-            raise
+            self._end(request, "http.broken", f"{file.name}: the client closed the connection")
+        except OSError as error:
+            self._end(request, "http.unreadable", f"{file.name}: {error}")
         finally:
             source.close()
         some = "" if part.status == 200 else f" from byte {part.offset} of {file.size_bytes}"
         took = time.monotonic() - started
         self._trace(request, "http.sent", f"{file.name}: {part.length} bytes{some} in {took:.2f} s")
         return body
+
+    def _end(self, request: web.Request, event: str, text: str) -> NoReturn:
+        """End the connection: its body was announced and cannot be sent."""
+        self._trace(request, event, text, ok=False)
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError from None
 
     def _trace(self, request: web.Request, event: str, text: str, *, ok: bool = True) -> None:
         address = request.remote or ""
@@ -177,32 +186,37 @@ class _Body(web.StreamResponse):
         self.content_length = part.length
         self._part = part
 
-    async def send(self, request: web.Request, source: BinaryIO, stall_s: float) -> None:
-        """Send it; raise `TimeoutError` when a step takes longer than `stall_s`."""
+    async def send(self, request: web.Request, source: BinaryIO, sender: Sender, stall_s: float) -> None:
+        """Send it; raise `TimeoutError` when the client takes nothing for `stall_s`."""
         writer: AbstractStreamWriter | None = await self.prepare(request)
-        assert writer is not None
-        offset, end = self._part.offset, self._part.offset + self._part.length
-        while offset < end:
-            if request.transport is None:
-                raise ConnectionResetError("the client is gone")
-            async with asyncio.timeout(stall_s):
-                if request.secure:
-                    offset += await _encrypt(writer, source, offset, min(TLS_STEP_BYTES, end - offset))
-                else:
-                    offset += await _sendfile(request.transport, source, offset, min(STEP_BYTES, end - offset))
+        if writer is None or request.transport is None:
+            raise ConnectionResetError("the client is gone")
+        if request.secure:
+            await self._encrypted(writer, source, stall_s)
+        else:
+            await _flush(request.transport, writer, stall_s)
+            sock = request.transport.get_extra_info("socket")
+            await sender.send(sock.fileno(), source.fileno(), self._part.offset, self._part.length, stall_s)
         await self.write_eof()
 
+    async def _encrypted(self, writer: AbstractStreamWriter, source: BinaryIO, stall_s: float) -> None:
+        """Send through TLS, which the loop's thread alone can do. asyncio's own way takes 16 KiB at a time."""
+        loop = asyncio.get_running_loop()
+        offset, end = self._part.offset, self._part.offset + self._part.length
+        while offset < end:
+            count = min(TLS_STEP_BYTES, end - offset)
+            chunk = await loop.run_in_executor(None, os.pread, source.fileno(), count, offset)
+            if not chunk:
+                raise OSError("the file was cut short while it was sent")
+            async with asyncio.timeout(stall_s):
+                await writer.write(chunk)
+            offset += len(chunk)
 
-async def _sendfile(transport: asyncio.BaseTransport, source: BinaryIO, offset: int, count: int) -> int:
-    """Let the kernel send from the page cache."""
-    assert isinstance(transport, asyncio.WriteTransport)
-    return await asyncio.get_running_loop().sendfile(transport, source, offset, count)
 
-
-async def _encrypt(writer: AbstractStreamWriter, source: BinaryIO, offset: int, count: int) -> int:
-    """Send through TLS. asyncio's own way for files reads 16 KiB at a time, each in another thread."""
-    chunk = await asyncio.get_running_loop().run_in_executor(None, os.pread, source.fileno(), count, offset)
-    if not chunk:
-        raise ConnectionResetError("the file was cut short")
-    await writer.write(chunk)
-    return len(chunk)
+async def _flush(transport: asyncio.Transport, writer: AbstractStreamWriter, stall_s: float) -> None:
+    """Wait until the head has left, since what the kernel sends next comes right behind it."""
+    transport.set_write_buffer_limits(0)
+    async with asyncio.timeout(stall_s):
+        while transport.get_write_buffer_size():
+            await writer.drain()
+    transport.set_write_buffer_limits()

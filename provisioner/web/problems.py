@@ -29,6 +29,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.PreflightError: (422, "refused before anything was touched"),
     errors.ArtifactError: (422, "an artefact is missing or not what was signed"),
     errors.TicketError: (404, "there is no such thing"),
+    errors.TicketUsedError: (410, "it was given already"),
     errors.StoreError: (503, "the durable state could not be read or written"),
     errors.ListenError: (500, "a port or interface could not be bound"),
     errors.LabError: (500, "the virtual rack could not do it"),
@@ -48,6 +49,7 @@ _NAMES = {
     errors.ProvisionerError: "internal",
     errors.WireError: "bad-request",
     errors.TicketError: "not-found",
+    errors.TicketUsedError: "gone",
 }
 
 

@@ -77,7 +77,6 @@ async def test_processor_time_is_bounded() -> None:
         assert await renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"
 
 
-
 @pytest.mark.slow
 async def test_what_hangs_is_killed_and_what_waited_behind_it_is_rendered() -> None:
     async with process(wall_s=0.7) as renderer:

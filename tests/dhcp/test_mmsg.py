@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioner.dhcp.mmsg import COUNT, SIZE, Receiver, Sender, raise_unless_empty, sockaddr
+from provisioner.dhcp.mmsg import COUNT, PKTINFO, SIZE, Receiver, Sender, raise_unless_empty, sockaddr
 
 LOOPBACK = 0x7F000001
 IP_PKTINFO = 8
@@ -41,9 +41,9 @@ def test_what_came_and_from_where(pair: tuple[socket.socket, socket.socket]) -> 
         for number in range(5):
             there.sendto(bytes([turn, number]) * (number + 1), here.getsockname())
         found = receiver.receive()
-        assert [each.data for each in found] == [bytes([turn, number]) * (number + 1) for number in range(5)]
-        assert {each.name for each in found} == {sockaddr(LOOPBACK, there.getsockname()[1])[:8]}
-        _, ours, target = struct.unpack("=i4s4s", found[0].control)
+        assert [data for data, _ in found] == [bytes([turn, number]) * (number + 1) for number in range(5)]
+        assert {meta[:8] for _, meta in found} == {sockaddr(LOOPBACK, there.getsockname()[1])[:8]}
+        _, ours, target = struct.unpack("=i4s4s", found[0][1][PKTINFO])
         assert ours == target == LOOPBACK.to_bytes(4, "big")
 
 
@@ -60,13 +60,13 @@ def test_a_datagram_that_is_too_long_is_left_out(pair: tuple[socket.socket, sock
     here, there = pair
     for size in (SIZE, SIZE + 1, 3):
         there.sendto(bytes(size), here.getsockname())
-    assert [len(each.data) for each in Receiver(here.fileno()).receive()] == [SIZE, 3]
+    assert [len(data) for data, _ in Receiver(here.fileno()).receive()] == [SIZE, 3]
 
 
 def test_an_empty_datagram(pair: tuple[socket.socket, socket.socket]) -> None:
     here, there = pair
     there.sendto(b"", here.getsockname())
-    assert [each.data for each in Receiver(here.fileno()).receive()] == [b""]
+    assert [data for data, _ in Receiver(here.fileno()).receive()] == [b""]
 
 
 def test_send(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 CONTROL = str(Path(sys.executable).with_name("provisionctl"))
 NAME = "provlab-journey"
 SYSTEM = "debian-12"
+BUILT = {"discovery": ("--kernel", "virtual"), SYSTEM: ()}
+"""What is built, and with which options: the same as by scripts/lab, so that it is built once."""
 MACHINES = ("node17", "node18", "node19")
 KEPT = ROOT / ".lab"
 BUILD_S, JOURNEY_S, CALL_S = 900.0, 900.0, 60.0
@@ -53,7 +55,7 @@ def machine(name: str) -> dict[str, Any]:
 def store(bootenv: str) -> None:
     """Build what a bootenv needs, unless it is current, and give it to the daemon."""
     folder = KEPT / "provisioner" / "images" / bootenv
-    control("images", "build", bootenv, limit_s=BUILD_S)
+    control("images", "build", bootenv, *BUILT[bootenv], limit_s=BUILD_S)
     for item in json.loads((folder / "manifest.json").read_text())["artifacts"]:
         path = str(folder / item["path"])
         control("artifacts", "import", f"{bootenv}/{item['name']}", path, "--sha256", item["sha256"])
@@ -64,7 +66,7 @@ def racked() -> Iterator[RackSpec]:
     """The rack with its daemon, which has the artefacts."""
     try:
         control("lab", "up", "--name", NAME)
-        for bootenv in ("discovery", SYSTEM):
+        for bootenv in BUILT:
             store(bootenv)
         yield rack.find(state_of(NAME))
     finally:

@@ -53,11 +53,13 @@ async def web(tmp_path: Path) -> AsyncIterator[Web]:
     empty = ServedFile("empty", tmp_path / "empty", 0, hashlib.sha256().hexdigest())
     table = FileTable([file, empty], artifacts={"debian-12/amd64/vmlinuz": kernel}.get)
     trace: list[TraceLine] = []
-    server = Server(machine_app(Files(table, observe=trace.append, bounds=FileBounds(2, 0.2, 0.5)).routes()))
+    files = Files(table, observe=trace.append, bounds=FileBounds(2, 0.2, 0.5))
+    server = Server(machine_app(files.routes()))
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
         yield Web(port, client, file, trace)
     await server.close()
+    await asyncio.to_thread(files.close)
 
 
 async def test_the_same_by_https(web: Web, tmp_path: Path) -> None:
@@ -184,3 +186,15 @@ async def test_slow_readers_are_dropped_and_others_get_their_turn(web: Web) -> N
     assert "http.stalled" in {line.event for line in web.trace}
     for _, writer in clients:
         writer.close()
+
+
+async def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(web: Web) -> None:
+    reader, writer = await stuck(web)
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.to_thread(os.truncate, web.file.path, 5_000_000)
+    body = await reader.read()
+    while piece := await reader.read():
+        body += piece
+    assert len(body) < len(CONTENT)
+    assert [line.event for line in web.trace] == ["http.unreadable"]
+    writer.close()

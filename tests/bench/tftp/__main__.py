@@ -100,4 +100,5 @@ async def run(bench: Bench) -> None:
         bench.note("clients200_window1_slowest", crowd["max_ms"], "ms")
 
 
-main("tftp", run)
+if __name__ == "__main__":
+    main("tftp", run)

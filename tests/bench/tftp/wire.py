@@ -24,20 +24,21 @@ class Wire:
 
     client: str = f"tftpb{os.getpid()}c"
     server: str = f"tftpb{os.getpid()}s"
+    scheduling: tuple[str, ...] = REAL_TIME
 
     def at_client(self, *words: str) -> list[str]:
         """A command on the clients' end and processor."""
-        return ["ip", "netns", "exec", self.client, "taskset", "-c", CLIENT_CPU, *REAL_TIME, *words]
+        return ["ip", "netns", "exec", self.client, "taskset", "-c", CLIENT_CPU, *self.scheduling, *words]
 
     def at_server(self, *words: str) -> list[str]:
         """A command on the server's end and processor."""
-        return ["ip", "netns", "exec", self.server, "taskset", "-c", SERVER_CPU, *REAL_TIME, *words]
+        return ["ip", "netns", "exec", self.server, "taskset", "-c", SERVER_CPU, *self.scheduling, *words]
 
 
 @contextmanager
-def wire() -> Iterator[Wire]:
+def wire(scheduling: tuple[str, ...] = REAL_TIME) -> Iterator[Wire]:
     """Make the namespaces; they go with everything in them."""
-    it = Wire()
+    it = Wire(scheduling=scheduling)
     for namespace in (it.client, it.server):
         run("ip", "netns", "add", namespace)
     try:
