@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 MIB = 1 << 20
 DISK_MIB = 256
 IDS = gpt.Ids.of("test")
+RENDERER = Catalog.load().content.renderer
+"""Loaded before any loop runs: it reads files."""
 IMAGE_URL = f"http://{ADDRESS}/files/disk.raw.zst"
 HOME_URL = f"http://{ADDRESS}/agent/v1/phone-home"
 
@@ -79,7 +81,7 @@ def install_job(image: bytes, sha256: str = "") -> str:
         "urls": {"phone_home": HOME_URL},
         "agent": {"phone_home_token": "it's a secret"},
     }
-    return Catalog.load().content.renderer.render("agent/image.sh.j2", context)
+    return RENDERER.render("agent/image.sh.j2", context)
 
 
 def partitions(disk: Path) -> list[dict[str, Any]]:
@@ -181,7 +183,7 @@ async def test_images_that_memory_does_not_hold(system: cache.Manifest, image: b
 
 async def test_erasing_leaves_nothing_to_find(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
     disk = blank(tmp_path)
-    erase = Catalog.load().content.renderer.render("agent/erase.sh.j2", {})
+    erase = RENDERER.render("agent/erase.sh.j2", {})
     daemon = StandIn({"j1": install_job(image), "j2": erase}, {"disk.raw.zst": image})
     screen = await run_guest(system, disk, daemon)
     assert daemon.done["j2"]["status"] == 0, screen
