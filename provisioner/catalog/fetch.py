@@ -104,4 +104,4 @@ async def work(job: Job) -> AsyncGenerator[Progress | Fetched, None]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        await process.communicate()  # to the end of its output: a pipe that is left open outlives the loop

@@ -73,7 +73,7 @@ async def choose() -> Accelerator:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-        await process.wait()
+        await process.communicate()  # to the end of its output: a pipe that is left open outlives the loop
     if BANNER in said:
         return Accelerator("kvm", "host", "a probe guest booted its firmware with KVM")
     return emulation(f"with KVM a probe guest did not reach iPXE in {PROBE_S:.0f} s{_last_line(said)}")

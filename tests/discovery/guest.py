@@ -175,4 +175,4 @@ async def run_guest(system: cache.Manifest, disk: Path, daemon: StandIn, memory_
         finally:
             if process.returncode is None:
                 process.kill()
-            await process.wait()
+            await process.communicate()

@@ -170,7 +170,7 @@ def test_a_machine_is_given_back(racked: RackSpec) -> None:
 
 REFUSED = {
     "an unknown machine": (("boot", "node99", SYSTEM, "--yes"), 3, "node99"),
-    "an unknown bootenv": (("boot", "node17", "plan-9", "--yes"), 1, "plan-9"),
+    "an unknown bootenv": (("boot", "node17", "plan-9", "--yes"), 3, "plan-9"),
     "a missing artefact": (("boot", "node17", "ubuntu-22.04", "--yes"), 1, "artifacts fetch"),
 }
 
