@@ -59,7 +59,7 @@ class Store:
 class Catalogue:
     """Bootenvs, templates and hardware profiles."""
 
-    paths: tuple[str, ...] = setting((), "Directories of your own bootenvs/, templates/ and profiles, after ours.")
+    paths: tuple[str, ...] = setting((), "Directories of your own bootenvs/ and templates/, after ours.")
     loaders: tuple[str, ...] = setting((), "Directories of boot loaders, searched before those of installed packages.")
     keyrings: tuple[str, ...] = setting((), "Directories of OpenPGP keyrings, NAME.gpg, before /usr/share/keyrings.")
     secrets_dir: str = setting(

@@ -1,7 +1,8 @@
 """The catalogue: bootenvs, templates and parameters read from directories, checked whole, replaced whole.
 
-A catalogue directory holds `bootenvs/*.yaml`, `templates/**/*.j2`, `params/*.yaml` and `values/**/*.yaml`. Ours comes
-first (from the wheel or the source tree); a site's directory after it adds files, and replaces those of the same name.
+A catalogue directory holds `bootenvs/*.yaml`, below it `params/*.yaml` and `values/**/*.yaml`, and `templates/**/*.j2`.
+Ours comes first (from the wheel or the source tree); a site's directory after it adds files, and replaces those of the
+same name.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MAX_FILES = 4000
 MAX_SEEN = 1 << 15
 """Parameter layers that are remembered as checked: one a machine, some hundred octets each."""
 VALUES = {"global": "global", "site": "site", "profiles": "profile", "roles": "role"}
-"""Files and directories below values/, and the layers that they are."""
+"""Files and directories below bootenvs/values/, and the layers that they are."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -51,7 +52,7 @@ class Content:
     templates: Mapping[str, str]
     renderer: Renderer
     values: Mapping[tuple[str, str], Layer]
-    """What values/*.yaml set, by layer and name: ("site", ""), ("profile", "storage"), ("role", "web")."""
+    """What bootenvs/values/*.yaml set, by layer and name: ("site", ""), ("profile", "storage"), ("role", "web")."""
 
 
 class Catalog:
@@ -203,7 +204,7 @@ def _aliases(bootenvs: Mapping[str, Bootenv], faults: Faults) -> dict[str, str]:
 
 def _params(roots: Sequence[Path], faults: Faults) -> dict[str, Param]:
     params: dict[str, Param] = {}
-    for path in _files(roots, "params", ".yaml", faults):
+    for path in _files(roots, "bootenvs/params", ".yaml", faults):
         document = _document(path, faults)
         if document is None:
             continue
@@ -218,11 +219,11 @@ def _params(roots: Sequence[Path], faults: Faults) -> dict[str, Param]:
 
 
 def _values(roots: Sequence[Path], declarations: Declarations, faults: Faults) -> dict[tuple[str, str], Layer]:
-    """Read values/site.yaml, values/profiles/NAME.yaml and the like, with declared names as keys."""
+    """Read bootenvs/values/site.yaml, bootenvs/values/profiles/NAME.yaml and the like, with declared names as keys."""
     values: dict[tuple[str, str], Layer] = {}
     for root in roots:
-        for path in _walk([root], "values", ".yaml", faults, deep=True):
-            name = path.relative_to(root / "values").with_suffix("").as_posix()
+        for path in _walk([root], "bootenvs/values", ".yaml", faults, deep=True):
+            name = path.relative_to(root / "bootenvs/values").with_suffix("").as_posix()
             key = VALUES.get(name.partition("/")[0])
             document = _document(path, faults)
             if key is None or (key in ("global", "site")) is ("/" in name):
@@ -230,7 +231,7 @@ def _values(roots: Sequence[Path], declarations: Declarations, faults: Faults) -
             elif document is not None and isinstance(document.value, dict):
                 flat, wrong = declarations.flatten(document.value)
                 faults.found.extend(f"{document.source}: {fault}" for fault in wrong)
-                values[key, name.partition("/")[2]] = Layer(key, f"values/{name}.yaml", flat)
+                values[key, name.partition("/")[2]] = Layer(key, f"bootenvs/values/{name}.yaml", flat)
     return values
 
 
@@ -275,7 +276,7 @@ def _document(path: Path, faults: Faults) -> yamlfile.Document | None:
     if text is None:
         return None
     try:
-        return yamlfile.load(text, path.name if path.parent.parent == shipped() else str(path))
+        return yamlfile.load(text, path.name if path.is_relative_to(shipped()) else str(path))
     except ConfigError as error:
         faults.found.extend(error.faults or [str(error)])
         return None

@@ -11,6 +11,6 @@ from provisioner.discovery.classify import Profiles, decode_profiles
 
 
 def load_profiles(paths: Sequence[Path] = ()) -> Profiles:
-    """Read `profiles/*.yaml` of our catalogue and of those at `paths`; raise `CatalogError` with every fault."""
-    files = [file for root in (shipped(), *paths) for file in sorted((root / "profiles").glob("*.yaml"))]
+    """Read `bootenvs/profiles/*.yaml` of ours and at `paths`; raise `CatalogError` with every fault."""
+    files = [file for root in (shipped(), *paths) for file in sorted((root / "bootenvs/profiles").glob("*.yaml"))]
     return decode_profiles([yamlfile.load(file.read_bytes(), str(file)) for file in files])

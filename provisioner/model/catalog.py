@@ -40,7 +40,7 @@ class Merge(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter as it is declared (params/*.yaml): a dotted name, a JSON Schema, a default, how layers combine."""
+    """A parameter as bootenvs/params/*.yaml declare it: a dotted name, a JSON Schema, a default, how layers combine."""
 
     name: str
     about: str
@@ -111,7 +111,7 @@ class AnswerFile:
 
 @dataclass(frozen=True, slots=True)
 class Supports:
-    """What an installer can be told to do: words of the vocabulary of params/disk.yaml and params/net.yaml."""
+    """What an installer can be told to do: words of the vocabulary of bootenvs/params/disk.yaml and net.yaml."""
 
     layouts: tuple[str, ...] = ("plain",)
     encryption: tuple[str, ...] = ()

@@ -79,7 +79,7 @@ def test_a_site_adds_and_replaces_by_name(tmp_path: Path) -> None:
         tmp_path,
         bootenvs__local_yaml="name: local\ntitle: Our disk\nkind: disk\nfamily: local\n",
         bootenvs__own_yaml=LIVE.replace("NAME", "own"),
-        params__own_yaml="site.rack: {about: x, schema: {type: string}, default: r1}",
+        bootenvs__params__own_yaml="site.rack: {about: x, schema: {type: string}, default: r1}",
     )
     catalog = Catalog.load([site])
     assert catalog.bootenv("local").title == "Our disk"
@@ -119,7 +119,7 @@ BROKEN = {
         "no.such: no such parameter",
     ),
     "a parameter declared twice": (
-        {"params__a_yaml": "kernel.args: {about: x, schema: {}}"},
+        {"bootenvs__params__a_yaml": "kernel.args: {about: x, schema: {}}"},
         "kernel.args: declared in",
     ),
     "not UTF-8": ({}, "cannot be read"),

@@ -46,7 +46,7 @@ def test_the_wheel_carries_its_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     folders = {name.split("/")[0] for name in names}
     assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"provisioner"}
-    for path in ("bootenvs", "params", "profiles", "templates"):
+    for path in ("bootenvs", "templates"):
         sources = {file.relative_to(ROOT).as_posix() for file in (ROOT / path).rglob("*") if file.is_file()}
         assert {f"provisioner/data/{source}" for source in sources} <= set(names)
     assert "provisioner/py.typed" in names
