@@ -43,7 +43,7 @@ Make = Callable[[Path, Path], None]
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
 
 
 def _xorriso(tree: Path, out: Path) -> None:
