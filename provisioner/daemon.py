@@ -134,8 +134,14 @@ class Daemon:
     async def _serve_dhcp(
         self, stack: contextlib.AsyncExitStack, conductor: Conductor, leases: LeaseStore
     ) -> DhcpServer:
-        settings = replace(self.config.dhcp, http_port=self.config.http.port)
-        dhcp = DhcpServer(settings, decide=conductor.decide, leases=leases, observe=conductor.observe)
+        settings = self.config.dhcp
+        dhcp = DhcpServer(
+            settings,
+            decide=conductor.decide,
+            leases=leases,
+            observe=conductor.observe,
+            http_port=self.config.http.port,
+        )
         await dhcp.start()
         stack.push_async_callback(dhcp.stop)
         conductor.follow(KnownMachines(dhcp))

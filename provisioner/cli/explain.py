@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,8 @@ def explain(session: Session, **given: Any) -> None:
       provisionctl explain --user-class iPXE --arch 7        the loader asks again
       provisionctl explain --pcap boot.pcap                  what a capture shows
     """
-    desk = Desk(_config(session, given["config"]), given["taken_for"] or "", given["bootenv"])
+    config, http_port = _config(session, given["config"])
+    desk = Desk(config, given["taken_for"] or "", given["bootenv"], http_port)
     interface = given["interface"] or desk.interface
     if given["pcap"]:
         told = list(_of_capture(desk, given["pcap"], interface))
@@ -81,14 +81,15 @@ def _words(told: Told, number: int) -> list[str]:
     return [*([""] if number else []), head, *listing(told.pairs, "  ")]
 
 
-def _config(session: Session, path: Path | None) -> Dhcp:
+def _config(session: Session, path: Path | None) -> tuple[Dhcp, int]:
+    """Give the subnets to answer for and the port of the boot files."""
     if path is None and configuration.DEFAULT_PATH.exists():
         path = configuration.DEFAULT_PATH
     if path is not None:
         config = configuration.load(path)
-        return replace(config.dhcp, http_port=config.http.port)
+        return config.dhcp, config.http.port
     session.note(f"no configuration: taking {EXAMPLE.network} on {EXAMPLE.interface} as an example (--config FILE)")
-    return Dhcp(subnets=(EXAMPLE,))
+    return Dhcp(subnets=(EXAMPLE,)), configuration.Http().port
 
 
 def _ask(given: dict[str, Any]) -> Ask:

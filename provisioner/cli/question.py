@@ -112,11 +112,11 @@ class Desk:
     Packets that are asked one after the other meet what those before them left: offers, leases.
     """
 
-    def __init__(self, config: Dhcp, taken_for: str = "", bootenv: str = "") -> None:
+    def __init__(self, config: Dhcp, taken_for: str = "", bootenv: str = "", http_port: int = 8080) -> None:
         self._taken_for = taken_for
         self._bootenv = bootenv
         self._plan: Plan | None = None
-        self._site = Site(self._decide, http_port=config.http_port, profiles=config.profiles, ports=config.ports)
+        self._site = Site(self._decide, http_port=http_port, profiles=config.profiles, ports=config.ports)
         for subnet in config.subnets:
             self._site.set_net(Net(subnet))
         for reservation in config.reservations:

@@ -10,10 +10,10 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from provisioner.clock import SteadyClock
 from provisioner.dhcp.addresses import own_addresses
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
-from provisioner.dhcp.clock import Clock
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.link import Link
 from provisioner.dhcp.packet import Packet, address, decode
@@ -59,17 +59,18 @@ class DhcpServer:
         decide: Callable[[BootClient], Plan],
         leases: Leases,
         observe: Observe,
+        http_port: int = 8080,
         probe: Probe | None = None,
         on_lease: Callable[[Lease], None] | None = None,
-        clock: Clock | None = None,
+        clock: SteadyClock | None = None,
     ) -> None:
         self.config = config
-        self.site = Site(decide, http_port=config.http_port, profiles=config.profiles, ports=config.ports)
+        self.site = Site(decide, http_port=http_port, profiles=config.profiles, ports=config.ports)
         self.trace = Trace(observe)
         self._leases = leases
         self._probe = probe
         self._on_lease = on_lease
-        self._clock = clock or Clock()
+        self._clock = clock or SteadyClock()
         self._links: list[Link] = []
         self._advertisers: list[RouterAdvertiser] = []
         self.held_limit = HELD_LIMIT

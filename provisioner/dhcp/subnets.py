@@ -59,7 +59,7 @@ class Subnet:
     loader: Mapping[str, str] = setting(
         {}, "Boot loader by architecture (efi-x64: snponly.efi) instead of the one that the plan names."
     )
-    http_port: int = setting(0, "Port of the boot files in URLs; 0: the one of all subnets.")
+    http_port: int = setting(0, "Port of the boot files in URLs; 0: http.port.")
     new_per_s: float = setting(50.0, "New unknown machines a second, per interface or relay; 0: no limit.")
     new_burst: int = setting(500, "New unknown machines at once, per interface or relay.")
     port_per_s: float = setting(1.0, "New unknown machines a second behind one switch port (option 82); 0: no limit.")
@@ -118,7 +118,6 @@ class Dhcp:
     reservations: tuple[Reservation, ...] = setting((), "Fixed addresses beside those of enrolled machines.")
     ports: tuple[PortRule, ...] = setting((), "Names and addresses by switch port.")
     profiles: Mapping[str, Overrides] = setting({}, "Loaders and options by profile.")
-    http_port: int = setting(8080, "Port of the boot files in URLs.")
     server_port: int = setting(67, "UDP port to serve; anything but 67 is for tests.")
     durability: str = setting(
         "durable",
