@@ -27,6 +27,7 @@ from provisioner.catalog.fetch import Fetcher
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.params import Resolved
 from provisioner.config import Config, Webhook
+from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.errors import CatalogError, ConfigError, ConflictError
@@ -223,10 +224,10 @@ class KnownMachines:
         old = reservations(before) if before else {}
         new = reservations(after) if after else {}
         for mac in old.keys() - new.keys():
-            self._dhcp.remove_reservation(mac)
+            self._dhcp.remove_reservation(mac, Origin.MACHINE)
         for mac, reservation in new.items():
             if old.get(mac) != reservation:
-                self._dhcp.set_reservation(reservation)
+                self._dhcp.set_reservation(reservation, Origin.MACHINE)
 
 
 def reservations(machine: Machine) -> dict[Mac, Reservation]:

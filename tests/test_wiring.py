@@ -57,6 +57,18 @@ def test_dhcp_knows_the_machines_that_are_and_forgets_those_that_were() -> None:
     assert reservations(NODE) == {A: Reservation(mac=A, name="node17", uuid="u1", profile="small")}
 
 
+def test_a_fixed_address_of_the_file_outlives_the_enrolment_of_its_machine() -> None:
+    """Enrolling a machine says its name and its UUID; it must not take the address that the file fixed."""
+    fixed = Reservation(mac=A, address="10.0.8.7", name="old")
+    config = Dhcp(subnets=(Subnet(network="10.0.8.0/24"),), reservations=(fixed,))
+    dhcp = DhcpServer(config, decide=decide, leases=NoLeases(), observe=lambda _line: None)  # type: ignore[arg-type]
+    follow = KnownMachines(dhcp)
+    follow(None, NODE)
+    assert dhcp.layers.merged(A) == Reservation(mac=A, address="10.0.8.7", name="node17", uuid="u1", profile="small")
+    follow(NODE, None)
+    assert dhcp.layers.merged(A) == fixed
+
+
 def test_how_a_missing_artefact_is_to_be_had() -> None:
     assert how_to_get("ubuntu-22.04", "") == "provisionctl artifacts fetch ubuntu-22.04"
     assert how_to_get("discovery", "provisionctl images build discovery") == "provisionctl images build discovery"

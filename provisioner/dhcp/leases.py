@@ -93,6 +93,13 @@ class Pool:
         for lease in leases:
             self._put(lease if lease.until <= latest else lease._replace(until=latest))
 
+    def keep_offers(self, before: Pool) -> None:
+        """Take over what the pool before this one has offered, so that a client in the middle is not turned away."""
+        for key, offer in before._offers.items():
+            if self.covers(offer.ip) and offer.ip not in self._fixed:
+                self._offers[key], self._offered[offer.ip] = offer, key
+                self._free.pop(offer.ip, None)
+
     def covers(self, ip: int) -> bool:
         """Say whether the address lies in a range."""
         for low, high in self.ranges:  # noqa: SIM110  a generator costs more than the loop

@@ -68,6 +68,10 @@ class Reservations:
     def __len__(self) -> int:
         return len(self._by_key)
 
+    def knows(self, key: bytes) -> bool:
+        """Say whether something is fixed for this hardware address."""
+        return key in self._by_key
+
     def addresses(self) -> Iterator[int]:
         """Give all fixed addresses, as often as they are named."""
         for known in (*self._by_key.values(), *self._ports.values()):

@@ -14,7 +14,8 @@ from provisioner.clock import SteadyClock
 from provisioner.dhcp.addresses import own_addresses
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
-from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.layers import Layers, Origin
+from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.link import Link
 from provisioner.dhcp.packet import Packet, address, decode
 from provisioner.dhcp.site import Site
@@ -22,7 +23,7 @@ from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
 from provisioner.dhcp.topology import Net
 from provisioner.dhcp.trace import Trace
 from provisioner.dhcp.v6.ra import RouterAdvertiser
-from provisioner.errors import ConfigError, ListenError, StoreError, WireError
+from provisioner.errors import ListenError, StoreError, WireError
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.net import Mac, mac_from_bytes, parse_mac
 from provisioner.model.trace import Observe
@@ -66,6 +67,7 @@ class DhcpServer:
     ) -> None:
         self.config = config
         self.site = Site(decide, http_port=http_port, profiles=config.profiles, ports=config.ports)
+        self.layers = Layers()
         self.trace = Trace(observe)
         self._leases = leases
         self._probe = probe
@@ -111,23 +113,55 @@ class DhcpServer:
 
     # live changes
 
-    def set_reservation(self, reservation: Reservation) -> None:
-        """Add or change what is fixed for one hardware address. Raises `ConfigError`."""
-        self.site.set_reservation(reservation)
+    def set_reservation(self, reservation: Reservation, origin: Origin = Origin.FILE) -> None:
+        """Add or change what one origin says of a hardware address. Raises `ConfigError`, and nothing changed then."""
+        self.site.set_reservation(self.layers.with_(origin, reservation))
+        self.layers.set(origin, reservation)
 
-    def remove_reservation(self, mac: Mac) -> None:
-        """The machine is not known any more."""
-        self.site.remove_reservation(bytes.fromhex(mac.replace(":", "")))
+    def remove_reservation(self, mac: Mac, origin: Origin = Origin.FILE) -> None:
+        """Forget what one origin says; what others say stays."""
+        left = self.layers.without(origin, mac)
+        if left is not None:
+            self.site.set_reservation(left)
+        else:
+            self.site.remove_reservation(bytes.fromhex(mac.replace(":", "")))
+        self.layers.remove(origin, mac)
 
-    def set_subnet(self, subnet: Subnet) -> None:
-        """Add or change a subnet; its leases stay. Its interface has to be one that is listened on."""
-        if subnet.interface and self._links and subnet.interface not in {link.interface for link in self._links}:
-            raise ConfigError(f"subnet {subnet.title}: nobody listens on {subnet.interface}", hint="restart the daemon")
-        self.site.set_net(Net(subnet))
+    def set_subnet(self, subnet: Subnet, leases: Iterable[Lease] = ()) -> None:
+        """Add or change a subnet; its leases stay, and `leases` are those stored of one that is new.
+
+        An interface that nobody listened on is listened on from now on. Raises `ListenError`, and nothing changed then.
+        """
+        self._listen(subnet)
+        net = Net(subnet)
+        self.site.set_net(net)
+        for lease in leases:
+            net.pool_of(lease).load([lease._replace(pool=net.pool_of(lease).name)])
 
     def remove_subnet(self, name: str) -> None:
-        """Serve a subnet no more."""
+        """Serve a subnet no more. Its interface is listened on until the daemon ends."""
         self.site.topology.remove(name)
+
+    def _listen(self, subnet: Subnet) -> None:
+        name = subnet.interface
+        if not name or subnet.mode is Mode.OFF or not self._links or name in {link.interface for link in self._links}:
+            return
+        links: list[Link] = []
+        try:
+            for port in (self.config.server_port, PROXY_PORT):
+                links.append(Link(name, port))
+        except ListenError:
+            for link in links:
+                link.close()
+            raise
+        self._refresh_addresses()
+        for link in links:
+            asyncio.get_running_loop().add_reader(link.fileno(), self._on_readable, link)
+        self._links += links
+
+    def now(self) -> float:
+        """Time as leases count it."""
+        return self._clock.now()
 
     # look-ups
 
@@ -248,12 +282,22 @@ class DhcpServer:
     # beside the packets
 
     def _take_over(self, leases: list[Lease]) -> None:
-        """Put stored leases into their pools; none may outlive a full lease time from now (a clock was wrong)."""
-        now = self._clock.now()
-        for name, found in _by_pool(leases).items():
-            pool = self.site.pool(name)
-            if pool is not None:
-                pool.load(found, now + MOST_S)
+        """Put stored leases where their addresses are now; none may outlive a full lease time (a clock was wrong).
+
+        By address: a subnet may have been renamed, or its pools changed, since they were written.
+        """
+        latest = self._clock.now() + MOST_S
+        nets = {pool.name: net for net in self.site.topology for pool in (net.pool, net.quarantine)}
+        found: dict[Pool, list[Lease]] = {}
+        for lease in leases:
+            net = nets.get(lease.pool)
+            if net is None or not net.holds(lease.ip):
+                net = self.site.net_at(lease.ip)
+            if net is not None:
+                pool = net.pool_of(lease)
+                found.setdefault(pool, []).append(lease if lease.pool == pool.name else lease._replace(pool=pool.name))
+        for pool, its in found.items():
+            pool.load(its, latest)
 
     def _interfaces(self) -> list[str]:
         subnets = [subnet for subnet in self.config.subnets if subnet.mode is not Mode.OFF]
@@ -293,13 +337,6 @@ class DhcpServer:
         for link in self._links:
             link.close()
         self._links.clear()
-
-
-def _by_pool(leases: Iterable[Lease]) -> dict[str, list[Lease]]:
-    found: dict[str, list[Lease]] = {}
-    for lease in leases:
-        found.setdefault(lease.pool, []).append(lease)
-    return found
 
 
 def _interface_name(index: int) -> str:

@@ -85,12 +85,14 @@ class Site:
         if before is not None:
             net.pool.load(before.pool.by_ip.values())
             net.quarantine.load(before.quarantine.by_ip.values())
+            net.pool.keep_offers(before.pool)
+            net.quarantine.keep_offers(before.quarantine)
         self.topology.set(net)
 
     def set_reservation(self, reservation: Reservation) -> Known:
         """Add or change what is fixed for one hardware address. Raises `ConfigError`, and nothing changed then."""
         known = self.reservations.compile(reservation)
-        net = self._net_of(known.ip) if known.ip else None
+        net = self.net_at(known.ip) if known.ip else None
         if known.ip and net is None:
             raise ConfigError(
                 f"reservation {reservation.mac}: {reservation.address} is in no subnet", hint="add the subnet first"
@@ -104,14 +106,14 @@ class Site:
     def remove_reservation(self, key: bytes) -> Known | None:
         """Forget what is fixed for one hardware address; say what it was."""
         known = self.reservations.remove(key)
-        net = self._net_of(known.ip) if known is not None and known.ip else None
+        net = self.net_at(known.ip) if known is not None and known.ip else None
         if known is not None and net is not None:
             net.pool.unfix(known.ip)
         return known
 
     def decline(self, ip: int, now: float, reason: str) -> list[Lease]:
         """Keep an address out of use that somebody else was found to use."""
-        net = self._net_of(ip)
+        net = self.net_at(ip)
         if net is None:
             return []
         pool = net.quarantine if net.quarantine.covers(ip) else net.pool
@@ -129,5 +131,6 @@ class Site:
         """Give a pool by its name."""
         return next((pool for pool in self.pools() if pool.name == name), None)
 
-    def _net_of(self, ip: int) -> Net | None:
+    def net_at(self, ip: int) -> Net | None:
+        """Give the subnet that an address belongs to."""
         return next((net for net in self.topology.at(ip) if net.holds(ip)), None)

@@ -9,7 +9,7 @@ from provisioner.dhcp import formats
 from provisioner.dhcp.blocks import Block
 from provisioner.dhcp.boot import Boot
 from provisioner.dhcp.identify import Kind
-from provisioner.dhcp.leases import Pool
+from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.options import Opt
 from provisioner.dhcp.packet import addresses
 from provisioner.dhcp.reservations import loaders_by_arch
@@ -50,6 +50,10 @@ class Net:
     def holds(self, ip: int) -> bool:
         """Say whether the address belongs to this network."""
         return ip & self.mask == self.network
+
+    def pool_of(self, lease: Lease) -> Pool:
+        """Give the pool that a lease belongs to by its address."""
+        return self.quarantine if self.quarantine.covers(lease.ip) else self.pool
 
     def pool_for(self, known: bool) -> Pool:
         """Give the pool that a known or unknown machine gets its address from."""

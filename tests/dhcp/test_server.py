@@ -15,7 +15,7 @@ from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import Packet, decode, encode
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Mode, Reservation
-from provisioner.errors import ConfigError, ListenError, StoreError
+from provisioner.errors import ListenError, StoreError
 from provisioner.model.net import Mac
 from provisioner.model.trace import TraceLine
 from provisioner.store.db import Database
@@ -280,16 +280,45 @@ async def test_a_reservation_outlives_its_subnet(rig: Rig) -> None:
     server = await rig.start(rig.server())
     server.set_reservation(Reservation(mac=MAC, address="10.0.0.50"))
     server.remove_subnet("10.0.0.0/24")
-    server.set_subnet(subnet())
+    with inside(rig.lan.names["server"]):
+        server.set_subnet(subnet())
     assert await rig.acquire() == "10.0.0.50"
     await server.stop()
 
 
-async def test_a_subnet_on_an_interface_that_nobody_listens_on(rig: Rig) -> None:
+async def test_a_subnet_on_an_interface_that_is_not_there_changes_nothing(rig: Rig) -> None:
     server = await rig.start(rig.server())
-    with pytest.raises(ConfigError, match="nobody listens on eth7"):
+    with pytest.raises(ListenError, match="DHCP cannot listen on eth7 port 67: No such device"):
         server.set_subnet(subnet(network="10.7.0.0/24", interface="eth7", pools=()))
+    assert server.site.net_at(ip("10.7.0.1")) is None
     await server.stop()
+
+
+async def test_a_new_interface_is_served_while_the_server_runs(rig: Rig) -> None:
+    """The server began with relays only; the subnet on eth0 comes later."""
+    server = await rig.start(rig.server(Dhcp(subnets=(subnet(network="10.9.0.0/24", interface="lo", pools=()),))))
+    with inside(rig.lan.names["server"]):
+        server.set_subnet(subnet())
+    assert await rig.acquire() == "10.0.0.100"
+    server.remove_subnet("10.0.0.0/24")
+    assert "no subnet of ours" in await rig.silence(server, discover())
+    await server.stop()
+
+
+async def test_leases_are_found_again_after_their_subnet_was_renamed(rig: Rig, tmp_path: Path) -> None:
+    database = Database(tmp_path / "renamed.db")
+    await database.open()
+    try:
+        first = await rig.start(rig.server(store=LeaseStore(database)))
+        assert await rig.acquire() == "10.0.0.100"
+        await first.stop()
+        second = rig.server(Dhcp(subnets=(subnet(name="rack1"),)), store=LeaseStore(database))
+        await rig.start(second)
+        assert await rig.acquire(OTHER_MAC) == "10.0.0.101"
+        assert second.lease_of("10.0.0.100") == MAC
+        await second.stop()
+    finally:
+        await database.close()
 
 
 async def test_an_interface_that_is_not_there(rig: Rig) -> None:

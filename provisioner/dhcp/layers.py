@@ -1,0 +1,97 @@
+"""What is fixed for a hardware address, said by several: the file, the operator's API, a machine on record. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from enum import IntEnum
+from ipaddress import IPv4Address
+
+from provisioner.dhcp.subnets import Reservation
+from provisioner.model.net import Mac, parse_mac
+
+
+class Origin(IntEnum):
+    """Who said it; the later one stands over the earlier."""
+
+    FILE = 0
+    OPERATOR = 1
+    MACHINE = 2
+
+
+class Layers:
+    """Every reservation by who said it. Each call touches one hardware address."""
+
+    def __init__(self) -> None:
+        self._by_mac: dict[Mac, dict[Origin, Reservation]] = {}
+        self._holders: dict[int, set[Mac]] = {}
+
+    def get(self, mac: Mac, origin: Origin) -> Reservation | None:
+        """Give what one said."""
+        return self._by_mac.get(mac, {}).get(origin)
+
+    def merged(self, mac: Mac) -> Reservation | None:
+        """Give what holds for a hardware address."""
+        return _merge(self._by_mac.get(mac, {}))
+
+    def with_(self, origin: Origin, reservation: Reservation) -> Reservation:
+        """Say what would hold with this; nothing changes. Raises `ConfigError` for a malformed hardware address."""
+        mac = parse_mac(reservation.mac)
+        found = _merge({**self._by_mac.get(mac, {}), origin: replace(reservation, mac=mac)})
+        assert found is not None
+        return found
+
+    def without(self, origin: Origin, mac: Mac) -> Reservation | None:
+        """Say what would be left."""
+        return _merge({who: said for who, said in self._by_mac.get(mac, {}).items() if who is not origin})
+
+    def set(self, origin: Origin, reservation: Reservation) -> None:
+        """Add or change what one says."""
+        mac = parse_mac(reservation.mac)
+        self.remove(origin, mac)
+        self._by_mac.setdefault(mac, {})[origin] = replace(reservation, mac=mac)
+        if reservation.address:
+            self._holders.setdefault(int(IPv4Address(reservation.address)), set()).add(mac)
+
+    def remove(self, origin: Origin, mac: Mac) -> Reservation | None:
+        """Forget what one said; give it."""
+        said = self._by_mac.get(mac, {})
+        gone = said.pop(origin, None)
+        if not said:
+            self._by_mac.pop(mac, None)
+        if gone is not None and gone.address and not any(each.address == gone.address for each in said.values()):
+            number = int(IPv4Address(gone.address))
+            holders = self._holders.get(number, set())
+            holders.discard(mac)
+            if not holders:
+                self._holders.pop(number, None)
+        return gone
+
+    def holders(self, ip: int) -> frozenset[Mac]:
+        """Say which hardware addresses this address is fixed for."""
+        return frozenset(self._holders.get(ip, ()))
+
+    def __iter__(self) -> Iterator[tuple[Origin, Reservation]]:
+        for said in self._by_mac.values():
+            yield from said.items()
+
+
+def _merge(said: Mapping[Origin, Reservation]) -> Reservation | None:
+    """Each field is of the latest origin that fills it; loaders and options add up."""
+    found: Reservation | None = None
+    for origin in sorted(said):
+        upper = said[origin]
+        found = upper if found is None else _over(found, upper)
+    return found
+
+
+def _over(lower: Reservation, upper: Reservation) -> Reservation:
+    return Reservation(
+        mac=upper.mac,
+        address=upper.address or lower.address,
+        name=upper.name or lower.name,
+        uuid=upper.uuid or lower.uuid,
+        profile=upper.profile or lower.profile,
+        loader={**lower.loader, **upper.loader},
+        options={**lower.options, **upper.options},
+    )

@@ -1,0 +1,83 @@
+"""Several say what is fixed for a machine: who is heard, and what is left when one is silent again."""
+
+from __future__ import annotations
+
+import pytest
+
+from provisioner.dhcp.layers import Layers, Origin
+from provisioner.dhcp.subnets import Reservation
+from provisioner.errors import ConfigError
+from provisioner.model.net import Mac
+
+MAC = Mac("52:54:00:00:00:01")
+FILE = Reservation(mac=MAC, address="10.0.0.5", name="old", loader={"bios": "a"}, options={"42": "10.0.0.1"})
+OPERATOR = Reservation(mac="52-54-00-00-00-01", address="10.0.0.6", loader={"efi-x64": "b"})
+MACHINE = Reservation(mac=MAC, name="node17", uuid="u1", profile="small")
+
+MERGED = {
+    "one alone": ({Origin.FILE: FILE}, FILE),
+    "a machine's name stands over the file's, the file's address stays": (
+        {Origin.MACHINE: MACHINE, Origin.FILE: FILE},
+        Reservation(
+            mac=MAC,
+            address="10.0.0.5",
+            name="node17",
+            uuid="u1",
+            profile="small",
+            loader={"bios": "a"},
+            options={"42": "10.0.0.1"},
+        ),
+    ),
+    "an operator's address stands over the file's, loaders add up": (
+        {Origin.OPERATOR: OPERATOR, Origin.FILE: FILE},
+        Reservation(
+            mac=MAC, address="10.0.0.6", name="old", loader={"bios": "a", "efi-x64": "b"}, options={"42": "10.0.0.1"}
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "holds"), MERGED.values(), ids=MERGED.keys())
+def test_what_holds(said: dict[Origin, Reservation], holds: Reservation) -> None:
+    layers = Layers()
+    for origin, reservation in said.items():
+        assert layers.with_(origin, reservation).mac == MAC
+        layers.set(origin, reservation)
+    assert layers.merged(MAC) == holds
+    assert {origin for origin, _ in layers} == said.keys()
+
+
+def test_who_falls_silent_leaves_what_others_said() -> None:
+    layers = Layers()
+    layers.set(Origin.FILE, FILE)
+    layers.set(Origin.MACHINE, MACHINE)
+    assert layers.without(Origin.MACHINE, MAC) == FILE
+    assert layers.remove(Origin.MACHINE, MAC) == MACHINE
+    assert layers.merged(MAC) == FILE
+    assert layers.get(MAC, Origin.MACHINE) is None
+    assert layers.remove(Origin.MACHINE, MAC) is None
+    layers.remove(Origin.FILE, MAC)
+    assert layers.merged(MAC) is None
+    assert layers.without(Origin.FILE, MAC) is None
+
+
+def test_whose_an_address_is() -> None:
+    layers = Layers()
+    layers.set(Origin.FILE, FILE)
+    layers.set(Origin.OPERATOR, Reservation(mac=MAC, address="10.0.0.5"))
+    other = Reservation(mac="52:54:00:00:00:02", address="10.0.0.5")
+    layers.set(Origin.OPERATOR, other)
+    address = 0x0A000005
+    assert layers.holders(address) == {MAC, other.mac}
+    layers.remove(Origin.OPERATOR, MAC)
+    assert layers.holders(address) == {MAC, other.mac}
+    layers.set(Origin.FILE, MACHINE)
+    layers.remove(Origin.OPERATOR, Mac(other.mac))
+    assert layers.holders(address) == set()
+
+
+def test_a_malformed_hardware_address_changes_nothing() -> None:
+    layers = Layers()
+    with pytest.raises(ConfigError):
+        layers.with_(Origin.FILE, Reservation(mac="52:54"))
+    assert list(layers) == []
