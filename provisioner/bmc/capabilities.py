@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from provisioner.bmc.biosplan import BiosPlan
 from provisioner.bmc.verbs import Bmc
 from provisioner.errors import BmcUnsupported
 from provisioner.model.board import (
@@ -23,6 +24,7 @@ from provisioner.model.board import (
     MediaSlot,
     Role,
     SecureBoot,
+    SecureBootKey,
     Sensor,
     TimeSync,
     Volume,
@@ -147,6 +149,10 @@ class CanSetBios(Protocol):
 
     async def bios(self) -> BiosSettings: ...
 
+    async def plan_bios(self, wanted: Mapping[str, BiosValue]) -> BiosPlan:
+        """Say what `set_bios` would write, and what the board does not allow."""
+        ...
+
     async def set_bios(self, wanted: Mapping[str, BiosValue]) -> None:
         """Have these settings used from the next boot on; read back as pending."""
         ...
@@ -163,6 +169,16 @@ class CanSetSecureBoot(Protocol):
     async def reset_secure_boot_keys(self) -> None:
         """Put back the keys that the board came with."""
         ...
+
+    async def delete_secure_boot_keys(self) -> None:
+        """Take out every key: the firmware is in setup mode then."""
+        ...
+
+    async def secure_boot_keys(self) -> tuple[SecureBootKey, ...]: ...
+
+    async def add_secure_boot_key(self, database: str, pem: str) -> None: ...
+
+    async def delete_secure_boot_key(self, database: str, key: str) -> None: ...
 
 
 @runtime_checkable

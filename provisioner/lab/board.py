@@ -10,6 +10,7 @@ from enum import IntEnum
 from provisioner.lab.chassis import Chassis
 from provisioner.lab.faults import Faults
 from provisioner.lab.hardware import NO_MEDIUM, Medium
+from provisioner.lab.settings import Settings
 from provisioner.model.bmc import Power
 
 FIRMWARE = "1.04"
@@ -76,6 +77,10 @@ class Network:
     mac: str
     netmask: str = "255.255.255.0"
     gateway: str = "0.0.0.0"
+    dhcp: bool = False
+    dns: tuple[str, ...] = ()
+    vlan: int = 0
+    """0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +116,11 @@ class Board:
     """The UDP port of the board's IPMI; consoles refuse serial over LAN on another than they talk to."""
     medium: Medium = NO_MEDIUM
     """What is in the virtual CD drive."""
+    settings: Settings = field(default_factory=Settings)
     tasks: int = 0
     """How many tasks there have been."""
+    failed_tasks: dict[int, str] = field(default_factory=dict)
+    """Tasks that ended badly, and why."""
     locating: bool = False
     """The locate LED."""
     parameters: dict[tuple[str, int], bytes] = field(default_factory=dict)

@@ -23,9 +23,10 @@ from provisioner.lab.chassis import Chassis, Verb
 from provisioner.lab.ipmi.kcs import KcsServer
 from provisioner.lab.ipmi.server import IpmiServer
 from provisioner.lab.machine import QemuMachine
+from provisioner.lab.redfish.announcer import Announcer
 from provisioner.lab.redfish.server import RedfishServer
 from provisioner.lab.spec import MachineSpec, RackSpec
-from provisioner.lab.tls import server_context
+from provisioner.lab.tls import server_context, shown
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Slot:
         self.ipmi = IpmiServer(self.board)
         self.redfish = RedfishServer(self.board)
         self.kcs = KcsServer(self.board)
+        self.announcer = Announcer(self.board, machine.bmc_address, REDFISH_PORT)
 
     async def start(self) -> None:
         """Build the machine and open the board's doors; raise `ListenError` or `LabError`."""
@@ -56,13 +58,15 @@ class Slot:
         certificate = self.machine.files.root / "bmc.pem"
         context = await asyncio.to_thread(server_context, certificate, name, address)
         await self.ipmi.start(address, IPMI_PORT)
-        await self.redfish.start(address, REDFISH_PORT, context)
+        await self.redfish.start(address, REDFISH_PORT, context, await asyncio.to_thread(shown, certificate))
+        await self.announcer.start()
         await self.kcs.start(self.machine.files.kcs)
 
     async def close(self) -> None:
         await self.machine.power_off()
         await self.kcs.close()
         self.ipmi.close()
+        self.announcer.close()
         await self.redfish.close()
 
     def status(self) -> Json:

@@ -41,3 +41,9 @@ def server_context(path: Path, name: str, address: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     return context
+
+
+def shown(path: Path) -> str:
+    """The certificate at `path` without its key, as PEM."""
+    text = path.read_text()
+    return text[text.index("-----BEGIN CERTIFICATE-----") :]

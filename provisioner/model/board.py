@@ -159,6 +159,15 @@ class SecureBoot:
 
 
 @dataclass(frozen=True, slots=True)
+class SecureBootKey:
+    """A certificate in one of the databases (PK, KEK, db, dbx). `id` is the board's name for it there."""
+
+    database: str
+    id: str
+    pem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
     """One volume of a storage controller."""
 

@@ -24,7 +24,7 @@ from provisioner.lab.fake import FakeMachine
 from provisioner.lab.hardware import Identity
 from provisioner.lab.ipmi.server import IpmiServer
 from provisioner.lab.redfish.server import RedfishServer
-from provisioner.lab.tls import server_context
+from provisioner.lab.tls import server_context, shown
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.net import Mac
 
@@ -66,12 +66,13 @@ class Simulated:
 async def simulated(count: int, root: Path, *, first: int = 0, lag_s: float = 0.0) -> AsyncIterator[list[Simulated]]:
     """Run boards `first` to `first + count - 1`."""
     context = await asyncio.to_thread(server_context, root / "bmc.pem", "sim", "127.0.0.1")
+    certificate = await asyncio.to_thread(shown, root / "bmc.pem")
     boards = [Simulated(number, lag_s=lag_s) for number in range(first, first + count)]
     async with asyncio.TaskGroup() as tasks:
         running = []
         for number, board in enumerate(boards, first):
             await board.ipmi.start(host(number), IPMI_PORT)
-            await board.redfish.start(host(number), REDFISH_PORT, context)
+            await board.redfish.start(host(number), REDFISH_PORT, context, certificate)
             running.append(tasks.create_task(board.board.chassis.run()))
         try:
             yield boards

@@ -15,7 +15,7 @@ from provisioner.lab.board import Role
 from provisioner.lab.chassis import Lifetime, Mode
 from provisioner.lab.ipmi.server import IpmiServer
 from provisioner.lab.redfish.server import RedfishServer
-from provisioner.lab.tls import server_context
+from provisioner.lab.tls import server_context, shown
 from provisioner.model.bmc import BootTarget, Power
 from tests.lab.boards import PASSWORD, USER, Rig, running
 
@@ -52,7 +52,7 @@ async def redfish(rig: Rig, certificate: Path) -> AsyncIterator[str]:
     """The rig's board behind TLS."""
     server = RedfishServer(rig.board)
     context = await asyncio.to_thread(server_context, certificate, "node17", "127.0.0.1")
-    await server.start("127.0.0.1", 0, context)
+    await server.start("127.0.0.1", 0, context, await asyncio.to_thread(shown, certificate))
     try:
         async with running(rig):
             yield f"https://127.0.0.1:{server.port}"

@@ -1,15 +1,15 @@
-"""Firmware settings and Secure Boot by Redfish (DSP0268: Bios, AttributeRegistry, SecureBoot)."""
+"""Firmware settings by Redfish (DSP0268: Bios, AttributeRegistry)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from provisioner.bmc.biosplan import plan_bios
+from provisioner.bmc.biosplan import BiosPlan, plan_bios
 from provisioner.bmc.redfish.answers import Resource
 from provisioner.bmc.redfish.board import Board
 from provisioner.errors import BmcProtocolError, BmcUnsupported
-from provisioner.model.board import BiosAttribute, BiosSettings, BiosValue, SecureBoot
+from provisioner.model.board import BiosAttribute, BiosSettings, BiosValue
 
 
 class BiosVerbs(Board):
@@ -22,6 +22,10 @@ class BiosVerbs(Board):
         waiting = _values(settings) if settings.path != bios.path else {}
         pending = {name: value for name, value in waiting.items() if current.get(name) != value}
         return BiosSettings(current, pending, await self._registry(bios.text("AttributeRegistry")))
+
+    async def plan_bios(self, wanted: Mapping[str, BiosValue]) -> BiosPlan:
+        """Say what would be written, and what the registry does not allow. Writes nothing."""
+        return plan_bios(await self.bios(), wanted)
 
     async def set_bios(self, wanted: Mapping[str, BiosValue]) -> None:
         """Write what differs, and read it back as pending (or as set, where the board applies it at once)."""
@@ -60,34 +64,6 @@ class BiosVerbs(Board):
     async def _registry_body(self, file: Resource) -> Resource:
         uri = next((uri for place in file.rows("Location") if (uri := place.text("Uri")).startswith("/")), "")
         return next(iter(await self._readable(uri)), Resource("", {})) if uri else file
-
-    # -- Secure Boot ----------------------------------------------------------------------------------------------
-
-    async def secure_boot(self) -> SecureBoot:
-        """Read whether Secure Boot is on, and was on at the last boot."""
-        found = await self.child("secureboot.read", await self.system(), "SecureBoot")
-        active = {"Enabled": True, "Disabled": False}.get(found.text("SecureBootCurrentBoot"))
-        mode = found.text("SecureBootMode").removesuffix("Mode").lower()
-        return SecureBoot(found.data.get("SecureBootEnable") is True, active, mode)
-
-    async def set_secure_boot(self, *, enabled: bool) -> None:
-        """Switch Secure Boot for the next boot, and read it back."""
-        verb = "secureboot.set"
-        found = await self.child(verb, await self.system(), "SecureBoot")
-        holder = await self.settings_of(found, "SecureBootEnable")
-        await self.patch(holder, {"SecureBootEnable": enabled})
-        if (await self.get(holder.path)).data.get("SecureBootEnable") is not enabled:
-            raise BmcProtocolError(f"{self.address}: {verb}: taken, but it is not {'on' if enabled else 'off'}")
-
-    async def reset_secure_boot_keys(self) -> None:
-        """Put back the keys that the board came with."""
-        verb = "secureboot.reset-keys"
-        found = await self.child(verb, await self.system(), "SecureBoot")
-        offered = await self.allowed(found, "SecureBoot.ResetKeys", "ResetKeysType")
-        if offered and "ResetAllKeysToDefault" not in offered:
-            raise self.unsupported(verb, f"the board offers only {', '.join(offered)}")
-        body = {"ResetKeysType": "ResetAllKeysToDefault"}
-        await self.finish(verb, await self.act(verb, found, "SecureBoot.ResetKeys", body, repeat=True))
 
 
 def _values(resource: Resource) -> dict[str, BiosValue]:

@@ -27,7 +27,8 @@ MAX_MEMBERS = 256
 """Members of one collection that are read; the largest seen is 192 sensors."""
 
 TASK_S = 1800.0
-TASK_POLL_S = 5.0
+TASK_POLLS_S = (0.5, 1.0, 2.0, 5.0)
+"""Pauses between looks at a task; the last one repeats."""
 _TASK_DONE = frozenset({"Completed"})
 _TASK_FAILED = frozenset({"Exception", "Killed", "Cancelled", "Interrupted", "Suspended"})
 
@@ -224,8 +225,9 @@ class Board:
         if not path:
             raise BmcProtocolError(f"{self.address}: {verb}: HTTP 202 names no task")
         state = ""
+        pauses = iter(TASK_POLLS_S)
         while clock() < deadline:
-            await asyncio.sleep(TASK_POLL_S)
+            await asyncio.sleep(next(pauses, TASK_POLLS_S[-1]))
             answer = await self._task(path)
             if answer is None:
                 continue

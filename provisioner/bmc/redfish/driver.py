@@ -11,6 +11,7 @@ from provisioner.bmc.redfish.led import LedVerbs
 from provisioner.bmc.redfish.manager import ManagerVerbs
 from provisioner.bmc.redfish.media import MediaVerbs
 from provisioner.bmc.redfish.power import PowerVerbs
+from provisioner.bmc.redfish.secureboot import SecureBootVerbs
 from provisioner.bmc.redfish.storage import StorageVerbs
 from provisioner.bmc.redfish.watch import WatchVerbs
 
@@ -24,6 +25,7 @@ class Redfish(
     AccountVerbs,
     ManagerVerbs,
     BiosVerbs,
+    SecureBootVerbs,
     FirmwareVerbs,
     StorageVerbs,
     LedVerbs,

@@ -64,13 +64,19 @@ def task(board: Board, number: str) -> Body | None:
     """A task is done at once, unless it is stuck."""
     if not number.isdecimal() or not 1 <= int(number) <= board.tasks:
         return None
-    state = "Running" if board.faults.on(Fault.STUCK_TASK) else "Completed"
-    rest = {"TaskState": state, "TaskStatus": "OK", "PercentComplete": 0 if state == "Running" else 100}
-    return resource(f"{TASKS}/{number}", "Task.v1_7_0.Task", f"Task {number}", **rest, Messages=[])
+    fault = board.failed_tasks.get(int(number), "")
+    state = "Running" if board.faults.on(Fault.STUCK_TASK) else "Exception" if fault else "Completed"
+    rest = {"TaskState": state, "TaskStatus": "Critical" if fault else "OK"}
+    said = [{"MessageId": "Update.1.0.ApplyFailed", "Message": fault}] if fault else []
+    percent = 0 if state == "Running" else 100
+    path = f"{TASKS}/{number}"
+    return resource(path, "Task.v1_7_0.Task", f"Task {number}", **rest, PercentComplete=percent, Messages=said)
 
 
-def begun(board: Board) -> Answer:
-    """The answer to what goes on in a task."""
+def begun(board: Board, fault: str = "") -> Answer:
+    """The answer to what goes on in a task; `fault` is why it ends badly."""
     board.tasks += 1
+    if fault:
+        board.failed_tasks[board.tasks] = fault
     number = str(board.tasks)
     return Answer(202, task(board, number), {"Location": f"{TASKS}/{number}"})

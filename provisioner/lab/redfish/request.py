@@ -14,3 +14,5 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: bytes = b""
+    query: tuple[str, ...] = ()
+    """Names of query parameters."""

@@ -65,7 +65,10 @@ def identity_of(board: Board) -> Identity:
 
 
 def service_root(board: Board) -> Body:
-    parts = ("Systems", "Chassis", "Managers", "AccountService", "SessionService", "TaskService")
+    parts = (
+        "Systems", "Chassis", "Managers", "AccountService", "SessionService", "TaskService", "UpdateService",
+        "CertificateService", "Registries",
+    )  # fmt: skip
     return resource(
         V1 + "/", "ServiceRoot.v1_15_0.ServiceRoot", "Root Service",
         RedfishVersion="1.15.0", UUID=identity_of(board).uuid, Vendor=identity_of(board).vendor,
@@ -86,7 +89,7 @@ def system(board: Board) -> Body:
         IndicatorLED="Blinking" if board.locating else "Off", LocationIndicatorActive=board.locating,
         ProcessorSummary={"Count": 1, "CoreCount": identity.cpus, "Model": "QEMU TCG CPU", "Status": STATUS},
         MemorySummary={"TotalSystemMemoryGiB": identity.memory_bytes / GIB, "Status": STATUS},
-        Boot=boot(board),
+        Boot=boot(board), Bios=link(f"{SYSTEM}/Bios"), SecureBoot=link(f"{SYSTEM}/SecureBoot"),
         EthernetInterfaces=link(f"{SYSTEM}/EthernetInterfaces"), Storage=link(f"{SYSTEM}/Storage"),
         Links={"Chassis": [link(CHASSIS)], "ManagedBy": [link(MANAGER)]},
         Actions={"#ComputerSystem.Reset": {
@@ -134,21 +137,6 @@ def nic(board: Board, number: str) -> Body | None:
         MACAddress=mac, PermanentMACAddress=mac, SpeedMbps=1000, Status=STATUS,
         LinkStatus="LinkUp" if board.chassis.power is Power.ON else "LinkDown", InterfaceEnabled=True,
     )  # fmt: skip
-
-
-def drive(board: Board) -> Body:
-    identity = identity_of(board)
-    return resource(
-        f"{SYSTEM}/Storage/1/Drives/1", "Drive.v1_17_0.Drive", "Disk 1",
-        CapacityBytes=identity.disk_bytes, SerialNumber=f"{identity.serial}-D0", MediaType="SSD", Protocol="PCIe",
-        Manufacturer=identity.vendor, Model="Virtual Disk", Status=STATUS,
-    )  # fmt: skip
-
-
-def storage(board: Board) -> Body:
-    drives = [link(f"{SYSTEM}/Storage/1/Drives/1")]
-    rest = {"Drives": drives, "Drives@odata.count": 1, "Status": STATUS}
-    return resource(f"{SYSTEM}/Storage/1", "Storage.v1_15_0.Storage", "Storage", **rest)
 
 
 def chassis(board: Board) -> Body:
@@ -199,26 +187,6 @@ def manager(board: Board) -> Body:
     )  # fmt: skip
 
 
-def manager_nic(board: Board) -> Body:
-    network = board.network
-    address = {
-        "Address": network.address, "SubnetMask": network.netmask, "Gateway": network.gateway,
-        "AddressOrigin": "Static",
-    }  # fmt: skip
-    return resource(
-        f"{MANAGER}/EthernetInterfaces/1", "EthernetInterface.v1_9_0.EthernetInterface", "BMC port",
-        MACAddress=network.mac, IPv4Addresses=[address], Status=STATUS,
-    )  # fmt: skip
-
-
-def protocols(board: Board) -> Body:
-    return resource(
-        f"{MANAGER}/NetworkProtocol", "ManagerNetworkProtocol.v1_9_0.ManagerNetworkProtocol", "Network protocols",
-        HostName=f"{identity_of(board).name}-bmc", HTTP={"ProtocolEnabled": False, "Port": 80},
-        HTTPS={"ProtocolEnabled": True, "Port": 443}, IPMI={"ProtocolEnabled": True, "Port": 623}, Status=STATUS,
-    )  # fmt: skip
-
-
 def log_service(board: Board) -> Body:
     return resource(
         LOG, "LogService.v1_4_0.LogService", "System event log",
@@ -234,7 +202,7 @@ def log_entry(board: Board, number: str) -> Body | None:
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.at))
     return resource(
         f"{LOG}/Entries/{number}", "LogEntry.v1_13_0.LogEntry", f"Entry {number}",
-        EntryType="SEL", Created=at, Severity="OK", Message=event.what,
+        EntryType="SEL", Created=at, Severity="OK", Message=event.what, MessageId="VirtualRack.1.0.ChassisEvent",
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from email.parser import BytesParser
 
 from provisioner.lab.board import Account, Board, Role
 from provisioner.lab.redfish import changes, misbehave, resources, tree
@@ -20,8 +21,11 @@ OPEN_TO_ALL = frozenset({"/redfish", V1, f"{V1}/odata", f"{V1}/$metadata"})
 """What a client may read before it logs in (section 13.3.1)."""
 METADATA = (
     '<?xml version="1.0"?><edmx:Edmx xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx" Version="4.0">'
-    "<edmx:DataServices/></edmx:Edmx>"
+    '<edmx:DataServices><Schema xmlns="http://docs.oasis-open.org/odata/ns/edm" Namespace="Service">'
+    '<EntityContainer Name="Service" Extends="ServiceRoot.ServiceContainer"/></Schema></edmx:DataServices></edmx:Edmx>'
 )
+VERSION = "4.0"
+READS = ("GET", "HEAD")
 
 
 class Service:
@@ -43,26 +47,45 @@ class Service:
         return misbehave.spoilt(_with_headers(answer), faults)
 
     def _handle(self, request: Request, path: str, now: float) -> Answer:
+        _check(request)
         if request.method == "POST" and path in (SESSIONS, f"{SESSIONS}/Members"):
             return self._log_in(_json(request.body), now)
-        if request.method in ("GET", "HEAD") and path in OPEN_TO_ALL:
+        if request.method in READS and path in OPEN_TO_ALL:
             return self._read(request, path, now)
         account = self.sessions.authenticate(request.headers, now)
         if account is None:
             text = "There is no valid session, and no credentials came."
             headers = {"WWW-Authenticate": 'Basic realm="BMC"'}
             raise Refusal(401, "NoValidSession", text, headers=headers)
+        allowed = self._methods(path, now)
+        if not allowed:
+            raise _missing(path)
+        if request.method not in allowed:
+            text = f"{request.method[:20]} is not allowed here."
+            raise Refusal(405, "OperationNotAllowed", text, headers={"Allow": ", ".join(allowed)})
         match request.method:
-            case "GET" | "HEAD":
-                return self._read(request, path, now)
             case "PATCH":
                 return self._patch(request, path, account, now)
             case "POST":
                 return self._post(request, path, account)
             case "DELETE":
                 return self._delete(path, account)
-            case method:
-                raise Refusal(405, "OperationNotAllowed", f"{method} is not allowed here.")
+            case _:
+                return self._read(request, path, now)
+
+    def _methods(self, path: str, now: float) -> list[str]:
+        """What can be done at a path; nothing where there is nothing."""
+        found: list[str] = []
+        parent = path.rpartition("/")[0]
+        if path in OPEN_TO_ALL or self._resource(path, now) is not None:
+            found += READS
+            if path in tree.PATCHES or path == SESSION_SERVICE or parent == ACCOUNTS_PATH:
+                found.append("PATCH")
+            if parent in (SESSIONS, ACCOUNTS_PATH) or tree.delete(path, self.board) is not None:
+                found.append("DELETE")
+        if tree.post(path, self.board) is not None or path == SESSIONS:
+            found.append("POST")
+        return found
 
     def _resource(self, path: str, now: float) -> Body | None:
         if path == SESSION_SERVICE:
@@ -93,9 +116,15 @@ class Service:
         if body is None:
             raise _missing(path)
         tag = etag(body)
+        kind = str(body["@odata.type"]).removeprefix("#").rpartition(".")[0]
+        headers = {
+            "ETag": tag,
+            "Allow": ", ".join(self._methods(path, now)),
+            "Link": f"<https://redfish.dmtf.org/schemas/v1/{kind}.json>; rel=describedby",
+        }
         if request.headers.get("If-None-Match") == tag:
-            return Answer(304, None, {"ETag": tag})
-        return Answer(200, body, {"ETag": tag})
+            return Answer(304, None, headers)
+        return Answer(200, body | {"@odata.etag": tag}, headers)
 
     def _log_in(self, body: Body, now: float) -> Answer:
         session = self.sessions.log_in(str(body.get("UserName", "")), str(body.get("Password", "")), now)
@@ -110,12 +139,12 @@ class Service:
         if wanted not in ("*", etag(present)):
             raise Refusal(412, "PreconditionFailed", "The ETag does not match the resource.")
         body = _json(request.body)
+        if body and all("@odata." in name for name in body):
+            raise Refusal(400, "NoOperation", "There is nothing in the request that could be changed.")
         if path.startswith(f"{ACCOUNTS_PATH}/"):
             return changes.patch_account(self.board, self._account(path, account), body)
         if path == SESSION_SERVICE:
             return self._patch_sessions(account, body)
-        if path not in tree.PATCHES:
-            raise Refusal(405, "OperationNotAllowed", "This resource cannot be changed.")
         role, change = tree.PATCHES[path]
         require(account, role)
         return change(self.board, body)
@@ -137,15 +166,16 @@ class Service:
         return found
 
     def _post(self, request: Request, path: str, account: Account) -> Answer:
-        if path not in tree.POSTS:
-            raise _missing(path) if tree.render(path, self.board) is None else Refusal(
-                405, "OperationNotAllowed", "POST is not allowed here."
-            )  # fmt: skip
-        role, change = tree.POSTS[path]
+        found = tree.post(path, self.board)
+        assert found is not None
+        role, change = found
         require(account, role)
-        return change(self.board, _json(request.body))
+        return change(self.board, _body(request))
 
     def _delete(self, path: str, account: Account) -> Answer:
+        if (found := tree.delete(path, self.board)) is not None:
+            require(account, found[0])
+            return found[1]()
         parent, _, member = path.rpartition("/")
         if parent == SESSIONS and self.sessions.log_out(member):
             return Answer(204)
@@ -155,8 +185,29 @@ class Service:
         raise _missing(path)
 
 
+def _check(request: Request) -> None:
+    """Refuse what this service does not speak (sections 6.5 and 7.3)."""
+    if request.headers.get("OData-Version", VERSION) != VERSION:
+        raise Refusal(412, "HeaderInvalid", f"OData-Version is {VERSION}.")
+    if unknown := next((name for name in request.query if name.startswith("$")), ""):
+        raise Refusal(501, "QueryNotSupported", f"The query parameter {unknown[:40]} is not supported.")
+
+
 def _missing(path: str) -> Refusal:
     return Refusal(404, "ResourceMissingAtURI", f"There is no resource at {path[:200]}.")
+
+
+def _body(request: Request) -> Body:
+    """Read JSON, or the parts of a form: a file is its name."""
+    kind = request.headers.get("Content-Type", "")
+    if not kind.startswith("multipart/form-data"):
+        return _json(request.body)
+    form = BytesParser().parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + request.body)
+    found: Body = {}
+    for part in form.walk():
+        if name := part.get_param("name", header="content-disposition"):
+            found[str(name)] = part.get_filename() or str(part.get_payload())
+    return found
 
 
 def _json(data: bytes) -> Body:

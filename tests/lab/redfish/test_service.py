@@ -61,7 +61,7 @@ def links(body: Any) -> set[str]:
         return set().union(*map(links, body))
     if not isinstance(body, dict):
         return set()
-    own = {body["@odata.id"]} if "@odata.id" in body else set()
+    own = {body[name] for name in ("@odata.id", "Uri") if name in body}
     return own.union(*map(links, body.values()))
 
 
@@ -302,7 +302,8 @@ OTHERS = {
     "a method that is not known": ("PUT", SYSTEM, 405),
     "a resource that cannot be changed": ("PATCH", f"{V1}/Chassis/1", 405),
     "a change to nothing": ("PATCH", f"{V1}/Systems/2", 404),
-    "a resource that cannot be deleted": ("DELETE", SYSTEM, 404),
+    "a resource that cannot be deleted": ("DELETE", SYSTEM, 405),
+    "an action cannot be read": ("GET", RESET, 405),
     "a NIC that is not there": ("GET", f"{SYSTEM}/EthernetInterfaces/9", 404),
     "an account that is not there": ("GET", f"{ACCOUNTS}/x", 404),
 }
