@@ -23,6 +23,7 @@ from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config
+from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.server import DhcpServer
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
@@ -33,12 +34,14 @@ from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
+from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.hooks import HookStore
 from provisioner.store.leases import LeaseStore
 from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api
 from provisioner.web.app import machine_app, operator_app
+from provisioner.web.dhcp import DhcpApi
 from provisioner.web.files import Files
 from provisioner.web.fleet import FleetApi
 from provisioner.web.hooks import Hooks, source_of
@@ -102,7 +105,9 @@ class Daemon:
         ports = Ports(bmcs, SiteCatalogue(catalog), SiteArtifacts(artifacts), discovery, network, secrets=given.look_up)
         conductor = Conductor(db, secrets, ports)
         await conductor.open()
-        dhcp = await self._serve_dhcp(stack, conductor, LeaseStore(db))
+        dhcp, book = await self._serve_dhcp(stack, conductor, db)
+        book.followers.append(addresses.follow)
+        addresses.follow([subnet for subnet, _ in book.subnets()])
         table = FileTable(artifacts=artifacts.find)
         shelf = artifact_api(
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
@@ -120,7 +125,7 @@ class Daemon:
         boards = await bmc_api(stack, bmcs, conductor, secrets, config.state_dir)
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
-        apis = (Api(site), shelf, boards, FleetApi(rollouts))
+        apis = (Api(site), shelf, boards, FleetApi(rollouts), DhcpApi(book))
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
         receivers = await loop.run_in_executor(None, hooks_of, config.webhooks)
         hooks = Hooks(receivers, conductor, HookStore(db), source_of(socket.gethostname()))
@@ -132,24 +137,26 @@ class Daemon:
         return [str(configuration.interface_address(name).ip) for name in interfaces]
 
     async def _serve_dhcp(
-        self, stack: contextlib.AsyncExitStack, conductor: Conductor, leases: LeaseStore
-    ) -> DhcpServer:
-        settings = self.config.dhcp
+        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database
+    ) -> tuple[DhcpServer, DhcpBook]:
+        leases = LeaseStore(db)
         dhcp = DhcpServer(
-            settings,
+            self.config.dhcp,
             decide=conductor.decide,
             leases=leases,
             observe=conductor.observe,
             http_port=self.config.http.port,
         )
+        book = DhcpBook(dhcp, DhcpBookStore(db), leases)
+        await book.open()
+        conductor.follow(KnownMachines(dhcp))
         await dhcp.start()
         stack.push_async_callback(dhcp.stop)
-        conductor.follow(KnownMachines(dhcp))
-        for subnet in settings.subnets:
+        for subnet, _ in book.subnets():
             self.listeners.append(
                 Listener(f"dhcp {subnet.mode}", f"{subnet.network} on {subnet.interface or 'relays'}")
             )
-        return dhcp
+        return dhcp, book
 
     async def _serve_tftp(
         self,
