@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from provisioner.dhcp.boot import NOTHING
 from provisioner.dhcp.case import Case, Reply, Silence
-from provisioner.dhcp.options import Type
+from provisioner.dhcp.options import Opt, Type, number_of
 from provisioner.dhcp.reply import ask_plan, reply
 from provisioner.dhcp.topology import Net
 from provisioner.model.boot import Arch, Asker, Unknown
@@ -13,9 +13,15 @@ UNFIT_BEHIND_PROXY = (b"grub", b"shim", b"bootx64", b"bootaa64", b"bootnetx64")
 """Loaders (by the start of their name) that read their server from the other server's ACK and then look there."""
 
 
+def is_unfit(name: bytes) -> bool:
+    """Say whether a loader is known to fail beside another DHCP server."""
+    return name.lower().rpartition(b"/")[2].startswith(UNFIT_BEHIND_PROXY)
+
+
 def proxy_offer(case: Case, net: Net) -> Reply | Silence:
     """Give boot information only (PXE 2.1 section 2.2.3)."""
     if case.packet.type != Type.DISCOVER:
+        _hear(case)
         return Silence("the other server's business")
     refusal = _refusal(case, net)
     if refusal is not None:
@@ -30,8 +36,18 @@ def boot_server(case: Case, net: Net) -> Reply | Silence:
     """Name the boot file to a client that already has its address (PXE 2.1 section 2.2.5)."""
     if case.packet.type not in (Type.REQUEST, Type.INFORM):
         return Silence("port 4011 answers requests only")
+    _hear(case)
     refusal = _refusal(case, net)
     return reply(case, net, int(Type.ACK), 0) if refusal is None else refusal
+
+
+def _hear(case: Case) -> None:
+    """Note the address that the other server gave: it is what the machine fetches its files from."""
+    packet = case.packet
+    if packet.type in (Type.REQUEST, Type.INFORM):
+        case.site.claims.put(packet.ciaddr or number_of(packet.options, Opt.REQUESTED_ADDRESS, 4) or 0, case.key)
+    elif packet.type in (Type.RELEASE, Type.DECLINE):
+        case.site.claims.drop(case.key)
 
 
 def _refusal(case: Case, net: Net) -> Silence | None:
@@ -41,6 +57,6 @@ def _refusal(case: Case, net: Net) -> Silence | None:
         return Silence("nobody enrolled the machine, and the subnet boots no such")
     if not ask_plan(case, net) or not case.boot.name:
         return Silence(f"nothing to boot: {case.reason}")
-    if net.proxy and case.boot.name.lower().startswith(UNFIT_BEHIND_PROXY):
+    if net.proxy and is_unfit(case.boot.name):
         return Silence(f"{case.boot.name.decode()} does not work beside another DHCP server: name an iPXE loader")
     return None

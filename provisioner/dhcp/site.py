@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from provisioner.dhcp.claims import Claims
 from provisioner.dhcp.identify import Kind, Signature, client_of, kind_of, signature_of
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.limit import Limiter
@@ -18,6 +19,7 @@ from provisioner.dhcp.subnets import Overrides, PortRule, Reservation
 from provisioner.dhcp.topology import Net, Topology
 from provisioner.errors import ConfigError
 from provisioner.model.boot import BootClient, Plan
+from provisioner.model.net import Mac
 
 KINDS_LIMIT = 1024
 """Kinds of firmware remembered; a site has a few, made-up ones must not grow us."""
@@ -45,6 +47,10 @@ class Site:
         """Our own addresses, by interface."""
         self.ours: frozenset[int] = frozenset()
         """All of them."""
+        self.claims = Claims()
+        """Addresses that machines have of other DHCP servers."""
+        self.on_other_server: Callable[[str, int, Mac], None] = lambda _net, _server, _mac: None
+        """Told of each machine that chose another server, with the subnet."""
         self._kinds: dict[Signature, Kind] = {}
         self._clients: dict[bytes, tuple[Kind, bytes | None, BootClient]] = {}
 
@@ -130,6 +136,11 @@ class Site:
     def pool(self, name: str) -> Pool | None:
         """Give a pool by its name."""
         return next((pool for pool in self.pools() if pool.name == name), None)
+
+    def claimant(self, ip: int) -> bytes | None:
+        """Say which machine has this address of another server, where we are one's proxy."""
+        net = self.net_at(ip)
+        return self.claims.get(ip) if net is not None and net.proxy else None
 
     def net_at(self, ip: int) -> Net | None:
         """Give the subnet that an address belongs to."""

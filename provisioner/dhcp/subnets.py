@@ -19,6 +19,13 @@ class Mode(StrEnum):
     OFF = "off"
 
 
+class Rogue(StrEnum):
+    """What is done when another DHCP server answers where we are to be the only one."""
+
+    REPORT = "report"
+    FALLBACK = "fallback"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
     """One IPv4 network with its addresses and what its clients are told."""
@@ -54,6 +61,13 @@ class Subnet:
     lease_s: int = setting(3600, "How long an address is given for, in seconds.")
     offer_s: int = setting(30, "How long an offered address is kept for the one that it was offered to, in seconds.")
     decline_s: int = setting(86400, "How long an address stays unused after a client found it taken, in seconds.")
+    probe: bool = setting(
+        True, "Look whether somebody uses an address (ARP, then ICMP; 0.3 s) before it is offered to a new machine."
+    )
+    rogue: Rogue = setting(
+        Rogue.REPORT,
+        "Another DHCP server answers here. report: say so; fallback: also be its proxy until it is gone.",
+    )
     rapid_commit: bool = setting(False, "Answer DISCOVER with ACK where the client asks for it (RFC 4039).")
     bootp: bool = setting(True, "Answer plain BOOTP for machines with a reserved address.")
     loader: Mapping[str, str] = setting(
@@ -116,6 +130,14 @@ class Dhcp:
     subnets: tuple[Subnet, ...] = setting((), "The networks that are served.")
     interfaces: tuple[str, ...] = setting((), "Interfaces to listen on; empty: those that subnets name.")
     reservations: tuple[Reservation, ...] = setting((), "Fixed addresses beside those of enrolled machines.")
+    allowed_servers: tuple[str, ...] = setting(
+        (), "Addresses of other DHCP servers that may answer beside us; all others are reported as rogue."
+    )
+    watch_s: float = setting(
+        60.0,
+        "How often to ask for an address ourselves, to find rogue servers; 0: only hear them. One is gone when it has "
+        "left three such questions unanswered.",
+    )
     ports: tuple[PortRule, ...] = setting((), "Names and addresses by switch port.")
     profiles: Mapping[str, Overrides] = setting({}, "Loaders and options by profile.")
     server_port: int = setting(67, "UDP port to serve; anything but 67 is for tests.")

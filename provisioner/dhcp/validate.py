@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 
 from provisioner.dhcp import formats
+from provisioner.dhcp.proxy import is_unfit
 from provisioner.dhcp.reservations import loaders_by_arch, port_key
-from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Subnet
+from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
 from provisioner.dhcp.topology import base_options, parse_ranges
 from provisioner.errors import ConfigError
 from provisioner.model.boot import Unknown
@@ -16,6 +18,8 @@ from provisioner.model.net import parse_mac
 
 DURABILITIES = ("durable", "written")
 GIVES_ADDRESSES = (Mode.AUTHORITATIVE, Mode.RESERVATIONS_ONLY)
+GIVEN = ("router", "dns", "domain", "search", "ntp", "routes", "options")
+"""What clients are told beside an address."""
 LEASE_LIMIT_S = 2**31 - 1
 
 
@@ -24,6 +28,7 @@ def faults_of(config: Dhcp) -> list[str]:
     found = [f"durability: {config.durability!r}: one of {', '.join(DURABILITIES)}"] * (
         config.durability not in DURABILITIES
     )
+    found += _watching(config)
     for index, subnet in enumerate(config.subnets):
         where = f"subnet {subnet.title}" if subnet.title else f"subnets[{index}]"
         found += (f"{where}: {fault}" for fault in _subnet(subnet))
@@ -34,6 +39,16 @@ def faults_of(config: Dhcp) -> list[str]:
         found += _reservations(config)
         found += _ports(config)
     return found
+
+
+def _watching(config: Dhcp) -> Iterator[str]:
+    for text in config.allowed_servers:
+        yield from _try("allowed_servers", partial(IPv4Address, text))
+    if config.watch_s and not 5 <= config.watch_s <= 3600:
+        yield f"watch_s: {config.watch_s:g}: from 5 to 3600, or 0"
+    for subnet in config.subnets:
+        if subnet.rogue is Rogue.FALLBACK and not config.watch_s:
+            yield f"subnet {subnet.title}: rogue: fallback ends when the other server is gone, and watch_s 0 never asks"
 
 
 def _subnet(subnet: Subnet) -> Iterator[str]:
@@ -66,11 +81,9 @@ def _numbers(subnet: Subnet) -> Iterator[str]:
 def _roles(subnet: Subnet) -> Iterator[str]:
     """Settings that contradict each other."""
     if subnet.mode is Mode.PROXY:
-        for name in ("pools", "quarantine_pools", "router", "dns", "routes", "options"):
-            if getattr(subnet, name):
-                yield f"{name}: mode proxy gives no addresses and no settings, the other server does: leave it out"
-        if subnet.unknown is Unknown.QUARANTINE:
-            yield "unknown: quarantine needs addresses of ours, and mode proxy gives none: ignore or discover"
+        yield from _proxy(subnet)
+    if subnet.rogue is Rogue.FALLBACK:
+        yield from _fallback(subnet)
     if subnet.mode is Mode.RESERVATIONS_ONLY and (subnet.pools or subnet.quarantine_pools):
         yield "pools: mode reservations-only gives addresses of reservations only: leave them out, or use authoritative"
     if subnet.mode is Mode.AUTHORITATIVE and subnet.unknown is Unknown.DISCOVER and not subnet.pools:
@@ -81,6 +94,31 @@ def _roles(subnet: Subnet) -> Iterator[str]:
         yield f"quarantine_pools: unknown is {subnet.unknown}, so nobody gets these: leave them out"
     if subnet.router_advertisements and not subnet.interface:
         yield "router_advertisements: needs an interface to send them on"
+
+
+def _proxy(subnet: Subnet) -> Iterator[str]:
+    for name in (*GIVEN, "pools", "quarantine_pools", "rapid_commit"):
+        if getattr(subnet, name):
+            yield f"{name}: mode proxy gives no addresses and no settings, the other server does: leave it out"
+    if subnet.unknown is Unknown.QUARANTINE:
+        yield "unknown: quarantine needs addresses of ours, and mode proxy gives none: ignore or discover"
+    yield from _unfit(subnet)
+
+
+def _unfit(subnet: Subnet) -> Iterator[str]:
+    for arch, name in subnet.loader.items():
+        if is_unfit(name.encode()):
+            yield f"loader: {arch}: {name} does not work beside another DHCP server: name an iPXE loader"
+
+
+def _fallback(subnet: Subnet) -> Iterator[str]:
+    if subnet.mode is not Mode.AUTHORITATIVE:
+        yield f"rogue: fallback makes a proxy of an authoritative subnet, and its mode is {subnet.mode}: leave it out"
+    if subnet.unknown is Unknown.QUARANTINE:
+        yield "rogue: fallback gives no addresses, and unknown is quarantine, which needs some: report, or discover"
+    if not subnet.interface:
+        yield "rogue: fallback needs an interface to see whether the other server is still there"
+    yield from (fault.replace("loader:", "loader: rogue is fallback, and", 1) for fault in _unfit(subnet))
 
 
 def _places(subnet: Subnet, network: IPv4Network) -> Iterator[str]:
@@ -136,7 +174,7 @@ def _between(subnets: Iterable[Subnet]) -> Iterator[str]:
 
 
 def _shared(a: Subnet, b: Subnet) -> Iterator[str]:
-    for name in ("mode", "unknown", "interface"):
+    for name in ("mode", "unknown", "interface", "rogue"):
         if getattr(a, name) != getattr(b, name):
             yield f"subnets {a.title} and {b.title}: they share {a.shared_network}, but differ in {name}"
 

@@ -123,6 +123,27 @@ def test_silence(here: Site, question: Packet, arrival: Arrival, reason: str) ->
     assert ask(here, question, arrival) == Silence(reason)
 
 
+def test_the_address_that_the_other_server_gave_is_known() -> None:
+    here = beside()
+    for question, arrival, address in (
+        (packet(Type.REQUEST, options=UEFI | {Opt.REQUESTED_ADDRESS: b"\x0a\0\0\x64"}), DIRECT, "10.0.0.100"),
+        (packet(Type.REQUEST, options=UEFI, ciaddr="10.0.0.101"), PROXY_PORT, "10.0.0.101"),
+        (packet(Type.INFORM, options=PLAIN, ciaddr="10.0.0.102"), DIRECT, "10.0.0.102"),
+    ):
+        ask(here, question, arrival)
+        assert here.claimant(ip(address)) == bytes.fromhex(MAC.replace(":", ""))
+    assert here.claimant(ip("10.0.0.101")) is None, "a machine has one address"
+    ask(here, packet(Type.RELEASE, ciaddr="10.0.0.102"))
+    assert here.claimant(ip("10.0.0.102")) is None
+
+
+def test_where_we_give_addresses_a_claim_proves_nothing() -> None:
+    here = site()
+    here.claims.put(ip("10.0.0.100"), b"123456")
+    assert here.claimant(ip("10.0.0.100")) is None
+    assert here.claimant(ip("192.0.2.1")) is None
+
+
 def test_grub_is_offered_where_we_are_the_only_server() -> None:
     here = site(subnet(loader={"efi-x64": "grubx64.efi"}))
     assert said(ask(here, discover(options=UEFI))).options[Opt.BOOT_FILE] == b"grubx64.efi"

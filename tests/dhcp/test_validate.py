@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Subnet
+from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
 from provisioner.dhcp.validate import faults_of
 from provisioner.model.boot import Unknown
 from provisioner.settings import docs_of
@@ -35,6 +35,11 @@ RIGHT = {
     "the subnet of the tables": one(),
     "no pool where nobody unknown gets an address": one(unknown=Unknown.IGNORE, pools=()),
     "a proxy": one(mode=Mode.PROXY, pools=(), router=(), dns=(), domain=""),
+    "a proxy with a loader of its own": one(
+        mode=Mode.PROXY, pools=(), router=(), dns=(), domain="", loader={"efi-arm64": "ipxe-arm64.efi"}
+    ),
+    "a proxy when it has to be": one(rogue=Rogue.FALLBACK),
+    "other servers that may answer": Dhcp(subnets=(subnet(),), allowed_servers=("10.0.0.7",), watch_s=0),
     "reservations only": one(mode=Mode.RESERVATIONS_ONLY, pools=()),
     "quarantine": one(unknown=Unknown.QUARANTINE, quarantine_pools=("10.0.0.200-10.0.0.210",)),
     "two subnets": two({}, {"interface": "eth1"}),
@@ -56,7 +61,43 @@ def test_right(config: Dhcp) -> None:
 
 
 NET = "subnet 10.0.0.0/24"
+PROXY: dict[str, Any] = {"mode": Mode.PROXY, "pools": (), "router": (), "dns": (), "domain": ""}
+NOT_OURS = "mode proxy gives no addresses and no settings, the other server does: leave it out"
 WRONG = {
+    "a proxy with a domain": (one(**PROXY | {"domain": "a.example"}), f"{NET}: domain: {NOT_OURS}"),
+    "a proxy with time servers": (one(**PROXY, ntp=("10.0.0.9",)), f"{NET}: ntp: {NOT_OURS}"),
+    "a proxy that is to acknowledge": (one(**PROXY, rapid_commit=True), f"{NET}: rapid_commit: {NOT_OURS}"),
+    "GRUB beside another server": (
+        one(**PROXY, loader={"efi-x64": "grubx64.efi"}),
+        f"{NET}: loader: efi-x64: grubx64.efi does not work beside another DHCP server: name an iPXE loader",
+    ),
+    "a proxy that falls back to what it is": (
+        one(**PROXY, rogue=Rogue.FALLBACK),
+        f"{NET}: rogue: fallback makes a proxy of an authoritative subnet, and its mode is proxy: leave it out",
+    ),
+    "a fallback that gives no addresses to those in quarantine": (
+        one(rogue=Rogue.FALLBACK, unknown=Unknown.QUARANTINE, quarantine_pools=("10.0.0.200-10.0.0.210",)),
+        f"{NET}: rogue: fallback gives no addresses, and unknown is quarantine, which needs some: report, or discover",
+    ),
+    "a fallback that sees no wire": (
+        one(rogue=Rogue.FALLBACK, interface=""),
+        f"{NET}: rogue: fallback needs an interface to see whether the other server is still there",
+    ),
+    "a fallback with a loader that fails beside another server": (
+        one(rogue=Rogue.FALLBACK, loader={"efi-x64": "shimx64.efi"}),
+        f"{NET}: loader: rogue is fallback, and efi-x64: shimx64.efi does not work beside another DHCP server: "
+        "name an iPXE loader",
+    ),
+    "a fallback that never asks whether it is over": (
+        Dhcp(subnets=(subnet(rogue=Rogue.FALLBACK),), watch_s=0),
+        f"{NET}: rogue: fallback ends when the other server is gone, and watch_s 0 never asks",
+    ),
+    "questions without a pause": (Dhcp(watch_s=1), "watch_s: 1: from 5 to 3600, or 0"),
+    "a name for a server that may answer": (Dhcp(allowed_servers=("dhcp1",)), "allowed_servers: "),
+    "subnets of one wire that do different things about a rogue server": (
+        two({"shared_network": "lab", "rogue": Rogue.FALLBACK}, {"shared_network": "lab"}),
+        "subnets 10.0.0.0/24 and 10.1.0.0/24: they share lab, but differ in rogue",
+    ),
     "no network": (one(network=""), "subnets[0]: network: "),
     "host bits set": (one(network="10.0.0.1/24"), "subnet 10.0.0.1/24: network: 10.0.0.1/24 has host bits set"),
     "a proxy with a pool": (one(mode=Mode.PROXY, router=(), dns=()), f"{NET}: pools: mode proxy gives no addresses"),
