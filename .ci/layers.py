@@ -27,6 +27,7 @@ TABLE = (
     # (module names without the package's, layer); the first line that fits says it
     ("daemon", "root"),
     ("wiring", "root"),
+    ("measures", "root"),
     ("cli", "root"),
     ("cli.*", "root"),
     ("errors", "ground"),
@@ -68,7 +69,6 @@ TABLE = (
     ("catalog.signature", "shells"),
     ("catalog.unpack", "shells"),
     ("dhcp.addresses", "shells"),
-    ("dhcp.book", "shells"),
     ("dhcp.clock", "shells"),
     ("dhcp.mmsg", "shells"),
     ("dhcp.trace", "shells"),
@@ -90,6 +90,9 @@ TABLE = (
     ("bmc.quirks", "rules"),
     ("bmc.ipmi.chassis", "rules"),
     ("bmc.redfish.answers", "rules"),
+    ("netwatch.filter", "rules"),
+    ("netwatch.looking", "rules"),
+    ("netwatch.rogues", "rules"),
     ("web.client", "shells"),
     *((f"lab.{name}", "rules") for name in ("faults", "ipmi.crypto", "ipmi.guest", "ipmi.message")),
     *((f"lab.{name}", "rules") for name in ("ipmi.packet", "ipmi.sol", "redfish.answer", "redfish.request")),
@@ -133,7 +136,7 @@ IMPURE = (
 """What rules and ground do not import."""
 
 HOMES = {
-    "scapy": ("netwatch", "netwatch.*"),
+    "scapy": ("netwatch.frames",),
     "tftpy": ("cli.doctor*", "doctor*"),
     "pyghmi": ("bmc.ipmi.*", "bmc.worker"),
     "redfish": ("bmc.redfish.*",),

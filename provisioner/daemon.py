@@ -23,7 +23,6 @@ from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config
-from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.server import DhcpServer
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
@@ -32,20 +31,25 @@ from provisioner.errors import ConfigError, ProvisionerError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
+from provisioner.measures import measure
+from provisioner.netwatch.privileges import keep_from_children
+from provisioner.netwatch.prober import Prober
+from provisioner.netwatch.supervisor import Netwatch
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
-from provisioner.store.dhcpbook import DhcpBookStore
+from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
 from provisioner.store.leases import LeaseStore
 from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api
 from provisioner.web.app import machine_app, operator_app
-from provisioner.web.dhcp import DhcpApi
 from provisioner.web.files import Files
 from provisioner.web.fleet import FleetApi
 from provisioner.web.hooks import Hooks, source_of
 from provisioner.web.machines import MachineSide
+from provisioner.web.metrics import MetricsApi
+from provisioner.web.network import NetworkApi
 from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
 from provisioner.wiring import (
@@ -58,6 +62,7 @@ from provisioner.wiring import (
     artifact_api,
     bmc_api,
     booting,
+    guard_of,
     hooks_of,
 )
 
@@ -105,16 +110,16 @@ class Daemon:
         ports = Ports(bmcs, SiteCatalogue(catalog), SiteArtifacts(artifacts), discovery, network, secrets=given.look_up)
         conductor = Conductor(db, secrets, ports)
         await conductor.open()
-        dhcp, book = await self._serve_dhcp(stack, conductor, db)
-        book.followers.append(addresses.follow)
-        addresses.follow([subnet for subnet, _ in book.subnets()])
+        netwatch = Netwatch()
+        dhcp = await self._serve_dhcp(stack, conductor, LeaseStore(db), netwatch)
+        guard = guard_of(dhcp, netwatch, conductor, EventStore(db))
         table = FileTable(artifacts=artifacts.find)
         shelf = artifact_api(
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
         )
         await shelf.loaders.install()
         hosts = self._hosts()
-        await self._serve_tftp(stack, conductor, table, network, hosts)
+        tftp = await self._serve_tftp(stack, conductor, table, network, hosts)
         await self._serve_machines(stack, conductor, table, network, hosts)
         site = Site(
             conductor,
@@ -125,11 +130,13 @@ class Daemon:
         boards = await bmc_api(stack, bmcs, conductor, secrets, config.state_dir)
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
-        apis = (Api(site), shelf, boards, FleetApi(rollouts), DhcpApi(book))
+        metrics = MetricsApi(lambda: measure(conductor.machines.all(), dhcp, netwatch, guard, tftp))
+        apis = (Api(site), shelf, boards, FleetApi(rollouts), NetworkApi(guard, netwatch), metrics)
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
         receivers = await loop.run_in_executor(None, hooks_of, config.webhooks)
         hooks = Hooks(receivers, conductor, HookStore(db), source_of(socket.gethostname()))
-        return {"conductor": conductor.run, "rollouts": rollouts.run, "webhooks": hooks.run}
+        services = {"conductor": conductor.run, "rollouts": rollouts.run, "webhooks": hooks.run}
+        return services | {"netwatch": netwatch.run, "guard": guard.run}
 
     def _hosts(self) -> list[str]:
         """List our addresses on the subnets that are served, where no others are configured."""
@@ -137,26 +144,25 @@ class Daemon:
         return [str(configuration.interface_address(name).ip) for name in interfaces]
 
     async def _serve_dhcp(
-        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database
-    ) -> tuple[DhcpServer, DhcpBook]:
-        leases = LeaseStore(db)
+        self, stack: contextlib.AsyncExitStack, conductor: Conductor, leases: LeaseStore, netwatch: Netwatch
+    ) -> DhcpServer:
+        settings = self.config.dhcp
         dhcp = DhcpServer(
-            self.config.dhcp,
+            settings,
             decide=conductor.decide,
             leases=leases,
             observe=conductor.observe,
             http_port=self.config.http.port,
+            probe=Prober(netwatch, lambda: dhcp.site),
         )
-        book = DhcpBook(dhcp, DhcpBookStore(db), leases)
-        await book.open()
-        conductor.follow(KnownMachines(dhcp))
         await dhcp.start()
         stack.push_async_callback(dhcp.stop)
-        for subnet, _ in book.subnets():
+        conductor.follow(KnownMachines(dhcp))
+        for subnet in settings.subnets:
             self.listeners.append(
                 Listener(f"dhcp {subnet.mode}", f"{subnet.network} on {subnet.interface or 'relays'}")
             )
-        return dhcp, book
+        return dhcp
 
     async def _serve_tftp(
         self,
@@ -165,16 +171,17 @@ class Daemon:
         table: FileTable,
         network: Network,
         hosts: Sequence[str],
-    ) -> None:
+    ) -> TftpServer | None:
         settings = self.config.tftp
         wanted = [(host, settings.port) for host in settings.addresses or hosts]
         if not settings.enabled or not wanted:
-            return
+            return None
         render = MachineFiles(conductor, network.lease_of)
         tftp = TftpServer(wanted, table=table, observe=conductor.observe, render=render, whose=network.lease_of)
         await tftp.start()
         stack.push_async_callback(tftp.stop)
         self.listeners += [Listener("tftp", f"udp {host}:{port}") for host, port, *_ in tftp.addresses]
+        return tftp
 
     async def _serve_machines(
         self,
@@ -329,6 +336,7 @@ def _main(arguments: argparse.Namespace) -> int:
         Catalog.load([Path(p) for p in config.catalogue.paths])
         sys.stdout.write("configuration and catalogue are in order\n")
         return 0
+    keep_from_children()
     asyncio.run(serve(config))
     return 0
 

@@ -37,7 +37,10 @@ from provisioner.model.bmc import BmcAddress
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
+from provisioner.netwatch.guard import Guard
+from provisioner.netwatch.supervisor import Netwatch
 from provisioner.store.authority import Authority
+from provisioner.store.events import EventStore
 from provisioner.store.secrets import Secrets
 from provisioner.web.artifacts import ArtifactApi
 from provisioner.web.bmc import BmcApi
@@ -165,13 +168,9 @@ class Addresses:
     """Which address of ours a machine reaches us at, and what is set for its subnet."""
 
     def __init__(self, subnets: Iterable[Subnet], own: Callable[[str], str], port: int) -> None:
+        self._subnets = [(IPv4Network(subnet.network), subnet) for subnet in subnets]
         self._own = own
         self._port = port
-        self.follow(subnets)
-
-    def follow(self, subnets: Iterable[Subnet]) -> None:
-        """Go by these subnets from now on."""
-        self._subnets = [(IPv4Network(subnet.network), subnet) for subnet in subnets]
 
     def subnet_of(self, address: str) -> Subnet | None:
         """Find the subnet that an address is in; the narrowest where several fit."""
@@ -259,3 +258,14 @@ async def bmc_api(stack: AsyncExitStack, bmcs: Bmcs, conductor: Conductor, secre
     recorder = await stack.enter_async_context(Recorder(consoles, login, conductor.observe, state_dir / "consoles"))
     conductor.follow(recorder)
     return BmcApi(conductor.machines, bmcs, login, consoles, new_password)
+
+
+def guard_of(dhcp: DhcpServer, netwatch: Netwatch, conductor: Conductor, events: EventStore) -> Guard:
+    """Have rogue DHCP servers watched for: what is found is an event of the site."""
+
+    async def tell(kind: str, data: Mapping[str, Any]) -> None:
+        conductor.announce([await events.add(kind, data, conductor.clock.now())])
+
+    guard = Guard(dhcp, netwatch, tell, conductor.observe, conductor.clock.now)
+    dhcp.site.on_other_server = guard.chosen
+    return guard

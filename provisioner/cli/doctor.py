@@ -28,6 +28,8 @@ ENOUGH_BYTES = 10 << 30
 """Less free space than this will not hold the images of three systems."""
 LITTLE_BYTES = 1 << 30
 MAX_BMCS = 50
+NO_ADDRESS = "0.0.0.0"
+"""What a server of boot information offers."""
 TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronised."""
 
@@ -72,6 +74,7 @@ def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
     checks: list[Callable[[], Findings]] = [
         lambda: _daemon(client, config or Config()),
         lambda: _network(config or Config(), interfaces, given["wait_s"]),
+        lambda: _watched(client),
         lambda: _bootenvs(client),
         _clock,
     ]
@@ -145,7 +148,7 @@ def _network(config: Config, interfaces: tuple[str, ...], wait_s: float) -> Find
             level = Level.WARN if isinstance(error, ProbeError) else Level.FAIL
             yield Finding(level, "dhcp", error.message, error.hint)
             continue
-        yield from _offers(name, offers, ours, config)
+        yield from offers_of(name, offers, ours, config, subnet)
 
 
 def _own_addresses(interface: str, subnet: Subnet | None) -> set[str]:
@@ -153,11 +156,18 @@ def _own_addresses(interface: str, subnet: Subnet | None) -> set[str]:
     return named | {str(configuration.interface_address(interface).ip)}
 
 
-def _offers(interface: str, offers: list[Offer], ours: set[str], config: Config) -> Findings:
+def offers_of(interface: str, offers: list[Offer], ours: set[str], config: Config, subnet: Subnet | None) -> Findings:
+    """Judge the offers that an unknown machine got on an interface; `ours` are our own addresses there."""
     mine = [offer for offer in offers if offer.server in ours]
-    for offer in offers:
-        if offer.server not in ours:
-            text = f"{interface}: another DHCP server, {offer.server}, offers {offer.ip}"
+    others = [offer for offer in offers if offer.server not in ours]
+    if subnet is not None and subnet.mode is Mode.PROXY:
+        yield from _beside(interface, mine, others)
+        return
+    for offer in others:
+        text = f"{interface}: another DHCP server, {offer.server}, offers {offer.ip}"
+        if offer.server in config.dhcp.allowed_servers:
+            yield Finding(Level.OK, "dhcp", f"{text}, as it may")
+        else:
             hint = "machines take whichever answers first: switch it off, or serve as a proxy beside it"
             yield Finding(Level.FAIL, "dhcp", text, hint)
     if not mine:
@@ -170,6 +180,42 @@ def _offers(interface: str, offers: list[Offer], ours: set[str], config: Config)
         )
         if offer.file and "://" not in offer.file:
             yield from _loader(offer, config)
+
+
+def _beside(interface: str, mine: list[Offer], others: list[Offer]) -> Findings:
+    """Where we are a proxy, there has to be another server: it gives the addresses."""
+    givers = [offer for offer in others if offer.ip != NO_ADDRESS]
+    for offer in others:
+        what = f"offers {offer.ip}" if offer in givers else "offers boot information, as we do"
+        yield Finding(Level.OK if offer in givers else Level.FAIL, "dhcp", f"{interface}: {offer.server} {what}")
+    if not givers:
+        text = f"{interface}: no other DHCP server offers an address, and in mode proxy we give none"
+        yield Finding(Level.FAIL, "dhcp", text, "look for the server of this network, or serve as authoritative")
+    if mine:
+        yield Finding(Level.OK, "dhcp", f"{interface}: {mine[0].server} offers boot information beside it")
+    else:
+        text = f"{interface}: an unknown machine gets no boot information from us"
+        yield Finding(Level.WARN, "dhcp", text, "`provisionctl explain --arch 7` says by which rule")
+
+
+def _watched(client: Client) -> Findings:
+    """Say what the daemon itself sees on its wires, all the time."""
+    seen = client.get("/v1/network")
+    for each in seen["rogues"]:
+        who = f"{each['server']} ({each['mac']})" if each["mac"] else each["server"]
+        text = f"{each['place']}: rogue DHCP server {who} {each['how']}, last at {each['last']}"
+        hint = "switch it off; where it is to stay, name it in dhcp.allowed_servers or serve as its proxy"
+        yield Finding(Level.FAIL, "rogue", text, hint)
+    for subnet, server in seen["fallbacks"].items():
+        text = f"{subnet}: only boot information is served, as a proxy of the rogue server {server}"
+        yield Finding(Level.WARN, "rogue", text, "this ends by itself when that server is gone")
+    if seen["fault"]:
+        text = f"nobody looks for rogue servers and for addresses in use: {seen['fault']}"
+        yield Finding(Level.WARN, "netwatch", text, "it needs CAP_NET_RAW; the daemon's log has its last words")
+    for interface, why in seen["deaf"].items():
+        yield Finding(Level.WARN, "netwatch", f"{interface or 'ping'}: cannot be watched: {why}")
+    if not (seen["rogues"] or seen["fault"] or seen["deaf"]):
+        yield Finding(Level.OK, "rogue", "no DHCP server was seen that should not be there")
 
 
 def _loader(offer: Offer, config: Config) -> Findings:

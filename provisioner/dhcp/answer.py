@@ -64,10 +64,10 @@ def _discover(case: Case) -> Reply | Silence:
     if isinstance(place, Silence):
         return place
     net, pool, ip, fixed = place
-    if net.config.rapid_commit and Opt.RAPID_COMMIT in case.packet.options:
-        return _ack(case, place)
     lease = pool.of(case.key)
     fresh = not fixed and (lease is None or lease.ip != ip)
+    if net.config.rapid_commit and Opt.RAPID_COMMIT in case.packet.options:
+        return _ack(case, place)._replace(fresh=fresh)
     if fresh:
         pool.offer(case.key, ip, case.now)
     return reply(case, net, _OFFER, ip, fresh=fresh)
@@ -90,6 +90,7 @@ def _request(case: Case) -> Reply | Silence:
 def _lost_to(case: Case, server: int) -> Silence:
     for net in case.nets:
         net.pool_for(case.known is not None).withdraw(case.key)
+    case.site.on_other_server(case.nets[0].name, server, case.packet.mac)
     return Silence(f"the client chose another server, {address(server)}")
 
 

@@ -159,11 +159,6 @@ class Pool:
         if ip in self._free:
             del self._free[ip]
 
-    def offered(self, key: bytes) -> int | None:
-        """Give the address that is kept for this machine."""
-        offer = self._offers.get(key)
-        return None if offer is None else offer.ip
-
     def withdraw(self, key: bytes) -> None:
         """Forget what was offered to this machine; the address is the next to be given."""
         offer = self._offers.pop(key, None)
@@ -210,13 +205,6 @@ class Pool:
             seconds = min(seconds, DOUBTED_S)
         return self._put(Lease(ip, b"", self.name, now + seconds, LeaseState.DECLINED, reason=reason))
 
-    def forgive(self, ip: int, now: float) -> Lease | None:
-        """Let an address that was declined be used again; None where it was not."""
-        lease = self.by_ip.get(ip)
-        if lease is None or lease.state is not LeaseState.DECLINED or lease.until <= now:
-            return None
-        return self._put(lease._replace(until=now))
-
     def fix(self, ip: int) -> None:
         """Keep the address for a reservation."""
         self._fixed[ip] = self._fixed.get(ip, 0) + 1
@@ -249,6 +237,11 @@ class Pool:
         self._expire(now)
         self._forget_offers(now)
         return len(self._timed) + len(self._offers) + self._fixed_inside
+
+    @property
+    def declined(self) -> int:
+        """Count the addresses that somebody else was found to use."""
+        return len(self._declined)
 
     def _may_have(self, key: bytes, ip: int, now: float) -> bool:
         return self.covers(ip) and ip not in self._fixed and self.free_for(key, ip, now)

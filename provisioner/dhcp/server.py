@@ -46,7 +46,8 @@ class Leases(Protocol):
 
 
 Probe = Callable[[str, int], "asyncio.Future[str]"]
-"""Ask whether an address is in use on an interface: resolves to who uses it, empty when nobody answered."""
+"""Ask whether an address is in use on an interface: resolves to who uses it (a hardware address, where that is known),
+empty when nobody answered."""
 Held = tuple[Packet, Arrival, Reply | Silence]
 
 
@@ -166,12 +167,22 @@ class DhcpServer:
     # look-ups
 
     def lease_of(self, ip: str) -> Mac | None:
-        """Say which machine holds the address now."""
+        """Say which machine holds the address now; where another server gives addresses, which says that it has it."""
         number, now = int(IPv4Address(ip)), self._clock.now()
+        if (key := self.site.claimant(number)) is not None:
+            return mac_from_bytes(key)
         for lease in self._leases_at(number):
             if lease.active(now):
                 return mac_from_bytes(lease.key)
         return None
+
+    def is_ours(self, ip: int) -> bool:
+        """Say whether we answer from this address."""
+        return ip in self.site.ours or any(net.server == ip for net in self.site.topology)
+
+    def subnets(self) -> list[Subnet]:
+        """Give the subnets as they are served now."""
+        return [net.config for net in self.site.topology]
 
     def lease_for(self, mac: Mac) -> Lease | None:
         """Give the lease that a machine holds now, the newest where it has several."""
@@ -270,7 +281,7 @@ class DhcpServer:
         assert isinstance(found, Reply)
         now = self._clock.now()
         user = "" if probed.cancelled() or probed.exception() is not None else probed.result()
-        if not user:
+        if user in ("", packet.mac):  # nobody, or the machine itself, which came back without its lease
             self._send(link, [answered], now)
             return
         self._leases.save(self.site.decline(found.ip, now, f"{user} uses it already")).add_done_callback(_log_failure)
@@ -300,13 +311,13 @@ class DhcpServer:
             pool.load(its, latest)
 
     def _interfaces(self) -> list[str]:
-        subnets = [net.config for net in self.site.topology if net.mode is not Mode.OFF]
+        subnets = [subnet for subnet in self.config.subnets if subnet.mode is not Mode.OFF]
         found = dict.fromkeys((*self.config.interfaces, *(subnet.interface for subnet in subnets)))
         return [name for name in found if name]
 
     def _advertise(self) -> None:
         """Send router advertisements where a subnet wants them, once an interface."""
-        wanted = {net.config.interface: net.config for net in self.site.topology if net.config.router_advertisements}
+        wanted = {subnet.interface: subnet for subnet in self.config.subnets if subnet.router_advertisements}
         for subnet in wanted.values():
             advertiser = RouterAdvertiser(subnet.interface, lifetime_s=subnet.ra_lifetime_s)
             advertiser.start()

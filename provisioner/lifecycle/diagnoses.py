@@ -77,7 +77,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "look at the machine: a held power button, a dead supply, or a BMC that has to be restarted",
     ),
     Diagnosis(
-        "two-dhcp-servers", line("dhcp.", "chose another server"),
+        "two-dhcp-servers", line("dhcp.", "chose another server|another DHCP server.* gave it"),
         "another DHCP server on this network answers it, and it takes that one's offers",
         "find and stop the other server (its address is in the line), or set this subnet to mode proxy",
     ),

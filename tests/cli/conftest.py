@@ -12,13 +12,31 @@ from typing import Any
 import pytest
 
 from provisioner.cli.root import run
+from provisioner.netwatch.rogues import Rogue
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
 from provisioner.web.fleet import FleetApi
+from provisioner.web.network import NetworkApi
 from provisioner.web.ports import Site
 from provisioner.web.server import Server
 from tests.web.fakes import FakeConductor, site
 from tests.web.rollouts import FakeRollouts
+
+
+class FakeWatch:
+    """What is seen on the wires."""
+
+    def __init__(self) -> None:
+        self.seen: list[Rogue] = []
+        self.proxies: dict[str, str] = {}
+        self.deaf: dict[str, str] = {}
+        self.fault = ""
+
+    def rogues(self) -> list[Rogue]:
+        return self.seen
+
+    def fallen(self) -> dict[str, str]:
+        return self.proxies
 
 
 class Daemon:
@@ -28,6 +46,7 @@ class Daemon:
         self.path = path
         self.conductor = FakeConductor()
         self.rollouts = FakeRollouts(self.conductor)
+        self.watch = FakeWatch()
         self.site: Callable[[FakeConductor], Site] = site
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -38,7 +57,8 @@ class Daemon:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
     def start(self) -> None:
-        routes = (*Api(self.site(self.conductor)).routes(), *FleetApi(self.rollouts).routes())
+        site, watch = self.site(self.conductor), self.watch
+        routes = (*Api(site).routes(), *FleetApi(self.rollouts).routes(), *NetworkApi(watch, watch).routes())
         self._server = Server(operator_app(routes), drain_s=0.05)
         self.do(self._server.listen_unix(self.path))
 

@@ -16,7 +16,11 @@ from typing import Any
 
 import pytest
 
-from provisioner.cli.doctor_probes import holder_of
+from provisioner.cli.doctor import offers_of
+from provisioner.cli.doctor_probes import Offer, holder_of
+from provisioner.config import Config
+from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
+from provisioner.netwatch.rogues import How, Rogue
 from provisioner.web.ports import Site
 from tests.cli.conftest import Ctl, Daemon
 from tests.web import fakes
@@ -56,7 +60,67 @@ def test_a_daemon_that_cannot_serve(ctl: Ctl, daemon: Daemon) -> None:
     assert "FAIL  ready     it cannot serve machines: the disk is full" in ran.out
     assert "FAIL  bootenvs  the discovery system is not here" in ran.out
     assert "bmc" not in ran.out
-    assert ran.err == "provisionctl: 2 of 6 checks failed\n"
+    assert ran.err == "provisionctl: 2 of 7 checks failed\n"
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_what_the_daemon_sees_on_its_wires(ctl: Ctl, daemon: Daemon) -> None:
+    daemon.watch.seen = [Rogue("eth0", "10.0.0.66", How.CHOSEN, 1_800_000_000.0, 1_800_000_000.0)]
+    daemon.watch.proxies = {"rack1": "10.0.0.66"}
+    daemon.watch.fault, daemon.watch.deaf = "it cannot be started", {"eth1": "No such device"}
+    ran = ctl("doctor", "--no-bmcs")
+    assert ran.status == 1
+    lines = [line for line in ran.out.splitlines() if line.split()[1] in ("rogue", "netwatch")]
+    assert [line.partition(" (")[0] for line in lines] == [
+        "FAIL  rogue     eth0: rogue DHCP server 10.0.0.66 was chosen by a machine, last at 2027-01-15T08:00:00.000Z",
+        "warn  rogue     rack1: only boot information is served, as a proxy of the rogue server 10.0.0.66",
+        "warn  netwatch  nobody looks for rogue servers and for addresses in use: it cannot be started",
+        "warn  netwatch  eth1: cannot be watched: No such device",
+    ]
+
+
+OURS, THEIRS = Offer("10.0.0.1", "0.0.0.0", "10.0.0.1", ""), Offer("10.0.0.66", "10.0.0.200", "10.0.0.66", "")
+BESIDE: dict[str, tuple[Mode, list[Offer], list[tuple[str, str]]]] = {
+    "a proxy beside a server": (
+        Mode.PROXY,
+        [OURS, THEIRS],
+        [("ok", "10.0.0.66 offers 10.0.0.200"), ("ok", "10.0.0.1 offers boot information beside it")],
+    ),
+    "a proxy beside nobody": (
+        Mode.PROXY,
+        [OURS],
+        [
+            ("FAIL", "no other DHCP server offers an address, and in mode proxy we give none"),
+            ("ok", "10.0.0.1 offers boot information beside it"),
+        ],
+    ),
+    "two proxies": (
+        Mode.PROXY,
+        [THEIRS, replace(OURS, server="10.0.0.77")],
+        [
+            ("ok", "10.0.0.66 offers 10.0.0.200"),
+            ("FAIL", "10.0.0.77 offers boot information, as we do"),
+            ("warn", "an unknown machine gets no boot information from us"),
+        ],
+    ),
+    "a server that may be there": (
+        Mode.AUTHORITATIVE,
+        [replace(OURS, ip="10.0.0.100"), replace(THEIRS, server="10.0.0.7")],
+        [
+            ("ok", "another DHCP server, 10.0.0.7, offers 10.0.0.200, as it may"),
+            ("ok", "10.0.0.1 offers 10.0.0.100, to load nothing"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("mode", "offers", "said"), BESIDE.values(), ids=BESIDE.keys())
+def test_servers_beside_each_other(mode: Mode, offers: list[Offer], said: list[tuple[str, str]]) -> None:
+    config = Config(dhcp=Dhcp(allowed_servers=("10.0.0.7",)))
+    found = offers_of("eth0", offers, {"10.0.0.1"}, config, Subnet(network="10.0.0.0/24", mode=mode))
+    assert [(str(finding.level), finding.text) for finding in found] == [
+        (level, f"eth0: {text}") for level, text in said
+    ]
 
 
 @pytest.mark.usefixtures("unconfigured")

@@ -216,6 +216,32 @@ async def test_an_address_in_use_is_not_offered(rig: Rig) -> None:
     await server.stop()
 
 
+async def test_the_machine_that_answers_for_its_own_address_gets_it(rig: Rig) -> None:
+    rig.probes = {ip("10.0.0.100"): MAC}
+    server = await rig.start(rig.server(probing=True))
+    assert (await rig.ask(discover())).yiaddr == ip("10.0.0.100")
+    await server.stop()
+
+
+async def test_an_address_in_use_is_not_acknowledged_at_once(rig: Rig) -> None:
+    rig.probes = {ip("10.0.0.100"): OTHER_MAC}
+    server = await rig.start(rig.server(Dhcp(subnets=(subnet(rapid_commit=True),)), probing=True))
+    found = await rig.ask(discover(options={Opt.RAPID_COMMIT: b""}))
+    assert (found.type, found.yiaddr) == (Type.ACK, ip("10.0.0.101"))
+    assert server.lease_of("10.0.0.100") is None
+    assert server.lease_of("10.0.0.101") == MAC
+    await server.stop()
+
+
+async def test_beside_another_server_an_address_is_whose_it_says(rig: Rig) -> None:
+    proxy = subnet(mode=Mode.PROXY, pools=(), router=(), dns=(), domain="")
+    server = await rig.start(rig.server(Dhcp(subnets=(proxy,))))
+    assert server.lease_of("10.0.0.200") is None
+    await rig.silence(server, request("10.0.0.200", server="10.0.0.66"))
+    assert server.lease_of("10.0.0.200") == MAC
+    await server.stop()
+
+
 async def test_a_known_address_is_not_probed(rig: Rig) -> None:
     server = await rig.start(rig.server(probing=True))
     await rig.acquire()

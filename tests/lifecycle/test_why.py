@@ -68,6 +68,9 @@ CASES: dict[str, tuple[str, Case]] = {
     "a BMC that obeys in words only": ("power-stuck", Case("power.on", failed="power is still off after 120 s")),
     "a second DHCP server": ("two-dhcp-servers", Case("wait.dhcp", (
         POWER, OFFER, line(ON + 7, "dhcp.silence", "REQUEST: the client chose another server, 10.0.0.254", ok=False)))),
+    "a rogue DHCP server that was heard": ("two-dhcp-servers", Case("wait.loader", (
+        POWER, OFFER, line(ON + 7, "dhcp.other-server",
+        "another DHCP server, 10.0.0.254 (02:00:00:00:00:01), gave it 10.0.0.9", ok=False)))),
     "a pool without addresses": ("pool-empty", Case("wait.dhcp", (
         POWER, line(ON + 5, "dhcp.pool-empty", "DISCOVER on br0: no address left in lab", ok=False)))),
     "an address that somebody else uses": ("address-conflict", Case("wait.dhcp", (

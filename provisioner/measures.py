@@ -1,0 +1,60 @@
+"""What is measured: the metrics of one daemon, gathered from its parts when somebody asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from provisioner.dhcp.server import DhcpServer
+from provisioner.model.machine import Machine, State
+from provisioner.netwatch.guard import Guard
+from provisioner.netwatch.supervisor import Netwatch
+from provisioner.tftp.server import TftpServer
+from provisioner.web.api import VERSION
+from provisioner.web.metrics import Kind, Metric, counter, gauge, single
+
+LOOKS = ("free", "used", "known", "late", "blind")
+
+
+def measure(
+    machines: Sequence[Machine], dhcp: DhcpServer, netwatch: Netwatch, guard: Guard, tftp: TftpServer | None
+) -> Iterator[Metric]:
+    """Give every metric."""
+    yield gauge("provisioner_build_info", "The version that runs; always 1.", {VERSION: 1}, "version")
+    states = Counter(machine.state for machine in machines)
+    yield gauge("provisioner_machines", "Machines on record.", {state: states[state] for state in State}, "state")
+    yield from _dhcp(dhcp)
+    yield from _netwatch(netwatch, guard)
+    counts = tftp.counts if tftp is not None else Counter[str]()
+    yield counter("provisioner_tftp_total", "TFTP transfers and refusals by their outcome.", counts, "outcome")
+
+
+def _dhcp(dhcp: DhcpServer) -> Iterator[Metric]:
+    yield counter("provisioner_dhcp_events_total", "What DHCP did, by the ids of its log.", dhcp.trace.counts, "event")
+    now, pools = dhcp.now(), list(dhcp.site.pools())
+    sizes = {pool.name: float(pool.size) for pool in pools if pool.size}
+    used = {pool.name: float(pool.used(now)) for pool in pools if pool.size}
+    yield gauge("provisioner_dhcp_pool_addresses", "Addresses that a pool has.", sizes, "pool")
+    yield gauge("provisioner_dhcp_pool_used_addresses", "Held, offered, declined or fixed.", used, "pool")
+    declined = {pool.name: float(pool.declined) for pool in pools if pool.size}
+    yield gauge("provisioner_dhcp_pool_declined_addresses", "Found to be used by others.", declined, "pool")
+
+
+def _netwatch(netwatch: Netwatch, guard: Guard) -> Iterator[Metric]:
+    up = single("provisioner_netwatch_up", Kind.GAUGE, "1 while somebody watches the wires.", not netwatch.fault)
+    restarts = "How often netwatch was started again."
+    yield up
+    yield single("provisioner_netwatch_restarts_total", Kind.COUNTER, restarts, netwatch.restarts)
+    yield single("provisioner_netwatch_deaf_interfaces", Kind.GAUGE, "Cannot be listened on.", len(netwatch.deaf))
+    unread = "Messages of other DHCP servers that were too many to be read, since netwatch was started."
+    yield single("provisioner_netwatch_unread_messages", Kind.GAUGE, unread, netwatch.unread)
+    looks = {how: float(netwatch.counts[how]) for how in LOOKS}
+    what = "Looks for whoever uses an address; known: free a moment ago, late: not said in time, blind: not made."
+    yield counter("provisioner_address_looks_total", what, looks, "result")
+    rogues = Counter(rogue.place for rogue in guard.rogues())
+    yield gauge(
+        "provisioner_dhcp_rogue_servers", "Other DHCP servers where we are to be the only one.", rogues, "place"
+    )
+    names = guard.fallen()
+    fallen = {subnet.title: float(subnet.title in names) for subnet in guard.subnets()}
+    yield gauge("provisioner_dhcp_fallback", "1 while a subnet is only a proxy for a rogue server.", fallen, "subnet")

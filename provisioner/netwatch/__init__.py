@@ -1,0 +1,1 @@
+"""What is on the wires beside our own packets: who uses an address, and who else serves DHCP."""

@@ -1,0 +1,102 @@
+"""DHCP servers that should not be there: when one is new, still there, or gone. No I/O.
+
+One that answers our own questions is gone when it left some of them unanswered. One that was only heard of (its answers
+went to others, or a machine behind a relay chose it) is forgotten when nothing was heard of it for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+MOST = 64
+"""Servers remembered. Somebody who makes up more is the same trouble."""
+GONE_AFTER = 3
+"""Questions of ours left unanswered: packets get lost, servers restart."""
+QUIET_S = 3600.0
+
+
+class How(StrEnum):
+    """How it came to notice."""
+
+    OFFER = "offered an address"
+    BOOT = "offered boot information"
+    ACK = "gave an address"
+    NAK = "refused an address"
+    CHOSEN = "was chosen by a machine"
+
+
+class Sighting(NamedTuple):
+    """Something that a server did."""
+
+    place: str
+    """The interface; where a relay lies between, the subnet."""
+    server: str
+    how: How
+    mac: str = ""
+    asked: bool = False
+    """It answered our own question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rogue:
+    """A DHCP server that should not be there."""
+
+    place: str
+    server: str
+    how: How
+    first: float
+    last: float
+    mac: str = ""
+    answers: bool = False
+    """It answers our questions: then so it does everybody's."""
+    gives: bool = False
+    """It answers them with addresses, not only with something to boot."""
+    missed: int = 0
+
+
+class Rogues:
+    """All that are known."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._known: dict[tuple[str, str], Rogue] = {}
+
+    def __iter__(self) -> Iterator[Rogue]:
+        return iter(list(self._known.values()))
+
+    def seen(self, sighting: Sighting, now: float) -> Rogue | None:
+        """Take note; give the server where it is a new one."""
+        key = sighting.place, sighting.server
+        known = self._known.get(key)
+        if known is None and len(self._known) >= self._most:
+            return None
+        base = known or Rogue(*key, sighting.how, now, now)
+        found = self._known[key] = replace(
+            base,
+            last=now,
+            mac=sighting.mac or base.mac,
+            answers=base.answers or sighting.asked,
+            gives=base.gives or (sighting.asked and sighting.how is How.OFFER),
+            missed=0 if sighting.asked or not base.answers else base.missed,
+        )
+        return found if known is None else None
+
+    def asked(self, place: str) -> None:
+        """A question of ours is about to be asked there."""
+        for key, rogue in self._known.items():
+            if rogue.place == place and rogue.answers:
+                self._known[key] = replace(rogue, missed=rogue.missed + 1)
+
+    def gone(self, now: float) -> list[Rogue]:
+        """Forget those that are gone, and name them."""
+        over = [rogue for rogue in self if _is_gone(rogue, now)]
+        for rogue in over:
+            del self._known[rogue.place, rogue.server]
+        return over
+
+
+def _is_gone(rogue: Rogue, now: float) -> bool:
+    return rogue.missed > GONE_AFTER if rogue.answers else now - rogue.last > QUIET_S

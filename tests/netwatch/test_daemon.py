@@ -1,0 +1,151 @@
+"""The real daemon with a real rogue server and real hosts on its wire: what an operator gets to see of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.cli.client import Client, UnixConnection
+from provisioner.lab.process import wait_until
+from tests.dhcp.wires import Wires, report_script, told, wires
+from tests.netwatch.rig import LIMIT_S, dnsmasq, mac_of
+
+pytestmark = [pytest.mark.netns, pytest.mark.peer, pytest.mark.slow]
+
+CONFIG = """
+store: {{state_dir: {folder}/state}}
+api: {{socket: {folder}/api.sock}}
+http: {{port: 8080}}
+dhcp:
+  watch_s: 5
+  subnets:
+    - network: 10.63.0.0/24
+      interface: br0
+      pools: [10.63.0.100-10.63.0.199]
+      rogue: {rogue}
+"""
+
+
+class Daemon:
+    """A daemon in the namespace "server" of some wires."""
+
+    def __init__(self, lan: Wires, rogue: str = "report") -> None:
+        self.lan = lan
+        self.config = lan.folder / "provisioner.yaml"
+        self.config.write_text(CONFIG.format(folder=lan.folder, rogue=rogue))
+        self.process = lan.start("server", sys.executable, "-m", "provisioner.daemon", "--config", str(self.config))
+        self.socket = str(lan.folder / "api.sock")
+        self.client = Client(self.socket)
+
+    @property
+    def log(self) -> str:
+        return (self.lan.folder / f"{Path(sys.executable).name}.log").read_text()
+
+    def says(self, text: str) -> None:
+        """Wait until the log has this."""
+        assert wait_until(lambda: text in self.log, LIMIT_S), self.log
+
+    def events(self) -> list[str]:
+        found: list[str] = [event["type"] for event in self.client.get("/v1/events")["events"]]
+        return found
+
+    def metrics(self) -> dict[str, float]:
+        connection = UnixConnection(Path(self.socket), LIMIT_S)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        finally:
+            connection.close()
+        return {name: float(value) for name, _, value in (x.rpartition(" ") for x in lines if not x.startswith("#"))}
+
+    def control(self, *words: str) -> list[dict[str, Any]]:
+        line = ("-m", "provisioner.cli", "--socket", self.socket, *words, "-o", "json")
+        command = self.lan.inside("server", sys.executable, *line)
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+        found: list[dict[str, Any]] = json.loads(said)
+        return found
+
+
+@pytest.fixture
+def lan(tmp_path: Path) -> Iterator[Wires]:
+    """Our namespace with a bridge, and two others on it."""
+    with wires(tmp_path) as it:
+        it.add("server")
+        it.bridge("server", "10.63.0.1/24", {"p1": "one", "p2": "two"})
+        yield it
+
+
+def udhcpc(lan: Wires, client: str) -> dict[str, str]:
+    """Get a lease."""
+    script = str(report_script(lan.folder))
+    lan.run(client, "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "2", "-s", script)
+    return told(lan.folder)
+
+
+def test_a_rogue_server_is_an_event_a_metric_a_finding_and_a_reason(lan: Wires) -> None:
+    lan.ip("two", "addr", "add", "10.63.0.66/24", "dev", "eth0")
+    dnsmasq(lan, "two", "10.63.0.200", "10.63.0.250")
+    daemon = Daemon(lan, "fallback")
+    daemon.says("dhcp.fallback")
+    mac = mac_of(lan, "two")
+    assert daemon.events()[-2:] == ["dhcp.rogue", "dhcp.fallback"]
+    metrics = daemon.metrics()
+    assert metrics['provisioner_dhcp_rogue_servers{place="br0"}'] == 1
+    assert metrics['provisioner_dhcp_fallback{subnet="10.63.0.0/24"}'] == 1
+    assert metrics["provisioner_netwatch_up"] == 1
+    seen = daemon.client.get("/v1/network")
+    assert (seen["fault"], seen["deaf"], seen["fallbacks"]) == ("", {}, {"10.63.0.0/24": "10.63.0.66"})
+    assert [(each["server"], each["mac"], each["answers"]) for each in seen["rogues"]] == [("10.63.0.66", mac, True)]
+    found = daemon.control("doctor", "--config", str(daemon.config), "--wait", "0.5", "--no-bmcs")
+    rogue = {finding["level"]: finding["text"] for finding in found if finding["about"] == "rogue"}
+    assert rogue["FAIL"].startswith(f"br0: rogue DHCP server 10.63.0.66 ({mac}) offered an address, last at ")
+    assert rogue["warn"] == "10.63.0.0/24: only boot information is served, as a proxy of the rogue server 10.63.0.66"
+    got = udhcpc(lan, "one")
+    assert got["serverid"] == "10.63.0.66", "as a proxy we leave addresses to the other server"
+
+
+def test_an_address_that_a_host_uses_is_not_offered_and_kept_out_of_use(lan: Wires) -> None:
+    lan.ip("two", "addr", "add", "10.63.0.100/24", "dev", "eth0")
+    daemon = Daemon(lan)
+    daemon.says("netwatch.up")
+    assert udhcpc(lan, "one")["ip"] == "10.63.0.101"
+    assert f"{mac_of(lan, 'two')} uses 10.63.0.100 already" in daemon.log
+    metrics = daemon.metrics()
+    assert metrics['provisioner_address_looks_total{result="used"}'] == 1
+    assert metrics['provisioner_dhcp_events_total{event="dhcp.conflict"}'] == 1
+    assert metrics['provisioner_dhcp_pool_declined_addresses{pool="10.63.0.0/24"}'] == 1
+
+
+def test_a_machine_that_still_has_its_address_gets_it_again(lan: Wires) -> None:
+    """It came back without its lease, or we lost it: the host that answers is the one that asks."""
+    lan.ip("one", "addr", "add", "10.63.0.100/24", "dev", "eth0")
+    daemon = Daemon(lan)
+    daemon.says("netwatch.up")
+    script = lan.folder / "quiet"
+    script.write_text(f"#!/bin/sh\nenv >> {lan.folder}/told\n")
+    script.chmod(0o755)
+    lan.run("one", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "2", "-s", str(script))
+    assert told(lan.folder)["ip"] == "10.63.0.100"
+    assert daemon.metrics()['provisioner_address_looks_total{result="used"}'] == 1
+
+
+def test_netwatch_is_killed_and_machines_get_addresses_all_the_same(lan: Wires) -> None:
+    daemon = Daemon(lan)
+    daemon.says("netwatch.up")
+    (pid,) = [int(line.rpartition("pid=")[2]) for line in daemon.log.splitlines() if "netwatch.up" in line]
+    os.kill(pid, signal.SIGKILL)
+    assert udhcpc(lan, "one")["ip"] == "10.63.0.100"
+    daemon.says("netwatch.died")
+    assert wait_until(lambda: daemon.log.count("netwatch.up") == 2, LIMIT_S)
+    assert daemon.metrics()["provisioner_netwatch_restarts_total"] == 1
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.process.wait(20) == 0
+    daemon.says("daemon.stopped")

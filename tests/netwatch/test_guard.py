@@ -1,0 +1,246 @@
+"""Rogue servers: real ones on a real wire, and a stand-in for netwatch where only the rules matter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Dhcp, Mode, Rogue, Subnet
+from provisioner.errors import StoreError
+from provisioner.model.net import Mac
+from provisioner.model.trace import TraceLine
+from provisioner.netwatch.guard import Guard
+from provisioner.netwatch.messages import Heard, Kind
+from provisioner.netwatch.rogues import How
+from provisioner.netwatch.supervisor import Netwatch
+from tests.dhcp import netns
+from tests.dhcp.clients import MAC, US, chain, ip, subnet
+from tests.dhcp.wires import Wires, wires
+from tests.netwatch.rig import dnsmasq, inside, mac_of, until, watching
+
+EVERY_S = 0.4
+ROGUE = "10.0.0.66"
+
+
+class NoLeases:
+    """A store that keeps nothing."""
+
+    def save(self, leases: object) -> asyncio.Future[None]:
+        saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        saved.set_result(None)
+        return saved
+
+    async def load(self) -> list[Any]:
+        return []
+
+
+class Rig:
+    """A server, a guard, and what it told."""
+
+    def __init__(self, config: Dhcp, netwatch: Netwatch) -> None:
+        self.lines: list[TraceLine] = []
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+        self.refuse = 0
+        self.netwatch = netwatch
+        leases: Any = NoLeases()
+        self.server = DhcpServer(config, decide=chain, leases=leases, observe=self.lines.append)
+        self.server.site.ours = frozenset({ip(US)})
+        self.guard = Guard(self.server, netwatch, self.tell, self.lines.append, time.monotonic)
+        self.server.site.on_other_server = self.guard.chosen
+
+    async def tell(self, kind: str, data: Mapping[str, Any]) -> None:
+        if self.refuse:
+            self.refuse -= 1
+            raise StoreError("the disk is full")
+        self.events.append((kind, data))
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.events]
+
+    def mode(self) -> Mode:
+        (net,) = self.server.site.topology
+        return net.mode
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self.guard.run())
+            try:
+                yield
+            finally:
+                task.cancel()
+
+
+def falling(**more: Any) -> Subnet:
+    return subnet(rogue=Rogue.FALLBACK, **more)
+
+
+# on a wire, against a real server
+
+
+@pytest.fixture
+def lan(tmp_path: Path) -> Iterator[Wires]:
+    """A server's namespace and another one's, joined."""
+    with wires(tmp_path) as it:
+        it.add("server")
+        it.add("other")
+        it.cable("server", "eth0", "other", "eth0")
+        it.ip("server", "addr", "add", f"{US}/24", "dev", "eth0")
+        it.ip("other", "addr", "add", f"{ROGUE}/24", "dev", "eth0")
+        yield it
+
+
+@pytest.mark.netns
+@pytest.mark.peer
+async def test_a_real_rogue_server_comes_and_goes(lan: Wires) -> None:
+    """It is found within one question; we become its proxy; when it is gone, we serve as before."""
+    rig = Rig(Dhcp(subnets=(falling(),), watch_s=EVERY_S), Netwatch(command=inside(lan, "server")))
+    with netns.inside(lan.names["server"]):
+        await rig.server.start()
+    async with watching(rig.netwatch), rig.running():
+        await until(lambda: not rig.netwatch.fault)
+        assert rig.mode() is Mode.AUTHORITATIVE
+        dnsmasq(lan, "other", "10.0.0.200", "10.0.0.250")
+        await until(lambda: "dhcp.fallback" in rig.kinds())
+        assert rig.mode() is Mode.PROXY
+        (rogue,) = rig.guard.rogues()
+        assert (rogue.server, rogue.mac, rogue.place) == (ROGUE, mac_of(lan, "other"), "eth0")
+        lan.running[-1].kill()
+        await until(lambda: "dhcp.restored" in rig.kinds())
+        assert rig.mode() is Mode.AUTHORITATIVE
+    await rig.server.stop()
+    assert rig.kinds() == ["dhcp.rogue", "dhcp.fallback", "dhcp.rogue-gone", "dhcp.restored"]
+    assert rig.events[0][1] == {
+        "server": ROGUE,
+        "mac": mac_of(lan, "other"),
+        "place": "eth0",
+        "subnets": ["10.0.0.0/24"],
+        "how": "offered an address",
+    }
+    assert rig.events[1][1] == {"subnet": "10.0.0.0/24", "server": ROGUE, "mode": "proxy"}
+
+
+# the rules, with a netwatch that runs no process
+
+SERVER_MAC = bytes.fromhex("525400000066")
+
+
+def heard(kind: Kind = Kind.OFFER, *, server: str = ROGUE, address: str = "10.0.0.200", asked: bool = False) -> Heard:
+    client = b"\x02pr\0\0\1" if asked else bytes.fromhex(MAC.replace(":", ""))
+    return Heard("eth0", kind, ip(server), SERVER_MAC, client, ip(address), asked)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig(Dhcp(subnets=(falling(),), allowed_servers=("10.0.0.7",)), Netwatch())
+
+
+async def settle(rig: Rig) -> None:
+    """Let the guard do what follows."""
+    async with rig.running():
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+async def test_ours_and_allowed_servers_are_no_rogues(rig: Rig) -> None:
+    rig.server.set_subnet(falling(server_address="10.0.0.8"))
+    for server in (US, "10.0.0.7", "10.0.0.8"):
+        rig.guard.hear(heard(server=server, asked=True))
+    rig.guard.chosen("10.0.0.0/24", ip("10.0.0.7"), Mac(MAC))
+    assert rig.guard.rogues() == []
+
+
+@pytest.mark.parametrize("mode", [Mode.PROXY, Mode.RESERVATIONS_ONLY, Mode.OFF])
+async def test_where_we_are_not_alone_another_server_is_no_rogue(mode: Mode) -> None:
+    rig = Rig(Dhcp(subnets=(subnet(mode=mode),)), Netwatch())
+    rig.guard.hear(heard(asked=True))
+    rig.guard.chosen("10.0.0.0/24", ip(ROGUE), Mac(MAC))
+    assert (rig.guard.rogues(), rig.lines) == ([], [])
+
+
+HOW = {
+    "an offer to us": (heard(asked=True), How.OFFER, True),
+    "boot information only": (heard(address="0.0.0.0", asked=True), How.BOOT, False),
+    "an offer to somebody else": (heard(), How.OFFER, False),
+    "an address that it gave": (heard(Kind.ACK), How.ACK, False),
+    "a refusal": (heard(Kind.NAK, address="0.0.0.0"), How.NAK, False),
+}
+
+
+@pytest.mark.parametrize(("what", "how", "falls"), HOW.values(), ids=HOW.keys())
+async def test_what_makes_a_rogue_and_what_makes_us_its_proxy(rig: Rig, what: Heard, how: How, falls: bool) -> None:
+    """Only who gives addresses to us, too, can have us as a proxy: any machine can make up what others are told."""
+    rig.guard.hear(what)
+    await settle(rig)
+    assert rig.events[0] == (
+        "dhcp.rogue",
+        {
+            "server": ROGUE,
+            "mac": "52:54:00:00:00:66",
+            "place": "eth0",
+            "subnets": ["10.0.0.0/24"],
+            "how": str(how),
+        },
+    )
+    assert (rig.mode() is Mode.PROXY) is falls
+    assert rig.guard.fallen() == ({"10.0.0.0/24": ROGUE} if falls else {})
+
+
+async def test_a_machine_that_chose_another_server_tells_of_it(rig: Rig) -> None:
+    rig.guard.chosen("10.0.0.0/24", ip(ROGUE), Mac(MAC))
+    await settle(rig)
+    assert rig.kinds() == ["dhcp.rogue"]
+    (rogue,) = rig.guard.rogues()
+    assert (rogue.place, rogue.how, rogue.answers) == ("eth0", How.CHOSEN, False)
+
+
+async def test_report_only_reports() -> None:
+    rig = Rig(Dhcp(subnets=(subnet(),)), Netwatch())
+    rig.guard.hear(heard(asked=True))
+    await settle(rig)
+    assert (rig.kinds(), rig.mode()) == (["dhcp.rogue"], Mode.AUTHORITATIVE)
+
+
+async def test_what_a_rogue_tells_a_machine_is_in_its_trace_and_bounded(rig: Rig) -> None:
+    for kind in (Kind.OFFER, Kind.ACK, *[Kind.OFFER] * 100):
+        rig.guard.hear(heard(kind))
+    assert [line.text for line in rig.lines[:2]] == [
+        "another DHCP server, 10.0.0.66 (52:54:00:00:00:66), offers it 10.0.0.200",
+        "another DHCP server, 10.0.0.66 (52:54:00:00:00:66), gave it 10.0.0.200",
+    ]
+    assert {(line.event, line.mac, line.ok) for line in rig.lines} == {("dhcp.other-server", Mac(MAC), False)}
+    assert len(rig.lines) == 4
+
+
+async def test_an_outbox_that_is_full_is_tried_again_and_nothing_is_lost(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioner.netwatch.guard.SOON_S", 0.0)
+    rig.refuse = 3
+    rig.guard.hear(heard(asked=True))
+    await settle(rig)
+    assert rig.kinds() == ["dhcp.rogue", "dhcp.fallback"]
+
+
+async def test_a_subnet_that_an_operator_changes_meanwhile_is_served_as_it_says(rig: Rig) -> None:
+    rig.guard.hear(heard(asked=True))
+    await settle(rig)
+    assert rig.mode() is Mode.PROXY
+    rig.server.set_subnet(falling(lease_s=7200))
+    await settle(rig)
+    assert rig.mode() is Mode.PROXY, "the rogue server is still there"
+    rig.server.set_subnet(subnet(lease_s=7200))
+    await settle(rig)
+    assert (rig.mode(), rig.guard.fallen()) == (Mode.AUTHORITATIVE, {})
+    rig.server.set_subnet(falling())
+    await settle(rig)
+    rig.server.set_subnet(subnet(mode=Mode.OFF))
+    await settle(rig)
+    assert (rig.mode(), rig.guard.fallen()) == (Mode.OFF, {})

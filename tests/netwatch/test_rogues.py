@@ -1,0 +1,80 @@
+"""When a DHCP server is a rogue one, still there, and gone."""
+
+from __future__ import annotations
+
+from provisioner.netwatch.rogues import GONE_AFTER, QUIET_S, How, Rogue, Rogues, Sighting
+
+NOW = 1000.0
+OFFER = Sighting("eth0", "10.0.0.66", How.OFFER, "52:54:00:00:00:66", asked=True)
+HEARD = OFFER._replace(asked=False)
+
+
+def only(rogues: Rogues) -> Rogue:
+    (found,) = rogues
+    return found
+
+
+def test_a_server_is_new_once() -> None:
+    rogues = Rogues()
+    new = rogues.seen(OFFER, NOW)
+    assert new == Rogue("eth0", "10.0.0.66", How.OFFER, NOW, NOW, "52:54:00:00:00:66", answers=True, gives=True)
+    assert rogues.seen(OFFER, NOW + 5) is None
+    assert (only(rogues).first, only(rogues).last) == (NOW, NOW + 5)
+
+
+def test_the_same_server_on_two_wires_is_two() -> None:
+    rogues = Rogues()
+    assert rogues.seen(OFFER, NOW)
+    assert rogues.seen(OFFER._replace(place="eth1"), NOW)
+
+
+def test_only_an_address_that_we_were_offered_makes_it_one_that_gives_addresses() -> None:
+    rogues = Rogues()
+    rogues.seen(HEARD, NOW)
+    assert (only(rogues).answers, only(rogues).gives) == (False, False)
+    rogues.seen(OFFER._replace(how=How.BOOT), NOW)
+    assert (only(rogues).answers, only(rogues).gives) == (True, False)
+    rogues.seen(OFFER, NOW)
+    assert only(rogues).gives
+
+
+def test_one_that_leaves_our_questions_unanswered_is_gone() -> None:
+    rogues = Rogues()
+    rogues.seen(OFFER, NOW)
+    for _ in range(GONE_AFTER):
+        rogues.asked("eth0")
+        rogues.asked("eth1")
+        assert rogues.gone(NOW) == []
+    rogues.asked("eth0")
+    assert [rogue.server for rogue in rogues.gone(NOW)] == ["10.0.0.66"]
+    assert list(rogues) == []
+    assert rogues.seen(OFFER, NOW), "it came back: new again"
+
+
+def test_an_answer_starts_the_count_anew_and_talk_to_others_does_not() -> None:
+    rogues = Rogues()
+    rogues.seen(OFFER, NOW)
+    for _ in range(GONE_AFTER):
+        rogues.asked("eth0")
+    rogues.seen(HEARD, NOW)
+    assert only(rogues).missed == GONE_AFTER
+    rogues.seen(OFFER, NOW)
+    assert only(rogues).missed == 0
+
+
+def test_one_that_was_only_heard_of_is_gone_when_it_was_quiet_for_long() -> None:
+    rogues = Rogues()
+    rogues.seen(Sighting("rack1", "10.9.0.1", How.CHOSEN), NOW)
+    for _ in range(2 * GONE_AFTER):
+        rogues.asked("rack1")
+    assert rogues.gone(NOW + QUIET_S) == []
+    assert [rogue.server for rogue in rogues.gone(NOW + QUIET_S + 1)] == ["10.9.0.1"]
+
+
+def test_they_are_bounded() -> None:
+    rogues = Rogues(most=2)
+    for number in range(5):
+        rogues.seen(OFFER._replace(server=f"10.0.0.{number}"), NOW)
+    assert [rogue.server for rogue in rogues] == ["10.0.0.0", "10.0.0.1"]
+    rogues.seen(OFFER._replace(server="10.0.0.0", mac="52:54:00:00:00:01"), NOW + 1)
+    assert next(iter(rogues)).mac == "52:54:00:00:00:01"
