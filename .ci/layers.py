@@ -69,6 +69,7 @@ TABLE = (
     ("catalog.signature", "shells"),
     ("catalog.unpack", "shells"),
     ("dhcp.addresses", "shells"),
+    ("dhcp.book", "shells"),
     ("dhcp.clock", "shells"),
     ("dhcp.mmsg", "shells"),
     ("dhcp.trace", "shells"),

@@ -23,6 +23,7 @@ from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config
+from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.server import DhcpServer
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
@@ -37,6 +38,7 @@ from provisioner.netwatch.prober import Prober
 from provisioner.netwatch.supervisor import Netwatch
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
+from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
 from provisioner.store.leases import LeaseStore
@@ -44,6 +46,7 @@ from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api
 from provisioner.web.app import machine_app, operator_app
+from provisioner.web.dhcp import DhcpApi
 from provisioner.web.files import Files
 from provisioner.web.fleet import FleetApi
 from provisioner.web.hooks import Hooks, source_of
@@ -111,8 +114,10 @@ class Daemon:
         conductor = Conductor(db, secrets, ports)
         await conductor.open()
         netwatch = Netwatch()
-        dhcp = await self._serve_dhcp(stack, conductor, LeaseStore(db), netwatch)
+        dhcp, book = await self._serve_dhcp(stack, conductor, db, netwatch)
         guard = guard_of(dhcp, netwatch, conductor, EventStore(db))
+        book.followers.append(addresses.follow)
+        addresses.follow([subnet for subnet, _ in book.subnets()])
         table = FileTable(artifacts=artifacts.find)
         shelf = artifact_api(
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
@@ -131,7 +136,7 @@ class Daemon:
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
         metrics = MetricsApi(lambda: measure(conductor.machines.all(), dhcp, netwatch, guard, tftp))
-        apis = (Api(site), shelf, boards, FleetApi(rollouts), NetworkApi(guard, netwatch), metrics)
+        apis = (Api(site), shelf, boards, FleetApi(rollouts), NetworkApi(guard, netwatch), metrics, DhcpApi(book))
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
         receivers = await loop.run_in_executor(None, hooks_of, config.webhooks)
         hooks = Hooks(receivers, conductor, HookStore(db), source_of(socket.gethostname()))
@@ -144,25 +149,27 @@ class Daemon:
         return [str(configuration.interface_address(name).ip) for name in interfaces]
 
     async def _serve_dhcp(
-        self, stack: contextlib.AsyncExitStack, conductor: Conductor, leases: LeaseStore, netwatch: Netwatch
-    ) -> DhcpServer:
-        settings = self.config.dhcp
+        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, netwatch: Netwatch
+    ) -> tuple[DhcpServer, DhcpBook]:
+        leases = LeaseStore(db)
         dhcp = DhcpServer(
-            settings,
+            self.config.dhcp,
             decide=conductor.decide,
             leases=leases,
             observe=conductor.observe,
             http_port=self.config.http.port,
             probe=Prober(netwatch, lambda: dhcp.site),
         )
+        book = DhcpBook(dhcp, DhcpBookStore(db), leases)
+        await book.open()
+        conductor.follow(KnownMachines(dhcp))
         await dhcp.start()
         stack.push_async_callback(dhcp.stop)
-        conductor.follow(KnownMachines(dhcp))
-        for subnet in settings.subnets:
+        for subnet, _ in book.subnets():
             self.listeners.append(
                 Listener(f"dhcp {subnet.mode}", f"{subnet.network} on {subnet.interface or 'relays'}")
             )
-        return dhcp
+        return dhcp, book
 
     async def _serve_tftp(
         self,

@@ -168,9 +168,13 @@ class Addresses:
     """Which address of ours a machine reaches us at, and what is set for its subnet."""
 
     def __init__(self, subnets: Iterable[Subnet], own: Callable[[str], str], port: int) -> None:
-        self._subnets = [(IPv4Network(subnet.network), subnet) for subnet in subnets]
         self._own = own
         self._port = port
+        self.follow(subnets)
+
+    def follow(self, subnets: Iterable[Subnet]) -> None:
+        """Go by these subnets from now on."""
+        self._subnets = [(IPv4Network(subnet.network), subnet) for subnet in subnets]
 
     def subnet_of(self, address: str) -> Subnet | None:
         """Find the subnet that an address is in; the narrowest where several fit."""

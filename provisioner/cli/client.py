@@ -76,6 +76,25 @@ class Client:
         timeout_s = SLOW_S if slow else TIMEOUT_S
         return self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=bool(key))
 
+    def put(self, path: str, body: Mapping[str, Any]) -> Json:
+        """Say how something shall be; safe to repeat."""
+        return self._call("PUT", path, body, repeat=True)
+
+    def exchange(self, path: str, content: bytes, query: Mapping[str, str]) -> list[Json]:
+        """Send lines of JSON and get lines of JSON back."""
+        connection = self._connect(SLOW_S)
+        try:
+            headers = {"Content-Type": "application/x-ndjson"}
+            connection.request("POST", f"{path}?{urllib.parse.urlencode(query)}", content, headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                _read(response, self.server)
+            return [json.loads(line) for line in response]
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(f"{self.server}: the daemon hung up: {_reason(error)}", hint=_LOST) from error
+        finally:
+            connection.close()
+
     def machines(self, refs: Sequence[str]) -> list[Json]:
         """Read machines by name or id; one that is not there is left out."""
         found: list[Json] = []

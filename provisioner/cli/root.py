@@ -68,6 +68,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("loaders", "loaders:loaders", "list and check boot loaders"),
     ),
     "This site": (
+        Entry("dhcp", "dhcp:dhcp", "leases, reservations, subnets; import and export"),
         Entry("lab", "lab:lab", "a virtual rack to try everything without servers"),
         Entry("bmc", "bmc:bmc", "talk to a BMC by itself"),
         Entry("check", "check:check", "check the configuration, start nothing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import IntEnum
@@ -25,6 +26,8 @@ class Layers:
     def __init__(self) -> None:
         self._by_mac: dict[Mac, dict[Origin, Reservation]] = {}
         self._holders: dict[int, set[Mac]] = {}
+        self._order: list[Mac] | None = None
+        """All hardware addresses in order, once somebody has asked for them."""
 
     def get(self, mac: Mac, origin: Origin) -> Reservation | None:
         """Give what one said."""
@@ -49,6 +52,8 @@ class Layers:
         """Add or change what one says."""
         mac = parse_mac(reservation.mac)
         self.remove(origin, mac)
+        if mac not in self._by_mac and self._order is not None:
+            insort(self._order, mac)
         self._by_mac.setdefault(mac, {})[origin] = replace(reservation, mac=mac)
         if reservation.address:
             self._holders.setdefault(int(IPv4Address(reservation.address)), set()).add(mac)
@@ -57,8 +62,8 @@ class Layers:
         """Forget what one said; give it."""
         said = self._by_mac.get(mac, {})
         gone = said.pop(origin, None)
-        if not said:
-            self._by_mac.pop(mac, None)
+        if not said and self._by_mac.pop(mac, None) is not None and self._order is not None:
+            del self._order[bisect_left(self._order, mac)]
         if gone is not None and gone.address and not any(each.address == gone.address for each in said.values()):
             number = int(IPv4Address(gone.address))
             holders = self._holders.get(number, set())
@@ -66,6 +71,13 @@ class Layers:
             if not holders:
                 self._holders.pop(number, None)
         return gone
+
+    def page(self, after: str, limit: int) -> list[Mac]:
+        """Give the first hardware addresses behind `after`, in order."""
+        if self._order is None:
+            self._order = sorted(self._by_mac)
+        at = bisect_right(self._order, Mac(after))
+        return self._order[at : at + limit]
 
     def holders(self, ip: int) -> frozenset[Mac]:
         """Say which hardware addresses this address is fixed for."""

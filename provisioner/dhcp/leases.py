@@ -159,6 +159,11 @@ class Pool:
         if ip in self._free:
             del self._free[ip]
 
+    def offered(self, key: bytes) -> int | None:
+        """Give the address that is kept for this machine."""
+        offer = self._offers.get(key)
+        return None if offer is None else offer.ip
+
     def withdraw(self, key: bytes) -> None:
         """Forget what was offered to this machine; the address is the next to be given."""
         offer = self._offers.pop(key, None)
@@ -204,6 +209,13 @@ class Pool:
         if len(self._declined) >= max(1, self.size // DECLINED_SHARE):
             seconds = min(seconds, DOUBTED_S)
         return self._put(Lease(ip, b"", self.name, now + seconds, LeaseState.DECLINED, reason=reason))
+
+    def forgive(self, ip: int, now: float) -> Lease | None:
+        """Let an address that was declined be used again; None where it was not."""
+        lease = self.by_ip.get(ip)
+        if lease is None or lease.state is not LeaseState.DECLINED or lease.until <= now:
+            return None
+        return self._put(lease._replace(until=now))
 
     def fix(self, ip: int) -> None:
         """Keep the address for a reservation."""

@@ -311,13 +311,13 @@ class DhcpServer:
             pool.load(its, latest)
 
     def _interfaces(self) -> list[str]:
-        subnets = [subnet for subnet in self.config.subnets if subnet.mode is not Mode.OFF]
+        subnets = [net.config for net in self.site.topology if net.mode is not Mode.OFF]
         found = dict.fromkeys((*self.config.interfaces, *(subnet.interface for subnet in subnets)))
         return [name for name in found if name]
 
     def _advertise(self) -> None:
         """Send router advertisements where a subnet wants them, once an interface."""
-        wanted = {subnet.interface: subnet for subnet in self.config.subnets if subnet.router_advertisements}
+        wanted = {net.config.interface: net.config for net in self.site.topology if net.config.router_advertisements}
         for subnet in wanted.values():
             advertiser = RouterAdvertiser(subnet.interface, lifetime_s=subnet.ra_lifetime_s)
             advertiser.start()

@@ -28,11 +28,16 @@ class LeaseStore:
         """Store these; the future resolves when they are durable, or fails with `StoreError`."""
         if not leases:
             return self._database.submit(lambda cursor: None)
-        return self._database.submit_statement(f"INSERT OR REPLACE INTO lease VALUES {','.join(map(_row, leases))}")  # noqa: S608
+        return self._database.submit_statement(insert(leases))
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
         return await self._database.read(_read)
+
+
+def insert(leases: Sequence[Lease]) -> str:
+    """Write leases out as one statement."""
+    return f"INSERT OR REPLACE INTO lease VALUES {','.join(map(_row, leases))}"  # noqa: S608  values in hex
 
 
 def _row(lease: Lease) -> str:

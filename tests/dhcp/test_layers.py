@@ -81,3 +81,16 @@ def test_a_malformed_hardware_address_changes_nothing() -> None:
     with pytest.raises(ConfigError):
         layers.with_(Origin.FILE, Reservation(mac="52:54"))
     assert list(layers) == []
+
+
+def test_pages_in_the_order_of_hardware_addresses() -> None:
+    layers = Layers()
+    macs = [Mac(f"52:54:00:00:00:0{number}") for number in range(5)]
+    for mac in reversed(macs[:3]):
+        layers.set(Origin.FILE, Reservation(mac=mac))
+    assert layers.page("", 2) == macs[:2]
+    layers.set(Origin.FILE, Reservation(mac=macs[4]))
+    layers.set(Origin.OPERATOR, Reservation(mac=macs[3]))
+    layers.remove(Origin.FILE, macs[2])
+    assert layers.page(macs[1], 9) == macs[3:]
+    assert layers.page("", 9) == [*macs[:2], *macs[3:]]

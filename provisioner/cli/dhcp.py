@@ -1,0 +1,232 @@
+"""`provisionctl dhcp`: leases, reservations and subnets of the running server; imports and exports."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provisioner.cli.client import Client
+from provisioner.cli.machines import quoted
+from provisioner.cli.output import GREEN, RED, YELLOW, print_one, print_rows
+from provisioner.cli.session import Session, command
+from provisioner.cli.text import Column, Row, listing, seconds_of, span
+from provisioner.errors import ConfigError
+
+STATES = ("active", "expired", "released", "declined")
+STYLES = {"active": GREEN, "declined": RED, "expired": YELLOW}
+
+
+@click.group()
+def dhcp() -> None:
+    """Look at leases, reservations and subnets, change them, take them over from another server.
+
+    Whatever is changed here holds at once and for good, and no other machine notices.
+    """
+
+
+def pages(client: Client, what: str, query: Mapping[str, Any] | None = None) -> Iterator[Row]:
+    """Give the rows of a list that comes in pages."""
+    after = ""
+    while True:
+        page = client.get(f"/v1/dhcp/{what}", {**(query or {}), "after": after})
+        yield from page[what]
+        if not page["next"]:
+            return
+        after = page["next"]
+
+
+def left(row: Row) -> str:
+    """Say how long a lease lasts, as people read it."""
+    until = seconds_of(row["until"])
+    if row["state"] not in ("active", "declined"):
+        return ""
+    return "for ever" if until is None else span(until - time.time())
+
+
+LEASES = (
+    Column("ADDRESS", lambda row: row["address"], keep=True),
+    Column("MAC", lambda row: row["mac"], keep=True),
+    Column("NAME", lambda row: row["name"]),
+    Column("STATE", lambda row: row["state"], style=lambda row: STYLES.get(row["state"], "")),
+    Column("LEFT", left, right=True),
+    Column("SUBNET", lambda row: row["subnet"] or "(not served)"),
+    Column("WHY", lambda row: row["reason"]),
+    Column("UNTIL", lambda row: row["until"] or "", wide=True),
+    Column("SINCE", lambda row: row["since"] or "", wide=True),
+    Column("CLIENT ID", lambda row: row["client_id"], wide=True),
+    Column("RELAY", lambda row: row["relay"], wide=True),
+    Column("CIRCUIT ID", lambda row: row["circuit_id"], wide=True),
+    Column("REMOTE ID", lambda row: row["remote_id"], wide=True),
+)
+RESERVATIONS = (
+    Column("MAC", lambda row: row["mac"], keep=True),
+    Column("ADDRESS", lambda row: row["address"] or "from the pool", keep=True),
+    Column("NAME", lambda row: row["name"]),
+    Column("PROFILE", lambda row: row["profile"]),
+    Column("FROM", lambda row: row["origin"]),
+    Column("UUID", lambda row: row["uuid"], wide=True),
+    Column("LOADER", lambda row: ", ".join(f"{k}: {v}" for k, v in row["loader"].items()), wide=True),
+    Column("OPTIONS", lambda row: ", ".join(f"{k}: {v}" for k, v in row["options"].items()), wide=True),
+)
+SUBNETS = (
+    Column("NETWORK", lambda row: row["network"], keep=True),
+    Column("NAME", lambda row: row["name"]),
+    Column("INTERFACE", lambda row: row["interface"] or "(relays)"),
+    Column("MODE", lambda row: row["mode"]),
+    Column("UNKNOWN", lambda row: row["unknown"]),
+    Column("POOLS", lambda row: ", ".join(row["pools"])),
+    Column("FROM", lambda row: row["origin"]),
+)
+
+
+@command("leases")
+@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option("--mac", default="", help="Only those of this hardware address.")
+@click.option("--network", default="", metavar="NETWORK", help="Only addresses in it, such as 10.0.8.0/22.")
+def leases(session: Session, state: str | None, mac: str, network: str) -> None:
+    """List leases by address. An address that is declined shows who found it taken."""
+    rows = list(pages(session.client(), "leases", {"state": state, "mac": mac, "network": network}))
+    print_rows(session, rows, LEASES, empty="no leases")
+
+
+@command("free")
+@click.argument("address")
+def free(session: Session, address: str) -> None:
+    """Let an ADDRESS that was declined be given again, before its time."""
+    session.client().post(f"/v1/dhcp/leases/{quoted(address)}/free")
+    session.note(f"{address} may be given again")
+
+
+@command("reservations")
+def reservations(session: Session) -> None:
+    """List what is fixed for hardware addresses, and who says so.
+
+    FROM is api (said here, with `reserve` or `import`), file (the configuration) or machine (a machine on record).
+    Where several speak of one hardware address, a machine's name stands over all, an address said here over the file's.
+    """
+    rows = list(pages(session.client(), "reservations"))
+    print_rows(session, rows, RESERVATIONS, empty="nothing is reserved")
+
+
+@command("reserve")
+@click.argument("mac")
+@click.argument("address", default="")
+@click.option("--name", default="", help="Host name.")
+@click.option("--profile", default="", help="Profile, for the overrides in dhcp.profiles.")
+@click.option("--uuid", default="", help="SMBIOS UUID: another port of the same machine is then known as well.")
+def reserve(session: Session, mac: str, address: str, **given: str) -> None:
+    """Fix an ADDRESS for a hardware address; without one, only make it known.
+
+    \b
+      provisionctl dhcp reserve 52:54:00:12:34:56 10.0.8.20 --name printer
+    """
+    row = session.client().put(f"/v1/dhcp/reservations/{quoted(mac)}", {"address": address, **given})
+    print_one(session, row, lambda: listing([(key, str(row[key])) for key in ("mac", "address", "name", "profile")]))
+
+
+@command("unreserve")
+@click.argument("mac")
+def unreserve(session: Session, mac: str) -> None:
+    """Take back what was reserved here; a lease of that address runs on to its end."""
+    session.client().delete(f"/v1/dhcp/reservations/{quoted(mac)}")
+    session.note(f"{mac}: no reservation of the API any more")
+
+
+@command("subnets")
+def subnets(session: Session) -> None:
+    """List the subnets that are served."""
+    print_rows(session, session.client().get("/v1/dhcp/subnets")["subnets"], SUBNETS, empty="no subnets")
+
+
+@command("subnet-set")
+@click.argument("file", type=click.File("r"))
+def subnet_set(session: Session, file: Any) -> None:
+    """Add or change the subnet in FILE ("-": stdin), YAML as below `dhcp.subnets` in the configuration.
+
+    It holds at once, on an interface that nobody listened on, too, and stands over the file's subnet of the same name.
+    """
+    from provisioner.yamlfile import load
+
+    wanted = load(file.read(), file.name).value
+    if not isinstance(wanted, Mapping):
+        raise ConfigError(f"{file.name}: one subnet is wanted, as a mapping")
+    name = str(wanted.get("name") or wanted.get("network") or "")
+    row = session.client().put(f"/v1/dhcp/subnets/{quoted(name)}", wanted)
+    print_one(session, row, lambda: listing([(key, str(row[key])) for key in ("network", "name", "mode", "interface")]))
+
+
+@command("subnet-remove")
+@click.argument("name")
+def subnet_remove(session: Session, name: str) -> None:
+    """Take back a subnet that was set here; what the file says of it holds again."""
+    session.client().delete(f"/v1/dhcp/subnets/{quoted(name)}")
+    session.note(f"{name}: what was set here is taken back")
+
+
+@command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--format", "format_name", default="", help="What the files are, where their content does not tell.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
+@click.option("--keep-going", is_flag=True, help="Leave out what is in conflict or cannot be read, take the rest.")
+@click.option("--expired", is_flag=True, help="List leases that are over, too.")
+def import_(session: Session, files: Sequence[Path], **given: Any) -> None:
+    """Take over leases and reservations from files of ISC dhcpd, dnsmasq or Kea.
+
+    Their configurations and lease files are told apart by what stands in them. Everything is taken over in one piece:
+    when one lease or reservation is in conflict, nothing is changed, unless --keep-going says so. The daemon serves on
+    meanwhile, and clients keep their addresses.
+
+    \b
+      provisionctl dhcp import /etc/dhcp/dhcpd.conf /var/lib/dhcp/dhcpd.leases --dry-run
+      provisionctl dhcp import /var/lib/misc/dnsmasq.leases /etc/dnsmasq.conf
+      provisionctl dhcp import /etc/kea/kea-dhcp4.conf /var/lib/kea/kea-leases4.csv
+    """
+    from provisioner.cli.dhcp_import import import_files
+
+    import_files(session, files, **given)
+
+
+@command("export")
+@click.option("--subnet-id", "ids", multiple=True, metavar="NETWORK=ID", help="Kea's number of a subnet; repeatable.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=Path("-"))
+def export(session: Session, ids: Sequence[str], file: Path) -> None:
+    """Write active and declined leases as Kea's kea-leases4.csv to FILE, or to stdout.
+
+    Subnets are numbered from 1 in the order of `provisionctl dhcp subnets`, unless --subnet-id says otherwise.
+    """
+    from provisioner.cli.dhcp_export import export_rows, subnet_numbers
+    from provisioner.dhcp.foreign.keacsv import write
+
+    client = session.client()
+    numbers = subnet_numbers(client.get("/v1/dhcp/subnets")["subnets"], ids)
+    rows = [
+        row
+        for state in ("active", "declined")
+        for row in export_rows(pages(client, "leases", {"state": state}), numbers)
+    ]
+    text = "".join(write(sorted(rows)))
+    if str(file) == "-":
+        sys.stdout.write(text)
+    else:
+        file.write_text(text)
+    session.note(f"{len(rows)} leases")
+
+
+for verb in (
+    leases,
+    free,
+    reservations,
+    reserve,
+    unreserve,
+    subnets,
+    subnet_set,
+    subnet_remove,
+    import_,
+    export,
+):
+    dhcp.add_command(verb)

@@ -1,0 +1,256 @@
+"""What operators change of a running DHCP server: reservations, subnets, whole imports; durable, then live.
+
+One change at a time. What is said here stands over the configuration file, until it is taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from provisioner.dhcp.adopt import Adoption, Verdict, Want, What
+from provisioner.dhcp.layers import Origin
+from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
+from provisioner.dhcp.validate import faults_of
+from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
+from provisioner.model.net import Mac, parse_mac
+from provisioner.store.dhcpbook import DhcpBookStore, Filter
+from provisioner.store.leases import LeaseStore
+
+log = logging.getLogger(__name__)
+
+SLICE = 100
+"""Entries judged or applied at once: about a millisecond of the loop."""
+
+
+class Taken(NamedTuple):
+    """What became of an import. Not `applied`: nothing was changed."""
+
+    verdicts: list[Verdict]
+    applied: bool
+
+
+class DhcpBook:
+    """Changes one server. `open` comes before the server's start."""
+
+    def __init__(self, server: DhcpServer, store: DhcpBookStore, leases: LeaseStore) -> None:
+        self._server = server
+        self._store = store
+        self._leases = leases
+        self._lock = asyncio.Lock()
+        self._subnets: dict[str, Subnet] = {}
+        """Those that were said here, by title."""
+        self.followers: list[Callable[[Sequence[Subnet]], None]] = []
+        """Told all subnets whenever one has changed."""
+
+    async def open(self) -> None:
+        """Take up what was said before. One that does not fit the configuration any more is logged and left out."""
+        reservations, subnets = await self._store.settings()
+        for subnet in subnets:
+            try:
+                self._check(subnet)
+                self._server.set_subnet(subnet)
+                self._subnets[subnet.title] = subnet
+            except ProvisionerError as error:
+                log.error("dhcp.setting-unfit subnet=%s error=%s", subnet.title, error.message)
+        for reservation in reservations:
+            try:
+                self._server.set_reservation(reservation, Origin.OPERATOR)
+            except ProvisionerError as error:
+                log.error("dhcp.setting-unfit mac=%s error=%s", reservation.mac, error.message)
+
+    # reservations
+
+    def reservations(self, after: str, limit: int) -> list[tuple[Reservation, Origin]]:
+        """List those of `limit` hardware addresses behind `after`, each with who says so."""
+        layers = self._server.layers
+        return [
+            (said, origin)
+            for mac in layers.page(after, limit)
+            for origin in Origin
+            if (said := layers.get(mac, origin)) is not None
+        ]
+
+    async def set_reservation(self, reservation: Reservation) -> Reservation:
+        """Add or change one; returns when it is durable and holds. Raises `ConfigError`, `ConflictError`."""
+        reservation = replace(reservation, mac=parse_mac(reservation.mac))
+        async with self._lock:
+            self._check_reservation(reservation)
+            await self._store.put_reservation(reservation)
+            self._server.set_reservation(reservation, Origin.OPERATOR)
+        log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, reservation.address, reservation.name)
+        return reservation
+
+    def _check_reservation(self, reservation: Reservation) -> None:
+        faults = faults_of(replace(self._config(), reservations=(reservation,)))
+        if faults:
+            raise ConfigError(f"reservation {reservation.mac}", faults=faults)
+        if reservation.address:
+            number = int(IPv4Address(reservation.address))
+            if others := self._server.layers.holders(number) - {Mac(reservation.mac)}:
+                hint = f"`provisionctl dhcp unreserve {min(others)}` frees it"
+                raise ConflictError(f"{reservation.address} is reserved for {min(others)}", hint=hint)
+
+    async def remove_reservation(self, mac: str) -> None:
+        """Take back what was said here of a hardware address. Raises `NotFoundError`."""
+        parsed = parse_mac(mac)
+        async with self._lock:
+            if self._server.layers.get(parsed, Origin.OPERATOR) is None:
+                said = self._server.layers.merged(parsed)
+                hint = "it comes from the configuration file or from a machine on record" if said is not None else ""
+                raise NotFoundError(f"nothing was reserved here for {parsed}", hint=hint)
+            await self._store.remove_reservation(parsed)
+            self._server.remove_reservation(parsed, Origin.OPERATOR)
+        log.info("dhcp.unreserved mac=%s", parsed)
+
+    # subnets
+
+    def subnets(self) -> list[tuple[Subnet, Origin]]:
+        """List all that are served, each with who says so."""
+        of_file = [each for each in self._server.config.subnets if each.title not in self._subnets]
+        return [(each, Origin.FILE) for each in of_file] + [(each, Origin.OPERATOR) for each in self._subnets.values()]
+
+    async def set_subnet(self, subnet: Subnet) -> None:
+        """Add or change one. Leases that are stored of its addresses count again."""
+        async with self._lock:
+            self._check(subnet)
+            stored: list[Lease] = []
+            if self._server.site.topology.get(subnet.title) is None:
+                stored = await self._stored(subnet)
+            before = self._server.site.topology.get(subnet.title)
+            self._server.set_subnet(subnet, stored)
+            try:
+                await self._store.put_subnet(subnet)
+            except ProvisionerError:
+                if before is None:
+                    self._server.remove_subnet(subnet.title)
+                else:
+                    self._server.set_subnet(before.config)
+                raise
+            self._subnets[subnet.title] = subnet
+            self._tell()
+        log.info("dhcp.subnet-set subnet=%s network=%s mode=%s", subnet.title, subnet.network, subnet.mode)
+
+    async def remove_subnet(self, name: str) -> None:
+        """Take back what was said here of a subnet: what the configuration file says of it holds again."""
+        async with self._lock:
+            if name not in self._subnets:
+                raise NotFoundError(f"no subnet {name!r} was made here", hint="those of the file are changed there")
+            of_file = next((each for each in self._server.config.subnets if each.title == name), None)
+            await self._store.remove_subnet(name)
+            del self._subnets[name]
+            if of_file is None:
+                self._server.remove_subnet(name)
+            else:
+                self._server.set_subnet(of_file)
+            self._tell()
+        log.info("dhcp.subnet-removed subnet=%s", name)
+
+    def _check(self, subnet: Subnet) -> None:
+        others = [each for each, _ in self.subnets() if each.title != subnet.title]
+        faults = faults_of(replace(self._config(), subnets=(*others, subnet), reservations=(), ports=()))
+        if faults:
+            raise ConfigError(f"subnet {subnet.title}", faults=faults)
+
+    def _config(self) -> Dhcp:
+        """The configuration as it would stand in the file."""
+        subnets = tuple(subnet for subnet, _ in self.subnets())
+        return replace(self._server.config, subnets=subnets, reservations=(), ports=())
+
+    async def _stored(self, subnet: Subnet) -> list[Lease]:
+        network = IPv4Network(subnet.network)
+        wanted = Filter(int(network.network_address), int(network.broadcast_address))
+        return await self._store.leases(wanted, self._server.now(), limit=network.num_addresses)
+
+    def _tell(self) -> None:
+        subnets = [subnet for subnet, _ in self.subnets()]
+        for follower in self.followers:
+            follower(subnets)
+
+    # leases
+
+    async def leases(self, wanted: Filter, *, after: int = -1, limit: int = 1000) -> list[Lease]:
+        """Give leases as they are stored, by address."""
+        return await self._store.leases(wanted, self._server.now(), after=after, limit=limit)
+
+    def now(self) -> float:
+        """Time as leases count it."""
+        return self._server.now()
+
+    def subnet_of(self, ip: int) -> str:
+        """Name the subnet that an address is in, empty where none is served."""
+        net = self._server.site.net_at(ip)
+        return net.name if net is not None else ""
+
+    async def forgive(self, ip: int) -> None:
+        """Let an address that was declined be given again. Raises `NotFoundError`."""
+        net = self._server.site.net_at(ip)
+        pools = (net.pool, net.quarantine) if net is not None else ()
+        leases = [lease for pool in pools if (lease := pool.forgive(ip, self._server.now())) is not None]
+        if not leases:
+            raise NotFoundError("that address is not out of use", hint="`provisionctl dhcp leases --state declined`")
+        await self._leases.save(leases)
+
+    # imports
+
+    async def take_over(self, wants: Sequence[Want], *, dry_run: bool = False, keep_going: bool = False) -> Taken:
+        """Take over what another server had: all of it in one transaction, or nothing where anything is in conflict.
+
+        With `keep_going` what is in conflict is left out. Addresses are kept for their machines while the transaction
+        becomes durable. Raises `StoreError`, and nothing changed then.
+        """
+        async with self._lock:
+            adoption = Adoption(self._server.site, self._server.layers, self._server.now())
+            verdicts: list[Verdict] = []
+            try:
+                for at in range(0, len(wants), SLICE):
+                    verdicts += [self._judged(adoption, want, hold=not dry_run) for want in wants[at : at + SLICE]]
+                    await asyncio.sleep(0)
+                fit = keep_going or not any(verdict.what is What.CONFLICT for verdict in verdicts)
+                if dry_run or not fit:
+                    return Taken(verdicts, applied=False)
+                reservations = [each.reservation for each in verdicts if each.reservation is not None]
+                await self._store.take_over(reservations, [lease for each in verdicts for lease in each.leases])
+                await self._apply(verdicts)
+            finally:
+                for verdict in verdicts if not dry_run else ():
+                    _let_go(verdict)
+        log.info("dhcp.imported reservations=%d leases=%d", len(reservations), sum(bool(v.leases) for v in verdicts))
+        return Taken(verdicts, applied=True)
+
+    def _judged(self, adoption: Adoption, want: Want, *, hold: bool) -> Verdict:
+        verdict = adoption.judge(want)
+        if hold and verdict.pool is not None and not verdict.pool.is_fixed(want.ip):
+            verdict.pool.offer(want.key, want.ip, self._server.now())
+        return verdict
+
+    async def _apply(self, verdicts: Sequence[Verdict]) -> None:
+        """Make live what is durable by now."""
+        for at in range(0, len(verdicts), SLICE):
+            for verdict in verdicts[at : at + SLICE]:
+                if verdict.reservation is not None:
+                    self._server.set_reservation(verdict.reservation, Origin.OPERATOR)
+                self._bind(verdict)
+            await asyncio.sleep(0)
+
+    def _bind(self, verdict: Verdict) -> None:
+        """Give a lease to its machine, unless that has got a longer one meanwhile."""
+        if verdict.pool is None or not verdict.leases:
+            return
+        lease, pool, now = verdict.leases[0], verdict.pool, self._server.now()
+        before = pool.of(lease.key)
+        longer = before is not None and before.ip == lease.ip and before.until >= lease.until and before.active(now)
+        if not longer and pool.free_for(lease.key, lease.ip, now):
+            pool.bind(lease)
+
+
+def _let_go(verdict: Verdict) -> None:
+    """Keep an address no longer that was kept for an import; where it was bound, nothing is kept any more."""
+    if verdict.pool is not None and verdict.pool.offered(verdict.want.key) == verdict.want.ip:
+        verdict.pool.withdraw(verdict.want.key)

@@ -1,0 +1,111 @@
+"""dnsmasq.conf: dhcp-host and dhcp-range lines; files of dhcp-hostsfile, which hold the same (dnsmasq(8)). No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from provisioner.dhcp.foreign.found import Contents, FoundRange, FoundReservation, clean_name, key_in, key_of, octets
+
+KIND = "dnsmasq.conf"
+HOSTS_KIND = "dnsmasq dhcp-hostsfile"
+ELSEWHERE = ("conf-file", "conf-dir", "dhcp-hostsfile", "dhcp-hostsdir", "servers-file")
+
+_MAC = re.compile(r"(?:([0-9a-fA-F]{1,2})-)?([0-9a-fA-F*]{1,2}(?::[0-9a-fA-F*]{1,2}){2,19})")
+_TIME = re.compile(r"\d+[smhdw]?|infinite|deprecated")
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+
+
+def read(data: bytes, where: str) -> Contents:
+    """Read a configuration."""
+    contents = Contents(where, KIND)
+    for line, text in _lines(data):
+        key, _, value = (part.strip() for part in text.partition("="))
+        _take(contents, line, key, value)
+    return contents
+
+
+def read_hosts(data: bytes, where: str) -> Contents:
+    """Read a file of hosts: each line is what stands behind `dhcp-host=`."""
+    contents = Contents(where, HOSTS_KIND)
+    for line, text in _lines(data):
+        _take(contents, line, "dhcp-host", text)
+    return contents
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, str]]:
+    for line, text in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+        if bare := _COMMENT.sub("", text).strip():
+            yield line, bare
+
+
+def _take(contents: Contents, line: int, key: str, value: str) -> None:
+    try:
+        if key == "dhcp-host":
+            _host(contents, line, value)
+        elif key == "dhcp-range":
+            _range(contents, line, value)
+        elif key in ELSEWHERE and value:
+            contents.note(line, f"{key} {value[:200]}: import that, too")
+        elif key == "read-ethers":
+            contents.note(line, "read-ethers: fixed addresses of /etc/ethers are left out")
+    except ValueError as error:
+        contents.fault(line, str(error))
+
+
+def _host(contents: Contents, line: int, value: str) -> None:
+    keys: list[bytes] = []
+    ip, name, client_id = 0, "", b""
+    for part in (part.strip() for part in value.split(",")):
+        if part.startswith("id:"):
+            client_id = _identifier(part[3:])
+        elif part.startswith(("set:", "tag:", "net:")) or not part:
+            continue
+        elif part.startswith("["):
+            contents.note(line, f"{part[:60]}: DHCPv6 is left out")
+        elif part == "ignore":
+            contents.note(line, "ignore: a subnet's `unknown: ignore` says that of all machines that nobody enrolled")
+            return
+        elif match := _MAC.fullmatch(part):
+            if "*" in part:
+                contents.note(line, f"{part[:60]} is a pattern, and reservations are for one hardware address each")
+                return
+            keys.append(key_of(int(match[1] or "1", 16), octets(match[2].split(":"))))
+        elif part.replace(".", "").isdecimal() and part.count(".") == 3:
+            ip = int(IPv4Address(part))
+        elif not _TIME.fullmatch(part):
+            name = clean_name(part)
+    _keep(contents, line, keys or [key for key in [key_in(client_id)] if key], (ip, name))
+
+
+def _keep(contents: Contents, line: int, keys: list[bytes], what: tuple[int, str]) -> None:
+    if not keys:
+        contents.note(line, "dhcp-host without a hardware address, and machines are known by theirs")
+    elif what == (0, ""):
+        contents.note(line, "dhcp-host with neither an address nor a name")
+    else:
+        contents.reservations += [FoundReservation(what[0], key, contents.at(line), what[1]) for key in keys]
+
+
+def _identifier(text: str) -> bytes:
+    if text == "*":
+        return b""
+    return octets(text.split(":")) if ":" in text else text.encode("utf-8")
+
+
+def _range(contents: Contents, line: int, value: str) -> None:
+    parts = [part.strip() for part in value.split(",")]
+    while parts and (parts[0].startswith(("set:", "tag:", "net:", "interface:"))):
+        parts.pop(0)
+    if parts and ":" in parts[0]:
+        contents.note(line, f"dhcp-range {parts[0][:60]}: DHCPv6 is left out")
+        return
+    if len(parts) < 2:
+        raise ValueError("dhcp-range has two addresses")
+    low = int(IPv4Address(parts[0]))
+    if not parts[1].replace(".", "").isdecimal():
+        contents.note(line, f"dhcp-range of mode {parts[1][:20]} gives no addresses")
+        return
+    high = int(IPv4Address(parts[1]))
+    contents.ranges.append(FoundRange(min(low, high), max(low, high), contents.at(line)))

@@ -1,0 +1,96 @@
+"""dhcpd.leases: a log of lease blocks, the last one of an address counts (dhcpd.leases(5)). No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
+
+from provisioner.dhcp.foreign.found import FOR_EVER, Contents, FoundLease, FoundReservation, Was, key_in
+from provisioner.dhcp.foreign.isctext import Statement, Word, statements
+from provisioner.dhcp.foreign.iscvalues import hardware_of, host, name_of, octets_of, time_of
+
+KIND = "dhcpd.leases"
+STATES = {
+    "active": Was.ACTIVE,
+    "bootp": Was.ACTIVE,
+    "reserved": Was.ACTIVE,
+    "abandoned": Was.DECLINED,
+    **dict.fromkeys(("free", "expired", "released", "reset", "backup"), Was.RELEASED),
+}
+
+
+def read(data: bytes, where: str) -> Contents:
+    """Read a lease file; raises `FileFault` where its structure is broken."""
+    contents = Contents(where, KIND)
+    found, cut = statements(data.decode("latin-1"), where)
+    if cut:
+        contents.faults.append(cut)
+    hosts: dict[str, list[FoundReservation]] = {}
+    v6 = 0
+    for statement in found:
+        try:
+            if statement.starts("lease"):
+                lease = _lease(contents, statement)
+                contents.leases.pop(lease.ip, None)
+                contents.leases[lease.ip] = lease
+            elif statement.starts("host"):
+                _host(contents, statement, hosts)
+            elif statement.text(0).lower() in ("ia-na", "ia-ta", "ia-pd"):
+                v6 += 1
+        except ValueError as error:
+            contents.fault(statement.line, str(error))
+    for reservations in hosts.values():
+        contents.reservations += reservations
+    if v6:
+        contents.note(1, f"{v6} leases of DHCPv6 are left out")
+    return contents
+
+
+def _host(contents: Contents, statement: Statement, hosts: dict[str, list[FoundReservation]]) -> None:
+    """Read a host that was made or deleted over OMAPI."""
+    hosts.pop(statement.text(1), None)
+    if not any(inner.starts("deleted") for inner in statement.block or ()):
+        hosts[statement.text(1)] = host(contents, statement, by_name=False)
+
+
+def _lease(contents: Contents, statement: Statement) -> FoundLease:
+    lease = FoundLease(int(IPv4Address(statement.text(1))), b"", contents.at(statement.line), FOR_EVER)
+    for inner in statement.block or ():
+        lease = _with(lease, inner)
+    return lease._replace(key=lease.key or key_in(lease.client_id))
+
+
+def _with(lease: FoundLease, inner: Statement) -> FoundLease:
+    """Take in one statement of a lease block; those that say nothing to us are passed over."""
+    word, values = inner.text(0).lower(), inner.words[1:]
+    if word == "option":
+        return _relayed(lease, inner)
+    reader = _READERS.get(word)
+    return lease if reader is None else reader(lease, inner, values)
+
+
+def _state(text: str) -> Was:
+    found = STATES.get(text.lower())
+    if found is None:
+        raise ValueError(f"binding state {text[:20]!r} is unknown")
+    return found
+
+
+def _relayed(lease: FoundLease, inner: Statement) -> FoundLease:
+    match inner.text(1).lower():
+        case "agent.circuit-id":
+            return lease._replace(circuit_id=octets_of(inner.words[2:]))
+        case "agent.remote-id":
+            return lease._replace(remote_id=octets_of(inner.words[2:]))
+    return lease
+
+
+_READERS: dict[str, Callable[[FoundLease, Statement, Sequence[Word]], FoundLease]] = {
+    "ends": lambda lease, inner, values: lease._replace(until=time_of(values)),
+    "starts": lambda lease, inner, values: lease._replace(since=time_of(values)),
+    "hardware": lambda lease, inner, values: lease._replace(key=hardware_of(inner)),
+    "uid": lambda lease, inner, values: lease._replace(client_id=octets_of(values)),
+    "client-hostname": lambda lease, inner, values: lease._replace(name=name_of(inner, 1)),
+    "abandoned": lambda lease, inner, values: lease._replace(was=Was.DECLINED),
+    "binding": lambda lease, inner, values: lease._replace(was=_state(inner.text(2))),
+}

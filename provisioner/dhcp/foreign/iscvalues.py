@@ -1,0 +1,93 @@
+"""What statements of ISC dhcpd say: hardware addresses, identifiers, times, hosts. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+
+from provisioner.dhcp.foreign.found import FOR_EVER, Contents, FoundReservation, clean_name, key_in, key_of, octets
+from provisioner.dhcp.foreign.isctext import Statement, Word
+
+HARDWARE = {"ethernet": 1, "token-ring": 6, "fddi": 8, "infiniband": 32}
+
+
+def hardware_of(statement: Statement) -> bytes:
+    """Read `hardware ethernet 52:54:00:00:00:01` as a key; raise `ValueError`."""
+    name, address = statement.text(1).lower(), statement.text(2)
+    htype = HARDWARE.get(name)
+    if htype is None and name.startswith("unknown-") and name[8:].isdigit():
+        htype = int(name[8:])
+    if htype is None or not 0 < htype < 256:
+        raise ValueError(f"hardware type {name[:20]!r} is unknown")
+    return key_of(htype, octets(address.split(":")))
+
+
+def octets_of(words: Sequence[Word]) -> bytes:
+    """Read an identifier: a string, or hex octets with colons; raise `ValueError`."""
+    if len(words) != 1:
+        raise ValueError("an identifier is a string or hex octets")
+    return words[0].text.encode("latin-1") if words[0].quoted else octets(words[0].text.split(":"))
+
+
+def time_of(words: Sequence[Word]) -> float:
+    """Read `4 2026/11/26 05:00:00`, `epoch 1795669200` or `never`; raise `ValueError`."""
+    texts = [word.text for word in words]
+    match texts:
+        case ["never"]:
+            return FOR_EVER
+        case ["epoch", seconds]:
+            return float(int(seconds))
+        case [_, day, clock] | [_, day, clock, "+0000"]:
+            at = datetime.strptime(f"{day} {clock}", "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
+            return at.timestamp()
+    raise ValueError(f"{' '.join(texts)[:40]!r} is no time")
+
+
+def name_of(statement: Statement, at: int) -> str:
+    """Read a host name, which may be UTF-8 in a string of octets."""
+    return clean_name(statement.text(at).encode("latin-1", "replace").decode("utf-8", "replace"))
+
+
+def host(contents: Contents, statement: Statement, *, by_name: bool) -> list[FoundReservation]:
+    """Read a `host` block. `by_name`: its own name is the machine's (use-host-decl-names)."""
+    name = name_of(statement, 1) if by_name else ""
+    key = client_id = b""
+    ips: list[int] = []
+    for inner in statement.block or ():
+        if inner.starts("hardware"):
+            key = hardware_of(inner)
+        elif inner.starts("option", "host-name") or inner.starts("ddns-hostname"):
+            name = name_of(inner, 2 if inner.starts("option") else 1)
+        elif inner.starts("option", "dhcp-client-identifier"):
+            client_id = octets_of(inner.words[2:])
+        elif inner.starts("fixed-address"):
+            ips = _addresses(contents, inner)
+    return _reservations(contents, statement, key or key_in(client_id), ips, name)
+
+
+def _addresses(contents: Contents, statement: Statement) -> list[int]:
+    found = []
+    for word in statement.words[1:]:
+        if word.text == ",":
+            continue
+        try:
+            found.append(int(IPv4Address(word.text)))
+        except ValueError:
+            text = f"fixed-address {word.text[:80]} is a name, whose address this file does not say"
+            contents.note(statement.line, text)
+    return found
+
+
+def _reservations(
+    contents: Contents, statement: Statement, key: bytes, ips: list[int], name: str
+) -> list[FoundReservation]:
+    title = statement.text(1)[:63]
+    if not key:
+        contents.note(statement.line, f"host {title} names no hardware address, and machines are known by theirs")
+        return []
+    if not ips and not name:
+        contents.note(statement.line, f"host {title} has neither an address nor a name")
+        return []
+    where = contents.at(statement.line)
+    return [FoundReservation(ip, key, where, name) for ip in ips or [0]]

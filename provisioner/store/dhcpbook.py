@@ -1,0 +1,103 @@
+"""What operators say of DHCP, durably, and leases by page: for lists, exports and imports."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from provisioner.dhcp.leases import Lease, LeaseState
+from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.store.codec import decode, encode
+from provisioner.store.db import Database
+from provisioner.store.leases import LeaseStore, insert
+
+SLICE = 200
+"""Leases written out at once: about a millisecond of the loop."""
+_RESERVATION, _SUBNET = "reservation", "subnet"
+_COLUMNS = "ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
+
+
+class Filter(NamedTuple):
+    """Which leases: of these addresses, of this hardware address, in this state."""
+
+    low: int = 0
+    high: int = 0xFFFFFFFF
+    key: bytes = b""
+    state: str = ""
+    """active, expired, released, declined; empty: all."""
+
+
+_STATES = {
+    "active": "state = 'bound' AND until > :now",
+    "expired": "state = 'bound' AND until <= :now",
+    "released": "state = 'released'",
+    "declined": "state = 'declined' AND until > :now",
+}
+STATES = tuple(_STATES)
+
+
+class DhcpBookStore:
+    """One row for each thing said; leases as `store.leases` keeps them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def settings(self) -> tuple[list[Reservation], list[Subnet]]:
+        """Read everything that was said. Raises `StoreError`."""
+        rows = await self._db.read(lambda c: c.execute("SELECT kind, document FROM dhcp_setting").fetchall())
+        reservations = [decode(document, Reservation) for kind, document in rows if kind == _RESERVATION]
+        return reservations, [decode(document, Subnet) for kind, document in rows if kind == _SUBNET]
+
+    async def put_reservation(self, reservation: Reservation) -> None:
+        """Keep it, durably."""
+        await self._db.submit(lambda c: _put(c, [(_RESERVATION, reservation.mac, encode(reservation))]))
+
+    async def remove_reservation(self, mac: str) -> None:
+        """Forget it, durably."""
+        await self._db.submit(lambda c: _remove(c, _RESERVATION, mac))
+
+    async def put_subnet(self, subnet: Subnet) -> None:
+        """Keep it, durably."""
+        await self._db.submit(lambda c: _put(c, [(_SUBNET, subnet.title, encode(subnet))]))
+
+    async def remove_subnet(self, name: str) -> None:
+        """Forget it, durably."""
+        await self._db.submit(lambda c: _remove(c, _SUBNET, name))
+
+    async def take_over(self, reservations: Iterable[Reservation], leases: Sequence[Lease]) -> None:
+        """Keep all of an import in one transaction, or nothing of it."""
+        rows = [(_RESERVATION, each.mac, encode(each)) for each in reservations]
+        statements = []
+        for at in range(0, len(leases), SLICE):
+            statements.append(insert(leases[at : at + SLICE]))
+            await asyncio.sleep(0)
+
+        def work(cursor: sqlite3.Cursor) -> None:
+            _put(cursor, rows)
+            for statement in statements:
+                cursor.execute(statement)
+
+        await self._db.submit(work)
+
+    async def leases(self, wanted: Filter, now: float, *, after: int = -1, limit: int = 1000) -> list[Lease]:
+        """Give leases in the order of their addresses, from the one behind `after`."""
+        await LeaseStore(self._db).save([])  # an answer on its way to the disk counts
+        where = ["ip > :after", "ip BETWEEN :low AND :high"]
+        if wanted.key:
+            where.append("key = :key")
+        if wanted.state:
+            where.append(_STATES[wanted.state])
+        query = f"SELECT {_COLUMNS} FROM lease WHERE {' AND '.join(where)} ORDER BY ip LIMIT :limit"  # noqa: S608  ours
+        values = {**wanted._asdict(), "now": now, "after": after, "limit": limit}
+        rows = await self._db.read(lambda c: c.execute(query, values).fetchall())
+        return [Lease(*row)._replace(state=LeaseState(row[4])) for row in rows]
+
+
+def _put(cursor: sqlite3.Cursor, rows: Sequence[tuple[str, str, bytes]]) -> None:
+    cursor.executemany("INSERT OR REPLACE INTO dhcp_setting VALUES (?, ?, ?)", rows)
+
+
+def _remove(cursor: sqlite3.Cursor, kind: str, name: str) -> None:
+    cursor.execute("DELETE FROM dhcp_setting WHERE kind = ? AND name = ?", (kind, name))

@@ -1,0 +1,272 @@
+"""DHCP in the operator API: leases, reservations and subnets of the running server, and imports. docs/api.md."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import fields, replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+
+from provisioner import yamlfile
+from provisioner.dhcp import relay
+from provisioner.dhcp.adopt import Kind, Verdict, Want
+from provisioner.dhcp.book import DhcpBook
+from provisioner.dhcp.layers import Origin
+from provisioner.dhcp.leases import Lease, LeaseState
+from provisioner.dhcp.packet import address
+from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.errors import WireError
+from provisioner.fields import Faults
+from provisioner.model.net import mac_from_bytes, parse_mac
+from provisioner.settings import decode
+from provisioner.store.dhcpbook import STATES, Filter
+from provisioner.web import bodies
+from provisioner.web.ports import Route
+from provisioner.web.replies import BODY_LIMIT, PAGE_LIMIT, json_reply, query, whole
+from provisioner.web.views import when
+
+IMPORT_LIMIT = 128 << 20
+"""Half a million leases."""
+SLICE = 100
+"""Entries read or shown at once: about a millisecond of the loop."""
+FOR_EVER = float(0xFFFFFFFF)
+
+
+Octets = Annotated[str, msgspec.Meta(max_length=1024)]
+Time = Annotated[float, msgspec.Meta(ge=0, le=2**33)]
+
+
+class EntryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of an import. Times are seconds since the epoch, octets hex; `until` null: for ever."""
+
+    kind: Kind
+    address: str = ""
+    mac: Octets = ""
+    name: Annotated[str, msgspec.Meta(max_length=255)] = ""
+    until: Time | None = None
+    since: Time = 0.0
+    client_id: Octets = ""
+    circuit_id: Octets = ""
+    remote_id: Octets = ""
+    high: str = ""
+    where: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+
+
+class DhcpApi:
+    """Handlers over one `DhcpBook`."""
+
+    def __init__(self, book: DhcpBook) -> None:
+        self._book = book
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route table."""
+        reservation, subnet = "/v1/dhcp/reservations/{mac}", "/v1/dhcp/subnets/{name:.+}"
+        return (
+            Route("GET", "/v1/dhcp/leases", self.leases),
+            Route("POST", "/v1/dhcp/leases/{address}/free", self.free),
+            Route("GET", "/v1/dhcp/reservations", self.reservations),
+            Route("PUT", reservation, self.reserve),
+            Route("DELETE", reservation, self.unreserve),
+            Route("GET", "/v1/dhcp/subnets", self.subnets),
+            Route("PUT", subnet, self.set_subnet),
+            Route("DELETE", subnet, self.remove_subnet),
+            Route("POST", "/v1/dhcp/import", self.take_over),
+        )
+
+    async def leases(self, request: web.Request) -> web.Response:
+        """List leases by address, a page at a time."""
+        given = query(request, "state", "mac", "network", "after", "limit")
+        wanted = _filter(given.get("state", ""), given.get("mac", ""), given.get("network", ""))
+        after = _ip(given["after"], "after") if given.get("after") else -1
+        limit = min(whole(given.get("limit", str(PAGE_LIMIT)), "limit"), PAGE_LIMIT) or PAGE_LIMIT
+        found = await self._book.leases(wanted, after=after, limit=limit)
+        now = self._book.now()
+        rows = []
+        for at, lease in enumerate(found):
+            rows.append(lease_view(lease, self._book.subnet_of(lease.ip), now))
+            if at % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+        return json_reply({"leases": rows, "next": rows[-1]["address"] if len(rows) == limit else None})
+
+    async def free(self, request: web.Request) -> web.Response:
+        """Let an address that was declined be given again."""
+        await self._book.forgive(_ip(request.match_info["address"], "address"))
+        return web.Response(status=204)
+
+    async def reservations(self, request: web.Request) -> web.Response:
+        """List reservations by hardware address, a page at a time."""
+        given = query(request, "after", "limit")
+        limit = min(whole(given.get("limit", str(PAGE_LIMIT)), "limit"), PAGE_LIMIT) or PAGE_LIMIT
+        found = self._book.reservations(given.get("after", ""), limit)
+        rows = [reservation_view(said, origin) for said, origin in found]
+        following = rows[-1]["mac"] if len({row["mac"] for row in rows}) == limit else None
+        return json_reply({"reservations": rows, "next": following})
+
+    async def reserve(self, request: web.Request) -> web.Response:
+        """Add or change what is fixed for a hardware address."""
+        mac = parse_mac(request.match_info["mac"])
+        wanted = await _settings(request, Reservation)
+        if wanted.mac and parse_mac(wanted.mac) != mac:
+            raise WireError(f"body.mac: {wanted.mac[:20]!r} is not the one of the path")
+        said = await self._book.set_reservation(replace(wanted, mac=mac))
+        return json_reply(reservation_view(said, Origin.OPERATOR))
+
+    async def unreserve(self, request: web.Request) -> web.Response:
+        """Take it back."""
+        await self._book.remove_reservation(parse_mac(request.match_info["mac"]))
+        return web.Response(status=204)
+
+    async def subnets(self, request: web.Request) -> web.Response:
+        """List the subnets that are served."""
+        query(request)
+        return json_reply({"subnets": [_view(said) | {"origin": _word(by)} for said, by in self._book.subnets()]})
+
+    async def set_subnet(self, request: web.Request) -> web.Response:
+        """Add or change a subnet."""
+        name, wanted = request.match_info["name"], await _settings(request, Subnet)
+        if wanted.title != name:
+            raise WireError(f"body.name: the subnet of this body is called {wanted.title[:40]!r}, that of the path not")
+        await self._book.set_subnet(wanted)
+        return json_reply(_view(wanted) | {"origin": _word(Origin.OPERATOR)})
+
+    async def remove_subnet(self, request: web.Request) -> web.Response:
+        """Take back what was said of a subnet."""
+        await self._book.remove_subnet(request.match_info["name"])
+        return web.Response(status=204)
+
+    async def take_over(self, request: web.Request) -> web.StreamResponse:
+        """Take over reservations and leases: a line of JSON for each, in the body and in the answer."""
+        given = query(request, "dry_run", "keep_going")
+        raw = await bodies.read_body(request, IMPORT_LIMIT)
+        wants: list[Want] = []
+        for line, text in enumerate(raw.split(b"\n"), 1):
+            if text.strip():
+                wants.append(_want(line, text))
+            if line % SLICE == 0:
+                await asyncio.sleep(0)
+        flags = {name: _flag(given.get(name, ""), name) for name in ("dry_run", "keep_going")}
+        taken = await self._book.take_over(wants, **flags)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+        await response.prepare(request)
+        for at in range(0, len(taken.verdicts), SLICE):
+            rows = (msgspec.json.encode(verdict_view(verdict)) for verdict in taken.verdicts[at : at + SLICE])
+            await response.write(b"".join(row + b"\n" for row in rows))
+            await asyncio.sleep(0)
+        counts = Counter(str(verdict.what) for verdict in taken.verdicts)
+        done = {"event": "done", "applied": taken.applied, "counts": counts}
+        await response.write(msgspec.json.encode(done) + b"\n")
+        return response
+
+
+def lease_view(lease: Lease, subnet: str, now: float) -> dict[str, Any]:
+    """A lease as the API shows it."""
+    state = lease.state.value if lease.state is LeaseState.RELEASED or lease.until > now else "expired"
+    return {
+        "address": address(lease.ip),
+        "mac": mac_from_bytes(lease.key) if lease.key else "",
+        "name": lease.name,
+        "state": "active" if state == LeaseState.BOUND else state,
+        "subnet": subnet,
+        "since": when(lease.since) if lease.since else None,
+        "until": when(lease.until) if lease.until < FOR_EVER else None,
+        "client_id": lease.client_id.hex(":"),
+        "relay": address(lease.relay) if lease.relay else "",
+        "circuit_id": relay.spell(lease.circuit_id),
+        "remote_id": relay.spell(lease.remote_id),
+        "reason": lease.reason,
+    }
+
+
+def reservation_view(reservation: Reservation, origin: Origin) -> dict[str, Any]:
+    """A reservation as the API shows it."""
+    return _view(reservation) | {"origin": _word(origin)}
+
+
+def verdict_view(verdict: Verdict) -> dict[str, Any]:
+    """What became of one line of an import."""
+    want = verdict.want
+    endless = want.until >= FOR_EVER or want.kind is not Kind.LEASE
+    return {
+        "event": "entry",
+        "kind": want.kind,
+        "address": address(want.ip) if want.ip else "",
+        "high": address(want.high) if want.high else "",
+        "mac": mac_from_bytes(want.key) if want.key else "",
+        "client_id": want.client_id.hex(":"),
+        "name": want.name,
+        "until": None if endless else when(want.until),
+        "what": verdict.what,
+        "reason": verdict.reason,
+        "where": want.where,
+    }
+
+
+def _view(settings: Reservation | Subnet) -> dict[str, Any]:
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}
+
+
+def _word(origin: Origin) -> str:
+    return {Origin.FILE: "file", Origin.OPERATOR: "api", Origin.MACHINE: "machine"}[origin]
+
+
+async def _settings(request: web.Request, kind: type[Any]) -> Any:
+    """Read a body as the configuration file is read: unknown keys are refused with a hint."""
+    raw = bodies.bounded_json(await bodies.read_body(request, BODY_LIMIT))
+    try:
+        msgspec.json.decode(raw, type=dict)
+    except msgspec.DecodeError as error:
+        raise WireError(f"the body is not a JSON object: {error}") from error
+    faults = Faults()
+    found = decode(kind, yamlfile.load(raw.decode(), "body"), faults)
+    faults.check("body")
+    return found
+
+
+def _want(line: int, text: bytes) -> Want:
+    try:
+        body = bodies.decode(text, EntryBody)
+        return Want(
+            kind=body.kind,
+            ip=_ip(body.address, "address") if body.address else 0,
+            key=bytes.fromhex(body.mac.replace(":", "")),
+            name=body.name,
+            until=FOR_EVER if body.until is None else body.until,
+            since=body.since,
+            client_id=bytes.fromhex(body.client_id.replace(":", "")),
+            circuit_id=bytes.fromhex(body.circuit_id.replace(":", "")),
+            remote_id=bytes.fromhex(body.remote_id.replace(":", "")),
+            high=_ip(body.high, "high") if body.high else 0,
+            where=body.where,
+        )
+    except (WireError, ValueError) as error:
+        raise WireError(f"line {line}: {error}") from error
+
+
+def _filter(state: str, mac: str, network: str) -> Filter:
+    if state and state not in STATES:
+        raise WireError(f"state: {state[:20]!r} is none of {', '.join(STATES)}")
+    key = bytes.fromhex(parse_mac(mac).replace(":", "")) if mac else b""
+    if not network:
+        return Filter(key=key, state=state)
+    try:
+        found = IPv4Network(network)
+    except ValueError as error:
+        raise WireError(f"network: {error}") from error
+    return Filter(int(found.network_address), int(found.broadcast_address), key, state)
+
+
+def _ip(text: str, name: str) -> int:
+    try:
+        return int(IPv4Address(text))
+    except ValueError as error:
+        raise WireError(f"{name}: {error}") from error
+
+
+def _flag(text: str, name: str) -> bool:
+    if text not in ("", "yes", "no"):
+        raise WireError(f"{name}: {text[:20]!r} is neither yes nor no")
+    return text == "yes"

@@ -1,0 +1,254 @@
+"""`dhcp`: what is listed, changed, taken over and written out, against a real server without a wire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.cli.dhcp_export import subnet_numbers
+from provisioner.cli.root import run
+from provisioner.clock import SteadyClock
+from provisioner.errors import ConfigError
+from tests.cli.conftest import Ctl, Ran
+from tests.dhcp.clients import ip
+from tests.web.dhcp import Desk
+
+A, B, C = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
+Do = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture
+def loop() -> Iterator[Do]:
+    """Run something on a loop in another thread."""
+    turning = asyncio.new_event_loop()
+    thread = threading.Thread(target=turning.run_forever, daemon=True)
+    thread.start()
+    yield lambda work: asyncio.run_coroutine_threadsafe(work, turning).result(timeout=20)
+    turning.call_soon_threadsafe(turning.stop)
+    thread.join()
+    turning.close()
+
+
+@pytest.fixture
+def desk(loop: Do, tmp_path: Path) -> Iterator[Desk]:
+    async def make() -> Desk:
+        return await Desk(tmp_path, clock=SteadyClock()).open()
+
+    found = loop(make())
+    yield found
+    loop(found.close())
+
+
+@pytest.fixture
+def ctl(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ctl:
+    monkeypatch.setenv("PROVISIONER_SOCKET", str(desk.socket))
+
+    def call(*args: str) -> Ran:
+        capsys.readouterr()
+        status = run(("dhcp", *args))
+        said = capsys.readouterr()
+        return Ran(status, said.out, said.err)
+
+    return call
+
+
+def dnsmasq(folder: Path, *lines: tuple[str, str], ends: float = 1000) -> str:
+    file = folder / "dnsmasq.leases"
+    until = round(time.time() + ends)
+    file.write_text("".join(f"{until} {mac} {address} node{mac[-1]} 01:{mac}\n" for address, mac in lines))
+    return str(file)
+
+
+def rows_of(ran: Ran) -> list[list[str]]:
+    return [line.split() for line in ran.out.splitlines()]
+
+
+def test_reserve_list_and_take_back(ctl: Ctl) -> None:
+    ran = ctl("reserve", A, "10.0.0.50", "--name", "one")
+    assert (ran.status, ran.out.split()) == (0, ["mac", A, "address", "10.0.0.50", "name", "one"])
+    assert rows_of(ctl("reservations"))[1:] == [
+        [A, "10.0.0.50", "one", "api"],
+        ["52:54:00:00:00:99", "10.0.0.99", "printer", "file"],
+    ]
+    assert [row["mac"] for row in json.loads(ctl("reservations", "-o", "json").out)] == [A, "52:54:00:00:00:99"]
+    assert (ctl("unreserve", A).err, ctl("unreserve", A).status) == (f"{A}: no reservation of the API any more\n", 3)
+
+
+def test_an_address_that_is_reserved_for_another(ctl: Ctl) -> None:
+    ran = ctl("reserve", A, "10.0.0.99")
+    assert (ran.status, "10.0.0.99 is reserved for 52:54:00:00:00:99" in ran.err) == (4, True)
+
+
+def test_subnets(ctl: Ctl, tmp_path: Path) -> None:
+    file = tmp_path / "b.yaml"
+    file.write_text("network: 10.5.0.0/24\nname: b\npools: [10.5.0.10-10.5.0.20]\n")
+    assert ctl("subnet-set", str(file)).status == 0
+    rows = rows_of(ctl("subnets"))
+    assert rows[2] == ["10.5.0.0/24", "b", "(relays)", "authoritative", "discover", "10.5.0.10-10.5.0.20", "api"]
+    assert ctl("subnet-remove", "b").status == 0
+    assert len(rows_of(ctl("subnets"))) == 2
+    file.write_text("[1]")
+    assert ctl("subnet-set", str(file)).status == 1
+
+
+def test_an_import_is_first_looked_at_then_done(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
+    file = dnsmasq(tmp_path, ("10.0.0.105", A), ("10.0.0.106", B))
+    ran = ctl("import", file, "--dry-run")
+    assert (ran.status, ran.err) == (0, "2 new; nothing was changed (--dry-run)\n")
+    assert [row[:5] for row in rows_of(ran)[1:]] == [
+        ["lease", "10.0.0.105", A, f"01:{A}", "node1"],
+        ["lease", "10.0.0.106", B, f"01:{B}", "node2"],
+    ]
+    assert desk.holders("10.0.0.105") == [None]
+    ran = ctl("import", file)
+    assert (ran.status, ran.err) == (0, "2 new; what is new holds from now on\n")
+    assert desk.holders("10.0.0.105", "10.0.0.106") == [A, B]
+    assert ctl("import", file).err == "2 same; what is new holds from now on\n"
+    leases = rows_of(ctl("leases"))
+    assert [row[:4] for row in leases[1:]] == [
+        ["10.0.0.105", A, "node1", "active"],
+        ["10.0.0.106", B, "node2", "active"],
+    ]
+    assert len(rows_of(ctl("leases", "--mac", A, "-o", "wide"))) == 2
+
+
+def test_a_conflict_stops_everything(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
+    file = dnsmasq(tmp_path, ("10.0.0.105", A), ("10.9.0.1", B))
+    ran = ctl("import", file)
+    assert ran.status == 4
+    assert "conflict" in ran.out
+    assert "it is in no subnet that is served here" in ran.out
+    assert "1 new, 1 conflict; nothing was changed" in ran.err
+    assert desk.holders("10.0.0.105") == [None]
+    ran = ctl("import", file, "--keep-going")
+    assert (ran.status, ran.err) == (0, "1 new, 1 conflict; what is new holds from now on\n")
+    assert desk.holders("10.0.0.105") == [A]
+
+
+def test_a_line_that_cannot_be_read_stops_everything(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
+    file = Path(dnsmasq(tmp_path, ("10.0.0.105", A)))
+    file.write_text(file.read_text() + "oops\n")
+    ran = ctl("import", str(file))
+    assert (ran.status, desk.holders("10.0.0.105")) == (1, [None])
+    assert f"1 lines cannot be read: {file}:2: 1 fields instead of 5" in ran.err
+    ran = ctl("import", str(file), "--keep-going")
+    assert (ran.status, desk.holders("10.0.0.105")) == (0, [A])
+    assert "unreadable" in ran.out
+
+
+def test_leases_that_are_over_are_counted_and_shown_when_asked_for(ctl: Ctl, tmp_path: Path) -> None:
+    file = dnsmasq(tmp_path, ("10.0.0.105", A), ends=-5)
+    ran = ctl("import", file)
+    assert (ran.out, ran.err) == ("", "nothing to take over in these files\n1 over; what is new holds from now on\n")
+    assert "expired" in ctl("import", file, "--expired").out
+    csv = tmp_path / "kea-leases4.csv"
+    csv.write_text(
+        "address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n"
+        f"10.0.0.105,,,86400,{round(time.time()) + 999},1,0,0,,1,\n"
+    )
+    assert "it was declined" in ctl("import", str(csv), "--expired").out
+
+
+def test_reservations_and_leases_of_several_files(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
+    conf = tmp_path / "dhcpd.conf"
+    conf.write_text(
+        f'subnet 10.0.0.0 netmask 255.255.255.0 {{ range 10.0.0.100 10.0.0.105; include "x"; }}\n'
+        f'host c {{ hardware ethernet {C}; fixed-address 10.0.0.60; option host-name "sea"; }}\n'
+    )
+    ran = ctl("import", str(conf), dnsmasq(tmp_path, ("10.0.0.105", A)), "-o", "json")
+    assert [(row["kind"], row["address"], row["what"]) for row in json.loads(ran.out)] == [
+        ("reservation", "10.0.0.60", "new"),
+        ("lease", "10.0.0.105", "new"),
+        ("range", "10.0.0.100", "same"),
+    ]
+    assert "includes 'x': import that file, too" in ran.err
+    assert json.loads(ctl("reservations", "-o", "json").out)[0]["name"] == "sea"
+
+
+def test_what_keas_clean_up_left_is_read_first(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
+    header = "address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n"
+    until = round(time.time()) + 999
+
+    def write(name: str, *rows: tuple[str, str, int]) -> Path:
+        file = tmp_path / name
+        lines = (f"{address},{mac},,{valid},{until},1,0,0,,0,\n" for address, mac, valid in rows)
+        file.write_text(header + "".join(lines))
+        return file
+
+    write("kea-leases4.csv.2", ("10.0.0.101", A, 60), ("10.0.0.102", B, 60), ("10.0.0.103", C, 60))
+    write("kea-leases4.csv.completed", ("10.0.0.101", B, 60), ("10.0.0.104", "52:54:00:00:00:04", 60))
+    main = write("kea-leases4.csv", ("10.0.0.103", C, 0), ("10.0.0.102", "52:54:00:00:00:05", 60))
+    ran = ctl("import", str(main))
+    assert ran.err.count("left by Kea's clean-up, read first") == 2
+    assert desk.holders(*(f"10.0.0.10{n}" for n in range(1, 5))) == [
+        A,
+        "52:54:00:00:00:05",
+        None,
+        "52:54:00:00:00:04",
+    ]
+
+
+def test_an_export_comes_back_as_it_went(ctl: Ctl, tmp_path: Path, desk: Desk, loop: Do) -> None:
+    ctl("import", dnsmasq(tmp_path, ("10.0.0.105", A), ("10.0.0.106", B)))
+
+    async def decline() -> None:
+        now = desk.server.now()
+        await desk.book._leases.save(desk.server.site.decline(ip("10.0.0.109"), now, "odd"))
+
+    loop(decline())
+    csv = tmp_path / "out.csv"
+    assert ctl("export", str(csv), "--subnet-id", "10.0.0.0/24=7").err == "3 leases\n"
+    lines = csv.read_text().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["10.0.0.105", "10.0.0.106", "10.0.0.109"]
+    assert lines[1].split(",")[1:3] == [A, f"01:{A}"]
+    assert {line.split(",")[5] for line in lines[1:]} == {"7"}
+    assert ctl("export").out == csv.read_text().replace(",7,", ",1,")
+    assert ctl("import", str(csv), "--keep-going").err.startswith("2 same, 1 over")
+
+
+NUMBERS = [{"network": "10.0.0.0/24", "name": "a"}, {"network": "10.1.0.0/24", "name": ""}]
+NUMBERED = {
+    "in their order": ((), {"a": 1, "10.1.0.0/24": 2}),
+    "as said": (("10.1.0.0/24=1",), {"a": 2, "10.1.0.0/24": 1}),
+    "far apart": (("10.0.0.0/24=900",), {"a": 900, "10.1.0.0/24": 1}),
+}
+
+
+@pytest.mark.parametrize(("given", "numbers"), NUMBERED.values(), ids=NUMBERED.keys())
+def test_subnets_have_numbers(given: tuple[str, ...], numbers: dict[str, int]) -> None:
+    assert subnet_numbers(NUMBERS, given) == numbers
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("10.9.0.0/24=1",), ("10.0.0.0/24",), ("10.0.0.0/24=0",), ("10.0.0.0/24=5", "10.1.0.0/24=5"), ("x=1",)],
+)
+def test_numbers_that_are_none(given: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="--subnet-id"):
+        subnet_numbers(NUMBERS, given)
+
+
+def test_a_declined_address_is_freed(ctl: Ctl, desk: Desk, loop: Do) -> None:
+    async def decline() -> None:
+        await desk.book._leases.save(
+            desk.server.site.decline(ip("10.0.0.109"), desk.server.now(), "the printer uses it")
+        )
+
+    loop(decline())
+    shown = ctl("leases", "--state", "declined").out
+    assert "the printer uses it" in shown
+    assert ctl("free", "10.0.0.109").err == "10.0.0.109 may be given again\n"
+    assert ctl("free", "10.0.0.109").status == 3
+
+
+def test_a_format_that_is_none(ctl: Ctl, tmp_path: Path) -> None:
+    assert (
+        "--format 'odd': none of isc-conf" in ctl("import", dnsmasq(tmp_path, ("10.0.0.105", A)), "--format", "odd").err
+    )

@@ -1,0 +1,75 @@
+"""dnsmasq.conf and the files that dhcp-hostsfile names."""
+
+from __future__ import annotations
+
+import pytest
+
+from provisioner.dhcp.foreign import dnsmasqconf
+from provisioner.dhcp.foreign.found import FoundRange, FoundReservation
+
+ONE, TWO = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
+IP = 0x0A000005
+A, B = "52:54:00:00:00:01", "52:54:00:00:00:02"
+
+HOSTS = {
+    "address and name": (f"{A},10.0.0.5,node1", [(IP, ONE, "node1")]),
+    "tags and a lease time": (f"{A},set:red,tag:blue,10.0.0.5,node1,12h", [(IP, ONE, "node1")]),
+    "a lease without end": (f"{A},10.0.0.5,infinite", [(IP, ONE, "")]),
+    "two ports of one machine": (f"{A},{B},10.0.0.5", [(IP, ONE, ""), (IP, TWO, "")]),
+    "a name alone": (f"{A},node1", [(0, ONE, "node1")]),
+    "another kind of hardware": ("06-1:2:3:4:5:6,10.0.0.5", [(IP, b"\6\1\2\3\4\5\6", "")]),
+    "an identifier that holds the hardware address": ("id:01:52:54:00:00:00:01,10.0.0.5", [(IP, ONE, "")]),
+    "hardware before identifier": (f"{A},id:*,10.0.0.5", [(IP, ONE, "")]),
+    "both families": (f"{A},10.0.0.5,[fd00::5]", [(IP, ONE, "")]),
+    "blanks": (f" {A} , 10.0.0.5 , node1 ", [(IP, ONE, "node1")]),
+}
+
+
+@pytest.mark.parametrize(("line", "found"), HOSTS.values(), ids=HOSTS.keys())
+def test_hosts(line: str, found: list[tuple[int, bytes, str]]) -> None:
+    wanted = [FoundReservation(ip, key, "f:2", name) for ip, key, name in found]
+    contents = dnsmasqconf.read(f"# hosts\ndhcp-host={line} # why\n".encode(), "f")
+    assert (contents.reservations, contents.faults) == (wanted, [])
+    assert dnsmasqconf.read_hosts(f"\n{line}\n".encode(), "f").reservations == wanted
+
+
+NOTES = {
+    "ignore": (f"dhcp-host={A},ignore", "ignore: a subnet's"),
+    "a pattern": ("dhcp-host=52:54:00:*:*:*,10.0.0.5", "52:54:00:*:*:* is a pattern"),
+    "no hardware address": ("dhcp-host=id:text,10.0.0.5", "dhcp-host without a hardware address"),
+    "a name alone": ("dhcp-host=node1,10.0.0.5", "dhcp-host without a hardware address"),
+    "nothing but the address": (f"dhcp-host={A}", "dhcp-host with neither"),
+    "another file": ("conf-file=/etc/more", "conf-file /etc/more: import that, too"),
+    "a folder of hosts": ("dhcp-hostsdir=/etc/hosts.d", "dhcp-hostsdir /etc/hosts.d: import that, too"),
+    "ethers": ("read-ethers", "read-ethers: fixed addresses"),
+    "a range of v6": ("dhcp-range=fd00::2,fd00::9", "dhcp-range fd00::2: DHCPv6"),
+    "a range that gives no addresses": ("dhcp-range=10.0.0.0,static", "dhcp-range of mode static"),
+    "v6 alone": (f"dhcp-host={A},[fd00::5],node1", "[fd00::5]: DHCPv6 is left out"),
+}
+
+
+@pytest.mark.parametrize(("line", "note"), NOTES.values(), ids=NOTES.keys())
+def test_what_is_left_out_is_said(line: str, note: str) -> None:
+    contents = dnsmasqconf.read(line.encode(), "f")
+    assert contents.notes[0].text.startswith(note)
+    assert contents.faults == []
+
+
+def test_ranges() -> None:
+    text = "dhcp-range=set:x,10.0.0.5,10.0.0.9,255.255.255.0,12h\ndhcp-range=10.0.0.9,10.0.0.5\ninterface=br0\n"
+    contents = dnsmasqconf.read(text.encode(), "f")
+    assert contents.ranges == [FoundRange(IP, IP + 4, "f:1"), FoundRange(IP, IP + 4, "f:2")]
+
+
+FAULTS = {
+    "an address that is none": (f"dhcp-host={A},10.0.0.500", "f:1: Octet 500"),
+    "a range with one end": ("\ndhcp-range=10.0.0.5", "f:2: dhcp-range has two addresses"),
+    "a hardware type that is none": (f"dhcp-host=0-{A},10.0.0.5", ""),
+    "an identifier that is none": (f"dhcp-host=id:zz:1,{A}", "f:1: invalid literal"),
+}
+
+
+@pytest.mark.parametrize(("line", "fault"), FAULTS.values(), ids=FAULTS.keys())
+def test_faults_name_the_line(line: str, fault: str) -> None:
+    contents = dnsmasqconf.read(line.encode(), "f")
+    assert "".join(contents.faults).startswith(fault)

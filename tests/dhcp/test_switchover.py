@@ -1,0 +1,218 @@
+"""Switch-overs: real servers give leases to real clients, their files are imported, and the clients renew with us."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dhcp.wires import Wires, report_script, run, wires
+
+pytestmark = [pytest.mark.netns, pytest.mark.peer, pytest.mark.slow]
+
+POOL = ("10.44.0.100", "10.44.0.199")
+FIXED_MAC = "52:54:00:44:00:05"
+OURS = """
+store: {{state_dir: {folder}/state}}
+api: {{socket: {folder}/api.sock}}
+tftp: {{enabled: false}}
+dhcp:
+  subnets:
+    - network: 10.44.0.0/24
+      interface: br0
+      pools: [10.44.0.100-10.44.0.199]
+"""
+
+
+class Office:
+    """A bridge with three clients, and one server after the other on it."""
+
+    def __init__(self, it: Wires) -> None:
+        self.wires = it
+        self.folder = it.folder
+        self.server: subprocess.Popen[str] | None = None
+
+    def start(self, *words: str, until: str) -> None:
+        """Start the other server; wait for the line that says that it serves."""
+        env = {**os.environ, "KEA_PIDFILE_DIR": str(self.folder), "KEA_LOCKFILE_DIR": "none"}
+        self.server = subprocess.Popen(
+            self.wires.inside("server", *words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=env,
+            cwd=self.folder,
+        )
+        self.wires.running.append(self.server)
+        said = []
+        assert self.server.stdout is not None
+        for line in self.server.stdout:
+            said.append(line)
+            if re.search(until, line):
+                return
+        raise AssertionError("".join(said))
+
+    def stop(self) -> None:
+        assert self.server is not None
+        self.server.send_signal(signal.SIGTERM)
+        self.server.wait(20)
+
+    def dhclient(self, client: str, *words: str) -> str:
+        """Get a lease, or take up the one on record (INIT-REBOOT); the address."""
+        files = ("-sf", str(report_script(self.folder)), "-lf", str(self.folder / f"{client}.leases"))
+        pid = ("-pf", str(self.folder / f"{client}.pid"))
+        command = self.wires.inside(client, "timeout", "40", "dhclient", "-d", "-v", *files, *pid, *words, "eth0")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.wires.running.append(process)
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if bound := re.match(r"bound to (\S+)", line):
+                process.terminate()
+                process.wait()
+                process.stdout.close()
+                return bound[1]
+        raise AssertionError("".join(said))
+
+    def ours(self) -> None:
+        """Start our daemon."""
+        config = self.folder / "provisioner.yaml"
+        config.write_text(OURS.format(folder=self.folder))
+        words = (sys.executable, "-m", "provisioner.daemon", "--config", str(config))
+        self.start(*words, until=r"daemon\.ready")
+
+    def ctl(self, *words: str) -> str:
+        """Run provisionctl; what it printed."""
+        command = (sys.executable, "-m", "provisioner.cli", "--socket", str(self.folder / "api.sock"), "dhcp", *words)
+        return run(*command)
+
+    def rows(self, *words: str) -> list[dict[str, str]]:
+        command = (sys.executable, "-m", "provisioner.cli", "--socket", str(self.folder / "api.sock"), "dhcp", *words)
+        done = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, timeout=40, check=False)
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, str]] = json.loads(done.stdout)
+        return found
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with wires(tmp_path) as it:
+        it.add("server")
+        it.bridge("server", "10.44.0.1/24", {"p1": "one", "p2": "two", "p3": "five"})
+        it.ip("five", "link", "set", "eth0", "address", FIXED_MAC)
+        tmp_path.chmod(0o755)
+        yield Office(it)
+
+
+def mac_of(office: Office, client: str) -> str:
+    found = re.search(r"link/ether (\S+)", office.wires.ip(client, "link", "show", "eth0"))
+    assert found is not None
+    return found[1]
+
+
+def dhcpd(office: Office) -> tuple[str, ...]:
+    conf, leases = office.folder / "dhcpd.conf", office.folder / "dhcpd.leases"
+    conf.write_text(
+        f"""authoritative; default-lease-time 3600;
+subnet 10.44.0.0 netmask 255.255.255.0 {{ range {POOL[0]} {POOL[1]}; option routers 10.44.0.1; }}
+group {{ use-host-decl-names on; host node5 {{ hardware ethernet {FIXED_MAC}; fixed-address 10.44.0.50; }} }}
+"""
+    )
+    leases.touch()
+    office.start(
+        *("dhcpd", "-4", "-d", "-f", "-user", "root", "-group", "root"),
+        *("-cf", str(conf), "-lf", str(leases), "-pf", str(office.folder / "dhcpd.pid"), "br0"),
+        until="Server starting service",
+    )
+    return str(conf), str(leases)
+
+
+def dnsmasq(office: Office) -> tuple[str, ...]:
+    conf, leases = office.folder / "dnsmasq.conf", office.folder / "dnsmasq.leases"
+    conf.write_text(
+        f"port=0\ninterface=br0\nbind-interfaces\nno-ping\nuser=root\ndhcp-leasefile={leases}\ndhcp-authoritative\n"
+        f"dhcp-range={POOL[0]},{POOL[1]},1h\ndhcp-host={FIXED_MAC},10.44.0.50,node5\n"
+    )
+    office.start("dnsmasq", "-k", "-C", str(conf), "--log-facility=-", until="sockets bound|DHCP, IP range")
+    return str(conf), str(leases)
+
+
+def kea(office: Office) -> tuple[str, ...]:
+    conf, leases = office.folder / "kea-dhcp4.conf", office.folder / "kea-leases4.csv"
+    conf.write_text(kea_config(leases))
+    office.start("kea-dhcp4", "-c", str(conf), until="DHCP4_STARTED")
+    return str(conf), str(leases)
+
+
+def kea_config(leases: Path) -> str:
+    return f"""// Kea's own comments
+{{ "Dhcp4": {{
+  "interfaces-config": {{ "interfaces": [ "br0" ] }},
+  "lease-database": {{ "type": "memfile", "persist": true, "name": "{leases}", "lfc-interval": 0 }},
+  "valid-lifetime": 3600, # an hour
+  "subnet4": [ {{ "id": 1, "subnet": "10.44.0.0/24", "pools": [ {{ "pool": "{POOL[0]} - {POOL[1]}" }} ],
+    "reservations": [ {{ "hw-address": "{FIXED_MAC}", "ip-address": "10.44.0.50", "hostname": "node5" }} ] }} ],
+  "loggers": [ {{ "name": "kea-dhcp4", "severity": "INFO",
+    "output_options": [ {{ "output": "stdout", "flush": true }} ] }} ]
+}} }}
+"""
+
+
+SERVERS: dict[str, Callable[[Office], tuple[str, ...]]] = {"dhcpd": dhcpd, "dnsmasq": dnsmasq, "kea": kea}
+
+
+@pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS.keys())
+def test_clients_of_another_server_keep_their_addresses(
+    office: Office, server: Callable[[Office], tuple[str, ...]]
+) -> None:
+    files = server(office)
+    duid = office.folder / "dhclient.conf"
+    identifier = "ff:00:00:00:01:00:02:00:00:ab:11:01:22:5c:7d:2c:3b:0a:07:08"
+    duid.write_text(f'send dhcp-client-identifier {identifier}; send host-name "two";')
+    one = office.dhclient("one")
+    two = office.dhclient("two", "-cf", str(duid))
+    five = office.dhclient("five")
+    assert (len({one, two, five}), five) == (3, "10.44.0.50")
+    office.stop()
+    office.ours()
+    planned = office.rows("import", *files, "--dry-run")
+    assert {row["what"] for row in planned} <= {"new", "same"}, planned
+    assert office.rows("leases") == []
+    done = office.rows("import", *files)
+    assert done == planned
+    leases = {row["mac"]: row for row in office.rows("leases")}
+    assert leases[mac_of(office, "one")]["address"] == one
+    assert (leases[mac_of(office, "two")]["client_id"], leases[mac_of(office, "two")]["name"]) == (identifier, "two")
+    assert [(row["mac"], row["address"], row["name"]) for row in office.rows("reservations")] == [
+        (FIXED_MAC, "10.44.0.50", "node5")
+    ]
+    assert office.dhclient("two", "-cf", str(duid)) == two  # the last first: nobody is given another's
+    assert office.dhclient("one") == one
+    assert office.dhclient("five") == five
+
+
+def test_clients_keep_their_addresses_when_kea_takes_over(office: Office) -> None:
+    office.ours()
+    one, two = office.dhclient("one"), office.dhclient("two")
+    leases = office.folder / "kea-leases4.csv"
+    office.ctl("export", str(leases))
+    written = leases.read_text()
+    office.stop()
+    conf = office.folder / "kea-dhcp4.conf"
+    conf.write_text(kea_config(leases))
+    office.wires.run("server", "kea-dhcp4", "-t", str(conf))
+    office.start("kea-dhcp4", "-c", str(conf), until="DHCP4_STARTED")
+    assert office.dhclient("two") == two
+    assert office.dhclient("one") == one
+    office.stop()
+    assert leases.read_text().startswith(written)  # read as it was, and gone on with
+    office.ours()
+    assert {row["what"] for row in office.rows("import", str(leases), "--dry-run")} == {"same"}

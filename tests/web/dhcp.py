@@ -1,0 +1,57 @@
+"""A DHCP server without sockets behind its API: what operators change of it is real, and durable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from provisioner.clock import SteadyClock
+from provisioner.dhcp.book import DhcpBook
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Dhcp, Reservation
+from provisioner.store.db import Database
+from provisioner.store.dhcpbook import DhcpBookStore
+from provisioner.store.leases import LeaseStore
+from provisioner.web.app import operator_app
+from provisioner.web.dhcp import DhcpApi
+from provisioner.web.server import Server
+from tests.dhcp.clients import NOW, chain, subnet
+
+CONFIG = Dhcp(
+    subnets=(subnet(name="rack1", interface=""),),
+    reservations=(Reservation(mac="52:54:00:00:00:99", address="10.0.0.99", name="printer"),),
+)
+
+
+class Desk:
+    """One daemon's worth of DHCP on a folder; made again on the same folder, it is the daemon after a restart."""
+
+    def __init__(self, folder: Path, config: Dhcp = CONFIG, clock: SteadyClock | None = None) -> None:
+        self.folder = folder
+        self.db = Database(folder / "state.db")
+        leases = LeaseStore(self.db)
+        steady = clock or SteadyClock(wall=lambda: NOW, steady=lambda: 0.0)
+        self.server = DhcpServer(config, decide=chain, leases=leases, observe=lambda _line: None, clock=steady)
+        self.book = DhcpBook(self.server, DhcpBookStore(self.db), leases)
+        self._stack = AsyncExitStack()
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "api.sock"
+
+    async def open(self) -> Desk:
+        await self.db.open()
+        self._stack.push_async_callback(self.db.close)
+        await self.book.open()
+        self.server._take_over(await LeaseStore(self.db).load())
+        api = Server(operator_app(DhcpApi(self.book).routes()), drain_s=0.05)
+        self._stack.push_async_callback(api.close)
+        await api.listen_unix(self.socket)
+        return self
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    def holders(self, *addresses: str) -> Sequence[str | None]:
+        return [self.server.lease_of(address) for address in addresses]
