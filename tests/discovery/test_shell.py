@@ -82,6 +82,23 @@ def test_why_a_job_failed_is_not_lost_in_a_substitution(tmp_path: Path) -> None:
     assert b"failed: no disk" in run("a=$(fail no disk)", tmp_path).stderr
 
 
+ENDS = {
+    "a job that ends well": ("echo fine", "0"),
+    "a job that fails": ("echo fine; false", "1"),
+    "a job that is refused what it fetches while something watches": ("(while sleep 1; do :; done) & exit 7", "7"),
+}
+
+
+@pytest.mark.parametrize(("script", "status"), ENDS.values(), ids=ENDS.keys())
+def test_a_job_is_over_when_its_script_is(tmp_path: Path, script: str, status: str) -> None:
+    """What it left running would hold its output open: the reader would wait for ever."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "script").write_text(script)
+    run(". $PROVISIONER_LIB/work.sh; execute j1 | cat", tmp_path, part="lib.sh")
+    assert (work / "status").read_text().strip() == status
+
+
 CONTENT = bytes(range(256)) * 4096
 Answer = Callable[[int, int], web.StreamResponse | tuple[int, int]]
 

@@ -35,11 +35,16 @@ fetch_job() {
     done
 }
 
-# execute ID: strict: any failing command, any failing part of a pipe and any unset variable ends the job
+# execute ID: strict: any failing command, any failing part of a pipe and any unset variable ends the job, and with it
+# whatever it left running: that would hold the log open, and the job would never be over
 execute() {
+    local group status=0
     echo 1 >$work/status
-    (cd $work && JOB_ID=$1 exec sh -euo pipefail $work/script </dev/null)
-    echo $? >$work/status
+    (cd $work && JOB_ID=$1 exec setsid sh -euo pipefail $work/script </dev/null) &
+    group=$!
+    wait $group || status=$?
+    kill -KILL -- -$group 2>/dev/null || true
+    echo $status >$work/status
 }
 
 # keep_posting: send the job's progress when it changed, and now and then when it did not, as a sign of life.
