@@ -140,24 +140,28 @@ class WorkerLink:
     async def _run_once(self) -> int:
         """Start a worker and read from it until it ends; return how many replies it gave."""
         ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "provisioner.bmc.ipmi.worker", str(theirs.fileno()),
-                    pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL,
-                )  # fmt: skip
-            reader, self._writer = await asyncio.open_connection(sock=ours)
-        except BaseException:
-            ours.close()
-            raise
+        with ours, theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "provisioner.bmc.ipmi.worker", str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            theirs.close()
+            try:
+                return await self._talk(ours)
+            finally:
+                ours.close()
+                await asyncio.shield(self._end(self._process))
+
+    async def _talk(self, ours: socket.socket) -> int:
+        """Read from a worker that runs until it ends; return how many replies it gave."""
+        reader, self._writer = await asyncio.open_connection(sock=ours)
         self._up.set()
         try:
             return await self._read(reader)
         finally:
             self._up.clear()
-            self._writer.close()
+            self._writer.transport.abort()  # at once: the socket is closed next
             self._fail_waiting()
-            await asyncio.shield(self._end(self._process))
 
     async def _read(self, reader: asyncio.StreamReader) -> int:
         count = 0
