@@ -63,6 +63,28 @@ def test_names_of_partitions(tmp_path: Path, disk: str, name: str) -> None:
     assert run(f"partition {disk} 3", tmp_path).stdout.decode().strip() == name
 
 
+def test_a_disk_that_has_the_wished_name_is_found_however_many_it_has(tmp_path: Path) -> None:
+    """A pipe whose reader stops at the first match would fail now and then."""
+    names = "disk_names() { echo right; seq 100000; }"
+    assert run(f"{names}\nis_called /dev/sda right", tmp_path).returncode == 0
+    assert run(f"{names}\nis_called /dev/sda wrong", tmp_path).returncode == 1
+
+
+FIRST_LINES = {
+    "blanks around it": ({"a": "  S3 X \n"}, "S3 X\n"),
+    "no line end": ({"a": "LAB0018-D0"}, "LAB0018-D0\n"),
+    "the first that has one": ({"b": "two\nthree\n"}, "two\n"),
+    "none": ({}, ""),
+}
+
+
+@pytest.mark.parametrize(("files", "expected"), FIRST_LINES.values(), ids=FIRST_LINES.keys())
+def test_first_line(tmp_path: Path, files: dict[str, str], expected: str) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert run(f"first_line {tmp_path}/a {tmp_path}/b", tmp_path).stdout.decode() == expected
+
+
 STRICTNESS = {
     "a failing command": "false; echo on",
     "a failing part of a pipe": "false | cat; echo on",

@@ -175,19 +175,35 @@ find_disk() {
         return
     fi
     all=$(whole_disks | while read -r disk; do
-        if [ "$disk" = "$wish" ] || disk_names "$disk" | grep -qxF -- "$wish"; then printf '%s\n' "$disk"; fi
+        if [ "$disk" = "$wish" ] || is_called "$disk" "$wish"; then printf '%s\n' "$disk"; fi
     done)
     [ -n "$all" ] || fail "disk '$wish' is not in this machine; there are: $(whole_disks | tr '\n' ' ')"
     [ "$(printf '%s\n' "$all" | wc -l)" = 1 ] || fail "disk '$wish' is more than one: $all"
     printf '%s\n' "$all"
 }
 
+# is_called DISK NAME: grep reads to the end: were it to stop at the first match, the writer would fail, and so the pipe
+is_called() {
+    disk_names "$1" | grep -xF -- "$2" >/dev/null
+}
+
+# first_line FILE...: the first line of the first file that has one, without blanks around it
+first_line() {
+    local file line
+    for file in "$@"; do
+        line=
+        { read -r line <"$file" || [ -n "$line" ]; } 2>/dev/null || continue
+        printf '%s\n' "$line"
+        return
+    done
+}
+
 # disk_names DISK: what else a disk is called, one a line: serial number, WWN, and the names that udev would give it
 disk_names() {
     local folder=/sys/block/${1#/dev/} serial wwid
-    serial=$(cat "$folder/serial" "$folder/device/serial" 2>/dev/null | head -n 1 | sed 's/^ *//; s/ *$//')
+    serial=$(first_line "$folder/serial" "$folder/device/serial")
     [ -n "$serial" ] || serial=$(tail -c +5 "$folder/device/vpd_pg80" 2>/dev/null | tr -cd '[:print:]' | sed 's/^ *//; s/ *$//')
-    wwid=$(cat "$folder/wwid" "$folder/device/wwid" 2>/dev/null | head -n 1)
+    wwid=$(first_line "$folder/wwid" "$folder/device/wwid")
     printf '%s\n%s\n' "$serial" "/dev/disk/by-id/virtio-$serial"
     printf '%s\n%s\n' "$wwid" "/dev/disk/by-id/nvme-$wwid"
     case $wwid in naa.*) printf '%s\n%s\n' "0x${wwid#naa.}" "/dev/disk/by-id/wwn-0x${wwid#naa.}" ;; esac
