@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import blockbuster.blockbuster as guard
 import hypothesis
@@ -19,8 +21,9 @@ import provisioner
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("here")
 
+PACKAGE = Path(provisioner.__file__).parent
 blocked: list[str] = []
-"""Blocking calls seen on a running loop since the current test began."""
+"""Blocking calls, and where in our code, seen on a running loop since the current test began."""
 
 
 class Blocked(guard.BlockingError):
@@ -28,7 +31,8 @@ class Blocked(guard.BlockingError):
 
     def __init__(self, func: str) -> None:
         super().__init__(func)
-        blocked.append(func)
+        ours = [frame for frame in traceback.extract_stack() if Path(frame.filename).is_relative_to(PACKAGE)]
+        blocked.append(f"{func} from {' > '.join(f'{frame.filename}:{frame.lineno}' for frame in ours[-3:])}")
 
 
 @pytest.fixture(scope="session", autouse=True)
