@@ -116,6 +116,11 @@ class Pool:
         """Say whether the machine has, had or is offered an address here."""
         return key in self._by_key or key in self._offers
 
+    def offered(self, key: bytes, now: float) -> int:
+        """Give the address that is kept for this machine, 0 for none."""
+        offer = self._offers.get(key)
+        return offer.ip if offer is not None and offer.until > now else 0
+
     def holder(self, ip: int, now: float) -> bytes | None:
         """Give who may use the address now, or has it offered; empty: nobody may (declined); None: it is free."""
         lease = self.by_ip.get(ip)

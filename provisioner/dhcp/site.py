@@ -40,7 +40,7 @@ class Site:
     ) -> None:
         self.decide = decide
         self.http_port = http_port
-        self.topology = Topology()
+        self.topology: Topology[Net] = Topology()
         self.reservations = Reservations(profiles, ports)
         self.limiter = Limiter()
         self.addresses: dict[str, tuple[int, ...]] = {}

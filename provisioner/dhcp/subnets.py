@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.model.boot import Unknown
 from provisioner.settings import setting
 
@@ -138,6 +139,8 @@ class Dhcp:
         "How often to ask for an address ourselves, to find rogue servers; 0: only hear them. One is gone when it has "
         "left three such questions unanswered.",
     )
+    subnets6: tuple[Subnet6, ...] = setting((), "The IPv6 networks that are served.")
+    reservations6: tuple[Reservation6, ...] = setting((), "Fixed IPv6 addresses.")
     ports: tuple[PortRule, ...] = setting((), "Names and addresses by switch port.")
     profiles: Mapping[str, Overrides] = setting({}, "Loaders and options by profile.")
     server_port: int = setting(67, "UDP port to serve; anything but 67 is for tests.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
+from typing import Generic, Protocol, TypeVar
 
 from provisioner.dhcp import formats
 from provisioner.dhcp.blocks import Block
@@ -60,24 +61,46 @@ class Net:
         return self.pool if known or self.config.unknown is not Unknown.QUARANTINE else self.quarantine
 
 
-class Topology:
+class Place(Protocol):
+    """What puts a subnet of either family into its place."""
+
+    @property
+    def interface(self) -> str: ...
+    @property
+    def shared_network(self) -> str: ...
+
+
+class Located(Protocol):
+    """A subnet of either family, as far as it has to be found."""
+
+    name: str
+
+    @property
+    def config(self) -> Place: ...
+    def holds(self, ip: int) -> bool: ...
+
+
+N = TypeVar("N", bound=Located)
+
+
+class Topology(Generic[N]):
     """All subnets, by name, by interface and by address."""
 
-    def __init__(self, nets: Iterable[Net] = ()) -> None:
-        self._nets: dict[str, Net] = {}
-        self._by_address: dict[int, tuple[Net, ...]] = {}
-        self._by_interface: dict[str, tuple[Net, ...]] = {}
+    def __init__(self, nets: Iterable[N] = ()) -> None:
+        self._nets: dict[str, N] = {}
+        self._by_address: dict[int, tuple[N, ...]] = {}
+        self._by_interface: dict[str, tuple[N, ...]] = {}
         for net in nets:
             self.set(net)
 
-    def __iter__(self) -> Iterator[Net]:
+    def __iter__(self) -> Iterator[N]:
         return iter(self._nets.values())
 
-    def get(self, name: str) -> Net | None:
+    def get(self, name: str) -> N | None:
         """Give a subnet by its name."""
         return self._nets.get(name)
 
-    def set(self, net: Net) -> None:
+    def set(self, net: N) -> None:
         """Add or replace a subnet."""
         self._nets[net.name] = net
         self._forget()
@@ -87,7 +110,7 @@ class Topology:
         self._nets.pop(name, None)
         self._forget()
 
-    def at(self, ip: int) -> tuple[Net, ...]:
+    def at(self, ip: int) -> tuple[N, ...]:
         """Give the subnet that holds this address, first, and those that share its wire."""
         found = self._by_address.get(ip)
         if found is None:
@@ -97,7 +120,7 @@ class Topology:
             self._by_address[ip] = found
         return found
 
-    def on(self, interface: str) -> tuple[Net, ...]:
+    def on(self, interface: str) -> tuple[N, ...]:
         """Give the subnets whose clients are on this interface."""
         found = self._by_interface.get(interface)
         if found is None:
@@ -105,7 +128,7 @@ class Topology:
             self._by_interface[interface] = found
         return found
 
-    def _with_shared(self, nets: list[Net]) -> tuple[Net, ...]:
+    def _with_shared(self, nets: list[N]) -> tuple[N, ...]:
         words = {net.config.shared_network for net in nets} - {""}
         others = [net for net in self._nets.values() if net.config.shared_network in words and net not in nets]
         return (*nets, *others)

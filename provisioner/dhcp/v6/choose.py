@@ -1,0 +1,99 @@
+"""Who may have which IPv6 address on a link. No I/O."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from provisioner.dhcp.leases import Lease, Pool
+from provisioner.dhcp.v6.case import Case6, link_of, switch_port
+from provisioner.dhcp.v6.net import Net6
+from provisioner.dhcp.v6.options import Ia, IaAddress
+from provisioner.dhcp.v6.site import Claim, association_of
+from provisioner.dhcp.v6.subnets import Mode6
+
+
+class Why(StrEnum):
+    """Why an association gets no address."""
+
+    EMPTY = "no address left"
+    LIMITED = "too many new machines on this port, interface or relay; it may ask again"
+    RESERVED = "its fixed address is held by another machine or lies on another network, and others are not given"
+
+
+class Place6(NamedTuple):
+    """An address that an association may have."""
+
+    net: Net6
+    pool: Pool
+    slot: bytes
+    ip: int
+
+
+def choose(case: Case6, ia: Ia, asked: list[IaAddress]) -> Place6 | Why:
+    """Choose an address for one association: its fixed one, the one that it has, one that it asks for, a free one."""
+    key, now, known = case.who.key, case.now, case.known is not None
+    slot = case.site.slot_of(key, Claim(association_of(case.who.duid, ia.iaid), case.kind.boots), case.nets, now)
+    if slot == key and (fixed := fixed_place(case)) is not None:
+        return fixed
+    if case.nets[0].mode is Mode6.RESERVATIONS_ONLY:
+        return Why.RESERVED
+    for net in case.nets:
+        pool = net.pool_for(known)
+        ip = pool.held(slot, now)
+        if ip is not None:
+            return Place6(net, pool, slot, ip)
+    return _choose_new(case, slot, asked)
+
+
+def fixed_place(case: Case6) -> Place6 | None:
+    """Give the machine's fixed address, if it has one on this link that nobody else holds."""
+    known = case.known
+    if known is None or not known.ip:
+        return None
+    for net in case.nets:
+        if net.holds(known.ip):
+            free = net.pool.free_for(case.who.key, known.ip, case.now)
+            return Place6(net, net.pool, case.who.key, known.ip) if free else None
+    return None
+
+
+def _choose_new(case: Case6, slot: bytes, asked: list[IaAddress]) -> Place6 | Why:
+    known = case.known is not None
+    wanted = next((each.ip for each in asked if any(net.holds(each.ip) for net in case.nets)), 0)
+    for net in sorted(case.nets, key=lambda net: not net.holds(wanted)):
+        if not known and net.limited and not admitted(case, net):
+            return Why.LIMITED
+        pool = net.pool_for(known)
+        ip = pool.pick(slot, wanted, case.now, known=known)
+        if ip is not None:
+            return Place6(net, pool, slot, ip)
+    return Why.EMPTY
+
+
+def admitted(case: Case6, net: Net6) -> bool:
+    """Bound how fast unknown machines take addresses, by switch port, and by relay or interface."""
+    config, limiter, now = net.config, case.site.limiter, case.now
+    link, port = link_of(case), switch_port(case)
+    if any(port) and config.port_per_s and not limiter.take((link, *port), config.port_per_s, config.port_burst, now):
+        return False
+    if not config.new_per_s:
+        return True
+    return limiter.take(link or case.arrival.interface, config.new_per_s, config.new_burst, now)
+
+
+def lease_for(case: Case6, place: Place6, ia: Ia) -> Lease:
+    """Write the lease of a place that is given."""
+    remote, port = switch_port(case)
+    return Lease(
+        place.ip,
+        place.slot,
+        place.pool.name,
+        case.now + place.net.valid_s,
+        since=case.now,
+        name=case.known.name if case.known is not None else "",
+        client_id=association_of(case.who.duid, ia.iaid),
+        relay=link_of(case),
+        circuit_id=port,
+        remote_id=remote,
+    )

@@ -1,0 +1,168 @@
+"""All that DHCPv6 answers follow from: subnets, who is known, who decides what is booted. No I/O.
+
+Every change touches one entry: nothing is rebuilt, nothing is restarted.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from provisioner.dhcp.leases import Lease, LeaseState, Pool
+from provisioner.dhcp.limit import Limiter
+from provisioner.dhcp.subnets import Overrides, Reservation
+from provisioner.dhcp.topology import Topology
+from provisioner.dhcp.v6.net import Net6
+from provisioner.dhcp.v6.reservations import Reservations6, compiled
+from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.errors import ConfigError
+from provisioner.model.boot import BootClient, Plan
+
+SLOTS = 8
+"""Identity associations of one network port that have addresses of their own. OVMF has two while it boots: its own,
+and one for the address that a router advertisement told it to get."""
+CLAIMS_LIMIT = 16384
+"""Associations remembered with whether they boot, about 4 MB; what is forgotten is still in the lease."""
+
+
+class Claim(NamedTuple):
+    """Whose a slot is: the association as RFC 4361 writes it (255, IAID, DUID)."""
+
+    association: bytes
+    boots: bool
+
+    @property
+    def duid(self) -> bytes:
+        return self.association[5:]
+
+
+def association_of(duid: bytes, iaid: bytes) -> bytes:
+    """Write an association's identity as RFC 4361 does, and as leases keep it."""
+    return b"\xff" + iaid + duid
+
+
+class Site6:
+    """The state of one DHCPv6 server."""
+
+    def __init__(
+        self,
+        decide: Callable[[BootClient], Plan],
+        *,
+        http_port: int = 8080,
+        profiles: Mapping[str, Overrides] | None = None,
+    ) -> None:
+        self.decide = decide
+        self.http_port = http_port
+        self.duid = b""
+        """Our own DUID."""
+        self.topology: Topology[Net6] = Topology()
+        self.reservations = Reservations6(profiles)
+        self.limiter = Limiter()
+        self.addresses: dict[str, tuple[int, ...]] = {}
+        """Our own addresses, by interface; none that are link-local."""
+        self._claims: OrderedDict[bytes, Claim] = OrderedDict()
+
+    def slot_of(self, key: bytes, claim: Claim, nets: Iterable[Net6], now: float) -> bytes:
+        """Find the slot of a port that an association has, or gets: what its lease belongs to.
+
+        Firmware, loader and systems of one machine send different DUIDs: whoever asks last has the first slot, and so
+        the same address. Associations of one DUID live beside each other, but for firmware, which boots once at a time
+        and makes up another number each time.
+        """
+        free = b""
+        for number in range(SLOTS):
+            slot = key + bytes((number,)) if number else key
+            holder = self._holder(slot, nets, now)
+            if holder is not None and holder.association == claim.association:
+                return self._claim(slot, claim)
+            over = holder is None or holder.duid != claim.duid or (holder.boots and claim.boots)
+            if over and not free:
+                free = slot
+        return self._claim(free or slot, claim)
+
+    def _holder(self, slot: bytes, nets: Iterable[Net6], now: float) -> Claim | None:
+        """Say who has a slot: whoever claimed it last, as long as it has an address or is offered one."""
+        for net in nets:
+            for pool in (net.pool, net.quarantine):
+                lease = pool.of(slot)
+                if lease is not None and lease.active(now):
+                    claimed = self._claims.get(slot)
+                    return claimed if claimed is not None else Claim(lease.client_id, boots=False)
+                if pool.offered(slot, now):
+                    return self._claims.get(slot)
+        return None
+
+    def _claim(self, slot: bytes, claim: Claim) -> bytes:
+        self._claims.pop(slot, None)
+        self._claims[slot] = claim
+        if len(self._claims) > CLAIMS_LIMIT:
+            self._claims.popitem(last=False)
+        return slot
+
+    # live changes
+
+    def set_net(self, net: Net6) -> None:
+        """Add or replace a subnet; the leases and fixed addresses of the one before stay."""
+        before = self.topology.get(net.name)
+        for ip in self.reservations.addresses():
+            if net.holds(ip):
+                net.pool.fix(ip)
+        if before is not None:
+            net.pool.load(before.pool.by_ip.values())
+            net.quarantine.load(before.quarantine.by_ip.values())
+        self.topology.set(net)
+
+    def set_reservation(self, reservation: Reservation6) -> None:
+        """Add or change a fixed address. Raises `ConfigError`, and nothing changed then."""
+        known = compiled(reservation)
+        net = self._net_of(known.ip)
+        if net is None:
+            raise ConfigError(f"reservation {reservation.address}: is in no subnet", hint="add the subnet first")
+        self.remove_reservation(reservation)
+        self.reservations.fix(reservation)
+        net.pool.fix(known.ip)
+
+    def remove_reservation(self, reservation: Reservation6) -> None:
+        """Forget a fixed address."""
+        known = self.reservations.unfix(reservation)
+        net = self._net_of(known.ip) if known is not None else None
+        if known is not None and net is not None:
+            net.pool.unfix(known.ip)
+
+    def set_machine(self, reservation: Reservation) -> None:
+        """Add or change what is known of the machine behind a hardware address. Raises `ConfigError`."""
+        self.reservations.set_machine(reservation)
+
+    def remove_machine(self, key: bytes) -> None:
+        """The machine is not known any more."""
+        self.reservations.remove_machine(key)
+
+    # look-ups
+
+    def pools(self) -> Iterator[Pool]:
+        """Give all pools."""
+        for net in self.topology:
+            yield net.pool
+            yield net.quarantine
+
+    def pool(self, name: str) -> Pool | None:
+        """Give a pool by its name."""
+        return next((pool for pool in self.pools() if pool.name == name), None)
+
+    def lease_at(self, ip: int, now: float) -> Lease | None:
+        """Give the lease of an address that somebody holds now."""
+        for net in self.topology.at(ip):
+            for pool in (net.pool, net.quarantine):
+                lease = pool.by_ip.get(ip)
+                if lease is not None and lease.state is LeaseState.BOUND and lease.active(now):
+                    return lease
+        return None
+
+    def _net_of(self, ip: int) -> Net6 | None:
+        return next((net for net in self.topology.at(ip) if net.holds(ip)), None)
+
+
+def port_of(slot: bytes) -> bytes:
+    """Give the hardware address of a slot."""
+    return slot[:6] if len(slot) in (6, 7) else slot
