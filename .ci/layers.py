@@ -74,6 +74,7 @@ TABLE = (
     ("dhcp.mmsg", "shells"),
     ("dhcp.trace", "shells"),
     ("dhcp.v6.ra", "shells"),
+    ("dhcp.v6.trace", "shells"),
     ("discovery.profiles", "shells"),
     # what decides within packages of shells
     ("bmc.verbs", "rules"),
@@ -99,6 +100,7 @@ TABLE = (
     *((f"lab.{name}", "rules") for name in ("ipmi.packet", "ipmi.sol", "redfish.answer", "redfish.request")),
     # the rest of each package
     ("clock", "shells"),
+    ("hosts", "shells"),
     ("config", "shells"),
     ("netwatch*", "shells"),
     ("bmc.*", "shells"),

@@ -25,10 +25,14 @@ from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Subnet
+from provisioner.dhcp.v6.server import Dhcp6Server
+from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
 from provisioner.discovery.profiles import load_profiles
 from provisioner.errors import ConfigError, ProvisionerError
+from provisioner.hosts import hosts_of, own_address_towards
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
@@ -42,6 +46,7 @@ from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
 from provisioner.store.leases import LeaseStore
+from provisioner.store.leases6 import LeaseStore6
 from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api
@@ -57,6 +62,7 @@ from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
 from provisioner.wiring import (
     Addresses,
+    Holders,
     KnownMachines,
     MachineFiles,
     SiteArtifacts,
@@ -104,9 +110,8 @@ class Daemon:
         artifacts = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
         await artifacts.open()
         bmcs = await stack.enter_async_context(Bmcs())
-        addresses = Addresses(config.dhcp.subnets, own_address_towards, config.http.port)
-        dhcp: DhcpServer | None = None
-        network = Network(addresses.base_url, lambda ip: dhcp.lease_of(ip) if dhcp else None, addresses.policy)
+        addresses = Addresses(config.dhcp.subnets, own_address_towards, config.http.port, config.dhcp.subnets6)
+        network = Network(addresses.base_url, holders := Holders(), addresses.policy)
         discovery = Discovery(decode_facts, identify, profiles.classify)
         secrets = Secrets(db, key)
         given = secret_sources(config, secrets)
@@ -115,6 +120,7 @@ class Daemon:
         await conductor.open()
         netwatch = Netwatch()
         dhcp, book = await self._serve_dhcp(stack, conductor, db, netwatch)
+        holders.v4, holders.v6 = dhcp, await self._serve_dhcp6(stack, conductor, db, dhcp)
         guard = guard_of(dhcp, netwatch, conductor, EventStore(db))
         book.followers.append(addresses.follow)
         addresses.follow([subnet for subnet, _ in book.subnets()])
@@ -123,7 +129,7 @@ class Daemon:
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
         )
         await shelf.loaders.install()
-        hosts = self._hosts()
+        hosts = await hosts_of(config.dhcp)
         tftp = await self._serve_tftp(stack, conductor, table, network, hosts)
         await self._serve_machines(stack, conductor, table, network, hosts)
         site = Site(
@@ -143,11 +149,6 @@ class Daemon:
         services = {"conductor": conductor.run, "rollouts": rollouts.run, "webhooks": hooks.run}
         return services | {"netwatch": netwatch.run, "guard": guard.run}
 
-    def _hosts(self) -> list[str]:
-        """List our addresses on the subnets that are served, where no others are configured."""
-        interfaces = dict.fromkeys(subnet.interface for subnet in self.config.dhcp.subnets if subnet.interface)
-        return [str(configuration.interface_address(name).ip) for name in interfaces]
-
     async def _serve_dhcp(
         self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, netwatch: Netwatch
     ) -> tuple[DhcpServer, DhcpBook]:
@@ -165,11 +166,24 @@ class Daemon:
         conductor.follow(KnownMachines(dhcp))
         await dhcp.start()
         stack.push_async_callback(dhcp.stop)
-        for subnet, _ in book.subnets():
-            self.listeners.append(
-                Listener(f"dhcp {subnet.mode}", f"{subnet.network} on {subnet.interface or 'relays'}")
-            )
+        self.listeners += [listener_of(subnet) for subnet, _ in book.subnets()]
         return dhcp, book
+
+    async def _serve_dhcp6(
+        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, dhcp: DhcpServer
+    ) -> Dhcp6Server:
+        dhcp6 = Dhcp6Server(
+            self.config.dhcp,
+            decide=conductor.decide,
+            leases=LeaseStore6(db),
+            observe=conductor.observe,
+            http_port=self.config.http.port,
+        )
+        dhcp.follow(dhcp6.know)
+        await dhcp6.start()
+        stack.push_async_callback(dhcp6.stop)
+        self.listeners += [listener_of(subnet) for subnet in self.config.dhcp.subnets6]
+        return dhcp6
 
     async def _serve_tftp(
         self,
@@ -237,14 +251,9 @@ def statuses(catalog: Catalog, artifacts: ArtifactStore) -> list[BootenvStatus]:
     return found
 
 
-def own_address_towards(address: str) -> str:
-    """Say from which address of ours the kernel would send to `address`. Sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect((address, 9))
-        except OSError:
-            return "127.0.0.1"
-        return str(sock.getsockname()[0])
+def listener_of(subnet: Subnet | Subnet6) -> Listener:
+    """Say which addresses are given, and where."""
+    return Listener(f"dhcp {subnet.mode}", f"{subnet.network} on {subnet.interface or 'relays'}")
 
 
 def group_id(name: str) -> int:

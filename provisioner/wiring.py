@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +30,8 @@ from provisioner.config import Config, Webhook
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.dhcp.v6.server import Dhcp6Server
+from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import CatalogError, ConfigError, ConflictError
 from provisioner.lifecycle.actions import secret_name
 from provisioner.lifecycle.conductor import Conductor
@@ -164,38 +166,57 @@ class Tls:
         return document("/ca.pem", self.root, "application/x-pem-file")
 
 
+Placed = tuple[IPv4Network | IPv6Network, Subnet | Subnet6]
+
+
 class Addresses:
     """Which address of ours a machine reaches us at, and what is set for its subnet."""
 
-    def __init__(self, subnets: Iterable[Subnet], own: Callable[[str], str], port: int) -> None:
+    def __init__(
+        self, subnets: Iterable[Subnet], own: Callable[[str], str], port: int, subnets6: Iterable[Subnet6] = ()
+    ) -> None:
         self._own = own
         self._port = port
+        self._subnets6: list[Placed] = [(ip_network(subnet.network), subnet) for subnet in subnets6]
         self.follow(subnets)
 
     def follow(self, subnets: Iterable[Subnet]) -> None:
-        """Go by these subnets from now on."""
-        self._subnets = [(IPv4Network(subnet.network), subnet) for subnet in subnets]
+        """Go by these IPv4 subnets from now on."""
+        self._subnets = [*self._subnets6, *((ip_network(subnet.network), subnet) for subnet in subnets)]
 
-    def subnet_of(self, address: str) -> Subnet | None:
+    def subnet_of(self, address: str) -> Subnet | Subnet6 | None:
         """Find the subnet that an address is in; the narrowest where several fit."""
         try:
             ip = ip_address(address)
         except ValueError:
             return None
         fitting = [(network.prefixlen, subnet) for network, subnet in self._subnets if ip in network]
-        return max(fitting, key=lambda item: item[0])[1] if fitting and isinstance(ip, IPv4Address) else None
+        return max(fitting, key=lambda item: item[0])[1] if fitting else None
 
     def base_url(self, address: str) -> str:
         """Return our URL as a machine at `address` reaches it."""
         subnet = self.subnet_of(address)
         host = subnet.server_address if subnet is not None and subnet.server_address else self._own(address)
         port = subnet.http_port if subnet is not None and subnet.http_port else self._port
-        return f"http://{host}:{port}"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def policy(self, address: str) -> BootPolicy:
         """Return what is set about booting for the subnet of an address; the default where it is in none."""
         subnet = self.subnet_of(address)
         return BootPolicy() if subnet is None else BootPolicy(unknown=subnet.unknown)
+
+
+class Holders:
+    """Says which machine holds an address of either family; nobody, until both servers are there."""
+
+    def __init__(self) -> None:
+        self.v4: DhcpServer | None = None
+        self.v6: Dhcp6Server | None = None
+
+    def __call__(self, address: str) -> Mac | None:
+        """Name the machine, None for nobody."""
+        server = self.v6 if ":" in address else self.v4
+        return server.lease_of(address) if server is not None else None
 
 
 def hooks_of(webhooks: Mapping[str, Webhook]) -> list[Hook]:

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
+from provisioner.dhcp.v6.identify import Identity
+from provisioner.dhcp.v6.server import Dhcp6Server
+from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.model.boot import BootClient, LocalDisk, Plan, Unknown
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
-from provisioner.wiring import Addresses, KnownMachines, booting, how_to_get, reservations
+from provisioner.wiring import Addresses, Holders, KnownMachines, booting, how_to_get, reservations
 
 A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
 NODE = Machine("m1", "node17", State.READY, macs=(A,), uuid="u1", profile="small")
@@ -76,3 +79,39 @@ def test_how_a_missing_artefact_is_to_be_had() -> None:
 
 def test_no_machine_boots_what_nothing_runs() -> None:
     assert booting([NODE], "debian-12") == []
+
+
+def test_our_url_for_ipv6() -> None:
+    ours = (Subnet6(network="fd00:8::/64", http_port=80), Subnet6(network="fd00::/16", server_address="fd00::9"))
+    addresses = Addresses(SUBNETS, lambda _address: "fd00::1", 8080, ours)
+    assert addresses.base_url("fd00:8::7") == "http://[fd00::1]:80"
+    assert addresses.base_url("fd00:9::7") == "http://[fd00::9]:8080"
+    assert addresses.base_url("10.0.8.7") == "http://10.0.8.1:80"
+    assert addresses.policy("fd00:8::7").unknown is Unknown.DISCOVER
+    addresses.follow(())
+    assert addresses.base_url("fd00:9::7") == "http://[fd00::9]:8080"
+    assert addresses.base_url("10.0.8.7") == "http://[fd00::1]:8080"
+
+
+def test_nobody_holds_an_address_before_the_servers_are_there() -> None:
+    holders = Holders()
+    assert (holders("10.0.0.7"), holders("fd00::7")) == (None, None)
+    holders.v4 = DhcpServer(Dhcp(), decide=decide, leases=NoLeases(), observe=lambda _line: None)  # type: ignore[arg-type]
+    holders.v6 = Dhcp6Server(Dhcp(), decide=decide, leases=NoLeases(), observe=lambda _line: None)  # type: ignore[arg-type]
+    assert (holders("10.0.0.7"), holders("fd00::7%eth0")) == (None, None)
+
+
+def test_dhcpv6_knows_what_holds_for_a_hardware_address() -> None:
+    dhcp = DhcpServer(Dhcp(), decide=decide, leases=NoLeases(), observe=lambda _line: None)  # type: ignore[arg-type]
+    dhcp6 = Dhcp6Server(Dhcp(), decide=decide, leases=NoLeases(), observe=lambda _line: None)  # type: ignore[arg-type]
+    dhcp.set_reservation(Reservation(mac=B, name="before"))
+    dhcp.follow(dhcp6.know)
+    follow = KnownMachines(dhcp)
+    who = Identity(bytes.fromhex(A.replace(":", "")), b"duid", A)
+    follow(None, NODE)
+    known = dhcp6.site.reservations.find(who)
+    assert known is not None
+    assert (known.name, known.uuid) == ("node17", "u1")
+    follow(NODE, None)
+    assert dhcp6.site.reservations.find(who) is None
+    assert dhcp6.site.reservations.find(who._replace(key=bytes.fromhex(B.replace(":", "")))) is not None

@@ -116,10 +116,10 @@ class Pool:
         """Say whether the machine has, had or is offered an address here."""
         return key in self._by_key or key in self._offers
 
-    def offered(self, key: bytes, now: float) -> int:
-        """Give the address that is kept for this machine, 0 for none."""
+    def keeps_for(self, key: bytes, now: float) -> bool:
+        """Say whether an address is kept for this machine."""
         offer = self._offers.get(key)
-        return offer.ip if offer is not None and offer.until > now else 0
+        return offer is not None and offer.until > now
 
     def holder(self, ip: int, now: float) -> bytes | None:
         """Give who may use the address now, or has it offered; empty: nobody may (declined); None: it is free."""

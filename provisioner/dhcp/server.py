@@ -48,6 +48,8 @@ class Leases(Protocol):
 Probe = Callable[[str, int], "asyncio.Future[str]"]
 """Ask whether an address is in use on an interface: resolves to who uses it (a hardware address, where that is known),
 empty when nobody answered."""
+OnKnown = Callable[[Mac, Reservation | None], None]
+"""What holds for a hardware address; None: nothing any more."""
 Held = tuple[Packet, Arrival, Reply | Silence]
 
 
@@ -76,6 +78,7 @@ class DhcpServer:
         self._clock = clock or SteadyClock()
         self._links: list[Link] = []
         self._advertisers: list[RouterAdvertiser] = []
+        self._on_known: OnKnown = lambda mac, merged: None
         self.held_limit = HELD_LIMIT
         self._held = 0
         self._ticker: asyncio.TimerHandle | None = None
@@ -116,8 +119,10 @@ class DhcpServer:
 
     def set_reservation(self, reservation: Reservation, origin: Origin = Origin.FILE) -> None:
         """Add or change what one origin says of a hardware address. Raises `ConfigError`, and nothing changed then."""
-        self.site.set_reservation(self.layers.with_(origin, reservation))
+        merged = self.layers.with_(origin, reservation)
+        self.site.set_reservation(merged)
         self.layers.set(origin, reservation)
+        self._on_known(parse_mac(merged.mac), merged)
 
     def remove_reservation(self, mac: Mac, origin: Origin = Origin.FILE) -> None:
         """Forget what one origin says; what others say stays."""
@@ -127,6 +132,7 @@ class DhcpServer:
         else:
             self.site.remove_reservation(bytes.fromhex(mac.replace(":", "")))
         self.layers.remove(origin, mac)
+        self._on_known(mac, left)
 
     def set_subnet(self, subnet: Subnet, leases: Iterable[Lease] = ()) -> None:
         """Add or change a subnet; its leases stay, and `leases` are those stored of one that is new.
@@ -163,6 +169,12 @@ class DhcpServer:
     def now(self) -> float:
         """Time as leases count it."""
         return self._clock.now()
+
+    def follow(self, on_known: OnKnown) -> None:
+        """Tell what holds for each hardware address, now and whenever that changes."""
+        self._on_known = on_known
+        for mac in {parse_mac(reservation.mac) for _, reservation in self.layers}:
+            on_known(mac, self.layers.merged(mac))
 
     # look-ups
 

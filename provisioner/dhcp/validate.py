@@ -12,6 +12,7 @@ from provisioner.dhcp.proxy import is_unfit
 from provisioner.dhcp.reservations import loaders_by_arch, port_key
 from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
 from provisioner.dhcp.topology import base_options, parse_ranges
+from provisioner.dhcp.v6 import validate as v6
 from provisioner.errors import ConfigError
 from provisioner.model.boot import Unknown
 from provisioner.model.net import parse_mac
@@ -38,7 +39,7 @@ def faults_of(config: Dhcp) -> list[str]:
         found += _between(config.subnets)
         found += _reservations(config)
         found += _ports(config)
-    return found
+    return found + v6.faults_of(config.subnets6, config.reservations6)
 
 
 def _watching(config: Dhcp) -> Iterator[str]:

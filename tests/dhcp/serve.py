@@ -14,6 +14,7 @@ from pathlib import Path
 from provisioner import yamlfile
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp
+from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.validate import faults_of
 from provisioner.fields import Faults
 from provisioner.model.boot import Asker, BootClient, LoadFile, LocalDisk, Plan, RunScript
@@ -21,6 +22,7 @@ from provisioner.model.trace import TraceLine
 from provisioner.settings import decode
 from provisioner.store.db import Database
 from provisioner.store.leases import LeaseStore
+from provisioner.store.leases6 import LeaseStore6
 
 
 def decide(client: BootClient) -> Plan:
@@ -48,12 +50,16 @@ async def main(file: Path, folder: Path) -> None:
         def observe(line: TraceLine) -> None:
             trace.write(json.dumps([line.event, line.mac, line.text]) + "\n")
 
-        server = DhcpServer(read(file), decide=decide, leases=LeaseStore(database), observe=observe)
+        config = read(file)
+        server = DhcpServer(config, decide=decide, leases=LeaseStore(database), observe=observe)
+        server6 = Dhcp6Server(config, decide=decide, leases=LeaseStore6(database), observe=observe)
         await server.start()
+        await server6.start()
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         print("ready", flush=True)
         await stop.wait()
+        await server6.stop()
         await server.stop()
     await database.close()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.v6.associations import commit, extend, give_up, offer
 from provisioner.dhcp.v6.boot import boot_options
-from provisioner.dhcp.v6.case import Arrival6, Case6, Reply6
+from provisioner.dhcp.v6.case import Arrival6, Case6, Reply6, silence
 from provisioner.dhcp.v6.message import Message, Type
 from provisioner.dhcp.v6.options import Opt, Options, Status, addresses_in, decode_ia, every, status
 from provisioner.dhcp.v6.reply import refusal, reply
@@ -28,12 +28,12 @@ def answer(message: Message, arrival: Arrival6, site: Site6, now: float) -> Repl
     """Answer `message`. Raises `WireError` where an option that matters is malformed."""
     rule = _RULES.get(message.type)
     if rule is None or any(hop.type != Type.RELAY_FORWARD for hop in message.hops):
-        return Silence(f"message type {message.type} is not for servers")
+        return silence(f"message type {message.type} is not for servers")
     case = Case6(message, arrival, site, now)
     if not case.nets:
-        return Silence("no subnet of ours on that link")
+        return silence("no subnet of ours on that link")
     if case.nets[0].mode is Mode6.OFF:
-        return Silence("the subnet is switched off")
+        return silence("the subnet is switched off")
     unfit = _unfit(case)
     if unfit is not None:
         return unfit
@@ -47,12 +47,12 @@ def _unfit(case: Case6) -> Reply6 | Silence | None:
     if kind in NEEDS_CLIENT and not case.who.duid:
         why = "it does not say who the client is (option 1)"
     if why:
-        return Silence(why)
+        return silence(why)
     if not case.arrival.target or case.message.hops:
         return None
     if kind in TO_ONE_SERVER:
         return refusal(case, Status.USE_MULTICAST, "clients ask by multicast")
-    return Silence("it came by unicast, and is for all servers")
+    return silence("it came by unicast, and is for all servers")
 
 
 def _misaddressed(message: Message, us: bytes) -> str:
@@ -69,11 +69,11 @@ def _refused(case: Case6) -> Silence | None:
     net = case.nets[0]
     if case.known is None:
         if net.mode is Mode6.RESERVATIONS_ONLY:
-            return Silence("the machine has no reservation, and the subnet serves nobody else")
+            return silence("the machine has no reservation, and the subnet serves nobody else")
         if net.config.unknown is Unknown.IGNORE:
-            return Silence("nobody enrolled the machine, and the subnet ignores such")
+            return silence("nobody enrolled the machine, and the subnet ignores such")
     elif not case.known.ip and net.mode is Mode6.RESERVATIONS_ONLY:
-        return Silence("the machine has no fixed address, and the subnet gives no others")
+        return silence("the machine has no fixed address, and the subnet gives no others")
     return None
 
 
@@ -83,7 +83,7 @@ def _boot(case: Case6) -> Options | Silence:
     if refused is not None:
         return refused
     found = boot_options(case, case.nets[0])
-    return Silence(f"the plan is to give this machine nothing: {case.reason}") if found is None else found
+    return silence(f"the plan is to give this machine nothing: {case.reason}") if found is None else found
 
 
 def _solicit(case: Case6) -> Reply6 | Silence:
@@ -109,7 +109,7 @@ def _confirm(case: Case6) -> Reply6 | Silence:
     """A client that was plugged in again asks whether its addresses fit the link (RFC 8415 section 18.3.3)."""
     named = [each.ip for value in every(case.message.options, Opt.IA_NA) for each in addresses_in(decode_ia(3, value))]
     if not named:
-        return Silence("a question about addresses that names none")
+        return silence("a question about addresses that names none")
     if all(any(net.holds(ip) for net in case.nets) for ip in named):
         return reply(case, Type.REPLY, (status(Status.SUCCESS),), ips=named, reason="they fit the link")
     return refusal(case, Status.NOT_ON_LINK, "not all addresses are of this link")
@@ -118,7 +118,7 @@ def _confirm(case: Case6) -> Reply6 | Silence:
 def _inform(case: Case6) -> Reply6 | Silence:
     """Tell settings to a client that wants no address from us (RFC 8415 section 18.3.6)."""
     if any(code in (Opt.IA_NA, Opt.IA_TA, Opt.IA_PD) for code, _ in case.message.options):
-        return Silence("it asks for information, and for addresses as well")
+        return silence("it asks for information, and for addresses as well")
     boot = _boot(case)
     return boot if isinstance(boot, Silence) else reply(case, Type.REPLY, boot, net=case.nets[0])
 

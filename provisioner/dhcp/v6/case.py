@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from provisioner.dhcp.case import Silence
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.v6.identify import Identity, Kind, identity_of, kind_of
 from provisioner.dhcp.v6.message import Message
@@ -39,6 +40,11 @@ class Reply6(NamedTuple):
     store: tuple[Lease, ...] = ()
     name: str = ""
     """What the message is called, for people."""
+
+
+def silence(reason: str) -> Silence:
+    """Say nothing, and why."""
+    return Silence(reason, "dhcp6.silence")
 
 
 class Case6:

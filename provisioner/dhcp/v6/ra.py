@@ -6,6 +6,8 @@ import asyncio
 import logging
 import socket
 import struct
+from collections.abc import Sequence
+from ipaddress import IPv6Network
 from pathlib import Path
 
 from provisioner.dhcp.addresses import own_addresses
@@ -28,10 +30,14 @@ _ONLY_SOLICITATIONS = struct.pack("=8I", *(0xFFFFFFFF & ~(1 << 5 if word == 4 el
 class RouterAdvertiser:
     """Answers solicitations and sends periodically, from `start` to `stop`."""
 
-    def __init__(self, interface: str, *, lifetime_s: int = 0, managed: bool = False) -> None:
+    def __init__(
+        self, interface: str, *, lifetime_s: int = 0, managed: bool = False, networks: Sequence[str] = ()
+    ) -> None:
         self.interface = interface
         self._lifetime_s = lifetime_s
         self._managed = managed
+        self._networks = networks
+        """Those that are on the link; empty: the /64 of each of our addresses there."""
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answer: asyncio.TimerHandle | None = None
@@ -76,7 +82,8 @@ class RouterAdvertiser:
     def _send(self) -> None:
         assert self._socket is not None
         self._last, self._answer = asyncio.get_running_loop().time(), None
-        advert = Advert(self._managed, self._lifetime_s, mac_of(self.interface), prefixes_of(self.interface))
+        prefixes = tuple(map(prefix_of, self._networks)) or prefixes_of(self.interface)
+        advert = Advert(self._managed, self._lifetime_s, mac_of(self.interface), prefixes)
         try:
             self._socket.sendto(encode(advert), (ALL_NODES, 0, 0, socket.if_nametoindex(self.interface)))
             self.sent += 1
@@ -90,6 +97,12 @@ def mac_of(interface: str) -> bytes:
         return bytes.fromhex(Path(f"/sys/class/net/{interface}/address").read_text().strip().replace(":", ""))
     except (OSError, ValueError):
         return b""
+
+
+def prefix_of(network: str) -> Prefix:
+    """Give a network as an advertisement says it."""
+    found = IPv6Network(network)
+    return Prefix(found.network_address.packed, found.prefixlen)
 
 
 def prefixes_of(interface: str) -> tuple[Prefix, ...]:

@@ -89,7 +89,7 @@ class Site6:
                 if lease is not None and lease.active(now):
                     claimed = self._claims.get(slot)
                     return claimed if claimed is not None else Claim(lease.client_id, boots=False)
-                if pool.offered(slot, now):
+                if pool.keeps_for(slot, now):
                     return self._claims.get(slot)
         return None
 

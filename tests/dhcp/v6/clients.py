@@ -194,3 +194,13 @@ def captured(name: str) -> Iterator[tuple[bytes, int]]:
     for frame in rdpcap(str(CAPTURES / f"{name}.pcap")):
         if IPv6 in frame and UDP in frame and {frame[UDP].sport, frame[UDP].dport} & {546, 547}:
             yield bytes(frame[UDP].payload), ip(frame[IPv6].src)
+
+
+def us(client: Says, kind: int, *options: tuple[int, bytes]) -> Message:
+    """A message of the client to our server."""
+    return client.message(kind, *options, server=SERVER_DUID)
+
+
+def stranger(number: int) -> str:
+    """A hardware address that nobody knows."""
+    return f"06:00:00:00:{number >> 8:02x}:{number & 255:02x}"

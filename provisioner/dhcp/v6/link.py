@@ -1,0 +1,158 @@
+"""The sockets of one interface for DHCPv6: receive with the address and the frame that it came in with, send by UDP."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import socket
+import struct
+from collections import OrderedDict
+from ipaddress import IPv6Address
+
+from provisioner.dhcp.v6.case import SERVER_PORT, Arrival6
+from provisioner.errors import ListenError
+
+log = logging.getLogger(__name__)
+
+ALL_AGENTS, ALL_SERVERS = "ff02::1:2", "ff05::1:3"
+"""All_DHCP_Relay_Agents_and_Servers and All_DHCP_Servers (RFC 8415 section 7.1)."""
+BATCH = 64
+"""Messages read before the loop looks at anything else."""
+RECEIVE_BUFFER = 1 << 20
+SENDERS_LIMIT = 4096
+"""Senders remembered with the Ethernet address of their frames, about 1 MB."""
+MAX_MESSAGE = 65535
+ETH_P_IPV6 = 0x86DD
+SO_ATTACH_FILTER = 26
+IPV6_HEADER = 40
+_PKTINFO = struct.Struct("=16si")
+_INSTRUCTION = struct.Struct("=HBBI")
+_LOAD_BYTE, _LOAD_HALF, _JUMP_EQUAL, _RETURN = 0x30, 0x28, 0x15, 0x06
+_TO_SERVERS = b"".join(
+    _INSTRUCTION.pack(*line)
+    for line in (
+        (_LOAD_BYTE, 0, 0, 6),
+        (_JUMP_EQUAL, 0, 3, socket.IPPROTO_UDP),
+        (_LOAD_HALF, 0, 0, IPV6_HEADER + 2),
+        (_JUMP_EQUAL, 0, 1, SERVER_PORT),
+        (_RETURN, 0, 0, IPV6_HEADER),
+        (_RETURN, 0, 0, 0),
+    )
+)
+"""For the kernel: of IPv6 packets to UDP port 547 their header, of all others nothing (classic BPF, socket(7))."""
+
+
+class Link6:
+    """One interface. `receive` and `send` never block and never raise for what a peer did."""
+
+    def __init__(self, interface: str) -> None:
+        self.interface = interface
+        try:
+            self._index = socket.if_nametoindex(interface)
+            self._socket = _open(interface, self._index)
+        except OSError as error:
+            hint = _hint(error, interface)
+            raise ListenError(f"DHCPv6 cannot listen on {interface}: {error.strerror or error}", hint=hint) from error
+        self._frames = _open_frames(interface)
+        self._senders: OrderedDict[bytes, bytes] = OrderedDict()
+        self.dropped = 0
+        """Replies that the kernel did not take."""
+
+    def fileno(self) -> int:
+        """The descriptor to watch for reading."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self._socket.close()
+        if self._frames is not None:
+            self._frames.close()
+
+    def receive(self) -> list[tuple[bytes, Arrival6]]:
+        """Give what has arrived, a batch at most; nothing where the interface is gone."""
+        found: list[tuple[bytes, Arrival6]] = []
+        try:
+            while len(found) < BATCH:
+                data, ancillary, _, peer = self._socket.recvmsg(MAX_MESSAGE, 64)
+                found.append((data, self._arrival(ancillary, peer)))
+        except BlockingIOError:
+            return found
+        except OSError as error:
+            log.warning("dhcp6.link-broken interface=%s error=%s", self.interface, error.strerror)
+        return found
+
+    def _arrival(self, ancillary: list[tuple[int, int, bytes]], peer: tuple[str, int, int, int]) -> Arrival6:
+        source = IPv6Address(peer[0].partition("%")[0]).packed
+        target = 0
+        for level, kind, data in ancillary:
+            if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO and data[0] != 0xFF:
+                target = int.from_bytes(_PKTINFO.unpack(data)[0], "big")
+        self._look_at_frames()
+        mac = self._senders.get(source, b"")
+        return Arrival6(self.interface, int.from_bytes(source, "big"), peer[1], target, mac)
+
+    def _look_at_frames(self) -> None:
+        """Learn who sent what has arrived: a copy of each frame's header is there before its message is."""
+        if self._frames is None:
+            return
+        try:
+            while True:
+                header, sender = self._frames.recvfrom(IPV6_HEADER)
+                if len(header) == IPV6_HEADER and len(sender[4]) == 6:
+                    self._senders.pop(header[8:24], None)
+                    self._senders[header[8:24]] = sender[4]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            log.warning("dhcp6.link-broken interface=%s error=%s", self.interface, error.strerror)
+        while len(self._senders) > SENDERS_LIMIT:
+            self._senders.popitem(last=False)
+
+    def send(self, data: bytes, to: tuple[int, int]) -> None:
+        """Send to an address and port; what the kernel does not take is counted."""
+        address, port = to
+        try:
+            self._socket.sendto(data, (str(IPv6Address(address)), port, 0, self._index))
+        except OSError as error:
+            self.dropped += 1
+            log.info("dhcp6.unsent interface=%s to=%s error=%s", self.interface, IPv6Address(address), error.strerror)
+
+
+def _open(interface: str, index: int) -> socket.socket:
+    found = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        found.bind(("::", SERVER_PORT))
+        for group in (ALL_AGENTS, ALL_SERVERS):
+            membership = socket.inet_pton(socket.AF_INET6, group) + struct.pack("=I", index)
+            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def _open_frames(interface: str) -> socket.socket | None:
+    """Open a socket for the headers of frames; None without CAP_NET_RAW: addresses and DUIDs then tell who asks."""
+    try:
+        found = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
+    except PermissionError:
+        return None
+    program = ctypes.create_string_buffer(_TO_SERVERS, len(_TO_SERVERS))
+    pointer = struct.pack("HL", len(_TO_SERVERS) // _INSTRUCTION.size, ctypes.addressof(program))
+    found.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
+    found.bind((interface, ETH_P_IPV6))
+    return found
+
+
+def _hint(error: OSError, interface: str) -> str:
+    if error.errno in (None, errno.ENODEV, errno.ENXIO):
+        return f"there is no interface {interface}; `ip link` lists them"
+    if error.errno == errno.EADDRINUSE:
+        return "another DHCPv6 server runs on this machine: `ss -ulpn sport = :547` names it"
+    return "the daemon needs CAP_NET_BIND_SERVICE, and IPv6 on the interface"

@@ -1,0 +1,76 @@
+"""DHCPv6 leases and the server's own DUID in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+
+from provisioner.dhcp.leases import Lease, LeaseState
+from provisioner.store.db import Database
+
+log = logging.getLogger(__name__)
+
+_LOAD = (
+    "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
+    " FROM lease6 ORDER BY ip"
+)
+_ADDRESS_SIZE = 16
+
+
+class LeaseStore6:
+    """Keeps IPv6 leases durably, in the same groups as all else."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def save(self, leases: Sequence[Lease]) -> asyncio.Future[None]:
+        """Store these; the future resolves when they are durable, or fails with `StoreError`."""
+        if not leases:
+            return self._database.submit(lambda cursor: None)
+        return self._database.submit_statement(f"INSERT OR REPLACE INTO lease6 VALUES {','.join(map(_row, leases))}")  # noqa: S608
+
+    async def load(self) -> list[Lease]:
+        """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
+        return await self._database.read(_read)
+
+    async def server_duid(self, fresh: bytes) -> bytes:
+        """Give the server's DUID: the one that is stored, else `fresh`, which is stored. Raises `StoreError`."""
+
+        def work(cursor: sqlite3.Cursor) -> bytes:
+            cursor.execute("INSERT OR IGNORE INTO server_duid VALUES (1, ?)", (fresh,))
+            found = cursor.execute("SELECT duid FROM server_duid").fetchone()
+            return bytes(found[0])
+
+        return await self._database.submit(work)
+
+
+def _row(lease: Lease) -> str:
+    """Write a row out. Whatever a client may have chosen is written in hex."""
+    ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason = lease
+    return (
+        f"(x'{ip:032x}',x'{key.hex()}',{_text(pool)},{until!r},'{state}',{since!r},{_text(name)},"
+        f"x'{client_id.hex()}',x'{relay:032x}',x'{circuit_id.hex()}',x'{remote_id.hex()}',{_text(reason)})"
+    )
+
+
+def _text(text: str) -> str:
+    return f"CAST(x'{text.encode().hex()}' AS TEXT)" if text else "''"
+
+
+def _read(cursor: sqlite3.Cursor) -> list[Lease]:
+    found = []
+    for row in cursor.execute(_LOAD):
+        try:
+            lease = Lease(*row)._replace(ip=_number(row[0]), relay=_number(row[8]))
+            found.append(lease._replace(state=LeaseState(row[4]), until=float(row[3])))
+        except (ValueError, TypeError) as error:
+            log.error("dhcp6.lease-unreadable row=%r error=%s", row, error)
+    return found
+
+
+def _number(address: bytes) -> int:
+    if len(address) != _ADDRESS_SIZE:
+        raise ValueError(f"an address of {len(address)} octets")
+    return int.from_bytes(address, "big")

@@ -1,0 +1,149 @@
+"""Which machine asks, and which of its associations has which address."""
+
+from __future__ import annotations
+
+import pytest
+
+from provisioner.dhcp.leases import LeaseState
+from provisioner.dhcp.subnets import Reservation
+from provisioner.dhcp.v6.case import Reply6
+from provisioner.dhcp.v6.message import Type
+from provisioner.dhcp.v6.options import (
+    addresses_in,
+    decode_ia,
+    decode_status,
+    every,
+    first,
+)
+from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.model.boot import BootClient, LocalDisk, Plan
+from tests.dhcp.v6.clients import (
+    FIRMWARE,
+    IPXE_DUID,
+    LOADER,
+    MAC,
+    OS,
+    OTHER_MAC,
+    OVMF_DUID,
+    PXE,
+    SYSTEM,
+    UUID,
+    Says,
+    acquire,
+    ask,
+    direct,
+    duid_ll,
+    given,
+    ia,
+    ip,
+    said,
+    site,
+    subnet,
+    us,
+)
+
+SOLICIT, REQUEST, CONFIRM, RENEW = Type.SOLICIT, Type.REQUEST, Type.CONFIRM, Type.RENEW
+REBIND, RELEASE, DECLINE, INFORM = Type.REBIND, Type.RELEASE, Type.DECLINE, Type.INFORMATION_REQUEST
+
+
+def test_decisions_are_about_machines_and_their_uuid() -> None:
+    asked: list[BootClient] = []
+
+    def decide(client: BootClient) -> Plan:
+        asked.append(client)
+        return LocalDisk("")
+
+    here = site(decide=decide)
+    for client in (FIRMWARE, LOADER):
+        ask(here, client.message(SOLICIT, ia()))
+    assert {(each.mac, each.uuid, each.arch) for each in asked} == {(MAC, UUID, 7)}
+
+
+def test_of_two_uuids_the_one_on_record_is_meant() -> None:
+    odd = bytes.fromhex("0004 00112233 4455 6677 8899aabbccddeeff")
+    asked: list[BootClient] = []
+
+    def decide(client: BootClient) -> Plan:
+        asked.append(client)
+        return LocalDisk("")
+
+    here = site(decide=decide, known=(Reservation(mac=OTHER_MAC, uuid="00112233-4455-6677-8899-AABBCCDDEEFF"),))
+    ask(here, Says(odd, PXE).message(SOLICIT, ia()))
+    assert asked[0].uuid == "00112233-4455-6677-8899-aabbccddeeff"
+
+
+def test_firmware_loader_and_system_of_a_machine_have_one_address() -> None:
+    here = site()
+    assert {acquire(here, client) for client in (FIRMWARE, LOADER, OS, FIRMWARE)} == {"fd00::100"}
+    assert acquire(here, OS._replace(duid=duid_ll(OTHER_MAC)), OTHER_MAC) == "fd00::101"
+
+
+def test_firmware_that_makes_up_a_number_for_each_boot_keeps_its_address() -> None:
+    here = site()
+    assert [acquire(here, FIRMWARE, iaid=number) for number in (71, 72, 73)] == ["fd00::100"] * 3
+
+
+def test_the_address_that_ovmf_gets_beside_is_another_one() -> None:
+    beside = Says(OVMF_DUID, SYSTEM)
+    here = site(fixed=(Reservation6(address="fd00::50", uuid=UUID),))
+    assert [acquire(here, FIRMWARE, iaid=1), acquire(here, beside, iaid=2)] == ["fd00::50", "fd00::100"]
+    assert [acquire(here, FIRMWARE, iaid=3), acquire(here, beside, iaid=2)] == ["fd00::50", "fd00::100"]
+    assert acquire(here, LOADER, iaid=9) == "fd00::50"
+
+
+def test_one_port_has_a_bounded_number_of_addresses() -> None:
+    here = site(subnet(pools=("fd00::100-fd00::1ff",)))
+    assert len({acquire(here, OS, iaid=number) for number in range(40)}) == 8
+
+
+def test_associations_beyond_the_fourth_get_nothing() -> None:
+    found = said(ask(site(), OS.message(SOLICIT, *(ia(number) for number in range(6)))))
+    last = decode_ia(3, every(found.options, 3)[5])
+    assert decode_status(first(last.options, 13))[0] == 2
+    assert len(given(ask(site(), OS.message(SOLICIT, *(ia(number) for number in range(6)))))[3]) == 1
+
+
+FIXED = {
+    "by hardware address": (Reservation6(address="fd00::50", mac=MAC), OS, MAC),
+    "by DUID, on whatever port": (Reservation6(address="fd00::50", duid=duid_ll().hex(":")), OS, OTHER_MAC),
+    "by UUID, as firmware writes it": (Reservation6(address="fd00::50", uuid=UUID), FIRMWARE, MAC),
+    "by UUID, as iPXE writes it": (Reservation6(address="fd00::50", uuid=UUID.upper()), LOADER, MAC),
+    "by hardware address and UUID": (Reservation6(address="fd00::50", mac=MAC, uuid=UUID), FIRMWARE, MAC),
+}
+
+
+@pytest.mark.parametrize(("reservation", "client", "mac"), FIXED.values(), ids=FIXED.keys())
+def test_fixed(reservation: Reservation6, client: Says, mac: str) -> None:
+    here = site(fixed=(reservation,))
+    assert acquire(here, client, mac) == "fd00::50"
+    stranger = Says(b"\0\3\0\1\2\2\2\2\2\2")
+    assert acquire(here, stranger, "02:02:02:02:02:02") == "fd00::100"
+
+
+def test_a_reservation_wants_all_that_it_says() -> None:
+    here = site(fixed=(Reservation6(address="fd00::50", mac=OTHER_MAC, uuid=UUID),))
+    assert acquire(here, FIRMWARE, MAC) == "fd00::100"
+
+
+def test_a_reservation_moves_its_machine_at_the_next_renewal() -> None:
+    here = site()
+    assert acquire(here) == "fd00::100"
+    here.set_reservation(Reservation6(address="fd00::50", mac=MAC))
+    found = ask(here, us(OS, RENEW, ia(1, "fd00::100")))
+    association = decode_ia(3, said(found).option(3) or b"")
+    assert [(each.ip, each.valid_s) for each in addresses_in(association)] == [
+        (ip("fd00::50"), 3600),
+        (ip("fd00::100"), 0),
+    ]
+    assert isinstance(found, Reply6)
+    assert [(lease.ip, lease.state) for lease in found.store] == [
+        (ip("fd00::50"), LeaseState.BOUND),
+        (ip("fd00::100"), LeaseState.RELEASED),
+    ]
+
+
+def test_another_duid_in_the_same_order_is_the_same_machine() -> None:
+    here = site(known=(Reservation(mac=MAC, uuid=UUID, name="node17"),))
+    found = ask(here, us(Says(IPXE_DUID, PXE), REQUEST, ia()), direct(OTHER_MAC))
+    assert isinstance(found, Reply6)
+    assert found.store[0].name == "node17"

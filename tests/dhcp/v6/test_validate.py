@@ -1,0 +1,102 @@
+"""What is wrong with DHCPv6 settings is said at load, all of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provisioner.dhcp.subnets import Dhcp
+from provisioner.dhcp.v6.subnets import Mode6, Reservation6, Subnet6
+from provisioner.dhcp.v6.validate import faults_of
+from provisioner.dhcp.validate import faults_of as faults_of_all
+from provisioner.model.boot import Unknown
+from tests.dhcp.v6.clients import MAC, OTHER_MAC, UUID, subnet
+
+RESERVED = {"mode": Mode6.RESERVATIONS_ONLY, "pools": ()}
+
+SUBNETS: dict[str, tuple[dict[str, Any], str]] = {
+    "in order": ({}, ""),
+    "quarantine in order": ({"unknown": Unknown.QUARANTINE, "quarantine_pools": ("fd00::200",)}, ""),
+    "reservations only in order": (RESERVED, ""),
+    "no network": ({"network": "10.0.0.0/24"}, "network: "),
+    "an address in the network": ({"network": "fd00::1/64"}, "network: fd00::1/64 has host bits set"),
+    "a pool that is none": ({"pools": ("fd00::x",)}, "pool 'fd00::x'"),
+    "a pool elsewhere": ({"pools": ("fd01::1",)}, "pool fd01::1-fd01::1: not inside fd00::/64"),
+    "a pool that is turned round": ({"pools": ("fd00::9-fd00::1",)}, "ends before it begins"),
+    "pools that overlap": ({"pools": ("fd00::1-fd00::9", "fd00::9")}, "pools fd00::1- and fd00::9- overlap"),
+    "our address in a pool": ({"server_address": "fd00::105"}, "holds fd00::105, which is the subnet's server_address"),
+    "our address is none": ({"server_address": "fd00"}, "server_address: "),
+    "a name server that is none": ({"dns": ("10.0.0.1",)}, "options: "),
+    "an option that we set": ({"options": {"3": "x"}}, "options: option 3 is set by the server itself"),
+    "an option that is none": ({"options": {"dns": "x"}}, "options: 'dns' is no option"),
+    "an architecture that is none": ({"loader": {"x86": "a"}}, "loader: unknown architecture 'x86'"),
+    "too short a lease": ({"lease_s": 59}, "lease_s: 59: from 60 to 2147483647"),
+    "preferred longer than valid": ({"preferred_s": 3601}, "preferred_s: 3601: from 0 to 3600"),
+    "a preference that is none": ({"preference": 256}, "preference: 256: from 0 to 255"),
+    "pools where only reservations count": ({"mode": Mode6.RESERVATIONS_ONLY}, "pools: mode reservations-only"),
+    "nothing to give": ({"pools": ()}, "pools: unknown is discover, and there is no pool"),
+    "quarantine without a pool": ({"unknown": Unknown.QUARANTINE}, "quarantine_pools: unknown is quarantine"),
+    "a pool that nobody gets": ({"quarantine_pools": ("fd00::200",)}, "quarantine_pools: unknown is discover"),
+    "advertisements to nowhere": ({"router_advertisements": True, "interface": ""}, "router_advertisements: needs an"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "words"), SUBNETS.values(), ids=SUBNETS.keys())
+def test_subnet(settings: dict[str, Any], words: str) -> None:
+    found = faults_of([subnet(**settings)], [])
+    assert any(words in fault for fault in found) if words else found == []
+
+
+OTHER = {"network": "fd01::/64", "interface": "eth1", "pools": ("fd01::1",)}
+PAIRS: dict[str, tuple[Subnet6, str]] = {
+    "in order": (subnet(**OTHER), ""),
+    "networks that overlap": (subnet(**OTHER | {"network": "fd00::/48", "pools": ("fd00::1",)}), "overlap"),
+    "one name": (subnet(**OTHER, name="fd00::/64"), "both are called fd00::/64"),
+    "one interface": (subnet(**OTHER | {"interface": "eth0"}), "both on eth0: give them the same shared_network"),
+}
+
+
+@pytest.mark.parametrize(("other", "words"), PAIRS.values(), ids=PAIRS.keys())
+def test_between_subnets(other: Subnet6, words: str) -> None:
+    found = faults_of([subnet(), other], [])
+    assert any(words in fault for fault in found) if words else found == []
+
+
+def test_shared_networks_agree() -> None:
+    shared = [subnet(shared_network="w"), subnet(**OTHER | {"interface": "eth0"}, shared_network="w")]
+    assert faults_of(shared, []) == []
+    shared[1] = subnet(**OTHER, shared_network="w")
+    assert faults_of(shared, []) == ["subnets fd00::/64 and fd01::/64: they share w, but differ in interface"]
+
+
+RESERVATIONS: dict[str, tuple[tuple[Reservation6, ...], str]] = {
+    "in order": ((Reservation6(address="fd00::5", mac=MAC), Reservation6(address="fd00::6", uuid=UUID)), ""),
+    "for nobody": ((Reservation6(address="fd00::5"),), "mac, duid or uuid: one of them"),
+    "no address": ((Reservation6(mac=MAC),), "address: "),
+    "in no subnet": ((Reservation6(address="fd09::5", mac=MAC),), "address: fd09::5 is in no subnet"),
+    "a DUID that is none": ((Reservation6(address="fd00::5", duid="00"),), "duid: "),
+    "an address twice": (
+        (Reservation6(address="fd00::5", mac=MAC), Reservation6(address="fd00:0::5", mac=OTHER_MAC)),
+        "fd00::5 is given twice",
+    ),
+    "a machine twice": (
+        (Reservation6(address="fd00::5", mac=MAC), Reservation6(address="fd00::6", mac=MAC.upper())),
+        "fd00::5 and fd00::6 are for the same machine",
+    ),
+}
+
+
+@pytest.mark.parametrize(("reservations", "words"), RESERVATIONS.values(), ids=RESERVATIONS.keys())
+def test_reservations(reservations: tuple[Reservation6, ...], words: str) -> None:
+    found = faults_of([subnet()], reservations)
+    assert any(words in fault for fault in found) if words else found == []
+
+
+def test_reservations_where_nothing_is_served() -> None:
+    off = subnet(mode=Mode6.OFF, pools=())
+    assert "which is off" in faults_of([off], [Reservation6(address="fd00::5", mac=MAC)])[0]
+
+
+def test_both_families_are_looked_at() -> None:
+    assert faults_of_all(Dhcp(subnets6=(Subnet6(),)))[0].startswith("subnets6[0]: network: ")

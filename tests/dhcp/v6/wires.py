@@ -1,0 +1,52 @@
+"""Namespaces for DHCPv6: link-local addresses are there at once, and the kernel asks nobody whether they are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.dhcp.wires import Wires, wires
+
+QUICK = ("net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.dad_transmits=0")
+
+
+def add(it: Wires, *names: str) -> None:
+    """Make namespaces."""
+    for name in names:
+        it.add(name)
+        it.run(name, "sysctl", "-qw", *QUICK)
+
+
+def bridge(it: Wires, name: str, addresses: tuple[str, ...], clients: tuple[str, ...]) -> None:
+    """Make br0 in a namespace, with these addresses, and a cable to `eth0` of each client."""
+    it.ip(name, "link", "add", "br0", "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0")
+    for address in addresses:
+        it.ip(name, "addr", "add", address, "dev", "br0")
+    it.ip(name, "link", "set", "br0", "up")
+    for number, client in enumerate(clients):
+        it.cable(name, f"p{number}", client, "eth0")
+        it.ip(name, "link", "set", f"p{number}", "master", "br0")
+
+
+@contextmanager
+def lan6(folder: Path) -> Iterator[Wires]:
+    """A server with a bridge that two clients are on."""
+    with wires(folder) as it:
+        add(it, "server", "one", "two")
+        bridge(it, "server", ("fd44::1/64",), ("one", "two"))
+        yield it
+
+
+@contextmanager
+def routed6(folder: Path) -> Iterator[Wires]:
+    """A server behind a router, whose bridge two clients are on."""
+    with wires(folder) as it:
+        add(it, "server", "router", "one", "two")
+        bridge(it, "router", ("fd44::fe/64",), ("one", "two"))
+        it.cable("server", "up0", "router", "down0")
+        it.ip("server", "addr", "add", "fd45::1/64", "dev", "up0")
+        it.ip("router", "addr", "add", "fd45::2/64", "dev", "down0")
+        it.ip("server", "route", "add", "fd44::/64", "via", "fd45::2")
+        it.run("router", "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+        yield it
