@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from scapy.layers.inet import UDP
@@ -35,8 +36,9 @@ from provisioner.dhcp.v6.options import (
 from provisioner.dhcp.v6.site import Site6
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.model.boot import BootClient, Plan
-from tests.dhcp.clients import CAPTURES, NOW, chain
+from tests.dhcp.clients import NOW, chain
 
+CAPTURES = Path(__file__).parent / "captures"
 US = "fd00::1"
 SERVER_DUID = bytes.fromhex("0004") + bytes(range(16))
 MAC, OTHER_MAC = "52:54:00:00:00:01", "52:54:00:00:00:02"

@@ -23,7 +23,7 @@ from provisioner.store.leases6 import LeaseStore6
 from tests.dhcp.clients import chain
 from tests.dhcp.netns import inside
 from tests.dhcp.v6.clients import MAC, OTHER_MAC, SERVER_DUID, Says, by_relay, duid_ll, ia, ip, link_local, subnet
-from tests.dhcp.v6.wires import add
+from tests.dhcp.v6.wires import add, until_ready
 from tests.dhcp.wires import Wires, wires
 
 pytestmark = pytest.mark.netns
@@ -38,8 +38,9 @@ def lan(tmp_path: Path) -> Iterator[Wires]:
     with wires(tmp_path) as it:
         add(it, "server", "relay")
         it.cable("server", "eth0", "relay", "eth0")
-        it.ip("server", "addr", "add", f"{US}/64", "dev", "eth0")
-        it.ip("relay", "addr", "add", f"{RELAY}/64", "dev", "eth0")
+        it.ip("server", "addr", "add", f"{US}/64", "dev", "eth0", "nodad")
+        it.ip("relay", "addr", "add", f"{RELAY}/64", "dev", "eth0", "nodad")
+        until_ready(it, server="eth0", relay="eth0")
         yield it
 
 
@@ -192,7 +193,7 @@ async def test_a_client_is_heard_by_multicast_and_its_frame_names_it(rig: Rig, l
     """Its DUID and its address say nothing of its hardware address."""
     lan.ip("relay", "link", "set", "eth0", "addrgenmode", "none")
     lan.ip("relay", "addr", "flush", "dev", "eth0", "scope", "link")
-    lan.ip("relay", "addr", "add", "fe80::77/64", "dev", "eth0")
+    lan.ip("relay", "addr", "add", "fe80::77/64", "dev", "eth0", "nodad")
     mac = lan.ip("relay", "link", "show", "eth0").split("link/ether ")[1][:17]
     server = await rig.start(rig.server())
     with inside(lan.names["relay"]):
