@@ -96,8 +96,7 @@ def test_dhclient_comes_back_to_its_address_and_gives_it_up(lan: Wires) -> None:
     assert dhclient(lan, "one")["new_ip6_address"] == first
     lan.ip("one", "addr", "add", f"{first}/64", "dev", "eth0")
     dhclient(lan, "one", "-r")
-    assert server.events()[-1] == "dhcp6.release"
-    assert server.trace()[-1][2].endswith("fd44::100 was given back")
+    assert server.until("dhcp6.release").endswith("fd44::100 was given back")
 
 
 def test_dhclient_only_asks(lan: Wires) -> None:
