@@ -163,9 +163,9 @@ def test_ctrl_c_leaves_it_going_and_says_so(daemon: Daemon) -> None:
 
 
 def waiting(daemon: Daemon, *args: str) -> subprocess.Popen[str]:
-    """Run a command in a process of its own."""
+    """Run a command in a process of its own, which takes Ctrl-C even where a shell's background job does not."""
     return subprocess.Popen(
-        [sys.executable, "-m", "provisioner.cli", "--socket", str(daemon.path), *args],
+        ["env", "--default-signal=INT", sys.executable, "-m", "provisioner.cli", "--socket", str(daemon.path), *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
