@@ -55,6 +55,7 @@ TABLE = (
     ("lifecycle.answers", "shells"),
     ("lifecycle.boots", "shells"),
     ("*.conductor", "shells"),
+    *((f"workflow.{name}", "shells") for name in ("engine", "load", "machines", "perform", "planning")),
     ("boot.loaders", "shells"),
     ("boot.packages", "shells"),
     ("catalog.artifacts", "shells"),
@@ -115,6 +116,7 @@ TABLE = (
     ("interop.*", "rules"),
     ("lifecycle.*", "rules"),
     ("tftp.*", "rules"),
+    ("workflow.*", "rules"),
     ("workload.*", "rules"),
 )
 

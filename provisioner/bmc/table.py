@@ -111,3 +111,6 @@ _ALL = (
 )
 
 VERBS = {verb.name: verb for verb in _ALL}
+
+DESTROYS = frozenset({"volumes.create", "volumes.delete", "drive.erase"})
+"""Verbs that destroy what is on a disk: never on a machine in use."""

@@ -146,10 +146,30 @@ def _profile(name: str, fields: Fields) -> Profile:
         fields.fault(None, f"{name!r} is not a profile's name: small letters, digits and hyphens")
     when = fields.part("when")
     about = fields.text("about")
-    conditions = {key: _condition(key, when) for key in MEASURES if when.has(key)}
-    when.done()
+    conditions = decode_conditions(when)
     fields.done()
     return Profile(name, about, conditions, fields.document.where(fields.path))
+
+
+def decode_conditions(when: Fields) -> dict[str, Condition]:
+    """Read conditions by the name of the fact that each is on."""
+    conditions = {key: _condition(key, when) for key in MEASURES if when.has(key)}
+    when.done()
+    return conditions
+
+
+def told(keys: Iterable[str], facts: Facts) -> list[str]:
+    """Put into words what the facts are that conditions are on."""
+    return [f"{key} is {_spell(key, MEASURES[key](facts))}" for key in keys]
+
+
+def unfulfilled(conditions: Mapping[str, Condition], facts: Facts) -> list[str]:
+    """Say which conditions do not hold, and what the facts are instead."""
+    return [
+        f"{key} is {'not known' if (value := MEASURES[key](facts)) is None else _spell(key, value)}"
+        for key, condition in conditions.items()
+        if not condition.holds(MEASURES[key](facts))
+    ]
 
 
 def _condition(key: str, when: Fields) -> Condition:
@@ -189,8 +209,7 @@ def _tie(one: Profile, other: Profile) -> bool:
 
 
 def _reason(profile: Profile, facts: Facts) -> str:
-    told = [f"{key} is {_spell(key, MEASURES[key](facts))}" for key in profile.conditions]
-    return ", ".join(told) if told else "no more special profile fits"
+    return ", ".join(told(profile.conditions, facts)) or "no more special profile fits"
 
 
 def _spell(key: str, value: object) -> str:

@@ -15,7 +15,7 @@ from provisioner.errors import ConflictError, RenderError, TicketError
 from provisioner.lifecycle.boots import Boots
 from provisioner.lifecycle.inputs import Idle, JobFailed, JobTaken, Progress, Seen
 from provisioner.lifecycle.plans import Signal, Verb, agent_command, job_id
-from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.ports import Flows, NoFlows, Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
 from provisioner.lifecycle.steps import Perform, advance, with_facts
@@ -23,6 +23,7 @@ from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.workflow import Where
 from provisioner.store.tokens import Purpose, Token, Tokens
 from provisioner.store.trace import Trace
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 LOG_LINES = 64
 """Lines of one log call that become part of the trace; the agent sends its last ones."""
 LINE_CHARS = 400
+STEP_WAIT_S = 5
+"""What an installer or a new system waits before it asks again; its request was held for some time already."""
 ERASE_JOB = "erase"
 
 
@@ -46,6 +49,7 @@ class Agents:
         self._tokens = tokens
         self._trace = trace
         self._clock = clock
+        self.flows: Flows = NoFlows()
 
     async def facts(self, ports: Ports, token: str, address: str, raw: bytes) -> str:
         """Record what a discovery system found; return its next command."""
@@ -76,17 +80,58 @@ class Agents:
 
     async def next(self, token: str, address: str, wait_s: float) -> str:
         """Return the agent's next command, waiting for one at most `wait_s`."""
-        machine = self._machine(self._bearer(token, address))
+        bearer = self._bearer(token, address)
+        machine = self._machine(bearer)
         if machine.run is not None and machine.run.job_taken:
             machine = await self._runner.apply(machine.id, Idle(machine.run.id))
-        command = agent_command(machine)
+        command = await self._command(machine, bearer)
         if command.startswith("wait"):
             await self._runner.wait_change(machine.id, wait_s)
-            command = agent_command(self._machines.get(machine.id))
+            command = await self._command(self._machines.get(machine.id), bearer)
         return command
+
+    async def _command(self, machine: Machine, bearer: Token) -> str:
+        """Say what the discovery system is to do: what the machine's run wants, or else what a workflow wants."""
+        if machine.run is not None and machine.run.step is not None:
+            return agent_command(machine)
+        return await self.flows.next(machine, Where.DISCOVERY, bearer.digest) or agent_command(machine)
+
+    async def step(self, token: str, address: str, wait_s: float) -> str:
+        """Say what an installer or a system that was just installed is to do for a workflow.
+
+        "continue" means that nothing is wanted of it any more; a system's token ends with that.
+        """
+        bearer = self._any_bearer(token, address)
+        machine = self._machine(bearer)
+        where = Where.SYSTEM if bearer.purpose is Purpose.HOME else Where.INSTALLER
+        command = await self.flows.next(machine, where, bearer.digest)
+        if command is None and self.flows.expects(machine.id, where):
+            await self._runner.wait_change(machine.id, wait_s)
+            command = await self.flows.next(self._machines.get(machine.id), where, bearer.digest)
+        if command is not None:
+            return command
+        if self.flows.expects(machine.id, where):
+            return f"wait {STEP_WAIT_S}"
+        if where is Where.SYSTEM:
+            await self._tokens.end(machine.id, Purpose.HOME)
+        return "continue"
+
+    async def output(self, token: str, address: str, job: str, place: int, text: bytes) -> None:
+        """Keep a piece of what a step of a workflow prints."""
+        await self.flows.output(self._machine(self._any_bearer(token, address)), job, place, text)
+
+    def _any_bearer(self, token: str, address: str) -> Token:
+        """Find whom a token stands for: an agent, an installer, or a system that was installed."""
+        try:
+            return self._bearer(token, address)
+        except TicketError:
+            return self._tokens.check(token, Purpose.HOME, address, self._clock.now())
 
     async def job(self, ports: Ports, token: str, address: str, wanted: str) -> bytes:
         """Render the job of a run. Once: who asks a second time gets a `TicketError`."""
+        if self.flows.is_ours(wanted):
+            bearer = self._any_bearer(token, address)
+            return await self.flows.job(self._machine(bearer), wanted, bearer.digest)
         bearer = self._bearer(token, address)
         machine, run = self._run_of(bearer)
         step = run.step
@@ -117,12 +162,18 @@ class Agents:
 
     async def progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
         """Hear how far a job is."""
-        machine, run = self._run_of(self._bearer(token, address))
+        machine, run = self._run_of(self._any_bearer(token, address))
+        self.flows.beat(machine)
         note = f"{phase}: {message}" if message else phase
         await self._runner.apply(machine.id, Progress(run.id, percent, note[:LINE_CHARS]))
 
     async def done(self, token: str, address: str, job: str, status: int, message: str) -> str:
         """Hear that a job ended; return the next command. A repeated report changes nothing."""
+        if self.flows.is_ours(job):
+            bearer = self._any_bearer(token, address)
+            machine = self._machine(bearer)
+            await self.flows.done(machine, job, status, message)
+            return agent_command(machine)
         machine, run = self._run_of(self._bearer(token, address))
         if job != job_id(run) or not run.job_taken:
             return agent_command(machine)
@@ -148,7 +199,8 @@ class Agents:
         machine, _ = self._run_of(bearer)
         self._see(machine, "agent.home", f"{hostname or 'the installed system'} runs {os} at {' '.join(addresses)}")
         await self._runner.apply(machine.id, Seen(Signal.HOME))
-        await self._tokens.end(machine.id, Purpose.HOME)
+        if not self.flows.expects(machine.id, Where.SYSTEM):
+            await self._tokens.end(machine.id, Purpose.HOME)
 
     def _bearer(self, token: str, address: str) -> Token:
         return self._tokens.check(token, Purpose.AGENT, address, self._clock.now())

@@ -24,7 +24,7 @@ from provisioner.lifecycle.answers import Answers
 from provisioner.lifecycle.boots import DISCOVERY, Boots
 from provisioner.lifecycle.inputs import Begin, Cancel, Resume
 from provisioner.lifecycle.plans import Verb
-from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.ports import Flows, Ports
 from provisioner.lifecycle.preflight import checks, verb_for
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Runner
@@ -34,6 +34,7 @@ from provisioner.lifecycle.story import Verdict
 from provisioner.lifecycle.why import why
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.boot import BootClient, Plan
+from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Check, EnrolRequest, Event
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
@@ -67,6 +68,10 @@ class Conductor:
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
         self._answers = Answers(self.machines, self._runner, self._boots, db, self._tokens, self._trace)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
+        self.engaged: Callable[[str, str], str] = lambda _machine, _key: ""
+        """Says which workflow a machine is in, for who asks for it under a key; empty where it is free."""
+        self.stands: Callable[[str], str] = lambda _machine: ""
+        """Says where a machine stands in its workflow."""
 
     async def open(self) -> None:
         """Read machines and tokens from the store."""
@@ -95,9 +100,21 @@ class Conductor:
         """Wake who waits for events: these were written beside machines."""
         self._runner.announce(events)
 
-    def check_bootenv(self, name: str) -> None:
-        """Raise `NotFoundError` where there is no such bootenv."""
-        self._ports.catalogue.bootenv(name)
+    def bootenv(self, name: str) -> Bootenv:
+        """Find a bootenv; raise `NotFoundError`."""
+        return self._ports.catalogue.bootenv(name)
+
+    def serve(self, flows: Flows) -> None:
+        """Give what workflows want to machines that ask."""
+        self._agents.flows = flows
+
+    def wake(self, machine_id: str) -> None:
+        """Wake who waits for a change of a machine, or of what is wanted of it."""
+        self._runner.wake(machine_id)
+
+    async def wait_change(self, machine_id: str, timeout_s: float) -> None:
+        """Return when a machine changes, or after `timeout_s`."""
+        await self._runner.wait_change(machine_id, timeout_s)
 
     # what servers ask and tell
 
@@ -138,11 +155,11 @@ class Conductor:
         if bmc is not None:
             await self._secrets.put(secret_name(machine_id), request.password)
         if twin is not None:
-            return await self._runner.change(twin.id, lambda m, now: (_enrolled(m, request, bmc, now), []))
+            return await self._runner.change(twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []))
         now = self.clock.now()
         machine = Machine(machine_id, request.name, State.ENROLLED, macs=request.macs, created=now)
         machine = replace(machine, uuid=identity.uuid, serial=identity.serial)
-        return await self._runner.create(_enrolled(machine, request, bmc, now))
+        return await self._runner.create(rest.enrolled(machine, request, bmc, now))
 
     async def preflight(self, ref: str, bootenv: str) -> list[Check]:
         """Look at everything that has to hold before a machine is touched."""
@@ -177,7 +194,7 @@ class Conductor:
         if (known := await self._accepted(key, ref)) is not None:
             return known
         machine, wanted = self.machines.get(ref), self._ports.catalogue.bootenv(bootenv)
-        _check_generation(machine, generation)
+        rest.check_generation(machine, generation)
         failed = [check for check in await self.preflight(ref, bootenv) if not check.ok]
         if failed:
             lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
@@ -196,11 +213,18 @@ class Conductor:
         return await self._begin(machine, begin, key, generation)
 
     async def _begin(self, machine: Machine, begin: Begin, key: str, generation: int | None) -> Machine:
+        self._refuse_engaged(machine, key)
+
         def rule(current: Machine, now: float) -> tuple[Machine, list[Perform]]:
-            _check_generation(current, generation)
+            rest.check_generation(current, generation)
             return advance(current, begin, now)
 
         return await self._runner.change(machine.id, rule, intent=key)
+
+    def _refuse_engaged(self, machine: Machine, key: str = "") -> None:
+        if by := self.engaged(machine.id, key):
+            hint = "`provisionctl workflow abort RUN` ends it"
+            raise ConflictError(f"{machine.name} is in {by}", hint=hint)
 
     async def _accepted(self, key: str, ref: str) -> Machine | None:
         """Find the machine of a request that was accepted under this key before."""
@@ -260,7 +284,7 @@ class Conductor:
 
     async def _reachable(self, ref: str, what: str, generation: int | None) -> Machine:
         machine = self.machines.get(ref)
-        _check_generation(machine, generation)
+        rest.check_generation(machine, generation)
         fault = "there is no BMC on record" if machine.bmc is None else await self._bmc_fault(machine)
         if fault is not None:
             raise PreflightError(f"{machine.name} cannot {what}; nothing was touched", faults=[f"bmc: {fault}"])
@@ -273,6 +297,7 @@ class Conductor:
             raise ConflictError(
                 f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first"
             )
+        self._refuse_engaged(machine)
         power = await self._actions.power(machine, verb)
         return await self._runner.change(machine.id, lambda m, _: (replace(m, power=power), []))
 
@@ -301,6 +326,9 @@ class Conductor:
         machine = self.machines.get(ref)
         since = machine.run.started if machine.run else self.clock.now()
         lines = await self._trace.since(machine.id, since)
+        stands = self.stands(machine.id)
+        if stands and not machine.failure and (machine.run is None or machine.run.step is None):
+            return Verdict("waiting", f"{machine.name} is {machine.state}, {stands}", "", tuple(lines[-1:]))
         return why(machine, sorted(lines, key=lambda line: line.at), self.clock.now(), self._ports.network.http_port)
 
     async def events(self, after: int, limit: int, machine: str = "") -> list[Event]:
@@ -349,6 +377,14 @@ class Conductor:
         """Keep lines of an agent's log."""
         await self._agents.log(token, address, text)
 
+    async def agent_step(self, token: str, address: str, wait_s: float) -> str:
+        """Return what an installer or a new system is to do for a workflow."""
+        return await self._agents.step(token, address, wait_s)
+
+    async def agent_output(self, token: str, address: str, job: str, place: int, text: bytes) -> None:
+        """Keep a piece of what a step of a workflow prints."""
+        await self._agents.output(token, address, job, place, text)
+
     async def phone_home(
         self, token: str, address: str, hostname: str, os: str, uptime_s: float, addresses: Sequence[str]
     ) -> None:
@@ -356,29 +392,6 @@ class Conductor:
         await self._agents.home(token, address, hostname, f"{os} (up {uptime_s:.0f} s)", addresses)
 
 
-def _enrolled(machine: Machine, request: EnrolRequest, bmc: BmcAddress | None, now: float) -> Machine:
-    """Give a machine what an operator says of it; one that discovery found before is ready with its BMC known."""
-    found = machine.facts is not None and machine.state is State.DISCOVERED and bmc is not None
-    return replace(
-        machine,
-        name=request.name,
-        state=State.READY if found else machine.state,
-        bmc=bmc,
-        params=dict(request.params),
-        tags=request.tags,
-        boot_via=request.boot_via,
-        changed=now,
-    )
-
-
 def new_run_id() -> str:
     """Name a run: its start to the second, and enough chance to be the only one."""
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6]
-
-
-def _check_generation(machine: Machine, generation: int | None) -> None:
-    if generation is not None and generation != machine.generation:
-        raise ConflictError(
-            f"{machine.name} has changed: its generation is {machine.generation}, not {generation}",
-            hint="look again, then repeat",
-        )

@@ -9,11 +9,13 @@ from typing import Any, Protocol
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Stored
 from provisioner.catalog.params import Resolved
+from provisioner.errors import TicketError
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Power
 from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
+from provisioner.model.workflow import Where
 
 
 class Bmcs(Protocol):
@@ -85,6 +87,57 @@ class Network:
     lease_of: Callable[[str], Mac | None]
     policy: Callable[[str], BootPolicy]
     http_port: int = 8080
+
+
+class Flows(Protocol):
+    """What workflows want of machines; `workflow.machines.FlowAgents` is the real one.
+
+    `by` is the digest of the token that something on a machine holds. Every call raises `TicketError` for what is not
+    to be had, `StoreError` where nothing can be kept.
+    """
+
+    def is_ours(self, job: str) -> bool:
+        """Say whether a job is a step of a workflow."""
+
+    def expects(self, machine: str, where: Where) -> bool:
+        """Say whether a machine is still to carry out a step there."""
+
+    def beat(self, machine: Machine) -> None:
+        """Hear that something on a machine works."""
+
+    async def next(self, machine: Machine, where: Where, by: str) -> str | None:
+        """Say what something on a machine is to do now; None where there is nothing."""
+
+    async def job(self, machine: Machine, job: str, by: str) -> bytes: ...
+
+    async def output(self, machine: Machine, job: str, place: int, text: bytes) -> None: ...
+
+    async def done(self, machine: Machine, job: str, status: int, message: str) -> None: ...
+
+
+class NoFlows:
+    """Workflows of a daemon that has none."""
+
+    def is_ours(self, job: str) -> bool:
+        return False
+
+    def expects(self, machine: str, where: Where) -> bool:
+        return False
+
+    def beat(self, machine: Machine) -> None:
+        return
+
+    async def next(self, machine: Machine, where: Where, by: str) -> str | None:
+        return None
+
+    async def job(self, machine: Machine, job: str, by: str) -> bytes:
+        raise TicketError("this job is not to be had")
+
+    async def output(self, machine: Machine, job: str, place: int, text: bytes) -> None:
+        raise TicketError("this job is not to be had")
+
+    async def done(self, machine: Machine, job: str, status: int, message: str) -> None:
+        return
 
 
 async def no_secrets(references: Sequence[str]) -> Mapping[str, str]:

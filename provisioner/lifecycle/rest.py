@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from provisioner.errors import ConflictError
+from provisioner.model.bmc import BmcAddress
+from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import MOVING, Hold, Machine, State
 
 HELD = frozenset({State.MAINTENANCE, State.QUARANTINED})
@@ -59,6 +61,30 @@ def unretire(machine: Machine, now: float) -> Machine:
     if machine.state is not State.RETIRED:
         raise ConflictError(f"{machine.name} is {machine.state}: it is not retired")
     return _changed(machine, State.ENROLLED, now, None)
+
+
+def enrolled(machine: Machine, request: EnrolRequest, bmc: BmcAddress | None, now: float) -> Machine:
+    """Give a machine what an operator says of it; one that discovery found before is ready with its BMC known."""
+    found = machine.facts is not None and machine.state is State.DISCOVERED and bmc is not None
+    return replace(
+        machine,
+        name=request.name,
+        state=State.READY if found else machine.state,
+        bmc=bmc,
+        params=dict(request.params),
+        tags=request.tags,
+        boot_via=request.boot_via,
+        changed=now,
+    )
+
+
+def check_generation(machine: Machine, generation: int | None) -> None:
+    """Raise `ConflictError` where somebody decided on another generation of a machine than this."""
+    if generation is not None and generation != machine.generation:
+        raise ConflictError(
+            f"{machine.name} has changed: its generation is {machine.generation}, not {generation}",
+            hint="look again, then repeat",
+        )
 
 
 def _not_moving(machine: Machine, what: str) -> None:

@@ -78,7 +78,7 @@ class Rollouts:
         """Start a rollout; returns once it is durable. `limits`: how many at once, how many may fail."""
         if key and (known := await self._store.by_key(key)):
             return self.get(known)
-        self._conductor.check_bootenv(bootenv)
+        self._conductor.bootenv(bootenv)
         machines = self._conductor.machines.all()
         selector = parse(select)
         if unknown := selector.unknown(machines):

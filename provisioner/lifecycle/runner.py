@@ -169,7 +169,7 @@ class Runner:
             follow(before, after)
         for line in trace_lines(after, events, now):
             self._trace.note(line)
-        self._wake(after.id)
+        self.wake(after.id)
 
     def announce(self, written: Sequence[Written]) -> None:
         """Wake who waits for events: these were written."""
@@ -180,7 +180,8 @@ class Runner:
 
     # waiting
 
-    def _wake(self, machine_id: str) -> None:
+    def wake(self, machine_id: str) -> None:
+        """Wake who waits for a change of a machine, or of what is wanted of it."""
         if waiting := self._changed.pop(machine_id, None):
             waiting.set()
 

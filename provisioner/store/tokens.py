@@ -25,8 +25,9 @@ class Purpose(StrEnum):
     HOME = "home"
 
 
-LIFE_S = {Purpose.AGENT: 6 * 3600.0, Purpose.HOME: 24 * 3600.0}
-"""An agent outlives its longest job; an installed system may be slow to start, or be started the next morning."""
+LIFE_S = {Purpose.AGENT: 30 * 3600.0, Purpose.HOME: 24 * 3600.0}
+"""An agent outlives its longest job (erasing large disks may take a day); an installed system may be slow to start, or
+be started the next morning."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from aiohttp import web
 from provisioner.bmc.arguments import NOT_HERE, SECRETS, arguments, parameters, plain
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import DRIVERS, Bmcs, offered_by
-from provisioner.bmc.table import VERBS, Verb
+from provisioner.bmc.table import DESTROYS, VERBS, Verb
 from provisioner.errors import ConflictError, WireError
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine, State
@@ -25,9 +25,6 @@ Login = Callable[[Machine], Awaitable[tuple[BmcAddress, str]]]
 
 BODY_BYTES = 256 * 1024
 KEYS_BYTES = 64 * 1024
-DESTROYS = frozenset({"volumes.create", "volumes.delete", "drive.erase"})
-"""Verbs that destroy what is on a disk: never on a machine in use."""
-
 SET_PASSWORD = "accounts.password"  # noqa: S105 - a verb
 
 

@@ -1,0 +1,96 @@
+"""The machine-facing half of workflows: what agents, installers and new systems are told, and what they report."""
+
+from __future__ import annotations
+
+import hashlib
+
+from provisioner.errors import TicketError
+from provisioner.model.machine import Machine
+from provisioner.model.workflow import FlowMember, FlowRun, FlowStep, Stage, Where
+from provisioner.workflow.engine import NOTE_CHARS, Engine
+from provisioner.workflow.jobs import command, expects, job_name, of_job, script
+from provisioner.workflow.progress import Ended, Lost, Taken
+
+HOLDER_CHARS = 16
+
+
+class FlowAgents:
+    """One of `lifecycle.ports.Flows`. `by` is the digest of the token that something on a machine holds."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._polled: dict[str, float] = {}
+        """When the discovery system of a machine last asked what to do."""
+
+    def discovery_runs(self, machine: str, within_s: float) -> bool:
+        """Say whether the discovery system of a machine asked what to do a moment ago."""
+        return self._engine.now() - self._polled.get(machine, 0.0) <= within_s
+
+    def is_ours(self, job: str) -> bool:
+        """Say whether a job is a step of a workflow."""
+        return of_job(job) is not None
+
+    def expects(self, machine: str, where: Where) -> bool:
+        """Say whether a machine is still to carry out a step there."""
+        found = self._engine.of_machine(machine)
+        return found is not None and expects(*found, where)
+
+    async def next(self, machine: Machine, where: Where, by: str) -> str | None:
+        """Say what something on a machine is to do now; None where there is nothing. It is not doing anything else."""
+        if where is Where.DISCOVERY:
+            self._polled[machine.id] = self._engine.now()
+        found = self._engine.of_machine(machine.id)
+        if found is None:
+            return None
+        run, member = found
+        step = run.step(member)
+        if member.stage is Stage.RUNNING and step is not None and step.where is where:
+            self._engine.hear(machine.id)
+            if member.taken not in ("", _holder(by)):
+                lost = Lost(machine.id, member.fence, "the machine was restarted during this step")
+                run = await self._engine.apply(run.id, lost)
+                member = run.member(machine.id) or member
+        return command(run, member, where, _holder(by))
+
+    async def job(self, machine: Machine, job: str, by: str) -> bytes:
+        """Give the script of a try: to one holder, to the same one again. Raises `TicketError` for all others."""
+        run, member, step = self._of(machine, job)
+        if member.taken not in ("", _holder(by)):
+            raise TicketError("this job is not to be had")
+        self._engine.hear(machine.id)
+        run = await self._engine.apply(run.id, Taken(machine.id, member.fence, _holder(by)))
+        after = run.member(machine.id)
+        if after is None or after.taken != _holder(by) or after.fence != member.fence:
+            raise TicketError("this job is not to be had")
+        return script(run, after, step)
+
+    async def output(self, machine: Machine, job: str, place: int, text: bytes) -> None:
+        """Keep a piece of what a script prints."""
+        run, member, _ = self._of(machine, job)
+        self._engine.hear(machine.id)
+        await self._engine.store.put_output(run.id, machine.id, member.fence, place, text)
+
+    async def done(self, machine: Machine, job: str, status: int, message: str) -> None:
+        """Hear that a script ended. A repeated report, or one of a try that is over, changes nothing."""
+        try:
+            run, member, _ = self._of(machine, job)
+        except TicketError:
+            return
+        last = next((line.strip() for line in reversed(message.splitlines()) if line.strip()), "")[:NOTE_CHARS]
+        note = last if status == 0 else f"status {status}: {last or 'no message'}"
+        await self._engine.apply(run.id, Ended(machine.id, member.fence, status == 0, note))
+
+    def beat(self, machine: Machine) -> None:
+        """Hear that something on a machine works."""
+        self._engine.hear(machine.id)
+
+    def _of(self, machine: Machine, job: str) -> tuple[FlowRun, FlowMember, FlowStep]:
+        found = self._engine.of_machine(machine.id)
+        step = found[0].step(found[1]) if found is not None else None
+        if found is None or step is None or found[1].stage is not Stage.RUNNING or job_name(*found) != job:
+            raise TicketError("this job is not to be had")
+        return *found, step
+
+
+def _holder(by: str) -> str:
+    return hashlib.sha256(by.encode()).hexdigest()[:HOLDER_CHARS]
