@@ -55,7 +55,7 @@ TABLE = (
     ("lifecycle.answers", "shells"),
     ("lifecycle.boots", "shells"),
     ("*.conductor", "shells"),
-    *((f"workflow.{name}", "shells") for name in ("engine", "load", "machines", "perform", "planning")),
+    *((f"workflow.{name}", "shells") for name in ("engine", "load", "machines", "perform", "planning", "site")),
     ("boot.loaders", "shells"),
     ("boot.packages", "shells"),
     ("catalog.artifacts", "shells"),

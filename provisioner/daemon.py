@@ -74,6 +74,8 @@ from provisioner.wiring import (
     guard_of,
     hooks_of,
 )
+from provisioner.workflow.load import load_workflows
+from provisioner.workflow.site import SiteBoards, site_workflows
 
 log = logging.getLogger("provisioner")
 
@@ -141,13 +143,29 @@ class Daemon:
         boards = await bmc_api(stack, bmcs, conductor, secrets, config.state_dir)
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
+        workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), config.catalogue.paths)
         metrics = MetricsApi(lambda: measure(conductor.machines.all(), dhcp, netwatch, guard, tftp))
-        apis = (Api(site), shelf, boards, FleetApi(rollouts), NetworkApi(guard, netwatch), metrics, DhcpApi(book))
+        apis = (
+            Api(site),
+            shelf,
+            boards,
+            FleetApi(rollouts),
+            NetworkApi(guard, netwatch),
+            metrics,
+            DhcpApi(book),
+            workflows.api,
+        )
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
         receivers = await loop.run_in_executor(None, hooks_of, config.webhooks)
         hooks = Hooks(receivers, conductor, HookStore(db), source_of(socket.gethostname()))
-        services = {"conductor": conductor.run, "rollouts": rollouts.run, "webhooks": hooks.run}
-        return services | {"netwatch": netwatch.run, "guard": guard.run}
+        return {
+            "conductor": conductor.run,
+            "rollouts": rollouts.run,
+            "webhooks": hooks.run,
+            "netwatch": netwatch.run,
+            "guard": guard.run,
+            "workflows": workflows.engine.run,
+        }
 
     async def _serve_dhcp(
         self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, netwatch: Netwatch
@@ -350,6 +368,7 @@ def _main(arguments: argparse.Namespace) -> int:
     )
     if arguments.check:
         Catalog.load([Path(p) for p in config.catalogue.paths])
+        load_workflows([Path(p) for p in config.catalogue.paths])
         sys.stdout.write("configuration and catalogue are in order\n")
         return 0
     keep_from_children()

@@ -47,6 +47,8 @@ class Boot:
     ticket: str = ""
     phone_home: str = ""
     artifacts: Mapping[str, Stored] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+    """Where a workflow is to carry out steps on this machine: "installer", "system"."""
 
 
 def answer_context(
@@ -131,7 +133,12 @@ def _known(
             }
             for name, stored in boot.artifacts.items()
         },
-        "agent": {"url": boot.base, "token": boot.token, "phone_home_token": boot.phone_home},
+        "agent": {
+            "url": boot.base,
+            "token": boot.token,
+            "phone_home_token": boot.phone_home,
+            "steps": list(boot.steps),
+        },
     }
 
 

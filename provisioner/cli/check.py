@@ -13,6 +13,7 @@ from provisioner.catalog.load import Catalog
 from provisioner.cli.session import Session, command
 from provisioner.discovery.profiles import load_profiles
 from provisioner.errors import ConfigError
+from provisioner.workflow.load import load_workflows
 
 
 @command("check")
@@ -25,7 +26,7 @@ from provisioner.errors import ConfigError
     help="The daemon's configuration.",
 )
 def check(session: Session, path: Path) -> None:
-    """Check the configuration, the bootenvs, the templates and the hardware profiles.
+    """Check the configuration, the bootenvs, the templates, the hardware profiles and the workflows.
 
     Reads all that the daemon would read and starts nothing. Every fault is told with its file and line; exit status 0
     means that `provisionerd` will take it.
@@ -33,6 +34,7 @@ def check(session: Session, path: Path) -> None:
     config = configuration.load(path)
     folders = [Path(folder) for folder in config.catalogue.paths]
     faults = _faults(lambda: Catalog.load(folders)) + _faults(lambda: load_profiles(folders))
+    faults += _faults(lambda: load_workflows(folders))
     if faults:
         raise ConfigError("what can be booted is not in order", faults=faults)
     session.note(f"{path} and what can be booted are in order")

@@ -40,6 +40,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("rollout-pause", "fleet:pause_rollout", "begin no further machines"),
         Entry("rollout-resume", "fleet:resume_rollout", "go on with one that is paused"),
         Entry("rollout-abort", "fleet:abort_rollout", "end one; what is under way goes on"),
+        Entry("workflow", "workflow:workflow", "steps of your own over many machines: run, watch, steer"),
         Entry("release", "boot:release", "erase machines and give them back"),
         Entry("cancel", "boot:cancel", "end what is under way"),
         Entry("resume", "boot:resume", "take up what failed or was cancelled"),

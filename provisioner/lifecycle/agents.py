@@ -67,6 +67,7 @@ class Agents:
             await self._tokens.claim(bearer, machine.id, run)
         for mac in (bearer.mac, *machine.macs):
             self._trace.claim(mac, machine.id, run)
+        self.flows.reported(machine.id)
         text = f"discovery system reports: {facts.vendor} {facts.product}, {len(facts.disks)} disks"
         self._see(machine, "agent.facts", text)
         return agent_command(machine)
@@ -112,7 +113,7 @@ class Agents:
             return command
         if self.flows.expects(machine.id, where):
             return f"wait {STEP_WAIT_S}"
-        if where is Where.SYSTEM:
+        if where is Where.SYSTEM and (machine.run is None or machine.run.step is None):  # it has phoned home
             await self._tokens.end(machine.id, Purpose.HOME)
         return "continue"
 

@@ -22,6 +22,7 @@ from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.workflow import Where
 from provisioner.store.tokens import Purpose, Tokens
 from provisioner.store.trace import Trace
 
@@ -53,6 +54,8 @@ class Boots:
         self._ports = ports
         self.clock = clock
         self._clients: OrderedDict[Mac, BootClient] = OrderedDict()
+        self.expects: Callable[[str, Where], bool] = lambda _machine, _where: False
+        """Says where a workflow is to carry out steps on a machine."""
         self.arm: Arm | None = None
         """Makes the ticket of a boot whose bootenv has answer files (`answers.Answers`)."""
 
@@ -152,7 +155,10 @@ class Boots:
         arch = self.arch_of(mac)
         stored = self._ports.artifacts.stored(bootenv, arch)
         base = self._ports.network.base_url(address)
-        return Boot(base, mac, arch, "", address, token, ticket, phone_home, stored)
+        machine = self._machines.by_mac(mac)
+        places = (Where.INSTALLER, Where.SYSTEM) if machine is not None else ()
+        steps = tuple(str(where) for where in places if machine is not None and self.expects(machine.id, where))
+        return Boot(base, mac, arch, "", address, token, ticket, phone_home, stored, steps)
 
     def arch_of(self, mac: Mac) -> str:
         """Name the architecture of a machine as its firmware told it, or as was found by discovery."""

@@ -32,7 +32,7 @@ from provisioner.lifecycle.silence import Silence
 from provisioner.lifecycle.steps import Perform, advance
 from provisioner.lifecycle.story import Verdict
 from provisioner.lifecycle.why import why
-from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
+from provisioner.model.bmc import BmcIdentity, Driver
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Check, EnrolRequest, Event
@@ -107,6 +107,7 @@ class Conductor:
     def serve(self, flows: Flows) -> None:
         """Give what workflows want to machines that ask."""
         self._agents.flows = flows
+        self._boots.expects = flows.expects
 
     def wake(self, machine_id: str) -> None:
         """Wake who waits for a change of a machine, or of what is wanted of it."""
@@ -299,6 +300,7 @@ class Conductor:
             )
         self._refuse_engaged(machine)
         power = await self._actions.power(machine, verb)
+        self._agents.flows.restarted(machine.id)
         return await self._runner.change(machine.id, lambda m, _: (replace(m, power=power), []))
 
     async def forget(self, ref: str) -> None:

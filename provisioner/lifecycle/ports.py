@@ -105,6 +105,12 @@ class Flows(Protocol):
     def beat(self, machine: Machine) -> None:
         """Hear that something on a machine works."""
 
+    def reported(self, machine: str) -> None:
+        """Hear that the discovery system of a machine runs."""
+
+    def restarted(self, machine: str) -> None:
+        """Hear that a machine was switched by hand: whatever ran on it does not."""
+
     async def next(self, machine: Machine, where: Where, by: str) -> str | None:
         """Say what something on a machine is to do now; None where there is nothing."""
 
@@ -125,6 +131,12 @@ class NoFlows:
         return False
 
     def beat(self, machine: Machine) -> None:
+        return
+
+    def reported(self, machine: str) -> None:
+        return
+
+    def restarted(self, machine: str) -> None:
         return
 
     async def next(self, machine: Machine, where: Where, by: str) -> str | None:

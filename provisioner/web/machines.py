@@ -15,6 +15,7 @@ from provisioner.errors import ConfigError, NotFoundError, TicketError, TicketUs
 from provisioner.model.net import Mac, parse_mac
 from provisioner.web import bodies
 from provisioner.web.ports import Booter, Route
+from provisioner.web.replies import query, whole
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 FACTS_LIMIT = 1 << 20  # a machine with 60 disks and 16 ports sends some 150 KiB
 LOG_LIMIT = 64 * 1024
 SMALL_LIMIT = 16 * 1024
+PLACE_LIMIT = 1 << 40
+"""No step prints a terabyte."""
 NEXT_WAIT_S = 20.0
 """How long `next` waits for a command: below the 30 s after which BusyBox wget and most proxies give up."""
 
@@ -71,6 +74,8 @@ class MachineSide:
             ("POST", "done"): self.done,
             ("POST", "log"): self.log,
             ("POST", "phone-home"): self.phone_home,
+            ("GET", "step"): self.step,
+            ("POST", "output/{job}"): self.output,
         }
         return (
             Route("GET", "/boot/{mac}/script.ipxe", self.ipxe_script),
@@ -138,6 +143,19 @@ class MachineSide:
         token = _token(request)
         raw = await bodies.read_body(request, LOG_LIMIT)
         await self._ask.agent_log(token, _address(request), raw.decode(errors="replace"))
+        return web.Response(status=204)
+
+    async def step(self, request: web.Request) -> web.Response:
+        """Say what an installer or a new system is to do for a workflow; `continue` where nothing is."""
+        return _line(await self._ask.agent_step(_token(request), _address(request), NEXT_WAIT_S))
+
+    async def output(self, request: web.Request) -> web.Response:
+        """Take a piece of what a step prints, from octet `at` on. A piece that is sent again changes nothing."""
+        token = _token(request)
+        place = whole(query(request, "at").get("at", "0"), "at")
+        text = await bodies.read_body(request, LOG_LIMIT)
+        job = request.match_info["job"]
+        await self._ask.agent_output(token, _address(request), job, min(place, PLACE_LIMIT), text)
         return web.Response(status=204)
 
     async def phone_home(self, request: web.Request) -> web.Response:

@@ -124,11 +124,16 @@ class Engine:
 
     # what operators ask
 
+    async def accepted(self, key: str) -> FlowRun | None:
+        """Find the run of a request that was accepted under this key before."""
+        known = await self.store.by_key(key) if key else ""
+        return self.get(known) if known else None
+
     async def begin(self, run: FlowRun, key: str) -> FlowRun:
         """Begin a run that was planned; returns once it is durable."""
         async with self._lock:
-            if key and (known := await self.store.by_key(key)):
-                return self.get(known)
+            if (known := await self.accepted(key)) is not None:
+                return known
             taken = [
                 f"{m.name} is in run {self._members[m.machine]}" for m in run.members if m.machine in self._members
             ]

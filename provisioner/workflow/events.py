@@ -17,6 +17,21 @@ CALLED = {
     FlowStatus.FAILED: "workflow.failed",
     FlowStatus.ABORTED: "workflow.aborted",
 }
+OF_STEP = {
+    "begun": "workflow.step.begun",
+    "done": "workflow.step.done",
+    "retried": "workflow.step.retried",
+    "failed": "workflow.step.failed",
+    "lost": "workflow.step.lost",
+    "by-leader": "workflow.step.by-leader",
+    "skipped": "workflow.step.skipped",
+}
+"""By the outcome of a line of a machine's journal."""
+OF_MACHINE = {
+    Stage.DONE: "workflow.machine.done",
+    Stage.FAILED: "workflow.machine.failed",
+    Stage.ABORTED: "workflow.machine.aborted",
+}
 BAD = ("failed", "lost", "retried")
 
 
@@ -39,12 +54,12 @@ def _of_member(run: dict[str, Any], before: FlowMember | None, after: FlowMember
     told: list[Told] = []
     for line in after.journal[len(before.journal) if before else 0 :]:
         data = {**run, "step": line.step, "attempt": line.attempt, **({"note": line.note} if line.note else {})}
-        told.append((f"workflow.step.{line.outcome}", after.machine, data))
+        told.append((OF_STEP[line.outcome], after.machine, data))
     if after.stage is Stage.RUNNING and (before is None or before.fence != after.fence):
-        told.append(("workflow.step.begun", after.machine, {**run, "step": after.next, "attempt": after.attempt}))
+        told.append((OF_STEP["begun"], after.machine, {**run, "step": after.next, "attempt": after.attempt}))
     if after.over and not (before and before.over):
         data = {**run, "reason": after.reason} if after.reason else run
-        told.append((f"workflow.machine.{after.stage}", after.machine, data))
+        told.append((OF_MACHINE[after.stage], after.machine, data))
     return told
 
 

@@ -36,10 +36,10 @@ class Library:
 
 
 def load_workflows(paths: Sequence[Path] = (), *, ours: bool = True) -> Library:
-    """Read `workflows/*.yaml` of our catalogue and of those at `paths`; raise `CatalogError` with every fault."""
+    """Read `bootenvs/workflows/*.yaml` of our catalogue and of `paths`; raise `CatalogError` with every fault."""
     roots = (*((shipped(),) if ours else ()), *paths)
     faults, found = Faults(CatalogError), {}
-    for file in (file for root in roots for file in sorted((root / "workflows").glob("*.yaml"))):
+    for file in (file for root in roots for file in sorted((root / "bootenvs" / "workflows").glob("*.yaml"))):
         try:
             document = yamlfile.load(file.read_bytes(), str(file))
         except ConfigError as error:

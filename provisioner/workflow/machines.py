@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from provisioner.errors import TicketError
+from provisioner.lifecycle.plans import Verb
+from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStep, Stage, Where
 from provisioner.workflow.engine import NOTE_CHARS, Engine
@@ -12,6 +14,7 @@ from provisioner.workflow.jobs import command, expects, job_name, of_job, script
 from provisioner.workflow.progress import Ended, Lost, Taken
 
 HOLDER_CHARS = 16
+TO_DISCOVERY = (Verb.INSPECT, Verb.RESCUE)
 
 
 class FlowAgents:
@@ -21,10 +24,24 @@ class FlowAgents:
         self._engine = engine
         self._polled: dict[str, float] = {}
         """When the discovery system of a machine last asked what to do."""
+        self._restarted: dict[str, float] = {}
+        """When a machine was last switched by hand."""
 
-    def discovery_runs(self, machine: str, within_s: float) -> bool:
-        """Say whether the discovery system of a machine asked what to do a moment ago."""
-        return self._engine.now() - self._polled.get(machine, 0.0) <= within_s
+    def discovery_runs(self, machine: Machine, within_s: float) -> bool:
+        """Say whether the discovery system of a machine asked what to do a moment ago, and was not ended since."""
+        heard, run = self._polled.get(machine.id, 0.0), machine.run
+        ended = max(run.ended if run is not None else 0.0, self._restarted.get(machine.id, 0.0))
+        if run is not None and run.verb in TO_DISCOVERY and run.outcome == "done":
+            heard = max(heard, run.ended)  # it ended when the discovery system reported
+        return self._engine.now() - heard <= within_s and heard >= ended and machine.power is not Power.OFF
+
+    def reported(self, machine: str) -> None:
+        """Hear that the discovery system of a machine runs."""
+        self._polled[machine] = self._engine.now()
+
+    def restarted(self, machine: str) -> None:
+        """Hear that a machine was switched by hand: whatever ran on it does not."""
+        self._restarted[machine] = self._engine.now()
 
     def is_ours(self, job: str) -> bool:
         """Say whether a job is a step of a workflow."""
@@ -38,7 +55,7 @@ class FlowAgents:
     async def next(self, machine: Machine, where: Where, by: str) -> str | None:
         """Say what something on a machine is to do now; None where there is nothing. It is not doing anything else."""
         if where is Where.DISCOVERY:
-            self._polled[machine.id] = self._engine.now()
+            self.reported(machine.id)
         found = self._engine.of_machine(machine.id)
         if found is None:
             return None
@@ -68,7 +85,8 @@ class FlowAgents:
         """Keep a piece of what a script prints."""
         run, member, _ = self._of(machine, job)
         self._engine.hear(machine.id)
-        await self._engine.store.put_output(run.id, machine.id, member.fence, place, text)
+        if text:  # nothing is a sign of life
+            await self._engine.store.put_output(run.id, machine.id, member.fence, place, text)
 
     async def done(self, machine: Machine, job: str, status: int, message: str) -> None:
         """Hear that a script ended. A repeated report, or one of a try that is over, changes nothing."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from provisioner.errors import BmcError, ConfigError, NotFoundError, PreflightError, ProvisionerError
+from provisioner.errors import ConfigError, NotFoundError, PreflightError, ProvisionerError
 from provisioner.lifecycle.conductor import Conductor, new_run_id
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.preflight import verb_for
@@ -66,8 +66,9 @@ class Planning:
         flow = self.library.get(wish.workflow)
         run = FlowRun("", flow.name, flow.steps, params=checked_params(flow, wish.params))
         places = asyncio.Semaphore(AT_ONCE)
+        meant = self._meant(wish.select)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._plan(flow, run, machine, places)) for machine in self._meant(wish.select)]
+            tasks = [group.create_task(self._plan(flow, run, machine, places)) for machine in meant]
         return [task.result() for task in tasks]
 
     async def run(self, wish: Wish) -> FlowRun:
@@ -117,7 +118,7 @@ class Planning:
         wanted = sorted({verb for offer in flow.offers for verb in offer.verbs})
         async with places:
             verbs = {verb: await self._cannot(machine, verb) for verb in wanted}
-        given = given_to(machine, self._agents.discovery_runs(machine.id, POLLED_S))
+        given = given_to(machine, self._agents.discovery_runs(machine, POLLED_S))
         found = plan(flow, Ground(given, machine.facts, verbs))
         faults = (*found.faults, *self._in_the_way(run, machine, found))
         return MachinePlan(machine, FlowPlan(found.steps, found.reasons, found.left_out, faults))
@@ -127,7 +128,7 @@ class Planning:
             return "there is no BMC on record"
         try:
             return await self._boards.cannot(machine, verb)
-        except (BmcError, NotFoundError) as error:
+        except ProvisionerError as error:
             return str(error)
 
     def _in_the_way(self, run: FlowRun, machine: Machine, found: FlowPlan) -> list[str]:

@@ -144,19 +144,20 @@ def _ordered(run: FlowRun, order: Order, now: float) -> tuple[FlowRun, list[Star
         case Order.STEP:
             return _each(run, lambda m: replace(m, granted=1) if m.stage is Stage.WAITING else m), []
         case Order.RESUME:
-            run = _each(run, lambda m: _revived(run, m))
+            after = _each(run, lambda m: _revived(run, m))
         case Order.SKIP:
-            run = _each(run, lambda m: _skipped(run, m, now))
+            after = _each(run, lambda m: _skipped(run, m, now))
         case Order.ABORT:
             run = _each(run, lambda m: m if m.over else replace(m, stage=Stage.ABORTED, reason=_aborted(run, m)))
             return replace(run, status=FlowStatus.ABORTED, reason="aborted by the operator"), []
         case Order.CARRY_ON:
             return _taken_up(run, now)
-    if run.over and run.count(Stage.WAITING, Stage.RUNNING):
-        run = replace(run, ended=0.0, limit=now + run.limit_s)
-    if not run.over:
-        run = replace(run, status=FlowStatus.RUNNING, reason="")
-    return run, []
+    if run.over:
+        if after == run:
+            hint = f"look at the machines, then `provisionctl workflow resume {run.id} --skip`"
+            raise ConflictError(f"run {run.id}: what failed may be begun only once", hint=hint)
+        after = replace(after, ended=0.0, limit=now + run.limit_s)
+    return replace(after, status=FlowStatus.RUNNING, reason=""), []
 
 
 def _aborted(run: FlowRun, member: FlowMember) -> str:

@@ -9,48 +9,31 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from provisioner.boot.plan import BootPolicy
-from provisioner.catalog.context import Stored
-from provisioner.catalog.params import Layer, Resolved
 from provisioner.clock import SteadyClock
-from provisioner.errors import BmcUnreachable, NotFoundError, ProvisionerError, StoreError
+from provisioner.errors import BmcUnreachable, ProvisionerError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.runner import Pace
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Driver, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile
-from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind
 from provisioner.model.facts import Disk, Facts, Nic
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.store.db import Database, T, Work
 from provisioner.store.secrets import Secrets, load_key
-from tests.shipped import catalogue
+from tests.lifecycle.shelf import FakeArtifacts, FakeCatalogue
 
 PASSWORD = "correct horse"
-DECLARED = catalogue().content.declarations
 PACE = Pace(tries=(0.0, 0.02, 0.05), unsaved=0.02, tick=0.02, look=0.02)
 """Machines in memory answer at once; the pauses of a rack are for those that do not."""
-AMD64 = {"amd64": Files(kernel="vmlinuz", initrds=("initrd.img",))}
-DISCOVERY = Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", AMD64)
-DEBIAN = Bootenv(
-    "debian-12", "Debian 12", Kind.IMAGE, "debian", AMD64, min_disk_bytes=1 << 30, installs_with="discovery", job="job",
-    answers=(AnswerFile("job", "agent/image.sh.j2"),),
-)  # fmt: skip
-INSTALLER = Bootenv(
-    "fake-installer", "Installer", Kind.INSTALLER, "debian", AMD64,
-    answers=(AnswerFile("preseed", "debian/preseed"), AnswerFile("late.sh", "debian/late.sh")),
-)  # fmt: skip
-LIVE = Bootenv("fake-live", "Live", Kind.LIVE, "memtest", AMD64)
-LOCAL = Bootenv("local", "Its disk", Kind.DISK, "local", {})
-UBUNTU = Bootenv("ubuntu-22.04", "Ubuntu", Kind.INSTALLER, "ubuntu", AMD64)
 
 
 @dataclass
@@ -166,47 +149,6 @@ class FakeBmcs:
         return
 
 
-class FakeCatalogue:
-    """Three bootenvs; what is rendered is JSON of what a template would see."""
-
-    def __init__(self) -> None:
-        self._known = {b.name: b for b in (DISCOVERY, DEBIAN, INSTALLER, LIVE, LOCAL, UBUNTU)}
-
-    def bootenv(self, name: str) -> Bootenv:
-        if name not in self._known:
-            raise NotFoundError(f"no bootenv {name!r}")
-        return self._known[name]
-
-    def names(self) -> Sequence[str]:
-        return sorted(self._known)
-
-    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
-        return DECLARED.resolve([DECLARED.checked(Layer("boot", "this boot", boot))])
-
-    def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
-        ticket = context["urls"]["answers_dir"].partition("/answers/")[2].strip("/")
-        return (
-            f"provisioner.url={context['agent']['url']} provisioner.token={context['agent']['token']}"
-            f" provisioner.ticket={ticket} quiet"
-        )
-
-    def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
-        agent = context["agent"]
-        return json.dumps({"job": answer_id, "home": agent["phone_home_token"], "token": agent["token"]}).encode()
-
-
-class FakeArtifacts:
-    """Everything is in store but Ubuntu."""
-
-    def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]:
-        return {}
-
-    def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
-        if bootenv is UBUNTU:
-            return ["ubuntu-22.04: vmlinuz is missing: run `provisionctl artifacts fetch ubuntu-22.04`"]
-        return []
-
-
 class Rack:
     """Machines, and a daemon that can be killed and started again."""
 
@@ -243,20 +185,31 @@ class Rack:
         ports = Ports(FakeBmcs(self, points), FakeCatalogue(), FakeArtifacts(), self._discovery(), self._network())
         conductor = Conductor(db, Secrets(db, key), ports, self.clock, PACE)
         await conductor.open()
+        services = await self.beside(conductor, db, points)
         try:
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(conductor.run())
+                beside = [group.create_task(service()) for service in services]
                 killed = group.create_task(self._watch(points))
                 self.conductor = conductor
                 self.up.set()
                 yield conductor
                 running.cancel()
                 killed.cancel()
+                for each in beside:
+                    each.cancel()
         except* Killed:
             points.dead.set()
         finally:
             self.conductor = None
             await db.close()
+
+    async def beside(self, conductor: Conductor, db: Database, points: Points) -> list[Callable[[], Any]]:
+        """Open what runs beside the conductor; nothing, here."""
+        return []
+
+    async def steps(self, metal: Metal, token: str) -> None:
+        """Do what workflows want of an installer or a new system; nothing, here."""
 
     async def _watch(self, points: Points) -> None:
         await points.dead.wait()
@@ -320,6 +273,7 @@ class Rack:
             await self._until(
                 metal, lambda c: c.phone_home(metal.disk[5:], metal.ip, metal.name, "Debian 12", 20.0, [])
             )
+            await self.steps(metal, metal.disk[5:])
 
     async def _netboot(self, metal: Metal) -> str:
         await self._until(metal, lambda c: _soon(c.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))))
@@ -337,6 +291,7 @@ class Rack:
         while answer is None and metal.power is Power.ON:
             answer = await self._until(metal, lambda c: c.answer(ticket, "preseed", metal.ip))
         if answer is not None:
+            await self.steps(metal, json.loads(answer[0])["token"])
             metal.disk = f"home:{json.loads(answer[0])['home']}"
             metal.log.append("install")
 

@@ -73,10 +73,10 @@ async def play(folder: Path, verb: Verb, die_at: int) -> tuple[Rack, Points, Mac
     return rack, points, machine
 
 
-def check_events(events: list[object]) -> None:
-    """Hold that the outbox tells one story: numbered without gaps, each run begun once and ended once."""
+def check_events(events: list[object], whole: bool = True) -> None:
+    """Hold that the outbox tells one story: numbered without gaps (if `whole`), each run begun once and ended once."""
     numbers = [getattr(event, "seq", 0) for event in events]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers == list(range(1, len(numbers) + 1)) or not whole
     stories = [(getattr(e, "type", ""), getattr(e, "data", {}).get("run", "")) for e in events]
     begun = [run for kind, run in stories if kind == "run.started"]
     ended = [run for kind, run in stories if kind in ("run.done", "run.failed", "run.cancelled")]

@@ -24,7 +24,8 @@ from provisioner.web.app import machine_app, operator_app
 from provisioner.web.machines import MachineSide
 from provisioner.web.ports import BootenvStatus, Site
 from provisioner.web.server import Server
-from tests.lifecycle.rack import DEBIAN, DISCOVERY, PASSWORD, UBUNTU, Rack
+from tests.lifecycle.rack import PASSWORD, Rack
+from tests.lifecycle.shelf import DEBIAN, DISCOVERY, UBUNTU
 
 BOOTENVS = (BootenvStatus(DEBIAN), BootenvStatus(DISCOVERY), BootenvStatus(UBUNTU, ("vmlinuz is missing",)))
 

@@ -13,8 +13,9 @@ run_job() {
     rm -rf $work && mkdir -p $work
     fetch_job "$id" || return 0
     log "job $id starts"
-    keep_posting &
+    keep_posting "$id" &
     poster=$!
+    echo 0 >$work/printed
     execute "$id" 2>&1 | tee $work/log | stamp
     kill $poster 2>/dev/null
     wait $poster 2>/dev/null
@@ -52,6 +53,7 @@ execute() {
 keep_posting() {
     local silent=0 said='' now
     while sleep $post_every; do
+        post_output "$1"
         silent=$((silent + post_every))
         now=$(cat $work/progress 2>/dev/null)
         [ -n "$now" ] || now='{"phase": "work", "percent": 0, "message": ""}'
@@ -62,10 +64,27 @@ keep_posting() {
     done
 }
 
+# post_output ID: what a step of a workflow printed since the last time; of other jobs only the end is kept
+post_output() {
+    local printed piece
+    case $1 in *.w[0-9]*) ;; *) return 0 ;; esac
+    printed=$(cat $work/printed)
+    tail -c +$((printed + 1)) $work/log 2>/dev/null | head -c $log_limit >$work/piece
+    piece=$(stat -c %s $work/piece)
+    [ "$piece" -gt 0 ] || return 0
+    case $(call 10 "output/$1?at=$printed" $work/posted --data-binary @$work/piece) in
+        2??) echo $((printed + piece)) >$work/printed ;;
+        *) return 1 ;;
+    esac
+}
+
 # finish_job ID: the end of the log (best effort), then the result, until the daemon has it
 finish_job() {
     local status
     status=$(cat $work/status)
+    while [ "$(cat $work/printed)" -lt "$(stat -c %s $work/log)" ] && post_output "$1"; do
+        case $1 in *.w[0-9]*) ;; *) break ;; esac
+    done
     tail -c $log_limit $work/log >$work/tail
     call 20 log $work/posted --header 'Content-Type: text/plain' --data-binary @$work/tail >/dev/null
     {

@@ -33,7 +33,7 @@ from provisioner.web.machines import MachineSide
 from provisioner.web.ports import Site
 from provisioner.web.server import Server
 from tests.bench.lifecycle.names import address_of, mac_of, number_of
-from tests.lifecycle.rack import FakeArtifacts, FakeCatalogue
+from tests.lifecycle.shelf import FakeArtifacts, FakeCatalogue
 
 
 class Bmcs:

@@ -1,0 +1,357 @@
+"""`provisionctl workflow`: plan, run and steer workflows, and read what their steps printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from typing import Any
+
+import click
+
+from provisioner.cli.boot import waits
+from provisioner.cli.client import Client, pause
+from provisioner.cli.exits import Partly, Unreachable, WaitTimeout
+from provisioner.cli.machines import quoted
+from provisioner.cli.output import CYAN, GREEN, RED, YELLOW, print_data, print_one, print_rows
+from provisioner.cli.session import Session, command, is_terminal, session_of
+from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, span
+from provisioner.errors import ApiError, ConfigError, ProvisionerError
+
+POLL_S = 1.0
+STYLES = {"running": CYAN, "paused": YELLOW, "aborted": RED, "failed": RED, "done": GREEN}
+
+
+def _total(row: Row) -> int:
+    return sum(row["counts"].values())
+
+
+def _age(row: Row) -> str:
+    at = seconds_of(row["created"])
+    return age(None if at is None else time.time() - at)
+
+
+WORKFLOWS = (
+    Column("WORKFLOW", lambda row: row["name"], keep=True),
+    Column("TITLE", lambda row: row["title"]),
+    Column("GOAL", lambda row: " ".join(row["goal"])),
+    Column("FILE", lambda row: row["source"], wide=True),
+)
+RUNS = (
+    Column("RUN", lambda row: row["id"], keep=True),
+    Column("WORKFLOW", lambda row: row["workflow"]),
+    Column("STATUS", lambda row: row["status"], style=lambda row: STYLES[row["status"]]),
+    Column("DONE", lambda row: f"{row['counts']['done']}/{_total(row)}", right=True),
+    Column("FAILED", lambda row: row["counts"]["failed"], right=True),
+    Column("AGE", _age, right=True),
+    Column("SELECT", lambda row: row["select"]),
+    Column("WHY", lambda row: row["reason"]),
+)
+MEMBERS = (
+    Column("NAME", lambda row: row["name"], keep=True),
+    Column("STAGE", lambda row: row["stage"], style=lambda row: STYLES.get(row["stage"], "")),
+    Column("STEP", lambda row: row["step"]),
+    Column("DONE", lambda row: f"{row['at']}/{len(row['plan'])}", right=True),
+    Column("TRY", lambda row: row["attempt"], right=True),
+    Column("WHY", lambda row: row["reason"]),
+)
+
+
+def _names(ctx: click.Context, kind: str, field: str) -> list[str]:
+    session = session_of(ctx)
+    session.quiet = True
+    try:
+        found = session.client().get(f"/v1/{kind}")
+    except ProvisionerError:
+        return []
+    return [str(row[field]) for rows in found.values() for row in rows]
+
+
+def workflow_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the names of workflows."""
+    return [name for name in _names(ctx, "workflows", "name") if name.startswith(incomplete)]
+
+
+def run_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the ids of runs."""
+    return [name for name in _names(ctx, "workflow-runs", "id") if name.startswith(incomplete)]
+
+
+_NAME = click.argument("name", shell_complete=workflow_names)
+_RUN = click.argument("run", shell_complete=run_ids)
+_SELECT = click.option(
+    "--select", "-l", default="", metavar="SELECTOR", help="Machines, such as rack=r1,!state=active."
+)
+_SET = click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A parameter; repeatable.")
+
+
+@click.group()
+def workflow() -> None:
+    """Steps of your own over many machines.
+
+    A workflow is a YAML file of steps; the planner picks, for each machine, those that lead to its goal. The daemon
+    carries a run out: it goes on when this command ends, and when the daemon restarts.
+
+    \b
+      provisionctl workflow plan burn-in node17
+      provisionctl workflow run burn-in -l rack=r1 --set minutes=30 --wait
+      provisionctl workflow status
+    """
+
+
+@command("list")
+def list_workflows(session: Session) -> None:
+    """List workflows."""
+    rows = session.client().get("/v1/workflows")["workflows"]
+    print_rows(session, rows, WORKFLOWS, empty="no workflows: put YAML files into bootenvs/workflows/")
+
+
+@command("show")
+@_NAME
+def show(session: Session, name: str) -> None:
+    """Show a workflow: its goal, its parameters and its steps."""
+    print_one(session, row := session.client().get(f"/v1/workflows/{quoted(name)}"), lambda: _workflow(row))
+
+
+def _workflow(row: Row) -> list[str]:
+    params = [f"{name} ({each['kind']}, default {each['default']})" for name, each in row["params"].items()]
+    pairs = [
+        ("workflow", f"{row['name']}: {row['title']}"),
+        ("goal", " ".join(row["goal"])),
+        ("also", " ".join(row["also"])),
+        ("parameters", ", ".join(params)),
+        ("file", row["source"]),
+    ]
+    return [*listing([pair for pair in pairs if pair[1]]), *(_step(step) for step in row["steps"])]
+
+
+def _step(step: Row) -> str:
+    marks = [mark for mark in ("destructive", "barrier", "leader") if step[mark]]
+    needs = f", needs {' '.join(step['requires'])}" if step["requires"] else ""
+    gives = f", provides {' '.join(step['provides'])}" if step["provides"] else ""
+    extra = f" [{', '.join(marks)}]" if marks else ""
+    return printable(f"  {step['name']} ({step['where']}){extra}: {step['about'] or '-'}{needs}{gives}")
+
+
+def _selector(machines: str, select: str) -> str:
+    both = ",".join(part for part in (machines, select) if part)
+    if not both:
+        raise click.UsageError("which machines? name them, or give -l SELECTOR")
+    return both
+
+
+def _params(session: Session, name: str, given: tuple[str, ...]) -> dict[str, Any]:
+    """Read NAME=VALUE, each as the kind that the workflow says."""
+    known = session.client().get(f"/v1/workflows/{quoted(name)}")["params"]
+    found: dict[str, Any] = {}
+    for each in given:
+        key, equals, text = each.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {each!r}: NAME=VALUE is wanted")
+        found[key] = _value(text, known.get(key, {}).get("kind", "text"))
+    return found
+
+
+def _value(text: str, kind: str) -> Any:
+    if kind == "text":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # the daemon says what is wanted
+
+
+@command("plan")
+@_NAME
+@click.argument("machines", metavar="[NAME[,NAME...]]", default="")
+@_SELECT
+@_SET
+def plan(session: Session, name: str, machines: str, select: str, given: tuple[str, ...]) -> None:
+    """Say which steps each machine would take and why, and why others are left out. Nothing is touched."""
+    body = {"select": _selector(machines, select), "params": _params(session, name, given)}
+    plans = session.client().post(f"/v1/workflows/{quoted(name)}/plan", body)["plans"]
+    if session.output in {"json", "yaml"}:
+        print_data(session, plans)
+    else:
+        for each in plans:
+            for line in _plan(each):
+                click.echo(printable(line))
+    if refused := [each for each in plans if each["faults"]]:
+        raise ApiError(f"{len(refused)} of {len(plans)} machines cannot get there")
+
+
+def _plan(row: Row) -> list[str]:
+    head = f"{row['name']} ({row['state']})"
+    steps = [f"  {at}. {each['step']}: {each['reason']}" for at, each in enumerate(row["steps"], 1)]
+    return [
+        head,
+        *(f"  !  {fault}" for fault in row["faults"]),
+        *(steps or ([] if row["faults"] else ["  nothing to do: the goal is reached"])),
+        *(f"  -  {each['step']}: {each['reason']}" for each in row["left_out"]),
+    ]
+
+
+@command("run")
+@_NAME
+@click.argument("machines", metavar="[NAME[,NAME...]]", default="")
+@_SELECT
+@_SET
+@click.option("--at-once", type=click.IntRange(0), default=0, help="Steps under way at once; 0: no limit.")
+@click.option("--max-failures", type=click.IntRange(0), help="Machines that may fail before barriers stay shut.")
+@click.option("--paused", is_flag=True, help="Begin nothing yet: `workflow step` does one step, `resume` all.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
+@waits
+def run(session: Session, name: str, machines: str, select: str, **given: Any) -> None:
+    """Run a workflow on machines.
+
+    Refused as a whole, with nothing touched, where one of them has no path to the goal.
+    """
+    client = session.client()
+    selector, params = _selector(machines, select), _params(session, name, given["given"])
+    if not given["yes"]:
+        _ask_back(client, name, selector)
+    body = {"select": selector, "params": params, "at_once": given["at_once"], "paused": given["paused"]}
+    if given["max_failures"] is not None:
+        body["max_failures"] = given["max_failures"]
+    begun: Row = client.post(f"/v1/workflows/{quoted(name)}/run", body, key=str(uuid.uuid4()))
+    if given["wait"]:
+        begun = _wait(session, client, begun, given["timeout"])
+    _show(session, begun)
+    if given["wait"] and begun["status"] != "done":
+        message = f"{_total(begun) - begun['counts']['done']} of {_total(begun)} machines did not get there"
+        raise Partly(message) if begun["counts"]["done"] else ApiError(message)
+
+
+def _ask_back(client: Client, name: str, selector: str) -> None:
+    if not is_terminal(sys.stdin):
+        return
+    meant = client.get("/v1/machines", {"select": selector})["machines"]
+    used = [printable(row["name"]) for row in meant if row["state"] in {"active", "reserved"}]
+    if used:
+        some = ", ".join(used[:5]) + (f" and {len(used) - 5} more" if used[5:] else "")
+        click.confirm(f"{some}: in use; `workflow run {name}` may restart them. Go on?", abort=True, err=True)
+
+
+def _wait(session: Session, client: Client, row: Row, timeout_s: float) -> Row:
+    """Follow a run until it is over or paused; a daemon that is away is waited for."""
+    deadline, said = time.monotonic() + timeout_s, ""
+    while not row["over"] and (row["status"] != "paused" or row["counts"]["running"]):
+        if time.monotonic() >= deadline:
+            raise WaitTimeout(f"not there after {span(timeout_s)}: {_stand(row)}", hint="the run goes on")
+        if _stand(row) != said:
+            session.note(said := _stand(row))
+        pause(POLL_S)
+        try:
+            row = client.get(f"/v1/workflow-runs/{quoted(row['id'])}")
+        except Unreachable:
+            continue
+    return row
+
+
+def _stand(row: Row) -> str:
+    counts = ", ".join(f"{count} {stage}" for stage, count in row["counts"].items() if count)
+    return f"run {row['id']} is {row['status']}: {counts}"
+
+
+def _show(session: Session, row: Row) -> None:
+    def words() -> list[str]:
+        pairs = [("run", row["id"]), ("workflow", row["workflow"]), ("status", row["status"]), ("why", row["reason"])]
+        some = [f"  {printable(m['name'])}: {printable(m['reason'])}" for m in row["members"] if m["stage"] == "failed"]
+        return [*listing([*pairs, ("machines", _stand(row).partition(": ")[2])]), *some]
+
+    print_one(session, {**row, "name": row["id"]} if session.output == "name" else row, words)
+
+
+@command("status")
+@click.argument("run", default="", shell_complete=run_ids)
+def status(session: Session, run: str) -> None:
+    """List runs, the latest first; or the machines of one, with what each does or waits for."""
+    client = session.client()
+    if run:
+        row = client.get(f"/v1/workflow-runs/{quoted(run)}")
+        session.note(_stand(row) + (f" ({row['reason']})" if row["reason"] else ""))
+        print_rows(session, row["members"], MEMBERS, empty="")
+        return
+    rows = client.get("/v1/workflow-runs")["runs"]
+    if session.output == "name":
+        rows = [{**row, "name": row["id"]} for row in rows]
+    print_rows(session, rows, RUNS, empty="no runs yet: `provisionctl workflow run --help`")
+
+
+def _order(session: Session, run: str, order: str) -> None:
+    _show(session, session.client().post(f"/v1/workflow-runs/{quoted(run)}/{order}"))
+
+
+@command("pause")
+@_RUN
+def pause_run(session: Session, run: str) -> None:
+    """Begin no further step; what is under way ends."""
+    _order(session, run, "pause")
+
+
+@command("resume")
+@_RUN
+@click.option("--skip", is_flag=True, help="Machines that failed go on behind their step: you have seen to it.")
+def resume(session: Session, run: str, skip: bool) -> None:
+    """Go on with a run that is paused or failed; machines that failed try their step again.
+
+    A step that may be begun only once is not begun again: look at the machine, then resume with --skip.
+    """
+    _order(session, run, "skip" if skip else "resume")
+
+
+@command("step")
+@_RUN
+def step(session: Session, run: str) -> None:
+    """Let each machine of a paused run do one more step."""
+    _order(session, run, "step")
+
+
+@command("abort")
+@_RUN
+def abort(session: Session, run: str) -> None:
+    """End a run. What a step does on a machine at this moment is not stopped."""
+    _order(session, run, "abort")
+
+
+@command("signal")
+@_RUN
+@click.argument("name")
+def signal(session: Session, run: str, name: str) -> None:
+    """Say something to a run; a step that waits for it goes on, now or when it is reached."""
+    _show(session, session.client().post(f"/v1/workflow-runs/{quoted(run)}/signal", {"name": name}))
+
+
+@command("logs")
+@_RUN
+@click.argument("machine")
+@click.option("--step", "name", default="", help="The last try of this step; without it, of any.")
+@click.option("--try", "number", type=int, help="The try of this number (-o json lists them).")
+@click.option("-f", "--follow", is_flag=True, help="Go on as it is printed, until the try has ended.")
+def logs(session: Session, run: str, machine: str, name: str, number: int | None, follow: bool) -> None:
+    """Print what a step printed on a machine."""
+    client, after = session.client(), 0
+    path = f"/v1/workflow-runs/{quoted(run)}/machines/{quoted(machine)}/log"
+    while True:
+        try:
+            page = client.get(path, {"after": after, "step": name, "try": number})
+        except Unreachable:
+            if not follow:
+                raise
+            pause(POLL_S)
+            continue  # it restarts; the place stays
+        if session.output in {"json", "yaml"}:
+            print_data(session, page)
+            return
+        for line in page["text"].splitlines(keepends=True):
+            click.echo(printable(line.rstrip("\r\n")), nl=line.endswith("\n"))
+        more, after, number = page["next"] > after, page["next"], page["try"]
+        if page["over"] or not (follow or more):
+            return
+        if not more:
+            pause(POLL_S)
+
+
+for each in (list_workflows, show, plan, run, status, pause_run, resume, step, abort, signal, logs):
+    workflow.add_command(each)

@@ -1,0 +1,67 @@
+"""Puts workflows together: the engine, what machines ask, the BMCs as the resolver chooses them, the API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provisioner.bmc.arguments import arguments, plain
+from provisioner.bmc.pool import Bmcs
+from provisioner.errors import BmcUnsupported, ConflictError
+from provisioner.lifecycle.actions import secret_name
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.model.bmc import BmcAddress
+from provisioner.model.machine import Machine
+from provisioner.store.db import Database
+from provisioner.store.machines import MachineStore
+from provisioner.store.secrets import Secrets
+from provisioner.web.workflows import WorkflowApi
+from provisioner.workflow.engine import Engine
+from provisioner.workflow.load import load_workflows
+from provisioner.workflow.machines import FlowAgents
+from provisioner.workflow.perform import Boards, Performer
+from provisioner.workflow.planning import Planning
+
+
+class SiteBoards:
+    """The BMCs of machines as workflows ask them: every verb by its name, through the resolver."""
+
+    def __init__(self, bmcs: Bmcs, secrets: Secrets) -> None:
+        self._bmcs, self._secrets = bmcs, secrets
+
+    async def do(self, machine: Machine, verb: str, given: Mapping[str, Any]) -> Any:
+        """Do a verb; returns plain values."""
+        if reason := await self.cannot(machine, verb):
+            raise BmcUnsupported(f"{machine.name}: {verb}: {reason}", hint="nothing was done in its place")
+        return plain(await self._bmcs.do(*await self._login(machine), verb, **arguments(verb, given)))
+
+    async def cannot(self, machine: Machine, verb: str) -> str:
+        """Say why no driver of a machine can do a verb; empty where one can."""
+        found = await self._bmcs.resolve(verb, [await self._login(machine)])
+        return "" if found.order else "; ".join(f"{one.driver}: {one.reason}" for one in found.left_out)
+
+    async def _login(self, machine: Machine) -> tuple[BmcAddress, str]:
+        if machine.bmc is None:
+            raise ConflictError(f"{machine.name} has no BMC on record")
+        return machine.bmc, await self._secrets.get(secret_name(machine.id))
+
+
+@dataclass(frozen=True, slots=True)
+class SiteWorkflows:
+    """Workflows, put together: `engine` runs, `api` answers."""
+
+    engine: Engine
+    api: WorkflowApi
+
+
+async def site_workflows(conductor: Conductor, db: Database, boards: Boards, paths: Sequence[str]) -> SiteWorkflows:
+    """Read workflows, ours and those at `paths`, and put them behind the conductor and the API."""
+    library = await asyncio.to_thread(load_workflows, [Path(path) for path in paths])
+    engine = Engine(conductor, db, Performer(conductor, MachineStore(db), boards))
+    await engine.open()
+    agents = FlowAgents(engine)
+    conductor.serve(agents)
+    return SiteWorkflows(engine, WorkflowApi(engine, Planning(conductor, library, boards, agents)))

@@ -1,0 +1,70 @@
+"""What the daemon of a rack in memory can boot: a few bootenvs, rendered as JSON of what a template would see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from provisioner.catalog.context import Stored
+from provisioner.catalog.params import Layer, Resolved
+from provisioner.errors import NotFoundError
+from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind
+from provisioner.model.machine import Machine
+from tests.shipped import catalogue
+
+DECLARED = catalogue().content.declarations
+AMD64 = {"amd64": Files(kernel="vmlinuz", initrds=("initrd.img",))}
+DISCOVERY = Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", AMD64)
+DEBIAN = Bootenv(
+    "debian-12", "Debian 12", Kind.IMAGE, "debian", AMD64, min_disk_bytes=1 << 30, installs_with="discovery", job="job",
+    answers=(AnswerFile("job", "agent/image.sh.j2"),),
+)  # fmt: skip
+INSTALLER = Bootenv(
+    "fake-installer", "Installer", Kind.INSTALLER, "debian", AMD64,
+    answers=(AnswerFile("preseed", "debian/preseed"), AnswerFile("late.sh", "debian/late.sh")),
+)  # fmt: skip
+LIVE = Bootenv("fake-live", "Live", Kind.LIVE, "memtest", AMD64)
+LOCAL = Bootenv("local", "Its disk", Kind.DISK, "local", {})
+UBUNTU = Bootenv("ubuntu-22.04", "Ubuntu", Kind.INSTALLER, "ubuntu", AMD64)
+
+
+class FakeCatalogue:
+    """Three bootenvs; what is rendered is JSON of what a template would see."""
+
+    def __init__(self) -> None:
+        self._known = {b.name: b for b in (DISCOVERY, DEBIAN, INSTALLER, LIVE, LOCAL, UBUNTU)}
+
+    def bootenv(self, name: str) -> Bootenv:
+        if name not in self._known:
+            raise NotFoundError(f"no bootenv {name!r}")
+        return self._known[name]
+
+    def names(self) -> Sequence[str]:
+        return sorted(self._known)
+
+    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
+        return DECLARED.resolve([DECLARED.checked(Layer("boot", "this boot", boot))])
+
+    def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
+        ticket = context["urls"]["answers_dir"].partition("/answers/")[2].strip("/")
+        return (
+            f"provisioner.url={context['agent']['url']} provisioner.token={context['agent']['token']}"
+            f" provisioner.ticket={ticket} quiet"
+        )
+
+    def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
+        agent = context["agent"]
+        return json.dumps({"job": answer_id, "home": agent["phone_home_token"], "token": agent["token"]}).encode()
+
+
+class FakeArtifacts:
+    """Everything is in store but Ubuntu."""
+
+    def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]:
+        return {}
+
+    def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
+        if bootenv is UBUNTU:
+            return ["ubuntu-22.04: vmlinuz is missing: run `provisionctl artifacts fetch ubuntu-22.04`"]
+        return []

@@ -1,0 +1,154 @@
+"""The daemon is killed at every point at which it touches the world in the middle of a workflow, and started again.
+
+The points are enumerated, not sampled: each workflow is played once to list every BMC call and every durable write,
+before and after; then once more for each of them, with a daemon that dies there. What destroys is done exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from provisioner.model.workflow import FlowRun, FlowStatus
+from tests.lifecycle.rack import Points
+from tests.lifecycle.test_crash import check_events
+from tests.workflow.rack import FlowRack
+from tests.workflow.test_engine import over, ready, reasons
+
+DISCOVERY = """
+name: discovery
+title: scripts in the discovery system, one of which destroys, behind a barrier and for all by a leader
+goal: [all.done]
+steps:
+  look: {where: discovery, provides: [looked.at], script: look}
+  wipe:
+    {where: discovery, requires: [looked.at], provides: [disk.wiped], destructive: true, barrier: true, script: wipe}
+  tell:
+    {where: daemon, action: webhook, with: {url: "HOOK"}, requires: [disk.wiped], provides: [all.done], leader: true}
+"""
+DEPLOY = """
+name: deploy
+title: an image, then a step on the system that it makes
+goal: [system.set-up]
+steps:
+  image: {where: daemon, action: boot, with: {bootenv: debian-12}, destructive: true, provides: [system.running]}
+  lamp: {where: bmc, verb: led.set, with: {wanted: lit}, requires: [system.running], provides: [lamp.on]}
+  setup: {where: system, requires: [lamp.on], provides: [system.set-up], destructive: true, script: setup}
+"""
+INSTALL = """
+name: install
+title: a step at the end of a distribution's installer
+goal: [os.made]
+steps:
+  begin:
+    {where: daemon, action: boot, with: {bootenv: fake-installer, until: installer}, destructive: true,
+     provides: [installer.running]}
+  disks: {where: installer, provides: [disks.prepared], destructive: true, script: pvcreate}
+  wait: {where: daemon, action: wait, with: {state: active}, requires: [disks.prepared], provides: [os.made]}
+"""
+CYCLE = """
+name: cycle
+title: a verb that is not the same when it is done twice
+goal: [power.cycled]
+steps:
+  cycle: {where: bmc, verb: power.cycle, provides: [power.cycled], on_error: back}
+  back: {where: daemon, action: hold, with: {reason: "look at it"}}
+"""
+
+STORIES: dict[str, tuple[str, tuple[str, ...], dict[str, int]]] = {
+    # the workflow, its machines, how often each effect that lasts is to be seen on each machine
+    "discovery": (DISCOVERY, ("node17", "node18"), {"look": 1, "wipe": 1, "power on": 1}),
+    "deploy": (DEPLOY, ("node17",), {"job job": 1, "setup": 1, "power on": 3, "power off": 2}),
+    "install": (INSTALL, ("node17",), {"install": 1, "disks": 1, "power on": 2, "power off": 1}),
+}
+
+
+@asynccontextmanager
+async def hook() -> AsyncIterator[tuple[str, list[str]]]:
+    """A receiver that notes the key of each message."""
+    keys: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/", keys
+    finally:
+        await runner.cleanup()
+
+
+Judge = Callable[[FlowRack, FlowRun, list[str], str], None]
+
+
+async def play(folder: Path, flow: str, names: tuple[str, ...], die_at: int, judge: Judge, where: str = "") -> Points:
+    """Run a workflow with a daemon that dies at a point, let another go on, and judge the end."""
+    async with hook() as (url, keys):
+        rack, points = FlowRack(folder, names, flow.replace("HOOK", url)), Points(die_at)
+        workflow = rack.library.all()[0].name
+        async with rack.alive():
+            async with rack.daemon():
+                await ready(rack)
+            async with rack.daemon(points):
+                await over(rack, await rack.begin(workflow))
+            async with rack.daemon() as conductor:
+                run = await over(rack, await rack.begin(workflow))  # the same key: begun before the crash or now, once
+                check_events(
+                    [e for e in await conductor.events(0, 10_000) if not e.type.startswith("workflow.")], False
+                )
+                judge(rack, run, keys, where)
+    return points
+
+
+def reached(counts: dict[str, int]) -> Judge:
+    def judge(rack: FlowRack, run: FlowRun, keys: list[str], where: str) -> None:
+        assert (run.status, set(reasons(run).values())) == (FlowStatus.DONE, {""}), where
+        for metal in rack.metal:
+            assert {what: metal.log.count(what) for what in counts} == counts, f"{where}: {metal.name}: {metal.log}"
+        assert len(set(keys)) <= 1, where  # one leader, one key
+
+    return judge
+
+
+def at_most_once(rack: FlowRack, run: FlowRun, keys: list[str], where: str) -> None:
+    done = rack.one().log.count("power.cycle")
+    assert done <= 1, where
+    if run.status is FlowStatus.DONE:
+        assert done == 1, where
+    else:
+        assert "nobody knows whether it was done" in reasons(run)["node17"], where
+
+
+async def enumerate_points(factory: pytest.TempPathFactory, flow: str, names: tuple[str, ...], judge: Judge) -> None:
+    points = await play(factory.mktemp("whole"), flow, names, -1, judge, "not killed at all")
+    whole = points.passed
+    assert len(whole) >= 6
+    for at, name in enumerate(whole):
+        where = f"killed {name} (point {at} of {len(whole)})"
+        async with asyncio.timeout(30):
+            died = await play(factory.mktemp(f"at{at}"), flow, names, at, judge, where)
+        assert died.dead.is_set(), where
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("story", STORIES)
+async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory, story: str) -> None:
+    flow, names, counts = STORIES[story]
+    await enumerate_points(tmp_path_factory, flow, names, reached(counts))
+
+
+@pytest.mark.slow
+async def test_what_nobody_can_know_is_said_and_never_done_twice(tmp_path_factory: pytest.TempPathFactory) -> None:
+    await enumerate_points(tmp_path_factory, CYCLE, ("node17",), at_most_once)
