@@ -1,0 +1,113 @@
+"""The shell code that carries out steps on installed systems, by curl and by bash alone, and the agent's output."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from provisioner.catalog.load import shipped
+from provisioner.discovery.build.ramdisk import RAMDISK
+from provisioner.model.workflow import FlowStatus
+from provisioner.web.app import machine_app
+from provisioner.web.machines import MachineSide
+from provisioner.web.server import Server
+from tests.lifecycle.rack import Metal
+from tests.workflow.rack import FlowRack
+from tests.workflow.test_engine import over, ready, reasons
+
+pytestmark = pytest.mark.peer
+SCRIPT = shipped() / "templates/snippets/steps-script.sh.j2"
+TOOLS = ("bash", "cat", "dash", "head", "mktemp", "rm", "sh", "sleep", "tail", "tr", "wc")
+FLOW = """
+name: setup
+title: steps on a new system
+goal: [all.done]
+params: {words: {default: "it's \\"quoted\\" $HOME"}}
+steps:
+  image: {where: daemon, action: boot, with: {bootenv: debian-12}, destructive: true, provides: [system.running]}
+  first:
+    where: system
+    provides: [first.done]
+    script: |
+      printf '%s on %s\\n' "$PARAM_words" "$MACHINE"
+      head -c 100000 /dev/zero | tr '\\0' 'x'
+      echo
+      echo "the end (1/2)"
+  second: {where: system, requires: [first.done], provides: [all.done], script: "echo no luck >&2; exit 3"}
+"""
+
+
+class RealRack(FlowRack):
+    """A rack whose new systems run the real script against the real HTTP server."""
+
+    def __init__(self, folder: Path, path: str) -> None:
+        super().__init__(folder, ("node17",), FLOW)
+        self.port = 0
+        self.path = path
+
+    async def steps(self, metal: Metal, token: str) -> None:
+        (self.folder / "authorization").write_text(f"Authorization: Bearer {token}\n")
+        environment = {"PATH": self.path, "HOME": "/root"}
+        command = ["sh", str(SCRIPT), f"http://127.0.0.1:{self.port}", str(self.folder / "authorization")]
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+        self.status = await process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["curl", "bash"])
+async def test_a_new_system_does_its_steps(tmp_path: Path, client: str) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in (*TOOLS, client):
+        if not (tools / name).exists():
+            (tools / name).symlink_to(shutil.which(name) or "")
+    rack = RealRack(tmp_path, str(tools))
+    async with rack.alive(), rack.daemon() as conductor:
+        server = Server(machine_app(MachineSide(conductor).routes()))
+        rack.port = await server.listen_tcp("127.0.0.1", 0)
+        await ready(rack)
+        run = await over(rack, await rack.begin("setup"))
+        assert (run.status, reasons(run)) == (FlowStatus.FAILED, {"node17": "second: status 3: no luck"})
+        member = run.members[0]
+        assert member.journal[1].note == "the end (1/2)"
+        text, _ = await rack.engine.store.output(run.id, member.machine, 2, 0, 1 << 20)
+        assert text == b'it\'s "quoted" $HOME on node17\n' + b"x" * 100_000 + b"\nthe end (1/2)\n"
+        await server.close()
+
+
+async def test_the_agent_sends_what_a_step_prints_piece_by_piece(tmp_path: Path) -> None:
+    got: list[tuple[str, int, bytes]] = []
+
+    async def output(request: web.Request) -> web.Response:
+        got.append((request.match_info["job"], int(request.query["at"]), await request.read()))
+        return web.Response(status=503 if len(got) == 2 else 204)
+
+    app = web.Application()
+    app.router.add_post("/agent/v1/output/{job}", output)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/printed").write_text("0\n")
+    (tmp_path / "authorization").write_text("Authorization: Bearer x\n")
+    (tmp_path / "url").write_text(f"http://127.0.0.1:{runner.addresses[0][1]}\n")
+    job = "20260101-000000-abcdef.w3"
+    script = f"""
+        . {RAMDISK}/lib.sh
+        . {RAMDISK}/work.sh
+        printf one >$work/log; post_output {job}
+        printf two >>$work/log; post_output {job} || true
+        printf three >>$work/log; post_output {job}; post_output {job}
+        post_output 20260101-000000-abcdef.7.1
+    """
+    environment = os.environ | {"PROVISIONER_STATE": str(tmp_path), "PATH": os.environ["PATH"]}
+    process = await asyncio.create_subprocess_exec("busybox", "sh", "-eu", "-c", script, env=environment)
+    assert await process.wait() == 0
+    await runner.cleanup()
+    assert got == [(job, 0, b"one"), (job, 3, b"two"), (job, 3, b"twothree")]
