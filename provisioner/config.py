@@ -36,6 +36,11 @@ class Http:
 
     addresses: tuple[str, ...] = setting((), "Addresses to listen on; empty: our address on each subnet.")
     port: int = setting(8080, "TCP port of boot scripts, files and the agents' calls.")
+    rate_mbit: int = setting(
+        0,
+        "Most that files may take of the link, in Mbit/s; 0: all of it. A little below the link's speed, DHCP and TFTP "
+        "never wait behind images.",
+    )
     tls_port: int = setting(0, "The same by HTTPS, with a certificate of the daemon's own CA (/ca.pem); 0: not at all.")
 
 

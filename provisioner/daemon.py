@@ -60,6 +60,7 @@ from provisioner.web.metrics import MetricsApi
 from provisioner.web.network import NetworkApi
 from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
+from provisioner.web.share import Sharing
 from provisioner.wiring import (
     Addresses,
     Holders,
@@ -133,7 +134,8 @@ class Daemon:
         await shelf.loaders.install()
         hosts = await hosts_of(config.dhcp)
         tftp = await self._serve_tftp(stack, conductor, table, network, hosts)
-        await self._serve_machines(stack, conductor, table, network, hosts)
+        sharing = Sharing(conductor, artifacts.chunk_list)
+        await self._serve_machines(stack, conductor, table, network, hosts, sharing.routes())
         site = Site(
             conductor,
             lambda: statuses(catalog, artifacts),
@@ -229,12 +231,14 @@ class Daemon:
         table: FileTable,
         network: Network,
         hosts: Sequence[str],
+        more: Sequence[Route],
     ) -> None:
-        files = Files(table, observe=conductor.observe, whose=network.lease_of)
+        rate = self.config.http.rate_mbit * 1e6 / 8
+        files = Files(table, observe=conductor.observe, whose=network.lease_of, rate=rate)
         stack.push_async_callback(asyncio.to_thread, files.close)
         where, ports = self.config.http.addresses or hosts, self.config.http
         tls = await asyncio.to_thread(Tls.load, self.config, where) if ports.tls_port else None
-        routes = (*MachineSide(conductor).routes(), *files.routes(), *([tls.route()] if tls else []))
+        routes = (*MachineSide(conductor).routes(), *files.routes(), *more, *([tls.route()] if tls else []))
         server = Server(machine_app(routes))
         stack.push_async_callback(server.close)
         for host in where:

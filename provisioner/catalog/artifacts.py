@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from provisioner.boot.chunks import ChunkList
 from provisioner.boot.files import ServedFile
 from provisioner.catalog.blobs import BlobStore, Progress
 from provisioner.catalog.context import Stored
@@ -74,6 +75,16 @@ class ArtifactStore:
         """Say where a blob lies, for the servers."""
         name = f"artifacts/{blob.key}"
         return ServedFile(name, self.blobs.path(blob.sha256), blob.size_bytes, blob.sha256, blob.origin)
+
+    def has_content(self, sha256: str) -> bool:
+        """Say whether any artefact has this content."""
+        return any(blob.sha256 == sha256 for blob in self._index.values())
+
+    async def chunk_list(self, sha256: str) -> ChunkList | None:
+        """List the chunks of an artefact's content; None where there is no such content, or it is small."""
+        if not self.has_content(sha256):
+            return None
+        return await _in_thread(lambda: self.blobs.chunk_list(sha256))
 
     def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]:
         """What templates are told of the artefacts of one architecture."""

@@ -1,18 +1,23 @@
-"""Content-addressed files on disk: ROOT/blobs/sha256/HEX, never changed, there whole or not at all."""
+"""Content-addressed files on disk: ROOT/blobs/sha256/HEX, never changed, there whole or not at all.
+
+Beside each large one lies the list of its chunks, ROOT/chunks/HEX, made while it was hashed (boot/chunks.py).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from provisioner.errors import ArtifactError
+from provisioner.boot import chunks
+from provisioner.boot.chunks import Chunker, ChunkList
+from provisioner.errors import ArtifactError, WireError
 
 CHUNK_BYTES = 1024 * 1024
 MAX_BYTES = 64 * 1024**3
@@ -30,15 +35,16 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._blobs = root / "blobs" / "sha256"
+        self._chunks = root / "chunks"
         self._incoming = root / "incoming"
 
     def prepare(self) -> None:
         """Make the directories, and clear what an import that was cut short has left."""
         try:
-            for folder in (self.root, self._blobs.parent, self._blobs, self._incoming):
+            for folder in (self.root, self._blobs.parent, self._blobs, self._chunks, self._incoming):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o750)
             for left in self._incoming.glob("import-*"):
-                left.unlink(missing_ok=True)
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         except OSError as error:
             raise ArtifactError(f"{self.root}: cannot be used as artefact store: {error.strerror}") from error
 
@@ -76,39 +82,77 @@ class BlobStore:
     def adopt(self, partial: Path, *, expected: str = "") -> tuple[str, int]:
         """Make a finished download a blob without copying it, hashing it first; it is removed if the hash is wrong."""
         with _open_regular(partial) as (file, size):
-            sha256 = _hash(file)
+            hashed = _hash(file)
             try:
-                _check(partial.name, sha256, expected)
+                _check(partial.name, hashed.sha256, expected)
             except ArtifactError:
                 partial.unlink()
                 raise
         with partial.open("rb+") as file:
-            self.settle(file, partial, sha256)
-        return sha256, size
+            self.settle(file, partial, hashed)
+        return hashed.sha256, size
 
     def verify(self, sha256: str) -> bool:
-        """Read a blob again and say whether it still is what its name says."""
+        """Read a blob again and say whether it still is what its name says. A wrong list of its chunks is made anew."""
         try:
             with _open_regular(self.path(sha256)) as (file, _):
-                return _hash(file) == sha256
+                hashed = _hash(file)
         except ArtifactError:
             return False
+        if hashed.sha256 != sha256:
+            return False
+        if (listed := hashed.finish()) != self._read_chunks(sha256):
+            self._write_chunks(listed)
+        return True
+
+    def chunk_list(self, sha256: str) -> ChunkList | None:
+        """Read the list of a blob's chunks, or make it where an older version took the blob in; None for small ones.
+
+        Raises `ArtifactError` where the blob is not what its name says.
+        """
+        if (listed := self._read_chunks(sha256)) is not None:
+            return listed
+        with _open_regular(self.path(sha256)) as (file, size):
+            if size < chunks.MIN_BYTES:
+                return None
+            listed = _hash(file).finish()
+        _check(self.path(sha256).name, listed.sha256, sha256)
+        self._write_chunks(listed)
+        return listed
+
+    def _read_chunks(self, sha256: str) -> ChunkList | None:
+        try:
+            listed = chunks.decode((self._chunks / sha256).read_text("ascii", "replace"))
+        except (OSError, WireError):
+            return None
+        return listed if listed.sha256 == sha256 else None
+
+    def _write_chunks(self, listed: ChunkList) -> None:
+        """Keep a list. It can be made again at any time: nothing waits for it to be durable."""
+        if listed.size_bytes < chunks.MIN_BYTES:
+            return
+        descriptor, name = tempfile.mkstemp(prefix="import-", dir=self._incoming)
+        with os.fdopen(descriptor, "w") as out:
+            out.write(listed.encode())
+        Path(name).replace(self._chunks / listed.sha256)
 
     def remove(self, hashes: Iterable[str]) -> None:
         """Delete blobs. Who is reading one reads on: the file is gone when the last reader closes it."""
         for sha256 in hashes:
             self.path(sha256).unlink(missing_ok=True)
+            (self._chunks / sha256).unlink(missing_ok=True)
 
     def all(self) -> dict[str, int]:
         """Every blob with its size."""
         return {path.name: path.stat().st_size for path in self._blobs.iterdir() if len(path.name) == 64}
 
-    def settle(self, file: BinaryIO, place: Path, sha256: str) -> None:
+    def settle(self, file: BinaryIO, place: Path, hashed: Chunker) -> None:
         """Give finished content its name: durable before it is visible."""
+        self._write_chunks(hashed.finish())
         file.flush()
         os.fchmod(file.fileno(), 0o440)
         os.fsync(file.fileno())
-        place.replace(self.path(sha256))
+        place.replace(self.path(hashed.sha256))
         folder = os.open(self._blobs, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -137,17 +181,19 @@ class Receiver:
             raise ArtifactError(f"{size_bytes} bytes; at most {MAX_BYTES} are taken")
         store.room_for(size_bytes or 0)
         self._store = store
-        self._digest = hashlib.sha256()
+        self._hashed = Chunker()
         self._file, self._place = store.scratch()
-        self.size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
         """What was written so far."""
+        return self._hashed.size_bytes
 
     def write(self, chunk: bytes) -> None:
         """Take the next piece."""
-        self.size_bytes += len(chunk)
-        if self.size_bytes > MAX_BYTES:
+        if self.size_bytes + len(chunk) > MAX_BYTES:
             raise ArtifactError(f"more than {MAX_BYTES} bytes")
-        self._digest.update(chunk)
+        self._hashed.update(chunk)
         try:
             self._file.write(chunk)
         except OSError as error:
@@ -155,10 +201,10 @@ class Receiver:
 
     def settle(self, what: str, expected: str = "") -> tuple[str, int]:
         """Make it a blob, durably; say hash and size. `what` names it where the hash is not the expected one."""
-        sha256 = self._digest.hexdigest()
+        sha256 = self._hashed.sha256
         _check(what, sha256, expected)
         try:
-            self._store.settle(self._file, self._place, sha256)
+            self._store.settle(self._file, self._place, self._hashed)
         except OSError as error:
             raise self._refusal(error) from error
         return sha256, self.size_bytes
@@ -192,11 +238,11 @@ def _open_regular(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         yield file, found.st_size
 
 
-def _hash(source: BinaryIO) -> str:
-    digest = hashlib.sha256()
+def _hash(source: BinaryIO) -> Chunker:
+    hashed = Chunker()
     while chunk := source.read(CHUNK_BYTES):
-        digest.update(chunk)
-    return digest.hexdigest()
+        hashed.update(chunk)
+    return hashed
 
 
 def _check(what: str, found: str, expected: str) -> None:

@@ -79,6 +79,10 @@ class Agents:
         machine = Machine(str(uuid.uuid4()), name, State.DISCOVERED, macs=(mac,), created=now, changed=now)
         return _with(machine, facts, profile, now)
 
+    def whose(self, token: str, address: str) -> str:
+        """Name the machine (its id) whose agent this token is of."""
+        return self._machine(self._bearer(token, address)).id
+
     async def next(self, token: str, address: str, wait_s: float) -> str:
         """Return the agent's next command, waiting for one at most `wait_s`."""
         bearer = self._bearer(token, address)

@@ -355,6 +355,10 @@ class Conductor:
         """Give out an answer file, once, with its content type."""
         return await self._answers.fetch(self._ports, self.clock, ticket, answer, address)
 
+    async def agent_machine(self, token: str, address: str) -> str:
+        """Say which machine's agent speaks."""
+        return self._agents.whose(token, address)
+
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
         """Record facts; return a command."""
         return await self._agents.facts(self._ports, token, address, raw)

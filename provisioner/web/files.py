@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import stat
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from provisioner.model.net import Mac
 from provisioner.model.trace import Channel, Observe, TraceLine
 from provisioner.web.ports import Route
 from provisioner.web.ranges import Part, select
-from provisioner.web.sender import Sender
+from provisioner.web.sender import Range, Sender
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,22 @@ MEDIA_TYPES = {
 }
 
 
+BULK_BYTES = 128 * 1024 * 1024
+"""Larger files are images and whole installers: what takes them waits and asks again, which firmware does not."""
+DESCRIPTORS = 8
+"""Of all descriptors that we may hold, a transfer takes four; half of them are for others."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileBounds:
     """A transfer holds a socket buffer of up to 4 MiB in the kernel and next to nothing of ours."""
 
-    transfers: int = 256
+    transfers: int = 1024
+    """Of files that machines boot from. UEFI gives up 5 s after it asked: nobody should wait for a turn."""
+    images: int = 128
+    """Of larger files, at once; the others wait in the order of their asking."""
     wait_s: float = 20.0
-    """How long a request may wait for its turn; below the time-outs of firmware and iPXE. Then it is told to retry."""
+    """How long a request may wait for its turn. Then it is told to come again."""
     stall_s: float = 120.0
     """A client that takes nothing for so long is dropped: somebody else waits for its place."""
 
@@ -48,7 +58,10 @@ DEFAULT = FileBounds()
 
 
 class Files:
-    """Handlers over one table. `whose` names the machine that holds an address, for the trace."""
+    """Handlers over one table. `whose` names the machine that holds an address, for the trace.
+
+    `rate` is what files may take of the link, in bytes a second; 0: all of it.
+    """
 
     def __init__(
         self,
@@ -57,10 +70,14 @@ class Files:
         observe: Observe,
         whose: Callable[[str], Mac | None] = lambda _address: None,
         bounds: FileBounds = DEFAULT,
+        rate: float = 0.0,
     ) -> None:
         self._table, self._observe, self._whose, self._bounds = table, observe, whose, bounds
-        self._turns = asyncio.Semaphore(bounds.transfers)
-        self._sender = Sender()
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        places = max(1, soft // DESCRIPTORS)
+        self._turns = asyncio.Semaphore(min(bounds.transfers, places))
+        self._images = asyncio.Semaphore(min(bounds.images, max(1, places // 2)))
+        self._sender = Sender(rate=rate)
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -91,16 +108,17 @@ class Files:
         headers = _headers(file, part)
         if request.method == "HEAD" or not part.length:
             return _NoBody(part, status=part.status, headers=headers)
+        turns = self._images if file.size_bytes > BULK_BYTES else self._turns
         try:
             async with asyncio.timeout(self._bounds.wait_s):
-                await self._turns.acquire()
+                await turns.acquire()
         except TimeoutError:
-            self._trace(request, "http.busy", f"{file.name}: {self._bounds.transfers} transfers under way", ok=False)
+            self._trace(request, "http.busy", f"{file.name}: too many transfers are under way", ok=False)
             return web.Response(status=503, text="busy\n", headers={"Retry-After": "5"})
         try:
             return await self._send(request, file, part, _Body(part, status=part.status, headers=headers))
         finally:
-            self._turns.release()
+            turns.release()
 
     async def _send(self, request: web.Request, file: ServedFile, part: Part, body: _Body) -> web.StreamResponse:
         started = time.monotonic()
@@ -110,7 +128,8 @@ class Files:
             self._trace(request, "http.unreadable", f"{file.name}: {error}", ok=False)
             return web.Response(status=500, text="cannot be read on the server\n")
         try:
-            await body.send(request, source, self._sender, self._bounds.stall_s)
+            wanted = Range(part.offset, part.length, bulk=file.size_bytes > BULK_BYTES)
+            await body.send(request, source, wanted, self._sender, self._bounds.stall_s)
         except TimeoutError:
             self._end(request, "http.stalled", f"{file.name}: the client stopped reading")
         except ConnectionError:
@@ -186,7 +205,7 @@ class _Body(web.StreamResponse):
         self.content_length = part.length
         self._part = part
 
-    async def send(self, request: web.Request, source: BinaryIO, sender: Sender, stall_s: float) -> None:
+    async def send(self, request: web.Request, source: BinaryIO, wanted: Range, sender: Sender, stall_s: float) -> None:
         """Send it; raise `TimeoutError` when the client takes nothing for `stall_s`."""
         writer: AbstractStreamWriter | None = await self.prepare(request)
         if writer is None or request.transport is None:
@@ -196,7 +215,7 @@ class _Body(web.StreamResponse):
         else:
             await _flush(request.transport, writer, stall_s)
             sock = request.transport.get_extra_info("socket")
-            await sender.send(sock.fileno(), source.fileno(), self._part.offset, self._part.length, stall_s)
+            await sender.send(sock.fileno(), source.fileno(), wanted, stall_s)
         await self.write_eof()
 
     async def _encrypted(self, writer: AbstractStreamWriter, source: BinaryIO, stall_s: float) -> None:

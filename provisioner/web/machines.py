@@ -81,7 +81,7 @@ class MachineSide:
             Route("GET", "/boot/{mac}/script.ipxe", self.ipxe_script),
             Route("GET", "/boot/{mac}/grub.cfg", self.grub_script),
             Route("GET", "/answers/{ticket}/{answer}", self.answer),
-            *(Route(method, f"/agent/v1/{path}", _authorised(call)) for (method, path), call in agent.items()),
+            *(Route(method, f"/agent/v1/{path}", authorised(call)) for (method, path), call in agent.items()),
         )
 
     async def ipxe_script(self, request: web.Request) -> web.Response:
@@ -93,14 +93,14 @@ class MachineSide:
         return await self._script(request, Dialect.GRUB)
 
     async def _script(self, request: web.Request, dialect: Dialect) -> web.Response:
-        script = await self._ask.boot_script(_mac(request), _address(request), dialect)
+        script = await self._ask.boot_script(_mac(request), address_of(request), dialect)
         return web.Response(body=script, content_type="text/plain", headers={"Cache-Control": "no-store"})
 
     async def answer(self, request: web.Request) -> web.Response:
         """Give an answer file, once. A ticket that is not good is a path that is not there; one that was, is gone."""
         ticket, answer = request.match_info["ticket"], request.match_info["answer"]
         try:
-            body, kind = await self._ask.answer(ticket, answer, _address(request))
+            body, kind = await self._ask.answer(ticket, answer, address_of(request))
         except TicketUsedError as error:
             raise web.HTTPGone(reason="given already") from error
         except TicketError as error:
@@ -112,37 +112,37 @@ class MachineSide:
 
     async def facts(self, request: web.Request) -> web.Response:
         """Take a machine's facts; the answer is its first command."""
-        token = _token(request)
+        token = token_of(request)
         raw = bodies.bounded_json(await bodies.read_body(request, FACTS_LIMIT))
-        return _line(await self._ask.agent_facts(token, _address(request), raw))
+        return _line(await self._ask.agent_facts(token, address_of(request), raw))
 
     async def next(self, request: web.Request) -> web.Response:
         """Give the machine its next command, or `wait` when there is none for some time."""
-        return _line(await self._ask.agent_next(_token(request), _address(request), NEXT_WAIT_S))
+        return _line(await self._ask.agent_next(token_of(request), address_of(request), NEXT_WAIT_S))
 
     async def job(self, request: web.Request) -> web.Response:
         """Give a job, once."""
-        job = await self._ask.agent_job(_token(request), _address(request), request.match_info["job"])
+        job = await self._ask.agent_job(token_of(request), address_of(request), request.match_info["job"])
         return web.Response(body=job, content_type="text/plain", headers={"Cache-Control": "no-store"})
 
     async def progress(self, request: web.Request) -> web.Response:
         """Take word of how far a job is."""
-        token = _token(request)
+        token = token_of(request)
         body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), ProgressBody)
-        await self._ask.agent_progress(token, _address(request), body.phase, body.percent, body.message)
+        await self._ask.agent_progress(token, address_of(request), body.phase, body.percent, body.message)
         return web.Response(status=204)
 
     async def done(self, request: web.Request) -> web.Response:
         """Take word that a job has ended; the answer is the next command."""
-        token = _token(request)
+        token = token_of(request)
         body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), DoneBody)
-        return _line(await self._ask.agent_done(token, _address(request), body.job, body.status, body.message))
+        return _line(await self._ask.agent_done(token, address_of(request), body.job, body.status, body.message))
 
     async def log(self, request: web.Request) -> web.Response:
         """Take a piece of a job's output."""
-        token = _token(request)
+        token = token_of(request)
         raw = await bodies.read_body(request, LOG_LIMIT)
-        await self._ask.agent_log(token, _address(request), raw.decode(errors="replace"))
+        await self._ask.agent_log(token, address_of(request), raw.decode(errors="replace"))
         return web.Response(status=204)
 
     async def step(self, request: web.Request) -> web.Response:
@@ -160,38 +160,39 @@ class MachineSide:
 
     async def phone_home(self, request: web.Request) -> web.Response:
         """Take word that the installed system runs."""
-        token = _token(request)
+        token = token_of(request)
         body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), PhoneHomeBody)
-        address = _address(request)
+        address = address_of(request)
         await self._ask.phone_home(token, address, body.hostname, body.os, body.uptime_s, body.addresses)
         return web.Response(status=204)
 
 
-def _authorised(handler: Handler) -> Handler:
+def authorised(handler: Handler) -> Handler:
     """Answer 401 to every token that is not good now: missing, unknown, used, late or somebody else's."""
 
-    async def authorised(request: web.Request) -> web.StreamResponse:
+    async def checked(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except TicketError as error:
             log.warning("agent.refused remote=%s path=%s: %s", request.remote, request.rel_url.raw_path, error)
             raise web.HTTPUnauthorized from error
 
-    return authorised
+    return checked
 
 
 def _line(command: str) -> web.Response:
     return web.Response(text=f"{command}\n", headers={"Cache-Control": "no-store"})
 
 
-def _address(request: web.Request) -> str:
+def address_of(request: web.Request) -> str:
     """Say where the request came from, as the kernel knows it: headers of proxies are not believed."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
     address = str(peer[0]) if peer else ""
     return address.removeprefix("::ffff:")
 
 
-def _token(request: web.Request) -> str:
+def token_of(request: web.Request) -> str:
+    """Read the bearer token; raise `TicketError` where there is none."""
     bearer = _BEARER.fullmatch(request.headers.get("Authorization", ""))
     if bearer is None:
         raise TicketError("no bearer token", hint="the kernel command line has it as provisioner.token")

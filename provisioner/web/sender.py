@@ -2,6 +2,10 @@
 
 sendfile(2) gives up the interpreter's lock: a thread that does nothing else holds it for some microseconds in a
 millisecond. On the loop, a hundred clients that can all take more would keep DHCP waiting for a tenth of a second.
+
+Who boots comes before who writes an image, in the order of asking, so that a rack that is switched on at once comes up
+machine by machine; nobody who can take something goes without for longer than `TRICKLE_S`, since firmware gives up on a
+connection on which nothing comes.
 """
 
 from __future__ import annotations
@@ -10,9 +14,12 @@ import asyncio
 import contextlib
 import os
 import select
+import socket
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
+from itertools import count
 
 TURN_BYTES = 512 * 1024
 """Sent to one client before the next one's turn."""
@@ -20,19 +27,37 @@ THREADS = 2
 """A file that has to come from the disk holds up its thread's clients, not the other's."""
 LOOK_S = 1.0
 """How often stalled clients are looked for."""
+TRICKLE_S = 1.0
+TRICKLE_BYTES = 16 * 1024
+"""What everybody gets at least: UEFI waits 5 s for the next piece (EDK2, HTTP_BOOT_RESPONSE_TIMEOUT)."""
+BURST_S = 0.02
+"""A limit is kept to over so long: a full queue of the link would delay DHCP and TFTP."""
+TC_PRIO_BULK = 2  # linux/pkt_sched.h: queues of the link send everything else first
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A part of a file; `bulk`: whoever takes it can wait."""
+
+    offset: int
+    count: int
+    bulk: bool = False
 
 
 class Sending:
     """One range of a file on its way. `socket` is a descriptor of our own, so nobody can close it under us."""
 
-    __slots__ = ("done", "end", "file", "given_up", "loop", "moved_at", "offset", "socket", "stall_s")
+    __slots__ = ("bulk", "done", "end", "file", "given_up", "loop", "moved_at", "number", "offset", "socket", "stall_s")
 
-    def __init__(self, socket: int, file: int, offset: int, count: int, stall_s: float) -> None:
-        self.socket, self.file, self.offset, self.end = socket, file, offset, offset + count
+    def __init__(self, descriptor: int, file: int, part: Range, stall_s: float) -> None:
+        self.socket, self.file = descriptor, file
+        self.offset, self.end, self.bulk = part.offset, part.offset + part.count, part.bulk
         self.stall_s, self.moved_at = stall_s, time.monotonic()
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.given_up = False
+        self.number = 0
+        """In the order of asking."""
 
     def finish(self, error: Exception | None) -> None:
         """Close what is ours and tell the loop. Called in the thread."""
@@ -51,18 +76,21 @@ class Sending:
 
 
 class Sender:
-    """Threads that send. They start with the first file and end with `close`."""
+    """Threads that send. They start with the first file and end with `close`.
 
-    def __init__(self, threads: int = THREADS) -> None:
-        self._threads = [_Thread(number) for number in range(threads)]
+    With a `rate` in bytes a second there is one of them, which keeps to it.
+    """
 
-    async def send(self, socket: int, file: int, offset: int, count: int, stall_s: float) -> None:
-        """Send a range of `file` on the non-blocking `socket`; both may be closed by the caller while it lasts.
+    def __init__(self, threads: int = THREADS, rate: float = 0.0) -> None:
+        self._threads = [_Thread(number, rate) for number in range(1 if rate else threads)]
+
+    async def send(self, descriptor: int, file: int, part: Range, stall_s: float) -> None:
+        """Send a range of `file` on a non-blocking socket; both may be closed by the caller while it lasts.
 
         Raises `TimeoutError` when the client takes nothing for `stall_s`, `ConnectionError` when it is gone,
         `OSError` when the file cannot be read. Cancelling ends it soon.
         """
-        sending = Sending(os.dup(socket), os.dup(file), offset, count, stall_s)
+        sending = Sending(os.dup(descriptor), os.dup(file), part, stall_s)
         min(self._threads, key=lambda thread: thread.load).add(sending)
         try:
             await sending.done
@@ -78,15 +106,17 @@ class Sender:
 class _Thread:
     """One thread and the sockets that it serves in turn."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, rate: float) -> None:
         self._number = number
+        self._bucket = Bucket(rate, time.monotonic()) if rate else None
         self._poll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll.register(self._wake, select.EPOLLIN)
         self._new: deque[Sending] = deque()
         self._sendings: dict[int, Sending] = {}
         self._thread: threading.Thread | None = None
-        self._closing = False
+        self._closed = threading.Event()
+        self._numbers = count(1)
 
     @property
     def load(self) -> int:
@@ -100,7 +130,7 @@ class _Thread:
         os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
-        self._closing = True
+        self._closed.set()
         if self._thread is not None:
             os.eventfd_write(self._wake, 1)
             self._thread.join()
@@ -109,13 +139,19 @@ class _Thread:
 
     def _run(self) -> None:
         looked = time.monotonic()
-        while not self._closing:
+        while not self._closed.is_set():
+            ready = []
             for descriptor, _ in self._poll.poll(LOOK_S):
                 if descriptor == self._wake:
                     os.eventfd_read(self._wake)
                     self._take()
                 elif (sending := self._sendings.get(descriptor)) is not None:
-                    self._turn(sending)
+                    ready.append(sending)
+            if self._bucket is None:
+                for sending in sorted(ready, key=_is_bulk):
+                    self._turn(sending, TURN_BYTES)
+            elif ready:
+                self._limited(ready, self._bucket)
             now = time.monotonic()
             if now - looked >= LOOK_S:
                 looked = now
@@ -124,31 +160,47 @@ class _Thread:
         for sending in list(self._sendings.values()):
             self._end(sending, ConnectionAbortedError("the server stops"))
 
+    def _limited(self, ready: list[Sending], bucket: Bucket) -> None:
+        """Send what the limit allows, to whom it is due."""
+        now = time.monotonic()
+        left = bucket.left(now)
+        for sending, most in turns(ready, now):
+            if left <= 0:
+                break
+            sent = self._turn(sending, min(most, max(left, TRICKLE_BYTES)))
+            left -= sent
+            bucket.take(sent)
+        if left <= 0:
+            self._closed.wait(bucket.pause_s())
+
     def _take(self) -> None:
         while self._new:
             sending = self._new.popleft()
+            sending.number = next(self._numbers)
             self._sendings[sending.socket] = sending
+            with contextlib.suppress(OSError):
+                _socket_priority(sending)
             self._poll.register(sending.socket, select.EPOLLOUT)
 
-    def _turn(self, sending: Sending) -> None:
-        """Send as much as one turn allows and the socket takes."""
+    def _turn(self, sending: Sending, most: int) -> int:
+        """Send at most so much, as far as the socket takes it; say how much it took."""
         try:
-            count = min(TURN_BYTES, sending.end - sending.offset)
-            sent = os.sendfile(sending.socket, sending.file, sending.offset, count)
+            sent = os.sendfile(sending.socket, sending.file, sending.offset, min(most, sending.end - sending.offset))
         except BlockingIOError:
-            return
+            return 0
         except OSError as error:
             self._end(sending, error)
-            return
+            return 0
         if sent == 0:
             self._end(sending, OSError("the file was cut short while it was sent"))
-            return
+            return 0
         sending.offset += sent
         sending.moved_at = time.monotonic()
         if sending.given_up:
             self._end(sending, ConnectionAbortedError("given up"))
         elif sending.offset == sending.end:
             self._end(sending, None)
+        return sent
 
     def _drop_stalled(self, now: float) -> None:
         for sending in list(self._sendings.values()):
@@ -161,3 +213,49 @@ class _Thread:
         del self._sendings[sending.socket]
         self._poll.unregister(sending.socket)
         sending.finish(error)
+
+
+class Bucket:
+    """How much of a rate is left: tokens gather for `BURST_S` and no longer."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate, self._most = rate, max(rate * BURST_S, TRICKLE_BYTES)
+        self._tokens, self._at = self._most, now
+
+    def left(self, now: float) -> int:
+        """Bytes that may be sent now."""
+        self._tokens = min(self._most, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        return int(self._tokens)
+
+    def take(self, count: int) -> None:
+        """So many were sent."""
+        self._tokens -= count
+
+    def pause_s(self) -> float:
+        """How long until half of a burst may be sent."""
+        return max(0.0, (self._most / 2 - self._tokens) / self._rate)
+
+
+def turns(ready: list[Sending], now: float) -> list[tuple[Sending, int]]:
+    """Say who is sent something, in which order, and how much at most.
+
+    Whoever got nothing for `TRICKLE_S` a little; then who boots, first come, first served; then images, in turn.
+    """
+    starving = [sending for sending in ready if now - sending.moved_at >= TRICKLE_S]
+    booting = [sending for sending in ready if not sending.bulk]
+    images = sorted((sending for sending in ready if sending.bulk), key=lambda sending: sending.moved_at)
+    order = [(sending, TRICKLE_BYTES) for sending in sorted(starving, key=lambda sending: sending.moved_at)]
+    order += [(sending, TURN_BYTES) for sending in sorted(booting, key=lambda sending: sending.number)]
+    return order + [(sending, TURN_BYTES) for sending in images]
+
+
+def _is_bulk(sending: Sending) -> bool:
+    return sending.bulk
+
+
+def _socket_priority(sending: Sending) -> None:
+    """Let the link's queue send DHCP, TFTP and boot files before images (SO_PRIORITY, socket(7))."""
+    sock = socket.socket(fileno=os.dup(sending.socket))
+    with sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, TC_PRIO_BULK if sending.bulk else 0)

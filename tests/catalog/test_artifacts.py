@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.boot import chunks
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.errors import ArtifactError, ConflictError, NotFoundError
 from provisioner.model.catalog import Artifact, Bootenv, Files, Kind
@@ -53,6 +54,54 @@ async def kept(store: ArtifactStore) -> dict[str, int]:
 
 def bootenv(*artifacts: Artifact) -> Bootenv:
     return Bootenv("debian-12", "Debian 12", Kind.INSTALLER, "debian", {"amd64": Files(artifacts=artifacts)})
+
+
+LARGE = bytes(chunks.MIN_BYTES) + b"more"
+LARGE_SHA = hashlib.sha256(LARGE).hexdigest()
+IMAGE = ("debian-12", "amd64", "disk.raw.zst")
+
+
+async def test_chunks_of_an_image_are_listed_when_it_comes_in(store: ArtifactStore, tmp_path: Path) -> None:
+    await asyncio.to_thread((tmp_path / "image").write_bytes, LARGE)
+    await store.import_file(IMAGE, tmp_path / "image", "test")
+    listed = await store.chunk_list(LARGE_SHA)
+    assert listed is not None
+    assert (listed.sha256, listed.size_bytes, len(listed.digests)) == (LARGE_SHA, len(LARGE), 5)
+    place = tmp_path / "artifacts" / "chunks" / LARGE_SHA
+    assert await asyncio.to_thread(place.exists)
+    await store.remove("debian-12")
+    assert not await asyncio.to_thread(place.exists)
+    assert await store.chunk_list(LARGE_SHA) is None
+
+
+async def test_a_list_that_is_gone_or_damaged_is_made_again(store: ArtifactStore, tmp_path: Path) -> None:
+    await asyncio.to_thread((tmp_path / "image").write_bytes, LARGE)
+    await store.import_file(IMAGE, tmp_path / "image", "test")
+    listed, place = await store.chunk_list(LARGE_SHA), tmp_path / "artifacts" / "chunks" / LARGE_SHA
+    await asyncio.to_thread(place.unlink)
+    assert await store.chunk_list(LARGE_SHA) == listed
+    text = await asyncio.to_thread(place.read_text)
+    await asyncio.to_thread(place.write_text, text.replace(text[-9:-1], "00000000"))
+    assert await store.chunk_list(LARGE_SHA) != listed
+    assert await store.verify() == []
+    assert await store.chunk_list(LARGE_SHA) == listed
+
+
+async def test_small_content_has_no_chunks(store: ArtifactStore, kernel: Path) -> None:
+    await store.import_file(NAMES, kernel, "test")
+    assert await store.chunk_list(SHA) is None
+    assert await store.chunk_list("0" * 64) is None
+
+
+async def test_what_a_killed_worker_left_is_cleared(store: ArtifactStore, db: Database, tmp_path: Path) -> None:
+    def leave() -> None:
+        (tmp_path / "artifacts/incoming/import-x").mkdir()
+        (tmp_path / "artifacts/incoming/import-x/piece").write_bytes(b"half")
+        (tmp_path / "artifacts/incoming/import-y").write_bytes(b"half")
+
+    await asyncio.to_thread(leave)
+    await reopened(db, tmp_path)
+    assert await asyncio.to_thread(os.listdir, tmp_path / "artifacts/incoming") == []
 
 
 async def test_an_import_is_served_and_survives_a_restart(

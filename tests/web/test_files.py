@@ -53,7 +53,7 @@ async def web(tmp_path: Path) -> AsyncIterator[Web]:
     empty = ServedFile("empty", tmp_path / "empty", 0, hashlib.sha256().hexdigest())
     table = FileTable([file, empty], artifacts={"debian-12/amd64/vmlinuz": kernel}.get)
     trace: list[TraceLine] = []
-    files = Files(table, observe=trace.append, bounds=FileBounds(2, 0.2, 0.5))
+    files = Files(table, observe=trace.append, bounds=FileBounds(transfers=2, wait_s=0.2, stall_s=0.5))
     server = Server(machine_app(files.routes()))
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:

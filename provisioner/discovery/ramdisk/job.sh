@@ -2,6 +2,8 @@
 # Sourced by job scripts, which run with `sh -euo pipefail`.
 
 . "${PROVISIONER_LIB:-/usr/lib/provisioner}/lib.sh"
+. "${PROVISIONER_LIB:-/usr/lib/provisioner}/share.sh"
+. "${PROVISIONER_LIB:-/usr/lib/provisioner}/image.sh"
 work=$state/work
 root=/mnt
 
@@ -91,72 +93,6 @@ watching() {
 unwatch() {
     kill "$watcher" 2>/dev/null || true
     wait "$watcher" 2>/dev/null || true
-}
-
-# write_image URL SHA256 BYTES DISK: put a zstd image on a disk. Where memory holds it, it is checked before the disk is
-# touched; where not, it is hashed on its way, and a wrong hash leaves nothing on the disk that could boot.
-write_image() {
-    if fits_in_memory "$3"; then
-        write_through_memory "$@"
-    else
-        write_through_pipe "$@"
-    fi
-    settle "$4"
-}
-
-# fits_in_memory BYTES: half of the memory at most, and a quarter to spare (/run holds half of the memory)
-fits_in_memory() {
-    awk -v bytes="$1" '
-        $1 == "MemTotal:" { total = $2 * 1024 }
-        $1 == "MemAvailable:" { free = $2 * 1024 }
-        END { exit !(bytes * 2.2 < total && bytes * 1.25 + 64e6 < free) }' /proc/meminfo
-}
-
-write_through_memory() {
-    local url=$1 expected=$2 bytes=$3 disk=$4 got
-    : >$work/image
-    watching watch_file $work/image "$bytes" fetch 0 30
-    stream "$url" >$work/image
-    unwatch
-    step check 30 "checking the image"
-    got=$(sha256sum $work/image | cut -d ' ' -f 1)
-    [ "$got" = "$expected" ] || fail "image has the wrong hash, nothing was written: expected sha256 $expected, got $got"
-    rm -f $work/writer
-    watching watch_read $work/writer "$bytes" write 35 90
-    unpack "$work/image" | onto_disk "$disk"
-    unwatch
-    rm $work/image
-}
-
-write_through_pipe() {
-    local url=$1 expected=$2 bytes=$3 disk=$4 hasher got
-    rm -f $work/copy $work/writer
-    mkfifo $work/copy
-    sha256sum <$work/copy >$work/sha256 &
-    hasher=$!
-    watching watch_read $work/writer "$bytes" write 0 90
-    if ! { stream "$url" | tee $work/copy | unpack - | onto_disk "$disk"; }; then
-        wipe_ends "$disk"
-        fail "the image could not be written, the disk was wiped"
-    fi
-    wait $hasher
-    unwatch
-    read -r got _ <$work/sha256
-    if [ "$got" != "$expected" ]; then
-        wipe_ends "$disk"
-        fail "image has the wrong hash, the disk was wiped: expected sha256 $expected, got $got"
-    fi
-}
-
-# unpack FILE: the raw image; notes its process for watch_read
-unpack() {
-    # shellcheck disable=SC2016 # the inner shell expands it
-    sh -c 'echo $$ >"$2"; exec zstd --decompress --stdout --quiet "$1"' zstd "$1" $work/writer
-}
-
-# onto_disk DISK: standard input onto the disk, past the page cache; the last block is filled up with zeros
-onto_disk() {
-    dd of="$1" bs=1M iflag=fullblock oflag=direct conv=notrunc,sync 2>$work/dd || fail "$1: $(tail -n 1 $work/dd)"
 }
 
 # whole_disks: disks that can be installed on: not removable, not read-only

@@ -1,0 +1,109 @@
+"""Image fan-out with the real shell code, busybox's httpd and curl: content is whole, whatever neighbours do."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.discovery.sharing import CHUNK, CONTENT, SHA, Machine, Origin
+
+pytestmark = pytest.mark.slow  # two programs are started for every chunk of every machine
+
+GATHER = f'join_share {{}} {SHA}\ngather\nchunks_in_order | sha256sum | cut -d " " -f 1'
+STREAM = f"join_share {{}} {SHA}\nset_window {CHUNK * 8}\nstream_shared | sha256sum | cut -d ' ' -f 1"
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Origin]:
+    origin = Origin()
+    async with origin.serving():
+        yield origin
+
+
+@pytest.fixture
+def machines(origin: Origin, tmp_path: Path) -> Iterator[list[Machine]]:
+    made = [Machine(origin, tmp_path, number) for number in range(4)]
+    yield made
+    for machine in made:
+        machine.end()
+
+
+async def all_run(machines: list[Machine], script: str) -> list[tuple[int, bytes, str]]:
+    return await asyncio.gather(*(machine.run(script.format(machine.image)) for machine in machines))
+
+
+WIDE = STREAM.replace(str(CHUNK * 8), str(len(CONTENT) * 2))
+
+
+@pytest.mark.parametrize("script", [GATHER, WIDE], ids=["all in memory", "as they write it"])
+async def test_machines_take_an_image_together(origin: Origin, machines: list[Machine], script: str) -> None:
+    for status, out, said in await all_run(machines, script):
+        assert (status, out.decode().strip()) == (0, SHA), said
+    assert origin.sent < 2 * len(CONTENT), "four machines, and no two copies from the origin"
+
+
+async def test_machines_that_keep_little_end_with_the_same_image(origin: Origin, machines: list[Machine]) -> None:
+    for status, out, said in await all_run(machines, STREAM):
+        assert (status, out.decode().strip()) == (0, SHA), said
+
+
+async def test_a_window_keeps_memory_small(origin: Origin, machines: list[Machine]) -> None:
+    status, _, said = await machines[0].run(STREAM.format(machines[0].image))
+    assert status == 0, said
+    kept = list((machines[0].state / "share" / "www").glob("*/*"))
+    assert 0 < len(kept) <= 8
+
+
+async def test_neighbours_that_lie_change_nothing(origin: Origin, machines: list[Machine]) -> None:
+    liar, honest = machines[:2]
+    status, _, said = await liar.run(GATHER.format(liar.image))
+    assert status == 0, said
+    for file in (liar.state / "share" / "www").glob("*/*"):
+        file.write_bytes(b"evil" * (CHUNK // 4))
+    status, out, said = await honest.run(GATHER.format(honest.image))
+    assert (status, out.decode().strip()) == (0, SHA), said
+
+
+async def test_neighbours_that_are_gone_are_forgotten(origin: Origin, machines: list[Machine]) -> None:
+    dead, alive = machines[:2]
+    assert (await dead.run(GATHER.format(dead.image)))[0] == 0
+    dead.end()
+    status, out, said = await alive.run(GATHER.format(alive.image))
+    assert (status, out.decode().strip()) == (0, SHA), said
+
+
+async def test_an_origin_whose_content_is_wrong_ends_the_job(machines: list[Machine], origin: Origin) -> None:
+    origin.content = bytes(len(CONTENT))
+    status, out, said = await machines[0].run(GATHER.format(machines[0].image))
+    assert status != 0
+    assert out == b""
+    assert "image has the wrong hash" in said
+
+
+async def test_what_is_not_shared_is_streamed_as_ever(machines: list[Machine], origin: Origin) -> None:
+    script = f"join_share {machines[0].image} {'0' * 64} && echo joined || echo alone"
+    assert (await machines[0].run(script))[1] == b"alone\n"
+
+
+async def test_chunks_are_served_under_a_path_that_nobody_guesses(machines: list[Machine], origin: Origin) -> None:
+    one = machines[0]
+    ask = f"curl --path-as-is -s -o /dev/null -w '%{{http_code}} ' http://127.0.0.1:{one.port}"
+    script = GATHER.replace("{}", one.image) + f"\nfor path in / /0 /www /../list; do {ask}$path; done"
+    status, out, said = await one.run(script)
+    assert status == 0, said
+    assert set(out.decode().split()[1:]) <= {"404", "400", "403"}
+
+
+async def test_a_machine_takes_up_what_it_had(machines: list[Machine], origin: Origin) -> None:
+    script = GATHER + "\nannounce && gather"
+    status, _, said = await machines[0].run(script.format(machines[0].image))
+    assert status == 0, said
+    assert origin.sent == len(CONTENT)
+
+
+def test_the_content_is_what_its_hash_says() -> None:
+    assert hashlib.sha256(CONTENT).hexdigest() == SHA

@@ -1,0 +1,70 @@
+"""Who is sent something first, and how a limit is kept to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import pytest
+
+from provisioner.web.sender import TRICKLE_BYTES, TRICKLE_S, TURN_BYTES, Bucket, Range, Sender, Sending, turns
+
+NOW = 1000.0
+
+
+async def sending(number: int, *, bulk: bool = False, moved_at: float = NOW) -> Sending:
+    it = Sending(-1, -1, Range(0, 10**9, bulk), 60.0)
+    it.number, it.moved_at = number, moved_at
+    return it
+
+
+async def order(*sendings: Sending) -> list[tuple[int, int]]:
+    return [(it.number, most) for it, most in turns(list(sendings), NOW)]
+
+
+async def test_first_come_first_served_and_images_last() -> None:
+    image, second, first = await sending(1, bulk=True), await sending(3), await sending(2)
+    assert await order(image, second, first) == [(2, TURN_BYTES), (3, TURN_BYTES), (1, TURN_BYTES)]
+
+
+async def test_nobody_goes_without_for_long() -> None:
+    first = await sending(1)
+    starving = await sending(9, bulk=True, moved_at=NOW - TRICKLE_S)
+    assert (await order(first, starving))[0] == (9, TRICKLE_BYTES)
+
+
+async def test_images_take_turns() -> None:
+    just, before = await sending(1, bulk=True), await sending(2, bulk=True, moved_at=NOW - 0.5)
+    assert [number for number, _ in await order(just, before)] == [2, 1]
+
+
+def test_a_bucket_fills_with_time_and_no_further_than_a_burst() -> None:
+    bucket = Bucket(1e6, 0.0)
+    burst = bucket.left(0.0)
+    assert burst == 20_000
+    bucket.take(burst)
+    assert bucket.left(0.0) == 0
+    assert bucket.left(0.005) == 5_000
+    assert bucket.left(60.0) == burst
+    bucket.take(burst)
+    assert bucket.pause_s() == pytest.approx(0.01)
+
+
+async def test_a_limit_is_kept_and_everything_arrives() -> None:
+    content = os.urandom(300_000)
+    file = os.memfd_create("content")
+    os.write(file, content)
+    sender = Sender(rate=3e6)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        await sender.send(ours.fileno(), file, Range(1000, 299_000), 10.0)
+        theirs.settimeout(10)
+        got = b""
+        while len(got) < 299_000:
+            got += theirs.recv(1 << 20)
+    assert got == content[1000:]
+    os.close(file)
+    await asyncio.to_thread(sender.close)
