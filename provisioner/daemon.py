@@ -134,8 +134,7 @@ class Daemon:
         await shelf.loaders.install()
         hosts = await hosts_of(config.dhcp)
         tftp = await self._serve_tftp(stack, conductor, table, network, hosts)
-        sharing = Sharing(conductor, artifacts.chunk_list)
-        await self._serve_machines(stack, conductor, table, network, hosts, sharing.routes())
+        await self._serve_machines(stack, conductor, table, network, hosts, more)
         site = Site(
             conductor,
             lambda: statuses(catalog, artifacts),
