@@ -134,7 +134,9 @@ class Daemon:
         await shelf.loaders.install()
         hosts = await hosts_of(config.dhcp)
         tftp = await self._serve_tftp(stack, conductor, table, network, hosts)
-        await self._serve_machines(stack, conductor, table, network, hosts, more)
+        await self._serve_machines(
+            stack, conductor, table, network, hosts, Sharing(conductor, artifacts.chunk_list).routes()
+        )
         site = Site(
             conductor,
             lambda: statuses(catalog, artifacts),
