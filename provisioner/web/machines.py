@@ -147,15 +147,15 @@ class MachineSide:
 
     async def step(self, request: web.Request) -> web.Response:
         """Say what an installer or a new system is to do for a workflow; `continue` where nothing is."""
-        return _line(await self._ask.agent_step(_token(request), _address(request), NEXT_WAIT_S))
+        return _line(await self._ask.agent_step(token_of(request), address_of(request), NEXT_WAIT_S))
 
     async def output(self, request: web.Request) -> web.Response:
         """Take a piece of what a step prints, from octet `at` on. A piece that is sent again changes nothing."""
-        token = _token(request)
+        token = token_of(request)
         place = whole(query(request, "at").get("at", "0"), "at")
         text = await bodies.read_body(request, LOG_LIMIT)
         job = request.match_info["job"]
-        await self._ask.agent_output(token, _address(request), job, min(place, PLACE_LIMIT), text)
+        await self._ask.agent_output(token, address_of(request), job, min(place, PLACE_LIMIT), text)
         return web.Response(status=204)
 
     async def phone_home(self, request: web.Request) -> web.Response:
