@@ -135,7 +135,7 @@ class Daemon:
         hosts = await hosts_of(config.dhcp)
         tftp = await self._serve_tftp(stack, conductor, table, network, hosts)
         await self._serve_machines(
-            stack, conductor, table, network, hosts, Sharing(conductor, artifacts.chunk_list).routes()
+            stack, conductor, table, network, hosts, Sharing(conductor.agent_machine, artifacts.chunk_list).routes()
         )
         site = Site(
             conductor,

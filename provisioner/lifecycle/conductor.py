@@ -68,6 +68,7 @@ class Conductor:
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
         self._answers = Answers(self.machines, self._runner, self._boots, db, self._tokens, self._trace)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
+        self.agent_machine = self._agents.whose
         self.engaged: Callable[[str, str], str] = lambda _machine, _key: ""
         """Says which workflow a machine is in, for who asks for it under a key; empty where it is free."""
         self.stands: Callable[[str], str] = lambda _machine: ""
@@ -354,10 +355,6 @@ class Conductor:
     async def answer(self, ticket: str, answer: str, address: str) -> tuple[bytes, str]:
         """Give out an answer file, once, with its content type."""
         return await self._answers.fetch(self._ports, self.clock, ticket, answer, address)
-
-    async def agent_machine(self, token: str, address: str) -> str:
-        """Say which machine's agent speaks."""
-        return self._agents.whose(token, address)
 
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
         """Record facts; return a command."""

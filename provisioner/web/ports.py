@@ -101,9 +101,6 @@ class Booter(Protocol):
 
     async def answer(self, ticket: str, answer: str, address: str) -> tuple[bytes, str]: ...
 
-    async def agent_machine(self, token: str, address: str) -> str:
-        """Say which machine's agent this token is of."""
-
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str: ...
 
     async def agent_next(self, token: str, address: str, wait_s: float) -> str: ...

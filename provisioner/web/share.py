@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from aiohttp import web
 
@@ -25,17 +24,15 @@ Lookup = Callable[[str], Awaitable[ChunkList | None]]
 """The chunks of the content with this SHA-256; None where there is no such content, or it is small."""
 
 
-class Bearers(Protocol):
-    """Says whose a token is."""
-
-    async def agent_machine(self, token: str, address: str) -> str: ...
+Bearer = Callable[[str, str], str]
+"""Which machine this token, used from this address, is of; raises `TicketError`."""
 
 
 class Sharing:
     """Handlers over the swarms of all images that machines take now."""
 
-    def __init__(self, bearers: Bearers, chunks: Lookup, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bearers, self._chunks, self._clock = bearers, chunks, clock
+    def __init__(self, bearer: Bearer, chunks: Lookup, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bearer, self._chunks, self._clock = bearer, chunks, clock
         self._swarms: dict[str, tuple[Swarm, float]] = {}
 
     def routes(self) -> tuple[Route, ...]:
@@ -50,12 +47,12 @@ class Sharing:
 
     async def chunks(self, request: web.Request) -> web.Response:
         """Give the list of an image's chunks."""
-        await self._who(request)
+        self._who(request)
         return _text((await self._listed(request)).encode())
 
     async def join(self, request: web.Request) -> web.Response:
         """Take a machine into the swarm of an image."""
-        who, address = await self._who(request), address_of(request)
+        who, address = self._who(request), address_of(request)
         offer = read_offer(await _body(request))
         listed, now = await self._listed(request), self._clock()
         self._sweep(now)
@@ -68,7 +65,7 @@ class Sharing:
 
     async def next(self, request: web.Request) -> web.Response:
         """Hear what became of a machine's last chunks; say which come next, and from where."""
-        who, now = await self._who(request), self._clock()
+        who, now = self._who(request), self._clock()
         sha256 = request.match_info["sha256"]
         report = read_report(await _body(request))
         swarm, _ = self._swarms.get(sha256, (None, now))
@@ -82,13 +79,13 @@ class Sharing:
 
     async def leave(self, request: web.Request) -> web.Response:
         """Forget a machine that is about to restart."""
-        who = await self._who(request)
+        who = self._who(request)
         for swarm, _ in self._swarms.values():
             swarm.leave(who)
         return web.Response(status=204)
 
-    async def _who(self, request: web.Request) -> str:
-        return await self._bearers.agent_machine(token_of(request), address_of(request))
+    def _who(self, request: web.Request) -> str:
+        return self._bearer(token_of(request), address_of(request))
 
     async def _listed(self, request: web.Request) -> ChunkList:
         listed = await self._chunks(request.match_info["sha256"])

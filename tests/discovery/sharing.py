@@ -43,7 +43,7 @@ class Origin:
         self.base = ""
         self.away = False
 
-    async def agent_machine(self, token: str, address: str) -> str:
+    def agent_machine(self, token: str, address: str) -> str:
         if not token.startswith("node"):
             raise TicketError("this token is not good here")
         return token
@@ -61,7 +61,7 @@ class Origin:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Sharing]:
-        sharing = Sharing(self, self.chunks)
+        sharing = Sharing(self.agent_machine, self.chunks)
         server = Server(machine_app([*sharing.routes(), Route("GET", "/image", self.image)]), drain_s=0)
         port = await server.listen_tcp("127.0.0.1", 0)
         self.base = f"http://127.0.0.1:{port}"

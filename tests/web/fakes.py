@@ -297,10 +297,6 @@ class FakeConductor:
             raise TicketError(f"{address} holds no lease of {mac}")
         return b"#!ipxe\nexit\n" if dialect == "ipxe" else b"exit\n"
 
-    async def agent_machine(self, token: str, address: str) -> str:
-        self._admit(token, address)
-        return NODE17.id
-
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
         self._admit(token, address)
         self.heard.append(("facts", raw))

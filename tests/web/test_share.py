@@ -27,7 +27,7 @@ class Daemon:
 
     now = 0.0
 
-    async def agent_machine(self, token: str, address: str) -> str:
+    def agent_machine(self, token: str, address: str) -> str:
         if not token.startswith("node"):
             raise TicketError("this token is not good here")
         return token
@@ -45,7 +45,7 @@ def daemon() -> Daemon:
 
 @pytest.fixture
 async def boot(daemon: Daemon) -> AsyncIterator[aiohttp.ClientSession]:
-    server = Server(machine_app(Sharing(daemon, daemon.chunks, clock=lambda: daemon.now).routes()))
+    server = Server(machine_app(Sharing(daemon.agent_machine, daemon.chunks, clock=lambda: daemon.now).routes()))
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         yield session
