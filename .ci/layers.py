@@ -101,6 +101,7 @@ TABLE = (
     *((f"lab.{name}", "rules") for name in ("ipmi.packet", "ipmi.sol", "redfish.answer", "redfish.request")),
     # the rest of each package
     ("clock", "shells"),
+    ("collector", "shells"),
     ("hosts", "shells"),
     ("config", "shells"),
     ("netwatch*", "shells"),

@@ -22,10 +22,11 @@ from provisioner.boot.files import FileTable
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.secretsource import SecretSources, Vault
+from provisioner.collector import settle
 from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.server import DhcpServer
-from provisioner.dhcp.subnets import Subnet
+from provisioner.dhcp.subnets import Durability, Subnet
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.discovery.facts import decode_facts
@@ -87,6 +88,7 @@ class Daemon:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.listeners: list[Listener] = []
+        self.dhcp: DhcpServer
 
     async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Start everything, call `ready`, serve until `stop` is set, stop everything."""
@@ -95,6 +97,7 @@ class Daemon:
             running = [group.create_task(service(), name=name) for name, service in services.items()]
             for listener in self.listeners:
                 log.info("daemon.listening service=%s address=%s", listener.service, listener.address)
+            settle()
             ready()
             await stop.wait()
             log.info("daemon.stopping")
@@ -173,7 +176,7 @@ class Daemon:
     async def _serve_dhcp(
         self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, netwatch: Netwatch
     ) -> tuple[DhcpServer, DhcpBook]:
-        leases = LeaseStore(db)
+        leases = LeaseStore(db, durable=self.config.dhcp.durability is Durability.DURABLE)
         dhcp = DhcpServer(
             self.config.dhcp,
             decide=conductor.decide,
@@ -186,6 +189,7 @@ class Daemon:
         await book.open()
         conductor.follow(KnownMachines(dhcp))
         await dhcp.start()
+        self.dhcp = dhcp
         stack.push_async_callback(dhcp.stop)
         self.listeners += [listener_of(subnet) for subnet, _ in book.subnets()]
         return dhcp, book
@@ -196,7 +200,7 @@ class Daemon:
         dhcp6 = Dhcp6Server(
             self.config.dhcp,
             decide=conductor.decide,
-            leases=LeaseStore6(db),
+            leases=LeaseStore6(db, durable=self.config.dhcp.durability is Durability.DURABLE),
             observe=conductor.observe,
             http_port=self.config.http.port,
         )

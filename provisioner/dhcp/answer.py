@@ -23,6 +23,9 @@ from provisioner.model.boot import Unknown
 FOR_EVER = float(0xFFFFFFFF)
 """The end of a BOOTP client's lease."""
 _OFFER, _ACK, _BOUND = int(Type.OFFER), int(Type.ACK), LeaseState.BOUND
+_OFF, _RESERVATIONS_ONLY, _IGNORE = Mode.OFF, Mode.RESERVATIONS_ONLY, Unknown.IGNORE
+_CLIENT_ID, _HOST_NAME = int(Opt.CLIENT_ID), int(Opt.HOST_NAME)
+_REQUESTED_ADDRESS, _SERVER_ID = int(Opt.REQUESTED_ADDRESS), int(Opt.SERVER_ID)
 
 
 def answer(packet: Packet, arrival: Arrival, site: Site, now: float) -> Reply | Silence:
@@ -34,7 +37,7 @@ def answer(packet: Packet, arrival: Arrival, site: Site, now: float) -> Reply | 
         return Silence("no subnet of ours on that link")
     net = case.nets[0]
     case.known = site.known(case.key, packet, case.info)
-    if net.mode is Mode.OFF:
+    if net.mode is _OFF:
         return Silence("the subnet is switched off")
     if arrival.port == PROXY_PORT:
         return boot_server(case, net)
@@ -47,11 +50,11 @@ def answer(packet: Packet, arrival: Arrival, site: Site, now: float) -> Reply | 
 def _refusal(case: Case, net: Net) -> Silence | None:
     """Say why this machine gets no answer on this subnet, if it gets none."""
     if case.known is None:
-        if net.mode is Mode.RESERVATIONS_ONLY:
+        if net.mode is _RESERVATIONS_ONLY:
             return Silence("the machine has no reservation, and the subnet serves nobody else")
-        if net.config.unknown is Unknown.IGNORE:
+        if net.config.unknown is _IGNORE:
             return Silence("nobody enrolled the machine, and the subnet ignores such")
-    elif not case.known.ip and net.mode is Mode.RESERVATIONS_ONLY:
+    elif not case.known.ip and net.mode is _RESERVATIONS_ONLY:
         return Silence("the machine has no fixed address, and the subnet gives no others")
     return None if ask_plan(case, net) else Silence(f"the plan is to give this machine nothing: {case.reason}")
 
@@ -66,11 +69,12 @@ def _discover(case: Case) -> Reply | Silence:
     net, pool, ip, fixed = place
     lease = pool.of(case.key)
     fresh = not fixed and (lease is None or lease.ip != ip)
-    if net.config.rapid_commit and Opt.RAPID_COMMIT in case.packet.options:
-        return _ack(case, place)._replace(fresh=fresh)
+    look = fresh and (net.config.probe or ip in case.site.ours)
+    if net.config.rapid_commit and Opt.RAPID_COMMIT in case.options:
+        return _ack(case, place)._replace(fresh=look)
     if fresh:
         pool.offer(case.key, ip, case.now)
-    return reply(case, net, _OFFER, ip, fresh=fresh)
+    return reply(case, net, _OFFER, ip, fresh=look)
 
 
 def _request(case: Case) -> Reply | Silence:
@@ -78,8 +82,8 @@ def _request(case: Case) -> Reply | Silence:
     if refusal is not None:
         return refusal
     packet = case.packet
-    server = number_of(packet.options, Opt.SERVER_ID, 4)
-    wanted = number_of(packet.options, Opt.REQUESTED_ADDRESS, 4) or 0
+    server = number_of(case.options, _SERVER_ID, 4)
+    wanted = number_of(case.options, _REQUESTED_ADDRESS, 4) or 0
     if server is not None:  # SELECTING
         return _grant(case, wanted or packet.ciaddr) if _is_ours(case, server) else _lost_to(case, server)
     if packet.ciaddr:  # RENEWING, REBINDING
@@ -126,7 +130,7 @@ def _grant(case: Case, ip: int) -> Reply | Silence:
     fixed = fixed_place(case) if case.known is not None else None
     if fixed is not None:
         return _ack(case, fixed) if fixed.ip == ip else nak(case, f"its fixed address is {address(fixed.ip)}")
-    if net.mode is Mode.RESERVATIONS_ONLY:
+    if net.mode is _RESERVATIONS_ONLY:
         return nak(case, f"{address(ip)} is not its fixed address, or another machine holds it")
     refused = may_take(case, net, ip)
     if isinstance(refused, Silence):
@@ -138,7 +142,7 @@ def _grant(case: Case, ip: int) -> Reply | Silence:
 
 def _decline(case: Case) -> Silence:
     """A client found its address taken: keep it out of use, if it was its own (RFC 2131 section 4.3.3)."""
-    ip = number_of(case.packet.options, Opt.REQUESTED_ADDRESS, 4) or 0
+    ip = number_of(case.options, Opt.REQUESTED_ADDRESS, 4) or 0
     for net in case.nets:
         for pool in (net.pool, net.quarantine):
             if net.holds(ip) and pool.holder(ip, case.now) == case.key:
@@ -192,25 +196,11 @@ _RULES: Mapping[int, Callable[[Case], Reply | Silence]] = {
 
 def _ack(case: Case, place: Place) -> Reply:
     net, pool, ip, _ = place
-    packet, info, now = case.packet, case.info, case.now
-    client_id = packet.options.get(Opt.CLIENT_ID, b"")
-    lease = Lease(
-        ip,
-        case.key,
-        pool.name,
-        now + net.lease_s,
-        _BOUND,
-        now,
-        _host_name(case),
-        client_id,
-        packet.giaddr,
-        info.circuit_id,
-        info.remote_id,
-    )
+    options, known, now = case.options, case.known, case.now
+    circuit_id, remote_id, _, _, _ = case.info
+    name = text_of(options, _HOST_NAME)[:63] if _HOST_NAME in options else ""
+    if known is not None and known.name:
+        name = known.name.decode("ascii")
+    client_id, until, relay = options.get(_CLIENT_ID, b""), now + net.lease_s, case.packet.giaddr
+    lease = Lease(ip, case.key, pool.name, until, _BOUND, now, name, client_id, relay, circuit_id, remote_id)
     return reply(case, net, _ACK, ip, store=pool.bind(lease))
-
-
-def _host_name(case: Case) -> str:
-    if case.known is not None and case.known.name:
-        return case.known.name.decode("ascii")
-    return text_of(case.packet.options, Opt.HOST_NAME)[:63] if Opt.HOST_NAME in case.packet.options else ""

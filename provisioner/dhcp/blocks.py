@@ -128,11 +128,11 @@ def fit(block: Block, name: bytes, echo: bytes, room: int) -> tuple[bytes, bytes
     What does not fit goes into unused header fields (option overload, RFC 2132 section 9.3); what fits nowhere is
     left out from the end of the client's list, never the fixed options or the echo.
     """
-    middle = encode_option(Opt.HOST_NAME, name) if name else b""
-    options = block.before + middle + block.after + echo
-    if HEADER_SIZE + len(options) < room:
-        return b"", block.file, options
-    return _overload(block, block.before + middle + block.after, echo, room)
+    file, before, after = block
+    options = before + encode_option(Opt.HOST_NAME, name) + after if name else before + after
+    if HEADER_SIZE + len(options) + len(echo) < room:
+        return b"", file, options + echo
+    return _overload(block, options, echo, room)
 
 
 def _overload(block: Block, options: bytes, echo: bytes, room: int) -> tuple[bytes, bytes, bytes]:

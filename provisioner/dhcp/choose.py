@@ -7,11 +7,13 @@ from typing import NamedTuple
 from provisioner.dhcp.case import Case, Silence
 from provisioner.dhcp.leases import Pool
 from provisioner.dhcp.options import Opt, number_of
+from provisioner.dhcp.relay import NOTHING
 from provisioner.dhcp.subnets import Mode
 from provisioner.dhcp.topology import Net
 
 TOO_MANY = Silence("too many new machines on this port, interface or relay; it may ask again", "dhcp.limited")
 _RESERVATIONS_ONLY = Mode.RESERVATIONS_ONLY
+_REQUESTED_ADDRESS = int(Opt.REQUESTED_ADDRESS)
 
 
 class Place(NamedTuple):
@@ -37,12 +39,12 @@ def fixed_place(case: Case) -> Place | None:
 
 def choose(case: Case) -> Place | Silence:
     """Choose an address for a machine that asks for one: on shared networks first where it has one already."""
-    if case.known is not None and case.known.ip and (fixed := fixed_place(case)) is not None:
+    known, key, now, nets = case.known is not None, case.key, case.now, case.nets
+    if known and (fixed := fixed_place(case)) is not None:
         return fixed
-    if case.nets[0].mode is _RESERVATIONS_ONLY:
+    if nets[0].mode is _RESERVATIONS_ONLY:
         return Silence("its fixed address is held by another machine or lies on another network")
-    known, key, now = case.known is not None, case.key, case.now
-    for net in case.nets:
+    for net in nets:
         pool = net.pool_for(known)
         ip = pool.held(key, now)
         if ip is not None:
@@ -51,8 +53,9 @@ def choose(case: Case) -> Place | Silence:
 
 
 def _choose_new(case: Case, known: bool) -> Place | Silence:
-    wanted = number_of(case.packet.options, Opt.REQUESTED_ADDRESS, 4) or 0
-    for net in case.nets if len(case.nets) == 1 else sorted(case.nets, key=lambda net: not net.holds(wanted)):
+    wanted = number_of(case.options, _REQUESTED_ADDRESS, 4) or 0
+    nets = case.nets
+    for net in nets if len(nets) == 1 else sorted(nets, key=lambda net: not net.holds(wanted)):
         if not known and net.limited and not admitted(case, net):
             return TOO_MANY
         pool = net.pool_for(known)
@@ -64,14 +67,14 @@ def _choose_new(case: Case, known: bool) -> Place | Silence:
 
 def admitted(case: Case, net: Net) -> bool:
     """Bound how fast unknown machines take addresses, by switch port, and by relay or interface."""
-    info, config, limiter, now = case.info, net.config, case.site.limiter, case.now
-    if (info.circuit_id or info.remote_id) and config.port_per_s:
-        port = (case.packet.giaddr, info.remote_id, info.circuit_id)
+    info, config, limiter, now, relay = case.info, net.config, case.site.limiter, case.now, case.packet.giaddr
+    if info is not NOTHING and (info.circuit_id or info.remote_id) and config.port_per_s:
+        port = (relay, info.remote_id, info.circuit_id)
         if not limiter.take(port, config.port_per_s, config.port_burst, now):
             return False
     if not config.new_per_s:
         return True
-    return limiter.take(case.packet.giaddr or case.arrival.interface, config.new_per_s, config.new_burst, now)
+    return limiter.take(relay or case.arrival.interface, config.new_per_s, config.new_burst, now)
 
 
 def may_take(case: Case, net: Net, ip: int) -> str | Silence:

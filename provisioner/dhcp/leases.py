@@ -27,7 +27,7 @@ DECLINED_SHARE = 4
 """Up to a quarter of a pool may be declined for long."""
 DOUBTED_S = 60.0
 
-_BOUND, _RELEASED = LeaseState.BOUND, LeaseState.RELEASED
+_BOUND, _RELEASED, _DECLINED = LeaseState.BOUND, LeaseState.RELEASED, LeaseState.DECLINED
 
 
 class Lease(NamedTuple):
@@ -80,6 +80,8 @@ class Pool:
         self._fixed_inside = 0
         self._offers: dict[bytes, Offer] = {}
         self._offered: dict[int, bytes] = {}
+        self._oldest_until = 0.0
+        """No offer ends before."""
         self._timers: list[tuple[float, int]] = []
         self._timed: dict[int, float] = {}
         """When to look at a lease again: at its end, or earlier where it was renewed since."""
@@ -181,10 +183,10 @@ class Pool:
 
     def bind(self, lease: Lease) -> tuple[Lease, ...]:
         """Give the address to the machine; what has to be stored: this lease, and the one that it replaces."""
-        key, ip = lease.key, lease.ip
+        ip, key = lease[:2]
         offer = self._offers.get(key)
         if offer is not None:
-            if offer.ip == ip:
+            if offer[0] == ip:
                 del self._offers[key], self._offered[ip]
             else:
                 self.withdraw(key)
@@ -264,23 +266,23 @@ class Pool:
         return self.covers(ip) and ip not in self._fixed and self.free_for(key, ip, now)
 
     def _put(self, lease: Lease) -> Lease:
-        before = self.by_ip.get(lease.ip)
-        if before is not None and before.key != lease.key and self._by_key.get(before.key) == lease.ip:
+        ip, key, _, until, state = lease[:5]
+        before = self.by_ip.get(ip)
+        if before is not None and before.key != key and self._by_key.get(before.key) == ip:
             del self._by_key[before.key]
-        self.by_ip[lease.ip] = lease
+        self.by_ip[ip] = lease
         if self._declined:
-            self._declined.discard(lease.ip)
-        if lease.key and (lease.state is _BOUND or lease.key not in self._by_key):
-            self._by_key[lease.key] = lease.ip
-        if lease.ip not in self._fixed and self.covers(lease.ip):
-            self._time(lease)
+            self._declined.discard(ip)
+        if key and (state is _BOUND or key not in self._by_key):
+            self._by_key[key] = ip
+        if ip not in self._fixed and self.covers(ip):
+            self._time(ip, until, state)
         return lease
 
-    def _time(self, lease: Lease) -> None:
-        ip, until = lease.ip, lease.until
-        if lease.state is LeaseState.DECLINED:
+    def _time(self, ip: int, until: float, state: LeaseState) -> None:
+        if state is _DECLINED:
             self._declined.add(ip)
-        if lease.state is _RELEASED:
+        if state is _RELEASED:
             self._timed.pop(ip, None)
             self._free[ip] = None
             return
@@ -318,8 +320,9 @@ class Pool:
                 self._declined.discard(ip)
 
     def _forget_offers(self, now: float) -> None:
-        while self._offers:
-            key, offer = next(iter(self._offers.items()))
-            if offer.until > now:
-                return
-            self.withdraw(key)
+        """Take back what nobody took; offers end in the order in which they were made."""
+        while self._offers and now >= self._oldest_until:
+            key = next(iter(self._offers))
+            self._oldest_until = self._offers[key].until
+            if self._oldest_until <= now:
+                self.withdraw(key)

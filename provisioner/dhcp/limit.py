@@ -14,14 +14,22 @@ class Limiter:
 
     def __init__(self, limit: int = BUCKETS_LIMIT) -> None:
         self._limit = limit
-        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[Hashable, list[float]] = OrderedDict()
+        """Tokens left, and when that was."""
 
     def take(self, source: Hashable, per_s: float, burst: int, now: float) -> bool:
         """Take one token of `source`; False where it has none left."""
-        tokens, at = self._buckets.pop(source, (float(burst), now))
-        tokens = min(float(burst), tokens + (now - at) * per_s)
+        buckets = self._buckets
+        bucket = buckets.get(source)
+        if bucket is None:
+            bucket = buckets[source] = [float(burst), now]
+            if len(buckets) > self._limit:
+                buckets.popitem(last=False)
+        else:
+            buckets.move_to_end(source)
+        tokens = bucket[0] + (now - bucket[1]) * per_s
+        if tokens > burst:
+            tokens = float(burst)
         allowed = tokens >= 1.0
-        self._buckets[source] = (tokens - 1.0 if allowed else tokens, now)
-        if len(self._buckets) > self._limit:
-            self._buckets.popitem(last=False)
+        bucket[:] = (tokens - 1.0 if allowed else tokens), now
         return allowed

@@ -79,7 +79,7 @@ def walk(data: bytes, at: int, end: int, into: dict[int, bytes]) -> None:
     try:
         while at < end:
             code, start = data[at], at
-            if PAD < code < END:
+            if 0 < code < 255:  # PAD, END: written out, for this runs ten times a packet
                 at = start + 2 + data[start + 1]
                 if code in into:
                     into[code] += data[start + 2 : at]
@@ -97,8 +97,9 @@ def walk(data: bytes, at: int, end: int, into: dict[int, bytes]) -> None:
 
 def encode_option(code: int, value: bytes) -> bytes:
     """Write one option, split into parts where it is longer than 255 bytes."""
-    if len(value) <= MAX_LENGTH:
-        return bytes((code, len(value))) + value
+    length = len(value)
+    if length <= MAX_LENGTH:
+        return bytes((code, length)) + value
     parts = (value[at : at + MAX_LENGTH] for at in range(0, len(value), MAX_LENGTH))
     return b"".join(bytes((code, len(part))) + part for part in parts)
 

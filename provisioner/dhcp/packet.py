@@ -28,6 +28,7 @@ ETHERNET = 1
 
 _NO_NAME, _NO_FILE = bytes(64), bytes(128)
 _MESSAGE_TYPE, _OVERLOAD = int(Opt.MESSAGE_TYPE), int(Opt.OVERLOAD)
+_unpack, _new = HEADER.unpack_from, tuple.__new__
 
 
 class Packet(NamedTuple):
@@ -59,10 +60,11 @@ class Packet(NamedTuple):
         ROM, installer and installed system of one machine send different identifiers. Where there is no hardware
         address (InfiniBand, RFC 4390) the identifier stands in.
         """
-        if self.htype == ETHERNET and len(self.chaddr) == 6:
-            return self.chaddr
-        if self.chaddr:
-            return bytes((self.htype,)) + self.chaddr
+        chaddr = self.chaddr
+        if len(chaddr) == 6 and self.htype == ETHERNET:
+            return chaddr
+        if chaddr:
+            return bytes((self.htype,)) + chaddr
         return b"\0id" + self.options.get(Opt.CLIENT_ID, b"")
 
     @property
@@ -76,9 +78,7 @@ def decode(data: bytes) -> Packet:
     size = len(data)
     if size < HEADER_SIZE:
         raise WireError(f"{size} bytes are too short for BOOTP")
-    (op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file) = HEADER.unpack_from(
-        data
-    )
+    (op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file) = _unpack(data)
     if hlen > 16:
         raise WireError(f"hardware address of {hlen} bytes")
     options: dict[int, bytes] = {}
@@ -89,23 +89,9 @@ def decode(data: bytes) -> Packet:
     kind = options.get(_MESSAGE_TYPE, b"\0")
     if len(kind) != 1:
         raise WireError(f"message type of {len(kind)} bytes")
-    return Packet(
-        op,
-        htype,
-        hops,
-        xid,
-        secs,
-        flags,
-        ciaddr,
-        yiaddr,
-        siaddr,
-        giaddr,
-        chaddr[:hlen],
-        sname,
-        file,
-        kind[0],
-        options,
-    )
+    chaddr = chaddr[:hlen]
+    fields = (op, htype, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file, kind[0], options)
+    return _new(Packet, fields)  # past its constructor, which takes as long as everything above
 
 
 def _walk_overloaded(data: bytes, options: dict[int, bytes]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from provisioner.dhcp.blocks import Block, Terms, compose, fit
 from provisioner.dhcp.boot import Boot, Where, load_file, run_script
-from provisioner.dhcp.case import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Case, Reply, To, Via, our_address
+from provisioner.dhcp.case import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Case, Reply, To, Via
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt, Type, encode_option
 from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, HEADER, MAGIC, MIN_SIZE, Packet
@@ -19,11 +21,15 @@ EVENTS = {0: "dhcp.bootp", 2: "dhcp.offer", 5: "dhcp.ack"}
 
 _BY_RELAY, _BY_FRAME, _TO_ALL = Via.UDP, Via.FRAME, To(Via.BROADCAST, EVERYBODY, CLIENT_PORT)
 _ACK, _DISCOVER = int(Type.ACK), int(Type.DISCOVER)
+_ECHOED = (Opt.CLIENT_ID, Opt.CLIENT_UUID, Opt.RELAY_AGENT)
+_RAPID = encode_option(Opt.RAPID_COMMIT, b"")
+_new, _head = tuple.__new__, HEADER.pack
+_QUARANTINE = Unknown.QUARANTINE
 
 
 def ask_plan(case: Case, net: Net) -> bool:
     """Ask what the machine boots and put it into its words (`case.boot`); False: it gets no answer at all."""
-    if case.known is None and net.config.unknown is Unknown.QUARANTINE:
+    if case.known is None and net.config.unknown is _QUARANTINE:
         case.reason = "unknown machine in quarantine"
         return True
     plan = case.site.decide(case.site.client_of(case.packet, case.kind))
@@ -32,7 +38,7 @@ def ask_plan(case: Case, net: Net) -> bool:
         case LoadFile():
             case.boot = _load(case, net, plan.name)
         case RunScript():
-            case.boot = run_script(case.kind, case.packet.mac, _where(case, net, our_address(case, net)))
+            case.boot = run_script(case.kind, case.packet.mac, _where(case, net, case.scene.us_in(net)))
         case LocalDisk():
             pass
         case NoBoot():
@@ -47,7 +53,7 @@ def _where(case: Case, net: Net, us: int) -> Where:
 def _load(case: Case, net: Net, name: str) -> Boot:
     """The loader that the machine, its profile or its subnet names, else the plan's; made once for all who get it."""
     known = case.known
-    us = our_address(case, net)
+    us = case.scene.us_in(net)
     key = (case.kind, us, name, known.serial if known is not None else 0)
     boot = net.boots.get(key)
     if boot is None:
@@ -63,17 +69,20 @@ def _load(case: Case, net: Net, name: str) -> Boot:
 
 def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] = (), fresh: bool = False) -> Reply:
     """Make the reply of this type (0: BOOTP) that gives `ip` (0: none)."""
-    packet, boot, known = case.packet, case.boot, case.known
-    us = case.info.server or our_address(case, net)
+    packet, boot, known, client = case.packet, case.boot, case.known, case.kind
+    us = case.info.server or case.scene.us_in(net)
     proxy = net.proxy or case.arrival.port == PROXY_PORT
-    name = known.name if known is not None and not proxy and case.kind.wants_name else b""
+    name, special = b"", 0
+    if known is not None:
+        special = known.serial
+        if client.wants_name and not proxy:
+            name = known.name
     lease_s = net.lease_s if ip and kind else 0
-    special = known.serial if known is not None else 0
-    terms = (kind, us, case.kind, boot, lease_s, proxy, name != b"", special)
+    terms = (kind, us, client, boot, lease_s, proxy, name != b"", special)
     block = net.blocks.get(terms) or _block(net, Terms(*terms), known)
-    sname, file, options = fit(block, name, _echo(packet, kind), case.kind.room)
+    sname, file, options = fit(block, name, _echo(case.options, packet.type if kind == _ACK else 0), client.room)
     data = _pack(packet, ip, boot.siaddr, sname, file, options)
-    return Reply(EVENTS[kind], data, _destination(case, ip), case.reason, us, ip, store, fresh)
+    return _new(Reply, (EVENTS[kind], data, _destination(case, ip), case.reason, us, ip, store, fresh))
 
 
 def _block(net: Net, terms: Terms, known: Known | None) -> Block:
@@ -85,31 +94,29 @@ def _block(net: Net, terms: Terms, known: Known | None) -> Block:
     return block
 
 
-def _echo(packet: Packet, kind: int) -> bytes:
-    """What goes back as it came: client identifier (RFC 6842), UUID (RFC 4578), relay information last (RFC 3046)."""
-    get = packet.options.get
-    found = b""
-    if kind == _ACK and packet.type == _DISCOVER:
-        found = encode_option(Opt.RAPID_COMMIT, b"")
-    if (value := get(Opt.CLIENT_ID)) is not None:
-        found += encode_option(Opt.CLIENT_ID, value)
-    if (value := get(Opt.CLIENT_UUID)) is not None:
-        found += encode_option(Opt.CLIENT_UUID, value)
-    if (value := get(Opt.RELAY_AGENT)) is not None:
-        found += encode_option(Opt.RELAY_AGENT, value)
+def _echo(options: Mapping[int, bytes], acknowledged: int) -> bytes:
+    """What goes back as it came: client identifier (RFC 6842), UUID (RFC 4578), relay information last (RFC 3046).
+
+    `acknowledged` is the type of the packet that an ACK answers.
+    """
+    found = _RAPID if acknowledged == _DISCOVER else b""
+    for code in _ECHOED:
+        value = options.get(code)
+        if value is not None:
+            found += encode_option(code, value)
     return found
 
 
 def nak(case: Case, reason: str) -> Reply:
     """Refuse: the client has to start again (RFC 2131 section 4.3.2)."""
     packet = case.packet
-    us = case.info.server or our_address(case, case.nets[0])
+    us = case.info.server or case.scene.us
     options = (
         MAGIC
         + encode_option(Opt.MESSAGE_TYPE, bytes((Type.NAK,)))
         + encode_option(Opt.SERVER_ID, us.to_bytes(4, "big"))
         + encode_option(Opt.MESSAGE, reason.encode("ascii", "replace"))
-        + _echo(packet, Type.NAK)
+        + _echo(packet.options, 0)
     )
     data = _pack(packet._replace(ciaddr=0, flags=packet.flags | BROADCAST), 0, 0, b"", b"", options)
     to = To(_BY_RELAY, packet.giaddr, SERVER_PORT) if packet.giaddr else _TO_ALL
@@ -117,22 +124,8 @@ def nak(case: Case, reason: str) -> Reply:
 
 
 def _pack(packet: Packet, yiaddr: int, siaddr: int, sname: bytes, file: bytes, options: bytes) -> bytes:
-    head = HEADER.pack(
-        BOOTREPLY,
-        packet.htype,
-        len(packet.chaddr),
-        0,
-        packet.xid,
-        0,
-        packet.flags,
-        packet.ciaddr,
-        yiaddr,
-        siaddr,
-        packet.giaddr,
-        packet.chaddr,
-        sname,
-        file,
-    )
+    _, htype, _, xid, _, flags, ciaddr, _, _, giaddr, chaddr, _, _, _, _ = packet
+    head = _head(BOOTREPLY, htype, len(chaddr), 0, xid, 0, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file)
     return (head + options + b"\xff").ljust(MIN_SIZE, b"\0")
 
 
@@ -142,7 +135,7 @@ def _destination(case: Case, ip: int) -> To:
     if arrival.port == PROXY_PORT:
         return To(_BY_RELAY, packet.ciaddr or _number(arrival.source[0]), arrival.source[1])
     if packet.giaddr:
-        return To(_BY_RELAY, packet.giaddr, SERVER_PORT)
+        return _new(To, (_BY_RELAY, packet.giaddr, SERVER_PORT))
     if packet.ciaddr:
         return To(_BY_RELAY, packet.ciaddr, CLIENT_PORT)
     if packet.flags & BROADCAST or not ip:

@@ -11,10 +11,11 @@ from provisioner.dhcp.claims import Claims
 from provisioner.dhcp.identify import Kind, Signature, client_of, kind_of, signature_of
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.limit import Limiter
-from provisioner.dhcp.options import Opt
+from provisioner.dhcp.options import Opt, number_of
 from provisioner.dhcp.packet import Packet
 from provisioner.dhcp.relay import RelayInfo
 from provisioner.dhcp.reservations import Known, Reservations
+from provisioner.dhcp.scene import Arrival, Scene
 from provisioner.dhcp.subnets import Overrides, PortRule, Reservation
 from provisioner.dhcp.topology import Net, Topology
 from provisioner.errors import ConfigError
@@ -23,8 +24,13 @@ from provisioner.model.net import Mac
 
 KINDS_LIMIT = 1024
 """Kinds of firmware remembered; a site has a few, made-up ones must not grow us."""
+SCENES_LIMIT = 1024
+"""Combinations of firmware, link and way to us remembered, about 1 MB."""
 CLIENTS_LIMIT = 4096
 """Clients remembered, about 2 MB."""
+
+
+_SUBNET_SELECTION, _CLIENT_UUID = int(Opt.SUBNET_SELECTION), int(Opt.CLIENT_UUID)
 
 
 class Site:
@@ -43,8 +49,7 @@ class Site:
         self.topology: Topology[Net] = Topology()
         self.reservations = Reservations(profiles, ports)
         self.limiter = Limiter()
-        self.addresses: dict[str, tuple[int, ...]] = {}
-        """Our own addresses, by interface."""
+        self._addresses: dict[str, tuple[int, ...]] = {}
         self.ours: frozenset[int] = frozenset()
         """All of them."""
         self.claims = Claims()
@@ -52,11 +57,45 @@ class Site:
         self.on_other_server: Callable[[str, int, Mac], None] = lambda _net, _server, _mac: None
         """Told of each machine that chose another server, with the subnet."""
         self._kinds: dict[Signature, Kind] = {}
+        self._scenes: dict[tuple[Arrival, tuple[Net, ...], Signature], Scene] = {}
         self._clients: dict[bytes, tuple[Kind, bytes | None, BootClient]] = {}
 
-    def kind_of(self, packet: Packet) -> Kind:
-        """Say what kind of client sent `packet`; the same object for the same firmware."""
+    @property
+    def addresses(self) -> Mapping[str, tuple[int, ...]]:
+        """Our own addresses, by interface."""
+        return self._addresses
+
+    @addresses.setter
+    def addresses(self, found: dict[str, tuple[int, ...]]) -> None:
+        if found != self._addresses:
+            self._addresses = found
+            self._scenes.clear()
+
+    def scene(self, packet: Packet, arrival: Arrival, info: RelayInfo) -> Scene:
+        """Say where `packet` plays; the same object for machines of one kind on one link."""
         signature = signature_of(packet)
+        nets = self._nets_of(packet, arrival, info)
+        key = (arrival, nets, signature)
+        scene = self._scenes.get(key)
+        if scene is None:
+            if len(self._scenes) >= SCENES_LIMIT:
+                self._scenes.clear()
+            scene = self._scenes[key] = Scene(nets, arrival, self._kind_of(signature), self._addresses)
+        return scene
+
+    def _nets_of(self, packet: Packet, arrival: Arrival, info: RelayInfo) -> tuple[Net, ...]:
+        """Find the subnets on the client's link: as its relay says, by its own address, or by the interface."""
+        link = info.link or packet.giaddr
+        if _SUBNET_SELECTION in packet.options and not info.link:
+            link = number_of(packet.options, _SUBNET_SELECTION, 4) or link
+        if link:
+            return self.topology.at(link)
+        if packet.ciaddr and arrival.unicast:
+            return self.topology.at(packet.ciaddr)
+        return self.topology.on(arrival.interface)
+
+    def _kind_of(self, signature: Signature) -> Kind:
+        """Say what kind of client this is; the same object for the same firmware."""
         kind = self._kinds.get(signature)
         if kind is None:
             if len(self._kinds) >= KINDS_LIMIT:
@@ -66,7 +105,7 @@ class Site:
 
     def client_of(self, packet: Packet, kind: Kind) -> BootClient:
         """Say who sent `packet`; its REQUEST follows its DISCOVER, so the last few thousand are kept."""
-        uuid = packet.options.get(Opt.CLIENT_UUID)
+        uuid = packet.options.get(_CLIENT_UUID)
         kept = self._clients.get(packet.chaddr)
         if kept is not None and kept[0] is kind and kept[1] == uuid:
             return kept[2]
@@ -78,7 +117,7 @@ class Site:
 
     def known(self, key: bytes, packet: Packet, info: RelayInfo) -> Known | None:
         """Give what is fixed for the machine that sent `packet`."""
-        return self.reservations.find(key, packet.options.get(Opt.CLIENT_UUID), packet.giaddr, info)
+        return self.reservations.find(key, packet.options.get(_CLIENT_UUID), packet.giaddr, info)
 
     # live changes
 

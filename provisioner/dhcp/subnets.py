@@ -27,6 +27,13 @@ class Rogue(StrEnum):
     FALLBACK = "fallback"
 
 
+class Durability(StrEnum):
+    """What has become of a lease when it is acknowledged."""
+
+    DURABLE = "durable"
+    WRITTEN = "written"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
     """One IPv4 network with its addresses and what its clients are told."""
@@ -144,8 +151,8 @@ class Dhcp:
     ports: tuple[PortRule, ...] = setting((), "Names and addresses by switch port.")
     profiles: Mapping[str, Overrides] = setting({}, "Loaders and options by profile.")
     server_port: int = setting(67, "UDP port to serve; anything but 67 is for tests.")
-    durability: str = setting(
-        "durable",
+    durability: Durability = setting(
+        Durability.DURABLE,
         "durable: a lease is on the disk before it is acknowledged; written: it is with the kernel (survives a crash "
         "of the daemon, not a power cut), as most DHCP servers do it.",
     )

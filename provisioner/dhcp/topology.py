@@ -47,6 +47,8 @@ class Net:
         spare = size * config.known_spare // 100
         self.pool = Pool(self.name, parse_ranges(config.pools), offer_s=config.offer_s, spare=spare)
         self.quarantine = Pool(f"{self.name}/quarantine", parse_ranges(config.quarantine_pools), offer_s=config.offer_s)
+        strangers = self.quarantine if config.unknown is Unknown.QUARANTINE else self.pool
+        self._pools = (strangers, self.pool)
 
     def holds(self, ip: int) -> bool:
         """Say whether the address belongs to this network."""
@@ -58,7 +60,7 @@ class Net:
 
     def pool_for(self, known: bool) -> Pool:
         """Give the pool that a known or unknown machine gets its address from."""
-        return self.pool if known or self.config.unknown is not Unknown.QUARANTINE else self.quarantine
+        return self._pools[known]
 
 
 class Place(Protocol):

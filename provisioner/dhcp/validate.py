@@ -17,7 +17,6 @@ from provisioner.errors import ConfigError
 from provisioner.model.boot import Unknown
 from provisioner.model.net import parse_mac
 
-DURABILITIES = ("durable", "written")
 GIVES_ADDRESSES = (Mode.AUTHORITATIVE, Mode.RESERVATIONS_ONLY)
 GIVEN = ("router", "dns", "domain", "search", "ntp", "routes", "options")
 """What clients are told beside an address."""
@@ -26,10 +25,7 @@ LEASE_LIMIT_S = 2**31 - 1
 
 def faults_of(config: Dhcp) -> list[str]:
     """Say everything that is wrong, one line each; empty where the settings can be served."""
-    found = [f"durability: {config.durability!r}: one of {', '.join(DURABILITIES)}"] * (
-        config.durability not in DURABILITIES
-    )
-    found += _watching(config)
+    found = list(_watching(config))
     for index, subnet in enumerate(config.subnets):
         where = f"subnet {subnet.title}" if subnet.title else f"subnets[{index}]"
         found += (f"{where}: {fault}" for fault in _subnet(subnet))

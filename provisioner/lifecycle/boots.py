@@ -26,6 +26,8 @@ from provisioner.model.workflow import Where
 from provisioner.store.tokens import Purpose, Tokens
 from provisioner.store.trace import Trace
 
+PLANS_LIMIT = 1024
+"""Plans remembered for unknown machines: one for each kind of firmware, of which a site has a few."""
 CLIENTS_LIMIT = 8192
 """Clients whose last request is remembered, 300 octets each; the one not heard of for longest goes first."""
 DISCOVERY = "discovery"
@@ -53,35 +55,58 @@ class Boots:
         self._trace = trace
         self._ports = ports
         self.clock = clock
+        self._policy = ports.network.policy("")
         self._clients: OrderedDict[Mac, BootClient] = OrderedDict()
         self.expects: Callable[[str, Where], bool] = lambda _machine, _where: False
         """Says where a workflow is to carry out steps on a machine."""
+        self._strangers: dict[tuple[Asker, int | None, bool], Plan] = {}
+        """Plans for unknown machines, which follow from their firmware alone."""
         self.arm: Arm | None = None
         """Makes the ticket of a boot whose bootenv has answer files (`answers.Answers`)."""
 
     def decide(self, client: BootClient) -> Plan:
         """Say what a client boots. Called for every DHCP request: no I/O, and only what is new reaches the runner."""
-        self._remember(client)
-        machine = self.machine_of(client.mac)
-        plan = next_boot(client, machine, self._ports.network.policy(""))
-        if machine is not None:
-            if client.asker is not Asker.OS:
-                self._runner.signal(machine, Signal.DHCP)
-            self._runner.signal(machine, Signal.LOCAL)
+        machine = self._machine_of(client.mac, self._remember(client))
+        if machine is None:
+            return self._plan_for_stranger(client)
+        plan = next_boot(client, machine, self._policy)
+        if client.asker is not Asker.OS:
+            self._runner.signal(machine, Signal.DHCP)
+        self._runner.signal(machine, Signal.LOCAL)
         return plan
 
-    def _remember(self, client: BootClient) -> None:
-        before = self._clients.pop(client.mac, None)
-        if client.asker is Asker.OS and before is not None:
-            client = replace(before, asker=Asker.OS)  # an operating system does not tell its firmware's architecture
-        self._clients[client.mac] = client
-        if len(self._clients) > CLIENTS_LIMIT:
-            self._clients.popitem(last=False)
+    def _plan_for_stranger(self, client: BootClient) -> Plan:
+        kind = (client.asker, client.arch, client.secure_boot)
+        plan = self._strangers.get(kind)
+        if plan is None:
+            if len(self._strangers) >= PLANS_LIMIT:
+                self._strangers.clear()
+            plan = self._strangers[kind] = next_boot(client, None, self._policy)
+        return plan
+
+    def _remember(self, client: BootClient) -> BootClient:
+        """Keep who asked last from this MAC; what is known of it."""
+        mac, clients = client.mac, self._clients
+        before = clients.get(mac)
+        if before is None:
+            clients[mac] = client
+            if len(clients) > CLIENTS_LIMIT:
+                clients.popitem(last=False)
+            return client
+        if client is not before:
+            if client.asker is Asker.OS:  # an operating system does not tell its firmware's architecture
+                client = replace(before, asker=Asker.OS)
+            clients[mac] = client
+        clients.move_to_end(mac)
+        return client
 
     def machine_of(self, mac: Mac) -> Machine | None:
         """Find the machine behind a MAC; one whose ports nobody has seen yet by the UUID that its firmware sent."""
+        return self._machine_of(mac, self._clients.get(mac))
+
+    def _machine_of(self, mac: Mac, client: BootClient | None) -> Machine | None:
         machine = self._machines.by_mac(mac)
-        if machine is None and (client := self._clients.get(mac)) is not None and client.uuid:
+        if machine is None and client is not None and client.uuid:
             machine = self._machines.by_uuid(client.uuid)
             if machine is not None and machine.macs:
                 return None  # its ports are known, and this is none of them: a UUID alone proves nothing

@@ -3,7 +3,7 @@
 Whatever was submitted while the last transaction was being made durable goes into the next one together: with
 `synchronous=FULL` this costs one fdatasync a group instead of one a change. Each piece of work has a savepoint of
 its own, so one that fails takes nobody else's with it. Futures resolve only after the commit: what is acknowledged
-is durable.
+is durable, or with the kernel where whoever submitted it asked for no more.
 """
 
 from __future__ import annotations
@@ -18,38 +18,43 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import resources
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from provisioner.errors import ProvisionerError, StoreError
+from provisioner.store.checkpoint import Checkpointer
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Cursor], T]
-Synchronous = Literal["FULL", "NORMAL"]
 
 BUSY_TIMEOUT_S = 5.0
 """How long a transaction waits for a lock that another process holds before the group is refused."""
+CACHE_KIB = 16 * 1024
+"""Pages that the writer keeps in memory: the leases of 100,000 machines."""
 GROUP_LIMIT = 1024
 """Most pieces of work in one transaction: bounds how long one commit can take."""
+STATEMENT_LIMIT = 500_000
+"""Characters of rows in one statement; SQLite takes a million."""
 
 
 class _Item(NamedTuple):
     work: Work[Any]
     future: asyncio.Future[Any]
-    sql: str = ""
-    """The work as one statement written out, where it is that."""
+    insert: str = ""
+    rows: str = ""
+    """The work as one statement written out in two parts, where it is that."""
+    durable: bool = True
 
 
 class Database:
-    """One SQLite database in WAL mode.
+    """One SQLite database in WAL mode."""
 
-    `synchronous="FULL"` (default): durable through a power cut when a future resolves. `"NORMAL"`: handed to the
-    kernel, durable through a crash of the daemon only, which is what most DHCP servers promise.
-    """
-
-    def __init__(self, path: Path, *, synchronous: Synchronous = "FULL") -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._synchronous = synchronous
+        self._syncs = True
+        """Commits wait for the disk now (synchronous=FULL)."""
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._readers: ThreadPoolExecutor | None = None
@@ -91,13 +96,17 @@ class Database:
         """
         return self._put(_Item(work, self._new_future()))
 
-    def submit_statement(self, sql: str) -> asyncio.Future[None]:
-        """Execute one statement with its values written out (no `;` at the end) in the next group's transaction.
+    def submit_rows(self, insert: str, rows: str, *, durable: bool = True) -> asyncio.Future[None]:
+        """Execute `insert` (`INSERT INTO ... VALUES`) with rows written out in the next group's transaction.
 
-        For those who write thousands of rows a second. A prepared statement takes and gives the interpreter lock
-        several times, each time against the thread that answers packets; a script does it once.
+        For those who write thousands of rows a second: what was gathered becomes one statement. Every other statement
+        and every value bound to one takes the interpreter lock once more, against the thread that answers packets.
+
+        Not `durable`: the future resolves when the rows are with the kernel. They outlive a crash of the daemon and
+        not a power cut, which is what most DHCP servers promise.
         """
-        return self._put(_Item(partial(_execute, sql), self._new_future(), sql))
+        work = partial(_execute, f"{insert} {rows}")
+        return self._put(_Item(work, self._new_future(), insert, rows, durable))
 
     def _new_future(self) -> asyncio.Future[Any]:
         if self._thread is None or self._loop is None:
@@ -137,12 +146,17 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             self._deliver([(opened, None, StoreError(f"{self.path}: cannot open the store: {error}"))])
             return
+        checkpointer = Checkpointer(self._file)
+        checkpointer.start()
         self._deliver([(opened, None, None)])
         while (first := self._queue.get()) is not None:
             group, stop = self._gather(first)
             self._deliver(self._commit(connection, group))
+            with contextlib.suppress(sqlite3.Error):  # the log keeps what could not be copied; commits tell of the disk
+                checkpointer.committed(connection)
             if stop:
                 break
+        checkpointer.stop()
         connection.close()
 
     def _connect(self) -> sqlite3.Connection:
@@ -151,7 +165,9 @@ class Database:
             connection = undo.enter_context(contextlib.closing(self._file()))
             self.path.chmod(0o640)
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+            connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             connection.execute("PRAGMA foreign_keys=ON")
             migrate(connection, bundled_migrations(), str(self.path))
             undo.pop_all()
@@ -176,8 +192,9 @@ class Database:
         cursor = connection.cursor()
         outcomes: list[_Outcome] = []
         try:
-            if all(item.sql for item in group):
-                cursor.executescript(_script([item.sql for item in group]))
+            self._sync(cursor, any(item.durable for item in group))
+            if all(item.insert for item in group):
+                cursor.executescript(_script(group))
                 outcomes = [(item.future, None, None) for item in group]
             else:
                 cursor.execute("BEGIN IMMEDIATE")
@@ -191,6 +208,12 @@ class Database:
             return [(item.future, None, refusal) for item in group]
         self.failure = ""
         return outcomes
+
+    def _sync(self, cursor: sqlite3.Cursor, syncs: bool) -> None:
+        """Have the next commit wait for the disk or not."""
+        if syncs is not self._syncs:
+            cursor.execute(f"PRAGMA synchronous={'FULL' if syncs else 'NORMAL'}")
+            self._syncs = syncs
 
     def _deliver(self, outcomes: list[_Outcome]) -> None:
         assert self._loop is not None
@@ -221,8 +244,19 @@ def _run(cursor: sqlite3.Cursor, item: _Item) -> _Outcome:
     return outcome
 
 
-def _script(statements: list[str]) -> str:
-    """Write statements as one transaction; a single one is one by itself."""
+def _script(group: list[_Item]) -> str:
+    """Write out a group as one transaction: in one statement, which is one by itself, where that is possible."""
+    statements = []
+    for insert, items in groupby(group, attrgetter("insert")):
+        parts: list[str] = []
+        length = 0
+        for item in items:
+            if length + len(item.rows) > STATEMENT_LIMIT and parts:
+                statements.append(f"{insert} {','.join(parts)}")
+                parts, length = [], 0
+            parts.append(item.rows)
+            length += len(item.rows)
+        statements.append(f"{insert} {','.join(parts)}")
     return statements[0] if len(statements) == 1 else "; ".join(("BEGIN IMMEDIATE", *statements, "COMMIT"))
 
 

@@ -12,6 +12,7 @@ from provisioner.store.db import Database
 
 log = logging.getLogger(__name__)
 
+_SAVE = "INSERT OR REPLACE INTO lease VALUES"
 _LOAD = (
     "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
     " FROM lease ORDER BY ip"
@@ -21,14 +22,16 @@ _LOAD = (
 class LeaseStore:
     """Keeps leases durably."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, durable: bool = True) -> None:
         self._database = database
+        self._durable = durable
+        """Leases are on the disk when their future resolves; else with the kernel (`dhcp.durability`)."""
 
     def save(self, leases: Sequence[Lease]) -> asyncio.Future[None]:
-        """Store these; the future resolves when they are durable, or fails with `StoreError`."""
+        """Store these; the future resolves when they are safe, or fails with `StoreError`."""
         if not leases:
             return self._database.submit(lambda cursor: None)
-        return self._database.submit_statement(insert(leases))
+        return self._database.submit_rows(_SAVE, rows(leases), durable=self._durable)
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
@@ -37,11 +40,15 @@ class LeaseStore:
 
 def insert(leases: Sequence[Lease]) -> str:
     """Write leases out as one statement."""
-    return f"INSERT OR REPLACE INTO lease VALUES {','.join(map(_row, leases))}"  # noqa: S608  values in hex
+    return f"{_SAVE} {rows(leases)}"
+
+
+def rows(leases: Sequence[Lease]) -> str:
+    """Write out what stands behind VALUES. Whatever a client may have chosen is written in hex."""
+    return ",".join(map(_row, leases))
 
 
 def _row(lease: Lease) -> str:
-    """Write a row out. Whatever a client may have chosen is written in hex."""
     ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason = lease
     return (
         f"({ip},x'{key.hex()}',{_text(pool)},{until!r},'{state}',{since!r},{_text(name)},x'{client_id.hex()}',"

@@ -12,6 +12,7 @@ from provisioner.store.db import Database
 
 log = logging.getLogger(__name__)
 
+_SAVE = "INSERT OR REPLACE INTO lease6 VALUES"
 _LOAD = (
     "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
     " FROM lease6 ORDER BY ip"
@@ -22,14 +23,15 @@ _ADDRESS_SIZE = 16
 class LeaseStore6:
     """Keeps IPv6 leases durably, in the same groups as all else."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, durable: bool = True) -> None:
         self._database = database
+        self._durable = durable
 
     def save(self, leases: Sequence[Lease]) -> asyncio.Future[None]:
-        """Store these; the future resolves when they are durable, or fails with `StoreError`."""
+        """Store these; the future resolves when they are safe, or fails with `StoreError`."""
         if not leases:
             return self._database.submit(lambda cursor: None)
-        return self._database.submit_statement(f"INSERT OR REPLACE INTO lease6 VALUES {','.join(map(_row, leases))}")  # noqa: S608
+        return self._database.submit_rows(_SAVE, ",".join(map(_row, leases)), durable=self._durable)
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""

@@ -40,7 +40,7 @@ class Crashes:
     def __init__(self, contest: Contest, seed: int) -> None:
         self.contest = contest
         self.chance = random.Random(seed)
-        self.state = contest.folder / "leases.db"
+        self.folder = contest.folder / "state"
         self.held: dict[str, str] = {}
         """What clients were promised: hardware address and address."""
         self.next = FIRST
@@ -63,7 +63,7 @@ class Crashes:
         await self.check()
 
     async def start(self) -> asyncio.subprocess.Process:
-        return await self.contest.start_ours(state=str(self.state), durability="durable")
+        return await self.contest.start_ours(state_dir=str(self.folder), durability="durable")
 
     def remember(self, record: Path) -> None:
         for line in record.read_text().splitlines():
@@ -74,7 +74,7 @@ class Crashes:
 
     async def check(self) -> None:
         """Compare the store with the record, and ask a new server about some."""
-        database = Database(self.state)
+        database = Database(self.folder / "state.db")
         await database.open()
         stored = {lease.ip: lease for lease in await LeaseStore(database).load()}
         await database.close()

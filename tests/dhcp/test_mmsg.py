@@ -13,6 +13,7 @@ from provisioner.dhcp.mmsg import COUNT, PKTINFO, SIZE, Receiver, Sender, raise_
 
 LOOPBACK = 0x7F000001
 IP_PKTINFO = 8
+SO_NO_CHECK = 11
 
 
 @pytest.fixture
@@ -76,6 +77,49 @@ def test_send(pair: tuple[socket.socket, socket.socket]) -> None:
     for turn in range(2):
         assert sender.send([(bytes([turn, number]) * number, name) for number in range(1, 9)]) == 0
         assert [there.recv(100) for _ in range(8)] == [bytes([turn, number]) * number for number in range(1, 9)]
+
+
+BATCHES = {
+    "all of one length": [b"a" * 9] * 5,
+    "as many as there may be": [b"a" * 300] * COUNT,
+    "each of another length": [b"a", b"bb", b"ccc"],
+    "some of one length": [b"aa", b"bb", b"c", b"dd", b"ee", b"ff"],
+    "empty ones": [b"", b"", b"a"],
+    "too long to be joined": [b"a" * 2000] * 40,
+}
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES.keys())
+@pytest.mark.parametrize("kernel_joins", [True, False])
+def test_joined_datagrams_arrive_apart(
+    pair: tuple[socket.socket, socket.socket], batch: list[bytes], kernel_joins: bool
+) -> None:
+    here, there = pair
+    there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    here.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, not kernel_joins)  # without checksums it refuses
+    sender, name = Sender(here.fileno()), sockaddr(LOOPBACK, there.getsockname()[1])
+    for _ in range(2):
+        assert sender.send([(data, name) for data in batch]) == 0
+        assert [there.recv(SIZE) for _ in batch] == batch
+    assert sender.joins or not kernel_joins
+
+
+def test_joined_datagrams_go_where_each_belongs(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.settimeout(10)
+        one, two = (sockaddr(LOOPBACK, each.getsockname()[1]) for each in (there, other))
+        assert Sender(here.fileno()).send([(b"1", one), (b"2", one), (b"3", two), (b"4", one), (b"5", two)]) == 0
+        assert [there.recv(9), there.recv(9), there.recv(9)] == [b"1", b"2", b"4"]
+        assert [other.recv(9), other.recv(9)] == [b"3", b"5"]
+
+
+def test_joined_ones_that_cannot_be_sent_are_all_counted(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    good, bad = sockaddr(LOOPBACK, there.getsockname()[1]), sockaddr(0xFFFFFFFF, 68)
+    assert Sender(here.fileno()).send([(b"1", bad), (b"2", bad), (b"3", good), (b"4", good)]) == 2
+    assert [there.recv(9), there.recv(9)] == [b"3", b"4"]
 
 
 def test_one_that_cannot_be_sent_keeps_no_other_back(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -157,7 +157,6 @@ WRONG = {
         two({"shared_network": "lab"}, {"shared_network": "lab", "mode": Mode.OFF}),
         "they share lab, but differ in mode",
     ),
-    "durability of another kind": (Dhcp(durability="maybe"), "durability: 'maybe': one of durable, written"),
     "a hardware address that is none": (known(Reservation(mac="node1")), "reservation node1: mac: not a MAC address"),
     "a hardware address twice": (
         known(Reservation(mac=MAC), Reservation(mac=MAC.upper())),

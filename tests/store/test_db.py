@@ -124,20 +124,31 @@ def test_bundled_migrations_are_numbered() -> None:
     assert all(name[:4].isdigit() for name in names)
 
 
-def statement(key: str) -> str:
-    return f"INSERT INTO secret VALUES ('{key}', x'00')"
+def rows(db: Database, *names: str, durable: bool = True) -> asyncio.Future[None]:
+    return db.submit_rows(
+        "INSERT INTO secret VALUES", ",".join(f"('{name}', x'00')" for name in names), durable=durable
+    )
 
 
-async def test_statements_written_out_go_with_the_rest(db: Database) -> None:
-    await db.submit_statement(statement("alone"))
-    await asyncio.gather(*(db.submit_statement(statement(key)) for key in "abc"))
-    await asyncio.gather(db.submit(put("d")), db.submit_statement(statement("e")), db.submit(put("f")))
-    assert await keys(db) == ["a", "alone", "b", "c", "d", "e", "f"]
+async def test_rows_written_out_go_with_the_rest(db: Database) -> None:
+    await rows(db, "alone")
+    await asyncio.gather(*(rows(db, name) for name in "abc"), rows(db, "x", "y", durable=False))
+    await asyncio.gather(db.submit(put("d")), rows(db, "e"), db.submit(put("f")))
+    assert await keys(db) == ["a", "alone", "b", "c", "d", "e", "f", "x", "y"]
+
+
+async def test_rows_for_several_tables_and_too_many_for_one_statement(db: Database) -> None:
+    replace = "INSERT OR REPLACE INTO secret VALUES"
+    long = [f"('{number}', x'{'00' * 50_000}')" for number in range(12)]
+    await asyncio.gather(
+        rows(db, "a"), db.submit_rows(replace, "('a', x'01')"), *(db.submit_rows(replace, r) for r in long)
+    )
+    assert len(await keys(db)) == 13
 
 
 async def test_a_statement_that_fails_takes_none_but_its_like_with_it(db: Database) -> None:
     first = db.submit(put("x"))
-    bad, good = db.submit_statement(statement("x")), db.submit(put("y"))
+    bad, good = rows(db, "x"), db.submit(put("y"))
     await asyncio.gather(first, good)
     with pytest.raises(StoreError):
         await bad

@@ -16,7 +16,9 @@ RELAY, SERVER = "10.96.0.2", "10.96.0.1"
 NETWORK, POOL = "10.96.0.0/14", "10.97.0.0-10.99.255.254"
 POOL_SIZE = 196_607
 FIRST = 0x10000000
-REAL_TIME = ("chrt", "-r", "1")
+UP_TRIES = 1000
+"""The kernel says a moment after both ends are up that the cable is plugged in; Kea does not serve a port before."""
+REAL_TIME = ("chrt", "-r", "10")
 """Load generator and servers alike: what else runs on the machine is then no part of the figures."""
 
 
@@ -47,17 +49,23 @@ async def wire() -> AsyncIterator[Wire]:
             run("ip", "-n", namespace, "addr", "add", f"{own}/14", "dev", port)
             run("ip", "-n", namespace, "link", "set", "lo", "up")
             run("ip", "-n", namespace, "link", "set", port, "up")
+        for _ in range(UP_TRIES):
+            if '"operstate":"UP"' in run("ip", "-n", it.server, "-j", "link", "show", "dev", it.server_port):
+                break
+        else:
+            raise RuntimeError(f"{it.server_port} has no carrier")
         yield it
     finally:
         for namespace in (it.client, it.server):
             run("ip", "netns", "del", namespace)
 
 
-def run(*words: str) -> None:
-    """Run a short command; its error text is the exception's."""
+def run(*words: str) -> str:
+    """Run a short command and give what it says; its error text is the exception's."""
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def build(folder: Path) -> Path:

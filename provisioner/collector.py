@@ -1,0 +1,15 @@
+"""Python's garbage collector, kept out of the way of whoever waits for an answer."""
+
+from __future__ import annotations
+
+import gc
+
+EVERY = 50_000
+"""Objects made before the youngest are looked through: two thousand exchanges of DHCP."""
+
+
+def settle() -> None:
+    """Keep the garbage collector off what was built at the start and stays: 300 ms of silence on a large site."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(EVERY, 20, 100)

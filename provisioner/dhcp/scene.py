@@ -1,0 +1,54 @@
+"""What an answer follows from that is not the one machine's own: its link, its way to us, its firmware. No I/O.
+
+Machines of one rack share it, so it is worked out once and looked up by what was compared before: one look instead of
+a dozen small ones for every packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from provisioner.dhcp.identify import Kind
+from provisioner.dhcp.topology import Net
+
+SERVER_PORT, CLIENT_PORT, PROXY_PORT = 67, 68, 4011
+
+
+class Arrival(NamedTuple):
+    """How a packet came in."""
+
+    interface: str
+    us: int
+    """Our address that it was sent to, or the interface's own where it was broadcast."""
+    source: tuple[str, int] = ("0.0.0.0", CLIENT_PORT)
+    port: int = SERVER_PORT
+    unicast: bool = False
+
+
+class Scene:
+    """Where a packet plays. Not changed once made."""
+
+    __slots__ = ("_ours", "kind", "nets", "us")
+
+    def __init__(self, nets: tuple[Net, ...], arrival: Arrival, kind: Kind, own: Mapping[str, tuple[int, ...]]) -> None:
+        self.nets = nets
+        """The subnets on the client's link; empty: none of ours."""
+        self.kind = kind
+        self._ours = {net: _ours_in(net, arrival, own) for net in nets}
+        self.us = self._ours[nets[0]] if nets else arrival.us
+        """Our address as the client reaches it."""
+
+    def us_in(self, net: Net) -> int:
+        """Our address as a client of one of these subnets reaches it."""
+        return self._ours[net]
+
+
+def _ours_in(net: Net, arrival: Arrival, own: Mapping[str, tuple[int, ...]]) -> int:
+    if net.server:
+        return net.server
+    if not arrival.unicast:
+        for address in own.get(arrival.interface, ()):
+            if net.holds(address):
+                return address
+    return arrival.us

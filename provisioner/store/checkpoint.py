@@ -1,0 +1,68 @@
+"""Copies SQLite's write-ahead log into the database beside the writer, so that no commit waits for it.
+
+SQLite does this by itself within a commit, every thousand pages: some ten milliseconds on a good disk, a second on a
+busy one, in which no lease is acknowledged. Here a thread does it. While commits go on, what came in the meantime is
+left over each time, and the log would grow for ever: where it became long, the writer copies that little rest itself,
+and its next commit begins the log anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+COPY_COMMITS, COPY_ROWS = 1000, 4000
+"""Commits, or rows changed, that are worth a copy: some megabytes of log, as each writes whole pages of 4 KiB."""
+LONG_PAGES = 4000
+"""A log of 16 MB is too long: the writer waits some milliseconds for its rest to be copied."""
+_COPY = "PRAGMA wal_checkpoint(PASSIVE)"
+
+
+class Checkpointer:
+    """One for each writer; `committed` is called from its thread."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._wanted = threading.Event()
+        self._stopped = False
+        self._commits = self._rows = 0
+        self.long = False
+        """The writer has to copy the rest of the log itself."""
+        self._thread = threading.Thread(target=self._copy_forever, name="store-checkpoint", daemon=True)
+
+    def start(self) -> None:
+        """Begin. The database is in WAL mode, and its writer makes no checkpoints."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the copy that is under way end."""
+        self._stopped = True
+        self._wanted.set()
+        self._thread.join()
+
+    def committed(self, writer: sqlite3.Connection) -> None:
+        """Hear of a commit. Raises `sqlite3.Error` where the rest of a long log could not be copied."""
+        if self.long:
+            self.long = False
+            writer.execute(_COPY).fetchone()
+        self._commits += 1
+        rows = writer.total_changes
+        if self._commits >= COPY_COMMITS or rows - self._rows >= COPY_ROWS:
+            self._commits, self._rows = 0, rows
+            self._wanted.set()
+
+    def _copy_forever(self) -> None:
+        with contextlib.closing(self._connect()) as connection:
+            while self._wanted.wait() and not self._stopped:
+                self._wanted.clear()
+                try:
+                    _, pages, _ = connection.execute(_COPY).fetchone()
+                except sqlite3.Error as error:  # full or failing: the log keeps everything until a later copy
+                    log.warning("store.uncopied error=%s", error)
+                else:
+                    self.long = pages > LONG_PAGES

@@ -1,0 +1,107 @@
+"""The write-ahead log is copied beside the writer, and does not grow for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioner.store.checkpoint import COPY_ROWS, LONG_PAGES, Checkpointer
+from provisioner.store.db import Database
+
+PAGE = 4096
+
+
+async def fill(db: Database, times: int) -> None:
+    """Change many rows in big transactions, one after the other."""
+    insert = "INSERT OR REPLACE INTO secret VALUES (?, zeroblob(1000))"
+    for _ in range(times):
+        await db.submit(lambda c: c.executemany(insert, ((f"k{n}",) for n in range(COPY_ROWS))) and None)
+
+
+@pytest.mark.slow
+async def test_the_log_begins_anew_under_load(tmp_path: Path) -> None:
+    """150 MB are written."""
+    db = Database(tmp_path / "state.db")
+    await db.open()
+    await fill(db, 30)
+    size = await asyncio.to_thread(lambda: (tmp_path / "state.db-wal").stat().st_size)
+    await db.close()
+    assert size < 4 * LONG_PAGES * PAGE
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(connect(tmp_path)) as found:
+        found.execute("PRAGMA journal_mode=WAL")
+        found.execute("PRAGMA wal_autocheckpoint=0")
+        found.execute("CREATE TABLE t (x)")
+        yield found
+
+
+def connect(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "db", isolation_level=None, check_same_thread=False)
+
+
+def test_the_writer_copies_the_rest_of_a_long_log(writer: sqlite3.Connection, tmp_path: Path) -> None:
+    checkpointer = Checkpointer(lambda: connect(tmp_path))
+    checkpointer.long = True
+    checkpointer.committed(writer)
+    assert not checkpointer.long
+    before = (tmp_path / "db-wal").stat().st_size
+    writer.execute("INSERT INTO t VALUES (1)")  # over what was copied
+    assert (tmp_path / "db-wal").stat().st_size == before
+
+
+def fill_directly(writer: sqlite3.Connection) -> None:
+    writer.execute("BEGIN")
+    writer.executemany("INSERT INTO t VALUES (?)", ((n,) for n in range(COPY_ROWS)))
+    writer.execute("COMMIT")
+
+
+class Copies:
+    """Connections of a checkpointer; `begun` is set when it copies for the first time."""
+
+    def __init__(self, folder: Path, authorize: int = sqlite3.SQLITE_OK) -> None:
+        self.begun = threading.Event()
+        self._folder = folder
+        self._authorize = authorize
+
+    def __call__(self) -> sqlite3.Connection:
+        found = connect(self._folder)
+        found.set_authorizer(self._ask)
+        return found
+
+    def _ask(self, *_: object) -> int:
+        self.begun.set()
+        return self._authorize
+
+
+def test_what_was_committed_is_copied(writer: sqlite3.Connection, tmp_path: Path) -> None:
+    copies = Copies(tmp_path)
+    checkpointer = Checkpointer(copies)
+    checkpointer.start()
+    fill_directly(writer)
+    checkpointer.committed(writer)
+    assert copies.begun.wait(10)
+    checkpointer.stop()
+    assert (tmp_path / "db").stat().st_size > 8 * PAGE
+
+
+def test_a_copy_that_fails_is_told(
+    writer: sqlite3.Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copies = Copies(tmp_path, sqlite3.SQLITE_DENY)
+    checkpointer = Checkpointer(copies)
+    checkpointer.start()
+    fill_directly(writer)
+    checkpointer.committed(writer)
+    assert copies.begun.wait(10)
+    checkpointer.stop()
+    assert "store.uncopied" in caplog.text
+    assert writer.execute("SELECT count(*) FROM t").fetchone() == (COPY_ROWS,)
