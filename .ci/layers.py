@@ -71,7 +71,6 @@ TABLE = (
     ("catalog.unpack", "shells"),
     ("dhcp.addresses", "shells"),
     ("dhcp.book", "shells"),
-    ("dhcp.clock", "shells"),
     ("dhcp.mmsg", "shells"),
     ("dhcp.trace", "shells"),
     ("dhcp.v6.ra", "shells"),

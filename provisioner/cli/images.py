@@ -46,11 +46,15 @@ _OUTPUT = click.option(
     help="generic: every machine. virtual: virtual machines with BMCs, small. cloud: virtual machines without.",
 )
 @click.option("--package", "packages", multiple=True, help="Package with firmware for network cards; may be repeated.")
+@click.option(
+    "--arch", type=click.Choice(ramdisk.ARCHITECTURES), help="Architecture of the machines (default: that of this one)."
+)
 @_OUTPUT
-def discovery(kernel: str, packages: tuple[str, ...], output: Path | None) -> None:
+def discovery(kernel: str, packages: tuple[str, ...], arch: str | None, output: Path | None) -> None:
     """Build the discovery system: kernel and ramdisk."""
-    options = ramdisk.Options(kernel=kernel, extra_packages=packages)
-    _show(ramdisk.build(options, _place(output, "discovery"), default_cache() / "packages", _say()))
+    options = ramdisk.Options(kernel=kernel, extra_packages=packages, arch=arch or "")
+    place = _place(output, f"discovery-{arch}" if arch else "discovery")
+    _show(ramdisk.build(options, place, default_cache() / "packages", _say()))
 
 
 @build.command()

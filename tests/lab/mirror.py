@@ -27,12 +27,12 @@ def required() -> list[str]:
 def build(root: Path, kept: Path, systems: Iterable[list[str]]) -> None:
     """Make `root`/debian a mirror that has what these systems are made of. `kept` holds downloads."""
     pool = root / "debian" / "pool"
-    index = root / "debian" / "dists" / SUITE / "main" / f"binary-{apt.architecture()}"
+    index = root / "debian" / "dists" / SUITE / "main" / f"binary-{apt.host().arch}"
     pool.mkdir(parents=True)
     index.mkdir(parents=True)
     always = [*required(), "apt"]
-    wanted = {package for packages in systems for package in apt.resolve([*always, *packages])}
-    for file in apt.download(sorted(wanted), kept, lambda _: None):
+    wanted = {package for packages in systems for package in apt.host().resolve([*always, *packages])}
+    for file in apt.host().download(sorted(wanted), kept, lambda _: None):
         os.link(file, pool / file.name)
     base = root / "debian"
     listed = subprocess.run(["apt-ftparchive", "packages", "pool"], cwd=base, capture_output=True, check=True).stdout
@@ -41,7 +41,7 @@ def build(root: Path, kept: Path, systems: Iterable[list[str]]) -> None:
     release = [
         "apt-ftparchive", "-o", f"APT::FTPArchive::Release::Codename={SUITE}",
         "-o", f"APT::FTPArchive::Release::Suite={SUITE}", "-o", "APT::FTPArchive::Release::Components=main",
-        "-o", f"APT::FTPArchive::Release::Architectures={apt.architecture()}",
+        "-o", f"APT::FTPArchive::Release::Architectures={apt.host().arch}",
         "release", f"dists/{SUITE}",
     ]  # fmt: skip
     said = subprocess.run(release, cwd=base, capture_output=True, check=True).stdout

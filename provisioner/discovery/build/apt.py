@@ -1,6 +1,7 @@
-"""Packages of the running distribution: resolved, fetched and unpacked without installing anything or being root.
+"""Packages of the running distribution, of any architecture: resolved, fetched and unpacked. Nothing is installed.
 
-apt checks signatures and hashes; an empty dpkg status makes it resolve the whole closure, whatever the host has.
+Needs no root. apt checks signatures and hashes; an empty dpkg status makes it resolve all that is needed, whatever the
+host has.
 """
 
 from __future__ import annotations
@@ -36,32 +37,65 @@ def parse_simulation(text: str) -> tuple[Package, ...]:
     return tuple(sorted(Package(m["name"].partition(":")[0], m["version"], m["arch"]) for m in _INSTALL.finditer(text)))
 
 
-def resolve(names: Iterable[str]) -> tuple[Package, ...]:
-    """List `names` and everything they depend on, in the versions that the host's apt sources offer now."""
-    wanted = list(names)
-    try:
-        text = run(["apt-get", *_EMPTY, "--simulate", "--no-install-recommends", "--yes", "install", *wanted])
-    except ArtifactError as error:
-        raise ArtifactError(error.message, hint="apt-get update, and look at the apt sources") from error
-    return parse_simulation(text.decode("utf-8", "replace"))
+@dataclass(frozen=True, slots=True)
+class Apt:
+    """An apt: the host's own, or one for another architecture, with lists and caches in a folder of its own."""
+
+    arch: str
+    """In Debian's spelling."""
+    options: tuple[str, ...] = ()
+
+    def resolve(self, names: Iterable[str]) -> tuple[Package, ...]:
+        """List `names` and everything they depend on, in the versions that the host's apt sources offer now."""
+        wanted = list(names)
+        simulate = ("--simulate", "--no-install-recommends", "--yes", "install")
+        try:
+            text = run(["apt-get", *self.options, *_EMPTY, *simulate, *wanted])
+        except ArtifactError as error:
+            raise ArtifactError(error.message, hint="apt-get update, and look at the apt sources") from error
+        return parse_simulation(text.decode("utf-8", "replace"))
+
+    def known(self, name: str) -> bool:
+        """Say whether the host's apt sources have a package of this name."""
+        return name in run(["apt-cache", *self.options, "pkgnames", name]).decode("utf-8", "replace").split()
+
+    def download(self, packages: Iterable[Package], folder: Path, say: Say) -> list[Path]:
+        """Bring the packages into `folder`, which keeps them for the next time, and return their files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted = list(packages)
+        missing = [package for package in wanted if not (folder / package.file).is_file()]
+        if missing:
+            say(f"downloading {len(missing)} packages ({len(wanted) - len(missing)} are here)")
+            names = [f"{package.name}={package.version}" for package in missing]
+            run(["apt-get", "--quiet", "--quiet", *self.options, *_sandbox(), "download", *names], cwd=folder)
+        return [_present(folder / package.file) for package in wanted]
 
 
-def known(name: str) -> bool:
-    """Say whether the host's apt sources have a package of this name."""
-    return name in run(["apt-cache", "pkgnames", name]).decode("utf-8", "replace").split()
+def host() -> Apt:
+    """The host's own."""
+    return Apt(run(["dpkg", "--print-architecture"]).decode("ascii").strip())
 
 
-def download(packages: Iterable[Package], folder: Path, say: Say) -> list[Path]:
-    """Bring the packages into `folder`, which keeps them for the next time, and return their files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = list(packages)
-    missing = [package for package in wanted if not (folder / package.file).is_file()]
-    if missing:
-        say(f"downloading {len(missing)} packages ({len(wanted) - len(missing)} are here)")
-        sandbox = ("-o", "APT::Sandbox::User=root") if os.geteuid() == 0 else ()
-        names = [f"{package.name}={package.version}" for package in missing]
-        run(["apt-get", "--quiet", "--quiet", *sandbox, "download", *names], cwd=folder)
-    return [_present(folder / package.file) for package in wanted]
+def foreign(arch: str, folder: Path) -> Apt:
+    """Make one for `arch` with lists in `folder`, and bring these up to date. The host's apt stays as it is."""
+    for part in ("state/lists/partial", "cache/archives/partial"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    settings = {
+        "APT::Architecture": arch,
+        "APT::Architectures": arch,
+        "Dir::State": str(folder / "state"),
+        "Dir::State::status": os.devnull,
+        "Dir::Cache": str(folder / "cache"),
+        "Acquire::Languages": "none",
+    }
+    apt = Apt(arch, tuple(word for name, value in settings.items() for word in ("-o", f"{name}={value}")))
+    run(["apt-get", "--quiet", "--quiet", *apt.options, *_sandbox(), "update"])
+    return apt
+
+
+def _sandbox() -> tuple[str, ...]:
+    """Options with which root's apt writes where apt's own user may not."""
+    return ("-o", "APT::Sandbox::User=root") if os.geteuid() == 0 else ()
 
 
 def unpack(files: Iterable[Path], root: Path) -> None:
@@ -69,11 +103,6 @@ def unpack(files: Iterable[Path], root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     for file in files:
         run(["dpkg-deb", "--extract", file, root])
-
-
-def architecture() -> str:
-    """The architecture of the host's packages, in Debian's spelling."""
-    return run(["dpkg", "--print-architecture"]).decode("ascii").strip()
 
 
 _EMPTY = ("-o", "Dir::State::status=/dev/null", "-o", "Debug::NoLocking=1", "-o", "APT::Get::List-Cleanup=0")

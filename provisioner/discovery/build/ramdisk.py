@@ -31,12 +31,15 @@ KERNELS = {
 }
 """(flavour, architecture) -> the kernel's package at Debian, at Ubuntu. `generic` has every driver; `virtual` is the
 same kernel with those of virtual machines and of BMCs; the distribution's `cloud` kernel knows no BMC."""
+ARCHITECTURES = sorted({arch for _, arch in KERNELS})
 MODULE_LISTS = {"generic": "modules.list", "cloud": "modules.list", "virtual": "modules-virtual.list"}
 
 _IPMI = "drivers/char/ipmi"
 _DIRECTORIES = ("dev", "proc", "sys", "run", "tmp", "mnt", "root", "etc", "var/log")
 _MODULE_INDEXES = ("*.bin", "modules.softdep", "modules.devname", "modules.order")
 _RD_ZSTD = re.compile(r"^CONFIG_RD_ZSTD=y$", re.MULTILINE)
+_FOREIGN = {"busybox": "busybox-static"}
+"""What is needed besides for another architecture: the applets are those of the host's busybox, which can be asked."""
 _TOOLS = {"apt-get": "apt", "dpkg-deb": "dpkg", "depmod": "kmod", "zstd": "zstd"}
 
 
@@ -47,35 +50,48 @@ class Options:
     kernel: str = "generic"
     extra_packages: tuple[str, ...] = ()
     """Packages whose /lib/firmware goes in as well, for network cards that need it."""
+    arch: str = ""
+    """In Debian's spelling; empty: the host's."""
 
 
 def build(options: Options, output: Path, debs: Path, say: Say) -> cache.Manifest:
     """Build the discovery system into `output`, or say that what is there is current. `debs` keeps packages."""
     require(_TOOLS)
-    arch = apt.architecture()
-    kernel = _kernel_package(options.kernel, arch)
-    packages = _wanted(apt.resolve((kernel, *userland.PROGRAMS, *options.extra_packages)), options)
+    archive = apt.host()
+    if options.arch not in ("", archive.arch):
+        require(_FOREIGN)
+        say(f"reading the lists of packages for {options.arch}")
+        archive = apt.foreign(options.arch, debs / f"apt-{options.arch}")
+    kernel = _kernel_package(options.kernel, archive)
+    packages = _wanted(archive.resolve((kernel, *userland.PROGRAMS, *options.extra_packages)), options)
     key = cache.inputs_key(_inputs(options, packages))
     if (manifest := cache.current(output, key)) is not None:
         say(f"discovery system {key} is current")
         return manifest
     with cache.workspace(output) as scratch:
         root = scratch / "root"
-        files = apt.download(packages, debs, say)
+        files = archive.download(packages, debs, say)
         say(f"unpacking {len(files)} packages")
         apt.unpack(files, root)
-        return cache.publish(output, _assemble(root, scratch, key, options.kernel, packages, say))
+        return cache.publish(output, _assemble(root, scratch, key, Made(options.kernel, archive.arch, packages), say))
 
 
-def _assemble(
-    root: Path, scratch: Path, key: str, flavour: str, packages: tuple[apt.Package, ...], say: Say
-) -> cache.Manifest:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What it is made of."""
+
+    flavour: str
+    arch: str
+    packages: tuple[apt.Package, ...]
+
+
+def _assemble(root: Path, scratch: Path, key: str, made: Made, say: Say) -> cache.Manifest:
     version = _kernel_version(root)
-    chosen = _modules(root, version, MODULE_LISTS[flavour])
+    chosen = _modules(root, version, MODULE_LISTS[made.flavour])
     say(f"kernel {version}: {len(chosen)} modules")
     with_ipmi = any(_IPMI in path for path in chosen)
     tree = {
-        **userland.tree(root, userland.programs(with_ipmi=with_ipmi)),
+        **userland.tree(root, userland.programs(with_ipmi=with_ipmi), native=made.arch == apt.host().arch),
         **_module_tree(root, scratch, version, chosen),
         **_firmware(root),
         **_agent(),
@@ -88,8 +104,8 @@ def _assemble(
     artifacts = (cache.measure(vmlinuz), cache.measure(initrd))
     for item in artifacts:
         say(f"{item.name}: {item.size_bytes / 1e6:.1f} MB")
-    details = {"kernel": version, "packages": {p.name: p.version for p in packages}}
-    return cache.Manifest("discovery", apt.architecture(), key, artifacts, details)
+    details = {"kernel": version, "packages": {p.name: p.version for p in made.packages}}
+    return cache.Manifest("discovery", made.arch, key, artifacts, details)
 
 
 def _inputs(options: Options, packages: tuple[apt.Package, ...]) -> dict[str, Any]:
@@ -97,17 +113,18 @@ def _inputs(options: Options, packages: tuple[apt.Package, ...]) -> dict[str, An
         "sources": cache.sources_hash(RAMDISK, Path(__file__).resolve().parent),
         "packages": [package.file for package in packages],
         "kernel": options.kernel,
+        "arch": options.arch,
         "version": version("provisioner"),
     }
 
 
-def _kernel_package(flavour: str, arch: str) -> str:
-    names = KERNELS.get((flavour, arch))
+def _kernel_package(flavour: str, archive: apt.Apt) -> str:
+    names = KERNELS.get((flavour, archive.arch))
     if names is None:
         known = ", ".join(" on ".join(pair) for pair in KERNELS)
-        raise ArtifactError(f"no kernel {flavour!r} for {arch}", hint=f"known: {known}")
+        raise ArtifactError(f"no kernel {flavour!r} for {archive.arch}", hint=f"known: {known}")
     for name in names:
-        if apt.known(name):
+        if archive.known(name):
             return name
     raise ArtifactError(f"no package {' or '.join(names)} in the apt sources", hint="apt-get update")
 

@@ -37,12 +37,15 @@ def programs(*, with_ipmi: bool) -> tuple[str, ...]:
     )
 
 
-def tree(root: Path, programs: Iterable[str]) -> dict[str, cpio.Entry]:
-    """Programs in usr/bin, their libraries where the loader looks, and a link for every applet of busybox."""
+def tree(root: Path, programs: Iterable[str], *, native: bool = True) -> dict[str, cpio.Entry]:
+    """Programs in usr/bin, their libraries where the loader looks, and a link for every applet of busybox.
+
+    Programs that are not `native` cannot run here: the host's busybox is asked for its applets instead.
+    """
     found: dict[str, cpio.Entry] = {name: cpio.Link(f"usr/{name}") for name in ("bin", "lib", "lib64")}
     found |= {"sbin": cpio.Link("usr/bin"), "usr/sbin": cpio.Link("bin")}
     binaries = {program: _find_program(root, program) for program in programs}
-    for applet in run([binaries["busybox"], "--list"]).decode().split():
+    for applet in run([binaries["busybox"] if native else "busybox", "--list"]).decode().split():
         found[f"usr/bin/{applet}"] = cpio.Link("busybox")
     for program, file in binaries.items():
         found[f"usr/bin/{program}"] = cpio.File(file.read_bytes(), 0o755)

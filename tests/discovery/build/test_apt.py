@@ -41,12 +41,12 @@ def test_file_names_spell_the_epoch_as_apt_does() -> None:
 
 @pytest.mark.peer
 def test_the_hosts_apt_resolves_what_is_installed_too() -> None:
-    names = [package.name for package in apt.resolve(["kmod"])]
+    names = [package.name for package in apt.host().resolve(["kmod"])]
     assert {"kmod", "libc6"} <= set(names)
 
 
 @pytest.mark.peer
 def test_a_package_that_nobody_has() -> None:
-    assert not apt.known("no-such-package-here")
+    assert not apt.host().known("no-such-package-here")
     with pytest.raises(ArtifactError, match="no-such-package-here"):
-        apt.resolve(["no-such-package-here"])
+        apt.host().resolve(["no-such-package-here"])
