@@ -47,6 +47,7 @@ from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
 from provisioner.store.leases import LeaseStore
+from provisioner.store.retention import Retention
 from provisioner.store.leases6 import LeaseStore6
 from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
@@ -171,6 +172,7 @@ class Daemon:
             "netwatch": netwatch.run,
             "guard": guard.run,
             "workflows": workflows.engine.run,
+            "retention": Retention(db, conductor.clock, config.webhooks).run,
         }
 
     async def _serve_dhcp(

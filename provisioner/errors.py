@@ -6,6 +6,7 @@
     │   └── CatalogError        the same for a bootenv or a template
     │       └── RenderError     a template could not be rendered for a machine
     ├── NotFoundError           no such machine, bootenv, run, artefact ...
+    ├── CursorError             what comes after a cursor is no longer kept
     ├── ConflictError           the state, the generation or a name does not allow it
     ├── PreflightError          an operation was refused before anything was touched
     ├── ArtifactError           an artefact is missing, half there or not what was signed
@@ -69,6 +70,10 @@ class RenderError(CatalogError):
 
 class NotFoundError(ProvisionerError):
     """There is no such machine, bootenv, run or artefact."""
+
+
+class CursorError(ProvisionerError):
+    """Something that comes after a cursor is no longer kept: whoever holds it has to begin anew."""
 
 
 class ConflictError(ProvisionerError):

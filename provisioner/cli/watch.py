@@ -25,14 +25,20 @@ PAGE = 1000
 @click.argument("name", metavar="NAME|MAC", shell_complete=machine_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on as it happens; Ctrl-C ends it.")
 @click.option("--last", is_flag=True, help="Only the last run and what came after it.")
-def trace(session: Session, name: str, follow: bool, last: bool) -> None:
+@click.option("--grep", "text", default="", help="Only lines with this text, in any case.")
+@click.option("--channel", default="", help="Only lines that were seen there: dhcp, tftp, http, bmc, agent, ...")
+@click.option("--run", default="", help="Only lines of this run.")
+@click.option("--troubles", is_flag=True, help="Only what was refused or went wrong.")
+def trace(session: Session, name: str, follow: bool, last: bool, **only: Any) -> None:
     """Print a machine's journey, one line a step: DHCP, TFTP, HTTP, BMC, agent.
 
     The first column counts from the beginning of the run, the second is the time of day here, the third says where the
     step was seen. What was refused or went wrong is marked with "!". A MAC that belongs to no machine can be asked for.
     """
     client = session.client()
-    lines, after = _all(client, name, 0)
+    wanted = {"q": only["text"], "channel": only["channel"], "run": only["run"]}
+    wanted |= {"troubles": "true"} if only["troubles"] else {}
+    lines, after = _all(client, name, 0, wanted)
     if last:
         lines = _of_last_run(lines)
     if session.output in {"json", "yaml"} and not follow:
@@ -46,18 +52,18 @@ def trace(session: Session, name: str, follow: bool, last: bool) -> None:
     while follow:
         pause(POLL_S)
         try:
-            lines, after = _all(client, name, after)
+            lines, after = _all(client, name, after, wanted)
         except Unreachable:
             continue  # it restarts; the cursor stays
         for line in lines:
             writer.write(line)
 
 
-def _all(client: Client, name: str, after: int) -> tuple[list[Row], int]:
-    """Read every line since `after`."""
+def _all(client: Client, name: str, after: int, wanted: dict[str, str]) -> tuple[list[Row], int]:
+    """Read every line since `after` that is wanted."""
     found: list[Row] = []
     while True:
-        page = client.get(f"/v1/machines/{quoted(name)}/trace", {"after": after, "limit": PAGE})
+        page = client.get(f"/v1/machines/{quoted(name)}/trace", {**wanted, "after": after, "limit": PAGE})
         found += page["trace"]
         after = page["next"]
         if len(page["trace"]) < PAGE:

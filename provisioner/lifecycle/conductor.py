@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Flows, Ports
 from provisioner.lifecycle.preflight import checks, verb_for
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Runner
+from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Runner, new_run_id
 from provisioner.lifecycle.silence import Silence
 from provisioner.lifecycle.steps import Perform, advance
 from provisioner.lifecycle.story import Verdict
@@ -38,7 +37,7 @@ from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Check, EnrolRequest, Event
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
-from provisioner.model.trace import TraceLine
+from provisioner.model.trace import ALL_LINES, TraceFilter, TraceLine
 from provisioner.store.db import Database
 from provisioner.store.machines import MachineStore
 from provisioner.store.secrets import Secrets
@@ -225,8 +224,7 @@ class Conductor:
 
     def _refuse_engaged(self, machine: Machine, key: str = "") -> None:
         if by := self.engaged(machine.id, key):
-            hint = "`provisionctl workflow abort RUN` ends it"
-            raise ConflictError(f"{machine.name} is in {by}", hint=hint)
+            raise ConflictError(f"{machine.name} is in {by}", hint="`provisionctl workflow abort RUN` ends it")
 
     async def _accepted(self, key: str, ref: str) -> Machine | None:
         """Find the machine of a request that was accepted under this key before."""
@@ -312,16 +310,20 @@ class Conductor:
                 f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first"
             )
         await self._runner.forget(machine)
+        with contextlib.suppress(StoreError):  # the machine is off the record; its lines are of no use to anybody
+            await self._trace.forget(machine.id)
         await self._secrets.remove(secret_name(machine.id))
         if machine.bmc is not None:
             await self._ports.bmcs.forget(machine.bmc)
 
-    async def trace(self, ref: str, *, after: int = 0, limit: int = 1000) -> list[tuple[int, TraceLine]]:
-        """Read the boot trace of a machine, or of a MAC that is none's."""
+    async def trace(
+        self, ref: str, *, after: int = 0, limit: int = 1000, only: TraceFilter = ALL_LINES
+    ) -> list[tuple[int, TraceLine]]:
+        """Read the boot trace of a machine, or of a MAC that is none's: those lines that are meant."""
         machine = self.machines.find(ref)
         if machine is None and (lines := self._trace.of_stranger(Mac(ref))):
-            return [(at, line) for at, line in enumerate(lines, start=1) if at > after][:limit]
-        found = await self._trace.read(self.machines.get(ref).id, after, limit)
+            return [(at, line) for at, line in enumerate(lines, start=1) if at > after and only.fits(line)][:limit]
+        found = await self._trace.read(self.machines.get(ref).id, after, limit, only)
         return sorted(found, key=lambda item: item[1].at)  # what was seen before the machine was known is kept later
 
     async def why(self, ref: str) -> Verdict:
@@ -393,8 +395,3 @@ class Conductor:
     ) -> None:
         """Hear from an installed system."""
         await self._agents.home(token, address, hostname, f"{os} (up {uptime_s:.0f} s)", addresses)
-
-
-def new_run_id() -> str:
-    """Name a run: its start to the second, and enough chance to be the only one."""
-    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6]

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.errors import ConflictError, NotFoundError, ProvisionerError, StoreError
-from provisioner.lifecycle.conductor import Conductor, new_run_id
+from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.fleet import Begun, Ended, Event, Order, Refused, Rollout, Stage, advance, describe, plan
+from provisioner.lifecycle.runner import new_run_id
 from provisioner.lifecycle.selectors import parse
 from provisioner.model.machine import Machine, Run
 from provisioner.store.db import Database

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -253,3 +255,8 @@ class Runner:
             log.exception("life.bug machine=%s step=%s", machine.name, action.step.name)
             return Failed(action.run_id, action.at, f"internal error: {type(error).__name__}: {error}", again=False)
         return Done(action.run_id, action.at, note)
+
+
+def new_run_id() -> str:
+    """Name a run: its start to the second, and enough chance to be the only one."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6]

@@ -40,5 +40,24 @@ class TraceLine:
     ok: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class TraceFilter:
+    """Which lines are meant. What is empty narrows nothing; `text` is looked for in id and text, in any case."""
+
+    text: str = ""
+    channel: str = ""
+    run: str = ""
+    troubles: bool = False
+    """Only lines that tell of a refusal or a fault."""
+
+    def fits(self, line: TraceLine) -> bool:
+        """Say whether a line is meant."""
+        spoken = self.text.casefold() in f"{line.event} {line.text}".casefold()
+        here = self.channel in ("", line.channel) and self.run in ("", line.run)
+        return spoken and here and not (self.troubles and line.ok)
+
+
+ALL_LINES = TraceFilter()
+
 Observe = Callable[[TraceLine], None]
 """Where a server puts what it saw. Never blocks, never raises; bounded behind."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from provisioner.errors import ConflictError
+from provisioner.errors import ConflictError, CursorError
 from provisioner.model.intent import Event
 from provisioner.model.machine import Machine, Run
 from provisioner.store.codec import decode, encode
@@ -47,16 +47,25 @@ class MachineStore:
         return await self._db.submit(lambda cursor: _write(cursor, change, document, events))
 
     async def events(self, after: int, limit: int, machine: str = "") -> list[Event]:
-        """Read events with a number above `after`, oldest first."""
+        """Read events with a number above `after`, oldest first. Raises `CursorError` where some of them are gone."""
         where = "seq > ?" + (" AND machine = ?" if machine else "")
         values = (after, machine, limit) if machine else (after, limit)
         query = f"SELECT seq, at, type, machine, document FROM event WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
-        rows = await self._db.read(lambda c: c.execute(query, values).fetchall())
+
+        def work(cursor: sqlite3.Cursor) -> list[Any]:
+            (oldest,) = cursor.execute("SELECT coalesce(min(seq), 0) FROM event").fetchone()
+            if 0 < after < oldest - 1:
+                hint = "read the machines anew, and go on from the last event"
+                raise CursorError(f"events up to {oldest - 1} are no longer kept, and {after} was asked for", hint=hint)
+            return cursor.execute(query, values).fetchall()
+
+        rows = await self._db.read(work)
         return [Event(seq, at, kind, name, decode(data, dict)) for seq, at, kind, name, data in rows]
 
     async def last_event(self) -> int:
         """Return the number of the newest event; 0 when there is none."""
-        return await self._db.read(lambda c: c.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
+        query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'"
+        return await self._db.read(lambda c: c.execute(query).fetchone()[0])
 
     async def intent(self, key: str) -> tuple[str, str] | None:
         """Return (machine id, run id) of the request that was accepted under this idempotency key."""

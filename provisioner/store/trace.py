@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 
 from provisioner.errors import StoreError
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.trace import ALL_LINES, Channel, TraceFilter, TraceLine
 from provisioner.store.db import Database
 
 FLUSH_EVERY_S = 0.5
@@ -22,7 +22,9 @@ STRANGERS = 2_000
 """Unknown MACs whose last lines are remembered; the one not heard of for longest goes first."""
 LINES_EACH = 64
 KEEP_ROWS_EACH = 5_000
-"""Rows kept of one machine in the store; older ones go when a run ends."""
+"""Rows kept of one machine in the store: twenty installs, or a few with a talkative console."""
+TRIM_EVERY = 1_000
+"""Rows that come to a machine before its oldest ones go: so many more may be there for a while."""
 
 
 class Trace:
@@ -32,6 +34,8 @@ class Trace:
         self._db = db
         self._pending: list[TraceLine] = []
         self._strangers: OrderedDict[Mac, deque[TraceLine]] = OrderedDict()
+        self._grown: Counter[str] = Counter()
+        """Rows that came to each machine since its oldest ones went."""
         self.dropped = 0
 
     def note(self, line: TraceLine) -> None:
@@ -86,24 +90,30 @@ class Trace:
         except StoreError:
             self._pending = (lines + self._pending)[-PENDING_LIMIT:]
             raise
+        self._grown.update(line.machine for line in lines)
+        for machine in [machine for machine, rows in self._grown.items() if rows >= TRIM_EVERY]:
+            await self.trim(machine)
 
-    async def read(self, machine: str, after: int, limit: int) -> list[tuple[int, TraceLine]]:
+    async def read(
+        self, machine: str, after: int, limit: int, only: TraceFilter = ALL_LINES
+    ) -> list[tuple[int, TraceLine]]:
         """Read a machine's lines with a number above `after`, oldest first; flushes first."""
         with contextlib.suppress(StoreError):
             await self.flush()
-        return await self._select("seq > ? ORDER BY seq LIMIT ?", machine, after, limit)
+        narrow, values = _narrowed(only)
+        return await self._select(f"seq > ?{narrow} ORDER BY seq LIMIT ?", machine, (after, *values, limit))
 
     async def since(self, machine: str, at: float) -> list[TraceLine]:
         """Read a machine's lines from a time on."""
         with contextlib.suppress(StoreError):
             await self.flush()
-        found = await self._select("at >= ? ORDER BY seq DESC LIMIT ?", machine, at, KEEP_ROWS_EACH)
+        found = await self._select("at >= ? ORDER BY seq DESC LIMIT ?", machine, (at, KEEP_ROWS_EACH))
         return [line for _, line in reversed(found)]
 
-    async def _select(self, where: str, machine: str, low: float, limit: int) -> list[tuple[int, TraceLine]]:
+    async def _select(self, where: str, machine: str, values: tuple[float | str, ...]) -> list[tuple[int, TraceLine]]:
         columns = "seq, at, channel, event, text, mac, machine, run, ok"
         query = f"SELECT {columns} FROM trace WHERE machine = ? AND {where}"  # noqa: S608  both are ours
-        rows = await self._db.read(lambda c: c.execute(query, (machine, low, limit)).fetchall())
+        rows = await self._db.read(lambda c: c.execute(query, (machine, *values)).fetchall())
         return [
             (seq, TraceLine(at, Channel(channel), event, text, mac, owner, run, bool(ok)))
             for seq, at, channel, event, text, mac, owner, run, ok in rows
@@ -114,3 +124,24 @@ class Trace:
         oldest = "SELECT seq FROM trace WHERE machine = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
         delete = f"DELETE FROM trace WHERE machine = ? AND seq <= ({oldest})"  # noqa: S608
         await self._db.submit(lambda c: c.execute(delete, (machine, machine, KEEP_ROWS_EACH)) and None)
+        self._grown.pop(machine, None)
+
+    async def forget(self, machine: str) -> None:
+        """Drop all rows of a machine that is no longer on record."""
+        self._pending = [line for line in self._pending if line.machine != machine]
+        await self._db.submit(lambda c: c.execute("DELETE FROM trace WHERE machine = ?", (machine,)) and None)
+        self._grown.pop(machine, None)
+
+
+def _narrowed(only: TraceFilter) -> tuple[str, tuple[str, ...]]:
+    """Write a filter as SQL with its values. LIKE is blind to case for ASCII, which is what our texts are."""
+    parts: list[tuple[str, str]] = []
+    if only.text:
+        sought = only.text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        parts.append((" AND (event || ' ' || text) LIKE ? ESCAPE '!'", f"%{sought}%"))
+    if only.channel:
+        parts.append((" AND channel = ?", only.channel))
+    if only.run:
+        parts.append((" AND run = ?", only.run))
+    troubles = " AND ok = 0" if only.troubles else ""
+    return "".join(sql for sql, _ in parts) + troubles, tuple(value for _, value in parts)

@@ -90,6 +90,7 @@ class Api:
         after, limit = page(given)
         if "text/event-stream" in request.headers.get("Accept", ""):
             seen = request.headers.get("Last-Event-ID", "")
+            await self._ask.events(whole(seen, "Last-Event-ID") if seen else after, 1)  # a cursor that is gone: 410
             return await stream_events(request, self._ask, whole(seen, "Last-Event-ID") if seen else after, machine)
         found = await self._ask.events(after, limit, machine)
         if "application/cloudevents" in request.headers.get("Accept", ""):

@@ -17,7 +17,7 @@ from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Check, EnrolRequest, Event
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
-from provisioner.model.trace import TraceLine
+from provisioner.model.trace import ALL_LINES, TraceFilter, TraceLine
 
 PowerVerb = Literal["on", "off", "cycle", "reset"]
 
@@ -83,7 +83,9 @@ class Operator(Protocol):
     async def why(self, ref: str) -> Verdict:
         """Say in a sentence what a machine waits for or why it failed."""
 
-    async def trace(self, ref: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, TraceLine]]: ...
+    async def trace(
+        self, ref: str, *, after: int = 0, limit: int = 1000, only: TraceFilter = ALL_LINES
+    ) -> Sequence[tuple[int, TraceLine]]: ...
 
     async def events(self, after: int, limit: int, machine: str = "") -> Sequence[Event]: ...
 

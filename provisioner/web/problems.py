@@ -24,6 +24,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.CatalogError: (422, "a bootenv or template is wrong"),
     errors.RenderError: (422, "a template could not be rendered"),
     errors.NotFoundError: (404, "there is no such thing"),
+    errors.CursorError: (410, "what comes after this cursor is no longer kept"),
     errors.ConflictError: (409, "not possible as things stand"),
     StaleError: (412, "the machine has changed since it was read"),
     errors.PreflightError: (422, "refused before anything was touched"),

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from provisioner.errors import ConfigError, WireError
 from provisioner.model.net import parse_mac
+from provisioner.model.trace import Channel, TraceFilter
 from provisioner.web import views
 from provisioner.web.intents import AdoptBody, BootBody, HoldBody, PowerBody, ReleaseBody
 from provisioner.web.ports import Operator, Route
 from provisioner.web.replies import Condition, accepted, condition, json_reply, machine_reply, page, query, read
 
 MACHINE = "/v1/machines/{ref}"
+QUERY_CHARS = 200
 
 
 class Verbs:
@@ -132,9 +135,10 @@ class Verbs:
         return json_reply({"ok": all(check.ok for check in checks), "checks": checks})
 
     async def trace(self, request: web.Request) -> web.Response:
-        """Show a machine's journey from a cursor on; `next` is where to ask again."""
-        after, limit = page(query(request, "after", "limit"))
-        lines = await self._ask.trace(self._ref_or_mac(request), after=after, limit=limit)
+        """Show a machine's journey from a cursor on, all of it or what is looked for; `next` is where to ask again."""
+        given = query(request, "after", "limit", "q", "channel", "run", "troubles")
+        after, limit = page(given)
+        lines = await self._ask.trace(self._ref_or_mac(request), after=after, limit=limit, only=_only(given))
         following = lines[-1][0] if lines else after
         return json_reply({"trace": [views.trace_view(seq, line) for seq, line in lines], "next": following})
 
@@ -152,6 +156,16 @@ class Verbs:
             return parse_mac(ref)
         except ConfigError:
             return ref
+
+
+def _only(given: MultiMapping[str]) -> TraceFilter:
+    """Read which lines of a trace are meant."""
+    channel, troubles = given.get("channel", ""), given.get("troubles", "")
+    if channel and channel not in set(Channel):
+        raise WireError(f"channel: {channel[:40]!r}", hint=f"one of {', '.join(Channel)}")
+    if troubles not in ("", "true", "false"):
+        raise WireError(f"troubles: {troubles[:40]!r}", hint="true or false")
+    return TraceFilter(given.get("q", "")[:QUERY_CHARS], channel, given.get("run", ""), troubles == "true")
 
 
 def _ref(request: web.Request) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provisioner.errors import ConfigError, NotFoundError, PreflightError, ProvisionerError
-from provisioner.lifecycle.conductor import Conductor, new_run_id
+from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.preflight import verb_for
+from provisioner.lifecycle.runner import new_run_id
 from provisioner.lifecycle.selectors import parse
 from provisioner.model.machine import MOVING, Machine, State
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStatus, FlowStep, Where

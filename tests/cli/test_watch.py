@@ -54,6 +54,18 @@ def test_nothing_seen_is_said_on_stderr(ctl: Ctl) -> None:
     assert (ran.status, ran.out, ran.err) == (0, "", "nothing was seen of node17 yet\n")
 
 
+def test_a_trace_is_searched(ctl: Ctl, daemon: Daemon) -> None:
+    journey(daemon)
+
+    def found(*only: str) -> list[str]:
+        return [line["text"] for line in json.loads(ctl("trace", "node17", *only, "-o", "json").out)]
+
+    assert found("--grep", "POWER") == ["power is off"]
+    assert found("--troubles") == found("--channel", "dhcp") == ["no free \x1b[31maddress"]
+    assert found("--run", "r-2") == ["boot debian-12"]
+    assert "one of dhcp, dhcp6, 4011" in ctl("trace", "node17", "--channel", "dhpc").err
+
+
 def test_a_long_trace_is_read_to_its_end(ctl: Ctl, daemon: Daemon) -> None:
     for number in range(2001):
         daemon.conductor.see("node17", Channel.TFTP, f"block {number}", at=NOW)

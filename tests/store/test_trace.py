@@ -9,7 +9,7 @@ import pytest
 
 from provisioner.errors import StoreError
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.trace import Channel, TraceFilter, TraceLine
 from provisioner.store import trace as module
 from provisioner.store.db import Database
 from provisioner.store.trace import LINES_EACH, STRANGERS, Trace
@@ -88,3 +88,53 @@ async def test_old_rows_go(db: Database, monkeypatch: pytest.MonkeyPatch) -> Non
     await trace.trim("m1")
     assert [row.at for _, row in await trace.read("m1", 0, 100)] == list(range(15, 25))
     assert len(await trace.read("m2", 0, 100)) == 1
+
+
+async def test_a_talkative_machine_does_not_fill_the_store(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEP_ROWS_EACH", 10)
+    monkeypatch.setattr(module, "TRIM_EVERY", 5)
+    trace = Trace(db)
+    for at in range(100):
+        trace.note(line(at, machine="m1"))
+        await trace.flush()
+        assert len(await trace.read("m1", 0, 1000)) < 10 + 5
+    assert (await trace.read("m1", 0, 1000))[-1][1].at == 99
+
+
+async def test_what_is_forgotten_leaves_nothing(db: Database) -> None:
+    trace = Trace(db)
+    trace.note(line(1, machine="m1"))
+    await trace.flush()
+    trace.note(line(2, machine="m1"))
+    trace.note(line(3, machine="m2"))
+    await trace.forget("m1")
+    assert (await trace.read("m1", 0, 10), len(await trace.read("m2", 0, 10))) == ([], 1)
+
+
+SOUGHT: dict[str, tuple[TraceFilter, list[str]]] = {
+    "everything": (TraceFilter(), ["Offer 100%", "a_b", "sent"]),
+    "text, in any case": (TraceFilter("OFFER"), ["Offer 100%"]),
+    "the id": (TraceFilter("http."), ["sent"]),
+    "signs that SQL would take for others": (TraceFilter("0%"), ["Offer 100%"]),
+    "an underscore": (TraceFilter("a_b"), ["a_b"]),
+    "an exclamation mark": (TraceFilter("!"), []),
+    "a channel": (TraceFilter(channel="http"), ["sent"]),
+    "a run": (TraceFilter(run="r2"), ["a_b", "sent"]),
+    "what went wrong": (TraceFilter(troubles=True), ["a_b"]),
+    "all together": (TraceFilter("b", "dhcp", "r2", troubles=True), ["a_b"]),
+}
+
+
+@pytest.mark.parametrize(("only", "texts"), SOUGHT.values(), ids=SOUGHT.keys())
+async def test_search(db: Database, only: TraceFilter, texts: list[str]) -> None:
+    """The store and the filter of lines in memory say the same."""
+    trace = Trace(db)
+    lines = [
+        TraceLine(1, Channel.DHCP, "x.y", "Offer 100%", MAC, "m1", "r1"),
+        TraceLine(2, Channel.DHCP, "x.z", "a_b", MAC, "m1", "r2", ok=False),
+        TraceLine(3, Channel.HTTP, "http.sent", "sent", MAC, "m1", "r2"),
+    ]
+    for each in lines:
+        trace.note(each)
+    assert [found.text for _, found in await trace.read("m1", 0, 10, only)] == texts
+    assert [each.text for each in lines if only.fits(each)] == texts

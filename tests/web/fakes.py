@@ -24,7 +24,7 @@ from provisioner.model.facts import Cpu, Disk, Facts, Nic
 from provisioner.model.intent import Check, EnrolRequest, Event
 from provisioner.model.machine import Failure, Machine, Phase, Run, State, Step
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.trace import ALL_LINES, Channel, TraceFilter, TraceLine
 from provisioner.web.ports import BootenvStatus, Dialect, Listener, PowerVerb, Site
 
 NOW = 1_800_000_000.0
@@ -227,9 +227,12 @@ class FakeConductor:
         machine = self.machines.get(ref)
         return why(machine, [line for _, line in self.lines if line.machine == machine.id], NOW + 90)
 
-    async def trace(self, ref: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, TraceLine]]:
+    async def trace(
+        self, ref: str, *, after: int = 0, limit: int = 1000, only: TraceFilter = ALL_LINES
+    ) -> Sequence[tuple[int, TraceLine]]:
         machine_id = self.machines.get(ref).id
-        return [(seq, line) for seq, line in self.lines if seq > after and line.machine == machine_id][:limit]
+        mine = [(seq, line) for seq, line in self.lines if seq > after and line.machine == machine_id]
+        return [(seq, line) for seq, line in mine if only.fits(line)][:limit]
 
     async def events(self, after: int, limit: int, machine: str = "") -> Sequence[Event]:
         return [event for event in self.log if event.seq > after and machine in {"", event.machine}][:limit]
