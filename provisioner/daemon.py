@@ -47,8 +47,8 @@ from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
 from provisioner.store.leases import LeaseStore
-from provisioner.store.retention import Retention
 from provisioner.store.leases6 import LeaseStore6
+from provisioner.store.retention import Retention
 from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api

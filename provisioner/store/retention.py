@@ -81,4 +81,5 @@ class Retention:
         """Number of the last event that may go: beyond what is kept, and sent to every webhook."""
         (newest,) = cursor.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
         cursors = dict(cursor.execute("SELECT name, cursor FROM hook").fetchall())
-        return min([newest - self._keep.events, *(cursors[name] for name in self._hooks if name in cursors)])
+        sent = [int(cursors[name]) for name in self._hooks if name in cursors]
+        return min([int(newest) - self._keep.events, *sent])

@@ -60,8 +60,9 @@ async def test_what_a_webhook_was_not_sent_stays(db: Database) -> None:
 async def test_much_goes_in_pieces(db: Database) -> None:
     many = [(1.0,)] * (2 * AT_ONCE + 1)
     await db.submit(
-        lambda c: c.executemany("INSERT INTO event (at, type, machine, document) VALUES (?, 'x', '', '{}')", many)
-        and None
+        lambda c: (
+            c.executemany("INSERT INTO event (at, type, machine, document) VALUES (?, 'x', '', '{}')", many) and None
+        )
     )
     await Retention(db, SteadyClock(), [], KEEP).drop()
     assert len(await rows(db, "SELECT seq FROM event")) == 10
