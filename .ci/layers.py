@@ -26,6 +26,7 @@ ORDER = ("ground", "rules", "shells", "root")
 TABLE = (
     # (module names without the package's, layer); the first line that fits says it
     ("daemon", "root"),
+    ("naming", "root"),
     ("wiring", "root"),
     ("measures", "root"),
     ("cli", "root"),
@@ -75,6 +76,8 @@ TABLE = (
     ("dhcp.trace", "shells"),
     ("dhcp.v6.ra", "shells"),
     ("dhcp.v6.trace", "shells"),
+    ("ddns.update", "shells"),
+    ("ddns.keeper", "shells"),
     ("discovery.profiles", "shells"),
     # what decides within packages of shells
     ("bmc.verbs", "rules"),
@@ -111,6 +114,7 @@ TABLE = (
     ("lab.*", "shells"),
     ("boot.*", "rules"),
     ("catalog.*", "rules"),
+    ("ddns.*", "rules"),
     ("dhcp.*", "rules"),
     ("discovery.*", "rules"),
     ("interop.*", "rules"),
@@ -151,6 +155,7 @@ HOMES = {
     "sqlite3": ("store.*",),
     "cryptography": ("store.secrets", "store.authority", "lab.*"),
     "jsonschema": ("catalog.*",),
+    "dns": ("ddns.update",),
     "click": ("cli", "cli.*"),
     "rich": ("cli", "cli.*"),
     "virt": (),  # GPL-2.0-only: started as a program, never imported

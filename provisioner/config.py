@@ -11,6 +11,8 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from provisioner import yamlfile
+from provisioner.ddns import settings as ddns
+from provisioner.ddns.settings import Dns
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
 from provisioner.dhcp.validate import faults_of
 from provisioner.errors import ConfigError, ListenError
@@ -99,6 +101,7 @@ class Config:
     store: Store = setting(Store, "Durable state.")
     api: Api = setting(Api, "The operator API.")
     dhcp: Dhcp = setting(Dhcp, "DHCP. With no subnets, no DHCP is served.")
+    dns: Dns = setting(Dns, "Names of machines, in a DNS server that others run.")
     tftp: Tftp = setting(Tftp, "TFTP.")
     http: Http = setting(Http, "HTTP boot and the agents.")
     catalogue: Catalogue = setting(Catalogue, "What can be booted.")
@@ -127,6 +130,7 @@ def load(path: Path) -> Config:
     config = decode(Config, document, faults)
     if not faults.found:
         faults.found.extend(f"{path}: dhcp: {fault}" for fault in faults_of(config.dhcp))
+        faults.found.extend(f"{path}: dns: {fault}" for fault in ddns.faults_of(config.dns))
     if config.log.level not in LEVELS:
         faults.add(document.where(("log", "level")), f"log.level: {config.log.level!r} is none of {', '.join(LEVELS)}")
     faults.check(str(path))

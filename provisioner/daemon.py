@@ -38,6 +38,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.measures import measure
+from provisioner.naming import Naming
 from provisioner.netwatch.privileges import keep_from_children
 from provisioner.netwatch.prober import Prober
 from provisioner.netwatch.supervisor import Netwatch
@@ -126,11 +127,11 @@ class Daemon:
         conductor = Conductor(db, secrets, ports)
         await conductor.open()
         netwatch = Netwatch()
-        dhcp, book = await self._serve_dhcp(stack, conductor, db, netwatch)
-        holders.v4, holders.v6 = dhcp, await self._serve_dhcp6(stack, conductor, db, dhcp)
+        naming = await Naming.of(config.dns, db)
+        dhcp, book = await self._serve_dhcp(stack, conductor, db, netwatch, naming)
+        holders.v4, holders.v6 = dhcp, await self._serve_dhcp6(stack, conductor, db, dhcp, naming)
         guard = guard_of(dhcp, netwatch, conductor, EventStore(db))
-        book.followers.append(addresses.follow)
-        addresses.follow([subnet for subnet, _ in book.subnets()])
+        book.follow(addresses.follow)
         table = FileTable(artifacts=artifacts.find)
         shelf = artifact_api(
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
@@ -159,7 +160,7 @@ class Daemon:
             FleetApi(rollouts),
             NetworkApi(guard, netwatch),
             metrics,
-            DhcpApi(book),
+            DhcpApi(book, naming.keeper),
             workflows.api,
         )
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
@@ -173,10 +174,11 @@ class Daemon:
             "guard": guard.run,
             "workflows": workflows.engine.run,
             "retention": Retention(db, conductor.clock, config.webhooks).run,
+            "names": naming.run,
         }
 
     async def _serve_dhcp(
-        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, netwatch: Netwatch
+        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, netwatch: Netwatch, naming: Naming
     ) -> tuple[DhcpServer, DhcpBook]:
         leases = LeaseStore(db, durable=self.config.dhcp.durability is Durability.DURABLE)
         dhcp = DhcpServer(
@@ -186,6 +188,7 @@ class Daemon:
             observe=conductor.observe,
             http_port=self.config.http.port,
             probe=Prober(netwatch, lambda: dhcp.site),
+            on_lease=naming.on_lease,
         )
         book = DhcpBook(dhcp, DhcpBookStore(db), leases)
         await book.open()
@@ -193,11 +196,12 @@ class Daemon:
         await dhcp.start()
         self.dhcp = dhcp
         stack.push_async_callback(dhcp.stop)
+        await naming.open(dhcp)
         self.listeners += [listener_of(subnet) for subnet, _ in book.subnets()]
         return dhcp, book
 
     async def _serve_dhcp6(
-        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, dhcp: DhcpServer
+        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, dhcp: DhcpServer, naming: Naming
     ) -> Dhcp6Server:
         dhcp6 = Dhcp6Server(
             self.config.dhcp,
@@ -205,9 +209,11 @@ class Daemon:
             leases=LeaseStore6(db, durable=self.config.dhcp.durability is Durability.DURABLE),
             observe=conductor.observe,
             http_port=self.config.http.port,
+            on_lease=naming.on_lease6,
         )
         dhcp.follow(dhcp6.know)
         await dhcp6.start()
+        await naming.open6(dhcp6)
         stack.push_async_callback(dhcp6.stop)
         self.listeners += [listener_of(subnet) for subnet in self.config.dhcp.subnets6]
         return dhcp6

@@ -13,6 +13,7 @@
     ├── TicketError             a ticket is unknown, late or somebody else's
     │   └── TicketUsedError     it was good once
     ├── StoreError              the durable state could not be read or written
+    ├── DnsError                a DNS server did not take an update: it is tried again
     ├── ListenError             a port or interface could not be bound
     ├── LabError                the virtual rack could not do what was asked
     ├── ApiError                the daemon did not answer, or not as agreed (raised in the command line)
@@ -102,6 +103,10 @@ class TicketUsedError(TicketError):
 
 class StoreError(ProvisionerError):
     """The durable state could not be read or written."""
+
+
+class DnsError(ProvisionerError):
+    """A DNS server did not take an update."""
 
 
 class ListenError(ProvisionerError):

@@ -75,6 +75,7 @@ def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
         lambda: _daemon(client, config or Config()),
         lambda: _network(config or Config(), interfaces, given["wait_s"]),
         lambda: _watched(client),
+        lambda: _names(client),
         lambda: _bootenvs(client),
         _clock,
     ]
@@ -230,6 +231,22 @@ def _loader(offer: Offer, config: Config) -> Findings:
             yield Finding(Level.OK, about, f"{offer.file} from {host}: {size(fetch())}")
         except ProbeError as error:
             yield Finding(Level.FAIL, about, error.message, error.hint)
+
+
+def _names(client: Client) -> Findings:
+    """Say how it stands with names in the DNS, where they are kept there."""
+    row = client.get("/v1/dhcp/names")
+    if not row["enabled"]:
+        return
+    counts = f"{row['there']} addresses have names, {row['pending']} wait"
+    if row["error"]:
+        hint = f"since {row['since']}; tried again until it works, nothing is lost"
+        yield Finding(Level.FAIL, "names", f"{row['error']}; {counts}", hint)
+    else:
+        yield Finding(Level.OK, "names", counts)
+    for each in row["taken"]:
+        text = f"{each['name']} is somebody else's, so {each['address']} has no name"
+        yield Finding(Level.WARN, "names", text, "remove the name there, or give the machine another")
 
 
 def _bootenvs(client: Client) -> Findings:

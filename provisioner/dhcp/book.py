@@ -46,8 +46,7 @@ class DhcpBook:
         self._lock = asyncio.Lock()
         self._subnets: dict[str, Subnet] = {}
         """Those that were said here, by title."""
-        self.followers: list[Callable[[Sequence[Subnet]], None]] = []
-        """Told all subnets whenever one has changed."""
+        self._followers: list[Callable[[Sequence[Subnet]], None]] = []
 
     async def open(self) -> None:
         """Take up what was said before. One that does not fit the configuration any more is logged and left out."""
@@ -116,6 +115,11 @@ class DhcpBook:
         of_file = [each for each in self._server.config.subnets if each.title not in self._subnets]
         return [(each, Origin.FILE) for each in of_file] + [(each, Origin.OPERATOR) for each in self._subnets.values()]
 
+    def follow(self, follower: Callable[[Sequence[Subnet]], None]) -> None:
+        """Tell all subnets now, and whenever one has changed."""
+        self._followers.append(follower)
+        follower([subnet for subnet, _ in self.subnets()])
+
     async def set_subnet(self, subnet: Subnet) -> None:
         """Add or change one. Leases that are stored of its addresses count again."""
         async with self._lock:
@@ -170,7 +174,7 @@ class DhcpBook:
 
     def _tell(self) -> None:
         subnets = [subnet for subnet, _ in self.subnets()]
-        for follower in self.followers:
+        for follower in self._followers:
             follower(subnets)
 
     # leases
@@ -248,6 +252,7 @@ class DhcpBook:
         longer = before is not None and before.ip == lease.ip and before.until >= lease.until and before.active(now)
         if not longer and pool.free_for(lease.key, lease.ip, now):
             pool.bind(lease)
+            self._server.tell(lease)
 
 
 def _let_go(verdict: Verdict) -> None:

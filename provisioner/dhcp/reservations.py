@@ -68,6 +68,10 @@ class Reservations:
     def __len__(self) -> int:
         return len(self._by_key)
 
+    def of(self, key: bytes) -> Known | None:
+        """Give what is fixed for this hardware address."""
+        return self._by_key.get(key)
+
     def knows(self, key: bytes) -> bool:
         """Say whether something is fixed for this hardware address."""
         return key in self._by_key

@@ -166,6 +166,11 @@ class DhcpServer:
             asyncio.get_running_loop().add_reader(link.fileno(), self._on_readable, link)
         self._links += links
 
+    def tell(self, lease: Lease) -> None:
+        """Tell who follows leases of one that has become durable."""
+        if self._on_lease is not None:
+            self._on_lease(lease)
+
     def now(self) -> float:
         """Time as leases count it."""
         return self._clock.now()

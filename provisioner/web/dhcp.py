@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import fields, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 
 from provisioner import yamlfile
+from provisioner.ddns.keeper import Keeper
 from provisioner.dhcp import relay
 from provisioner.dhcp.adopt import Kind, Verdict, Want
 from provisioner.dhcp.book import DhcpBook
@@ -59,8 +60,9 @@ class EntryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DhcpApi:
     """Handlers over one `DhcpBook`."""
 
-    def __init__(self, book: DhcpBook) -> None:
+    def __init__(self, book: DhcpBook, names: Keeper | None = None) -> None:
         self._book = book
+        self._names = names
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -75,6 +77,7 @@ class DhcpApi:
             Route("PUT", subnet, self.set_subnet),
             Route("DELETE", subnet, self.remove_subnet),
             Route("POST", "/v1/dhcp/import", self.take_over),
+            Route("GET", "/v1/dhcp/names", self.names),
         )
 
     async def leases(self, request: web.Request) -> web.Response:
@@ -137,6 +140,16 @@ class DhcpApi:
         """Take back what was said of a subnet."""
         await self._book.remove_subnet(request.match_info["name"])
         return web.Response(status=204)
+
+    async def names(self, request: web.Request) -> web.Response:
+        """Say how it stands with names in the DNS."""
+        query(request)
+        if self._names is None:
+            return json_reply({"enabled": False})
+        status = self._names.status()
+        taken = [{"address": str(ip_address(at)), "name": name} for at, name in status.taken.items()]
+        found = {"enabled": True, "there": status.there, "pending": status.pending, "taken": taken}
+        return json_reply(found | {"error": status.error, "since": when(status.since) if status.error else None})
 
     async def take_over(self, request: web.Request) -> web.StreamResponse:
         """Take over reservations and leases: a line of JSON for each, in the body and in the answer."""

@@ -168,7 +168,7 @@ async def test_a_subnet_comes_and_goes_and_its_leases_stay(desk: Desk, api: Sess
 
 async def test_a_subnet_of_the_file_is_changed_and_changed_back(desk: Desk, api: Session) -> None:
     seen: list[list[str]] = []
-    desk.book.followers.append(lambda subnets: seen.append([each.pools[0] for each in subnets]))
+    desk.book.follow(lambda subnets: seen.append([each.pools[0] for each in subnets]))
     larger = {"network": "10.0.0.0/24", "name": "rack1", "pools": ["10.0.0.100-10.0.0.199"]}
     rows, done = await take_over(api, lease("10.0.0.150"))
     assert (rows[0]["what"], done["applied"]) == ("conflict", False)
@@ -176,7 +176,7 @@ async def test_a_subnet_of_the_file_is_changed_and_changed_back(desk: Desk, api:
     rows, done = await take_over(api, lease("10.0.0.150"))
     assert (rows[0]["what"], done["applied"]) == ("new", True)
     await call(api, "DELETE", "/v1/dhcp/subnets/rack1")
-    assert seen == [["10.0.0.100-10.0.0.199"], ["10.0.0.100-10.0.0.109"]]
+    assert seen == [["10.0.0.100-10.0.0.109"], ["10.0.0.100-10.0.0.199"], ["10.0.0.100-10.0.0.109"]]
     (net,) = desk.server.site.topology
     assert net.config == CONFIG.subnets[0]
 

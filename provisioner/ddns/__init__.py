@@ -1,0 +1,1 @@
+"""Names of machines in somebody's DNS server, kept by dynamic updates (RFC 2136)."""

@@ -1,0 +1,97 @@
+"""Joins leases of both families to the DNS: those on record when the daemon starts, and every one from then on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from provisioner.ddns.keeper import Keeper
+from provisioner.ddns.key import Key, parse_key
+from provisioner.ddns.leases import Holder, LeaseNames
+from provisioner.ddns.settings import Dns
+from provisioner.ddns.update import Updates
+from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.v6.server import Dhcp6Server
+from provisioner.errors import ConfigError
+from provisioner.store.db import Database
+from provisioner.store.names import NameStore
+
+SLICE = 200
+"""Leases looked at in one go when the daemon starts."""
+OnLease = Callable[[Lease], None]
+
+
+def key_of(dns: Dns) -> Key | None:
+    """Read the key that updates are signed with; raise `ConfigError`. Blocks."""
+    if not dns.key_file:
+        return None
+    try:
+        text = Path(dns.key_file).read_text()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ConfigError(f"dns.key_file: {dns.key_file!r}: {reason}") from error
+    return parse_key(text, f"dns.key_file: {dns.key_file!r}", dns.key_name, dns.key_algorithm)
+
+
+class Naming:
+    """Without a DNS server it does nothing. Otherwise both servers are opened before `run`."""
+
+    def __init__(self, dns: Dns, key: Key | None, db: Database) -> None:
+        self.keeper = Keeper(Updates(dns, key), NameStore(db)) if dns.server else None
+        self.on_lease: OnLease | None = None
+        self.on_lease6: OnLease | None = None
+        self._v4: DhcpServer | None = None
+        if self.keeper is not None:
+            self.on_lease = LeaseNames(dns, self.keeper, self._holder, self._now)
+            self.on_lease6 = LeaseNames(dns, self.keeper, self._holder6, self._now, size=16)
+
+    @classmethod
+    async def of(cls, dns: Dns, db: Database) -> Naming:
+        """Make it as it is configured; raise `ConfigError`."""
+        return cls(dns, await asyncio.to_thread(key_of, dns), db)
+
+    async def open(self, server: DhcpServer) -> None:
+        """Compare what was written with what leases say now. Raises `StoreError`."""
+        self._v4 = server
+        if self.keeper is not None:
+            await self.keeper.open()
+            await _hear(self.on_lease, server.leases())
+
+    async def open6(self, server: Dhcp6Server) -> None:
+        """The same with leases of DHCPv6."""
+        await _hear(self.on_lease6, server.leases())
+
+    async def run(self) -> None:
+        """Keep names until cancelled."""
+        if self.keeper is not None:
+            await self.keeper.run()
+
+    def _now(self) -> float:
+        assert self._v4 is not None
+        return self._v4.now()
+
+    def _holder(self, lease: Lease) -> Holder:
+        assert self._v4 is not None
+        known = self._v4.site.reservations.of(lease.key)
+        net = self._v4.site.net_at(lease.ip)
+        domain = net.config.domain if net is not None else ""
+        return Holder(known is not None, known.uuid if known is not None else "", domain)
+
+    def _holder6(self, lease: Lease) -> Holder:
+        """The same machine as for IPv4, so that both addresses are one name's; only known ones have names there."""
+        assert self._v4 is not None
+        key = lease.key[:6]
+        known = self._v4.site.reservations.of(key)
+        nets = self._v4.site.topology
+        domain = next((net.config.domain for net in nets if net.pool.of(key) is not None and net.config.domain), "")
+        return Holder(True, known.uuid if known is not None else "", domain)
+
+
+async def _hear(on_lease: OnLease | None, leases: Iterable[Lease]) -> None:
+    for at, lease in enumerate(leases if on_lease is not None else ()):
+        assert on_lease is not None
+        on_lease(lease)
+        if at % SLICE == 0:
+            await asyncio.sleep(0)
