@@ -21,7 +21,6 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.boot.files import FileTable
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
-from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.collector import settle
 from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
@@ -77,6 +76,7 @@ from provisioner.wiring import (
     booting,
     guard_of,
     hooks_of,
+    secret_sources,
 )
 from provisioner.workflow.load import load_workflows
 from provisioner.workflow.site import SiteBoards, site_workflows
@@ -266,13 +266,6 @@ class Daemon:
         group = self.config.api.group
         await server.listen_unix(Path(self.config.api.socket), gid=group_id(group) if group else -1)
         self.listeners += [Listener("api", address) for address in server.addresses]
-
-
-def secret_sources(config: Config, secrets: Secrets) -> SecretSources:
-    """Say where secrets that parameters point at come from."""
-    ours = config.catalogue
-    vault = Vault(ours.vault_address, Path(ours.vault_token_file), ours.vault_namespace) if ours.vault_address else None
-    return SecretSources(secrets.get, folder=Path(ours.secrets_dir), vault=vault)
 
 
 def statuses(catalog: Catalog, artifacts: ArtifactStore) -> list[BootenvStatus]:

@@ -26,6 +26,7 @@ from provisioner.catalog.download import Source
 from provisioner.catalog.fetch import Fetcher
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.params import Resolved
+from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config, Webhook
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.server import DhcpServer
@@ -294,3 +295,10 @@ def guard_of(dhcp: DhcpServer, netwatch: Netwatch, conductor: Conductor, events:
     guard = Guard(dhcp, netwatch, tell, conductor.observe, conductor.clock.now)
     dhcp.site.on_other_server = guard.chosen
     return guard
+
+
+def secret_sources(config: Config, secrets: Secrets) -> SecretSources:
+    """Say where secrets that parameters point at come from."""
+    ours = config.catalogue
+    vault = Vault(ours.vault_address, Path(ours.vault_token_file), ours.vault_namespace) if ours.vault_address else None
+    return SecretSources(secrets.get, folder=Path(ours.secrets_dir), vault=vault)
