@@ -106,6 +106,7 @@ TABLE = (
     ("collector", "shells"),
     ("hosts", "shells"),
     ("config", "shells"),
+    ("fairloop", "shells"),
     ("netwatch*", "shells"),
     ("bmc.*", "shells"),
     ("store.*", "shells"),

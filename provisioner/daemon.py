@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from provisioner import config as configuration
-from provisioner import settings
+from provisioner import fairloop, settings
 from provisioner.bmc.pool import Bmcs
 from provisioner.boot.files import FileTable
 from provisioner.catalog.artifacts import ArtifactStore
@@ -382,7 +382,7 @@ def _main(arguments: argparse.Namespace) -> int:
         sys.stdout.write("configuration and catalogue are in order\n")
         return 0
     keep_from_children()
-    asyncio.run(serve(config))
+    fairloop.run(serve(config))
     return 0
 
 

@@ -250,6 +250,8 @@ class KnownMachines:
 
     def __call__(self, before: Machine | None, after: Machine | None) -> None:
         """Bring DHCP's entries from one state of a machine to the next."""
+        if before is not None and after is not None and _told(before) == _told(after):
+            return
         old = reservations(before) if before else {}
         new = reservations(after) if after else {}
         for mac in old.keys() - new.keys():
@@ -257,6 +259,10 @@ class KnownMachines:
         for mac, reservation in new.items():
             if old.get(mac) != reservation:
                 self._dhcp.set_reservation(reservation, Origin.MACHINE)
+
+
+def _told(machine: Machine) -> tuple[object, ...]:
+    return machine.macs, machine.name, machine.uuid, machine.profile
 
 
 def reservations(machine: Machine) -> dict[Mac, Reservation]:

@@ -18,7 +18,7 @@ from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk, NoBoot, Plan, RunScript
-from provisioner.model.catalog import Bootenv
+from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.model.trace import Channel, TraceLine
@@ -39,6 +39,12 @@ ARCH_NAMES = {
     Arch.EFI_RISCV64_HTTP: "riscv64",
 }
 """Architectures as bootenvs name them; whatever else boots from our network is amd64."""
+
+
+def asks_for_answers(bootenv: Bootenv) -> bool:
+    """Say whether what boots fetches answer files by a ticket; the discovery system gets its jobs by the agent."""
+    return bool(bootenv.answers) and not bootenv.job and bootenv.kind is not Kind.DISCOVERY
+
 
 Arm = Callable[[Machine, Mac, Bootenv, str, float], Awaitable[tuple[str, str]]]
 
@@ -161,7 +167,7 @@ class Boots:
         run = machine.run.id if machine and machine.run and machine.run.step else ""
         owner = machine.id if machine else ""
         now, ticket = self.clock.now(), ""
-        if bootenv.answers and not bootenv.job and machine is not None and run and self.arm is not None:
+        if asks_for_answers(bootenv) and machine is not None and run and self.arm is not None:
             ticket, token = await self.arm(machine, mac, bootenv, address, now)
         else:
             token = await self._tokens.mint(Purpose.AGENT, mac, owner, run, address, now)

@@ -1,9 +1,9 @@
 """The SQLite file: one writer thread with group commit, readers beside it. Home of sqlite3.
 
 Whatever was submitted while the last transaction was being made durable goes into the next one together: with
-`synchronous=FULL` this costs one fdatasync a group instead of one a change. Each piece of work has a savepoint of
-its own, so one that fails takes nobody else's with it. Futures resolve only after the commit: what is acknowledged
-is durable, or with the kernel where whoever submitted it asked for no more.
+`synchronous=FULL` this costs one fdatasync a group instead of one a change. A piece of work that fails takes nobody
+else's with it: its group is then run again, with a savepoint for each. Futures resolve only after the commit: what is
+acknowledged is durable, or with the kernel where whoever submitted it asked for no more.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ GROUP_LIMIT = 1024
 """Most pieces of work in one transaction: bounds how long one commit can take."""
 STATEMENT_LIMIT = 500_000
 """Characters of rows in one statement; SQLite takes a million."""
+
+TOLD_AT_ONCE = 16
+"""Most futures that resolve in one turn of the loop: what follows a change takes 0.2 to 0.5 ms of it."""
 
 
 class _Item(NamedTuple):
@@ -197,9 +200,7 @@ class Database:
                 cursor.executescript(_script(group))
                 outcomes = [(item.future, None, None) for item in group]
             else:
-                cursor.execute("BEGIN IMMEDIATE")
-                outcomes.extend(_run(cursor, item) for item in group)
-                cursor.execute("COMMIT")
+                outcomes = _together(cursor, group) or _apart(cursor, group)
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.rollback()
@@ -218,12 +219,38 @@ class Database:
     def _deliver(self, outcomes: list[_Outcome]) -> None:
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(_resolve, outcomes)
+            self._loop.call_soon_threadsafe(_resolve, self._loop, outcomes)
         except RuntimeError:
             return  # the loop is gone: nobody waits for the answer any more
 
 
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+def _together(cursor: sqlite3.Cursor, group: list[_Item]) -> list[_Outcome]:
+    """Run a group as if nothing in it could fail; nothing of it is kept, and nothing returned, where something does.
+
+    Nearly always nothing does, and two statements less for each piece of work are as many turns less of the
+    interpreter's lock, which the loop waits for.
+    """
+    cursor.execute("BEGIN IMMEDIATE")
+    try:
+        outcomes: list[_Outcome] = [(item.future, item.work(cursor), None) for item in group]
+    except Exception as error:
+        if isinstance(error, sqlite3.Error) and _concerns_all(error):
+            raise
+        cursor.execute("ROLLBACK")
+        return []
+    cursor.execute("COMMIT")
+    return outcomes
+
+
+def _apart(cursor: sqlite3.Cursor, group: list[_Item]) -> list[_Outcome]:
+    """Run a group with a savepoint for each piece of work: one that fails takes nobody else's with it."""
+    cursor.execute("BEGIN IMMEDIATE")
+    outcomes = [_run(cursor, item) for item in group]
+    cursor.execute("COMMIT")
+    return outcomes
 
 
 def _run(cursor: sqlite3.Cursor, item: _Item) -> _Outcome:
@@ -270,14 +297,17 @@ def _concerns_all(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 1) & 0xFF not in one_statement
 
 
-def _resolve(outcomes: list[_Outcome]) -> None:
-    for future, result, error in outcomes:
+def _resolve(loop: asyncio.AbstractEventLoop, outcomes: list[_Outcome]) -> None:
+    """Tell who waits, some in each turn of the loop: all of a group at once would hold up everything else."""
+    for future, result, error in outcomes[:TOLD_AT_ONCE]:
         if future.done():  # cancelled by who waited: the work is committed all the same
             continue
         if error is None:
             future.set_result(result)
         else:
             future.set_exception(error)
+    if len(outcomes) > TOLD_AT_ONCE:
+        loop.call_soon(_resolve, loop, outcomes[TOLD_AT_ONCE:])
 
 
 class Migration(NamedTuple):

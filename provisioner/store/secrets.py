@@ -47,6 +47,9 @@ class Secrets:
     def __init__(self, db: Database, key: bytes) -> None:
         self._db = db
         self._cipher = AESGCM(key)
+        self._sealed: dict[str, bytes] = {}
+        """What was read or written, as it lies in the store: every step of a run asks for the BMC's password."""
+        self._changes = 0
 
     async def put(self, name: str, value: str) -> None:
         """Keep `value` under `name`, durably; replaces what was there."""
@@ -55,18 +58,29 @@ class Secrets:
         await self._db.submit(
             lambda c: c.execute("INSERT OR REPLACE INTO secret VALUES (?, ?)", (name, sealed)) and None
         )
+        self._changes += 1
+        self._sealed[name] = sealed
 
     async def get(self, name: str) -> str:
         """Read a secret. Raises `NotFoundError`; `StoreError` where the key does not open it."""
-        query = "SELECT sealed FROM secret WHERE id = ?"
+        sealed = self._sealed.get(name) or await self._read(name)
+        try:
+            return self._cipher.decrypt(sealed[:NONCE_OCTETS], sealed[NONCE_OCTETS:], name.encode()).decode()
+        except InvalidTag as error:
+            raise StoreError(f"the secret {name!r} cannot be opened", hint="is the key file the right one?") from error
+
+    async def _read(self, name: str) -> bytes:
+        changes, query = self._changes, "SELECT sealed FROM secret WHERE id = ?"
         row = await self._db.read(lambda c: c.execute(query, (name,)).fetchone())
         if row is None:
             raise NotFoundError(f"there is no secret {name!r}")
-        try:
-            return self._cipher.decrypt(row[0][:NONCE_OCTETS], row[0][NONCE_OCTETS:], name.encode()).decode()
-        except InvalidTag as error:
-            raise StoreError(f"the secret {name!r} cannot be opened", hint="is the key file the right one?") from error
+        sealed: bytes = row[0]
+        if changes == self._changes:  # or it may be older than what was written meanwhile
+            self._sealed[name] = sealed
+        return sealed
 
     async def remove(self, name: str) -> None:
         """Forget a secret; not there is success."""
         await self._db.submit(lambda c: c.execute("DELETE FROM secret WHERE id = ?", (name,)) and None)
+        self._changes += 1
+        self._sealed.pop(name, None)

@@ -8,12 +8,13 @@ the job and ends with its first use. Whatever is wrong with a token, the refusal
 from __future__ import annotations
 
 import hashlib
+import heapq
 import secrets
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from provisioner.errors import TicketError
+from provisioner.errors import StoreError, TicketError
 from provisioner.model.net import Mac
 from provisioner.store.db import Database
 
@@ -49,12 +50,16 @@ class Tokens:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._good: dict[str, Token] = {}
+        self._of: dict[tuple[Purpose, str], dict[str, Token]] = {}
+        """Those of one MAC, and those of one machine, by digest: every boot looks for the ones that it ends."""
+        self._ends: list[tuple[float, str]] = []
+        """A heap of when tokens are over, some of which have ended before."""
 
     async def load(self) -> None:
         """Read what the store holds."""
         rows = await self._db.read(lambda c: c.execute("SELECT * FROM token").fetchall())
-        tokens = [Token(row[0], Purpose(row[1]), *row[2:]) for row in rows]
-        self._good = {token.digest: token for token in tokens}
+        for row in rows:
+            self._put(Token(row[0], Purpose(row[1]), *row[2:]))
 
     async def mint(self, purpose: Purpose, mac: Mac, machine: str, run: str, address: str, now: float) -> str:
         """Make a token, durably; earlier ones of this MAC and purpose end. Returns the secret, kept nowhere."""
@@ -64,13 +69,16 @@ class Tokens:
 
     async def keep(self, token: Token, now: float) -> None:
         """Make a token good, durably; earlier ones of its MAC and purpose end."""
-        same = (token.purpose, token.mac)
-        ended = [t.digest for t in self._good.values() if (t.purpose, t.mac) == same or t.expires < now]
+        ended = [*self._of.get((token.purpose, token.mac), ()), *self._over(now)]
         row = (token.digest, str(token.purpose), token.mac, token.machine, token.run, token.address, token.expires)
-        await self._db.submit(lambda c: _replace(c, ended, row))
-        for each in ended:
-            self._good.pop(each, None)
-        self._good[token.digest] = token
+        try:
+            await self._db.submit(lambda c: _replace(c, ended, row))
+        except StoreError:
+            for found in (self._good[each] for each in ended if each in self._good):
+                heapq.heappush(self._ends, (found.expires, found.digest))
+            raise
+        self._drop(ended)
+        self._put(token)
 
     def check(self, secret: str, purpose: Purpose, address: str, now: float) -> Token:
         """Return whom `secret` stands for; raise `TicketError`, which never says what was wrong."""
@@ -84,15 +92,42 @@ class Tokens:
         update = "UPDATE token SET machine = ?, run = ? WHERE digest = ?"
         await self._db.submit(lambda c: c.execute(update, (machine, run, token.digest)) and None)
         if token.digest in self._good:
-            kept = Token(token.digest, token.purpose, token.mac, machine, run, token.address, token.expires)
-            self._good[token.digest] = kept
+            self._drop([token.digest])
+            self._put(replace(token, machine=machine, run=run))
 
     async def end(self, machine: str, purpose: Purpose) -> None:
         """End every token of a machine for a purpose."""
-        ended = [t.digest for t in self._good.values() if t.machine == machine and t.purpose == purpose]
+        ended = list(self._of.get((purpose, machine), ()))
         await self._db.submit(lambda c: _replace(c, ended, None))
-        for each in ended:
-            self._good.pop(each, None)
+        self._drop(ended)
+
+    def _put(self, token: Token) -> None:
+        self._good[token.digest] = token
+        for owner in _owners(token):
+            self._of.setdefault((token.purpose, owner), {})[token.digest] = token
+        heapq.heappush(self._ends, (token.expires, token.digest))
+
+    def _drop(self, digests: list[str]) -> None:
+        for each in digests:
+            token = self._good.pop(each, None)
+            for owner in _owners(token) if token is not None else ():
+                of = self._of[token.purpose, owner]  # type: ignore[union-attr]
+                del of[each]
+                if not of:
+                    del self._of[token.purpose, owner]  # type: ignore[union-attr]
+
+    def _over(self, now: float) -> list[str]:
+        """Take out of the heap what is over."""
+        over = []
+        while self._ends and self._ends[0][0] < now:
+            _, found = heapq.heappop(self._ends)
+            if found in self._good:
+                over.append(found)
+        return over
+
+
+def _owners(token: Token) -> set[str]:
+    return {str(token.mac), token.machine} - {""}
 
 
 def digest(secret: str) -> str:

@@ -47,7 +47,7 @@ async def test_another_key_or_a_swapped_row_opens_nothing(db: Database) -> None:
         await Secrets(db, b"x" * 32).get("bmc/1")
     await db.submit(lambda c: c.execute("UPDATE secret SET sealed = (SELECT sealed FROM secret WHERE id = 'bmc/2')"))
     with pytest.raises(StoreError, match="cannot be opened"):
-        await secrets.get("bmc/1")
+        await Secrets(db, b"k" * 32).get("bmc/1")
 
 
 def test_the_key_is_made_once_and_only_ours_to_read(tmp_path: Path) -> None:
@@ -66,3 +66,21 @@ def test_a_key_that_others_may_read_or_of_another_size_is_refused(tmp_path: Path
     path.chmod(0o600)
     with pytest.raises(StoreError, match="has 5 octets, not 32"):
         load_key(path)
+
+
+async def test_what_was_read_once_is_opened_from_memory_until_it_changes(db: Database) -> None:
+    secrets = Secrets(db, b"k" * 32)
+    await Secrets(db, b"k" * 32).put("bmc/1", "old")
+    assert await secrets.get("bmc/1") == "old"
+    await db.submit(lambda c: c.execute("DELETE FROM secret") and None)  # behind its back
+    assert await secrets.get("bmc/1") == "old"
+    await secrets.put("bmc/1", "new")
+    assert await secrets.get("bmc/1") == "new"
+
+
+async def test_a_reading_that_was_overtaken_is_not_remembered(db: Database) -> None:
+    secrets = Secrets(db, b"k" * 32)
+    await Secrets(db, b"k" * 32).put("bmc/1", "old")
+    reading, _ = await asyncio.gather(secrets.get("bmc/1"), secrets.put("bmc/1", "new"))
+    assert reading in ("old", "new")
+    assert await secrets.get("bmc/1") == "new"

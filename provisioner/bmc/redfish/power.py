@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from provisioner.bmc.ensure import ensure_power
+from provisioner.bmc.redfish.answers import Resource
 from provisioner.bmc.redfish.board import Board
 from provisioner.bmc.verbs import Press
 from provisioner.errors import BmcProtocolError, BmcWrongState
@@ -32,9 +33,13 @@ POWER_STATES = {
 class PowerVerbs(Board):
     """Power status, and the presses that change it."""
 
+    _read_last: Resource | None = None
+    """The system as it was when its power was read, until the next press."""
+
     async def power(self) -> Power:
         """Read PowerState."""
-        state = (await self.system()).text("PowerState")
+        self._read_last = system = await self.system()
+        state = system.text("PowerState")
         if state not in POWER_STATES:
             raise BmcProtocolError(f"{self.address}: power.status: PowerState is {state[:40]!r}")
         return POWER_STATES[state]
@@ -42,7 +47,8 @@ class PowerVerbs(Board):
     async def press(self, press: Press) -> None:
         """Post ComputerSystem.Reset with a type that the board offers."""
         verb = f"power.{press}"
-        system = await self.system()
+        read, self._read_last = self._read_last, None  # a press follows a reading: what is offered stands in it
+        system = read or await self.system()
         offered = await self.allowed(system, "ComputerSystem.Reset", "ResetType")
         kind = next((name for name in RESET_TYPES[press] if not offered or name in offered), "")
         if not kind:

@@ -148,7 +148,7 @@ def _connection_failure(where: str, cause: BaseException | None) -> BmcError:
 
 async def fingerprint(address: BmcAddress) -> str:
     """Return the SHA-256 of the certificate that the BMC shows now (hex). Sends no credentials, trusts nothing."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a default one reads all of the system's CAs: 20 ms on the loop
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         async with asyncio.timeout(CONNECT_S):

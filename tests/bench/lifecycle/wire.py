@@ -1,0 +1,51 @@
+"""Two network namespaces and a cable: the daemon on one end; machines, their BMCs and their relay on the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.bench.dhcp.wire import run
+from tests.bench.lifecycle.names import BMC_ROUTE, MACHINE_ROUTE, PORT, RELAY, SERVER
+
+REAL_TIME = ("chrt", "-r", "10")
+"""All processes, ours and the peer's: what else runs on the machine is then no part of the figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """The two ends."""
+
+    racks: str = f"lifeb{os.getpid()}r"
+    daemon: str = f"lifeb{os.getpid()}d"
+
+    def inside(self, namespace: str, *words: str) -> list[str]:
+        """A command, run in a namespace."""
+        return ["ip", "netns", "exec", namespace, *REAL_TIME, *words]
+
+
+@contextmanager
+def wire() -> Iterator[Wire]:
+    """Make the namespaces; they go with everything in them. Every address of a rack is the rack's own."""
+    it = Wire()
+    try:
+        for namespace in (it.racks, it.daemon):
+            run("ip", "netns", "add", namespace)
+            run("ip", "-n", namespace, "link", "set", "lo", "up")
+        # an address that nobody leased yet must not answer to the daemon's probe
+        quiet = ("net.ipv4.icmp_echo_ignore_all=1", "net.ipv4.conf.all.arp_ignore=1")
+        run("ip", "netns", "exec", it.racks, "sysctl", "-q", "-w", *quiet)
+        peer = ("peer", "name", PORT, "netns", it.daemon)
+        run("ip", "link", "add", "life0", "netns", it.racks, "type", "veth", *peer)
+        for namespace, port, own in ((it.racks, "life0", RELAY), (it.daemon, PORT, SERVER)):
+            run("ip", "-n", namespace, "addr", "add", f"{own}/24", "dev", port)
+            run("ip", "-n", namespace, "link", "set", port, "up")
+        for route in (MACHINE_ROUTE, BMC_ROUTE):
+            run("ip", "-n", it.racks, "route", "add", "local", route, "dev", "lo")
+            run("ip", "-n", it.daemon, "route", "add", route, "via", RELAY)
+        yield it
+    finally:
+        for namespace in (it.racks, it.daemon):
+            run("ip", "netns", "del", namespace)
