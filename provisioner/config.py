@@ -79,6 +79,15 @@ class Catalogue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """Rules about the life of machines (docs/lifecycle.md)."""
+
+    quarantine_after: int = setting(
+        3, "Installs of a machine in a row that may fail before it is kept back in quarantine; 0: it never is."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
     """A receiver of events (docs/api.md, Webhooks)."""
 
@@ -105,6 +114,7 @@ class Config:
     tftp: Tftp = setting(Tftp, "TFTP.")
     http: Http = setting(Http, "HTTP boot and the agents.")
     catalogue: Catalogue = setting(Catalogue, "What can be booted.")
+    life: Life = setting(Life, "The life of machines.")
     webhooks: Mapping[str, Webhook] = setting({}, "Receivers of events, by a name of your own.")
     log: Log = setting(Log, "Logging.")
 
@@ -133,6 +143,9 @@ def load(path: Path) -> Config:
         faults.found.extend(f"{path}: dns: {fault}" for fault in ddns.faults_of(config.dns))
     if config.log.level not in LEVELS:
         faults.add(document.where(("log", "level")), f"log.level: {config.log.level!r} is none of {', '.join(LEVELS)}")
+    if config.life.quarantine_after < 0:
+        where = document.where(("life", "quarantine_after"))
+        faults.add(where, f"life.quarantine_after: {config.life.quarantine_after}: 0 or more")
     faults.check(str(path))
     return config
 

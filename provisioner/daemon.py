@@ -124,7 +124,7 @@ class Daemon:
         secrets = Secrets(db, key)
         given = secret_sources(config, secrets)
         ports = Ports(bmcs, SiteCatalogue(catalog), SiteArtifacts(artifacts), discovery, network, secrets=given.look_up)
-        conductor = Conductor(db, secrets, ports)
+        conductor = Conductor(db, secrets, ports, quarantine_after=config.life.quarantine_after)
         await conductor.open()
         netwatch = Netwatch()
         naming = await Naming.of(config.dns, db)

@@ -52,8 +52,10 @@ class Conductor:
     """One for each daemon. `open` reads the store; `run` carries on every run and returns only when cancelled."""
 
     def __init__(
-        self, db: Database, secrets: Secrets, ports: Ports, clock: SteadyClock | None = None, pace: Pace = DEFAULT_PACE
-    ) -> None:
+        self, db: Database, secrets: Secrets, ports: Ports, clock: SteadyClock | None = None, pace: Pace = DEFAULT_PACE,
+        *, quarantine_after: int = 3,
+    ) -> None:  # fmt: skip
+        self._quarantine_after = quarantine_after
         self.clock = clock or SteadyClock()
         self.machines = Machines()
         self._ports = ports
@@ -215,6 +217,7 @@ class Conductor:
 
     async def _begin(self, machine: Machine, begin: Begin, key: str, generation: int | None) -> Machine:
         self._refuse_engaged(machine, key)
+        begin = replace(begin, quarantine_after=self._quarantine_after)
 
         def rule(current: Machine, now: float) -> tuple[Machine, list[Perform]]:
             rest.check_generation(current, generation)

@@ -20,6 +20,8 @@ class Begin:
     """Which job the agent is given at `wait.job`."""
     params: dict[str, Any] = field(default_factory=dict)
     """Parameters of this boot alone."""
+    quarantine_after: int = 3
+    """Installs in a row that may fail before the machine is kept back; 0: it never is."""
 
 
 @dataclass(frozen=True, slots=True)

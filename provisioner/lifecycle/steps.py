@@ -94,6 +94,7 @@ def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Pe
         raise ConflictError(f"{machine.name} is {machine.state}: it cannot {event.verb} from there")
     steps = tuple(_step(name, event, rule) for name in rule.steps)
     run = Run(event.run_id, event.verb, event.bootenv, steps, started=now, step_started=now, params=event.params)
+    run = replace(run, quarantine_after=event.quarantine_after)
     run = replace(run, return_to=machine.state, deadline=now + steps[0].timeout_s, limit=now + rule.limit_s)
     machine = replace(machine, state=rule.moving, generation=machine.generation + 1, run=run, failure=None, changed=now)
     return machine, _perform(run)
@@ -287,17 +288,13 @@ def _from_restart(run: Run, now: float) -> Run:
     return replace(run, at=at, attempt=1, step_started=now, deadline=now + run.steps[at].timeout_s, early=())
 
 
-QUARANTINE_AFTER = 3
-"""Installs in a row that may fail before a machine is kept back: it is the machine, then, and not bad luck."""
-
-
 def _stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
     bootenv = machine.bootenv if failure.return_to is State.ACTIVE or run.verb in KEEPS_DISK else ""
     machine = replace(machine, state=failure.return_to, bootenv=bootenv, failure=failure, run=run, changed=failure.at)
     if run.verb not in (Verb.DEPLOY, Verb.INSTALL) or run.outcome != "failed":
         return machine
     machine = replace(machine, failed_runs=machine.failed_runs + 1)
-    if machine.failed_runs < QUARANTINE_AFTER:
+    if not 0 < run.quarantine_after <= machine.failed_runs:
         return machine
     reason = f"{machine.failed_runs} installs in a row failed, the last: {failure.reason}"
     return replace(machine, state=State.QUARANTINED, hold=Hold(reason, failure.return_to, failure.at))
@@ -305,7 +302,8 @@ def _stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
 
 def _return_to(run: Run) -> State:
     """Say where a machine goes back to: a disk that may be half written is not `active` any more."""
-    touched = any(line.step in ("wait.facts", "wait.answer") for line in run.journal) and run.verb not in KEEPS_DISK
+    begun = any(line.step in ("wait.facts", "wait.answer") and line.outcome == "done" for line in run.journal)
+    touched = begun and run.verb not in KEEPS_DISK
     return State.READY if touched and run.return_to is State.ACTIVE else run.return_to
 
 

@@ -92,6 +92,8 @@ class Run:
     """The state that the machine came from."""
     early: tuple[str, ...] = ()
     """Signals that came while the action before their wait was still under way."""
+    quarantine_after: int = 3
+    """Installs in a row that may fail before the machine is kept back, as it was set when this one began; 0: never."""
     job_taken: bool = False
     """The agent has fetched the job of this attempt: a second fetch is refused."""
     journal: tuple[JournalLine, ...] = ()

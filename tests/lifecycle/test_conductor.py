@@ -203,3 +203,52 @@ async def test_a_job_is_given_once(tmp_path: Path) -> None:
         )
         assert sum(isinstance(each, bytes) for each in got) == 1
         assert await conductor.agent_done(token, metal.ip, "other.7.1", 0, "") == "wait 2"
+
+
+async def test_a_machine_that_was_taken_off_the_record_is_discovered_anew(tmp_path: Path) -> None:
+    """With a record of its own: nothing of the old one, and nothing that the old agent may say counts for it."""
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.daemon() as conductor:
+        async with rack.alive():
+            old = await rack.enrol()
+            await conductor.boot("node17", "discovery")
+            await settled(conductor)
+        token = await conductor._tokens.mint("agent", metal.mac, old.id, "r1", metal.ip, conductor.clock.now())  # type: ignore[arg-type]
+        await conductor.forget("node17")
+        with pytest.raises(NotFoundError):
+            await conductor.trace(old.id)
+        with pytest.raises(TicketError):
+            await conductor.agent_next(token, metal.ip, 0.1)
+        with pytest.raises(NotFoundError):
+            await conductor._secrets.get(f"bmc/{old.id}")
+        async with rack.alive():
+            metal.power = Power.ON
+            rack.boots(metal)  # somebody switches it on: it netboots as an unknown machine
+            async with asyncio.timeout(20):
+                while conductor.machines.by_uuid(metal.uuid) is None:
+                    await asyncio.sleep(0.005)
+        anew = conductor.machines.by_uuid(metal.uuid)
+        assert anew
+        assert (anew.id != old.id, anew.state, anew.bmc, anew.run) == (True, State.DISCOVERED, None, None)
+        assert (await rack.enrol()).id == anew.id
+        assert conductor.machines.get("node17").state is State.READY
+
+
+async def test_a_retired_machine_that_comes_back_is_known(tmp_path: Path) -> None:
+    """Its record is its tombstone: it boots its disk, and nobody takes it for a new one."""
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.alive(), rack.daemon() as conductor:
+        await rack.enrol()
+        await conductor.boot("node17", "discovery")
+        await settled(conductor)
+        await conductor.retire("node17")
+        metal.power, metal.once = Power.ON, BootTarget.PXE
+        rack.boots(metal)
+        client = BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid)
+        assert conductor.decide(client) == LocalDisk("node17 is retired: nothing was asked for it")
+        with pytest.raises(PreflightError, match="cannot boot"):
+            await conductor.boot("node17", "debian-12")
+        assert len(conductor.machines) == 1
+        assert (await conductor.unretire("node17")).state is State.ENROLLED

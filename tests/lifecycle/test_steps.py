@@ -24,11 +24,11 @@ from provisioner.lifecycle.inputs import (
     Seen,
     Tick,
 )
-from provisioner.lifecycle.plans import KINDS, VERBS, Signal, Verb, job_id
+from provisioner.lifecycle.plans import JOB_STEP, KEEPS_DISK, KINDS, VERBS, Signal, Verb, agent_command, job_id
 from provisioner.lifecycle.rest import hold
 from provisioner.lifecycle.steps import Perform, advance, current_action, is_silent, resumed
 from provisioner.model.bmc import BmcAddress, Driver, Power
-from provisioner.model.machine import MOVING, Machine, State
+from provisioner.model.machine import MOVING, Hold, Machine, State
 
 BMC = BmcAddress(Driver.IPMI, "10.77.1.17", 623, "admin")
 READY = Machine("m1", "node17", State.READY, bmc=BMC)
@@ -246,6 +246,15 @@ def test_a_machine_whose_installs_keep_failing_is_kept_back() -> None:
     assert machine.hold.reason == "3 installs in a row failed, the last: no"
 
 
+@pytest.mark.parametrize(("after", "failures", "state"), [(1, 1, "quarantined"), (0, 5, "ready"), (4, 3, "ready")])
+def test_how_often_it_may_fail_is_the_operators_to_say(after: int, failures: int, state: str) -> None:
+    machine = READY
+    for _ in range(failures):
+        machine, _ = advance(machine, replace(DEPLOY, quarantine_after=after), 0.0)
+        machine, _ = advance(machine, Failed("r1", 0, "no", again=False), 1.0)
+    assert (machine.state, machine.failed_runs) == (state, failures)
+
+
 def test_a_success_in_between_counts_from_zero() -> None:
     machine = at_step("never", machine=failed_at("wait.facts", failed_at("wait.facts")))
     assert (machine.state, machine.failed_runs) == (State.ACTIVE, 0)
@@ -348,3 +357,40 @@ def test_time_limits_after_a_restart(passed: float, left: float, limit_left: flo
     to_come = 60.0 + sum(step.timeout_s for step in before.run.steps[before.run.at + 1 :])
     assert machine.run.limit - passed == (to_come if limit_left is None else limit_left)
     assert machine.seen <= passed
+
+
+EVERY_STEP = [(verb, step) for verb, rule in VERBS.items() for step in rule.steps]
+FROM = {Verb.UNRESCUE: replace(READY, state=State.RESCUE, hold=Hold("in rescue", State.ACTIVE, 0.0))}
+
+
+@pytest.mark.parametrize(("verb", "step"), EVERY_STEP, ids=[f"{verb} at {step}" for verb, step in EVERY_STEP])
+def test_every_run_can_be_cancelled_and_resumed_at_every_step(verb: Verb, step: str) -> None:
+    """And then reaches its end, with no job that was done before begun under the same name."""
+    before = FROM.get(verb, replace(READY, state=State.ACTIVE, bootenv="theirs"))
+    moving = at_step(step, verb, before)
+    assert moving.run
+    if step == JOB_STEP:
+        moving, _ = advance(moving, JobTaken("r1"), 1.0)
+    stopped, actions = advance(moving, Cancel(), 2.0)
+    touched = verb not in KEEPS_DISK and any(line.step in ("wait.facts", "wait.answer") for line in moving.run.journal)
+    assert (stopped.state, actions) == (State.READY if touched else before.state, [])
+    assert stopped.failure
+    assert stopped.failure.reason == "cancelled by the operator"
+    assert stopped.run
+    assert (stopped.run.step, stopped.run.outcome) == (None, "cancelled")
+    assert agent_command(stopped) == "wait 15"
+    late, _ = advance(stopped, Done("r1", moving.run.at), 3.0)
+    assert late == stopped, "what was under way is not listened to"
+
+    again, actions = advance(stopped, Resume(), 4.0)
+    assert (again.state, again.generation) == (VERBS[verb].moving, stopped.generation + 1)
+    assert [action.step.name for action in actions] == [step_of(again)]
+    assert again.run
+    assert again.run.deadline > 4.0
+    assert again.run.limit > 4.0
+    while again.run.step is not None:
+        if again.run.step.name == JOB_STEP:
+            assert job_id(again.run) != (job_id(moving.run) if step == JOB_STEP else "")
+        again, _ = advance(again, completing(again), 5.0)
+        assert again.run
+    assert (again.run.outcome, again.failure) == ("done", None)
