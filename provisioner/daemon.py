@@ -119,7 +119,8 @@ class Daemon:
         await artifacts.open()
         bmcs = await stack.enter_async_context(Bmcs())
         addresses = Addresses(config.dhcp.subnets, own_address_towards, config.http.port, config.dhcp.subnets6)
-        network = Network(addresses.base_url, holders := Holders(), addresses.policy)
+        table = FileTable(artifacts=artifacts.find)
+        network = Network(addresses.base_url, holders := Holders(), addresses.policy, serves=table.serves)
         discovery = Discovery(decode_facts, identify, profiles.classify)
         secrets = Secrets(db, key)
         given = secret_sources(config, secrets)
@@ -132,7 +133,6 @@ class Daemon:
         holders.v4, holders.v6 = dhcp, await self._serve_dhcp6(stack, conductor, db, dhcp, naming)
         guard = guard_of(dhcp, netwatch, conductor, EventStore(db))
         book.follow(addresses.follow)
-        table = FileTable(artifacts=artifacts.find)
         shelf = artifact_api(
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
         )

@@ -60,6 +60,10 @@ class FileTable:
     def __iter__(self) -> Iterator[ServedFile]:
         return iter(self._files.values())
 
+    def serves(self, name: str) -> bool:
+        """Say whether there is a file of this name."""
+        return isinstance(self.find(name), ServedFile)
+
     def find(self, name: str) -> ServedFile | Refused:
         """Look up a name as a peer sent it."""
         key = normalise(name)

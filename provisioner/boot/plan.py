@@ -82,8 +82,8 @@ def _first_loader(client: BootClient, why: str, machine: Machine | None, policy:
     if client.arch is None:
         return LocalDisk(f"{why}, but its request does not say which architecture it is (option 93)")
     facts = machine.facts if machine else None
-    secure = client.secure_boot or bool(facts and facts.secure_boot)
-    table = SECURE_BOOT_LOADERS if secure else LOADERS
+    known = facts.secure_boot if facts else None
+    table = SECURE_BOOT_LOADERS if (client.secure_boot if known is None else known) else LOADERS
     name = policy.loaders.get(client.arch) or table.get(client.arch)
     if name is None:
         return LocalDisk(f"{why}, but there is no loader for architecture {client.arch:#06x}")

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from provisioner.boot.plan import next_boot
+from provisioner.boot.plan import SECURE_BOOT_LOADERS, next_boot
+from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
 from provisioner.catalog.context import Boot, answer_context, artifact_url
 from provisioner.clock import SteadyClock
@@ -65,6 +66,7 @@ class Boots:
         self._clients: OrderedDict[Mac, BootClient] = OrderedDict()
         self.expects: Callable[[str, Where], bool] = lambda _machine, _where: False
         """Says where a workflow is to carry out steps on a machine."""
+        self._refusals = Refusals()
         self._strangers: dict[tuple[Asker, int | None, bool], Plan] = {}
         """Plans for unknown machines, which follow from their firmware alone."""
         self.arm: Arm | None = None
@@ -73,6 +75,7 @@ class Boots:
     def decide(self, client: BootClient) -> Plan:
         """Say what a client boots. Called for every DHCP request: no I/O, and only what is new reaches the runner."""
         machine = self._machine_of(client.mac, self._remember(client))
+        client = self._with_evidence(client, machine)
         if machine is None:
             return self._plan_for_stranger(client)
         plan = next_boot(client, machine, self._policy)
@@ -80,6 +83,17 @@ class Boots:
             self._runner.signal(machine, Signal.DHCP)
         self._runner.signal(machine, Signal.LOCAL)
         return plan
+
+    def _with_evidence(self, client: BootClient, machine: Machine | None) -> BootClient:
+        """Say of firmware that refused a loader that it wants signed ones, where there is one for it."""
+        signed = SECURE_BOOT_LOADERS.get(-1 if client.arch is None else client.arch, "")
+        if self._refusals.asks(client):
+            what = f"it is given {signed}" if self._ports.network.serves(signed) else f"there is no {signed} to give it"
+            text = f"the firmware did not start the loader that it fetched, as with Secure Boot: {what}"
+            self._see(client.mac, machine, "boot.refused", text, ok=False)
+        if not self._refusals.has_refused(client.mac) or not self._ports.network.serves(signed):
+            return client
+        return replace(client, secure_boot=True)
 
     def _plan_for_stranger(self, client: BootClient) -> Plan:
         kind = (client.asker, client.arch, client.secure_boot)
@@ -118,8 +132,10 @@ class Boots:
                 return None  # its ports are known, and this is none of them: a UUID alone proves nothing
         return machine
 
-    def loader_fetched(self, mac: Mac) -> None:
-        """Hear that a machine has its loader."""
+    def loader_fetched(self, mac: Mac, name: str) -> None:
+        """Hear that a machine has its loader, the file of this name."""
+        if (client := self._clients.get(mac)) is not None:
+            self._refusals.fetched(client, name)
         machine = self.machine_of(mac)
         if machine is not None:
             self._runner.signal(machine, Signal.LOADER)
@@ -130,6 +146,7 @@ class Boots:
         if self._ports.network.lease_of(address) != mac:
             self._see(mac, machine, "http.script.refused", f"{address} asked for the script of {mac}", ok=False)
             raise NotFoundError("there is no such boot script")
+        self._refusals.started(mac)
         client = self._clients.get(mac, BootClient(mac, Asker.IPXE))
         asker = Asker.IPXE if dialect == Dialect.IPXE else Asker.GRUB
         plan = next_boot(replace(client, asker=asker), machine, self._ports.network.policy(address))

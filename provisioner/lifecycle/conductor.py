@@ -130,7 +130,7 @@ class Conductor:
         mac = line.mac
         if mac is not None and not line.machine:
             if line.event in LOADER_EVENTS and line.ok:
-                self._boots.loader_fetched(mac)
+                self._boots.loader_fetched(mac, line.text.partition(":")[0])
             machine = self._boots.machine_of(mac)
             if machine is not None:
                 run = machine.run.id if machine.run and machine.run.step else ""

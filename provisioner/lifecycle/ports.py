@@ -80,13 +80,15 @@ class Discovery:
 @dataclass(frozen=True, slots=True)
 class Network:
     """What DHCP and HTTP know. `base_url(address)` is our URL as a machine at that address reaches it; `lease_of` the
-    MAC that holds a lease for an address, `policy` what is set for the subnet that it is in ("": for all).
+    MAC that holds a lease for an address, `policy` what is set for the subnet that it is in ("": for all), `serves`
+    whether there is a file of a name.
     """
 
     base_url: Callable[[str], str]
     lease_of: Callable[[str], Mac | None]
     policy: Callable[[str], BootPolicy]
     http_port: int = 8080
+    serves: Callable[[str], bool] = lambda _name: True
 
 
 class Flows(Protocol):

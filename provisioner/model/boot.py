@@ -55,6 +55,7 @@ class BootClient:
     """Who asks, as far as its request tells.
 
     `uuid` is the SMBIOS UUID as Linux prints it (lower case, hyphens), whatever the byte order on the wire.
+    `secure_boot`: its firmware did not start a loader that nobody signed; no request tells it.
     """
 
     mac: Mac

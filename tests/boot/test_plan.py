@@ -48,6 +48,12 @@ CASES: dict[str, tuple[BootClient, Machine | None, BootPolicy, Plan]] = {
         UEFI, None, DISCOVER, LoadFile("snponly.efi", "unknown machine: discover it")),
     "UEFI HTTP boot gets the same loader by URL": (
         UEFI_HTTP, None, DISCOVER, LoadFile("snponly.efi", "unknown machine: discover it")),
+    "firmware that refused a loader gets the signed one": (
+        replace(UEFI, secure_boot=True), None, DISCOVER, LoadFile("shimx64.efi", "unknown machine: discover it")),
+    "what discovery saw of Secure Boot outweighs what firmware seemed to refuse": (
+        replace(UEFI, secure_boot=True),
+        replace(running(Verb.DEPLOY, "wait.dhcp"), facts=Facts(secure_boot=False)), DISCOVER,
+        LoadFile("snponly.efi", INSTALLING)),
     "iPXE gets the script": (IPXE, None, DISCOVER, RunScript("unknown machine: discover it")),
     "iPXE without HTTP loads one that has it": (
         OLD_IPXE, None, DISCOVER, LoadFile("undionly.kpxe", "unknown machine: discover it")),
