@@ -37,6 +37,9 @@ MAX_WAITING = 16
 
 GOODBYE_S = 5.0
 
+SAT_OUT_S = 40.0
+"""A rest up to this long is waited out by a change: with the rests before it, BMCs that restart are back by then."""
+
 
 @dataclass(slots=True)
 class Lane:
@@ -104,9 +107,10 @@ class Lanes:
     async def _within(self, verb: Verb, lane: Lane, call: Call[T]) -> T:
         """Run a call within its time."""
         address, limit_s = lane.bmc.address, verb.limit_s
-        _refuse_early(verb, lane)
         try:
             async with asyncio.timeout(limit_s):
+                await _sit_out(verb, lane)
+                _refuse_early(verb, lane)
                 result = await self._tried(lane, call, again=verb.again)
         except TimeoutError as error:
             raise BmcTimeout(
@@ -147,6 +151,16 @@ def _keep_record(lane: Lane, error: BmcError, now: float) -> None:
         lane.breaker = lane.breaker.silent(now)
     elif isinstance(error, BmcAuthError):
         lane.guard = lane.guard.refused(now)
+
+
+async def _sit_out(verb: Verb, lane: Lane) -> None:
+    """Let a change wait while its BMC is left alone: a BMC that restarts must not use up the tries of a run.
+
+    Reads do not wait: who looks wants to hear that nobody answers. A BMC that is silent for longer refuses both.
+    """
+    wait = lane.breaker.wait_s(asyncio.get_running_loop().time())
+    if verb.changes and wait <= SAT_OUT_S:
+        await asyncio.sleep(wait)
 
 
 def _refuse_early(verb: Verb, lane: Lane) -> None:

@@ -14,6 +14,9 @@ from provisioner.model.bmc import BootTarget, Power
 READ_S = 60.0
 """A read: login, three requests of which one may take 30 s."""
 
+MEETING_S = 300.0
+"""The first word with a board: login, old sessions, five requests to find the machine, each 30 s on slow boards."""
+
 ACTION_S = 120.0
 STUDY_S = 180.0
 """All sensors, the whole log, the inventory: hundreds of requests on boards that answer ten a second."""
@@ -59,7 +62,7 @@ _BOOTS = tuple(
 )
 
 _ALL = (
-    _read("identify", "identify", "say who the machine is, and prove user and password"),
+    _read("identify", "identify", "say who the machine is, and prove user and password", MEETING_S),
     _read("power.status", "power", "read the power state"),
     _set("power.on", "set_power", "switch on, and see it on", wanted=Power.ON),
     _set("power.off", "set_power", "switch off at once, and see it off", wanted=Power.OFF),

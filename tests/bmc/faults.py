@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -14,10 +14,11 @@ from provisioner.bmc.ipmi.link import Replies
 from provisioner.bmc.ipmi.messages import Answer, Command, Failed, Reply, Trouble
 from provisioner.bmc.ipmi.messages import Request as Asked
 from provisioner.bmc.pool import Bmcs
+from provisioner.bmc.quirks import Quirk
 from provisioner.bmc.redfish import answers
 from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
-from provisioner.bmc.redfish.way import Body
+from provisioner.bmc.redfish.way import READ_S, Body
 from provisioner.bmc.verbs import Bmc
 from provisioner.errors import BmcUnreachable
 from provisioner.lab.board import Account, Accounts, Board, Network, Role
@@ -50,6 +51,9 @@ class Fault(StrEnum):
     RESTART = "the BMC restarts: it is silent for a minute and forgets its sessions"
 
 
+IDENTITY = Identity("m1", "4c4c4544-0042-4310-8052-b7c04f4d3132", "S1", (Mac("52:54:00:00:00:01"),))
+
+
 @dataclass
 class Wire:
     """Counts requests, and spoils number `at` (from 0) of them."""
@@ -76,10 +80,11 @@ class Wire:
 class SimulatedBoard:
     """The lab's board with a machine that remembers what it tried to boot."""
 
-    def __init__(self, wire: Wire, lag_s: float = 2.0) -> None:
+    def __init__(self, wire: Wire, lag_s: float = 2.0, identity: Identity = IDENTITY) -> None:
         self.wire = wire
         self.booted: list[BootTarget] = []
-        identity = Identity("m1", "4c4c4544-0042-4310-8052-b7c04f4d3132", "S1", (Mac("52:54:00:00:00:01"),))
+        self.boots: Callable[[BootTarget], None] = lambda _target: None
+        """Told of each boot, and what it tries first."""
         self.machine = FakeMachine(identity, lag_s=lag_s, booted=self._note)
         first = Account(2, USER, PASSWORD, Role.ADMINISTRATOR, enabled=True)
         network = Network("192.0.2.1", "52:54:00:00:00:0f")
@@ -89,16 +94,17 @@ class SimulatedBoard:
 
     def _note(self, tried: BootChoice) -> None:
         self.booted.append(tried.target)
+        self.boots(tried.target)
 
     def _token(self) -> str:
         self._tokens += 1
         return f"token{self._tokens}"
 
-    def driver(self, address: BmcAddress, password: str) -> Bmc:
+    def driver(self, address: BmcAddress, password: str, quirks: tuple[Quirk, ...] = ()) -> Bmc:
         """Make the driver for this board."""
         if address.driver is Driver.IPMI:
-            return Ipmi(address, password, MemoryLink(self))
-        return Redfish(RedfishClient(address, password, way=MemoryWay(self)))
+            return Ipmi(address, password, MemoryLink(self), quirks=quirks)
+        return Redfish(RedfishClient(address, password, way=MemoryWay(self)), quirks=quirks)
 
 
 class MemoryWay:
@@ -123,8 +129,14 @@ class MemoryWay:
         answer = self._board.service.handle(Request(method, path, headers, octets), 0.0)
         if fault is Fault.ANSWER_LOST:
             await self._nobody(method, path)
-        if fault is Fault.GARBAGE:
-            return answers.Reply(path, 200, {}, b"<html>Welcome</html>")
+        if answer.delay_s:
+            await asyncio.sleep(min(answer.delay_s, READ_S))
+            if answer.delay_s > READ_S:
+                raise BmcUnreachable(f"{method} {path}: no answer")
+        if answer.is_cut:
+            raise BmcUnreachable(f"{method} {path}: the answer broke off")
+        if fault is Fault.GARBAGE or answer.page:
+            return answers.Reply(path, answer.status, {}, answer.page.encode() or b"<html>Welcome</html>")
         text = b"" if answer.body is None else json.dumps(answer.body).encode()
         return answers.Reply(path, answer.status, {name.lower(): text for name, text in answer.headers.items()}, text)
 
@@ -159,7 +171,7 @@ class MemoryLink:
         caller = Caller(LAN_CHANNEL, Role.ADMINISTRATOR, Role.ADMINISTRATOR)
         asked = IpmiRequest(request.netfn, request.command, request.data)
         answer = respond(asked, self._board.board, caller, 0.0, {})
-        if fault is Fault.ANSWER_LOST:
+        if fault is Fault.ANSWER_LOST or self._board.board.faults.loses_packet():
             return await self._nobody(request)
         if fault is Fault.GARBAGE:
             return Failed(request.id, Trouble.PROTOCOL, "only packets that cannot be read")

@@ -16,7 +16,7 @@ from provisioner.errors import BmcAuthError, BmcError, BmcUnsupported
 from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from tests.bmc.faults import PASSWORD, Fault, SimulatedBoard, Wire, spoilt
 
-pytestmark = [pytest.mark.looptime, pytest.mark.peer]
+pytestmark = [pytest.mark.looptime, pytest.mark.peer, pytest.mark.timeout(600)]
 
 INSTALL: tuple[tuple[str, Any], ...] = (
     ("set_power", Power.OFF),

@@ -19,7 +19,7 @@ from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from tests.bmc.faults import PASSWORD, USER, SimulatedBoard, Wire
 from tests.bmc.test_journey import INSTALL, RELEASE, START, take
 
-pytestmark = [pytest.mark.looptime, pytest.mark.peer]
+pytestmark = [pytest.mark.looptime, pytest.mark.peer, pytest.mark.timeout(600)]
 
 IPMI, REDFISH = Driver.IPMI, Driver.REDFISH
 

@@ -19,7 +19,7 @@ from provisioner.boot.plan import BootPolicy
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcUnreachable, ProvisionerError, StoreError
 from provisioner.lifecycle.conductor import Conductor
-from provisioner.lifecycle.ports import Discovery, Network, Ports
+from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports
 from provisioner.lifecycle.runner import Pace
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Driver, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile
@@ -152,6 +152,9 @@ class FakeBmcs:
 class Rack:
     """Machines, and a daemon that can be killed and started again."""
 
+    database: type[KillableDatabase] = KillableDatabase
+    pace: Pace = PACE
+
     def __init__(self, folder: Path, names: Sequence[str] = ("node17",)) -> None:
         self.folder = folder
         self.metal = [
@@ -178,12 +181,12 @@ class Rack:
         """Run a daemon on the rack's store. One that is killed ends the body with `Killed`."""
         points = points or Points()
         key = await asyncio.to_thread(load_key, self.folder / "key")
-        db = KillableDatabase(self.folder / "state.db")
+        db = self.database(self.folder / "state.db")
         db.points = points
         await db.open()
         await self.opened(db)
-        ports = Ports(FakeBmcs(self, points), FakeCatalogue(), FakeArtifacts(), self._discovery(), self._network())
-        conductor = Conductor(db, Secrets(db, key), ports, self.clock, PACE)
+        ports = Ports(self.bmcs(points), FakeCatalogue(), FakeArtifacts(), self._discovery(), self._network())
+        conductor = Conductor(db, Secrets(db, key), ports, self.clock, self.pace)
         await conductor.open()
         services = await self.beside(conductor, db, points)
         try:
@@ -210,6 +213,10 @@ class Rack:
 
     async def steps(self, metal: Metal, token: str) -> None:
         """Do what workflows want of an installer or a new system; nothing, here."""
+
+    def bmcs(self, points: Points) -> Bmcs:
+        """The BMCs that a daemon drives."""
+        return FakeBmcs(self, points)
 
     async def _watch(self, points: Points) -> None:
         await points.dead.wait()
