@@ -37,21 +37,12 @@ FRESH_S = 1.0
 class PowerVerbs(Board):
     """Power status, and the presses that change it."""
 
-<<<<<<< HEAD
-    _read_last: Resource | None = None
-    """The system as it was when its power was read, until the next press."""
-
-    async def power(self) -> Power:
-        """Read PowerState."""
-        self._read_last = system = await self.system()
-=======
     _read_last: tuple[float, Resource] | None = None
 
     async def power(self) -> Power:
         """Read PowerState."""
         system = await self.system()
         self._read_last = asyncio.get_running_loop().time(), system
->>>>>>> 120fdf6 (Drive misbehaving boards through whole journeys with the daemon's own parts)
         state = system.text("PowerState")
         if state not in POWER_STATES:
             raise BmcProtocolError(f"{self.address}: power.status: PowerState is {state[:40]!r}")
@@ -60,12 +51,7 @@ class PowerVerbs(Board):
     async def press(self, press: Press) -> None:
         """Post ComputerSystem.Reset with a type that the board offers."""
         verb = f"power.{press}"
-<<<<<<< HEAD
-        read, self._read_last = self._read_last, None  # a press follows a reading: what is offered stands in it
-        system = read or await self.system()
-=======
         system = await self._lately()
->>>>>>> 120fdf6 (Drive misbehaving boards through whole journeys with the daemon's own parts)
         offered = await self.allowed(system, "ComputerSystem.Reset", "ResetType")
         kind = next((name for name in RESET_TYPES[press] if not offered or name in offered), "")
         if not kind:
