@@ -61,6 +61,7 @@ TABLE = (
     ("boot.packages", "shells"),
     ("catalog.artifacts", "shells"),
     ("catalog.blobs", "shells"),
+    ("catalog.bundle", "shells"),
     ("catalog.download", "shells"),
     ("catalog.fetch", "shells"),
     ("catalog.lint", "shells"),

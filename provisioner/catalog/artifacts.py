@@ -9,12 +9,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
 from provisioner.boot.chunks import ChunkList
 from provisioner.boot.files import ServedFile
-from provisioner.catalog.blobs import BlobStore, Progress
+from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Progress
+from provisioner.catalog.bundle import Packing, Pulled, unpack
 from provisioner.catalog.context import Stored
 from provisioner.errors import ArtifactError, ConflictError, NotFoundError
 from provisioner.model.artifact import Blob
@@ -48,11 +50,15 @@ class ArtifactStore:
         self._index: dict[tuple[str, str, str], Blob] = {}
 
     async def open(self) -> None:
-        """Read the index. A row whose content is gone or cut short counts as missing, and is said in the log."""
+        """Read the index. A row whose content is gone or cut short counts as missing, and is said in the log.
+
+        Content that no row stands for is what a killed import left: it is deleted.
+        """
         await _in_thread(self.blobs.prepare)
         rows = await self._rows.load()
         there = await _in_thread(lambda: [blob for blob in rows if self.blobs.has(blob.sha256, blob.size_bytes)])
         self._index = {_key(blob): blob for blob in there}
+        await _in_thread(lambda: self.blobs.remove(self.blobs.all().keys() - {blob.sha256 for blob in rows}))
         for blob in rows:
             if _key(blob) not in self._index:
                 log.error("artifacts.damaged artifact=%s sha256=%s", blob.key, blob.sha256)
@@ -129,6 +135,33 @@ class ArtifactStore:
         finally:
             await _in_thread(receiver.close)
         return await self.enter(names, digest, size, origin)
+
+    async def receive_bundle(self, chunks: AsyncIterator[bytes]) -> Sequence[Blob]:
+        """Take in everything that a bundle holds, or nothing of it."""
+        source = BufferedReader(Pulled(chunks, asyncio.get_running_loop()), CHUNK_BYTES)
+        items = await _in_thread(lambda: unpack(source, self.blobs))
+        try:
+            for item in items:
+                _check_names(item.names)
+        except ArtifactError:
+            await self._sweep([item.sha256 for item in items])
+            raise
+        now = self._clock()
+        blobs = [Blob(*item.names, item.sha256, item.size_bytes, item.origin, now) for item in items]
+        before = [self._index[_key(blob)].sha256 for blob in blobs if _key(blob) in self._index]
+        await self._rows.put(blobs)
+        self._index |= {_key(blob): blob for blob in blobs}
+        await self._sweep(before)
+        return blobs
+
+    def bundle(self, bootenvs: Sequence[tuple[Bootenv, str]]) -> Packing:
+        """Pack what is in store of these bootenvs and architectures; refuse (`ArtifactError`) what is not complete."""
+        lacking = [f"{b.name}/{arch}/{a.name}" for b, arch in bootenvs for a in self.missing(b, arch)]
+        if lacking:
+            text = f"not in store: {', '.join(lacking[:5])}{' ...' if len(lacking) > 5 else ''}"
+            raise ArtifactError(text, hint="`provisionctl artifacts fetch BOOTENV` first")
+        names = {(b.name, arch, a.name) for b, arch in bootenvs for a in _wanted(b, arch)}
+        return Packing([blob for blob in self.all() if _key(blob) in names], self.blobs.path)
 
     async def enter(self, names: tuple[str, str, str], sha256: str, size_bytes: int, origin: str) -> Blob:
         """Let a name stand for content that is in the blob store. What it stood for before goes, if nobody else's."""

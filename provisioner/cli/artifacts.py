@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
+import shutil
 import sys
 import time
 import urllib.parse
@@ -130,6 +133,53 @@ def _parts(artifact: str) -> list[str]:
     return parts
 
 
+@click.group()
+def bundle() -> None:
+    """Carry artefacts to a site that no vendor's server can be reached from: one file, checked whole."""
+
+
+@command("create")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("bootenvs", metavar="BOOTENV...", nargs=-1, required=True, shell_complete=bootenv_names)
+@click.option("--arch", default="", help="amd64, arm64, or all (default: amd64 where there is one).")
+def bundle_create(session: Session, file: Path, bootenvs: tuple[str, ...], arch: str) -> None:
+    """Write what is in store of BOOTENVs to FILE: a tar archive with a manifest and each content under its SHA-256.
+
+    \b
+      provisionctl artifacts bundle create site.tar discovery debian-12 ubuntu-24.04
+    """
+    query = urllib.parse.urlencode([("bootenv", name) for name in bootenvs] + ([("arch", arch)] if arch else []))
+    partial = file.with_name(f"{file.name}.part")
+    with artifact_client(session) as client, contextlib.closing(client.open("GET", f"/v1/bundle?{query}")) as answer:
+        announced = int(answer.headers["Content-Length"])
+        try:
+            with partial.open("wb") as out:
+                shutil.copyfileobj(answer, out, 1 << 20)
+                done = out.tell()
+        except (OSError, http.client.HTTPException) as error:
+            raise ArtifactError(f"{partial}: {error}", hint="the daemon's log says why it ended") from error
+    if done != announced:
+        raise ArtifactError(f"{partial}: {done} of {announced} bytes came", hint="the daemon's log says why it ended")
+    partial.replace(file)
+    session.note(f"{file}: {size(done)}")
+
+
+@command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def bundle_import(session: Session, file: Path) -> None:
+    """Take what the bundle FILE holds into the store. Every content is hashed; when one is wrong, nothing is taken."""
+    try:
+        with file.open("rb") as content, artifact_client(session) as client:
+            rows = client.send("/v1/bundle", content, os.fstat(content.fileno()).st_size, {})["artifacts"]
+    except OSError as error:
+        raise ArtifactError(f"{file}: {error.strerror}") from error
+    print_rows(session, rows, COLUMNS, empty="")
+
+
+for verb in (bundle_create, bundle_import):
+    bundle.add_command(verb)
+
+
 @command("remove")
 @click.argument("artifact", metavar="BOOTENV[/ARCH[/NAME]]")
 def remove(session: Session, artifact: str) -> None:
@@ -153,3 +203,4 @@ def verify(session: Session) -> None:
 
 for verb in (list_artifacts, fetch, import_file, remove, verify):
     artifacts.add_command(verb)
+artifacts.add_command(bundle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from provisioner.web import bodies
 from provisioner.web.ports import Route
 from provisioner.web.problems import problem_of
 from provisioner.web.views import when
+
+log = logging.getLogger(__name__)
 
 BODY_LIMIT = 16 * 1024
 CHUNK_BYTES = 1024 * 1024
@@ -66,6 +69,8 @@ class ArtifactApi:
             Route("GET", "/v1/artifacts", self.artifacts),
             Route("POST", "/v1/artifacts/fetch", self.fetch),
             Route("POST", "/v1/artifacts/verify", self.verify),
+            Route("GET", "/v1/bundle", self.bundle),
+            Route("PUT", "/v1/bundle", self.put_bundle),
             Route("PUT", one, self.put),
             Route("DELETE", "/v1/artifacts/{bootenv}", self.remove),
             Route("DELETE", "/v1/artifacts/{bootenv}/{arch}", self.remove),
@@ -90,6 +95,36 @@ class ArtifactApi:
         except ConnectionError as error:
             raise ArtifactError("the content did not arrive whole; nothing of it was kept") from error
         return _json(artifact_view(blob), 201)
+
+    async def bundle(self, request: web.Request) -> web.StreamResponse:
+        """Give artefacts of bootenvs in one file: `bootenv` once or more in the query, `arch` as for a fetch."""
+        query = request.query
+        if unknown := query.keys() - {"bootenv", "arch"}:
+            raise WireError(f"unknown query parameter {min(unknown)[:40]!r}", hint="this path takes bootenv, arch")
+        chosen = [self._bootenv(name) for name in dict.fromkeys(query.getall("bootenv", []))]
+        if not chosen:
+            raise WireError("no bootenv was named", hint="/v1/bundle?bootenv=debian-12&bootenv=discovery")
+        packing = self._store.bundle([(each, arch) for each in chosen for arch in _arches(each, query.get("arch", ""))])
+        response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
+        response.content_length = packing.size_bytes
+        response.force_close()  # one download, and the client is gone
+        await response.prepare(request)
+        try:
+            async for chunk in packing.chunks():
+                await response.write(chunk)
+        except (ArtifactError, OSError) as error:  # what was announced cannot be sent: the client sees it end early
+            log.error("artifacts.bundle %s", error)
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    async def put_bundle(self, request: web.Request) -> web.Response:
+        """Take the artefacts of a bundle: all of them or none."""
+        try:
+            blobs = await self._store.receive_bundle(_chunks(request))
+        except ConnectionError as error:
+            raise ArtifactError("the bundle did not arrive whole; nothing of it was kept") from error
+        return _json({"artifacts": [artifact_view(blob) for blob in blobs]}, 201)
 
     async def remove(self, request: web.Request) -> web.Response:
         """Remove an artefact, those of an architecture, or all of a bootenv; refused while a machine boots it."""

@@ -21,7 +21,7 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import count
 
-TURN_BYTES = 512 * 1024
+TURN_BYTES = 2 * 1024 * 1024
 """Sent to one client before the next one's turn."""
 THREADS = 2
 """A file that has to come from the disk holds up its thread's clients, not the other's."""

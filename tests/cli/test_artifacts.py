@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,53 @@ def test_a_fetch_that_fails_says_why(ctl: Ctl, site: Vendor) -> None:
     assert "it should be" in ran.err
     assert ctl("artifacts", "fetch", "absentos").status == 3
     assert ctl("artifacts", "fetch", "testos", "--arch", "riscv64").status == 3
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Client]:
+    """Another site's state directory."""
+    with served_here(Config(store=Store(state_dir=str(tmp_path / "elsewhere")))) as client:
+        yield client
+
+
+def complete(ctl: Ctl, kernel: Path) -> None:
+    """Everything that the bootenv needs is in store."""
+    ctl("artifacts", "fetch", "testos")
+    kernel.write_bytes(b"initrd")
+    assert ctl("artifacts", "import", "testos/initrd.img", str(kernel)).status == 0
+
+
+def test_a_bundle_carries_a_bootenv_to_another_site(
+    ctl: Ctl, local: Client, kernel: Path, tmp_path: Path, elsewhere: Client
+) -> None:
+    complete(ctl, kernel)
+    bundle = tmp_path / "site.tar"
+    assert ctl("artifacts", "bundle", "create", str(bundle), "testos").status == 0
+    with tarfile.open(bundle) as archive:
+        assert archive.getnames()[0] == "manifest.json"
+        assert len(archive.getnames()) == 3
+    assert run(["artifacts", "bundle", "import", str(bundle), "--socket", elsewhere.server]) == 0
+    ours, theirs = (client.get("/v1/artifacts")["artifacts"] for client in (local, elsewhere))
+    assert [(row["name"], row["sha256"], row["origin"]) for row in theirs] == [
+        (row["name"], row["sha256"], row["origin"]) for row in ours
+    ]
+    assert elsewhere.post("/v1/artifacts/verify")["damaged"] == []
+
+
+def test_a_bundle_of_what_is_not_there_is_refused(ctl: Ctl, tmp_path: Path) -> None:
+    ran = ctl("artifacts", "bundle", "create", str(tmp_path / "site.tar"), "testos")
+    assert ran.status == 1
+    assert "not in store: testos/amd64/vmlinuz, testos/amd64/initrd.img" in ran.err
+    assert not (tmp_path / "site.tar").exists()
+
+
+def test_a_damaged_bundle_changes_nothing(ctl: Ctl, kernel: Path, tmp_path: Path, elsewhere: Client) -> None:
+    complete(ctl, kernel)
+    bundle = tmp_path / "site.tar"
+    ctl("artifacts", "bundle", "create", str(bundle), "testos")
+    bundle.write_bytes(bundle.read_bytes().replace(b"initrd\0", b"evil..\0"))
+    assert run(["artifacts", "bundle", "import", str(bundle), "--socket", elsewhere.server]) == 1
+    assert elsewhere.get("/v1/artifacts")["artifacts"] == []
 
 
 def test_remove(ctl: Ctl, kernel: Path) -> None:

@@ -1,7 +1,8 @@
 """An image over HTTP against nginx: `python -m tests.bench.http [--json FILE] [--rounds N]`.
 
 500 MiB from the page cache to 1, 10 and 100 clients at once, each server on the same one processor, nginx with sendfile
-and one worker. While ours serves 100 clients a UDP echo on its loop is asked 200 times a second: what DHCP would feel.
+and one worker; by HTTPS to 10 curls, with one certificate and cipher. While ours serves 100 clients a UDP echo on its
+loop is asked 200 times a second: what DHCP would feel.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+from provisioner.store.authority import Authority
 from tests.bench.harness import OURS, Bench, Contender, main
-from tests.bench.http.serve import ECHO_PORT, PORT
+from tests.bench.http.serve import ECHO_PORT, PORT, TLS_PORT
 from tests.bench.tftp.wire import SERVER, Wire, build, running, wire
 
 MIB = 1 << 20
 SIZE = 500 * MIB
 SECONDS = 3.0
 CLIENTS = (1, 10, 100)
+HTTPS_CLIENTS, HTTPS_REPEATS = 10, 1
 SCHEDULING = ("setsid", "sh", "-c", 'echo -20 >/proc/self/autogroup; exec "$@"', "sh")
 """A session of its own that comes first (sched(7), autogroup). Not real-time: threads of one priority would wait 100 ms
 for each other there (SCHED_RR)."""
@@ -31,7 +35,10 @@ http {{
     sendfile on; tcp_nopush on; access_log off; default_type application/octet-stream; root {folder};
     client_body_temp_path {folder}/tmp1; proxy_temp_path {folder}/tmp2; fastcgi_temp_path {folder}/tmp3;
     uwsgi_temp_path {folder}/tmp4; scgi_temp_path {folder}/tmp5;
-    server {{ listen {address}:{port}; location /files/ {{ alias {folder}/files/; }} }}
+    ssl_certificate {certificate}; ssl_certificate_key {certificate};
+    server {{
+        listen {address}:{port}; listen {address}:{tls_port} ssl; location /files/ {{ alias {folder}/files/; }}
+    }}
 }}
 """
 ECHO = """
@@ -85,6 +92,21 @@ def contender(load: Load, command: list[str], clients: int) -> Contender:
     return once
 
 
+def by_https(load: Load, command: list[str]) -> Contender:
+    """The same by HTTPS, to several curls."""
+    url = f"https://{SERVER}:{TLS_PORT}/files/image"
+    curl = ["curl", "-ks", "--tls13-ciphers", "TLS_AES_256_GCM_SHA384", "--max-time", str(SECONDS), "-o", "/dev/null"]
+
+    def once() -> float:
+        with running(load.wire.at_server(*command), load.ready()):
+            words = load.wire.at_client(*curl, "-w", "%{size_download} %{time_total}\n", *[url] * HTTPS_REPEATS)
+            clients = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(HTTPS_CLIENTS)]
+            said = "".join(client.communicate(timeout=120)[0] for client in clients).split()
+        return sum(map(float, said[::2])) / (sum(map(float, said[1::2])) / HTTPS_CLIENTS) / 1e6
+
+    return once
+
+
 def resident(pid: int) -> float:
     """Megabytes of memory that a process holds; the processes that were started around it are the same one (exec)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -112,13 +134,16 @@ async def run(bench: Bench) -> None:
         (folder / "files").mkdir()
         image = folder / "files" / "image"
         image.write_bytes(os.urandom(MIB) * 500)
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, address=SERVER, port=PORT))
+        certificate = Authority(folder / "tls", time.time()).server_certificate([SERVER])
+        places = {"folder": folder, "address": SERVER, "port": PORT, "tls_port": TLS_PORT, "certificate": certificate}
+        (folder / "nginx.conf").write_text(NGINX.format(**places))
         load = Load(it, build(Path(__file__).with_name("load.c"), folder))
-        ours = [sys.executable, "-m", "tests.bench.http.serve", str(image)]
+        ours = [sys.executable, "-m", "tests.bench.http.serve", str(image), str(certificate)]
         nginx = ["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
         for clients in CLIENTS:
             contenders = {OURS: contender(load, ours, clients), "nginx": contender(load, nginx, clients)}
             await bench.compare(f"image{clients}_vs_nginx", contenders, unit="MB/s")
+        await bench.compare("https_vs_nginx", {OURS: by_https(load, ours), "nginx": by_https(load, nginx)}, unit="MB/s")
         crowd(bench, load, ours)
 
 

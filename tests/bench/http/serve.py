@@ -1,4 +1,4 @@
-"""Our files over HTTP, and a UDP echo on the same loop: `python -m tests.bench.http.serve IMAGE [CERTIFICATE]`.
+"""Our files over HTTP and HTTPS, and a UDP echo on the same loop: `python -m tests.bench.http.serve IMAGE CERTIFICATE`.
 
 The echo answers as the DHCP server does, from a reader callback: how late it is, DHCP would be.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from provisioner.web.files import Files
 from provisioner.web.server import Server
 from tests.bench.tftp.wire import SERVER
 
-PORT, ECHO_PORT = 8080, 6767
+PORT, TLS_PORT, ECHO_PORT = 8080, 8443, 6767
 
 
 def echo(sock: socket.socket) -> None:
@@ -26,7 +27,7 @@ def echo(sock: socket.socket) -> None:
     sock.sendto(data, peer)
 
 
-async def serve(image: Path, certificate: Path | None) -> None:
+async def serve(image: Path, certificate: Path) -> None:
     """Serve until SIGTERM."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -35,6 +36,9 @@ async def serve(image: Path, certificate: Path | None) -> None:
     files = Files(table, observe=lambda line: None)
     server = Server(machine_app(files.routes()))
     await server.listen_tcp(SERVER, PORT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    await server.listen_tcp(SERVER, TLS_PORT, context)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((SERVER, ECHO_PORT))
         sock.setblocking(False)
@@ -42,8 +46,8 @@ async def serve(image: Path, certificate: Path | None) -> None:
         await stop.wait()
         loop.remove_reader(sock)
     await server.close()
-    files.close()
+    await asyncio.to_thread(files.close)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), None))
+    asyncio.run(serve(Path(sys.argv[1]), Path(sys.argv[2])))
