@@ -63,6 +63,19 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """Package mirrors that machines reach through us."""
+
+    upstreams: Mapping[str, str] = setting(
+        {},
+        "Mirrors by a name of your own: machines find https://HOST/PATH at http://US:8080/mirror/NAME. What they fetch "
+        "is kept and given to the next one; parameters such as mirror.debian point installers there.",
+    )
+    max_gib: int = setting(50, "How much of them is kept, in GiB; the least recently used files go first.")
+    offline: bool = setting(False, "Give what is kept and ask no mirror.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
     """Bootenvs, templates and hardware profiles."""
 
@@ -113,6 +126,7 @@ class Config:
     dns: Dns = setting(Dns, "Names of machines, in a DNS server that others run.")
     tftp: Tftp = setting(Tftp, "TFTP.")
     http: Http = setting(Http, "HTTP boot and the agents.")
+    mirror: Mirror = setting(Mirror, "The cache of package mirrors; with no upstreams there is none.")
     catalogue: Catalogue = setting(Catalogue, "What can be booted.")
     life: Life = setting(Life, "The life of machines.")
     webhooks: Mapping[str, Webhook] = setting({}, "Receivers of events, by a name of your own.")

@@ -36,6 +36,7 @@ from provisioner.hosts import hosts_of, own_address_towards
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
+from provisioner.machinehttp import MachineHttp
 from provisioner.measures import measure
 from provisioner.naming import Naming
 from provisioner.netwatch.privileges import keep_from_children
@@ -52,17 +53,14 @@ from provisioner.store.retention import Retention
 from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api
-from provisioner.web.app import machine_app, operator_app
+from provisioner.web.app import operator_app
 from provisioner.web.dhcp import DhcpApi
-from provisioner.web.files import Files
 from provisioner.web.fleet import FleetApi
 from provisioner.web.hooks import Hooks, source_of
-from provisioner.web.machines import MachineSide
 from provisioner.web.metrics import MetricsApi
 from provisioner.web.network import NetworkApi
 from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
-from provisioner.web.share import Sharing
 from provisioner.wiring import (
     Addresses,
     Holders,
@@ -70,7 +68,6 @@ from provisioner.wiring import (
     MachineFiles,
     SiteArtifacts,
     SiteCatalogue,
-    Tls,
     artifact_api,
     bmc_api,
     booting,
@@ -139,9 +136,8 @@ class Daemon:
         await shelf.loaders.install()
         hosts = await hosts_of(config.dhcp)
         tftp = await self._serve_tftp(stack, conductor, table, network, hosts)
-        await self._serve_machines(
-            stack, conductor, table, network, hosts, Sharing(conductor.agent_machine, artifacts.chunk_list).routes()
-        )
+        machines = MachineHttp.over(config, conductor, network, artifacts, db)
+        self.listeners += await machines.start(stack, table, hosts)
         site = Site(
             conductor,
             lambda: statuses(catalog, artifacts),
@@ -164,10 +160,15 @@ class Daemon:
             workflows.api,
         )
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
-        receivers = await loop.run_in_executor(None, hooks_of, config.webhooks)
-        hooks = Hooks(receivers, conductor, HookStore(db), source_of(socket.gethostname()))
+        hooks = Hooks(
+            await asyncio.to_thread(hooks_of, config.webhooks),
+            conductor,
+            HookStore(db),
+            source_of(socket.gethostname()),
+        )
         return {
             "conductor": conductor.run,
+            "mirror": machines.cache.run,
             "rollouts": rollouts.run,
             "webhooks": hooks.run,
             "netwatch": netwatch.run,
@@ -236,29 +237,6 @@ class Daemon:
         stack.push_async_callback(tftp.stop)
         self.listeners += [Listener("tftp", f"udp {host}:{port}") for host, port, *_ in tftp.addresses]
         return tftp
-
-    async def _serve_machines(
-        self,
-        stack: contextlib.AsyncExitStack,
-        conductor: Conductor,
-        table: FileTable,
-        network: Network,
-        hosts: Sequence[str],
-        more: Sequence[Route],
-    ) -> None:
-        rate = self.config.http.rate_mbit * 1e6 / 8
-        files = Files(table, observe=conductor.observe, whose=network.lease_of, rate=rate)
-        stack.push_async_callback(asyncio.to_thread, files.close)
-        where, ports = self.config.http.addresses or hosts, self.config.http
-        tls = await asyncio.to_thread(Tls.load, self.config, where) if ports.tls_port else None
-        routes = (*MachineSide(conductor).routes(), *files.routes(), *more, *([tls.route()] if tls else []))
-        server = Server(machine_app(routes))
-        stack.push_async_callback(server.close)
-        for host in where:
-            await server.listen_tcp(host, ports.port)
-            if tls is not None:
-                await server.listen_tcp(host, ports.tls_port, tls.context)
-        self.listeners += [Listener("http boot", address) for address in server.addresses]
 
     async def _serve_operators(self, stack: contextlib.AsyncExitStack, routes: Iterable[Route]) -> None:
         server = Server(operator_app(routes))

@@ -199,6 +199,10 @@ class Receiver:
         except OSError as error:
             raise self._refusal(error) from error
 
+    def open(self) -> int:
+        """Open what has come so far for reading; a descriptor that the caller closes."""
+        return os.open(self._place, os.O_RDONLY | os.O_CLOEXEC)
+
     def settle(self, what: str, expected: str = "") -> tuple[str, int]:
         """Make it a blob, durably; say hash and size. `what` names it where the hash is not the expected one."""
         sha256 = self._hashed.sha256

@@ -104,6 +104,10 @@ class Files:
         if isinstance(file, Refused):
             self._trace(request, "http.refused", f"{file.name}: {file.reason}", ok=False)
             raise NotFoundError(f"{file.name}: {file.reason}")
+        return await self.give(request, file)
+
+    async def give(self, request: web.Request, file: ServedFile) -> web.StreamResponse:
+        """Serve a file that was found: all of it, a range, or only its head."""
         part = select(request.headers, file.sha256, file.size_bytes)
         headers = _headers(file, part)
         if request.method == "HEAD" or not part.length:

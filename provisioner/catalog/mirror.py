@@ -1,0 +1,312 @@
+"""A pull-through cache of package mirrors: what was fetched once is given again, also when the mirror is away.
+
+Packages never change and are kept by content; indexes are asked for again at every use. What an index says a package's
+hash is, it must have. A file is seen whole or not at all; the least recently used go when the cache is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import aiohttp
+
+from provisioner.boot.files import ServedFile
+from provisioner.catalog import packageindex
+from provisioner.catalog.arriving import Arriving
+from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Receiver
+from provisioner.errors import ArtifactError, NotFoundError
+from provisioner.model.mirror import Kept, hash_in, is_index, never_changes, root_of
+from provisioner.store.mirror import MirrorIndex
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_Result = Kept | ArtifactError | NotFoundError
+
+FRESH_S = 10.0
+"""An index that was confirmed so long ago is not asked for again: a rack that installs asks often."""
+DOWNLOADS = 16
+USED_EVERY_S = 600.0
+"""How exactly it is remembered when a file was used last."""
+LOW_WATER = 0.9
+"""A full cache is emptied to this share, so that not every file that comes evicts one."""
+USER_AGENT = "provisioner"
+TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Mirrors by name, and how they are reached. `limit_bytes` is how much is kept."""
+
+    upstreams: Mapping[str, str]
+    limit_bytes: int
+    offline: bool = False
+    proxy: str = ""
+
+
+class MirrorCache:
+    """Files of mirrors below `root`; `run` has to be running for anything to be fetched."""
+
+    def __init__(
+        self, root: Path, rows: MirrorIndex, sources: Sources, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._blobs, self._sums = BlobStore(root), root / "sums"
+        self._rows, self._sources, self._clock = rows, sources, clock
+        self._kept: dict[tuple[str, str], Kept] = {}
+        self._under_way: dict[tuple[str, str], tuple[asyncio.Task[_Result], Arriving]] = {}
+        self._turns = asyncio.Semaphore(DOWNLOADS)
+        self._reading = asyncio.Lock()
+        self._group: asyncio.TaskGroup | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Read what is kept; forget what is gone, and delete what nobody knows."""
+        await _in_thread(self._blobs.prepare)
+        await _in_thread(lambda: self._sums.mkdir(mode=0o750, exist_ok=True))
+        rows = await self._rows.load()
+        there = await _in_thread(lambda: {row for row in rows if self._blobs.has(row.sha256, row.size_bytes)})
+        self._kept = {(row.mirror, row.path): row for row in there}
+        await self._rows.drop([row for row in rows if row not in there])
+        await _in_thread(lambda: self._blobs.remove(self._blobs.all().keys() - {row.sha256 for row in there}))
+
+    async def run(self) -> None:
+        """Fetch what is asked for, until this is cancelled."""
+        async with (
+            aiohttp.ClientSession(
+                timeout=TIMEOUT,
+                auto_decompress=False,
+                trust_env=not self._sources.proxy,
+                headers={"User-Agent": USER_AGENT},
+            ) as self._session,
+            asyncio.TaskGroup() as self._group,
+        ):
+            await asyncio.get_running_loop().create_future()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The mirrors that there are."""
+        return frozenset(self._sources.upstreams)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much is kept."""
+        return sum({kept.sha256: kept.size_bytes for kept in self._kept.values()}.values())
+
+    async def get(self, mirror: str, path: str) -> ServedFile:
+        """Find a file of a mirror, fetching it where need be; raise `NotFoundError` or `ArtifactError`."""
+        if mirror not in self._sources.upstreams:
+            raise NotFoundError(f"there is no mirror {mirror[:40]!r}", hint="mirror.upstreams of the configuration")
+        key, now = (mirror, path), self._clock()
+        kept = self._kept.get(key)
+        if kept is None or not await self._good(kept, now):
+            kept = await self._fetched(key)
+        if now - kept.used > USED_EVERY_S:
+            kept = replace(kept, used=now)
+            if key in self._kept:
+                self._kept[key] = kept
+                await self._rows.put([kept])
+        return ServedFile(f"mirror/{mirror}/{path}", self._blobs.path(kept.sha256), kept.size_bytes, kept.sha256)
+
+    async def _good(self, kept: Kept, now: float) -> bool:
+        """Say whether what is kept can be given without asking."""
+        if self._sources.offline or now - kept.checked < FRESH_S:
+            return True
+        return never_changes(kept.path) and await self._expected(kept.mirror, kept.path) in ("", kept.sha256)
+
+    async def _fetched(self, key: tuple[str, str]) -> Kept:
+        """Wait for the one download of a file, which goes on when whoever asked first is gone."""
+        if self._sources.offline:
+            raise NotFoundError(f"{key[0]}/{key[1]}: not kept, and mirror.offline is set")
+        if self._group is None:
+            raise ArtifactError("the cache does not run")
+        if key not in self._under_way:
+            arriving = Arriving()
+            task = self._group.create_task(self._ask(key, arriving), name=f"mirror {key[1]}")
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            self._under_way[key] = task, arriving
+        result = await asyncio.shield(self._under_way[key][0])
+        if isinstance(result, Kept):
+            return result
+        raise result
+
+    def arriving(self, mirror: str, path: str) -> Arriving | None:
+        """Find the download of a file that is under way."""
+        under_way = self._under_way.get((mirror, path))
+        return None if under_way is None else under_way[1]
+
+    async def _ask(self, key: tuple[str, str], arriving: Arriving) -> _Result:
+        """Ask the mirror; what is kept stands in for a mirror that is away. Raises nothing: its group goes on."""
+        kept, result = self._kept.get(key), None
+        try:
+            async with self._turns:
+                result = await self._download(key, kept, arriving)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            if kept is None:
+                return ArtifactError(f"mirror {key[0]}: {reason}", hint="is it reachable from here?")
+            log.warning("mirror.stale mirror=%s path=%s: %s", *key, reason)
+            return kept
+        except (ArtifactError, NotFoundError) as error:
+            return error
+        finally:
+            arriving.end(good=result is not None)
+        return result
+
+    async def _download(self, key: tuple[str, str], kept: Kept | None, arriving: Arriving) -> Kept:
+        mirror, path = key
+        url = f"{self._sources.upstreams[mirror].rstrip('/')}/{quote(path, safe='/+~:@=,!')}"
+        headers = {"Accept-Encoding": "identity"}
+        if kept is not None and not never_changes(path):
+            headers |= _conditions(kept)
+        assert self._session is not None
+        async with self._session.get(
+            url, headers=headers, proxy=self._sources.proxy or None, max_redirects=5
+        ) as answer:
+            now = self._clock()
+            if answer.status == 304 and kept is not None:
+                return await self._enter(replace(kept, checked=now))
+            if answer.status in (404, 410):
+                if kept is not None:
+                    await self._forget([kept])
+                raise NotFoundError(f"{mirror}/{path}: the mirror has no such file")
+            if answer.status != 200:
+                raise aiohttp.ClientError(f"HTTP {answer.status} {answer.reason}")
+            expected = hash_in(path) or await self._expected(mirror, path)
+            sha256, size = await self._receive(answer, url, expected, arriving)
+            new = Kept(mirror, path, sha256, size, _header(answer, "ETag"), _header(answer, "Last-Modified"), now, now)
+        await self._make_room(new)
+        await self._enter(new)
+        if is_index(path):
+            await self._read_index(new)
+        log.info("mirror.fetched mirror=%s path=%s bytes=%d", mirror, path, size)
+        return new
+
+    async def _receive(
+        self, answer: aiohttp.ClientResponse, url: str, expected: str, arriving: Arriving
+    ) -> tuple[str, int]:
+        length = answer.content_length
+        if (length or 0) > self._sources.limit_bytes:
+            raise ArtifactError(f"{url}: {length} bytes are more than mirror.max_gib keeps")
+        receiver = await _in_thread(lambda: self._blobs.receiver(length))
+        try:
+            arriving.begin(receiver, length)
+            async for chunk in _gathered(answer.content):
+                await _in_thread(partial(receiver.write, chunk))
+                arriving.move()
+            if length is not None and receiver.size_bytes != length:
+                raise aiohttp.ClientPayloadError(f"ended after {receiver.size_bytes} of {length} bytes")
+            return await self._settle(receiver, url, expected)
+        finally:
+            await _in_thread(receiver.close)
+
+    async def _settle(self, receiver: Receiver, url: str, expected: str) -> tuple[str, int]:
+        try:
+            return await _in_thread(lambda: receiver.settle(url, expected))
+        except ArtifactError as error:
+            log.error("mirror.damaged %s", error)
+            raise
+
+    async def _enter(self, kept: Kept) -> Kept:
+        before = self._kept.get((kept.mirror, kept.path))
+        self._kept[kept.mirror, kept.path] = kept
+        await self._rows.put([kept])
+        if before is not None and before.sha256 != kept.sha256:
+            await self._sweep({before.sha256})
+        return kept
+
+    async def _forget(self, rows: list[Kept]) -> None:
+        for row in rows:
+            self._kept.pop((row.mirror, row.path), None)
+        await self._rows.drop(rows)
+        await self._sweep({row.sha256 for row in rows})
+
+    async def _sweep(self, hashes: set[str]) -> None:
+        unused = hashes - {kept.sha256 for kept in self._kept.values()}
+        await _in_thread(lambda: _remove(self._blobs, self._sums, unused))
+
+    async def _make_room(self, new: Kept) -> None:
+        """Let the least recently used files go, where one more is too much."""
+        limit, size = self._sources.limit_bytes, self.size_bytes + new.size_bytes
+        if size <= limit:
+            return
+        gone: list[Kept] = []
+        for kept in sorted(self._kept.values(), key=lambda kept: kept.used):
+            if size <= limit * LOW_WATER:
+                break
+            gone.append(kept)
+            size -= kept.size_bytes
+        log.info("mirror.evicted files=%d bytes=%d", len(gone), sum(kept.size_bytes for kept in gone))
+        await self._forget(gone)
+
+    # what indexes say
+
+    async def _read_index(self, index: Kept) -> None:
+        """Have the hashes of an index's packages read, by a process of its own, one at a time."""
+        async with self._reading:
+            place = self._sums / index.sha256
+            words = ("-m", "provisioner.catalog.packageindex", str(self._blobs.path(index.sha256)), str(place))
+            process = await asyncio.create_subprocess_exec(sys.executable, *words, stderr=asyncio.subprocess.PIPE)
+            try:
+                _, said = await process.communicate()
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            if process.returncode:
+                reason = said.decode("utf-8", "replace").strip()[-200:]
+                log.warning("mirror.index mirror=%s path=%s: %s", index.mirror, index.path, reason)
+
+    async def _expected(self, mirror: str, path: str) -> str:
+        """What the indexes that are kept say the SHA-256 of a package is; empty where none names it."""
+        roots = [
+            (self._sums / kept.sha256, path.removeprefix(root_of(kept.path)))
+            for kept in self._kept.values()
+            if kept.mirror == mirror and is_index(kept.path) and path.startswith(root_of(kept.path))
+        ]
+        return await _in_thread(lambda: _look_up(roots)) if roots and not is_index(path) else ""
+
+
+def _remove(blobs: BlobStore, sums: Path, hashes: set[str]) -> None:
+    blobs.remove(hashes)
+    for sha256 in hashes:
+        (sums / sha256).unlink(missing_ok=True)
+
+
+def _look_up(roots: list[tuple[Path, str]]) -> str:
+    for sums, name in roots:
+        with contextlib.suppress(OSError, ValueError):
+            if digest := packageindex.look_up(sums, name):
+                return digest
+    return ""
+
+
+def _conditions(kept: Kept) -> dict[str, str]:
+    found = {"If-None-Match": kept.etag, "If-Modified-Since": kept.modified}
+    return {name: value for name, value in found.items() if value}
+
+
+def _header(answer: aiohttp.ClientResponse, name: str) -> str:
+    return str(answer.headers.get(name, ""))[:200]
+
+
+async def _gathered(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    gathered = bytearray()
+    async for chunk in content.iter_any():
+        gathered += chunk
+        if len(gathered) >= CHUNK_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    yield bytes(gathered)
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(None, work)

@@ -1,0 +1,68 @@
+"""The machines' side of HTTP, put together: boot scripts, files, the agent, image fan-out, package mirrors, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from provisioner.boot.files import FileTable
+from provisioner.catalog.artifacts import ArtifactStore
+from provisioner.catalog.mirror import MirrorCache, Sources
+from provisioner.config import Config
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.ports import Network
+from provisioner.store.db import Database
+from provisioner.store.mirror import MirrorIndex
+from provisioner.web.app import machine_app
+from provisioner.web.files import Files
+from provisioner.web.machines import MachineSide
+from provisioner.web.mirror import Mirror
+from provisioner.web.ports import Listener
+from provisioner.web.server import Server
+from provisioner.web.share import Sharing
+from provisioner.wiring import Tls
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class MachineHttp:
+    """Everything that machines ask by HTTP."""
+
+    config: Config
+    conductor: Conductor
+    network: Network
+    artifacts: ArtifactStore
+    cache: MirrorCache
+
+    @classmethod
+    def over(
+        cls, config: Config, conductor: Conductor, network: Network, artifacts: ArtifactStore, db: Database
+    ) -> MachineHttp:
+        """Build it; nothing is opened yet."""
+        ours, proxy = config.mirror, config.catalogue.proxy
+        sources = Sources(ours.upstreams, ours.max_gib * GIB, ours.offline, proxy)
+        cache = MirrorCache(config.state_dir / "mirror", MirrorIndex(db), sources)
+        return cls(config, conductor, network, artifacts, cache)
+
+    async def start(self, stack: AsyncExitStack, table: FileTable, hosts: Sequence[str]) -> list[Listener]:
+        """Listen on `hosts`, or where the configuration says; say where."""
+        http = self.config.http
+        await self.cache.open()
+        rate = http.rate_mbit * 1e6 / 8
+        files = Files(table, observe=self.conductor.observe, whose=self.network.lease_of, rate=rate)
+        stack.push_async_callback(asyncio.to_thread, files.close)
+        where = http.addresses or hosts
+        tls = await asyncio.to_thread(Tls.load, self.config, where) if http.tls_port else None
+        shared = Sharing(self.conductor.agent_machine, self.artifacts.chunk_list).routes()
+        mirrored = Mirror(self.cache, files).routes() if self.cache.names else ()
+        routes = (*MachineSide(self.conductor).routes(), *files.routes(), *shared, *mirrored)
+        server = Server(machine_app((*routes, tls.route()) if tls else routes))
+        stack.push_async_callback(server.close)
+        for host in where:
+            await server.listen_tcp(host, http.port)
+            if tls is not None:
+                await server.listen_tcp(host, http.tls_port, tls.context)
+        return [Listener("http boot", address) for address in server.addresses]

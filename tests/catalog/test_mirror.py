@@ -1,0 +1,209 @@
+"""The cache of package mirrors: it gives what a mirror has, whole, asked for once, and also when it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from provisioner.catalog.mirror import FRESH_S, MirrorCache
+from provisioner.errors import ArtifactError, NotFoundError
+from provisioner.store.db import Database
+from tests.catalog.mirrors import Now, Upstream, caching
+
+DEB = "pool/main/h/hello_1_amd64.deb"
+RELEASE = "dists/bookworm/InRelease"
+PACKAGES = "dists/bookworm/main/binary-amd64/Packages.gz"
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def index_of(**packages: bytes) -> bytes:
+    stanzas = [
+        f"Filename: pool/main/h/{name}_1_amd64.deb\nSHA256: {sha(content)}\n" for name, content in packages.items()
+    ]
+    return gzip.compress("\n".join(stanzas).encode())
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "state.db")
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    it = Upstream()
+    it.files = {DEB: b"hello", RELEASE: b"release 1"}
+    async with it.serving():
+        yield it
+
+
+@pytest.fixture
+def now() -> Now:
+    return Now()
+
+
+@pytest.fixture
+async def cache(db: Database, tmp_path: Path, upstream: Upstream, now: Now) -> AsyncIterator[MirrorCache]:
+    async with caching(db, tmp_path / "mirror", upstream, now) as it:
+        yield it
+
+
+async def content(cache: MirrorCache, path: str) -> bytes:
+    file = await cache.get("debian", path)
+    return await asyncio.to_thread(file.path.read_bytes)
+
+
+async def test_a_package_is_fetched_once(cache: MirrorCache, upstream: Upstream, now: Now) -> None:
+    assert await content(cache, DEB) == b"hello"
+    now.now += 1e6
+    assert await content(cache, DEB) == b"hello"
+    assert upstream.times(DEB) == 1
+
+
+async def test_many_that_ask_at_once_are_one_download(cache: MirrorCache, upstream: Upstream) -> None:
+    assert await asyncio.gather(*(content(cache, DEB) for _ in range(50))) == [b"hello"] * 50
+    assert upstream.times(DEB) == 1
+
+
+async def test_an_index_is_asked_for_again(cache: MirrorCache, upstream: Upstream, now: Now) -> None:
+    assert await content(cache, RELEASE) == b"release 1"
+    await content(cache, RELEASE)
+    assert upstream.asked == [(RELEASE, False)], "confirmed a moment ago"
+    now.now += FRESH_S
+    await content(cache, RELEASE)
+    assert upstream.asked[1:] == [(RELEASE, True)]
+    upstream.files[RELEASE] = b"release 2"
+    now.now += FRESH_S
+    assert await content(cache, RELEASE) == b"release 2"
+
+
+async def test_a_mirror_that_is_away_is_stood_in_for(cache: MirrorCache, upstream: Upstream, now: Now) -> None:
+    await content(cache, RELEASE)
+    upstream.away, now.now = True, now.now + FRESH_S
+    assert await content(cache, RELEASE) == b"release 1"
+    with pytest.raises(ArtifactError, match="mirror debian"):
+        await cache.get("debian", DEB)
+    upstream.away = False
+    assert await content(cache, DEB) == b"hello"
+
+
+async def test_what_is_not_there_is_not_found(cache: MirrorCache, upstream: Upstream, now: Now) -> None:
+    with pytest.raises(NotFoundError, match="no such file"):
+        await cache.get("debian", "dists/none/Release")
+    with pytest.raises(NotFoundError, match="no mirror"):
+        await cache.get("ubuntu", DEB)
+    await content(cache, RELEASE)
+    del upstream.files[RELEASE]
+    now.now += FRESH_S
+    with pytest.raises(NotFoundError):
+        await cache.get("debian", RELEASE)
+
+
+async def test_half_a_file_is_never_given(cache: MirrorCache, upstream: Upstream) -> None:
+    upstream.files[DEB] = b"x" * 3_000_000
+    upstream.cut = {DEB}
+    with pytest.raises(ArtifactError):
+        await cache.get("debian", DEB)
+    assert cache.size_bytes == 0
+    upstream.cut = set()
+    assert await content(cache, DEB) == upstream.files[DEB]
+
+
+async def test_a_package_has_the_hash_of_its_index_or_is_refused(cache: MirrorCache, upstream: Upstream) -> None:
+    upstream.files[PACKAGES] = index_of(hello=b"hello")
+    await content(cache, PACKAGES)
+    upstream.files[DEB] = b"evil!"
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        await cache.get("debian", DEB)
+    assert await asyncio.to_thread(lambda: list((cache._blobs.root / "incoming").iterdir())) == []
+    upstream.files[DEB] = b"hello"
+    assert await content(cache, DEB) == b"hello"
+
+
+async def test_a_package_that_its_index_calls_otherwise_is_fetched_anew(
+    cache: MirrorCache, upstream: Upstream, now: Now
+) -> None:
+    assert await content(cache, DEB) == b"hello"
+    upstream.files |= {DEB: b"rebuilt", PACKAGES: index_of(hello=b"rebuilt")}
+    await content(cache, PACKAGES)
+    now.now += FRESH_S
+    assert await content(cache, DEB) == b"rebuilt"
+
+
+async def test_what_has_its_hash_in_its_name_is_checked(cache: MirrorCache, upstream: Upstream) -> None:
+    path = f"dists/bookworm/main/binary-amd64/by-hash/SHA256/{sha(b'index')}"
+    upstream.files[path] = b"other"
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        await cache.get("debian", path)
+    upstream.files[path] = b"index"
+    assert await content(cache, path) == b"index"
+
+
+async def test_what_was_kept_survives_a_restart_and_serves_a_site_without_a_way_out(
+    db: Database, tmp_path: Path, upstream: Upstream, now: Now
+) -> None:
+    root = tmp_path / "mirror"
+    async with caching(db, root, upstream, now) as cache:
+        await content(cache, DEB)
+        await content(cache, RELEASE)
+    await asyncio.to_thread((root / "blobs/sha256" / ("0" * 64)).write_bytes, b"left by a crash")
+    upstream.asked.clear()
+    now.now += 1e6
+    async with caching(db, root, upstream, now, offline=True) as cache:
+        assert await content(cache, DEB) == b"hello"
+        assert await content(cache, RELEASE) == b"release 1"
+        with pytest.raises(NotFoundError, match="offline"):
+            await cache.get("debian", "pool/other.deb")
+    assert upstream.asked == []
+    assert not (root / "blobs/sha256" / ("0" * 64)).exists()
+
+
+async def test_what_is_gone_from_the_disk_is_fetched_again(
+    db: Database, tmp_path: Path, upstream: Upstream, now: Now
+) -> None:
+    root = tmp_path / "mirror"
+    async with caching(db, root, upstream, now) as cache:
+        file = await cache.get("debian", DEB)
+    await asyncio.to_thread(file.path.unlink)
+    async with caching(db, root, upstream, now) as cache:
+        assert await content(cache, DEB) == b"hello"
+
+
+async def test_the_least_recently_used_go_first(db: Database, tmp_path: Path, upstream: Upstream, now: Now) -> None:
+    names = [f"pool/{letter}.deb" for letter in "abcd"]
+    upstream.files = {name: name[5:6].encode() * 1000 for name in names}
+    async with caching(db, tmp_path / "mirror", upstream, now, limit=3500) as cache:
+        for name in names[:3]:
+            await content(cache, name)
+            now.now += 1000
+        await content(cache, names[0])
+        await content(cache, names[3])
+        assert cache.size_bytes <= 3500
+        await content(cache, names[0])
+        assert upstream.times(names[0]) == 1, "used a moment ago"
+        upstream.files["pool/large.deb"] = bytes(4000)
+        with pytest.raises(ArtifactError, match="more than"):
+            await cache.get("debian", "pool/large.deb")
+
+
+async def test_who_asked_first_may_go(cache: MirrorCache, upstream: Upstream) -> None:
+    upstream.held[DEB] = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(cache.get("debian", DEB))
+        second = group.create_task(cache.get("debian", DEB))
+        while not upstream.asked:
+            await asyncio.sleep(0)
+        first.cancel()
+        upstream.held[DEB].set()
+    assert second.result().sha256 == sha(b"hello")
+    assert upstream.times(DEB) == 1

@@ -1,0 +1,107 @@
+"""Package mirrors over HTTP: whole files with ranges, slow ones as they come, wrong ones never to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from provisioner.boot.files import FileTable
+from provisioner.store.db import Database
+from provisioner.web.app import machine_app
+from provisioner.web.files import Files
+from provisioner.web.mirror import Mirror
+from provisioner.web.server import Server
+from tests.catalog.mirrors import Now, Upstream, caching
+
+DEB = "pool/h/hello_1+b1~x_amd64.deb"
+CONTENT = bytes(range(256)) * 8192
+BY_HASH = f"dists/x/main/binary-amd64/by-hash/SHA256/{hashlib.sha256(b'index').hexdigest()}"
+
+
+@dataclass
+class Site:
+    client: aiohttp.ClientSession
+    upstream: Upstream
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    db, upstream = Database(tmp_path / "state.db"), Upstream()
+    upstream.files = {DEB: CONTENT}
+    await db.open()
+    files = Files(FileTable(), observe=lambda line: None)
+    async with upstream.serving(), caching(db, tmp_path / "mirror", upstream, Now()) as cache:
+        server = Server(machine_app(Mirror(cache, files, patience_s=0.2).routes()), drain_s=0)
+        port = await server.listen_tcp("127.0.0.1", 0)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+            yield Site(client, upstream)
+        await server.close()
+    await asyncio.to_thread(files.close)
+    await db.close()
+
+
+async def test_a_file_with_ranges_and_an_etag(site: Site) -> None:
+    async with site.client.get(f"/mirror/debian/{DEB}") as answer:
+        assert (answer.status, await answer.read()) == (200, CONTENT)
+        assert answer.headers["ETag"] == f'"{hashlib.sha256(CONTENT).hexdigest()}"'
+    async with site.client.get(f"/mirror/debian/{DEB}", headers={"Range": "bytes=1000-1999"}) as answer:
+        assert (answer.status, await answer.read()) == (206, CONTENT[1000:2000])
+    async with site.client.head(f"/mirror/debian/{DEB}") as answer:
+        assert (answer.status, answer.content_length) == (200, len(CONTENT))
+    assert site.upstream.times(DEB) == 1
+
+
+REFUSED = {
+    "/mirror/debian/none.deb": 404,
+    "/mirror/other/pool/a.deb": 404,
+    "/mirror/debian/pool/..%2f..%2fetc/passwd": 404,
+    "/mirror/debian/": 404,
+    "/mirror/debian/pool/%00": 404,
+}
+
+
+@pytest.mark.parametrize(("path", "status"), REFUSED.items())
+async def test_what_is_not_there(site: Site, path: str, status: int) -> None:
+    async with site.client.get(path) as answer:
+        assert answer.status == status
+
+
+async def test_a_mirror_that_is_away(site: Site) -> None:
+    site.upstream.away = True
+    async with site.client.get(f"/mirror/debian/{DEB}") as answer:
+        assert answer.status == 502
+
+
+async def test_a_slow_file_is_given_as_it_comes(site: Site) -> None:
+    site.upstream.held[DEB] = asyncio.Event()
+    async with site.client.get(f"/mirror/debian/{DEB}") as answer:
+        first = await answer.content.readexactly(len(CONTENT) // 2)
+        site.upstream.held[DEB].set()
+        assert first + await answer.read() == CONTENT
+    assert site.upstream.times(DEB) == 1
+
+
+async def test_a_wrong_file_never_comes_to_its_end(site: Site) -> None:
+    site.upstream.files[BY_HASH] = CONTENT
+    site.upstream.held[BY_HASH] = asyncio.Event()
+    async with site.client.get(f"/mirror/debian/{BY_HASH}") as answer:
+        await answer.content.readexactly(len(CONTENT) // 2)
+        site.upstream.held[BY_HASH].set()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+
+
+async def test_a_file_that_breaks_off_is_not_whole(site: Site) -> None:
+    site.upstream.held[DEB] = asyncio.Event()
+    site.upstream.cut = {DEB}
+    async with site.client.get(f"/mirror/debian/{DEB}") as answer:
+        await answer.content.readexactly(len(CONTENT) // 2)
+        site.upstream.held[DEB].set()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
