@@ -21,6 +21,7 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.boot.files import FileTable
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
+from provisioner.catalog.renderer import RenderProcess
 from provisioner.collector import settle
 from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
@@ -108,7 +109,6 @@ class Daemon:
         config, loop = self.config, asyncio.get_running_loop()
         catalog = await loop.run_in_executor(None, Catalog.load, [Path(p) for p in config.catalogue.paths])
         profiles = await loop.run_in_executor(None, load_profiles, [Path(p) for p in config.catalogue.paths])
-        key = await loop.run_in_executor(None, load_key, config.key_file)
         db = Database(config.state_dir / "state.db")
         await db.open()
         stack.push_async_callback(db.close)
@@ -119,9 +119,10 @@ class Daemon:
         table = FileTable(artifacts=artifacts.find)
         network = Network(addresses.base_url, holders := Holders(), addresses.policy, serves=table.serves)
         discovery = Discovery(decode_facts, identify, profiles.classify)
-        secrets = Secrets(db, key)
-        given = secret_sources(config, secrets)
-        ports = Ports(bmcs, SiteCatalogue(catalog), SiteArtifacts(artifacts), discovery, network, secrets=given.look_up)
+        secrets = Secrets(db, await loop.run_in_executor(None, load_key, config.key_file))
+        renderer = await stack.enter_async_context(RenderProcess(catalog.content.templates))
+        shelves = SiteCatalogue(catalog, renderer), SiteArtifacts(artifacts)
+        ports = Ports(bmcs, *shelves, discovery, network, secrets=secret_sources(config, secrets).look_up)
         conductor = Conductor(db, secrets, ports, quarantine_after=config.life.quarantine_after)
         await conductor.open()
         netwatch = Netwatch()

@@ -24,8 +24,10 @@ from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.context import Stored
 from provisioner.catalog.download import Source
 from provisioner.catalog.fetch import Fetcher
-from provisioner.catalog.load import Catalog
+from provisioner.catalog.kernelargs import check_line
+from provisioner.catalog.load import Catalog, answer_template, args_template
 from provisioner.catalog.params import Resolved
+from provisioner.catalog.renderer import RenderProcess
 from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config, Webhook
 from provisioner.dhcp.layers import Origin
@@ -56,8 +58,9 @@ from provisioner.web.ports import Route
 class SiteCatalogue:
     """The catalogue as the conductor asks it."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, renderer: RenderProcess) -> None:
         self._catalog = catalog
+        self._renderer = renderer
 
     def bootenv(self, name: str) -> Bootenv:
         """Find a bootenv by name or alias."""
@@ -71,16 +74,15 @@ class SiteCatalogue:
         """Resolve the parameters of one boot."""
         return self._catalog.resolve_for(bootenv, machine, boot)
 
-    def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
-        """Render the kernel's command line."""
-        files = bootenv.arch.get(arch)
-        if files is None:
+    async def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
+        """Render the kernel's command line: one line that no boot loader can misread."""
+        if arch not in bootenv.arch:
             raise CatalogError(f"{bootenv.name} has nothing for {arch}")
-        return self._catalog.render_args(bootenv, files, context)
+        return check_line(await self._renderer.render(args_template(bootenv.name, arch), context))
 
-    def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
+    async def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
         """Render an answer file."""
-        return self._catalog.render_answer(bootenv, answer_id, context)
+        return (await self._renderer.render(answer_template(bootenv, answer_id), context)).encode()
 
 
 class SiteArtifacts:

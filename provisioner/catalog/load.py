@@ -16,12 +16,11 @@ from typing import Any
 
 from provisioner import yamlfile
 from provisioner.catalog.decode import NAME, decode_bootenv, decode_param
-from provisioner.catalog.kernelargs import check_line
 from provisioner.catalog.params import LAYERS, Declarations, Layer, Resolved
 from provisioner.catalog.render import MAX_TEMPLATE_BYTES, Renderer
 from provisioner.errors import CatalogError, ConfigError, NotFoundError
 from provisioner.fields import Faults, Fields, nearest
-from provisioner.model.catalog import Bootenv, Files, Kind, Param
+from provisioner.model.catalog import Bootenv, Kind, Param
 from provisioner.model.machine import Machine
 
 MAX_FILES = 4000
@@ -121,18 +120,6 @@ class Catalog:
         self._seen[key] = known
         return known[1]
 
-    def render_args(self, bootenv: Bootenv, files: Files, context: Mapping[str, Any]) -> str:
-        """Render the kernel arguments of one architecture: one line that no boot loader can misread."""
-        arch = next(arch for arch, known in bootenv.arch.items() if known is files)
-        return check_line(self._content.renderer.render(args_template(bootenv.name, arch), context))
-
-    def render_answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
-        """Render one answer file of a bootenv."""
-        answer = bootenv.answer(answer_id)
-        if answer is None:
-            raise NotFoundError(f"{bootenv.name} has no answer file {answer_id[:80]!r}")
-        return self._content.renderer.render(answer.template, context).encode()
-
 
 def _in_order(layers: Sequence[Layer]) -> list[Layer]:
     """Sort layers from the most general to the most specific; those of one kind keep their order."""
@@ -142,6 +129,14 @@ def _in_order(layers: Sequence[Layer]) -> list[Layer]:
 def args_template(bootenv: str, arch: str) -> str:
     """Name the template that a bootenv's kernel arguments are kept as."""
     return f"bootenvs/{bootenv}.{arch}.args.j2"
+
+
+def answer_template(bootenv: Bootenv, answer_id: str) -> str:
+    """Name the template of one answer file; raise `NotFoundError`."""
+    answer = bootenv.answer(answer_id)
+    if answer is None:
+        raise NotFoundError(f"{bootenv.name} has no answer file {answer_id[:80]!r}")
+    return answer.template
 
 
 def read(roots: Sequence[Path], previous: Renderer | None = None) -> Content:

@@ -42,7 +42,7 @@ class _Asked:
 
 
 class RenderProcess:
-    """One renderer process. `start` before the first `render`; `close` at the end."""
+    """One renderer process. Use as `async with RenderProcess(templates) as renderer`."""
 
     def __init__(self, templates: Mapping[str, str], *, wall_s: float = WALL_S) -> None:
         self._templates = dict(templates)
@@ -52,22 +52,34 @@ class RenderProcess:
         self._pipe: _Pipe | None = None
         self._waiting: deque[_Asked] = deque()
         self._watch: asyncio.TimerHandle | None = None
+        self._limit_s = wall_s
+        self._since = 0.0
+        """When the request at the head of the line got there, on the loop's clock."""
         self._task: asyncio.Task[None] | None = None
+        self._tasks = asyncio.TaskGroup()
         self._restart = asyncio.Event()
         self.restarts = 0
         """How often a request took the process down."""
 
-    async def start(self, group: asyncio.TaskGroup) -> None:
-        """Start the process and wait until it has compiled everything. `group` holds what restarts it."""
+    async def __aenter__(self) -> RenderProcess:
+        """Start the process and wait until it has compiled everything."""
         await self._spawn()
-        self._task = group.create_task(self._supervise(), name="renderer")
+        await self._tasks.__aenter__()
+        self._task = self._tasks.create_task(self._supervise(), name="renderer")
+        return self
 
-    async def close(self) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """End the process; what still waits fails."""
         if self._task is not None:
             self._task.cancel()
+        await self._tasks.__aexit__(None, None, None)
         self._fail_all("the renderer is closed")
         await self._end()
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process while one runs."""
+        return self._process.pid if self._process is not None else None
 
     async def load(self, templates: Mapping[str, str]) -> None:
         """Render these templates from now on. What was asked before is rendered with the old ones."""
@@ -91,7 +103,8 @@ class RenderProcess:
         self._waiting.append(asked)
         if self._pipe is not None:
             self._pipe.send(asked.frame)
-            self._arm()
+            if len(self._waiting) == 1:
+                self._arm(self._wall_s)
         return await asked.future
 
     # the process
@@ -122,6 +135,7 @@ class RenderProcess:
     async def _end(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
+            self._watch = None
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
@@ -144,17 +158,29 @@ class RenderProcess:
                 await asyncio.sleep(PAUSE_S)
                 self._restart.set()
 
-    def _arm(self, limit_s: float | None = None) -> None:
-        """Watch the request at the head of the line, from the moment that it is there."""
-        if self._watch is None and self._waiting:
-            self._watch = asyncio.get_running_loop().call_later(limit_s or self._wall_s, self._overdue)
+    def _arm(self, limit_s: float) -> None:
+        """Watch the request that is at the head of the line from now on. One timer runs, however many there are."""
+        loop = asyncio.get_running_loop()
+        self._since, self._limit_s = loop.time(), limit_s
+        if self._watch is not None and self._watch.when() > self._since + limit_s:
+            self._watch.cancel()  # the start of the process is given longer
+            self._watch = None
+        if self._watch is None:
+            self._watch = loop.call_later(limit_s, self._look)
+
+    def _look(self) -> None:
+        """See whether the head of the line has been there for too long."""
+        loop, self._watch = asyncio.get_running_loop(), None
+        if not self._waiting or self._pipe is None:
+            return
+        if (due := self._since + self._limit_s) > loop.time():
+            self._watch = loop.call_at(due, self._look)
+        else:
+            self._lost(f"did not end within {self._limit_s:g} s, and was killed")
 
     def _answered(self, answer: Answer) -> None:
         asked = self._waiting.popleft()
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-        self._arm()
+        self._arm(self._wall_s)
         if asked.future.done():
             return
         match answer:
@@ -162,10 +188,6 @@ class RenderProcess:
                 asked.future.set_result(text)
             case Failed(message, hint):
                 asked.future.set_exception(RenderError(message, hint=hint))
-
-    def _overdue(self) -> None:
-        self._watch = None
-        self._lost(f"did not end within {self._wall_s:g} s, and was killed")
 
     def _hung_up(self) -> None:
         self._lost("took the renderer down, most likely with too much memory")

@@ -163,7 +163,7 @@ class Agents:
         params = ports.catalogue.params(bootenv, machine, run.params)
         # the salt of password hashes: of this run and this job
         secrets = Secrets(f"{run.id} {bearer.digest}", await ports.secrets(references(params)))
-        return ports.catalogue.answer(bootenv, job, answer_context(machine, bootenv, boot, params, secrets))
+        return await ports.catalogue.answer(bootenv, job, answer_context(machine, bootenv, boot, params, secrets))
 
     async def progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
         """Hear how far a job is."""

@@ -90,7 +90,7 @@ class Answers:
         boot = self._boots.boot_of(mac, bootenv, address, token=token, phone_home=home, ticket=secret)
         params = ports.catalogue.params(bootenv, machine, machine.run.params)
         secrets = Secrets(ticket.seed, await ports.secrets(references(params))) if answer.secret else None
-        return ports.catalogue.answer(bootenv, answer.id, answer_context(machine, bootenv, boot, params, secrets))
+        return await ports.catalogue.answer(bootenv, answer.id, answer_context(machine, bootenv, boot, params, secrets))
 
     def _refused(self, machine: Machine | None, outcome: Granted | Refused, answer: str) -> TicketError:
         if isinstance(outcome, Refused) and machine is not None:

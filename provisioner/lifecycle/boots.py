@@ -191,7 +191,8 @@ class Boots:
         boot = self.boot_of(mac, bootenv, address, token=token, ticket=ticket)
         given = machine.run.params if machine is not None and machine.run is not None and run else {}
         params = self._ports.catalogue.params(bootenv, machine, given)
-        args = self._ports.catalogue.kernel_args(bootenv, arch, answer_context(machine, bootenv, boot, params))
+        context = answer_context(machine, bootenv, boot, params)
+        args = await self._ports.catalogue.kernel_args(bootenv, arch, context)
         urls = [artifact_url(boot.base, bootenv.name, arch, name) for name in (files.kernel, *files.initrds)]
         who = machine.name if machine else str(mac)
         return BootRecord(f"{bootenv.title} for {who}", urls[0], tuple(urls[1:]), args)

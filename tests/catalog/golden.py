@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from provisioner.catalog.context import answer_context
+from provisioner.catalog.kernelargs import check_line
+from provisioner.catalog.load import args_template
 from provisioner.errors import RenderError
 from provisioner.model.catalog import Bootenv
 from tests.catalog.fleet import FLEET, SECRETS, boot, layers, machine
@@ -41,13 +43,13 @@ def _files(name: str, kind: str) -> Iterator[tuple[str, str, str]]:
     catalog = catalogue()
     bootenv = catalog.bootenv(name)
     resolved = catalog.resolve(bootenv, layers(kind))
-    who, one_boot = machine(kind), boot(kind, bootenv)
+    who, one_boot, render = machine(kind), boot(kind, bootenv), catalog.content.renderer.render
     in_the_open = answer_context(who, bootenv, one_boot, resolved)
     for_the_ticket = answer_context(who, bootenv, one_boot, resolved, SECRETS)
     if (amd64 := bootenv.arch.get("amd64")) and amd64.args:
-        yield "kernel arguments", "", catalog.render_args(bootenv, amd64, in_the_open) + "\n"
+        yield "kernel arguments", "", check_line(render(args_template(bootenv.name, "amd64"), in_the_open)) + "\n"
     for answer in bootenv.answers:
-        yield answer.id, answer.validator, catalog.render_answer(bootenv, answer.id, for_the_ticket).decode()
+        yield answer.id, answer.validator, render(answer.template, for_the_ticket)
 
 
 def text_of(name: str, kind: str) -> str:

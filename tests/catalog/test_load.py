@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.catalog.context import Boot, Stored, answer_context
-from provisioner.catalog.load import Catalog, shipped
+from provisioner.catalog.kernelargs import check_line
+from provisioner.catalog.load import Catalog, answer_template, args_template, shipped
 from provisioner.catalog.params import Layer
 from provisioner.errors import CatalogError, NotFoundError, RenderError
 from provisioner.model.facts import Disk, Facts
@@ -56,12 +57,13 @@ def test_kernel_arguments_and_answers_are_rendered() -> None:
     bootenv = OURS.bootenv("ubuntu-22.04")
     boot = Boot("http://10.77.0.1:8080", MAC, "amd64", ticket="T", artifacts={"live-server.iso": Stored("ab", 1)})
     context = answer_context(NODE17, bootenv, boot, OURS.resolve(bootenv))
-    args = OURS.render_args(bootenv, bootenv.arch["amd64"], context)
+    render = OURS.content.renderer.render
+    args = check_line(render(args_template(bootenv.name, "amd64"), context))
     assert "ds=nocloud-net;s=http://10.77.0.1:8080/answers/T/" in args.split(" ")
     assert "url=http://10.77.0.1:8080/artifacts/ubuntu-22.04/amd64/live-server.iso" in args.split(" ")
-    assert b"node17" in OURS.render_answer(bootenv, "meta-data", context)
+    assert "node17" in render(answer_template(bootenv, "meta-data"), context)
     with pytest.raises(NotFoundError, match="has no answer file 'x'"):
-        OURS.render_answer(bootenv, "x", context)
+        answer_template(bootenv, "x")
 
 
 @pytest.mark.parametrize("name", ["a b", "a\nb", "a;reboot", "${x}", "{{ x }}", "a'b"])
@@ -71,7 +73,7 @@ def test_a_hostile_name_never_reaches_a_kernel_line(name: str, tmp_path: Path) -
     machine = Machine("m1", name, State.READY, macs=(MAC,))
     context = answer_context(machine, bootenv, Boot("http://h", MAC, "amd64"), catalog.resolve(bootenv))
     with pytest.raises(RenderError, match="may not stand in a kernel argument"):
-        catalog.render_args(bootenv, bootenv.arch["amd64"], context)
+        catalog.content.renderer.render(args_template("test", "amd64"), context)
 
 
 def test_a_site_adds_and_replaces_by_name(tmp_path: Path) -> None:

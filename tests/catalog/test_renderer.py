@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,13 +25,8 @@ CONTEXT: dict[str, Any] = {"machine": {"name": "a b"}}
 
 @asynccontextmanager
 async def process(**settings: Any) -> AsyncIterator[RenderProcess]:
-    renderer = RenderProcess(TEMPLATES, **settings)
-    async with asyncio.TaskGroup() as group:
-        await renderer.start(group)
-        try:
-            yield renderer
-        finally:
-            await renderer.close()
+    async with RenderProcess(TEMPLATES, **settings) as renderer:
+        yield renderer
 
 
 async def test_renders_many_at_once_in_their_order() -> None:
@@ -92,6 +89,20 @@ async def test_what_waits_at_the_end_fails() -> None:
     async with process() as renderer:
         last = asyncio.ensure_future(renderer.render("hello.sh.j2", CONTEXT))  # noqa: TID251 - awaited below
         await asyncio.sleep(0)
-        await renderer.close()
-        with pytest.raises(RenderError, match="is closed"):
-            await last
+    with pytest.raises(RenderError, match="is closed"):
+        await last
+
+
+async def test_a_process_that_somebody_kills_is_started_again() -> None:
+    async with process() as renderer:
+        assert renderer.pid is not None
+        first = renderer.pid
+        os.kill(first, signal.SIGKILL)
+        contexts = [CONTEXT] * 200
+        told = await asyncio.gather(
+            *(renderer.render("hello.sh.j2", context) for context in contexts), return_exceptions=True
+        )
+        assert sum(isinstance(one, RenderError) for one in told) <= 1  # the one that it is thought to have died of
+        assert await renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"
+        assert renderer.pid != first
+        assert renderer.restarts == 1

@@ -46,14 +46,14 @@ class FakeCatalogue:
     def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
         return DECLARED.resolve([DECLARED.checked(Layer("boot", "this boot", boot))])
 
-    def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
+    async def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
         ticket = context["urls"]["answers_dir"].partition("/answers/")[2].strip("/")
         return (
             f"provisioner.url={context['agent']['url']} provisioner.token={context['agent']['token']}"
             f" provisioner.ticket={ticket} quiet"
         )
 
-    def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
+    async def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
         agent = context["agent"]
         return json.dumps({"job": answer_id, "home": agent["phone_home_token"], "token": agent["token"]}).encode()
 

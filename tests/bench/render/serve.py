@@ -88,8 +88,7 @@ async def write_all(kitchen: Kitchen, folder: Path) -> None:
 async def main(port: int, count: int, folder: Path | None) -> None:
     """Serve until killed."""
     kitchen = Kitchen(count)
-    async with asyncio.TaskGroup() as group:
-        await kitchen.renderer.start(group)
+    async with kitchen.renderer:
         if folder:
             await write_all(kitchen, folder)
         server = Server(machine_app([Route("GET", "/ks/{name}", kitchen.serve)]))
