@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -83,8 +84,12 @@ class KillableDatabase(Database):
     """The real store, of a daemon that can be killed before or after each write."""
 
     points: Points
+    full = False
+    """Whatever is written from now on meets what SQLite says of a full disk."""
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
+        if self.full:
+            work = _full
         name = getattr(work, "__qualname__", "work").split(".<locals>")[0]
         self.points.point(f"before {name}")
         return asyncio.ensure_future(self._written(super().submit(work), name))  # noqa: TID251  awaited by who submits
@@ -93,6 +98,12 @@ class KillableDatabase(Database):
         done = await write
         self.points.point(f"after {name}")
         return done
+
+
+def _full(_cursor: sqlite3.Cursor) -> Any:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error
 
 
 class FakeBmcs:
