@@ -12,9 +12,12 @@ from provisioner.ddns.leases import Holder, LeaseNames
 from provisioner.ddns.settings import Dns
 from provisioner.ddns.update import Updates
 from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.errors import ConfigError
+from provisioner.model.net import Mac
 from provisioner.store.db import Database
 from provisioner.store.names import NameStore
 
@@ -58,6 +61,7 @@ class Naming:
         if self.keeper is not None:
             await self.keeper.open()
             await _hear(self.on_lease, server.leases())
+            server.followers.append(self._renamed)
 
     async def open6(self, server: Dhcp6Server) -> None:
         """The same with leases of DHCPv6."""
@@ -77,7 +81,14 @@ class Naming:
         known = self._v4.site.reservations.of(lease.key)
         net = self._v4.site.net_at(lease.ip)
         domain = net.config.domain if net is not None else ""
-        return Holder(known is not None, known.uuid if known is not None else "", domain)
+        return _holder(known, domain)
+
+    def _renamed(self, mac: Mac, _: Reservation | None) -> None:
+        """A machine has another name, or none any more: its lease is looked at again."""
+        assert self._v4 is not None
+        assert self.on_lease is not None
+        if (lease := self._v4.lease_for(mac)) is not None:
+            self.on_lease(lease)
 
     def _holder6(self, lease: Lease) -> Holder:
         """The same machine as for IPv4, so that both addresses are one name's; only known ones have names there."""
@@ -86,7 +97,13 @@ class Naming:
         known = self._v4.site.reservations.of(key)
         nets = self._v4.site.topology
         domain = next((net.config.domain for net in nets if net.pool.of(key) is not None and net.config.domain), "")
-        return Holder(True, known.uuid if known is not None else "", domain)
+        return _holder(known, domain)._replace(known=True)
+
+
+def _holder(known: Known | None, domain: str) -> Holder:
+    if known is None:
+        return Holder(False, "", domain)
+    return Holder(True, known.uuid, domain, known.name.decode("ascii"))
 
 
 async def _hear(on_lease: OnLease | None, leases: Iterable[Lease]) -> None:

@@ -40,6 +40,7 @@ from provisioner.lifecycle.actions import secret_name
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.catalog import Bootenv
+from provisioner.model.facts import SwitchPort
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.netwatch.guard import Guard
@@ -220,6 +221,10 @@ class Holders:
         """Name the machine, None for nobody."""
         server = self.v6 if ":" in address else self.v4
         return server.lease_of(address) if server is not None else None
+
+    def port_of(self, address: str) -> SwitchPort | None:
+        """Say where the machine at an address is plugged in, as its relay said."""
+        return self.v4.port_of(address) if self.v4 is not None and ":" not in address else None
 
 
 def hooks_of(webhooks: Mapping[str, Webhook]) -> list[Hook]:

@@ -190,7 +190,7 @@ def _disk(disk: Row) -> str:
 def _nic(nic: Row) -> str:
     link = {True: "link", False: "no link"}.get(nic["link"], "")
     speed = f"{nic['speed_mbps']} Mbit/s" if nic["speed_mbps"] and nic["link"] else ""
-    switch = f"{nic['lldp_switch']} {nic['lldp_port']}".strip()
+    switch = f"{nic['lldp_switch']} {nic['lldp_port']}".strip() or f"{nic['remote_id']} {nic['circuit_id']}".strip()
     return "  ".join(part for part in (nic["name"], nic["mac"], nic["driver"], link, speed, switch) if part)
 
 

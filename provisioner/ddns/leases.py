@@ -20,6 +20,8 @@ class Holder(NamedTuple):
     uuid: str
     domain: str
     """That of the subnet."""
+    name: str = ""
+    """What the machine is called now, where it is known; the lease has what it was called when it was given."""
 
 
 class Keeps(Protocol):
@@ -53,11 +55,11 @@ class LeaseNames:
             self._keeper.hold(address, wanted)
 
     def _wanted(self, lease: Lease) -> Wanted | None:
-        if lease.state is not LeaseState.BOUND or not lease.name or lease.until <= self._now():
+        if lease.state is not LeaseState.BOUND or lease.until <= self._now():
             return None
         holder = self._holder(lease)
         if not holder.known and self._settings.clients is Clients.KNOWN:
             return None
-        fqdn = fqdn_of(lease.name, holder.domain, self._settings)
+        fqdn = fqdn_of(holder.name or lease.name, holder.domain, self._settings)
         key = lease.key[:6] if self._size == SIX else lease.key  # DHCPv6 numbers a machine's associations behind it
         return Wanted(fqdn, owner_of(key, holder.uuid), lease.until) if fqdn else None

@@ -202,5 +202,8 @@ def _ack(case: Case, place: Place) -> Reply:
     if known is not None and known.name:
         name = known.name.decode("ascii")
     client_id, until, relay = options.get(_CLIENT_ID, b""), now + net.lease_s, case.packet.giaddr
+    if not relay and case.packet.ciaddr and (before := pool.by_ip.get(ip)) is not None and before.key == case.key:
+        # a renewal comes by no relay: the switch port is still the one that was said
+        relay, circuit_id, remote_id = before.relay, before.circuit_id, before.remote_id
     lease = Lease(ip, case.key, pool.name, until, _BOUND, now, name, client_id, relay, circuit_id, remote_id)
     return reply(case, net, _ACK, ip, store=pool.bind(lease))

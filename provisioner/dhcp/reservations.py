@@ -72,6 +72,11 @@ class Reservations:
         """Give what is fixed for this hardware address."""
         return self._by_key.get(key)
 
+    def name_at(self, giaddr: int, info: RelayInfo) -> str:
+        """Give the name that the rule for a switch port gives the machine there, empty where there is none."""
+        found = self._port_of(giaddr, info) if info.circuit_id or info.remote_id else None
+        return found.name.decode("ascii") if found is not None else ""
+
     def knows(self, key: bytes) -> bool:
         """Say whether something is fixed for this hardware address."""
         return key in self._by_key

@@ -18,6 +18,7 @@ from provisioner.dhcp.layers import Layers, Origin
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.link import Link
 from provisioner.dhcp.packet import Packet, address, decode
+from provisioner.dhcp.relay import RelayInfo, spell
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
 from provisioner.dhcp.topology import Net
@@ -25,6 +26,7 @@ from provisioner.dhcp.trace import Trace
 from provisioner.dhcp.v6.ra import RouterAdvertiser
 from provisioner.errors import ListenError, StoreError, WireError
 from provisioner.model.boot import BootClient, Plan
+from provisioner.model.facts import SwitchPort
 from provisioner.model.net import Mac, mac_from_bytes, parse_mac
 from provisioner.model.trace import Observe
 
@@ -78,7 +80,8 @@ class DhcpServer:
         self._clock = clock or SteadyClock()
         self._links: list[Link] = []
         self._advertisers: list[RouterAdvertiser] = []
-        self._on_known: OnKnown = lambda mac, merged: None
+        self.followers: list[OnKnown] = []
+        """Told what holds for a hardware address whenever that has changed."""
         self.held_limit = HELD_LIMIT
         self._held = 0
         self._ticker: asyncio.TimerHandle | None = None
@@ -122,7 +125,7 @@ class DhcpServer:
         merged = self.layers.with_(origin, reservation)
         self.site.set_reservation(merged)
         self.layers.set(origin, reservation)
-        self._on_known(parse_mac(merged.mac), merged)
+        self._known_changed(parse_mac(merged.mac), merged)
 
     def remove_reservation(self, mac: Mac, origin: Origin = Origin.FILE) -> None:
         """Forget what one origin says; what others say stays."""
@@ -132,7 +135,7 @@ class DhcpServer:
         else:
             self.site.remove_reservation(bytes.fromhex(mac.replace(":", "")))
         self.layers.remove(origin, mac)
-        self._on_known(mac, left)
+        self._known_changed(mac, left)
 
     def set_subnet(self, subnet: Subnet, leases: Iterable[Lease] = ()) -> None:
         """Add or change a subnet; its leases stay, and `leases` are those stored of one that is new.
@@ -177,9 +180,13 @@ class DhcpServer:
 
     def follow(self, on_known: OnKnown) -> None:
         """Tell what holds for each hardware address, now and whenever that changes."""
-        self._on_known = on_known
+        self.followers.append(on_known)
         for mac in {parse_mac(reservation.mac) for _, reservation in self.layers}:
             on_known(mac, self.layers.merged(mac))
+
+    def _known_changed(self, mac: Mac, merged: Reservation | None) -> None:
+        for follower in self.followers:
+            follower(mac, merged)
 
     # look-ups
 
@@ -200,6 +207,16 @@ class DhcpServer:
     def subnets(self) -> list[Subnet]:
         """Give the subnets as they are served now."""
         return [net.config for net in self.site.topology]
+
+    def port_of(self, ip: str) -> SwitchPort | None:
+        """Say through which relay and port the machine asked that holds the address; None for one on our wire."""
+        number, now = int(IPv4Address(ip)), self._clock.now()
+        for lease in self._leases_at(number):
+            if lease.active(now) and lease.relay:
+                info = RelayInfo(lease.circuit_id, lease.remote_id)
+                name = self.site.reservations.name_at(lease.relay, info)
+                return SwitchPort(address(lease.relay), spell(lease.circuit_id), spell(lease.remote_id), name)
+        return None
 
     def lease_for(self, mac: Mac) -> Lease | None:
         """Give the lease that a machine holds now, the newest where it has several."""

@@ -97,11 +97,14 @@ MEASURES: Mapping[str, Callable[[Facts], object]] = {
     "disk_bytes": lambda facts: sum(disk.size_bytes for disk in facts.disks),
     "largest_disk": lambda facts: max((disk.size_bytes for disk in facts.disks), default=0),
     "nics": lambda facts: len(facts.nics),
+    "relay": lambda facts: next((nic.relay for nic in facts.nics if nic.relay), None),
+    "circuit_id": lambda facts: next((nic.circuit_id for nic in facts.nics if nic.circuit_id), None),
+    "remote_id": lambda facts: next((nic.remote_id for nic in facts.nics if nic.remote_id), None),
     "nic_speed_mbps": lambda facts: max((nic.speed_mbps or 0 for nic in facts.nics), default=0),
 }
 """What a condition can be on: a function of facts, None where they do not tell, and then nothing holds."""
 
-_WORDS = frozenset({"firmware", "architecture", "tpm"})
+_WORDS = frozenset({"firmware", "architecture", "tpm", "relay", "circuit_id", "remote_id"})
 _TRUTHS = frozenset({"virtual", "secure_boot"})
 _SIZES = frozenset({"memory", "disk_bytes", "largest_disk"})
 

@@ -19,7 +19,7 @@ from provisioner.lifecycle.ports import Flows, NoFlows, Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
 from provisioner.lifecycle.steps import Perform, advance, with_facts
-from provisioner.model.facts import Facts
+from provisioner.model.facts import Facts, Nic, SwitchPort
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import Channel, TraceLine
@@ -55,11 +55,12 @@ class Agents:
         """Record what a discovery system found; return its next command."""
         bearer = self._bearer(token, address)
         now = self._clock.now()
-        facts = ports.discovery.decode(raw, now)
+        port = ports.network.port_of(address)
+        facts = _plugged(ports.discovery.decode(raw, now), bearer.mac, port)
         known = self._machines.find(bearer.machine) or ports.discovery.identify(facts, self._machines.all())
         profile = ports.discovery.classify(facts)
         if known is None:
-            machine = await self._runner.create(self._newcomer(bearer.mac, facts, profile, now))
+            machine = await self._runner.create(self._newcomer(bearer.mac, port, (facts, profile), now))
         else:
             machine = await self._runner.change(known.id, lambda m, at: _reported(m, facts, profile, at))
         run = machine.run.id if machine.run and machine.run.step else ""
@@ -72,12 +73,12 @@ class Agents:
         self._see(machine, "agent.facts", text)
         return agent_command(machine)
 
-    def _newcomer(self, mac: Mac, facts: Facts, profile: tuple[str, str], now: float) -> Machine:
-        name = f"new-{mac.replace(':', '')[-6:]}"
+    def _newcomer(self, mac: Mac, port: SwitchPort | None, seen: tuple[Facts, tuple[str, str]], now: float) -> Machine:
+        name = port.name if port is not None and port.name else f"new-{mac.replace(':', '')[-6:]}"
         while self._machines.find(name) is not None:
             name += "x"
         machine = Machine(str(uuid.uuid4()), name, State.DISCOVERED, macs=(mac,), created=now, changed=now)
-        return _with(machine, facts, profile, now)
+        return _with(machine, *seen, now)
 
     def whose(self, token: str, address: str) -> str:
         """Name the machine (its id) whose agent this token is of."""
@@ -225,6 +226,17 @@ class Agents:
     def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""
         self._trace.note(TraceLine(time.time(), Channel.AGENT, event, text, None, machine.id, run, ok))
+
+
+def _plugged(facts: Facts, mac: Mac, port: SwitchPort | None) -> Facts:
+    """Say of the network port that asks where it is plugged in."""
+    if port is None:
+        return facts
+
+    def plugged(nic: Nic) -> Nic:
+        return replace(nic, relay=port.relay, circuit_id=port.circuit_id, remote_id=port.remote_id)
+
+    return replace(facts, nics=tuple(plugged(nic) if nic.mac == mac else nic for nic in facts.nics))
 
 
 def _with(machine: Machine, facts: Facts, profile: tuple[str, str], now: float) -> Machine:

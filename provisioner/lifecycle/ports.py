@@ -12,7 +12,7 @@ from provisioner.catalog.params import Resolved
 from provisioner.errors import TicketError
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Power
 from provisioner.model.catalog import Bootenv
-from provisioner.model.facts import Facts
+from provisioner.model.facts import Facts, SwitchPort
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.model.workflow import Where
@@ -89,6 +89,8 @@ class Network:
     policy: Callable[[str], BootPolicy]
     http_port: int = 8080
     serves: Callable[[str], bool] = lambda _name: True
+    port_of: Callable[[str], SwitchPort | None] = lambda _address: None
+    """Where the machine at an address is plugged in, as its relay said."""
 
 
 class Flows(Protocol):

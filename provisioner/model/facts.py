@@ -50,6 +50,21 @@ class Nic:
     pci: str = ""
     lldp_switch: str = ""
     lldp_port: str = ""
+    relay: str = ""
+    """Address of the relay that its last request came through."""
+    circuit_id: str = ""
+    """The switch port as that relay names it (option 82): text where it is printable, else 0x and hex."""
+    remote_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchPort:
+    """Where a machine's request came from, as its relay says; `name` is what the port's rule calls the machine."""
+
+    relay: str
+    circuit_id: str = ""
+    remote_id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

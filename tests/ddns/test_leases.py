@@ -40,6 +40,12 @@ CASES: dict[str, tuple[dict[str, Any], bool, Clients, Wanted | None]] = {
 }
 
 
+def test_the_name_that_a_machine_has_now_counts() -> None:
+    kept, settings = Kept(), Dns(server="127.0.0.1", forward=("rack.example",))
+    LeaseNames(settings, kept, lambda _: Holder(True, "", "", "later"), lambda: 100.0)(LEASE)
+    assert kept.said == [(ADDRESS, NAMED._replace(name="later.rack.example."))]
+
+
 @pytest.mark.parametrize(("change", "known", "clients", "wanted"), CASES.values(), ids=CASES.keys())
 def test_leases(change: dict[str, Any], known: bool, clients: Clients, wanted: Wanted | None) -> None:
     kept, settings = Kept(), Dns(server="127.0.0.1", forward=("rack.example",), clients=clients)

@@ -324,6 +324,16 @@ def test_a_relays_information_is_stored_with_the_lease() -> None:
     assert (lease.relay, lease.circuit_id, lease.remote_id) == (ip("10.0.0.254"), b"se1", b"\xab\1")
 
 
+def test_a_renewal_past_the_relay_keeps_what_the_relay_said() -> None:
+    here = site()
+    through = {"options": {Opt.RELAY_AGENT: RELAY_82}, "giaddr": "10.0.0.254"}
+    ask(here, request(ciaddr="10.0.0.100", **through), FROM_RELAY)  # type: ignore[arg-type]
+    found = ask(here, request(ciaddr="10.0.0.100"), UNICAST)
+    assert isinstance(found, Reply)
+    (lease,) = found.store
+    assert (lease.relay, lease.circuit_id, lease.remote_id) == (ip("10.0.0.254"), b"se1", b"\xab\1")
+
+
 def test_server_identifier_override() -> None:
     """RFC 5107: the client talks to the relay only, and takes it for the server."""
     override = {Opt.RELAY_AGENT: b"\x0b\4" + bytes((10, 0, 0, 254))}

@@ -139,6 +139,50 @@ def test_dhcpcd(lan: Wires) -> None:
     assert {"dhcp.offer", "dhcp.ack"} <= set(server.events())
 
 
+NETWORKD = """
+mount -t tmpfs none /run
+mkdir -p /run/systemd/network /run/systemd/netif /run/udev/data
+chown -R systemd-network /run/systemd/netif
+cd /run/systemd/network
+printf '[Match]\\nName=eth0\\n[Network]\\nDHCP=ipv4\\nLinkLocalAddressing=no\\nIPv6AcceptRA=no\\n' > 1.network
+for link in lo eth0; do echo I:1 > /run/udev/data/n$(cat /sys/class/net/$link/ifindex); done
+exec /lib/systemd/systemd-networkd
+"""
+"""What it needs of a system, in a mount namespace of its own: no bus, no udev."""
+
+
+def test_systemd_networkd(lan: Wires) -> None:
+    server = lan.serve("server", CONFIG)
+    networkd = lan.start("one", "unshare", "-m", "sh", "-c", NETWORKD)
+    lan.until_address("one", "10.44.0.100/24")
+    assert server.events() == ["dhcp.offer", "dhcp.ack"]
+    routes = lan.ip("one", "route")
+    assert "default via 10.44.0.1 dev eth0 proto dhcp" in routes
+    assert "10.9.0.0/16 via 10.44.0.7 dev eth0 proto dhcp" in routes
+    networkd.terminate()
+    assert server.until("dhcp.release").endswith("10.44.0.100 was given back")
+    assert udhcpc(lan, "one")["ip"] == "10.44.0.100"  # its DUID and this client's identifier are one machine's
+
+
+def test_two_interfaces_each_with_its_own_view_of_us(tmp_path: Path) -> None:
+    with wires(tmp_path) as it:
+        it.add("server")
+        for number in (0, 1):
+            it.add(f"client{number}")
+            it.cable("server", f"eth{number}", f"client{number}", "eth0")
+            it.ip("server", "addr", "add", f"10.4{number}.0.1/24", "dev", f"eth{number}")
+        subnets = (
+            f"  - {{network: 10.4{n}.0.0/24, interface: eth{n}, pools: [10.4{n}.0.100-10.4{n}.0.199]}}" for n in (0, 1)
+        )
+        it.serve("server", "subnets:\n" + "\n".join(subnets))
+        for number in (0, 1):
+            found = udhcpc(it, f"client{number}", "-V", "PXEClient:Arch:00000:UNDI:002001")
+            us = f"10.4{number}.0.1"
+            assert (found["ip"], found["serverid"], found["siaddr"]) == (f"10.4{number}.0.100", us, us)
+            assert found["boot_file"] == "snponly.efi"
+            (tmp_path / "told").unlink()
+
+
 def test_a_server_that_was_restarted_knows_its_clients(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     assert udhcpc(lan, "two")["ip"] == "10.44.0.100"

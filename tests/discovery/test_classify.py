@@ -48,6 +48,20 @@ def test_the_reason_names_the_facts_that_decided() -> None:
     assert load_profiles().classify(Facts()) == ("generic", "no more special profile fits")
 
 
+PORT = replace(NIC, relay="10.0.0.254", circuit_id="ge-0/0/1", remote_id="leaf1")
+PLUGGED = {
+    "the switch": ("a: {when: {remote_id: leaf1}}", "a"),
+    "the switch's port": ("a: {when: {remote_id: leaf1, circuit_id: [ge-0/0/1, ge-0/0/2]}}", "a"),
+    "another relay": ("a: {when: {relay: 10.0.1.254}}", ""),
+}
+
+
+@pytest.mark.parametrize(("text", "name"), PLUGGED.values(), ids=PLUGGED.keys())
+def test_where_a_machine_is_plugged_in(text: str, name: str) -> None:
+    assert profiles(text).classify(replace(METAL, nics=(NIC, PORT)))[0] == name
+    assert profiles(text).classify(METAL)[0] == ""
+
+
 WINS = {
     "more conditions beat fewer": (
         "a: {when: {virtual: true}}\nb: {when: {virtual: true, memory: {max: 2GiB}}}",

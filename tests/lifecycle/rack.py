@@ -24,7 +24,7 @@ from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports
 from provisioner.lifecycle.runner import Pace
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Driver, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile
-from provisioner.model.facts import Disk, Facts, Nic
+from provisioner.model.facts import Disk, Facts, Nic, SwitchPort
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
@@ -181,6 +181,8 @@ class Rack:
         """Told when a daemon has opened its store, before it does anything with it."""
         self.clock: SteadyClock | None = None
         self._behaviour: asyncio.TaskGroup | None = None
+        self.switch_ports: dict[str, SwitchPort] = {}
+        """Where machines are plugged in, by their address, as far as a relay said."""
         self.unanswered = 0
         self.up = asyncio.Event()
 
@@ -236,7 +238,9 @@ class Rack:
 
     def _network(self) -> Network:
         held = {m.ip: m.mac for m in self.metal}
-        return Network(lambda _ip: "http://10.0.0.1:8080", held.get, lambda _ip: BootPolicy())
+        return Network(
+            lambda _ip: "http://10.0.0.1:8080", held.get, lambda _ip: BootPolicy(), port_of=self.switch_ports.get
+        )
 
     def _discovery(self) -> Discovery:
         def decode(raw: bytes, now: float) -> Facts:

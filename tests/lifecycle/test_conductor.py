@@ -18,6 +18,7 @@ from provisioner.errors import (
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
+from provisioner.model.facts import SwitchPort
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from tests.lifecycle.rack import Rack
@@ -175,6 +176,21 @@ async def test_tokens_are_good_for_one_machine_address_and_run(tmp_path: Path) -
             await conductor.agent_job(token, metal.ip, "r.7.1")
         with pytest.raises(TicketError):
             await conductor.phone_home(token, metal.ip, "x", "y", 1.0, [])
+
+
+async def test_a_newcomer_is_named_and_placed_by_its_switch_port(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    rack.switch_ports[metal.ip] = SwitchPort("10.0.0.254", "ge-0/0/1", "leaf1", "r1u17")
+    async with rack.daemon() as conductor:
+        conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))
+        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+        token = script.partition("provisioner.token=")[2].partition(" ")[0]
+        await conductor.agent_facts(token, metal.ip, b'{"name": "node17"}')
+        machine = conductor.machines.get("r1u17")
+        assert machine.facts is not None
+        (nic,) = machine.facts.nics
+        assert (nic.relay, nic.circuit_id, nic.remote_id) == ("10.0.0.254", "ge-0/0/1", "leaf1")
 
 
 async def test_a_job_is_given_once(tmp_path: Path) -> None:
