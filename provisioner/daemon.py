@@ -117,8 +117,13 @@ class Daemon:
         bmcs = await stack.enter_async_context(Bmcs())
         addresses = Addresses(config.dhcp.subnets, own_address_towards, config.http.port, config.dhcp.subnets6)
         table = FileTable(artifacts=artifacts.find)
-        holders, serves = Holders(), table.serves
-        network = Network(addresses.base_url, holders, addresses.policy, serves=serves, port_of=holders.port_of)
+        network = Network(
+            addresses.base_url,
+            holders := Holders(),
+            addresses.policy,
+            serves=table.serves,
+            port_of=holders.port_of,
+        )
         discovery = Discovery(decode_facts, identify, profiles.classify)
         secrets = Secrets(db, await loop.run_in_executor(None, load_key, config.key_file))
         renderer = await stack.enter_async_context(RenderProcess(catalog.content.templates))
