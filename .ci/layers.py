@@ -27,6 +27,7 @@ TABLE = (
     # (module names without the package's, layer); the first line that fits says it
     ("daemon", "root"),
     ("naming", "root"),
+    ("reach", "root"),
     ("wiring", "root"),
     ("machinehttp", "root"),
     ("measures", "root"),

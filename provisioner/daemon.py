@@ -43,6 +43,7 @@ from provisioner.naming import Naming
 from provisioner.netwatch.privileges import keep_from_children
 from provisioner.netwatch.prober import Prober
 from provisioner.netwatch.supervisor import Netwatch
+from provisioner.reach import Reach
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
 from provisioner.store.dhcpbook import DhcpBookStore
@@ -141,10 +142,8 @@ class Daemon:
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
         )
         await shelf.loaders.install()
-        hosts = await hosts_of(config.dhcp)
-        tftp = await self._serve_tftp(stack, conductor, table, network, hosts)
         machines = MachineHttp.over(config, conductor, network, artifacts, db)
-        self.listeners += await machines.start(stack, table, hosts)
+        tftp, reach = await self._serve_boot(stack, table, machines, book)
         site = Site(
             conductor,
             lambda: statuses(catalog, artifacts),
@@ -183,6 +182,7 @@ class Daemon:
             "workflows": workflows.engine.run,
             "retention": Retention(db, conductor.clock, config.webhooks).run,
             "names": naming.run,
+            "reach": reach.run,
         }
 
     async def _serve_dhcp(
@@ -225,6 +225,18 @@ class Daemon:
         stack.push_async_callback(dhcp6.stop)
         self.listeners += [listener_of(subnet) for subnet in self.config.dhcp.subnets6]
         return dhcp6
+
+    async def _serve_boot(
+        self, stack: contextlib.AsyncExitStack, table: FileTable, machines: MachineHttp, book: DhcpBook
+    ) -> tuple[TftpServer | None, Reach]:
+        """Serve boot files on all interfaces that have subnets, and on those that get one."""
+        hosts = await hosts_of(replace(self.config.dhcp, subnets=tuple(subnet for subnet, _ in book.subnets())))
+        tftp = await self._serve_tftp(stack, machines.conductor, table, machines.network, hosts)
+        listeners, listen = await machines.start(stack, table, hosts)
+        self.listeners += listeners
+        reach = Reach.over(self.config, hosts, tftp, listen)
+        book.follow(reach.follow)
+        return tftp, reach
 
     async def _serve_tftp(
         self,

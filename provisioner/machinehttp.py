@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -25,6 +25,8 @@ from provisioner.web.share import Sharing
 from provisioner.wiring import Tls
 
 GIB = 1024**3
+Listen = Callable[[str], Awaitable[None]]
+"""Serves on one address more; raises `ListenError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,10 @@ class MachineHttp:
         cache = MirrorCache(config.state_dir / "mirror", MirrorIndex(db), sources)
         return cls(config, conductor, network, artifacts, cache)
 
-    async def start(self, stack: AsyncExitStack, table: FileTable, hosts: Sequence[str]) -> list[Listener]:
-        """Listen on `hosts`, or where the configuration says; say where."""
+    async def start(
+        self, stack: AsyncExitStack, table: FileTable, hosts: Sequence[str]
+    ) -> tuple[list[Listener], Listen]:
+        """Listen on `hosts`, or where the configuration says; say where, and give what listens on one address more."""
         http = self.config.http
         await self.cache.open()
         rate = http.rate_mbit * 1e6 / 8
@@ -61,8 +65,12 @@ class MachineHttp:
         routes = (*MachineSide(self.conductor).routes(), *files.routes(), *shared, *mirrored)
         server = Server(machine_app((*routes, tls.route()) if tls else routes))
         stack.push_async_callback(server.close)
-        for host in where:
+
+        async def listen(host: str) -> None:
             await server.listen_tcp(host, http.port)
-            if tls is not None:
+            if tls is not None:  # the certificate names a new address from the next start on
                 await server.listen_tcp(host, http.tls_port, tls.context)
-        return [Listener("http boot", address) for address in server.addresses]
+
+        for host in where:
+            await listen(host)
+        return [Listener("http boot", address) for address in server.addresses], listen

@@ -122,10 +122,11 @@ class Adoption:
         return Verdict(want, What.NEW, reason, reservation=found)
 
     def _place_fault(self, ip: int) -> str:
+        """Say why nobody can have an address here. In a subnet that is switched off, everything waits for its mode."""
         net = self._site.net_at(ip)
         if net is None:
             return "it is in no subnet that is served here"
-        if net.mode in (Mode.PROXY, Mode.OFF):
+        if net.mode is Mode.PROXY:
             return f"subnet {net.name} gives no addresses (mode {net.mode})"
         return ""
 

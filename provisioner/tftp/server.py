@@ -79,6 +79,16 @@ class TftpServer:
         for sock in self._listeners:
             loop.add_reader(sock.fileno(), self._readable, sock)
 
+    def listen(self, address: Address) -> None:
+        """Serve on one address more while the server runs; raise `ListenError`."""
+        try:
+            sock = listen(address)
+        except OSError as error:
+            raise ListenError(f"TFTP: cannot bind UDP {address[0]}:{address[1]}: {error.strerror or error}") from error
+        self._listeners.append(sock)
+        self.addresses = (*self.addresses, sock.getsockname()[:2])
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._readable, sock)
+
     async def stop(self) -> None:
         """Close the ports; tell the clients of transfers under way."""
         loop = asyncio.get_running_loop()

@@ -76,6 +76,7 @@ LEASES: dict[str, tuple[Here, Want, What, str]] = {
         "it is in none of the pools of subnet 10.0.0.0/24",
     ),
     "where we are a proxy": (here(mode=Mode.PROXY, pools=(), router=(), dns=()), lease(), What.CONFLICT, "subnet"),
+    "where we are still switched off": (here(mode=Mode.OFF), lease(), What.NEW, ""),
     "where we give fixed addresses only": (
         here(mode=Mode.RESERVATIONS_ONLY, pools=()),
         lease(),
@@ -152,7 +153,13 @@ RESERVATIONS: dict[str, tuple[Here, Want, What, str]] = {
     "a name alone": (here(), fixed("", name="one"), What.NEW, ""),
     "hardware that is not Ethernet": (here(), fixed(key=b"\x20" + ONE), What.LEFT_OUT, "its hardware address"),
     "in no subnet of ours": (here(), fixed("10.9.0.5"), What.CONFLICT, "it is in no subnet that is served here"),
-    "where we give none": (here(mode=Mode.OFF), fixed(), What.CONFLICT, "subnet 10.0.0.0/24 gives no addresses"),
+    "where we are a proxy": (
+        here(mode=Mode.PROXY, pools=(), router=(), dns=()),
+        fixed(),
+        What.CONFLICT,
+        "subnet 10.0.0.0/24 gives no addresses (mode proxy)",
+    ),
+    "where we are still switched off": (here(mode=Mode.OFF), fixed(), What.NEW, ""),
     "another machine holds it": (here(given("10.0.0.105", OTHER_MAC)), fixed("10.0.0.105"), What.CONFLICT, OTHER_MAC),
     "the machine itself holds it": (here(given("10.0.0.105", MAC)), fixed("10.0.0.105"), What.NEW, ""),
     "the same": (Here(said=SAID_ONE), fixed(), What.SAME, ""),

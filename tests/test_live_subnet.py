@@ -1,0 +1,97 @@
+"""A rack is plugged into a port of its own while the daemon runs: it gets addresses and boot files, no restart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dhcp.wires import Wires, report_script, told, wires
+
+pytestmark = [pytest.mark.netns, pytest.mark.peer, pytest.mark.slow]
+
+CONFIG = """
+store: {{state_dir: {folder}/state}}
+api: {{socket: {folder}/api.sock}}
+dhcp:
+  subnets: [{{network: 10.40.0.0/24, interface: eth0, pools: [10.40.0.100-10.40.0.199]}}]
+"""
+SECOND = "network: 10.41.0.0/24\nname: second\ninterface: eth1\npools: [10.41.0.100-10.41.0.199]\n"
+
+
+class Site:
+    def __init__(self, it: Wires) -> None:
+        self.wires, self.folder = it, it.folder
+        self.daemon: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        config = self.folder / "provisioner.yaml"
+        config.write_text(CONFIG.format(folder=self.folder))
+        line = self.wires.inside("server", sys.executable, "-m", "provisioner.daemon", "--config", str(config))
+        self.daemon = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+        self.until("daemon.ready")
+
+    def until(self, text: str) -> str:
+        assert self.daemon is not None
+        assert self.daemon.stderr is not None
+        said = []
+        for line in self.daemon.stderr:
+            said.append(line)
+            if text in line:
+                return line
+        raise AssertionError("".join(said))
+
+    def stop(self) -> None:
+        if self.daemon is not None:
+            assert self.daemon.stderr is not None
+            self.daemon.terminate()
+            self.daemon.wait(20)
+            self.daemon.stderr.close()
+            self.daemon = None
+
+    def ctl(self, *words: str) -> str:
+        line = (sys.executable, "-m", "provisioner.cli", "--socket", str(self.folder / "api.sock"), *words)
+        return self.wires.run("server", *line)
+
+    def boots(self, client: str, us: str) -> None:
+        """Get an address and the loader that is offered, by TFTP and HTTP."""
+        script = report_script(self.folder)
+        (self.folder / "told").unlink(missing_ok=True)
+        words = ("-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "1", "-V", "PXEClient:Arch:00000:UNDI:002001")
+        self.wires.run(client, "udhcpc", *words, "-s", str(script))
+        found = told(self.folder)
+        assert (found["serverid"], found["siaddr"]) == (us, us)
+        name, target = found["boot_file"], str(self.folder / "loader")
+        self.wires.run(client, "curl", "-sSf", "-m", "20", "-o", target, f"tftp://{us}/{name}")
+        by_tftp = Path(target).read_bytes()
+        self.wires.run(client, "curl", "-sSf", "-m", "20", "-o", target, f"http://{us}:8080/files/{name}")
+        assert Path(target).read_bytes() == by_tftp
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with wires(tmp_path) as it:
+        it.add("server")
+        for number in (0, 1):
+            it.add(f"client{number}")
+            it.cable("server", f"eth{number}", f"client{number}", "eth0")
+            it.ip("server", "addr", "add", f"10.4{number}.0.1/24", "dev", f"eth{number}")
+        made = Site(it)
+        yield made
+        made.stop()
+
+
+def test_a_subnet_on_a_new_interface_boots_machines_now_and_after_a_restart(site: Site) -> None:
+    site.start()
+    site.boots("client0", "10.40.0.1")
+    (site.folder / "second.yaml").write_text(SECOND)
+    site.ctl("dhcp", "subnet-set", str(site.folder / "second.yaml"))
+    site.until("daemon.listening service=boot address=10.41.0.1")
+    site.boots("client1", "10.41.0.1")
+    site.boots("client0", "10.40.0.1")
+    site.stop()
+    site.start()
+    site.boots("client1", "10.41.0.1")

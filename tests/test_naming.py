@@ -1,0 +1,97 @@
+"""What leases of both families say of names, joined to the servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from provisioner.clock import SteadyClock
+from provisioner.ddns.names import DUID, Owner
+from provisioner.ddns.settings import Dns
+from provisioner.dhcp.layers import Origin
+from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Dhcp, Reservation
+from provisioner.errors import ConfigError
+from provisioner.naming import Naming, key_of
+from provisioner.store.db import Database
+from tests.ddns.bind import KEY
+from tests.dhcp.clients import MAC, NOW, chain, ip, subnet
+
+ETHER = bytes.fromhex(MAC.replace(":", ""))
+UUID = "0f7b8c2e-0000-1000-8000-525400000001"
+DNS = Dns(server="127.0.0.1", forward=("example", "rack.example"))
+SIX = 0xFD00 << 112 | 5
+
+
+class NoLeases:
+    def save(self, leases: object) -> asyncio.Future[None]:
+        raise AssertionError("nothing is saved here")
+
+    async def load(self) -> list[Lease]:
+        return []
+
+
+@dataclass
+class Server6:
+    kept: list[Lease]
+
+    def leases(self) -> list[Lease]:
+        return self.kept
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "state.db")
+    await database.open()
+    yield database
+    await database.close()
+
+
+def server() -> DhcpServer:
+    config = Dhcp(subnets=(subnet(),))
+    clock = SteadyClock(wall=lambda: NOW, steady=lambda: 0.0)
+    made = DhcpServer(config, decide=chain, leases=NoLeases(), observe=lambda _line: None, clock=clock)  # type: ignore[arg-type]
+    pool = next(iter(made.site.pools()))
+    pool.bind(Lease(ip("10.0.0.105"), ETHER, pool.name, NOW + 100, name="then"))
+    return made
+
+
+async def test_both_addresses_of_a_machine_have_its_name_of_now(db: Database) -> None:
+    v4 = server()
+    v4.set_reservation(Reservation(mac=MAC, name="now", uuid=UUID), Origin.MACHINE)
+    naming = Naming(DNS, None, db)
+    await naming.open(v4)
+    await naming.open6(Server6([Lease(SIX, ETHER + b"\1", "p", NOW + 100, name="now")]))  # type: ignore[arg-type]
+    assert naming.keeper is not None
+    wanted = naming.keeper._wanted
+    assert {value.name for value in wanted.values()} == {"now.rack.example."}
+    assert {len(address) for address in wanted} == {4, 16}
+    owner = Owner(DUID, bytes.fromhex("0004" + UUID.replace("-", "")))
+    assert {value.owner for value in wanted.values()} == {owner}
+    v4.set_reservation(Reservation(mac=MAC, name="later", uuid=UUID), Origin.MACHINE)
+    assert wanted[ip("10.0.0.105").to_bytes(4, "big")].name == "later.rack.example."
+    v4.remove_reservation(v4.layers.page("", 1)[0], Origin.MACHINE)
+    assert ip("10.0.0.105").to_bytes(4, "big") not in wanted  # a stranger may call itself anything
+
+
+async def test_without_a_server_nothing_is_done(db: Database) -> None:
+    naming = await Naming.of(Dns(), db)
+    await naming.open(server())
+    await naming.open6(Server6([Lease(SIX, ETHER, "p", NOW + 100, name="x")]))  # type: ignore[arg-type]
+    await naming.run()
+    assert (naming.on_lease, naming.on_lease6, naming.keeper) == (None, None, None)
+
+
+def test_keys(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY)
+    key = key_of(Dns(key_file=str(file)))
+    assert key is not None
+    assert (key.name, key_of(Dns())) == ("provisioner", None)
+    with pytest.raises(ConfigError, match="No such file"):
+        key_of(Dns(key_file=str(tmp_path / "none")))
