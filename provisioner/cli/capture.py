@@ -1,14 +1,14 @@
-"""Captures of packets: pcap and pcapng files -> UDP datagrams over IPv4. No I/O.
+"""Captures of packets: pcap and pcapng files -> UDP datagrams. No I/O.
 
 draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng, and the link types of tcpdump.org/linktypes.html that captures of
-DHCP come with. What is not UDP over IPv4 is passed over; a file that is no capture, or is cut off, is a `WireError`.
+DHCP come with. What is not UDP is passed over; a file that is no capture, or is cut off, is a `WireError`.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from provisioner.errors import WireError
@@ -23,7 +23,8 @@ _SECTION, _INTERFACE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 3, 6
 _ORDER = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 _TIMESTAMP_RESOLUTION = 9
 _VLAN = frozenset({0x8100, 0x88A8})
-_IPV4, _UDP = 0x0800, 17
+_IP = frozenset({0x0800, 0x86DD})
+_UDP = 17
 MAX_FRAME = 1 << 18
 """Longest frame that is believed (the largest snap length that tcpdump writes)."""
 
@@ -132,12 +133,12 @@ def _ethernet(data: bytes) -> bytes:
     at = 12
     while int.from_bytes(data[at : at + 2], "big") in _VLAN:
         at += 4
-    return data[at + 2 :] if int.from_bytes(data[at : at + 2], "big") == _IPV4 else b""
+    return data[at + 2 :] if int.from_bytes(data[at : at + 2], "big") in _IP else b""
 
 
 def _cooked(protocol_at: int, size: int) -> Callable[[bytes], bytes]:
     def strip(data: bytes) -> bytes:
-        is_ip = int.from_bytes(data[protocol_at : protocol_at + 2], "big") == _IPV4
+        is_ip = int.from_bytes(data[protocol_at : protocol_at + 2], "big") in _IP
         return data[size:] if is_ip else b""
 
     return strip
@@ -152,7 +153,21 @@ _LINKS: dict[int, Callable[[bytes], bytes]] = {
 
 
 def _udp(at: float, packet: bytes) -> Datagram | None:
-    """Read a UDP datagram out of an IPv4 packet; None for all others, and for pieces of one (RFC 791, RFC 768)."""
+    """Read a UDP datagram out of a packet; None for all others, and for pieces of one."""
+    return _udp6(at, packet) if packet[0] >> 4 == 6 else _udp4(at, packet)
+
+
+def _udp6(at: float, packet: bytes) -> Datagram | None:
+    """The same over IPv6 (RFC 8200 section 3): DHCPv6 comes without extension headers."""
+    if len(packet) < 48 or packet[6] != _UDP:
+        return None
+    source, target = str(IPv6Address(packet[8:24])), str(IPv6Address(packet[24:40]))
+    source_port, target_port, size = struct.unpack_from("!3H", packet, 40)
+    return Datagram(at, source, target, source_port, target_port, packet[48 : 40 + max(size, 8)])
+
+
+def _udp4(at: float, packet: bytes) -> Datagram | None:
+    """The same over IPv4 (RFC 791, RFC 768)."""
     if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != _UDP:
         return None
     head = (packet[0] & 15) * 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,19 +11,26 @@ from uuid import UUID
 import click
 
 from provisioner import config as configuration
-from provisioner.cli.capture import datagrams
+from provisioner.cli.capture import Datagram, datagrams
 from provisioner.cli.output import BOLD, print_data
 from provisioner.cli.question import STATES, Ask, Desk, Told, arch_number, packet_of
+from provisioner.cli.question6 import Desk6, message_of, source_of
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import listing, painted, printable
 from provisioner.dhcp.options import Type
 from provisioner.dhcp.packet import BOOTREQUEST, decode
 from provisioner.dhcp.subnets import Dhcp, Subnet
+from provisioner.dhcp.v6.case import SERVER_PORT
+from provisioner.dhcp.v6.message import Type as Type6
+from provisioner.dhcp.v6.message import decode as decode6
+from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import ConfigError, WireError
 from provisioner.model.net import parse_mac
 
 EXAMPLE = Subnet(network="192.0.2.0/24", interface="eth0", pools=("192.0.2.100-192.0.2.199",))
 """Served where there is no configuration: the network of examples (RFC 5737)."""
+EXAMPLE6 = Subnet6(network="2001:db8::/64", interface="eth0", pools=("2001:db8::1000-2001:db8::1fff",))
+"""The same for IPv6 (RFC 3849)."""
 PORTS = (67, 4011)
 MAX_CAPTURE = 256 << 20
 NOW = 0.0
@@ -44,6 +51,7 @@ TYPES = {"discover": Type.DISCOVER, "request": Type.REQUEST, "inform": Type.INFO
 @click.option("--port", type=click.Choice(["67", "4011"]), default="67", show_default=True, help="UDP port.")
 @click.option("--as", "taken_for", type=click.Choice(sorted(STATES)), help="What the machine is taken for, if known.")
 @click.option("--bootenv", default="debian-12", show_default=True, help="With --as deploying: what is installed.")
+@click.option("-6", "--ipv6", is_flag=True, help="Ask by DHCPv6: SOLICIT for discover, and so on.")
 @click.option("--pcap", type=click.Path(path_type=Path, dir_okay=False), help="Explain every request of a capture.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The daemon's configuration.")
 def explain(session: Session, **given: Any) -> None:
@@ -57,17 +65,23 @@ def explain(session: Session, **given: Any) -> None:
       provisionctl explain --arch 7 --as active              one that is installed
       provisionctl explain --arch efi-x64-http --class HTTPClient
       provisionctl explain --user-class iPXE --arch 7        the loader asks again
+      provisionctl explain -6 --arch 7                       a UEFI machine that boots over IPv6
       provisionctl explain --pcap boot.pcap                  what a capture shows
     """
-    config, http_port = _config(session, given["config"])
-    desk = Desk(config, given["taken_for"] or "", given["bootenv"], http_port)
-    interface = given["interface"] or desk.interface
+    config, http_port = _config(session, given["config"], EXAMPLE6 if given["ipv6"] else EXAMPLE)
+    taken_for, bootenv = given["taken_for"] or "", given["bootenv"]
+    desks = Desk(config, taken_for, bootenv, http_port), Desk6(config, taken_for, bootenv, http_port)
     if given["pcap"]:
-        told = list(_of_capture(desk, given["pcap"], interface))
+        told = list(_of_capture(desks, given["pcap"], given["interface"]))
         if not told:
             session.note(f"{given['pcap']}: no DHCP request of a client in it")
+    elif given["ipv6"]:
+        ask = _ask(given, IPv6Address)
+        source = source_of(bytes.fromhex(ask.mac.replace(":", "")))
+        told = [desks[1].ask(message_of(ask), given["interface"] or desks[1].interface, NOW, source)]
     else:
-        told = [desk.ask(packet_of(_ask(given)), interface, NOW, int(given["port"]))]
+        interface = given["interface"] or desks[0].interface
+        told = [desks[0].ask(packet_of(_ask(given, IPv4Address)), interface, NOW, int(given["port"]))]
     if session.output in {"json", "yaml"}:
         print_data(session, [{"asked": one.asked, "silent": one.silent, **dict(one.pairs)} for one in told])
         return
@@ -81,33 +95,33 @@ def _words(told: Told, number: int) -> list[str]:
     return [*([""] if number else []), head, *listing(told.pairs, "  ")]
 
 
-def _config(session: Session, path: Path | None) -> tuple[Dhcp, int]:
+def _config(session: Session, path: Path | None, example: Subnet | Subnet6) -> tuple[Dhcp, int]:
     """Give the subnets to answer for and the port of the boot files."""
     if path is None and configuration.DEFAULT_PATH.exists():
         path = configuration.DEFAULT_PATH
     if path is not None:
         config = configuration.load(path)
         return config.dhcp, config.http.port
-    session.note(f"no configuration: taking {EXAMPLE.network} on {EXAMPLE.interface} as an example (--config FILE)")
-    return Dhcp(subnets=(EXAMPLE,)), configuration.Http().port
+    session.note(f"no configuration: taking {example.network} on {example.interface} as an example (--config FILE)")
+    return Dhcp(subnets=(EXAMPLE,), subnets6=(EXAMPLE6,)), configuration.Http().port
 
 
-def _ask(given: dict[str, Any]) -> Ask:
+def _ask(given: dict[str, Any], kind: type[IPv4Address] | type[IPv6Address]) -> Ask:
     arch = arch_number(given["arch"]) if given["arch"] else None
     if given["arch"] and arch is None:
         raise ConfigError(f"--arch {given['arch']!r}: not a number of option 93 and not a name")
     try:
         uuid = str(UUID(given["uuid"])) if given["uuid"] else ""
-        relay = str(IPv4Address(given["relay"])) if given["relay"] else ""
+        relay = str(kind(given["relay"])) if given["relay"] else ""
     except AddressValueError as error:
-        raise ConfigError(f"--relay {given['relay']!r}: not an IPv4 address") from error
+        raise ConfigError(f"--relay {given['relay']!r}: not an IPv{6 if kind is IPv6Address else 4} address") from error
     except ValueError as error:
         raise ConfigError(f"--uuid {given['uuid']!r}: not a UUID") from error
     mac = parse_mac(given["mac"])
     return Ask(mac, arch, given["vendor_class"], given["user_class"], uuid, relay, TYPES[given["kind"]])
 
 
-def _of_capture(desk: Desk, path: Path, interface: str) -> Iterator[Told]:
+def _of_capture(desks: tuple[Desk, Desk6], path: Path, interface: str) -> Iterator[Told]:
     """Ask for every request of a capture, in its order and at its times."""
     try:
         if path.stat().st_size > MAX_CAPTURE:
@@ -118,12 +132,25 @@ def _of_capture(desk: Desk, path: Path, interface: str) -> Iterator[Told]:
     except OSError as error:
         raise ConfigError(f"--pcap {path}: {error.strerror}") from error
     for number, datagram in enumerate(datagrams(raw), start=1):
-        if datagram.target_port not in PORTS:
-            continue
         try:
-            packet = decode(datagram.payload)
-            if packet.op == BOOTREQUEST:
-                yield desk.ask(packet, interface, datagram.at, datagram.target_port)
+            told = _of_datagram(desks, datagram, interface)
         except WireError as error:
             about = f"datagram {number} from {datagram.source}"
-            yield Told(about, (("answer", f"none: it is malformed: {error}"),), silent=True)
+            told = Told(about, (("answer", f"none: it is malformed: {error}"),), silent=True)
+        if told is not None:
+            yield told
+
+
+def _of_datagram(desks: tuple[Desk, Desk6], datagram: Datagram, interface: str) -> Told | None:
+    """Ask for one datagram; None where it is no client's question. Raises `WireError`."""
+    desk, desk6 = desks
+    if datagram.target_port in PORTS:
+        packet = decode(datagram.payload)
+        if packet.op == BOOTREQUEST:
+            return desk.ask(packet, interface or desk.interface, datagram.at, datagram.target_port)
+    if datagram.target_port == SERVER_PORT and ":" in datagram.source:
+        message = decode6(datagram.payload)
+        if message.type not in (Type6.ADVERTISE, Type6.REPLY):
+            source = int(IPv6Address(datagram.source))
+            return desk6.ask(message, interface or desk6.interface, datagram.at, source)
+    return None

@@ -63,10 +63,11 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @click.option("--daemon/--no-daemon", default=True, help="Start provisionerd in the rack and enrol the machines there.")
 @click.option("--disks", default=1, show_default=True, help="How many every machine has.")
 @click.option("--ports", default=1, show_default=True, help="Network ports that every machine has.")
+@click.option("--ipv6", is_flag=True, help="UEFI machines that boot by PXE and HTTP over IPv6 alone, in turn.")
 @name_option
-def up(session: Session, machines: int, daemon: bool, disks: int, ports: int, name: str) -> None:
+def up(session: Session, machines: int, daemon: bool, name: str, **shape: Any) -> None:
     """Bring the rack up: machines off, with empty disks. Safe to run twice."""
-    built = rack.up(name, state_of(name), machines, session.note, Shape(disks, ports))
+    built = rack.up(name, state_of(name), machines, session.note, Shape(**shape))
     if daemon:
         _start_daemon(session, built)
     session.note(f"the rack {name} is up: `provisionctl lab status`")

@@ -129,7 +129,7 @@ class Desk:
         return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
 
     def _decide(self, client: BootClient) -> Plan:
-        self._plan = next_boot(client, _machine(self._taken_for, client.mac, self._bootenv), BootPolicy())
+        self._plan = next_boot(client, stand_in(self._taken_for, client.mac, self._bootenv), BootPolicy())
         return self._plan
 
     def ask(self, packet: Packet, interface: str, now: float, port: int = 67) -> Told:
@@ -145,7 +145,7 @@ class Desk:
             ("read as", _client(self._site.client_of(packet, case.kind), packet)),
             ("subnet", _subnet(case.nets[0]) if case.nets else "none of ours"),
             ("machine", self._taken_for or ("known: it has a reservation" if known else "unknown")),
-            ("plan", _planned(self._plan)),
+            ("plan", planned(self._plan)),
             *_answered(found),
         )
         return Told(_asked(packet, interface, port), pairs, isinstance(found, Silence))
@@ -156,7 +156,8 @@ class Desk:
         return next((net.server or net.network + 1 for net in nets), 0)
 
 
-def _machine(taken_for: str, mac: Mac, bootenv: str) -> Machine | None:
+def stand_in(taken_for: str, mac: Mac, bootenv: str) -> Machine | None:
+    """Make a machine of the kind that is asked about; None where nobody knows it."""
     if not taken_for:
         return None
     state, step = STATES[taken_for]
@@ -178,16 +179,18 @@ def _asked(packet: Packet, interface: str, port: int) -> str:
 
 def _client(client: BootClient, packet: Packet) -> str:
     said = arch_of(packet.options.get(Opt.CLIENT_ARCH))
+    vendor_class = packet.options.get(Opt.VENDOR_CLASS, b"").decode("ascii", "replace")
+    lie = next((x for x in LIES if said == x.arch and re.fullmatch(x.vendor_class, vendor_class)), None)
+    return in_words(client, f"which said {said:#06x}: {lie.why}" if lie is not None and said != client.arch else "")
+
+
+def in_words(client: BootClient, lie: str = "") -> str:
+    """Say what a client was taken for."""
     parts = [str(client.asker)]
     if client.arch is not None:
         name = Arch(client.arch).name.lower().replace("_", "-") if client.arch in set(Arch) else "of no known name"
         parts.append(f"architecture {client.arch:#06x} ({name})")
-    vendor_class = packet.options.get(Opt.VENDOR_CLASS, b"").decode("ascii", "replace")
-    lie = next((x for x in LIES if said == x.arch and re.fullmatch(x.vendor_class, vendor_class)), None)
-    if lie is not None and said != client.arch:
-        parts.append(f"which said {said:#06x}: {lie.why}")
-    if client.uuid:
-        parts.append(f"UUID {client.uuid}")
+    parts += [part for part in (lie, f"UUID {client.uuid}" if client.uuid else "") if part]
     return ", ".join(parts)
 
 
@@ -195,7 +198,8 @@ def _subnet(net: Net) -> str:
     return f"{net.name}, {net.mode}, unknown machines: {net.config.unknown}"
 
 
-def _planned(plan: Plan | None) -> str:
+def planned(plan: Plan | None) -> str:
+    """Say a plan in words."""
     match plan:
         case None:
             return "was not asked for"

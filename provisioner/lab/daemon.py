@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 from provisioner.errors import LabError
 from provisioner.lab import namespace, process
-from provisioner.lab.spec import GATEWAY, NETWORK, USERNAME, MachineSpec, RackSpec
+from provisioner.lab.spec import GATEWAY, GATEWAY6, NETWORK, NETWORK6, USERNAME, MachineSpec, RackSpec
 
 START_S = 30.0
 PORTS = {"ipmi": 623, "redfish": 443}
 POOL = f"{NETWORK[100]}-{NETWORK[199]}"
+POOL6 = f"{NETWORK6[0x1000]}-{NETWORK6[0x1FFF]}"
 
 
 class Api(Protocol):
@@ -25,7 +26,16 @@ class Api(Protocol):
 
 def configuration(rack: RackSpec) -> dict[str, Any]:
     """What `provisionerd` is told: it serves the rack's bridge and nothing else."""
-    subnet = {
+    dhcp = {"subnets6": [_subnet6(rack)]} if rack.ipv6 else {"subnets": [_subnet(rack)]}
+    return {
+        "store": {"state_dir": str(rack.state / "daemon")},
+        "api": {"socket": str(rack.api)},
+        "dhcp": dhcp,
+    }
+
+
+def _subnet(rack: RackSpec) -> dict[str, Any]:
+    return {
         "network": str(NETWORK),
         "name": rack.name,
         "interface": namespace.BRIDGE,
@@ -34,10 +44,17 @@ def configuration(rack: RackSpec) -> dict[str, Any]:
         "domain": "lab.internal",
         "router_advertisements": True,
     }
+
+
+def _subnet6(rack: RackSpec) -> dict[str, Any]:
     return {
-        "store": {"state_dir": str(rack.state / "daemon")},
-        "api": {"socket": str(rack.api)},
-        "dhcp": {"subnets": [subnet]},
+        "network": str(NETWORK6),
+        "name": rack.name,
+        "interface": namespace.BRIDGE,
+        "pools": [POOL6],
+        "dns": [GATEWAY6],
+        "search": ["lab.internal"],
+        "router_advertisements": True,
     }
 
 

@@ -20,6 +20,12 @@ class Firmware(StrEnum):
     BIOS = "bios"  # SeaBIOS, the NIC's own iPXE
     UEFI_PXE = "uefi-pxe"  # OVMF, its own PXE
     UEFI_HTTP = "uefi-http"  # OVMF, its own HTTP boot
+    UEFI_PXE6 = "uefi-pxe6"  # OVMF, its own PXE over IPv6
+    UEFI_HTTP6 = "uefi-http6"  # OVMF, its own HTTP boot over IPv6
+
+    @property
+    def is_http(self) -> bool:
+        return self in (Firmware.UEFI_HTTP, Firmware.UEFI_HTTP6)
 
     @property
     def is_uefi(self) -> bool:

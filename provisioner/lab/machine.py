@@ -39,6 +39,8 @@ TARGETS = {
     Firmware.BIOS: BIOS_TARGETS,
     Firmware.UEFI_PXE: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
     Firmware.UEFI_HTTP: BIOS_TARGETS - {BootTarget.PXE} | {BootTarget.HTTP, BootTarget.BIOS_SETUP},
+    Firmware.UEFI_PXE6: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
+    Firmware.UEFI_HTTP6: BIOS_TARGETS - {BootTarget.PXE} | {BootTarget.HTTP, BootTarget.BIOS_SETUP},
 }
 
 
@@ -182,8 +184,8 @@ class QemuMachine:
         return self._restart
 
     async def _spawn(self) -> tuple[asyncio.subprocess.Process, Ends]:
-        if nvram.needs_variables(self._choice):
-            await nvram.write(self.files.variables, self._choice)
+        if nvram.needs_variables(self.identity, self._choice):
+            await nvram.write(self.files.variables, self.identity, self._choice)
         ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
         setup = replace(self._setup, has_cd=self._has_cd)
         handles = [end.fileno() for end in theirs]

@@ -12,6 +12,12 @@ from provisioner.model.bmc import BootTarget
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 MIB = 1 << 20
+NIC_SLOT = 0x10
+"""Where the first network port is on PCI, for a boot entry that names it."""
+SETTLE_MS = 5000
+"""Before it boots: OVMF's HTTP boot fails at once while its link-local address is still looked for on the link."""
+HIDDEN = {Firmware.UEFI_PXE: ("IPv6PXESupport",), Firmware.UEFI_PXE6: ("IPv4PXESupport",)}
+"""Ways to boot that a machine's firmware is not to offer."""
 
 OWN_ORDER = ("disk", "nic", "cd")
 DEVICE = {BootTarget.DISK: "disk", BootTarget.PXE: "nic", BootTarget.HTTP: "nic", BootTarget.CD: "cd"}
@@ -91,7 +97,8 @@ def command_line(identity: Identity, files: Files, lines: Lines, setup: Setup, c
         "-device", "virtio-rng-pci",
         "-netdev", f"tap,id=net0,ifname={setup.tap},script=no,downscript=no",
         "-device", f"virtio-net-pci,id=nic,netdev=net0,mac={identity.macs[0]},bootindex={order['nic']}"
-        + (",romfile=" if identity.firmware.is_uefi else ""),
+        + (",romfile=" if identity.firmware.is_uefi else "")
+        + (f",addr={NIC_SLOT:#x}" if identity.firmware is Firmware.UEFI_HTTP6 else ""),
         "-drive", f"if=none,id=disk0,file={files.disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", f"virtio-blk-pci,id=disk,drive=disk0,serial={identity.serial}-D0,bootindex={order['disk']}",
         *_more(identity, files, setup),
@@ -138,5 +145,7 @@ def _firmware(identity: Identity, files: Files) -> list[str]:
         "-drive", f"if=pflash,unit=1,format=raw,file={files.variables}",
     ]  # fmt: skip
     # OVMF waits 70 s for PXEv4 and 20 s for PXEv6 before it tries HTTP; each kind of machine offers one way only.
-    hidden = ["IPv6PXESupport"] if identity.firmware is Firmware.UEFI_PXE else ["IPv4PXESupport", "IPv6PXESupport"]
+    hidden = HIDDEN.get(identity.firmware, ("IPv4PXESupport", "IPv6PXESupport"))
+    if identity.firmware is Firmware.UEFI_HTTP6:
+        flash += ["-boot", f"menu=on,splash-time={SETTLE_MS}"]
     return flash + [word for name in hidden for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")]

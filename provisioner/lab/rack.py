@@ -8,6 +8,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from provisioner.errors import LabError
@@ -102,7 +103,7 @@ def _merged(wanted: RackSpec, old: RackSpec | None) -> RackSpec:
         return wanted
     known = {machine.identity.name: machine for machine in old.machines}
     machines = tuple(known.get(machine.identity.name, machine) for machine in wanted.machines)
-    return RackSpec(wanted.name, wanted.state, machines, wanted.accelerator)
+    return replace(wanted, machines=machines)
 
 
 def _write(rack: RackSpec) -> None:

@@ -23,14 +23,18 @@ MOST_DISKS, MOST_PORTS = 8, 8
 NETWORK = ipaddress.IPv4Network("10.77.0.0/24")
 GATEWAY = "10.77.0.1"
 GATEWAY6 = "fd77::1"
+NETWORK6 = ipaddress.IPv6Network("fd77::/64")
 BMC_NETWORK = ipaddress.IPv4Network("10.77.1.0/24")
 USERNAME = "admin"
 KINDS = (Firmware.BIOS, Firmware.UEFI_PXE, Firmware.UEFI_HTTP)
-DRIVERS = {Firmware.BIOS: Driver.IPMI, Firmware.UEFI_PXE: Driver.REDFISH, Firmware.UEFI_HTTP: Driver.REDFISH}
+KINDS6 = (Firmware.UEFI_PXE6, Firmware.UEFI_HTTP6)
+DRIVERS = {kind: Driver.IPMI if kind is Firmware.BIOS else Driver.REDFISH for kind in Firmware}
 MODELS = {
     Firmware.BIOS: "Virtual Rack Machine B",
     Firmware.UEFI_PXE: "Virtual Rack Machine U",
     Firmware.UEFI_HTTP: "Virtual Rack Machine H",
+    Firmware.UEFI_PXE6: "Virtual Rack Machine U6",
+    Firmware.UEFI_HTTP6: "Virtual Rack Machine H6",
 }
 
 
@@ -48,7 +52,7 @@ class MachineSpec:
     @property
     def boot_via(self) -> str:
         """How it boots from the network, in the words of `model.machine.Machine`."""
-        return "http" if self.identity.firmware is Firmware.UEFI_HTTP else "pxe"
+        return "http" if self.identity.firmware.is_http else "pxe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class RackSpec:
     state: Path
     machines: tuple[MachineSpec, ...]
     accelerator: Accelerator
+    ipv6: bool = False
+    """The machines boot over IPv6, and the daemon serves nothing else."""
 
     def machine(self, name: str) -> MachineSpec:
         """Find a machine; raise `LabError`."""
@@ -94,6 +100,7 @@ class Shape:
 
     disks: int = 1
     ports: int = 1
+    ipv6: bool = False
 
 
 def plan(
@@ -110,11 +117,12 @@ def plan(
     if not (1 <= shape.disks <= MOST_DISKS and 1 <= shape.ports <= MOST_PORTS):
         raise LabError(f"a machine has 1 to {MOST_DISKS} disks and 1 to {MOST_PORTS} ports")
     machines = tuple(_machine(number, secret(), shape) for number in range(FIRST, FIRST + count))
-    return RackSpec(name, state, machines, accelerator)
+    return RackSpec(name, state, machines, accelerator, shape.ipv6)
 
 
 def _machine(number: int, password: str, shape: Shape) -> MachineSpec:
-    firmware = KINDS[(number - FIRST) % len(KINDS)]
+    kinds = KINDS6 if shape.ipv6 else KINDS
+    firmware = kinds[(number - FIRST) % len(kinds)]
     digits = f"{number // 100:02d}:{number % 100:02d}"
     identity = Identity(
         name=f"node{number}",
@@ -140,7 +148,8 @@ def decode(text: str) -> RackSpec:
     try:
         found = json.loads(text)
         machines = tuple(_decode_machine(one) for one in found["machines"])
-        return RackSpec(found["name"], Path(found["state"]), machines, Accelerator(**found["accelerator"]))
+        accelerator = Accelerator(**found["accelerator"])
+        return RackSpec(found["name"], Path(found["state"]), machines, accelerator, found.get("ipv6", False))
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(f"the rack's record is damaged: {error}", hint="`provisionctl lab down`, then `up`") from error
 

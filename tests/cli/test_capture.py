@@ -23,7 +23,7 @@ def oracle(path: Path) -> list[tuple[int, int, bytes]]:
     return [
         (frame[UDP].sport, frame[UDP].dport, bytes(frame[UDP].payload)[: frame[UDP].len - 8])
         for frame in rdpcap(str(path))
-        if "IP" in frame and UDP in frame
+        if UDP in frame
     ]
 
 

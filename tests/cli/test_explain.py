@@ -41,7 +41,7 @@ def test_the_configuration_is_asked(ctl: Ctl, tmp_path: Path) -> None:
 
 def test_a_capture_is_explained_request_by_request(ctl: Ctl) -> None:
     ran = ctl("explain", "--pcap", str(CAPTURES / "ovmf-http4.pcap"), "-q", "-o", "json")
-    said = json.loads(ran.out)
+    said = [one for one in json.loads(ran.out) if "2001:db8" not in one["answer"]]
     assert [one["read as"].split(",")[0] for one in said] == ["pxe"] * 4 + ["http"] * 2 + ["ipxe"] * 2
     assert said[4]["options"].splitlines()[-2] == "67 boot-file: http://192.0.2.1:8080/files/snponly.efi"
 
@@ -61,3 +61,23 @@ def test_faults_are_one_line(ctl: Ctl, args: list[str], says: str) -> None:
     ran = ctl("explain", "-q", *args)
     assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
     assert ran.err.startswith(says)
+
+
+def test_ipv6_is_explained_too(ctl: Ctl) -> None:
+    ran = ctl("explain", "-6", "--arch", "7")
+    assert ran.err == "no configuration: taking 2001:db8::/64 on eth0 as an example (--config FILE)\n"
+    assert ran.out.splitlines()[0] == "SOLICIT from 52:54:00:12:34:56 on eth0"
+    assert "tftp://[2001:db8::1]/snponly.efi" in ran.out
+    assert ctl("explain", "-6", "-q", "--relay", "10.0.0.1").err.startswith(
+        "provisionctl: --relay '10.0.0.1': not an IPv6"
+    )
+
+
+def test_a_capture_of_ipv6_is_explained_request_by_request(ctl: Ctl) -> None:
+    captures = CAPTURES.parent / "v6" / "captures"
+    said = json.loads(ctl("explain", "--pcap", str(captures / "ovmf-pxe6.pcap"), "-q", "-o", "json").out)
+    over_ipv6 = [one for one in said if one["asked"].split()[0] in ("SOLICIT", "REQUEST") and " fd" not in one["asked"]]
+    assert [one["file"] for one in over_ipv6 if "//[" in one.get("file", "")][:2] == [
+        "tftp://[2001:db8::1]/snponly.efi",
+        "http://[2001:db8::1]:8080/boot/52:54:00:77:00:01/script.ipxe",
+    ]

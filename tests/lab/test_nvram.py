@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from provisioner.errors import LabError
 from provisioner.lab import nvram
-from provisioner.lab.hardware import BootChoice
+from provisioner.lab.hardware import BootChoice, Firmware, Identity
 from provisioner.lab.qemu import OVMF_VARS
 from provisioner.model.bmc import BootTarget
+from provisioner.model.net import Mac
 
 pytestmark = pytest.mark.peer
+UEFI = Identity("node17", "u", "s", (Mac("52:54:00:77:00:17"),), Firmware.UEFI_HTTP)
 
 
 async def listed(variables: Path) -> str:
@@ -35,18 +38,26 @@ def variables(tmp_path: Path) -> Path:
 
 
 async def test_a_uri_for_the_next_boot(variables: Path) -> None:
-    await nvram.write(variables, BootChoice(BootTarget.HTTP, "http://10.77.0.1/x.efi"))
+    await nvram.write(variables, UEFI, BootChoice(BootTarget.HTTP, "http://10.77.0.1/x.efi"))
     found = await listed(variables)
     assert "BootNext" in found
     assert "http://10.77.0.1/x.efi" in found
 
 
+async def test_http_over_ipv6_for_the_next_boot(variables: Path) -> None:
+    """Firmware would try IPv4 first, for a minute."""
+    await nvram.write(variables, replace(UEFI, firmware=Firmware.UEFI_HTTP6), BootChoice(BootTarget.HTTP))
+    found = await listed(variables)
+    assert "BootNext" in found
+    assert "PciRoot()/PCI(dev=10:0)/MAC()/IPv6()/URI()" in found
+
+
 async def test_setup_at_the_next_boot(variables: Path) -> None:
-    await nvram.write(variables, BootChoice(BootTarget.BIOS_SETUP))
+    await nvram.write(variables, UEFI, BootChoice(BootTarget.BIOS_SETUP))
     assert "OsIndications" in await listed(variables)
 
 
 async def test_what_is_no_variable_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "nvram.fd").write_bytes(b"not a variable store")
     with pytest.raises(LabError, match="virt-fw-vars failed"):
-        await nvram.write(tmp_path / "nvram.fd", BootChoice(BootTarget.BIOS_SETUP))
+        await nvram.write(tmp_path / "nvram.fd", UEFI, BootChoice(BootTarget.BIOS_SETUP))

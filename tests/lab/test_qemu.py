@@ -37,21 +37,27 @@ def test_boot_order(target: BootTarget, order: list[str]) -> None:
 
 
 VARIABLES = {
-    "own order": (BootChoice(), False),
-    "network": (BootChoice(BootTarget.PXE), False),
-    "HTTP, and the address comes by DHCP": (BootChoice(BootTarget.HTTP), False),
-    "HTTP with a URI": (BootChoice(BootTarget.HTTP, "http://10.77.0.1/x.efi"), True),
-    "setup": (BootChoice(BootTarget.BIOS_SETUP), True),
+    "own order": (Firmware.UEFI_HTTP, BootChoice(), False),
+    "network": (Firmware.UEFI_PXE, BootChoice(BootTarget.PXE), False),
+    "network over IPv6": (Firmware.UEFI_PXE6, BootChoice(BootTarget.PXE), False),
+    "HTTP, and the address comes by DHCP": (Firmware.UEFI_HTTP, BootChoice(BootTarget.HTTP), False),
+    "HTTP over IPv6, which firmware tries last": (Firmware.UEFI_HTTP6, BootChoice(BootTarget.HTTP), True),
+    "HTTP with a URI": (Firmware.UEFI_HTTP, BootChoice(BootTarget.HTTP, "http://10.77.0.1/x.efi"), True),
+    "setup": (Firmware.UEFI_PXE, BootChoice(BootTarget.BIOS_SETUP), True),
 }
 
 
-@pytest.mark.parametrize(("choice", "wanted"), VARIABLES.values(), ids=VARIABLES.keys())
-def test_what_only_nvram_can_say(choice: BootChoice, wanted: bool) -> None:
-    assert needs_variables(choice) is wanted
+@pytest.mark.parametrize(("firmware", "choice", "wanted"), VARIABLES.values(), ids=VARIABLES.keys())
+def test_what_only_nvram_can_say(firmware: Firmware, choice: BootChoice, wanted: bool) -> None:
+    assert needs_variables(identity_of(firmware), choice) is wanted
+
+
+def identity_of(firmware: Firmware) -> Identity:
+    return Identity("node17", "77-17", "LAB0017", (Mac("52:54:00:77:00:17"),), firmware)
 
 
 def line(firmware: Firmware, target: BootTarget = BootTarget.NONE) -> str:
-    identity = Identity("node17", "77-17", "LAB0017", (Mac("52:54:00:77:00:17"),), firmware)
+    identity = identity_of(firmware)
     files = Files(Path("/rack/node17"))
     return " ".join(command_line(identity, files, Lines(7, 8), Setup("tap17", emulation("")), BootChoice(target)))
 
@@ -86,6 +92,9 @@ def test_firmware_offers_one_way_to_boot_from_the_network() -> None:
         assert "file=/rack/node17/nvram.fd" in line(firmware)
     assert "IPv4PXESupport" not in line(Firmware.UEFI_PXE)
     assert "opt/org.tianocore/IPv4PXESupport,string=n" in line(Firmware.UEFI_HTTP)
+    assert "opt/org.tianocore/IPv4PXESupport,string=n" in line(Firmware.UEFI_PXE6)
+    assert "IPv6PXESupport" not in line(Firmware.UEFI_PXE6)
+    assert "addr=0x10" in line(Firmware.UEFI_HTTP6), "the boot entry of ours names this slot"
 
 
 def test_the_chosen_device_comes_first() -> None:

@@ -33,7 +33,8 @@ class Place6(NamedTuple):
 def choose(case: Case6, ia: Ia, asked: list[IaAddress]) -> Place6 | Why:
     """Choose an address for one association: its fixed one, the one that it has, one that it asks for, a free one."""
     key, now, known = case.who.key, case.now, case.known is not None
-    slot = case.site.slot_of(key, Claim(association_of(case.who.duid, ia.iaid), case.kind.boots), case.nets, now)
+    claim = Claim(association_of(case.who.duid, ia.iaid), case.kind.boots)
+    slot = case.site.slot_of(key, claim, case.nets, now, beside=case.kind.beside)
     if slot == key and (fixed := fixed_place(case)) is not None:
         return fixed
     if case.nets[0].mode is Mode6.RESERVATIONS_ONLY:

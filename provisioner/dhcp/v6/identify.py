@@ -36,6 +36,8 @@ class Kind(NamedTuple):
     arch: int | None = None
     wanted: frozenset[int] = frozenset()
     """The options that it asks for (option 6)."""
+    beside: bool = False
+    """It wants an address beside the one that the machine boots with."""
     enterprise: int = 0
     """Whose words its vendor class is in; a reply in the same words is understood."""
 
@@ -63,7 +65,17 @@ def kind_of(message: Message) -> Kind:
     arch = _arch(message, said.decode("ascii", "replace"))
     wanted = frozenset(numbers(message.option(Opt.REQUEST_LIST)))
     asker = _asker(said, user_classes(message.option(Opt.USER_CLASS)), arch, wanted)
-    return Kind(asker, arch, wanted, vendor.enterprise if vendor else 0)
+    beside = asker is Asker.OS and _is_edk2(message, wanted)
+    return Kind(asker, arch, wanted, beside, vendor.enterprise if vendor else 0)
+
+
+def _is_edk2(message: Message, wanted: frozenset[int]) -> bool:
+    """Say whether UEFI's own configuration asks, which a router advertisement told to: it may be there first.
+
+    Nothing else is known to ask for name servers alone, with both times of its association at infinity.
+    """
+    ias = every(message.options, Opt.IA_NA)
+    return wanted == {Opt.DNS} and len(ias) == 1 and ias[0][4:12] == b"\xff" * 8
 
 
 def _text(vendor: VendorClass) -> bytes:

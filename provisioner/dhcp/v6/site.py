@@ -63,15 +63,15 @@ class Site6:
         """Our own addresses, by interface; none that are link-local."""
         self._claims: OrderedDict[bytes, Claim] = OrderedDict()
 
-    def slot_of(self, key: bytes, claim: Claim, nets: Iterable[Net6], now: float) -> bytes:
+    def slot_of(self, key: bytes, claim: Claim, nets: Iterable[Net6], now: float, *, beside: bool = False) -> bytes:
         """Find the slot of a port that an association has, or gets: what its lease belongs to.
 
         Firmware, loader and systems of one machine send different DUIDs: whoever asks last has the first slot, and so
         the same address. Associations of one DUID live beside each other, but for firmware, which boots once at a time
-        and makes up another number each time.
+        and makes up another number each time. Never the first slot is for what is `beside`.
         """
         free = b""
-        for number in range(SLOTS):
+        for number in range(1 if beside else 0, SLOTS):
             slot = key + bytes((number,)) if number else key
             holder = self._holder(slot, nets, now)
             if holder is not None and holder.association == claim.association:

@@ -7,8 +7,10 @@ import logging
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.trace import Trace
 from provisioner.dhcp.v6.case import Arrival6, Reply6
-from provisioner.dhcp.v6.identify import NO_HARDWARE, identity_of
+from provisioner.dhcp.v6.identify import NO_HARDWARE, Identity, identity_of
 from provisioner.dhcp.v6.message import Message, Type, address
+from provisioner.errors import WireError
+from provisioner.model.net import mac_from_bytes
 from provisioner.model.trace import Channel, Observe, TraceLine
 
 log = logging.getLogger("provisioner.dhcp")
@@ -28,7 +30,7 @@ class Trace6:
     def answered(self, message: Message, arrival: Arrival6, found: Reply6 | Silence, now: float) -> None:
         """Tell of a reply that left, or of a silence."""
         self.counts[found.event] += 1
-        who = identity_of(message, arrival.source, arrival.mac)
+        who = _who(message, arrival)
         if not self._budget.allows(who.key, now):
             return
         kind = Type(message.type).name if message.type in set(Type) else f"type {message.type}"
@@ -48,6 +50,15 @@ class Trace6:
         source = address(arrival.source)
         log.warning("dhcp6.malformed from=%s on=%s %s", source, arrival.interface, why)
         self._observe(TraceLine(now, Channel.DHCP6, "dhcp6.malformed", f"from {source}: {why}", None, ok=False))
+
+
+def _who(message: Message, arrival: Arrival6) -> Identity:
+    """Say who asked; what was not answered for its type may have an identifier that is none."""
+    try:
+        return identity_of(message, arrival.source, arrival.mac)
+    except WireError:
+        key = NO_HARDWARE + arrival.source.to_bytes(16, "big")
+        return Identity(key, b"", mac_from_bytes(key))
 
 
 def _told(found: Reply6 | Silence) -> str:

@@ -12,6 +12,7 @@ from provisioner.errors import ArtifactError
 PROGRAMS = {
     "busybox-static": ("busybox",),
     "curl": ("curl",),
+    "dhcpcd-base": ("dhcpcd",),
     "kmod": ("kmod",),
     "fdisk": ("sfdisk",),
     "util-linux": ("lsblk", "blkid", "wipefs", "blkdiscard"),

@@ -30,7 +30,7 @@ network_up() {
         sleep 1
     done
     for name in $(candidates); do
-        ask_for_address "$name"
+        if over_ipv6; then ask_for_address6 "$name"; else ask_for_address "$name"; fi
     done
     tries=0
     while [ ! -s $state/lease ]; do
@@ -39,6 +39,18 @@ network_up() {
         usleep 100000
     done
     log "address $(cat $state/lease)"
+}
+
+# over_ipv6: the daemon's URL has an IPv6 address, so ours has to be one as well
+over_ipv6() {
+    case $(argument provisioner.url) in *//\[*) return 0 ;; esac
+    return 1
+}
+
+# ask_for_address6 INTERFACE: a DHCPv6 client that stays and renews; the daemon knows us by our hardware address
+ask_for_address6() {
+    mkdir -p /var/lib/dhcpcd
+    setsid dhcpcd -6 -B -q -f /dev/null -o domain_name_servers -c /usr/lib/provisioner/dhcpcd "$1" >/dev/null 2>&1 &
 }
 
 # ask_for_address INTERFACE: a DHCP client that stays and renews. It identifies itself as the firmware did (type 01

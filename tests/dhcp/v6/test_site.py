@@ -9,13 +9,14 @@ from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.case import Reply6
 from provisioner.dhcp.v6.message import Type
 from provisioner.dhcp.v6.options import (
+    Opt,
     addresses_in,
     decode_ia,
     decode_status,
     every,
     first,
 )
-from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.dhcp.v6.subnets import Mode6, Reservation6
 from provisioner.model.boot import BootClient, LocalDisk, Plan
 from tests.dhcp.v6.clients import (
     FIRMWARE,
@@ -36,6 +37,7 @@ from tests.dhcp.v6.clients import (
     given,
     ia,
     ip,
+    outcome,
     said,
     site,
     subnet,
@@ -81,6 +83,22 @@ def test_firmware_loader_and_system_of_a_machine_have_one_address() -> None:
 def test_firmware_that_makes_up_a_number_for_each_boot_keeps_its_address() -> None:
     here = site()
     assert [acquire(here, FIRMWARE, iaid=number) for number in (71, 72, 73)] == ["fd00::100"] * 3
+
+
+EDK2_IA = (Opt.IA_NA, b"\0\0\0\7" + b"\xff" * 8)
+EDK2 = Says(OVMF_DUID, ((Opt.REQUEST_LIST, b"\0\x17"),))
+"""UEFI's own configuration, which a router advertisement told to ask."""
+
+
+def test_what_ovmf_asks_beside_takes_nothing_from_what_it_boots_with() -> None:
+    """It may be the first to ask, and must not have the fixed address."""
+    here = site(fixed=(Reservation6(address="fd00::50", uuid=UUID),))
+    beside = [ask(here, EDK2.message(Type.SOLICIT, EDK2_IA)), ask(here, us(EDK2, Type.REQUEST, EDK2_IA))]
+    assert [given(each) for each in beside] == [[["fd00::100"]]] * 2
+    assert acquire(here, FIRMWARE) == "fd00::50"
+    only = site(subnet(mode=Mode6.RESERVATIONS_ONLY, pools=()), fixed=(Reservation6(address="fd00::50", uuid=UUID),))
+    assert outcome(ask(only, EDK2.message(Type.SOLICIT, EDK2_IA))) == "ADVERTISE status 2"
+    assert acquire(only, FIRMWARE) == "fd00::50"
 
 
 def test_the_address_that_ovmf_gets_beside_is_another_one() -> None:
