@@ -41,7 +41,8 @@ def test_the_configuration_is_asked(ctl: Ctl, tmp_path: Path) -> None:
 
 def test_a_capture_is_explained_request_by_request(ctl: Ctl) -> None:
     ran = ctl("explain", "--pcap", str(CAPTURES / "ovmf-http4.pcap"), "-q", "-o", "json")
-    said = [one for one in json.loads(ran.out) if "2001:db8" not in one["answer"]]
+    over_ipv4 = [one for one in json.loads(ran.out) if "2001:db8" not in one["answer"]]
+    said = [one for one in over_ipv4 if one["asked"].split()[0] in ("DISCOVER", "REQUEST")]
     assert [one["read as"].split(",")[0] for one in said] == ["pxe"] * 4 + ["http"] * 2 + ["ipxe"] * 2
     assert said[4]["options"].splitlines()[-2] == "67 boot-file: http://192.0.2.1:8080/files/snponly.efi"
 
