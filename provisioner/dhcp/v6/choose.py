@@ -9,7 +9,7 @@ from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.v6.case import Case6, link_of, switch_port
 from provisioner.dhcp.v6.net import Net6
 from provisioner.dhcp.v6.options import Ia, IaAddress
-from provisioner.dhcp.v6.site import Claim, association_of
+from provisioner.dhcp.v6.site import BOOTS, Claim, association_of
 from provisioner.dhcp.v6.subnets import Mode6
 
 
@@ -97,4 +97,5 @@ def lease_for(case: Case6, place: Place6, ia: Ia) -> Lease:
         relay=link_of(case),
         circuit_id=port,
         remote_id=remote,
+        reason=BOOTS if case.kind.boots else "",
     )

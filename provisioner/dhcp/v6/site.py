@@ -26,6 +26,10 @@ CLAIMS_LIMIT = 16384
 """Associations remembered with whether they boot, about 4 MB; what is forgotten is still in the lease."""
 
 
+BOOTS = "boots"
+"""The reason in a lease of what boots: it is known after a restart as well."""
+
+
 class Claim(NamedTuple):
     """Whose a slot is: the association as RFC 4361 writes it (255, IAID, DUID)."""
 
@@ -66,18 +70,19 @@ class Site6:
     def slot_of(self, key: bytes, claim: Claim, nets: Iterable[Net6], now: float, *, beside: bool = False) -> bytes:
         """Find the slot of a port that an association has, or gets: what its lease belongs to.
 
-        Firmware, loader and systems of one machine send different DUIDs: whoever asks last has the first slot, and so
-        the same address. Associations of one DUID live beside each other, but for firmware, which boots once at a time
-        and makes up another number each time. Never the first slot is for what is `beside`.
+        Firmware, loader and systems of one machine make up different DUIDs and numbers: what boots has the first slot,
+        since nothing else runs on the machine then, and the system that asks next has it after that, and so the same
+        address. Associations of one system live beside each other. Never the first slot is for what is `beside`.
         """
+        if claim.boots:
+            return self._claim(key, claim)
         free = b""
         for number in range(1 if beside else 0, SLOTS):
             slot = key + bytes((number,)) if number else key
             holder = self._holder(slot, nets, now)
             if holder is not None and holder.association == claim.association:
                 return self._claim(slot, claim)
-            over = holder is None or holder.duid != claim.duid or (holder.boots and claim.boots)
-            if over and not free:
+            if not free and (holder is None or holder.duid != claim.duid or holder.boots):
                 free = slot
         return self._claim(free or slot, claim)
 
@@ -88,7 +93,7 @@ class Site6:
                 lease = pool.of(slot)
                 if lease is not None and lease.active(now):
                     claimed = self._claims.get(slot)
-                    return claimed if claimed is not None else Claim(lease.client_id, boots=False)
+                    return claimed if claimed is not None else Claim(lease.client_id, lease.reason == BOOTS)
                 if pool.keeps_for(slot, now):
                     return self._claims.get(slot)
         return None

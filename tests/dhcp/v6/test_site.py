@@ -85,6 +85,20 @@ def test_firmware_that_makes_up_a_number_for_each_boot_keeps_its_address() -> No
     assert [acquire(here, FIRMWARE, iaid=number) for number in (71, 72, 73)] == ["fd00::100"] * 3
 
 
+def test_a_system_with_the_duid_of_its_loader_has_its_address() -> None:
+    """dhcpcd makes its DUID of the SMBIOS UUID, as iPXE does. The daemon may restart between them."""
+    here, system = site(), Says(IPXE_DUID, SYSTEM)
+    assert acquire(here, LOADER, iaid=1) == "fd00::100"
+    pool = next(iter(here.topology)).pool
+    again = site()
+    next(iter(again.topology)).pool.load(pool.by_ip.values())
+    for where in (here, again):
+        assert acquire(where, system, iaid=2) == "fd00::100"
+        assert acquire(where, system, iaid=3) == "fd00::101"
+        assert [acquire(where, LOADER, iaid=4), acquire(where, system, iaid=2)] == ["fd00::100"] * 2
+        assert acquire(where, system, iaid=3) == "fd00::101"
+
+
 EDK2_IA = (Opt.IA_NA, b"\0\0\0\7" + b"\xff" * 8)
 EDK2 = Says(OVMF_DUID, ((Opt.REQUEST_LIST, b"\0\x17"),))
 """UEFI's own configuration, which a router advertisement told to ask."""
@@ -95,18 +109,11 @@ def test_what_ovmf_asks_beside_takes_nothing_from_what_it_boots_with() -> None:
     here = site(fixed=(Reservation6(address="fd00::50", uuid=UUID),))
     beside = [ask(here, EDK2.message(Type.SOLICIT, EDK2_IA)), ask(here, us(EDK2, Type.REQUEST, EDK2_IA))]
     assert [given(each) for each in beside] == [[["fd00::100"]]] * 2
-    assert acquire(here, FIRMWARE) == "fd00::50"
+    assert [acquire(here, FIRMWARE, iaid=number) for number in (1, 2)] == ["fd00::50"] * 2
+    assert given(ask(here, us(EDK2, Type.RENEW, EDK2_IA))) == [["fd00::100"]]
     only = site(subnet(mode=Mode6.RESERVATIONS_ONLY, pools=()), fixed=(Reservation6(address="fd00::50", uuid=UUID),))
     assert outcome(ask(only, EDK2.message(Type.SOLICIT, EDK2_IA))) == "ADVERTISE status 2"
     assert acquire(only, FIRMWARE) == "fd00::50"
-
-
-def test_the_address_that_ovmf_gets_beside_is_another_one() -> None:
-    beside = Says(OVMF_DUID, SYSTEM)
-    here = site(fixed=(Reservation6(address="fd00::50", uuid=UUID),))
-    assert [acquire(here, FIRMWARE, iaid=1), acquire(here, beside, iaid=2)] == ["fd00::50", "fd00::100"]
-    assert [acquire(here, FIRMWARE, iaid=3), acquire(here, beside, iaid=2)] == ["fd00::50", "fd00::100"]
-    assert acquire(here, LOADER, iaid=9) == "fd00::50"
 
 
 def test_one_port_has_a_bounded_number_of_addresses() -> None:
