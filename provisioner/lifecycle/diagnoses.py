@@ -11,13 +11,18 @@ from dataclasses import dataclass
 
 from provisioner.lifecycle.story import Story
 from provisioner.lifecycle.symptoms import (
+    AT_WORK,
+    FROM_DISK,
+    TO_LOADER,
+    TO_SYSTEM,
     Evidence,
     agent_cannot_reach,
     agent_gone,
+    bmc,
     console,
-    failed,
     fetch_broken,
     held,
+    job,
     kernel_not_fetched,
     late_first_packet,
     line,
@@ -50,67 +55,69 @@ class Diagnosis:
 
 DIAGNOSES: tuple[Diagnosis, ...] = (
     Diagnosis(
-        "bmc-password", failed(r"auth|password|credential|401|login refused"),
+        "bmc-password", bmc("BmcAuthError"),
         "its BMC refuses our user or password",
         "give the right ones to `provisionctl enrol`; until then nothing is tried, so that the account does not lock",
     ),
     Diagnosis(
-        "bmc-privilege", failed(r"privilege|not permitted|403"),
+        "bmc-privilege", bmc("BmcPrivilegeError"),
         "our account at its BMC may not do this", "give the account the role Operator or Administrator",
     ),
     Diagnosis(
-        "bmc-unsupported", failed(r"unsupported|does not offer|cannot do"),
+        "bmc-unsupported", bmc("BmcUnsupported"),
         "its BMC cannot do what the run needs, and nothing else was done in its place",
         "`provisionctl bmc why {name}` lists what the board can do; another driver may offer it",
     ),
     Diagnosis(
-        "bmc-busy", failed(r"busy|retry.after|503"),
+        "bmc-busy", bmc("BmcBusy"),
         "its BMC says that it is busy, again and again", "wait, or restart the BMC",
     ),
     Diagnosis(
-        "bmc-unreachable", failed(r"no answer|unreachable|refused the connection|timed? ?out connecting|no route"),
+        "bmc-unreachable", bmc("BmcUnreachable"),
         "its BMC does not answer", "check its cable, address and VLAN: ping it from this server",
     ),
     Diagnosis(
-        "power-stuck", failed(r"power.*(still|stays|did not|not observed)|still (on|off)"),
+        "power-stuck", bmc("BmcTimeout", power=True),
         "its BMC took the command, but the power state did not change",
         "look at the machine: a held power button, a dead supply, or a BMC that has to be restarted",
     ),
     Diagnosis(
-        "two-dhcp-servers", line("dhcp.", "chose another server|another DHCP server.* gave it"),
+        "two-dhcp-servers",
+        line("dhcp.", "chose another server|another DHCP server.* gave it", *TO_SYSTEM, until="dhcp.ack"),
         "another DHCP server on this network answers it, and it takes that one's offers",
         "find and stop the other server (its address is in the line), or set this subnet to mode proxy",
     ),
     Diagnosis(
-        "pool-empty", line("dhcp.pool-empty"), "there is no address left to give it",
+        "pool-empty", line("dhcp.pool-empty", "", *TO_SYSTEM, until="dhcp.ack"), "there is no address left to give it",
         "enlarge the subnet's pools, or reserve an address for it",
     ),
     Diagnosis(
-        "address-conflict", line("dhcp.conflict", "", "wait.dhcp", "wait.loader"),
+        "address-conflict", line("dhcp.conflict", "", *TO_LOADER, until="dhcp.ack"),
         "the address meant for it is used by something else",
         "find what uses the address without a lease; it is left out of the pool for a day",
     ),
     Diagnosis(
-        "declined", line("dhcp.decline", "", "wait.dhcp", "wait.loader", "wait.script", "wait.facts"),
+        "declined", line("dhcp.decline", "", *TO_SYSTEM, until="dhcp.ack"),
         "it found its address taken by another host and gave it back",
         "find the host that uses the address without a lease",
     ),
     Diagnosis(
-        "too-many-new", line("dhcp.limited"),
+        "too-many-new", line("dhcp.limited", "", *TO_SYSTEM, until="dhcp.ack"),
         "so many new machines ask on its port or interface that it was made to wait",
         "look for something that makes up addresses there, or raise new_per_s of the subnet",
     ),
     Diagnosis(
-        "wrong-network", line("dhcp.silence", "no subnet of ours|switched off"),
+        "wrong-network", line("dhcp.silence", "no subnet of ours|switched off", *TO_LOADER, until="dhcp.ack"),
         "it asks on a network that is none of ours: the wrong port is first in its boot order, or in the wrong VLAN",
         "put the port on the provisioning network first in the firmware's boot order, or configure the subnet",
     ),
     Diagnosis(
-        "not-served", line("dhcp.silence", "nobody enrolled|no reservation|no fixed address"),
+        "not-served",
+        line("dhcp.silence", "nobody enrolled|no reservation|no fixed address", *TO_LOADER, until="dhcp.ack"),
         "the subnet's settings say not to answer it", "enrol its MAC, or change `unknown` or `mode` of the subnet",
     ),
     Diagnosis(
-        "no-architecture", line("dhcp.", "does not say which architecture|no loader for architecture"),
+        "no-architecture", line("dhcp.", "does not say which architecture|no loader for architecture", *TO_LOADER),
         "there is no loader for what its firmware says it is",
         "set `loader` for the architecture in the subnet's settings",
     ),
@@ -134,7 +141,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "check cable and VLAN of its boot port, and that network boot is enabled in its firmware",
     ),
     Diagnosis(
-        "loader-missing", line("tftp.refused", "", "wait.loader"),
+        "loader-missing", line("tftp.refused", "", "wait.loader", until="tftp.done"),
         "it asks for a loader that is not served", "`provisionctl loaders install`, then `provisionctl loaders list`",
     ),
     Diagnosis(
@@ -156,11 +163,12 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "install signed loaders (`provisionctl loaders list`), or switch Secure Boot off",
     ),
     Diagnosis(
-        "artifact-missing", line("http.script.missing"), "what it is to boot is not complete on the server",
+        "artifact-missing", line("http.script.missing", "", *TO_SYSTEM, until="http.script"),
+        "what it is to boot is not complete on the server",
         "run the command that the line names",
     ),
     Diagnosis(
-        "script-refused", line("http.script.refused", "", "wait.script"),
+        "script-refused", line("http.script.refused", "", "wait.script", until="http.script"),
         "it asks for its boot script from an address that it holds no lease for",
         "look for a second DHCP server, or an address that was set by hand",
     ),
@@ -180,11 +188,11 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "look for loss on its link; the loader tries again by itself three times",
     ),
     Diagnosis(
-        "kernel-panic", console(r"kernel panic|BUG: unable to handle|Oops:"),
+        "kernel-panic", console(r"kernel panic|BUG: unable to handle|Oops:", *TO_SYSTEM, *AT_WORK, *FROM_DISK),
         "its kernel panicked", "the console lines say where; try another kernel or kernel arguments",
     ),
     Diagnosis(
-        "out-of-memory", console(r"out of memory|initramfs unpacking failed|not enough memory"),
+        "out-of-memory", console(r"out of memory|initramfs unpacking failed|not enough memory", *TO_SYSTEM, *AT_WORK),
         "its memory is too small for what it boots", "give it more memory, or boot a smaller system",
     ),
     Diagnosis(
@@ -201,28 +209,28 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "the discovery system has an address but cannot report to us", "open TCP port {port} from its network to us",
     ),
     Diagnosis(
-        "image-damaged", line("agent.done", r"hash|checksum|sha256"),
+        "image-damaged", job(r"wrong hash|checksum|(sha256|hash).*(differs|expected|mismatch)|hash sum mismatch"),
         "what was written is not what the catalogue promises", "`provisionctl artifacts verify`, then fetch it again",
     ),
     Diagnosis(
-        "disk-too-small", line("agent.", r"too small|no space left|larger than the disk"),
+        "disk-too-small", job(r"too small|no space left|larger than the disk"),
         "its disk is too small for what is to be installed", "choose another disk or profile, or a smaller image",
     ),
     Diagnosis(
-        "no-disk", line("agent.", r"no (suitable )?disk|no such disk|disk not found"),
+        "no-disk", job(r"no (suitable )?disk|no such disk|disk not found|disk .* is not in this machine"),
         "it has no disk that the profile asks for", "compare `provisionctl show {name}` with the profile",
     ),
     Diagnosis(
-        "disk-error", line("agent.", r"I/O error|Input/output error|write error|medium error"),
+        "disk-error", job(r"I/O error|Input/output error|write errors?|medium error"),
         "its disk reports errors", "replace the disk",
     ),
     Diagnosis(
-        "expired", line("agent.", r"expired|is not valid yet|certificate .*valid"),
+        "expired", job(r"expired|is not valid yet|certificate .*valid"),
         "something that it fetches has expired, or its clock is wrong",
         "check the machine's clock, and fetch the artefact or mirror index anew",
     ),
     Diagnosis(
-        "mirror", line("agent.", r"mirror|failed to fetch|404 Not Found|unable to connect to"),
+        "mirror", job(r"failed to (fetch|download)|404 +not found|unable to connect to|could not resolve"),
         "it cannot fetch packages from its mirror", "check the mirror parameter and that the machine reaches it",
     ),
     Diagnosis(
@@ -234,16 +242,16 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "look at its power and console; `provisionctl cancel {name}`, then boot it again",
     ),
     Diagnosis(
-        "grub-rescue", console(r"grub rescue>|error: (no such|unknown) (device|filesystem|partition)"),
+        "grub-rescue", console(r"grub rescue>|error: (no such|unknown) (device|filesystem|partition)", *FROM_DISK),
         "the boot loader on its disk does not find its files", "install it again; check which disk is first",
     ),
     Diagnosis(
         "no-bootable-disk",
-        console(r"no bootable device|boot failed|insert boot media|UEFI Interactive Shell|not a bootable disk"),
+        console(r"no bootable d|boot failed|insert boot media|UEFI Interactive Shell|not a bootable disk", *FROM_DISK),
         "its firmware finds nothing to start on its disk", "check the boot order, and BIOS against UEFI mode",
     ),
     Diagnosis(
-        "root-not-found", console(r"unable to mount root|ALERT!.*does not exist|Gave up waiting for root"),
+        "root-not-found", console(r"unable to mount root|ALERT!.*does not exist|Gave up waiting for root", *FROM_DISK),
         "the installed kernel does not find its root file system", "check that the image has a driver for its disks",
     ),
     Diagnosis(

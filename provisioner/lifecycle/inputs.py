@@ -42,6 +42,8 @@ class Failed:
     reason: str
     hint: str = ""
     again: bool = True
+    kind: str = ""
+    """Which error it was, by its class: words differ from driver to driver."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,12 +244,15 @@ class Runner:
                 note = await self._perform(machine, action)
         except BmcError as error:
             again = not isinstance(error, NEVER_AGAIN)
-            return Failed(action.run_id, action.at, error.message, error.hint, again)
+            return Failed(action.run_id, action.at, error.message, error.hint, again, type(error).__name__)
         except ProvisionerError as error:
             return Failed(action.run_id, action.at, error.message, error.hint, again=False)
         except TimeoutError:
             return Failed(
-                action.run_id, action.at, f"{action.step.name} took longer than {action.step.timeout_s:.0f} s"
+                action.run_id,
+                action.at,
+                f"{action.step.name} took longer than {action.step.timeout_s:.0f} s",
+                kind="BmcTimeout",
             )
         except Exception as error:
             log.exception("life.bug machine=%s step=%s", machine.name, action.step.name)

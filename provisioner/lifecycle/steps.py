@@ -267,7 +267,7 @@ def _again_or_fail(
     if outcome == "retried":
         run = replace(run, attempt=run.attempt + 1, deadline=now + step.timeout_s)
         return replace(machine, run=run, changed=now), _perform(run)
-    failure = Failure(event.reason, step.phase, now, _return_to(run), event.hint)
+    failure = Failure(event.reason, step.phase, now, _return_to(run), event.hint, event.kind)
     return _stopped(machine, replace(run, outcome="failed", ended=now), failure), []
 
 

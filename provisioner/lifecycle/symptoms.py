@@ -23,31 +23,68 @@ AGAIN = 3
 """Times that the same loader or script is fetched before it is called a loop."""
 
 
-def failed(pattern: str) -> Callable[[Story], Evidence]:
-    """The run failed, or a BMC line of it did, with words that match."""
-    search = re.compile(pattern, re.IGNORECASE).search
+TO_LOADER = ("wait.dhcp", "wait.loader")
+TO_SCRIPT = (*TO_LOADER, "wait.script")
+TO_SYSTEM = (*TO_SCRIPT, "wait.facts", "wait.answer")
+AT_WORK = ("wait.job", "wait.answer", "wait.installed")
+FROM_DISK = ("wait.local-boot", "wait.phone-home", "wait.installed")
+
+
+def bmc(*kinds: str, power: bool = False) -> Callable[[Story], Evidence]:
+    """An action of the run failed with an error of these classes; of an action on the power only, with `power`."""
 
     def test(story: Story) -> Evidence:
-        lines = [line for line in story.find("bmc.") if not line.ok and search(line.text)]
-        return lines if search(story.failed) or (lines and story.failed) else None
+        failure = story.machine.failure
+        if failure is None or failure.kind not in kinds or (power and not story.where.endswith((".on", ".off"))):
+            return None
+        return [line for line in story.find("bmc.") if not line.ok]
 
     return test
 
 
-def line(event: str, pattern: str = "", *steps: str) -> Callable[[Story], Evidence]:
-    """A line of the trace says so itself, while the run stands at one of `steps` (any, where none is named)."""
+def line(event: str, pattern: str = "", *steps: str, until: str = "") -> Callable[[Story], Evidence]:
+    """A line of the trace says so itself while the run stands at one of `steps`, and no line `until` came after it."""
 
     def test(story: Story) -> Evidence:
-        found = story.find(event, pattern)
-        return found if found and (not steps or story.where in steps) else None
+        found = story.find(event, pattern) if story.where in steps else []
+        over = found and until and any(later.at > found[-1].at for later in story.find(until) if later.ok)
+        return found if found and not over else None
+
+    return test
+
+
+COMPLAINTS = 12
+"""Last lines of an agent that are searched for the reason of what failed."""
+_COMPLAINT = re.compile(r"^(E: |failed|fatal|error|cannot |unable )|\b(error|failed):", re.IGNORECASE)
+
+
+def job(pattern: str) -> Callable[[Story], Evidence]:
+    """The work on the machine failed, and its reason, or one of its last complaints, has these words.
+
+    Only complaints: what an installer says on its way has the same words.
+    """
+    search = re.compile(pattern, re.IGNORECASE).search
+
+    def test(story: Story) -> Evidence:
+        if not story.failed or story.where not in AT_WORK:
+            return None
+        last = story.find("agent.")[-COMPLAINTS:]
+        told = [each for each in last if search(each.text) and (not each.ok or _COMPLAINT.search(each.text))]
+        return told if told or search(story.failed) else None
 
     return test
 
 
 def console(pattern: str, *steps: str) -> Callable[[Story], Evidence]:
+    """The serial console shows it since the machine was switched on, and nothing was heard of its system since."""
+
     def test(story: Story) -> Evidence:
-        found = story.console(pattern)
-        return found if found and (not steps or story.where in steps) else None
+        found = [each for each in story.console(pattern) if each.at >= story.powered]
+        if not found or story.where not in steps:
+            return None
+        since = found[-1].at
+        alive = story.find("agent.", after=since) or story.system_asked(since) or story.firmware_asked(since)
+        return None if alive else found
 
     return test
 
@@ -90,7 +127,8 @@ def no_tftp(story: Story) -> Evidence:
 
 def tftp_stalled(story: Story) -> Evidence:
     failed = story.find("tftp.failed", after=story.powered)
-    return failed if failed and story.where == "wait.loader" else None
+    over = failed and [x for x in story.find("tftp.done") if x.at > failed[-1].at]
+    return failed if failed and not over and story.where == "wait.loader" else None
 
 
 def loader_no_script(story: Story) -> Evidence:
@@ -121,7 +159,8 @@ def loops(story: Story) -> Evidence:
 
 def fetch_broken(story: Story) -> Evidence:
     broken = [line for line in story.find("http.") if line.event in ("http.broken", "http.stalled", "http.unreadable")]
-    return broken if broken and story.where == "wait.facts" and story.waited_s >= PATIENCE_S else None
+    over = broken and [x for x in story.find("http.sent", "artifacts/") if x.at > broken[-1].at]
+    return broken if broken and not over and waited(story, "wait.facts") else None
 
 
 def kernel_not_fetched(story: Story) -> Evidence:

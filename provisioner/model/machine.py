@@ -126,6 +126,8 @@ class Failure:
     at: float
     return_to: State
     hint: str = ""
+    kind: str = ""
+    """The class of the error that an action ended with; empty for what a machine did or did not do."""
 
 
 @dataclass(frozen=True, slots=True)

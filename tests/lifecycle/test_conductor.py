@@ -153,6 +153,7 @@ async def test_a_bmc_that_dies_on_the_way_fails_the_run_with_what_it_said(tmp_pa
         machine = await settled(conductor)
         assert machine.failure
         assert (machine.state, machine.failure.reason) == (State.ENROLLED, "password refused")
+        assert (await conductor.why("node17")).id == "bmc-password"
 
 
 async def test_tokens_are_good_for_one_machine_address_and_run(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner import errors
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.diagnoses import DIAGNOSES
 from provisioner.lifecycle.inputs import Begin, Failed, JobTaken, Progress
@@ -32,6 +33,12 @@ def line(at: float, event: str, text: str = "", *, ok: bool = True) -> TraceLine
     return TraceLine(at, channel, event, text, MAC, "m1", "r1", ok)
 
 
+def complaint(text: str) -> TraceLine:
+    return line(90.0, "agent.log", text)
+
+
+WRONG_HASH = "status 1: failed: image has the wrong hash, the disk was wiped"
+TOO_SMALL = "status 1: failed: /dev/vda is too small"
 POWER = line(ON, "bmc.power.on", "power is on, 1.0 s")
 OFFER = line(ON + 5, "dhcp.offer", "DISCOVER on br0: 10.0.0.9 node17 is deploying: debian-12")
 ACK = line(ON + 6, "dhcp.ack", "REQUEST on br0: 10.0.0.9 node17 is deploying: debian-12")
@@ -57,15 +64,22 @@ class Case:
     note: str = ""
     taken: bool = False
     console: tuple[str, ...] = field(default=())
+    kind: str = ""
 
 
 CASES: dict[str, tuple[str, Case]] = {
-    "a wrong password": ("bmc-password", Case("power.off", failed="ipmi://admin@10.0.0.1:623: refused the password")),
-    "an account without the right": ("bmc-privilege", Case("power.on", failed="insufficient privilege for Reset")),
-    "a board that cannot": ("bmc-unsupported", Case("boot.network", failed="the board does not offer UefiHttp")),
-    "a board that is busy": ("bmc-busy", Case("power.off", failed="503: busy, come back later")),
-    "a dead BMC": ("bmc-unreachable", Case("power.off", failed="ipmi://admin@10.0.0.1:623: no answer within 5 s")),
-    "a BMC that obeys in words only": ("power-stuck", Case("power.on", failed="power is still off after 120 s")),
+    "a wrong password": (
+        "bmc-password", Case("power.off", failed="ipmi://admin@10.0.0.1: refused the password", kind="BmcAuthError")),
+    "an account without the right": (
+        "bmc-privilege", Case("power.on", failed="insufficient privilege for Reset", kind="BmcPrivilegeError")),
+    "a board that cannot": (
+        "bmc-unsupported", Case("boot.network", failed="the board does not offer UefiHttp", kind="BmcUnsupported")),
+    "a board that is busy": (
+        "bmc-busy", Case("power.off", failed="503: busy, come back later", kind="BmcBusy")),
+    "a dead BMC": (
+        "bmc-unreachable", Case("power.off", failed="ipmi://admin@10.0.0.1: no answer", kind="BmcUnreachable")),
+    "a BMC that obeys in words only": (
+        "power-stuck", Case("power.on", failed="power is still off after 120 s", kind="BmcTimeout")),
     "a second DHCP server": ("two-dhcp-servers", Case("wait.dhcp", (
         POWER, OFFER, line(ON + 7, "dhcp.silence", "REQUEST: the client chose another server, 10.0.0.254", ok=False)))),
     "a rogue DHCP server that was heard": ("two-dhcp-servers", Case("wait.loader", (
@@ -117,14 +131,15 @@ CASES: dict[str, tuple[str, Case]] = {
     "a network card without a driver": ("no-driver", Case("wait.facts", (*BOOTED, KERNEL), 120.0)),
     "an agent behind a filter": ("agent-unreachable", Case("wait.facts", (*BOOTED, KERNEL, OS_ACK), 90.0)),
     "an image that was damaged": (
-        "image-damaged", Case("wait.job", (line(90.0, "agent.done", "sha256 differs", ok=False),), failed="status 1")),
+        "image-damaged", Case("wait.job", (line(90.0, "agent.done", WRONG_HASH, ok=False),), failed=WRONG_HASH)),
     "a disk that is too small": (
-        "disk-too-small", Case("wait.job", (line(90.0, "agent.done", "vda is too small"),), failed="status 1")),
-    "no disk at all": ("no-disk", Case("wait.job", (line(90.0, "agent.log", "no disk found"),), failed="status 1")),
+        "disk-too-small", Case("wait.job", (line(90.0, "agent.done", TOO_SMALL, ok=False),), failed=TOO_SMALL)),
+    "no disk at all": (
+        "no-disk", Case("wait.job", (complaint("failed: disk 'x' is not in this machine"),), failed="status 1")),
     "a disk that fails": (
-        "disk-error", Case("wait.job", (line(90.0, "agent.log", "dd: Input/output error"),), failed="status 1")),
+        "disk-error", Case("wait.job", (complaint("failed: /dev/vda: dd: Input/output error"),), failed="status 1")),
     "an index that has expired": (
-        "expired", Case("wait.job", (line(90.0, "agent.log", "E: Release file is not valid yet"),), failed="status 1")),
+        "expired", Case("wait.job", (complaint("E: Release file is not valid yet"),), failed="status 1")),
     "a mirror that is away": (
         "mirror", Case("wait.job", (line(90.0, "agent.log", "E: Failed to fetch Packages"),), failed="status 100")),
     "an installer that hangs at partitioning": (
@@ -159,7 +174,7 @@ def stand(case: Case) -> tuple[Machine, list[TraceLine], float]:
     if case.note:
         machine, _ = advance(machine, Progress("r1", None, case.note), begun)
     if case.failed:
-        machine, _ = advance(machine, Failed("r1", machine.run.at, case.failed, again=False), now)
+        machine, _ = advance(machine, Failed("r1", machine.run.at, case.failed, again=False, kind=case.kind), now)
     return machine, lines, now
 
 
@@ -195,7 +210,7 @@ def test_what_was_tried_is_told() -> None:
     machine, _ = advance(READY, Begin("r1", Verb.DEPLOY, "debian-12", "image"), 0.0)
     for _ in range(3):
         assert machine.run
-        machine, _ = advance(machine, Failed("r1", 0, "no answer within 5 s"), 9.0)
+        machine, _ = advance(machine, Failed("r1", 0, "no answer within 5 s", kind="BmcUnreachable"), 9.0)
     verdict = why(machine, [], 10.0)
     assert verdict.id == "bmc-unreachable"
     assert verdict.tried == tuple(f"power.off, try {n}: no answer within 5 s" for n in (1, 2, 3))
@@ -219,3 +234,74 @@ def test_a_wait_says_how_long_it_may_last() -> None:
     assert verdict.text == "node17 waits for its job to end, since 10 s"
     assert verdict.todo == "it has 3590 s left for that"
     assert completing(machine)
+
+
+RECOVERED = {name: case for name, (diagnosis, case) in CASES.items() if case.lines and not case.failed}
+
+
+@pytest.mark.parametrize("case", RECOVERED.values(), ids=RECOVERED.keys())
+def test_what_is_over_is_not_said_any_more(case: Case) -> None:
+    """The same fault, and then everything goes well: the machine works on its job."""
+    _, lines, now = stand(case)
+    later = [replace(each, at=now + 30 + each.at) for each in (*BOOTED, KERNEL, OS_ACK, FACTS)]
+    machine, _ = advance(at_step("wait.job"), JobTaken("r1"), later[-1].at)
+    assert machine.run
+    machine = replace(machine, run=replace(machine.run, step_started=later[-1].at, started=0.0))
+    assert why(machine, [*lines, *later], later[-1].at + 5).id == "waiting"
+
+
+HARMLESS = (
+    "using the mirror http://deb.debian.org/debian",
+    "certificate authority: ok",
+    "checking sha256 of the image",
+    "no space left for the swap partition: none is made",
+    "timed out waiting for IPv6, going on",
+    "password of root is set",
+    "device is busy, trying again",
+    "Get:1 http://deb.debian.org 404 packages",
+)
+REASONS = ("status 77: gremlins", "status 1: late hook 2 failed", "the job on the machine did not end within 3600 s")
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("said", HARMLESS)
+def test_what_an_installer_says_on_its_way_is_no_reason(said: str, reason: str) -> None:
+    lines = (*BOOTED, KERNEL, OS_ACK, FACTS, line(40.0, "agent.log", said), line(41.0, "agent.log", "going on"))
+    waiting, seen, now = stand(Case("wait.job", lines, 100.0, taken=True))
+    assert why(waiting, seen, now).id == "waiting"
+    failed, seen, now = stand(Case("wait.job", (*lines, line(90.0, "agent.done", reason, ok=False)), failed=reason))
+    assert why(failed, seen, now).id == "unknown"
+
+
+WORDS_OF_OTHERS = (
+    "status 1: curl: (22) the server answered 401 Unauthorized",
+    "status 1: could not get authorization for the repository",
+    "status 100: 503 Service Unavailable",
+    "status 1: /dev/sda is still on an old partition table",
+    "status 1: connection timed out connecting to ntp.example.org",
+)
+
+
+@pytest.mark.parametrize("reason", WORDS_OF_OTHERS)
+def test_words_of_a_job_are_not_taken_for_those_of_a_bmc(reason: str) -> None:
+    failed, lines, now = stand(Case("wait.job", (line(90.0, "agent.done", reason, ok=False),), failed=reason))
+    assert not why(failed, lines, now).id.startswith(("bmc-", "power-"))
+
+
+OF_BMC = {
+    "BmcAuthError": {"bmc-password"},
+    "BmcPrivilegeError": {"bmc-privilege"},
+    "BmcUnsupported": {"bmc-unsupported"},
+    "BmcBusy": {"bmc-busy"},
+    "BmcUnreachable": {"bmc-unreachable"},
+    "BmcTimeout": {"power-stuck", "unknown"},
+}
+
+
+@pytest.mark.parametrize("kind", OF_BMC)
+@pytest.mark.parametrize("words", ["x", "HTTP 400", "no answer to the password: privilege busy, power is still off"])
+def test_it_is_the_kind_of_error_that_counts_and_not_the_words_of_a_driver(kind: str, words: str) -> None:
+    error = getattr(errors, kind)(words)
+    machine, _ = advance(READY, Begin("r1", Verb.DEPLOY, "debian-12", "image"), 0.0)
+    machine, _ = advance(machine, Failed("r1", 0, error.message, again=False, kind=type(error).__name__), 9.0)
+    assert why(machine, [], 10.0).id in OF_BMC[kind]

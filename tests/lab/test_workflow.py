@@ -1,0 +1,86 @@
+"""A workflow on machines with real firmware and the real discovery system: a barrier, logs as they are printed, and a
+daemon that is killed while scripts run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.cli.client import Client
+from provisioner.lab import process, rack
+from provisioner.lab.spec import RackSpec, state_of
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+
+ROOT = Path(__file__).parents[2]
+CONTROL = str(Path(sys.executable).with_name("provisionctl"))
+NAME = "provlab-flow"
+KEPT = ROOT / ".lab"
+MACHINES = "node17,node18"
+LIMIT_S = 600.0
+
+
+def control(*arguments: str, limit_s: float = 60.0) -> str:
+    """Run provisionctl against the rack's daemon; what it said on stdout."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(KEPT), "PROVISIONER_SOCKET": str(state_of(NAME) / "api.sock")}
+    done = subprocess.run(
+        [CONTROL, *arguments], env=environment, capture_output=True, text=True, timeout=limit_s, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def racked() -> Iterator[RackSpec]:
+    """The rack with its daemon, which has the discovery system."""
+    try:
+        control("lab", "up", "--name", NAME)
+        folder = KEPT / "provisioner" / "images" / "discovery"
+        control("images", "build", "discovery", "--kernel", "virtual", limit_s=LIMIT_S)
+        for item in json.loads((folder / "manifest.json").read_text())["artifacts"]:
+            path = str(folder / item["path"])
+            control("artifacts", "import", f"discovery/{item['name']}", path, "--sha256", item["sha256"])
+        yield rack.find(state_of(NAME))
+    finally:
+        control("lab", "down", "--name", NAME)
+
+
+def run_of(number: str) -> dict[str, Any]:
+    found: dict[str, Any] = Client(str(state_of(NAME) / "api.sock")).get(f"/v1/workflow-runs/{number}")
+    return found
+
+
+def test_two_machines_are_burnt_in_though_the_daemon_is_killed(racked: RackSpec) -> None:
+    control("discover", MACHINES, "--wait", limit_s=LIMIT_S)
+    given = ("--set", "minutes=1", "--set", "megabytes=16", "-y", "-o", "json")
+    number = json.loads(control("workflow", "run", "burn-in", MACHINES, *given))["id"]
+
+    def under_load() -> bool:
+        return {member["step"] for member in run_of(number)["members"]} == {"load"}
+
+    assert process.wait_until(under_load, LIMIT_S, tick_s=1.0), run_of(number)
+    daemon = process.recall(racked.state / "daemon.json")
+    assert daemon is not None
+    process.end(daemon, signal.SIGKILL)
+    control("lab", "up", "--name", NAME)
+
+    assert process.wait_until(lambda: run_of(number)["over"], LIMIT_S, tick_s=1.0), run_of(number)
+    run = run_of(number)
+    assert run["status"] == "done", run
+    for member in run["members"]:
+        story = [(line["step"], line["outcome"]) for line in member["journal"]]
+        assert [step for step, outcome in story if outcome == "done"] == ["memory", "disks", "load", "health"], story
+        assert "lost" not in {outcome for _, outcome in story}, "a script went on without the daemon"
+    log = control("workflow", "logs", number, "node17", "--step", "load")
+    assert "minute 1 of 1 on" in log
+    assert "reading /dev/" in control("workflow", "logs", number, "node18", "--step", "disks")
+    assert "is ready" in control("why", "node17")
