@@ -32,6 +32,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.TicketError: (404, "there is no such thing"),
     errors.TicketUsedError: (410, "it was given already"),
     errors.StoreError: (503, "the durable state could not be read or written"),
+    errors.DnsError: (502, "a DNS server did not take an update"),
     errors.ListenError: (500, "a port or interface could not be bound"),
     errors.LabError: (500, "the virtual rack could not do it"),
     errors.ApiError: (502, "another daemon did not answer as agreed"),
