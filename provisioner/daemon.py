@@ -135,7 +135,8 @@ class Daemon:
         netwatch = Netwatch()
         naming = await Naming.of(config.dns, db)
         dhcp, book = await self._serve_dhcp(stack, conductor, db, netwatch, naming)
-        holders.v4, holders.v6 = dhcp, await self._serve_dhcp6(stack, conductor, db, dhcp, naming)
+        dhcp6 = await self._serve_dhcp6(stack, conductor, db, dhcp, naming)
+        holders.v4, holders.v6 = dhcp, dhcp6
         guard = guard_of(dhcp, netwatch, conductor, EventStore(db))
         book.follow(addresses.follow)
         shelf = artifact_api(
@@ -154,7 +155,7 @@ class Daemon:
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
         workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), config.catalogue.paths)
-        metrics = MetricsApi(lambda: measure(conductor.machines.all(), dhcp, netwatch, guard, tftp))
+        metrics = MetricsApi(lambda: measure(conductor.machines.all(), dhcp, dhcp6, netwatch, guard, tftp))
         apis = (
             Api(site),
             shelf,

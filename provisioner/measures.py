@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.model.machine import Machine, State
 from provisioner.netwatch.guard import Guard
 from provisioner.netwatch.supervisor import Netwatch
@@ -17,26 +18,35 @@ LOOKS = ("free", "used", "known", "late", "blind")
 
 
 def measure(
-    machines: Sequence[Machine], dhcp: DhcpServer, netwatch: Netwatch, guard: Guard, tftp: TftpServer | None
+    machines: Sequence[Machine],
+    dhcp: DhcpServer,
+    dhcp6: Dhcp6Server,
+    netwatch: Netwatch,
+    guard: Guard,
+    tftp: TftpServer | None,
 ) -> Iterator[Metric]:
     """Give every metric."""
     yield gauge("provisioner_build_info", "The version that runs; always 1.", {VERSION: 1}, "version")
     states = Counter(machine.state for machine in machines)
     yield gauge("provisioner_machines", "Machines on record.", {state: states[state] for state in State}, "state")
-    yield from _dhcp(dhcp)
+    yield from of_dhcp(dhcp, dhcp6)
     yield from _netwatch(netwatch, guard)
     counts = tftp.counts if tftp is not None else Counter[str]()
     yield counter("provisioner_tftp_total", "TFTP transfers and refusals by their outcome.", counts, "outcome")
 
 
-def _dhcp(dhcp: DhcpServer) -> Iterator[Metric]:
-    yield counter("provisioner_dhcp_events_total", "What DHCP did, by the ids of its log.", dhcp.trace.counts, "event")
-    now, pools = dhcp.now(), list(dhcp.site.pools())
-    sizes = {pool.name: float(pool.size) for pool in pools if pool.size}
-    used = {pool.name: float(pool.used(now)) for pool in pools if pool.size}
+def of_dhcp(dhcp: DhcpServer, dhcp6: Dhcp6Server) -> Iterator[Metric]:
+    """Give those of both families: what was done, and how full the pools are."""
+    counts = {**dhcp.trace.counts, **dhcp6.trace.counts}
+    yield counter("provisioner_dhcp_events_total", "What DHCP did, by the ids of its log.", counts, "event")
+    now = dhcp.now()
+    pools = {pool.name: pool for pool in dhcp.site.pools() if pool.size}
+    pools |= {f"{pool.name} (IPv6)": pool for pool in dhcp6.site.pools() if pool.size}
+    sizes = {name: float(pool.size) for name, pool in pools.items()}
+    used = {name: float(pool.used(now)) for name, pool in pools.items()}
     yield gauge("provisioner_dhcp_pool_addresses", "Addresses that a pool has.", sizes, "pool")
     yield gauge("provisioner_dhcp_pool_used_addresses", "Held, offered, declined or fixed.", used, "pool")
-    declined = {pool.name: float(pool.declined) for pool in pools if pool.size}
+    declined = {name: float(pool.declined) for name, pool in pools.items()}
     yield gauge("provisioner_dhcp_pool_declined_addresses", "Found to be used by others.", declined, "pool")
 
 

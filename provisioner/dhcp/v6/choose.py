@@ -8,7 +8,7 @@ from typing import NamedTuple
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.v6.case import Case6, link_of, switch_port
 from provisioner.dhcp.v6.net import Net6
-from provisioner.dhcp.v6.options import Ia, IaAddress
+from provisioner.dhcp.v6.options import Ia, IaAddress, Opt, client_name
 from provisioner.dhcp.v6.site import BOOTS, Claim, association_of
 from provisioner.dhcp.v6.subnets import Mode6
 
@@ -86,13 +86,14 @@ def admitted(case: Case6, net: Net6) -> bool:
 def lease_for(case: Case6, place: Place6, ia: Ia) -> Lease:
     """Write the lease of a place that is given."""
     remote, port = switch_port(case)
+    known = case.known.name if case.known is not None else ""
     return Lease(
         place.ip,
         place.slot,
         place.pool.name,
         case.now + place.net.valid_s,
         since=case.now,
-        name=case.known.name if case.known is not None else "",
+        name=known or client_name(case.message.option(Opt.FQDN)),
         client_id=association_of(case.who.duid, ia.iaid),
         relay=link_of(case),
         circuit_id=port,

@@ -234,6 +234,13 @@ def interface_type(value: bytes | None) -> InterfaceType | None:
     return InterfaceType(*value)
 
 
+def client_name(value: bytes | None) -> str:
+    """Read the host's own name out of option 39 (RFC 4704): its first label, safe to show; empty for none."""
+    if value is None or len(value) < 2 or not 0 < value[1] < 64:
+        return ""
+    return "".join(chr(c) if 32 < c < 127 else "?" for c in value[2 : 2 + value[1]])
+
+
 def link_layer_address(value: bytes | None) -> bytes:
     """Read the client's Ethernet address as its relay saw it (RFC 6939); empty for none, or another hardware."""
     if value is None or len(value) != 8 or value[:2] != b"\0\1":

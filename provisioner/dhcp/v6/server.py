@@ -147,6 +147,10 @@ class Dhcp6Server:
         """Serve a subnet no more."""
         self.site.topology.remove(name)
 
+    def now(self) -> float:
+        """Time as leases count it."""
+        return self._clock.now()
+
     # look-ups
 
     def lease_of(self, ip: str) -> Mac | None:

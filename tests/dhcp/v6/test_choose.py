@@ -53,6 +53,14 @@ def test_a_released_address_is_the_last_to_be_given_to_others() -> None:
     assert acquire(here) == "fd00::100"
 
 
+def test_a_lease_has_the_name_that_we_know_else_the_hosts_own() -> None:
+    named = Says(options=((Opt.FQDN, b"\0\5node7\4rack\0"),))
+    for here, name in ((site(), "node7"), (site(known=(Reservation(mac=MAC, name="node17"),)), "node17")):
+        found = ask(here, us(named, Type.REQUEST, ia()))
+        assert isinstance(found, Reply6)
+        assert found.store[0].name == name
+
+
 def test_a_lease_that_is_over_is_reused_oldest_first() -> None:
     here = site(subnet(pools=("fd00::100-fd00::101",)))
     macs = [f"02:00:00:00:00:{number:02x}" for number in range(4)]

@@ -165,6 +165,18 @@ def test_a_server_that_was_restarted_knows_its_clients_and_is_the_same(lan: Wire
     assert again["new_dhcp6_server_id"] == first["new_dhcp6_server_id"]
 
 
+def test_a_server_that_was_killed_has_lost_no_lease_that_it_gave(lan: Wires) -> None:
+    server = lan.serve("server", CONFIG)
+    held = {dhclient(lan, client)["new_ip6_address"] for client in ("two", "one")}
+    server.process.kill()
+    server.process.wait()
+    lan.serve("server", CONFIG)
+    lease_file(lan, "one").unlink()  # it has forgotten its address, and its identity
+    assert dhclient(lan, "one")["new_ip6_address"] == "fd44::101"
+    assert dhclient(lan, "two")["new_ip6_address"] == "fd44::100"
+    assert held == {"fd44::100", "fd44::101"}
+
+
 RELAYED = """
 interfaces: [up0]
 subnets6:
