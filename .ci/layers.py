@@ -57,6 +57,7 @@ TABLE = (
     ("lifecycle.silence", "shells"),
     ("lifecycle.answers", "shells"),
     ("lifecycle.boots", "shells"),
+    ("lifecycle.doors", "shells"),
     ("*.conductor", "shells"),
     *((f"workflow.{name}", "shells") for name in ("engine", "load", "machines", "perform", "planning", "site")),
     ("boot.loaders", "shells"),

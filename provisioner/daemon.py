@@ -151,7 +151,7 @@ class Daemon:
             lambda: self.listeners,
             lambda: [db.failure] if db.failure else [],
         )
-        boards = await bmc_api(stack, bmcs, conductor, secrets, config.state_dir)
+        boards = await bmc_api(stack, bmcs, conductor, secrets, db, config.state_dir)
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
         workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), config.catalogue.paths)

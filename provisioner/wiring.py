@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,9 +15,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from provisioner.bmc.consoles import Consoles
-from provisioner.bmc.pool import Bmcs
+from provisioner.bmc.pool import Bmcs, offered_by
 from provisioner.bmc.recorder import Recorder
+from provisioner.bmc.resolve import Evidence
 from provisioner.bmc.rotation import rotate
+from provisioner.bmc.ways import Ways
+from provisioner.bmc.ways import secret_of as secret_of_bmc
 from provisioner.boot.files import FileTable, Make
 from provisioner.boot.loaders import Loaders
 from provisioner.boot.names import machine_file
@@ -35,8 +40,7 @@ from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
-from provisioner.errors import CatalogError, ConfigError, ConflictError
-from provisioner.lifecycle.actions import secret_name
+from provisioner.errors import CatalogError, ConfigError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.catalog import Bootenv
@@ -46,10 +50,12 @@ from provisioner.model.net import Mac
 from provisioner.netwatch.guard import Guard
 from provisioner.netwatch.supervisor import Netwatch
 from provisioner.store.authority import Authority
+from provisioner.store.db import Database
 from provisioner.store.events import EventStore
+from provisioner.store.evidence import EvidenceStore
 from provisioner.store.secrets import Secrets
 from provisioner.web.artifacts import ArtifactApi
-from provisioner.web.bmc import BmcApi
+from provisioner.web.bmc import BmcApi, Boards
 from provisioner.web.cloudevents import secret_of
 from provisioner.web.files import document
 from provisioner.web.hooks import Hook
@@ -280,23 +286,42 @@ def reservations(machine: Machine) -> dict[Mac, Reservation]:
     return found
 
 
-async def bmc_api(stack: AsyncExitStack, bmcs: Bmcs, conductor: Conductor, secrets: Secrets, state_dir: Path) -> BmcApi:
+async def kept(store: EvidenceStore, one: Evidence) -> None:
+    """Keep what was seen of a board; a full disk costs the memory of it, not the verb."""
+    with contextlib.suppress(StoreError):
+        await store.save(one)
+
+
+async def bmc_api(
+    stack: AsyncExitStack, bmcs: Bmcs, conductor: Conductor, secrets: Secrets, db: Database, state_dir: Path
+) -> BmcApi:
     """Put the BMCs of machines behind the API, and have consoles recorded while a run is under way."""
 
-    async def login(machine: Machine) -> tuple[BmcAddress, str]:
-        if machine.bmc is None:
-            hint = f"`provisionctl enrol {machine.name} --bmc ipmi://USER@HOST` or redfish://"
-            raise ConflictError(f"{machine.name} has no BMC on record", hint=hint)
-        return machine.bmc, await secrets.get(secret_name(machine.id))
+    ways = Ways(bmcs, secrets)
 
     async def new_password(machine: Machine) -> None:
-        address, _ = await login(machine)
-        await rotate(bmcs, secrets, secret_name(machine.id), address)
+        for address, _ in await ways.all(machine):
+            secret = secret_of_bmc(machine.id, None if address == machine.bmc else address)
+            await rotate(bmcs, secrets, secret, address)
 
+    async def console(machine: Machine) -> tuple[BmcAddress, str]:
+        """Find the way that has a console."""
+        logins = await ways.all(machine)
+        return next((one for one in logins if "console.open" in offered_by(one[0].driver)), logins[0])
+
+    evidence = EvidenceStore(db)
+    for one in await evidence.load():
+        bmcs.ledger.add(one)
+    keeping = await stack.enter_async_context(asyncio.TaskGroup())
+
+    def keep(one: Evidence) -> None:
+        keeping.create_task(kept(evidence, one))
+
+    bmcs.kept = keep
     consoles = await stack.enter_async_context(Consoles(bmcs.open_console))
-    recorder = await stack.enter_async_context(Recorder(consoles, login, conductor.observe, state_dir / "consoles"))
+    recorder = await stack.enter_async_context(Recorder(consoles, console, conductor.observe, state_dir / "consoles"))
     conductor.follow(recorder)
-    return BmcApi(conductor.machines, bmcs, login, consoles, new_password)
+    return BmcApi(conductor.machines, Boards(bmcs, ways, conductor.doors, new_password), consoles)
 
 
 def guard_of(dhcp: DhcpServer, netwatch: Netwatch, conductor: Conductor, events: EventStore) -> Guard:

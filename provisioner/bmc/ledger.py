@@ -35,9 +35,15 @@ class Ledger:
         return before is None or before.verdict is not evidence.verdict
 
     def saw(self, driver: Driver, verb: str, board: BmcIdentity, error: BmcError | None, now: float) -> bool:
-        """Take what a verb ended with. Trouble that passes, or lies elsewhere, says nothing of the board."""
-        if error is None:
-            return self.add(Evidence(driver, verb, board, Verdict.PROVEN, "its end state was read back", now))
-        if isinstance(error, BmcUnsupported):
-            return self.add(Evidence(driver, verb, board, Verdict.FAILED, error.message, now))
-        return False
+        """Take what a verb ended with; say whether it tells anything new."""
+        seen = seen_of(driver, verb, board, error, now)
+        return seen is not None and self.add(seen)
+
+
+def seen_of(driver: Driver, verb: str, board: BmcIdentity, error: BmcError | None, now: float) -> Evidence | None:
+    """Say what the end of a verb tells of a board. Trouble that passes, or lies elsewhere, tells nothing."""
+    if error is None:
+        return Evidence(driver, verb, board, Verdict.PROVEN, "its end state was read back", now)
+    if isinstance(error, BmcUnsupported):
+        return Evidence(driver, verb, board, Verdict.FAILED, error.message, now)
+    return None

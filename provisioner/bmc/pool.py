@@ -7,9 +7,11 @@ driver or a board cannot do is `BmcUnsupported`, and nothing is done in its plac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -19,16 +21,16 @@ from provisioner.bmc.ensure import PATIENCE, Patience
 from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.bmc.lanes import Lanes, Make
-from provisioner.bmc.ledger import Ledger
+from provisioner.bmc.ledger import Ledger, seen_of
 from provisioner.bmc.libvirt.driver import Libvirt
 from provisioner.bmc.quirks import Quirk, parse_quirks
 from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.bmc.redfish.way import fingerprint as read_fingerprint
-from provisioner.bmc.resolve import Resolution, resolve
+from provisioner.bmc.resolve import Evidence, Resolution, Verdict, resolve
 from provisioner.bmc.table import VERBS
 from provisioner.bmc.verbs import Bmc, Press
-from provisioner.errors import BmcError
+from provisioner.errors import BmcError, BmcUnsupported
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootOverride, BootTarget, Driver, Power
 
 MAX_REQUESTS = 256
@@ -40,6 +42,20 @@ MAX_PROGRAMS = 8
 DRIVERS: dict[Driver, type[Bmc]] = {Driver.IPMI: Ipmi, Driver.REDFISH: Redfish, Driver.LIBVIRT: Libvirt}
 
 
+DAY_S = 86_400.0
+
+ACQUAINT_S = 20.0
+"""So long a board may take to say what it is, before the operator's order counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """Why an operator wants a driver tried that failed, and for how many days."""
+
+    reason: str
+    days: float
+
+
 class Bmcs:
     """Every BMC that we talk to. Use as `async with Bmcs() as bmcs`, or `start` and `stop`."""
 
@@ -49,6 +65,8 @@ class Bmcs:
         self._quirks = quirks
         self._patience = patience
         self.ledger = Ledger()
+        self.kept: Callable[[Evidence], None] | None = None
+        """Told of evidence that says something new."""
         self._lanes = Lanes(make or self._driver, self._saw)
         self._gate = asyncio.Semaphore(MAX_REQUESTS)
         self._programs = asyncio.Semaphore(MAX_PROGRAMS)
@@ -138,19 +156,47 @@ class Bmcs:
         """End the session with a BMC that is no longer ours."""
         await self._lanes.forget(address)
 
-    async def resolve(self, verb: str, addresses: Sequence[tuple[BmcAddress, str]]) -> Resolution:
-        """Say which of a machine's drivers is asked for a verb, and why. The first address tells what board it is."""
-        board = await self._board(*addresses[0])
-        drivers = [address.driver for address, _ in addresses]
+    async def resolve(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Resolution:
+        """Say which of a machine's drivers is asked for a verb, and why."""
+        drivers = [address.driver for address, _ in logins]
+        boards = await asyncio.gather(*(self._board(*login) for login in logins))
         offered = {driver: offered_by(driver) for driver in drivers}
-        return resolve(verb, drivers, offered, self.ledger, board, time.time())
+        return resolve(verb, drivers, offered, self.ledger, dict(zip(drivers, boards, strict=True)), time.time())
 
     async def _board(self, address: BmcAddress, password: str) -> BmcIdentity:
+        """Say what board it is; one that cannot be asked now is of no kind that anything is known of."""
         lane = await self._lanes.lane(address, password)
-        return lane.board or await self.identify(address, password)
+        if lane.board is not None:
+            return lane.board
+        with contextlib.suppress(BmcError, TimeoutError):
+            async with asyncio.timeout(ACQUAINT_S):
+                return await self.identify(address, password)
+        return BmcIdentity()
+
+    async def order(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> list[tuple[BmcAddress, str]]:
+        """Put the ways to one board in order for a verb; those that failed it are left out."""
+        found = await self.resolve(verb, logins)
+        ranked = {candidate.driver: place for place, candidate in enumerate(found.order)}
+        return sorted((one for one in logins if one[0].driver in ranked), key=lambda one: ranked[one[0].driver])
+
+    async def waive(self, verb: str, driver: Driver, logins: Sequence[tuple[BmcAddress, str]], why: Waiver) -> None:
+        """Have a driver asked for a verb last on boards like this one, although it failed there before."""
+        login = next((one for one in logins if one[0].driver is driver), None)
+        if login is None:
+            where = f"{logins[0][0]}: {verb}"
+            raise BmcUnsupported(f"{where}: there is no way by {driver}", hint="`bmc add` puts one on record")
+        board = await self.identify(*login)
+        at = time.time()
+        self._keep(Evidence(driver, verb, board, Verdict.WAIVED, why.reason, at, at + why.days * DAY_S))
+
+    def _keep(self, evidence: Evidence) -> None:
+        if self.ledger.add(evidence) and self.kept is not None:
+            self.kept(evidence)
 
     def _saw(self, driver: Driver, verb: str, board: BmcIdentity, error: BmcError | None) -> None:
-        self.ledger.saw(driver, verb, board, error, time.time())
+        seen = seen_of(driver, verb, board, error, time.time())
+        if seen is not None:
+            self._keep(seen)
 
     def _driver(self, address: BmcAddress, password: str) -> Bmc:
         match address.driver:

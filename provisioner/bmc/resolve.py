@@ -69,12 +69,15 @@ def resolve(
     drivers: Sequence[Driver],
     offered: Mapping[Driver, Collection[str]],
     evidence: Iterable[Evidence],
-    board: BmcIdentity,
+    boards: Mapping[Driver, BmcIdentity],
     now: float,
 ) -> Resolution:
-    """Put the drivers that a machine has in order for one verb."""
+    """Put the drivers that a machine has in order for one verb.
+
+    `boards` is what each driver calls the board: one and the same has other names by IPMI than by Redfish.
+    """
     known = [one for one in evidence if one.verb == verb and not 0 < one.expires <= now]
-    judged = [_judge(driver, verb, offered.get(driver, ()), known, board) for driver in drivers]
+    judged = [_judge(driver, verb, offered.get(driver, ()), known, boards[driver]) for driver in drivers]
     order = [one for one in judged if one.verdict is not Verdict.FAILED]
     order.sort(key=lambda one: _RANK[one.verdict])
     return Resolution(verb, tuple(order), tuple(one for one in judged if one.verdict is Verdict.FAILED))

@@ -10,7 +10,7 @@ import click
 
 from provisioner.cli.bmc_direct import Direct, is_url
 from provisioner.cli.complete import machine_names
-from provisioner.cli.machines import quoted
+from provisioner.cli.machines import bmc_password, parse_bmc, quoted
 from provisioner.cli.output import print_data, print_rows
 from provisioner.cli.session import Session, command, read_first_line
 from provisioner.cli.text import Column, Row, listing, printable
@@ -87,6 +87,48 @@ def why(session: Session, machine: str, verb: str) -> None:
         click.echo(printable(line))
 
 
+@command("add")
+@click.argument("machine", shell_complete=machine_names)
+@click.argument("address")
+@click.option("--password-file", metavar="FILE", default="", help="The password is the first line of FILE.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
+def add(session: Session, machine: str, address: str, password_file: str, password_stdin: bool) -> None:
+    """Put another way to a machine's board on record, such as IPMI beside Redfish.
+
+    The daemon logs in first, and looks by UUID and serial number whether it is that machine's board. From then on each
+    verb is asked by the way that was proven on boards like it (`why` shows the order); where one cannot do a verb or
+    is silent, the next is asked.
+    """
+    body = parse_bmc(address) | {"password": bmc_password(password_file, password_stdin)}
+    found = session.client().post(f"/v1/machines/{quoted(machine)}/bmc/ways", body, slow=True)
+    print_rows(session, found["ways"], WAY_COLUMNS, empty="")
+
+
+@command("remove")
+@click.argument("machine", shell_complete=machine_names)
+@click.argument("driver", type=click.Choice(["ipmi", "redfish", "libvirt"]))
+def remove(session: Session, machine: str, driver: str) -> None:
+    """Take another way to a machine's board off the record. The first one goes with the machine."""
+    session.client().delete(f"/v1/machines/{quoted(machine)}/bmc/ways/{driver}")
+    session.note(f"{machine}: no longer by {driver}")
+
+
+@command("waive")
+@click.argument("machine", shell_complete=machine_names)
+@click.argument("verb")
+@click.option("--driver", type=click.Choice(["ipmi", "redfish", "libvirt"]), required=True, help="Which one to ask.")
+@click.option("--reason", required=True, help="Why; `why` shows it.")
+@click.option("--days", default=30.0, show_default=True, help="For how long.")
+def waive(session: Session, machine: str, verb: str, driver: str, reason: str, days: float) -> None:
+    """Have a driver asked for a verb that failed it on boards like this one.
+
+    It holds for every board of this model and firmware, is asked after all others, and expires.
+    """
+    body = {"verb": verb, "driver": driver, "reason": reason, "days": days}
+    session.client().post(f"/v1/machines/{quoted(machine)}/bmc/waive", body, slow=True)
+    session.note(f"{driver} is asked for {verb} on boards like that of {machine} for {days:g} days")
+
+
 @command("rotate")
 @click.argument("machine", shell_complete=machine_names)
 def rotate(session: Session, machine: str) -> None:
@@ -142,7 +184,7 @@ def find(session: Session, ranges: Sequence[str], ssdp: bool, interface: str, ra
     print_rows(session, found_bmcs(ranges, ssdp, interface, rate), FOUND_COLUMNS, empty="no BMC answered")
 
 
-for one in (do, verbs, why, rotate, pin, console, find):
+for one in (do, verbs, why, add, remove, waive, rotate, pin, console, find):
     bmc.add_command(one)
 
 
@@ -236,6 +278,10 @@ VERB_COLUMNS = (
     Column("DRIVERS", lambda row: ",".join(row["drivers"])),
     Column("TAKES", _takes),
     Column("WHAT IT DOES", lambda row: row["does"]),
+)
+WAY_COLUMNS = (
+    Column("ADDRESS", lambda row: row["url"]),
+    Column("CERTIFICATE", lambda row: row["fingerprint"][:16]),
 )
 FOUND_COLUMNS = (
     Column("ADDRESS", lambda row: row["name"]),

@@ -19,7 +19,7 @@ from provisioner.errors import ConfigError
 from provisioner.model.names import expand
 
 MOVING = frozenset({"verifying", "inspecting", "deploying", "releasing"})
-PORTS = {"ipmi": 623, "redfish": 443}
+PORTS = {"ipmi": 623, "redfish": 443, "libvirt": 0}
 
 
 def state_style(row: Row) -> str:
@@ -199,7 +199,12 @@ def _nic(nic: Row) -> str:
 
 @command("enrol")
 @click.argument("name")
-@click.option("--bmc", metavar="URL", default="", help="ipmi://USER@HOST[:PORT] or redfish://USER@HOST[:PORT].")
+@click.option(
+    "--bmc",
+    metavar="URL",
+    default="",
+    help="ipmi://USER@HOST[:PORT], redfish://USER@HOST[:PORT][/SYSTEM] or libvirt://HOST/NAME.",
+)
 @click.option("--password-file", metavar="FILE", default="", help="The BMC's password is the first line of FILE.")
 @click.option("--password-stdin", is_flag=True, help="Read the BMC's password from stdin.")
 @click.option("--mac", "macs", multiple=True, help="A network port's address; may be repeated.")
@@ -225,7 +230,9 @@ def enrol(session: Session, name: str, **given: Any) -> None:
         "verify": not given["no_verify"],
     }
     if given["bmc"]:
-        body["bmc"] = parse_bmc(given["bmc"]) | {"password": _password(given["password_file"], given["password_stdin"])}
+        body["bmc"] = parse_bmc(given["bmc"]) | {
+            "password": bmc_password(given["password_file"], given["password_stdin"])
+        }
     machine = session.client().post("/v1/machines", body, slow=True)
     where = f" with its BMC {machine['bmc']['url']}" if machine["bmc"] else ""
     print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['state']}{printable(where)}"])
@@ -233,7 +240,7 @@ def enrol(session: Session, name: str, **given: Any) -> None:
 
 def parse_bmc(text: str) -> dict[str, Any]:
     """Read `ipmi://admin@10.0.0.17`; raise `ConfigError`."""
-    hint = "ipmi://USER@HOST[:PORT] or redfish://USER@HOST[:PORT]"
+    hint = "ipmi://USER@HOST[:PORT], redfish://USER@HOST[:PORT][/SYSTEM] or libvirt://[USER@]HOST/NAME"
     try:
         url = urllib.parse.urlsplit(text)
         port = url.port
@@ -241,13 +248,18 @@ def parse_bmc(text: str) -> dict[str, Any]:
         raise ConfigError(f"--bmc {text!r}: {error}", hint=hint) from error
     if url.password is not None:
         raise ConfigError("--bmc: a password has no place here, others can read it", hint="use --password-file")
-    if url.scheme not in PORTS or not url.hostname or not url.username or url.path.strip("/") or url.query:
+    virtual = url.scheme == "libvirt"
+    system = url.path.strip("/")
+    fits = system if virtual else bool(url.username) and (url.scheme == "redfish" or not system)
+    if url.scheme not in PORTS or not url.hostname or not fits or "/" in system or url.query:
         raise ConfigError(f"--bmc {text!r}: not the address of a BMC", hint=hint)
-    user = urllib.parse.unquote(url.username)
-    return {"driver": url.scheme, "host": url.hostname, "port": port or PORTS[url.scheme], "username": user}
+    found = {"driver": url.scheme, "host": url.hostname, "port": port or PORTS[url.scheme]}
+    found["username"] = urllib.parse.unquote(url.username or "")
+    return found | ({"system": system} if system else {})
 
 
-def _password(path: str, stdin: bool) -> str:
+def bmc_password(path: str, stdin: bool) -> str:
+    """Read the password of a BMC from where it may come; never from the command line."""
     if path and stdin:
         raise ConfigError("--password-file and --password-stdin: give one of them")
     if path:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
-from provisioner.errors import BmcError, ProvisionerError
+from provisioner.bmc.ways import Ways
+from provisioner.errors import BmcError
 from provisioner.lifecycle.plans import ENSURES
 from provisioner.lifecycle.ports import Bmcs
 from provisioner.lifecycle.steps import Perform
-from provisioner.model.bmc import BmcAddress, BootTarget, Power
+from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.machine import Machine
 from provisioner.model.trace import Channel, Observe, TraceLine
 from provisioner.store.secrets import Secrets
-
-
-def secret_name(machine_id: str) -> str:
-    """Name the secret that holds the password of a machine's BMC."""
-    return f"bmc/{machine_id}"
 
 
 class Actions:
@@ -24,24 +21,24 @@ class Actions:
 
     def __init__(self, bmcs: Bmcs, secrets: Secrets, observe: Observe) -> None:
         self._bmcs = bmcs
-        self._secrets = secrets
+        self._ways = Ways(bmcs, secrets)
         self._observe = observe
 
     async def perform(self, machine: Machine, action: Perform) -> str:
         """Bring about what a step ensures; return a note for the journal. Raises `BmcError`."""
         wanted = ENSURES.get(action.step.name) or network_target(machine)
-        address, password = await self._login(machine)
         started = time.monotonic()
+        ask, bmcs = partial(self._ways.ask, machine), self._bmcs
         try:
             match wanted:
                 case Power():
-                    await self._bmcs.set_power(address, password, wanted)
+                    await ask(f"power.{wanted}", lambda to, password: bmcs.set_power(to, password, wanted))
                     note = f"power is {wanted}"
                 case BootTarget.DISK:
-                    await self._bmcs.boot_always(address, password, wanted)
+                    await ask(f"boot.always.{wanted}", lambda to, password: bmcs.boot_always(to, password, wanted))
                     note = "boots from disk from now on"
                 case _:
-                    await self._bmcs.boot_once(address, password, wanted)
+                    await ask(f"boot.once.{wanted}", lambda to, password: bmcs.boot_once(to, password, wanted))
                     note = f"boots from the network once ({wanted})"
         except BmcError as error:
             self._see(machine, f"bmc.{action.step.name}", f"{action.step.name} failed: {error.message}", ok=False)
@@ -51,29 +48,22 @@ class Actions:
 
     async def look(self, machine: Machine) -> Power:
         """Read the power. Raises `BmcError`."""
-        address, password = await self._login(machine)
-        return await self._bmcs.power(address, password)
+        return await self._ways.ask(machine, "power.status", self._bmcs.power)
 
     async def power(self, machine: Machine, verb: str) -> Power:
         """Do what an operator asked of the power, and say what it is then."""
-        address, password = await self._login(machine)
+        ask, bmcs = partial(self._ways.ask, machine), self._bmcs
         match verb:
             case "on" | "off":
-                await self._bmcs.set_power(address, password, Power(verb))
+                await ask(f"power.{verb}", lambda to, password: bmcs.set_power(to, password, Power(verb)))
             case "cycle":
-                await self._bmcs.set_power(address, password, Power.OFF)
-                await self._bmcs.set_power(address, password, Power.ON)
+                await ask("power.off", lambda to, password: bmcs.set_power(to, password, Power.OFF))
+                await ask("power.on", lambda to, password: bmcs.set_power(to, password, Power.ON))
             case "reset":
-                await self._bmcs.reset(address, password)
-        power = await self._bmcs.power(address, password)
+                await ask("power.reset", bmcs.reset)
+        power = await self.look(machine)
         self._see(machine, f"bmc.power.{verb}", f"power {verb} asked for, it is {power}")
         return power
-
-    async def _login(self, machine: Machine) -> tuple[BmcAddress, str]:
-        if machine.bmc is None:
-            hint = f"`provisionctl enrol {machine.name} --bmc ipmi://USER@HOST` or redfish://"
-            raise ProvisionerError(f"{machine.name} has no BMC on record", hint=hint)
-        return machine.bmc, await self._secrets.get(secret_name(machine.id))
 
     def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""

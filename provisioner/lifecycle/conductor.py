@@ -17,10 +17,11 @@ from provisioner.boot.script import Dialect
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError, StoreError
 from provisioner.lifecycle import rest
-from provisioner.lifecycle.actions import Actions, secret_name
+from provisioner.lifecycle.actions import Actions
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
 from provisioner.lifecycle.answers import Answers
 from provisioner.lifecycle.boots import DISCOVERY, Boots
+from provisioner.lifecycle.doors import Doors
 from provisioner.lifecycle.inputs import Begin, Cancel, Resume
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Flows, Ports
@@ -65,6 +66,7 @@ class Conductor:
         self._trace = Trace(db)
         self._actions = Actions(ports.bmcs, secrets, self.observe)
         self._runner = Runner(self._store, self.machines, self._trace, self.clock, self._actions.perform, pace)
+        self.doors = Doors(self.machines, self._runner, ports.bmcs, secrets)
         self._silence = Silence(self.machines, self._runner, self.clock, self._actions.look, pace.look)
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
         self._answers = Answers(self.machines, self._runner, self._boots, db, self._tokens, self._trace)
@@ -156,7 +158,7 @@ class Conductor:
             raise ConflictError(f"the BMC at {request.bmc} says that it is {twin.name} (UUID {identity.uuid})")
         machine_id = twin.id if twin is not None else str(uuid.uuid4())
         if bmc is not None:
-            await self._secrets.put(secret_name(machine_id), request.password)
+            await self.doors.keep(machine_id, request.password)
         if twin is not None:
             return await self._runner.change(twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []))
         now = self.clock.now()
@@ -179,7 +181,7 @@ class Conductor:
     async def _bmc_fault(self, machine: Machine) -> str | None:
         assert machine.bmc is not None
         try:
-            await self._ports.bmcs.power(machine.bmc, await self._secrets.get(secret_name(machine.id)))
+            await self._actions.look(machine)
         except (BmcError, NotFoundError) as error:
             return str(error)
         return None
@@ -315,9 +317,7 @@ class Conductor:
         await self._runner.forget(machine)
         with contextlib.suppress(StoreError):  # the machine is off the record; its lines are of no use to anybody
             await self._trace.forget(machine.id)
-        await self._secrets.remove(secret_name(machine.id))
-        if machine.bmc is not None:
-            await self._ports.bmcs.forget(machine.bmc)
+        await self.doors.forget(machine)
 
     async def trace(
         self, ref: str, *, after: int = 0, limit: int = 1000, only: TraceFilter = ALL_LINES

@@ -35,6 +35,9 @@ class Bmcs(Protocol):
 
     async def boot_always(self, address: BmcAddress, password: str, target: BootTarget) -> None: ...
 
+    async def order(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Sequence[tuple[BmcAddress, str]]:
+        """Put the ways to one board in order for a verb, by what was proven; those that failed it are left out."""
+
     async def forget(self, address: BmcAddress) -> None:
         """Close what is open to this BMC: its password changed or its machine is gone."""
 

@@ -156,6 +156,8 @@ class Machine:
     profile_reason: str = ""
     facts: Facts | None = None
     bmc: BmcAddress | None = None
+    more_bmcs: tuple[BmcAddress, ...] = ()
+    """Other ways to the same board, one for each driver, in the operator's order."""
     power: Power | None = None
     bootenv: str = ""
     """What runs on its disk, once a run put it there."""

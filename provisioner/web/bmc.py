@@ -5,23 +5,53 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import msgspec
 from aiohttp import web
 
 from provisioner.bmc.arguments import NOT_HERE, SECRETS, arguments, parameters, plain
 from provisioner.bmc.consoles import Consoles
-from provisioner.bmc.pool import DRIVERS, Bmcs, offered_by
+from provisioner.bmc.pool import DRIVERS, Bmcs, Waiver, offered_by
 from provisioner.bmc.table import DESTROYS, VERBS, Verb
+from provisioner.bmc.ways import Login, Ways
 from provisioner.errors import ConflictError, WireError
-from provisioner.model.bmc import BmcAddress
+from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.machine import Machine, State
 from provisioner.web.bodies import decode, read_body
+from provisioner.web.intents import BmcBody, bmc_address
 from provisioner.web.ports import Machines, Route
 from provisioner.web.replies import json_reply, query
 
-Login = Callable[[Machine], Awaitable[tuple[BmcAddress, str]]]
-"""Finds a machine's BMC and its password; raises a `ProvisionerError` where it has none."""
+
+class Doors(Protocol):
+    """Adds and removes ways to a machine's board."""
+
+    async def add(self, ref: str, address: BmcAddress, password: str) -> Machine: ...
+
+    async def remove(self, ref: str, driver: Driver) -> Machine: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Boards:
+    """The boards of machines. `rotate` gives our own accounts at a board new passwords and keeps them."""
+
+    bmcs: Bmcs
+    ways: Ways
+    doors: Doors
+    rotate: Callable[[Machine], Awaitable[None]]
+
+
+class WaiveBody(msgspec.Struct, forbid_unknown_fields=True):
+    verb: str
+    driver: Driver
+    reason: str
+    days: float = 30.0
+
+
+MAX_DAYS = 366.0
+"""A waiver is for a while: boards get other firmware."""
 
 BODY_BYTES = 256 * 1024
 KEYS_BYTES = 64 * 1024
@@ -29,21 +59,14 @@ SET_PASSWORD = "accounts.password"  # noqa: S105 - a verb
 
 
 class BmcApi:
-    """Handlers over the BMCs of machines. `rotate` gives our own account a new password and keeps it."""
+    """Handlers over the BMCs of machines."""
 
-    def __init__(
-        self,
-        machines: Machines,
-        bmcs: Bmcs,
-        login: Login,
-        consoles: Consoles,
-        rotate: Callable[[Machine], Awaitable[None]],
-    ) -> None:
+    def __init__(self, machines: Machines, boards: Boards, consoles: Consoles) -> None:
         self._machines = machines
-        self._bmcs = bmcs
-        self._login = login
+        self._boards = boards
+        self._bmcs = boards.bmcs
+        self._ways = boards.ways
         self._consoles = consoles
-        self._rotate = rotate
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -52,6 +75,9 @@ class BmcApi:
             Route("GET", "/v1/bmc/verbs", self.verbs),
             Route("GET", f"{machine}/bmc/why/{{verb}}", self.why),
             Route("POST", f"{machine}/bmc/rotate", self.rotate),
+            Route("POST", f"{machine}/bmc/ways", self.add_way),
+            Route("DELETE", f"{machine}/bmc/ways/{{driver}}", self.remove_way),
+            Route("POST", f"{machine}/bmc/waive", self.waive),
             Route("POST", f"{machine}/bmc/{{verb}}", self.do),
             Route("GET", f"{machine}/console", self.console),
             Route("POST", f"{machine}/console", self.type),
@@ -69,7 +95,7 @@ class BmcApi:
         if verb not in VERBS:
             raise WireError(f"no verb {verb[:60]!r}", hint="GET /v1/bmc/verbs lists them")
         machine = self._machine(request)
-        found = await self._bmcs.resolve(verb, [await self._login(machine)])
+        found = await self._bmcs.resolve(verb, await self._ways.all(machine))
         return json_reply({**plain(found), "lines": found.lines()})
 
     async def do(self, request: web.Request) -> web.Response:
@@ -81,26 +107,54 @@ class BmcApi:
         given = decode(raw, dict[str, Any]) if raw.strip() else {}
         read = arguments(name, given)
         _refuse_in_use(machine, VERBS[name])
-        address, password = await self._login(machine)
-        if name == SET_PASSWORD and read["name"] == address.username:
+        if name == SET_PASSWORD and any(read["name"] == one.username for one, _ in await self._ways.all(machine)):
             raise ConflictError(
-                f"{machine.name}: {address.username!r} is the daemon's own account",
+                f"{machine.name}: {read['name']!r} is the daemon's own account",
                 hint=f"`provisionctl bmc rotate {machine.name}` gives it a new password, and keeps it",
             )
-        return json_reply({"result": plain(await self._bmcs.do(address, password, name, **read))})
+        done = await self._ways.ask(machine, name, lambda to, password: self._bmcs.do(to, password, name, **read))
+        return json_reply({"result": plain(done)})
+
+    async def add_way(self, request: web.Request) -> web.Response:
+        """Put another way to the machine's board on record, after a look at whose board it is."""
+        query(request)
+        body = decode(await read_body(request, BODY_BYTES), BmcBody)
+        machine = await self._boards.doors.add(self._machine(request).id, bmc_address(body), body.password)
+        return json_reply({"ways": ways_view(machine)})
+
+    async def remove_way(self, request: web.Request) -> web.Response:
+        """Take a way to the machine's board off the record."""
+        query(request)
+        wanted = request.match_info["driver"]
+        if wanted not in set(Driver):
+            raise WireError(f"no driver {wanted[:40]!r}", hint=f"one of {', '.join(Driver)}")
+        machine = await self._boards.doors.remove(self._machine(request).id, Driver(wanted))
+        return json_reply({"ways": ways_view(machine)})
+
+    async def waive(self, request: web.Request) -> web.Response:
+        """Have a driver that failed a verb on boards like this one asked again, last, for a while."""
+        query(request)
+        body = decode(await read_body(request, BODY_BYTES), WaiveBody)
+        if body.verb not in VERBS:
+            raise WireError(f"no verb {body.verb[:60]!r}", hint="GET /v1/bmc/verbs lists them")
+        if not body.reason.strip() or not 0 < body.days <= MAX_DAYS:
+            raise WireError(f"a waiver has a reason, and holds for at most {MAX_DAYS:g} days")
+        logins = await self._ways.all(self._machine(request))
+        await self._bmcs.waive(body.verb, body.driver, logins, Waiver(body.reason.strip()[:300], body.days))
+        return web.Response(status=204)
 
     async def rotate(self, request: web.Request) -> web.Response:
         """Give the daemon's own account at the BMC a new random password."""
         query(request)
         machine = self._machine(request)
         _refuse_in_use(machine, VERBS[SET_PASSWORD])
-        await self._rotate(machine)
+        await self._boards.rotate(machine)
         return web.Response(status=204)
 
     async def console(self, request: web.Request) -> web.StreamResponse:
         """Stream what the machine prints on its serial console, from a little before."""
         query(request)
-        address, password = await self._login(self._machine(request))
+        address, password = await self._shown(request)
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         if request.method == "HEAD":
@@ -115,13 +169,24 @@ class BmcApi:
         """Type the body into the console that somebody reads."""
         query(request)
         keys = await read_body(request, KEYS_BYTES)
-        address, password = await self._login(self._machine(request))
+        address, password = await self._shown(request)
         async with self._consoles.read(address, password) as reader:
             await reader.type(keys)
         return web.Response(status=204)
 
+    async def _shown(self, request: web.Request) -> Login:
+        """Find the way that has a console."""
+        logins = await self._ways.all(self._machine(request))
+        return next((one for one in logins if "console.open" in offered_by(one[0].driver)), logins[0])
+
     def _machine(self, request: web.Request) -> Machine:
         return self._machines.get(request.match_info["ref"])
+
+
+def ways_view(machine: Machine) -> list[dict[str, Any]]:
+    """Show the ways to a machine's board, without passwords."""
+    found = (machine.bmc, *machine.more_bmcs)
+    return [{"url": str(one), "driver": one.driver, "fingerprint": one.fingerprint} for one in found if one]
 
 
 def verb_view(verb: Verb) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class BmcBody(msgspec.Struct, forbid_unknown_fields=True):
     password: str = ""
     port: int = 0
     fingerprint: str = ""
+    system: str = ""
 
 
 class EnrolBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,9 +89,16 @@ def enrol_request(body: EnrolBody) -> EnrolRequest:
     )
 
 
+def bmc_address(body: BmcBody) -> BmcAddress:
+    """Check an address by itself; raise `ConfigError` with everything that is wrong with it."""
+    if faults := _bmc_faults(body):
+        raise ConfigError(f"{body.host[:80]!r} cannot be put on record", faults=faults)
+    return _bmc(body)
+
+
 def _bmc(body: BmcBody) -> BmcAddress:
     port = body.port or DEFAULT_PORT.get(body.driver, 0)
-    return BmcAddress(body.driver, body.host, port, body.username, body.fingerprint)
+    return BmcAddress(body.driver, body.host, port, body.username, body.fingerprint, body.system)
 
 
 def _bmc_faults(body: BmcBody | None) -> list[str]:

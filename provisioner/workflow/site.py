@@ -10,10 +10,9 @@ from typing import Any
 
 from provisioner.bmc.arguments import arguments, plain
 from provisioner.bmc.pool import Bmcs
-from provisioner.errors import BmcUnsupported, ConflictError
-from provisioner.lifecycle.actions import secret_name
+from provisioner.bmc.ways import Ways
+from provisioner.errors import BmcUnsupported
 from provisioner.lifecycle.conductor import Conductor
-from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
 from provisioner.store.db import Database
 from provisioner.store.machines import MachineStore
@@ -30,23 +29,19 @@ class SiteBoards:
     """The BMCs of machines as workflows ask them: every verb by its name, through the resolver."""
 
     def __init__(self, bmcs: Bmcs, secrets: Secrets) -> None:
-        self._bmcs, self._secrets = bmcs, secrets
+        self._bmcs, self._ways = bmcs, Ways(bmcs, secrets)
 
     async def do(self, machine: Machine, verb: str, given: Mapping[str, Any]) -> Any:
         """Do a verb; returns plain values."""
         if reason := await self.cannot(machine, verb):
             raise BmcUnsupported(f"{machine.name}: {verb}: {reason}", hint="nothing was done in its place")
-        return plain(await self._bmcs.do(*await self._login(machine), verb, **arguments(verb, given)))
+        read = arguments(verb, given)
+        return plain(await self._ways.ask(machine, verb, lambda to, word: self._bmcs.do(to, word, verb, **read)))
 
     async def cannot(self, machine: Machine, verb: str) -> str:
         """Say why no driver of a machine can do a verb; empty where one can."""
-        found = await self._bmcs.resolve(verb, [await self._login(machine)])
+        found = await self._bmcs.resolve(verb, await self._ways.all(machine))
         return "" if found.order else "; ".join(f"{one.driver}: {one.reason}" for one in found.left_out)
-
-    async def _login(self, machine: Machine) -> tuple[BmcAddress, str]:
-        if machine.bmc is None:
-            raise ConflictError(f"{machine.name} has no BMC on record")
-        return machine.bmc, await self._secrets.get(secret_name(machine.id))
 
 
 @dataclass(frozen=True, slots=True)

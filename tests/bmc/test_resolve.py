@@ -12,6 +12,7 @@ BOARD = BmcIdentity(uuid="u", vendor="Acme", model="A1", serial="s", firmware="2
 OLDER = BmcIdentity(vendor="Acme", model="A1", firmware="1.0")
 OTHER = BmcIdentity(vendor="Acme", model="B1", firmware="2.0")
 BOTH = (Driver.REDFISH, Driver.IPMI)
+BOARDS = dict.fromkeys(Driver, BOARD)
 OFFERED = {driver: {VERB} for driver in Driver}
 
 
@@ -51,13 +52,13 @@ ORDERS: dict[str, tuple[list[Evidence], list[tuple[Driver, Verdict]], list[Drive
 
 @pytest.mark.parametrize(("evidence", "order", "left_out"), ORDERS.values(), ids=ORDERS.keys())
 def test_resolve(evidence: list[Evidence], order: list[tuple[Driver, Verdict]], left_out: list[Driver]) -> None:
-    found = resolve(VERB, BOTH, OFFERED, evidence, BOARD, now=100.0)
+    found = resolve(VERB, BOTH, OFFERED, evidence, BOARDS, now=100.0)
     assert [(one.driver, one.verdict) for one in found.order] == order
     assert [one.driver for one in found.left_out] == left_out
 
 
 def test_a_driver_that_does_not_offer_the_verb() -> None:
-    found = resolve("bios.apply", BOTH, {R: {"bios.apply"}}, [], BOARD, now=0.0)
+    found = resolve("bios.apply", BOTH, {R: {"bios.apply"}}, [], BOARDS, now=0.0)
     assert found.lines() == [
         "bios.apply: redfish is asked",
         "1. redfish: unproven, never tried on this model",
@@ -66,11 +67,17 @@ def test_a_driver_that_does_not_offer_the_verb() -> None:
 
 
 def test_the_reason_is_told() -> None:
-    found = resolve(VERB, BOTH, OFFERED, [saw(R, Verdict.PROVEN, OLDER), saw(I, Verdict.FAILED)], BOARD, now=0.0)
+    found = resolve(VERB, BOTH, OFFERED, [saw(R, Verdict.PROVEN, OLDER), saw(I, Verdict.FAILED)], BOARDS, now=0.0)
     assert found.lines() == [
         "power.cycle: redfish is asked",
         "1. redfish: unproven, proven on firmware 1.0, this is 2.0: seen at 0",
         "-  ipmi: not tried, seen at 0",
     ]
-    nobody = resolve(VERB, [], OFFERED, [], BOARD, now=0.0)
+    nobody = resolve(VERB, [], OFFERED, [], BOARDS, now=0.0)
     assert nobody.lines() == ["power.cycle: no driver can"]
+
+
+def test_each_driver_has_a_name_of_its_own_for_the_board() -> None:
+    boards = {R: BOARD, I: BmcIdentity(vendor="iana-674", model="product-256", firmware="2.0")}
+    found = resolve(VERB, BOTH, OFFERED, [saw(I, Verdict.PROVEN, boards[I]), saw(R, Verdict.FAILED)], boards, now=0.0)
+    assert [(one.driver, one.verdict) for one in found.order] == [(I, Verdict.PROVEN)]

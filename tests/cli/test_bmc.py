@@ -13,6 +13,7 @@ import pytest
 
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import Bmcs
+from provisioner.bmc.ways import Ways
 from provisioner.cli.bmc import parse_arguments
 from provisioner.cli.bmc_console import Escape
 from provisioner.cli.bmc_direct import parse_address
@@ -21,9 +22,9 @@ from provisioner.errors import ConfigError
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.machine import Machine
 from provisioner.web.app import operator_app
-from provisioner.web.bmc import BmcApi
+from provisioner.web.bmc import BmcApi, Boards
 from provisioner.web.server import Server
-from tests.bmc.fake import ADDRESS, FakeBmc
+from tests.bmc.fake import FakeBmc
 from tests.bmc.simulated import IPMI_PORT, PASSWORD, REDFISH_PORT, USER, host
 from tests.bmc.test_consoles import Bay, FakeLine
 from tests.cli.conftest import Ctl, Daemon
@@ -38,6 +39,7 @@ class BmcDaemon(Daemon):
         super().__init__(path)
         self.board = FakeBmc()
         self.rotated: list[str] = []
+        self.added: list[tuple[BmcAddress, str]] = []
         self._serving: Server | None = None
 
     def start(self) -> None:
@@ -47,12 +49,21 @@ class BmcDaemon(Daemon):
         self.line = FakeLine(b"login: ")
         self._consoles = await Consoles(Bay(self.line).open).__aenter__()
         bmcs = Bmcs(quirks=(), make=lambda address, password: self.board)
-        api = BmcApi(self.conductor.machines, bmcs, self._login, self._consoles, self._rotate)
+        api = BmcApi(self.conductor.machines, Boards(bmcs, Ways(bmcs, self), self, self._rotate), self._consoles)
         self._serving = Server(operator_app(api.routes()), drain_s=0.05)
         await self._serving.listen_unix(self.path)
 
-    async def _login(self, machine: Machine) -> tuple[BmcAddress, str]:
-        return replace(ADDRESS, username="admin"), "canary"
+    async def get(self, name: str) -> str:
+        return "canary"
+
+    async def add(self, ref: str, address: BmcAddress, password: str) -> Machine:
+        self.added.append((address, password))
+        machine = self.conductor.machines.get("node17")
+        return replace(machine, more_bmcs=(address,))
+
+    async def remove(self, ref: str, driver: Driver) -> Machine:
+        self.added.clear()
+        return self.conductor.machines.get("node17")
 
     async def _rotate(self, machine: Machine) -> None:
         self.rotated.append(machine.name)
@@ -92,10 +103,29 @@ def test_what_cannot_be_done_is_said(ctl: Ctl, daemon: BmcDaemon) -> None:
 
 def test_why(ctl: Ctl, daemon: BmcDaemon) -> None:
     assert ctl("bmc", "why", "node17", "power.cycle").out.splitlines() == [
-        "power.cycle: redfish is asked",
-        "1. redfish: unproven, never tried on this model",
+        "power.cycle: ipmi is asked",
+        "1. ipmi: unproven, never tried on this model",
     ]
-    assert json.loads(ctl("bmc", "why", "node17", "power.cycle", "-o", "json").out)["order"][0]["driver"] == "redfish"
+    assert json.loads(ctl("bmc", "why", "node17", "power.cycle", "-o", "json").out)["order"][0]["driver"] == "ipmi"
+
+
+def test_another_way_is_added_and_removed(ctl: Ctl, daemon: BmcDaemon, tmp_path: Path) -> None:
+    word = tmp_path / "pw"
+    word.write_text("its password\n")
+    said = ctl("bmc", "add", "node17", "redfish://root@192.0.2.9", "--password-file", str(word))
+    assert "redfish://root@192.0.2.9:443" in said.out
+    assert daemon.added == [(BmcAddress(Driver.REDFISH, "192.0.2.9", 443, "root"), "its password")]
+    assert "no longer by redfish" in ctl("bmc", "remove", "node17", "redfish").err
+    assert daemon.added == []
+
+
+def test_a_failure_is_waived(ctl: Ctl, daemon: BmcDaemon) -> None:
+    ctl("bmc", "waive", "node17", "power.cycle", "--driver", "ipmi", "--reason", "we need it", "--days", "2")
+    assert ctl("bmc", "why", "node17", "power.cycle").out.splitlines()[1] == "1. ipmi: waived, we need it"
+    refused = ctl("bmc", "waive", "node17", "power.cycle", "--driver", "redfish", "--reason", "x")
+    assert (refused.status, "there is no way by redfish" in refused.err) == (1, True)
+    refused = ctl("bmc", "waive", "node17", "power.cycle", "--driver", "ipmi", "--reason", "x", "--days", "999")
+    assert "at most 366 days" in refused.err
 
 
 def test_rotate(ctl: Ctl, daemon: BmcDaemon) -> None:

@@ -137,6 +137,14 @@ BMCS = {
         {"driver": "redfish", "host": "bmc.example", "port": 8443, "username": "root"},
     ),
     "IPv6": ("redfish://a@[2001:db8::1]", {"driver": "redfish", "host": "2001:db8::1", "port": 443, "username": "a"}),
+    "one of several systems": (
+        "redfish://a@h/Self",
+        {"driver": "redfish", "host": "h", "port": 443, "username": "a", "system": "Self"},
+    ),
+    "a virtual machine": (
+        "libvirt://localhost/node17",
+        {"driver": "libvirt", "host": "localhost", "port": 0, "username": "", "system": "node17"},
+    ),
     "an odd user": ("ipmi://a%40b@h", {"driver": "ipmi", "host": "h", "port": 623, "username": "a@b"}),
 }
 

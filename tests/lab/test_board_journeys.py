@@ -5,14 +5,22 @@ Each quirk and fault of `lab/faults.py`, and every single request of the journey
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from provisioner.bmc.pool import Waiver
 from provisioner.bmc.quirks import Quirk
+from provisioner.bmc.resolve import Verdict
+from provisioner.bmc.ways import Ways
+from provisioner.errors import ConflictError
 from provisioner.lab.faults import Fault, Faults
+from provisioner.lifecycle.doors import check_board
 from provisioner.model.bmc import BootTarget, Driver, Power
+from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import State
+from provisioner.model.net import Mac
 from tests.bmc.faults import PASSWORD, Wire
 from tests.bmc.faults import Fault as Spoilt
 from tests.lab.world import World
@@ -115,3 +123,34 @@ async def test_a_fault_after_every_request_leaves_the_machine_as_the_daemon_mean
         wire = Wire(spoilt, at)
         await journey(World(tmp_path / str(at), driver, wire=wire))
         assert wire.asked > at, "it was spoilt"
+
+
+async def test_verbs_go_by_the_way_that_was_proven_on_boards_like_it(tmp_path: Path) -> None:
+    """Redfish beside IPMI: what one cannot the other does, and it is known from then on."""
+    faults = Faults()
+    world = World(tmp_path, REDFISH, faults=faults)
+    async with world.at_work() as conductor:
+        await world.discovered(conductor)
+        ipmi = replace(world.address, driver=IPMI, fingerprint="")
+        machine = await conductor.doors.add("node17", ipmi, PASSWORD)
+        assert [one.driver for one in machine.more_bmcs] == [IPMI]
+        ways = Ways(world.driven, conductor._secrets)
+        logins = await ways.all(machine)
+        faults.start(Fault.NO_POWER_CYCLE)
+        await ways.ask(machine, "power.cycle", lambda to, word: world.driven.do(to, word, "power.cycle"))
+        found = await world.driven.resolve("power.cycle", logins)
+        assert [(one.driver, one.verdict) for one in found.order] == [(IPMI, Verdict.PROVEN)]
+        assert [(one.driver, "offers only" in one.reason) for one in found.left_out] == [(REDFISH, True)]
+        await world.driven.waive("power.cycle", REDFISH, logins, Waiver("firmware 8 has it", 30))
+        found = await world.driven.resolve("power.cycle", logins)
+        assert [one.driver for one in found.order] == [IPMI, REDFISH], found.lines()
+        await world.persisted(lambda: conductor.boot("node17", "debian-12"))
+        assert (await world.settled(conductor)).state is State.ACTIVE
+        other = await conductor.enrol(EnrolRequest("node18", None, "", macs=(Mac("52:54:00:00:00:99"),)))
+        stranger = replace(other, uuid="11111111-0000-4000-8000-000000000001")
+        board = await world.driven.identify(ipmi, PASSWORD)
+        with pytest.raises(ConflictError, match="is not that of node18"):
+            check_board(stranger, ipmi, board)
+        assert (await conductor.doors.remove("node17", IPMI)).more_bmcs == ()
+        with pytest.raises(ConflictError, match="no other way"):
+            await conductor.doors.remove("node17", IPMI)

@@ -13,10 +13,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import Bmcs
-from provisioner.model.bmc import BmcAddress, Power
+from provisioner.bmc.ways import Ways
+from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, Run, State
 from provisioner.web.app import operator_app
-from provisioner.web.bmc import BmcApi
+from provisioner.web.bmc import BmcApi, Boards
 from tests.bmc.fake import ADDRESS, FakeBmc
 from tests.bmc.test_consoles import Bay, FakeLine
 from tests.web.fakes import NODE17, PLAN, FakeMachines
@@ -37,8 +38,8 @@ class Rack:
     def set(self, **changes: Any) -> None:
         self.machines.by_name["node17"] = replace(NODE17, **changes)
 
-    async def login(self, machine: Machine) -> tuple[BmcAddress, str]:
-        return replace(ADDRESS, username="admin"), "canary-password"
+    async def get(self, name: str) -> str:
+        return "canary-password"
 
     async def rotate(self, machine: Machine) -> None:
         self.rotated.append(machine.name)
@@ -52,8 +53,10 @@ def rack() -> Rack:
 @pytest.fixture
 async def client(rack: Rack) -> AsyncIterator[Client]:
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
+    rack.set(bmc=ADDRESS)
+    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate)
     async with Consoles(Bay(rack.line).open) as consoles:
-        api = BmcApi(rack.machines, bmcs, rack.login, consoles, rack.rotate)
+        api = BmcApi(rack.machines, boards, consoles)
         async with TestClient(TestServer(operator_app(api.routes()))) as made:
             yield made
 

@@ -1,0 +1,79 @@
+"""The ways to one machine's board: which of its BMC addresses a verb is asked of, in the order that evidence gives.
+
+A way that cannot do the verb has done nothing, so the next one is asked; so it is where a way is silent and doing the
+verb twice is the same as doing it once. Whatever else goes wrong is the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from provisioner.bmc.table import VERBS
+from provisioner.errors import BmcError, BmcUnreachable, BmcUnsupported, ConflictError
+from provisioner.model.bmc import BmcAddress
+from provisioner.model.machine import Machine
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Login = tuple[BmcAddress, str]
+Call = Callable[[BmcAddress, str], Awaitable[T]]
+
+
+class Order(Protocol):
+    """What is needed of the BMCs."""
+
+    async def order(self, verb: str, logins: Sequence[Login]) -> Sequence[Login]:
+        """Put the ways to one board in order for a verb; those that failed it are left out."""
+        ...
+
+
+class Passwords(Protocol):
+    """What is needed of the store."""
+
+    async def get(self, name: str) -> str: ...
+
+
+def secret_of(machine_id: str, address: BmcAddress | None = None) -> str:
+    """Name the secret that holds a password: of a machine's first BMC address, or of another one."""
+    return f"bmc/{machine_id}" if address is None else f"bmc/{machine_id}/{address.driver}"
+
+
+class Ways:
+    """Asks machines' boards, each by the way that can."""
+
+    def __init__(self, bmcs: Order, passwords: Passwords) -> None:
+        self._bmcs = bmcs
+        self._passwords = passwords
+
+    async def first(self, machine: Machine) -> Login:
+        """Return the first address and its password; raise `ConflictError` where there is none."""
+        if machine.bmc is None:
+            hint = f"`provisionctl enrol {machine.name} --bmc ipmi://USER@HOST` or redfish://"
+            raise ConflictError(f"{machine.name} has no BMC on record", hint=hint)
+        return machine.bmc, await self._passwords.get(secret_of(machine.id))
+
+    async def all(self, machine: Machine) -> list[Login]:
+        """Return every address with its password, in the operator's order."""
+        others = [(one, await self._passwords.get(secret_of(machine.id, one))) for one in machine.more_bmcs]
+        return [await self.first(machine), *others]
+
+    async def ask(self, machine: Machine, verb: str, call: Call[T]) -> T:
+        """Do a verb by the first way that can. Raises the `BmcError` of the last that was asked."""
+        if not machine.more_bmcs:
+            return await call(*await self.first(machine))
+        logins = await self.all(machine)
+        order = list(await self._bmcs.order(verb, logins)) or logins[:1]
+        last: BmcError | None = None
+        for address, password in order:
+            try:
+                return await call(address, password)
+            except (BmcUnsupported, BmcUnreachable) as error:
+                if isinstance(error, BmcUnreachable) and not VERBS[verb].again:
+                    raise
+                log.warning("bmc.next-way machine=%s bmc=%s verb=%s", machine.name, address, verb)
+                last = error
+        assert last is not None
+        raise last

@@ -1,0 +1,89 @@
+"""More than one way to a machine's board: put on record only where it is the same board, by UUID or serial number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from provisioner.bmc.join import match
+from provisioner.bmc.ways import secret_of
+from provisioner.errors import ConflictError
+from provisioner.lifecycle.ports import Bmcs
+from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.runner import Runner
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
+from provisioner.model.machine import Machine
+from provisioner.store.secrets import Secrets
+
+
+class Doors:
+    """Adds and removes ways."""
+
+    def __init__(self, machines: Machines, runner: Runner, bmcs: Bmcs, secrets: Secrets) -> None:
+        self._machines = machines
+        self._runner = runner
+        self._bmcs = bmcs
+        self._secrets = secrets
+
+    async def keep(self, machine_id: str, password: str) -> None:
+        """Keep the password of a machine's first way."""
+        await self._secrets.put(secret_of(machine_id), password)
+
+    async def add(self, ref: str, address: BmcAddress, password: str) -> Machine:
+        """Put another way to a machine's board on record, after a look at whose board it is.
+
+        The first way of a machine is its BMC; another driver's stands beside it, the same driver's in its place.
+        """
+        machine = self._machines.get(ref)
+        if address.driver is Driver.REDFISH and not address.fingerprint:
+            address = replace(address, fingerprint=await self._bmcs.fingerprint(address))
+        board = await self._bmcs.identify(address, password)
+        check_board(machine, address, board)
+        first = machine.bmc is None or machine.bmc.driver is address.driver
+        await self._secrets.put(secret_of(machine.id, None if first else address), password)
+        return await self._runner.change(machine.id, lambda m, _: (_added(m, address, board), []))
+
+    async def remove(self, ref: str, driver: Driver) -> Machine:
+        """Take a way off the record; the first one stays."""
+        machine = self._machines.get(ref)
+        gone = next((one for one in machine.more_bmcs if one.driver is driver), None)
+        if gone is None:
+            raise ConflictError(
+                f"{machine.name} has no other way by {driver}", hint="the first one goes with the machine"
+            )
+        changed = await self._runner.change(machine.id, lambda m, _: (_removed(m, driver), []))
+        await self._secrets.remove(secret_of(machine.id, gone))
+        await self._bmcs.forget(gone)
+        return changed
+
+    async def forget(self, machine: Machine) -> None:
+        """Forget all passwords of a machine's board, and end the sessions there."""
+        await self._secrets.remove(secret_of(machine.id))
+        for other in machine.more_bmcs:
+            await self._secrets.remove(secret_of(machine.id, other))
+        for address in (machine.bmc, *machine.more_bmcs):
+            if address is not None:
+                await self._bmcs.forget(address)
+
+
+def check_board(machine: Machine, address: BmcAddress, board: BmcIdentity) -> None:
+    """Raise `ConflictError` where a board says that it is another machine's. One that says nothing is believed."""
+    says = board.uuid or board.serial
+    known = machine.uuid or machine.serial
+    if says and known and match(board, machine.uuid, machine.serial) is None:
+        raise ConflictError(
+            f"the BMC at {address} is not that of {machine.name}: UUID {board.uuid or '?'}, serial number"
+            f" {board.serial or '?'}, not {machine.uuid or '?'}, {machine.serial or '?'}",
+            hint="nothing was put on record",
+        )
+
+
+def _added(machine: Machine, address: BmcAddress, board: BmcIdentity) -> Machine:
+    machine = replace(machine, uuid=machine.uuid or board.uuid, serial=machine.serial or board.serial)
+    if machine.bmc is None or machine.bmc.driver is address.driver:
+        return replace(machine, bmc=address)
+    others = tuple(one for one in machine.more_bmcs if one.driver is not address.driver)
+    return replace(machine, more_bmcs=(*others, address))
+
+
+def _removed(machine: Machine, driver: Driver) -> Machine:
+    return replace(machine, more_bmcs=tuple(one for one in machine.more_bmcs if one.driver is not driver))
