@@ -350,8 +350,10 @@ class DhcpServer:
         return [name for name in found if name]
 
     def _advertise(self) -> None:
-        """Send router advertisements where a subnet wants them, once an interface."""
+        """Send router advertisements where a subnet wants them, once an interface; those of DHCPv6 stand over these."""
         wanted = {net.config.interface: net.config for net in self.site.topology if net.config.router_advertisements}
+        for subnet6 in self.config.subnets6:
+            wanted.pop(subnet6.interface, None)
         for subnet in wanted.values():
             advertiser = RouterAdvertiser(subnet.interface, lifetime_s=subnet.ra_lifetime_s)
             advertiser.start()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import socket
 import struct
+import sys
 from collections.abc import Sequence
 from ipaddress import IPv6Network
-from pathlib import Path
 
 from provisioner.dhcp.addresses import own_addresses
 from provisioner.dhcp.v6.advert import Advert, Prefix, encode, is_solicitation
@@ -21,6 +22,7 @@ INTERVAL_S = 30.0
 SOLICITED_GAP_S = 0.5
 """Least time between two answers: they go to all nodes (RFC 4861 section 6.2.6 asks for a bound)."""
 ICMPV6_FILTER = 1
+SIOCGIFHWADDR, ARPHRD_ETHER = 0x8927, 1  # linux/sockios.h, linux/if_arp.h
 ALL_NODES, ALL_ROUTERS = "ff02::1", "ff02::2"
 HOPS = 255
 """Receivers drop what may have crossed a router (RFC 4861 section 6.1.2)."""
@@ -93,10 +95,13 @@ class RouterAdvertiser:
 
 def mac_of(interface: str) -> bytes:
     """Give the interface's hardware address; empty where it has none."""
-    try:
-        return bytes.fromhex(Path(f"/sys/class/net/{interface}/address").read_text().strip().replace(":", ""))
-    except (OSError, ValueError):
-        return b""
+    request = struct.pack("256s", interface.encode()[:15])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            found = fcntl.ioctl(sock, SIOCGIFHWADDR, request)
+        except OSError:
+            return b""
+    return found[18:24] if int.from_bytes(found[16:18], sys.byteorder) == ARPHRD_ETHER else b""
 
 
 def prefix_of(network: str) -> Prefix:

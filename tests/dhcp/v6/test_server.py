@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from provisioner.dhcp.leases import Lease, LeaseState
-from provisioner.dhcp.subnets import Dhcp, Reservation
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
 from provisioner.dhcp.v6.message import Message, Type, decode, encode
 from provisioner.dhcp.v6.options import Opt
 from provisioner.dhcp.v6.server import Dhcp6Server
@@ -266,3 +268,23 @@ async def test_a_port_that_is_taken_ends_the_start(rig: Rig) -> None:
     with pytest.raises(ListenError, match="DHCPv6 cannot listen on eth0: Address already in use"):
         await rig.start(rig.server())
     await first.stop()
+
+
+async def test_the_advertisements_of_dhcpv6_stand_over_those_of_ipv4_s_subnet(rig: Rig, lan: Wires) -> None:
+    """Two that differ in what they say of DHCPv6 would have clients ask and forget by turns."""
+    both = Dhcp(
+        subnets=(Subnet(network="10.0.0.0/24", interface="eth0", mode=Mode.OFF, router_advertisements=True),),
+        subnets6=(subnet(router_advertisements=True),),
+    )
+    alone = replace(both, subnets6=())
+    found = []
+    for config in (both, alone):
+        server = DhcpServer(config, decide=chain, leases=rig.store, observe=rig.lines.append)  # type: ignore[arg-type]
+        with inside(lan.names["server"]):
+            await server.start()
+        found.append(len(server._advertisers))
+        await server.stop()
+    assert found == [0, 1]
+    server6 = await rig.start(rig.server(both))
+    assert [(each.interface, each._managed) for each in server6._advertisers] == [("eth0", True)]
+    await server6.stop()
