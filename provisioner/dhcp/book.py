@@ -212,21 +212,24 @@ class DhcpBook:
         async with self._lock:
             adoption = Adoption(self._server.site, self._server.layers, self._server.now())
             verdicts: list[Verdict] = []
+            applied = False
             try:
+                fit = True
                 for at in range(0, len(wants), SLICE):
-                    verdicts += [self._judged(adoption, want, hold=not dry_run) for want in wants[at : at + SLICE]]
+                    judged = [self._judged(adoption, want, hold=not dry_run) for want in wants[at : at + SLICE]]
+                    fit = fit and not any(verdict.what is What.CONFLICT for verdict in judged)
+                    verdicts += judged
                     await asyncio.sleep(0)
-                fit = keep_going or not any(verdict.what is What.CONFLICT for verdict in verdicts)
-                if dry_run or not fit:
-                    return Taken(verdicts, applied=False)
-                reservations = [each.reservation for each in verdicts if each.reservation is not None]
-                await self._store.take_over(reservations, [lease for each in verdicts for lease in each.leases])
-                await self._apply(verdicts)
+                if not dry_run and (fit or keep_going):
+                    await self._store.take_over(verdicts)
+                    await self._apply(verdicts)
+                    applied = True
             finally:
-                for verdict in verdicts if not dry_run else ():
-                    _let_go(verdict)
-        log.info("dhcp.imported reservations=%d leases=%d", len(reservations), sum(bool(v.leases) for v in verdicts))
-        return Taken(verdicts, applied=True)
+                if not applied and not dry_run:
+                    await _let_go(verdicts)
+        if applied:
+            log.info("dhcp.imported entries=%d", len(verdicts))
+        return Taken(verdicts, applied)
 
     def _judged(self, adoption: Adoption, want: Want, *, hold: bool) -> Verdict:
         verdict = adoption.judge(want)
@@ -255,7 +258,11 @@ class DhcpBook:
             self._server.tell(lease)
 
 
-def _let_go(verdict: Verdict) -> None:
-    """Keep an address no longer that was kept for an import; where it was bound, nothing is kept any more."""
-    if verdict.pool is not None and verdict.pool.offered(verdict.want.key) == verdict.want.ip:
-        verdict.pool.withdraw(verdict.want.key)
+async def _let_go(verdicts: Sequence[Verdict]) -> None:
+    """Keep the addresses of an import no longer that came to nothing."""
+    for at, verdict in enumerate(verdicts, 1):
+        key, ip = verdict.want.key, verdict.want.ip
+        if verdict.pool is not None and verdict.pool.offered(key) == ip:
+            verdict.pool.withdraw(key)
+        if at % SLICE == 0:
+            await asyncio.sleep(0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.subnets import Reservation, Subnet
@@ -38,6 +38,16 @@ _STATES = {
 STATES = tuple(_STATES)
 
 
+class Entry(Protocol):
+    """What one entry of an import leaves to be kept."""
+
+    @property
+    def reservation(self) -> Reservation | None: ...
+
+    @property
+    def leases(self) -> Sequence[Lease]: ...
+
+
 class DhcpBookStore:
     """One row for each thing said; leases as `store.leases` keeps them."""
 
@@ -66,12 +76,16 @@ class DhcpBookStore:
         """Forget it, durably."""
         await self._db.submit(lambda c: _remove(c, _SUBNET, name))
 
-    async def take_over(self, reservations: Iterable[Reservation], leases: Sequence[Lease]) -> None:
+    async def take_over(self, entries: Sequence[Entry]) -> None:
         """Keep all of an import in one transaction, or nothing of it."""
-        rows = [(_RESERVATION, each.mac, encode(each)) for each in reservations]
-        statements = []
-        for at in range(0, len(leases), SLICE):
-            statements.append(insert(leases[at : at + SLICE]))
+        rows: list[tuple[str, str, bytes]] = []
+        statements: list[str] = []
+        for at in range(0, len(entries), SLICE):
+            some = entries[at : at + SLICE]
+            said = [each.reservation for each in some if each.reservation is not None]
+            rows += [(_RESERVATION, each.mac, encode(each)) for each in said]
+            if leases := [lease for each in some for lease in each.leases]:
+                statements.append(insert(leases))
             await asyncio.sleep(0)
 
         def work(cursor: sqlite3.Cursor) -> None:

@@ -165,11 +165,12 @@ class DhcpApi:
         taken = await self._book.take_over(wants, **flags)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
         await response.prepare(request)
+        counts: Counter[str] = Counter()
         for at in range(0, len(taken.verdicts), SLICE):
-            rows = (msgspec.json.encode(verdict_view(verdict)) for verdict in taken.verdicts[at : at + SLICE])
-            await response.write(b"".join(row + b"\n" for row in rows))
+            some = taken.verdicts[at : at + SLICE]
+            counts.update(verdict.what.value for verdict in some)
+            await response.write(b"".join(msgspec.json.encode(verdict_view(verdict)) + b"\n" for verdict in some))
             await asyncio.sleep(0)
-        counts = Counter(str(verdict.what) for verdict in taken.verdicts)
         done = {"event": "done", "applied": taken.applied, "counts": counts}
         await response.write(msgspec.json.encode(done) + b"\n")
         return response
