@@ -16,8 +16,8 @@ from provisioner.dhcp.adopt import Adoption, Verdict, Want, What
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.server import DhcpServer
-from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
-from provisioner.dhcp.validate import faults_of
+from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.dhcp.validate import faults_of_reservation, faults_of_subnet
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.model.net import Mac, parse_mac
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
@@ -87,7 +87,8 @@ class DhcpBook:
         return reservation
 
     def _check_reservation(self, reservation: Reservation) -> None:
-        faults = faults_of(replace(self._config(), reservations=(reservation,)))
+        config = replace(self._server.config, subnets=tuple(subnet for subnet, _ in self.subnets()))
+        faults = faults_of_reservation(reservation, config)
         if faults:
             raise ConfigError(f"reservation {reservation.mac}", faults=faults)
         if reservation.address:
@@ -158,14 +159,9 @@ class DhcpBook:
 
     def _check(self, subnet: Subnet) -> None:
         others = [each for each, _ in self.subnets() if each.title != subnet.title]
-        faults = faults_of(replace(self._config(), subnets=(*others, subnet), reservations=(), ports=()))
+        faults = faults_of_subnet(subnet, others, self._server.config)
         if faults:
             raise ConfigError(f"subnet {subnet.title}", faults=faults)
-
-    def _config(self) -> Dhcp:
-        """The configuration as it would stand in the file."""
-        subnets = tuple(subnet for subnet, _ in self.subnets())
-        return replace(self._server.config, subnets=subnets, reservations=(), ports=())
 
     async def _stored(self, subnet: Subnet) -> list[Lease]:
         network = IPv4Network(subnet.network)

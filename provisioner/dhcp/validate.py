@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
@@ -36,6 +37,20 @@ def faults_of(config: Dhcp) -> list[str]:
         found += _reservations(config)
         found += _ports(config)
     return found + v6.faults_of(config.subnets6, config.reservations6)
+
+
+def faults_of_subnet(subnet: Subnet, others: Iterable[Subnet], config: Dhcp) -> list[str]:
+    """Say what is wrong with one subnet beside others that are right."""
+    found = [f"subnet {subnet.title}: {fault}" for fault in _subnet(subnet)]
+    found += _watching(replace(config, subnets=(subnet,)))
+    for other in others if not found else ():
+        found += _between((other, subnet))
+    return found
+
+
+def faults_of_reservation(reservation: Reservation, config: Dhcp) -> list[str]:
+    """Say what is wrong with one reservation where all else is right."""
+    return list(_reservation(reservation, config))
 
 
 def _watching(config: Dhcp) -> Iterator[str]:
