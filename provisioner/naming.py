@@ -91,13 +91,13 @@ class Naming:
             self.on_lease(lease)
 
     def _holder6(self, lease: Lease) -> Holder:
-        """The same machine as for IPv4, so that both addresses are one name's; only known ones have names there."""
+        """The same machine as for IPv4, so that both addresses are one name's."""
         assert self._v4 is not None
         key = lease.key[:6]
         known = self._v4.site.reservations.of(key)
         nets = self._v4.site.topology
         domain = next((net.config.domain for net in nets if net.pool.of(key) is not None and net.config.domain), "")
-        return _holder(known, domain)._replace(known=True)
+        return _holder(known, domain)
 
 
 def _holder(known: Known | None, domain: str) -> Holder:

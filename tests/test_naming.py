@@ -79,6 +79,14 @@ async def test_both_addresses_of_a_machine_have_its_name_of_now(db: Database) ->
     assert ip("10.0.0.105").to_bytes(4, "big") not in wanted  # a stranger may call itself anything
 
 
+async def test_a_stranger_has_no_name_by_dhcpv6_either(db: Database) -> None:
+    naming = Naming(DNS, None, db)
+    await naming.open(server())
+    await naming.open6(Server6([Lease(SIX, ETHER, "p", NOW + 100, name="www")]))  # type: ignore[arg-type]
+    assert naming.keeper is not None
+    assert naming.keeper._wanted == {}
+
+
 async def test_without_a_server_nothing_is_done(db: Database) -> None:
     naming = await Naming.of(Dns(), db)
     await naming.open(server())
