@@ -80,6 +80,7 @@ TABLE = (
     ("dhcp.addresses", "shells"),
     ("dhcp.book", "shells"),
     ("dhcp.mmsg", "shells"),
+    ("dhcp.neighbours", "shells"),
     ("dhcp.trace", "shells"),
     ("dhcp.v6.ra", "shells"),
     ("dhcp.v6.trace", "shells"),

@@ -139,6 +139,7 @@ class Daemon:
         holders.v4, holders.v6 = dhcp, dhcp6
         guard = guard_of(dhcp, netwatch, conductor, EventStore(db))
         book.follow(addresses.follow)
+        book.follow(guard.changed)
         shelf = artifact_api(
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
         )

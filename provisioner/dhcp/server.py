@@ -17,6 +17,7 @@ from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
 from provisioner.dhcp.layers import Layers, Origin
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.link import Link
+from provisioner.dhcp.neighbours import claimant
 from provisioner.dhcp.packet import Packet, address, decode
 from provisioner.dhcp.relay import RelayInfo, spell
 from provisioner.dhcp.site import Site
@@ -193,7 +194,7 @@ class DhcpServer:
     def lease_of(self, ip: str) -> Mac | None:
         """Say which machine holds the address now; where another server gives addresses, which says that it has it."""
         number, now = int(IPv4Address(ip)), self._clock.now()
-        if (key := self.site.claimant(number)) is not None:
+        if (key := claimant(self.site, number)) is not None:
             return mac_from_bytes(key)
         for lease in self._leases_at(number):
             if lease.active(now):

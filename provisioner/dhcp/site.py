@@ -176,11 +176,6 @@ class Site:
         """Give a pool by its name."""
         return next((pool for pool in self.pools() if pool.name == name), None)
 
-    def claimant(self, ip: int) -> bytes | None:
-        """Say which machine has this address of another server, where we are one's proxy."""
-        net = self.net_at(ip)
-        return self.claims.get(ip) if net is not None and net.proxy else None
-
     def net_at(self, ip: int) -> Net | None:
         """Give the subnet that an address belongs to."""
         return next((net for net in self.topology.at(ip) if net.holds(ip)), None)

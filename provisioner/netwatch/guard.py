@@ -130,6 +130,10 @@ class Guard:
         self._next = min(self._next, self._soonest)
         self._wake.set()
 
+    def changed(self, subnets: Sequence[Subnet]) -> None:
+        """Subnets were changed: look at them anew."""
+        self._ask_soon()
+
     # what is seen
 
     def hear(self, heard: Heard) -> None:

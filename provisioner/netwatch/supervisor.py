@@ -100,6 +100,11 @@ class Netwatch:
         return self._process.pid if self._process is not None else None
 
     @property
+    def interfaces(self) -> tuple[str, ...]:
+        """What is to be listened on."""
+        return self._interfaces
+
+    @property
     def unread(self) -> int:
         """Messages of DHCP servers that were left unread, since they were too many."""
         return self._tally.unread

@@ -8,15 +8,21 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from provisioner.dhcp.case import Arrival
+from provisioner.dhcp.neighbours import neighbour
 from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, Packet, decode, encode
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
 from provisioner.lab.process import wait_until
-from tests.dhcp.clients import BIOS, HTTP, IPXE, UEFI, packet
+from tests.dhcp.clients import BIOS, HTTP, IPXE, MAC, UEFI, ask, chain, packet
 from tests.dhcp.existing import EXISTING
 from tests.dhcp.netns import inside
 from tests.dhcp.wires import Server, Wires, report_script, told, wires
@@ -144,7 +150,41 @@ def test_uefi_asks_on_port_4011_and_what_it_has_from_them_is_known(lan: Wires) -
     assert (acked.yiaddr, acked.options[Opt.BOOT_FILE]) == (0, b"snponly.efi")
     assert acked.options[Opt.VENDOR_CLASS] == b"PXEClient"
     assert acked.siaddr == int(IPv4Address(US))
+    server.until("dhcp.ack")
     assert [event for event in server.events() if event != "dhcp.silence"] == ["dhcp.offer", "dhcp.ack"]
+
+
+class NoLeases:
+    """A store that is not asked."""
+
+    def save(self, leases: object) -> object:
+        raise AssertionError("we give no addresses")
+
+    async def load(self) -> list[object]:
+        return []
+
+
+def test_whose_an_address_is_that_another_server_gave(tmp_path: Path) -> None:
+    """By the machine's own word; where we did not hear it, since we were restarted, by ARP."""
+    leases: Any = NoLeases()
+    proxy = Subnet(network="10.46.0.0/24", interface="br0", mode=Mode.PROXY)
+    server = DhcpServer(Dhcp(subnets=(proxy,)), decide=chain, leases=leases, observe=lambda _: None)
+    taken = packet(Type.REQUEST, MAC, UEFI | {Opt.REQUESTED_ADDRESS: IPv4Address("10.46.0.201").packed})
+    ask(server.site, taken, Arrival("br0", int(IPv4Address(US))))
+    with wires(tmp_path) as it:
+        it.add("server")
+        it.bridge("server", f"{US}/24", {"p1": "one"})
+        it.ip("one", "addr", "add", "10.46.0.200/24", "dev", "eth0")
+        it.run("one", "busybox", "ping", "-c", "1", "-W", "5", US)
+        mac = it.run("one", "cat", "/sys/class/net/eth0/address").strip()
+        with inside(it.names["server"]):
+            assert server.lease_of("10.46.0.200") == mac
+            assert server.lease_of("10.46.0.201") == MAC
+            assert server.lease_of("10.46.0.202") is None
+            assert neighbour("eth9", int(IPv4Address("10.46.0.200"))) is None
+            server.set_subnet(replace(proxy, mode=Mode.RESERVATIONS_ONLY))
+            assert server.lease_of("10.46.0.200") is None, "where we give addresses, leases count"
+            assert server.lease_of("10.46.0.201") is None
 
 
 def udhcpc(lan: Wires) -> dict[str, str]:

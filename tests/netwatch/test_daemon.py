@@ -37,17 +37,18 @@ dhcp:
 class Daemon:
     """A daemon in the namespace "server" of some wires."""
 
-    def __init__(self, lan: Wires, rogue: str = "report") -> None:
+    def __init__(self, lan: Wires, rogue: str = "report", command: tuple[str, ...] = (sys.executable,)) -> None:
         self.lan = lan
         self.config = lan.folder / "provisioner.yaml"
         self.config.write_text(CONFIG.format(folder=lan.folder, rogue=rogue))
-        self.process = lan.start("server", sys.executable, "-m", "provisioner.daemon", "--config", str(self.config))
+        self.process = lan.start("server", *command, "-m", "provisioner.daemon", "--config", str(self.config))
+        self._log = lan.folder / f"{Path(command[0]).name}.log"
         self.socket = str(lan.folder / "api.sock")
         self.client = Client(self.socket)
 
     @property
     def log(self) -> str:
-        return (self.lan.folder / f"{Path(sys.executable).name}.log").read_text()
+        return self._log.read_text()
 
     def says(self, text: str) -> None:
         """Wait until the log has this."""
@@ -149,3 +150,29 @@ def test_netwatch_is_killed_and_machines_get_addresses_all_the_same(lan: Wires) 
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.process.wait(20) == 0
     daemon.says("daemon.stopped")
+
+
+def capabilities(pid: int) -> tuple[str, str]:
+    """What a process may do now, and what programs that it starts inherit."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = dict(line.split(":\t") for line in lines if line.startswith("Cap"))
+    return found["CapEff"], found["CapAmb"]
+
+
+NET_RAW, BIND = 1 << 13, 1 << 10
+
+
+def test_of_all_processes_of_a_daemon_without_root_only_netwatch_may_open_raw_sockets(lan: Wires) -> None:
+    """As under systemd: it has two capabilities, and keeps them to itself. (Root means nothing to the kernel here.)"""
+    both = "-all,+net_raw,+net_bind_service"
+    rights = (f"--{which}={both}" for which in ("inh-caps", "ambient-caps", "bounding-set"))
+    daemon = Daemon(lan, command=("setpriv", "--securebits=+noroot", *rights, sys.executable))
+    daemon.says("netwatch.up")
+    assert capabilities(daemon.process.pid) == (f"{NET_RAW | BIND:016x}", "0" * 16)
+    tasks = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
+    children = [int(pid) for task in tasks for pid in task.read_text().split()]
+    may = {pid: capabilities(pid)[0] for pid in children}
+    assert sorted(may.values())[-1] == f"{NET_RAW:016x}"
+    assert sum(rights != "0" * 16 for rights in may.values()) == 1
+    assert len(may) > 1, "the IPMI worker is one of them"
+    assert udhcpc(lan, "one")["ip"] == "10.63.0.100"

@@ -229,6 +229,14 @@ async def test_an_outbox_that_is_full_is_tried_again_and_nothing_is_lost(
     assert rig.kinds() == ["dhcp.rogue", "dhcp.fallback"]
 
 
+async def test_a_subnet_that_is_added_is_watched_at_once(rig: Rig) -> None:
+    async with rig.running():
+        await asyncio.sleep(0)
+        rig.server.set_subnet(subnet(network="10.1.0.0/24", interface="eth1", pools=(), router=(), dns=()))
+        rig.guard.changed(rig.server.subnets())
+        await until(lambda: rig.netwatch.interfaces == ("eth0", "eth1"))
+
+
 async def test_a_subnet_that_an_operator_changes_meanwhile_is_served_as_it_says(rig: Rig) -> None:
     rig.guard.hear(heard(asked=True))
     await settle(rig)
