@@ -152,7 +152,7 @@ class Daemon:
             lambda: self.listeners,
             lambda: [db.failure] if db.failure else [],
         )
-        boards = await bmc_api(stack, bmcs, conductor, secrets, db, config.state_dir)
+        boards = await bmc_api(stack, bmcs, conductor, secrets, db, dhcp)
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
         workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), config.catalogue.paths)

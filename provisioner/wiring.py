@@ -293,7 +293,7 @@ async def kept(store: EvidenceStore, one: Evidence) -> None:
 
 
 async def bmc_api(
-    stack: AsyncExitStack, bmcs: Bmcs, conductor: Conductor, secrets: Secrets, db: Database, state_dir: Path
+    stack: AsyncExitStack, bmcs: Bmcs, conductor: Conductor, secrets: Secrets, db: Database, dhcp: DhcpServer
 ) -> BmcApi:
     """Put the BMCs of machines behind the API, and have consoles recorded while a run is under way."""
 
@@ -319,9 +319,13 @@ async def bmc_api(
 
     bmcs.kept = keep
     consoles = await stack.enter_async_context(Consoles(bmcs.open_console))
-    recorder = await stack.enter_async_context(Recorder(consoles, console, conductor.observe, state_dir / "consoles"))
+    recorder = await stack.enter_async_context(
+        Recorder(consoles, console, conductor.observe, db.path.parent / "consoles")
+    )
     conductor.follow(recorder)
-    return BmcApi(conductor.machines, Boards(bmcs, ways, conductor.doors, new_password), consoles)
+    return BmcApi(
+        conductor.machines, Boards(bmcs, ways, conductor.doors, new_password, dhcp.trace.boards.all), consoles
+    )
 
 
 def guard_of(dhcp: DhcpServer, netwatch: Netwatch, conductor: Conductor, events: EventStore) -> Guard:

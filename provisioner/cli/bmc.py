@@ -167,6 +167,15 @@ def console(session: Session, target: str, read_only: bool, take_over: bool, **g
             attach(session, line, read_only=read_only)
 
 
+@command("found")
+def found(session: Session) -> None:
+    """List the BMCs that got an address from us or that machines see of themselves, and whose they are.
+
+    DHCP knows them by what they call themselves, and by the ranges of hardware addresses in `dhcp.bmc_macs`.
+    """
+    print_rows(session, session.client().get("/v1/bmc/found")["found"], SEEN_COLUMNS, empty="no BMC was seen")
+
+
 @command("find")
 @click.argument("ranges", nargs=-1, metavar="[NETWORK]...")
 @click.option("--ssdp", is_flag=True, help="Ask Redfish services on our networks to make themselves known.")
@@ -184,7 +193,7 @@ def find(session: Session, ranges: Sequence[str], ssdp: bool, interface: str, ra
     print_rows(session, found_bmcs(ranges, ssdp, interface, rate), FOUND_COLUMNS, empty="no BMC answered")
 
 
-for one in (do, verbs, why, add, remove, waive, rotate, pin, console, find):
+for one in (do, verbs, why, add, remove, waive, rotate, pin, console, find, found):
     bmc.add_command(one)
 
 
@@ -282,6 +291,14 @@ VERB_COLUMNS = (
 WAY_COLUMNS = (
     Column("ADDRESS", lambda row: row["url"]),
     Column("CERTIFICATE", lambda row: row["fingerprint"][:16]),
+)
+SEEN_COLUMNS = (
+    Column("MAC", lambda row: row["mac"]),
+    Column("ADDRESS", lambda row: row["address"]),
+    Column("KIND", lambda row: row["kind"]),
+    Column("SEEN BY", lambda row: ",".join(row["how"])),
+    Column("MACHINE", lambda row: row["machine"]),
+    Column("ON RECORD", lambda row: "yes" if row["on_record"] else "no"),
 )
 FOUND_COLUMNS = (
     Column("ADDRESS", lambda row: row["name"]),

@@ -13,6 +13,7 @@ from typing import Protocol
 from provisioner.clock import SteadyClock
 from provisioner.dhcp.addresses import own_addresses
 from provisioner.dhcp.answer import answer
+from provisioner.dhcp.boards import Boards
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
 from provisioner.dhcp.layers import Layers, Origin
 from provisioner.dhcp.leases import Lease, Pool
@@ -74,7 +75,7 @@ class DhcpServer:
         self.config = config
         self.site = Site(decide, http_port=http_port, profiles=config.profiles, ports=config.ports)
         self.layers = Layers()
-        self.trace = Trace(observe)
+        self.trace = Trace(observe, Boards(config.bmc_macs))
         self._leases = leases
         self._probe = probe
         self._on_lease = on_lease

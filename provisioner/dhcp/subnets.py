@@ -150,6 +150,11 @@ class Dhcp:
     reservations6: tuple[Reservation6, ...] = setting((), "Fixed IPv6 addresses.")
     ports: tuple[PortRule, ...] = setting((), "Names and addresses by switch port.")
     profiles: Mapping[str, Overrides] = setting({}, "Loaders and options by profile.")
+    bmc_macs: tuple[str, ...] = setting(
+        (),
+        "Hardware addresses that BMCs have: prefixes (d0:94:66) or ranges (FIRST-LAST). What asks from one of them is "
+        "listed by `provisionctl bmc found`, as is what calls itself a BMC.",
+    )
     server_port: int = setting(67, "UDP port to serve; anything but 67 is for tests.")
     durability: Durability = setting(
         Durability.DURABLE,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 
+from provisioner.dhcp.boards import Boards
 from provisioner.dhcp.case import Arrival, Reply, Silence
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.packet import Packet, address
@@ -28,8 +29,9 @@ KINDS = {0: "BOOTP", 1: "DISCOVER", 3: "REQUEST", 4: "DECLINE", 7: "RELEASE", 8:
 class Trace:
     """Counts everything, tells what the budgets allow."""
 
-    def __init__(self, observe: Observe) -> None:
+    def __init__(self, observe: Observe, boards: Boards | None = None) -> None:
         self._observe = observe
+        self.boards = boards or Boards()
         self._all = Limiter(1)
         self._each = Limiter()
         self._silent_until = 0.0
@@ -49,6 +51,8 @@ class Trace:
     def answered(self, packet: Packet, arrival: Arrival, found: Reply | Silence, now: float) -> None:
         """Tell of a reply that left, or of a silence."""
         self.counts[found.event] += 1
+        if found.event == "dhcp.ack" and isinstance(found, Reply) and found.ip:
+            self._board(packet, found.ip, now)
         if not self.allows(packet.key, now):
             return
         kind = KINDS.get(packet.type, f"type {packet.type}")
@@ -59,6 +63,14 @@ class Trace:
         line = TraceLine(now, channel, found.event, text, packet.mac, ok=found.event not in BAD_EVENTS)
         log.info("%s mac=%s %s", line.event, line.mac, line.text)
         self._observe(line)
+
+    def _board(self, packet: Packet, ip: int, now: float) -> None:
+        """Tell of a BMC that got an address, when that is news."""
+        seen = self.boards.note(packet, ip, now)
+        if seen is not None and self.allows(packet.key, now):
+            text = f"{seen.kind or 'a BMC by its range'} is at {seen.address}"
+            log.info("dhcp.bmc mac=%s %s", seen.mac, text)
+            self._observe(TraceLine(now, Channel.DHCP, "dhcp.bmc", text, seen.mac))
 
     def malformed(self, data: bytes, arrival: Arrival, why: str, now: float) -> None:
         """Tell of bytes that are no DHCP message."""

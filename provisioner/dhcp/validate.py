@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 
 from provisioner.dhcp import formats
+from provisioner.dhcp.boards import read_range
 from provisioner.dhcp.proxy import is_unfit
 from provisioner.dhcp.reservations import loaders_by_arch, port_key
 from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
@@ -54,6 +55,8 @@ def faults_of_reservation(reservation: Reservation, config: Dhcp) -> list[str]:
 
 
 def _watching(config: Dhcp) -> Iterator[str]:
+    for text in config.bmc_macs:
+        yield from _try("bmc_macs", partial(read_range, text))
     for text in config.allowed_servers:
         yield from _try("allowed_servers", partial(IPv4Address, text))
     if config.watch_s and not 5 <= config.watch_s <= 3600:

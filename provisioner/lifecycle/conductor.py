@@ -21,7 +21,7 @@ from provisioner.lifecycle.actions import Actions
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
 from provisioner.lifecycle.answers import Answers
 from provisioner.lifecycle.boots import DISCOVERY, Boots
-from provisioner.lifecycle.doors import Doors
+from provisioner.lifecycle.doors import Doors, twin_of
 from provisioner.lifecycle.inputs import Begin, Cancel, Resume
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Flows, Ports
@@ -153,7 +153,7 @@ class Conductor:
             if bmc.driver is Driver.REDFISH and not bmc.fingerprint:
                 bmc = replace(bmc, fingerprint=await self._ports.bmcs.fingerprint(bmc))
             identity = await self._ports.bmcs.identify(bmc, request.password)
-        twin = self.machines.by_uuid(identity.uuid) if identity.uuid else None
+        twin = twin_of(identity, self.machines.all())
         if twin is not None and twin.bmc is not None:
             raise ConflictError(f"the BMC at {request.bmc} says that it is {twin.name} (UUID {identity.uuid})")
         machine_id = twin.id if twin is not None else str(uuid.uuid4())

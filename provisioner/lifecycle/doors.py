@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from provisioner.bmc.join import match
@@ -63,6 +64,14 @@ class Doors:
         for address in (machine.bmc, *machine.more_bmcs):
             if address is not None:
                 await self._bmcs.forget(address)
+
+
+def twin_of(board: BmcIdentity, machines: Iterable[Machine]) -> Machine | None:
+    """Find the machine that a BMC is of, by UUID in either byte order, or by serial number; never by an address."""
+    found = [(machine, match(board, machine.uuid, machine.serial)) for machine in machines]
+    by_uuid = [machine for machine, why in found if why is not None and why.by == "uuid"]
+    by_serial = [machine for machine, why in found if why is not None and why.by == "serial"]
+    return next(iter([*by_uuid, *by_serial]), None)
 
 
 def check_board(machine: Machine, address: BmcAddress, board: BmcIdentity) -> None:

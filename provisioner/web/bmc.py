@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,9 +16,11 @@ from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import DRIVERS, Bmcs, Waiver, offered_by
 from provisioner.bmc.table import DESTROYS, VERBS, Verb
 from provisioner.bmc.ways import Login, Ways
+from provisioner.dhcp.boards import BoardSeen
 from provisioner.errors import ConflictError, WireError
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
 from provisioner.web.bodies import decode, read_body
 from provisioner.web.intents import BmcBody, bmc_address
 from provisioner.web.ports import Machines, Route
@@ -41,6 +43,8 @@ class Boards:
     ways: Ways
     doors: Doors
     rotate: Callable[[Machine], Awaitable[None]]
+    seen: Callable[[], Sequence[BoardSeen]] = tuple
+    """BMCs that DHCP gave addresses to."""
 
 
 class WaiveBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,6 +77,7 @@ class BmcApi:
         machine = "/v1/machines/{ref}"
         return (
             Route("GET", "/v1/bmc/verbs", self.verbs),
+            Route("GET", "/v1/bmc/found", self.found),
             Route("GET", f"{machine}/bmc/why/{{verb}}", self.why),
             Route("POST", f"{machine}/bmc/rotate", self.rotate),
             Route("POST", f"{machine}/bmc/ways", self.add_way),
@@ -87,6 +92,12 @@ class BmcApi:
         """List all verbs, what they take, and which drivers offer them."""
         query(request)
         return json_reply({"verbs": [verb_view(verb) for verb in VERBS.values()]})
+
+    async def found(self, request: web.Request) -> web.Response:
+        """List the BMCs that DHCP gave addresses to and those that machines see of themselves, and whose they are."""
+        query(request)
+        rows = found_view(self._machines.all(), self._boards.seen())
+        return json_reply({"found": rows})
 
     async def why(self, request: web.Request) -> web.Response:
         """Say which driver a verb is asked of on this machine, and why."""
@@ -181,6 +192,24 @@ class BmcApi:
 
     def _machine(self, request: web.Request) -> Machine:
         return self._machines.get(request.match_info["ref"])
+
+
+def found_view(machines: Iterable[Machine], seen: Iterable[BoardSeen]) -> list[dict[str, Any]]:
+    """Join what DHCP saw with what machines say of their own BMCs: by its hardware address, never by its IP address."""
+    inside = {machine.facts.bmc.mac: machine for machine in machines if machine.facts and machine.facts.bmc.mac}
+    rows: dict[str, dict[str, Any]] = {
+        str(one.mac): {"mac": one.mac, "address": one.address, "kind": one.kind, "how": ["dhcp"], "at": one.at}
+        for one in seen
+    }
+    for mac, machine in inside.items():
+        assert machine.facts is not None
+        plain_row = {"mac": mac, "address": machine.facts.bmc.address, "kind": "", "how": [], "at": machine.seen}
+        row = rows.setdefault(mac, plain_row)
+        row["how"] += ["in-band"]
+    for mac, row in rows.items():
+        owner = inside.get(Mac(mac))
+        row["machine"], row["on_record"] = (owner.name, owner.bmc is not None) if owner else ("", False)
+    return sorted(rows.values(), key=lambda row: (row["machine"], row["mac"]))
 
 
 def ways_view(machine: Machine) -> list[dict[str, Any]]:

@@ -14,8 +14,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.ways import Ways
+from provisioner.dhcp.boards import BoardSeen
 from provisioner.model.bmc import Power
+from provisioner.model.facts import BmcSeen, Facts
 from provisioner.model.machine import Machine, Run, State
+from provisioner.model.net import Mac
 from provisioner.web.app import operator_app
 from provisioner.web.bmc import BmcApi, Boards
 from tests.bmc.fake import ADDRESS, FakeBmc
@@ -34,6 +37,7 @@ class Rack:
     line: FakeLine = field(default_factory=lambda: FakeLine(b"login: "))
     machines: FakeMachines = field(default_factory=FakeMachines)
     rotated: list[str] = field(default_factory=list)
+    seen: list[BoardSeen] = field(default_factory=list)
 
     def set(self, **changes: Any) -> None:
         self.machines.by_name["node17"] = replace(NODE17, **changes)
@@ -54,7 +58,7 @@ def rack() -> Rack:
 async def client(rack: Rack) -> AsyncIterator[Client]:
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
     rack.set(bmc=ADDRESS)
-    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate)
+    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, lambda: rack.seen)
     async with Consoles(Bay(rack.line).open) as consoles:
         api = BmcApi(rack.machines, boards, consoles)
         async with TestClient(TestServer(operator_app(api.routes()))) as made:
@@ -147,3 +151,16 @@ async def test_console(client: Client, rack: Rack) -> None:
     async with asyncio.timeout(5):
         while not rack.line.closed:
             await client.get("/v1/bmc/verbs")
+
+
+async def test_bmcs_that_were_seen_are_joined_by_their_hardware_address(client: Client, rack: Rack) -> None:
+    rack.seen = [
+        BoardSeen(Mac("d0:94:66:00:00:17"), "10.0.0.99", "iDRAC", 5.0),
+        BoardSeen(Mac("d0:94:66:00:00:18"), "10.0.0.18", "", 6.0),
+    ]
+    rack.set(facts=Facts(bmc=BmcSeen("10.0.0.17", "d0:94:66:00:00:17")))
+    found = (await (await client.get("/v1/bmc/found")).json())["found"]
+    assert [(row["mac"][-2:], row["address"], row["how"], row["machine"]) for row in found] == [
+        ("18", "10.0.0.18", ["dhcp"], ""),
+        ("17", "10.0.0.99", ["dhcp", "in-band"], "node17"),
+    ], "another address, the same board"
