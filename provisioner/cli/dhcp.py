@@ -88,9 +88,14 @@ SUBNETS = (
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
 @click.option("--mac", default="", help="Only those of this hardware address.")
 @click.option("--network", default="", metavar="NETWORK", help="Only addresses in it, such as 10.0.8.0/22.")
-def leases(session: Session, state: str | None, mac: str, network: str) -> None:
+@click.option("-6", "six", is_flag=True, help="Those of DHCPv6.")
+def leases(session: Session, state: str | None, mac: str, network: str, six: bool) -> None:
     """List leases by address. An address that is declined shows who found it taken."""
-    rows = list(pages(session.client(), "leases", {"state": state, "mac": mac, "network": network}))
+    rows = list(
+        pages(
+            session.client(), "leases", {"state": state, "mac": mac, "network": network, "family": "6" if six else ""}
+        )
+    )
     print_rows(session, rows, LEASES, empty="no leases")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.subnets import Reservation, Subnet
@@ -20,13 +20,14 @@ _COLUMNS = "ip, key, pool, until, state, since, name, client_id, relay, circuit_
 
 
 class Filter(NamedTuple):
-    """Which leases: of these addresses, of this hardware address, in this state."""
+    """Which leases: of these addresses (IPv6 ones with `six`), of this hardware address, in this state."""
 
     low: int = 0
-    high: int = 0xFFFFFFFF
+    high: int = 2**128 - 1
     key: bytes = b""
     state: str = ""
     """active, expired, released, declined; empty: all."""
+    six: bool = False
 
 
 _STATES = {
@@ -98,15 +99,29 @@ class DhcpBookStore:
     async def leases(self, wanted: Filter, now: float, *, after: int = -1, limit: int = 1000) -> list[Lease]:
         """Give leases in the order of their addresses, from the one behind `after`."""
         await LeaseStore(self._db).save([])  # an answer on its way to the disk counts
-        where = ["ip > :after", "ip BETWEEN :low AND :high"]
+        where = ["ip BETWEEN :low AND :high"]
         if wanted.key:
-            where.append("key = :key")
+            where.append("substr(key, 1, 6) = :key" if wanted.six else "key = :key")
         if wanted.state:
             where.append(_STATES[wanted.state])
-        query = f"SELECT {_COLUMNS} FROM lease WHERE {' AND '.join(where)} ORDER BY ip LIMIT :limit"  # noqa: S608  ours
-        values = {**wanted._asdict(), "now": now, "after": after, "limit": limit}
+        table = "lease6" if wanted.six else "lease"
+        query = f"SELECT {_COLUMNS} FROM {table} WHERE {' AND '.join(where)} ORDER BY ip LIMIT :limit"  # noqa: S608  ours
+        low, high = max(wanted.low, after + 1), min(wanted.high, 2**128 - 1 if wanted.six else 0xFFFFFFFF)
+        if low > high:
+            return []
+        values = {"key": wanted.key, "now": now, "limit": limit, "low": low, "high": high}
+        if wanted.six:  # addresses are octets there
+            values |= {"low": low.to_bytes(16, "big"), "high": high.to_bytes(16, "big")}
         rows = await self._db.read(lambda c: c.execute(query, values).fetchall())
-        return [Lease(*row)._replace(state=LeaseState(row[4])) for row in rows]
+        return [_lease(row) for row in rows]
+
+
+def _lease(row: tuple[Any, ...]) -> Lease:
+    lease = Lease(*row)._replace(state=LeaseState(row[4]))
+    if isinstance(row[0], bytes):
+        ip, relay = (int.from_bytes(octets, "big") for octets in (row[0], row[8]))
+        return lease._replace(ip=ip, relay=relay)
+    return lease
 
 
 def _put(cursor: sqlite3.Cursor, rows: Sequence[tuple[str, str, bytes]]) -> None:

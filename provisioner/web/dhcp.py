@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import fields, replace
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
+from multidict import MultiMapping
 
 from provisioner import yamlfile
 from provisioner.ddns.keeper import Keeper
@@ -82,15 +83,16 @@ class DhcpApi:
 
     async def leases(self, request: web.Request) -> web.Response:
         """List leases by address, a page at a time."""
-        given = query(request, "state", "mac", "network", "after", "limit")
-        wanted = _filter(given.get("state", ""), given.get("mac", ""), given.get("network", ""))
-        after = _ip(given["after"], "after") if given.get("after") else -1
+        given = query(request, "state", "mac", "network", "family", "after", "limit")
+        wanted = _filter(given)
+        after = _ip(given["after"], "after", six=wanted.six) if given.get("after") else -1
         limit = min(whole(given.get("limit", str(PAGE_LIMIT)), "limit"), PAGE_LIMIT) or PAGE_LIMIT
         found = await self._book.leases(wanted, after=after, limit=limit)
         now = self._book.now()
         rows = []
         for at, lease in enumerate(found):
-            rows.append(lease_view(lease, self._book.subnet_of(lease.ip), now))
+            subnet = lease.pool if wanted.six else self._book.subnet_of(lease.ip)
+            rows.append(lease_view(lease, subnet, now, six=wanted.six))
             if at % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
         return json_reply({"leases": rows, "next": rows[-1]["address"] if len(rows) == limit else None})
@@ -176,19 +178,20 @@ class DhcpApi:
         return response
 
 
-def lease_view(lease: Lease, subnet: str, now: float) -> dict[str, Any]:
-    """A lease as the API shows it."""
+def lease_view(lease: Lease, subnet: str, now: float, *, six: bool = False) -> dict[str, Any]:
+    """A lease as the API shows it. DHCPv6 numbers the associations of a machine behind its hardware address."""
+    spell = _spell6 if six else address
     state = lease.state.value if lease.state is LeaseState.RELEASED or lease.until > now else "expired"
     return {
-        "address": address(lease.ip),
-        "mac": mac_from_bytes(lease.key) if lease.key else "",
+        "address": spell(lease.ip),
+        "mac": mac_from_bytes(lease.key[:6] if six else lease.key) if lease.key else "",
         "name": lease.name,
         "state": "active" if state == LeaseState.BOUND else state,
         "subnet": subnet,
         "since": when(lease.since) if lease.since else None,
         "until": when(lease.until) if lease.until < FOR_EVER else None,
         "client_id": lease.client_id.hex(":"),
-        "relay": address(lease.relay) if lease.relay else "",
+        "relay": spell(lease.relay) if lease.relay else "",
         "circuit_id": relay.spell(lease.circuit_id),
         "remote_id": relay.spell(lease.remote_id),
         "reason": lease.reason,
@@ -260,22 +263,30 @@ def _want(line: int, text: bytes) -> Want:
         raise WireError(f"line {line}: {error}") from error
 
 
-def _filter(state: str, mac: str, network: str) -> Filter:
+def _filter(given: MultiMapping[str]) -> Filter:
+    state, mac, network = (given.get(name, "") for name in ("state", "mac", "network"))
     if state and state not in STATES:
         raise WireError(f"state: {state[:20]!r} is none of {', '.join(STATES)}")
+    if given.get("family", "4") not in ("4", "6"):
+        raise WireError("family: 4 or 6")
+    six = given.get("family") == "6" or ":" in network
     key = bytes.fromhex(parse_mac(mac).replace(":", "")) if mac else b""
     if not network:
-        return Filter(key=key, state=state)
+        return Filter(key=key, state=state, six=six)
     try:
-        found = IPv4Network(network)
+        found = IPv6Network(network) if six else IPv4Network(network)
     except ValueError as error:
         raise WireError(f"network: {error}") from error
-    return Filter(int(found.network_address), int(found.broadcast_address), key, state)
+    return Filter(int(found.network_address), int(found.broadcast_address), key, state, six)
 
 
-def _ip(text: str, name: str) -> int:
+def _spell6(number: int) -> str:
+    return str(IPv6Address(number))
+
+
+def _ip(text: str, name: str, *, six: bool = False) -> int:
     try:
-        return int(IPv4Address(text))
+        return int(IPv6Address(text) if six else IPv4Address(text))
     except ValueError as error:
         raise WireError(f"{name}: {error}") from error
 

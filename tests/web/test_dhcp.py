@@ -16,6 +16,7 @@ from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.subnets import Dhcp
+from provisioner.store.leases6 import LeaseStore6
 from tests.dhcp.clients import MAC, NOW, OTHER_MAC, ask, discover, ip, said, subnet
 from tests.web.dhcp import CONFIG, Desk
 from tests.web.test_api import Session, call
@@ -203,6 +204,28 @@ async def test_leases_by_page_and_by_what_they_are(desk: Desk, api: Session) -> 
         assert len((await call(api, "GET", f"/v1/dhcp/leases?state={state}"))[1]["leases"]) == count
     _, body, _ = await call(api, "GET", "/v1/dhcp/leases?mac=52:54:00:00:00:02&network=10.0.0.0/24")
     assert [(row["name"], row["subnet"]) for row in body["leases"]] == [("node2", "rack1")]
+
+
+async def test_leases_of_dhcpv6(desk: Desk, api: Session) -> None:
+    base = 0xFD00 << 112
+    kept = [
+        Lease(base + n, KEY + bytes((n,)), "six", NOW + 9, name=f"n{n}", relay=base, client_id=b"\xff")
+        for n in range(3)
+    ]
+    await LeaseStore6(desk.db).save([*kept, Lease(2**128 - 1, b"other!", "six", NOW - 9)])
+    _, body, _ = await call(api, "GET", "/v1/dhcp/leases?family=6&limit=2")
+    assert [(row["address"], row["mac"], row["subnet"]) for row in body["leases"]] == [
+        ("fd00::", MAC, "six"),
+        ("fd00::1", MAC, "six"),
+    ]
+    assert (body["next"], body["leases"][0]["relay"]) == ("fd00::1", "fd00::")
+    _, body, _ = await call(api, "GET", "/v1/dhcp/leases?family=6&limit=2&after=fd00::1")
+    assert [(row["name"], row["state"]) for row in body["leases"]] == [("n2", "active"), ("", "expired")]
+    _, body, _ = await call(api, "GET", f"/v1/dhcp/leases?network=fd00::/16&mac={MAC}&state=active")
+    assert len(body["leases"]) == 3
+    assert (await call(api, "GET", "/v1/dhcp/leases?family=5"))[0] == 400
+    after_all = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+    assert (await call(api, "GET", f"/v1/dhcp/leases?family=6&after={after_all}"))[1]["leases"] == []
 
 
 async def test_a_declined_address_is_freed_before_its_time(desk: Desk, api: Session) -> None:
