@@ -117,6 +117,7 @@ def test_an_import_is_first_looked_at_then_done(ctl: Ctl, tmp_path: Path, desk: 
         ["10.0.0.106", B, "node2", "active"],
     ]
     assert len(rows_of(ctl("leases", "--mac", A, "-o", "wide"))) == 2
+    assert ctl("leases", "-6").err == "no leases\n"
 
 
 def test_a_conflict_stops_everything(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
