@@ -77,6 +77,8 @@ class Keeper:
         """Those that the DNS is being told of."""
         self._taken: dict[bytes, str] = {}
         self._timers: list[tuple[float, bytes]] = []
+        self._timed: dict[bytes, float] = {}
+        """When an address is looked at next; other timers of it are void, so that they are few."""
         self._wake = asyncio.Event()
         self._error, self._since = "", 0.0
 
@@ -94,8 +96,8 @@ class Keeper:
         self._wanted[address] = wanted
         if before is None or before.name != wanted.name or before.owner != wanted.owner:
             self._taken.pop(address, None)
-            heapq.heappush(self._timers, (wanted.until, address))
             self._mark(address)
+        self._look_at(address, wanted.until)
 
     def drop(self, address: bytes) -> None:
         """An address is nobody's any more."""
@@ -108,6 +110,11 @@ class Keeper:
         taken = dict(list(self._taken.items())[:SHOWN])
         pending = len(self._pending) + len(self._busy - self._pending.keys())
         return Status(len(self._there) - len(self._doubtful), pending, taken, self._error, self._since)
+
+    def _look_at(self, address: bytes, due: float) -> None:
+        if self._timed.get(address, due + 1) > due:
+            self._timed[address] = due
+            heapq.heappush(self._timers, (due, address))
 
     def _mark(self, address: bytes) -> None:
         self._pending[address] = None
@@ -142,10 +149,13 @@ class Keeper:
         """Mark what has ended, and what is to be tried again."""
         now = self._clock.now()
         while self._timers and self._timers[0][0] <= now:
-            _, address = heapq.heappop(self._timers)
+            due, address = heapq.heappop(self._timers)
+            if self._timed.get(address) != due:
+                continue  # another one took its place
+            del self._timed[address]
             wanted = self._wanted.get(address)
             if wanted is not None and wanted.until > now and address not in self._taken:
-                heapq.heappush(self._timers, (wanted.until, address))  # it was renewed
+                self._look_at(address, wanted.until)  # it was renewed
             elif wanted is not None:
                 self._taken.pop(address, None)
                 self._mark(address)
@@ -220,7 +230,7 @@ class Keeper:
         if not await self._server.add(wanted.name, wanted.owner, [address, *self._siblings(address, wanted)]):
             await self._forget(record)
             self._taken[address] = wanted.name
-            heapq.heappush(self._timers, (self._clock.now() + TAKEN_S, address))
+            self._look_at(address, self._clock.now() + TAKEN_S)
             log.warning("dns.taken name=%s address=%s the name is somebody else's", wanted.name, record.text)
             return
         record = record._replace(done=True)

@@ -152,6 +152,20 @@ async def test_a_name_goes_when_its_lease_ends(site: Site) -> None:
         assert (site.dns.addresses(), keeper.status().there) == ({}, 0)
 
 
+async def test_a_client_that_comes_and_goes_leaves_no_timers_behind(site: Site) -> None:
+    async with site.running() as keeper:
+        now = asyncio.get_running_loop().time()
+        for n in range(1000):
+            keeper.hold(A, named("a", until=now + 3600 + n))
+            keeper.drop(A)
+        assert len(keeper._timers) == 1
+        keeper.hold(A, named("a", until=now + 9999))
+        await settled(keeper)
+        keeper.hold(A, named("a", until=now + 50))  # an earlier end counts
+        await asyncio.sleep(60)
+        assert site.dns.addresses() == {}
+
+
 async def test_another_name_takes_the_place_of_the_first(site: Site) -> None:
     async with site.running() as keeper:
         keeper.hold(A, named("a"))
