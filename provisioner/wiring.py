@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from provisioner.bmc.boardlog import BoardLogs
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import Bmcs, offered_by
 from provisioner.bmc.recorder import Recorder
@@ -43,6 +44,7 @@ from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import CatalogError, ConfigError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BmcAddress
+from provisioner.model.board import LogEntry
 from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import SwitchPort
 from provisioner.model.machine import Machine
@@ -323,6 +325,12 @@ async def bmc_api(
         Recorder(consoles, console, conductor.observe, db.path.parent / "consoles")
     )
     conductor.follow(recorder)
+
+    async def board_log(machine: Machine) -> Sequence[LogEntry]:
+        found: Sequence[LogEntry] = await ways.ask(machine, "log.read", lambda to, word: bmcs.do(to, word, "log.read"))
+        return found
+
+    conductor.follow(await stack.enter_async_context(BoardLogs(board_log, conductor.observe)))
     return BmcApi(
         conductor.machines, Boards(bmcs, ways, conductor.doors, new_password, dhcp.trace.boards.all), consoles
     )

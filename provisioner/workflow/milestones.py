@@ -28,9 +28,10 @@ IMPLIED: Mapping[Where, tuple[str, ...]] = {
 }
 """What a step requires because of where it is carried out."""
 
+START_DISCOVERY = "start-discovery"
 BUILT_IN = (
     FlowStep(
-        "start-discovery",
+        START_DISCOVERY,
         Where.DAEMON,
         about="boot the discovery system",
         requires=(BMC_KNOWN,),

@@ -60,6 +60,11 @@ class Try:
         return f"workflow/{self.run.id}/{self.member.machine}/{self.member.fence}"
 
     @property
+    def message(self) -> str:
+        """Name what is sent to others: the same for every try of the step."""
+        return f"workflow/{self.run.id}/{self.member.machine}/{self.step.name}"
+
+    @property
     def given(self) -> dict[str, Any]:
         """The step's arguments with the run's values in them."""
         return dict(filled(self.step.given, self.run, self.member))
@@ -190,7 +195,7 @@ class Performer:
         given = attempt.given
         told = {"workflow": attempt.run.workflow, "run": attempt.run.id, "step": attempt.step.name}
         body = given.get("body") or {**told, "machine": attempt.member.name}
-        status, text = await self._ask("POST", given["url"], json=body, headers={"Idempotency-Key": attempt.key})
+        status, text = await self._ask("POST", given["url"], json=body, headers={"Idempotency-Key": attempt.message})
         if not 200 <= status < 300:
             raise StepFailed(f"{given['url']}: HTTP {status}: {_short(text)}")
         return f"{given['url']}: HTTP {status}", text

@@ -8,12 +8,13 @@ that of the file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from provisioner.discovery.classify import told, unfulfilled
 from provisioner.model.facts import Facts
-from provisioner.model.workflow import LeftOut
+from provisioner.model.workflow import FlowStep, LeftOut, Where
 from provisioner.workflow.decode import BUILT_IN_OFFERS, Offer, Workflow, in_order
+from provisioner.workflow.milestones import DISCOVERY_RUNS, START_DISCOVERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,52 @@ class FlowPlan:
 
 
 def plan(flow: Workflow, ground: Ground) -> FlowPlan:
-    """Choose the path."""
+    """Choose the path.
+
+    The discovery system that runs now is of no use behind a step that restarts the machine: then it is started there.
+    """
+    found = _plan(flow, ground)
+    if _unserved(flow, ground, found):
+        ground = replace(ground, given=ground.given - {DISCOVERY_RUNS})
+        found = _late(flow, _plan(flow, ground))
+    return replace(found, faults=(*found.faults, *_unserved(flow, ground, found)))
+
+
+def _late(flow: Workflow, found: FlowPlan) -> FlowPlan:
+    """Start the discovery system right before the first step for it, behind whatever restarts the machine."""
+    steps = flow.steps
+    reasons = dict(zip(found.steps, found.reasons, strict=True))
+    order = [name for name in found.steps if name != START_DISCOVERY]
+    first = next((at for at, name in enumerate(order) if steps[name].where is Where.DISCOVERY), len(order))
+    if START_DISCOVERY in reasons:
+        order.insert(first, START_DISCOVERY)
+    return replace(found, steps=tuple(order), reasons=tuple(reasons[name] for name in order))
+
+
+def _unserved(flow: Workflow, ground: Ground, found: FlowPlan) -> list[str]:
+    """Say which steps would wait for a discovery system that an earlier step has ended."""
+    steps = flow.steps
+    runs, ended_by, faults = DISCOVERY_RUNS in ground.given, "", []
+    for step in (steps[name] for name in found.steps):
+        if DISCOVERY_RUNS in step.provides:
+            runs = True
+        elif restarts(step):
+            runs, ended_by = False, step.name
+        if step.where is Where.DISCOVERY and not runs:
+            text = f"{step.name} is for the discovery system, which {ended_by} ends: boot it again in between"
+            faults.append(f"{text} (action: boot, with: {{bootenv: discovery}})")
+    return faults
+
+
+def restarts(step: FlowStep) -> bool:
+    """Say whether what runs on a machine is gone when a step is done."""
+    return step.action in ("boot", "release") or (step.verb.startswith("power.") and step.verb not in HARMLESS)
+
+
+HARMLESS = ("power.status", "power.on", "power.nmi")
+
+
+def _plan(flow: Workflow, ground: Ground) -> FlowPlan:
     planner = _Planner(flow, ground)
     faults = [fault for name in flow.goal if (fault := planner.reach(name, f"leads to the goal {name}"))]
     for name in flow.also:

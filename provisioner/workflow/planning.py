@@ -136,7 +136,9 @@ class Planning:
         if machine.state in MOVING or machine.state in AWAY:
             return [f"{machine.name} is {machine.state}"]
         faults = [fault for name in found.steps if (fault := self._bad_boot(run, machine, run.steps[name]))]
-        destroys = [name for name in found.steps if run.steps[name].destructive]
+        steps = [run.steps[name] for name in found.steps]
+        given_back = next((at for at, step in enumerate(steps) if step.action == "release"), len(steps))
+        destroys = [step.name for step in steps[:given_back] if step.destructive]
         if destroys and machine.state in IN_USE:
             faults.append(
                 f"{machine.name} is {machine.state}, and {', '.join(destroys)} destroys what is on its disk:"

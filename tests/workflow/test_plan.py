@@ -97,3 +97,31 @@ steps:
     for firmware in ("uefi", "bios"):
         steps = plan(found, Ground(RUNS, Facts(firmware=firmware))).steps
         assert [step for step in steps if step in ("a", "b")] == ["b", "a"], steps
+
+
+RESTARTS = """
+steps:
+  look: {where: discovery, provides: [look.done], script: x}
+  back: {where: daemon, action: release, destructive: true, requires: [look.done], provides: [machine.free]}
+  wipe: {where: discovery, requires: [machine.free], provides: [test.done], script: x}
+"""
+
+
+def test_the_discovery_system_that_runs_is_of_no_use_behind_a_restart() -> None:
+    given = Ground(RUNS, UEFI)
+    late = flow(RESTARTS.replace("requires: [look.done], ", ""))
+    for ground in (given, Ground(RUNS - {"discovery.running"}, UEFI)):
+        assert plan(late, ground).steps == ("back", "start-discovery", "wipe")
+    before = flow(
+        RESTARTS.replace("wipe: {where: discovery", "wipe: {where: daemon, action: hold, with: {reason: x}").replace(
+            "[test.done], script: x", "[test.done]"
+        )
+    )
+    assert plan(before, given).steps == ("look", "back", "wipe"), "what comes before the restart is served"
+
+
+def test_a_discovery_system_that_is_ended_in_between_is_told() -> None:
+    assert plan(flow(RESTARTS), Ground(RUNS, UEFI)).faults == (
+        "wipe is for the discovery system, which back ends: boot it again in between "
+        "(action: boot, with: {bootenv: discovery})",
+    )
