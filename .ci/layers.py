@@ -54,6 +54,7 @@ TABLE = (
     ("lifecycle.actions", "shells"),
     ("lifecycle.agents", "shells"),
     ("lifecycle.rollouts", "shells"),
+    ("lifecycle.preview", "shells"),
     ("lifecycle.silence", "shells"),
     ("lifecycle.answers", "shells"),
     ("lifecycle.boots", "shells"),

@@ -75,6 +75,7 @@ from provisioner.wiring import (
     booting,
     guard_of,
     hooks_of,
+    previews_of,
     secret_sources,
 )
 from provisioner.workflow.load import load_workflows
@@ -162,6 +163,7 @@ class Daemon:
             shelf,
             boards,
             FleetApi(rollouts),
+            previews_of(conductor, ports, catalog, dhcp),
             NetworkApi(guard, netwatch),
             metrics,
             DhcpApi(book, naming.keeper),

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from provisioner.bmc.boardlog import BoardLogs
@@ -33,7 +33,6 @@ from provisioner.catalog.fetch import Fetcher
 from provisioner.catalog.kernelargs import check_line
 from provisioner.catalog.load import Catalog, answer_template, args_template
 from provisioner.catalog.params import Resolved
-from provisioner.catalog.renderer import RenderProcess
 from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config, Webhook
 from provisioner.dhcp.layers import Origin
@@ -43,6 +42,8 @@ from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import CatalogError, ConfigError, StoreError
 from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.preview import Previews
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.board import LogEntry
 from provisioner.model.catalog import Bootenv
@@ -62,12 +63,19 @@ from provisioner.web.cloudevents import secret_of
 from provisioner.web.files import document
 from provisioner.web.hooks import Hook
 from provisioner.web.ports import Route
+from provisioner.web.preview import PreviewApi
+
+
+class Rendering(Protocol):
+    """What renders; `catalog.renderer.RenderProcess` is the real one."""
+
+    async def render(self, template: str, context: Mapping[str, Any]) -> str: ...
 
 
 class SiteCatalogue:
     """The catalogue as the conductor asks it."""
 
-    def __init__(self, catalog: Catalog, renderer: RenderProcess) -> None:
+    def __init__(self, catalog: Catalog, renderer: Rendering) -> None:
         self._catalog = catalog
         self._renderer = renderer
 
@@ -216,6 +224,16 @@ class Addresses:
         """Return what is set about booting for the subnet of an address; the default where it is in none."""
         subnet = self.subnet_of(address)
         return BootPolicy() if subnet is None else BootPolicy(unknown=subnet.unknown)
+
+
+def previews_of(conductor: Conductor, ports: Ports, catalog: Catalog, dhcp: DhcpServer) -> PreviewApi:
+    """Put previews of what machines would get behind the API."""
+
+    def address_of(mac: Mac) -> str:
+        lease = dhcp.lease_for(mac)
+        return str(IPv4Address(lease.ip)) if lease is not None else ""
+
+    return PreviewApi(Previews(conductor.machines, ports, lambda: catalog.content.params, address_of))
 
 
 class Holders:

@@ -34,6 +34,8 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("show", "machines:show", "show all that is known of one"),
         Entry("enrol", "machines:enrol", "put one on record, with its BMC"),
         Entry("boot", "boot:boot", "take machines to an operating system"),
+        Entry("render", "preview:render", "print what a machine would get, and touch nothing"),
+        Entry("params", "preview:params", "show its parameters, and where each comes from"),
         Entry("discover", "boot:discover", "read a machine's hardware anew"),
         Entry("rollout", "fleet:rollout", "install many machines, so many at once"),
         Entry("rollouts", "fleet:rollouts", "list rollouts, or the machines of one"),

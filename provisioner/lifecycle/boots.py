@@ -47,6 +47,12 @@ def asks_for_answers(bootenv: Bootenv) -> bool:
     return bool(bootenv.answers) and not bootenv.job and bootenv.kind is not Kind.DISCOVERY
 
 
+def arch_by_facts(machine: Machine | None) -> str:
+    """Name a machine's architecture as discovery found it."""
+    known = machine.facts.cpu.architecture if machine and machine.facts else ""
+    return {"aarch64": "arm64", "riscv64": "riscv64"}.get(known, "amd64")
+
+
 Arm = Callable[[Machine, Mac, Bootenv, str, float], Awaitable[tuple[str, str]]]
 
 
@@ -214,9 +220,7 @@ class Boots:
         client = self._clients.get(mac)
         if client is not None and client.arch is not None:
             return ARCH_NAMES.get(Arch(client.arch), "amd64") if client.arch in set(Arch) else "amd64"
-        machine = self._machines.by_mac(mac)
-        known = machine.facts.cpu.architecture if machine and machine.facts else ""
-        return {"aarch64": "arm64", "riscv64": "riscv64"}.get(known, "amd64")
+        return arch_by_facts(self._machines.by_mac(mac))
 
     def _see(self, mac: Mac, machine: Machine | None, event: str, text: str, ok: bool = True) -> None:
         owner, run = (machine.id, machine.run.id if machine.run else "") if machine else ("", "")

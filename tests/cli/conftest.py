@@ -18,7 +18,9 @@ from provisioner.web.app import operator_app
 from provisioner.web.fleet import FleetApi
 from provisioner.web.network import NetworkApi
 from provisioner.web.ports import Site
+from provisioner.web.preview import PreviewApi
 from provisioner.web.server import Server
+from tests.lifecycle.previews import previews
 from tests.web.fakes import FakeConductor, site
 from tests.web.rollouts import FakeRollouts
 
@@ -58,7 +60,9 @@ class Daemon:
 
     def start(self) -> None:
         site, watch = self.site(self.conductor), self.watch
-        routes = (*Api(site).routes(), *FleetApi(self.rollouts).routes(), *NetworkApi(watch, watch).routes())
+        shown = PreviewApi(previews(self.conductor.machines))
+        apis = (Api(site), FleetApi(self.rollouts), NetworkApi(watch, watch), shown)
+        routes = [route for api in apis for route in api.routes()]
         self._server = Server(operator_app(routes), drain_s=0.05)
         self.do(self._server.listen_unix(self.path))
 

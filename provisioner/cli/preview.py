@@ -1,0 +1,100 @@
+"""`render` and `params`: what a machine would get, and where each value of it comes from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from provisioner.cli.complete import bootenv_names, machine_names
+from provisioner.cli.machines import quoted
+from provisioner.cli.output import GREEN, print_data, print_rows
+from provisioner.cli.session import Session, command
+from provisioner.cli.text import Column, Row, printable
+
+
+def origin_of(row: Row) -> str:
+    """Name what the value is made of, the most specific first."""
+    return ", ".join(each["origin"] for each in reversed(row["layers"]) if each["wins"]) or "nobody"
+
+
+def shown(value: Any) -> str:
+    """Write a value as one would in a file, on one line."""
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+PARAMS = (
+    Column("PARAMETER", lambda row: row["name"], keep=True),
+    Column("VALUE", lambda row: shown(row["value"])),
+    Column("FROM", origin_of),
+)
+LAYERS = (
+    Column("PARAMETER", lambda row: row["name"], keep=True),
+    Column("LAYER", lambda row: row["layer"], keep=True),
+    Column("VALUE", lambda row: shown(row["value"])),
+    Column("FROM", lambda row: row["origin"]),
+    Column("", lambda row: "wins" if row["wins"] else "", style=lambda row: GREEN if row["wins"] else ""),
+)
+
+
+@command("render")
+@click.argument("name", shell_complete=machine_names)
+@click.argument("bootenv", shell_complete=bootenv_names)
+@click.argument("file", required=False, default="")
+def render(session: Session, name: str, bootenv: str, file: str) -> None:
+    """Print exactly what a machine would get, and touch nothing.
+
+    Kernel arguments and answer files are rendered by the daemon as for a boot; TICKET, TOKEN and (hidden) stand where
+    secrets would. With FILE only that one goes to standard output, and nothing else. Where the values come from is
+    said on standard error.
+
+    \b
+      provisionctl render node17 ubuntu-24.04
+      provisionctl render node17 ubuntu-24.04 user-data | less
+    """
+    asked = {"bootenv": bootenv} | ({"file": file} if file else {})
+    found = session.client().get(f"/v1/machines/{quoted(name)}/render", asked)
+    if session.output in {"json", "yaml"}:
+        print_data(session, found)
+        return
+    for each in found["files"]:
+        if not file:
+            click.echo(f"==> {printable(each['name'])} <==")
+        click.echo(each["text"], nl=not each["text"].endswith("\n"))
+    if not found["address"]:
+        session.note(f"{printable(name)} holds no address now: the URLs are those of this host")
+    for row in found["params"]:
+        if row["layers"] and row["layers"][-1]["layer"] != "default":
+            session.note(printable(f"{row['name']} = {shown(row['value'])}  ({origin_of(row)})"))
+
+
+@command("params")
+@click.argument("name", shell_complete=machine_names)
+@click.argument("param", required=False, default="")
+@click.option("--bootenv", default="", shell_complete=bootenv_names, help="For this one instead of the machine's own.")
+@click.option("--explain", is_flag=True, help="Every layer, and which of them won.")
+def params(session: Session, name: str, param: str, bootenv: str, explain: bool) -> None:
+    """Show a machine's parameters, and where each comes from.
+
+    Layers are default, global, site, bootenv, profile, role, machine and boot, the most specific one last; how they
+    combine (replace, merge, append) is declared with the parameter.
+
+    \b
+      provisionctl params node17
+      provisionctl params node17 disk.layout --explain
+    """
+    asked = {key: value for key, value in (("bootenv", bootenv), ("name", param)) if value}
+    rows = session.client().get(f"/v1/machines/{quoted(name)}/params", asked)["params"]
+    if session.output in {"json", "yaml"}:
+        print_data(session, rows)
+    elif explain:
+        print_rows(
+            session, [_layer(row, each) for row in rows for each in row["layers"]], LAYERS, empty="nothing is set"
+        )
+    else:
+        print_rows(session, [row for row in rows if param or row["layers"]], PARAMS, empty="nothing is set")
+
+
+def _layer(row: Row, layer: dict[str, Any]) -> Row:
+    return {"name": row["name"], **layer}

@@ -1,0 +1,48 @@
+"""`render` and `params`: exactly the file to stdout, where its values come from to stderr."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.cli.conftest import Ctl, Daemon
+from tests.web.fakes import NODE17
+
+
+@pytest.fixture(autouse=True)
+def node17(daemon: Daemon) -> None:
+    """A machine of which nobody set anything."""
+    daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={})
+
+
+def test_all_files_of_a_boot(ctl: Ctl) -> None:
+    ran = ctl("render", "node17", "debian-12")
+    assert ran.status == 0
+    assert [line for line in ran.out.splitlines() if line.startswith("==> ")] == [
+        "==> kernel-args <==",
+        "==> job.sh <==",
+    ]
+
+
+def test_one_file_is_all_of_stdout(ctl: Ctl) -> None:
+    ran = ctl("render", "node17", "debian-12", "job.sh")
+    assert ran.out.startswith("#!/bin/sh\n")
+    assert "==>" not in ran.out
+    assert ran.out.endswith("\n")
+    assert json.loads(ctl("render", "node17", "debian-12", "job.sh", "-o", "json").out)["files"][0]["text"] == ran.out
+
+
+def test_what_is_not_there_is_said(ctl: Ctl) -> None:
+    assert ctl("render", "node17", "debian-12", "job").status == 3
+    assert ctl("params", "node17", "disk.layuot").err.startswith("provisionctl: no parameter 'disk.layuot'")
+
+
+def test_parameters_and_their_layers(ctl: Ctl) -> None:
+    ran = ctl("params", "node17", "disk.layout")
+    assert ran.out.splitlines()[0].split() == ["PARAMETER", "VALUE", "FROM"]
+    assert ran.out.splitlines()[1].split() == ["disk.layout", "plain", "default"]
+    ran = ctl("params", "node17", "disk.layout", "--explain")
+    assert ran.out.splitlines()[1].split() == ["disk.layout", "default", "plain", "default", "wins"]
+    assert json.loads(ctl("params", "node17", "disk.layout", "-o", "json").out)[0]["value"] == "plain"
