@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from provisioner.bmc.join import match
+from provisioner.bmc.rotation import NEXT, make_password
 from provisioner.bmc.ways import secret_of
-from provisioner.errors import ConflictError
+from provisioner.errors import BmcError, ConflictError, NotFoundError
 from provisioner.lifecycle.ports import Bmcs
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
@@ -29,7 +30,40 @@ class Doors:
         """Keep the password of a machine's first way."""
         await self._secrets.put(secret_of(machine_id), password)
 
-    async def add(self, ref: str, address: BmcAddress, password: str) -> Machine:
+    async def next_password(self, machine_id: str) -> str:
+        """Return the random password of an account that is being made from inside the machine; made once, kept."""
+        name = secret_of(machine_id) + NEXT
+        try:
+            return await self._secrets.get(name)
+        except NotFoundError:
+            made = make_password()
+            await self._secrets.put(name, made)
+            return made
+
+    async def adopt(self, ref: str, user: str, ports: Mapping[Driver, int]) -> list[Driver]:
+        """Put the BMC that a machine sees of itself on record, by every driver that lets our new account in.
+
+        Its address comes from inside the machine; whether it is this machine's board, UUID or serial number say.
+        """
+        machine = self._machines.get(ref)
+        where = machine.facts.bmc.address if machine.facts is not None else ""
+        if not where:
+            raise ConflictError(f"{machine.name} sees no BMC with an address", hint="give its BMC one, then discover")
+        password = await self._secrets.get(secret_of(machine.id) + NEXT)
+        found: list[Driver] = []
+        faults: list[str] = []
+        for driver, port in ports.items():
+            try:
+                await self.add(ref, BmcAddress(driver, where, port, user), password, certain=True)
+                found.append(driver)
+            except (BmcError, ConflictError) as error:
+                faults.append(str(error))
+        if not found:
+            raise ConflictError(f"{machine.name}: its BMC lets {user!r} in by no driver: {'; '.join(faults)}")
+        await self._secrets.remove(secret_of(machine.id) + NEXT)
+        return found
+
+    async def add(self, ref: str, address: BmcAddress, password: str, *, certain: bool = False) -> Machine:
         """Put another way to a machine's board on record, after a look at whose board it is.
 
         The first way of a machine is its BMC; another driver's stands beside it, the same driver's in its place.
@@ -38,7 +72,7 @@ class Doors:
         if address.driver is Driver.REDFISH and not address.fingerprint:
             address = replace(address, fingerprint=await self._bmcs.fingerprint(address))
         board = await self._bmcs.identify(address, password)
-        check_board(machine, address, board)
+        check_board(machine, address, board, certain=certain)
         first = machine.bmc is None or machine.bmc.driver is address.driver
         await self._secrets.put(secret_of(machine.id, None if first else address), password)
         return await self._runner.change(machine.id, lambda m, _: (_added(m, address, board), []))
@@ -74,10 +108,13 @@ def twin_of(board: BmcIdentity, machines: Iterable[Machine]) -> Machine | None:
     return next(iter([*by_uuid, *by_serial]), None)
 
 
-def check_board(machine: Machine, address: BmcAddress, board: BmcIdentity) -> None:
-    """Raise `ConflictError` where a board says that it is another machine's. One that says nothing is believed."""
-    says = board.uuid or board.serial
-    known = machine.uuid or machine.serial
+def check_board(machine: Machine, address: BmcAddress, board: BmcIdentity, *, certain: bool = False) -> None:
+    """Raise `ConflictError` where a board says that it is another machine's.
+
+    One that says nothing is believed, for an operator named it; `certain` asks for a word that it is this machine's.
+    """
+    says = certain or board.uuid or board.serial
+    known = certain or machine.uuid or machine.serial
     if says and known and match(board, machine.uuid, machine.serial) is None:
         raise ConflictError(
             f"the BMC at {address} is not that of {machine.name}: UUID {board.uuid or '?'}, serial number"

@@ -58,6 +58,8 @@ class FlowStep:
     """Begun only when every machine of the run has come so far."""
     leader: bool = False
     """Carried out by one machine for all; the others wait for it."""
+    bmc_account: bool = False
+    """The script is given a random password for an account of ours at the machine's BMC."""
 
     @property
     def on_machine(self) -> bool:

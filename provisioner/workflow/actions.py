@@ -62,12 +62,19 @@ def _hold(fields: Fields) -> dict[str, Any]:
     return {"reason": fields.text("reason", None), "quarantine": fields.flag("quarantine")}
 
 
+def _adopt(fields: Fields) -> dict[str, Any]:
+    """Ports may be parameters of the run: they are numbers by the time that the step begins."""
+    given = {"user": fields.text("user", None)}
+    return given | {name: fields.any(name) for name in ("redfish_port", "ipmi_port")}
+
+
 ACTIONS: Mapping[str, Action] = {
     "boot": Action("boot or install a bootenv, as `provisionctl boot` does", _boot),
     "release": Action("erase the machine and give it back", _release),
     "wait": Action("wait for an event, for a signal, or for a state of the machine", _wait),
     "webhook": Action("send a JSON document; the receiver knows a repeated one by its Idempotency-Key", _webhook),
     "http": Action("ask a URL until it answers as it should", _http),
+    "adopt-bmc": Action("put the BMC on record that the machine sees, with the account that a step made there", _adopt),
     "hold": Action("keep the machine back, in maintenance or quarantine", _hold),
 }
 

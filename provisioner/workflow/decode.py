@@ -164,6 +164,7 @@ def _offer(name: str, fields: Fields) -> Offer:
         handler=handler.text("step", None) if handler else fields.text("on_error"),
         then=handler.choice("then", Then, Then.FAIL) if handler else Then.FAIL,
         destructive=destructive,
+        bmc_account=fields.flag("bmc_account"),
         once=destructive or (where is Where.BMC and action in VERBS and not VERBS[action].again),
         barrier=fields.flag("barrier"),
         leader=fields.flag("leader"),
@@ -197,6 +198,8 @@ def _check_step(step: FlowStep, fields: Fields) -> None:
         fields.fault(None, f"script: missing: what is done in the {step.where}")
     if len(step.script) > SCRIPT_LIMIT:
         fields.fault("script", f"{len(step.script)} characters, at most {SCRIPT_LIMIT}")
+    if step.bmc_account and step.where is not Where.DISCOVERY:
+        fields.fault("bmc_account", "only the discovery system reaches the BMC from inside: where: discovery")
     if step.verb in DESTROYS and not step.destructive:
         fields.fault("verb", f"{step.verb} destroys what is on a disk: write destructive: true")
     if step.once and step.retries:

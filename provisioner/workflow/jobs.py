@@ -45,7 +45,7 @@ def expects(run: FlowRun, member: FlowMember, where: Where) -> bool:
     return any(step.where is where for step in (*to_come, *handlers))
 
 
-def script(run: FlowRun, member: FlowMember, step: FlowStep) -> bytes:
+def script(run: FlowRun, member: FlowMember, step: FlowStep, bmc_password: str = "") -> bytes:
     """Write the script of a step: its own text behind what it may want to know, as variables of the shell."""
     group = [each.name for each in run.members if step.name in each.plan or each.handling == step.name]
     known: Mapping[str, Any] = {
@@ -55,6 +55,7 @@ def script(run: FlowRun, member: FlowMember, step: FlowStep) -> bytes:
         "ATTEMPT": member.attempt,
         "MACHINE": member.name,
         "GROUP": " ".join(group),
+        **({"BMC_PASSWORD": bmc_password} if step.bmc_account else {}),
         **{f"PARAM_{name}": value for name, value in run.params.items()},
     }
     head = ["#!/bin/sh", *(f"{name}={shlex.quote(_plain(value))}" for name, value in known.items())]

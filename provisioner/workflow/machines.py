@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 
 from provisioner.errors import TicketError
 from provisioner.lifecycle.plans import Verb
@@ -20,8 +21,9 @@ TO_DISCOVERY = (Verb.INSPECT, Verb.RESCUE)
 class FlowAgents:
     """One of `lifecycle.ports.Flows`. `by` is the digest of the token that something on a machine holds."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, bmc_password: Callable[[str], Awaitable[str]] | None = None) -> None:
         self._engine = engine
+        self._bmc_password = bmc_password
         self._polled: dict[str, float] = {}
         """When the discovery system of a machine last asked what to do."""
         self._restarted: dict[str, float] = {}
@@ -79,7 +81,8 @@ class FlowAgents:
         after = run.member(machine.id)
         if after is None or after.taken != _holder(by) or after.fence != member.fence:
             raise TicketError("this job is not to be had")
-        return script(run, after, step)
+        password = await self._bmc_password(machine.id) if step.bmc_account and self._bmc_password else ""
+        return script(run, after, step, password)
 
     async def output(self, machine: Machine, job: str, place: int, text: bytes) -> None:
         """Keep a piece of what a script prints."""

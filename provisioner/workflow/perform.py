@@ -18,6 +18,7 @@ import aiohttp
 from provisioner.errors import ConflictError, ProvisionerError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.plans import Verb
+from provisioner.model.bmc import Driver
 from provisioner.model.machine import Machine, Run
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStep
 from provisioner.store.machines import MachineStore
@@ -84,6 +85,7 @@ class Performer:
             "webhook": self._webhook,
             "http": self._http,
             "hold": self._hold,
+            "adopt-bmc": self._adopt,
         }
 
     async def perform(self, attempt: Try) -> tuple[str, str]:
@@ -147,6 +149,12 @@ class Performer:
         if earlier is None:
             raise StepFailed(f"{machine.name}: run {run_id} is not on record")
         return earlier
+
+    async def _adopt(self, attempt: Try) -> tuple[str, str]:
+        given = attempt.given
+        ports = {Driver.REDFISH: int(given.get("redfish_port", 443)), Driver.IPMI: int(given.get("ipmi_port", 623))}
+        found = await self._conductor.doors.adopt(attempt.member.machine, str(given["user"]), ports)
+        return f"on record by {', '.join(found)}", ""
 
     async def _hold(self, attempt: Try) -> tuple[str, str]:
         given = attempt.given

@@ -57,6 +57,6 @@ async def site_workflows(conductor: Conductor, db: Database, boards: Boards, pat
     library = await asyncio.to_thread(load_workflows, [Path(path) for path in paths])
     engine = Engine(conductor, db, Performer(conductor, MachineStore(db), boards))
     await engine.open()
-    agents = FlowAgents(engine)
+    agents = FlowAgents(engine, conductor.doors.next_password)
     conductor.serve(agents)
     return SiteWorkflows(engine, WorkflowApi(engine, Planning(conductor, library, boards, agents)))

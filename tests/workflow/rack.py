@@ -60,6 +60,7 @@ class FlowRack(Rack):
         self.prints = ""
         self.engine: Engine
         self.planning: Planning
+        self.agents: FlowAgents
         self.scripts: list[str] = []
         self.fetched: Callable[[Metal, str], bool] = lambda _metal, _step: True
         """Whether the answer with a script arrives."""
@@ -70,9 +71,9 @@ class FlowRack(Rack):
             conductor, db, Performer(conductor, MachineStore(db), boards), tick_s=PACE_S, unsaved_pause_s=PACE_S
         )
         await self.engine.open()
-        agents = FlowAgents(self.engine)
-        conductor.serve(agents)
-        self.planning = Planning(conductor, self.library, boards, agents)
+        self.agents = FlowAgents(self.engine, conductor.doors.next_password)
+        conductor.serve(self.agents)
+        self.planning = Planning(conductor, self.library, boards, self.agents)
         return [self.engine.run]
 
     async def begin(self, workflow: str, select: str = "name=*", key: str = "k", **wish: Any) -> FlowRun:
