@@ -168,8 +168,10 @@ class Agents:
 
     async def progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
         """Hear how far a job is."""
-        machine, run = self._run_of(self._any_bearer(token, address))
-        self.flows.beat(machine)
+        bearer = self._any_bearer(token, address)
+        if self.flows.beat(self._machine(bearer), bearer.digest):
+            return
+        machine, run = self._run_of(bearer)
         note = f"{phase}: {message}" if message else phase
         await self._runner.apply(machine.id, Progress(run.id, percent, note[:LINE_CHARS]))
 

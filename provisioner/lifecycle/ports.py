@@ -109,8 +109,8 @@ class Flows(Protocol):
     def expects(self, machine: str, where: Where) -> bool:
         """Say whether a machine is still to carry out a step there."""
 
-    def beat(self, machine: Machine) -> None:
-        """Hear that something on a machine works."""
+    def beat(self, machine: Machine, by: str) -> bool:
+        """Hear that something on a machine works; say whether that is a step of a workflow."""
 
     def reported(self, machine: str) -> None:
         """Hear that the discovery system of a machine runs."""
@@ -137,8 +137,8 @@ class NoFlows:
     def expects(self, machine: str, where: Where) -> bool:
         return False
 
-    def beat(self, machine: Machine) -> None:
-        return
+    def beat(self, machine: Machine, by: str) -> bool:
+        return False
 
     def reported(self, machine: str) -> None:
         return

@@ -101,9 +101,13 @@ class FlowAgents:
         note = last if status == 0 else f"status {status}: {last or 'no message'}"
         await self._engine.apply(run.id, Ended(machine.id, member.fence, status == 0, note))
 
-    def beat(self, machine: Machine) -> None:
-        """Hear that something on a machine works."""
+    def beat(self, machine: Machine, by: str) -> bool:
+        """Hear that something on a machine works; say whether that is a step of a workflow."""
+        found = self._engine.of_machine(machine.id)
+        if found is None or found[1].stage is not Stage.RUNNING or found[1].taken != _holder(by):
+            return False
         self._engine.hear(machine.id)
+        return True
 
     def _of(self, machine: Machine, job: str) -> tuple[FlowRun, FlowMember, FlowStep]:
         found = self._engine.of_machine(machine.id)

@@ -61,7 +61,7 @@ def run_of(number: str) -> dict[str, Any]:
 
 def test_two_machines_are_burnt_in_though_the_daemon_is_killed(racked: RackSpec) -> None:
     control("discover", MACHINES, "--wait", limit_s=LIMIT_S)
-    given = ("--set", "minutes=1", "--set", "megabytes=16", "-y", "-o", "json")
+    given = ("--set", "minutes=1", "--set", "megabytes=16", "--set", "memory=64", "-y", "-o", "json")
     number = json.loads(control("workflow", "run", "burn-in", MACHINES, *given))["id"]
 
     def under_load() -> bool:

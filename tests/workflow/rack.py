@@ -102,6 +102,7 @@ class FlowRack(Rack):
         if status is None:
             metal.power = Power.OFF
             return None
+        await self._until(metal, lambda c: c.agent_progress(token, metal.ip, "work", 50.0, ""))
         text = (self.prints or f"{step[1]} on {metal.name}\n").encode()
         await self._until(metal, lambda c: c.agent_output(token, metal.ip, job_id, 0, text))
         command: str | None = await self._until(

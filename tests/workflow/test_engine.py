@@ -95,6 +95,7 @@ async def test_a_burn_in_of_two_machines_with_a_barrier(tmp_path: Path) -> None:
         await ready(rack)
         run = await over(rack, await rack.begin("burn", params={"minutes": 5}))
         assert (run.status, reasons(run)) == (FlowStatus.DONE, {"node17": "", "node18": ""})
+        assert rack.unanswered == 0, "nothing that a machine says on its way is refused"
         steps = [line.step for line in run.members[0].journal]
         assert steps == ["memory", "together", "sensors"], "its discovery system runs already"
         log = [each for metal in rack.metal for each in metal.log if not each.startswith("power")]
