@@ -189,9 +189,10 @@ def _disk(layout: disks.Layout, params: Params, secrets: Secrets) -> dict[str, A
 
 def _net(links: tuple[nics.Link, ...], params: Params) -> dict[str, Any]:
     first = nics.primary(links)
+    shown = [_link(link, link is first) for link in links]
     return {
-        "links": [_link(link, link is first) for link in links],
-        "primary": _link(first, True) if first else None,
+        "links": shown,
+        "primary": next((each for each in shown if each["primary"]), None),
         "dns": params["dns"]["servers"],
         "search": params["dns"]["search"],
     }

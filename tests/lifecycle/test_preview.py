@@ -10,6 +10,7 @@ from provisioner.errors import ConflictError, NotFoundError, RenderError
 from provisioner.lifecycle.preview import Value
 from provisioner.lifecycle.registry import Machines
 from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
 from tests.catalog.fleet import SITE, machine
 from tests.lifecycle.previews import previews
 
@@ -60,6 +61,18 @@ async def test_what_cannot_be_is_said_as_before_a_boot() -> None:
     stranger = replace(NODE, macs=(), facts=None)
     with pytest.raises(ConflictError, match="no hardware address"):
         await previews(Machines([stranger])).render("node17", "rocky-9")
+
+
+async def test_a_change_of_one_parameter_takes_effect_at_once_and_touches_nothing_else() -> None:
+    machines = Machines([NODE, replace(NODE, id="other", name="node18", macs=(Mac("52:54:00:00:00:99"),), uuid="")])
+    ask = previews(machines).render
+    before, other = await ask("node17", "rocky-9"), await ask("node18", "rocky-9")
+    machines.put(replace(NODE, params={**NODE.params, "time.zone": "Europe/Vienna"}))
+    after = await ask("node17", "rocky-9")
+    old, new = (found.files[1].text.splitlines() for found in (before, after))
+    assert [line for line in new if line not in old] == ["timezone Europe/Vienna --utc"]
+    assert len(old) == len(new)
+    assert await ask("node18", "rocky-9") == other
 
 
 CASES: dict[str, tuple[Machine, str, list[tuple[str, bool]]]] = {
