@@ -114,6 +114,7 @@ class Daemon:
         db = Database(config.state_dir / "state.db")
         await db.open()
         stack.push_async_callback(db.close)
+        await db.write_out()
         artifacts = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
         await artifacts.open()
         bmcs = await stack.enter_async_context(Bmcs())

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from provisioner.errors import ProvisionerError, StoreError
-from provisioner.store.checkpoint import Checkpointer
+from provisioner.store.checkpoint import Checkpointer, write_out
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Cursor], T]
@@ -75,6 +75,10 @@ class Database:
         self._thread = threading.Thread(target=self._write_forever, args=(opened,), name="store-write", daemon=True)
         self._thread.start()
         await opened
+
+    async def write_out(self) -> None:
+        """Make the commits to come cheap: ten megabytes are written once. Raises `StoreError`."""
+        await self.submit(lambda cursor: write_out(self.path))
 
     async def close(self) -> None:
         """Commit what was submitted, then close. Safe to call twice."""

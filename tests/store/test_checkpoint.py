@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.store.checkpoint import COPY_ROWS, LONG_PAGES, Checkpointer
+from provisioner.store.checkpoint import COPY_ROWS, LOG_BYTES, LONG_PAGES, Checkpointer
 from provisioner.store.db import Database
 
 PAGE = 4096
 
 
-async def fill(db: Database, times: int) -> None:
+async def fill(db: Database, times: int, rows: int = COPY_ROWS) -> None:
     """Change many rows in big transactions, one after the other."""
     insert = "INSERT OR REPLACE INTO secret VALUES (?, zeroblob(1000))"
     for _ in range(times):
-        await db.submit(lambda c: c.executemany(insert, ((f"k{n}",) for n in range(COPY_ROWS))) and None)
+        await db.submit(lambda c: c.executemany(insert, ((f"k{n}",) for n in range(rows))) and None)
 
 
 @pytest.mark.slow
@@ -105,3 +105,30 @@ def test_a_copy_that_fails_is_told(
     checkpointer.stop()
     assert "store.uncopied" in caplog.text
     assert writer.execute("SELECT count(*) FROM t").fetchone() == (COPY_ROWS,)
+
+
+async def test_a_log_that_is_written_out_beforehand_is_not_lengthened(tmp_path: Path) -> None:
+    db = Database(tmp_path / "state.db")
+    await db.open()
+    await db.write_out()
+    sizes = []
+    for number in range(3):
+        await db.submit(lambda c, n=number: c.execute("INSERT INTO secret VALUES (?, x'00')", (f"k{n}",)) and None)
+        sizes.append((tmp_path / "state.db-wal").stat().st_size)
+    assert sizes == [LOG_BYTES] * 3
+    await db.close()
+
+
+async def test_what_stood_in_the_log_before_it_was_written_out_is_kept(tmp_path: Path) -> None:
+    """As a crash leaves it: the log is all there is."""
+    db = Database(tmp_path / "state.db")
+    await db.open()
+    await fill(db, 1, rows=100)
+    await db.write_out()
+    await fill(db, 1, rows=200)
+    for name in ("state.db", "state.db-wal"):
+        (tmp_path / f"crashed-{name}").write_bytes((tmp_path / name).read_bytes())
+    await db.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "crashed-state.db")) as crashed:
+        assert crashed.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert crashed.execute("SELECT count(*) FROM secret").fetchone() == (200,)
