@@ -37,6 +37,14 @@ def own_addresses() -> list[OwnAddress]:
     return found
 
 
+def interface_name(index: int) -> str:
+    """Name an interface by its number; empty where it is gone since."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""
+
+
 def _read_messages(data: bytes, found: list[OwnAddress]) -> bool:
     """Take the addresses out of one datagram; False when it was the last."""
     at = 0

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from provisioner.clock import SteadyClock
-from provisioner.dhcp.addresses import own_addresses
+from provisioner.dhcp.addresses import interface_name, own_addresses
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.boards import Boards
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
@@ -23,6 +23,7 @@ from provisioner.dhcp.packet import Packet, address, decode
 from provisioner.dhcp.relay import RelayInfo, spell
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
+from provisioner.dhcp.teller import Teller
 from provisioner.dhcp.topology import Net
 from provisioner.dhcp.trace import Trace
 from provisioner.dhcp.v6.ra import RouterAdvertiser
@@ -75,7 +76,7 @@ class DhcpServer:
         self.config = config
         self.site = Site(decide, http_port=http_port, profiles=config.profiles, ports=config.ports)
         self.layers = Layers()
-        self.trace = Trace(observe, Boards(config.bmc_macs))
+        self.trace = Trace(observe, Boards(config.bmc_macs), self.site.reservations.knows)
         self._leases = leases
         self._probe = probe
         self._on_lease = on_lease
@@ -87,6 +88,7 @@ class DhcpServer:
         self.held_limit = HELD_LIMIT
         self._held = 0
         self._ticker: asyncio.TimerHandle | None = None
+        self._teller = Teller(self.trace, self._clock)
         for subnet in config.subnets:
             self.site.topology.set(Net(subnet))
         for reservation in config.reservations:
@@ -118,6 +120,7 @@ class DhcpServer:
             loop.remove_reader(link.fileno())
         if self._links:
             await self._leases.save([])
+        self._teller.stop()
         self._close_links()
 
     # live changes
@@ -301,6 +304,7 @@ class DhcpServer:
         answered = self.trace.answered
         for packet, arrival, found in answers:
             answered(packet, arrival, found, now)
+        self._teller.wake()
 
     # a new address is looked at before it is offered
 
@@ -365,7 +369,7 @@ class DhcpServer:
         found: dict[str, list[int]] = {}
         for own in own_addresses():
             if own.family == socket.AF_INET:
-                found.setdefault(_interface_name(own.interface), []).append(int.from_bytes(own.value, "big"))
+                found.setdefault(interface_name(own.interface), []).append(int.from_bytes(own.value, "big"))
         self.site.addresses = {name: tuple(values) for name, values in found.items()}
         self.site.ours = frozenset(value for values in found.values() for value in values)
 
@@ -386,13 +390,6 @@ class DhcpServer:
         for link in self._links:
             link.close()
         self._links.clear()
-
-
-def _interface_name(index: int) -> str:
-    try:
-        return socket.if_indextoname(index)
-    except OSError:  # gone since
-        return ""
 
 
 def _log_failure(saved: asyncio.Future[None]) -> None:

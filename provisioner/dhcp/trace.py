@@ -1,83 +1,164 @@
 """What the DHCP server says of its work: one line per step and machine, bounded, and counters. No I/O.
 
-A flood of packets must not become a flood of lines: each machine and all of them together have a budget, and what is
-left out is counted. A rack that powers on stays far below both.
+A flood of packets must not become a flood of lines: each machine and all of them together have a budget. What is beyond
+it is told later, like lines of one machine as one, with how often it was; only of strangers beyond thousands that wait
+is the rest merely counted.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
+from provisioner.dhcp.backlog import Backlog, Waiting
 from provisioner.dhcp.boards import Boards
-from provisioner.dhcp.case import Arrival, Reply, Silence
+from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.packet import Packet, address
-from provisioner.model.net import mac_from_bytes
+from provisioner.model.net import Mac, mac_from_bytes
 from provisioner.model.trace import Channel, Observe, TraceLine
 
 log = logging.getLogger("provisioner.dhcp")
 
-LINES_PER_S, LINES_BURST = 200.0, 2000
-"""Of all machines together. 1,000 machines that power on at once make 4,000 lines in some ten seconds."""
+LINES_PER_S, LINES_BURST = 200.0, 500
+"""Of all machines together, at once: a line takes 30 microseconds from whoever waits for an answer."""
 MAC_PER_S, MAC_BURST = 0.5, 20
 """Of one machine: a whole boot makes about 8."""
+LATE_EVERY_S, LATE_COUNT = 0.1, 40
+"""How often lines that wait are told, and how many at once (a millisecond): the 4,000 of a rack of 1,000 machines that
+power on together take ten seconds."""
 BAD_EVENTS = frozenset({"dhcp.nak", "dhcp.silence", "dhcp.pool-empty", "dhcp.decline", "dhcp.malformed"})
+LOUD = frozenset({"dhcp.malformed"})
 KINDS = {0: "BOOTP", 1: "DISCOVER", 3: "REQUEST", 4: "DECLINE", 7: "RELEASE", 8: "INFORM"}
 
 
-class Trace:
-    """Counts everything, tells what the budgets allow."""
+class Seen(NamedTuple):
+    """What of a packet and its answer is kept until there is time for words."""
 
-    def __init__(self, observe: Observe, boards: Boards | None = None) -> None:
+    now: float
+    who: bytes
+    kind: int
+    giaddr: int
+    arrival: Arrival
+    event: str
+    ip: int
+    reason: str
+
+
+class Trace:
+    """Counts everything, and tells it at once or late."""
+
+    def __init__(
+        self,
+        observe: Observe,
+        boards: Boards | None = None,
+        known: Callable[[bytes], bool] = lambda _key: False,
+    ) -> None:
         self._observe = observe
         self.boards = boards or Boards()
+        self._known = known
+        """Says whether a hardware address is a known machine's."""
         self._all = Limiter(1)
         self._each = Limiter()
         self._silent_until = 0.0
+        self.late = Backlog()
         self.counts: defaultdict[str, int] = defaultdict(int)
         """Events by their id, since the start."""
 
     def allows(self, key: bytes, now: float) -> bool:
-        """Say whether one more line about this machine may be told."""
-        if now >= self._silent_until:
-            if not self._all.take(0, LINES_PER_S, LINES_BURST, now):
-                self._silent_until = now + 1 / LINES_PER_S  # no token until then: spare the look
-            elif self._each.take(key, MAC_PER_S, MAC_BURST, now):
-                return True
-        self.counts["dhcp.untold"] += 1
-        return False
+        """Say whether one more line about this machine may be told at once: none of its own waits."""
+        if now < self._silent_until or key in self.late.whose:
+            return False
+        if not self._all.take(0, LINES_PER_S, LINES_BURST, now):
+            self._silent_until = now + 1 / LINES_PER_S  # no token until then: spare the look
+            return False
+        return self._each.take(key, MAC_PER_S, MAC_BURST, now)
+
+    def keep(self, who: bytes, what: tuple[object, ...], line: Callable[[], TraceLine]) -> None:
+        """Tell a line late; `what` is the same for lines that are as good as one."""
+        key = (who, *what)
+        if self.late.again(key):
+            return
+        known = self._known(who)
+        if self.late.has_room(known=known):
+            self.late.keep(key, Waiting(who, line), known=known)
+        else:
+            self.counts["dhcp.untold"] += 1
+
+    def tell_late(self, now: float, count: int = LATE_COUNT) -> None:
+        """Tell of what waits, as much as there is time for."""
+        for _ in range(min(count, len(self.late))):
+            taken = self.late.take()
+            if taken is None:
+                return
+            key, waiting, times = taken
+            if self._each.take(waiting.who, MAC_PER_S, MAC_BURST, now):
+                self.tell(waiting.line(), times)
+            else:
+                self.late.keep(key, waiting, times, known=self._known(waiting.who))
+
+    def tell(self, line: TraceLine, times: int = 1) -> None:
+        """Log a line and hand it on."""
+        if times > 1:
+            line = replace(line, text=f"{line.text} ({times} times)")
+        log.log(
+            logging.INFO if line.event not in LOUD else logging.WARNING, "%s mac=%s %s", line.event, line.mac, line.text
+        )
+        self._observe(line)
 
     def answered(self, packet: Packet, arrival: Arrival, found: Reply | Silence, now: float) -> None:
         """Tell of a reply that left, or of a silence."""
-        self.counts[found.event] += 1
-        if found.event == "dhcp.ack" and isinstance(found, Reply) and found.ip:
+        event = found.event
+        self.counts[event] += 1
+        if event == "dhcp.ack" and isinstance(found, Reply) and found.ip:
             self._board(packet, found.ip, now)
-        if not self.allows(packet.key, now):
+        who, kind = packet.chaddr, packet.type
+        if who in self.late.whose and self.late.again((who, kind, event, found.reason)):
             return
-        kind = KINDS.get(packet.type, f"type {packet.type}")
-        came = f"by relay {address(packet.giaddr)}" if packet.giaddr else f"on {arrival.interface}"
-        what = f" {address(found.ip)}" if isinstance(found, Reply) and found.ip else ""
-        text = f"{kind} {came}:{what} {found.reason}".rstrip(": ")
-        channel = Channel.PROXY if arrival.port == 4011 else Channel.DHCP
-        line = TraceLine(now, channel, found.event, text, packet.mac, ok=found.event not in BAD_EVENTS)
-        log.info("%s mac=%s %s", line.event, line.mac, line.text)
-        self._observe(line)
+        ip = found.ip if isinstance(found, Reply) else 0
+        if self.allows(who, now):
+            self.tell(_line(Seen(now, who, kind, packet.giaddr, arrival, event, ip, found.reason)))
+        else:
+            seen = Seen(now, who, kind, packet.giaddr, arrival, event, ip, found.reason)
+            self.keep(who, (kind, event, found.reason), partial(_line, seen))
 
     def _board(self, packet: Packet, ip: int, now: float) -> None:
         """Tell of a BMC that got an address, when that is news."""
         seen = self.boards.note(packet, ip, now)
-        if seen is not None and self.allows(packet.key, now):
-            text = f"{seen.kind or 'a BMC by its range'} is at {seen.address}"
-            log.info("dhcp.bmc mac=%s %s", seen.mac, text)
-            self._observe(TraceLine(now, Channel.DHCP, "dhcp.bmc", text, seen.mac))
+        if seen is None:
+            return
+        text = f"{seen.kind or 'a BMC by its range'} is at {seen.address}"
+        line = TraceLine(now, Channel.DHCP, "dhcp.bmc", text, seen.mac)
+        if self.allows(packet.chaddr, now):
+            self.tell(line)
+        else:
+            self.keep(packet.chaddr, ("dhcp.bmc", text), lambda: line)
 
     def malformed(self, data: bytes, arrival: Arrival, why: str, now: float) -> None:
         """Tell of bytes that are no DHCP message."""
         self.counts["dhcp.malformed"] += 1
-        source = arrival.source[0]
-        if not self.allows(source.encode(), now):
-            return
         mac = mac_from_bytes(data[28:34]) if len(data) >= 34 else None
-        log.warning("dhcp.malformed from=%s on=%s mac=%s %s", source, arrival.interface, mac, why)
-        self._observe(TraceLine(now, Channel.DHCP, "dhcp.malformed", f"from {source}: {why}", mac, ok=False))
+        make = partial(_malformed, now, arrival, mac, why)
+        who = arrival.source[0].encode()
+        if self.allows(who, now):
+            self.tell(make())
+        else:
+            self.keep(who, ("malformed",), make)
+
+
+def _line(seen: Seen) -> TraceLine:
+    now, who, kind, giaddr, arrival, event, ip, reason = seen
+    asked = KINDS.get(kind, f"type {kind}")
+    came = f"by relay {address(giaddr)}" if giaddr else f"on {arrival.interface}"
+    what = f" {address(ip)}" if ip else ""
+    text = f"{asked} {came}:{what} {reason}".rstrip(": ")
+    channel = Channel.PROXY if arrival.port == PROXY_PORT else Channel.DHCP
+    return TraceLine(now, channel, event, text, mac_from_bytes(who), ok=event not in BAD_EVENTS)
+
+
+def _malformed(now: float, arrival: Arrival, mac: Mac | None, why: str) -> TraceLine:
+    return TraceLine(now, Channel.DHCP, "dhcp.malformed", f"from {arrival.source[0]}: {why}", mac, ok=False)

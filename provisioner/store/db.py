@@ -67,18 +67,19 @@ class Database:
         self.failure: str = ""
         """Why the last group could not be committed; empty while all is well. Health reports it."""
 
-    async def open(self) -> None:
-        """Open or create the file, bring its schema up to date and start the writer. Raises `StoreError`."""
+    async def open(self, *, written_out: bool = False) -> None:
+        """Open or create the file, bring its schema up to date and start the writer. Raises `StoreError`.
+
+        `written_out` makes the commits to come cheap: ten megabytes are written once.
+        """
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="store-read")
         opened: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._write_forever, args=(opened,), name="store-write", daemon=True)
         self._thread.start()
         await opened
-
-    async def write_out(self) -> None:
-        """Make the commits to come cheap: ten megabytes are written once. Raises `StoreError`."""
-        await self.submit(lambda cursor: write_out(self.path))
+        if written_out:
+            await self.submit(lambda cursor: write_out(self.path))
 
     async def close(self) -> None:
         """Commit what was submitted, then close. Safe to call twice."""

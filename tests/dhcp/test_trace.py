@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from provisioner.dhcp.backlog import LIMIT
 from provisioner.dhcp.case import Arrival
 from provisioner.dhcp.options import Type
 from provisioner.dhcp.packet import Packet
-from provisioner.dhcp.trace import LINES_BURST, MAC_BURST, Trace
+from provisioner.dhcp.trace import LATE_COUNT, LINES_BURST, MAC_BURST, Trace
 from provisioner.model.trace import Channel, TraceLine
-from tests.dhcp.clients import DIRECT, MAC, NOW, PROXY_PORT, UEFI, acquire, ask, discover, packet, request, site, subnet
+from tests.dhcp.clients import DIRECT, MAC, NOW, PROXY_PORT, UEFI, ask, discover, packet, request, site, subnet
 
 
 def told(question: Packet, arrival: Arrival = DIRECT) -> TraceLine:
@@ -56,24 +57,50 @@ def test_lines(question: Packet, arrival: Arrival, expected: tuple[str, str, boo
     assert line.mac == MAC
 
 
-def test_one_machine_has_a_budget() -> None:
+def test_one_machine_has_a_budget_and_what_is_beyond_is_told_as_one() -> None:
     lines: list[TraceLine] = []
     trace, here = Trace(lines.append), site()
     for _ in range(100):
         trace.answered(discover(), DIRECT, ask(here, discover()), NOW)
+    trace.answered(request("10.9.9.9"), DIRECT, ask(here, request("10.9.9.9")), NOW)
     assert len(lines) == MAC_BURST
-    assert (trace.counts["dhcp.offer"], trace.counts["dhcp.untold"]) == (100, 100 - MAC_BURST)
-    trace.answered(discover(), DIRECT, ask(here, discover()), NOW + 10)
-    assert len(lines) == MAC_BURST + 1
+    trace.tell_late(NOW)
+    assert len(lines) == MAC_BURST  # its budget is used up: it has to wait
+    trace.tell_late(NOW + 10)
+    assert [line.text for line in lines[MAC_BURST:]] == [
+        f"DISCOVER on eth0: 10.0.0.100 chain to iPXE ({100 - MAC_BURST} times)",
+        "REQUEST on eth0: 10.9.9.9 is not an address of this network",
+    ]
+    assert {line.at for line in lines} == {NOW}
+    assert (trace.counts["dhcp.offer"], trace.counts["dhcp.untold"], len(trace.late)) == (100, 0, 0)
 
 
-def test_all_machines_together_have_a_budget() -> None:
+def mac_of(number: int) -> str:
+    return f"02:00:00:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
+
+
+def test_all_machines_together_have_a_budget_and_the_rest_is_told_late() -> None:
     lines: list[TraceLine] = []
-    trace = Trace(lines.append)
+    trace, found = Trace(lines.append), ask(site(), discover())
     for number in range(2 * LINES_BURST):
-        mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
-        trace.answered(discover(mac), DIRECT, ask(site(), discover(mac)), NOW)
+        trace.answered(discover(mac_of(number)), DIRECT, found, NOW)
     assert len(lines) == LINES_BURST
+    for _ in range(LINES_BURST // LATE_COUNT + 1):
+        trace.tell_late(NOW + 1)
+    assert [line.mac for line in lines] == [mac_of(number) for number in range(2 * LINES_BURST)]
+    assert not trace.counts["dhcp.untold"]
+
+
+def test_a_flood_of_strangers_costs_no_known_machine_its_line() -> None:
+    lines: list[TraceLine] = []
+    trace, found = Trace(lines.append, known=lambda key: key.hex(":") == MAC), ask(site(), discover())
+    for number in range(LIMIT + LINES_BURST + 10):
+        trace.answered(discover(mac_of(number)), DIRECT, found, NOW)
+    assert trace.counts["dhcp.untold"] == 10
+    trace.answered(discover(), DIRECT, found, NOW)
+    trace.tell_late(NOW, 1)
+    assert lines[-1].mac == MAC
+    assert len(trace.late) == LIMIT
 
 
 def test_malformed_packets_are_told_by_their_sender() -> None:
@@ -82,16 +109,6 @@ def test_malformed_packets_are_told_by_their_sender() -> None:
     for _ in range(100):
         trace.malformed(bytes(28) + bytes.fromhex("525400000001"), DIRECT, "too short", NOW)
     assert len(lines) == MAC_BURST
+    trace.tell_late(NOW + 10)
     assert (lines[0].event, lines[0].mac, lines[0].text) == ("dhcp.malformed", MAC, "from 0.0.0.0: too short")
-
-
-def test_a_rack_of_a_thousand_machines_is_told_whole() -> None:
-    lines: list[TraceLine] = []
-    trace, here = Trace(lines.append), site(subnet(network="10.0.0.0/16", pools=("10.0.4.0-10.0.250.0",), new_per_s=0))
-    for number in range(1000):
-        mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
-        acquire(here, mac)
-        for _ in range(2):
-            trace.answered(discover(mac), DIRECT, ask(here, discover(mac)), NOW + number / 100)
-    assert len(lines) == 2000
-    assert not trace.counts["dhcp.untold"]
+    assert lines[-1].text == f"from 0.0.0.0: too short ({100 - MAC_BURST} times)"

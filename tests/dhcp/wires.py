@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -125,14 +126,15 @@ class Server:
         """The events alone."""
         return [event for event, _, _ in self.trace()]
 
-    def until(self, event: str) -> str:
-        """Wait for an event; its text."""
+    def until(self, event: str, times: int = 1) -> str:
+        """Wait until an event was told so often; its text. One that asks all the time is told of late."""
         follow = subprocess.Popen(
             ["tail", "-n", "+1", "-f", str(self.folder / "trace")], stdout=subprocess.PIPE, text=True
         )
         assert follow.stdout is not None
         try:
-            return next(text for seen, _, text in map(json.loads, follow.stdout) if seen == event)
+            told = (text for seen, _, text in map(json.loads, follow.stdout) if seen == event)
+            return next(islice(told, times - 1, None))
         finally:
             follow.kill()
             follow.wait()

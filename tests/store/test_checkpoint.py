@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.store.checkpoint import COPY_ROWS, LOG_BYTES, LONG_PAGES, Checkpointer
+from provisioner.store.checkpoint import COPY_ROWS, LOG_BYTES, LONG_PAGES, Checkpointer, write_out
 from provisioner.store.db import Database
 
 PAGE = 4096
@@ -109,8 +109,7 @@ def test_a_copy_that_fails_is_told(
 
 async def test_a_log_that_is_written_out_beforehand_is_not_lengthened(tmp_path: Path) -> None:
     db = Database(tmp_path / "state.db")
-    await db.open()
-    await db.write_out()
+    await db.open(written_out=True)
     sizes = []
     for number in range(3):
         await db.submit(lambda c, n=number: c.execute("INSERT INTO secret VALUES (?, x'00')", (f"k{n}",)) and None)
@@ -124,7 +123,7 @@ async def test_what_stood_in_the_log_before_it_was_written_out_is_kept(tmp_path:
     db = Database(tmp_path / "state.db")
     await db.open()
     await fill(db, 1, rows=100)
-    await db.write_out()
+    await db.submit(lambda cursor: write_out(db.path))
     await fill(db, 1, rows=200)
     for name in ("state.db", "state.db-wal"):
         (tmp_path / f"crashed-{name}").write_bytes((tmp_path / name).read_bytes())

@@ -41,6 +41,10 @@ class Reservations6:
         for known in self._fixed.values():
             yield known.ip
 
+    def knows(self, key: bytes) -> bool:
+        """Say whether the machine behind this key is known."""
+        return key in self._machines
+
     def find(self, who: Identity) -> Known6 | None:
         """Give what is known of the machine that asks: the reservation that says most, and its machine's record."""
         fixed, machine = self._fixed_for(who), self._machine_of(who)

@@ -12,10 +12,11 @@ from ipaddress import IPv6Address
 from typing import Protocol
 
 from provisioner.clock import SteadyClock
-from provisioner.dhcp.addresses import own_addresses
+from provisioner.dhcp.addresses import interface_name, own_addresses
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.subnets import Dhcp, Reservation
+from provisioner.dhcp.teller import Teller
 from provisioner.dhcp.v6.answer import answer
 from provisioner.dhcp.v6.case import Arrival6, Reply6, silence
 from provisioner.dhcp.v6.duid import from_uuid
@@ -67,7 +68,7 @@ class Dhcp6Server:
     ) -> None:
         self.config = config
         self.site = Site6(decide, http_port=http_port, profiles=config.profiles)
-        self.trace = Trace6(observe)
+        self.trace = Trace6(observe, self.site.reservations.knows)
         self._leases = leases
         self._on_lease = on_lease
         self._clock = clock or SteadyClock()
@@ -76,6 +77,7 @@ class Dhcp6Server:
         self.held_limit = HELD_LIMIT
         self._held = 0
         self._ticker: asyncio.TimerHandle | None = None
+        self._teller = Teller(self.trace.budget, self._clock)
         for subnet in config.subnets6:
             self.site.set_net(Net6(subnet))
         for machine in config.reservations:
@@ -109,6 +111,7 @@ class Dhcp6Server:
             loop.remove_reader(link.fileno())
         if self._links:
             await self._leases.save([])
+        self._teller.stop()
         self._close()
 
     # live changes
@@ -215,6 +218,7 @@ class Dhcp6Server:
             if isinstance(found, Reply6):
                 link.send(found.data, found.to)
             self.trace.answered(message, arrival, found, now)
+        self._teller.wake()
 
     # beside the messages
 
@@ -248,7 +252,7 @@ class Dhcp6Server:
         found: dict[str, list[int]] = {}
         for own in own_addresses():
             if own.family == socket.AF_INET6 and own.value[:2] != b"\xfe\x80":
-                found.setdefault(_interface_name(own.interface), []).append(int.from_bytes(own.value, "big"))
+                found.setdefault(interface_name(own.interface), []).append(int.from_bytes(own.value, "big"))
         self.site.addresses = {name: tuple(values) for name, values in found.items()}
 
     def _tick(self) -> None:
@@ -269,10 +273,3 @@ class Dhcp6Server:
 
 def _stored(held: Iterable[Held]) -> list[Lease]:
     return [lease for _, _, found in held for lease in found.store]
-
-
-def _interface_name(index: int) -> str:
-    try:
-        return socket.if_indextoname(index)
-    except OSError:  # gone since
-        return ""

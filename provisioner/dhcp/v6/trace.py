@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.trace import Trace
@@ -13,43 +13,43 @@ from provisioner.errors import WireError
 from provisioner.model.net import mac_from_bytes
 from provisioner.model.trace import Channel, Observe, TraceLine
 
-log = logging.getLogger("provisioner.dhcp")
-
 BAD_EVENTS = frozenset({"dhcp6.refused", "dhcp6.silence", "dhcp6.pool-empty", "dhcp6.limited", "dhcp6.decline"})
 
 
 class Trace6:
     """Counts everything, tells what the budgets allow."""
 
-    def __init__(self, observe: Observe) -> None:
-        self._observe = observe
-        self._budget = Trace(observe)
-        self.counts = self._budget.counts
+    def __init__(self, observe: Observe, known: Callable[[bytes], bool] = lambda _key: False) -> None:
+        self.budget = Trace(observe, known=known)
+        self.counts = self.budget.counts
         """Events by their id, since the start."""
 
     def answered(self, message: Message, arrival: Arrival6, found: Reply6 | Silence, now: float) -> None:
         """Tell of a reply that left, or of a silence."""
         self.counts[found.event] += 1
         who = _who(message, arrival)
-        if not self._budget.allows(who.key, now):
-            return
         kind = Type(message.type).name if message.type in set(Type) else f"type {message.type}"
         relay = next((hop.link for hop in reversed(message.hops) if hop.link), 0)
         came = f"by relay {address(relay)}" if relay else f"on {arrival.interface}"
         text = f"{kind} {came}:{_told(found)} {found.reason}".rstrip(": ")
         mac = None if who.key.startswith(NO_HARDWARE) else who.mac
+        if mac is None:
+            text += f" (DUID {who.duid.hex(':')})"
         line = TraceLine(now, Channel.DHCP6, found.event, text, mac, ok=found.event not in BAD_EVENTS)
-        log.info("%s mac=%s duid=%s %s", line.event, mac, who.duid.hex(":"), line.text)
-        self._observe(line)
+        self._tell(who.key, (message.type, found.event, found.reason), line, now)
 
     def malformed(self, arrival: Arrival6, why: str, now: float) -> None:
         """Tell of bytes that are no DHCPv6 message."""
         self.counts["dhcp6.malformed"] += 1
-        if not self._budget.allows(arrival.source.to_bytes(16, "big"), now):
-            return
-        source = address(arrival.source)
-        log.warning("dhcp6.malformed from=%s on=%s %s", source, arrival.interface, why)
-        self._observe(TraceLine(now, Channel.DHCP6, "dhcp6.malformed", f"from {source}: {why}", None, ok=False))
+        text = f"from {address(arrival.source)} on {arrival.interface}: {why}"
+        line = TraceLine(now, Channel.DHCP6, "dhcp6.malformed", text, None, ok=False)
+        self._tell(arrival.source.to_bytes(16, "big"), ("malformed",), line, now)
+
+    def _tell(self, who: bytes, what: tuple[object, ...], line: TraceLine, now: float) -> None:
+        if self.budget.allows(who, now):
+            self.budget.tell(line)
+        else:
+            self.budget.keep(who, what, lambda: line)
 
 
 def _who(message: Message, arrival: Arrival6) -> Identity:
