@@ -82,6 +82,7 @@ TABLE = (
     ("dhcp.book", "shells"),
     ("dhcp.mmsg", "shells"),
     ("dhcp.neighbours", "shells"),
+    ("dhcp.teller", "shells"),
     ("dhcp.trace", "shells"),
     ("dhcp.v6.ra", "shells"),
     ("dhcp.v6.trace", "shells"),
