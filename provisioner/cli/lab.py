@@ -14,6 +14,7 @@ from provisioner.cli.session import Command, Session, session_of
 from provisioner.cli.text import Column
 from provisioner.errors import LabError
 from provisioner.lab import control, faults, rack
+from provisioner.lab.hardware import Firmware
 from provisioner.lab.spec import DEFAULT_NAME, RackSpec, Shape, state_of
 
 COLUMNS = (
@@ -63,14 +64,21 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @click.option("--daemon/--no-daemon", default=True, help="Start provisionerd in the rack and enrol the machines there.")
 @click.option("--disks", default=1, show_default=True, help="How many every machine has.")
 @click.option("--ports", default=1, show_default=True, help="Network ports that every machine has.")
-@click.option("--ipv6", is_flag=True, help="UEFI machines that boot by PXE and HTTP over IPv6 alone, in turn.")
+@click.option("--kinds", default="", metavar="KIND,...", help=f"Firmware in turn; there are {', '.join(Firmware)}.")
 @name_option
-def up(session: Session, machines: int, daemon: bool, name: str, **shape: Any) -> None:
+def up(session: Session, machines: int, daemon: bool, name: str, kinds: str, **shape: Any) -> None:
     """Bring the rack up: machines off, with empty disks. Safe to run twice."""
-    built = rack.up(name, state_of(name), machines, session.note, Shape(**shape))
+    wanted = Shape(**shape, kinds=tuple(_kind(word) for word in kinds.split(",") if word))
+    built = rack.up(name, state_of(name), machines, session.note, wanted)
     if daemon:
         _start_daemon(session, built)
     session.note(f"the rack {name} is up: `provisionctl lab status`")
+
+
+def _kind(word: str) -> Firmware:
+    if word not in set(Firmware):
+        raise LabError(f"--kinds {word}: no such kind of machine", hint=f"there are {', '.join(Firmware)}")
+    return Firmware(word)
 
 
 def _start_daemon(session: Session, built: RackSpec) -> None:

@@ -22,6 +22,12 @@ class Firmware(StrEnum):
     UEFI_HTTP = "uefi-http"  # OVMF, its own HTTP boot
     UEFI_PXE6 = "uefi-pxe6"  # OVMF, its own PXE over IPv6
     UEFI_HTTP6 = "uefi-http6"  # OVMF, its own HTTP boot over IPv6
+    UEFI_SECURE = "uefi-secure"  # OVMF with Secure Boot enforced and Microsoft's keys, its own PXE
+    UEFI_ARM64 = "uefi-arm64"  # AAVMF on an arm64 board, its own PXE
+
+    @property
+    def is_ipv6(self) -> bool:
+        return self in (Firmware.UEFI_PXE6, Firmware.UEFI_HTTP6)
 
     @property
     def is_http(self) -> bool:

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 from provisioner.errors import LabError
 from provisioner.lab import nvram
 from provisioner.lab.accel import Accelerator
+from provisioner.lab.builds import BUILDS
 from provisioner.lab.console import Console
 from provisioner.lab.hardware import OWN_ORDER, BootChoice, Firmware, Identity, Medium
 from provisioner.lab.medium import fetch
-from provisioner.lab.qemu import OVMF_VARS, Files, Lines, Setup, command_line
+from provisioner.lab.qemu import Files, Lines, Setup, command_line
 from provisioner.lab.qmp import Qmp
 from provisioner.model.bmc import BootTarget, Power
 
@@ -40,6 +41,8 @@ TARGETS = {
     Firmware.UEFI_PXE: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
     Firmware.UEFI_HTTP: BIOS_TARGETS - {BootTarget.PXE} | {BootTarget.HTTP, BootTarget.BIOS_SETUP},
     Firmware.UEFI_PXE6: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
+    Firmware.UEFI_SECURE: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
+    Firmware.UEFI_ARM64: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
     Firmware.UEFI_HTTP6: BIOS_TARGETS - {BootTarget.PXE} | {BootTarget.HTTP, BootTarget.BIOS_SETUP},
 }
 
@@ -95,10 +98,9 @@ class QemuMachine:
             if not path.exists():
                 with path.open("wb") as disk:
                     disk.truncate(self.identity.disk_bytes)
-        if self.identity.firmware.is_uefi and not self.files.variables.exists():
-            if not OVMF_VARS.exists():
-                raise LabError(f"{OVMF_VARS}: missing", hint="apt-get install ovmf")
-            shutil.copyfile(OVMF_VARS, self.files.variables)
+        flash = BUILDS[self.identity.firmware].flash
+        if flash is not None and not self.files.variables.exists():
+            shutil.copyfile(flash.variables, self.files.variables)
 
     async def run(self) -> None:
         """Start QEMU whenever the machine is switched on, until cancelled."""

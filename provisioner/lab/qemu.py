@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from provisioner.lab.accel import QEMU, Accelerator
+from provisioner.lab.accel import Accelerator
+from provisioner.lab.builds import BUILDS
 from provisioner.lab.hardware import BootChoice, Firmware, Identity
 from provisioner.model.bmc import BootTarget
 
-OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
-OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 MIB = 1 << 20
 NIC_SLOT = 0x10
 """Where the first network port is on PCI, for a boot entry that names it."""
 SETTLE_MS = 5000
 """Before it boots: OVMF's HTTP boot fails at once while its link-local address is still looked for on the link."""
-HIDDEN = {Firmware.UEFI_PXE: ("IPv6PXESupport",), Firmware.UEFI_PXE6: ("IPv4PXESupport",)}
-"""Ways to boot that a machine's firmware is not to offer."""
 
 OWN_ORDER = ("disk", "nic", "cd")
 DEVICE = {BootTarget.DISK: "disk", BootTarget.PXE: "nic", BootTarget.HTTP: "nic", BootTarget.CD: "cd"}
@@ -87,10 +84,11 @@ def boot_order(choice: BootChoice) -> dict[str, int]:
 
 def command_line(identity: Identity, files: Files, lines: Lines, setup: Setup, choice: BootChoice) -> list[str]:
     """The argument vector. QEMU dies with the process that starts it, and stands still until told to go on (-S)."""
-    order = boot_order(choice)
+    order, build = boot_order(choice), BUILDS[identity.firmware]
+    name, cpu = ("tcg", build.cpu) if build.cpu else (setup.accelerator.name, setup.accelerator.cpu)
     return [
-        "setpriv", "--pdeathsig", "KILL", QEMU, "-S", "-action", "reboot=shutdown", "-name", identity.name,
-        "-machine", f"q35,accel={setup.accelerator.name},graphics=off", "-cpu", setup.accelerator.cpu,
+        "setpriv", "--pdeathsig", "KILL", build.program, "-S", "-action", "reboot=shutdown", "-name", identity.name,
+        "-machine", f"{build.machine},accel={name}", "-cpu", cpu,
         "-smp", str(identity.cpus), "-m", str(identity.memory_bytes // MIB),
         "-nodefaults", "-display", "none", "-no-user-config",
         *_label(identity), *_firmware(identity, files),
@@ -103,11 +101,9 @@ def command_line(identity: Identity, files: Files, lines: Lines, setup: Setup, c
         "-device", f"virtio-blk-pci,id=disk,drive=disk0,serial={identity.serial}-D0,bootindex={order['disk']}",
         *_more(identity, files, setup),
         "-drive", "if=none,id=cd0,media=cdrom" + (f",file={files.cd},format=raw,readonly=on" if setup.has_cd else ""),
-        "-device", f"ide-cd,id=cd,drive=cd0,bootindex={order['cd']}",
+        *build.extra, "-device", f"{build.cd},id=cd,drive=cd0,bootindex={order['cd']}",
         "-chardev", f"socket,id=serial0,fd={lines.serial},logfile={files.serial_log},logappend=on",
-        "-device", "isa-serial,chardev=serial0",
-        "-chardev", f"socket,id=kcs0,path={files.kcs},reconnect=1",
-        "-device", "ipmi-bmc-extern,id=bmc0,chardev=kcs0", "-device", "isa-ipmi-kcs,bmc=bmc0",
+        *build.serial, *(_kcs(files) if build.has_kcs else ()),
         "-chardev", f"socket,id=qmp0,fd={lines.qmp}", "-mon", "chardev=qmp0,mode=control",
     ]  # fmt: skip
 
@@ -137,15 +133,21 @@ def _label(identity: Identity) -> list[str]:
     return ["-uuid", identity.uuid, "-smbios", system, "-smbios", chassis]
 
 
+def _kcs(files: Files) -> list[str]:
+    return [
+        "-chardev", f"socket,id=kcs0,path={files.kcs},reconnect=1",
+        "-device", "ipmi-bmc-extern,id=bmc0,chardev=kcs0", "-device", "isa-ipmi-kcs,bmc=bmc0",
+    ]  # fmt: skip
+
+
 def _firmware(identity: Identity, files: Files) -> list[str]:
-    if not identity.firmware.is_uefi:
+    build = BUILDS[identity.firmware]
+    if build.flash is None:
         return []
     flash = [
-        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
+        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={build.flash.code}",
         "-drive", f"if=pflash,unit=1,format=raw,file={files.variables}",
     ]  # fmt: skip
-    # OVMF waits 70 s for PXEv4 and 20 s for PXEv6 before it tries HTTP; each kind of machine offers one way only.
-    hidden = HIDDEN.get(identity.firmware, ("IPv4PXESupport", "IPv6PXESupport"))
     if identity.firmware is Firmware.UEFI_HTTP6:
         flash += ["-boot", f"menu=on,splash-time={SETTLE_MS}"]
-    return flash + [word for name in hidden for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")]
+    return flash + [word for name in build.hidden for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")]

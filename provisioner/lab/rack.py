@@ -7,39 +7,36 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from provisioner.errors import LabError
 from provisioner.lab import accel, control, namespace, process
 from provisioner.lab import daemon as lab_daemon
-from provisioner.lab.qemu import OVMF_CODE
-from provisioner.lab.spec import RackSpec, Shape, decode, encode, plan
+from provisioner.lab.builds import BUILDS
+from provisioner.lab.hardware import Firmware
+from provisioner.lab.spec import KINDS, RackSpec, Shape, decode, encode, plan
 
 RECORD = "rack.json"
 START_S = 60.0
 """Certificates, disks and sockets of a large rack take a few seconds."""
-PROGRAMS = {
-    "ip": "iproute2",
-    accel.QEMU: "qemu-system-x86",
-    "setpriv": "util-linux",
-}
-FILES = {
-    OVMF_CODE: "ovmf",
-    Path("/usr/lib/ipxe/qemu/pxe-virtio.rom"): "ipxe-qemu",
-}
+PROGRAMS = {"ip": "iproute2", "setpriv": "util-linux"}
+FILES = {Path("/usr/lib/ipxe/qemu/pxe-virtio.rom"): "ipxe-qemu"}
 DEVICES = (Path("/dev/net/tun"),)
 
 Say = Callable[[str], None]
 
 
-def check() -> None:
-    """Refuse to begin without what the rack needs; names everything that is missing. Raise `LabError`."""
+def check(kinds: Iterable[Firmware] = KINDS) -> None:
+    """Refuse to begin without what machines of these kinds need; names all that is missing. Raise `LabError`."""
     if os.geteuid() != 0:
         raise LabError("the rack needs root: it makes a network namespace", hint="sudo provisionctl lab up")
-    missing = {package: name for name, package in PROGRAMS.items() if shutil.which(name) is None}
-    missing |= {package: str(path) for path, package in FILES.items() if not path.exists()}
+    builds = [BUILDS[kind] for kind in kinds]
+    programs = PROGRAMS | {build.program: build.package for build in builds}
+    files = FILES | {build.flash.code: build.flash.package for build in builds if build.flash is not None}
+    missing = {package: name for name, package in programs.items() if shutil.which(name) is None}
+    missing |= {package: str(path) for path, package in files.items() if not path.exists()}
     if missing:
         things = ", ".join(missing.values())
         raise LabError(f"not installed: {things}", hint=f"apt-get install {' '.join(missing)}")
@@ -68,7 +65,7 @@ def supervisor_of(state: Path) -> process.Recorded | None:
 
 def up(name: str, state: Path, count: int, say: Say, shape: Shape = Shape()) -> RackSpec:  # noqa: B008 - frozen
     """Bring the rack up, or find it up; returns when its BMCs answer. Raise `LabError`."""
-    check()
+    check(shape.kinds or KINDS)
     rack = load(state)
     if rack is not None and supervisor_of(state) is not None:
         return _as_it_is(rack, count, say)

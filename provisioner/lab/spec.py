@@ -27,7 +27,6 @@ NETWORK6 = ipaddress.IPv6Network("fd77::/64")
 BMC_NETWORK = ipaddress.IPv4Network("10.77.1.0/24")
 USERNAME = "admin"
 KINDS = (Firmware.BIOS, Firmware.UEFI_PXE, Firmware.UEFI_HTTP)
-KINDS6 = (Firmware.UEFI_PXE6, Firmware.UEFI_HTTP6)
 DRIVERS = {kind: Driver.IPMI if kind is Firmware.BIOS else Driver.REDFISH for kind in Firmware}
 MODELS = {
     Firmware.BIOS: "Virtual Rack Machine B",
@@ -35,6 +34,8 @@ MODELS = {
     Firmware.UEFI_HTTP: "Virtual Rack Machine H",
     Firmware.UEFI_PXE6: "Virtual Rack Machine U6",
     Firmware.UEFI_HTTP6: "Virtual Rack Machine H6",
+    Firmware.UEFI_SECURE: "Virtual Rack Machine S",
+    Firmware.UEFI_ARM64: "Virtual Rack Machine A",
 }
 
 
@@ -63,8 +64,11 @@ class RackSpec:
     state: Path
     machines: tuple[MachineSpec, ...]
     accelerator: Accelerator
-    ipv6: bool = False
-    """The machines boot over IPv6, and the daemon serves nothing else."""
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether the machines boot over IPv6, and the daemon serves nothing else."""
+        return any(machine.identity.firmware.is_ipv6 for machine in self.machines)
 
     def machine(self, name: str) -> MachineSpec:
         """Find a machine; raise `LabError`."""
@@ -100,7 +104,8 @@ class Shape:
 
     disks: int = 1
     ports: int = 1
-    ipv6: bool = False
+    kinds: tuple[Firmware, ...] = ()
+    """The firmware of the machines, in turn; empty: `KINDS`."""
 
 
 def plan(
@@ -114,14 +119,16 @@ def plan(
     """Lay out a rack of `count` machines, the kinds in turn; raise `LabError`."""
     if not 1 <= count <= MOST:
         raise LabError(f"--machines {count}: a rack holds 1 to {MOST}")
+    if len({kind.is_ipv6 for kind in shape.kinds}) > 1:
+        raise LabError("a rack boots over IPv4 or over IPv6, not both", hint="two racks: --name")
     if not (1 <= shape.disks <= MOST_DISKS and 1 <= shape.ports <= MOST_PORTS):
         raise LabError(f"a machine has 1 to {MOST_DISKS} disks and 1 to {MOST_PORTS} ports")
     machines = tuple(_machine(number, secret(), shape) for number in range(FIRST, FIRST + count))
-    return RackSpec(name, state, machines, accelerator, shape.ipv6)
+    return RackSpec(name, state, machines, accelerator)
 
 
 def _machine(number: int, password: str, shape: Shape) -> MachineSpec:
-    kinds = KINDS6 if shape.ipv6 else KINDS
+    kinds = shape.kinds or KINDS
     firmware = kinds[(number - FIRST) % len(kinds)]
     digits = f"{number // 100:02d}:{number % 100:02d}"
     identity = Identity(
@@ -149,7 +156,7 @@ def decode(text: str) -> RackSpec:
         found = json.loads(text)
         machines = tuple(_decode_machine(one) for one in found["machines"])
         accelerator = Accelerator(**found["accelerator"])
-        return RackSpec(found["name"], Path(found["state"]), machines, accelerator, found.get("ipv6", False))
+        return RackSpec(found["name"], Path(found["state"]), machines, accelerator)
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(f"the rack's record is damaged: {error}", hint="`provisionctl lab down`, then `up`") from error
 

@@ -12,8 +12,8 @@ import pytest
 
 from provisioner.errors import LabError
 from provisioner.lab import nvram
+from provisioner.lab.builds import BUILDS
 from provisioner.lab.hardware import BootChoice, Firmware, Identity
-from provisioner.lab.qemu import OVMF_VARS
 from provisioner.model.bmc import BootTarget
 from provisioner.model.net import Mac
 
@@ -34,7 +34,9 @@ async def listed(variables: Path) -> str:
 @pytest.fixture
 def variables(tmp_path: Path) -> Path:
     """A machine's variables as they come."""
-    return Path(shutil.copy(OVMF_VARS, tmp_path / "nvram.fd"))
+    flash = BUILDS[Firmware.UEFI_HTTP].flash
+    assert flash is not None
+    return Path(shutil.copy(flash.variables, tmp_path / "nvram.fd"))
 
 
 async def test_a_uri_for_the_next_boot(variables: Path) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from provisioner.lab.accel import emulation
+from provisioner.lab.builds import BUILDS
 from provisioner.lab.hardware import BootChoice, Firmware, Identity
 from provisioner.lab.ipmi.kcs import KcsServer
 from provisioner.lab.nvram import needs_variables
-from provisioner.lab.qemu import OVMF_VARS, Files, Lines, Setup, boot_order, command_line
+from provisioner.lab.qemu import Files, Lines, Setup, boot_order, command_line
 from provisioner.lab.qmp import Qmp
 from provisioner.model.bmc import BootTarget
 from provisioner.model.net import Mac
@@ -63,10 +64,9 @@ def line(firmware: Firmware, target: BootTarget = BootTarget.NONE) -> str:
 
 
 ALWAYS = {
-    "it dies with its parent": "setpriv --pdeathsig KILL qemu-system-x86_64",
+    "it dies with its parent": "setpriv --pdeathsig KILL qemu-system-",
     "it waits for the console": " -S ",
     "a restart ends the process": "-action reboot=shutdown",
-    "screen on the serial port": "graphics=off",
     "no device but ours": "-nodefaults",
     "label": "serial=LAB0017,uuid=77-17",
     "network": "ifname=tap17,script=no,downscript=no",
@@ -74,7 +74,6 @@ ALWAYS = {
     "disk": "file=/rack/node17/disk.raw,format=raw,cache=unsafe",
     "random numbers": "virtio-rng-pci",
     "console is kept": "logfile=/rack/node17/console.log,logappend=on",
-    "the guest finds a BMC": "isa-ipmi-kcs,bmc=bmc0",
 }
 
 
@@ -82,6 +81,24 @@ ALWAYS = {
 @pytest.mark.parametrize("firmware", Firmware)
 def test_always(firmware: Firmware, wanted: str) -> None:
     assert wanted in line(firmware)
+
+
+def test_boards_of_x86_and_of_arm64() -> None:
+    for firmware in set(Firmware) - {Firmware.UEFI_ARM64}:
+        assert "qemu-system-x86_64" in line(firmware)
+        assert "graphics=off" in line(firmware), "the screen is on the serial port"
+        assert "isa-ipmi-kcs,bmc=bmc0" in line(firmware), "the guest finds a BMC"
+    arm = line(Firmware.UEFI_ARM64)
+    assert "qemu-system-aarch64" in arm
+    assert "-machine virt,accel=tcg -cpu cortex-a57" in arm
+    assert "isa-" not in arm, "that board has no such bus"
+
+
+def test_secure_boot_is_enforced_with_keys_that_only_firmware_can_change() -> None:
+    secure = line(Firmware.UEFI_SECURE)
+    assert "smm=on" in secure
+    assert "driver=cfi.pflash01,property=secure,value=on" in secure
+    assert "OVMF_CODE_4M.secboot.fd" in secure
 
 
 def test_firmware_offers_one_way_to_boot_from_the_network() -> None:
@@ -111,7 +128,8 @@ async def test_qemu_takes_it(firmware: Firmware, has_cd: bool, tmp_path: Path) -
     files = Files(tmp_path)
     for file, size in ((files.disk, 1 << 20), (files.cd, 1 << 20)):
         file.write_bytes(bytes(size))
-    shutil.copy(OVMF_VARS, files.variables)
+    if (flash := BUILDS[firmware].flash) is not None:
+        shutil.copy(flash.variables, files.variables)
     (ours, theirs), (screen, serial) = socket.socketpair(), socket.socketpair()
     kcs = KcsServer(Rig().board)
     await kcs.start(files.kcs)

@@ -1,0 +1,79 @@
+"""A rack with its daemon, driven as a user does: by provisionctl."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provisioner.cli.client import Client
+from provisioner.lab import rack
+from provisioner.lab.spec import RackSpec, state_of
+
+ROOT = Path(__file__).parents[2]
+CONTROL = str(Path(sys.executable).with_name("provisionctl"))
+KEPT = ROOT / ".lab"
+"""What is built is kept here, as by scripts/lab."""
+BUILD_S, CALL_S = 900.0, 60.0
+
+
+@dataclass(frozen=True)
+class Driven:
+    """The rack of this name."""
+
+    name: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where provisionctl finds the rack's daemon."""
+        return os.environ | {"XDG_CACHE_HOME": str(KEPT), "PROVISIONER_SOCKET": str(state_of(self.name) / "api.sock")}
+
+    @property
+    def spec(self) -> RackSpec:
+        return rack.find(state_of(self.name))
+
+    def control(self, *arguments: str, limit_s: float = CALL_S, status: int = 0) -> str:
+        """Run provisionctl; what it said on stdout."""
+        command = [CONTROL, *arguments]
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=limit_s, check=False, cwd=ROOT
+        )
+        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def machine(self, name: str) -> dict[str, Any]:
+        """What the API says of a machine."""
+        found: dict[str, Any] = Client(str(state_of(self.name) / "api.sock")).get(f"/v1/machines/{name}")
+        return found
+
+    def trace(self, name: str) -> list[dict[str, Any]]:
+        """The lines of a machine's trace."""
+        said = json.loads(self.control("trace", name, "-o", "json"))
+        lines: list[dict[str, Any]] = said if isinstance(said, list) else said["lines"]
+        return lines
+
+    def store(self, bootenv: str, *options: str, arch: str = "") -> None:
+        """Build what a bootenv needs, unless it is current, and give it to the daemon."""
+        given = ("--arch", arch) if arch else ()
+        self.control("images", "build", bootenv, *options, *given, limit_s=BUILD_S)
+        folder = KEPT / "provisioner" / "images" / (f"{bootenv}-{arch}" if arch else bootenv)
+        for item in json.loads((folder / "manifest.json").read_text())["artifacts"]:
+            where = "/".join(filter(None, (bootenv, arch, item["name"])))
+            self.control("artifacts", "import", where, str(folder / item["path"]), "--sha256", item["sha256"])
+
+
+@contextlib.contextmanager
+def driven(name: str, *options: str) -> Iterator[Driven]:
+    """Bring a rack up with these options of `lab up`; it is gone afterwards, whatever happened."""
+    found = Driven(name)
+    try:
+        found.control("lab", "up", "--name", name, *options)
+        yield found
+    finally:
+        found.control("lab", "down", "--name", name)

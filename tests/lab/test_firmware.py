@@ -1,0 +1,56 @@
+"""Secure Boot and arm64, with real firmware: signed loaders from Debian's packages, GRUB, and the discovery system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from provisioner.lab.daemon import log_of
+from provisioner.lab.hardware import Firmware
+from tests.lab.driven import Driven, driven
+from tests.lab.racks import Screen
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+
+SECURE, ARM64 = "node17", "node18"
+BOOT_S = 900.0
+FETCH_S = 300.0
+
+
+@pytest.fixture(scope="module")
+def racked() -> Iterator[Driven]:
+    """The rack with its daemon, which has the discovery system and the loaders of both architectures."""
+    kinds = f"{Firmware.UEFI_SECURE},{Firmware.UEFI_ARM64}"
+    with driven("provlab-firmware", "--kinds", kinds, "--machines", "2") as lab:
+        lab.control("loaders", "install", "--fetch", "amd64", "--fetch", "arm64", limit_s=FETCH_S)
+        lab.store("discovery", "--kernel", "virtual")
+        lab.store("discovery", "--kernel", "virtual", arch="arm64")
+        yield lab
+
+
+def texts(lab: Driven, name: str, event: str) -> list[str]:
+    return [line["text"] for line in lab.trace(name) if line["event"] == event]
+
+
+def test_secure_boot_refuses_what_nobody_signed_and_starts_the_signed_chain(racked: Driven) -> None:
+    """The daemon is not told of Secure Boot: that the firmware refused iPXE is what tells it."""
+    screen = Screen(racked.spec, SECURE)
+    racked.control("discover", f"{SECURE},{ARM64}")
+    screen.expect("Access Denied|Security Violation|Secure Boot", limit_s=BOOT_S)
+    assert any("snponly.efi" in text for text in texts(racked, SECURE, "tftp.done"))
+    racked.control("power", SECURE, "reset")
+    racked.control("discover", SECURE, "--wait", limit_s=BOOT_S)
+    assert racked.machine(SECURE)["facts"]["secure_boot"] is True, log_of(racked.spec).read_text()[-4000:]
+    assert any("shimx64.efi" in text for text in texts(racked, SECURE, "boot.refused"))
+    fetched = " ".join(texts(racked, SECURE, "tftp.done"))
+    for name in ("shimx64.efi", "grubx64.efi", "artifacts/discovery/amd64/vmlinuz", "artifacts/discovery/amd64/initrd"):
+        assert name in fetched
+    assert "secureboot: Secure boot enabled" in screen.text() or "lockdown" in screen.text().lower()
+
+
+def test_arm64_reaches_the_discovery_system(racked: Driven) -> None:
+    racked.control("discover", ARM64, "--wait", limit_s=BOOT_S)
+    facts = racked.machine(ARM64)["facts"]
+    assert facts["cpu"]["architecture"] == "aarch64"
+    assert "grubaa64.efi" in " ".join(texts(racked, ARM64, "tftp.done"))
