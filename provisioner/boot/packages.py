@@ -41,9 +41,9 @@ def fetch(arch: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{arch}-", dir=folder) as name:
         work = Path(name)
         archive = apt.foreign(arch, work / "apt")
-        wanted = [package for package in archive.resolve(packages) if package.name in packages]
-        apt.unpack(archive.download(wanted, work / "debs", lambda line: None), work / "root")
-        versions = {package.name: package.version for package in wanted}
+        files = archive.fetch(packages, work / "debs")
+        apt.unpack(files, work / "root")
+        versions = dict(apt.name_and_version(file) for file in files)
         (work / "root" / VERSIONS).write_text(json.dumps(versions))
         before = folder / arch
         shutil.rmtree(before, ignore_errors=True)

@@ -70,6 +70,18 @@ class Apt:
             run(["apt-get", "--quiet", "--quiet", *self.options, *_sandbox(), "download", *names], cwd=folder)
         return [_present(folder / package.file) for package in wanted]
 
+    def fetch(self, names: Iterable[str], folder: Path) -> list[Path]:
+        """Bring the newest packages of these names into `folder`, which is empty, and nothing that they depend on."""
+        folder.mkdir(parents=True)
+        run(["apt-get", "--quiet", "--quiet", *self.options, *_sandbox(), "download", *names], cwd=folder)
+        return sorted(folder.glob("*.deb"))
+
+
+def name_and_version(file: Path) -> tuple[str, str]:
+    """Read what a package's file says of itself."""
+    name, version = run(["dpkg-deb", "--show", "--showformat", "${Package} ${Version}", file]).decode("ascii").split()
+    return name, version
+
 
 def host() -> Apt:
     """The host's own."""
