@@ -31,6 +31,7 @@ def configuration(rack: RackSpec) -> dict[str, Any]:
         "store": {"state_dir": str(rack.state / "daemon")},
         "api": {"socket": str(rack.api)},
         "dhcp": dhcp,
+        "catalogue": {"loaders": [str(rack.loaders)]},
     }
 
 

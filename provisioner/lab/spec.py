@@ -88,6 +88,11 @@ class RackSpec:
         """The daemon's socket, as seen from the host."""
         return self.state / "api.sock"
 
+    @property
+    def loaders(self) -> Path:
+        """Boot loaders beside those of the host's packages: the rack has no network to fetch any."""
+        return self.state / "loaders"
+
     def root_of(self, machine: MachineSpec) -> Path:
         """Where the machine keeps disk, NVRAM and console log."""
         return self.state / "machines" / machine.identity.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from provisioner.boot.loaders import find_loaders
+from provisioner.boot.packages import fetch, fetched
 from provisioner.cli.client import Client
 from provisioner.lab import rack
 from provisioner.lab.spec import RackSpec, state_of
@@ -66,6 +69,17 @@ class Driven:
         for item in json.loads((folder / "manifest.json").read_text())["artifacts"]:
             where = "/".join(filter(None, (bootenv, arch, item["name"])))
             self.control("artifacts", "import", where, str(folder / item["path"]), "--sha256", item["sha256"])
+
+    def loaders(self, *architectures: str) -> None:
+        """Give the daemon the loaders of Debian's packages, which are fetched once."""
+        packages = KEPT / "provisioner" / "loader-packages"
+        for arch in architectures:
+            if not (packages / arch).exists():
+                fetch(arch, packages)
+        self.spec.loaders.mkdir(exist_ok=True)
+        for loader in find_loaders(fetched=fetched(packages)):
+            shutil.copyfile(loader.path, self.spec.loaders / loader.name)
+        self.control("loaders", "install")
 
 
 @contextlib.contextmanager

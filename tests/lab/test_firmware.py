@@ -15,7 +15,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 
 SECURE, ARM64 = "node17", "node18"
 BOOT_S = 900.0
-FETCH_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def racked() -> Iterator[Driven]:
     """The rack with its daemon, which has the discovery system and the loaders of both architectures."""
     kinds = f"{Firmware.UEFI_SECURE},{Firmware.UEFI_ARM64}"
     with driven("provlab-firmware", "--kinds", kinds, "--machines", "2") as lab:
-        lab.control("loaders", "install", "--fetch", "amd64", "--fetch", "arm64", limit_s=FETCH_S)
+        lab.loaders("amd64", "arm64")
         lab.store("discovery", "--kernel", "virtual")
         lab.store("discovery", "--kernel", "virtual", arch="arm64")
         yield lab
