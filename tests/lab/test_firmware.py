@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from provisioner.lab import process
 from provisioner.lab.daemon import log_of
 from provisioner.lab.hardware import Firmware
 from tests.lab.driven import Driven, driven
@@ -25,7 +26,15 @@ def racked() -> Iterator[Driven]:
         lab.loaders("amd64", "arm64")
         lab.store("discovery", "--kernel", "virtual")
         lab.store("discovery", "--kernel", "virtual", arch="arm64")
+        lab.control("discover", f"{SECURE},{ARM64}")
         yield lab
+
+
+def discovered(lab: Driven, name: str) -> None:
+    """Wait for the end of a discovery that is under way."""
+    ended = process.wait_until(lambda: lab.machine(name)["state"] != "inspecting", BOOT_S, tick_s=2.0)
+    assert ended, lab.control("why", name)
+    assert lab.machine(name)["state"] == "ready", lab.control("why", name) + log_of(lab.spec).read_text()[-4000:]
 
 
 def texts(lab: Driven, name: str, event: str) -> list[str]:
@@ -35,12 +44,11 @@ def texts(lab: Driven, name: str, event: str) -> list[str]:
 def test_secure_boot_refuses_what_nobody_signed_and_starts_the_signed_chain(racked: Driven) -> None:
     """The daemon is not told of Secure Boot: that the firmware refused iPXE is what tells it."""
     screen = Screen(racked.spec, SECURE)
-    racked.control("discover", f"{SECURE},{ARM64}")
     screen.expect("Access Denied|Security Violation|Secure Boot", limit_s=BOOT_S)
     assert any("snponly.efi" in text for text in texts(racked, SECURE, "tftp.done"))
-    racked.control("power", SECURE, "reset")
-    racked.control("discover", SECURE, "--wait", limit_s=BOOT_S)
-    assert racked.machine(SECURE)["facts"]["secure_boot"] is True, log_of(racked.spec).read_text()[-4000:]
+    racked.control("lab", "power", SECURE, "reset", "--name", racked.name)
+    discovered(racked, SECURE)
+    assert racked.machine(SECURE)["facts"]["secure_boot"] is True
     assert any("shimx64.efi" in text for text in texts(racked, SECURE, "boot.refused"))
     fetched = " ".join(texts(racked, SECURE, "tftp.done"))
     for name in ("shimx64.efi", "grubx64.efi", "artifacts/discovery/amd64/vmlinuz", "artifacts/discovery/amd64/initrd"):
@@ -49,7 +57,7 @@ def test_secure_boot_refuses_what_nobody_signed_and_starts_the_signed_chain(rack
 
 
 def test_arm64_reaches_the_discovery_system(racked: Driven) -> None:
-    racked.control("discover", ARM64, "--wait", limit_s=BOOT_S)
+    discovered(racked, ARM64)
     facts = racked.machine(ARM64)["facts"]
     assert facts["cpu"]["architecture"] == "aarch64"
     assert "grubaa64.efi" in " ".join(texts(racked, ARM64, "tftp.done"))
