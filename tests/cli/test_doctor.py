@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.cli.doctor import offers_of
+from provisioner.cli.doctor import _names, offers_of
 from provisioner.cli.doctor_probes import Offer, holder_of
 from provisioner.config import Config
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
@@ -131,6 +131,39 @@ def test_nobody_there(ctl: Ctl, daemon: Daemon) -> None:
     found = json.loads(ran.out)
     assert (found[0]["level"], found[0]["about"]) == ("FAIL", "daemon")
     assert "clock" in {finding["about"] for finding in found}
+
+
+class Answers:
+    """A daemon that says this of names in the DNS."""
+
+    def __init__(self, **said: Any) -> None:
+        self.said = {"enabled": True, "there": 3, "pending": 1, "taken": [], "error": "", "since": None, **said}
+
+    def get(self, path: str) -> dict[str, Any]:
+        assert path == "/v1/dhcp/names"
+        return self.said
+
+
+NAMES: dict[str, tuple[Answers, Found]] = {
+    "none are kept": (Answers(enabled=False), []),
+    "all is well": (Answers(), [("ok", "3 addresses have names, 1 wait")]),
+    "the server does not answer": (
+        Answers(error="it does not answer", since="2026-11-26T05:00:00Z"),
+        [("FAIL", "it does not answer; 3 addresses have names, 1 wait")],
+    ),
+    "a name is somebody else's": (
+        Answers(taken=[{"address": "10.0.0.5", "name": "www.rack.example."}]),
+        [
+            ("ok", "3 addresses have names, 1 wait"),
+            ("warn", "www.rack.example. is somebody else's, so 10.0.0.5 has no name"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("answers", "found"), NAMES.values(), ids=NAMES.keys())
+def test_names_in_the_dns(answers: Answers, found: Found) -> None:
+    assert [(each.level, each.text) for each in _names(answers)] == found  # type: ignore[arg-type]
 
 
 def test_who_holds_a_port_is_found() -> None:
