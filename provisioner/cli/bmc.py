@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -63,6 +64,24 @@ def do(session: Session, target: str, verb: str, arguments: Sequence[str], **giv
     else:
         result = session.client().post(f"/v1/machines/{quoted(target)}/bmc/{quoted(verb)}", body, slow=True)["result"]
     show(session, result)
+
+
+@command("push")
+@click.argument("target", shell_complete=machine_names)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@_login
+def push(session: Session, target: str, file: Path, **given: Any) -> None:
+    """Send firmware to a BMC in one request, and wait until it is installed.
+
+    For BMCs that cannot fetch: `do TARGET firmware.update uri=URL` has them fetch it.
+    """
+    if is_url(target):
+        Direct(session, target, **given).push(file)
+    else:
+        with file.open("rb") as content:
+            where = f"/v1/machines/{quoted(target)}/bmc/firmware"
+            session.client().send(where, content, file.stat().st_size, {"name": file.name})
+    session.note(f"{file.name} is installed")
 
 
 @command("verbs")
@@ -193,7 +212,7 @@ def find(session: Session, ranges: Sequence[str], ssdp: bool, interface: str, ra
     print_rows(session, found_bmcs(ranges, ssdp, interface, rate), FOUND_COLUMNS, empty="no BMC answered")
 
 
-for one in (do, verbs, why, add, remove, waive, rotate, pin, console, find, found):
+for one in (do, push, verbs, why, add, remove, waive, rotate, pin, console, find, found):
     bmc.add_command(one)
 
 

@@ -8,6 +8,7 @@ import re
 import sys
 import urllib.parse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,14 +62,21 @@ class Direct:
     def do(self, verb: str, given: Mapping[str, Any]) -> Any:
         """Do one verb; return its result as plain values."""
         from provisioner.bmc.arguments import arguments, plain
+
+        return plain(self._done(verb, arguments(verb, given)))
+
+    def push(self, file: Path) -> None:
+        """Send firmware."""
+        self._done("firmware.push", {"file": file})
+
+    def _done(self, verb: str, read: Mapping[str, Any]) -> Any:
         from provisioner.bmc.pool import Bmcs
 
-        read = arguments(verb, given)
         password = self.password()
 
         async def work() -> Any:
             async with Bmcs() as bmcs:
-                return plain(await bmcs.do(await self.pinned(bmcs), password, verb, **read))
+                return await bmcs.do(await self.pinned(bmcs), password, verb, **read)
 
         return asyncio.run(work())
 

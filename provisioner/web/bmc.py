@@ -25,6 +25,7 @@ from provisioner.web.bodies import decode, read_body
 from provisioner.web.intents import BmcBody, bmc_address
 from provisioner.web.ports import Machines, Route
 from provisioner.web.replies import json_reply, query
+from provisioner.web.spool import spooled
 
 
 class Doors(Protocol):
@@ -59,6 +60,9 @@ MAX_DAYS = 366.0
 
 BODY_BYTES = 256 * 1024
 KEYS_BYTES = 64 * 1024
+FIRMWARE_BYTES = 1 << 30
+"""The largest bundle of a vendor's seen is 800 MB."""
+PUSH = "firmware.push"
 SET_PASSWORD = "accounts.password"  # noqa: S105 - a verb
 
 
@@ -80,6 +84,7 @@ class BmcApi:
             Route("GET", "/v1/bmc/found", self.found),
             Route("GET", f"{machine}/bmc/why/{{verb}}", self.why),
             Route("POST", f"{machine}/bmc/rotate", self.rotate),
+            Route("PUT", f"{machine}/bmc/firmware", self.push),
             Route("POST", f"{machine}/bmc/ways", self.add_way),
             Route("DELETE", f"{machine}/bmc/ways/{{driver}}", self.remove_way),
             Route("POST", f"{machine}/bmc/waive", self.waive),
@@ -125,6 +130,15 @@ class BmcApi:
             )
         done = await self._ways.ask(machine, name, lambda to, password: self._bmcs.do(to, password, name, **read))
         return json_reply({"result": plain(done)})
+
+    async def push(self, request: web.Request) -> web.Response:
+        """Send firmware to the BMC and have it installed; answers when its task has ended well."""
+        name = query(request, "name").get("name", "")
+        machine = self._machine(request)
+        _refuse_in_use(machine, VERBS[PUSH])
+        async with spooled(request, name, FIRMWARE_BYTES) as file:
+            await self._ways.ask(machine, PUSH, lambda to, password: self._bmcs.do(to, password, PUSH, file=file))
+        return json_reply({"result": None})
 
     async def add_way(self, request: web.Request) -> web.Response:
         """Put another way to the machine's board on record, after a look at whose board it is."""

@@ -237,6 +237,16 @@ class TestDirect:
         assert run(["bmc", "do", REDFISH, "power.status", "--pin", "ab" * 32]) != 0
         assert run(["bmc", "do", REDFISH, "power.status", "--pin", "xx"]) != 0
 
+    def test_firmware_is_pushed(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        image = tmp_path / "NIC-19.3.bin"
+        image.write_bytes(b"x" * 100_000)
+        assert run(["bmc", "push", REDFISH, str(image), "--trust"]) == 0
+        assert "NIC-19.3.bin is installed" in capfd.readouterr().err
+        assert run(["bmc", "do", REDFISH, "inventory.read", "--trust", "-o", "json"]) == 0
+        assert '"19.3"' in capfd.readouterr().out
+        assert run(["bmc", "push", IPMI, str(image)]) != 0
+        assert "the ipmi driver cannot do this" in capfd.readouterr().err
+
     def test_a_wrong_password(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setenv("PROVISIONER_BMC_PASSWORD", "canary-wrong")
         assert run(["bmc", "do", IPMI, "power.on"]) != 0

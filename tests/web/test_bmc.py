@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,6 +152,25 @@ async def test_console(client: Client, rack: Rack) -> None:
     async with asyncio.timeout(5):
         while not rack.line.closed:
             await client.get("/v1/bmc/verbs")
+
+
+class PushBmc(FakeBmc):
+    """A board that takes firmware, and remembers it."""
+
+    pushed: tuple[str, int] = ("", 0)
+
+    async def push_firmware(self, file: Path) -> None:
+        self.pushed = file.name, len(await asyncio.to_thread(file.read_bytes))
+
+
+async def test_firmware_is_sent_through_the_daemon(client: Client, rack: Rack) -> None:
+    rack.board = board = PushBmc()
+    sent = bytes(900_000)
+    response = await client.put(f"{M17}/bmc/firmware", params={"name": "NIC-1.2.bin"}, data=sent)
+    assert (response.status, board.pushed) == (200, ("NIC-1.2.bin", len(sent)))
+    assert (await client.put(f"{M17}/bmc/firmware", params={"name": "../x"}, data=b"x")).status == 400
+    rack.set(bmc=ADDRESS, state=State.DEPLOYING, run=Run("r-1", "deploy", "debian-12", PLAN))
+    assert (await client.put(f"{M17}/bmc/firmware", params={"name": "x.bin"}, data=b"x")).status == 409
 
 
 async def test_bmcs_that_were_seen_are_joined_by_their_hardware_address(client: Client, rack: Rack) -> None:

@@ -1,0 +1,48 @@
+"""A file that somebody sends, on our disk for as long as it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+
+from provisioner.errors import WireError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+GATHER_BYTES = 1 << 20
+
+
+@contextlib.asynccontextmanager
+async def spooled(request: web.Request, name: str, limit_bytes: int) -> AsyncIterator[Path]:
+    """Write the body to a file of this name, and remove it afterwards; more than `limit_bytes` is refused (413)."""
+    if not NAME.fullmatch(name):
+        raise WireError(f"name: {name[:60]!r}: letters, digits, dots, hyphens; at most 128")
+    folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="provisioner-")
+    try:
+        path = Path(folder.name) / name
+        await _write(request, path, limit_bytes)
+        yield path
+    finally:
+        await asyncio.to_thread(folder.cleanup)
+
+
+async def _write(request: web.Request, path: Path, limit_bytes: int) -> None:
+    file = await asyncio.to_thread(path.open, "wb")
+    taken, waiting = 0, bytearray()
+    try:
+        async for chunk in request.content.iter_any():
+            taken += len(chunk)
+            if taken > limit_bytes:
+                raise web.HTTPRequestEntityTooLarge(limit_bytes, taken)
+            waiting += chunk
+            if len(waiting) >= GATHER_BYTES:
+                await asyncio.to_thread(file.write, bytes(waiting))
+                waiting.clear()
+        await asyncio.to_thread(file.write, bytes(waiting))
+    finally:
+        await asyncio.to_thread(file.close)
