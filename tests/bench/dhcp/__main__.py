@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench.dhcp.contest import Contest, rate
-from tests.bench.dhcp.wire import Load, build, wire
+from tests.bench.dhcp.wire import PRIORITY, Load, build, wire
 from tests.bench.harness import Bench, main
 
 STATE = Path("/var/tmp")
@@ -80,7 +80,8 @@ async def changes(bench: Bench, contest: Contest) -> None:
 
 
 async def run(bench: Bench) -> None:
-    """All of it."""
+    """All of it, in real time: this program, which changes reservations, as well as servers and load generator."""
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
     with tempfile.TemporaryDirectory(dir=STATE) as name:
         folder = Path(name)
         program = build(folder)

@@ -18,7 +18,8 @@ POOL_SIZE = 196_607
 FIRST = 0x10000000
 UP_TRIES = 1000
 """The kernel says a moment after both ends are up that the cable is plugged in; Kea does not serve a port before."""
-REAL_TIME = ("chrt", "-r", "10")
+PRIORITY = 10
+REAL_TIME = ("chrt", "-r", str(PRIORITY))
 """Load generator and servers alike: what else runs on the machine is then no part of the figures."""
 
 
