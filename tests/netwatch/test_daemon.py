@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ import pytest
 
 from provisioner.cli.client import Client, UnixConnection
 from provisioner.lab.process import wait_until
+from provisioner.lifecycle.why import why
+from provisioner.model.trace import Channel, TraceLine
 from tests.dhcp.wires import Wires, report_script, told, wires
+from tests.lifecycle.test_steps import at_step
 from tests.netwatch.rig import LIMIT_S, dnsmasq, mac_of
 
 pytestmark = [pytest.mark.netns, pytest.mark.peer, pytest.mark.slow]
@@ -111,6 +115,27 @@ def test_a_rogue_server_is_an_event_a_metric_a_finding_and_a_reason(lan: Wires) 
     assert rogue["warn"] == "10.63.0.0/24: only boot information is served, as a proxy of the rogue server 10.63.0.66"
     got = udhcpc(lan, "one")
     assert got["serverid"] == "10.63.0.66", "as a proxy we leave addresses to the other server"
+
+
+def test_a_machine_that_takes_a_rogue_servers_offer_says_so_in_its_trace(lan: Wires) -> None:
+    """It is what `why` reads: the other server is faster, since it looks for nobody."""
+    lan.ip("two", "addr", "add", "10.63.0.66/24", "dev", "eth0")
+    daemon = Daemon(lan)
+    daemon.says("netwatch.up")
+    dnsmasq(lan, "two", "10.63.0.200", "10.63.0.250")
+    assert wait_until(lambda: udhcpc(lan, "one").get("serverid") == "10.63.0.66", LIMIT_S)
+    mac = mac_of(lan, "one")
+    daemon.says(f"mac={mac} REQUEST on br0: the client chose another server, 10.63.0.66")
+    lines = [TraceLine(**line) for line in _shown(daemon, mac)]
+    assert why(at_step("wait.dhcp"), lines, time.time()).id == "two-dhcp-servers", lines
+    assert "dhcp.rogue" in daemon.events()
+
+
+def _shown(daemon: Daemon, mac: str) -> list[dict[str, Any]]:
+    """A machine's trace, as fields of its lines."""
+    kept = {"event", "text", "ok"}
+    shown = daemon.client.get(f"/v1/machines/{mac}/trace")["trace"]
+    return [{"at": 1.0, "channel": Channel.DHCP, **{k: v for k, v in line.items() if k in kept}} for line in shown]
 
 
 def test_an_address_that_a_host_uses_is_not_offered_and_kept_out_of_use(lan: Wires) -> None:

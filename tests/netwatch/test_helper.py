@@ -201,6 +201,11 @@ async def test_an_interface_that_is_not_there_is_told_and_heard_again_when_it_co
     lan.ip("server", "link", "add", "late0", "type", "bridge")
     lan.ip("server", "link", "set", "late0", "up")
     await until(lambda: "late0" not in watch.deaf)
+    lan.ip("server", "link", "del", "late0")
+    await until(lambda: "late0" in watch.deaf)
+    lan.ip("server", "link", "add", "late0", "type", "bridge")
+    await until(lambda: "late0" not in watch.deaf)
+    assert not watch.fault
 
 
 async def test_it_keeps_one_capability_and_no_way_to_more(watch: Netwatch) -> None:
