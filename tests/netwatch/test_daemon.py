@@ -35,16 +35,24 @@ dhcp:
       interface: br0
       pools: [10.63.0.100-10.63.0.199]
       rogue: {rogue}
+      probe: {probe}
 """
 
 
 class Daemon:
     """A daemon in the namespace "server" of some wires."""
 
-    def __init__(self, lan: Wires, rogue: str = "report", command: tuple[str, ...] = (sys.executable,)) -> None:
+    def __init__(
+        self,
+        lan: Wires,
+        rogue: str = "report",
+        *,
+        probe: bool = True,
+        command: tuple[str, ...] = (sys.executable,),
+    ) -> None:
         self.lan = lan
         self.config = lan.folder / "provisioner.yaml"
-        self.config.write_text(CONFIG.format(folder=lan.folder, rogue=rogue))
+        self.config.write_text(CONFIG.format(folder=lan.folder, rogue=rogue, probe=str(probe).lower()))
         self.process = lan.start("server", *command, "-m", "provisioner.daemon", "--config", str(self.config))
         self._log = lan.folder / f"{Path(command[0]).name}.log"
         self.socket = str(lan.folder / "api.sock")
@@ -88,10 +96,10 @@ def lan(tmp_path: Path) -> Iterator[Wires]:
         yield it
 
 
-def udhcpc(lan: Wires, client: str) -> dict[str, str]:
+def udhcpc(lan: Wires, client: str, *more: str) -> dict[str, str]:
     """Get a lease."""
     script = str(report_script(lan.folder))
-    lan.run(client, "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "2", "-s", script)
+    lan.run(client, "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "2", "-A", "1", "-s", script, *more)
     return told(lan.folder)
 
 
@@ -148,6 +156,21 @@ def test_an_address_that_a_host_uses_is_not_offered_and_kept_out_of_use(lan: Wir
     assert metrics['provisioner_address_looks_total{result="used"}'] == 1
     assert metrics['provisioner_dhcp_events_total{event="dhcp.conflict"}'] == 1
     assert metrics['provisioner_dhcp_pool_declined_addresses{pool="10.63.0.0/24"}'] == 1
+
+
+def test_an_address_that_a_real_client_declines_is_kept_out_of_use_with_its_reason(lan: Wires) -> None:
+    lan.ip("two", "addr", "add", "10.63.0.100/24", "dev", "eth0")
+    daemon = Daemon(lan, probe=False)
+    daemon.says("netwatch.up")
+    assert udhcpc(lan, "one", "-a")["ip"] == "10.63.0.101"
+    leases = daemon.client.get("/v1/dhcp/leases", {"state": "declined"})["leases"]
+    reason = f"declined by {mac_of(lan, 'one')}: somebody else uses it"
+    assert [(lease["address"], lease["state"], lease["reason"]) for lease in leases] == [
+        ("10.63.0.100", "declined", reason)
+    ]
+    looks = {name: value for name, value in daemon.metrics().items() if name.startswith("provisioner_address_looks")}
+    assert len(looks) == 5
+    assert set(looks.values()) == {0.0}, "the subnet spares them"
 
 
 def test_a_machine_that_still_has_its_address_gets_it_again(lan: Wires) -> None:
