@@ -67,6 +67,7 @@ TABLE = (
     ("catalog.blobs", "shells"),
     ("catalog.arriving", "shells"),
     ("catalog.bundle", "shells"),
+    ("catalog.convert", "shells"),
     ("catalog.download", "shells"),
     ("catalog.fetch", "shells"),
     ("catalog.lint", "shells"),

@@ -103,7 +103,7 @@ class ArtifactStore:
 
     def _has(self, bootenv: Bootenv, arch: str, artifact: Artifact) -> bool:
         blob = self.lookup(bootenv.name, arch, artifact.name)
-        return blob is not None and artifact.sha256 in ("", blob.sha256)
+        return blob is not None and (artifact.convert != "" or artifact.sha256 in ("", blob.sha256))
 
     async def import_file(
         self,

@@ -116,6 +116,7 @@ def _known(
             "version": bootenv.version,
             "codename": bootenv.codename,
             "product": bootenv.product,
+            "image": files.image if (files := bootenv.arch.get(boot.arch)) is not None else "",
         },
         "boot": {
             "mac": boot.mac,

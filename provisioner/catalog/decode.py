@@ -155,6 +155,7 @@ def _artifact(name: str, fields: Fields, urls: Mapping[str, str]) -> Artifact:
         sha256=fields.name("sha256", r"[0-9a-f]{64}", ""),
         size_bytes=fields.size("size") or None,
         member=fields.name("member", r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*", ""),
+        convert=fields.name("convert", "qcow2", ""),
         sums_url=_url("sums", fields, urls),
         sums_signature_url=_url("signature", fields, urls),
         keyring=fields.text("keyring"),
@@ -163,6 +164,8 @@ def _artifact(name: str, fields: Fields, urls: Mapping[str, str]) -> Artifact:
     )
     if sum(map(bool, (artifact.url, artifact.build, artifact.supplied))) != 1:
         fields.fault(None, "exactly one of url, build and supplied says where it comes from")
+    if artifact.convert and not name.endswith(".zst"):
+        fields.fault("convert", "what comes of it is packed with zstd: the artefact's name ends with .zst")
     fields.done()
     return artifact
 

@@ -20,6 +20,7 @@ import msgspec
 
 from provisioner.catalog import signature, sums
 from provisioner.catalog.blobs import BlobStore
+from provisioner.catalog.convert import to_zstd
 from provisioner.catalog.download import Source, check_url, download, fetch_text
 from provisioner.catalog.unpack import extract
 from provisioner.errors import ArtifactError
@@ -91,7 +92,12 @@ def _fetch_one(job: Job, blobs: BlobStore, url: str, artifacts: list[Artifact], 
             extract(partial, artifact.member, piece)
             sha256, size = blobs.adopt(piece, expected=artifact.sha256)
             emit(Fetched(artifact.name, sha256, size, f"{artifact.member} of {trust.origin}"))
-        whole = [artifact for artifact in artifacts if not artifact.member]
+        for artifact in (artifact for artifact in artifacts if artifact.convert and not artifact.member):
+            piece = Path(folder) / "piece"
+            to_zstd(partial, piece)
+            sha256, size = blobs.adopt(piece)
+            emit(Fetched(artifact.name, sha256, size, f"{artifact.convert} of {trust.origin}"))
+        whole = [artifact for artifact in artifacts if not artifact.member and not artifact.convert]
         if not whole:
             partial.unlink()
             return

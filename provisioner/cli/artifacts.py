@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import os
 import shutil
 import sys
+import tempfile
 import time
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +118,38 @@ def import_file(session: Session, artifact: str, file: Path, sha256: str, origin
     """
     path = urllib.parse.quote("/".join(_parts(artifact)))
     try:
-        with file.open("rb") as content, artifact_client(session) as client:
+        with (
+            _converted(session, artifact, file, sha256) as (chosen, expected),
+            chosen.open("rb") as content,
+            artifact_client(session) as client,
+        ):
             bytes_there = os.fstat(content.fileno()).st_size
-            query = {"origin": origin or f"file {file.name}"} | ({"sha256": sha256} if sha256 else {})
+            query = {"origin": origin or f"file {file.name}"} | ({"sha256": expected} if expected else {})
             row = client.send(f"/v1/artifacts/{path}", content, bytes_there, query)
     except OSError as error:
         raise ArtifactError(f"{file}: {error.strerror}") from error
     print_rows(session, [row], COLUMNS, empty="")
+
+
+@contextlib.contextmanager
+def _converted(session: Session, artifact: str, file: Path, sha256: str) -> Iterator[tuple[Path, str]]:
+    """The file and its hash, or what a qcow2 image becomes where the artefact is a disk packed with zstd."""
+    from provisioner.catalog.convert import is_qcow2, to_zstd
+
+    if not is_qcow2(file):
+        yield file, sha256
+        return
+    if not artifact.endswith(".zst"):
+        text = f"{file}: a qcow2 image; machines are given disks as they are"
+        raise ArtifactError(text, hint="import it as BOOTENV/NAME.raw.zst")
+    with file.open("rb") as image:
+        found = hashlib.file_digest(image, "sha256").hexdigest() if sha256 else ""
+    if found != sha256:
+        raise ArtifactError(f"{file}: its SHA-256 is {found}, it should be {sha256}")
+    with tempfile.TemporaryDirectory(prefix=".convert-", dir=file.resolve().parent) as folder:
+        session.note(f"{file}: qcow2, converting")
+        to_zstd(file, Path(folder) / "disk.zst")
+        yield Path(folder) / "disk.zst", ""
 
 
 def _parts(artifact: str) -> list[str]:

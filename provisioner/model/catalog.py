@@ -62,6 +62,8 @@ class Artifact:
     size_bytes: int | None = None
     member: str = ""
     """Path inside the ISO or archive at `url`, where it has to be unpacked."""
+    convert: str = ""
+    """Format that it is turned from when it comes in: "qcow2" becomes the raw disk, packed with zstd."""
     sums_url: str = ""
     sums_signature_url: str = ""
     keyring: str = ""

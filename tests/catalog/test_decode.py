@@ -94,6 +94,11 @@ WRONG = {
         changed("{mirror.debian}/linux", "{mirror.debain}/linux"),
         "{mirror.debain}: no parameter of this name",
     ),
+    "a conversion that nobody knows": (changed("linux: {", "linux: {convert: vmdk, "), "does not match"),
+    "a converted image whose name says something else": (
+        changed("linux: {", "linux: {convert: qcow2, "),
+        "the artefact's name ends with .zst",
+    ),
     "a member outside its archive": (changed("boot/initrd.gz", "../../etc/x"), "does not match"),
     "an absolute member": (changed("member: boot", "member: /boot"), "does not match"),
     "no origin": (

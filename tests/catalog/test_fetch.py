@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import subprocess
 import tarfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -105,6 +106,28 @@ async def test_what_the_vendor_signed_is_stored(
     assert served is not None
     assert served.path.read_bytes() == KERNEL
     assert await fetch(fetcher, kernel(site)) == []  # nothing is missing any more
+
+
+async def test_a_qcow2_image_is_stored_as_the_disk_inside(
+    fetcher: Fetcher, store: ArtifactStore, site: Vendor, tmp_path: Path
+) -> None:
+    raw, image = tmp_path / "disk.raw", tmp_path / "disk.qcow2"
+
+    def make() -> bytes:
+        raw.write_bytes(KERNEL)
+        command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(image)]
+        subprocess.run(command, check=True)
+        return image.read_bytes()
+
+    site.put("/disk.qcow2", await asyncio.to_thread(make))
+    pin = await asyncio.to_thread(lambda: hashlib.sha256(image.read_bytes()).hexdigest())
+    wanted = Artifact("disk.raw.zst", url=site.url("/disk.qcow2"), sha256=pin, convert="qcow2")
+    (blob,) = await fetch(fetcher, wanted)
+    assert blob.origin.startswith("qcow2 of http")
+    packed = await asyncio.to_thread(store.blobs.path(blob.sha256).read_bytes)
+    done = await asyncio.to_thread(subprocess.run, ["zstd", "-dcq"], input=packed, capture_output=True, check=True)
+    assert done.stdout == KERNEL
+    assert await fetch(fetcher, wanted) == [], "the pin is of what was fetched"
 
 
 async def test_a_pinned_hash_is_enough(fetcher: Fetcher, site: Vendor) -> None:

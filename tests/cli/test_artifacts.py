@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,23 @@ def test_a_file_with_another_hash_is_refused(ctl: Ctl, kernel: Path) -> None:
     assert ran.status == 1
     assert "should be 0000" in ran.err
     assert ctl("artifacts", "list").out == ""
+
+
+def test_a_qcow2_image_becomes_the_disk_inside(ctl: Ctl, tmp_path: Path) -> None:
+    image = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "1M"], check=True)
+    sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
+    ran = ctl("artifacts", "import", "testos/disk.raw.zst", str(image), "--sha256", "0" * 64)
+    assert ran.status == 1
+    assert sha256 in ran.err
+    assert "NAME.raw.zst" in ctl("artifacts", "import", "testos/disk.img", str(image)).err
+    assert ctl("artifacts", "import", "testos/disk.raw.zst", str(image), "--sha256", sha256).status == 0
+    (row,) = json.loads(ctl("artifacts", "list", "-o", "json").out)
+    (stored,) = (tmp_path / "state" / "artifacts" / "blobs" / "sha256").iterdir()
+    assert stored.name == row["sha256"] != sha256
+    done = subprocess.run(["zstd", "-dcq"], input=stored.read_bytes(), capture_output=True, check=True)
+    assert done.stdout == bytes(1 << 20)
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".convert")] == []
 
 
 WRONG = {

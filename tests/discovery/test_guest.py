@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
+import lzma
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +53,22 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (place / "disk.raw.zst").read_bytes()
 
 
-def blank(place: Path) -> Path:
+def blank(place: Path, size_mib: int = DISK_MIB) -> Path:
     """An empty disk."""
     disk = place / "disk.raw"
     with disk.open("wb") as file:
-        file.truncate(DISK_MIB * MIB)
+        file.truncate(size_mib * MIB)
     return disk
 
 
-def install_job(image: bytes, sha256: str = "") -> str:
+def install_job(image: bytes, sha256: str = "", name: str = "disk.raw.zst") -> str:
     """The job as the daemon renders it."""
     link = {"kind": "ethernet", "name": "nic0", "mac": MAC, "dhcp": True, "addresses": [], "gateway": "", "mtu": None,
             "routes": [], "primary": True}  # fmt: skip
     context: dict[str, Any] = {
         "artifacts": {
-            "disk.raw.zst": {
-                "url": IMAGE_URL,
+            name: {
+                "url": f"http://{ADDRESS}/files/{name}",
                 "sha256": sha256 or hashlib.sha256(image).hexdigest(),
                 "size_bytes": len(image),
             }
@@ -78,6 +82,8 @@ def install_job(image: bytes, sha256: str = "") -> str:
             "net": {"links": [link], "dns": ["10.0.2.3"], "search": ["lab"]},
             "hooks": {"late": [], "first_boot": []},
         },
+        "bootenv": {"image": name},
+        "machine": {"id": "7b1f"},
         "urls": {"phone_home": HOME_URL},
         "agent": {"phone_home_token": "it's a secret"},
     }
@@ -166,7 +172,7 @@ async def test_a_wrong_image_is_refused_before_the_disk_is_touched(
 async def test_images_that_memory_does_not_hold(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
     disk = blank(tmp_path)
     good = hashlib.sha256(image).hexdigest()
-    write = ". /usr/lib/provisioner/job.sh\nwrite_through_pipe {} {} {} /dev/vda; settle /dev/vda\n"
+    write = ". /usr/lib/provisioner/job.sh\nthrough_pipe {} {} {} /dev/vda onto_disk /dev/vda; settle /dev/vda\n"
     jobs = {
         "right": write.format(IMAGE_URL, good, len(image)) + "sfdisk --dump /dev/vda",
         "wrong": write.format(IMAGE_URL, "0" * 64, len(image)),
@@ -179,6 +185,68 @@ async def test_images_that_memory_does_not_hold(system: cache.Manifest, image: b
     assert "wrong hash, the disk was wiped" in daemon.done["wrong"]["message"]
     assert "could not be written, the disk was wiped" in daemon.done["cut"]["message"]
     assert partitions(disk) == []
+
+
+async def test_images_packed_otherwise_or_not_at_all(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
+    raw = subprocess.run(["zstd", "-dcq"], input=image, capture_output=True, check=True).stdout
+    files = {"disk.raw": raw, "disk.raw.gz": gzip.compress(raw, 1), "disk.raw.xz": lzma.compress(raw, preset=0)}
+    script = ". /usr/lib/provisioner/job.sh\nerase_disk /dev/vda\nwrite_image {} {} {} /dev/vda\n"
+    script += f"head -c {len(raw)} /dev/vda | sha256sum\n"
+    jobs = {
+        f"j{number}": script.format(f"http://{ADDRESS}/files/{name}", hashlib.sha256(content).hexdigest(), len(content))
+        for number, (name, content) in enumerate(files.items())
+    }
+    daemon = StandIn(jobs, files)
+    screen = await run_guest(system, blank(tmp_path), daemon, memory_mib=1024)
+    assert [said["status"] for said in daemon.done.values()] == [0, 0, 0], screen
+    assert all(hashlib.sha256(raw).hexdigest() in said["message"] for said in daemon.done.values())
+
+
+def archive() -> bytes:
+    """A system as small as can be: BusyBox for its shell, a GRUB that says how it was called, and cloud-init's name."""
+    says = b'#!/bin/sh\nprintf "%s\\n" "$*" >>/boot/called\n'
+    files = {
+        "bin/busybox": Path("/bin/busybox").read_bytes(),
+        "usr/sbin/grub-install": says,
+        "usr/sbin/grub-mkconfig": says,
+        "usr/bin/cloud-init": b"#!/bin/sh\n",
+        "etc/passwd": b"root:x:0:0::/root:/bin/sh\n",
+    }
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name in ("bin", "usr/sbin", "usr/bin", "etc", "run", "proc", "sys", "dev", "boot"):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755
+            tar.addfile(entry, io.BytesIO(content))
+        for name in ("sh", "mkdir", "mount", "umount"):
+            entry = tarfile.TarInfo(f"bin/{name}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(entry)
+    return out.getvalue()
+
+
+async def test_a_system_out_of_an_archive(system: cache.Manifest, tmp_path: Path) -> None:
+    tar, disk = archive(), blank(tmp_path, 512)
+    job = install_job(tar, name="root.tar.gz")
+    url = f"http://{ADDRESS}/files/root.tar.gz"
+    wrong = f". /usr/lib/provisioner/job.sh\nwrite_root {url} {'0' * 64} {len(tar)} /dev/vda\n"
+    daemon = StandIn({"right": job, "wrong": wrong}, {"root.tar.gz": tar})
+    screen = await run_guest(system, disk, daemon)
+    assert {job: said["status"] for job, said in daemon.done.items()} == {"right": 0, "wrong": 1}, screen
+    assert "nothing was written" in daemon.done["wrong"]["message"]
+    assert [part["size"] for part in partitions(disk)][:2] == [2048, 524288]
+    root = root_of(disk)
+    subprocess.run(["e2fsck", "-f", "-n", root], check=True, capture_output=True)
+    assert debugfs(root, "cat /boot/called").splitlines() == ["--target=i386-pc /dev/vda", "-o /boot/grub/grub.cfg"]
+    assert " / ext4 errors=remount-ro 0 1\n" in debugfs(root, "cat /etc/fstab")
+    seed = "/var/lib/cloud/seed/nocloud"
+    assert debugfs(root, f"cat {seed}/meta-data") == "instance-id: 7b1f\nlocal-hostname: node17\n"
+    assert debugfs(root, f"cat {seed}/user-data").startswith("#cloud-config\n")
+    assert "Mode:  0600" in debugfs(root, f"stat {seed}/user-data")
 
 
 async def test_erasing_leaves_nothing_to_find(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:

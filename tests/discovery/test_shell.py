@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import string
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,3 +203,24 @@ def test_a_reader_that_goes_away_ends_the_stream(tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(CONTENT * 4)
     done = run(f"stream file://{tmp_path}/image | head -c 10 >/dev/null", tmp_path)
     assert done.returncode != 0
+
+
+PACKINGS = {
+    "zst": ["zstd", "-qc"],
+    "gz": ["gzip", "-c"],
+    "xz": ["xz", "-c"],
+    "raw": ["cat"],
+    "tar": ["cat"],
+}
+
+
+@pytest.mark.parametrize(("ending", "pack"), PACKINGS.items())
+def test_images_are_unpacked_by_the_end_of_their_name(tmp_path: Path, ending: str, pack: list[str]) -> None:
+    packed = subprocess.run(pack, input=CONTENT, capture_output=True, check=True).stdout
+    assert run(f"unpack {ending}", tmp_path, packed).stdout == CONTENT
+
+
+@pytest.mark.parametrize("ending", ["zst", "gz", "xz"])
+def test_an_image_that_is_cut_short_fails(tmp_path: Path, ending: str) -> None:
+    packed = subprocess.run(PACKINGS[ending], input=CONTENT, capture_output=True, check=True).stdout
+    assert run(f"unpack {ending} | cat >/dev/null", tmp_path, packed[:-20]).returncode != 0

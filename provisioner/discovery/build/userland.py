@@ -18,6 +18,7 @@ PROGRAMS = {
     "util-linux": ("lsblk", "blkid", "wipefs", "blkdiscard"),
     "e2fsprogs": ("e2fsck", "resize2fs", "tune2fs", "mke2fs"),
     "zstd": ("zstd",),
+    "tar": ("tar",),
     "dmidecode": ("dmidecode",),
     "ethtool": ("ethtool",),
     "ipmitool": ("ipmitool",),
