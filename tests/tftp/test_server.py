@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import resource
 import socket
 from pathlib import Path
 
@@ -219,6 +220,33 @@ async def test_silent_requests_never_keep_others_out(served: Served) -> None:
     assert served.server.transfers <= 100
     for client in clients:
         client.sock.close()
+
+
+@pytest.mark.slow
+async def test_half_open_transfers_by_the_thousand(served: Served) -> None:
+    """5000 requests of 5000 clients that never acknowledge: a place each at most, then the oldest make room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    clients: list[Client] = []
+    try:
+        before = resident_bytes()
+        for number in range(5000):
+            clients.append(Client(served.address, bind=f"127.1.{number // 250}.{number % 250 + 1}"))
+            clients[-1].ask("vmlinuz", (("tsize", "0"), ("windowsize", "64")))
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            assert await fetch(served.address, "snponly.efi", bind="127.2.0.1") == SMALL
+        assert served.server.transfers <= 100
+        assert resident_bytes() - before < 5000 * 12_000, "sockets of both ends included"
+    finally:
+        for client in clients:
+            client.sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 async def test_one_address_cannot_take_every_place(served: Served) -> None:
