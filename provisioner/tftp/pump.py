@@ -1,7 +1,7 @@
 """Waits for the sockets of all transfers at once, and stays with them while they are busy.
 
 A client that has one block outstanding answers within some ten microseconds; a turn of the event loop costs as much
-again. So the pump has a poll of its own inside the loop's, and after a datagram was sent it waits a moment for the next:
+again. So the pump has a poll of its own inside the loop's, and after a datagram was sent it waits for the next:
 asleep, but for a single client that answered within `SPIN_S` the last time, since to fall asleep and be woken takes
 longer than such an answer. Whatever else the loop has to do ends that: DHCP never waits for TFTP.
 """

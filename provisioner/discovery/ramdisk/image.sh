@@ -155,7 +155,7 @@ size=256MiB, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, name=esp
 type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name=root
 END
     blockdev --rereadpt "$1"
-    mkfs.vfat -n ESP "$(partition "$1" 2)" >/dev/null
+    mkdosfs -n ESP "$(partition "$1" 2)" >/dev/null
     mke2fs -q -F -t ext4 "$(partition "$1" 3)"
     mkdir -p $root
     mount -t ext4 "$(partition "$1" 3)" $root
