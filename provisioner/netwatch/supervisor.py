@@ -158,7 +158,8 @@ class Netwatch:
         id = next(self._ids)
         self._same[key] = future
         self._waiting[id] = _Waiting(key, future, loop.call_later(self._limit_s, self._end, id, "", "late"))
-        if self.fault or not self._tell(Look(id, interface, address, us)):
+        blind = self.fault or ("" in self.deaf and interface in ("", *self.deaf))
+        if blind or not self._tell(Look(id, interface, address, us)):
             self._end(id, "", "blind")
         return future
 

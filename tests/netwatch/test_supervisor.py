@@ -154,6 +154,17 @@ async def test_what_it_cannot_listen_on_is_known_until_it_can(tmp_path: Path) ->
         await until(lambda: watch.unread == 4)
 
 
+async def test_where_it_can_open_no_socket_no_offer_waits_for_it(tmp_path: Path) -> None:
+    """It runs without CAP_NET_RAW: what it would say of an address means nothing."""
+    deaf = "".join(f"say(Deaf({name!r}, 'Operation not permitted'))\n" for name in ("", "eth0"))
+    watch = netwatch(tmp_path, "sock.recv(9000)\n" + deaf + "say(Ready())\n" + USED)
+    async with watching(watch):
+        await up(watch)
+        for interface, found in (("eth0", ""), ("", ""), ("eth1", "somebody")):
+            assert await watch.look(interface, 1) == found
+    assert watch.counts == {"blind": 2, "used": 1}
+
+
 async def test_it_is_not_imported_by_the_daemon() -> None:
     """scapy is GPL-2.0-only, and slow to import: it stays in netwatch's process (docs/decisions/0001)."""
     import sys
