@@ -23,7 +23,7 @@ class Backlog:
     """What waits, in the order in which it came. What strangers do never costs a known machine its line."""
 
     def __init__(self, limit: int = LIMIT) -> None:
-        self._limit = limit
+        self.limit = limit
         self.known: OrderedDict[Hashable, Waiting] = OrderedDict()
         self.strangers: OrderedDict[Hashable, Waiting] = OrderedDict()
         self.whose: dict[bytes, int] = {}
@@ -43,7 +43,7 @@ class Backlog:
 
     def has_room(self, *, known: bool) -> bool:
         """Say whether one more line may wait."""
-        return len(self.known if known else self.strangers) < self._limit
+        return len(self.known if known else self.strangers) < self.limit
 
     def keep(self, key: Hashable, waiting: Waiting, times: int = 1, *, known: bool) -> None:
         """Have a line wait, behind all others."""

@@ -120,7 +120,10 @@ class Trace:
         if who in self.late.whose and self.late.again((who, kind, event, found.reason)):
             return
         ip = found.ip if isinstance(found, Reply) else 0
-        if self.allows(who, now):
+        late = self.late
+        if now < self._silent_until and len(late.strangers) >= late.limit and not self._known(who):
+            self.counts["dhcp.untold"] += 1  # as `keep` would find: spare the words
+        elif self.allows(who, now):
             self.tell(_line(Seen(now, who, kind, packet.giaddr, arrival, event, ip, found.reason)))
         else:
             seen = Seen(now, who, kind, packet.giaddr, arrival, event, ip, found.reason)
