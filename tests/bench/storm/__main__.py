@@ -1,6 +1,6 @@
 """A rack that is switched on at once: `python -m tests.bench.storm [--json FILE] [--rounds N]`.
 
-200 machines take 1 MiB by TFTP and 10 MiB by HTTP over a link of 25 MB/s while 16 others write an image: what a rack on
+200 machines take 1 MiB by TFTP and 10 MiB by HTTP over a link of 50 MB/s while 16 others write an image: what a rack on
 a gigabit asks of 50 MiB each. Firmware gives up when it hears nothing for too long; the longest silence of any machine
 is noted beside those limits.
 """
@@ -20,7 +20,7 @@ from tests.bench.tftp.wire import SERVER, running, wire
 
 MIB = 1 << 20
 MACHINES, WRITERS = 200, 16
-RATE = 25e6
+RATE = 50e6
 SIZES = {"loader": MIB, "kernel": 2 * MIB, "initrd": 8 * MIB, "image": 256 * MIB}
 LIMITS = {"tftp_silence_s": 4.0, "http_silence_s": 5.0, "dhcp_p99_ms": 20.0}
 """EDK2's time-outs for a TFTP block (PXEBC_MTFTP_TIMEOUT) and for HTTP (HTTP_BOOT_RESPONSE_TIMEOUT)."""
