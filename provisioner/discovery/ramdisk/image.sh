@@ -141,7 +141,8 @@ onto_disk() {
 
 # into_root: an archive from standard input into the mounted root
 into_root() {
-    tar --extract --preserve-permissions --numeric-owner --xattrs --xattrs-include='*' --directory $root --file -
+    # by its path: the shell prefers an applet of BusyBox, which knows less
+    /usr/bin/tar --extract --preserve-permissions --numeric-owner --xattrs --xattrs-include='*' --directory $root --file -
 }
 
 # divide DISK: a partition that firmware starts from, whatever it is, and the root in the rest; the root is mounted
@@ -156,7 +157,7 @@ type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name=root
 END
     blockdev --rereadpt "$1"
     mkdosfs -n ESP "$(partition "$1" 2)" >/dev/null
-    mke2fs -q -F -t ext4 "$(partition "$1" 3)"
+    /usr/bin/mke2fs -q -F -t ext4 "$(partition "$1" 3)"
     mkdir -p $root
     mount -t ext4 "$(partition "$1" 3)" $root
 }
