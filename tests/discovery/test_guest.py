@@ -176,9 +176,9 @@ async def test_images_that_memory_does_not_hold(system: cache.Manifest, image: b
     jobs = {
         "right": write.format(IMAGE_URL, good, len(image)) + "sfdisk --dump /dev/vda",
         "wrong": write.format(IMAGE_URL, "0" * 64, len(image)),
-        "cut": write.format(f"http://{ADDRESS}/files/cut", good, len(image)),
+        "cut": write.format(f"http://{ADDRESS}/files/cut.zst", good, len(image)),
     }
-    daemon = StandIn(jobs, {"disk.raw.zst": image, "cut": image[:-100_000]}, die_after=len(image) // 2, away_s=1.0)
+    daemon = StandIn(jobs, {"disk.raw.zst": image, "cut.zst": image[:-100_000]}, die_after=len(image) // 2, away_s=1.0)
     screen = await run_guest(system, disk, daemon)
     assert {job: said["status"] for job, said in daemon.done.items()} == {"right": 0, "wrong": 1, "cut": 1}, screen
     assert str(IDS.root_partition).upper() in daemon.log
