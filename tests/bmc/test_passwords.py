@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import logging
 import os
@@ -39,13 +40,11 @@ def programs() -> bytes:
     """Command lines and environments of this process and of all that it started."""
     found, todo = b"", [os.getpid()]
     while todo:
-        pid = todo.pop()
-        root = Path(f"/proc/{pid}")
-        if not root.exists():
-            continue
-        found += (root / "cmdline").read_bytes() + (root / "environ").read_bytes()
-        for task in (root / "task").iterdir():
-            todo += [int(child) for child in (task / "children").read_text().split()]
+        root = Path(f"/proc/{todo.pop()}")
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            found += (root / "cmdline").read_bytes() + (root / "environ").read_bytes()
+            for task in (root / "task").iterdir():
+                todo += [int(child) for child in (task / "children").read_text().split()]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -34,9 +35,17 @@ def test_a_lock_that_we_were_started_with_is_not_held_on(tmp_path: Path) -> None
     with (tmp_path / "lock").open("w") as lock:
         os.set_inheritable(lock.fileno(), True)
         started = spawn(["sleep", "60"], tmp_path / "x.log", tmp_path / "x.json")
-        handles = [str(handle.readlink()) for handle in Path(f"/proc/{started.pid}/fd").iterdir()]
+        assert wait_until(lambda: str(tmp_path / "lock") not in held(started.pid), 10)
     end(started)
-    assert str(tmp_path / "lock") not in handles
+
+
+def held(pid: int) -> list[str]:
+    """The files that a process holds open; it may close some while we look."""
+    found = []
+    for handle in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(handle.readlink()))
+    return found
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
