@@ -26,13 +26,16 @@ async def fill(db: Database, times: int, rows: int = COPY_ROWS) -> None:
 
 @pytest.mark.slow
 async def test_the_log_begins_anew_under_load(tmp_path: Path) -> None:
-    """150 MB are written."""
+    """Some 280 MB are written; how much of it lies in the log at once depends on how fast the disk takes a copy."""
     db = Database(tmp_path / "state.db")
     await db.open()
-    await fill(db, 30)
-    size = await asyncio.to_thread(lambda: (tmp_path / "state.db-wal").stat().st_size)
+    await fill(db, 1)
+    one = (await asyncio.to_thread((tmp_path / "state.db-wal").stat)).st_size
+    await fill(db, 29)
+    size = (await asyncio.to_thread((tmp_path / "state.db-wal").stat)).st_size
     await db.close()
-    assert size < 4 * LONG_PAGES * PAGE
+    assert one > LONG_PAGES * PAGE / 4, "each transaction alone makes the log long"
+    assert size < 30 * one / 3
 
 
 @pytest.fixture
