@@ -31,7 +31,11 @@ def run(
 ) -> bytes:
     """Run `command` and return its output; raise `ArtifactError` with the end of what it said if it fails."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, input=stdin, capture_output=True, check=False, env=environment() | dict(env))
+    surroundings = environment() | dict(env)
+    try:
+        done = subprocess.run(words, cwd=cwd, input=stdin, capture_output=True, check=False, env=surroundings)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{words[0]}: no such program", hint="install the package that has it") from error
     if done.returncode != 0:
         raise ArtifactError(_failure(words, done.returncode, done.stderr or done.stdout))
     return done.stdout

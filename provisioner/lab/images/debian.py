@@ -145,7 +145,7 @@ def apt_config() -> str:
 def _customise(root: Path, name: str, ids: gpt.Ids) -> None:
     """Lay our files over the system and take out what must differ from machine to machine."""
     shutil.copytree(OVERLAY, root, dirs_exist_ok=True)
-    run(["systemctl", f"--root={root}", "enable", "--quiet", *(f"{unit}.service" for unit in UNITS)])
+    run(["chroot", root, "systemctl", "enable", "--quiet", *(f"{unit}.service" for unit in UNITS)])
     for made in (*root.glob("etc/ssh/ssh_host_*"), *root.glob("var/lib/apt/lists/*_*"), *root.glob("var/log/*.log")):
         made.unlink()
     (root / "etc/machine-id").write_text("")

@@ -29,3 +29,8 @@ def test_a_failure_repeats_the_end_of_what_the_program_said() -> None:
 
 def test_input_and_output() -> None:
     assert run(["cat"], stdin=b"\x00\xff") == b"\x00\xff"
+
+
+def test_a_program_that_is_not_installed_is_named() -> None:
+    with pytest.raises(ArtifactError, match="no-such-program: no such program"):
+        run(["no-such-program"])
