@@ -26,6 +26,7 @@ ORDER = ("ground", "rules", "shells", "root")
 TABLE = (
     # (module names without the package's, layer); the first line that fits says it
     ("daemon", "root"),
+    ("addressing", "root"),
     ("naming", "root"),
     ("reach", "root"),
     ("wiring", "root"),
@@ -81,10 +82,13 @@ TABLE = (
     ("catalog.unpack", "shells"),
     ("dhcp.addresses", "shells"),
     ("dhcp.book", "shells"),
+    ("dhcp.held", "shells"),
+    ("dhcp.links", "shells"),
     ("dhcp.mmsg", "shells"),
     ("dhcp.neighbours", "shells"),
     ("dhcp.teller", "shells"),
     ("dhcp.trace", "shells"),
+    ("dhcp.v6.advertising", "shells"),
     ("dhcp.v6.ra", "shells"),
     ("dhcp.v6.trace", "shells"),
     ("ddns.update", "shells"),

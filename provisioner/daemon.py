@@ -17,6 +17,7 @@ from pathlib import Path
 
 from provisioner import config as configuration
 from provisioner import fairloop, settings
+from provisioner.addressing import Addressing
 from provisioner.bmc.pool import Bmcs
 from provisioner.boot.files import FileTable
 from provisioner.catalog.artifacts import ArtifactStore
@@ -25,10 +26,6 @@ from provisioner.catalog.renderer import RenderProcess
 from provisioner.collector import settle
 from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
-from provisioner.dhcp.server import DhcpServer
-from provisioner.dhcp.subnets import Durability, Subnet
-from provisioner.dhcp.v6.server import Dhcp6Server
-from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
 from provisioner.discovery.profiles import load_profiles
@@ -41,16 +38,12 @@ from provisioner.machinehttp import MachineHttp
 from provisioner.measures import measure
 from provisioner.naming import Naming
 from provisioner.netwatch.privileges import keep_from_children
-from provisioner.netwatch.prober import Prober
 from provisioner.netwatch.supervisor import Netwatch
 from provisioner.reach import Reach
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
-from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
-from provisioner.store.leases import LeaseStore
-from provisioner.store.leases6 import LeaseStore6
 from provisioner.store.retention import Retention
 from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
@@ -66,7 +59,6 @@ from provisioner.web.server import Server
 from provisioner.wiring import (
     Addresses,
     Holders,
-    KnownMachines,
     MachineFiles,
     SiteArtifacts,
     SiteCatalogue,
@@ -90,7 +82,6 @@ class Daemon:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.listeners: list[Listener] = []
-        self.dhcp: DhcpServer
 
     async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Start everything, call `ready`, serve until `stop` is set, stop everything."""
@@ -135,38 +126,40 @@ class Daemon:
         await conductor.open()
         netwatch = Netwatch()
         naming = await Naming.of(config.dns, db)
-        dhcp, book = await self._serve_dhcp(stack, conductor, db, netwatch, naming)
-        dhcp6 = await self._serve_dhcp6(stack, conductor, db, dhcp, naming)
-        holders.v4, holders.v6 = dhcp, dhcp6
-        guard = guard_of(dhcp, netwatch, conductor, EventStore(db))
-        book.follow(addresses.follow)
-        book.follow(guard.changed)
+        addressing = await Addressing.start(stack, config, conductor=conductor, db=db, netwatch=netwatch, naming=naming)
+        holders.v4, holders.v6 = addressing.v4, addressing.v6
+        self.listeners += addressing.listeners()
+        guard = guard_of(addressing.v4, netwatch, conductor, EventStore(db))
+        addressing.book.follow(addresses.follow)
+        addressing.book.follow(guard.changed)
         shelf = artifact_api(
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
         )
         await shelf.loaders.install()
         machines = MachineHttp.over(config, conductor, network, artifacts, db)
-        tftp, reach = await self._serve_boot(stack, table, machines, book)
+        tftp, reach = await self._serve_boot(stack, table, machines, addressing.book)
         site = Site(
             conductor,
             lambda: statuses(catalog, artifacts),
             lambda: self.listeners,
             lambda: [db.failure] if db.failure else [],
         )
-        boards = await bmc_api(stack, bmcs, conductor, secrets, db, dhcp)
+        boards = await bmc_api(stack, bmcs, conductor, secrets, db, addressing.v4)
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
         workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), config.catalogue.paths)
-        metrics = MetricsApi(lambda: measure(conductor.machines.all(), dhcp, dhcp6, netwatch, guard, tftp))
+        metrics = MetricsApi(
+            lambda: measure(conductor.machines.all(), addressing.v4, addressing.v6, netwatch, guard, tftp)
+        )
         apis = (
             Api(site),
             shelf,
             boards,
             FleetApi(rollouts),
-            previews_of(conductor, ports, catalog, dhcp),
+            previews_of(conductor, ports, catalog, addressing.v4),
             NetworkApi(guard, netwatch),
             metrics,
-            DhcpApi(book, naming.keeper),
+            DhcpApi(addressing.book, naming.keeper),
             workflows.api,
         )
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
@@ -188,47 +181,6 @@ class Daemon:
             "names": naming.run,
             "reach": reach.run,
         }
-
-    async def _serve_dhcp(
-        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, netwatch: Netwatch, naming: Naming
-    ) -> tuple[DhcpServer, DhcpBook]:
-        leases = LeaseStore(db, durable=self.config.dhcp.durability is Durability.DURABLE)
-        dhcp = DhcpServer(
-            self.config.dhcp,
-            decide=conductor.decide,
-            leases=leases,
-            observe=conductor.observe,
-            http_port=self.config.http.port,
-            probe=Prober(netwatch, lambda: dhcp.site),
-            on_lease=naming.on_lease,
-        )
-        book = DhcpBook(dhcp, DhcpBookStore(db), leases)
-        await book.open()
-        conductor.follow(KnownMachines(dhcp))
-        await dhcp.start()
-        self.dhcp = dhcp
-        stack.push_async_callback(dhcp.stop)
-        await naming.open(dhcp)
-        self.listeners += [listener_of(subnet) for subnet, _ in book.subnets()]
-        return dhcp, book
-
-    async def _serve_dhcp6(
-        self, stack: contextlib.AsyncExitStack, conductor: Conductor, db: Database, dhcp: DhcpServer, naming: Naming
-    ) -> Dhcp6Server:
-        dhcp6 = Dhcp6Server(
-            self.config.dhcp,
-            decide=conductor.decide,
-            leases=LeaseStore6(db, durable=self.config.dhcp.durability is Durability.DURABLE),
-            observe=conductor.observe,
-            http_port=self.config.http.port,
-            on_lease=naming.on_lease6,
-        )
-        dhcp.follow(dhcp6.know)
-        await dhcp6.start()
-        await naming.open6(dhcp6)
-        stack.push_async_callback(dhcp6.stop)
-        self.listeners += [listener_of(subnet) for subnet in self.config.dhcp.subnets6]
-        return dhcp6
 
     async def _serve_boot(
         self, stack: contextlib.AsyncExitStack, table: FileTable, machines: MachineHttp, book: DhcpBook
@@ -252,7 +204,7 @@ class Daemon:
     ) -> TftpServer | None:
         settings = self.config.tftp
         wanted = [(host, settings.port) for host in settings.addresses or hosts]
-        if not settings.enabled or not wanted:
+        if not settings.enabled:
             return None
         render = MachineFiles(conductor, network.lease_of)
         tftp = TftpServer(wanted, table=table, observe=conductor.observe, render=render, whose=network.lease_of)
@@ -278,11 +230,6 @@ def statuses(catalog: Catalog, artifacts: ArtifactStore) -> list[BootenvStatus]:
         arch = "amd64" if "amd64" in bootenv.arch or not bootenv.arch else next(iter(bootenv.arch))
         found.append(BootenvStatus(bootenv, tuple(adapter.missing(bootenv, arch)) if bootenv.arch else ()))
     return found
-
-
-def listener_of(subnet: Subnet | Subnet6) -> Listener:
-    """Say which addresses are given, and where."""
-    return Listener(f"dhcp {subnet.mode}", f"{subnet.network} on {subnet.interface or 'relays'}")
 
 
 def group_id(name: str) -> int:

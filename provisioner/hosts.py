@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import IPv6Address, IPv6Network
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from provisioner.config import interface_address
-from provisioner.dhcp.addresses import own_addresses
-from provisioner.dhcp.subnets import Dhcp
+from provisioner.dhcp.addresses import by_interface, is_local, own_addresses, reachable
+from provisioner.dhcp.subnets import Dhcp, Subnet
 from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import ListenError
 
@@ -18,14 +19,29 @@ SETTLE_S, SETTLE_STEP_S = 5.0, 0.1
 
 async def hosts_of(dhcp: Dhcp) -> list[str]:
     """List our addresses on the subnets that are served, ready to be listened on; raise `ListenError`."""
-    interfaces = dict.fromkeys(subnet.interface for subnet in dhcp.subnets if subnet.interface)
-    hosts = [str(interface_address(name).ip) for name in interfaces]
-    for subnet in dhcp.subnets6:
-        if subnet.interface:
-            host = host6(subnet)
-            await settled(host)
-            hosts.append(host)
+    subnets: Iterable[Subnet | Subnet6] = (*dhcp.subnets, *dhcp.subnets6)
+    hosts = list(dict.fromkeys(host for subnet in subnets for host in hosts_for(subnet, dhcp.interfaces)))
+    for host in hosts:
+        await settled(host)
     return hosts
+
+
+def hosts_for(subnet: Subnet | Subnet6, named: Sequence[str]) -> list[str]:
+    """Say at which of our addresses the machines of a subnet reach us; raise `ListenError`.
+
+    Those behind relays come in by the interfaces that are `named` (`dhcp.interfaces`), or by any.
+    """
+    if isinstance(subnet, Subnet6):
+        return [host6(subnet)] if subnet.interface else _all(socket.AF_INET6, named, IPv6Address)
+    if subnet.interface:
+        return [str(interface_address(subnet.interface).ip)]
+    return _all(socket.AF_INET, named, IPv4Address)
+
+
+def _all(family: int, named: Sequence[str], spell: Callable[[int], object]) -> list[str]:
+    found = by_interface(family)
+    values = (value for name in reachable(found) if name in named or not named for value in found[name])
+    return [str(spell(value)) for value in values if not is_local(value)]
 
 
 def host6(subnet: Subnet6) -> str:
@@ -48,8 +64,10 @@ def host6(subnet: Subnet6) -> str:
 async def settled(address: str) -> None:
     """Wait until a new IPv6 address may be used: the kernel first asks on the link whether it is taken (RFC 4862).
 
-    Waits no longer than that takes: whoever binds it then says what is wrong.
+    Waits no longer than that takes: whoever binds it then says what is wrong. An IPv4 address is ready at once.
     """
+    if ":" not in address:
+        return
     for _ in range(round(SETTLE_S / SETTLE_STEP_S)):
         if _may_bind(address):
             return

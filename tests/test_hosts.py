@@ -33,10 +33,23 @@ def here(tmp_path: Path) -> Iterator[Wires]:
 async def test_hosts_of_both_families_are_ready_to_be_listened_on(here: Wires) -> None:
     """The kernel has just begun to look whether our addresses are taken."""
     config = Dhcp(
-        subnets=(Subnet(network="10.44.0.0/24", interface="eth0"), Subnet(network="10.9.0.0/24")),
-        subnets6=(Subnet6(network="fd44::/64", interface="eth0"), Subnet6(network="fd09::/64")),
+        subnets=(Subnet(network="10.44.0.0/24", interface="eth0"),),
+        subnets6=(Subnet6(network="fd44::/64", interface="eth0"),),
     )
     assert await hosts_of(config) == ["10.44.0.1", "fd44::1"]
+
+
+RELAYED = {
+    "by any interface": ((), ["10.44.0.1", "fd43::1", "fd44::1"]),
+    "by the one that is named": (("eth0",), ["10.44.0.1", "fd43::1", "fd44::1"]),
+    "by one that has no address": (("eth7",), []),
+}
+
+
+@pytest.mark.parametrize(("named", "hosts"), RELAYED.values(), ids=RELAYED.keys())
+async def test_machines_behind_relays_reach_us(here: Wires, named: tuple[str, ...], hosts: list[str]) -> None:
+    config = Dhcp(subnets=(Subnet(network="10.9.0.0/24"),), subnets6=(Subnet6(network="fd09::/64"),), interfaces=named)
+    assert sorted(await hosts_of(config)) == hosts
 
 
 async def test_an_address_that_is_not_ours_is_not_waited_for_for_ever(

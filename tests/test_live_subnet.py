@@ -19,6 +19,7 @@ api: {{socket: {folder}/api.sock}}
 dhcp:
   subnets: [{{network: 10.40.0.0/24, interface: eth0, pools: [10.40.0.100-10.40.0.199]}}]
 """
+RELAYED = CONFIG.replace("10.40.0", "10.42.0").replace(", interface: eth0", ", router: [10.42.0.254]")
 SECOND = "network: 10.41.0.0/24\nname: second\ninterface: eth1\npools: [10.41.0.100-10.41.0.199]\n"
 
 
@@ -27,9 +28,9 @@ class Site:
         self.wires, self.folder = it, it.folder
         self.daemon: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
+    def start(self, text: str = CONFIG) -> None:
         config = self.folder / "provisioner.yaml"
-        config.write_text(CONFIG.format(folder=self.folder))
+        config.write_text(text.format(folder=self.folder))
         line = self.wires.inside("server", sys.executable, "-m", "provisioner.daemon", "--config", str(config))
         self.daemon = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
         self.until("daemon.ready")
@@ -95,3 +96,18 @@ def test_a_subnet_on_a_new_interface_boots_machines_now_and_after_a_restart(site
     site.stop()
     site.start()
     site.boots("client1", "10.41.0.1")
+
+
+def test_machines_behind_a_relay_boot_where_nobody_says_which_interface_it_comes_by(site: Site) -> None:
+    """Behind the relay's second port is a network that we have no address in."""
+    it = site.wires
+    it.add("machine")
+    it.cable("client0", "eth1", "machine", "eth0")
+    it.ip("client0", "addr", "add", "10.40.0.254/24", "dev", "eth0")
+    it.ip("client0", "addr", "add", "10.42.0.254/24", "dev", "eth1")
+    it.ip("server", "route", "add", "10.42.0.0/24", "via", "10.40.0.254")
+    it.ip("machine", "route", "add", "10.40.0.0/24", "via", "10.42.0.254", "dev", "eth0", "onlink")
+    it.run("client0", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    site.start(RELAYED)
+    it.start("client0", "dhcrelay", "-4", "-d", "-iu", "eth0", "-id", "eth1", "10.40.0.1")
+    site.boots("machine", "10.40.0.1")

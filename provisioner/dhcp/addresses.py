@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 RTM_GETADDR, RTM_NEWADDR = 22, 20
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 NLMSG_DONE, NLMSG_ERROR = 3, 2
 IFA_ADDRESS, IFA_LOCAL = 1, 2
+LOOPBACK_NETWORK = 127  # 127.0.0.0/8 (RFC 1122 section 3.2.1.3); ::1 is the only one of IPv6
+LINK_LOCAL = 0xFE80  # fe80::/10, of which fe80::/64 is used (RFC 4291 section 2.5.6)
 _HEAD = struct.Struct("=IHHII")
 _BODY = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -43,6 +46,30 @@ def interface_name(index: int) -> str:
         return socket.if_indextoname(index)
     except OSError:
         return ""
+
+
+def by_interface(family: int) -> dict[str, tuple[int, ...]]:
+    """Give our addresses of one family as numbers, by interface. Raises `OSError`."""
+    found: dict[str, tuple[int, ...]] = {}
+    for own in own_addresses():
+        if own.family == family:
+            name = interface_name(own.interface)
+            found[name] = (*found.get(name, ()), int.from_bytes(own.value, "big"))
+    return found
+
+
+def reachable(found: Mapping[str, Iterable[int]]) -> list[str]:
+    """Name the interfaces that have an address which others than this host may send to."""
+    return [name for name, values in found.items() if any(not _is_loopback(value) for value in values)]
+
+
+def is_local(value: int) -> bool:
+    """Say whether an address of ours means nothing beyond its own link: loopback and link-local ones."""
+    return _is_loopback(value) or value >> 112 == LINK_LOCAL
+
+
+def _is_loopback(value: int) -> bool:
+    return value == 1 or value >> 24 == LOOPBACK_NETWORK
 
 
 def _read_messages(data: bytes, found: list[OwnAddress]) -> bool:

@@ -144,7 +144,7 @@ def _decline(case: Case) -> Silence:
     """A client found its address taken: keep it out of use, if it was its own (RFC 2131 section 4.3.3)."""
     ip = number_of(case.options, Opt.REQUESTED_ADDRESS, 4) or 0
     for net in case.nets:
-        for pool in (net.pool, net.quarantine):
+        for pool in net.pools:
             if net.holds(ip) and pool.holder(ip, case.now) == case.key:
                 reason = f"declined by {case.packet.mac}: somebody else uses it"
                 lease = pool.decline(ip, case.now, net.config.decline_s, reason)
@@ -155,7 +155,7 @@ def _decline(case: Case) -> Silence:
 def _release(case: Case) -> Silence:
     ip = case.packet.ciaddr
     for net in case.site.topology.at(ip):
-        for pool in (net.pool, net.quarantine):
+        for pool in net.pools:
             lease = pool.release(case.key, ip, case.now)
             if lease is not None:
                 return Silence(f"{address(ip)} was given back", "dhcp.release", (lease,))

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from ipaddress import IPv4Address
 from typing import Protocol
 
 from provisioner.clock import SteadyClock
-from provisioner.dhcp.addresses import interface_name, own_addresses
+from provisioner.dhcp.addresses import by_interface, reachable
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.boards import Boards
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
+from provisioner.dhcp.held import Held
 from provisioner.dhcp.layers import Layers, Origin
-from provisioner.dhcp.leases import Lease, Pool
+from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.link import Link
+from provisioner.dhcp.links import Links
 from provisioner.dhcp.neighbours import claimant
 from provisioner.dhcp.packet import Packet, address, decode
 from provisioner.dhcp.relay import RelayInfo, spell
@@ -26,8 +28,8 @@ from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
 from provisioner.dhcp.teller import Teller
 from provisioner.dhcp.topology import Net
 from provisioner.dhcp.trace import Trace
-from provisioner.dhcp.v6.ra import RouterAdvertiser
-from provisioner.errors import ListenError, StoreError, WireError
+from provisioner.dhcp.v6.advertising import Advertising
+from provisioner.errors import WireError
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.facts import SwitchPort
 from provisioner.model.net import Mac, mac_from_bytes, parse_mac
@@ -35,12 +37,8 @@ from provisioner.model.trace import Observe
 
 log = logging.getLogger(__name__)
 
-HELD_LIMIT = 8192
-"""Answers that wait for the disk, about 10 MB. Beyond it a request is dropped: the client asks again."""
 MOST_S = 2.0**32
 """A lease that was stored may last this much longer at most: the longest that DHCP can say."""
-TICK_S = 10.0
-"""How often the clock and our own addresses are looked at."""
 
 
 class Leases(Protocol):
@@ -55,7 +53,7 @@ Probe = Callable[[str, int], "asyncio.Future[str]"]
 empty when nobody answered."""
 OnKnown = Callable[[Mac, Reservation | None], None]
 """What holds for a hardware address; None: nothing any more."""
-Held = tuple[Packet, Arrival, Reply | Silence]
+Answered = tuple[Packet, Arrival, Reply | Silence]
 
 
 class DhcpServer:
@@ -71,6 +69,7 @@ class DhcpServer:
         http_port: int = 8080,
         probe: Probe | None = None,
         on_lease: Callable[[Lease], None] | None = None,
+        advertising: Advertising | None = None,
         clock: SteadyClock | None = None,
     ) -> None:
         self.config = config
@@ -79,15 +78,14 @@ class DhcpServer:
         self.trace = Trace(observe, Boards(config.bmc_macs), self.site.reservations.knows)
         self._leases = leases
         self._probe = probe
-        self._on_lease = on_lease
+        self.tell = on_lease or _tell_nobody
+        """Tells who follows leases of one that has become durable."""
         self._clock = clock or SteadyClock()
-        self._links: list[Link] = []
-        self._advertisers: list[RouterAdvertiser] = []
+        self.links: Links[Link] = Links(self._open, self._on_readable, self._look_around, config.interfaces)
+        self._advertising = advertising or Advertising()
         self.followers: list[OnKnown] = []
         """Told what holds for a hardware address whenever that has changed."""
-        self.held_limit = HELD_LIMIT
-        self._held = 0
-        self._ticker: asyncio.TimerHandle | None = None
+        self.held: Held[Link, Answered] = Held(leases, finish=self._finish, refuse=_refused, tell=self.tell)
         self._teller = Teller(self.trace, self._clock)
         for subnet in config.subnets:
             self.site.topology.set(Net(subnet))
@@ -96,32 +94,30 @@ class DhcpServer:
 
     async def start(self) -> None:
         """Read the leases, then listen. Raises `ListenError` or `StoreError`; nothing is left open then."""
-        loop = asyncio.get_running_loop()
-        self._take_over(await self._leases.load())
-        self._refresh_addresses()
-        try:
-            for interface in self._interfaces():
-                for port in (self.config.server_port, PROXY_PORT):
-                    self._links.append(Link(interface, port))
-            self._advertise()
-        except ListenError:
-            self._close_links()
-            raise
-        for link in self._links:
-            loop.add_reader(link.fileno(), self._on_readable, link)
-        self._ticker = loop.call_later(TICK_S, self._tick)
+        self.site.topology.take_over(await self._leases.load(), self._clock.now() + MOST_S)
+        served = (net.config.interface for net in self.site.topology if net.mode is not Mode.OFF)
+        self.links.start((*self.config.interfaces, *served))
+        self._advertising.follow(self.subnets())
 
     async def stop(self) -> None:
         """Take no more requests, let the ACKs that wait for the disk leave, close."""
-        loop = asyncio.get_running_loop()
-        if self._ticker is not None:
-            self._ticker.cancel()
-        for link in self._links:
-            loop.remove_reader(link.fileno())
-        if self._links:
+        if self.links.stop_reading():
             await self._leases.save([])
         self._teller.stop()
-        self._close_links()
+        self._advertising.follow(())
+        self.links.close()
+
+    def _open(self, interface: str) -> Iterator[Link]:
+        return (Link(interface, port) for port in (self.config.server_port, PROXY_PORT))
+
+    def _look_around(self) -> Iterable[str]:
+        """Learn our own addresses, and whether the clock was set; give the interfaces that others reach us on."""
+        if jump := self._clock.jump():
+            log.warning("dhcp.clock-jump seconds=%.0f leases keep their time", jump)
+        found = by_interface(socket.AF_INET)
+        self.site.addresses = found
+        self.site.ours = frozenset(value for values in found.values() for value in values)
+        return reachable(found)
 
     # live changes
 
@@ -147,37 +143,17 @@ class DhcpServer:
 
         An interface that nobody listened on is listened on from now on. Raises `ListenError`, and nothing changed then.
         """
-        self._listen(subnet)
-        net = Net(subnet)
-        self.site.set_net(net)
-        for lease in leases:
-            net.pool_of(lease).load([lease._replace(pool=net.pool_of(lease).name)])
+        if subnet.mode is not Mode.OFF:
+            self.links.add(subnet.interface)
+        others = [each for each in self.subnets() if each.title != subnet.title]
+        self._advertising.follow((*others, subnet))
+        self.site.set_net(Net(subnet))
+        self.site.topology.take_over(leases)
 
     def remove_subnet(self, name: str) -> None:
         """Serve a subnet no more. Its interface is listened on until the daemon ends."""
         self.site.topology.remove(name)
-
-    def _listen(self, subnet: Subnet) -> None:
-        name = subnet.interface
-        if not name or subnet.mode is Mode.OFF or not self._links or name in {link.interface for link in self._links}:
-            return
-        links: list[Link] = []
-        try:
-            for port in (self.config.server_port, PROXY_PORT):
-                links.append(Link(name, port))
-        except ListenError:
-            for link in links:
-                link.close()
-            raise
-        self._refresh_addresses()
-        for link in links:
-            asyncio.get_running_loop().add_reader(link.fileno(), self._on_readable, link)
-        self._links += links
-
-    def tell(self, lease: Lease) -> None:
-        """Tell who follows leases of one that has become durable."""
-        if self._on_lease is not None:
-            self._on_lease(lease)
+        self._advertising.follow(self.subnets())
 
     def now(self) -> float:
         """Time as leases count it."""
@@ -200,10 +176,8 @@ class DhcpServer:
         number, now = int(IPv4Address(ip)), self._clock.now()
         if (key := claimant(self.site, number)) is not None:
             return mac_from_bytes(key)
-        for lease in self._leases_at(number):
-            if lease.active(now):
-                return mac_from_bytes(lease.key)
-        return None
+        lease = self._active_at(number, now)
+        return mac_from_bytes(lease.key) if lease is not None else None
 
     def is_ours(self, ip: int) -> bool:
         """Say whether we answer from this address."""
@@ -216,12 +190,12 @@ class DhcpServer:
     def port_of(self, ip: str) -> SwitchPort | None:
         """Say through which relay and port the machine asked that holds the address; None for one on our wire."""
         number, now = int(IPv4Address(ip)), self._clock.now()
-        for lease in self._leases_at(number):
-            if lease.active(now) and lease.relay:
-                info = RelayInfo(lease.circuit_id, lease.remote_id)
-                name = self.site.reservations.name_at(lease.relay, info)
-                return SwitchPort(address(lease.relay), spell(lease.circuit_id), spell(lease.remote_id), name)
-        return None
+        lease = self._active_at(number, now)
+        if lease is None or not lease.relay:
+            return None
+        info = RelayInfo(lease.circuit_id, lease.remote_id)
+        name = self.site.reservations.name_at(lease.relay, info)
+        return SwitchPort(address(lease.relay), spell(lease.circuit_id), spell(lease.remote_id), name)
 
     def lease_for(self, mac: Mac) -> Lease | None:
         """Give the lease that a machine holds now, the newest where it has several."""
@@ -231,13 +205,10 @@ class DhcpServer:
 
     def leases(self) -> list[Lease]:
         """Give all leases, also those that are over."""
-        return [lease for pool in self.site.pools() for lease in pool.by_ip.values()]
+        return self.site.topology.leases()
 
-    def _leases_at(self, ip: int) -> Iterable[Lease]:
-        for net in self.site.topology.at(ip):
-            for pool in (net.pool, net.quarantine):
-                if (lease := pool.by_ip.get(ip)) is not None:
-                    yield lease
+    def _active_at(self, ip: int, now: float) -> Lease | None:
+        return next((lease for lease in self.site.topology.leases_at(ip) if lease.active(now)), None)
 
     # the hot path
 
@@ -247,8 +218,8 @@ class DhcpServer:
         Sent one by one between the answers, each reply would wake up whoever receives it, at twice the cost.
         """
         now = self._clock.now()
-        ready: list[Held] = []
-        held: list[Held] = []
+        ready: list[Answered] = []
+        held: list[Answered] = []
         for data, arrival in link.receive():
             try:
                 packet = decode(data)
@@ -260,40 +231,18 @@ class DhcpServer:
             else:
                 (held if found.store else ready).append((packet, arrival, found))
         if held:
-            self._hold(link, held, now)
-        self._finish(link, ready, now)
+            self.held.hold(link, held, [lease for _, _, found in held for lease in found.store])
+        self._finish(link, ready)
 
-    def _hold(self, link: Link, held: list[Held], now: float) -> None:
-        """Keep answers back until their leases are durable: one submission for all of them."""
-        if self._held + len(held) > self.held_limit:
-            late = Silence("too many answers wait for the disk")
-            self._finish(link, [(packet, arrival, late) for packet, arrival, _ in held], now)
-            return
-        self._held += len(held)
-        saved = self._leases.save([lease for _, _, found in held for lease in found.store])
-        saved.add_done_callback(partial(self._release, link, held))
-
-    def _release(self, link: Link, held: list[Held], saved: asyncio.Future[None]) -> None:
-        self._held -= len(held)
-        now = self._clock.now()
-        error = saved.exception() if not saved.cancelled() else StoreError("the store was closed")
-        if error is not None:
-            log.error("dhcp.lease-unsaved answers=%d error=%s", len(held), error)
-            refused = Silence(f"the lease could not be stored: {error}")
-            held = [(packet, arrival, refused) for packet, arrival, _ in held]
-        elif self._on_lease is not None:
-            for lease in (lease for _, _, found in held for lease in found.store):
-                self._on_lease(lease)
-        self._finish(link, held, now)
-
-    def _finish(self, link: Link, answers: list[Held], now: float) -> None:
+    def _finish(self, link: Link, answers: list[Answered]) -> None:
         """Send and tell, but look first at addresses that are new to a machine."""
         if self._probe is not None:
             answers = [each for each in answers if not self._look_first(link, each)]
-        self._send(link, answers, now)
+        self._send(link, answers)
 
-    def _send(self, link: Link, answers: list[Held], now: float) -> None:
+    def _send(self, link: Link, answers: list[Answered]) -> None:
         """Send what is a reply, all in one go, and tell of each."""
+        now = self._clock.now()
         link.send(
             [
                 (found.data, found.to, found.us, packet.chaddr)
@@ -308,7 +257,7 @@ class DhcpServer:
 
     # a new address is looked at before it is offered
 
-    def _look_first(self, link: Link, answered: Held) -> bool:
+    def _look_first(self, link: Link, answered: Answered) -> bool:
         """Hold an offer of a new address back until it is known to be unused; False: no need to."""
         found = answered[2]
         if self._probe is None or not isinstance(found, Reply) or not found.fresh:
@@ -316,80 +265,27 @@ class DhcpServer:
         self._probe(link.interface, found.ip).add_done_callback(partial(self._looked, link, answered))
         return True
 
-    def _looked(self, link: Link, answered: Held, probed: asyncio.Future[str]) -> None:
+    def _looked(self, link: Link, answered: Answered, probed: asyncio.Future[str]) -> None:
         packet, arrival, found = answered
         assert isinstance(found, Reply)
         now = self._clock.now()
         user = "" if probed.cancelled() or probed.exception() is not None else probed.result()
         if user in ("", packet.mac):  # nobody, or the machine itself, which came back without its lease
-            self._send(link, [answered], now)
+            self._send(link, [answered])
             return
         self._leases.save(self.site.decline(found.ip, now, f"{user} uses it already")).add_done_callback(_log_failure)
         conflict = Silence(f"{user} uses {address(found.ip)} already", "dhcp.conflict")
-        self._finish(
-            link, [(packet, arrival, conflict), (packet, arrival, answer(packet, arrival, self.site, now))], now
-        )
+        again = answer(packet, arrival, self.site, now)
+        self._finish(link, [(packet, arrival, conflict), (packet, arrival, again)])
 
-    # beside the packets
 
-    def _take_over(self, leases: list[Lease]) -> None:
-        """Put stored leases where their addresses are now; none may outlive a full lease time (a clock was wrong).
+def _tell_nobody(lease: Lease) -> None:
+    """Nobody follows leases."""
 
-        By address: a subnet may have been renamed, or its pools changed, since they were written.
-        """
-        latest = self._clock.now() + MOST_S
-        nets = {pool.name: net for net in self.site.topology for pool in (net.pool, net.quarantine)}
-        found: dict[Pool, list[Lease]] = {}
-        for lease in leases:
-            net = nets.get(lease.pool)
-            if net is None or not net.holds(lease.ip):
-                net = self.site.net_at(lease.ip)
-            if net is not None:
-                pool = net.pool_of(lease)
-                found.setdefault(pool, []).append(lease if lease.pool == pool.name else lease._replace(pool=pool.name))
-        for pool, its in found.items():
-            pool.load(its, latest)
 
-    def _interfaces(self) -> list[str]:
-        subnets = [net.config for net in self.site.topology if net.mode is not Mode.OFF]
-        found = dict.fromkeys((*self.config.interfaces, *(subnet.interface for subnet in subnets)))
-        return [name for name in found if name]
-
-    def _advertise(self) -> None:
-        """Send router advertisements where a subnet wants them, once an interface; those of DHCPv6 stand over these."""
-        wanted = {net.config.interface: net.config for net in self.site.topology if net.config.router_advertisements}
-        for subnet6 in self.config.subnets6:
-            wanted.pop(subnet6.interface, None)
-        for subnet in wanted.values():
-            advertiser = RouterAdvertiser(subnet.interface, lifetime_s=subnet.ra_lifetime_s)
-            advertiser.start()
-            self._advertisers.append(advertiser)
-
-    def _refresh_addresses(self) -> None:
-        found: dict[str, list[int]] = {}
-        for own in own_addresses():
-            if own.family == socket.AF_INET:
-                found.setdefault(interface_name(own.interface), []).append(int.from_bytes(own.value, "big"))
-        self.site.addresses = {name: tuple(values) for name, values in found.items()}
-        self.site.ours = frozenset(value for values in found.values() for value in values)
-
-    def _tick(self) -> None:
-        jump = self._clock.jump()
-        if jump:
-            log.warning("dhcp.clock-jump seconds=%.0f leases keep their time", jump)
-        try:
-            self._refresh_addresses()
-        except OSError as error:
-            log.warning("dhcp.addresses-unknown error=%s", error)
-        self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
-
-    def _close_links(self) -> None:
-        for advertiser in self._advertisers:
-            advertiser.stop()
-        self._advertisers.clear()
-        for link in self._links:
-            link.close()
-        self._links.clear()
+def _refused(answered: Answered, why: str) -> Answered:
+    packet, arrival, _ = answered
+    return packet, arrival, Silence(why)
 
 
 def _log_failure(saved: asyncio.Future[None]) -> None:

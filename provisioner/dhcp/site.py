@@ -123,16 +123,7 @@ class Site:
 
     def set_net(self, net: Net) -> None:
         """Add or replace a subnet; the leases and fixed addresses of the one before stay."""
-        before = self.topology.get(net.name)
-        for ip in self.reservations.addresses():
-            if net.holds(ip):
-                net.pool.fix(ip)
-        if before is not None:
-            net.pool.load(before.pool.by_ip.values())
-            net.quarantine.load(before.quarantine.by_ip.values())
-            net.pool.keep_offers(before.pool)
-            net.quarantine.keep_offers(before.quarantine)
-        self.topology.set(net)
+        self.topology.set(net, self.reservations.addresses())
 
     def set_reservation(self, reservation: Reservation) -> Known:
         """Add or change what is fixed for one hardware address. Raises `ConfigError`, and nothing changed then."""
@@ -161,21 +152,14 @@ class Site:
         net = self.net_at(ip)
         if net is None:
             return []
-        pool = net.quarantine if net.quarantine.covers(ip) else net.pool
-        return [pool.decline(ip, now, net.config.decline_s, reason)]
+        return [net.pool_at(ip).decline(ip, now, net.config.decline_s, reason)]
 
     # look-ups
 
     def pools(self) -> Iterator[Pool]:
         """Give all pools."""
-        for net in self.topology:
-            yield net.pool
-            yield net.quarantine
-
-    def pool(self, name: str) -> Pool | None:
-        """Give a pool by its name."""
-        return next((pool for pool in self.pools() if pool.name == name), None)
+        return self.topology.pools()
 
     def net_at(self, ip: int) -> Net | None:
         """Give the subnet that an address belongs to."""
-        return next((net for net in self.topology.at(ip) if net.holds(ip)), None)
+        return self.topology.holding(ip)

@@ -136,7 +136,9 @@ class Dhcp:
     """The DHCP server's settings."""
 
     subnets: tuple[Subnet, ...] = setting((), "The networks that are served.")
-    interfaces: tuple[str, ...] = setting((), "Interfaces to listen on; empty: those that subnets name.")
+    interfaces: tuple[str, ...] = setting(
+        (), "Interfaces to listen on beside those that subnets name; empty: all, where a subnet is behind relays only."
+    )
     reservations: tuple[Reservation, ...] = setting((), "Fixed addresses beside those of enrolled machines.")
     allowed_servers: tuple[str, ...] = setting(
         (), "Addresses of other DHCP servers that may answer beside us; all others are reported as rogue."

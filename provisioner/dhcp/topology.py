@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Generic, Protocol, TypeVar
 
 from provisioner.dhcp import formats
@@ -22,31 +23,47 @@ CACHE_LIMIT = 4096
 """Relay addresses remembered; a site has tens, a flood of made-up ones must not grow us."""
 
 
-class Net:
-    """One subnet: its settings as numbers and bytes, and who holds its addresses."""
+class Given(Protocol):
+    """What the settings of a subnet of either family say of its place and its addresses."""
 
-    def __init__(self, config: Subnet) -> None:
-        network = IPv4Network(config.network)
-        self.config = config
-        self.lease_s = config.lease_s
-        self.limited = bool(config.new_per_s or config.port_per_s)
-        """Unknown machines have to pass a limit before they get an address."""
+    @property
+    def title(self) -> str: ...
+    @property
+    def interface(self) -> str: ...
+    @property
+    def shared_network(self) -> str: ...
+    @property
+    def pools(self) -> Sequence[str]: ...
+    @property
+    def quarantine_pools(self) -> Sequence[str]: ...
+    @property
+    def unknown(self) -> Unknown: ...
+    @property
+    def offer_s(self) -> int: ...
+    @property
+    def known_spare(self) -> int: ...
+    @property
+    def new_per_s(self) -> float: ...
+    @property
+    def port_per_s(self) -> float: ...
+
+
+class Served:
+    """What subnets of both families have: a network, and who holds its addresses."""
+
+    def __init__(self, config: Given, network: IPv4Network | IPv6Network, limit: int | None = None) -> None:
+        """Make its pools; of each no more than the first `limit` addresses are used."""
         self.name = config.title
-        self.mode = config.mode
-        self.proxy = config.mode is Mode.PROXY
         self.network = int(network.network_address)
         self.mask = int(network.netmask)
-        self.server = int(IPv4Address(config.server_address)) if config.server_address else 0
-        self.options = base_options(config, network)
-        self.loader = loaders_by_arch(config.loader)
-        self.blocks: dict[tuple[object, ...], Block] = {}
-        """Option fields made before, by their `Terms`."""
-        self.boots: dict[tuple[Kind, int, str, int], Boot] = {}
-        """Boot information made before, by kind of client, our address, file and `Known.serial`."""
-        size = sum(high - low + 1 for low, high in parse_ranges(config.pools))
-        spare = size * config.known_spare // 100
-        self.pool = Pool(self.name, parse_ranges(config.pools), offer_s=config.offer_s, spare=spare)
-        self.quarantine = Pool(f"{self.name}/quarantine", parse_ranges(config.quarantine_pools), offer_s=config.offer_s)
+        self.limited = bool(config.new_per_s or config.port_per_s)
+        """Unknown machines have to pass a limit before they get an address."""
+        ranges = cut(parse_ranges(config.pools, type(network)), limit)
+        spare = sum(high - low + 1 for low, high in ranges) * config.known_spare // 100
+        self.pool = Pool(self.name, ranges, offer_s=config.offer_s, spare=spare)
+        quarantine = cut(parse_ranges(config.quarantine_pools, type(network)), limit)
+        self.quarantine = Pool(f"{self.name}/quarantine", quarantine, offer_s=config.offer_s)
+        self.pools = (self.pool, self.quarantine)
         strangers = self.quarantine if config.unknown is Unknown.QUARANTINE else self.pool
         self._pools = (strangers, self.pool)
 
@@ -54,35 +71,48 @@ class Net:
         """Say whether the address belongs to this network."""
         return ip & self.mask == self.network
 
-    def pool_of(self, lease: Lease) -> Pool:
-        """Give the pool that a lease belongs to by its address."""
-        return self.quarantine if self.quarantine.covers(lease.ip) else self.pool
+    def pool_at(self, ip: int) -> Pool:
+        """Give the pool that keeps the lease of an address."""
+        return self.quarantine if self.quarantine.covers(ip) else self.pool
 
     def pool_for(self, known: bool) -> Pool:
         """Give the pool that a known or unknown machine gets its address from."""
         return self._pools[known]
 
 
-class Place(Protocol):
-    """What puts a subnet of either family into its place."""
+class Net(Served):
+    """One IPv4 subnet: its settings as numbers and bytes, and who holds its addresses."""
 
-    @property
-    def interface(self) -> str: ...
-    @property
-    def shared_network(self) -> str: ...
+    def __init__(self, config: Subnet) -> None:
+        network = IPv4Network(config.network)
+        super().__init__(config, network)
+        self.config = config
+        self.lease_s = config.lease_s
+        self.mode = config.mode
+        self.proxy = config.mode is Mode.PROXY
+        self.server = int(IPv4Address(config.server_address)) if config.server_address else 0
+        self.options = base_options(config, network)
+        self.loader = loaders_by_arch(config.loader)
+        self.blocks: dict[tuple[object, ...], Block] = {}
+        """Option fields made before, by their `Terms`."""
+        self.boots: dict[tuple[Kind, int, str, int], Boot] = {}
+        """Boot information made before, by kind of client, our address, file and `Known.serial`."""
+
+
+N = TypeVar("N", bound="Located")
 
 
 class Located(Protocol):
-    """A subnet of either family, as far as it has to be found."""
+    """A subnet of either family, as far as it has to be found and its leases kept."""
 
     name: str
+    pools: tuple[Pool, Pool]
+    pool: Pool
 
     @property
-    def config(self) -> Place: ...
+    def config(self) -> Given: ...
     def holds(self, ip: int) -> bool: ...
-
-
-N = TypeVar("N", bound=Located)
+    def pool_at(self, ip: int) -> Pool: ...
 
 
 class Topology(Generic[N]):
@@ -102,10 +132,54 @@ class Topology(Generic[N]):
         """Give a subnet by its name."""
         return self._nets.get(name)
 
-    def set(self, net: N) -> None:
-        """Add or replace a subnet."""
+    def set(self, net: N, fixed: Iterable[int] = ()) -> None:
+        """Add or replace a subnet; leases and offers of the one before stay. `fixed` are addresses of reservations."""
+        for ip in fixed:
+            if net.holds(ip):
+                net.pool.fix(ip)
+        before = self._nets.get(net.name)
+        if before is not None:
+            for old, new in zip(before.pools, net.pools, strict=True):
+                new.load(old.by_ip.values())
+                new.keep_offers(old)
         self._nets[net.name] = net
         self._forget()
+
+    def take_over(self, leases: Iterable[Lease], latest: float = math.inf) -> None:
+        """Put stored leases where their addresses are now; none lasts beyond `latest` (a clock was wrong).
+
+        By address: a subnet may have been renamed, or its pools changed, since they were written.
+        """
+        found: dict[Pool, list[Lease]] = {}
+        net: N | None = None
+        for lease in leases:
+            if net is None or not net.holds(lease.ip):  # they come in order
+                net = next((each for each in self._nets.values() if each.holds(lease.ip)), None)
+            if net is not None:
+                pool = net.pool_at(lease.ip)
+                found.setdefault(pool, []).append(lease if lease.pool == pool.name else lease._replace(pool=pool.name))
+        for pool, its in found.items():
+            pool.load(its, latest)
+
+    def pools(self) -> Iterator[Pool]:
+        """Give all pools."""
+        for net in self._nets.values():
+            yield from net.pools
+
+    def leases(self) -> list[Lease]:
+        """Give all leases, also those that are over."""
+        return [lease for pool in self.pools() for lease in pool.by_ip.values()]
+
+    def leases_at(self, ip: int) -> Iterator[Lease]:
+        """Give what is on record of an address."""
+        for net in self.at(ip):
+            for pool in net.pools:
+                if (lease := pool.by_ip.get(ip)) is not None:
+                    yield lease
+
+    def holding(self, ip: int) -> N | None:
+        """Give the subnet that an address belongs to."""
+        return next((net for net in self.at(ip) if net.holds(ip)), None)
 
     def remove(self, name: str) -> None:
         """Serve a subnet no more."""
@@ -140,19 +214,40 @@ class Topology(Generic[N]):
         self._by_interface.clear()
 
 
-def parse_ranges(pools: Iterable[str]) -> list[tuple[int, int]]:
+EXAMPLES = {IPv4Network: "10.0.8.100-10.0.8.200", IPv6Network: "fd00:8::1000-fd00:8::ffff"}
+
+
+def parse_ranges(pools: Iterable[str], family: type[IPv4Network | IPv6Network] = IPv4Network) -> list[tuple[int, int]]:
     """Read `10.0.8.100-10.0.8.200` (or a single address, or a network) as numbers; raise `ConfigError`."""
     found = []
     for text in pools:
         low, _, high = (part.strip() for part in text.partition("-"))
         try:
             if "/" in low:
-                network = IPv4Network(low)
+                network = family(low)
                 found.append((int(network.network_address), int(network.broadcast_address)))
             else:
-                found.append((int(IPv4Address(low)), int(IPv4Address(high or low))))
+                found.append((_number(low, family), _number(high or low, family)))
         except ValueError as error:
-            raise ConfigError(f"pool {text!r}: {error}", hint="write 10.0.8.100-10.0.8.200") from None
+            raise ConfigError(f"pool {text!r}: {error}", hint=f"write {EXAMPLES[family]}") from None
+    return found
+
+
+def _number(text: str, family: type[IPv4Network | IPv6Network]) -> int:
+    return int(IPv4Address(text) if family is IPv4Network else IPv6Address(text))
+
+
+def cut(ranges: Iterable[tuple[int, int]], limit: int | None) -> list[tuple[int, int]]:
+    """Leave out what is beyond the first `limit` addresses."""
+    if limit is None:
+        return list(ranges)
+    found = []
+    for low, high in ranges:
+        if limit <= 0:
+            break
+        last = min(high, low + limit - 1)
+        limit -= last - low + 1
+        found.append((low, last))
     return found
 
 

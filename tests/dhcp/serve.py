@@ -10,10 +10,12 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from provisioner import yamlfile
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp
+from provisioner.dhcp.v6.advertising import Advertising
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.validate import faults_of
 from provisioner.fields import Faults
@@ -51,14 +53,17 @@ async def main(file: Path, folder: Path) -> None:
             trace.write(json.dumps([line.event, line.mac, line.text]) + "\n")
 
         config = read(file)
-        server = DhcpServer(config, decide=decide, leases=LeaseStore(database), observe=observe)
-        server6 = Dhcp6Server(config, decide=decide, leases=LeaseStore6(database), observe=observe)
+        both: Any = {"decide": decide, "observe": observe, "advertising": (advertising := Advertising())}
+        server = DhcpServer(config, leases=LeaseStore(database), **both)
+        server6 = Dhcp6Server(config, leases=LeaseStore6(database), **both)
         await server.start()
         await server6.start()
+        advertising.start()
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         print("ready", flush=True)
         await stop.wait()
+        advertising.stop()
         await server6.stop()
         await server.stop()
     await database.close()

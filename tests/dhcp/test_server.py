@@ -82,7 +82,7 @@ async def test_stopping_lets_waiting_acknowledgements_leave(rig: Rig) -> None:
 
 async def test_answers_that_wait_for_the_disk_are_bounded(rig: Rig) -> None:
     server = await rig.start(rig.server())
-    server.held_limit = 1
+    server.held.limit = 1
     await rig.ask(discover())
     await rig.ask(discover(OTHER_MAC))
     rig.store.stall = True
@@ -212,3 +212,33 @@ async def test_ports_rules_and_profiles_come_from_the_configuration(rig: Rig) ->
     found = (await rig.ask(discover(options=options))).options
     assert (found[Opt.HOST_NAME], found[Opt.DOMAIN_NAME]) == (b"placed", b"gpu.example")
     await server.stop()
+
+
+async def test_subnets_behind_relays_alone_are_served_on_every_interface(rig: Rig, lan: Wires) -> None:
+    """Nobody says which interface relays come by; one of virtual machines has a server of its own, and that is well."""
+    lan.ip("server", "link", "add", "virbr0", "type", "bridge")
+    lan.ip("server", "addr", "add", "192.168.122.1/24", "dev", "virbr0")
+    relayed = Dhcp(subnets=(subnet(interface=""),))
+    other = await rig.start(
+        rig.server(Dhcp(subnets=(subnet(network="192.168.122.0/24", interface="virbr0", pools=()),)))
+    )
+    server = await rig.start(rig.server(relayed))
+    assert {link.interface for link in server.links} == {"eth0"}
+    assert (await rig.ask(discover())).type == Type.OFFER
+    await other.stop()
+    await server.stop()
+
+
+async def test_relays_and_no_interface_with_an_address(rig: Rig, lan: Wires) -> None:
+    lan.ip("server", "addr", "flush", "dev", "eth0")
+    with pytest.raises(
+        ListenError, match=r"behind relays are served, and no interface has an address.*dhcp\.interfaces"
+    ):
+        await rig.start(rig.server(Dhcp(subnets=(subnet(interface=""),))))
+
+
+async def test_relays_and_no_interface_that_can_be_listened_on(rig: Rig) -> None:
+    first = await rig.start(rig.server())
+    with pytest.raises(ListenError, match="none of eth0 can be listened on for relays"):
+        await rig.start(rig.server(Dhcp(subnets=(subnet(interface=""),))))
+    await first.stop()

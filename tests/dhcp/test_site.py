@@ -25,14 +25,6 @@ def site() -> Site:
     return found
 
 
-def test_pools_are_found_by_name() -> None:
-    here = site()
-    assert len(list(here.pools())) == 2
-    name = next(iter(here.pools())).name
-    assert here.pool(name) is next(iter(here.pools()))
-    assert here.pool("none") is None
-
-
 def test_an_address_that_is_used_by_others_is_kept_out() -> None:
     here = site()
     (lease,) = here.decline(int(IPv4Address("10.0.8.101")), 5.0, "taken")

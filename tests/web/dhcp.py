@@ -44,7 +44,7 @@ class Desk:
         await self.db.open()
         self._stack.push_async_callback(self.db.close)
         await self.book.open()
-        self.server._take_over(await LeaseStore(self.db).load())
+        self.server.site.topology.take_over(await LeaseStore(self.db).load())
         api = Server(operator_app(DhcpApi(self.book).routes()), drain_s=0.05)
         self._stack.push_async_callback(api.close)
         await api.listen_unix(self.socket)

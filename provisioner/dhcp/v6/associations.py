@@ -152,7 +152,7 @@ def give_up(case: Case6) -> Reply6 | Silence:
 def _take_back(case: Case6, ia: Ia, ip: int, *, declined: bool) -> Lease | None:
     association = association_of(case.who.duid, ia.iaid)
     for net in case.site.topology.at(ip):
-        for pool in (net.pool, net.quarantine):
+        for pool in net.pools:
             lease = pool.by_ip.get(ip)
             if lease is None or lease.client_id != association or not lease.active(case.now):
                 continue

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, IPv6Network
 
 from provisioner.dhcp.formats import domains_value
-from provisioner.dhcp.leases import Pool
 from provisioner.dhcp.reservations import loaders_by_arch
+from provisioner.dhcp.topology import Served
 from provisioner.dhcp.v6.options import Opt, encode_option, encode_texts
 from provisioner.dhcp.v6.subnets import Mode6, Subnet6
-from provisioner.errors import ConfigError
-from provisioner.model.boot import Unknown
 
 POOL_LIMIT = 1 << 18
 """Addresses of a pool that are used, those of its beginning: a full one takes about 150 MB of ours."""
@@ -27,65 +25,20 @@ OURS = frozenset(
 """Options that the protocol or other settings write: never by `options`."""
 
 
-class Net6:
-    """One subnet."""
+class Net6(Served):
+    """One IPv6 subnet."""
 
     def __init__(self, config: Subnet6) -> None:
         network = IPv6Network(config.network)
+        super().__init__(config, network, POOL_LIMIT)
         self.config = config
-        self.name = config.title
         self.mode: Mode6 = config.mode
-        self.network = int(network.network_address)
-        self.mask = int(network.netmask)
         self.valid_s = config.lease_s
         self.preferred_s = config.preferred_s or config.lease_s
         self.server = int(IPv6Address(config.server_address)) if config.server_address else 0
-        self.limited = bool(config.new_per_s or config.port_per_s)
-        """Unknown machines have to pass a limit before they get an address."""
         self.loader = loaders_by_arch(config.loader)
         self.options = base_options(config)
         self.parameters = encode_texts(each.encode("utf-8") for each in config.boot_parameters)
-        ranges = cut(parse_ranges(config.pools))
-        spare = sum(high - low + 1 for low, high in ranges) * config.known_spare // 100
-        self.pool = Pool(self.name, ranges, offer_s=config.offer_s, spare=spare)
-        quarantine = cut(parse_ranges(config.quarantine_pools))
-        self.quarantine = Pool(f"{self.name}/quarantine", quarantine, offer_s=config.offer_s)
-
-    def holds(self, ip: int) -> bool:
-        """Say whether the address belongs to this network."""
-        return ip & self.mask == self.network
-
-    def pool_for(self, known: bool) -> Pool:
-        """Give the pool that a known or unknown machine gets its address from."""
-        return self.pool if known or self.config.unknown is not Unknown.QUARANTINE else self.quarantine
-
-
-def parse_ranges(pools: Iterable[str]) -> list[tuple[int, int]]:
-    """Read `fd00::10-fd00::ff` (or a single address, or a network) as numbers; raise `ConfigError`."""
-    found = []
-    for text in pools:
-        low, _, high = (part.strip() for part in text.partition("-"))
-        try:
-            if "/" in low:
-                network = IPv6Network(low)
-                found.append((int(network.network_address), int(network.broadcast_address)))
-            else:
-                found.append((int(IPv6Address(low)), int(IPv6Address(high or low))))
-        except ValueError as error:
-            raise ConfigError(f"pool {text!r}: {error}", hint="write fd00:8::1000-fd00:8::ffff") from None
-    return found
-
-
-def cut(ranges: Iterable[tuple[int, int]], limit: int = POOL_LIMIT) -> list[tuple[int, int]]:
-    """Leave out what is beyond the first `limit` addresses."""
-    found = []
-    for low, high in ranges:
-        if limit <= 0:
-            break
-        last = min(high, low + limit - 1)
-        limit -= last - low + 1
-        found.append((low, last))
-    return found
 
 
 def base_options(config: Subnet6) -> dict[int, bytes]:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from provisioner.dhcp.leases import Lease, LeaseState, Pool
+from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.subnets import Overrides, Reservation
 from provisioner.dhcp.topology import Topology
@@ -89,7 +89,7 @@ class Site6:
     def _holder(self, slot: bytes, nets: Iterable[Net6], now: float) -> Claim | None:
         """Say who has a slot: whoever claimed it last, as long as it has an address or is offered one."""
         for net in nets:
-            for pool in (net.pool, net.quarantine):
+            for pool in net.pools:
                 lease = pool.of(slot)
                 if lease is not None and lease.active(now):
                     claimed = self._claims.get(slot)
@@ -109,19 +109,12 @@ class Site6:
 
     def set_net(self, net: Net6) -> None:
         """Add or replace a subnet; the leases and fixed addresses of the one before stay."""
-        before = self.topology.get(net.name)
-        for ip in self.reservations.addresses():
-            if net.holds(ip):
-                net.pool.fix(ip)
-        if before is not None:
-            net.pool.load(before.pool.by_ip.values())
-            net.quarantine.load(before.quarantine.by_ip.values())
-        self.topology.set(net)
+        self.topology.set(net, self.reservations.addresses())
 
     def set_reservation(self, reservation: Reservation6) -> None:
         """Add or change a fixed address. Raises `ConfigError`, and nothing changed then."""
         known = compiled(reservation)
-        net = self._net_of(known.ip)
+        net = self.net_at(known.ip)
         if net is None:
             raise ConfigError(f"reservation {reservation.address}: is in no subnet", hint="add the subnet first")
         self.remove_reservation(reservation)
@@ -131,7 +124,7 @@ class Site6:
     def remove_reservation(self, reservation: Reservation6) -> None:
         """Forget a fixed address."""
         known = self.reservations.unfix(reservation)
-        net = self._net_of(known.ip) if known is not None else None
+        net = self.net_at(known.ip) if known is not None else None
         if known is not None and net is not None:
             net.pool.unfix(known.ip)
 
@@ -147,25 +140,15 @@ class Site6:
 
     def pools(self) -> Iterator[Pool]:
         """Give all pools."""
-        for net in self.topology:
-            yield net.pool
-            yield net.quarantine
+        return self.topology.pools()
 
-    def pool(self, name: str) -> Pool | None:
-        """Give a pool by its name."""
-        return next((pool for pool in self.pools() if pool.name == name), None)
+    def net_at(self, ip: int) -> Net6 | None:
+        """Give the subnet that an address belongs to."""
+        return self.topology.holding(ip)
 
     def lease_at(self, ip: int, now: float) -> Lease | None:
         """Give the lease of an address that somebody holds now."""
-        for net in self.topology.at(ip):
-            for pool in (net.pool, net.quarantine):
-                lease = pool.by_ip.get(ip)
-                if lease is not None and lease.state is LeaseState.BOUND and lease.active(now):
-                    return lease
-        return None
-
-    def _net_of(self, ip: int) -> Net6 | None:
-        return next((net for net in self.topology.at(ip) if net.holds(ip)), None)
+        return next((lease for lease in self.topology.leases_at(ip) if lease.active(now)), None)
 
 
 def port_of(slot: bytes) -> bytes:

@@ -7,7 +7,8 @@ from ipaddress import IPv6Address, IPv6Network
 from itertools import combinations
 
 from provisioner.dhcp.reservations import loaders_by_arch
-from provisioner.dhcp.v6.net import base_options, parse_ranges
+from provisioner.dhcp.topology import parse_ranges
+from provisioner.dhcp.v6.net import base_options
 from provisioner.dhcp.v6.reservations import compiled, key_of
 from provisioner.dhcp.v6.subnets import Mode6, Reservation6, Subnet6
 from provisioner.errors import ConfigError
@@ -35,8 +36,8 @@ def _subnet(subnet: Subnet6) -> Iterator[str]:
     except ValueError as error:
         yield f"network: {error}; write the first address, such as fd00:8::/64"
         return
-    yield from _try("pools", lambda: parse_ranges(subnet.pools))
-    yield from _try("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools))
+    yield from _try("pools", lambda: parse_ranges(subnet.pools, IPv6Network))
+    yield from _try("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools, IPv6Network))
     yield from _try("options", lambda: base_options(subnet))
     yield from _try("loader", lambda: loaders_by_arch(subnet.loader))
     yield from _try("server_address", lambda: subnet.server_address and IPv6Address(subnet.server_address))
@@ -79,7 +80,7 @@ def _roles(subnet: Subnet6) -> Iterator[str]:
 def _places(subnet: Subnet6, network: IPv6Network) -> Iterator[str]:
     """Addresses that lie where they cannot be."""
     try:
-        ranges = parse_ranges((*subnet.pools, *subnet.quarantine_pools))
+        ranges = parse_ranges((*subnet.pools, *subnet.quarantine_pools), IPv6Network)
     except ConfigError:
         return  # said already
     for low, high in ranges:

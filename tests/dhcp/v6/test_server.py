@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from provisioner.dhcp.leases import Lease, LeaseState
-from provisioner.dhcp.server import DhcpServer
-from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
+from provisioner.dhcp.places import Terms
+from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
+from provisioner.dhcp.v6.advertising import Advertising
 from provisioner.dhcp.v6.message import Message, Type, decode, encode
 from provisioner.dhcp.v6.options import Opt
 from provisioner.dhcp.v6.server import Dhcp6Server
@@ -92,13 +92,16 @@ class Rig:
             self.socket.bind((RELAY, 547))
             self.socket.setblocking(False)
 
-    def server(self, config: Dhcp | None = None, store: object = None) -> Dhcp6Server:
+    def server(
+        self, config: Dhcp | None = None, store: object = None, advertising: Advertising | None = None
+    ) -> Dhcp6Server:
         return Dhcp6Server(
             config or Dhcp(subnets6=(subnet(),)),
             decide=chain,
             leases=store or self.store,  # type: ignore[arg-type]
             observe=self.lines.append,
             on_lease=self.told.append,
+            advertising=advertising,
         )
 
     async def start(self, server: Dhcp6Server) -> Dhcp6Server:
@@ -157,7 +160,7 @@ async def test_what_could_not_be_stored_is_not_given(rig: Rig) -> None:
 
 async def test_answers_that_wait_for_the_disk_are_bounded(rig: Rig) -> None:
     server = await rig.start(rig.server())
-    server.held_limit = 1
+    server.held.limit = 1
     rig.store.stall = True
     for client, mac in ((ONE, MAC), (OTHER, OTHER_MAC)):
         rig.say(client.message(REQUEST, ia(), server=SERVER_DUID), mac)
@@ -245,7 +248,7 @@ async def test_live_changes(rig: Rig, lan: Wires) -> None:
         server.set_subnet(subnet(network="fd01::/64", interface="eth1", pools=("fd01::1",)))
         with pytest.raises(ListenError, match="cannot listen on eth9: no interface with this name"):
             server.set_subnet(subnet(network="fd02::/64", interface="eth9", pools=("fd02::1",)))
-    assert [link.interface for link in server._links] == ["eth0", "eth1"]
+    assert [link.interface for link in server.links] == ["eth0", "eth1"]
     await server.stop()
 
 
@@ -270,21 +273,26 @@ async def test_a_port_that_is_taken_ends_the_start(rig: Rig) -> None:
     await first.stop()
 
 
-async def test_the_advertisements_of_dhcpv6_stand_over_those_of_ipv4_s_subnet(rig: Rig, lan: Wires) -> None:
-    """Two that differ in what they say of DHCPv6 would have clients ask and forget by turns."""
-    both = Dhcp(
-        subnets=(Subnet(network="10.0.0.0/24", interface="eth0", mode=Mode.OFF, router_advertisements=True),),
-        subnets6=(subnet(router_advertisements=True),),
-    )
-    alone = replace(both, subnets6=())
-    found = []
-    for config in (both, alone):
-        server = DhcpServer(config, decide=chain, leases=rig.store, observe=rig.lines.append)  # type: ignore[arg-type]
-        with inside(lan.names["server"]):
-            await server.start()
-        found.append(len(server._advertisers))
-        await server.stop()
-    assert found == [0, 1]
-    server6 = await rig.start(rig.server(both))
-    assert [(each.interface, each._managed) for each in server6._advertisers] == [("eth0", True)]
-    await server6.stop()
+async def test_subnets_behind_relays_alone_are_served_on_every_interface(rig: Rig) -> None:
+    server = await rig.start(rig.server(Dhcp(subnets6=(subnet(interface=""),))))
+    assert [link.interface for link in server.links] == ["eth0"]
+    assert (await rig.ask(ONE.message(SOLICIT, ia()))).type == Type.ADVERTISE
+    await server.stop()
+
+
+async def test_advertisements_follow_the_subnets(rig: Rig, lan: Wires) -> None:
+    advertising = Advertising()
+    server = await rig.start(rig.server(advertising=advertising))
+    with inside(lan.names["server"]):
+        advertising.start()
+        assert advertising.terms() == {}
+        server.set_subnet(subnet(router_advertisements=True))
+        assert advertising.terms() == {"eth0": Terms(0, True, ("fd00::/64",))}
+        server.set_subnet(subnet(router_advertisements=True, ra_lifetime_s=9))
+        with pytest.raises(ListenError, match="router advertisements on eth9: No such device"):
+            advertising.follow((Subnet(network="10.0.0.0/24", interface="eth9", router_advertisements=True),))
+        assert advertising.terms() == {"eth0": Terms(9, True, ("fd00::/64",))}
+        server.remove_subnet("fd00::/64")
+    assert advertising.terms() == {}
+    await server.stop()
+    advertising.stop()

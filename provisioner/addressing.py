@@ -1,0 +1,87 @@
+"""The DHCP servers of both families, put together with their leases, names and router advertisements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from provisioner.config import Config
+from provisioner.dhcp.book import DhcpBook
+from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnets import Durability, Subnet
+from provisioner.dhcp.v6.advertising import Advertising
+from provisioner.dhcp.v6.server import Dhcp6Server
+from provisioner.dhcp.v6.subnets import Subnet6
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.naming import Naming
+from provisioner.netwatch.prober import Prober
+from provisioner.netwatch.supervisor import Netwatch
+from provisioner.store.db import Database
+from provisioner.store.dhcpbook import DhcpBookStore
+from provisioner.store.leases import LeaseStore
+from provisioner.store.leases6 import LeaseStore6
+from provisioner.web.ports import Listener
+from provisioner.wiring import KnownMachines
+
+
+@dataclass(frozen=True, slots=True)
+class Addressing:
+    """Both servers, running until the stack that they were started with is closed."""
+
+    v4: DhcpServer
+    v6: Dhcp6Server
+    book: DhcpBook
+
+    @classmethod
+    async def start(
+        cls,
+        stack: AsyncExitStack,
+        config: Config,
+        *,
+        conductor: Conductor,
+        db: Database,
+        netwatch: Netwatch,
+        naming: Naming,
+    ) -> Addressing:
+        """Take up what is on record, then serve. Raises `ListenError` or `StoreError`."""
+        durable, advertising = config.dhcp.durability is Durability.DURABLE, Advertising()
+        leases = LeaseStore(db, durable=durable)
+        v4 = DhcpServer(
+            config.dhcp,
+            decide=conductor.decide,
+            leases=leases,
+            observe=conductor.observe,
+            http_port=config.http.port,
+            probe=Prober(netwatch, lambda: v4.site),
+            on_lease=naming.on_lease,
+            advertising=advertising,
+        )
+        v6 = Dhcp6Server(
+            config.dhcp,
+            decide=conductor.decide,
+            leases=LeaseStore6(db, durable=durable),
+            observe=conductor.observe,
+            http_port=config.http.port,
+            on_lease=naming.on_lease6,
+            advertising=advertising,
+        )
+        book = DhcpBook(v4, DhcpBookStore(db), leases)
+        await book.open()
+        conductor.follow(KnownMachines(v4))
+        v4.follow(v6.know)
+        stack.callback(advertising.stop)
+        await v4.start()
+        stack.push_async_callback(v4.stop)
+        await naming.open(v4)
+        await v6.start()
+        stack.push_async_callback(v6.stop)
+        await naming.open6(v6)
+        advertising.start()
+        return cls(v4, v6, book)
+
+    def listeners(self) -> Iterator[Listener]:
+        """Say which addresses are given, and where."""
+        subnets: list[Subnet | Subnet6] = [*self.v4.subnets(), *self.v6.subnets()]
+        for subnet in subnets:
+            yield Listener(f"dhcp {subnet.mode}", f"{subnet.network} on {subnet.interface or 'relays'}")
