@@ -141,10 +141,13 @@ def _take(content: IO[bytes], sha256: str, blobs: BlobStore, taken: list[str]) -
         taken.append(sha256)
 
 
+_manifests = msgspec.json.Decoder(Manifest)
+
+
 def decode_manifest(raw: bytes) -> tuple[Item, ...]:
     """Read a manifest; raise `ArtifactError` for whatever is none."""
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
+        manifest = _manifests.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"its manifest cannot be read: {error}") from error
     if manifest.format != FORMAT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -18,9 +18,20 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def decode(data: bytes, kind: type[T]) -> T:
-    """Read what `encode` wrote; raise `StoreError` naming the field that does not fit."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
-        raise StoreError(f"a {kind.__name__} in the store cannot be read: {error}") from error
+class Reader(Generic[T]):
+    """Reads what `encode` wrote of one kind.
+
+    Made where its module is imported, never in a thread: msgspec looks a dataclass through when it first meets it, and
+    two threads that do so at once take the process down.
+    """
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def __call__(self, data: bytes) -> T:
+        """Read one; raise `StoreError` naming the field that does not fit."""
+        try:
+            return self._decoder.decode(data)
+        except msgspec.DecodeError as error:
+            raise StoreError(f"a {self._kind.__name__} in the store cannot be read: {error}") from error

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple, Protocol
 
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.subnets import Reservation, Subnet
-from provisioner.store.codec import decode, encode
+from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
 from provisioner.store.leases import LeaseStore, insert
+
+_reservation_in = Reader(Reservation)
+_subnet_in = Reader(Subnet)
 
 SLICE = 200
 """Leases written out at once: about a millisecond of the loop."""
@@ -58,8 +61,8 @@ class DhcpBookStore:
     async def settings(self) -> tuple[list[Reservation], list[Subnet]]:
         """Read everything that was said. Raises `StoreError`."""
         rows = await self._db.read(lambda c: c.execute("SELECT kind, document FROM dhcp_setting").fetchall())
-        reservations = [decode(document, Reservation) for kind, document in rows if kind == _RESERVATION]
-        return reservations, [decode(document, Subnet) for kind, document in rows if kind == _SUBNET]
+        reservations = [_reservation_in(document) for kind, document in rows if kind == _RESERVATION]
+        return reservations, [_subnet_in(document) for kind, document in rows if kind == _SUBNET]
 
     async def put_reservation(self, reservation: Reservation) -> None:
         """Keep it, durably."""

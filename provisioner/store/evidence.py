@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from provisioner.bmc.resolve import Evidence
-from provisioner.store.codec import decode, encode
+from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
+
+_evidence_in = Reader(Evidence)
 
 
 class EvidenceStore:
@@ -16,7 +18,7 @@ class EvidenceStore:
     async def load(self) -> list[Evidence]:
         """Read all, oldest first."""
         rows = await self._db.read(lambda c: c.execute("SELECT body FROM evidence ORDER BY at").fetchall())
-        return [decode(row[0], Evidence) for row in rows]
+        return [_evidence_in(row[0]) for row in rows]
 
     async def save(self, one: Evidence) -> None:
         """Keep a piece of evidence, durably; replaces what was known before."""

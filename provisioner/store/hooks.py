@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provisioner.store.codec import decode, encode
+from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
+
+_numbers_in = Reader(list[int])
 
 
 class HookStore:
@@ -18,7 +20,7 @@ class HookStore:
         """Return the number up to which all was delivered, and those above it that were; None for a new webhook."""
         query = "SELECT cursor, ahead FROM hook WHERE name = ?"
         row = await self._db.read(lambda c: c.execute(query, (name,)).fetchone())
-        return (row[0], decode(row[1], list[int])) if row else None
+        return (row[0], _numbers_in(row[1])) if row else None
 
     async def save(self, name: str, cursor: int, ahead: Iterable[int]) -> None:
         """Keep it, durably."""

@@ -10,8 +10,12 @@ from typing import Any
 from provisioner.errors import ConflictError, CursorError
 from provisioner.model.intent import Event
 from provisioner.model.machine import Machine, Run
-from provisioner.store.codec import decode, encode
+from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
+
+_machine_in = Reader(Machine)
+_run_in = Reader(Run)
+_data_in = Reader(dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class MachineStore:
     async def load(self) -> list[Machine]:
         """Read every machine."""
         rows = await self._db.read(lambda c: c.execute("SELECT document FROM machine ORDER BY name").fetchall())
-        return [decode(row[0], Machine) for row in rows]
+        return [_machine_in(row[0]) for row in rows]
 
     async def save(self, change: Change) -> list[Event]:
         """Write a change durably and return its events with their numbers. Raises `ConflictError`, `StoreError`."""
@@ -60,7 +64,7 @@ class MachineStore:
             return cursor.execute(query, values).fetchall()
 
         rows = await self._db.read(work)
-        return [Event(seq, at, kind, name, decode(data, dict)) for seq, at, kind, name, data in rows]
+        return [Event(seq, at, kind, name, _data_in(data)) for seq, at, kind, name, data in rows]
 
     async def last_event(self) -> int:
         """Return the number of the newest event; 0 when there is none."""
@@ -77,7 +81,7 @@ class MachineStore:
         """Read the runs of a machine that have ended, newest first."""
         query = "SELECT document FROM run WHERE machine = ? ORDER BY started DESC LIMIT ?"
         rows = await self._db.read(lambda c: c.execute(query, (machine, limit)).fetchall())
-        return [decode(row[0], Run) for row in rows]
+        return [_run_in(row[0]) for row in rows]
 
 
 def _write(

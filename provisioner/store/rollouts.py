@@ -9,8 +9,11 @@ from typing import Any
 
 from provisioner.lifecycle.fleet import Member, Rollout
 from provisioner.model.intent import Event
-from provisioner.store.codec import decode, encode
+from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
+
+_member_in = Reader(Member)
+_rollout_in = Reader(Rollout)
 
 
 class RolloutStore:
@@ -80,6 +83,6 @@ def _put_events(cursor: sqlite3.Cursor, at: float, events: Sequence[tuple[str, b
 def _load(cursor: sqlite3.Cursor) -> list[Rollout]:
     members: dict[str, list[Member]] = {}
     for rollout, document in cursor.execute("SELECT rollout, document FROM rollout_member ORDER BY rollout, position"):
-        members.setdefault(rollout, []).append(decode(document, Member))
+        members.setdefault(rollout, []).append(_member_in(document))
     rows = cursor.execute("SELECT id, document FROM rollout ORDER BY created").fetchall()
-    return [replace(decode(document, Rollout), members=tuple(members.get(ref, ()))) for ref, document in rows]
+    return [replace(_rollout_in(document), members=tuple(members.get(ref, ()))) for ref, document in rows]

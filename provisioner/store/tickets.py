@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 from provisioner.boot.tickets import Ask, Granted, Refused, Ticket, redeem, revoke
-from provisioner.store.codec import decode, encode
+from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
+
+_ticket_in = Reader(Ticket)
 
 KEEP_S = 7 * 24 * 3600.0
 """How long a ticket that is over is remembered, so that a late fetch is told from a guess."""
@@ -35,7 +37,7 @@ def _arm(cursor: sqlite3.Cursor, ticket: Ticket, now: float) -> None:
     cursor.execute("DELETE FROM ticket WHERE expires < ?", (now - KEEP_S,))
     rows = cursor.execute("SELECT document FROM ticket WHERE machine = ?", (ticket.machine,)).fetchall()
     for (document,) in rows:
-        earlier = decode(document, Ticket)
+        earlier = _ticket_in(document)
         if not earlier.revoked:
             _keep(cursor, revoke(earlier))
     _keep(cursor, ticket)
@@ -48,7 +50,7 @@ def _keep(cursor: sqlite3.Cursor, ticket: Ticket) -> None:
 
 def _find(cursor: sqlite3.Cursor, digest: str) -> Ticket | None:
     row = cursor.execute("SELECT document FROM ticket WHERE digest = ?", (digest,)).fetchone()
-    return decode(row[0], Ticket) if row else None
+    return _ticket_in(row[0]) if row else None
 
 
 def _redeem(cursor: sqlite3.Cursor, digest: str, ask: Ask, now: float) -> tuple[Ticket | None, Granted | Refused]:

@@ -9,8 +9,11 @@ from typing import Any
 
 from provisioner.model.intent import Event
 from provisioner.model.workflow import FlowMember, FlowRun
-from provisioner.store.codec import decode, encode
+from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
+
+_member_in = Reader(FlowMember)
+_flow_in = Reader(FlowRun)
 
 OUTPUT_LIMIT = 1 << 20
 """Octets kept of what one try printed, the last ones; a hundred runs of twenty tries with that are 2 GB at the most."""
@@ -126,6 +129,6 @@ def _put_events(
 def _load(cursor: sqlite3.Cursor) -> list[FlowRun]:
     members: dict[str, list[FlowMember]] = {}
     for run, document in cursor.execute("SELECT flow, document FROM flow_member ORDER BY flow, position"):
-        members.setdefault(run, []).append(decode(document, FlowMember))
+        members.setdefault(run, []).append(_member_in(document))
     rows = cursor.execute("SELECT id, document FROM flow ORDER BY created").fetchall()
-    return [replace(decode(document, FlowRun), members=tuple(members.get(ref, ()))) for ref, document in rows]
+    return [replace(_flow_in(document), members=tuple(members.get(ref, ()))) for ref, document in rows]

@@ -41,7 +41,7 @@ from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import MOVING, Machine, Run, State
 from provisioner.model.net import Mac
-from provisioner.store.codec import decode, encode
+from provisioner.store.codec import Reader, encode
 
 MAC = Mac("52:54:00:00:00:17")
 FRESH = Machine("m1", "node17", State.ENROLLED, macs=(MAC,), bmc=BmcAddress(Driver.IPMI, "10.0.0.17", 623, "admin"))
@@ -229,7 +229,7 @@ class Life(RuleBasedStateMachine):
         """The daemon dies; another starts by a clock that may have been set, from what was durable."""
         self.now += clock
         self.listening = self.now
-        self.machine = decode(encode(self.saved), Machine)
+        self.machine = Reader(Machine)(encode(self.saved))
         assert self.machine == self.saved
         before = self.machine.run
         self.change(lambda m, now: (resumed(m, now), current_action(m)))

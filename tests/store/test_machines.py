@@ -16,7 +16,7 @@ from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.facts import Disk, Facts, Nic
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
-from provisioner.store.codec import decode
+from provisioner.store.codec import Reader
 from provisioner.store.db import Database
 from provisioner.store.machines import Change, MachineStore
 
@@ -92,4 +92,4 @@ async def test_an_idempotency_key_names_one_run(db: Database) -> None:
 
 def test_a_document_of_another_shape_is_refused_with_the_field() -> None:
     with pytest.raises(StoreError, match=r"Machine in the store cannot be read.*state"):
-        decode(b'{"id": "m1", "name": "x", "state": "no-such"}', Machine)
+        Reader(Machine)(b'{"id": "m1", "name": "x", "state": "no-such"}')
