@@ -14,7 +14,7 @@ import pytest
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.plans import VERBS, Verb
 from provisioner.model.machine import Machine, State
-from tests.lifecycle.rack import Points, Rack
+from tests.lifecycle.rack import Point, Points, Rack
 from tests.lifecycle.test_conductor import settled
 
 ACTIVE = ["power on", "power off", "power on", "job job", "power off", "power on"]
@@ -53,7 +53,7 @@ async def ask(conductor: Conductor, verb: str, key: str = "k") -> Machine:
     return await (conductor.rescue if verb == Verb.RESCUE else conductor.unrescue)("node17", key=key)
 
 
-async def play(folder: Path, verb: Verb, die_at: int) -> tuple[Rack, Points, Machine]:
+async def play(folder: Path, verb: Verb, die_at: Point | None) -> tuple[Rack, Points, Machine]:
     """Bring a machine to where `verb` starts, ask for it with a daemon that dies at a point, let another go on."""
     before, _, _ = STORIES[verb]
     rack, points = Rack(folder), Points(die_at)
@@ -95,14 +95,14 @@ def test_every_verb_has_its_story() -> None:
 @pytest.mark.parametrize("verb", Verb)
 async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory, verb: Verb) -> None:
     _, end, effects = STORIES[verb]
-    _, points, machine = await play(tmp_path_factory.mktemp("whole"), verb, -1)
+    _, points, machine = await play(tmp_path_factory.mktemp("whole"), verb, None)
     assert machine.state is end
-    names = points.passed
-    assert any(name.startswith("after power") for name in names)
-    for at, name in enumerate(names):
+    whole = points.certain()
+    assert any(point.name.startswith("after power") for point in whole)
+    for at, point in enumerate(whole):
         async with asyncio.timeout(20):
-            rack, died, machine = await play(tmp_path_factory.mktemp(f"at{at}"), verb, at)
-        where = f"killed {name} (point {at} of {len(names)})"
+            rack, died, machine = await play(tmp_path_factory.mktemp(f"at{at}"), verb, point)
+        where = f"killed {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"
         assert died.dead.is_set(), where
         assert (machine.state, machine.failure) == (end, None), where
         assert rack.one().log == effects, where
