@@ -261,6 +261,7 @@ class MirrorCache:
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
+                await process.communicate()  # to the end of its output: a pipe that is left open outlives the loop
             if process.returncode:
                 reason = said.decode("utf-8", "replace").strip()[-200:]
                 log.warning("mirror.index mirror=%s path=%s: %s", index.mirror, index.path, reason)
