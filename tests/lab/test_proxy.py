@@ -50,6 +50,7 @@ def there(racked: RackSpec, tmp_path: Path) -> Iterator[Wires]:
         it.ip("existing", "link", "set", "eth0", "up")
         it.ip("existing", "addr", "add", "10.77.0.2/24", "dev", "eth0")
         yield it
+        run("ip", "-n", racked.name, "link", "del", "other0")  # the kernel takes its time with a namespace that ended
 
 
 @contextlib.contextmanager

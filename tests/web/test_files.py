@@ -8,7 +8,7 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -32,7 +32,11 @@ class Web:
     port: int
     client: aiohttp.ClientSession
     file: ServedFile
-    trace: list[TraceLine] = field(default_factory=list)
+    told: asyncio.Queue[TraceLine]
+
+    async def event(self) -> str:
+        """What the server says next: of what it sent, after the client has it."""
+        return (await asyncio.wait_for(self.told.get(), 20)).event
 
     async def raw(self, request: bytes) -> bytes:
         """Send octets as they are: clients tidy paths up."""
@@ -52,12 +56,12 @@ async def web(tmp_path: Path) -> AsyncIterator[Web]:
     kernel = ServedFile("vmlinuz", tmp_path / SHA, len(CONTENT), SHA)
     empty = ServedFile("empty", tmp_path / "empty", 0, hashlib.sha256().hexdigest())
     table = FileTable([file, empty], artifacts={"debian-12/amd64/vmlinuz": kernel}.get)
-    trace: list[TraceLine] = []
-    files = Files(table, observe=trace.append, bounds=FileBounds(transfers=2, wait_s=0.2, stall_s=0.5))
+    told: asyncio.Queue[TraceLine] = asyncio.Queue()
+    files = Files(table, observe=told.put_nowait, bounds=FileBounds(transfers=2, wait_s=0.2, stall_s=0.5))
     server = Server(machine_app(files.routes()))
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-        yield Web(port, client, file, trace)
+        yield Web(port, client, file, told)
     await server.close()
     await asyncio.to_thread(files.close)
 
@@ -67,7 +71,7 @@ async def test_the_same_by_https(web: Web, tmp_path: Path) -> None:
     certificate = await asyncio.to_thread(authority.server_certificate, ["127.0.0.1"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    server = Server(machine_app(Files(FileTable([web.file]), observe=web.trace.append).routes()))
+    server = Server(machine_app(Files(FileTable([web.file]), observe=web.told.put_nowait).routes()))
     port = await server.listen_tcp("127.0.0.1", 0, context)
     trusted = ssl.create_default_context(cafile=str(authority.certificate_file))
     url = f"https://127.0.0.1:{port}/files/snponly.efi"
@@ -86,7 +90,7 @@ async def test_get(web: Web, path: str) -> None:
         assert answer.headers["Accept-Ranges"] == "bytes"
         assert answer.content_length == len(CONTENT)
         assert await answer.read() == CONTENT
-    assert [line.event for line in web.trace] == ["http.sent"]
+    assert await web.event() == "http.sent"
 
 
 async def test_firmware_is_told_what_it_is(web: Web) -> None:
@@ -94,7 +98,7 @@ async def test_firmware_is_told_what_it_is(web: Web) -> None:
         assert answer.headers["Content-Type"] == "application/efi"
         assert answer.content_length == len(CONTENT)
         assert await answer.read() == b""
-    assert web.trace == []
+    assert web.told.empty()
 
 
 async def test_an_empty_file(web: Web) -> None:
@@ -156,7 +160,7 @@ async def test_a_symlink_in_the_store_is_not_followed(web: Web) -> None:
     web.file.path.symlink_to("/etc/passwd")
     async with web.client.get("/files/snponly.efi") as answer:
         assert answer.status == 500
-    assert [line.event for line in web.trace] == ["http.unreadable"]
+    assert await web.event() == "http.unreadable"
 
 
 async def test_a_file_that_is_not_what_is_on_record_is_not_served(web: Web) -> None:
@@ -183,7 +187,8 @@ async def test_slow_readers_are_dropped_and_others_get_their_turn(web: Web) -> N
                     continue
                 assert await answer.read() == CONTENT
                 break
-    assert "http.stalled" in {line.event for line in web.trace}
+    while await web.event() != "http.stalled":
+        pass
     for _, writer in clients:
         writer.close()
 
@@ -196,5 +201,5 @@ async def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(web: Web)
     while piece := await reader.read():
         body += piece
     assert len(body) < len(CONTENT)
-    assert [line.event for line in web.trace] == ["http.unreadable"]
+    assert await web.event() == "http.unreadable"
     writer.close()
