@@ -87,7 +87,7 @@ async def test_what_hangs_is_killed_and_what_waited_behind_it_is_rendered() -> N
 
 async def test_what_waits_at_the_end_fails() -> None:
     async with process() as renderer:
-        last = asyncio.ensure_future(renderer.render("hello.sh.j2", CONTEXT))  # noqa: TID251 - awaited below
+        last = asyncio.ensure_future(renderer.render("stuck.sh.j2", CONTEXT))  # noqa: TID251 - awaited below
         await asyncio.sleep(0)
     with pytest.raises(RenderError, match="is closed"):
         await last

@@ -214,7 +214,7 @@ class Libvirt:
             finally:
                 if process.returncode is None:
                     process.kill()
-                    await process.wait()
+                    await process.communicate()  # to the end of its output: a pipe that is left open outlives the loop
         if process.returncode:
             raise _failure(where, err.decode(errors="replace"))
         return out.decode(errors="replace")
