@@ -70,7 +70,7 @@ class Catalog:
 
     def reload(self) -> None:
         """Read everything again. A broken catalogue raises `CatalogError`, and what was loaded before stays."""
-        self._content = read(self._roots, self._content.renderer)
+        self._content = read(self._roots)
         self._seen.clear()
 
     @property
@@ -139,7 +139,7 @@ def answer_template(bootenv: Bootenv, answer_id: str) -> str:
     return answer.template
 
 
-def read(roots: Sequence[Path], previous: Renderer | None = None) -> Content:
+def read(roots: Sequence[Path]) -> Content:
     """Read catalogue directories, from the most general to the most specific."""
     faults = Faults(CatalogError)
     params = _params(roots, faults)
@@ -164,7 +164,7 @@ def read(roots: Sequence[Path], previous: Renderer | None = None) -> Content:
     templates = _templates(roots, faults)
     for bootenv in bootenvs.values():
         templates |= {args_template(bootenv.name, arch): files.args for arch, files in bootenv.arch.items()}
-    renderer = Renderer(templates, previous)
+    renderer = Renderer(templates)
     for fault in renderer.check():
         faults.found.append(fault)
     aliases = _aliases(bootenvs, faults)

@@ -164,7 +164,6 @@ def _environment() -> _Sandbox:
 class _Part:
     """One template, compiled, and what was found in it. `given` are the names that it sets or loops with."""
 
-    source: str
     code: CodeType | None = None
     faults: tuple[str, ...] = ()
     includes: frozenset[str | None] = frozenset()
@@ -172,16 +171,39 @@ class _Part:
     asked: frozenset[str] = frozenset()
 
 
-class Renderer:
-    """A set of templates, every one of them compiled. What is unchanged since `previous` is taken from there."""
+@lru_cache(maxsize=8192)  # two catalogues of the largest size: the one that is read, and the one before
+def _compile(name: str, source: str) -> _Part:
+    """Compile a template, unless that was done before: it takes five milliseconds, and a catalogue has hundreds."""
+    if len(source) > MAX_TEMPLATE_BYTES:
+        return _Part(faults=(f"{name}: {len(source)} characters, at most {MAX_TEMPLATE_BYTES}",))
+    environment = _environment()
+    try:
+        escape.dialect_of(name)
+        tree = environment.parse(source, name)
+        names = [node for node in tree.find_all(jinja2.nodes.Name) if node.ctx == "store"]
+        refused = [node for node in tree.find_all(tuple(_REFUSED)) if type(node) in _REFUSED]
+        return _Part(
+            code=environment.compile(tree, name, name),
+            faults=tuple(
+                f"{name}:{node.lineno}: {{% {_REFUSED[type(node)]} %}} is not read: use {{% include %}}"
+                for node in refused
+            ),
+            includes=frozenset(jinja2.meta.find_referenced_templates(tree)),
+            given=frozenset(node.name for node in names),
+            asked=frozenset(jinja2.meta.find_undeclared_variables(tree)),
+        )
+    except RenderError as error:
+        return _Part(faults=(str(error),))
+    except jinja2.TemplateSyntaxError as error:
+        return _Part(faults=(f"{name}:{error.lineno}: {error.message}",))
 
-    def __init__(self, templates: Mapping[str, str], previous: Renderer | None = None) -> None:
+
+class Renderer:
+    """A set of templates, every one of them compiled."""
+
+    def __init__(self, templates: Mapping[str, str]) -> None:
         self._environment = _environment()
-        known = previous._parts if previous else {}
-        self._parts: dict[str, _Part] = {
-            name: known[name] if name in known and known[name].source == source else self._compile(name, source)
-            for name, source in templates.items()
-        }
+        self._parts: dict[str, _Part] = {name: _compile(name, source) for name, source in templates.items()}
         self._environment.loader = _Loader(self._parts)
 
     def check(self) -> list[str]:
@@ -210,30 +232,6 @@ class Renderer:
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             raise RenderError(f"{_where(error, name)}: {_say(error)}") from error
         return "".join(pieces)
-
-    def _compile(self, name: str, source: str) -> _Part:
-        if len(source) > MAX_TEMPLATE_BYTES:
-            return _Part(source, faults=(f"{name}: {len(source)} characters, at most {MAX_TEMPLATE_BYTES}",))
-        try:
-            escape.dialect_of(name)
-            tree = self._environment.parse(source, name)
-            names = [node for node in tree.find_all(jinja2.nodes.Name) if node.ctx == "store"]
-            refused = [node for node in tree.find_all(tuple(_REFUSED)) if type(node) in _REFUSED]
-            return _Part(
-                source,
-                code=self._environment.compile(tree, name, name),
-                faults=tuple(
-                    f"{name}:{node.lineno}: {{% {_REFUSED[type(node)]} %}} is not read: use {{% include %}}"
-                    for node in refused
-                ),
-                includes=frozenset(jinja2.meta.find_referenced_templates(tree)),
-                given=frozenset(node.name for node in names),
-                asked=frozenset(jinja2.meta.find_undeclared_variables(tree)),
-            )
-        except RenderError as error:
-            return _Part(source, faults=(str(error),))
-        except jinja2.TemplateSyntaxError as error:
-            return _Part(source, faults=(f"{name}:{error.lineno}: {error.message}",))
 
     def _faults(self, name: str) -> Iterator[str]:
         part = self._parts[name]

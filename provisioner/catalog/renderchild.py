@@ -77,7 +77,7 @@ class Child:
         """Do what one message asks."""
         match request:
             case Load(templates):
-                self._renderer = Renderer(templates, self._renderer)
+                self._renderer = Renderer(templates)
                 return Rendered("")
             case Render(template, context):
                 return self._render(template, context)
