@@ -30,6 +30,7 @@ def here(tmp_path: Path) -> Iterator[Wires]:
             yield it
 
 
+@pytest.mark.slow
 async def test_hosts_of_both_families_are_ready_to_be_listened_on(here: Wires) -> None:
     """The kernel has just begun to look whether our addresses are taken."""
     config = Dhcp(

@@ -32,6 +32,7 @@ async def test_the_ping_is_answered_by_a_program_that_others_wrote(openipmi: Bmc
     assert await look("127.0.0.1", openipmi.port, 9) == Found("127.0.0.1", ipmi=True)
 
 
+@pytest.mark.slow
 async def test_what_is_no_bmc() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dumb:
         dumb.bind(("127.0.0.1", 0))

@@ -98,6 +98,7 @@ async def test_a_fault_after_every_request(driver: Driver, fault: Fault) -> None
             assert PASSWORD not in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", [Driver.IPMI, Driver.REDFISH])
 async def test_what_passes_by_itself_is_not_even_noticed(driver: Driver) -> None:
     """A lost packet, a page of HTML, or a BMC that is busy once, costs nobody an error."""

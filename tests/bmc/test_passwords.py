@@ -68,6 +68,7 @@ async def use(bmcs: Bmcs, address: BmcAddress, errors: list[str]) -> None:
             errors += [str(error), repr(error), repr(error.__cause__), repr(error.__context__)]
 
 
+@pytest.mark.slow
 async def test_no_password_is_seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     seen, errors = b"", []

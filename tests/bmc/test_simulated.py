@@ -23,11 +23,13 @@ async def board(tmp_path: Path) -> AsyncIterator[Simulated]:
         yield boards[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("board")
 async def test_contract_by_ipmi(worker: WorkerLink) -> None:
     await check_contract(Ipmi(ipmi_address(0), PASSWORD, worker))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("board")
 async def test_contract_by_redfish() -> None:
     await check_contract(Redfish(RedfishClient(await redfish_address(0), PASSWORD)), http_boot=True)

@@ -18,6 +18,7 @@ NAMES = catalogue().names()
 MADE = [name for name in NAMES if catalogue().bootenv(name).kind in (Kind.IMAGE, Kind.BOOTSTRAP, Kind.INSTALLER)]
 
 
+@pytest.mark.slow
 def test_what_is_rendered_is_what_the_golden_files_say() -> None:
     wanted = dict(expected())
     differ = [

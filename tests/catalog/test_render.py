@@ -145,6 +145,7 @@ def test_a_page_of_output_is_the_limit() -> None:
         render("{% for i in range(4000) %}" + "x" * 300 + "{% endfor %}")
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80))
 def test_any_template_renders_or_raises_a_render_error(source: str) -> None:
     renderer = Renderer({"t.sh.j2": source})

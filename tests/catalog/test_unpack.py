@@ -176,6 +176,7 @@ def test_hostile_members_are_refused(tmp_path: Path, name: str, kind: bytes, tar
     assert set(tmp_path.rglob("*")) - before <= {tmp_path / "out"}
 
 
+@pytest.mark.slow
 def test_a_bomb_ends_at_the_limit(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "bomb.tar.xz", "w:xz") as archive:
         entry = tarfile.TarInfo("vmlinuz")
@@ -201,6 +202,7 @@ def record(name: bytes, sector: int, size: int, *, flags: int = 0) -> bytes:
     return bytes([len(body) + 1]) + body
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.binary(max_size=4096)

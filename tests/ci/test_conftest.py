@@ -59,6 +59,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
+@pytest.mark.slow
 def test_guards(project: pytest.Pytester) -> None:
     project.makepyfile(**{f"test_{name}": source for name, (source, _) in CASES.items()})
     result = project.runpytest_subprocess("-rA", "--continue-on-collection-errors", str(project.path))

@@ -83,6 +83,7 @@ def daemon(tmp_path: Path) -> Iterator[BmcDaemon]:
     made.close()
 
 
+@pytest.mark.slow
 def test_do_a_verb_by_a_machines_name(ctl: Ctl, daemon: BmcDaemon) -> None:
     assert ctl("bmc", "do", "node17", "power.on").err == "done\n"
     assert ctl("bmc", "do", "node17", "power.status").out == "on\n"
@@ -217,6 +218,7 @@ class TestDirect:
     def password(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PROVISIONER_BMC_PASSWORD", PASSWORD)
 
+    @pytest.mark.slow
     def test_by_ipmi(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert run(["bmc", "do", IPMI, "power.on"]) == 0
         assert run(["bmc", "do", IPMI, "power.status"]) == 0
@@ -226,6 +228,7 @@ class TestDirect:
         assert out.splitlines()[0].split()[:3] == ["NAME", "VALUE", "UNIT"]
         assert "CPU Temp" in out
 
+    @pytest.mark.slow
     def test_by_redfish_its_certificate_is_pinned_or_trusted(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert run(["bmc", "do", REDFISH, "power.status"]) != 0
         assert "cannot be trusted" in capfd.readouterr().err
@@ -237,6 +240,7 @@ class TestDirect:
         assert run(["bmc", "do", REDFISH, "power.status", "--pin", "ab" * 32]) != 0
         assert run(["bmc", "do", REDFISH, "power.status", "--pin", "xx"]) != 0
 
+    @pytest.mark.slow
     def test_firmware_is_pushed(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         image = tmp_path / "NIC-19.3.bin"
         image.write_bytes(b"x" * 100_000)

@@ -138,6 +138,7 @@ def test_one_that_refuses_does_not_keep_the_others(ctl: Ctl, daemon: Daemon) -> 
     assert daemon.conductor.machines.get("node17").state is State.DEPLOYING
 
 
+@pytest.mark.slow
 def test_wait_survives_a_restart_of_the_daemon(daemon: Daemon) -> None:
     with waiting(daemon, "boot", "node17", "debian-12", "--wait") as command:
         assert command.stderr is not None
@@ -173,6 +174,7 @@ def waiting(daemon: Daemon, *args: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_an_answer_that_was_lost_is_asked_for_again_not_done_again(ctl: Ctl, daemon: Daemon) -> None:
     plain = daemon.conductor.boot
     lost = 0

@@ -247,6 +247,7 @@ def running(process: subprocess.Popen[str], says: str) -> Iterator[None]:
         process.wait(timeout=30)
 
 
+@pytest.mark.slow
 @pytest.mark.netns
 @pytest.mark.peer
 def test_the_real_daemon_and_another_dhcp_server_are_told_apart(wire: Wire) -> None:
@@ -278,6 +279,7 @@ def test_the_real_daemon_and_another_dhcp_server_are_told_apart(wire: Wire) -> N
     assert [level for level, text in disturbed if text.startswith("we0: 10.213.7.1 offers 10.213.7.1")] == ["ok"]
 
 
+@pytest.mark.slow
 @pytest.mark.netns
 def test_ports_that_somebody_holds_are_named_while_the_daemon_is_down(wire: Wire) -> None:
     hold = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 67)); "

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from provisioner.cli.exits import Exit
 from tests.cli.conftest import Ctl, Daemon
 
 
+@pytest.mark.slow
 def test_a_rollout_is_followed_to_its_end(daemon: Daemon, ctl: Ctl) -> None:
     ran = ctl("rollout", "debian-12", "--select", "node*", "--at-once", "1", "--wait", "--yes")
     assert (ran.status, ran.err) == (Exit.OK, ran.err)
@@ -23,6 +26,7 @@ def test_a_rollout_is_followed_to_its_end(daemon: Daemon, ctl: Ctl) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_one_that_failed_too_often_says_who_and_why(daemon: Daemon, ctl: Ctl) -> None:
     daemon.rollouts.fails = {"node17"}
     ran = ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "--wait", "--yes")

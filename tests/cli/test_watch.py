@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from provisioner.model.trace import Channel
 from tests.cli.conftest import Ctl, Daemon
 from tests.web.fakes import NOW
@@ -89,6 +91,7 @@ def following(daemon: Daemon, *args: str) -> subprocess.Popen[str]:
     return subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
 
 
+@pytest.mark.slow
 def test_events_are_followed_through_a_restart(daemon: Daemon) -> None:
     daemon.do(daemon.conductor.emit("node17", "one"))
     with following(daemon, "events", "-f") as command:
@@ -103,6 +106,7 @@ def test_events_are_followed_through_a_restart(daemon: Daemon) -> None:
         command.terminate()
 
 
+@pytest.mark.slow
 def test_a_trace_is_followed(daemon: Daemon) -> None:
     daemon.conductor.see("node17", Channel.DHCP, "first")
     with following(daemon, "trace", "-f", "node17") as command:

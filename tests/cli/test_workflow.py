@@ -61,6 +61,7 @@ def flow(ctl: Ctl) -> Callable[..., Ran]:
     return lambda *args: ctl("workflow", *args)
 
 
+@pytest.mark.slow
 def test_from_the_list_to_the_logs(rack: FlowRack, ctl: Ctl) -> None:
     ask = flow(ctl)
     assert [line.split()[0] for line in ask("list").out.splitlines()] == ["WORKFLOW", "burn", "waits"]
@@ -88,6 +89,7 @@ def test_from_the_list_to_the_logs(rack: FlowRack, ctl: Ctl) -> None:
     assert '"verb": "sensors.read"' in ask("logs", number, "node18", "-f").out
 
 
+@pytest.mark.slow
 def test_one_that_fails_says_where(rack: FlowRack, ctl: Ctl) -> None:
     rack.does = lambda metal, _step: 1 if metal.name == "node18" else 0
     ask = flow(ctl)

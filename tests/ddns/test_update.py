@@ -154,12 +154,14 @@ async def test_what_it_does_not_take(bind: Bind, key: Key | None, name: str, tex
     assert f"127.0.0.1 port {bind.port}: {text}" in str(raised.value)
 
 
+@pytest.mark.slow
 async def test_nobody_there(bind: Bind) -> None:
     bind.stop()
     with pytest.raises(DnsError, match="it does not answer"):
         await updates(bind).add(NAME, ONE, [A])
 
 
+@pytest.mark.slow
 async def test_a_server_that_was_down_hears_everything_once_it_is_up(bind: Bind, tmp_path: Path) -> None:
     bind.stop()
     database = Database(tmp_path / "state.db")

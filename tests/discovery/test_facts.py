@@ -193,6 +193,7 @@ ITEM = st.dictionaries(st.sampled_from(NAMES), ANY_JSON)
 SHAPED = st.dictionaries(st.sampled_from(KEYS), ANY_JSON | ITEM | st.lists(ITEM, max_size=3))
 
 
+@pytest.mark.slow
 @given(SHAPED)
 def test_any_report_gives_facts(parts: dict[str, Any]) -> None:
     facts = decode(**parts)

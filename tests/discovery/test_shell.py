@@ -175,6 +175,7 @@ async def test_a_stream_that_nothing_disturbs(tmp_path: Path) -> None:
     assert server.starts == [0]
 
 
+@pytest.mark.slow
 async def test_a_stream_goes_on_where_it_broke(tmp_path: Path) -> None:
     server = Flaky({0: 100_000, 1: 300_000, 2: "503"})
     content, status, said = await server.fetch(tmp_path)

@@ -39,6 +39,7 @@ def variables(tmp_path: Path) -> Path:
     return Path(shutil.copy(flash.variables, tmp_path / "nvram.fd"))
 
 
+@pytest.mark.slow
 async def test_a_uri_for_the_next_boot(variables: Path) -> None:
     await nvram.write(variables, UEFI, BootChoice(BootTarget.HTTP, "http://10.77.0.1/x.efi"))
     found = await listed(variables)
@@ -46,6 +47,7 @@ async def test_a_uri_for_the_next_boot(variables: Path) -> None:
     assert "http://10.77.0.1/x.efi" in found
 
 
+@pytest.mark.slow
 async def test_http_over_ipv6_for_the_next_boot(variables: Path) -> None:
     """Firmware would try IPv4 first, for a minute."""
     await nvram.write(variables, replace(UEFI, firmware=Firmware.UEFI_HTTP6), BootChoice(BootTarget.HTTP))
@@ -54,6 +56,7 @@ async def test_http_over_ipv6_for_the_next_boot(variables: Path) -> None:
     assert "PciRoot()/PCI(dev=10:0)/MAC()/IPv6()/URI()" in found
 
 
+@pytest.mark.slow
 async def test_setup_at_the_next_boot(variables: Path) -> None:
     await nvram.write(variables, UEFI, BootChoice(BootTarget.BIOS_SETUP))
     assert "OsIndications" in await listed(variables)

@@ -150,6 +150,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 async def test_pyghmi_drives_the_board_with_sha256() -> None:
     rig = Rig()
     async with ipmi(rig) as port:
@@ -230,6 +231,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 async def test_sushy_boots_a_machine_over_http(tmp_path: Path) -> None:
     rig = Rig()
     async with redfish(rig, tmp_path / "bmc.pem") as url:

@@ -231,6 +231,7 @@ async def test_an_agent_that_vanishes_with_the_power_on_fails_the_install_and_sa
     assert rack.one().log == AGAIN
 
 
+@pytest.mark.slow
 async def test_a_bmc_that_contradicts_itself_is_not_believed(tmp_path: Path) -> None:
     rack = Rack(tmp_path)
     rack.clock = clock = SetClock()

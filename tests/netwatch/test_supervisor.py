@@ -48,6 +48,7 @@ async def test_it_is_asked_and_answers(tmp_path: Path) -> None:
     assert watch.pid is None
 
 
+@pytest.mark.slow
 async def test_an_address_that_was_free_a_moment_ago_is_not_looked_at_again(tmp_path: Path) -> None:
     watch = netwatch(tmp_path, READY + USED)
     async with watching(watch):
@@ -165,6 +166,7 @@ async def test_where_it_can_open_no_socket_no_offer_waits_for_it(tmp_path: Path)
     assert watch.counts == {"blind": 2, "used": 1}
 
 
+@pytest.mark.slow
 async def test_it_is_not_imported_by_the_daemon() -> None:
     """scapy is GPL-2.0-only, and slow to import: it stays in netwatch's process (docs/decisions/0001)."""
     import sys

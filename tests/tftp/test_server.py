@@ -201,6 +201,7 @@ async def test_a_client_that_only_asks_for_the_size(served: Served) -> None:
     assert served.trace[1].ok
 
 
+@pytest.mark.slow
 async def test_a_client_whose_port_closes_frees_its_place(served: Served) -> None:
     with Client(served.address) as client:
         client.ask("vmlinuz")
@@ -279,6 +280,7 @@ async def test_nobody_else_can_take_part_in_a_transfer(served: Served) -> None:
     assert packet.block == 2
 
 
+@pytest.mark.slow
 async def test_no_descriptor_is_left_behind(served: Served) -> None:
     async def descriptors_after(fetches: int) -> int:
         for _ in range(fetches):

@@ -76,6 +76,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     daemon.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(METHODS, PATHS, QUERIES, BODIES, HEADERS)
 def test_no_request_is_a_fault_of_ours(

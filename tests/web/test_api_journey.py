@@ -148,6 +148,7 @@ async def test_a_bmc_that_refuses_or_is_silent_is_told_and_nothing_is_written(ra
         assert (await ctl(rack, "machines", "-o", "name")).out == ""
 
 
+@pytest.mark.slow
 async def test_wait_goes_on_through_a_restart(rack: Rack) -> None:
     """The conductor is killed in mid-journey, the store is opened anew, and the command ends as if nothing had been."""
     async with rack.alive():

@@ -80,6 +80,7 @@ async def test_verbs_are_listed_with_what_they_take(client: Client) -> None:
     assert listed["console.open"]["drivers"] == ["ipmi"]
 
 
+@pytest.mark.slow
 async def test_do_a_verb(client: Client, rack: Rack) -> None:
     response = await client.post(f"{M17}/bmc/power.on")
     assert (response.status, await response.json()) == (200, {"result": None})
@@ -133,6 +134,7 @@ async def test_rotate(client: Client, rack: Rack) -> None:
     assert rack.rotated == ["node17"]
 
 
+@pytest.mark.slow
 async def test_why(client: Client) -> None:
     found = await (await client.get(f"{M17}/bmc/why/power.cycle")).json()
     assert found["lines"] == ["power.cycle: redfish is asked", "1. redfish: unproven, never tried on this model"]

@@ -177,6 +177,7 @@ async def stuck(web: Web) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return reader, writer
 
 
+@pytest.mark.slow
 async def test_slow_readers_are_dropped_and_others_get_their_turn(web: Web) -> None:
     clients = [await stuck(web) for _ in range(2)]
     async with asyncio.timeout(20):

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import aiohttp
+import pytest
 
 from provisioner.web.lists import PIECE, SPARE, Encoded
 from tests.web.fakes import NODE17, FakeConductor
@@ -24,6 +25,7 @@ async def names(api: aiohttp.ClientSession, path: str = "/v1/machines") -> list[
         return [machine["name"] for machine in json.loads(await response.read())["machines"]]
 
 
+@pytest.mark.slow
 async def test_ten_thousand_machines_leave_the_loop_to_others(
     api: aiohttp.ClientSession, conductor: FakeConductor
 ) -> None:

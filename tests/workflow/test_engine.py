@@ -165,6 +165,7 @@ async def test_one_machine_fails_and_the_barrier_says_whose_fault_it_is(tmp_path
         assert run.status is FlowStatus.DONE
 
 
+@pytest.mark.slow
 async def test_power_that_is_lost_in_the_middle_of_a_script(tmp_path: Path) -> None:
     """Its discovery system is gone: nothing else takes the script, and the limit says so."""
     rack = FlowRack(tmp_path, ("node17",), BURN.replace("retries: 1, pause_s: 0,", "limit_s: 1,"))

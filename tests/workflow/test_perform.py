@@ -83,6 +83,7 @@ async def test_a_webhook_that_nobody_answers(tmp_path: Path) -> None:
     assert "http://127.0.0.1:1/x: ClientConnectorError" in reasons(run)["node17"]
 
 
+@pytest.mark.slow
 async def test_a_url_is_asked_until_it_answers_as_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("provisioner.workflow.perform.AGAIN_S", 0.01)
     async with server((503, ""), (200, "starting"), (200, "all ready")) as (url, asked):

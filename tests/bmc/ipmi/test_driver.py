@@ -28,6 +28,7 @@ def chassis_log(root: Path) -> list[str]:
     return (root / "chassis.log").read_text().splitlines()
 
 
+@pytest.mark.slow
 async def test_contract(worker: WorkerLink, openipmi: BmcAddress, tmp_path: Path) -> None:
     await check_contract(Ipmi(openipmi, "test", worker, quirks=QUIRKS), reads_boot=False)
     told = [line.split("set ", 1)[1] for line in chassis_log(tmp_path) if " set " in line]

@@ -94,6 +94,7 @@ async def test_a_bmc_that_downgrades_is_refused_before_any_secret_is_used(
     assert not any(data[4] == 6 and data[5] & 0x3F == 0x12 for data in bmc.heard), "no RAKP message was sent"
 
 
+@pytest.mark.slow
 async def test_cipher_suite_3_where_17_is_unknown() -> None:
     """A board that answers with suite 3 whatever it is asked is asked for suite 3."""
     asked: list[int] = []
@@ -116,6 +117,7 @@ async def test_cipher_suite_3_where_17_is_unknown() -> None:
     assert any(data[5] & 0x3F == 0x12 for data in bmc.heard if data[4] == 6), "and goes on to RAKP"
 
 
+@pytest.mark.slow
 async def test_noise_is_counted_and_waited_out() -> None:
     noise = [b"", b"\x06", RMCP, RMCP + bytes(12), RMCP + b"\x06\x11" + bytes(40), b"x" * 200]
 
@@ -178,6 +180,7 @@ async def test_packets_that_are_lost_and_doubled(tmp_path: Path) -> None:
         assert relay.seen > 30
 
 
+@pytest.mark.slow
 async def test_a_login_that_never_ends_is_given_up(tmp_path: Path) -> None:
     """The first step is answered, the next never: the steps that begin anew are counted."""
     async with scripted(lambda data: [capabilities(0x80, 0x02)] if data[4] == 0 else []) as (port, _):

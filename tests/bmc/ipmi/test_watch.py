@@ -14,6 +14,7 @@ from tests.bmc.simulated import Simulated
 pytestmark = pytest.mark.peer
 
 
+@pytest.mark.slow
 async def test_sensors(bmc: Ipmi) -> None:
     found = {sensor.name: sensor for sensor in await bmc.sensors()}
     assert (found["Inlet Temp"].value, found["Inlet Temp"].unit) == (22.0, "C")
@@ -24,6 +25,7 @@ async def test_sensors(bmc: Ipmi) -> None:
     assert await bmc.health() in (Health.OK, Health.WARNING, Health.CRITICAL)
 
 
+@pytest.mark.slow
 async def test_log(board: Simulated, bmc: Ipmi) -> None:
     await bmc.set_power(Power.ON)
     entries = await bmc.event_log()

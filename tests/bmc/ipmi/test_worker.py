@@ -21,12 +21,14 @@ from tests.bmc.simulated import PASSWORD, Simulated, ipmi_address
 pytestmark = pytest.mark.peer
 
 
+@pytest.mark.slow
 async def test_a_session_that_the_board_forgot_is_opened_again(board: Simulated, bmc: Ipmi) -> None:
     assert await bmc.power() is Power.OFF
     board.ipmi.lan._sessions.clear()  # as a BMC does that restarts
     assert await bmc.power() is Power.OFF
 
 
+@pytest.mark.slow
 async def test_one_bmcs_nonsense_is_no_trouble_for_another(board: Simulated, bmc: Ipmi, worker: WorkerLink) -> None:
     """What pyghmi's shared queues were known for: a malformed answer of one BMC raised in the call to another."""
 

@@ -38,6 +38,7 @@ async def test_contract(sushy: BmcAddress) -> None:
     await check_contract(bmc, reads_once=False)
 
 
+@pytest.mark.slow
 async def test_a_well_behaved_board_keeps_the_contract(board: Service, bmc: Redfish) -> None:
     board.system["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"].remove("UefiHttp")
     await check_contract(bmc)
@@ -177,6 +178,7 @@ async def test_a_power_state_that_is_none(board: Service, bmc: Redfish, state: o
         await bmc.power()
 
 
+@pytest.mark.slow
 async def test_a_reset_whose_answer_is_lost_is_not_sent_again(board: Service, bmc: Redfish) -> None:
     await bmc.set_power(Power.ON)
     board.bodies.clear()
@@ -186,6 +188,7 @@ async def test_a_reset_whose_answer_is_lost_is_not_sent_again(board: Service, bm
     assert board.bodies == [{"ResetType": "ForceRestart"}]
 
 
+@pytest.mark.slow
 async def test_a_power_on_whose_answer_is_lost_is_read_back(board: Service, bmc: Redfish) -> None:
     board.next(f"POST {RESET}", does_then(board, hangs_up))
     await bmc.set_power(Power.ON)

@@ -39,12 +39,14 @@ def test_file_names_spell_the_epoch_as_apt_does() -> None:
     assert Package("busybox-static", "1:1.35.0-4", "amd64").file == "busybox-static_1%3a1.35.0-4_amd64.deb"
 
 
+@pytest.mark.slow
 @pytest.mark.peer
 def test_the_hosts_apt_resolves_what_is_installed_too() -> None:
     names = [package.name for package in apt.host().resolve(["kmod"])]
     assert {"kmod", "libc6"} <= set(names)
 
 
+@pytest.mark.slow
 @pytest.mark.peer
 def test_a_package_that_nobody_has() -> None:
     assert not apt.host().known("no-such-package-here")

@@ -314,6 +314,7 @@ def test_other_requests(method: str, path: str, status: int) -> None:
     assert client().ask(method, path, {}).status == status
 
 
+@pytest.mark.slow
 @hypothesis.given(
     st.sampled_from(["GET", "PATCH", "POST", "DELETE"]),
     st.sampled_from([*sorted(STATIC), RESET, LOGIN, f"{ACCOUNTS}/2"]),
