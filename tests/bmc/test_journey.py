@@ -85,6 +85,7 @@ async def test_nothing_goes_wrong(driver: Driver) -> None:
     assert 15 <= await count(driver) <= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
 @pytest.mark.parametrize("driver", [Driver.IPMI, Driver.REDFISH])
 async def test_a_fault_after_every_request(driver: Driver, fault: Fault) -> None:

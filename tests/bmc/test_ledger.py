@@ -29,6 +29,7 @@ def test_trouble_that_passes_says_nothing(error: BmcError) -> None:
     assert list(ledger) == []
 
 
+@pytest.mark.slow
 def test_the_oldest_go_when_it_is_full() -> None:
     ledger = Ledger()
     for number in range(MAX_ENTRIES + 3):

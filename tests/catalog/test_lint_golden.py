@@ -29,6 +29,7 @@ def test_what_is_rendered_is_what_the_golden_files_say() -> None:
     assert not stale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_every_bootenv_takes_six_kinds_of_machines_at_least(name: str) -> None:
     taken = [kind for kind in FLEET if not text_of(name, kind).startswith("=== refused")]

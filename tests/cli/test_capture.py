@@ -111,6 +111,7 @@ def test_any_bytes_give_datagrams_or_a_wire_error(raw: bytes, head: bytes) -> No
         return
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=64), st.integers(0, 4095))
 def test_what_scapy_writes_is_read(payload: bytes, vlan: int) -> None:
     import tempfile

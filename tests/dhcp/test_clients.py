@@ -78,7 +78,6 @@ def test_udhcpc(lan: Wires) -> None:
     assert server.events() == ["dhcp.offer", "dhcp.ack"]
 
 
-@pytest.mark.slow
 def test_udhcpc_releases_and_gets_its_address_back(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     client = lan.start("one", "udhcpc", "-i", "eth0", "-f", "-R", "-s", str(report_script(lan.folder)))
@@ -129,7 +128,6 @@ def test_dhclient_with_another_identifier_is_the_same_machine(lan: Wires) -> Non
     assert dhclient(lan, "one", "-cf", str(config))["new_ip_address"] == first
 
 
-@pytest.mark.slow
 def test_dhcpcd(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     script = report_script(lan.folder)
@@ -166,7 +164,6 @@ def test_systemd_networkd(lan: Wires) -> None:
     assert udhcpc(lan, "one")["ip"] == "10.44.0.100"  # its DUID and this client's identifier are one machine's
 
 
-@pytest.mark.slow
 def test_two_interfaces_each_with_its_own_view_of_us(tmp_path: Path) -> None:
     with wires(tmp_path) as it:
         it.add("server")
@@ -186,7 +183,6 @@ def test_two_interfaces_each_with_its_own_view_of_us(tmp_path: Path) -> None:
             (tmp_path / "told").unlink()
 
 
-@pytest.mark.slow
 def test_a_server_that_was_restarted_knows_its_clients(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     assert udhcpc(lan, "two")["ip"] == "10.44.0.100"
@@ -222,7 +218,6 @@ def routed(tmp_path: Path) -> Iterator[Wires]:
         yield it
 
 
-@pytest.mark.slow
 def test_dhcrelay_places_a_machine_by_its_port(routed: Wires) -> None:
     server = routed.serve("server", RELAYED)
     words = ("-d", "-4", "-a", "-iu", "down0", "-id", "br0", "-pf", str(routed.folder / "relay.pid"))
@@ -233,7 +228,6 @@ def test_dhcrelay_places_a_machine_by_its_port(routed: Wires) -> None:
     assert all("by relay 10.44.0.1" in text for _, _, text in server.trace())
 
 
-@pytest.mark.slow
 def test_dhcrelay_carries_a_renewal_and_a_release(routed: Wires) -> None:
     server = routed.serve("server", RELAYED.partition("ports:")[0])
     words = ("-d", "-4", "-iu", "down0", "-id", "br0", "-pf", str(routed.folder / "relay.pid"))
@@ -268,7 +262,6 @@ def test_dhcp_helper(routed: Wires, dhcp_helper: str) -> None:
 ADVERTISING = CONFIG.replace("    domain:", "    router_advertisements: true\n    domain:")
 
 
-@pytest.mark.slow
 def test_the_kernel_takes_a_router_advertisement(lan: Wires) -> None:
     """It learns the network and for how long, and that nobody routes here."""
     lan.ip("server", "addr", "add", "fd44::1/64", "dev", "br0", "nodad")

@@ -91,6 +91,7 @@ def test_all_machines_together_have_a_budget_and_the_rest_is_told_late() -> None
     assert not trace.counts["dhcp.untold"]
 
 
+@pytest.mark.slow
 def test_a_flood_of_strangers_costs_no_known_machine_its_line() -> None:
     lines: list[TraceLine] = []
     trace, found = Trace(lines.append, known=lambda key: key.hex(":") == MAC), ask(site(), discover())

@@ -97,7 +97,6 @@ def lan(tmp_path: Path) -> Iterator[Wires]:
         yield it
 
 
-@pytest.mark.slow
 @pytest.mark.netns
 @pytest.mark.peer
 async def test_a_real_rogue_server_comes_and_goes(lan: Wires) -> None:
@@ -230,7 +229,6 @@ async def test_an_outbox_that_is_full_is_tried_again_and_nothing_is_lost(
     assert rig.kinds() == ["dhcp.rogue", "dhcp.fallback"]
 
 
-@pytest.mark.slow
 async def test_a_subnet_that_is_added_is_watched_at_once(rig: Rig) -> None:
     async with rig.running():
         await asyncio.sleep(0)

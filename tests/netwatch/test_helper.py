@@ -55,7 +55,6 @@ async def test_nobody_learns_an_address_of_ours_by_being_asked(lan: Wires, watch
     assert lan.ip("one", "neigh", "show", "dev", "eth0") == ""
 
 
-@pytest.mark.slow
 async def test_a_host_that_answers_no_arp_is_found_by_its_echo(lan: Wires, watch: Netwatch) -> None:
     lan.ip("one", "addr", "add", "10.61.0.50/24", "dev", "eth0")
     lan.run("one", "sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=8", "net.ipv4.conf.eth0.arp_ignore=8")
@@ -66,7 +65,6 @@ async def test_a_host_that_answers_no_arp_is_found_by_its_echo(lan: Wires, watch
     assert await watch.look("br0", ip("10.61.0.52"), US) == mac_of(lan, "one")
 
 
-@pytest.mark.slow
 async def test_a_host_behind_a_router_is_found_by_its_echo(lan: Wires, watch: Netwatch) -> None:
     lan.ip("one", "addr", "add", "10.61.0.2/24", "dev", "eth0")
     lan.ip("one", "addr", "add", "10.62.0.50/32", "dev", "lo")
@@ -91,7 +89,6 @@ async def test_somebody_else_who_probes_for_the_address_is_a_conflict(lan: Wires
     assert looked.result() == "02:00:00:00:00:07"
 
 
-@pytest.mark.slow
 async def test_a_rack_that_powers_on_at_once(lan: Wires, watch: Netwatch) -> None:
     lan.ip("one", "addr", "add", "10.61.0.200/24", "dev", "eth0")
     found = await asyncio.gather(*(watch.look("br0", ip("10.61.0.100") + n) for n in range(101)))
@@ -179,7 +176,6 @@ async def test_our_question_is_answered_by_a_real_server(lan: Wires, watch: Netw
     assert heard[0].mac.hex(":") == mac_of(lan, "one")
 
 
-@pytest.mark.slow
 async def test_a_flood_is_left_unread_and_looks_go_on(lan: Wires, watch: Netwatch) -> None:
     heard: list[Heard] = []
     watch.on_heard = heard.append
@@ -196,7 +192,6 @@ async def test_a_flood_is_left_unread_and_looks_go_on(lan: Wires, watch: Netwatc
     assert not watch.fault
 
 
-@pytest.mark.slow
 async def test_an_interface_that_is_not_there_is_told_and_heard_again_when_it_comes(
     lan: Wires, watch: Netwatch
 ) -> None:

@@ -116,6 +116,7 @@ NONSENSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", NONSENSE.values(), ids=NONSENSE.keys())
 async def test_a_process_that_talks_nonsense_is_started_again(tmp_path: Path, text: str) -> None:
     watch = netwatch(tmp_path, READY + text + "\nsock.recv(9000)\n")

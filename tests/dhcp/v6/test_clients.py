@@ -78,7 +78,6 @@ def networkd(lan: Wires, client: str) -> None:
     lan.start(client, "unshare", "-m", "sh", "-c", script)
 
 
-@pytest.mark.slow
 def test_dhclient(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     found = dhclient(lan, "one")
@@ -91,7 +90,6 @@ def test_dhclient(lan: Wires) -> None:
     assert server.events() == ["dhcp6.advertise", "dhcp6.reply"]
 
 
-@pytest.mark.slow
 def test_dhclient_comes_back_to_its_address_and_gives_it_up(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     first = dhclient(lan, "one")["new_ip6_address"]
@@ -101,7 +99,6 @@ def test_dhclient_comes_back_to_its_address_and_gives_it_up(lan: Wires) -> None:
     assert server.until("dhcp6.release").endswith("fd44::100 was given back")
 
 
-@pytest.mark.slow
 def test_dhclient_only_asks(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     found = dhclient(lan, "one", "-S")
@@ -115,7 +112,6 @@ def test_dhclient_with_a_fixed_address(lan: Wires) -> None:
     assert dhclient(lan, "one")["new_ip6_address"] == "fd44::50"
 
 
-@pytest.mark.slow
 def test_dhclient_that_made_its_identity_of_another_port(lan: Wires) -> None:
     """The frame tells the port, not the DUID."""
     lan.serve("server", CONFIG)
@@ -128,7 +124,6 @@ def test_dhclient_that_made_its_identity_of_another_port(lan: Wires) -> None:
     assert dhclient(lan, "one")["new_ip6_address"] == "fd44::50"
 
 
-@pytest.mark.slow
 def test_rapid_commit(lan: Wires) -> None:
     server = lan.serve("server", CONFIG.replace("    dns:", "    rapid_commit: true\n    dns:"))
     config = lan.folder / "dhclient6.conf"
@@ -137,7 +132,6 @@ def test_rapid_commit(lan: Wires) -> None:
     assert server.events() == ["dhcp6.reply"]
 
 
-@pytest.mark.slow
 def test_dhcpcd_is_told_by_an_advertisement(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     found = dhcpcd(lan, "one")
@@ -147,7 +141,6 @@ def test_dhcpcd_is_told_by_an_advertisement(lan: Wires) -> None:
     assert server.events() == ["dhcp6.advertise", "dhcp6.reply"]
 
 
-@pytest.mark.slow
 def test_systemd_networkd_after_another_client_is_the_same_machine(lan: Wires) -> None:
     """Each makes up a DUID of its own; the port is the same."""
     server = lan.serve("server", CONFIG)
@@ -161,7 +154,6 @@ def test_systemd_networkd_after_another_client_is_the_same_machine(lan: Wires) -
     assert server.until("dhcp6.reply", times=3)
 
 
-@pytest.mark.slow
 def test_a_server_that_was_restarted_knows_its_clients_and_is_the_same(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     assert dhclient(lan, "two")["new_ip6_address"] == "fd44::100"
@@ -173,7 +165,6 @@ def test_a_server_that_was_restarted_knows_its_clients_and_is_the_same(lan: Wire
     assert again["new_dhcp6_server_id"] == first["new_dhcp6_server_id"]
 
 
-@pytest.mark.slow
 def test_a_server_that_was_killed_has_lost_no_lease_that_it_gave(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     held = {dhclient(lan, client)["new_ip6_address"] for client in ("two", "one")}
@@ -195,7 +186,6 @@ subnets6:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("target", ["fd45::1%down0", "ff05::1:3%down0"], ids=["by unicast", "to all servers"])
 def test_dhcrelay(routed: Wires, target: str) -> None:
     server = routed.serve("server", RELAYED)
