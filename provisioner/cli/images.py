@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from provisioner.discovery.build import ramdisk
-from provisioner.discovery.build.cache import Manifest
+from provisioner.discovery.build.cache import Manifest, alone
 from provisioner.lab.images import debian
 from provisioner.lab.images import toolbox as tools
 
@@ -54,7 +54,7 @@ def discovery(kernel: str, packages: tuple[str, ...], arch: str | None, output: 
     """Build the discovery system: kernel and ramdisk."""
     options = ramdisk.Options(kernel=kernel, extra_packages=packages, arch=arch or "")
     place = _place(output, f"discovery-{arch}" if arch else "discovery")
-    _show(ramdisk.build(options, place, default_cache() / "packages", _say()))
+    _made(lambda: ramdisk.build(options, place, default_cache() / "packages", _say()))
 
 
 @build.command()
@@ -63,7 +63,7 @@ def discovery(kernel: str, packages: tuple[str, ...], arch: str | None, output: 
 def toolbox(fresh: bool, output: Path | None) -> None:
     """Build the toolbox that package installs work in: needs root."""
     folder = default_cache() / "packages" / "toolbox"
-    _show(tools.build(_place(output, "toolbox"), folder, _say(), fresh=fresh))
+    _made(lambda: tools.build(_place(output, "toolbox"), folder, _say(), fresh=fresh))
 
 
 def _place(output: Path | None, name: str) -> Path:
@@ -74,7 +74,9 @@ def _say() -> Callable[[str], None]:
     return lambda line: click.echo(f"  {line}", err=True)
 
 
-def _show(manifest: Manifest) -> None:
+def _made(build: Callable[[], Manifest]) -> None:
+    with alone(default_cache(), _say()):
+        manifest = build()
     for item in manifest.artifacts:
         click.echo(f"{item.path}  {item.size_bytes / 1e6:.1f} MB  sha256 {item.sha256}")
 
@@ -93,7 +95,7 @@ def _image(name: str) -> click.Command:
     def command(kernel: str, packages: tuple[str, ...], fresh: bool, output: Path | None) -> None:
         options = debian.Options(name, kernel, packages)
         folder = default_cache() / "packages"
-        _show(debian.build(options, _place(output, name), folder / name, _say(), fresh=fresh))
+        _made(lambda: debian.build(options, _place(output, name), folder / name, _say(), fresh=fresh))
 
     return click.command(name, help=f"Build the disk image of {name}: needs root.")(command)
 

@@ -7,12 +7,13 @@ OUTPUT/NAME/KEY/FILE             what the manifest lists
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,19 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(data["bootenv"], data["arch"], data["inputs"], items, data["details"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{file}: no readable manifest: {error}", hint="build it again") from error
+
+
+@contextlib.contextmanager
+def alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Be the only one that builds with what is kept in `folder`; another build is waited for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".building").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another build is under way: waiting for its end")
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

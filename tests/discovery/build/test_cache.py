@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,19 @@ def test_a_changed_or_renamed_source_changes_the_hash(tmp_path: Path) -> None:
     second = cache.sources_hash(tmp_path)
     (tmp_path / "a.sh").rename(tmp_path / "b.sh")
     assert len({first, second, cache.sources_hash(tmp_path)}) == 3
+
+
+def test_two_builds_wait_for_each_other_and_say_so(tmp_path: Path) -> None:
+    told, order = threading.Event(), list[str]()
+
+    def second() -> None:
+        with cache.alone(tmp_path, lambda line: told.set()):
+            order.append("second")
+
+    waits = threading.Thread(target=second)
+    with cache.alone(tmp_path, lambda line: order.append(line)):
+        waits.start()
+        assert told.wait(10)
+        order.append("first")
+    waits.join()
+    assert order == ["first", "second"]
