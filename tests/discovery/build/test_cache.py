@@ -96,7 +96,7 @@ def test_two_builds_wait_for_each_other_and_say_so(tmp_path: Path) -> None:
             order.append("second")
 
     waits = threading.Thread(target=second)
-    with cache.alone(tmp_path, lambda line: order.append(line)):
+    with cache.alone(tmp_path, order.append):
         waits.start()
         assert told.wait(10)
         order.append("first")
