@@ -33,6 +33,9 @@ KERNELS = {
 same kernel with those of virtual machines and of BMCs; the distribution's `cloud` kernel knows no BMC."""
 ARCHITECTURES = sorted({arch for _, arch in KERNELS})
 MODULE_LISTS = {"generic": "modules.list", "cloud": "modules.list", "virtual": "modules-virtual.list"}
+LEVELS = {"generic": 19, "cloud": 19, "virtual": 9}
+"""How hard the ramdisk is packed. 19 takes 20 s and saves every machine of a fleet a seventh of what it loads; a lab is
+built for one hour, and waits for the build."""
 
 _IPMI = "drivers/char/ipmi"
 _DIRECTORIES = ("dev", "proc", "sys", "run", "tmp", "mnt", "root", "etc", "var/log")
@@ -100,7 +103,7 @@ def _assemble(root: Path, scratch: Path, key: str, made: Made, say: Say) -> cach
     vmlinuz.write_bytes(_one(root / "boot", f"vmlinuz-{version}").read_bytes())
     zstd = _RD_ZSTD.search(_one(root / "boot", f"config-{version}").read_text()) is not None
     say(f"packing {len(tree)} files with {'zstd' if zstd else 'gzip'}")
-    _pack(tree, initrd, zstd=zstd)
+    _pack(tree, initrd, zstd=zstd, level=LEVELS[made.flavour])
     artifacts = (cache.measure(vmlinuz), cache.measure(initrd))
     for item in artifacts:
         say(f"{item.name}: {item.size_bytes / 1e6:.1f} MB")
@@ -211,8 +214,8 @@ def _one(folder: Path, name: str) -> Path:
     return file
 
 
-def _pack(tree: cpio.Tree, initrd: Path, *, zstd: bool) -> None:
+def _pack(tree: cpio.Tree, initrd: Path, *, zstd: bool, level: int) -> None:
     data = b"".join(cpio.archive(tree, _DIRECTORIES))
     # -T2 whatever the machine has: the number of jobs, and with it the output, stays the same.
-    command = ["zstd", "-19", "-T2", "--quiet", "--stdout"] if zstd else ["gzip", "-9", "--no-name", "--stdout"]
+    command = ["zstd", f"-{level}", "-T2", "--quiet", "--stdout"] if zstd else ["gzip", "-9", "--no-name", "--stdout"]
     initrd.write_bytes(run(command, stdin=data))
