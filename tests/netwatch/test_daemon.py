@@ -109,7 +109,7 @@ def test_a_rogue_server_is_an_event_a_metric_a_finding_and_a_reason(lan: Wires) 
     daemon = Daemon(lan, "fallback")
     daemon.says("dhcp.fallback")
     mac = mac_of(lan, "two")
-    assert daemon.events()[-2:] == ["dhcp.rogue", "dhcp.fallback"]
+    assert wait_until(lambda: daemon.events()[-2:] == ["dhcp.rogue", "dhcp.fallback"], LIMIT_S), daemon.events()
     metrics = daemon.metrics()
     assert metrics['provisioner_dhcp_rogue_servers{place="br0"}'] == 1
     assert metrics['provisioner_dhcp_fallback{subnet="10.63.0.0/24"}'] == 1
@@ -136,7 +136,7 @@ def test_a_machine_that_takes_a_rogue_servers_offer_says_so_in_its_trace(lan: Wi
     daemon.says(f"mac={mac} REQUEST on br0: the client chose another server, 10.63.0.66")
     lines = [TraceLine(**line) for line in _shown(daemon, mac)]
     assert why(at_step("wait.dhcp"), lines, time.time()).id == "two-dhcp-servers", lines
-    assert "dhcp.rogue" in daemon.events()
+    assert wait_until(lambda: "dhcp.rogue" in daemon.events(), LIMIT_S)  # it is told beside what the machine waits for
 
 
 def _shown(daemon: Daemon, mac: str) -> list[dict[str, Any]]:
