@@ -79,7 +79,8 @@ class Linter:
         self._schemas: Schemas = {
             file.stem: yamlfile.load(file.read_bytes(), file.name).value for file in sorted(SCHEMAS.glob("*.yaml"))
         }
-        self._cloud_init = next((path for path in CLOUD_INIT_SCHEMAS if path.is_file()), None)
+        path = next((path for path in CLOUD_INIT_SCHEMAS if path.is_file()), None)
+        self._cloud_init = Draft4Validator(json.loads(path.read_text())) if path is not None else None
 
     def check(self, validator: str, name: str, text: str, verdict: Verdict) -> None:
         """Check one rendered file and add what is wrong to the verdict, as `name: fault`."""
@@ -125,9 +126,8 @@ class Linter:
             verdict.missing.add("cloud-init's schema (package cloud-init)")
             return
         verdict.asked.add("cloud-init's schema")
-        schema = json.loads(self._cloud_init.read_text())
         value: Any = yamlfile.load(text, name).value
         if word == "autoinstall":
             value = value.get("autoinstall", {}).get("user-data", {})
-        for error in Draft4Validator(schema).iter_errors(value):
+        for error in self._cloud_init.iter_errors(value):
             verdict.faults.append(f"{name}: cloud-init: {list(error.path)}: {error.message[:200]}")
