@@ -84,7 +84,9 @@ class Sender:
     """
 
     def __init__(self, threads: int = THREADS, rate: float = 0.0) -> None:
-        self._threads = [_Thread(number, rate) for number in range(1 if rate else threads)]
+        self._bucket = Bucket(rate, time.monotonic()) if rate else None
+        self._threads = [_Thread(number, self._bucket) for number in range(1 if rate else threads)]
+        self._asking = asyncio.Lock()
 
     async def send(self, descriptor: int, file: int, part: Range, stall_s: float) -> None:
         """Send a range of `file` on a non-blocking socket; both may be closed by the caller while it lasts.
@@ -99,6 +101,20 @@ class Sender:
         finally:
             sending.given_up = True
 
+    async def permit(self, wanted: int) -> int:
+        """Wait until the limit has something left for who sends on the loop; say how many bytes it may send at most.
+
+        TLS does: what it sends counts as what the threads send. Who asked first is served first.
+        """
+        if self._bucket is None:
+            return wanted
+        async with self._asking:
+            while (left := self._bucket.left(time.monotonic())) <= 0:  # noqa: ASYNC110  time fills the bucket
+                await asyncio.sleep(self._bucket.pause_s())
+            allowed = min(wanted, max(left, TRICKLE_BYTES))
+            self._bucket.take(allowed)
+            return allowed
+
     def close(self) -> None:
         """End the threads; what is under way fails."""
         for thread in self._threads:
@@ -108,9 +124,8 @@ class Sender:
 class _Thread:
     """One thread and the sockets that it serves in turn."""
 
-    def __init__(self, number: int, rate: float) -> None:
-        self._number = number
-        self._bucket = Bucket(rate, time.monotonic()) if rate else None
+    def __init__(self, number: int, bucket: Bucket | None) -> None:
+        self._number, self._bucket = number, bucket
         self._poll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll.register(self._wake, select.EPOLLIN)
@@ -219,21 +234,24 @@ class _Thread:
 
 
 class Bucket:
-    """How much of a rate is left: tokens gather for `BURST_S` and no longer."""
+    """How much of a rate is left: tokens gather for `BURST_S` and no longer. A thread and the loop share it."""
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate, self._most = rate, max(rate * BURST_S, TRICKLE_BYTES)
         self._tokens, self._at = self._most, now
+        self._lock = threading.Lock()
 
     def left(self, now: float) -> int:
         """Bytes that may be sent now."""
-        self._tokens = min(self._most, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        return int(self._tokens)
+        with self._lock:
+            self._tokens = min(self._most, self._tokens + max(0.0, now - self._at) * self._rate)
+            self._at = max(self._at, now)
+            return int(self._tokens)
 
     def take(self, count: int) -> None:
         """So many were sent."""
-        self._tokens -= count
+        with self._lock:
+            self._tokens -= count
 
     def pause_s(self) -> float:
         """How long until half of a burst may be sent."""

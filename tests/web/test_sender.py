@@ -51,6 +51,18 @@ def test_a_bucket_fills_with_time_and_no_further_than_a_burst() -> None:
     assert bucket.pause_s() == pytest.approx(0.01)
 
 
+@pytest.mark.looptime
+async def test_who_sends_on_the_loop_keeps_to_the_limit_as_well() -> None:
+    unlimited = Sender()
+    assert await unlimited.permit(10**9) == 10**9
+    sender = Sender(rate=1e6)
+    allowed = [await sender.permit(10**6)]
+    while sum(allowed) < 60_000:
+        allowed.append(await sender.permit(10**6))
+    assert max(allowed) == 20_000, "never more than a burst at once"
+    assert len(allowed) >= 3
+
+
 async def test_a_limit_is_kept_and_everything_arrives() -> None:
     content = os.urandom(300_000)
     file = os.memfd_create("content")
