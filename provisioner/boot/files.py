@@ -78,6 +78,11 @@ class FileTable:
         return Refused(key, "nothing is served under this name")
 
 
+def url_path(name: str) -> str:
+    """Say where HTTP serves the file of this name: loaders below /files/, artefacts under their own name."""
+    return name if name.startswith(ARTIFACTS) else f"files/{name}"
+
+
 def normalise(name: str) -> str | Refused:
     """Spell a name as the table does: no leading slash, single slashes.
 

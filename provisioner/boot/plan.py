@@ -43,8 +43,11 @@ class BootPolicy:
     loaders: Mapping[int, str] = field(default_factory=dict)
 
 
-def next_boot(client: BootClient, machine: Machine | None, policy: BootPolicy) -> Plan:
-    """Say what `client` boots, given what we know of its machine (None: never seen)."""
+def next_boot(client: BootClient, machine: Machine | None, policy: BootPolicy, direct: str = "") -> Plan:
+    """Say what `client` boots, given what we know of its machine (None: never seen).
+
+    `direct` names the file of the machine's bootenv that UEFI HTTP boot starts by itself; empty: there is none.
+    """
     if client.asker is Asker.OS:
         return LocalDisk("an operating system asks for an address only")
     why, network = _wants_network(machine, policy)
@@ -54,6 +57,8 @@ def next_boot(client: BootClient, machine: Machine | None, policy: BootPolicy) -
         return LocalDisk(why)
     if client.asker in (Asker.IPXE, Asker.GRUB):
         return RunScript(why)
+    if client.asker is Asker.HTTP and direct:
+        return LoadFile(direct, why, direct=True)
     return _first_loader(client, why, machine, policy)
 
 

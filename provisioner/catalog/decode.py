@@ -15,6 +15,8 @@ ARTIFACT_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 ARCHES = ("amd64", "arm64")
 FIRMWARE = ("bios", "uefi")
 LOADERS = ("", "wimboot", "memdisk", "esxi")
+HTTP_SUFFIXES = (".efi", ".iso", ".img")
+"""What UEFI HTTP boot starts (UEFI 2.10 section 24.7.3.1)."""
 VALIDATORS = (
     "",
     "autoinstall",
@@ -131,6 +133,7 @@ def _files(fields: Fields, urls: Mapping[str, str]) -> Files:
         initrds=fields.texts("initrds"),
         image=fields.text("image"),
         loader=loader,
+        http=fields.text("http"),
         args=fields.text("args"),
         artifacts=tuple(_artifact(name, part, urls) for name, part in fields.parts("artifacts")),
         injects=fields.texts("injects"),
@@ -138,10 +141,17 @@ def _files(fields: Fields, urls: Mapping[str, str]) -> Files:
         sources=_sources(fields, urls),
     )
     known = {artifact.name for artifact in files.artifacts}
-    for key, names in (("kernel", [files.kernel]), ("initrds", files.initrds), ("image", [files.image])):
+    for key, names in (
+        ("kernel", [files.kernel]),
+        ("http", [files.http]),
+        ("initrds", files.initrds),
+        ("image", [files.image]),
+    ):
         for name in names:
             if name and name not in known:
                 fields.fault(key, f"{name!r} is not one of this architecture's artifacts")
+    if files.http and not files.http.endswith(HTTP_SUFFIXES):
+        fields.fault("http", f"{files.http!r}: UEFI HTTP boot starts files that end with {', '.join(HTTP_SUFFIXES)}")
     fields.done()
     return files
 
@@ -232,7 +242,7 @@ def _check(bootenv: Bootenv, fields: Fields) -> None:
 def _check_files(arch: str, files: Files, kind: Kind, answers: set[str], fields: Fields) -> None:
     if kind is Kind.IMAGE and not files.image:
         fields.fault("arch", f"{arch}.image: missing for kind image")
-    if kind not in (Kind.IMAGE, Kind.BOOTSTRAP) and not files.kernel:
+    if kind not in (Kind.IMAGE, Kind.BOOTSTRAP) and not (files.kernel or (kind is Kind.LIVE and files.http)):
         fields.fault("arch", f"{arch}.kernel: missing")
     for answer_id in files.injects:
         if answer_id not in answers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from provisioner.boot.files import url_path
 from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.pxe import HTTP_CLIENT
@@ -41,7 +42,7 @@ def load_file(kind: Kind, name: str, where: Where) -> Boot:
     if kind.asker is Asker.OS:
         return NOTHING
     if kind.asker is Asker.HTTP:
-        url = f"http://{address(where.us)}:{where.http_port}/files/{name}"
+        url = f"http://{address(where.us)}:{where.http_port}/{url_path(name)}"
         return Boot(url.encode("ascii"), where.us, HTTP_CLIENT)
     return Boot(name.encode("ascii"), where.us)
 

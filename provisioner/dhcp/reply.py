@@ -36,7 +36,7 @@ def ask_plan(case: Case, net: Net) -> bool:
     case.reason = plan.reason
     match plan:
         case LoadFile():
-            case.boot = _load(case, net, plan.name)
+            case.boot = _load(case, net, plan)
         case RunScript():
             case.boot = run_script(case.kind, case.packet.mac, _where(case, net, case.scene.us_in(net)))
         case LocalDisk():
@@ -50,16 +50,17 @@ def _where(case: Case, net: Net, us: int) -> Where:
     return Where(us, net.config.http_port or case.site.http_port)
 
 
-def _load(case: Case, net: Net, name: str) -> Boot:
+def _load(case: Case, net: Net, plan: LoadFile) -> Boot:
     """The loader that the machine, its profile or its subnet names, else the plan's; made once for all who get it."""
-    known = case.known
+    known, name = case.known, plan.name
     us = case.scene.us_in(net)
     key = (case.kind, us, name, known.serial if known is not None else 0)
     boot = net.boots.get(key)
     if boot is None:
         arch = -1 if case.kind.arch is None else case.kind.arch
-        name = net.loader.get(arch, name)
-        if known is not None:
+        if not plan.direct:
+            name = net.loader.get(arch, name)
+        if known is not None and not plan.direct:
             name = known.loader.get(arch, name)
         if len(net.boots) >= KEPT_LIMIT:
             net.boots.clear()

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from provisioner.boot.files import ARTIFACTS
 from provisioner.boot.plan import SECURE_BOOT_LOADERS, next_boot
 from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
@@ -84,11 +85,19 @@ class Boots:
         client = self._with_evidence(client, machine)
         if machine is None:
             return self._plan_for_stranger(client)
-        plan = next_boot(client, machine, self._policy)
+        plan = next_boot(client, machine, self._policy, self._direct(client, machine))
         if client.asker is not Asker.OS:
             self._runner.signal(machine, Signal.DHCP)
         self._runner.signal(machine, Signal.LOCAL)
         return plan
+
+    def _direct(self, client: BootClient, machine: Machine | None) -> str:
+        """Name the file that UEFI HTTP boot starts by itself for what is wanted of a machine; empty: there is none."""
+        if client.asker is not Asker.HTTP or machine is None or machine.run is None or machine.run.step is None:
+            return ""
+        bootenv, arch = self._bootenv_of(machine), self.arch_of(client.mac)
+        files = bootenv.arch.get(arch)
+        return f"{ARTIFACTS}{bootenv.name}/{arch}/{files.http}" if files is not None and files.http else ""
 
     def _with_evidence(self, client: BootClient, machine: Machine | None) -> BootClient:
         """Say of firmware that refused a loader that it wants signed ones, where there is one for it."""
@@ -140,11 +149,15 @@ class Boots:
 
     def loader_fetched(self, mac: Mac, name: str) -> None:
         """Hear that a machine has its loader, the file of this name."""
-        if (client := self._clients.get(mac)) is not None:
+        client = self._clients.get(mac)
+        if client is not None:
             self._refusals.fetched(client, name)
         machine = self.machine_of(mac)
-        if machine is not None:
-            self._runner.signal(machine, Signal.LOADER)
+        if machine is None:
+            return
+        self._runner.signal(machine, Signal.LOADER)
+        if client is not None and name == self._direct(client, machine):  # nothing that it runs asks for a script
+            self._runner.signal(machine, Signal.SCRIPT)
 
     async def script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:
         """Write the boot script of a machine, for the address that its MAC holds a lease for, and no other."""

@@ -21,6 +21,7 @@ def checks(machine: Machine, bootenv: Bootenv, missing: Sequence[str], bmc_fault
     return [
         _state(machine, verb),
         _bmc(machine, bmc_fault),
+        *_way(machine, bootenv),
         *_artifacts(bootenv, missing),
         *(_hardware(machine, bootenv) if verb in (Verb.DEPLOY, Verb.INSTALL) else ()),
     ]
@@ -58,6 +59,15 @@ def _bmc(machine: Machine, fault: str | None) -> Check:
     if fault is not None:
         return Check("bmc", ok=False, text=fault, hint="nothing was touched")
     return Check("bmc", ok=True, text=f"{machine.bmc} answers")
+
+
+def _way(machine: Machine, bootenv: Bootenv) -> list[Check]:
+    """What UEFI HTTP boot starts by itself has nothing that a loader could start instead."""
+    by_http_alone = any(files.http and not files.kernel for files in bootenv.arch.values())
+    if not by_http_alone or machine.boot_via == "http":
+        return []
+    text = f"{bootenv.name} starts by UEFI HTTP boot alone, and {machine.name} boots by {machine.boot_via}"
+    return [Check("boot", ok=False, text=text, hint="a machine that can is enrolled with `--boot-via http`")]
 
 
 def _artifacts(bootenv: Bootenv, missing: Sequence[str]) -> list[Check]:

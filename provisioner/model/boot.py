@@ -67,10 +67,14 @@ class BootClient:
 
 @dataclass(frozen=True, slots=True)
 class LoadFile:
-    """Fetch and start this loader. `name` is a key of the table of served files, never a path of ours."""
+    """Fetch and start this file. `name` is a key of the table of served files, never a path of ours.
+
+    `direct`: it is what the machine is to run, no loader on the way there; settings of loaders do not concern it.
+    """
 
     name: str
     reason: str
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

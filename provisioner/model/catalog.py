@@ -82,6 +82,8 @@ class Files:
     image: str = ""
     loader: str = ""
     """How the kernel is started where it is no Linux: "wimboot", "memdisk", "esxi"; empty for Linux."""
+    http: str = ""
+    """What UEFI HTTP boot starts by itself, with no loader of ours before it: an .efi, or an .iso or .img in memory."""
     args: str = ""
     """Kernel arguments as a template."""
     artifacts: tuple[Artifact, ...] = ()

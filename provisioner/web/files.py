@@ -34,6 +34,7 @@ MEDIA_TYPES = {
     # UEFI 2.10 section 24.7.3.1: firmware goes by these, or by the suffix where there is none of them
     ".efi": "application/efi",
     ".iso": "application/vnd.efi-iso",
+    ".img": "application/vnd.efi-img",
 }
 
 
@@ -233,7 +234,7 @@ class _Body(web.StreamResponse):
         if request.secure:
             self._crowd.count += 1
             try:
-                await self._encrypted(writer, source, stall_s)
+                await self._encrypted(writer, source, sender, stall_s)
             finally:
                 self._crowd.count -= 1
         else:
@@ -242,13 +243,13 @@ class _Body(web.StreamResponse):
             await sender.send(sock.fileno(), source.fileno(), wanted, stall_s)
         await self.write_eof()
 
-    async def _encrypted(self, writer: AbstractStreamWriter, source: BinaryIO, stall_s: float) -> None:
+    async def _encrypted(self, writer: AbstractStreamWriter, source: BinaryIO, sender: Sender, stall_s: float) -> None:
         """Send through TLS, which the loop's thread alone can do. asyncio's own way takes 16 KiB at a time."""
         loop = asyncio.get_running_loop()
         offset, end = self._part.offset, self._part.offset + self._part.length
         while offset < end:
-            count = min(self._crowd.step_bytes, end - offset)
-            chunk = _at_hand(source.fileno(), count, offset)
+            count = await sender.permit(min(self._crowd.step_bytes, end - offset))
+            chunk: bytes | bytearray = _at_hand(source.fileno(), count, offset)
             if not chunk:
                 chunk = await loop.run_in_executor(None, os.pread, source.fileno(), count, offset)
             if not chunk:
@@ -259,14 +260,14 @@ class _Body(web.StreamResponse):
             offset += len(chunk)
 
 
-def _at_hand(descriptor: int, count: int, offset: int) -> bytes:
+def _at_hand(descriptor: int, count: int, offset: int) -> bytes | bytearray:
     """Read what is in the page cache, without ever waiting for a disk; nothing where it is not, or cannot be known."""
     buffer = bytearray(count)
     try:
         got = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
     except OSError:  # EAGAIN: it would wait; EOPNOTSUPP: a file system that cannot say
         return b""
-    return bytes(buffer[:got]) if got < count else bytes(buffer)
+    return buffer[:got] if got < count else buffer
 
 
 async def _flush(transport: asyncio.Transport, writer: AbstractStreamWriter, stall_s: float) -> None:

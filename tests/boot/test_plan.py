@@ -103,6 +103,21 @@ def test_next_boot(client: BootClient, known: Machine | None, policy: BootPolicy
     assert next_boot(client, known, policy) == plan
 
 
+DIRECT = "artifacts/iso/amd64/image.iso"
+STARTS_ITSELF: dict[str, tuple[BootClient, Machine, Plan]] = {
+    "UEFI HTTP boot starts an ISO by itself": (
+        UEFI_HTTP, running(Verb.LIVE, "wait.dhcp"), LoadFile(DIRECT, "node17 is inspecting: debian-12", direct=True)),
+    "PXE cannot": (UEFI, running(Verb.LIVE, "wait.dhcp"), LoadFile("snponly.efi", "node17 is inspecting: debian-12")),
+    "a machine that nothing was asked for boots its disk": (
+        UEFI_HTTP, machine(State.ACTIVE), LocalDisk("node17 is active: nothing was asked for it")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("client", "known", "plan"), STARTS_ITSELF.values(), ids=STARTS_ITSELF.keys())
+def test_what_needs_no_loader(client: BootClient, known: Machine, plan: Plan) -> None:
+    assert next_boot(client, known, DISCOVER, DIRECT) == plan
+
+
 @given(
     asker=st.sampled_from(Asker),
     arch=st.none() | st.integers(0, 65535),

@@ -75,6 +75,11 @@ WRONG = {
         "'instaler' is not known, did you mean 'installer'?",
     ),
     "an architecture that does not exist": (changed("amd64:", "x86:"), "'x86' is not an architecture"),
+    "what UEFI HTTP boot cannot start": (
+        changed("kernel: linux", "kernel: linux\n    http: linux"),
+        "'linux': UEFI HTTP boot starts files that end with .efi, .iso, .img",
+    ),
+    "an installer without a kernel": (changed("    kernel: linux\n", ""), "amd64.kernel: missing"),
     "a kernel that is no artefact": (
         changed("kernel: linux", "kernel: vmlinuz"),
         "'vmlinuz' is not one of this architecture's artifacts",

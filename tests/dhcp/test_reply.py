@@ -43,6 +43,13 @@ def load(_: BootClient) -> Plan:
     return LoadFile("snponly.efi", "chain")
 
 
+ISO = "artifacts/iso/amd64/image.iso"
+
+
+def iso(_: BootClient) -> Plan:
+    return LoadFile(ISO, "live", direct=True)
+
+
 def script(_: BootClient) -> Plan:
     return RunScript("install")
 
@@ -155,6 +162,12 @@ def test_who_names_the_loader(places: tuple[bool, bool, bool], file: bytes) -> N
     assert said(ask(here, discover(options=UEFI))).options[Opt.BOOT_FILE] == file
     stranger = said(ask(here, discover(OTHER_MAC, UEFI))).options[Opt.BOOT_FILE]
     assert stranger == (b"subnet.efi" if places[0] else b"snponly.efi")
+
+
+def test_no_setting_of_loaders_stands_for_what_firmware_starts_by_itself() -> None:
+    here = site(subnet(loader={"efi-x64-http": "own.efi"}), known=(Reservation(mac=MAC, name="node1"),), decide=iso)
+    url = f"http://{US}:8080/{ISO}".encode()
+    assert said(ask(here, discover(options=HTTP))).options[Opt.BOOT_FILE] == url
 
 
 def test_a_loader_changed_while_we_serve_is_the_next_one_told() -> None:

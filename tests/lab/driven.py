@@ -61,14 +61,17 @@ class Driven:
         lines: list[dict[str, Any]] = said if isinstance(said, list) else said["lines"]
         return lines
 
-    def store(self, bootenv: str, *options: str, arch: str = "") -> None:
-        """Build what a bootenv needs, unless it is current, and give it to the daemon."""
+    def store(self, bootenv: str, *options: str, arch: str = "") -> dict[str, Path]:
+        """Build what a bootenv needs, unless it is current, and give it to the daemon; where it lies, by name."""
         given = ("--arch", arch) if arch else ()
         self.control("images", "build", bootenv, *options, *given, limit_s=BUILD_S)
         folder = KEPT / "provisioner" / "images" / (f"{bootenv}-{arch}" if arch else bootenv)
+        built: dict[str, Path] = {}
         for item in json.loads((folder / "manifest.json").read_text())["artifacts"]:
             where = "/".join(filter(None, (bootenv, arch, item["name"])))
-            self.control("artifacts", "import", where, str(folder / item["path"]), "--sha256", item["sha256"])
+            built[item["name"]] = folder / item["path"]
+            self.control("artifacts", "import", where, str(built[item["name"]]), "--sha256", item["sha256"])
+        return built
 
     def loaders(self, *architectures: str) -> None:
         """Give the daemon the loaders of Debian's packages, which are fetched once."""

@@ -25,6 +25,7 @@ INSTALLER = Bootenv(
     answers=(AnswerFile("preseed", "debian/preseed"), AnswerFile("late.sh", "debian/late.sh")),
 )  # fmt: skip
 LIVE = Bootenv("fake-live", "Live", Kind.LIVE, "memtest", AMD64)
+ISO = Bootenv("fake-iso", "An ISO", Kind.LIVE, "iso", {"amd64": Files(http="image.iso")})
 LOCAL = Bootenv("local", "Its disk", Kind.DISK, "local", {})
 UBUNTU = Bootenv("ubuntu-22.04", "Ubuntu", Kind.INSTALLER, "ubuntu", AMD64)
 
@@ -33,7 +34,7 @@ class FakeCatalogue:
     """Three bootenvs; what is rendered is JSON of what a template would see."""
 
     def __init__(self) -> None:
-        self._known = {b.name: b for b in (DISCOVERY, DEBIAN, INSTALLER, LIVE, LOCAL, UBUNTU)}
+        self._known = {b.name: b for b in (DISCOVERY, DEBIAN, INSTALLER, LIVE, ISO, LOCAL, UBUNTU)}
 
     def bootenv(self, name: str) -> Bootenv:
         if name not in self._known:

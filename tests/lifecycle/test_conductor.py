@@ -17,11 +17,17 @@ from provisioner.errors import (
 )
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BootTarget, Power
-from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
+from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk
 from provisioner.model.facts import SwitchPort
 from provisioner.model.intent import EnrolRequest
-from provisioner.model.machine import Machine, State
-from tests.lifecycle.rack import Rack
+from provisioner.model.machine import Machine, Run, State
+from provisioner.model.trace import Channel, TraceLine
+from tests.lifecycle.rack import PASSWORD, Rack
+
+
+def waits(run: Run) -> bool:
+    """Say whether a run waits for what its machine does on the network."""
+    return run.step is not None and run.step.name.startswith("wait.")
 
 
 async def settled(conductor: Conductor, ref: str = "node17") -> Machine:
@@ -192,6 +198,24 @@ async def test_a_newcomer_is_named_and_placed_by_its_switch_port(tmp_path: Path)
         assert machine.facts is not None
         (nic,) = machine.facts.nics
         assert (nic.relay, nic.circuit_id, nic.remote_id) == ("10.0.0.254", "ge-0/0/1", "leaf1")
+
+
+async def test_firmware_starts_an_iso_by_itself(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    client = BootClient(metal.mac, Asker.HTTP, Arch.EFI_X64_HTTP, metal.uuid)
+    async with rack.daemon() as conductor:
+        await conductor.enrol(EnrolRequest("node17", metal.address, PASSWORD, macs=(metal.mac,), boot_via="http"))
+        await conductor.boot("node17", "fake-iso")
+        async with asyncio.timeout(10):
+            while (run := conductor.machines.get("node17").run) is None or not waits(run):
+                await asyncio.sleep(0)
+        name = "artifacts/fake-iso/amd64/image.iso"
+        assert conductor.decide(client) == LoadFile(name, "node17 is inspecting: fake-iso", direct=True)
+        conductor.observe(TraceLine(0.0, Channel.HTTP, "http.sent", f"{name}: 5 bytes in 0.1 s", mac=metal.mac))
+        machine = await settled(conductor)
+        assert (machine.state, machine.run and machine.run.outcome) == (State.ENROLLED, "done")
+        assert conductor.decide(client) == LoadFile("snponly.efi", "node17 is enrolled: discover it")
 
 
 async def test_a_job_is_given_once(tmp_path: Path) -> None:

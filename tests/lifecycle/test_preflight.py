@@ -11,7 +11,7 @@ from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.preflight import checks, verb_for
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
-from provisioner.model.catalog import Bootenv, Kind
+from provisioner.model.catalog import Bootenv, Files, Kind
 from provisioner.model.facts import Disk, Facts
 from provisioner.model.machine import Machine, State
 
@@ -21,6 +21,7 @@ FACTS = Facts(memory_bytes=GIB, disks=(Disk("vda", 8 * GIB), Disk("vdb", GIB)))
 READY = Machine("m1", "node17", State.READY, bmc=BMC, facts=FACTS, profile="small", profile_reason="one disk")
 DEBIAN = Bootenv("debian-12", "Debian 12", Kind.IMAGE, "debian", {}, min_disk_bytes=2 * GIB, min_memory_bytes=GIB // 2)
 DISCOVERY = Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", {})
+ISO = Bootenv("iso", "An ISO", Kind.LIVE, "iso", {"amd64": Files(http="image.iso")})
 BUSY, _ = advance(READY, Begin("r1", Verb.DEPLOY, "debian-12"), 0.0)
 
 CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
@@ -29,6 +30,9 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
     "a state that it cannot start from": (
         replace(READY, state=State.RETIRED), DEBIAN, [], None, ["node17 is retired: it cannot deploy from there"]),
     "no BMC on record": (replace(READY, bmc=None), DEBIAN, [], None, ["node17 has no BMC on record"]),
+    "an ISO on a machine that cannot start it": (
+        READY, ISO, [], None, ["iso starts by UEFI HTTP boot alone, and node17 boots by pxe"]),
+    "and on one that can": (replace(READY, boot_via="http"), ISO, [], None, []),
     "a BMC that refuses": (READY, DEBIAN, [], "password refused", ["password refused"]),
     "artefacts that are missing": (READY, DEBIAN, ["image is missing", "kernel is missing"], None,
         ["image is missing", "kernel is missing"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provisioner.boot.files import url_path
 from provisioner.dhcp.pxe import HTTP_CLIENT
 from provisioner.dhcp.v6.case import Case6, our_address
 from provisioner.dhcp.v6.message import address
@@ -54,14 +55,16 @@ def url_of(case: Case6, net: Net6, plan: Plan, us: str) -> str:
         case RunScript(), Asker.IPXE:
             return f"{http}/boot/{case.who.mac}/script.ipxe"
         case LoadFile(), Asker.HTTP:
-            return f"{http}/files/{loader_of(case, net, plan.name)}"
+            return f"{http}/{url_path(loader_of(case, net, plan))}"
         case LoadFile(), _:
-            return f"tftp://[{us}]/{loader_of(case, net, plan.name)}"
+            return f"tftp://[{us}]/{loader_of(case, net, plan)}"
     return ""
 
 
-def loader_of(case: Case6, net: Net6, name: str) -> str:
+def loader_of(case: Case6, net: Net6, plan: LoadFile) -> str:
     """Name the loader: the one that the machine or its subnet has for this architecture, else the plan's."""
+    if plan.direct:
+        return plan.name
     arch = -1 if case.kind.arch is None else case.kind.arch
-    name = net.loader.get(arch, name)
+    name = net.loader.get(arch, plan.name)
     return case.known.loader.get(arch, name) if case.known is not None else name

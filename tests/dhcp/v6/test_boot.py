@@ -12,7 +12,7 @@ from provisioner.dhcp.v6.options import (
     texts,
     vendor_class,
 )
-from provisioner.model.boot import LocalDisk, Unknown
+from provisioner.model.boot import LoadFile, LocalDisk, Unknown
 from tests.dhcp.v6.clients import (
     FIRMWARE,
     HTTP,
@@ -85,6 +85,13 @@ LOADERS = {
 def test_loaders(of_subnet: dict[str, dict[str, str]], of_machine: dict[str, dict[str, str]], name: str) -> None:
     here = site(subnet(**of_subnet), known=(Reservation(mac=MAC, **of_machine),))  # type: ignore[arg-type]
     assert boot(ask(here, FIRMWARE.message(SOLICIT, ia())))[0] == f"tftp://[{US}]/{name}"
+
+
+def test_no_setting_of_loaders_stands_for_what_firmware_starts_by_itself() -> None:
+    here = site(subnet(loader={"efi-x64-http": "own.efi"}))
+    here.decide = lambda _client: LoadFile("artifacts/iso/amd64/image.iso", "live", direct=True)
+    url = boot(ask(here, Says(OVMF_DUID, HTTP).message(SOLICIT, ia())))[0]
+    assert url == f"http://[{US}]:8080/artifacts/iso/amd64/image.iso"
 
 
 OURS = {
