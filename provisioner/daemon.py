@@ -35,7 +35,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.machinehttp import MachineHttp
-from provisioner.measures import measure
+from provisioner.measures import Served, measure
 from provisioner.naming import Naming
 from provisioner.netwatch.privileges import keep_from_children
 from provisioner.netwatch.supervisor import Netwatch
@@ -137,7 +137,7 @@ class Daemon:
         )
         await shelf.loaders.install()
         machines = MachineHttp.over(config, conductor, network, artifacts, db)
-        tftp, reach = await self._serve_boot(stack, table, machines, addressing.book)
+        served, reach = await self._serve_boot(stack, table, machines, addressing.book)
         site = Site(
             conductor,
             lambda: statuses(catalog, artifacts),
@@ -149,7 +149,7 @@ class Daemon:
         await rollouts.open()
         workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), config.catalogue.paths)
         metrics = MetricsApi(
-            lambda: measure(conductor.machines.all(), addressing.v4, addressing.v6, netwatch, guard, tftp)
+            lambda: measure(conductor.machines.all(), addressing.v4, addressing.v6, netwatch, guard, served)
         )
         apis = (
             Api(site),
@@ -184,7 +184,7 @@ class Daemon:
 
     async def _serve_boot(
         self, stack: contextlib.AsyncExitStack, table: FileTable, machines: MachineHttp, book: DhcpBook
-    ) -> tuple[TftpServer | None, Reach]:
+    ) -> tuple[Served, Reach]:
         """Serve boot files on all interfaces that have subnets, and on those that get one."""
         hosts = await hosts_of(replace(self.config.dhcp, subnets=tuple(subnet for subnet, _ in book.subnets())))
         tftp = await self._serve_tftp(stack, machines.conductor, table, machines.network, hosts)
@@ -192,7 +192,7 @@ class Daemon:
         self.listeners += listeners
         reach = Reach.over(self.config, hosts, tftp, listen)
         book.follow(reach.follow)
-        return tftp, reach
+        return Served(tftp, machines.sharing), reach
 
     async def _serve_tftp(
         self,

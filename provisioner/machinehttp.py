@@ -36,8 +36,8 @@ class MachineHttp:
     config: Config
     conductor: Conductor
     network: Network
-    artifacts: ArtifactStore
     cache: MirrorCache
+    sharing: Sharing
 
     @classmethod
     def over(
@@ -47,7 +47,8 @@ class MachineHttp:
         ours, proxy = config.mirror, config.catalogue.proxy
         sources = Sources(ours.upstreams, ours.max_gib * GIB, ours.offline, proxy)
         cache = MirrorCache(config.state_dir / "mirror", MirrorIndex(db), sources)
-        return cls(config, conductor, network, artifacts, cache)
+        sharing = Sharing(conductor.agent_machine, artifacts.chunk_list, observe=conductor.observe)
+        return cls(config, conductor, network, cache, sharing)
 
     async def start(
         self, stack: AsyncExitStack, table: FileTable, hosts: Sequence[str]
@@ -60,9 +61,8 @@ class MachineHttp:
         stack.push_async_callback(asyncio.to_thread, files.close)
         where = http.addresses or hosts
         tls = await asyncio.to_thread(Tls.load, self.config, where) if http.tls_port else None
-        shared = Sharing(self.conductor.agent_machine, self.artifacts.chunk_list).routes()
         mirrored = Mirror(self.cache, files).routes() if self.cache.names else ()
-        routes = (*MachineSide(self.conductor).routes(), *files.routes(), *shared, *mirrored)
+        routes = (*MachineSide(self.conductor).routes(), *files.routes(), *self.sharing.routes(), *mirrored)
         server = Server(machine_app((*routes, tls.route()) if tls else routes))
         stack.push_async_callback(server.close)
 

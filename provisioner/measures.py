@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.v6.server import Dhcp6Server
@@ -13,8 +14,17 @@ from provisioner.netwatch.supervisor import Netwatch
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import VERSION
 from provisioner.web.metrics import Kind, Metric, counter, gauge, single
+from provisioner.web.share import Sharing
 
 LOOKS = ("free", "used", "known", "late", "blind")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What machines fetch from."""
+
+    tftp: TftpServer | None
+    sharing: Sharing
 
 
 def measure(
@@ -23,7 +33,7 @@ def measure(
     dhcp6: Dhcp6Server,
     netwatch: Netwatch,
     guard: Guard,
-    tftp: TftpServer | None,
+    served: Served,
 ) -> Iterator[Metric]:
     """Give every metric."""
     yield gauge("provisioner_build_info", "The version that runs; always 1.", {VERSION: 1}, "version")
@@ -31,8 +41,10 @@ def measure(
     yield gauge("provisioner_machines", "Machines on record.", {state: states[state] for state in State}, "state")
     yield from of_dhcp(dhcp, dhcp6)
     yield from _netwatch(netwatch, guard)
-    counts = tftp.counts if tftp is not None else Counter[str]()
+    counts = served.tftp.counts if served.tftp is not None else Counter[str]()
     yield counter("provisioner_tftp_total", "TFTP transfers and refusals by their outcome.", counts, "outcome")
+    chunks = "Chunks of images that machines took, by who gave them."
+    yield counter("provisioner_image_chunks_total", chunks, served.sharing.counts, "source")
 
 
 def of_dhcp(dhcp: DhcpServer, dhcp6: Dhcp6Server) -> Iterator[Metric]:

@@ -81,6 +81,15 @@ class Done:
 
 
 @dataclass(slots=True)
+class Taken:
+    """Chunks that arrived whole, by who gave them; and whether anybody was told, once they are all."""
+
+    origin: int = 0
+    neighbours: int = 0
+    is_told: bool = False
+
+
+@dataclass(slots=True)
 class _Sent:
     """An order that was not reported on yet."""
 
@@ -100,6 +109,7 @@ class _Peer:
     gives: set[int] = field(default_factory=set)
     """Kept still."""
     orders: dict[int, _Sent] = field(default_factory=dict)
+    taken: Taken = field(default_factory=Taken)
     uploads: int = 0
     shuns: set[str] = field(default_factory=set)
     accused_by: set[str] = field(default_factory=set)
@@ -111,7 +121,7 @@ class Swarm:
     def __init__(self, count: int) -> None:
         self.count = count
         self.from_origin = 0
-        """Chunks that the origin was asked for, for metrics."""
+        """Chunks that the origin was asked for."""
         self._peers: dict[str, _Peer] = {}
         self._holders: list[set[str]] = [set() for _ in range(count)]
         self._origin: dict[tuple[str, int], float] = {}
@@ -163,6 +173,11 @@ class Swarm:
         if orders:
             return orders
         return Done() if high == self.count and not wanted and not peer.orders else Wait()
+
+    def taken(self, name: str) -> Taken:
+        """Say what a machine got since it joined; nothing where it is not known."""
+        peer = self._peers.get(name)
+        return Taken() if peer is None else peer.taken
 
     # choosing
 
@@ -252,6 +267,8 @@ class Swarm:
         source = self._settle(peer, index)
         if outcome is Outcome.GOT:
             peer.got_at = now
+            peer.taken.origin += source is None
+            peer.taken.neighbours += source is not None
             self._keep(peer, index)
         elif outcome is Outcome.LACKS and source in self._peers:
             self._peers[source].gives.discard(index)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from aiohttp import web
 
 from provisioner.boot.chunks import ChunkList
-from provisioner.boot.fanout import SILENT_S, Order, Swarm
+from provisioner.boot.fanout import SILENT_S, Done, Order, Swarm, Taken
 from provisioner.boot.sharing import read_offer, read_report, write_answer
 from provisioner.errors import ConflictError, NotFoundError
+from provisioner.model.trace import Channel, Observe, TraceLine
 from provisioner.web import bodies
 from provisioner.web.machines import address_of, authorised, token_of
 from provisioner.web.ports import Route
@@ -31,9 +34,13 @@ Bearer = Callable[[str, str], str]
 class Sharing:
     """Handlers over the swarms of all images that machines take now."""
 
-    def __init__(self, bearer: Bearer, chunks: Lookup, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bearer, self._chunks, self._clock = bearer, chunks, clock
+    def __init__(
+        self, bearer: Bearer, chunks: Lookup, *, observe: Observe, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bearer, self._chunks, self._observe, self._clock = bearer, chunks, observe, clock
         self._swarms: dict[str, tuple[Swarm, float]] = {}
+        self.counts: Counter[str] = Counter(origin=0, neighbour=0)
+        """Chunks that arrived whole, by who gave them."""
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -69,9 +76,11 @@ class Sharing:
         sha256 = request.match_info["sha256"]
         report = read_report(await _body(request))
         swarm, _ = self._swarms.get(sha256, (None, now))
+        before = replace(swarm.taken(who)) if swarm is not None else Taken()
         answer = None if swarm is None else swarm.next(who, report, now)
         if swarm is None or answer is None:
             raise ConflictError("join first")
+        self._count(who, sha256, before, swarm.taken(who), whole=isinstance(answer, Done))
         self._swarms[sha256] = (swarm, now)
         if isinstance(answer, tuple) and log.isEnabledFor(logging.DEBUG):
             log.debug("share.orders machine=%s image=%s %s", who, sha256[:12], _shown(answer))
@@ -83,6 +92,15 @@ class Sharing:
         for swarm, _ in self._swarms.values():
             swarm.leave(who)
         return web.Response(status=204)
+
+    def _count(self, who: str, sha256: str, before: Taken, now: Taken, *, whole: bool) -> None:
+        """Keep count, and say of a machine that just got its last chunk who gave it what."""
+        self.counts["origin"] += now.origin - before.origin
+        self.counts["neighbour"] += now.neighbours - before.neighbours
+        if whole and not now.is_told:
+            now.is_told = True
+            text = f"image {sha256[:12]}: {now.neighbours} chunks from neighbours, {now.origin} from here"
+            self._observe(TraceLine(time.time(), Channel.AGENT, "share.done", text, machine=who))
 
     def _who(self, request: web.Request) -> str:
         return self._bearer(token_of(request), address_of(request))

@@ -61,7 +61,7 @@ class Origin:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Sharing]:
-        sharing = Sharing(self.agent_machine, self.chunks)
+        sharing = Sharing(self.agent_machine, self.chunks, observe=lambda line: None)
         server = Server(machine_app([*sharing.routes(), Route("GET", "/image", self.image)]), drain_s=0)
         port = await server.listen_tcp("127.0.0.1", 0)
         self.base = f"http://127.0.0.1:{port}"

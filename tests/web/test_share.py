@@ -11,6 +11,7 @@ import pytest
 from provisioner.boot.chunks import Chunker, ChunkList, decode
 from provisioner.boot.fanout import SILENT_S
 from provisioner.errors import TicketError
+from provisioner.model.trace import TraceLine
 from provisioner.web.app import machine_app
 from provisioner.web.server import Server
 from provisioner.web.share import Sharing
@@ -26,6 +27,10 @@ class Daemon:
     """Tokens are names; one image of three chunks."""
 
     now = 0.0
+
+    def __init__(self) -> None:
+        self.trace: list[TraceLine] = []
+        self.sharing = Sharing(self.agent_machine, self.chunks, observe=self.trace.append, clock=lambda: self.now)
 
     def agent_machine(self, token: str, address: str) -> str:
         if not token.startswith("node"):
@@ -45,7 +50,7 @@ def daemon() -> Daemon:
 
 @pytest.fixture
 async def boot(daemon: Daemon) -> AsyncIterator[aiohttp.ClientSession]:
-    server = Server(machine_app(Sharing(daemon.agent_machine, daemon.chunks, clock=lambda: daemon.now).routes()))
+    server = Server(machine_app(daemon.sharing.routes()))
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         yield session
@@ -76,6 +81,19 @@ async def test_the_second_machine_is_sent_to_the_first(boot: aiohttp.ClientSessi
     await say(boot, 1, f"{ONE}/next", report)
     _, orders = await say(boot, 2, f"{ONE}/next")
     assert f"http://127.0.0.1:8089/{PATH}/" in orders
+
+
+async def test_who_gave_what_is_counted_and_told_at_the_end(boot: aiohttp.ClientSession, daemon: Daemon) -> None:
+    await say(boot, 1, f"{ONE}/join", OFFER + "have 0-1\n")
+    await say(boot, 2, f"{ONE}/join", OFFER)
+    report = ""
+    while (orders := (await say(boot, 2, f"{ONE}/next", report))[1]) != "done\n":
+        report = "".join(f"got {line.split()[1]}\n" for line in orders.splitlines() if line.startswith("get"))
+    assert await say(boot, 2, f"{ONE}/next") == (200, "done\n")
+    assert daemon.sharing.counts == {"neighbour": 2, "origin": 1}
+    ((machine, event, text),) = [(line.machine, line.event, line.text) for line in daemon.trace]
+    assert (machine, event) == ("node2", "share.done")
+    assert text.endswith("2 chunks from neighbours, 1 from here")
 
 
 async def test_a_machine_that_restarts_is_sent_nobody(boot: aiohttp.ClientSession) -> None:

@@ -38,7 +38,8 @@ async def serve(address: str, port: int, image: Path, rate: float) -> None:
 
     table = FileTable([ServedFile("image", image, chunks.size_bytes, chunks.sha256)])
     files = Files(table, observe=lambda line: None, rate=rate)
-    server = Server(machine_app([*files.routes(), *Sharing(lambda token, address: token, look_up).routes()]))
+    sharing = Sharing(lambda token, address: token, look_up, observe=lambda line: None)
+    server = Server(machine_app([*files.routes(), *sharing.routes()]))
     await server.listen_tcp(address, port)
     await stop.wait()
     await server.close()
