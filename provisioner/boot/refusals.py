@@ -43,6 +43,10 @@ class Refusals:
         if self._states.get(mac) is _State.FETCHED:
             del self._states[mac]
 
+    def knows(self, mac: Mac) -> bool:
+        """Say whether a loader that a machine fetched tells anything of it."""
+        return mac in self._states
+
     def has_refused(self, mac: Mac) -> bool:
         """Say whether a machine has refused a loader."""
         return self._states.get(mac) is _State.REFUSED

@@ -138,7 +138,7 @@ class Desk:
         if self._taken_for:
             self._site.set_reservation(Reservation(mac=str(packet.mac), name="example"))
         arrival = Arrival(interface, self._own_address(packet, interface), port=port)
-        case = Case(packet, arrival, self._site, now)
+        case = Case(packet, arrival, self._site, now, self._site.kind_of(packet))
         known = self._site.known(case.key, packet, case.info)
         found = answer(packet, arrival, self._site, now)
         pairs = (

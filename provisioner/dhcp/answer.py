@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence, holding
 from provisioner.dhcp.choose import Place, choose, fixed_place, may_take
+from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.options import Opt, Type, number_of, text_of
 from provisioner.dhcp.packet import BOOTREQUEST, Packet, address
@@ -22,17 +23,18 @@ from provisioner.model.boot import Unknown
 
 FOR_EVER = float(0xFFFFFFFF)
 """The end of a BOOTP client's lease."""
+_new = tuple.__new__
 _OFFER, _ACK, _BOUND = int(Type.OFFER), int(Type.ACK), LeaseState.BOUND
 _OFF, _RESERVATIONS_ONLY, _IGNORE = Mode.OFF, Mode.RESERVATIONS_ONLY, Unknown.IGNORE
 _CLIENT_ID, _HOST_NAME = int(Opt.CLIENT_ID), int(Opt.HOST_NAME)
 _REQUESTED_ADDRESS, _SERVER_ID = int(Opt.REQUESTED_ADDRESS), int(Opt.SERVER_ID)
 
 
-def answer(packet: Packet, arrival: Arrival, site: Site, now: float) -> Reply | Silence:
-    """Answer `packet`. Raises `WireError` where an option that matters is malformed."""
+def answer(packet: Packet, arrival: Arrival, site: Site, now: float, kind: Kind | None = None) -> Reply | Silence:
+    """Answer `packet`. Raises `WireError` where an option that matters is malformed. `kind`: where it is known."""
     if packet.op != BOOTREQUEST:
         return Silence("not a request")
-    case = Case(packet, arrival, site, now)
+    case = Case(packet, arrival, site, now, kind or site.kind_of(packet))
     if not case.nets:
         return Silence("no subnet of ours on that link")
     net = case.nets[0]
@@ -205,5 +207,5 @@ def _ack(case: Case, place: Place) -> Reply:
     if not relay and case.packet.ciaddr and (before := pool.by_ip.get(ip)) is not None and before.key == case.key:
         # a renewal comes by no relay: the switch port is still the one that was said
         relay, circuit_id, remote_id = before.relay, before.circuit_id, before.remote_id
-    lease = Lease(ip, case.key, pool.name, until, _BOUND, now, name, client_id, relay, circuit_id, remote_id)
-    return reply(case, net, _ACK, ip, store=pool.bind(lease))
+    lease = (ip, case.key, pool.name, until, _BOUND, now, name, client_id, relay, circuit_id, remote_id, "")
+    return reply(case, net, _ACK, ip, store=pool.bind(_new(Lease, lease)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provisioner.dhcp import relay
 from provisioner.dhcp.boot import NOTHING
+from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt
 from provisioner.dhcp.packet import Packet
@@ -59,6 +60,7 @@ class Silence(NamedTuple):
     reason: str
     event: str = "dhcp.silence"
     store: tuple[Lease, ...] = ()
+    fresh: bool = False
 
 
 class Case:
@@ -80,7 +82,7 @@ class Case:
         "site",
     )
 
-    def __init__(self, packet: Packet, arrival: Arrival, site: Site, now: float) -> None:
+    def __init__(self, packet: Packet, arrival: Arrival, site: Site, now: float, kind: Kind) -> None:
         self.packet = packet
         self.arrival = arrival
         self.site = site
@@ -88,9 +90,9 @@ class Case:
         self.options = options = packet.options
         value = options.get(_RELAY_AGENT)
         self.info = relay.decode(value) if value else relay.NOTHING
-        self.scene = scene = site.scene(packet, arrival, self.info)
+        self.scene = scene = site.scene(packet, arrival, self.info, kind)
         self.nets = scene.nets
-        self.kind = scene.kind
+        self.kind = kind
         self.key = packet.key
         self.known: Known | None = None
         self.boot = NOTHING

@@ -78,9 +78,6 @@ def decode(data: bytes) -> Packet:
     size = len(data)
     if size < HEADER_SIZE:
         raise WireError(f"{size} bytes are too short for BOOTP")
-    (op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file) = _unpack(data)
-    if hlen > 16:
-        raise WireError(f"hardware address of {hlen} bytes")
     options: dict[int, bytes] = {}
     if data[HEADER_SIZE:OPTIONS_AT] == MAGIC:
         walk(data, OPTIONS_AT, size, options)
@@ -89,8 +86,16 @@ def decode(data: bytes) -> Packet:
     kind = options.get(_MESSAGE_TYPE, b"\0")
     if len(kind) != 1:
         raise WireError(f"message type of {len(kind)} bytes")
+    return assemble(data, kind[0], options)
+
+
+def assemble(data: bytes, kind: int, options: dict[int, bytes]) -> Packet:
+    """Read the header of a message whose type and options are known; raise `WireError`."""
+    (op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file) = _unpack(data)
+    if hlen > 16:
+        raise WireError(f"hardware address of {hlen} bytes")
     chaddr = chaddr[:hlen]
-    fields = (op, htype, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file, kind[0], options)
+    fields = (op, htype, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file, kind, options)
     return _new(Packet, fields)  # past its constructor, which takes as long as everything above
 
 

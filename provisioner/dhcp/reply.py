@@ -102,9 +102,8 @@ def _echo(options: Mapping[int, bytes], acknowledged: int) -> bytes:
     """
     found = _RAPID if acknowledged == _DISCOVER else b""
     for code in _ECHOED:
-        value = options.get(code)
-        if value is not None:
-            found += encode_option(code, value)
+        if code in options:
+            found += encode_option(code, options[code])
     return found
 
 

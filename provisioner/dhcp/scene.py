@@ -7,7 +7,7 @@ a dozen small ones for every packet.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.topology import Net
@@ -15,8 +15,9 @@ from provisioner.dhcp.topology import Net
 SERVER_PORT, CLIENT_PORT, PROXY_PORT = 67, 68, 4011
 
 
-class Arrival(NamedTuple):
-    """How a packet came in."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """How a packet came in. Compared by identity: made once for a sender and kept (`Link`), it keys scenes."""
 
     interface: str
     us: int

@@ -21,7 +21,7 @@ from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.link import Link
 from provisioner.dhcp.links import Links
 from provisioner.dhcp.neighbours import claimant
-from provisioner.dhcp.packet import Packet, address, decode
+from provisioner.dhcp.packet import Packet, address
 from provisioner.dhcp.relay import RelayInfo, spell
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
@@ -218,12 +218,13 @@ class DhcpServer:
         Sent one by one between the answers, each reply would wake up whoever receives it, at twice the cost.
         """
         now = self._clock.now()
+        site, read = self.site, self.site.read
         ready: list[Answered] = []
         held: list[Answered] = []
         for data, arrival in link.receive():
             try:
-                packet = decode(data)
-                found = answer(packet, arrival, self.site, now)
+                packet, kind = read(data)
+                found = answer(packet, arrival, site, now, kind)
             except WireError as error:
                 self.trace.malformed(data, arrival, str(error), now)
             except Exception:
@@ -237,7 +238,7 @@ class DhcpServer:
     def _finish(self, link: Link, answers: list[Answered]) -> None:
         """Send and tell, but look first at addresses that are new to a machine."""
         if self._probe is not None:
-            answers = [each for each in answers if not self._look_first(link, each)]
+            answers = [each for each in answers if not (each[2].fresh and self._look_first(link, each))]
         self._send(link, answers)
 
     def _send(self, link: Link, answers: list[Answered]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from provisioner.dhcp.claims import Claims
 from provisioner.dhcp.identify import Kind, Signature, client_of, kind_of, signature_of
+from provisioner.dhcp.layouts import Reader
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.options import Opt, number_of
@@ -57,7 +58,8 @@ class Site:
         self.on_other_server: Callable[[str, int, Mac], None] = lambda _net, _server, _mac: None
         """Told of each machine that chose another server, with the subnet."""
         self._kinds: dict[Signature, Kind] = {}
-        self._scenes: dict[tuple[Arrival, tuple[Net, ...], Signature], Scene] = {}
+        self._scenes: dict[tuple[Arrival, tuple[Net, ...], Kind], Scene] = {}
+        self.read = Reader(self.kind_of).read
         self._clients: dict[bytes, tuple[Kind, bytes | None, BootClient]] = {}
 
     @property
@@ -71,16 +73,15 @@ class Site:
             self._addresses = found
             self._scenes.clear()
 
-    def scene(self, packet: Packet, arrival: Arrival, info: RelayInfo) -> Scene:
+    def scene(self, packet: Packet, arrival: Arrival, info: RelayInfo, kind: Kind) -> Scene:
         """Say where `packet` plays; the same object for machines of one kind on one link."""
-        signature = signature_of(packet)
         nets = self._nets_of(packet, arrival, info)
-        key = (arrival, nets, signature)
+        key = (arrival, nets, kind)
         scene = self._scenes.get(key)
         if scene is None:
             if len(self._scenes) >= SCENES_LIMIT:
                 self._scenes.clear()
-            scene = self._scenes[key] = Scene(nets, arrival, self._kind_of(signature), self._addresses)
+            scene = self._scenes[key] = Scene(nets, arrival, kind, self._addresses)
         return scene
 
     def _nets_of(self, packet: Packet, arrival: Arrival, info: RelayInfo) -> tuple[Net, ...]:
@@ -94,8 +95,9 @@ class Site:
             return self.topology.at(packet.ciaddr)
         return self.topology.on(arrival.interface)
 
-    def _kind_of(self, signature: Signature) -> Kind:
-        """Say what kind of client this is; the same object for the same firmware."""
+    def kind_of(self, packet: Packet) -> Kind:
+        """Say what kind of client this is from; the same object for the same firmware."""
+        signature = signature_of(packet)
         kind = self._kinds.get(signature)
         if kind is None:
             if len(self._kinds) >= KINDS_LIMIT:

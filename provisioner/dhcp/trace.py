@@ -33,6 +33,7 @@ LATE_EVERY_S, LATE_COUNT = 0.1, 40
 power on together take ten seconds."""
 BAD_EVENTS = frozenset({"dhcp.nak", "dhcp.silence", "dhcp.pool-empty", "dhcp.decline", "dhcp.malformed"})
 LOUD = frozenset({"dhcp.malformed"})
+_new = tuple.__new__
 KINDS = {0: "BOOTP", 1: "DISCOVER", 3: "REQUEST", 4: "DECLINE", 7: "RELEASE", 8: "INFORM"}
 
 
@@ -126,7 +127,7 @@ class Trace:
         elif self.allows(who, now):
             self.tell(_line(Seen(now, who, kind, packet.giaddr, arrival, event, ip, found.reason)))
         else:
-            seen = Seen(now, who, kind, packet.giaddr, arrival, event, ip, found.reason)
+            seen = _new(Seen, (now, who, kind, packet.giaddr, arrival, event, ip, found.reason))
             self.keep(who, (kind, event, found.reason), partial(_line, seen))
 
     def _board(self, packet: Packet, ip: int, now: float) -> None:

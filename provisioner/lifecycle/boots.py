@@ -101,6 +101,8 @@ class Boots:
 
     def _with_evidence(self, client: BootClient, machine: Machine | None) -> BootClient:
         """Say of firmware that refused a loader that it wants signed ones, where there is one for it."""
+        if not self._refusals.knows(client.mac):
+            return client
         signed = SECURE_BOOT_LOADERS.get(-1 if client.arch is None else client.arch, "")
         if self._refusals.asks(client):
             what = f"it is given {signed}" if self._ports.network.serves(signed) else f"there is no {signed} to give it"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.store.db import Database
@@ -45,19 +46,27 @@ def insert(leases: Sequence[Lease]) -> str:
 
 def rows(leases: Sequence[Lease]) -> str:
     """Write out what stands behind VALUES. Whatever a client may have chosen is written in hex."""
-    return ",".join(map(_row, leases))
+    return ",".join(map(partial(_row, Spelt()), leases))
 
 
-def _row(lease: Lease) -> str:
+class Spelt(dict[str | float, str]):
+    """Texts and times as SQL has them: those of one submission are the same few, and spelt once."""
+
+    def __missing__(self, value: str | float) -> str:
+        if isinstance(value, str):
+            found = f"CAST(x'{value.encode().hex()}' AS TEXT)" if value else "''"
+        else:
+            found = repr(value)
+        self[value] = found
+        return found
+
+
+def _row(spelt: Spelt, lease: Lease) -> str:
     ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason = lease
     return (
-        f"({ip},x'{key.hex()}',{_text(pool)},{until!r},'{state}',{since!r},{_text(name)},x'{client_id.hex()}',"
-        f"{relay},x'{circuit_id.hex()}',x'{remote_id.hex()}',{_text(reason)})"
+        f"({ip},x'{key.hex()}',{spelt[pool]},{spelt[until]},'{state}',{spelt[since]},{spelt[name]},"
+        f"x'{client_id.hex()}',{relay},x'{circuit_id.hex()}',x'{remote_id.hex()}',{spelt[reason]})"
     )
-
-
-def _text(text: str) -> str:
-    return f"CAST(x'{text.encode().hex()}' AS TEXT)" if text else "''"
 
 
 def _read(cursor: sqlite3.Cursor) -> list[Lease]:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.store.db import Database
+from provisioner.store.leases import Spelt
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class LeaseStore6:
         """Store these; the future resolves when they are safe, or fails with `StoreError`."""
         if not leases:
             return self._database.submit(lambda cursor: None)
-        return self._database.submit_rows(_SAVE, ",".join(map(_row, leases)), durable=self._durable)
+        return self._database.submit_rows(_SAVE, ",".join(map(partial(_row, Spelt()), leases)), durable=self._durable)
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
@@ -48,17 +50,13 @@ class LeaseStore6:
         return await self._database.submit(work)
 
 
-def _row(lease: Lease) -> str:
+def _row(spelt: Spelt, lease: Lease) -> str:
     """Write a row out. Whatever a client may have chosen is written in hex."""
     ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason = lease
     return (
-        f"(x'{ip:032x}',x'{key.hex()}',{_text(pool)},{until!r},'{state}',{since!r},{_text(name)},"
-        f"x'{client_id.hex()}',x'{relay:032x}',x'{circuit_id.hex()}',x'{remote_id.hex()}',{_text(reason)})"
+        f"(x'{ip:032x}',x'{key.hex()}',{spelt[pool]},{spelt[until]},'{state}',{spelt[since]},{spelt[name]},"
+        f"x'{client_id.hex()}',x'{relay:032x}',x'{circuit_id.hex()}',x'{remote_id.hex()}',{spelt[reason]})"
     )
-
-
-def _text(text: str) -> str:
-    return f"CAST(x'{text.encode().hex()}' AS TEXT)" if text else "''"
 
 
 def _read(cursor: sqlite3.Cursor) -> list[Lease]:

@@ -127,8 +127,9 @@ class Fuzz:
         self.now += 0.001
         arrival = self.chance.choice(ARRIVALS)
         try:
-            sent = decode(data)
-            found = answer(sent, arrival, self.site, self.now)
+            sent, kind = self.site.read(data)
+            assert sent == decode(data)
+            found = answer(sent, arrival, self.site, self.now, kind)
         except WireError as error:
             self.trace.malformed(data, arrival, str(error), self.now)
             self.seen["malformed"] += 1
