@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.options import END, PAD, Opt
-from provisioner.dhcp.packet import HEADER_SIZE, OPTIONS_AT, Packet, assemble, decode
+from provisioner.dhcp.packet import HEADER_SIZE, MAGIC, OPTIONS_AT, Packet, assemble, decode
 
 OWN = frozenset(
     {Opt.HOST_NAME, Opt.REQUESTED_ADDRESS, Opt.SERVER_ID, Opt.CLIENT_ID, Opt.FQDN, Opt.RELAY_AGENT, Opt.CLIENT_UUID}
@@ -81,7 +81,7 @@ def own_of(data: bytes) -> tuple[tuple[int, int, int], ...] | None:
     """
     found: dict[int, tuple[int, int, int]] = {}
     seen: set[int] = set()
-    at = OPTIONS_AT
+    at = OPTIONS_AT if data[HEADER_SIZE:OPTIONS_AT] == MAGIC else len(data)  # plain BOOTP has none
     while at < len(data) and data[at] != END:
         code = data[at]
         if code == PAD:

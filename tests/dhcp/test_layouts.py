@@ -83,6 +83,10 @@ def test_layouts_are_bounded() -> None:
     assert len(it.reader._layouts) <= LAYOUTS_LIMIT
 
 
+def test_plain_bootp_has_no_layout() -> None:
+    assert own_of(bytes(240) + b"\1") is None
+
+
 SIMPLE = {
     "no options": (b"", None),
     "an option in parts (RFC 3396)": (bytes((53, 1, 1, 61, 1, 1, 61, 1, 2, 255)), None),
