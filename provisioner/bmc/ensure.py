@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,26 +54,44 @@ class Switch(Protocol):
     async def press(self, press: Press) -> None: ...
 
 
+@dataclass(slots=True)
+class _Trouble:
+    """Why nothing is known of the power at this moment; None while the BMC tells it."""
+
+    error: BmcError | None = None
+
+
 async def ensure_power(bmc: Switch, wanted: Power, patience: Patience = PATIENCE) -> None:
-    """Bring the machine to `wanted`; return when the BMC reports it. Raises `BmcTimeout` with the last trouble."""
+    """Bring the machine to `wanted`; return when the BMC reports it.
+
+    Raises what stood in the way when the time was up: `BmcUnreachable`, `BmcBusy`, or `BmcTimeout` where the BMC told
+    the power to the end and it was another.
+    """
     if await _is_already(bmc, wanted, patience):
         return
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + patience.deadline_s
-    trouble: BmcError | None = None
-    while clock() < deadline:
-        trouble = await _press(bmc, PRESS_FOR[wanted]) or trouble
-        until = min(deadline, clock() + max(patience.again_s, patience.distrust_s * 1.5))
-        reached, silent = await _reached(bmc, wanted, patience, until)
-        if reached:
-            return
-        trouble = silent or trouble
-    said = f"; last trouble: {trouble.message}" if trouble else ""
-    kind = BmcUnreachable if isinstance(trouble, BmcUnreachable) else BmcTimeout
+    deadline = asyncio.get_running_loop().time() + patience.deadline_s
+    trouble = _Trouble()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline):  # a BMC that is silent, or asks for time, may take longer than we have
+            if await _pressed_until(bmc, wanted, patience, deadline, trouble):
+                return
+    said = f"; last trouble: {trouble.error.message}" if trouble.error else ""
+    kind = type(trouble.error) if isinstance(trouble.error, BmcUnreachable | BmcBusy) else BmcTimeout
     raise kind(
         f"{bmc.address}: power.{wanted}: not seen within {patience.deadline_s:.0f} s{said}",
         hint="look at the machine's console and front panel",
     )
+
+
+async def _pressed_until(bmc: Switch, wanted: Power, patience: Patience, deadline: float, trouble: _Trouble) -> bool:
+    """Press, and again where that shows nothing, until `wanted` is read or the deadline is over."""
+    clock = asyncio.get_running_loop().time
+    while clock() < deadline:
+        trouble.error = await _press(bmc, PRESS_FOR[wanted]) or trouble.error
+        until = min(deadline, clock() + max(patience.again_s, patience.distrust_s * 1.5))
+        if await _reached(bmc, wanted, patience, until, trouble):
+            return True
+    return False
 
 
 async def _is_already(bmc: Switch, wanted: Power, patience: Patience) -> bool:
@@ -95,21 +114,20 @@ async def _press(bmc: Switch, press: Press) -> BmcError | None:
     return None
 
 
-async def _reached(bmc: Switch, wanted: Power, patience: Patience, until: float) -> tuple[bool, BmcError | None]:
-    """Poll with growing pauses until `wanted` is read or the time is up; also tell why the last reading failed."""
+async def _reached(bmc: Switch, wanted: Power, patience: Patience, until: float, trouble: _Trouble) -> bool:
+    """Poll with growing pauses until `wanted` is read or the time is up."""
     loop = asyncio.get_running_loop()
     trusted_from = loop.time() + patience.distrust_s
     pause = patience.first_poll_s
-    silent: BmcError | None = None
     while loop.time() < until:
         await asyncio.sleep(min(pause, max(until - loop.time(), 0.0)))
         pause = min(pause * 1.5, patience.longest_poll_s)
         try:
             reading = await bmc.power()
         except (BmcBusy, BmcUnreachable) as error:
-            silent = error  # a BMC that restarts with its machine is silent for a while
+            trouble.error = error  # a BMC that restarts with its machine is silent for a while
             continue
-        silent = None
+        trouble.error = None
         if reading is wanted and loop.time() >= trusted_from:
-            return True, None
-    return False, silent
+            return True
+    return False

@@ -107,14 +107,18 @@ class Lanes:
     async def _within(self, verb: Verb, lane: Lane, call: Call[T]) -> T:
         """Run a call within its time."""
         address, limit_s = lane.bmc.address, verb.limit_s
+        troubles: list[BmcError] = []
         try:
             async with asyncio.timeout(limit_s):
                 await _sit_out(verb, lane)
                 _refuse_early(verb, lane)
-                result = await self._tried(lane, call, again=verb.again)
+                result = await self._tried(lane, call, troubles, again=verb.again)
         except TimeoutError as error:
-            raise BmcTimeout(
-                f"{address}: {verb.name}: not done within {limit_s:.0f} s", hint="read the state before trying again"
+            kind = type(troubles[-1]) if troubles else BmcTimeout  # what it was tried again for is why
+            said = f"; last trouble: {troubles[-1].message}" if troubles else ""
+            raise kind(
+                f"{address}: {verb.name}: not done within {limit_s:.0f} s{said}",
+                hint="read the state before trying again",
             ) from error
         except BmcError as error:
             log.warning("bmc.failed bmc=%s verb=%s error=%s", address, verb.name, error.message)
@@ -127,8 +131,11 @@ class Lanes:
             self._saw(address.driver, verb.name, lane.board, None)
         return result
 
-    async def _tried(self, lane: Lane, call: Call[T], *, again: bool) -> T:
-        """Run a call, again where that is safe, and keep the BMC's record."""
+    async def _tried(self, lane: Lane, call: Call[T], troubles: list[BmcError], *, again: bool) -> T:
+        """Run a call, again where that is safe, and keep the BMC's record.
+
+        `troubles` gets what it is tried again for.
+        """
         now = asyncio.get_running_loop().time
         attempt = 0
         while True:
@@ -140,6 +147,7 @@ class Lanes:
                 pause = retry_pause(error, attempt, _chance()) if again else None
                 if pause is None or lane.breaker.wait_s(now()):
                     raise
+                troubles.append(error)
                 await asyncio.sleep(pause)
             else:
                 lane.breaker, lane.guard = lane.breaker.answered(), Guard()

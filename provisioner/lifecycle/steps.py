@@ -83,6 +83,15 @@ def _intent(machine: Machine, event: Begin | Cancel | Resume, now: float) -> tup
             return _resume(machine, now)
 
 
+ACTION_SLACK_S = 30.0
+"""An action ends by itself, after a pause of 20 s at most and within its limit, and says why: it is given that long."""
+
+
+def due_s(step: Step) -> float:
+    """Say after how long a step is over, whatever became of it."""
+    return step.timeout_s + (ACTION_SLACK_S if KINDS[step.name].signal is None else 0.0)
+
+
 def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Perform]]:
     rule = VERBS[event.verb]
     if machine.run is not None and machine.run.step is not None:
@@ -95,7 +104,7 @@ def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Pe
     steps = tuple(_step(name, event, rule) for name in rule.steps)
     run = Run(event.run_id, event.verb, event.bootenv, steps, started=now, step_started=now, params=event.params)
     run = replace(run, quarantine_after=event.quarantine_after)
-    run = replace(run, return_to=machine.state, deadline=now + steps[0].timeout_s, limit=now + rule.limit_s)
+    run = replace(run, return_to=machine.state, deadline=now + due_s(steps[0]), limit=now + rule.limit_s)
     machine = replace(machine, state=rule.moving, generation=machine.generation + 1, run=run, failure=None, changed=now)
     return machine, _perform(run)
 
@@ -147,6 +156,8 @@ def _of_job(machine: Machine, run: Run, event: OfJob, now: float) -> tuple[Machi
 
 SILENT_S = 300.0
 """An agent gives a sign of life at least every minute while it works; so long without one, and it is gone."""
+AGENT_SILENT = "its agent was not heard of"
+"""How the failure of such a run begins."""
 
 
 def is_silent(machine: Machine, since: float, now: float) -> bool:
@@ -159,12 +170,30 @@ def is_silent(machine: Machine, since: float, now: float) -> bool:
 
 def _lost(machine: Machine, run: Run, power: Power, now: float) -> tuple[Machine, list[Perform]]:
     """An agent is gone: with the power, then all of it is done again; or with the power on, and nobody knows why."""
-    silent = f"its agent was not heard of for {SILENT_S:.0f} s"
+    silent = f"{AGENT_SILENT} for {SILENT_S:.0f} s"
     if power is Power.OFF:
         failed = Failed(run.id, run.at, f"{silent}: its power is off")
         return _again_or_fail(machine, run, failed, now, anew=True)
     reason, hint = f"{silent}, and its power is on: it hangs or lost its network", "look at its console"
     return _again_or_fail(machine, run, Failed(run.id, run.at, reason, hint, again=False), now)
+
+
+def waits_for(run: Run, signal: str) -> bool:
+    """Say whether a signal changes anything about a run: for hot paths, most of what they see changes nothing."""
+    if run.step is None:
+        return False
+    return _completed_by(run, signal) is not None or _restarted_in_job(run, signal) or _is_early(run, signal)
+
+
+def _restarted_in_job(run: Run, signal: str) -> bool:
+    return run.step is not None and run.step.name == JOB_STEP and signal == Signal.FACTS and run.job_taken
+
+
+def _is_early(run: Run, signal: str) -> bool:
+    """Say whether the machine is faster than its BMC tells: kept until the action is known to be done."""
+    return (
+        run.step is not None and run.step.name in ("power.on", "disk.next", "finalize.on") and signal not in run.early
+    )
 
 
 def _seen(machine: Machine, event: Seen, now: float) -> tuple[Machine, list[Perform]]:
@@ -175,10 +204,9 @@ def _seen(machine: Machine, event: Seen, now: float) -> tuple[Machine, list[Perf
     to = _completed_by(run, event.signal)
     if to is not None:
         return _move(machine, run, to, event.note, now)
-    if run.step.name == JOB_STEP and event.signal is Signal.FACTS and run.job_taken:
+    if _restarted_in_job(run, event.signal):
         return _again_or_fail(machine, run, Failed(run.id, run.at, "the machine restarted during its job"), now)
-    if run.step.name in ("power.on", "disk.next", "finalize.on") and event.signal not in run.early:
-        # the machine is faster than its BMC tells: kept until the action is known to be done
+    if _is_early(run, event.signal):
         return replace(machine, run=replace(run, early=(*run.early, event.signal))), []
     return machine, []
 
@@ -207,7 +235,9 @@ def _move(machine: Machine, run: Run, to: int, note: str, now: float) -> tuple[M
         run = replace(run, attempt=1 + sum(line.step == JOB_STEP for line in run.journal))
     if to == len(run.steps):
         return _ended(machine, replace(run, outcome="done", ended=now), now), []
-    run = replace(run, deadline=now + run.steps[to].timeout_s)
+    run = replace(run, deadline=now + due_s(run.steps[to]))
+    if KINDS[run.steps[to].name].signal is None:
+        run = replace(run, early=())  # signals of this boot; the next one has its own
     for signal in run.early:
         if (further := _completed_by(run, signal)) is not None:
             return _move(machine, replace(run, early=tuple(s for s in run.early if s != signal)), further, "", now)
@@ -265,7 +295,7 @@ def _again_or_fail(
         run = _from_restart(run, now)
         return replace(machine, run=run, changed=now), _perform(run)
     if outcome == "retried":
-        run = replace(run, attempt=run.attempt + 1, deadline=now + step.timeout_s)
+        run = replace(run, attempt=run.attempt + 1, deadline=now + due_s(step))
         return replace(machine, run=run, changed=now), _perform(run)
     failure = Failure(event.reason, step.phase, now, _return_to(run), event.hint, event.kind)
     return _stopped(machine, replace(run, outcome="failed", ended=now), failure), []
@@ -285,7 +315,7 @@ def _from_restart(run: Run, now: float) -> Run:
     """Put a run back to the last step that brings the machine to a known state."""
     starts = [at for at, step in enumerate(run.steps[: run.at + 1]) if step.name in RESTARTS]
     at = max(starts, default=0)
-    return replace(run, at=at, attempt=1, step_started=now, deadline=now + run.steps[at].timeout_s, early=())
+    return replace(run, at=at, attempt=1, step_started=now, deadline=now + due_s(run.steps[at]), early=())
 
 
 def _stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
@@ -345,7 +375,7 @@ def resumed(machine: Machine, now: float) -> Machine:
     run = machine.run
     if run is None or run.step is None:
         return machine
-    deadline = min(max(run.deadline, now + min(GRACE_S, run.step.timeout_s)), now + run.step.timeout_s)
-    to_come = sum(step.timeout_s for step in run.steps[run.at + 1 :])
+    deadline = min(max(run.deadline, now + min(GRACE_S, run.step.timeout_s)), now + due_s(run.step))
+    to_come = sum(due_s(step) for step in run.steps[run.at + 1 :])
     limit = min(max(run.limit, deadline + to_come), now + VERBS[Verb(run.verb)].limit_s)
     return replace(machine, seen=min(machine.seen, now), run=replace(run, deadline=deadline, limit=limit))

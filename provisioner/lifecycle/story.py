@@ -10,6 +10,8 @@ from provisioner.model.machine import Machine, Run
 from provisioner.model.trace import Channel, TraceLine
 
 NETWORK = (Channel.DHCP, Channel.DHCP6, Channel.PROXY)
+POWERS_ON = ("power.on", "finalize.on")
+"""Steps that switch the machine on."""
 OS_ASKS = "an operating system asks"
 """How a DHCP line says that no firmware asked (`boot.plan`)."""
 
@@ -81,9 +83,16 @@ class Story:
 
     @property
     def powered(self) -> float:
-        """When the machine was last switched on in this run; the run's beginning where that was not seen."""
-        on = [x.at for x in self.lines if x.event in ("bmc.power.on", "bmc.finalize.on") and x.ok]
-        return on[-1] if on else (self.run.started if self.run else 0.0)
+        """When the machine was last told to be on in this run; the run's beginning where that was not yet.
+
+        Told, not seen on: many a BMC says so only when the machine has asked for its address and loader.
+        """
+        run = self.run
+        if run is None:
+            return 0.0
+        if run.step is not None and run.step.name in POWERS_ON:
+            return run.step_started
+        return next((x.started for x in reversed(run.journal) if x.step in POWERS_ON), run.started)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from provisioner.lifecycle.steps import AGENT_SILENT, SILENT_S
 from provisioner.lifecycle.story import Story
 from provisioner.model.machine import State
 from provisioner.model.trace import TraceLine
@@ -17,8 +18,6 @@ Evidence = Sequence[TraceLine] | None
 
 PATIENCE_S = 45.0
 """A wait that is shorter is no trouble: iPXE, UEFI and kernels take seconds to tens of seconds for a step."""
-SILENT_AGENT_S = 300.0
-"""An agent reports every few seconds; silence this long means that it is gone."""
 AGAIN = 3
 """Times that the same loader or script is fetched before it is called a loop."""
 
@@ -187,9 +186,11 @@ def agent_cannot_reach(story: Story) -> Evidence:
 
 def agent_gone(story: Story) -> Evidence:
     run = story.run
+    if AGENT_SILENT in story.failed and story.where == "wait.job":
+        return story.find("agent.")[-1:]
     if run is None or run.step is None or run.step.name != "wait.job" or not run.job_taken:
         return None
-    return story.find("agent.")[-1:] if story.now - story.machine.seen >= SILENT_AGENT_S else None
+    return story.find("agent.")[-1:] if story.now - story.machine.seen >= SILENT_S else None
 
 
 def stuck_at(phase: str) -> Callable[[Story], Evidence]:
@@ -198,7 +199,7 @@ def stuck_at(phase: str) -> Callable[[Story], Evidence]:
     def test(story: Story) -> Evidence:
         run = story.run
         stuck = run is not None and story.where == "wait.job" and run.note.startswith(phase)
-        return story.find("agent.") if stuck and story.waited_s >= 2 * SILENT_AGENT_S else None
+        return story.find("agent.") if stuck and story.waited_s >= 2 * SILENT_S else None
 
     return test
 

@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -140,11 +140,11 @@ class Files:
             wanted = Range(part.offset, part.length, bulk=file.size_bytes > BULK_BYTES)
             await body.send(request, source, wanted, self._sender, self._bounds.stall_s)
         except TimeoutError:
-            self._end(request, "http.stalled", f"{file.name}: the client stopped reading")
+            return self._ended(request, body, "http.stalled", f"{file.name}: the client stopped reading")
         except ConnectionError:
-            self._end(request, "http.broken", f"{file.name}: the client closed the connection")
+            return self._ended(request, body, "http.broken", f"{file.name}: the client closed the connection")
         except OSError as error:
-            self._end(request, "http.unreadable", f"{file.name}: {error}")
+            return self._ended(request, body, "http.unreadable", f"{file.name}: {error}")
         finally:
             source.close()
         some = "" if part.status == 200 else f" from byte {part.offset} of {file.size_bytes}"
@@ -152,12 +152,12 @@ class Files:
         self._trace(request, "http.sent", f"{file.name}: {part.length} bytes{some} in {took:.2f} s")
         return body
 
-    def _end(self, request: web.Request, event: str, text: str) -> NoReturn:
+    def _ended(self, request: web.Request, body: _Body, event: str, text: str) -> _Body:
         """End the connection: its body was announced and cannot be sent."""
         self._trace(request, event, text, ok=False)
         if request.transport is not None:
             request.transport.abort()
-        raise ConnectionResetError from None
+        return body
 
     def _trace(self, request: web.Request, event: str, text: str, *, ok: bool = True) -> None:
         address = request.remote or ""

@@ -36,7 +36,7 @@ from provisioner.lifecycle.inputs import (
     Tick,
 )
 from provisioner.lifecycle.plans import JOB_STEP, KINDS, VERBS, Signal, Verb, agent_command, job_id
-from provisioner.lifecycle.steps import Perform, advance, current_action, is_silent, resumed
+from provisioner.lifecycle.steps import Perform, advance, current_action, due_s, is_silent, resumed
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import MOVING, Machine, Run, State
@@ -237,7 +237,7 @@ class Life(RuleBasedStateMachine):
             return
         run, step = self.run, before.step
         assert (run.at, run.attempt, run.job_taken) == (before.at, before.attempt, before.job_taken)
-        assert self.now < run.deadline <= self.now + step.timeout_s, "a step neither ends at once nor never"
+        assert self.now < run.deadline <= self.now + due_s(step), "a step neither ends at once nor never"
         assert run.deadline <= run.limit <= self.now + VERBS[Verb(run.verb)].limit_s
 
     @rule()

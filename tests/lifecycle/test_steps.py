@@ -26,7 +26,7 @@ from provisioner.lifecycle.inputs import (
 )
 from provisioner.lifecycle.plans import JOB_STEP, KEEPS_DISK, KINDS, VERBS, Signal, Verb, agent_command, job_id
 from provisioner.lifecycle.rest import hold
-from provisioner.lifecycle.steps import Perform, advance, current_action, is_silent, resumed
+from provisioner.lifecycle.steps import Perform, advance, current_action, due_s, is_silent, resumed
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.machine import MOVING, Hold, Machine, State
 
@@ -71,6 +71,10 @@ CASES: dict[str, tuple[Machine, tuple[Event, ...], str, list[str]]] = {
     "a second DHCP request changes nothing": (at_step("wait.loader"), (Seen(Signal.DHCP),), "wait.loader", []),
     "a signal that comes before its action is known to be done is kept": (
         at_step("power.on"), (Seen(Signal.SCRIPT), Done("r1", 2)), "wait.facts", []),
+    "nor one of the discovery system, for the boot from disk": (
+        play(at_step("power.on"), Seen(Signal.LOCAL), Done("r1", 2))[0],
+        (Seen(Signal.FACTS), JobTaken("r1"), Seen(Signal.JOB), Done("r1", 8), Done("r1", 9), Done("r1", 10)),
+        "wait.local-boot", []),
     "but not one of the old system, before the power was off": (
         at_step("power.off"), (Seen(Signal.FACTS), Done("r1", 0)), "boot.network", ["boot.network"]),
     "only the job says that the job is done": (at_step("wait.dhcp"), (Seen(Signal.JOB),), "wait.dhcp", []),
@@ -354,7 +358,7 @@ def test_time_limits_after_a_restart(passed: float, left: float, limit_left: flo
     machine = resumed(before, passed)
     assert machine.run
     assert machine.run.deadline - passed == left
-    to_come = 60.0 + sum(step.timeout_s for step in before.run.steps[before.run.at + 1 :])
+    to_come = 60.0 + sum(due_s(step) for step in before.run.steps[before.run.at + 1 :])
     assert machine.run.limit - passed == (to_come if limit_left is None else limit_left)
     assert machine.seen <= passed
 

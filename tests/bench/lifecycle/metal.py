@@ -30,13 +30,13 @@ HOME = re.compile(r"quoted '?([A-Za-z0-9_-]{43})\b")
 class Relay:
     """The relay agent of all racks: carries the machines' DHCP, and hands answers to who asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = RELAY) -> None:
         self._waiting: dict[int, asyncio.Future[packet.Packet]] = {}
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self._socket.bind((RELAY, 67))
+        self._socket.bind((address, 67))
         self._socket.setblocking(False)
-        self._giaddr = int.from_bytes(socket.inet_aton(RELAY))
+        self._giaddr = int.from_bytes(socket.inet_aton(address))
         self.repeats = 0
 
     def start(self) -> None:
@@ -55,12 +55,7 @@ class Relay:
     async def ask(self, mac: Mac, kind: Type, options: dict[int, bytes]) -> packet.Packet:
         """Send one message until it is answered."""
         loop = asyncio.get_running_loop()
-        xid = int.from_bytes(bytes.fromhex(mac.replace(":", ""))[2:])
-        given = {Opt.MESSAGE_TYPE: bytes((kind,)), Opt.REQUEST_LIST: ASKED, Opt.MAX_SIZE: b"\x05\xc0", **options}
-        hardware = bytes.fromhex(mac.replace(":", ""))
-        message = packet.encode(
-            packet.Packet(1, 1, 1, xid, 0, 0, 0, 0, 0, self._giaddr, hardware, bytes(64), bytes(128), kind, given)
-        )
+        xid, message = self._message(mac, kind, options)
         for _ in range(TRIES):
             answer = self._waiting[xid] = loop.create_future()
             self._socket.sendto(message, (SERVER, 67))
@@ -70,6 +65,17 @@ class Relay:
             except TimeoutError:
                 self.repeats += 1
         raise RuntimeError(f"{mac}: DHCP {kind.name}: no answer")
+
+    async def tell(self, mac: Mac, kind: Type, options: dict[int, bytes]) -> None:
+        """Send one message that is not answered."""
+        await asyncio.get_running_loop().sock_sendto(self._socket, self._message(mac, kind, options)[1], (SERVER, 67))
+
+    def _message(self, mac: Mac, kind: Type, options: dict[int, bytes]) -> tuple[int, bytes]:
+        hardware = bytes.fromhex(mac.replace(":", ""))
+        xid = int.from_bytes(hardware[2:])
+        given = {Opt.MESSAGE_TYPE: bytes((kind,)), Opt.REQUEST_LIST: ASKED, Opt.MAX_SIZE: b"\x05\xc0", **options}
+        asks = packet.Packet(1, 1, 1, xid, 0, 0, 0, 0, 0, self._giaddr, hardware, bytes(64), bytes(128), kind, given)
+        return xid, packet.encode(asks)
 
     async def lease(self, mac: Mac, options: dict[int, bytes]) -> tuple[str, str]:
         """Get an address; also the boot file that comes with it."""
@@ -98,7 +104,10 @@ class Connection:
 
     async def ask(self, method: str, path: str, token: str = "", body: Any = None) -> bytes:
         """Send one request and read its answer; raise `RuntimeError` where it is no success."""
-        data = b"" if body is None else json.dumps(body).encode()
+        return await self.ask_raw(method, path, token, b"" if body is None else json.dumps(body).encode())
+
+    async def ask_raw(self, method: str, path: str, token: str, data: bytes) -> bytes:
+        """The same with a body that is ready."""
         bearer = f"Authorization: Bearer {token}\r\n" if token else ""
         kind = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
         self._writer.write(f"{method} {path} HTTP/1.1\r\nHost: {SERVER}\r\n{bearer}{kind}\r\n".encode() + data)
