@@ -153,7 +153,7 @@ class Conductor:
             if bmc.driver is Driver.REDFISH and not bmc.fingerprint:
                 bmc = replace(bmc, fingerprint=await self._ports.bmcs.fingerprint(bmc))
             identity = await self._ports.bmcs.identify(bmc, request.password)
-        twin = twin_of(identity, self.machines.all())
+        twin = twin_of(identity, self.machines.like_board(identity))
         if twin is not None and twin.bmc is not None:
             raise ConflictError(f"the BMC at {request.bmc} says that it is {twin.name} (UUID {identity.uuid})")
         machine_id = twin.id if twin is not None else str(uuid.uuid4())

@@ -1,11 +1,14 @@
-"""All machines in memory, by id, name, MAC and UUID. No I/O."""
+"""All machines in memory, by id, name, MAC, UUID and serial number. No I/O."""
 
 from __future__ import annotations
 
 import difflib
+from collections import defaultdict
 from collections.abc import Iterable
 
+from provisioner.bmc.join import is_serial, spellings
 from provisioner.errors import NotFoundError
+from provisioner.model.bmc import BmcIdentity
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 
@@ -18,6 +21,8 @@ class Machines:
         self._by_name: dict[str, str] = {}
         self._by_mac: dict[Mac, str] = {}
         self._by_uuid: dict[str, str] = {}
+        self._by_board: defaultdict[str, set[str]] = defaultdict(set)
+        """Ids by what a BMC may say of its machine: blades share a serial number."""
         self._moving: dict[str, Machine] = {}
         for machine in machines:
             self.put(machine)
@@ -54,11 +59,19 @@ class Machines:
         """Find the machine with this SMBIOS UUID."""
         return self._by_id.get(self._by_uuid.get(uuid, ""))
 
+    def like_board(self, board: BmcIdentity) -> list[Machine]:
+        """List the machines that have the UUID of a BMC's machine, in either byte order, or its serial number."""
+        ids = {ref for key in _said_of(board.uuid, board.serial) for ref in self._by_board.get(key, ())}
+        return sorted((self._by_id[ref] for ref in ids), key=lambda machine: machine.name)
+
     def put(self, machine: Machine) -> None:
         """Add or replace a machine."""
         before = self._by_id.get(machine.id)
-        if before is not None and (before.name, before.macs, before.uuid) != (machine.name, machine.macs, machine.uuid):
+        if before is not None and _named(before) != _named(machine):
             self._unindex(before)
+        if before is None or _named(before) != _named(machine):
+            for key in _said_of(machine.uuid, machine.serial):
+                self._by_board[key].add(machine.id)
         self._by_id[machine.id] = machine
         self._by_name[machine.name] = machine.id
         self._by_mac.update(dict.fromkeys(machine.macs, machine.id))
@@ -82,3 +95,15 @@ class Machines:
                 del self._by_mac[mac]
         if self._by_uuid.get(machine.uuid) == machine.id:
             del self._by_uuid[machine.uuid]
+        for key in _said_of(machine.uuid, machine.serial):
+            self._by_board[key].discard(machine.id)
+            if not self._by_board[key]:
+                del self._by_board[key]
+
+
+def _named(machine: Machine) -> tuple[object, ...]:
+    return machine.name, machine.macs, machine.uuid, machine.serial
+
+
+def _said_of(uuid: str, serial: str) -> set[str]:
+    return {*spellings(uuid), *([serial.strip().lower()] if is_serial(serial.strip()) else ())}

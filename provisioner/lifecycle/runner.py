@@ -20,7 +20,7 @@ from provisioner.lifecycle.events import Named, describe, durable, trace_lines
 from provisioner.lifecycle.inputs import Done, Event, Failed, Seen, Tick
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.steps import Perform, advance, current_action, resumed
+from provisioner.lifecycle.steps import Perform, advance, current_action, resumed, waits_for
 from provisioner.model.intent import Event as Written
 from provisioner.model.machine import Machine
 from provisioner.store.machines import Change, MachineStore
@@ -121,11 +121,7 @@ class Runner:
 
     def signal(self, machine: Machine, signal: Signal) -> None:
         """Hear of something that a run may wait for. From a hot path: what changes nothing costs no task."""
-        run = machine.run
-        if run is None or run.step is None or self._group is None:
-            return
-        after, _ = advance(machine, Seen(signal), machine.seen)
-        if after.run != run:
+        if self._group is not None and machine.run is not None and waits_for(machine.run, signal):
             self._group.create_task(self._hear(machine, signal), name=f"hear {machine.name}")
 
     async def _hear(self, machine: Machine, signal: Signal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from importlib import metadata
+from itertools import islice
 
 from aiohttp import web
 
@@ -56,15 +57,17 @@ class Api:
             like = (not state or machine.state == state) and (not tag or tag in machine.tags)
             return like and machine.name > after and (selects is None or selects(machine))
 
-        found = sorted(filter(wanted, self._named(names)), key=lambda machine: machine.name)
-        some = found[:limit] if limit else found
-        return await self._encoded.reply(request, some, some[-1].name if len(some) < len(found) else None)
+        found = filter(wanted, self._named(names))
+        some = list(islice(found, limit or None))
+        more = next(found, None) is not None  # not looked for beyond that: a page costs no more on a large site
+        return await self._encoded.reply(request, some, some[-1].name if more else None)
 
     def _named(self, names: set[str]) -> Iterable[Machine]:
-        """Find machines by name or id; all of them where none is named."""
+        """Find machines by name or id, ordered by name; all of them where none is named."""
         if names:
             found = (self._ask.machines.find(name) for name in names)
-            return {machine.id: machine for machine in found if machine is not None}.values()
+            some = {machine.id: machine for machine in found if machine is not None}
+            return sorted(some.values(), key=lambda machine: machine.name)
         machines = self._ask.machines.all()
         self._encoded.trim(machines)
         return machines

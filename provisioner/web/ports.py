@@ -25,7 +25,8 @@ PowerVerb = Literal["on", "off", "cycle", "reset"]
 class Machines(Protocol):
     """The machines as they stand, in memory: no call waits."""
 
-    def all(self) -> Sequence[Machine]: ...
+    def all(self) -> Sequence[Machine]:
+        """List every machine, by name."""
 
     def find(self, ref: str) -> Machine | None:
         """Find by name or id."""

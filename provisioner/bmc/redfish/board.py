@@ -23,6 +23,8 @@ from provisioner.errors import (
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 
 MAX_412 = 3
+FRESH_S = 1.0
+"""A system that was read so long ago need not be read again for what it offers: on slow boards that takes 30 s."""
 MAX_MEMBERS = 256
 """Members of one collection that are read; the largest seen is 192 sensors."""
 
@@ -42,6 +44,8 @@ class Board:
         self._table = quirks
         self._known: Quirks | None = None
         self._paths: dict[str, str] = {}
+        self._read_last: tuple[float, Resource] | None = None
+        """Our ComputerSystem, and when it was read, on the loop's clock."""
         self.pressed_at: float | None = None
 
     @property
@@ -67,7 +71,15 @@ class Board:
         """Read our ComputerSystem; find it first when it is not known yet."""
         if "system" not in self._paths:
             self._paths["system"] = await self._find_system()
-        return await self.get(self._paths["system"])
+        system = await self.get(self._paths["system"])
+        self._read_last = asyncio.get_running_loop().time(), system
+        return system
+
+    async def lately(self) -> Resource:
+        """Return our ComputerSystem as it was read a moment ago, or read it: for what it offers, not how it stands."""
+        if self._read_last and asyncio.get_running_loop().time() - self._read_last[0] <= FRESH_S:
+            return self._read_last[1]
+        return await self.system()
 
     async def _find_system(self) -> str:
         """Return the path of the system that the address names, or of the only one."""

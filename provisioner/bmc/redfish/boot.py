@@ -65,7 +65,7 @@ class BootVerbs(Board):
             await self._boot_virtual_cd(verb, wanted)
             return
         name = quirks.cd_name if wanted.target is BootTarget.CD else TARGETS[wanted.target]
-        system = await self.system()
+        system = await self.lately()
         holder = await self.settings_of(system, "Boot")
         self._check_offered(verb, Resource("", system.table("Boot")), name, wanted)
         body = boot_body(holder.table("Boot"), wanted, name)

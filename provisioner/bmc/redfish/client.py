@@ -59,6 +59,7 @@ class RedfishClient:
     ) -> None:
         self._address = address
         self._password = password
+        self._secrets = _spellings(password)
         self._way = way or TlsWay(address, gate or asyncio.Semaphore(1), read_s)
         self._order = asyncio.Lock()
         self._login: dict[str, str] | None = None
@@ -123,6 +124,7 @@ class RedfishClient:
         """Go on with another password of the same account."""
         await self.close()
         self._password = password
+        self._secrets = _spellings(password)
 
     async def disconnect(self) -> None:
         """Close the connection without a word: the BMC starts its web server anew."""
@@ -190,12 +192,13 @@ class RedfishClient:
         self, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
         reply = await self._way.exchange(method, path, body, {**(self._login or {}), **(headers or {})})
-        return replace(reply, body=self._without_secret(reply.body))
+        shown = self._without_secret(reply.body)
+        return reply if shown == reply.body else replace(reply, body=shown)
 
     def _without_secret(self, body: bytes) -> bytes:
         """Take our password out of what the BMC echoes, so that no error or log can carry it."""
-        for secret in {self._password, json.dumps(self._password)[1:-1]} - {""}:
-            body = body.replace(secret.encode(), b"***")
+        for secret in self._secrets:
+            body = body.replace(secret, b"***")
         return body
 
     # -- sessions -------------------------------------------------------------------------------------------------
@@ -232,6 +235,11 @@ class RedfishClient:
 
     def _forget_login(self) -> None:
         self._login, self._session = None, ""
+
+
+def _spellings(password: str) -> frozenset[bytes]:
+    """Return a password as it may stand in a body: as it is, and as JSON writes it."""
+    return frozenset(word.encode() for word in (password, json.dumps(password)[1:-1]) if word)
 
 
 def _wants_basic(reply: Reply) -> bool:

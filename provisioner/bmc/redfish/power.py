@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from provisioner.bmc.ensure import ensure_power
-from provisioner.bmc.redfish.answers import Resource
 from provisioner.bmc.redfish.board import Board
 from provisioner.bmc.verbs import Press
 from provisioner.errors import BmcProtocolError, BmcWrongState
@@ -30,19 +29,12 @@ POWER_STATES = {
 }
 
 
-FRESH_S = 1.0
-"""A system that was read so long ago need not be read again for what it offers: on slow boards that takes 30 s."""
-
-
 class PowerVerbs(Board):
     """Power status, and the presses that change it."""
-
-    _read_last: tuple[float, Resource] | None = None
 
     async def power(self) -> Power:
         """Read PowerState."""
         system = await self.system()
-        self._read_last = asyncio.get_running_loop().time(), system
         state = system.text("PowerState")
         if state not in POWER_STATES:
             raise BmcProtocolError(f"{self.address}: power.status: PowerState is {state[:40]!r}")
@@ -51,7 +43,7 @@ class PowerVerbs(Board):
     async def press(self, press: Press) -> None:
         """Post ComputerSystem.Reset with a type that the board offers."""
         verb = f"power.{press}"
-        system = await self._lately()
+        system = await self.lately()
         offered = await self.allowed(system, "ComputerSystem.Reset", "ResetType")
         kind = next((name for name in RESET_TYPES[press] if not offered or name in offered), "")
         if not kind:
@@ -59,12 +51,6 @@ class PowerVerbs(Board):
         self.pressed_at = asyncio.get_running_loop().time()
         names_a_state = press in (Press.ON, Press.OFF)
         await self.act(verb, system, "ComputerSystem.Reset", {"ResetType": kind}, repeat=names_a_state)
-
-    async def _lately(self) -> Resource:
-        """Return the system as it was read a moment ago, or read it."""
-        if self._read_last and asyncio.get_running_loop().time() - self._read_last[0] <= FRESH_S:
-            return self._read_last[1]
-        return await self.system()
 
     async def set_power(self, wanted: Power) -> None:
         """Bring the machine to `wanted` and see it there."""

@@ -75,14 +75,15 @@ class TlsWay:
         self._gate = gate
         self._read_s = read_s
         self._http: aiohttp.ClientSession | None = None
+        self._client: AsyncRedfishClient | None = None
 
     async def exchange(self, method: str, path: str, body: Body, headers: Mapping[str, str]) -> Reply:
         """Send one request."""
         where = f"{self._address}: {method} {path}"
-        if self._http is None:
+        if self._client is None:
             self._http = _http_session(self._address, self._read_s)
-        client = AsyncRedfishClient(base_url(self._address), session=self._http)
-        call = getattr(client, method.lower())
+            self._client = AsyncRedfishClient(base_url(self._address), session=self._http)
+        call = getattr(self._client, method.lower())
         sent = {} if body is None else {"body": dict(body) if isinstance(body, Mapping) else body}
         try:
             async with self._gate:
@@ -99,7 +100,7 @@ class TlsWay:
         """Close the connection."""
         if self._http is not None:
             await self._http.close()
-            self._http = None
+            self._http = self._client = None
 
 
 def base_url(address: BmcAddress) -> str:
