@@ -54,6 +54,7 @@ TABLE = (
     ("lifecycle.ports", "shells"),
     ("lifecycle.actions", "shells"),
     ("lifecycle.agents", "shells"),
+    ("lifecycle.booter", "shells"),
     ("lifecycle.rollouts", "shells"),
     ("lifecycle.preview", "shells"),
     ("lifecycle.silence", "shells"),

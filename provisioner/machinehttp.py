@@ -62,7 +62,7 @@ class MachineHttp:
         where = http.addresses or hosts
         tls = await asyncio.to_thread(Tls.load, self.config, where) if http.tls_port else None
         mirrored = Mirror(self.cache, files).routes() if self.cache.names else ()
-        routes = (*MachineSide(self.conductor).routes(), *files.routes(), *self.sharing.routes(), *mirrored)
+        routes = (*MachineSide(self.conductor.booter).routes(), *files.routes(), *self.sharing.routes(), *mirrored)
         server = Server(machine_app((*routes, tls.route()) if tls else routes))
         stack.push_async_callback(server.close)
 

@@ -163,7 +163,7 @@ class MachineFiles:
             return None
         dialect, asked = found
         mac = asked or self._lease_of(address)
-        return None if mac is None else lambda: self._conductor.boot_script(mac, address, dialect)
+        return None if mac is None else lambda: self._conductor.booter.boot_script(mac, address, dialect)
 
 
 @dataclass(frozen=True, slots=True)

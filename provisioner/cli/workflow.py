@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 import uuid
 from typing import Any
 
 import click
 
 from provisioner.cli.boot import waits
-from provisioner.cli.client import Client, pause
-from provisioner.cli.exits import Partly, Unreachable, WaitTimeout
+from provisioner.cli.client import pause
+from provisioner.cli.exits import Unreachable
+from provisioner.cli.following import POLL_S, STYLES, Followed, ask_back, of, since, total
 from provisioner.cli.machines import quoted
-from provisioner.cli.output import CYAN, GREEN, RED, YELLOW, print_data, print_one, print_rows
-from provisioner.cli.session import Session, command, is_terminal, session_of
-from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, span
+from provisioner.cli.output import print_data, print_one, print_rows
+from provisioner.cli.session import Session, command, session_of
+from provisioner.cli.text import Column, Row, listing, printable
 from provisioner.errors import ApiError, ConfigError, ProvisionerError
 
-POLL_S = 1.0
-STYLES = {"running": CYAN, "paused": YELLOW, "aborted": RED, "failed": RED, "done": GREEN}
-
-
-def _total(row: Row) -> int:
-    return sum(row["counts"].values())
-
-
-def _age(row: Row) -> str:
-    at = seconds_of(row["created"])
-    return age(None if at is None else time.time() - at)
-
+FLOWS = Followed("run", "/v1/workflow-runs", ("workflow", "status"))
 
 WORKFLOWS = (
     Column("WORKFLOW", lambda row: row["name"], keep=True),
@@ -42,9 +30,9 @@ RUNS = (
     Column("RUN", lambda row: row["id"], keep=True),
     Column("WORKFLOW", lambda row: row["workflow"]),
     Column("STATUS", lambda row: row["status"], style=lambda row: STYLES[row["status"]]),
-    Column("DONE", lambda row: f"{row['counts']['done']}/{_total(row)}", right=True),
+    Column("DONE", lambda row: f"{row['counts']['done']}/{total(row)}", right=True),
     Column("FAILED", lambda row: row["counts"]["failed"], right=True),
-    Column("AGE", _age, right=True),
+    Column("AGE", since, right=True),
     Column("SELECT", lambda row: row["select"]),
     Column("WHY", lambda row: row["reason"]),
 )
@@ -210,84 +198,33 @@ def run(session: Session, name: str, machines: str, select: str, **given: Any) -
     client = session.client()
     selector, params = _selector(machines, select), _params(session, name, given["given"])
     if not given["yes"]:
-        _ask_back(client, name, selector)
+        ask_back(
+            lambda: client.get("/v1/machines", {"select": selector})["machines"],
+            f"`workflow run {name}` may restart them",
+        )
     body = {"select": selector, "params": params, "at_once": given["at_once"], "paused": given["paused"]}
     if given["max_failures"] is not None:
         body["max_failures"] = given["max_failures"]
     begun: Row = client.post(f"/v1/workflows/{quoted(name)}/run", body, key=str(uuid.uuid4()))
     if given["wait"]:
-        begun = _wait(session, client, begun, given["timeout"])
-    _show(session, begun)
+        begun = FLOWS.wait(session, client, begun, given["timeout"])
+    FLOWS.show(session, begun)
     if given["wait"] and begun["status"] != "done":
-        message = f"{_total(begun) - begun['counts']['done']} of {_total(begun)} machines did not get there"
-        raise Partly(message) if begun["counts"]["done"] else ApiError(message)
-
-
-def _ask_back(client: Client, name: str, selector: str) -> None:
-    if not is_terminal(sys.stdin):
-        return
-    meant = client.get("/v1/machines", {"select": selector})["machines"]
-    used = [printable(row["name"]) for row in meant if row["state"] in {"active", "reserved"}]
-    if used:
-        some = ", ".join(used[:5]) + (f" and {len(used) - 5} more" if used[5:] else "")
-        click.confirm(f"{some}: in use; `workflow run {name}` may restart them. Go on?", abort=True, err=True)
-
-
-def _wait(session: Session, client: Client, row: Row, timeout_s: float) -> Row:
-    """Follow a run until it is over or paused; a daemon that is away is waited for."""
-    deadline, said = time.monotonic() + timeout_s, ""
-    while not row["over"] and (row["status"] != "paused" or row["counts"]["running"]):
-        if time.monotonic() >= deadline:
-            raise WaitTimeout(f"not there after {span(timeout_s)}: {_stand(row)}", hint="the run goes on")
-        if _stand(row) != said:
-            session.note(said := _stand(row))
-        pause(POLL_S)
-        try:
-            row = client.get(f"/v1/workflow-runs/{quoted(row['id'])}")
-        except Unreachable:
-            continue
-    return row
-
-
-def _stand(row: Row) -> str:
-    counts = ", ".join(f"{count} {stage}" for stage, count in row["counts"].items() if count)
-    return f"run {row['id']} is {row['status']}: {counts}"
-
-
-def _show(session: Session, row: Row) -> None:
-    def words() -> list[str]:
-        pairs = [("run", row["id"]), ("workflow", row["workflow"]), ("status", row["status"]), ("why", row["reason"])]
-        some = [f"  {printable(m['name'])}: {printable(m['reason'])}" for m in row["members"] if m["stage"] == "failed"]
-        return [*listing([*pairs, ("machines", _stand(row).partition(": ")[2])]), *some]
-
-    print_one(session, {**row, "name": row["id"]} if session.output == "name" else row, words)
+        FLOWS.judge(begun, total(begun) - of(begun, "done"))
 
 
 @command("status")
 @click.argument("run", default="", shell_complete=run_ids)
 def status(session: Session, run: str) -> None:
     """List runs, the latest first; or the machines of one, with what each does or waits for."""
-    client = session.client()
-    if run:
-        row = client.get(f"/v1/workflow-runs/{quoted(run)}")
-        session.note(_stand(row) + (f" ({row['reason']})" if row["reason"] else ""))
-        print_rows(session, row["members"], MEMBERS, empty="")
-        return
-    rows = client.get("/v1/workflow-runs")["runs"]
-    if session.output == "name":
-        rows = [{**row, "name": row["id"]} for row in rows]
-    print_rows(session, rows, RUNS, empty="no runs yet: `provisionctl workflow run --help`")
-
-
-def _order(session: Session, run: str, order: str) -> None:
-    _show(session, session.client().post(f"/v1/workflow-runs/{quoted(run)}/{order}"))
+    FLOWS.status(session, run, MEMBERS, RUNS, "no runs yet: `provisionctl workflow run --help`")
 
 
 @command("pause")
 @_RUN
 def pause_run(session: Session, run: str) -> None:
     """Begin no further step; what is under way ends."""
-    _order(session, run, "pause")
+    FLOWS.order(session, run, "pause")
 
 
 @command("resume")
@@ -298,21 +235,21 @@ def resume(session: Session, run: str, skip: bool) -> None:
 
     A step that may be begun only once is not begun again: look at the machine, then resume with --skip.
     """
-    _order(session, run, "skip" if skip else "resume")
+    FLOWS.order(session, run, "skip" if skip else "resume")
 
 
 @command("step")
 @_RUN
 def step(session: Session, run: str) -> None:
     """Let each machine of a paused run do one more step."""
-    _order(session, run, "step")
+    FLOWS.order(session, run, "step")
 
 
 @command("abort")
 @_RUN
 def abort(session: Session, run: str) -> None:
     """End a run. What a step does on a machine at this moment is not stopped."""
-    _order(session, run, "abort")
+    FLOWS.order(session, run, "abort")
 
 
 @command("signal")
@@ -320,7 +257,7 @@ def abort(session: Session, run: str) -> None:
 @click.argument("name")
 def signal(session: Session, run: str, name: str) -> None:
     """Say something to a run; a step that waits for it goes on, now or when it is reached."""
-    _show(session, session.client().post(f"/v1/workflow-runs/{quoted(run)}/signal", {"name": name}))
+    FLOWS.show(session, session.client().post(f"/v1/workflow-runs/{quoted(run)}/signal", {"name": name}))
 
 
 @command("logs")

@@ -1,4 +1,4 @@
-"""The conductor: everything that can be asked of machines, by operators and by the machines themselves.
+"""The conductor: everything that operators and servers ask about machines; what machines ask is its `booter`.
 
 It holds no rule of its own. `steps` says what follows, `runner` saves and performs it, `boots` and `agents` hear what
 machines do, `preflight` looks before anything is touched.
@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from provisioner.boot.script import Dialect
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError, StoreError
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.actions import Actions
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
 from provisioner.lifecycle.answers import Answers
+from provisioner.lifecycle.booter import Booter
 from provisioner.lifecycle.boots import DISCOVERY, Boots
 from provisioner.lifecycle.doors import Doors, twin_of
 from provisioner.lifecycle.inputs import Begin, Cancel, Resume
@@ -72,6 +72,8 @@ class Conductor:
         self._answers = Answers(self.machines, self._runner, self._boots, db, self._tokens, self._trace)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
         self.agent_machine = self._agents.whose
+        self.booter = Booter(ports, self.clock, self._boots, self._answers, self._agents)
+        """What machines ask and say."""
         self.engaged: Callable[[str, str], str] = lambda _machine, _key: ""
         """Says which workflow a machine is in, for who asks for it under a key; empty where it is free."""
         self.stands: Callable[[str], str] = lambda _machine: ""
@@ -350,51 +352,3 @@ class Conductor:
     async def wait_event(self, after: int, timeout_s: float) -> bool:
         """Say whether there is an event newer than `after`, waiting for one."""
         return await self._runner.wait_event(after, timeout_s)
-
-    # what machines ask
-
-    async def boot_script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:
-        """Write a machine's boot script."""
-        return await self._boots.script(mac, address, dialect)
-
-    async def answer(self, ticket: str, answer: str, address: str) -> tuple[bytes, str]:
-        """Give out an answer file, once, with its content type."""
-        return await self._answers.fetch(self._ports, self.clock, ticket, answer, address)
-
-    async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
-        """Record facts; return a command."""
-        return await self._agents.facts(self._ports, token, address, raw)
-
-    async def agent_next(self, token: str, address: str, wait_s: float) -> str:
-        """Return the agent's next command."""
-        return await self._agents.next(token, address, wait_s)
-
-    async def agent_job(self, token: str, address: str, job_id: str) -> bytes:
-        """Give out a job, once."""
-        return await self._agents.job(self._ports, token, address, job_id)
-
-    async def agent_progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
-        """Hear how far a job is."""
-        await self._agents.progress(token, address, phase, percent, message)
-
-    async def agent_done(self, token: str, address: str, job_id: str, status: int, message: str) -> str:
-        """Hear that a job ended; return a command."""
-        return await self._agents.done(token, address, job_id, status, message)
-
-    async def agent_log(self, token: str, address: str, text: str) -> None:
-        """Keep lines of an agent's log."""
-        await self._agents.log(token, address, text)
-
-    async def agent_step(self, token: str, address: str, wait_s: float) -> str:
-        """Return what an installer or a new system is to do for a workflow."""
-        return await self._agents.step(token, address, wait_s)
-
-    async def agent_output(self, token: str, address: str, job: str, place: int, text: bytes) -> None:
-        """Keep a piece of what a step of a workflow prints."""
-        await self._agents.output(token, address, job, place, text)
-
-    async def phone_home(
-        self, token: str, address: str, hostname: str, os: str, uptime_s: float, addresses: Sequence[str]
-    ) -> None:
-        """Hear from an installed system."""
-        await self._agents.home(token, address, hostname, f"{os} (up {uptime_s:.0f} s)", addresses)

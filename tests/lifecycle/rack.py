@@ -308,7 +308,7 @@ class Rack:
                 return
         if metal.disk.startswith("home:"):
             await self._until(
-                metal, lambda c: c.phone_home(metal.disk[5:], metal.ip, metal.name, "Debian 12", 20.0, [])
+                metal, lambda c: c.booter.phone_home(metal.disk[5:], metal.ip, metal.name, "Debian 12", 20.0, [])
             )
             await self.steps(metal, metal.disk[5:])
 
@@ -319,14 +319,14 @@ class Rack:
         )
         if not isinstance(plan, LoadFile):
             return ""
-        script = await self._until(metal, lambda c: c.boot_script(metal.mac, metal.ip, "ipxe"))
+        script = await self._until(metal, lambda c: c.booter.boot_script(metal.mac, metal.ip, "ipxe"))
         return script.decode() if script else ""
 
     async def _install(self, metal: Metal, ticket: str) -> None:
         """What a distribution's installer does: fetch its answers, make a system, start it."""
         answer = None
         while answer is None and metal.power is Power.ON:
-            answer = await self._until(metal, lambda c: c.answer(ticket, "preseed", metal.ip))
+            answer = await self._until(metal, lambda c: c.booter.answer(ticket, "preseed", metal.ip))
         if answer is not None:
             await self.steps(metal, json.loads(answer[0])["token"])
             metal.disk = f"home:{json.loads(answer[0])['home']}"
@@ -334,15 +334,15 @@ class Rack:
 
     async def _agent(self, metal: Metal, token: str) -> None:
         report = json.dumps({"name": metal.name}).encode()
-        command = await self._until(metal, lambda c: c.agent_facts(token, metal.ip, report))
+        command = await self._until(metal, lambda c: c.booter.agent_facts(token, metal.ip, report))
         while metal.power is Power.ON:
             if command and command.startswith("run "):
                 command = await self._job(metal, token, command[4:])
                 continue
-            command = await self._until(metal, lambda c: c.agent_next(token, metal.ip, 1.0))
+            command = await self._until(metal, lambda c: c.booter.agent_next(token, metal.ip, 1.0))
 
     async def _job(self, metal: Metal, token: str, job_id: str) -> str | None:
-        job = await self._until(metal, lambda c: c.agent_job(token, metal.ip, job_id))
+        job = await self._until(metal, lambda c: c.booter.agent_job(token, metal.ip, job_id))
         if not job:
             return None
         content = json.loads(job)
@@ -350,8 +350,8 @@ class Rack:
         if not self.during_job(metal):
             await asyncio.Event().wait()
         metal.log.append(f"job {content['job']}")
-        await self._until(metal, lambda c: c.agent_progress(token, metal.ip, "write", 50.0, ""))
-        command: str | None = await self._until(metal, lambda c: c.agent_done(token, metal.ip, job_id, 0, ""))
+        await self._until(metal, lambda c: c.booter.agent_progress(token, metal.ip, "write", 50.0, ""))
+        command: str | None = await self._until(metal, lambda c: c.booter.agent_done(token, metal.ip, job_id, 0, ""))
         return command
 
     async def _until(self, metal: Metal, ask: Callable[[Conductor], Any]) -> Any:

@@ -22,13 +22,13 @@ async def installing(rack: Rack, conductor: Conductor) -> tuple[Metal, str]:
     metal = rack.one()
     await rack.enrol()
     conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))
-    token = token_of(await conductor.boot_script(metal.mac, metal.ip, "ipxe"))
-    await conductor.agent_facts(token, metal.ip, b'{"name": "node17"}')
+    token = token_of(await conductor.booter.boot_script(metal.mac, metal.ip, "ipxe"))
+    await conductor.booter.agent_facts(token, metal.ip, b'{"name": "node17"}')
     await conductor.boot("node17", "fake-installer")
     async with asyncio.timeout(10):
         while step(conductor) != "wait.dhcp":
             await asyncio.sleep(0)
-    script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+    script = (await conductor.booter.boot_script(metal.mac, metal.ip, "ipxe")).decode()
     async with asyncio.timeout(10):
         while step(conductor) != "wait.answer":
             await asyncio.sleep(0)
@@ -48,7 +48,7 @@ async def test_an_installer_is_answered_reports_and_never_installs_twice(tmp_pat
     rack = Rack(tmp_path)
     async with rack.daemon() as conductor:
         metal, ticket = await installing(rack, conductor)
-        body, kind = await conductor.answer(ticket, "preseed", metal.ip)
+        body, kind = await conductor.booter.answer(ticket, "preseed", metal.ip)
         seen = json.loads(body)
         assert (seen["job"], kind) == ("preseed", "text/plain; charset=utf-8")
         async with asyncio.timeout(10):
@@ -57,19 +57,19 @@ async def test_an_installer_is_answered_reports_and_never_installs_twice(tmp_pat
         assert metal.always is BootTarget.DISK
         plan = conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS))
         assert isinstance(plan, LocalDisk)
-        await conductor.agent_progress(seen["token"], metal.ip, "install", 50.0, "")
-        await conductor.phone_home(seen["home"], metal.ip, "node17", "Debian 12", 20.0, [])
+        await conductor.booter.agent_progress(seen["token"], metal.ip, "install", 50.0, "")
+        await conductor.booter.phone_home(seen["home"], metal.ip, "node17", "Debian 12", 20.0, [])
         machine = await settled(conductor)
         assert (machine.state, machine.bootenv, metal.power) == (State.ACTIVE, "fake-installer", Power.ON)
         with pytest.raises(TicketUsedError):
-            await conductor.answer(ticket, "preseed", metal.ip)
+            await conductor.booter.answer(ticket, "preseed", metal.ip)
 
 
 async def test_of_a_thousand_at_once_one_is_answered(tmp_path: Path) -> None:
     rack = Rack(tmp_path)
     async with rack.daemon() as conductor:
         metal, ticket = await installing(rack, conductor)
-        asked = (conductor.answer(ticket, "preseed", metal.ip) for _ in range(1000))
+        asked = (conductor.booter.answer(ticket, "preseed", metal.ip) for _ in range(1000))
         got = await asyncio.gather(*asked, return_exceptions=True)
         assert sum(isinstance(each, tuple) for each in got) == 1
         assert sum(isinstance(each, TicketUsedError) for each in got) == 999
@@ -92,11 +92,11 @@ async def test_whatever_does_not_fit_is_refused_alike(tmp_path: Path, bad: str) 
             case "other file":
                 answer = "shadow"
             case "after a newer script":
-                await conductor.boot_script(metal.mac, metal.ip, "ipxe")
+                await conductor.booter.boot_script(metal.mac, metal.ip, "ipxe")
             case "after the run":
                 await conductor.cancel("node17")
         with pytest.raises(TicketError, match="there is no such answer file") as caught:
-            await conductor.answer(secret, answer, address)
+            await conductor.booter.answer(secret, answer, address)
         assert not isinstance(caught.value, TicketUsedError)
 
 
@@ -104,10 +104,10 @@ async def test_what_a_daemon_gave_that_was_killed_is_given_once_more(tmp_path: P
     rack = Rack(tmp_path)
     async with rack.daemon() as conductor:
         metal, ticket = await installing(rack, conductor)
-        await conductor.answer(ticket, "preseed", metal.ip)
+        await conductor.booter.answer(ticket, "preseed", metal.ip)
     async with rack.daemon() as conductor:
         with pytest.raises(TicketUsedError):
-            await conductor.answer(ticket, "preseed", rack.one().ip[:-1] + "99")
-        assert (await conductor.answer(ticket, "preseed", metal.ip))[0]
+            await conductor.booter.answer(ticket, "preseed", rack.one().ip[:-1] + "99")
+        assert (await conductor.booter.answer(ticket, "preseed", metal.ip))[0]
         with pytest.raises(TicketUsedError):
-            await conductor.answer(ticket, "preseed", metal.ip)
+            await conductor.booter.answer(ticket, "preseed", metal.ip)

@@ -169,20 +169,20 @@ async def test_tokens_are_good_for_one_machine_address_and_run(tmp_path: Path) -
         await rack.enrol()
         conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))
         with pytest.raises(NotFoundError):
-            await conductor.boot_script(metal.mac, other.ip, "ipxe")
-        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+            await conductor.booter.boot_script(metal.mac, other.ip, "ipxe")
+        script = (await conductor.booter.boot_script(metal.mac, metal.ip, "ipxe")).decode()
         token = script.partition("provisioner.token=")[2].partition(" ")[0]
         older = token
-        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+        script = (await conductor.booter.boot_script(metal.mac, metal.ip, "ipxe")).decode()
         token = script.partition("provisioner.token=")[2].partition(" ")[0]
         for bad, address in ((token, other.ip), (older, metal.ip), ("x" * 43, metal.ip), ("", metal.ip)):
             with pytest.raises(TicketError, match="not good here"):
-                await conductor.agent_next(bad, address, 0.0)
-        assert await conductor.agent_facts(token, metal.ip, b'{"name": "node17"}') == "wait 15"
+                await conductor.booter.agent_next(bad, address, 0.0)
+        assert await conductor.booter.agent_facts(token, metal.ip, b'{"name": "node17"}') == "wait 15"
         with pytest.raises(TicketError):
-            await conductor.agent_job(token, metal.ip, "r.7.1")
+            await conductor.booter.agent_job(token, metal.ip, "r.7.1")
         with pytest.raises(TicketError):
-            await conductor.phone_home(token, metal.ip, "x", "y", 1.0, [])
+            await conductor.booter.phone_home(token, metal.ip, "x", "y", 1.0, [])
 
 
 async def test_a_newcomer_is_named_and_placed_by_its_switch_port(tmp_path: Path) -> None:
@@ -191,9 +191,9 @@ async def test_a_newcomer_is_named_and_placed_by_its_switch_port(tmp_path: Path)
     rack.switch_ports[metal.ip] = SwitchPort("10.0.0.254", "ge-0/0/1", "leaf1", "r1u17")
     async with rack.daemon() as conductor:
         conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))
-        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+        script = (await conductor.booter.boot_script(metal.mac, metal.ip, "ipxe")).decode()
         token = script.partition("provisioner.token=")[2].partition(" ")[0]
-        await conductor.agent_facts(token, metal.ip, b'{"name": "node17"}')
+        await conductor.booter.agent_facts(token, metal.ip, b'{"name": "node17"}')
         machine = conductor.machines.get("r1u17")
         assert machine.facts is not None
         (nic,) = machine.facts.nics
@@ -224,9 +224,9 @@ async def test_a_job_is_given_once(tmp_path: Path) -> None:
     async with rack.daemon() as conductor:
         await rack.enrol()
         conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))
-        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+        script = (await conductor.booter.boot_script(metal.mac, metal.ip, "ipxe")).decode()
         token = script.partition("provisioner.token=")[2].partition(" ")[0]
-        await conductor.agent_facts(token, metal.ip, b'{"name": "node17"}')
+        await conductor.booter.agent_facts(token, metal.ip, b'{"name": "node17"}')
         await conductor.boot("node17", "debian-12")
         async with asyncio.timeout(10):
             while (
@@ -235,15 +235,15 @@ async def test_a_job_is_given_once(tmp_path: Path) -> None:
                 or run.step.name != "wait.dhcp"
             ):
                 await asyncio.sleep(0)
-        script = (await conductor.boot_script(metal.mac, metal.ip, "ipxe")).decode()
+        script = (await conductor.booter.boot_script(metal.mac, metal.ip, "ipxe")).decode()
         token = script.partition("provisioner.token=")[2].partition(" ")[0]
-        command = await conductor.agent_facts(token, metal.ip, b'{"name": "node17"}')
+        command = await conductor.booter.agent_facts(token, metal.ip, b'{"name": "node17"}')
         job_id = command.removeprefix("run ")
         got = await asyncio.gather(
-            *(conductor.agent_job(token, metal.ip, job_id) for _ in range(50)), return_exceptions=True
+            *(conductor.booter.agent_job(token, metal.ip, job_id) for _ in range(50)), return_exceptions=True
         )
         assert sum(isinstance(each, bytes) for each in got) == 1
-        assert await conductor.agent_done(token, metal.ip, "other.7.1", 0, "") == "wait 2"
+        assert await conductor.booter.agent_done(token, metal.ip, "other.7.1", 0, "") == "wait 2"
 
 
 async def test_a_machine_that_was_taken_off_the_record_is_discovered_anew(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ async def test_a_machine_that_was_taken_off_the_record_is_discovered_anew(tmp_pa
         with pytest.raises(NotFoundError):
             await conductor.trace(old.id)
         with pytest.raises(TicketError):
-            await conductor.agent_next(token, metal.ip, 0.1)
+            await conductor.booter.agent_next(token, metal.ip, 0.1)
         with pytest.raises(NotFoundError):
             await conductor._secrets.get(f"bmc/{old.id}")
         async with rack.alive():

@@ -63,7 +63,7 @@ async def served(rack: Rack) -> AsyncIterator[int]:
     """Run a daemon with both its applications; gives the port of the machines' side."""
     async with rack.daemon() as conductor:
         api = Server(operator_app(Api(Site(conductor, lambda: BOOTENVS)).routes()), drain_s=0.05)
-        boot = Server(machine_app(MachineSide(conductor).routes()), drain_s=0.05)
+        boot = Server(machine_app(MachineSide(conductor.booter).routes()), drain_s=0.05)
         await api.listen_unix(rack.folder / "api.sock")
         try:
             yield await boot.listen_tcp("127.0.0.1", 0)

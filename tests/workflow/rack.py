@@ -89,7 +89,7 @@ class FlowRack(Rack):
         return await self._step(metal, token, job_id)
 
     async def _step(self, metal: Metal, token: str, job_id: str) -> str | None:
-        script = await self._until(metal, lambda c: c.agent_job(token, metal.ip, job_id))
+        script = await self._until(metal, lambda c: c.booter.agent_job(token, metal.ip, job_id))
         if not script:
             return None
         step = re.search(r"^STEP=(\S+)$", script.decode(), re.MULTILINE)
@@ -102,18 +102,18 @@ class FlowRack(Rack):
         if status is None:
             metal.power = Power.OFF
             return None
-        await self._until(metal, lambda c: c.agent_progress(token, metal.ip, "work", 50.0, ""))
+        await self._until(metal, lambda c: c.booter.agent_progress(token, metal.ip, "work", 50.0, ""))
         text = (self.prints or f"{step[1]} on {metal.name}\n").encode()
-        await self._until(metal, lambda c: c.agent_output(token, metal.ip, job_id, 0, text))
+        await self._until(metal, lambda c: c.booter.agent_output(token, metal.ip, job_id, 0, text))
         command: str | None = await self._until(
-            metal, lambda c: c.agent_done(token, metal.ip, job_id, status, text.decode())
+            metal, lambda c: c.booter.agent_done(token, metal.ip, job_id, status, text.decode())
         )
         return command
 
     async def steps(self, metal: Metal, token: str) -> None:
         """What an installer or a new system does: ask for steps until there are no more."""
         while metal.power is Power.ON:
-            command = await self._until(metal, lambda c: c.agent_step(token, metal.ip, 0.5))
+            command = await self._until(metal, lambda c: c.booter.agent_step(token, metal.ip, 0.5))
             if command is None or command == "continue":
                 return
             if command.startswith("run "):

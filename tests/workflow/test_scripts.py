@@ -68,7 +68,7 @@ async def test_a_new_system_does_its_steps(tmp_path: Path, client: str) -> None:
             (tools / name).symlink_to(shutil.which(name) or "")
     rack = RealRack(tmp_path, str(tools))
     async with rack.alive(), rack.daemon() as conductor:
-        server = Server(machine_app(MachineSide(conductor).routes()))
+        server = Server(machine_app(MachineSide(conductor.booter).routes()))
         rack.port = await server.listen_tcp("127.0.0.1", 0)
         await ready(rack)
         run = await over(rack, await rack.begin("setup"))
