@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ LINE_CHARS = 400
 STEP_WAIT_S = 5
 """What an installer or a new system waits before it asks again; its request was held for some time already."""
 ERASE_JOB = "erase"
+_STAMPED = re.compile(r"\[ *([0-9]{1,9}\.[0-9]{1,3})\] ")
+"""What `stamp` of the discovery system puts before a line: seconds since its kernel started."""
 
 
 class Agents:
@@ -195,11 +198,15 @@ class Agents:
             machine = await self._runner.apply(machine.id, JobFailed(run.id, reason))
         return agent_command(machine)
 
-    async def log(self, token: str, address: str, text: str) -> None:
-        """Keep the last lines that an agent sent in the machine's trace."""
-        machine = self._machine(self._bearer(token, address))
+    async def log(self, token: str, address: str, text: str, up_s: float | None = None) -> None:
+        """Keep the last lines that an agent sent in the machine's trace, each at its time where it tells that.
+
+        `up_s` is for how long the machine has run; each line then begins with its own such time.
+        """
+        machine, now = self._machine(self._bearer(token, address)), time.time()
         for line in text.splitlines()[-LOG_LINES:]:
-            self._see(machine, "agent.log", line[:LINE_CHARS])
+            ago, said = age_of(line, up_s)
+            self._see(machine, "agent.log", said[:LINE_CHARS], at=now - ago)
 
     async def home(self, token: str, address: str, hostname: str, os: str, addresses: Sequence[str]) -> None:
         """Hear from an installed system that it runs. Its token ends with this."""
@@ -225,9 +232,18 @@ class Agents:
             raise TicketError("this token is not good here", hint="its run is over")
         return machine, machine.run
 
-    def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
+    def _see(self, machine: Machine, event: str, text: str, ok: bool = True, at: float | None = None) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""
-        self._trace.note(TraceLine(time.time(), Channel.AGENT, event, text, None, machine.id, run, ok))
+        when = time.time() if at is None else at
+        self._trace.note(TraceLine(when, Channel.AGENT, event, text, None, machine.id, run, ok))
+
+
+def age_of(line: str, up_s: float | None) -> tuple[float, str]:
+    """Say for how many seconds a line of a log has stood there, and what it says; 0 where it does not tell."""
+    told = _STAMPED.match(line) if up_s is not None else None
+    if told is None or up_s is None:
+        return 0.0, line
+    return max(0.0, up_s - float(told[1])), line[told.end() :]
 
 
 def _plugged(facts: Facts, mac: Mac, port: SwitchPort | None) -> Facts:

@@ -55,9 +55,9 @@ class Booter:
         """Hear that a job ended; return a command."""
         return await self.agents.done(token, address, job_id, status, message)
 
-    async def agent_log(self, token: str, address: str, text: str) -> None:
+    async def agent_log(self, token: str, address: str, text: str, up_s: float | None) -> None:
         """Keep lines of an agent's log."""
-        await self.agents.log(token, address, text)
+        await self.agents.log(token, address, text, up_s)
 
     async def agent_step(self, token: str, address: str, wait_s: float) -> str:
         """Return what an installer or a new system is to do for a workflow."""

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from provisioner.boot.script import Dialect
-from provisioner.errors import ConfigError, NotFoundError, TicketError, TicketUsedError
+from provisioner.errors import ConfigError, NotFoundError, TicketError, TicketUsedError, WireError
 from provisioner.model.net import Mac, parse_mac
 from provisioner.web import bodies
 from provisioner.web.ports import Booter, Route
@@ -29,6 +29,7 @@ PLACE_LIMIT = 1 << 40
 NEXT_WAIT_S = 20.0
 """How long `next` waits for a command: below the 30 s after which BusyBox wget and most proxies give up."""
 
+_UPTIME = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?")
 _BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/=-]{1,256})")
 _BOOTIF = re.compile(r"(?:01-)?([0-9a-fA-F]{2}(?:[:-]?[0-9a-fA-F]{2}){5})")
 
@@ -139,10 +140,13 @@ class MachineSide:
         return _line(await self._ask.agent_done(token, address_of(request), body.job, body.status, body.message))
 
     async def log(self, request: web.Request) -> web.Response:
-        """Take a piece of a job's output."""
-        token = token_of(request)
+        """Take a piece of a job's output; with `up`, each of its lines begins with when it was printed."""
+        token, up = token_of(request), query(request, "up").get("up", "")
+        if up and not _UPTIME.fullmatch(up):
+            raise WireError(f"up: no seconds: {up[:40]!r}")
         raw = await bodies.read_body(request, LOG_LIMIT)
-        await self._ask.agent_log(token, address_of(request), raw.decode(errors="replace"))
+        text = raw.decode(errors="replace")
+        await self._ask.agent_log(token, address_of(request), text, float(up) if up else None)
         return web.Response(status=204)
 
     async def step(self, request: web.Request) -> web.Response:

@@ -116,7 +116,8 @@ class Booter(Protocol):
 
     async def agent_done(self, token: str, address: str, job_id: str, status: int, message: str) -> str: ...
 
-    async def agent_log(self, token: str, address: str, text: str) -> None: ...
+    async def agent_log(self, token: str, address: str, text: str, up_s: float | None) -> None:
+        """Keep lines of a log. `up_s`: since the machine was started; each line begins with its own `[SECONDS] `."""
 
     async def agent_step(self, token: str, address: str, wait_s: float) -> str: ...
 

@@ -15,6 +15,7 @@ from provisioner.errors import (
     PreflightError,
     TicketError,
 )
+from provisioner.lifecycle.agents import age_of
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk
@@ -293,3 +294,17 @@ async def test_a_retired_machine_that_comes_back_is_known(tmp_path: Path) -> Non
             await conductor.boot("node17", "debian-12")
         assert len(conductor.machines) == 1
         assert (await conductor.unretire("node17")).state is State.ENROLLED
+
+
+STAMPS = {
+    "a line of the discovery system": ("[   123.45] reading /dev/sda", 125.0, (1.55, "reading /dev/sda")),
+    "one without a stamp": ("reading /dev/sda", 125.0, (0.0, "reading /dev/sda")),
+    "one of a clock that is ahead": ("[   130.00] x", 125.0, (0.0, "x")),
+    "an installer, which tells no time": ("[   123.45] x", None, (0.0, "[   123.45] x")),
+}
+
+
+@pytest.mark.parametrize(("line", "up_s", "told"), STAMPS.values(), ids=STAMPS.keys())
+def test_lines_of_a_log_stand_at_their_time(line: str, up_s: float | None, told: tuple[float, str]) -> None:
+    ago, text = age_of(line, up_s)
+    assert (round(ago, 2), text) == told

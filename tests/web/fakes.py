@@ -324,9 +324,9 @@ class FakeConductor:
         self.heard.append(("done", job_id, status, message))
         return "reboot"
 
-    async def agent_log(self, token: str, address: str, text: str) -> None:
+    async def agent_log(self, token: str, address: str, text: str, up_s: float | None) -> None:
         self._admit(token, address)
-        self.heard.append(("log", text))
+        self.heard.append(("log", text, up_s))
 
     async def phone_home(
         self, token: str, address: str, hostname: str, os: str, uptime_s: float, addresses: Sequence[str]

@@ -49,6 +49,8 @@ async def test_the_agent_s_journey(boot: Session, conductor: FakeConductor) -> N
     assert await call(boot, "GET", "/agent/v1/job/j-1", headers=GOOD) == (200, b"#!/bin/sh\nexit 0\n")
     assert await post("progress", json={"phase": "write", "percent": 41.5, "newer": 1}) == (204, b"")
     assert await post("log", data=b"sfdisk: \xff done") == (204, b"")
+    assert await post("log?up=12.50", data=b"[     9.10] sfdisk") == (204, b"")
+    assert (await post("log?up=soon", data=b"sfdisk"))[0] == 400
     assert await post("done", json={"job": "j-1", "status": 0}) == (200, b"reboot\n")
     assert await call(boot, "GET", "/agent/v1/next", headers=GOOD) == (200, b"wait 5\n")
     assert await post("phone-home", json={"hostname": "node17", "uptime_s": 9, "addresses": ["192.0.2.7"]}) == (
@@ -58,7 +60,8 @@ async def test_the_agent_s_journey(boot: Session, conductor: FakeConductor) -> N
     assert conductor.heard == [
         ("facts", facts),
         ("progress", "write", 41.5, ""),
-        ("log", "sfdisk: \ufffd done"),
+        ("log", "sfdisk: \ufffd done", None),
+        ("log", "[     9.10] sfdisk", 12.5),
         ("done", "j-1", 0, ""),
         ("home", "node17", "", 9.0, ("192.0.2.7",)),
     ]

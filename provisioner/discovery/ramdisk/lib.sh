@@ -26,14 +26,14 @@ consoles() {
     done
 }
 
-# stamp: copy standard input to every console and to the agent's log, each line with its time
+# stamp [FILE]: copy standard input to every console and to the agent's log, each line with its time; to FILE, too
 stamp() {
-    local line up devices
+    local line up devices kept=${1:-/dev/null}
     devices=$(consoles)
     while IFS= read -r line || [ -n "$line" ]; do
         read -r up _ </proc/uptime
         # shellcheck disable=SC2086 # one word for each console
-        printf '[%9s] %s\r\n' "$up" "$line" | tee -a $devices >>$state/console.log
+        printf '[%9s] %s\r\n' "$up" "$line" | tee -a $devices "$kept" >>$state/console.log
     done
 }
 

@@ -16,7 +16,7 @@ run_job() {
     keep_posting "$id" &
     poster=$!
     echo 0 >$work/printed
-    execute "$id" 2>&1 | tee $work/log | stamp
+    execute "$id" 2>&1 | tee $work/log | stamp $work/timed
     kill $poster 2>/dev/null
     wait $poster 2>/dev/null
     log "job $id ended with status $(cat $work/status)"
@@ -85,8 +85,8 @@ finish_job() {
     while [ "$(cat $work/printed)" -lt "$(stat -c %s $work/log)" ] && post_output "$1"; do
         case $1 in *.w[0-9]*) ;; *) break ;; esac
     done
-    tail -c $log_limit $work/log >$work/tail
-    call 20 log $work/posted --header 'Content-Type: text/plain' --data-binary @$work/tail >/dev/null
+    tail -c $log_limit $work/timed >$work/tail
+    call 20 "log?up=$(uptime_s)" $work/posted --header 'Content-Type: text/plain' --data-binary @$work/tail >/dev/null
     {
         printf '{"job": "%s", "status": %d, "message": ' "$1" "$status"
         if [ "$status" = 0 ]; then tail -n 1 $work/log; else tail -n 12 $work/log; fi |
