@@ -57,6 +57,8 @@ TABLE = (
     ("lifecycle.booter", "shells"),
     ("lifecycle.rollouts", "shells"),
     ("lifecycle.preview", "shells"),
+    ("lifecycle.readiness", "shells"),
+    ("lifecycle.rendering", "shells"),
     ("lifecycle.silence", "shells"),
     ("lifecycle.answers", "shells"),
     ("lifecycle.boots", "shells"),

@@ -116,6 +116,9 @@ class Daemon:
             addresses.policy,
             serves=table.serves,
             port_of=holders.port_of,
+            address_of=holders.address_of,
+            file=table.served,
+            foretell=holders.foretell,
         )
         discovery = Discovery(decode_facts, identify, profiles.classify)
         secrets = Secrets(db, await loop.run_in_executor(None, load_key, config.key_file))
@@ -156,7 +159,7 @@ class Daemon:
             shelf,
             boards,
             FleetApi(rollouts),
-            previews_of(conductor, ports, catalog, addressing.v4),
+            previews_of(conductor, ports, catalog),
             NetworkApi(guard, netwatch),
             metrics,
             DhcpApi(addressing.book, naming.keeper),

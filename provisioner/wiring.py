@@ -35,6 +35,8 @@ from provisioner.catalog.load import Catalog, answer_template, args_template
 from provisioner.catalog.params import Resolved
 from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config, Webhook
+from provisioner.dhcp.asking import Ask
+from provisioner.dhcp.foretell import Foretold
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
@@ -44,8 +46,10 @@ from provisioner.errors import CatalogError, ConfigError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preview import Previews
+from provisioner.model.artifact import Inspected
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.board import LogEntry
+from provisioner.model.boot import BootClient, Plan
 from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import SwitchPort
 from provisioner.model.machine import Machine
@@ -115,6 +119,22 @@ class SiteArtifacts:
             {} if files is None else {a.name: self._store.lookup(bootenv.name, arch, a.name) for a in files.artifacts}
         )
         return {name: Stored(blob.sha256, blob.size_bytes) for name, blob in found.items() if blob is not None}
+
+    async def inspect(self, bootenv: Bootenv, arch: str) -> Sequence[Inspected]:
+        """List what a boot needs, as it is in store now."""
+        lacking = {item.name: item for item in self._store.missing(bootenv, arch)}
+        files, found = bootenv.arch.get(arch), []
+        for artifact in files.artifacts if files is not None else ():
+            blob = self._store.lookup(bootenv.name, arch, artifact.name)
+            name = f"{bootenv.name}/{arch}/{artifact.name}"
+            if artifact.name in lacking or blob is None:
+                fault = f"missing: run `{how_to_get(bootenv.name, artifact.build)}`"
+                found.append(Inspected(name, "artefact", origin=artifact.url or artifact.supplied, fault=fault))
+                continue
+            damaged = not await self._store.is_whole(blob)
+            fault = f"{name}: its content is not what its hash says" if damaged else ""
+            found.append(Inspected(name, "artefact", blob.size_bytes, blob.sha256, blob.origin, fault, damaged))
+        return found
 
     def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
         """Name what is missing, each with the command that gets it."""
@@ -226,14 +246,9 @@ class Addresses:
         return BootPolicy() if subnet is None else BootPolicy(unknown=subnet.unknown)
 
 
-def previews_of(conductor: Conductor, ports: Ports, catalog: Catalog, dhcp: DhcpServer) -> PreviewApi:
+def previews_of(conductor: Conductor, ports: Ports, catalog: Catalog) -> PreviewApi:
     """Put previews of what machines would get behind the API."""
-
-    def address_of(mac: Mac) -> str:
-        lease = dhcp.lease_for(mac)
-        return str(IPv4Address(lease.ip)) if lease is not None else ""
-
-    return PreviewApi(Previews(conductor.machines, ports, lambda: catalog.content.params, address_of))
+    return PreviewApi(Previews(conductor.machines, ports, lambda: catalog.content.params), conductor.forecast)
 
 
 class Holders:
@@ -247,6 +262,15 @@ class Holders:
         """Name the machine, None for nobody."""
         server = self.v6 if ":" in address else self.v4
         return server.lease_of(address) if server is not None else None
+
+    def address_of(self, mac: Mac) -> str:
+        """Say which IPv4 address a machine holds now; empty where it holds none."""
+        lease = self.v4.lease_for(mac) if self.v4 is not None else None
+        return str(IPv4Address(lease.ip)) if lease is not None else ""
+
+    def foretell(self, ask: Ask, decide: Callable[[BootClient], Plan]) -> Sequence[Foretold]:
+        """Say what DHCP would answer to a machine."""
+        return self.v4.foretell(ask, decide) if self.v4 is not None else ()
 
     def port_of(self, address: str) -> SwitchPort | None:
         """Say where the machine at an address is plugged in, as its relay said."""

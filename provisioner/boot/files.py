@@ -62,7 +62,12 @@ class FileTable:
 
     def serves(self, name: str) -> bool:
         """Say whether there is a file of this name."""
-        return isinstance(self.find(name), ServedFile)
+        return self.served(name) is not None
+
+    def served(self, name: str) -> ServedFile | None:
+        """Find the file of this name."""
+        found = self.find(name)
+        return found if isinstance(found, ServedFile) else None
 
     def find(self, name: str) -> ServedFile | Refused:
         """Look up a name as a peer sent it."""

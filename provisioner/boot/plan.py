@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from provisioner.boot.files import ARTIFACTS
 from provisioner.lifecycle.plans import wants_network
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Unknown
+from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine, State
 
 LOADERS: Mapping[int, str] = {
@@ -60,6 +62,12 @@ def next_boot(client: BootClient, machine: Machine | None, policy: BootPolicy, d
     if client.asker is Asker.HTTP and direct:
         return LoadFile(direct, why, direct=True)
     return _first_loader(client, why, machine, policy)
+
+
+def direct_file(bootenv: Bootenv, arch: str) -> str:
+    """Name the file of a bootenv that UEFI HTTP boot starts by itself; empty: there is none."""
+    files = bootenv.arch.get(arch)
+    return f"{ARTIFACTS}{bootenv.name}/{arch}/{files.http}" if files is not None and files.http else ""
 
 
 def _wants_network(machine: Machine | None, policy: BootPolicy) -> tuple[str, bool | None]:

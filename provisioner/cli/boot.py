@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from provisioner.cli.bootplan import plan_lines
 from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names, machine_names
 from provisioner.cli.machines import quoted
@@ -56,7 +57,7 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
 @command("boot")
 @_NAMES
 @click.argument("bootenv", shell_complete=bootenv_names)
-@click.option("--plan", is_flag=True, help="Say what would be refused, and touch nothing.")
+@click.option("--plan", is_flag=True, help="Say all that would happen, and touch nothing.")
 @_YES
 @waits
 def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
@@ -64,7 +65,8 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
 
     Each is told by its BMC to boot from the network once, and restarted; BOOTENV is installed on its disk, it restarts
     from there and reports. What is on the disk is lost. Before any power is touched, everything that it needs is
-    checked: --plan shows these checks. Several machines: node17,node18 or node[01-20].
+    checked. --plan says what would happen: the answers of DHCP, loaders, boot script, files with their hashes, which
+    disks lose what, and every check; exit status 1 where one fails. Several machines: node17,node18 or node[01-20].
 
     \b
       provisionctl boot node17 debian-12 --wait
@@ -194,14 +196,12 @@ def _started(machine: Row) -> str:
 def _show_plan(session: Session, client: Client, machines: Sequence[str], bootenv: str) -> None:
     plans = {}
     for name in machines:
-        plans[name] = client.get(f"/v1/machines/{quoted(name)}/preflight", {"bootenv": bootenv})
+        plans[name] = client.get(f"/v1/machines/{quoted(name)}/plan", {"bootenv": bootenv}, slow=True)
     if session.output in {"json", "yaml"}:
         print_data(session, plans)
     else:
-        for name, plan in plans.items():
-            for check in plan["checks"]:
-                hint = f" ({check['hint']})" if check["hint"] and not check["ok"] else ""
-                mark = "ok     " if check["ok"] else "refused"
-                click.echo(printable(f"{mark} {name} {check['name']}: {check['text']}{hint}"))
+        for plan in plans.values():
+            for line in plan_lines(plan):
+                click.echo(line)
     if not all(plan["ok"] for plan in plans.values()):
         raise PreflightError(f"boot {bootenv} would be refused; nothing was touched")

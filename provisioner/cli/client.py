@@ -65,10 +65,12 @@ class Client:
         else:
             raise ConfigError(f"--server {server!r}: not an address of a daemon", hint="a path, http:// or https://")
 
-    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Json:
-        """Read something. Repeated while the daemon restarts."""
+    def get(self, path: str, query: Mapping[str, Any] | None = None, *, slow: bool = False) -> Json:
+        """Read something. Repeated while the daemon restarts; `slow` where the answer waits for a BMC."""
         given = {name: value for name, value in (query or {}).items() if value not in (None, "")}
-        return self._call("GET", f"{path}?{urllib.parse.urlencode(given)}" if given else path, repeat=True)
+        timeout_s = SLOW_S if slow else TIMEOUT_S
+        asked = f"{path}?{urllib.parse.urlencode(given)}" if given else path
+        return self._call("GET", asked, timeout_s=timeout_s, repeat=True)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, *, key: str = "", slow: bool = False) -> Json:
         """Ask for something. With a `key` the daemon takes it once only, so it is repeated where the answer is lost."""

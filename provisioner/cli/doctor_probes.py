@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provisioner.cli.question import Ask, packet_of
+from provisioner.dhcp.asking import Ask, packet_of
 from provisioner.dhcp.options import Opt, Type, number_of
 from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, Packet, address, decode, encode
 from provisioner.errors import ProvisionerError, WireError

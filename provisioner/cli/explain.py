@@ -13,10 +13,11 @@ import click
 from provisioner import config as configuration
 from provisioner.cli.capture import Datagram, datagrams
 from provisioner.cli.output import BOLD, print_data
-from provisioner.cli.question import STATES, Ask, Desk, Told, arch_number, packet_of
+from provisioner.cli.question import STATES, Desk, Told, arch_number
 from provisioner.cli.question6 import Desk6, message_of, source_of
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import listing, painted, printable
+from provisioner.dhcp.asking import Ask, packet_of
 from provisioner.dhcp.options import Type
 from provisioner.dhcp.packet import BOOTREQUEST, decode
 from provisioner.dhcp.subnets import Dhcp, Subnet

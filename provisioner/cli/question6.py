@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv6Address
 
 from provisioner.boot.plan import BootPolicy, next_boot
-from provisioner.cli.question import Ask, Told, in_words, planned, stand_in
+from provisioner.cli.question import Told, in_words, planned, stand_in
+from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.options import Type as Type4
 from provisioner.dhcp.subnets import Dhcp, Reservation

@@ -89,6 +89,8 @@ class Pool:
         """Pool addresses that were used and are not any more, the one unused for longest first."""
         self._declined: set[int] = set()
         self._untouched = itertools.chain.from_iterable(range(low, high + 1) for low, high in ranges)
+        self._head = next(self._untouched, None)
+        """The next address that nobody had yet: it stays so until somebody takes it."""
 
     def load(self, leases: Iterable[Lease], latest: float = math.inf) -> None:
         """Take over what was stored; no lease lasts beyond `latest` (a clock was wrong when it was written)."""
@@ -294,9 +296,10 @@ class Pool:
             heapq.heappush(self._timers, (until, ip))
 
     def _next(self) -> int | None:
-        for ip in self._untouched:
+        while (ip := self._head) is not None:
             if ip not in self.by_ip and ip not in self._fixed and ip not in self._offered:
                 return ip
+            self._head = next(self._untouched, None)
         while self._free:
             ip = next(iter(self._free))
             if ip not in self._fixed:

@@ -13,8 +13,10 @@ from typing import Protocol
 from provisioner.clock import SteadyClock
 from provisioner.dhcp.addresses import by_interface, reachable
 from provisioner.dhcp.answer import answer
+from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.boards import Boards
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
+from provisioner.dhcp.foretell import Foretold, foretell
 from provisioner.dhcp.held import Held
 from provisioner.dhcp.layers import Layers, Origin
 from provisioner.dhcp.leases import Lease
@@ -202,6 +204,10 @@ class DhcpServer:
         key, now = bytes.fromhex(parse_mac(mac).replace(":", "")), self._clock.now()
         found = [lease for pool in self.site.pools() if (lease := pool.of(key)) is not None and lease.active(now)]
         return max(found, key=lambda lease: lease.since, default=None)
+
+    def foretell(self, ask: Ask, decide: Callable[[BootClient], Plan]) -> list[Foretold]:
+        """Say what would be answered to a machine, were `decide` asked, on each link that it may be on."""
+        return foretell(self.site, ask, decide, self._clock.now())
 
     def leases(self) -> list[Lease]:
         """Give all leases, also those that are over."""

@@ -6,6 +6,7 @@ Every change touches one entry: nothing is rebuilt, nothing is restarted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 
 from provisioner.dhcp.claims import Claims
 from provisioner.dhcp.identify import Kind, Signature, client_of, kind_of, signature_of
@@ -61,6 +62,12 @@ class Site:
         self._scenes: dict[tuple[Arrival, tuple[Net, ...], Kind], Scene] = {}
         self.read = Reader(self.kind_of).read
         self._clients: dict[bytes, tuple[Kind, bytes | None, BootClient]] = {}
+
+    def asked_by(self, decide: Callable[[BootClient], Plan]) -> Site:
+        """Give the same site with another one who decides; who asks it is neither counted nor remembered."""
+        other = copy(self)
+        other.decide, other.limiter, other._clients = decide, Limiter(), {}
+        return other
 
     @property
     def addresses(self) -> Mapping[str, tuple[int, ...]]:

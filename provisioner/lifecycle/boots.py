@@ -7,17 +7,17 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from provisioner.boot.files import ARTIFACTS
-from provisioner.boot.plan import SECURE_BOOT_LOADERS, next_boot
+from provisioner.boot.plan import SECURE_BOOT_LOADERS, direct_file, next_boot
 from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
-from provisioner.catalog.context import Boot, answer_context, artifact_url
+from provisioner.catalog.context import Boot, answer_context
 from provisioner.clock import SteadyClock
 from provisioner.errors import NotFoundError, ProvisionerError
 from provisioner.lifecycle.inputs import Seen
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.rendering import record_of
 from provisioner.lifecycle.runner import Runner
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk, NoBoot, Plan, RunScript
 from provisioner.model.catalog import Bootenv, Kind
@@ -95,9 +95,7 @@ class Boots:
         """Name the file that UEFI HTTP boot starts by itself for what is wanted of a machine; empty: there is none."""
         if client.asker is not Asker.HTTP or machine is None or machine.run is None or machine.run.step is None:
             return ""
-        bootenv, arch = self._bootenv_of(machine), self.arch_of(client.mac)
-        files = bootenv.arch.get(arch)
-        return f"{ARTIFACTS}{bootenv.name}/{arch}/{files.http}" if files is not None and files.http else ""
+        return direct_file(self._bootenv_of(machine), self.arch_of(client.mac))
 
     def _with_evidence(self, client: BootClient, machine: Machine | None) -> BootClient:
         """Say of firmware that refused a loader that it wants signed ones, where there is one for it."""
@@ -214,9 +212,7 @@ class Boots:
         params = self._ports.catalogue.params(bootenv, machine, given)
         context = answer_context(machine, bootenv, boot, params)
         args = await self._ports.catalogue.kernel_args(bootenv, arch, context)
-        urls = [artifact_url(boot.base, bootenv.name, arch, name) for name in (files.kernel, *files.initrds)]
-        who = machine.name if machine else str(mac)
-        return BootRecord(f"{bootenv.title} for {who}", urls[0], tuple(urls[1:]), args)
+        return record_of(bootenv, arch, boot.base, machine.name if machine else str(mac), args)
 
     def boot_of(
         self, mac: Mac, bootenv: Bootenv, address: str, *, token: str = "", phone_home: str = "", ticket: str = ""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from provisioner.bmc.ways import Ways
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError, StoreError
 from provisioner.lifecycle import rest
@@ -25,7 +26,8 @@ from provisioner.lifecycle.doors import Doors, twin_of
 from provisioner.lifecycle.inputs import Begin, Cancel, Resume
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Flows, Ports
-from provisioner.lifecycle.preflight import checks, verb_for
+from provisioner.lifecycle.preflight import verb_for
+from provisioner.lifecycle.readiness import Readiness
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Runner, new_run_id
 from provisioner.lifecycle.silence import Silence
@@ -35,7 +37,7 @@ from provisioner.lifecycle.why import why
 from provisioner.model.bmc import BmcIdentity, Driver
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.catalog import Bootenv
-from provisioner.model.intent import Check, EnrolRequest, Event
+from provisioner.model.intent import EnrolRequest, Event
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, TraceFilter, TraceLine
@@ -74,6 +76,8 @@ class Conductor:
         self.agent_machine = self._agents.whose
         self.booter = Booter(ports, self.clock, self._boots, self._answers, self._agents)
         """What machines ask and say."""
+        ready = Readiness(self.machines, ports, self._boots.arch_of, self._actions.look, Ways(ports.bmcs, secrets))
+        self.preflight, self.forecast = ready.preflight, ready.forecast
         self.engaged: Callable[[str, str], str] = lambda _machine, _key: ""
         """Says which workflow a machine is in, for who asks for it under a key; empty where it is free."""
         self.stands: Callable[[str], str] = lambda _machine: ""
@@ -168,18 +172,6 @@ class Conductor:
         machine = replace(machine, uuid=identity.uuid, serial=identity.serial)
         return await self._runner.create(rest.enrolled(machine, request, bmc, now))
 
-    async def preflight(self, ref: str, bootenv: str) -> list[Check]:
-        """Look at everything that has to hold before a machine is touched."""
-        machine, wanted = self.machines.get(ref), self._ports.catalogue.bootenv(bootenv)
-        arch = self._boots.arch_of(machine.macs[0]) if machine.macs else "amd64"
-        missing = list(self._ports.artifacts.missing(wanted, arch))
-        if wanted.installs_with:
-            missing += self._ports.artifacts.missing(self._ports.catalogue.bootenv(wanted.installs_with), arch)
-        found = checks(machine, wanted, missing, None)
-        if machine.bmc is None or not all(check.ok for check in found):
-            return found  # the BMC is asked last, and only when everything else is in order
-        return checks(machine, wanted, missing, await self._bmc_fault(machine))
-
     async def _bmc_fault(self, machine: Machine) -> str | None:
         assert machine.bmc is not None
         try:
@@ -202,7 +194,7 @@ class Conductor:
             return known
         machine, wanted = self.machines.get(ref), self._ports.catalogue.bootenv(bootenv)
         rest.check_generation(machine, generation)
-        failed = [check for check in await self.preflight(ref, bootenv) if not check.ok]
+        failed = [check for check in await self.preflight(ref, bootenv, params) if not check.ok]
         if failed:
             lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
             raise PreflightError(f"{machine.name} cannot boot {wanted.name}; nothing was touched", faults=lines)

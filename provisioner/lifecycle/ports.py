@@ -6,11 +6,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from provisioner.boot.files import ServedFile
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Stored
 from provisioner.catalog.params import Resolved
+from provisioner.dhcp.asking import Ask
+from provisioner.dhcp.foretell import Foretold
 from provisioner.errors import TicketError
+from provisioner.model.artifact import Inspected
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Power
+from provisioner.model.boot import BootClient, Plan
 from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import Facts, SwitchPort
 from provisioner.model.machine import Machine
@@ -65,6 +70,9 @@ class Artifacts(Protocol):
     def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
         """Name what a boot needs and the store has not, each with the command that gets it."""
 
+    async def inspect(self, bootenv: Bootenv, arch: str) -> Sequence[Inspected]:
+        """List what a boot needs as it is in store now; what machines boot from is read again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
@@ -94,6 +102,12 @@ class Network:
     serves: Callable[[str], bool] = lambda _name: True
     port_of: Callable[[str], SwitchPort | None] = lambda _address: None
     """Where the machine at an address is plugged in, as its relay said."""
+    address_of: Callable[[Mac], str] = lambda _mac: ""
+    """The address that a hardware address holds now."""
+    file: Callable[[str], ServedFile | None] = lambda _name: None
+    """The file that is served under a name."""
+    foretell: Callable[[Ask, Callable[[BootClient], Plan]], Sequence[Foretold]] | None = None
+    """What DHCP would say to a machine; None where there is no DHCP."""
 
 
 class Flows(Protocol):

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from provisioner.lifecycle.plans import VERBS, Verb
+from provisioner.dhcp.foretell import Foretold
+from provisioner.lifecycle.plans import ENSURES, KINDS, VERBS, Verb
+from provisioner.model.bmc import BootTarget
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.intent import Check
 from provisioner.model.machine import Machine
 
 GIB = 1 << 30
+NOT_ASKED = "is on record; it is asked once everything else is in order"
 
 
-def checks(machine: Machine, bootenv: Bootenv, missing: Sequence[str], bmc_fault: str | None) -> list[Check]:
-    """Judge whether `bootenv` can be brought onto `machine`.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was read of a machine and of what it is to boot.
 
-    `missing` are lines about artefacts that the store lacks; `bmc_fault` is what the BMC said (None: it answered).
+    `missing` are lines about artefacts that the store lacks. `unfit` says why its files cannot be rendered, and
+    `rendered` which could be. `told` is what DHCP would say to its firmware, None where DHCP was not asked; `unserved`
+    names loaders that it would be sent to and that are not there. `bmc_fault` is what the BMC said (None: it answered),
+    `asked` whether it was asked at all, and `cannot` the verbs that none of its drivers can do.
     """
+
+    missing: Sequence[str] = ()
+    rendered: Sequence[str] = ()
+    unfit: Sequence[str] = ()
+    told: Sequence[Foretold] | None = None
+    unserved: Sequence[str] = ()
+    bmc_fault: str | None = None
+    asked: bool = True
+    cannot: Sequence[str] = ()
+
+
+def checks(machine: Machine, bootenv: Bootenv, found: Found) -> list[Check]:
+    """Judge whether `bootenv` can be brought onto `machine`."""
     verb = verb_for(bootenv)
     return [
         _state(machine, verb),
-        _bmc(machine, bmc_fault),
+        _bmc(machine, found),
+        *_capability(machine, verb, found),
         *_way(machine, bootenv),
-        *_artifacts(bootenv, missing),
+        *_artifacts(bootenv, found.missing),
+        *_parameters(found),
+        *(_subnet(found) if boots_from_network(verb) else ()),
         *(_hardware(machine, bootenv) if verb in (Verb.DEPLOY, Verb.INSTALL) else ()),
     ]
 
@@ -43,6 +67,24 @@ def verb_for(bootenv: Bootenv) -> Verb:
     return VERB_OF[bootenv.kind]
 
 
+def boots_from_network(verb: Verb) -> bool:
+    """Say whether a machine boots from the network on the way."""
+    return any(KINDS[step].network for step in VERBS[verb].steps)
+
+
+def bmc_verbs(machine: Machine, verb: Verb) -> list[str]:
+    """Name the verbs that a BMC is asked for on the way, each once, as capabilities are called."""
+    target = BootTarget.HTTP if machine.boot_via == "http" else BootTarget.PXE
+    names = []
+    for step in VERBS[verb].steps:
+        wanted = ENSURES.get(step)
+        if step == "boot.network":
+            names.append(f"boot.once.{target}")
+        elif wanted is not None:
+            names.append(f"boot.always.{wanted}" if isinstance(wanted, BootTarget) else f"power.{wanted}")
+    return list(dict.fromkeys(names))
+
+
 def _state(machine: Machine, verb: Verb) -> Check:
     if machine.run is not None and machine.run.step is not None:
         text = f"{machine.name} is {machine.state}: {machine.run.verb} {machine.run.bootenv} is under way"
@@ -52,13 +94,23 @@ def _state(machine: Machine, verb: Verb) -> Check:
     return Check("state", ok=ok, text=text)
 
 
-def _bmc(machine: Machine, fault: str | None) -> Check:
+def _bmc(machine: Machine, found: Found) -> Check:
     if machine.bmc is None:
         hint = f"provisionctl enrol {machine.name} --bmc ipmi://USER@HOST"
         return Check("bmc", ok=False, text=f"{machine.name} has no BMC on record", hint=hint)
-    if fault is not None:
-        return Check("bmc", ok=False, text=fault, hint="nothing was touched")
-    return Check("bmc", ok=True, text=f"{machine.bmc} answers")
+    if found.bmc_fault is not None:
+        return Check("bmc", ok=False, text=found.bmc_fault, hint="nothing was touched")
+    return Check("bmc", ok=True, text=f"{machine.bmc} {'lets us in' if found.asked else NOT_ASKED}")
+
+
+def _capability(machine: Machine, verb: Verb, found: Found) -> Iterable[Check]:
+    if machine.bmc is None or not found.asked or found.bmc_fault is not None:
+        return
+    for name in found.cannot:
+        text, hint = f"none of its drivers can {name}", f"provisionctl bmc why {machine.name} {name}"
+        yield Check("capability", ok=False, text=text, hint=hint)
+    if not found.cannot:
+        yield Check("capability", ok=True, text=f"it can {', '.join(bmc_verbs(machine, verb))}")
 
 
 def _way(machine: Machine, bootenv: Bootenv) -> list[Check]:
@@ -74,6 +126,29 @@ def _artifacts(bootenv: Bootenv, missing: Sequence[str]) -> list[Check]:
     if not missing:
         return [Check("artifacts", ok=True, text=f"all artefacts of {bootenv.name} are in store")]
     return [Check("artifacts", ok=False, text=line) for line in missing]
+
+
+def _parameters(found: Found) -> Iterable[Check]:
+    for fault in found.unfit:
+        yield Check("parameters", ok=False, text=fault)
+    if not found.unfit and found.rendered:
+        yield Check("parameters", ok=True, text=f"they fit; {', '.join(found.rendered)} can be rendered")
+
+
+def _subnet(found: Found) -> Iterable[Check]:
+    told = found.told
+    if told:
+        good = [each for each in told if not each.silent]
+        for each in good[:1]:
+            has = f"{each.address} is its address" if each.address else "another server gives it an address"
+            yield Check("subnet", ok=True, text=f"{each.link}: {has}")
+        if not good:
+            hint = "`provisionctl dhcp subnets` shows what is served"
+            for each in told:
+                yield Check("subnet", ok=False, text=f"{each.link}: no answer: {each.reason}", hint=hint)
+    for name in found.unserved:
+        hint = "`provisionctl loaders` says which package has it"
+        yield Check("loader", ok=False, text=f"there is no {name} to give it", hint=hint)
 
 
 def _hardware(machine: Machine, bootenv: Bootenv) -> list[Check]:

@@ -1,37 +1,19 @@
-"""What a machine would get, rendered before anything is touched, and where each value of it comes from.
-
-Tickets, tokens and secrets are not made for this: words in capitals and "(hidden)" stand in their places.
-"""
+"""What a machine would get, rendered before anything is touched, and where each value of it comes from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from provisioner.catalog.context import Boot, answer_context
 from provisioner.catalog.params import HIDDEN, Resolved, Setting
-from provisioner.catalog.system import Secrets
 from provisioner.errors import ConflictError, NotFoundError
 from provisioner.fields import nearest
 from provisioner.lifecycle.boots import arch_by_facts
 from provisioner.lifecycle.ports import Ports
-from provisioner.model.catalog import Bootenv, Param
+from provisioner.lifecycle.rendering import Imagined, RenderedFile, Renderings
+from provisioner.model.catalog import Param
 from provisioner.model.machine import Machine
-from provisioner.model.net import Mac
-
-KERNEL_ARGS = "kernel-args"
-"""The name of the kernel's command line among a boot's files."""
-TICKET, TOKEN = "TICKET", "TOKEN"
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedFile:
-    """One file as the machine would get it."""
-
-    name: str
-    content_type: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +38,6 @@ class Preview:
     values: tuple[Value, ...]
 
 
-class _HiddenSecrets(Secrets):
-    """Stands for every secret, and gives none."""
-
-    def value(self, reference: str) -> str:
-        return HIDDEN
-
-    def hashed(self, reference: str | None, user: str) -> dict[str, str]:
-        return {"hash": HIDDEN if reference else ""}
-
-
 class Known(Protocol):
     """Machines on record; `lifecycle.registry.Machines` is the real one."""
 
@@ -73,33 +45,32 @@ class Known(Protocol):
 
 
 class Previews:
-    """Renders for machines on record. `address_of` says which address a hardware address holds now, "" for none."""
+    """Renders for machines on record."""
 
     def __init__(
         self,
         machines: Known,
         ports: Ports,
         declared: Callable[[], Mapping[str, Param]],
-        address_of: Callable[[Mac], str],
     ) -> None:
         self._machines = machines
         self._ports = ports
+        self._renderings = Renderings(ports)
         self._declared = declared
-        self._address_of = address_of
 
     async def render(self, ref: str, bootenv: str, file: str = "") -> Preview:
         """Render what a machine would get (one `file` of it); raise `RenderError` where it cannot be."""
         machine, wanted = self._machines.get(ref), self._ports.catalogue.bootenv(bootenv)
         if not machine.macs:
             raise ConflictError(f"no hardware address of {machine.name} is known", hint="discover it first")
-        address = self._address_of(machine.macs[0])
-        arch = arch_by_facts(machine)
+        boot = Imagined(machine, wanted, arch_by_facts(machine), self._ports.network.address_of(machine.macs[0]))
         resolved = self._ports.catalogue.params(wanted, machine, {})
-        files = [await make() for name, make in self._files(machine, wanted, arch, address) if file in ("", name)]
+        makes = self._renderings.files(boot)
+        files = [await make() for name, make in makes if file in ("", name)]
         if not files:
-            known = [name for name, _ in self._files(machine, wanted, arch, address)]
+            known = [name for name, _ in makes]
             raise NotFoundError(f"{wanted.name} has no file {file[:80]!r}{nearest(file, known)}", hint=", ".join(known))
-        return Preview(wanted.name, arch, address, tuple(files), self._values(resolved, ""))
+        return Preview(wanted.name, boot.arch, boot.address, tuple(files), self._values(resolved, ""))
 
     def values(self, ref: str, bootenv: str = "", name: str = "") -> tuple[Value, ...]:
         """Explain the parameters of a machine for a bootenv (its own, where none is named), or one of them."""
@@ -108,36 +79,6 @@ class Previews:
         if name and name not in self._declared():
             raise NotFoundError(f"no parameter {name[:80]!r}{nearest(name, self._declared())}")
         return self._values(self._ports.catalogue.params(wanted, machine, {}), name)
-
-    def _files(
-        self, machine: Machine, bootenv: Bootenv, arch: str, address: str
-    ) -> Sequence[tuple[str, Callable[[], Any]]]:
-        """Name the files of a boot, each with what makes it."""
-        catalogue = self._ports.catalogue
-        started = catalogue.bootenv(bootenv.installs_with) if bootenv.installs_with else bootenv
-
-        async def args() -> RenderedFile:
-            line = await catalogue.kernel_args(started, arch, self._context(machine, started, arch, address))
-            return RenderedFile(KERNEL_ARGS, "text/plain", line)
-
-        def answer(name: str, content_type: str) -> Callable[[], Any]:
-            async def make() -> RenderedFile:
-                secrets = _HiddenSecrets("preview")
-                context = self._context(machine, bootenv, arch, address, secrets)
-                content = await catalogue.answer(bootenv, name, context)
-                return RenderedFile(name, content_type, content.decode())
-
-            return make
-
-        kernel = [(KERNEL_ARGS, args)] if arch in started.arch and started.arch[arch].kernel else []
-        return [*kernel, *((each.id, answer(each.id, each.content_type)) for each in bootenv.answers)]
-
-    def _context(
-        self, machine: Machine, bootenv: Bootenv, arch: str, address: str, secrets: Secrets | None = None
-    ) -> dict[str, Any]:
-        base, stored = self._ports.network.base_url(address), self._ports.artifacts.stored(bootenv, arch)
-        boot = Boot(base, machine.macs[0], arch, "", address, TOKEN, TICKET, TOKEN, stored)
-        return answer_context(machine, bootenv, boot, self._ports.catalogue.params(bootenv, machine, {}), secrets)
 
     def _values(self, resolved: Resolved, name: str) -> tuple[Value, ...]:
         return tuple(

@@ -24,3 +24,20 @@ class Blob:
     def key(self) -> str:
         """Its name in the table of served files, behind `artifacts/`."""
         return f"{self.bootenv}/{self.arch}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """One file that a boot needs, as it is there now. `kind` is loader, artefact or rendered.
+
+    `sha256` and `size_bytes` are those of the content; unknown where there is none, or where it is made anew each time.
+    `fault` says what is wrong with it, and `damaged` that its content is not what its hash says.
+    """
+
+    name: str
+    kind: str
+    size_bytes: int | None = None
+    sha256: str = ""
+    origin: str = ""
+    fault: str = ""
+    damaged: bool = False

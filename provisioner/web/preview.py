@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from aiohttp import web
 
+from provisioner.dhcp.foretell import Foretold
 from provisioner.errors import WireError
+from provisioner.lifecycle.forecast import Forecast
 from provisioner.lifecycle.preview import Preview, Value
+from provisioner.model.facts import Disk
 from provisioner.web.ports import Route
 from provisioner.web.replies import json_reply, query
-from provisioner.web.views import masked
+from provisioner.web.views import masked, when
 
 MACHINE = "/v1/machines/{ref}"
 
@@ -23,15 +27,24 @@ class Asked(Protocol):
     def values(self, ref: str, bootenv: str = "", name: str = "") -> tuple[Value, ...]: ...
 
 
+Foresee = Callable[[str, str], Awaitable[Forecast]]
+"""Says what a boot would do; `Conductor.forecast` is the real one."""
+
+
 class PreviewApi:
     """Handlers: they read, ask and answer."""
 
-    def __init__(self, previews: Asked) -> None:
+    def __init__(self, previews: Asked, forecast: Foresee) -> None:
         self._ask = previews
+        self._forecast = forecast
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
-        return Route("GET", f"{MACHINE}/render", self.render), Route("GET", f"{MACHINE}/params", self.params)
+        return (
+            Route("GET", f"{MACHINE}/render", self.render),
+            Route("GET", f"{MACHINE}/params", self.params),
+            Route("GET", f"{MACHINE}/plan", self.plan),
+        )
 
     async def render(self, request: web.Request) -> web.Response:
         """Render a boot's files for one machine; nothing is made that would open anything."""
@@ -48,6 +61,60 @@ class PreviewApi:
         given = query(request, "bootenv", "name")
         values = self._ask.values(request.match_info["ref"], given.get("bootenv", ""), given.get("name", ""))
         return json_reply({"params": [value_view(value) for value in values]})
+
+    async def plan(self, request: web.Request) -> web.Response:
+        """Say everything that a boot would do, and what it would be refused for; nothing is touched."""
+        bootenv = query(request, "bootenv").get("bootenv", "")
+        if not bootenv:
+            raise WireError("bootenv: missing in the query", hint="GET .../plan?bootenv=debian-12")
+        return json_reply(forecast_view(await self._forecast(request.match_info["ref"], bootenv)))
+
+
+def forecast_view(found: Forecast) -> dict[str, Any]:
+    """Show what a boot would do."""
+    facts, bootenv = found.machine.facts, found.bootenv
+    return {
+        "machine": found.machine.name,
+        "bootenv": bootenv.name,
+        "title": bootenv.title,
+        "tested": bootenv.tested,
+        "untested": bootenv.untested,
+        "verb": str(found.verb),
+        "arch": found.arch,
+        "ok": found.ok,
+        "steps": list(found.steps),
+        "dhcp": [{"asker": each.asker, "plan": each.plan, **_told_view(each.told)} for each in found.said],
+        "chain": list(found.chain),
+        "script": found.script,
+        "files": list(found.files),
+        "disks": [{**disk_view(each.disk), "loses": each.loses} for each in found.targets],
+        "observed": when(facts.observed_at) if facts else None,
+        "checks": list(found.checks),
+    }
+
+
+def _told_view(told: Foretold) -> dict[str, Any]:
+    return {
+        "link": told.link,
+        "address": told.address,
+        "next_server": told.next_server,
+        "boot_file": told.boot_file,
+        "answered": not told.silent,
+        "reason": told.reason,
+    }
+
+
+def disk_view(disk: Disk) -> dict[str, Any]:
+    """Show a disk: what tells it apart, and what it holds."""
+    return {
+        "name": disk.name,
+        "path": disk.path,
+        "size_bytes": disk.size_bytes,
+        "model": disk.model,
+        "serial": disk.serial,
+        "wwn": disk.wwn,
+        "holds": disk.holds,
+    }
 
 
 def value_view(value: Value) -> dict[str, Any]:

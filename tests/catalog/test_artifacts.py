@@ -16,6 +16,7 @@ from provisioner.errors import ArtifactError, ConflictError, NotFoundError
 from provisioner.model.catalog import Artifact, Bootenv, Files, Kind
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
+from provisioner.wiring import SiteArtifacts
 
 KERNEL = b"kernel" * 1000
 SHA = hashlib.sha256(KERNEL).hexdigest()
@@ -168,6 +169,20 @@ async def test_verify_finds_a_flipped_bit_and_serves_it_no_more(store: ArtifactS
     path.write_bytes(KERNEL[:-1] + b"L")
     assert await store.verify() == [blob]
     assert store.lookup(*NAMES) is None
+
+
+async def test_what_machines_boot_from_is_read_again_before_it_is_trusted(store: ArtifactStore, kernel: Path) -> None:
+    blob = await store.import_file(NAMES, kernel, "")
+    shelf = SiteArtifacts(store)
+    wanted = bootenv(Artifact("vmlinuz", sha256=SHA), Artifact("initrd", url="http://mirror.example/initrd"))
+    there, absent = await shelf.inspect(wanted, "amd64")
+    assert (there.name, there.sha256, there.damaged, there.fault) == ("debian-12/amd64/vmlinuz", SHA, False, "")
+    assert (absent.origin, absent.fault) == (
+        "http://mirror.example/initrd", "missing: run `provisionctl artifacts fetch debian-12`")  # fmt: skip
+    path = store.blobs.path(blob.sha256)
+    path.chmod(0o640)
+    path.write_bytes(KERNEL[:-1] + b"L")
+    assert [each.damaged for each in await shelf.inspect(wanted, "amd64")] == [True, False]
 
 
 async def test_what_is_in_use_is_not_removed(store: ArtifactStore, kernel: Path) -> None:

@@ -20,7 +20,7 @@ from provisioner.web.network import NetworkApi
 from provisioner.web.ports import Site
 from provisioner.web.preview import PreviewApi
 from provisioner.web.server import Server
-from tests.lifecycle.previews import previews
+from tests.lifecycle.previews import previews, readiness
 from tests.web.fakes import FakeConductor, site
 from tests.web.rollouts import FakeRollouts
 
@@ -60,7 +60,8 @@ class Daemon:
 
     def start(self) -> None:
         site, watch = self.site(self.conductor), self.watch
-        shown = PreviewApi(previews(self.conductor.machines))
+        machines = self.conductor.machines
+        shown = PreviewApi(previews(machines), readiness(machines).forecast)
         apis = (Api(site), FleetApi(self.rollouts), NetworkApi(watch, watch), shown)
         routes = [route for api in apis for route in api.routes()]
         self._server = Server(operator_app(routes), drain_s=0.05)

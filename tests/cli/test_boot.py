@@ -38,14 +38,26 @@ def test_boot_for_scripts(ctl: Ctl) -> None:
 
 
 def test_plan_touches_nothing(ctl: Ctl, daemon: Daemon) -> None:
-    ran = ctl("boot", "node17", "ubuntu-22.04", "--plan")
-    assert ran.status == 1
-    assert ran.out.splitlines() == [
-        "ok      node17 bmc: answers",
-        "refused node17 artifacts: iso is missing (provisionctl artifacts fetch ubuntu-22.04)",
-    ]
-    assert ctl("boot", "node17", "debian-12", "--plan").status == 0
+    daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={})
+    ran = ctl("boot", "node17", "debian-12", "--plan")
+    assert (ran.status, ran.err) == (0, "")
+    shown = [line.strip() for line in ran.out.splitlines()]
+    assert shown[0] == "node17: deploy debian-12 (Debian 12 (bookworm), written as a disk image); nothing was touched"
+    assert "ok      bmc: ipmi://admin@192.0.2.17:623 lets us in" in shown
+    assert any("vda 8.0 GiB: ERASED, it holds blank" in line for line in shown)
+    assert any("artefact debian-12/amd64/" in line and "sha256 abababababab" in line for line in shown)
+    assert "#!ipxe" in ran.out
     assert daemon.conductor.log == []
+
+
+def test_plan_says_what_would_be_refused(ctl: Ctl, daemon: Daemon) -> None:
+    daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={}, bmc=None, facts=None)
+    ran = ctl("boot", "node17", "debian-12", "--plan")
+    assert ran.status == 1
+    assert "refused bmc: node17 has no BMC on record" in ran.out
+    assert ran.err.startswith("provisionctl: boot debian-12 would be refused; nothing was touched")
+    plans = json.loads(ctl("boot", "node17", "debian-12", "--plan", "-o", "json").out)
+    assert plans["node17"]["ok"] is False
 
 
 def follow(daemon: Daemon, *steps: Callable[[], None]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.cli.question import STATES, Ask, Desk, Told, arch_number, packet_of
+from provisioner.cli.question import STATES, Desk, Told, arch_number
+from provisioner.dhcp.asking import Ask, packet_of
 from provisioner.dhcp.identify import identify
 from provisioner.dhcp.options import Type
 from provisioner.dhcp.packet import decode, encode

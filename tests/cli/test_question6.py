@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.cli.question import Ask
 from provisioner.cli.question6 import Desk6, message_of, source_of
+from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.options import Type as Type4
 from provisioner.dhcp.subnets import Dhcp
 from provisioner.dhcp.v6.message import Message, Type, decode, encode

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any, cast
 
+from provisioner.boot.files import ServedFile
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Stored
+from provisioner.dhcp.foretell import foretell
+from provisioner.dhcp.site import Site
+from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.dhcp.topology import Net
+from provisioner.errors import BmcError
 from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports
 from provisioner.lifecycle.preview import Known, Previews
+from provisioner.lifecycle.readiness import Readiness
+from provisioner.model.bmc import BmcAddress, Power
+from provisioner.model.boot import LocalDisk
 from provisioner.model.catalog import Bootenv
+from provisioner.model.machine import Machine
 from provisioner.wiring import SiteCatalogue
 from tests.lifecycle.shelf import FakeArtifacts
 from tests.shipped import catalogue
@@ -30,9 +42,64 @@ class Direct:
         return catalogue().content.renderer.render(template, context)
 
 
+SUBNET = Subnet(network="10.77.0.0/24", interface="eth1", pools=("10.77.0.100-10.77.0.199",))
+LOADERS = ("undionly.kpxe", "snponly.efi", "shimx64.efi")
+
+
+def dhcp_of(machine: Machine, subnet: Subnet = SUBNET) -> Site:
+    """A DHCP server on one subnet, which knows this machine."""
+    site = Site(lambda _: LocalDisk("nothing was asked for it"))
+    site.addresses = {"eth1": (int(IPv4Address("10.77.0.1")),)}
+    site.set_net(Net(subnet))
+    for mac in machine.macs:
+        site.set_reservation(Reservation(mac=mac, name=machine.name))
+    return site
+
+
+def network(address: str = "10.77.0.117", dhcp: Site | None = None, loaders: Sequence[str] = LOADERS) -> Network:
+    """A network on which every machine holds `address`, with the loaders of a usual host."""
+    file = {name: ServedFile(name, Path(f"/usr/lib/{name}"), 4096, "cd" * 32, "a package") for name in loaders}
+    return Network(
+        lambda at: f"http://{at or 'here'}:8080",
+        lambda _: None,
+        lambda _: BootPolicy(),
+        serves=file.__contains__,
+        address_of=lambda _: address,
+        file=file.get,
+        foretell=(lambda ask, decide: foretell(dhcp, ask, decide, 0.0)) if dhcp is not None else None,
+    )
+
+
+class Obedient:
+    """A board that can all but what it is told it cannot; `fault` is what it answers a login with."""
+
+    def __init__(self, cannot: Sequence[str] = (), fault: BmcError | None = None) -> None:
+        self._cannot = cannot
+        self._fault = fault
+
+    async def look(self, machine: Machine) -> Power:
+        if self._fault is not None:
+            raise self._fault
+        return Power.OFF
+
+    async def all(self, machine: Machine) -> list[tuple[BmcAddress, str]]:
+        return [(machine.bmc, "secret")] if machine.bmc else []
+
+    async def order(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Sequence[tuple[BmcAddress, str]]:
+        return [] if verb in self._cannot else logins
+
+
+def _ports(network: Network, board: Obedient) -> Ports:
+    nothing = cast(Discovery, None)  # never asked: nothing is touched
+    return Ports(cast(Bmcs, board), SiteCatalogue(catalogue(), Direct()), Stock(), nothing, network)
+
+
 def previews(machines: Known, address: str = "10.77.0.117") -> Previews:
     """Previews of these machines, which hold `address`."""
-    network = Network(lambda at: f"http://{at or 'here'}:8080", lambda _: None, lambda _: BootPolicy())
-    nobody, nothing = cast(Bmcs, None), cast(Discovery, None)  # never asked: nothing is touched
-    ports = Ports(nobody, SiteCatalogue(catalogue(), Direct()), Stock(), nothing, network)
-    return Previews(machines, ports, lambda: catalogue().content.params, lambda _: address)
+    return Previews(machines, _ports(network(address), Obedient()), lambda: catalogue().content.params)
+
+
+def readiness(machines: Known, on: Network | None = None, board: Obedient | None = None) -> Readiness:
+    """Forecasts and checks of these machines, whose board is this one."""
+    board = board or Obedient()
+    return Readiness(machines, _ports(on or network(), board), lambda _: "amd64", board.look, board)

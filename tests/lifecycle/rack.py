@@ -171,6 +171,9 @@ class FakeBmcs:
         metal.always = target
         self._point("after boot always")
 
+    async def order(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Sequence[tuple[BmcAddress, str]]:
+        return logins
+
     async def forget(self, address: BmcAddress) -> None:
         return
 

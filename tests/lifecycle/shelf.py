@@ -9,6 +9,7 @@ from typing import Any
 from provisioner.catalog.context import Stored
 from provisioner.catalog.params import Layer, Resolved
 from provisioner.errors import NotFoundError
+from provisioner.model.artifact import Inspected
 from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind
 from provisioner.model.machine import Machine
 from tests.shipped import catalogue
@@ -64,6 +65,13 @@ class FakeArtifacts:
 
     def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]:
         return {}
+
+    async def inspect(self, bootenv: Bootenv, arch: str) -> Sequence[Inspected]:
+        held = self.stored(bootenv, arch)
+        return [
+            Inspected(f"{bootenv.name}/{arch}/{name}", "artefact", each.size_bytes, each.sha256, "here")
+            for name, each in held.items()
+        ]
 
     def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
         if bootenv is UBUNTU:

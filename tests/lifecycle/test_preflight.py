@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from provisioner.dhcp.foretell import Foretold
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
-from provisioner.lifecycle.preflight import checks, verb_for
+from provisioner.lifecycle.preflight import Found, bmc_verbs, checks, verb_for
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.catalog import Bootenv, Files, Kind
@@ -53,7 +54,57 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
 
 @pytest.mark.parametrize(("machine", "bootenv", "missing", "fault", "failed"), CASES.values(), ids=CASES.keys())
 def test_checks(machine: Machine, bootenv: Bootenv, missing: list[str], fault: str | None, failed: list[str]) -> None:
-    assert [check.text for check in checks(machine, bootenv, missing, fault) if not check.ok] == failed
+    found = Found(missing=missing, bmc_fault=fault)
+    assert [check.text for check in checks(machine, bootenv, found) if not check.ok] == failed
+
+
+TOLD = Foretold("lan", "10.0.0.17", "10.0.0.1", "undionly.kpxe")
+SILENT = Foretold("lan", reason="no address left in lan", silent=True)
+
+FOUND: dict[str, tuple[Found, list[str]]] = {
+    "an address": (Found(told=[TOLD]), ["subnet: lan: 10.0.0.17 is its address"]),
+    "an address of another server": (
+        Found(told=[replace(TOLD, address="")]), ["subnet: lan: another server gives it an address"]),
+    "no answer on any link": (Found(told=[SILENT]), ["! subnet: lan: no answer: no address left in lan"]),
+    "an answer on one of two links": (Found(told=[SILENT, TOLD]), ["subnet: lan: 10.0.0.17 is its address"]),
+    "no subnet of ours at all": (Found(told=[]), []),
+    "a loader that is not there": (
+        Found(unserved=["snponly.efi"]), ["! loader: there is no snponly.efi to give it"]),
+    "parameters that fit": (
+        Found(rendered=["kernel-args", "preseed"]), ["parameters: they fit; kernel-args, preseed can be rendered"]),
+    "parameters that do not": (Found(unfit=["disk.layout: zfs"]), ["! parameters: disk.layout: zfs"]),
+    "a verb that no driver has": (
+        Found(cannot=["boot.once.pxe"]), ["! capability: none of its drivers can boot.once.pxe"]),
+    "a BMC that was not asked cannot be judged": (Found(asked=False, cannot=["power.on"]), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "said"), FOUND.values(), ids=FOUND.keys())
+def test_what_was_found_is_judged(found: Found, said: list[str]) -> None:
+    judged = [
+        f"{'' if check.ok else '! '}{check.name}: {check.text}"
+        for check in checks(READY, DEBIAN, found)
+        if check.name in {"subnet", "loader", "parameters", "capability"} and "it can power.off" not in check.text
+    ]
+    assert judged == said
+
+
+def test_a_boot_of_the_disk_needs_no_subnet() -> None:
+    local = Bootenv("local", "Its disk", Kind.DISK, "local", {})
+    assert [check.name for check in checks(READY, local, Found(told=[SILENT]))] == [
+        "state", "bmc", "capability", "artifacts"]  # fmt: skip
+
+
+VERBS_OF = {
+    "an installation": (READY, Verb.DEPLOY, ["power.off", "boot.once.pxe", "power.on", "boot.always.disk"]),
+    "over HTTP": (
+        replace(READY, boot_via="http"), Verb.RESCUE, ["power.off", "boot.once.http", "power.on"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("machine", "verb", "names"), VERBS_OF.values(), ids=VERBS_OF.keys())
+def test_what_a_bmc_is_asked_for(machine: Machine, verb: Verb, names: list[str]) -> None:
+    assert bmc_verbs(machine, verb) == names
 
 
 def test_a_discovery_leaves_the_disk_alone() -> None:

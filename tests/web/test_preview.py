@@ -14,7 +14,7 @@ from provisioner.web.app import operator_app
 from provisioner.web.preview import PreviewApi
 from provisioner.web.server import Server
 from tests.catalog.fleet import SITE, machine
-from tests.lifecycle.previews import previews
+from tests.lifecycle.previews import previews, readiness
 from tests.web.test_api import Session, call
 
 NODE = replace(machine("uefi-nvme"), name="node17", params=SITE)
@@ -22,7 +22,7 @@ NODE = replace(machine("uefi-nvme"), name="node17", params=SITE)
 
 @pytest.fixture
 async def asked(tmp_path: Path) -> AsyncIterator[Session]:
-    server = Server(operator_app(PreviewApi(previews(Machines([NODE]))).routes()))
+    server = Server(operator_app(PreviewApi(previews(Machines([NODE])), readiness(Machines([NODE])).forecast).routes()))
     await server.listen_unix(tmp_path / "api.sock")
     connector = aiohttp.UnixConnector(str(tmp_path / "api.sock"))
     async with aiohttp.ClientSession("http://localhost", connector=connector) as session:
@@ -46,7 +46,16 @@ async def test_parameters_by_name(asked: Session) -> None:
     assert body["params"][0]["layers"][0]["layer"] == "default"
 
 
+async def test_a_boot_before_it_is_one(asked: Session) -> None:
+    status, body, _ = await call(asked, "GET", "/v1/machines/node17/plan?bootenv=rocky-9")
+    assert (status, body["verb"], body["arch"]) == (200, "install", "amd64")
+    assert [disk["loses"] for disk in body["disks"]] == [True]
+    assert {check["name"]: check["ok"] for check in body["checks"]}["bmc"] is False
+
+
 REFUSED = {
+    "a plan of nothing": ("plan", 400),
+    "a plan of what nobody knows": ("plan?bootenv=nothing", 404),
     "no bootenv named": ("render", 400),
     "no such bootenv": ("render?bootenv=nothing", 404),
     "no such file": ("render?bootenv=rocky-9&file=nothing", 404),

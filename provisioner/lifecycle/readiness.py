@@ -1,0 +1,215 @@
+"""Reads what `preflight` judges, and puts together what a boot would do. Nothing is touched: BMCs are read only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from provisioner.boot.plan import direct_file, next_boot
+from provisioner.boot.script import Dialect, write
+from provisioner.catalog.context import MADE
+from provisioner.catalog.system import references
+from provisioner.dhcp.foretell import Foretold
+from provisioner.errors import BmcError, ConfigError, ConflictError, NotFoundError, RenderError
+from provisioner.lifecycle.forecast import (
+    Forecast,
+    Said,
+    asks,
+    chain,
+    firmwares,
+    imagined,
+    in_words,
+    loader_plan,
+    targets,
+)
+from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.preflight import Found, bmc_verbs, boots_from_network, checks, verb_for
+from provisioner.lifecycle.preview import Known
+from provisioner.lifecycle.rendering import Imagined, RenderedFile, Renderings
+from provisioner.model.artifact import Inspected
+from provisioner.model.bmc import BmcAddress
+from provisioner.model.boot import Arch, LoadFile
+from provisioner.model.catalog import Bootenv
+from provisioner.model.intent import Check
+from provisioner.model.machine import Machine
+from provisioner.model.net import Mac
+
+Look = Callable[[Machine], Awaitable[object]]
+
+
+class Logins(Protocol):
+    """The ways to a machine's board, with their passwords; `bmc.ways.Ways` is the real one."""
+
+    async def all(self, machine: Machine) -> list[tuple[BmcAddress, str]]: ...
+
+
+class Readiness:
+    """Looks at machines. `look` reads a machine's power by its BMC."""
+
+    def __init__(
+        self, machines: Known, ports: Ports, arch_of: Callable[[Mac], str], look: Look, logins: Logins
+    ) -> None:
+        self._machines = machines
+        self._arch_of = arch_of
+        self._ports = ports
+        self._look = look
+        self._logins = logins
+        self._renderings = Renderings(ports)
+
+    async def preflight(self, ref: str, bootenv: str, params: Mapping[str, Any] | None = None) -> list[Check]:
+        """Look at everything that has to hold before a machine is touched.
+
+        The BMC is asked last, and only when everything else is in order.
+        """
+        boot = self._boot(ref, bootenv, params)
+        machine, wanted = boot.machine, boot.bootenv
+        files, unfit = await self._rendered(boot)
+        found = self._found(boot, files, unfit)
+        early = checks(machine, wanted, found(asked=False))
+        if machine.bmc is None or not all(check.ok for check in early):
+            return early
+        return checks(machine, wanted, found(**await self._asked(machine, wanted)))
+
+    async def forecast(self, ref: str, name: str) -> Forecast:
+        """Say everything that booting a bootenv would do. The BMC is asked whatever else is wrong."""
+        boot = self._boot(ref, name, None)
+        machine, bootenv = boot.machine, boot.bootenv
+        if not machine.macs:
+            raise ConflictError(f"no hardware address of {machine.name} is known", hint="discover it first")
+        files, unfit = await self._rendered(boot)
+        inspected = [*self._loaders(boot), *await self._artifacts(boot), *(_inspected(each) for each in files)]
+        asked = await self._asked(machine, bootenv) if machine.bmc is not None else {"asked": False}
+        judged = checks(machine, bootenv, self._found(boot, files, unfit)(**asked))
+        judged += [Check("artifacts", ok=False, text=each.fault) for each in inspected if each.damaged]
+        verb, policy = verb_for(bootenv), self._ports.network.policy(boot.address)
+        network = boots_from_network(verb)
+        return Forecast(
+            machine, bootenv, verb, boot.arch,
+            said=tuple(self._said(boot)) if network else (),
+            chain=tuple(chain(machine, bootenv, policy, self._direct(boot))),
+            script=await self._script(boot) if network else "",
+            files=tuple(inspected),
+            targets=tuple(targets(machine, verb, self._chosen(boot))),
+            checks=tuple(judged),
+        )  # fmt: skip
+
+    def _boot(self, ref: str, bootenv: str, given: Mapping[str, Any] | None) -> Imagined:
+        machine, wanted = self._machines.get(ref), self._ports.catalogue.bootenv(bootenv)
+        arch = self._arch_of(machine.macs[0]) if machine.macs else "amd64"
+        address = self._ports.network.address_of(machine.macs[0]) if machine.macs else ""
+        return Imagined(machine, wanted, arch, address, given)
+
+    def _found(self, boot: Imagined, files: Sequence[RenderedFile], unfit: Sequence[str]) -> Callable[..., Found]:
+        missing = list(self._ports.artifacts.missing(boot.bootenv, boot.arch))
+        if boot.bootenv.installs_with:
+            missing += self._ports.artifacts.missing(self._renderings.started(boot), boot.arch)
+        told = self._told(boot)
+
+        def found(**asked: Any) -> Found:
+            names, unserved = [each.name for each in files], self._unserved(boot)
+            return Found(missing=missing, rendered=names, unfit=unfit, told=told, unserved=unserved, **asked)
+
+        return found
+
+    async def _asked(self, machine: Machine, bootenv: Bootenv) -> dict[str, Any]:
+        """Log in to the BMC, and see whether it can do what is needed."""
+        try:
+            await self._look(machine)
+            logins = await self._logins.all(machine)
+            verbs = bmc_verbs(machine, verb_for(bootenv))
+            return {"cannot": [verb for verb in verbs if not await self._ports.bmcs.order(verb, logins)]}
+        except (BmcError, NotFoundError) as error:
+            return {"bmc_fault": str(error)}
+
+    async def _rendered(self, boot: Imagined) -> tuple[list[RenderedFile], list[str]]:
+        """Render every file, look every secret up; what comes out, and what is wrong."""
+        machine = boot.machine
+        try:
+            resolved = self._ports.catalogue.params(boot.bootenv, machine, boot.given or {})
+            if not machine.macs or (machine.facts is None and boot.bootenv.kind in MADE):
+                return [], []  # nothing can be rendered for hardware that nobody knows; another check says so
+            files = [await make() for _, make in self._renderings.files(boot)]
+            if any(answer.secret for answer in boot.bootenv.answers):
+                await self._ports.secrets(references(resolved))
+        except (RenderError, ConfigError) as error:
+            return [], list(error.faults) or [str(error)]
+        return files, []
+
+    def _told(self, boot: Imagined) -> list[Foretold] | None:
+        """Say what the firmware would hear, on each link that the machine may be on."""
+        foretell = self._ports.network.foretell
+        if foretell is None or not boot.machine.macs:
+            return None
+        _, ask = asks(boot.machine)[0]
+        after, policy = imagined(boot.machine, boot.bootenv), self._ports.network.policy(boot.address)
+        return list(foretell(ask, lambda client: next_boot(client, after, policy, self._direct(boot))))
+
+    def _said(self, boot: Imagined) -> list[Said]:
+        foretell, policy = self._ports.network.foretell, self._ports.network.policy(boot.address)
+        after, said = imagined(boot.machine, boot.bootenv), []
+        for words, ask in asks(boot.machine) if foretell is not None else ():
+            plans: list[str] = []
+
+            def decide(client: Any, plans: list[str] = plans) -> Any:
+                plan = next_boot(client, after, policy, self._direct(boot))
+                plans.append(in_words(plan))
+                return plan
+
+            assert foretell is not None
+            for told in foretell(ask, decide):
+                said.append(Said(words, plans[-1] if plans else "", told))
+        return said
+
+    def _loader_names(self, boot: Imagined) -> list[str]:
+        policy = self._ports.network.policy(boot.address)
+        if not boot.machine.macs or not boots_from_network(verb_for(boot.bootenv)):
+            return []
+        direct, machine = self._direct(boot), boot.machine
+        plans = [loader_plan(machine, boot.bootenv, arch, policy, direct) for _, arch in firmwares(machine)]
+        return [plan.name for plan in plans if isinstance(plan, LoadFile) and not plan.direct]
+
+    def _direct(self, boot: Imagined) -> str:
+        return direct_file(self._renderings.started(boot), boot.arch)
+
+    def _unserved(self, boot: Imagined) -> list[str]:
+        """Name the loaders that are not there; where the firmware is not known, one of them is enough."""
+        names = self._loader_names(boot)
+        missing = [name for name in names if not self._ports.network.serves(name)]
+        return missing if len(missing) == len(names) else []
+
+    def _loaders(self, boot: Imagined) -> list[Inspected]:
+        found = []
+        for name in self._loader_names(boot):
+            file = self._ports.network.file(name)
+            if file is None:
+                found.append(Inspected(name, "loader", fault=f"there is no {name} to give it"))
+            else:
+                found.append(Inspected(name, "loader", file.size_bytes, file.sha256, file.origin))
+        return found
+
+    async def _artifacts(self, boot: Imagined) -> list[Inspected]:
+        started = self._renderings.started(boot)
+        wanted = [boot.bootenv] if started is boot.bootenv else [started, boot.bootenv]
+        return [each for bootenv in wanted for each in await self._ports.artifacts.inspect(bootenv, boot.arch)]
+
+    async def _script(self, boot: Imagined) -> str:
+        arm = all(arch in (Arch.EFI_ARM64, Arch.EFI_ARM64_HTTP) for _, arch in firmwares(boot.machine))
+        try:
+            record = await self._renderings.record(boot)
+        except RenderError:
+            return ""  # the check of the parameters says why
+        return write(record, Dialect.GRUB if arm else Dialect.IPXE) if record is not None else ""
+
+    def _chosen(self, boot: Imagined) -> list[str] | None:
+        """Name the disks that the system goes on; None where that cannot be said."""
+        if boot.bootenv.kind not in MADE or boot.machine.facts is None:
+            return None
+        try:
+            system = self._renderings.context(boot, boot.bootenv)["system"]
+        except (RenderError, ConfigError):
+            return None
+        return [disk["name"] for disk in system["disk"]["disks"]]
+
+
+def _inspected(file: RenderedFile) -> Inspected:
+    return Inspected(file.name, "rendered", len(file.text.encode()), "", "rendered for this machine alone")

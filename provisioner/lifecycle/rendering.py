@@ -1,0 +1,114 @@
+"""Renders what a boot would give a machine, with stand-ins for everything that opens something.
+
+Tickets, tokens and secrets are not made for this: words in capitals and "(hidden)" stand in their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.boot.script import BootRecord
+from provisioner.catalog.context import Boot, answer_context, artifact_url
+from provisioner.catalog.params import HIDDEN
+from provisioner.catalog.system import Secrets
+from provisioner.lifecycle.ports import Ports
+from provisioner.model.catalog import Bootenv
+from provisioner.model.machine import Machine
+
+KERNEL_ARGS = "kernel-args"
+"""The name of the kernel's command line among a boot's files."""
+TICKET, TOKEN = "TICKET", "TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """One file as the machine would get it."""
+
+    name: str
+    content_type: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imagined:
+    """One boot that has not begun: the machine, what it would boot, and the parameters of this boot alone."""
+
+    machine: Machine
+    bootenv: Bootenv
+    arch: str
+    address: str = ""
+    """The one that it holds now; without one, URLs are those that this host would be reached by."""
+    given: Mapping[str, Any] | None = None
+
+
+Make = Callable[[], Awaitable[RenderedFile]]
+
+
+class _HiddenSecrets(Secrets):
+    """Stands for every secret, and gives none."""
+
+    def value(self, reference: str) -> str:
+        return HIDDEN
+
+    def hashed(self, reference: str | None, user: str) -> dict[str, str]:
+        return {"hash": HIDDEN if reference else ""}
+
+
+class Renderings:
+    """Renders for boots that have not begun. Every call raises `RenderError` where something cannot be rendered."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    def started(self, boot: Imagined) -> Bootenv:
+        """Say what the machine starts from the network: its own bootenv, or the discovery system that installs it."""
+        wanted = boot.bootenv
+        return self._ports.catalogue.bootenv(wanted.installs_with) if wanted.installs_with else wanted
+
+    def files(self, boot: Imagined) -> Sequence[tuple[str, Make]]:
+        """Name the files of a boot, each with what makes it."""
+        catalogue, bootenv, started = self._ports.catalogue, boot.bootenv, self.started(boot)
+
+        async def args() -> RenderedFile:
+            line = await catalogue.kernel_args(started, boot.arch, self.context(boot, started))
+            return RenderedFile(KERNEL_ARGS, "text/plain", line)
+
+        def answer(name: str, content_type: str) -> Make:
+            async def make() -> RenderedFile:
+                context = self.context(boot, bootenv, _HiddenSecrets("preview"))
+                content = await catalogue.answer(bootenv, name, context)
+                return RenderedFile(name, content_type, content.decode())
+
+            return make
+
+        kernel = [(KERNEL_ARGS, args)] if boot.arch in started.arch and started.arch[boot.arch].kernel else []
+        return [*kernel, *((each.id, answer(each.id, each.content_type)) for each in bootenv.answers)]
+
+    async def record(self, boot: Imagined) -> BootRecord | None:
+        """Put together what the loader would be told; None where nothing is started from the network."""
+        started = self.started(boot)
+        files = started.arch.get(boot.arch)
+        if files is None or not files.kernel:
+            return None
+        args = await self._ports.catalogue.kernel_args(started, boot.arch, self.context(boot, started))
+        return record_of(started, boot.arch, self.base(boot), boot.machine.name, args)
+
+    def base(self, boot: Imagined) -> str:
+        """Say our URL as the machine would reach it."""
+        return self._ports.network.base_url(boot.address)
+
+    def context(self, boot: Imagined, bootenv: Bootenv, secrets: Secrets | None = None) -> dict[str, Any]:
+        """Build what templates would see."""
+        stored = self._ports.artifacts.stored(bootenv, boot.arch)
+        seen = Boot(self.base(boot), boot.machine.macs[0], boot.arch, "", boot.address, TOKEN, TICKET, TOKEN, stored)
+        resolved = self._ports.catalogue.params(bootenv, boot.machine, boot.given or {})
+        return answer_context(boot.machine, bootenv, seen, resolved, secrets)
+
+
+def record_of(bootenv: Bootenv, arch: str, base: str, who: str, args: str) -> BootRecord:
+    """Say which files a loader starts for `who`, and with which arguments."""
+    files = bootenv.arch[arch]
+    urls = [artifact_url(base, bootenv.name, arch, name) for name in (files.kernel, *files.initrds)]
+    return BootRecord(f"{bootenv.title} for {who}", urls[0], tuple(urls[1:]), args)

@@ -1,0 +1,106 @@
+"""What a boot would do, with the real rules of DHCP, boot plan and catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from provisioner.errors import BmcAuthError, ConflictError
+from provisioner.lifecycle.registry import Machines
+from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.facts import Facts
+from provisioner.model.machine import Machine
+from tests.catalog.fleet import SITE, machine
+from tests.lifecycle.previews import SUBNET, Obedient, dhcp_of, network, readiness
+
+NODE = replace(
+    machine("uefi-storage"), name="node17", params={**SITE, "disk.select": {"serial": "S2"}},
+    bmc=BmcAddress(Driver.IPMI, "10.0.0.9", 623, "admin"),
+)  # fmt: skip
+
+
+async def test_answers_of_dhcp_by_firmware_and_loader() -> None:
+    found = await readiness(Machines([NODE]), network(dhcp=dhcp_of(NODE))).forecast("node17", "rocky-9")
+    firmware, ipxe = found.said
+    assert (firmware.asker, firmware.told.link, firmware.told.boot_file) == (
+        "UEFI by PXE",
+        SUBNET.network,
+        "snponly.efi",
+    )
+    assert (firmware.told.address, firmware.told.next_server) == ("10.77.0.100", "10.77.0.1")
+    assert ipxe.told.boot_file == f"http://10.77.0.1:8080/boot/{NODE.macs[0]}/script.ipxe"
+    assert found.chain == (
+        "UEFI by PXE -> load snponly.efi -> ipxe: run the machine's boot script",
+        "UEFI by PXE, once it is installed -> its disk: node17 is deploying, in install: its disk is next",
+    )
+    assert found.ok, [check for check in found.checks if not check.ok]
+
+
+async def test_nothing_of_it_stays() -> None:
+    dhcp = dhcp_of(NODE)
+    await readiness(Machines([NODE]), network(dhcp=dhcp)).forecast("node17", "rocky-9")
+    assert [pool.used(0.0) for pool in dhcp.pools()] == [0, 0]
+    assert not dhcp.topology.leases()
+
+
+async def test_script_files_and_disks() -> None:
+    found = await readiness(Machines([NODE])).forecast("node17", "rocky-9")
+    assert "kernel http://10.77.0.117:8080/artifacts/rocky-9/amd64/" in found.script
+    assert "/answers/TICKET/" in found.script
+    kinds = {file.name: (file.kind, file.sha256[:4]) for file in found.files}
+    assert kinds["snponly.efi"] == ("loader", "cdcd")
+    assert kinds["kickstart"] == ("rendered", "")
+    assert {kind for kind, _ in kinds.values()} == {"loader", "artefact", "rendered"}
+    assert [target.disk.name for target in found.targets if target.loses] == ["sdb"]
+
+
+async def test_what_boots_in_memory_leaves_every_disk_alone() -> None:
+    found = await readiness(Machines([NODE])).forecast("node17", "discovery")
+    assert {target.loses for target in found.targets} == {False}
+
+
+async def test_hardware_that_nobody_knows_asks_by_either_firmware() -> None:
+    stranger = replace(NODE, facts=None)
+    found = await readiness(Machines([stranger]), network(dhcp=dhcp_of(stranger))).forecast("node17", "discovery")
+    assert [said.told.boot_file for said in found.said if "iPXE" not in said.asker] == ["snponly.efi", "undionly.kpxe"]
+
+
+async def test_without_a_hardware_address_there_is_nobody_to_speak_of() -> None:
+    with pytest.raises(ConflictError, match="no hardware address"):
+        await readiness(Machines([replace(NODE, macs=())])).forecast("node17", "discovery")
+
+
+LOST = replace(SUBNET, pools=())
+REFUSED = {
+    "a password that the BMC refuses": (
+        NODE, network(), Obedient(fault=BmcAuthError("user or password refused")), "bmc: user or password refused"),
+    "a verb that no driver has": (
+        NODE, network(), Obedient(["boot.once.pxe"]), "capability: none of its drivers can boot.once.pxe"),
+    "no address left": (
+        NODE, network(dhcp=dhcp_of(NODE, LOST)), Obedient(),
+        "subnet: 10.77.0.0/24: no answer: no address left in 10.77.0.0/24"),
+    "no loader for its firmware": (
+        NODE, network(loaders=["undionly.kpxe"]), Obedient(), "loader: there is no snponly.efi to give it"),
+    "a layout that its installer cannot make": (
+        replace(NODE, params={**SITE, "disk.layout": "zfs"}), network(), Obedient(),
+        "parameters: rocky-9 cannot do disk.layout: zfs; it can do plain, lvm, raid1, raid1-lvm"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("node", "on", "board", "fault"), REFUSED.values(), ids=REFUSED.keys())
+async def test_what_is_refused_before_power(node: Machine, on: object, board: Obedient, fault: str) -> None:
+    ready = readiness(Machines([node]), on, board)  # type: ignore[arg-type]
+    found = await ready.forecast("node17", "rocky-9")
+    assert [f"{check.name}: {check.text}" for check in found.checks if not check.ok] == [fault]
+    assert not found.ok
+    refused = [check for check in await ready.preflight("node17", "rocky-9") if not check.ok]
+    assert [f"{check.name}: {check.text}" for check in refused] == [fault]
+
+
+async def test_a_bmc_is_not_asked_while_something_else_is_wrong() -> None:
+    board = Obedient(fault=BmcAuthError("refused"))
+    ready = readiness(Machines([replace(NODE, facts=Facts())]), board=board)
+    found = {check.name: check.ok for check in await ready.preflight("node17", "rocky-9")}
+    assert found["bmc"]
+    assert not found["disk"]
