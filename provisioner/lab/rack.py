@@ -22,7 +22,8 @@ RECORD = "rack.json"
 START_S = 60.0
 """Certificates, disks and sockets of a large rack take a few seconds."""
 PROGRAMS = {"ip": "iproute2", "setpriv": "util-linux"}
-FILES = {Path("/usr/lib/ipxe/qemu/pxe-virtio.rom"): "ipxe-qemu"}
+FILES = {"ipxe-qemu": (Path("/usr/share/qemu/pxe-virtio.rom"), Path("/usr/lib/ipxe/qemu/pxe-virtio.rom"))}
+"""Package -> where its file may lie, newest first: what Debian 13 puts with QEMU's own, older releases keep apart."""
 DEVICES = (Path("/dev/net/tun"),)
 
 Say = Callable[[str], None]
@@ -34,9 +35,9 @@ def check(kinds: Iterable[Firmware] = KINDS) -> None:
         raise LabError("the rack needs root: it makes a network namespace", hint="sudo provisionctl lab up")
     builds = [BUILDS[kind] for kind in kinds]
     programs = PROGRAMS | {build.program: build.package for build in builds}
-    files = FILES | {build.flash.code: build.flash.package for build in builds if build.flash is not None}
+    files = FILES | {build.flash.package: (build.flash.code,) for build in builds if build.flash is not None}
     missing = {package: name for name, package in programs.items() if shutil.which(name) is None}
-    missing |= {package: str(path) for path, package in files.items() if not path.exists()}
+    missing |= {package: str(paths[0]) for package, paths in files.items() if not any(map(Path.exists, paths))}
     if missing:
         things = ", ".join(missing.values())
         raise LabError(f"not installed: {things}", hint=f"apt-get install {' '.join(missing)}")
