@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,13 +37,18 @@ def check(kinds: Iterable[Firmware] = KINDS) -> None:
     programs = PROGRAMS | {build.program: build.package for build in builds}
     files = FILES | {build.flash.package: (build.flash.code,) for build in builds if build.flash is not None}
     missing = {package: name for name, package in programs.items() if shutil.which(name) is None}
-    missing |= {package: str(paths[0]) for package, paths in files.items() if not any(map(Path.exists, paths))}
+    missing |= absent(files)
     if missing:
         things = ", ".join(missing.values())
         raise LabError(f"not installed: {things}", hint=f"apt-get install {' '.join(missing)}")
     for device in DEVICES:
         if not device.exists():
             raise LabError(f"{device}: missing", hint="modprobe tun")
+
+
+def absent(files: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Name the packages whose file lies at none of its places, each with the first of these."""
+    return {package: str(paths[0]) for package, paths in files.items() if not any(map(Path.exists, paths))}
 
 
 def load(state: Path) -> RackSpec | None:

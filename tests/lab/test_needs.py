@@ -1,0 +1,27 @@
+"""What a rack needs on its host: found wherever a release of the distribution keeps it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.lab import rack
+
+WHERE = {
+    "where the newest release keeps it": ["share"],
+    "where an older one does": ["lib"],
+    "both": ["share", "lib"],
+}
+
+
+@pytest.mark.parametrize("there", WHERE.values(), ids=WHERE.keys())
+def test_a_file_is_found_at_any_of_its_places(tmp_path: Path, there: list[str]) -> None:
+    for name in there:
+        (tmp_path / name).touch()
+    assert rack.absent({"ipxe-qemu": (tmp_path / "share", tmp_path / "lib")}) == {}
+
+
+def test_a_package_that_is_not_there_is_named_with_its_file(tmp_path: Path) -> None:
+    places = (tmp_path / "share", tmp_path / "lib")
+    assert rack.absent({"ipxe-qemu": places, "ovmf": (tmp_path,)}) == {"ipxe-qemu": str(tmp_path / "share")}
