@@ -85,6 +85,8 @@ TABLE = (
     ("catalog.unpack", "shells"),
     ("dhcp.addresses", "shells"),
     ("dhcp.book", "shells"),
+    ("dhcp.subnetbook", "shells"),
+    ("dhcp.v6.book", "shells"),
     ("dhcp.held", "shells"),
     ("dhcp.links", "shells"),
     ("dhcp.mmsg", "shells"),

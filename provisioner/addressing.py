@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.server import DhcpServer
-from provisioner.dhcp.subnets import Durability, Subnet
+from provisioner.dhcp.subnets import Dhcp, Durability, Subnet
 from provisioner.dhcp.v6.advertising import Advertising
+from provisioner.dhcp.v6.book import Dhcp6Book
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.lifecycle.conductor import Conductor
@@ -32,6 +33,7 @@ class Addressing:
     v4: DhcpServer
     v6: Dhcp6Server
     book: DhcpBook
+    book6: Dhcp6Book
 
     @classmethod
     async def start(
@@ -66,8 +68,9 @@ class Addressing:
             on_lease=naming.on_lease6,
             advertising=advertising,
         )
-        book = DhcpBook(v4, DhcpBookStore(db), leases)
+        book, book6 = DhcpBook(v4, DhcpBookStore(db), leases), Dhcp6Book(v6, DhcpBookStore(db))
         await book.open()
+        await book6.open()
         conductor.follow(KnownMachines(v4))
         v4.follow(v6.know)
         stack.callback(advertising.stop)
@@ -78,7 +81,17 @@ class Addressing:
         stack.push_async_callback(v6.stop)
         await naming.open6(v6)
         advertising.start()
-        return cls(v4, v6, book)
+        return cls(v4, v6, book, book6)
+
+    def follow(self, v4: Callable[[Sequence[Subnet]], None], v6: Callable[[Sequence[Subnet6]], None]) -> None:
+        """Tell all subnets of each family now, and whenever one has changed."""
+        self.book.subnets.follow(v4)
+        self.book6.subnets.follow(v6)
+
+    def served(self) -> Dhcp:
+        """The configuration with what operators said since."""
+        subnets, subnets6 = tuple(self.v4.subnets()), tuple(self.v6.subnets())
+        return replace(self.v4.config, subnets=subnets, subnets6=subnets6)
 
     def listeners(self) -> Iterator[Listener]:
         """Say which addresses are given, and where."""

@@ -25,7 +25,6 @@ from provisioner.catalog.load import Catalog
 from provisioner.catalog.renderer import RenderProcess
 from provisioner.collector import settle
 from provisioner.config import Config
-from provisioner.dhcp.book import DhcpBook
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
 from provisioner.discovery.profiles import load_profiles
@@ -50,6 +49,7 @@ from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
 from provisioner.web.dhcp import DhcpApi
+from provisioner.web.dhcp6 import Dhcp6Api
 from provisioner.web.fleet import FleetApi
 from provisioner.web.hooks import Hooks, source_of
 from provisioner.web.metrics import MetricsApi
@@ -131,16 +131,15 @@ class Daemon:
         naming = await Naming.of(config.dns, db)
         addressing = await Addressing.start(stack, config, conductor=conductor, db=db, netwatch=netwatch, naming=naming)
         holders.v4, holders.v6 = addressing.v4, addressing.v6
-        self.listeners += addressing.listeners()
         guard = guard_of(addressing.v4, netwatch, conductor, EventStore(db))
-        addressing.book.follow(addresses.follow)
-        addressing.book.follow(guard.changed)
+        addressing.follow(addresses.follow, addresses.follow6)
+        addressing.book.subnets.follow(guard.changed)
         shelf = artifact_api(
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
         )
         await shelf.loaders.install()
         machines = MachineHttp.over(config, conductor, network, artifacts, db)
-        served, reach = await self._serve_boot(stack, table, machines, addressing.book)
+        served, reach = await self._serve_boot(stack, table, machines, addressing)
         site = Site(
             conductor,
             lambda: statuses(catalog, artifacts),
@@ -163,6 +162,7 @@ class Daemon:
             NetworkApi(guard, netwatch),
             metrics,
             DhcpApi(addressing.book, naming.keeper),
+            Dhcp6Api(addressing.book6),
             workflows.api,
         )
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
@@ -186,15 +186,16 @@ class Daemon:
         }
 
     async def _serve_boot(
-        self, stack: contextlib.AsyncExitStack, table: FileTable, machines: MachineHttp, book: DhcpBook
+        self, stack: contextlib.AsyncExitStack, table: FileTable, machines: MachineHttp, addressing: Addressing
     ) -> tuple[Served, Reach]:
         """Serve boot files on all interfaces that have subnets, and on those that get one."""
-        hosts = await hosts_of(replace(self.config.dhcp, subnets=tuple(subnet for subnet, _ in book.subnets())))
+        self.listeners += addressing.listeners()
+        hosts = await hosts_of(addressing.served())
         tftp = await self._serve_tftp(stack, machines.conductor, table, machines.network, hosts)
         listeners, listen = await machines.start(stack, table, hosts)
         self.listeners += listeners
         reach = Reach.over(self.config, hosts, tftp, listen)
-        book.follow(reach.follow)
+        addressing.follow(reach.follow, reach.follow)
         return Served(tftp, machines.sharing), reach
 
     async def _serve_tftp(

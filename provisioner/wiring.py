@@ -217,12 +217,16 @@ class Addresses:
     ) -> None:
         self._own = own
         self._port = port
-        self._subnets6: list[Placed] = [(ip_network(subnet.network), subnet) for subnet in subnets6]
+        self.follow6(subnets6)
         self.follow(subnets)
 
     def follow(self, subnets: Iterable[Subnet]) -> None:
         """Go by these IPv4 subnets from now on."""
-        self._subnets = [*self._subnets6, *((ip_network(subnet.network), subnet) for subnet in subnets)]
+        self._subnets: list[Placed] = [(ip_network(subnet.network), subnet) for subnet in subnets]
+
+    def follow6(self, subnets6: Iterable[Subnet6]) -> None:
+        """Go by these IPv6 subnets from now on."""
+        self._subnets6: list[Placed] = [(ip_network(subnet.network), subnet) for subnet in subnets6]
 
     def subnet_of(self, address: str) -> Subnet | Subnet6 | None:
         """Find the subnet that an address is in; the narrowest where several fit."""
@@ -230,7 +234,9 @@ class Addresses:
             ip = ip_address(address)
         except ValueError:
             return None
-        fitting = [(network.prefixlen, subnet) for network, subnet in self._subnets if ip in network]
+        fitting = [
+            (network.prefixlen, subnet) for network, subnet in (*self._subnets, *self._subnets6) if ip in network
+        ]
         return max(fitting, key=lambda item: item[0])[1] if fitting else None
 
     def base_url(self, address: str) -> str:

@@ -73,6 +73,15 @@ RESERVATIONS = (
     Column("LOADER", lambda row: ", ".join(f"{k}: {v}" for k, v in row["loader"].items()), wide=True),
     Column("OPTIONS", lambda row: ", ".join(f"{k}: {v}" for k, v in row["options"].items()), wide=True),
 )
+RESERVATIONS6 = (
+    Column("ADDRESS", lambda row: row["address"], keep=True),
+    Column("MAC", lambda row: row["mac"], keep=True),
+    Column("UUID", lambda row: row["uuid"]),
+    Column("DUID", lambda row: row["duid"]),
+    Column("NAME", lambda row: row["name"]),
+    Column("FROM", lambda row: row["origin"]),
+    Column("LOADER", lambda row: ", ".join(f"{k}: {v}" for k, v in row["loader"].items()), wide=True),
+)
 SUBNETS = (
     Column("NETWORK", lambda row: row["network"], keep=True),
     Column("NAME", lambda row: row["name"]),
@@ -108,14 +117,15 @@ def free(session: Session, address: str) -> None:
 
 
 @command("reservations")
-def reservations(session: Session) -> None:
+@click.option("-6", "six", is_flag=True, help="Fixed addresses of DHCPv6.")
+def reservations(session: Session, six: bool) -> None:
     """List what is fixed for hardware addresses, and who says so.
 
     FROM is api (said here, with `reserve` or `import`), file (the configuration) or machine (a machine on record).
     Where several speak of one hardware address, a machine's name stands over all, an address said here over the file's.
     """
-    rows = list(pages(session.client(), "reservations"))
-    print_rows(session, rows, RESERVATIONS, empty="nothing is reserved")
+    rows = list(pages(session.client(), "reservations6" if six else "reservations"))
+    print_rows(session, rows, RESERVATIONS6 if six else RESERVATIONS, empty="nothing is reserved")
 
 
 @command("reserve")
@@ -142,16 +152,43 @@ def unreserve(session: Session, mac: str) -> None:
     session.note(f"{mac}: no reservation of the API any more")
 
 
+@command("reserve6")
+@click.argument("address")
+@click.option("--mac", default="", help="Hardware address of the port.")
+@click.option("--uuid", default="", help="SMBIOS UUID of the machine.")
+@click.option("--duid", default="", help="DUID that it sends, in hex.")
+@click.option("--name", default="", help="Host name.")
+def reserve6(session: Session, address: str, **given: str) -> None:
+    """Fix an IPv6 ADDRESS for the machine that has all of what is said of it.
+
+    \b
+      provisionctl dhcp reserve6 fd00:8::17 --mac 52:54:00:12:34:56 --name node17
+    """
+    row = session.client().put(f"/v1/dhcp/reservations6/{quoted(address)}", given)
+    keys = ("address", "mac", "uuid", "duid", "name")
+    print_one(session, row, lambda: listing([(key, str(row[key])) for key in keys]))
+
+
+@command("unreserve6")
+@click.argument("address")
+def unreserve6(session: Session, address: str) -> None:
+    """Take back what was reserved here; a lease of that address runs on to its end."""
+    session.client().delete(f"/v1/dhcp/reservations6/{quoted(address)}")
+    session.note(f"{address}: no reservation of the API any more")
+
+
 @command("subnets")
 def subnets(session: Session) -> None:
-    """List the subnets that are served."""
-    print_rows(session, session.client().get("/v1/dhcp/subnets")["subnets"], SUBNETS, empty="no subnets")
+    """List the subnets that are served, of both families."""
+    client = session.client()
+    rows = client.get("/v1/dhcp/subnets")["subnets"] + client.get("/v1/dhcp/subnets6")["subnets6"]
+    print_rows(session, rows, SUBNETS, empty="no subnets")
 
 
 @command("subnet-set")
 @click.argument("file", type=click.File("r"))
 def subnet_set(session: Session, file: Any) -> None:
-    """Add or change the subnet in FILE ("-": stdin), YAML as below `dhcp.subnets` in the configuration.
+    """Add or change the subnet in FILE ("-": stdin), YAML as below `dhcp.subnets` or `dhcp.subnets6`.
 
     It holds at once, on an interface that nobody listened on, too, and stands over the file's subnet of the same name.
     """
@@ -161,15 +198,17 @@ def subnet_set(session: Session, file: Any) -> None:
     if not isinstance(wanted, Mapping):
         raise ConfigError(f"{file.name}: one subnet is wanted, as a mapping")
     name = str(wanted.get("name") or wanted.get("network") or "")
-    row = session.client().put(f"/v1/dhcp/subnets/{quoted(name)}", wanted)
+    what = "subnets6" if ":" in str(wanted.get("network", "")) else "subnets"
+    row = session.client().put(f"/v1/dhcp/{what}/{quoted(name)}", wanted)
     print_one(session, row, lambda: listing([(key, str(row[key])) for key in ("network", "name", "mode", "interface")]))
 
 
 @command("subnet-remove")
 @click.argument("name")
-def subnet_remove(session: Session, name: str) -> None:
+@click.option("-6", "six", is_flag=True, help="One of DHCPv6 that has a name; its network alone says so, too.")
+def subnet_remove(session: Session, name: str, six: bool) -> None:
     """Take back a subnet that was set here; what the file says of it holds again."""
-    session.client().delete(f"/v1/dhcp/subnets/{quoted(name)}")
+    session.client().delete(f"/v1/dhcp/{'subnets6' if six or ':' in name else 'subnets'}/{quoted(name)}")
     session.note(f"{name}: what was set here is taken back")
 
 
@@ -228,6 +267,8 @@ for verb in (
     reservations,
     reserve,
     unreserve,
+    reserve6,
+    unreserve6,
     subnets,
     subnet_set,
     subnet_remove,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from provisioner.dhcp.adopt import Adoption, Verdict, Want, What
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.server import DhcpServer
+from provisioner.dhcp.subnetbook import Rules, SubnetBook
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.dhcp.validate import faults_of_reservation, faults_of_subnet
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
@@ -44,20 +45,23 @@ class DhcpBook:
         self._store = store
         self._leases = leases
         self._lock = asyncio.Lock()
-        self._subnets: dict[str, Subnet] = {}
-        """Those that were said here, by title."""
-        self._followers: list[Callable[[Sequence[Subnet]], None]] = []
+        config = server.config
+        self.subnets: SubnetBook[Subnet] = SubnetBook(
+            server,
+            Rules(
+                config.subnets,
+                lambda subnet, others: faults_of_subnet(subnet, others, config),
+                store.put_subnet,
+                store.remove_subnet,
+                self._leases_in,
+            ),
+            self._lock,
+        )
 
     async def open(self) -> None:
         """Take up what was said before. One that does not fit the configuration any more is logged and left out."""
         reservations, subnets = await self._store.settings()
-        for subnet in subnets:
-            try:
-                self._check(subnet)
-                self._server.set_subnet(subnet)
-                self._subnets[subnet.title] = subnet
-            except ProvisionerError as error:
-                log.error("dhcp.setting-unfit subnet=%s error=%s", subnet.title, error.message)
+        self.subnets.open(subnets)
         for reservation in reservations:
             try:
                 self._server.set_reservation(reservation, Origin.OPERATOR)
@@ -87,7 +91,7 @@ class DhcpBook:
         return reservation
 
     def _check_reservation(self, reservation: Reservation) -> None:
-        config = replace(self._server.config, subnets=tuple(subnet for subnet, _ in self.subnets()))
+        config = replace(self._server.config, subnets=tuple(subnet for subnet, _ in self.subnets.all()))
         faults = faults_of_reservation(reservation, config)
         if faults:
             raise ConfigError(f"reservation {reservation.mac}", faults=faults)
@@ -109,69 +113,10 @@ class DhcpBook:
             self._server.remove_reservation(parsed, Origin.OPERATOR)
         log.info("dhcp.unreserved mac=%s", parsed)
 
-    # subnets
-
-    def subnets(self) -> list[tuple[Subnet, Origin]]:
-        """List all that are served, each with who says so."""
-        of_file = [each for each in self._server.config.subnets if each.title not in self._subnets]
-        return [(each, Origin.FILE) for each in of_file] + [(each, Origin.OPERATOR) for each in self._subnets.values()]
-
-    def follow(self, follower: Callable[[Sequence[Subnet]], None]) -> None:
-        """Tell all subnets now, and whenever one has changed."""
-        self._followers.append(follower)
-        follower([subnet for subnet, _ in self.subnets()])
-
-    async def set_subnet(self, subnet: Subnet) -> None:
-        """Add or change one. Leases that are stored of its addresses count again."""
-        async with self._lock:
-            self._check(subnet)
-            stored: list[Lease] = []
-            if self._server.site.topology.get(subnet.title) is None:
-                stored = await self._stored(subnet)
-            before = self._server.site.topology.get(subnet.title)
-            self._server.set_subnet(subnet, stored)
-            try:
-                await self._store.put_subnet(subnet)
-            except ProvisionerError:
-                if before is None:
-                    self._server.remove_subnet(subnet.title)
-                else:
-                    self._server.set_subnet(before.config)
-                raise
-            self._subnets[subnet.title] = subnet
-            self._tell()
-        log.info("dhcp.subnet-set subnet=%s network=%s mode=%s", subnet.title, subnet.network, subnet.mode)
-
-    async def remove_subnet(self, name: str) -> None:
-        """Take back what was said here of a subnet: what the configuration file says of it holds again."""
-        async with self._lock:
-            if name not in self._subnets:
-                raise NotFoundError(f"no subnet {name!r} was made here", hint="those of the file are changed there")
-            of_file = next((each for each in self._server.config.subnets if each.title == name), None)
-            await self._store.remove_subnet(name)
-            del self._subnets[name]
-            if of_file is None:
-                self._server.remove_subnet(name)
-            else:
-                self._server.set_subnet(of_file)
-            self._tell()
-        log.info("dhcp.subnet-removed subnet=%s", name)
-
-    def _check(self, subnet: Subnet) -> None:
-        others = [each for each, _ in self.subnets() if each.title != subnet.title]
-        faults = faults_of_subnet(subnet, others, self._server.config)
-        if faults:
-            raise ConfigError(f"subnet {subnet.title}", faults=faults)
-
-    async def _stored(self, subnet: Subnet) -> list[Lease]:
+    async def _leases_in(self, subnet: Subnet) -> list[Lease]:
         network = IPv4Network(subnet.network)
         wanted = Filter(int(network.network_address), int(network.broadcast_address))
         return await self._store.leases(wanted, self._server.now(), limit=network.num_addresses)
-
-    def _tell(self) -> None:
-        subnets = [subnet for subnet, _ in self.subnets()]
-        for follower in self._followers:
-            follower(subnets)
 
     # leases
 

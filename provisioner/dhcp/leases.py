@@ -235,10 +235,12 @@ class Pool:
             self._free.pop(ip, None)
 
     def unfix(self, ip: int) -> None:
-        """A reservation is gone: give its address back to the pool, if it lies in it."""
+        """A reservation is gone: give its address back to the pool, if it lies in it, and offer it to others."""
         self._fixed[ip] -= 1
         if self._fixed[ip]:
             return
+        if (key := self._offered.get(ip)) is not None:
+            self.withdraw(key)
         del self._fixed[ip]
         self._fixed_inside -= self.covers(ip)
         lease = self.by_ip.get(ip)

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from ipaddress import IPv6Address
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
 from provisioner.store.leases import LeaseStore, insert
 
+T = TypeVar("T")
+
 _reservation_in = Reader(Reservation)
 _subnet_in = Reader(Subnet)
+_reservation6_in = Reader(Reservation6)
+_subnet6_in = Reader(Subnet6)
 
 SLICE = 200
 """Leases written out at once: about a millisecond of the loop."""
-_RESERVATION, _SUBNET = "reservation", "subnet"
+_RESERVATION, _SUBNET, _RESERVATION6, _SUBNET6 = "reservation", "subnet", "reservation6", "subnet6"
 _COLUMNS = "ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
 
 
@@ -60,25 +66,54 @@ class DhcpBookStore:
 
     async def settings(self) -> tuple[list[Reservation], list[Subnet]]:
         """Read everything that was said. Raises `StoreError`."""
-        rows = await self._db.read(lambda c: c.execute("SELECT kind, document FROM dhcp_setting").fetchall())
-        reservations = [_reservation_in(document) for kind, document in rows if kind == _RESERVATION]
-        return reservations, [_subnet_in(document) for kind, document in rows if kind == _SUBNET]
+        return await self._all(_RESERVATION, _reservation_in), await self._all(_SUBNET, _subnet_in)
+
+    async def settings6(self) -> tuple[list[Reservation6], list[Subnet6]]:
+        """Read everything that was said of DHCPv6. Raises `StoreError`."""
+        return await self._all(_RESERVATION6, _reservation6_in), await self._all(_SUBNET6, _subnet6_in)
+
+    async def _all(self, kind: str, read: Reader[T]) -> list[T]:
+        query = "SELECT document FROM dhcp_setting WHERE kind = ?"
+        rows = await self._db.read(lambda c: c.execute(query, (kind,)).fetchall())
+        return [read(document) for (document,) in rows]
 
     async def put_reservation(self, reservation: Reservation) -> None:
         """Keep it, durably."""
-        await self._db.submit(lambda c: _put(c, [(_RESERVATION, reservation.mac, encode(reservation))]))
+        await self._keep(_RESERVATION, reservation.mac, reservation)
 
     async def remove_reservation(self, mac: str) -> None:
         """Forget it, durably."""
-        await self._db.submit(lambda c: _remove(c, _RESERVATION, mac))
+        await self._forget(_RESERVATION, mac)
 
     async def put_subnet(self, subnet: Subnet) -> None:
         """Keep it, durably."""
-        await self._db.submit(lambda c: _put(c, [(_SUBNET, subnet.title, encode(subnet))]))
+        await self._keep(_SUBNET, subnet.title, subnet)
 
     async def remove_subnet(self, name: str) -> None:
         """Forget it, durably."""
-        await self._db.submit(lambda c: _remove(c, _SUBNET, name))
+        await self._forget(_SUBNET, name)
+
+    async def put_reservation6(self, reservation: Reservation6) -> None:
+        """Keep it, durably."""
+        await self._keep(_RESERVATION6, str(IPv6Address(reservation.address)), reservation)
+
+    async def remove_reservation6(self, address: str) -> None:
+        """Forget it, durably."""
+        await self._forget(_RESERVATION6, address)
+
+    async def put_subnet6(self, subnet: Subnet6) -> None:
+        """Keep it, durably."""
+        await self._keep(_SUBNET6, subnet.title, subnet)
+
+    async def remove_subnet6(self, name: str) -> None:
+        """Forget it, durably."""
+        await self._forget(_SUBNET6, name)
+
+    async def _keep(self, kind: str, name: str, document: object) -> None:
+        await self._db.submit(lambda c: _put(c, [(kind, name, encode(document))]))
+
+    async def _forget(self, kind: str, name: str) -> None:
+        await self._db.submit(lambda c: _remove(c, kind, name))
 
     async def take_over(self, entries: Sequence[Entry]) -> None:
         """Keep all of an import in one transaction, or nothing of it."""

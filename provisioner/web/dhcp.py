@@ -114,7 +114,7 @@ class DhcpApi:
     async def reserve(self, request: web.Request) -> web.Response:
         """Add or change what is fixed for a hardware address."""
         mac = parse_mac(request.match_info["mac"])
-        wanted = await _settings(request, Reservation)
+        wanted = await read_settings(request, Reservation)
         if wanted.mac and parse_mac(wanted.mac) != mac:
             raise WireError(f"body.mac: {wanted.mac[:20]!r} is not the one of the path")
         said = await self._book.set_reservation(replace(wanted, mac=mac))
@@ -128,19 +128,20 @@ class DhcpApi:
     async def subnets(self, request: web.Request) -> web.Response:
         """List the subnets that are served."""
         query(request)
-        return json_reply({"subnets": [_view(said) | {"origin": _word(by)} for said, by in self._book.subnets()]})
+        found = self._book.subnets.all()
+        return json_reply({"subnets": [settings_view(said) | {"origin": origin_word(by)} for said, by in found]})
 
     async def set_subnet(self, request: web.Request) -> web.Response:
         """Add or change a subnet."""
-        name, wanted = request.match_info["name"], await _settings(request, Subnet)
+        name, wanted = request.match_info["name"], await read_settings(request, Subnet)
         if wanted.title != name:
             raise WireError(f"body.name: the subnet of this body is called {wanted.title[:40]!r}, that of the path not")
-        await self._book.set_subnet(wanted)
-        return json_reply(_view(wanted) | {"origin": _word(Origin.OPERATOR)})
+        await self._book.subnets.set(wanted)
+        return json_reply(settings_view(wanted) | {"origin": origin_word(Origin.OPERATOR)})
 
     async def remove_subnet(self, request: web.Request) -> web.Response:
         """Take back what was said of a subnet."""
-        await self._book.remove_subnet(request.match_info["name"])
+        await self._book.subnets.remove(request.match_info["name"])
         return web.Response(status=204)
 
     async def names(self, request: web.Request) -> web.Response:
@@ -200,7 +201,7 @@ def lease_view(lease: Lease, subnet: str, now: float, *, six: bool = False) -> d
 
 def reservation_view(reservation: Reservation, origin: Origin) -> dict[str, Any]:
     """A reservation as the API shows it."""
-    return _view(reservation) | {"origin": _word(origin)}
+    return settings_view(reservation) | {"origin": origin_word(origin)}
 
 
 def verdict_view(verdict: Verdict) -> dict[str, Any]:
@@ -222,15 +223,17 @@ def verdict_view(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _view(settings: Reservation | Subnet) -> dict[str, Any]:
+def settings_view(settings: Any) -> dict[str, Any]:
+    """Show settings by the keys of the configuration file."""
     return {field.name: getattr(settings, field.name) for field in fields(settings)}
 
 
-def _word(origin: Origin) -> str:
+def origin_word(origin: Origin) -> str:
+    """Say who said it."""
     return {Origin.FILE: "file", Origin.OPERATOR: "api", Origin.MACHINE: "machine"}[origin]
 
 
-async def _settings(request: web.Request, kind: type[Any]) -> Any:
+async def read_settings(request: web.Request, kind: type[Any]) -> Any:
     """Read a body as the configuration file is read: unknown keys are refused with a hint."""
     raw = bodies.bounded_json(await bodies.read_body(request, BODY_LIMIT))
     try:

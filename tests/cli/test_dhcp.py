@@ -93,7 +93,7 @@ def test_subnets(ctl: Ctl, tmp_path: Path) -> None:
     rows = rows_of(ctl("subnets"))
     assert rows[2] == ["10.5.0.0/24", "b", "(relays)", "authoritative", "discover", "10.5.0.10-10.5.0.20", "api"]
     assert ctl("subnet-remove", "b").status == 0
-    assert len(rows_of(ctl("subnets"))) == 2
+    assert [row[1] for row in rows_of(ctl("subnets"))] == ["NAME", "rack1", "rack6"]
     file.write_text("[1]")
     assert ctl("subnet-set", str(file)).status == 1
 
@@ -253,3 +253,16 @@ def test_a_format_that_is_none(ctl: Ctl, tmp_path: Path) -> None:
     assert (
         "--format 'odd': none of isc-conf" in ctl("import", dnsmasq(tmp_path, ("10.0.0.105", A)), "--format", "odd").err
     )
+
+
+def test_ipv6_addresses_and_subnets(ctl: Ctl, tmp_path: Path) -> None:
+    assert "fd00::17" in ctl("reserve6", "fd00::17", "--mac", A, "--name", "node17").out
+    rows = json.loads(ctl("reservations", "-6", "-o", "json").out)
+    assert [(row["address"], row["origin"]) for row in rows] == [("fd00::17", "api"), ("fd00::99", "file")]
+    assert ctl("unreserve6", "fd00::17").status == 0
+    file = tmp_path / "subnet.yaml"
+    file.write_text('network: "fd05::/64"\nname: east\npools: ["fd05::10-fd05::20"]\n')
+    assert "fd05::/64" in ctl("subnet-set", str(file)).out
+    networks = [row["network"] for row in json.loads(ctl("subnets", "-o", "json").out)]
+    assert networks == ["10.0.0.0/24", "fd00::/64", "fd05::/64"]
+    assert ctl("subnet-remove", "-6", "east").status == 0

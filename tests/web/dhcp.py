@@ -10,17 +10,25 @@ from provisioner.clock import SteadyClock
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Reservation
+from provisioner.dhcp.v6.book import Dhcp6Book
+from provisioner.dhcp.v6.server import Dhcp6Server
+from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.store.db import Database
 from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.leases import LeaseStore
+from provisioner.store.leases6 import LeaseStore6
 from provisioner.web.app import operator_app
 from provisioner.web.dhcp import DhcpApi
+from provisioner.web.dhcp6 import Dhcp6Api
 from provisioner.web.server import Server
 from tests.dhcp.clients import NOW, chain, subnet
+from tests.dhcp.v6.clients import subnet as subnet6
 
 CONFIG = Dhcp(
     subnets=(subnet(name="rack1", interface=""),),
     reservations=(Reservation(mac="52:54:00:00:00:99", address="10.0.0.99", name="printer"),),
+    subnets6=(subnet6(name="rack6", interface=""),),
+    reservations6=(Reservation6(address="fd00::99", mac="52:54:00:00:00:99"),),
 )
 
 
@@ -34,6 +42,10 @@ class Desk:
         steady = clock or SteadyClock(wall=lambda: NOW, steady=lambda: 0.0)
         self.server = DhcpServer(config, decide=chain, leases=leases, observe=lambda _line: None, clock=steady)
         self.book = DhcpBook(self.server, DhcpBookStore(self.db), leases)
+        self.server6 = Dhcp6Server(
+            config, decide=chain, leases=LeaseStore6(self.db), observe=lambda _line: None, clock=steady
+        )
+        self.book6 = Dhcp6Book(self.server6, DhcpBookStore(self.db))
         self._stack = AsyncExitStack()
 
     @property
@@ -44,8 +56,10 @@ class Desk:
         await self.db.open()
         self._stack.push_async_callback(self.db.close)
         await self.book.open()
+        await self.book6.open()
         self.server.site.topology.take_over(await LeaseStore(self.db).load())
-        api = Server(operator_app(DhcpApi(self.book).routes()), drain_s=0.05)
+        routes = (*DhcpApi(self.book).routes(), *Dhcp6Api(self.book6).routes())
+        api = Server(operator_app(routes), drain_s=0.05)
         self._stack.push_async_callback(api.close)
         await api.listen_unix(self.socket)
         return self

@@ -169,7 +169,7 @@ async def test_a_subnet_comes_and_goes_and_its_leases_stay(desk: Desk, api: Sess
 
 async def test_a_subnet_of_the_file_is_changed_and_changed_back(desk: Desk, api: Session) -> None:
     seen: list[list[str]] = []
-    desk.book.follow(lambda subnets: seen.append([each.pools[0] for each in subnets]))
+    desk.book.subnets.follow(lambda subnets: seen.append([each.pools[0] for each in subnets]))
     larger = {"network": "10.0.0.0/24", "name": "rack1", "pools": ["10.0.0.100-10.0.0.199"]}
     rows, done = await take_over(api, lease("10.0.0.150"))
     assert (rows[0]["what"], done["applied"]) == ("conflict", False)

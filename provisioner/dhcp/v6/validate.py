@@ -30,6 +30,19 @@ def faults_of(subnets: Iterable[Subnet6], reservations: Iterable[Reservation6]) 
     return found
 
 
+def faults_of_subnet(subnet: Subnet6, others: Iterable[Subnet6]) -> list[str]:
+    """Say what is wrong with one subnet beside others that are right."""
+    found = [f"subnet {subnet.title}: {fault}" for fault in _subnet(subnet)]
+    for other in others if not found else ():
+        found += _between((other, subnet))
+    return found
+
+
+def faults_of_reservation(reservation: Reservation6, subnets: Iterable[Subnet6]) -> list[str]:
+    """Say what is wrong with one fixed address where all else is right."""
+    return list(_reservation(reservation, tuple(subnets)))
+
+
 def _subnet(subnet: Subnet6) -> Iterator[str]:
     try:
         network = IPv6Network(subnet.network)

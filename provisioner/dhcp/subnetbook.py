@@ -1,0 +1,125 @@
+"""Subnets of one family as operators change them while the server runs: durable, then live, one entry each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from provisioner.dhcp.layers import Origin
+from provisioner.dhcp.leases import Lease
+from provisioner.errors import ConfigError, NotFoundError, ProvisionerError
+
+log = logging.getLogger(__name__)
+
+
+class Titled(Protocol):
+    """What the settings of a subnet of either family have."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+
+
+S = TypeVar("S", bound=Titled)
+
+
+class Server(Protocol[S]):
+    """The server of one family, as far as it is changed here."""
+
+    def subnets(self) -> Sequence[S]: ...
+    def set_subnet(self, subnet: S, leases: Iterable[Lease] = ()) -> None: ...
+    def remove_subnet(self, name: str) -> None: ...
+
+
+class Rules(NamedTuple, Generic[S]):
+    """What differs between the families."""
+
+    of_file: Sequence[S]
+    """As the configuration file has them."""
+    faults: Callable[[S, Sequence[S]], Sequence[str]]
+    """Say what is wrong with one beside others that are right."""
+    put: Callable[[S], Awaitable[None]]
+    forget: Callable[[str], Awaitable[None]]
+    leases_in: Callable[[S], Awaitable[list[Lease]]]
+    """Read what is stored of its addresses."""
+
+
+class SubnetBook(Generic[S]):
+    """Changes the subnets of one server. What is said stands over the configuration file, until it is taken back."""
+
+    def __init__(self, server: Server[S], rules: Rules[S], lock: asyncio.Lock) -> None:
+        self._server = server
+        self._rules = rules
+        self._lock = lock
+        self._said: dict[str, S] = {}
+        """Those that were said here, by title."""
+        self._followers: list[Callable[[Sequence[S]], None]] = []
+
+    def open(self, subnets: Iterable[S]) -> None:
+        """Take up what was said before. One that does not fit the configuration any more is logged and left out."""
+        for subnet in subnets:
+            try:
+                self._check(subnet)
+                self._server.set_subnet(subnet)
+                self._said[subnet.title] = subnet
+            except ProvisionerError as error:
+                log.error("dhcp.setting-unfit subnet=%s error=%s", subnet.title, error.message)
+
+    def all(self) -> list[tuple[S, Origin]]:
+        """List all that are served, each with who says so."""
+        of_file = [(each, Origin.FILE) for each in self._rules.of_file if each.title not in self._said]
+        return of_file + [(each, Origin.OPERATOR) for each in self._said.values()]
+
+    def follow(self, follower: Callable[[Sequence[S]], None]) -> None:
+        """Tell all subnets now, and whenever one has changed."""
+        self._followers.append(follower)
+        follower([subnet for subnet, _ in self.all()])
+
+    async def set(self, subnet: S) -> None:
+        """Add or change one; stored leases of its addresses count again. Raises `ConfigError`, `ListenError`."""
+        async with self._lock:
+            self._check(subnet)
+            before = next((each for each in self._server.subnets() if each.title == subnet.title), None)
+            stored = await self._rules.leases_in(subnet) if before is None else []
+            self._server.set_subnet(subnet, stored)
+            try:
+                await self._rules.put(subnet)
+            except ProvisionerError:
+                if before is None:
+                    self._server.remove_subnet(subnet.title)
+                else:
+                    self._server.set_subnet(before)
+                raise
+            self._said[subnet.title] = subnet
+            self._tell()
+        log.info("dhcp.subnet-set subnet=%s network=%s mode=%s", subnet.title, subnet.network, subnet.mode)
+
+    async def remove(self, name: str) -> None:
+        """Take back what was said here of a subnet: what the configuration file says of it holds again."""
+        async with self._lock:
+            if name not in self._said:
+                raise NotFoundError(f"no subnet {name!r} was made here", hint="those of the file are changed there")
+            of_file = next((each for each in self._rules.of_file if each.title == name), None)
+            await self._rules.forget(name)
+            del self._said[name]
+            if of_file is None:
+                self._server.remove_subnet(name)
+            else:
+                self._server.set_subnet(of_file)
+            self._tell()
+        log.info("dhcp.subnet-removed subnet=%s", name)
+
+    def _check(self, subnet: S) -> None:
+        faults = self._rules.faults(subnet, [each for each, _ in self.all() if each.title != subnet.title])
+        if faults:
+            raise ConfigError(f"subnet {subnet.title}", faults=faults)
+
+    def _tell(self) -> None:
+        subnets = [subnet for subnet, _ in self.all()]
+        for follower in self._followers:
+            follower(subnets)

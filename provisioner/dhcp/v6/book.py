@@ -1,0 +1,123 @@
+"""What operators change of a running DHCPv6 server: fixed addresses and subnets; durable, then live.
+
+One change at a time. What is said here stands over the configuration file, until it is taken back. A fixed address is
+named by itself: whom it is for may be changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from ipaddress import IPv6Address, IPv6Network
+
+from provisioner.dhcp.layers import Origin
+from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.subnetbook import Rules, SubnetBook
+from provisioner.dhcp.v6.net import POOL_LIMIT
+from provisioner.dhcp.v6.reservations import key_of
+from provisioner.dhcp.v6.server import Dhcp6Server
+from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
+from provisioner.dhcp.v6.validate import faults_of_reservation, faults_of_subnet
+from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
+from provisioner.store.dhcpbook import DhcpBookStore, Filter
+
+log = logging.getLogger(__name__)
+
+
+class Dhcp6Book:
+    """Changes one server. `open` comes before the server's start."""
+
+    def __init__(self, server: Dhcp6Server, store: DhcpBookStore) -> None:
+        self._server = server
+        self._store = store
+        self._lock = asyncio.Lock()
+        self.subnets: SubnetBook[Subnet6] = SubnetBook(
+            server,
+            Rules(server.config.subnets6, faults_of_subnet, store.put_subnet6, store.remove_subnet6, self._leases_in),
+            self._lock,
+        )
+        self._of_file = {number_of(each.address): each for each in server.config.reservations6}
+        self._said: dict[int, Reservation6] = {}
+        """Those that were said here, by address."""
+        self._by_key = {key_of(each): number for number, each in self._of_file.items()}
+        """The address of everybody who has one now."""
+
+    async def open(self) -> None:
+        """Take up what was said before. One that does not fit the configuration any more is logged and left out."""
+        reservations, subnets = await self._store.settings6()
+        self.subnets.open(subnets)
+        for each in reservations:
+            try:
+                self._check(each)
+                self._put(each)
+            except ProvisionerError as error:
+                log.error("dhcp.setting-unfit address=%s error=%s", each.address, error.message)
+
+    def reservations(self, after: str, limit: int) -> list[tuple[Reservation6, Origin]]:
+        """List fixed addresses behind `after` in order, each with who says so."""
+        behind = number_of(after) if after else -1
+        both = {**self._of_file, **self._said}
+        numbers = sorted(number for number in both if number > behind)[:limit]
+        return [(both[each], Origin.OPERATOR if each in self._said else Origin.FILE) for each in numbers]
+
+    async def set_reservation(self, reservation: Reservation6) -> None:
+        """Add or change one; returns when it is durable and holds. Raises `ConfigError`, `ConflictError`."""
+        async with self._lock:
+            self._check(reservation)
+            await self._store.put_reservation6(reservation)
+            self._put(reservation)
+        log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, reservation.address, reservation.name)
+
+    async def remove_reservation(self, address: str) -> None:
+        """Take back what was said here of an address: what the configuration file says holds again."""
+        number = number_of(address)
+        async with self._lock:
+            said = self._said.get(number)
+            if said is None:
+                hint = "it comes from the configuration file" if number in self._of_file else ""
+                raise NotFoundError(f"nothing was reserved here for {address}", hint=hint)
+            await self._store.remove_reservation6(str(IPv6Address(number)))
+            self._drop(said)
+            del self._said[number]
+            if (of_file := self._of_file.get(number)) is not None and key_of(of_file) not in self._by_key:
+                self._hold(of_file)
+        log.info("dhcp.unreserved address=%s", address)
+
+    def _check(self, reservation: Reservation6) -> None:
+        faults = faults_of_reservation(reservation, [subnet for subnet, _ in self.subnets.all()])
+        if faults:
+            raise ConfigError(f"reservation {reservation.address}", faults=faults)
+        holds = self._by_key.get(key_of(reservation))
+        if holds is not None and holds != number_of(reservation.address):
+            other = IPv6Address(holds)
+            hint = f"`provisionctl dhcp unreserve6 {other}` frees it"
+            raise ConflictError(f"that machine has the fixed address {other} already", hint=hint)
+
+    def _put(self, reservation: Reservation6) -> None:
+        number = number_of(reservation.address)
+        before = self._said.get(number) or self._of_file.get(number)
+        if before is not None and self._by_key.get(key_of(before)) == number:
+            self._drop(before)
+        self._hold(reservation)
+        self._said[number] = reservation
+
+    def _hold(self, reservation: Reservation6) -> None:
+        self._server.set_reservation(reservation)
+        self._by_key[key_of(reservation)] = number_of(reservation.address)
+
+    def _drop(self, reservation: Reservation6) -> None:
+        self._server.remove_reservation(reservation)
+        del self._by_key[key_of(reservation)]
+
+    async def _leases_in(self, subnet: Subnet6) -> list[Lease]:
+        network = IPv6Network(subnet.network)
+        wanted = Filter(int(network.network_address), int(network.broadcast_address), six=True)
+        return await self._store.leases(wanted, self._server.now(), limit=2 * POOL_LIMIT)
+
+
+def number_of(address: str) -> int:
+    """Read an address; raise `ConfigError`."""
+    try:
+        return int(IPv6Address(address))
+    except ValueError as error:
+        raise ConfigError(f"address: {error}") from None

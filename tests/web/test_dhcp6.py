@@ -1,0 +1,153 @@
+"""DHCPv6 in the API, over its real socket, its real store and a real server without a wire."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.dhcp.leases import LeaseState
+from provisioner.dhcp.v6.message import Type
+from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.errors import ProvisionerError
+from tests.dhcp.v6.clients import (
+    MAC,
+    OTHER_MAC,
+    RELAYED,
+    SERVER_DUID,
+    Says,
+    ask,
+    by_relay,
+    duid_ll,
+    given,
+    ia,
+    link_local,
+    outcome,
+)
+from tests.web.dhcp import CONFIG, Desk
+from tests.web.test_api import Session, call
+from tests.web.test_dhcp import session_of
+
+PRINTER, FIXED = "52:54:00:00:00:99", "/v1/dhcp/reservations6/"
+SECOND = {"network": "fd05::/64", "interface": "", "pools": ["fd05::10-fd05::20"]}
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    found = await Desk(tmp_path).open()
+    found.server6.site.duid = SERVER_DUID
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+async def api(desk: Desk) -> AsyncIterator[Session]:
+    async with session_of(desk) as session:
+        yield session
+
+
+def offered(desk: Desk, mac: str = MAC, link: str = "fd00::fe") -> list[list[str]]:
+    question = by_relay(Says(duid_ll(mac)).message(Type.SOLICIT, ia()), link, link_local(mac))
+    return given(ask(desk.server6.site, question, RELAYED))
+
+
+async def test_an_address_is_fixed_changed_and_taken_back(desk: Desk, api: Session) -> None:
+    status, body, _ = await call(api, "PUT", FIXED + "fd00::50", json={"mac": MAC, "name": "node1"})
+    assert (status, body["address"], body["origin"]) == (200, "fd00::50", "api")
+    assert offered(desk) == [["fd00::50"]]
+    await call(api, "PUT", FIXED + "fd00:0::50", json={"mac": OTHER_MAC})
+    assert (offered(desk, OTHER_MAC), offered(desk)) == ([["fd00::50"]], [["fd00::100"]])
+    assert (await call(api, "DELETE", FIXED + "fd00::50"))[0] == 204
+    assert offered(desk, OTHER_MAC) == [["fd00::101"]]
+    assert (await call(api, "DELETE", FIXED + "fd00::50"))[0] == 404
+
+
+async def test_what_is_said_outlives_the_daemon(desk: Desk, api: Session) -> None:
+    await call(api, "PUT", "/v1/dhcp/subnets6/fd05::%2F64", json=SECOND)
+    await call(api, "PUT", FIXED + "fd05::5", json={"mac": MAC})
+    await desk.close()
+    again = await Desk(desk.folder).open()
+    again.server6.site.duid = SERVER_DUID
+    assert offered(again, link="fd05::fe") == [["fd05::5"]]
+    await again.close()
+
+
+async def test_the_file_says_and_the_api_stands_over_it(desk: Desk, api: Session) -> None:
+    assert offered(desk, PRINTER) == [["fd00::99"]]
+    await call(api, "PUT", FIXED + "fd00::99", json={"mac": MAC})
+    assert (offered(desk), offered(desk, PRINTER)) == ([["fd00::99"]], [["fd00::100"]])
+    await call(api, "PUT", FIXED + "fd00::50", json={"mac": OTHER_MAC})
+    _, body, _ = await call(api, "GET", "/v1/dhcp/reservations6")
+    rows = [(row["address"], row["mac"], row["origin"]) for row in body["reservations6"]]
+    assert rows == [("fd00::50", OTHER_MAC, "api"), ("fd00::99", MAC, "api")]
+    _, body, _ = await call(api, "GET", "/v1/dhcp/reservations6?limit=1")
+    assert body["next"] == "fd00::50"
+    _, body, _ = await call(api, "GET", "/v1/dhcp/reservations6?after=fd00::50")
+    assert [row["address"] for row in body["reservations6"]] == ["fd00::99"]
+    await call(api, "DELETE", FIXED + "fd00::99")
+    assert offered(desk, PRINTER) == [["fd00::99"]]
+    status, body, _ = await call(api, "DELETE", FIXED + "fd00::99")
+    assert (status, body["hint"]) == (404, "it comes from the configuration file")
+
+
+WRONG: dict[str, tuple[str, dict[str, Any], int, str]] = {
+    "no machine": ("fd00::50", {}, 422, "one of them has to say which machine"),
+    "no subnet": ("fd77::50", {"mac": MAC}, 422, "is in no subnet"),
+    "the machine has another": ("fd00::50", {"mac": PRINTER}, 409, "has the fixed address fd00::99 already"),
+    "another address in the body": ("fd00::50", {"mac": MAC, "address": "fd00::51"}, 400, "not the one of the path"),
+    "no address": ("10.0.0.1", {"mac": MAC}, 400, "address: "),
+}
+
+
+@pytest.mark.parametrize(("address", "body", "status", "words"), WRONG.values(), ids=WRONG.keys())
+async def test_what_cannot_be_fixed(api: Session, address: str, body: dict[str, Any], status: int, words: str) -> None:
+    found, answer, _ = await call(api, "PUT", FIXED + address, json=body)
+    assert found == status
+    assert words in str(answer)
+
+
+async def test_a_subnet_comes_changes_and_goes(desk: Desk, api: Session) -> None:
+    seen: list[list[str]] = []
+    desk.book6.subnets.follow(lambda subnets: seen.append([each.network for each in subnets]))
+    path = "/v1/dhcp/subnets6/fd05::%2F64"
+    assert (await call(api, "PUT", path, json=SECOND))[0] == 200
+    assert offered(desk, link="fd05::fe") == [["fd05::10"]]
+    await call(api, "PUT", path, json=SECOND | {"pools": ["fd05::30"]})
+    assert offered(desk, OTHER_MAC, link="fd05::fe") == [["fd05::30"]]
+    _, body, _ = await call(api, "GET", "/v1/dhcp/subnets6")
+    rows = [(row["network"], row["origin"]) for row in body["subnets6"]]
+    assert rows == [("fd00::/64", "file"), ("fd05::/64", "api")]
+    assert (await call(api, "DELETE", path))[0] == 204
+    assert (await call(api, "DELETE", path))[0] == 404
+    assert seen == [["fd00::/64"], ["fd00::/64", "fd05::/64"], ["fd00::/64", "fd05::/64"], ["fd00::/64"]]
+    status, body, _ = await call(api, "PUT", "/v1/dhcp/subnets6/x", json=SECOND)
+    assert (status, "that of the path not" in str(body)) == (400, True)
+
+
+async def test_a_subnet_that_does_not_fit(api: Session) -> None:
+    wide = SECOND | {"network": "fd00::/48", "name": "wide", "pools": ["fd00:0:0:5::1"]}
+    status, body, _ = await call(api, "PUT", "/v1/dhcp/subnets6/wide", json=wide)
+    assert (status, "the networks overlap" in str(body)) == (422, True)
+
+
+async def test_leases_of_a_subnet_that_comes_again_count(desk: Desk, api: Session) -> None:
+    path = "/v1/dhcp/subnets6/fd05::%2F64"
+    await call(api, "PUT", path, json=SECOND)
+    question = Says(duid_ll()).message(Type.REQUEST, ia(), server=SERVER_DUID)
+    found = ask(desk.server6.site, by_relay(question, "fd05::fe", link_local(MAC)), RELAYED)
+    await desk.server6._leases.save(list(found.store))
+    await call(api, "DELETE", path)
+    assert desk.server6.leases() == []
+    await call(api, "PUT", path, json=SECOND | {"name": ""})
+    (lease,) = desk.server6.leases()
+    assert (lease.key.hex(":"), lease.state, outcome(found)) == (MAC, LeaseState.BOUND, "REPLY fd05::10")
+
+
+async def test_what_the_store_refuses_is_not_live(desk: Desk) -> None:
+    await desk.db.close()
+    with pytest.raises(ProvisionerError):
+        await desk.book6.set_reservation(Reservation6(address="fd00::50", mac=MAC))
+    assert offered(desk) == [["fd00::100"]]
+    assert desk.book6.reservations("", 9)[0][0] == CONFIG.reservations6[0]
