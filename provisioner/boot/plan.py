@@ -37,6 +37,20 @@ SECURE_BOOT_LOADERS: Mapping[int, str] = {
 """The same for firmware that starts only what was signed."""
 
 
+ARCH_NAMES: Mapping[int, str] = {
+    Arch.EFI_ARM64: "arm64",
+    Arch.EFI_ARM64_HTTP: "arm64",
+    Arch.EFI_RISCV64: "riscv64",
+    Arch.EFI_RISCV64_HTTP: "riscv64",
+}
+"""Architectures as bootenvs name them; whatever else boots from our network is amd64."""
+
+
+def arch_name(arch: int) -> str:
+    """Name an architecture as bootenvs do."""
+    return ARCH_NAMES.get(arch, "amd64")
+
+
 @dataclass(frozen=True, slots=True)
 class BootPolicy:
     """What an operator may set about booting. `loaders` overrides `LOADERS` by architecture number."""

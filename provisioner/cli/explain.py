@@ -11,12 +11,14 @@ from uuid import UUID
 import click
 
 from provisioner import config as configuration
+from provisioner.catalog.load import Catalog
 from provisioner.cli.capture import Datagram, datagrams
 from provisioner.cli.output import BOLD, print_data
 from provisioner.cli.question import STATES, Desk, Told, arch_number
 from provisioner.cli.question6 import Desk6, message_of, source_of
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import listing, painted, printable
+from provisioner.config import Config
 from provisioner.dhcp.asking import Ask, packet_of
 from provisioner.dhcp.options import Type
 from provisioner.dhcp.packet import BOOTREQUEST, decode
@@ -51,7 +53,7 @@ TYPES = {"discover": Type.DISCOVER, "request": Type.REQUEST, "inform": Type.INFO
 )
 @click.option("--port", type=click.Choice(["67", "4011"]), default="67", show_default=True, help="UDP port.")
 @click.option("--as", "taken_for", type=click.Choice(sorted(STATES)), help="What the machine is taken for, if known.")
-@click.option("--bootenv", default="debian-12", show_default=True, help="With --as deploying: what is installed.")
+@click.option("--bootenv", default="debian-12", show_default=True, help="With --as deploying: what it is to boot.")
 @click.option("-6", "--ipv6", is_flag=True, help="Ask by DHCPv6: SOLICIT for discover, and so on.")
 @click.option("--pcap", type=click.Path(path_type=Path, dir_okay=False), help="Explain every request of a capture.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The daemon's configuration.")
@@ -65,13 +67,18 @@ def explain(session: Session, **given: Any) -> None:
       provisionctl explain --arch 7                          a UEFI machine nobody knows
       provisionctl explain --arch 7 --as active              one that is installed
       provisionctl explain --arch efi-x64-http --class HTTPClient
+      provisionctl explain --arch efi-x64-http --class HTTPClient --as deploying --bootenv iso
       provisionctl explain --user-class iPXE --arch 7        the loader asks again
       provisionctl explain -6 --arch 7                       a UEFI machine that boots over IPv6
       provisionctl explain --pcap boot.pcap                  what a capture shows
     """
-    config, http_port = _config(session, given["config"], EXAMPLE6 if given["ipv6"] else EXAMPLE)
-    taken_for, bootenv = given["taken_for"] or "", given["bootenv"]
-    desks = Desk(config, taken_for, bootenv, http_port), Desk6(config, taken_for, bootenv, http_port)
+    config = _config(session, given["config"], EXAMPLE6 if given["ipv6"] else EXAMPLE)
+    taken_for = given["taken_for"] or ""
+    known = (
+        Catalog.load([Path(path) for path in config.catalogue.paths]) if STATES.get(taken_for, ("", ""))[1] else None
+    )
+    about = taken_for, known.bootenv(given["bootenv"]) if known else None, config.http.port
+    desks = Desk(config.dhcp, *about), Desk6(config.dhcp, *about)
     if given["pcap"]:
         told = list(_of_capture(desks, given["pcap"], given["interface"]))
         if not told:
@@ -96,15 +103,14 @@ def _words(told: Told, number: int) -> list[str]:
     return [*([""] if number else []), head, *listing(told.pairs, "  ")]
 
 
-def _config(session: Session, path: Path | None, example: Subnet | Subnet6) -> tuple[Dhcp, int]:
-    """Give the subnets to answer for and the port of the boot files."""
+def _config(session: Session, path: Path | None, example: Subnet | Subnet6) -> Config:
+    """Read the daemon's configuration; where there is none, serve an example."""
     if path is None and configuration.DEFAULT_PATH.exists():
         path = configuration.DEFAULT_PATH
     if path is not None:
-        config = configuration.load(path)
-        return config.dhcp, config.http.port
+        return configuration.load(path)
     session.note(f"no configuration: taking {example.network} on {example.interface} as an example (--config FILE)")
-    return Dhcp(subnets=(EXAMPLE,), subnets6=(EXAMPLE6,)), configuration.Http().port
+    return Config(dhcp=Dhcp(subnets=(EXAMPLE,), subnets6=(EXAMPLE6,)))
 
 
 def _ask(given: dict[str, Any], kind: type[IPv4Address] | type[IPv6Address]) -> Ask:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from provisioner.boot.plan import BootPolicy, next_boot
+from provisioner.boot.plan import BootPolicy, arch_name, direct_file, next_boot
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence, Via
 from provisioner.dhcp.identify import LIES
@@ -23,6 +23,7 @@ from provisioner.dhcp.subnets import Dhcp, Reservation
 from provisioner.dhcp.topology import Net
 from provisioner.lifecycle.plans import KINDS
 from provisioner.model.boot import Arch, BootClient, LoadFile, NoBoot, Plan, RunScript
+from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine, Run, State, Step
 from provisioner.model.net import Mac
 
@@ -72,7 +73,9 @@ class Desk:
     Packets that are asked one after the other meet what those before them left: offers, leases.
     """
 
-    def __init__(self, config: Dhcp, taken_for: str = "", bootenv: str = "", http_port: int = 8080) -> None:
+    def __init__(
+        self, config: Dhcp, taken_for: str = "", bootenv: Bootenv | None = None, http_port: int = 8080
+    ) -> None:
         self._taken_for = taken_for
         self._bootenv = bootenv
         self._plan: Plan | None = None
@@ -89,7 +92,7 @@ class Desk:
         return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
 
     def _decide(self, client: BootClient) -> Plan:
-        self._plan = next_boot(client, stand_in(self._taken_for, client.mac, self._bootenv), BootPolicy())
+        self._plan = decided(client, self._taken_for, self._bootenv)
         return self._plan
 
     def ask(self, packet: Packet, interface: str, now: float, port: int = 67) -> Told:
@@ -116,10 +119,18 @@ class Desk:
         return next((net.server or net.network + 1 for net in nets), 0)
 
 
-def stand_in(taken_for: str, mac: Mac, bootenv: str) -> Machine | None:
-    """Make a machine of the kind that is asked about; None where nobody knows it."""
+def decided(client: BootClient, taken_for: str, bootenv: Bootenv | None) -> Plan:
+    """Ask the daemon's own rule, for a machine of the kind that is asked about."""
     if not taken_for:
-        return None
+        return next_boot(client, None, BootPolicy())
+    machine = _stand_in(taken_for, client.mac, bootenv.name if bootenv is not None else "")
+    direct = ""
+    if machine.run is not None and bootenv is not None and client.arch is not None:
+        direct = direct_file(bootenv, arch_name(client.arch))
+    return next_boot(client, machine, BootPolicy(), direct)
+
+
+def _stand_in(taken_for: str, mac: Mac, bootenv: str) -> Machine:
     state, step = STATES[taken_for]
     run = None
     if step:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from ipaddress import IPv6Address
 
-from provisioner.boot.plan import BootPolicy, next_boot
-from provisioner.cli.question import Told, in_words, planned, stand_in
+from provisioner.cli.question import Told, decided, in_words, planned
 from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.options import Type as Type4
@@ -36,6 +35,7 @@ from provisioner.dhcp.v6.options import (
 )
 from provisioner.dhcp.v6.site import Site6
 from provisioner.model.boot import BootClient, Plan
+from provisioner.model.catalog import Bootenv
 
 US = from_uuid(bytes(16))
 """The DUID of the server that explains."""
@@ -78,7 +78,9 @@ def source_of(hardware: bytes) -> int:
 class Desk6:
     """A site as the configuration says, without sockets and leases. Every machine is `taken_for` the same."""
 
-    def __init__(self, config: Dhcp, taken_for: str = "", bootenv: str = "", http_port: int = 8080) -> None:
+    def __init__(
+        self, config: Dhcp, taken_for: str = "", bootenv: Bootenv | None = None, http_port: int = 8080
+    ) -> None:
         self._taken_for, self._bootenv = taken_for, bootenv
         self._plan: Plan | None = None
         self._site = Site6(self._decide, http_port=http_port, profiles=config.profiles)
@@ -97,7 +99,7 @@ class Desk6:
         return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
 
     def _decide(self, client: BootClient) -> Plan:
-        self._plan = next_boot(client, stand_in(self._taken_for, client.mac, self._bootenv), BootPolicy())
+        self._plan = decided(client, self._taken_for, self._bootenv)
         return self._plan
 
     def ask(self, message: Message, interface: str, now: float, source: int = 0) -> Told:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from provisioner.boot.plan import SECURE_BOOT_LOADERS, direct_file, next_boot
+from provisioner.boot.plan import SECURE_BOOT_LOADERS, arch_name, direct_file, next_boot
 from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
 from provisioner.catalog.context import Boot, answer_context
@@ -19,7 +19,7 @@ from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.rendering import record_of
 from provisioner.lifecycle.runner import Runner
-from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk, NoBoot, Plan, RunScript
+from provisioner.model.boot import Asker, BootClient, LocalDisk, NoBoot, Plan, RunScript
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
@@ -33,14 +33,6 @@ PLANS_LIMIT = 1024
 CLIENTS_LIMIT = 8192
 """Clients whose last request is remembered, 300 octets each; the one not heard of for longest goes first."""
 DISCOVERY = "discovery"
-
-ARCH_NAMES = {
-    Arch.EFI_ARM64: "arm64",
-    Arch.EFI_ARM64_HTTP: "arm64",
-    Arch.EFI_RISCV64: "riscv64",
-    Arch.EFI_RISCV64_HTTP: "riscv64",
-}
-"""Architectures as bootenvs name them; whatever else boots from our network is amd64."""
 
 
 def asks_for_answers(bootenv: Bootenv) -> bool:
@@ -230,7 +222,7 @@ class Boots:
         """Name the architecture of a machine as its firmware told it, or as was found by discovery."""
         client = self._clients.get(mac)
         if client is not None and client.arch is not None:
-            return ARCH_NAMES.get(Arch(client.arch), "amd64") if client.arch in set(Arch) else "amd64"
+            return arch_name(client.arch)
         return arch_by_facts(self._machines.by_mac(mac))
 
     def _see(self, mac: Mac, machine: Machine | None, event: str, text: str, ok: bool = True) -> None:

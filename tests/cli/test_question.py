@@ -11,6 +11,7 @@ from provisioner.dhcp.options import Type
 from provisioner.dhcp.packet import decode, encode
 from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
 from provisioner.model.boot import Arch, Asker, BootClient, Unknown
+from provisioner.model.catalog import Bootenv, Files, Kind
 from provisioner.model.net import Mac
 
 MAC = Mac("52:54:00:00:00:17")
@@ -19,9 +20,14 @@ UEFI = Ask(MAC, Arch.EFI_X64)
 IPXE = Ask(MAC, Arch.EFI_X64, user_class="iPXE")
 
 
-def told(ask: Ask, taken_for: str = "", **subnet: object) -> dict[str, str]:
+DEBIAN = Bootenv("debian-12", "Debian 12", Kind.IMAGE, "debian", {})
+ISO = Bootenv("iso", "An ISO", Kind.LIVE, "iso", {"amd64": Files(http="image.iso")})
+HTTP = Ask(MAC, Arch.EFI_X64_HTTP, "HTTPClient")
+
+
+def told(ask: Ask, taken_for: str = "", bootenv: Bootenv = DEBIAN, **subnet: object) -> dict[str, str]:
     config = Dhcp(subnets=(Subnet(network="10.0.8.0/24", interface="eth1", pools=SUBNET.pools, **subnet),))  # type: ignore[arg-type]
-    found = Desk(config, taken_for, "debian-12").ask(packet_of(ask), "eth1", 0.0)
+    found = Desk(config, taken_for, bootenv).ask(packet_of(ask), "eth1", 0.0)
     return {"asked": found.asked, **dict(found.pairs)}
 
 
@@ -62,6 +68,13 @@ def test_plans(ask: Ask, taken_for: str, plan: str) -> None:
     assert told(ask, taken_for)["plan"].startswith(plan)
 
 
+def test_what_firmware_starts_by_itself_is_told() -> None:
+    name = "artifacts/iso/amd64/image.iso"
+    assert told(HTTP, "deploying", ISO)["plan"] == f"load {name}: the machine is deploying: iso"
+    assert f"67 boot-file: http://10.0.8.1:8080/{name}" in told(HTTP, "deploying", ISO)["options"].splitlines()
+    assert told(HTTP, "discovered", ISO)["plan"].startswith("load snponly.efi")
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_an_installed_machine_never_gets_a_loader_unasked(state: str) -> None:
     said = told(UEFI, state)
@@ -85,7 +98,7 @@ SILENCES: dict[str, tuple[Ask, dict[str, object], str]] = {
 
 @pytest.mark.parametrize(("ask", "subnet", "says"), SILENCES.values(), ids=SILENCES.keys())
 def test_silence_has_its_reason(ask: Ask, subnet: dict[str, object], says: str) -> None:
-    assert told(ask, "", **subnet)["answer"].startswith(says)
+    assert told(ask, **subnet)["answer"].startswith(says)
 
 
 def test_firmware_that_lies_is_told() -> None:

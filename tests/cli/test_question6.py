@@ -24,7 +24,7 @@ def told(ask: Ask | Message, taken_for: str = "", interface: str = "eth1", **sub
     base = {"network": "fd00::/64", "interface": "eth1", "pools": ("fd00::100-fd00::1ff",), "dns": ("fd00::2",)}
     config = Dhcp(subnets6=(Subnet6(**{**base, **subnet}),))  # type: ignore[arg-type]
     message = message_of(ask) if isinstance(ask, Ask) else ask
-    found = Desk6(config, taken_for, "debian-12").ask(decode(encode(message)), interface, 0.0, SOURCE)
+    found = Desk6(config, taken_for).ask(decode(encode(message)), interface, 0.0, SOURCE)
     return {"asked": found.asked, **dict(found.pairs)}
 
 
