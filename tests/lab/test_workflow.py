@@ -1,11 +1,12 @@
-"""A workflow on machines with real firmware and the real discovery system: a barrier, logs as they are printed, and a
-daemon that is killed while scripts run.
+"""Two machines with real firmware and the real discovery system: a workflow with a barrier, logs as they are printed,
+and a daemon that is killed while scripts run; then an image that one of them gives to the other.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import pytest
 
 from provisioner.cli.client import Client
 from provisioner.lab import process, rack
+from provisioner.lab.daemon import log_of
 from provisioner.lab.spec import RackSpec, state_of
+from tests.lab import disks
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
@@ -84,3 +87,29 @@ def test_two_machines_are_burnt_in_though_the_daemon_is_killed(racked: RackSpec)
     assert "minute 1 of 1 on" in log
     assert "reading /dev/" in control("workflow", "logs", number, "node18", "--step", "disks")
     assert "is ready" in control("why", "node17")
+
+
+def install(name: str, late: list[str]) -> None:
+    """Have the image written to a machine; nothing in it could start."""
+    given = {"bootenv": "debian-12", "select": name, "params": {"hooks.late": late}}
+    Client(str(state_of(NAME) / "api.sock")).post("/v1/rollouts", given, slow=True)
+
+
+def shared(name: str) -> list[str]:
+    """What a machine's trace says of the chunks that it took."""
+    lines = json.loads(control("trace", name, "-o", "json"))
+    return [line["text"] for line in lines if line["event"] == "share.done"]
+
+
+def test_a_machine_takes_an_image_from_its_neighbour(racked: RackSpec, tmp_path: Path) -> None:
+    """The image comes as qcow2, and is what both machines write."""
+    control("artifacts", "import", "debian-12/disk.raw.zst", str(disks.qcow2(tmp_path)))
+    install("node17", ["sleep 600"])  # it has written all, and gives it while its job lasts
+    assert process.wait_until(lambda: shared("node17"), LIMIT_S, tick_s=1.0), log_of(racked).read_text()[-4000:]
+    install("node18", [])
+    assert process.wait_until(lambda: shared("node18"), LIMIT_S, tick_s=1.0), log_of(racked).read_text()[-4000:]
+    assert re.search(r" 0 chunks from neighbours, [1-9]\d* from here", shared("node17")[0])
+    assert re.search(r" [1-9]\d* chunks from neighbours, 0 from here", shared("node18")[0])
+    ask = ["curl", "-s", "--unix-socket", str(state_of(NAME) / "api.sock"), "http://localhost/metrics"]
+    metrics = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+    assert re.search(r'provisioner_image_chunks_total\{source="neighbour"\} [1-9]', metrics), metrics

@@ -1,0 +1,32 @@
+"""A disk image as small as can be that an installation accepts, and large enough that machines share it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+from provisioner.lab.images import gpt
+
+BLOB_BYTES = 24 << 20
+"""More than 16 MiB, from which on chunks are listed; it does not compress."""
+
+
+def qcow2(folder: Path) -> Path:
+    """Make the image of a disk whose root has a shell and no kernel, in qcow2."""
+    root = folder / "root"
+    for name in ("bin", "boot/grub", "dev", "etc", "proc", "run", "sys"):
+        (root / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    for applet in ("sh", "sleep"):
+        (root / "bin" / applet).symlink_to("busybox")
+    ids = gpt.Ids.of("shared")
+    (root / "etc/fstab").write_text(f"PARTUUID={ids.root_partition} / ext4 defaults 0 1\n")
+    (root / "boot/grub/grub.cfg").write_text(f"linux /vmlinuz root=PARTUUID={ids.root_partition} ro\n")
+    (root / "blob").write_bytes(random.Random(0).randbytes(BLOB_BYTES))
+    gpt.make_image(root, folder / "disk.raw", ids, lambda line: None)
+    command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(folder / "disk.raw"), str(folder / "disk.qcow2")]
+    subprocess.run(command, check=True)
+    (folder / "disk.raw").unlink()
+    return folder / "disk.qcow2"
