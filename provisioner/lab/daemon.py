@@ -31,7 +31,7 @@ def configuration(rack: RackSpec) -> dict[str, Any]:
         "store": {"state_dir": str(rack.state / "daemon")},
         "api": {"socket": str(rack.api)},
         "dhcp": dhcp,
-        "catalogue": {"loaders": [str(rack.loaders)]},
+        "catalogue": {"loaders": [str(rack.loaders)], "paths": [str(rack.catalogue)]},
     }
 
 
@@ -75,6 +75,7 @@ def _spawn(rack: RackSpec, record: Path) -> process.Recorded:
     config = rack.state / "provisioner.yaml"
     # JSON is YAML: the file stays readable, and the reader of the configuration is the only home of YAML.
     config.write_text(json.dumps(configuration(rack), indent=2))
+    rack.catalogue.mkdir(exist_ok=True)
     (rack.state / "daemon").mkdir(exist_ok=True)
     command = namespace.inside(rack.name, sys.executable, "-m", "provisioner.daemon", "--config", str(config))
     return process.spawn(command, log_of(rack), record)

@@ -89,6 +89,11 @@ class RackSpec:
         return self.state / "api.sock"
 
     @property
+    def catalogue(self) -> Path:
+        """The user's own bootenvs/ and templates/ for this rack."""
+        return self.state / "catalogue"
+
+    @property
     def loaders(self) -> Path:
         """Boot loaders beside those of the host's packages: the rack has no network to fetch any."""
         return self.state / "loaders"

@@ -172,7 +172,8 @@ class Agents:
     async def progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
         """Hear how far a job is."""
         bearer = self._any_bearer(token, address)
-        if self.flows.beat(self._machine(bearer), bearer.digest):
+        beaten = self._machine(bearer)
+        if self.flows.beat(beaten, bearer.digest) and (beaten.run is None or beaten.run.step is None):
             return
         machine, run = self._run_of(bearer)
         note = f"{phase}: {message}" if message else phase

@@ -17,7 +17,7 @@ import aiohttp
 
 from provisioner.errors import ConflictError, ProvisionerError
 from provisioner.lifecycle.conductor import Conductor
-from provisioner.lifecycle.plans import Verb
+from provisioner.lifecycle.plans import JOB_STEP, Verb
 from provisioner.model.bmc import Driver
 from provisioner.model.machine import Machine, Run
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStep
@@ -133,12 +133,12 @@ class Performer:
     async def _installer(self, attempt: Try, run_id: str) -> str:
         while True:
             run = await self._run(attempt, run_id)
-            if any(line.step == "wait.answer" and line.outcome == "done" for line in run.journal):
+            if _installs(run):
                 return f"the installer of {run.bootenv} runs"
             if run.step is None:
                 raise StepFailed(f"{run.verb} {run.bootenv} {run.outcome} without an installer: {_last_note(run)}")
-            if run.verb != Verb.INSTALL:
-                raise StepFailed(f"{run.bootenv} is not installed by an installer of its own", hint="until: end")
+            if run.verb not in (Verb.INSTALL, Verb.DEPLOY):
+                raise StepFailed(f"{run.bootenv} is not installed by any installer", hint="until: end")
             await self._conductor.wait_change(attempt.member.machine, LOOK_S)
 
     async def _run(self, attempt: Try, run_id: str) -> Run:
@@ -244,3 +244,9 @@ def _short(text: str) -> str:
 def can_help(error: ProvisionerError) -> bool:
     """Say whether another try of a step that failed so can help."""
     return not isinstance(error, ConflictError)
+
+
+def _installs(run: Run) -> bool:
+    """Say whether a distribution's installer has its answers, or the job that writes an image was taken."""
+    answered = any(line.step == "wait.answer" and line.outcome == "done" for line in run.journal)
+    return answered or (run.step is not None and run.step.name == JOB_STEP and run.job_taken)

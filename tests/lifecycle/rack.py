@@ -353,6 +353,8 @@ class Rack:
         if not self.during_job(metal):
             await asyncio.Event().wait()
         metal.log.append(f"job {content['job']}")
+        if content["home"]:
+            await self.steps(metal, token)
         await self._until(metal, lambda c: c.booter.agent_progress(token, metal.ip, "write", 50.0, ""))
         command: str | None = await self._until(metal, lambda c: c.booter.agent_done(token, metal.ip, job_id, 0, ""))
         return command

@@ -123,14 +123,21 @@ async def test_the_discovery_system_is_started_where_it_does_not_run(tmp_path: P
         assert run.members[0].journal[0].step == "start-discovery"
 
 
-async def test_an_installer_and_the_systems_that_it_makes(tmp_path: Path) -> None:
-    rack = FlowRack(tmp_path, NAMES, INSTALL)
+MAKERS = {
+    "a distribution's installer": ("fake-installer", ["disks", "install"]),
+    "an image, by a job of the discovery system": ("debian-12", ["job job", "disks"]),
+}
+
+
+@pytest.mark.parametrize(("bootenv", "made"), MAKERS.values(), ids=MAKERS.keys())
+async def test_an_installer_and_the_systems_that_it_makes(tmp_path: Path, bootenv: str, made: list[str]) -> None:
+    rack = FlowRack(tmp_path, NAMES, INSTALL.replace("fake-installer", bootenv))
     async with rack.alive(), rack.daemon() as conductor:
         await ready(rack)
         run = await over(rack, await rack.begin("install"))
         assert (run.status, reasons(run)) == (FlowStatus.DONE, {"node17": "", "node18": ""})
         logs = [[each for each in metal.log if not each.startswith("power")] for metal in rack.metal]
-        assert logs == [["disks", "install", "init", "join"], ["disks", "install", "join"]]
+        assert logs == [[*made, "init", "join"], [*made, "join"]]
         assert conductor.machines.get("node17").state is State.ACTIVE
         async with asyncio.timeout(20):  # the way in is shut when it asks once more
             while [token for token in conductor._tokens._good.values() if token.purpose == "home"]:
