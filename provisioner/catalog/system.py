@@ -54,7 +54,10 @@ class Secrets:
     def value(self, reference: str) -> str:
         """Look a secret up; a failed look-up is an error, never an empty default (C-B9)."""
         if reference not in self.values:
-            raise RenderError(f"secret {reference} is not known", hint="provisionctl secrets")
+            raise RenderError(
+                f"secret {reference} is not known",
+                hint="secrets come from catalogue.secrets_dir or catalogue.vault_address",
+            )
         return self.values[reference]
 
     def hashed(self, reference: str | None, user: str) -> dict[str, str]:

@@ -57,7 +57,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
     Diagnosis(
         "bmc-password", bmc("BmcAuthError"),
         "its BMC refuses our user or password",
-        "give the right ones to `provisionctl enrol`; until then nothing is tried, so that the account does not lock",
+        "give the right ones to `provisionctl bmc add {name}`; until then nothing is tried, and no account locks",
     ),
     Diagnosis(
         "bmc-privilege", bmc("BmcPrivilegeError"),
@@ -267,5 +267,5 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "nothing-from-disk", nothing_from_disk, "nothing was heard of it since it was told to boot its disk",
         "look at its console; its network may be configured for another port",
     ),
-    Diagnosis("held", held, "it is kept back: {hold}", "`provisionctl unhold {name}` lets it go"),
+    Diagnosis("held", held, "it is kept back: {hold}", "`provisionctl let-go {name}` lets it go"),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -141,3 +142,19 @@ def test_a_closed_pipe_ends_quietly(daemon: Daemon) -> None:
     line = f"{sys.executable} -m provisioner.cli --socket {daemon.path} show node17 -o json | true"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+NAMED = re.compile(r"provisionctl ((?:-[\w-]+ )*)([a-z][a-z-]*)(?: ([a-z][a-z-]+))?")
+TELLING = ("provisioner/**/*.py", "docs/**/*.md", "bootenvs/**/*.yaml", "README.md", "CHANGELOG.md")
+"""Where commands are named: in hints, in what `why` says to do, and in documents."""
+
+
+def test_every_command_that_is_named_anywhere_exists() -> None:
+    context, here = click.Context(root), Path(__file__).parents[2]
+    missing = set()
+    for path in (path for pattern in TELLING for path in here.glob(pattern)):
+        for _, name, under in NAMED.findall(path.read_text()):
+            command = root.get_command(context, name)
+            if command is None or (under and isinstance(command, click.Group) and under not in command.commands):
+                missing.add(f"{path.relative_to(here)}: provisionctl {name} {under}".rstrip())
+    assert not missing
