@@ -84,7 +84,7 @@ def test_two_machines_are_burnt_in_though_the_daemon_is_killed(racked: RackSpec)
         assert [step for step, outcome in story if outcome == "done"] == ["memory", "disks", "load", "health"], story
         assert "lost" not in {outcome for _, outcome in story}, "a script went on without the daemon"
     log = control("workflow", "logs", number, "node17", "--step", "load")
-    assert "minute 1 of 1 on" in log
+    assert "second 0 of 60 on" in log
     assert "reading /dev/" in control("workflow", "logs", number, "node18", "--step", "disks")
     assert "is ready" in control("why", "node17")
 
