@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,7 +53,6 @@ from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.netwatch.guard import Guard
 from provisioner.netwatch.supervisor import Netwatch
-from provisioner.store.authority import Authority
 from provisioner.store.db import Database
 from provisioner.store.events import EventStore
 from provisioner.store.evidence import EvidenceStore
@@ -64,9 +60,7 @@ from provisioner.store.secrets import Secrets
 from provisioner.web.artifacts import ArtifactApi
 from provisioner.web.bmc import BmcApi, Boards
 from provisioner.web.cloudevents import secret_of
-from provisioner.web.files import document
 from provisioner.web.hooks import Hook
-from provisioner.web.ports import Route
 from provisioner.web.preview import PreviewApi
 
 
@@ -184,26 +178,6 @@ class MachineFiles:
         dialect, asked = found
         mac = asked or self._lease_of(address)
         return None if mac is None else lambda: self._conductor.booter.boot_script(mac, address, dialect)
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """The machines' side by HTTPS: our certificate, and the root's for whoever wants to trust it."""
-
-    context: ssl.SSLContext
-    root: bytes
-
-    @classmethod
-    def load(cls, config: Config, addresses: Sequence[str]) -> Tls:
-        """Read or make keys and certificates. Blocks. Raises `StoreError`."""
-        authority = Authority(config.state_dir / "tls", time.time())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(authority.server_certificate(addresses))
-        return cls(context, authority.certificate_file.read_bytes())
-
-    def route(self) -> Route:
-        """Where machines get the root's certificate."""
-        return document("/ca.pem", self.root, "application/x-pem-file")
 
 
 Placed = tuple[IPv4Network | IPv6Network, Subnet | Subnet6]
