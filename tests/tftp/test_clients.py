@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.tftp import links
+from tests.tftp.links import SERVER, Faults
+
 pytestmark = [pytest.mark.netns, pytest.mark.peer]
 
-SERVER, CLIENT = "10.95.0.1", "10.95.0.2"
 SIZE = 300_007
 CURL_NOT_FOUND = 68
-HERE = Path(__file__).parent
-SERVE = """
-import asyncio, signal, sys
-from pathlib import Path
-from provisioner.boot.files import FileTable, ServedFile
-from provisioner.tftp.server import TftpServer
-
-async def main(root, address):
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    files = [ServedFile(p.name, p, p.stat().st_size, p.name) for p in root.iterdir()]
-    trace = []
-    server = TftpServer([(address, 69)], table=FileTable(files), observe=trace.append)
-    await server.start()
-    print("ready", flush=True)
-    await stop.wait()
-    print(dict(server.counts), *(line.text for line in trace), sep="\\n", flush=True)
-    await server.stop()
-
-asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
-"""
-
 Command = Callable[[str, Path], list[str]]
 
 
@@ -90,7 +69,6 @@ FAULTS = {
     "5 % lost, 5 % twice, 5 % late": (0.05, 0.05, 0.05),
     "everything twice": (0.0, 1.0, 0.0),
 }
-Faults = tuple[float, float, float, int]
 LINKS: dict[str, Faults] = {name: (*faults, 0) for name, faults in FAULTS.items()}
 SPARING: dict[str, Faults] = {f"{name}, but in the handshake": (*faults, 1) for name, faults in FAULTS.items()}
 
@@ -101,35 +79,6 @@ class Link:
 
     client: str
     root: Path
-
-
-@contextmanager
-def namespaces(number: int) -> Iterator[tuple[str, str]]:
-    """One for the server, one for the client; they go with everything in them."""
-    names = (f"tftp-{os.getpid()}-s{number}", f"tftp-{os.getpid()}-c{number}")
-    for name in names:
-        subprocess.run(["ip", "netns", "add", name], check=True)
-        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
-    try:
-        yield names
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", name], check=True)
-
-
-@contextmanager
-def running(*command: str) -> Iterator[list[str]]:
-    """A program that says "ready"; when the block ends it is stopped, and the list holds what else it said."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    said: list[str] = []
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield said
-    finally:
-        process.terminate()
-        said += process.communicate(timeout=20)[0].splitlines()
-        assert process.returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -154,12 +103,7 @@ def lay(root: Path) -> Iterator[Lay]:
 
         def link(faults: Faults) -> Link:
             if faults not in laid:
-                server, client = stack.enter_context(namespaces(len(laid)))
-                numbers = ("1", *(str(number) for number in faults))
-                ends = (f"{server}:{SERVER}/24", f"{client}:{CLIENT}/24")
-                stack.enter_context(running(sys.executable, str(HERE / "badlink.py"), *numbers, *ends))
-                serve = (sys.executable, "-c", SERVE, str(root), SERVER)
-                stack.enter_context(running("ip", "netns", "exec", server, *serve))
+                _, client, _ = links.lay(stack, len(laid), faults, root)
                 laid[faults] = Link(client, root)
             return laid[faults]
 
