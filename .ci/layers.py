@@ -29,6 +29,7 @@ TABLE = (
     ("addressing", "root"),
     ("naming", "root"),
     ("reach", "root"),
+    ("tls", "root"),
     ("wiring", "root"),
     ("machinehttp", "root"),
     ("measures", "root"),

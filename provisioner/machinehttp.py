@@ -18,6 +18,7 @@ from provisioner.lifecycle.ports import Network
 from provisioner.store.authority import Authority
 from provisioner.store.db import Database
 from provisioner.store.mirror import MirrorIndex
+from provisioner.tls import Tls
 from provisioner.web.app import machine_app
 from provisioner.web.files import Files, document
 from provisioner.web.machines import MachineSide
@@ -82,7 +83,7 @@ class MachineHttp:
         files = Files(table, observe=self.conductor.observe, whose=self.network.lease_of, rate=rate)
         stack.push_async_callback(asyncio.to_thread, files.close)
         where = http.addresses or hosts
-        tls = await asyncio.to_thread(Tls.load, self.config, where) if http.tls_port else None
+        tls = await asyncio.to_thread(Tls, self.config.state_dir / "tls", where) if http.tls_port else None
         mirrored = Mirror(self.cache, files).routes() if self.cache.names else ()
         routes = (*MachineSide(self.conductor.booter).routes(), *files.routes(), *self.sharing.routes(), *mirrored)
         server = Server(machine_app((*routes, tls.route()) if tls else routes))
@@ -90,7 +91,8 @@ class MachineHttp:
 
         async def listen(host: str) -> None:
             await server.listen_tcp(host, http.port)
-            if tls is not None:  # the certificate names a new address from the next start on
+            if tls is not None:
+                await asyncio.to_thread(tls.name, host)
                 await server.listen_tcp(host, http.tls_port, tls.context)
 
         for host in where:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from provisioner.config import Config
 from provisioner.dhcp.subnets import Subnet
 from provisioner.dhcp.v6.subnets import Subnet6
-from provisioner.errors import ListenError
+from provisioner.errors import ListenError, ProvisionerError
 from provisioner.hosts import hosts_for, settled
 from provisioner.machinehttp import Listen
 from provisioner.tftp.server import TftpServer
@@ -60,7 +60,7 @@ class Reach:
                     self._tftp.listen((host, self._tftp_port))
                 if self._http is not None:
                     await self._http(host)
-            except ListenError as error:
+            except ProvisionerError as error:
                 log.error("daemon.unreachable host=%s error=%s", host, error.message)
             else:
                 log.info("daemon.listening service=boot address=%s", host)

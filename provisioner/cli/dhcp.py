@@ -48,6 +48,11 @@ def left(row: Row) -> str:
     return "for ever" if until is None else span(until - time.time())
 
 
+def fixed_in(row: Row) -> list[str]:
+    """Give the fixed addresses of a reservation."""
+    return [each for each in (row["address"], *row["addresses"]) if each]
+
+
 LEASES = (
     Column("ADDRESS", lambda row: row["address"], keep=True),
     Column("MAC", lambda row: row["mac"], keep=True),
@@ -65,7 +70,7 @@ LEASES = (
 )
 RESERVATIONS = (
     Column("MAC", lambda row: row["mac"], keep=True),
-    Column("ADDRESS", lambda row: row["address"] or "from the pool", keep=True),
+    Column("ADDRESS", lambda row: ", ".join(fixed_in(row)) or "from the pool", keep=True),
     Column("NAME", lambda row: row["name"]),
     Column("PROFILE", lambda row: row["profile"]),
     Column("FROM", lambda row: row["origin"]),
@@ -130,18 +135,20 @@ def reservations(session: Session, six: bool) -> None:
 
 @command("reserve")
 @click.argument("mac")
-@click.argument("address", default="")
+@click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
 @click.option("--name", default="", help="Host name.")
 @click.option("--profile", default="", help="Profile, for the overrides in dhcp.profiles.")
 @click.option("--uuid", default="", help="SMBIOS UUID: another port of the same machine is then known as well.")
-def reserve(session: Session, mac: str, address: str, **given: str) -> None:
-    """Fix an ADDRESS for a hardware address; without one, only make it known.
+def reserve(session: Session, mac: str, addresses: Sequence[str], **given: str) -> None:
+    """Fix an ADDRESS for a hardware address, or one in each of several subnets; without one, only make it known.
 
     \b
       provisionctl dhcp reserve 52:54:00:12:34:56 10.0.8.20 --name printer
     """
-    row = session.client().put(f"/v1/dhcp/reservations/{quoted(mac)}", {"address": address, **given})
-    print_one(session, row, lambda: listing([(key, str(row[key])) for key in ("mac", "address", "name", "profile")]))
+    fixed = {"address": addresses[0], "addresses": list(addresses[1:])} if addresses else {}
+    row = session.client().put(f"/v1/dhcp/reservations/{quoted(mac)}", {**fixed, **given})
+    shown = [("mac", row["mac"]), ("address", ", ".join(fixed_in(row)))]
+    print_one(session, row, lambda: listing([*shown, *((key, str(row[key])) for key in ("name", "profile"))]))
 
 
 @command("unreserve")

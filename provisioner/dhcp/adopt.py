@@ -99,22 +99,27 @@ class Adoption:
         if want.ip and (fault := self._place_fault(want.ip) or self._address_fault(want, mac)):
             return Verdict(want, What.CONFLICT, fault)
         said = self._reserved.get(want.key) or self._layers.merged(mac)
-        if said is not None and said.address and want.ip and said.address != address(want.ip):
-            return Verdict(want, What.CONFLICT, f"{said.address} is reserved for it; a machine has one fixed address")
+        before = _fixed_in(said, self._site.net_at(want.ip))
+        if before not in (0, want.ip):
+            why = f"{address(before)} is reserved for it, and a machine has one fixed address in a subnet"
+            return Verdict(want, What.CONFLICT, why)
         name, reason = _name(want.name, said.name if said is not None else "")
         own = self._layers.get(mac, Origin.OPERATOR)
         base = own or Reservation(mac=mac)
         text = address(want.ip) if want.ip else ""
+        others = said.fixed if said is not None else ()
+        fixed = (*(each for each in others if each != text), text) if text else base.fixed
         found = Reservation(
             mac=mac,
-            address=text or base.address,
+            address=fixed[0] if fixed else "",
+            addresses=fixed[1:],
             name=name or base.name,
             uuid=base.uuid,
             profile=base.profile,
             loader=base.loader,
             options=base.options,
         )
-        if said is not None and (not text or said.address == text) and (not name or said.name):
+        if said is not None and (not text or text in said.fixed) and (not name or said.name):
             return Verdict(want, What.SAME, reason)
         self._reserved[want.key] = found
         if want.ip:
@@ -170,9 +175,7 @@ class Adoption:
 
     def _fixed_address(self, key: bytes, net: Net) -> int:
         """Give the machine's fixed address in this subnet, 0 where it has none."""
-        said = self._reserved.get(key) or self._layers.merged(mac_from_bytes(key))
-        ip = int(IPv4Address(said.address)) if said is not None and said.address else 0
-        return ip if ip and net.holds(ip) else 0
+        return _fixed_in(self._reserved.get(key) or self._layers.merged(mac_from_bytes(key)), net)
 
     def _pool_fault(self, want: Want, net: Net, pool: Pool) -> str:
         if net.mode is Mode.RESERVATIONS_ONLY:
@@ -245,3 +248,9 @@ def _name(wanted: str, there: str) -> tuple[str, str]:
     except ValueError:
         return "", f"{wanted!r} is no host name, and is left out"
     return wanted, f"it keeps the name {there}" if there and there != wanted else ""
+
+
+def _fixed_in(said: Reservation | None, net: Net | None) -> int:
+    """Give the fixed address that a reservation has in a subnet, 0 where it has none."""
+    numbers = (int(IPv4Address(each)) for each in said.fixed) if said is not None and net is not None else ()
+    return next((ip for ip in numbers if net is not None and net.holds(ip)), 0)

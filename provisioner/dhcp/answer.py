@@ -56,7 +56,7 @@ def _refusal(case: Case, net: Net) -> Silence | None:
             return Silence("the machine has no reservation, and the subnet serves nobody else")
         if net.config.unknown is _IGNORE:
             return Silence("nobody enrolled the machine, and the subnet ignores such")
-    elif not case.known.ip and net.mode is _RESERVATIONS_ONLY:
+    elif not case.known.ips and net.mode is _RESERVATIONS_ONLY:
         return Silence("the machine has no fixed address, and the subnet gives no others")
     return None if ask_plan(case, net) else Silence(f"the plan is to give this machine nothing: {case.reason}")
 
@@ -109,7 +109,7 @@ def _confirm(case: Case, ip: int) -> Reply | Silence:
 
 
 def _is_recorded(case: Case, net: Net, ip: int) -> bool:
-    if case.known is not None and case.known.ip == ip:
+    if case.known is not None and ip in case.known.ips:
         return True
     lease = net.pool_for(case.known is not None).of(case.key)
     return lease is not None and lease.ip == ip
@@ -129,7 +129,7 @@ def _grant(case: Case, ip: int) -> Reply | Silence:
     net = holding(case.nets, ip)
     if net is None:
         return nak(case, f"{address(ip)} is not an address of this network")
-    fixed = fixed_place(case) if case.known is not None else None
+    fixed = fixed_place(case, ip) if case.known is not None else None
     if fixed is not None:
         return _ack(case, fixed) if fixed.ip == ip else nak(case, f"its fixed address is {address(fixed.ip)}")
     if net.mode is _RESERVATIONS_ONLY:

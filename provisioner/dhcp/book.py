@@ -87,7 +87,8 @@ class DhcpBook:
             self._check_reservation(reservation)
             await self._store.put_reservation(reservation)
             self._server.set_reservation(reservation, Origin.OPERATOR)
-        log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, reservation.address, reservation.name)
+        fixed = ",".join(reservation.fixed)
+        log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, fixed, reservation.name)
         return reservation
 
     def _check_reservation(self, reservation: Reservation) -> None:
@@ -95,11 +96,10 @@ class DhcpBook:
         faults = faults_of_reservation(reservation, config)
         if faults:
             raise ConfigError(f"reservation {reservation.mac}", faults=faults)
-        if reservation.address:
-            number = int(IPv4Address(reservation.address))
-            if others := self._server.layers.holders(number) - {Mac(reservation.mac)}:
+        for address in reservation.fixed:
+            if others := self._server.layers.holders(int(IPv4Address(address))) - {Mac(reservation.mac)}:
                 hint = f"`provisionctl dhcp unreserve {min(others)}` frees it"
-                raise ConflictError(f"{reservation.address} is reserved for {min(others)}", hint=hint)
+                raise ConflictError(f"{address} is reserved for {min(others)}", hint=hint)
 
     async def remove_reservation(self, mac: str) -> None:
         """Take back what was said here of a hardware address. Raises `NotFoundError`."""

@@ -25,16 +25,17 @@ class Place(NamedTuple):
     fixed: bool
 
 
-def fixed_place(case: Case) -> Place | None:
-    """Give the machine's fixed address, if it has one on this link that nobody else holds."""
+def fixed_place(case: Case, wanted: int = 0) -> Place | None:
+    """Give the machine's fixed address, if it has one on this link that nobody else holds; of several the wanted."""
     known = case.known
-    if known is None or not known.ip:
+    if known is None or not known.ips:
         return None
+    found: Place | None = None
     for net in case.nets:
-        if net.holds(known.ip):
-            free = net.pool.free_for(case.key, known.ip, case.now)
-            return Place(net, net.pool, known.ip, fixed=True) if free else None
-    return None
+        for ip in known.ips:
+            if net.holds(ip) and (ip == wanted or found is None) and net.pool.free_for(case.key, ip, case.now):
+                found = Place(net, net.pool, ip, fixed=True)
+    return found
 
 
 def choose(case: Case) -> Place | Silence:

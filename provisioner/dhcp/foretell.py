@@ -55,14 +55,14 @@ def foretell(site: Site, ask: Ask, decide: Callable[[BootClient], Plan], now: fl
 
 
 def _spots(site: Site, key: bytes) -> list[_Spot]:
-    """Find the link of a machine by its fixed address or its last lease; all that are served where neither tells."""
+    """Find the links of a machine by its fixed addresses or its last lease; all that are served where neither tells."""
     leases = [lease for pool in site.pools() if (lease := pool.of(key)) is not None]
     last = max(leases, key=lambda lease: lease.since, default=None)
     known = site.reservations.find(key, None, 0, NOTHING)
-    ip = known.ip if known is not None and known.ip else last.ip if last is not None else 0
-    home = site.net_at(ip) if ip else None
-    if home is not None:
-        return [_Spot(home, last.relay if last is not None and home.holds(last.ip) else 0)]
+    ips = known.ips if known is not None and known.ips else (last.ip,) if last is not None else ()
+    homes = [home for ip in ips if (home := site.net_at(ip)) is not None]
+    if homes:
+        return [_Spot(home, last.relay if last is not None and home.holds(last.ip) else 0) for home in homes]
     return [_Spot(net) for net in site.topology if net.mode is not Mode.OFF]
 
 

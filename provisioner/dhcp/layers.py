@@ -55,8 +55,8 @@ class Layers:
         if mac not in self._by_mac and self._order is not None:
             insort(self._order, mac)
         self._by_mac.setdefault(mac, {})[origin] = replace(reservation, mac=mac)
-        if reservation.address:
-            self._holders.setdefault(int(IPv4Address(reservation.address)), set()).add(mac)
+        for address in reservation.fixed:
+            self._holders.setdefault(int(IPv4Address(address)), set()).add(mac)
 
     def remove(self, origin: Origin, mac: Mac) -> Reservation | None:
         """Forget what one said; give it."""
@@ -64,8 +64,10 @@ class Layers:
         gone = said.pop(origin, None)
         if not said and self._by_mac.pop(mac, None) is not None and self._order is not None:
             del self._order[bisect_left(self._order, mac)]
-        if gone is not None and gone.address and not any(each.address == gone.address for each in said.values()):
-            number = int(IPv4Address(gone.address))
+        for address in gone.fixed if gone is not None else ():
+            if any(address in each.fixed for each in said.values()):
+                continue
+            number = int(IPv4Address(address))
             holders = self._holders.get(number, set())
             holders.discard(mac)
             if not holders:
@@ -98,9 +100,11 @@ def _merge(said: Mapping[Origin, Reservation]) -> Reservation | None:
 
 
 def _over(lower: Reservation, upper: Reservation) -> Reservation:
+    where = upper if upper.fixed else lower
     return Reservation(
         mac=upper.mac,
-        address=upper.address or lower.address,
+        address=where.address,
+        addresses=where.addresses,
         name=upper.name or lower.name,
         uuid=upper.uuid or lower.uuid,
         profile=upper.profile or lower.profile,

@@ -33,10 +33,10 @@ ARCHES = {
 
 
 class Known(NamedTuple):
-    """What is fixed for one machine, in numbers and bytes. `ip` 0: an address from the pool."""
+    """What is fixed for one machine, in numbers and bytes. Where it has none of `ips`, it gets one of the pool."""
 
     key: bytes
-    ip: int = 0
+    ips: tuple[int, ...] = ()
     name: bytes = b""
     uuid: str = ""
     loader: Mapping[int, str] = {}
@@ -84,8 +84,7 @@ class Reservations:
     def addresses(self) -> Iterator[int]:
         """Give all fixed addresses, as often as they are named."""
         for known in (*self._by_key.values(), *self._ports.values()):
-            if known.ip:
-                yield known.ip
+            yield from known.ips
 
     def find(self, key: bytes, uuid: bytes | None, giaddr: int = 0, info: RelayInfo = NOTHING) -> Known | None:
         """Give what is known of this machine: by hardware address, option 97 (another port asks) or switch port."""
@@ -93,7 +92,7 @@ class Reservations:
         if known is None and self._by_uuid and uuid is not None:
             other = self._by_uuid.get(uuid_of(uuid) or "")
             if other is not None:
-                known = self._by_key[other]._replace(key=key, ip=0)  # its fixed address is the other port's
+                known = self._by_key[other]._replace(key=key, ips=())  # its fixed addresses are the other port's
         if not self._ports or not (info.circuit_id or info.remote_id):
             return known
         return _merge(known, self._port_of(giaddr, info), key)
@@ -147,7 +146,7 @@ class Reservations:
         self._serial += bool(loader or options)
         return Known(
             key=key,
-            ip=int(IPv4Address(reservation.address)) if reservation.address else 0,
+            ips=tuple(int(IPv4Address(each)) for each in reservation.fixed),
             name=reservation.name.encode("ascii"),
             uuid=uuid,
             loader=loader,
@@ -168,4 +167,4 @@ def _merge(known: Known | None, port: Known | None, key: bytes) -> Known | None:
         return known
     if known is None:
         return port._replace(key=key)
-    return known._replace(ip=known.ip or port.ip, name=known.name or port.name)
+    return known._replace(ips=known.ips or port.ips, name=known.name or port.name)

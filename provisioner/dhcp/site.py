@@ -14,7 +14,7 @@ from provisioner.dhcp.layouts import Reader
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.options import Opt, number_of
-from provisioner.dhcp.packet import Packet
+from provisioner.dhcp.packet import Packet, address
 from provisioner.dhcp.relay import RelayInfo
 from provisioner.dhcp.reservations import Known, Reservations
 from provisioner.dhcp.scene import Arrival, Scene
@@ -137,23 +137,24 @@ class Site:
     def set_reservation(self, reservation: Reservation) -> Known:
         """Add or change what is fixed for one hardware address. Raises `ConfigError`, and nothing changed then."""
         known = self.reservations.compile(reservation)
-        net = self.net_at(known.ip) if known.ip else None
-        if known.ip and net is None:
-            raise ConfigError(
-                f"reservation {reservation.mac}: {reservation.address} is in no subnet", hint="add the subnet first"
-            )
+        for ip in known.ips:
+            if self.net_at(ip) is None:
+                raise ConfigError(
+                    f"reservation {reservation.mac}: {address(ip)} is in no subnet", hint="add the subnet first"
+                )
         self.remove_reservation(known.key)
         self.reservations.set(known)
-        if net is not None:
-            net.pool.fix(known.ip)
+        for ip in known.ips:
+            if (net := self.net_at(ip)) is not None:
+                net.pool.fix(ip)
         return known
 
     def remove_reservation(self, key: bytes) -> Known | None:
         """Forget what is fixed for one hardware address; say what it was."""
         known = self.reservations.remove(key)
-        net = self.net_at(known.ip) if known is not None and known.ip else None
-        if known is not None and net is not None:
-            net.pool.unfix(known.ip)
+        for ip in known.ips if known is not None else ():
+            if (net := self.net_at(ip)) is not None:
+                net.pool.unfix(ip)
         return known
 
     def decline(self, ip: int, now: float, reason: str) -> list[Lease]:

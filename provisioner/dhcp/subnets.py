@@ -124,11 +124,17 @@ class Reservation:
 
     mac: str = setting("", "Hardware address.")
     address: str = setting("", "Address that only this machine gets.")
+    addresses: tuple[str, ...] = setting((), "More such addresses, for other subnets: one in each.")
     name: str = setting("", "Host name (option 12).")
     uuid: str = setting("", "SMBIOS UUID: another port of the same machine is then known as well.")
     profile: str = setting("", "Profile, for the overrides in `profiles`.")
     loader: Mapping[str, str] = setting({}, "Boot loader by architecture.")
     options: Mapping[str, str] = setting({}, "Options, by name or number.")
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """All its fixed addresses."""
+        return tuple(each for each in (self.address, *self.addresses) if each)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -202,7 +202,8 @@ def _reservations(config: Dhcp) -> Iterator[str]:
         yield from (f"{where}: {fault}" for fault in _reservation(each, config))
         for kind, seen, value in (("mac", macs, _normal(each.mac)), ("name", names, each.name)):
             if value and value in seen:
-                yield f"{where}: {kind} {value} is taken by reservation {seen[value]}"
+                hint = "; one reservation has all fixed addresses of a port, as addresses" if kind == "mac" else ""
+                yield f"{where}: {kind} {value} is taken by reservation {seen[value]}{hint}"
             seen.setdefault(value, each.mac)
 
 
@@ -216,7 +217,28 @@ def _normal(mac: str) -> str:
 def _reservation(each: Reservation, config: Dhcp) -> Iterator[str]:
     yield from _try("mac", lambda: parse_mac(each.mac))
     yield from _overrides(Overrides(loader=each.loader, options=each.options))
-    yield from _who(each.name, each.address, each.profile, config)
+    for address in each.fixed or ("",):
+        yield from _who(each.name, address, each.profile, config)
+    yield from _once_a_subnet(each, config)
+
+
+def _once_a_subnet(each: Reservation, config: Dhcp) -> Iterator[str]:
+    """A machine has one fixed address in a subnet: which of two would it be?"""
+    seen: dict[str, str] = {}
+    for address in each.addresses and each.fixed:
+        subnet = _subnet_at(address, config)
+        if subnet is not None and subnet.title in seen:
+            yield f"addresses: {seen[subnet.title]} and {address} are both in {subnet.title}: leave one of them out"
+        elif subnet is not None:
+            seen[subnet.title] = address
+
+
+def _subnet_at(address: str, config: Dhcp) -> Subnet | None:
+    try:
+        ip = IPv4Address(address)
+    except ValueError:
+        return None  # said already
+    return next((subnet for subnet in config.subnets if ip in IPv4Network(subnet.network)), None)
 
 
 def _who(name: str, address: str, profile: str, config: Dhcp) -> Iterator[str]:
@@ -234,7 +256,7 @@ def _address(address: str, config: Dhcp) -> Iterator[str]:
     except ValueError as error:
         yield f"address: {error}"
         return
-    subnet = next((subnet for subnet in config.subnets if ip in IPv4Network(subnet.network)), None)
+    subnet = _subnet_at(address, config)
     if subnet is None:
         yield f"address: {ip} is in no subnet"
     elif subnet.mode not in GIVES_ADDRESSES:

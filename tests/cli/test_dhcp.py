@@ -255,6 +255,18 @@ def test_a_format_that_is_none(ctl: Ctl, tmp_path: Path) -> None:
     )
 
 
+def test_a_fixed_address_in_each_of_two_subnets(ctl: Ctl, desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "b.yaml"
+    file.write_text("network: 10.5.0.0/24\nname: b\npools: [10.5.0.10-10.5.0.20]\n")
+    ctl("subnet-set", str(file))
+    assert "10.0.0.20, 10.5.0.9" in ctl("reserve", A, "10.0.0.20", "10.5.0.9").out
+    assert "10.0.0.20, 10.5.0.9" in ctl("reservations").out
+    assert [pool.is_fixed(ip("10.5.0.9")) for pool in desk.server.site.pools()] == [False, False, True, False]
+    ran = ctl("reserve", A, "10.0.0.20", "10.0.0.21")
+    assert (ran.status, "are both in rack1" in ran.err) == (1, True)
+    assert ctl("reserve", B, "10.5.0.9").status == 4
+
+
 def test_ipv6_addresses_and_subnets(ctl: Ctl, tmp_path: Path) -> None:
     assert "fd00::17" in ctl("reserve6", "fd00::17", "--mac", A, "--name", "node17").out
     rows = json.loads(ctl("reservations", "-6", "-o", "json").out)

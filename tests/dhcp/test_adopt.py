@@ -164,6 +164,12 @@ RESERVATIONS: dict[str, tuple[Here, Want, What, str]] = {
     "the machine itself holds it": (here(given("10.0.0.105", MAC)), fixed("10.0.0.105"), What.NEW, ""),
     "the same": (Here(said=SAID_ONE), fixed(), What.SAME, ""),
     "the same with another name": (Here(said=SAID_ONE), fixed(name="uno"), What.SAME, "it keeps the name one"),
+    "an address in another subnet": (
+        Here(subnet(), subnet(network="10.5.0.0/24", interface="eth1", pools=()), said=SAID_ONE),
+        fixed("10.5.0.50"),
+        What.NEW,
+        "",
+    ),
     "another address": (Here(said=SAID_ONE), fixed("10.0.0.51"), What.CONFLICT, "10.0.0.50 is reserved for it"),
     "another machine's address": (
         Here(said=SAID_TWO),

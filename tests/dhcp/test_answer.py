@@ -269,6 +269,30 @@ def test_a_fixed_address_that_another_machine_still_holds_is_not_taken_from_it()
     assert acquire(here, now=NOW + 4000) == "10.0.0.100"
 
 
+TRAVELS = Reservation(mac=MAC, address="10.0.0.50", addresses=("10.5.0.50",))
+
+
+def test_a_machine_has_a_fixed_address_in_each_of_several_subnets() -> None:
+    there = subnet(network="10.5.0.0/24", interface="eth1", pools=("10.5.0.100-10.5.0.109",))
+    here = site(subnet(), there, known=(TRAVELS,))
+    assert acquire(here) == "10.0.0.50"
+    other = Arrival("eth1", ip(US))
+    assert said(ask(here, discover(), other)).yiaddr == ip("10.5.0.50")
+    assert said(ask(here, request("10.0.0.50"), other)).type == Type.NAK
+    here.set_reservation(Reservation(mac=MAC, address="10.5.0.50"))
+    assert acquire(here) == "10.0.0.100"
+    assert said(ask(here, discover(), other)).yiaddr == ip("10.5.0.50")
+    here.remove_reservation(bytes.fromhex(MAC.replace(":", "")))
+    assert not any(pool.is_fixed(ip(each)) for pool in here.pools() for each in ("10.0.0.50", "10.5.0.50"))
+
+
+def test_on_a_shared_network_it_keeps_the_one_that_it_asks_for() -> None:
+    there = subnet(network="10.5.0.0/24", pools=("10.5.0.100-10.5.0.109",), **SHARED)
+    here = site(subnet(**SHARED), there, known=(TRAVELS,))
+    assert said(ask(here, discover())).yiaddr == ip("10.0.0.50")
+    assert said(ask(here, request("10.5.0.50"))).type == Type.ACK
+
+
 SHARED: dict[str, Any] = {"shared_network": "lab", "interface": "eth0"}
 
 

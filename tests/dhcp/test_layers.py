@@ -28,6 +28,10 @@ MERGED = {
             options={"42": "10.0.0.1"},
         ),
     ),
+    "all fixed addresses are of who said one last": (
+        {Origin.OPERATOR: OPERATOR, Origin.FILE: Reservation(mac=MAC, addresses=("10.5.0.5",), name="old")},
+        Reservation(mac=MAC, address="10.0.0.6", name="old", loader={"efi-x64": "b"}),
+    ),
     "an operator's address stands over the file's, loaders add up": (
         {Origin.OPERATOR: OPERATOR, Origin.FILE: FILE},
         Reservation(

@@ -162,6 +162,15 @@ WRONG = {
         known(Reservation(mac=MAC), Reservation(mac=MAC.upper())),
         f"mac {MAC.upper()} is taken",
     ),
+    "two fixed addresses in one subnet": (
+        known(Reservation(mac=MAC, address="10.0.0.5", addresses=("10.0.0.6",))),
+        "addresses: 10.0.0.5 and 10.0.0.6 are both in 10.0.0.0/24: leave one of them out",
+    ),
+    "another address in no subnet": (
+        known(Reservation(mac=MAC, address="10.0.0.5", addresses=("10.9.9.9",))),
+        "10.9.9.9 is in no subnet",
+    ),
+    "another address that is none": (known(Reservation(mac=MAC, addresses=("here",))), "address: "),
     "a name twice": (
         known(Reservation(mac=MAC, name="n"), Reservation(mac=OTHER_MAC, name="n")),
         f"name n is taken by reservation {MAC}",
