@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,41 +13,20 @@ from provisioner.catalog.mirror import MirrorCache, Sources
 from provisioner.config import Config
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Network
-from provisioner.store.authority import Authority
 from provisioner.store.db import Database
 from provisioner.store.mirror import MirrorIndex
 from provisioner.tls import Tls
 from provisioner.web.app import machine_app
-from provisioner.web.files import Files, document
+from provisioner.web.files import Files
 from provisioner.web.machines import MachineSide
 from provisioner.web.mirror import Mirror
-from provisioner.web.ports import Listener, Route
+from provisioner.web.ports import Listener
 from provisioner.web.server import Server
 from provisioner.web.share import Sharing
 
 GIB = 1024**3
 Listen = Callable[[str], Awaitable[None]]
 """Serves on one address more; raises `ListenError`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """The machines' side by HTTPS: our certificate, and the root's for whoever wants to trust it."""
-
-    context: ssl.SSLContext
-    root: bytes
-
-    @classmethod
-    def load(cls, config: Config, addresses: Sequence[str]) -> Tls:
-        """Read or make keys and certificates. Blocks. Raises `StoreError`."""
-        authority = Authority(config.state_dir / "tls", time.time())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(authority.server_certificate(addresses))
-        return cls(context, authority.certificate_file.read_bytes())
-
-    def route(self) -> Route:
-        """Where machines get the root's certificate."""
-        return document("/ca.pem", self.root, "application/x-pem-file")
 
 
 @dataclass(frozen=True, slots=True)
