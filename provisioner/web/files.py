@@ -143,6 +143,10 @@ class Files:
             return self._ended(request, body, "http.stalled", f"{file.name}: the client stopped reading")
         except ConnectionError:
             return self._ended(request, body, "http.broken", f"{file.name}: the client closed the connection")
+        except asyncio.CancelledError:
+            if request.transport is None:  # the server noticed it first, and ends whoever answers
+                self._trace(request, "http.broken", f"{file.name}: the client closed the connection", ok=False)
+            raise
         except OSError as error:
             return self._ended(request, body, "http.unreadable", f"{file.name}: {error}")
         finally:

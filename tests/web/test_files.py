@@ -194,6 +194,17 @@ async def test_slow_readers_are_dropped_and_others_get_their_turn(web: Web) -> N
         writer.close()
 
 
+async def test_a_client_that_hangs_up_is_told_of_whoever_notices_it_first(
+    web: Web, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(20):
+        reader, writer = await stuck(web)
+        await reader.readexactly(4096)
+        writer.transport.abort()
+        assert await web.event() == "http.broken"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(web: Web) -> None:
     reader, writer = await stuck(web)
     await reader.readuntil(b"\r\n\r\n")
