@@ -31,7 +31,9 @@ class Refusals:
 
     def fetched(self, client: BootClient, name: str) -> None:
         """Hear that a file was fetched. Only firmware that knows signatures and a loader of ours without one count."""
-        if not _is_firmware(client) or client.arch not in SECURE_BOOT_LOADERS or name not in UNSIGNED:
+        # over IPv6, OVMF asks as if it were a system before it fetches
+        by_loader = not _is_firmware(client) and client.asker is not Asker.OS
+        if by_loader or client.arch not in SECURE_BOOT_LOADERS or name not in UNSIGNED:
             return
         self._states.setdefault(client.mac, _State.FETCHED)
         self._states.move_to_end(client.mac)

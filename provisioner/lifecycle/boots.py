@@ -77,17 +77,18 @@ class Boots:
         client = self._with_evidence(client, machine)
         if machine is None:
             return self._plan_for_stranger(client)
-        plan = next_boot(client, machine, self._policy, self._direct(client, machine))
+        direct = self._direct(client.mac, machine) if client.asker is Asker.HTTP else ""
+        plan = next_boot(client, machine, self._policy, direct)
         if client.asker is not Asker.OS:
             self._runner.signal(machine, Signal.DHCP)
         self._runner.signal(machine, Signal.LOCAL)
         return plan
 
-    def _direct(self, client: BootClient, machine: Machine | None) -> str:
+    def _direct(self, mac: Mac, machine: Machine) -> str:
         """Name the file that UEFI HTTP boot starts by itself for what is wanted of a machine; empty: there is none."""
-        if client.asker is not Asker.HTTP or machine is None or machine.run is None or machine.run.step is None:
+        if machine.run is None or machine.run.step is None:
             return ""
-        return direct_file(self._bootenv_of(machine), self.arch_of(client.mac))
+        return direct_file(self._bootenv_of(machine), self.arch_of(mac))
 
     def _with_evidence(self, client: BootClient, machine: Machine | None) -> BootClient:
         """Say of firmware that refused a loader that it wants signed ones, where there is one for it."""
@@ -148,7 +149,7 @@ class Boots:
         if machine is None:
             return
         self._runner.signal(machine, Signal.LOADER)
-        if client is not None and name == self._direct(client, machine):  # nothing that it runs asks for a script
+        if name == self._direct(mac, machine):  # nothing that it runs asks for a script
             self._runner.signal(machine, Signal.SCRIPT)
 
     async def script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:

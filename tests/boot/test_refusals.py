@@ -16,6 +16,7 @@ UEFI = BootClient(MAC, Asker.PXE, Arch.EFI_X64)
 HTTP = BootClient(MAC, Asker.HTTP, Arch.EFI_X64_HTTP)
 BIOS = BootClient(MAC, Asker.PXE, Arch.X86_BIOS)
 IPXE = BootClient(MAC, Asker.IPXE, Arch.EFI_X64)
+OVER_IPV6 = BootClient(MAC, Asker.OS, Arch.EFI_X64_HTTP)
 FETCHES, SCRIPT, KERNEL = "fetches", "script", "kernel"
 """What a machine does beside asking by DHCP."""
 
@@ -24,6 +25,8 @@ STORIES: dict[str, tuple[list[tuple[BootClient, str]], bool]] = {
     "it fetched and asks again": ([(UEFI, ""), (UEFI, FETCHES), (UEFI, "")], True),
     "it fetched by PXE and then tries HTTP boot": ([(UEFI, FETCHES), (HTTP, "")], True),
     "it fetched by HTTP and asks again": ([(HTTP, FETCHES), (HTTP, "")], True),
+    "it asks as a system does before it fetches, over IPv6": (
+        [(HTTP, ""), (OVER_IPV6, ""), (OVER_IPV6, FETCHES), (HTTP, "")], True),
     "the loader asks": ([(UEFI, FETCHES), (IPXE, ""), (UEFI, "")], False),
     "the loader fetches its script": ([(UEFI, FETCHES), (UEFI, SCRIPT), (UEFI, "")], False),
     "what GRUB fetches comes after the script": ([(UEFI, FETCHES), (UEFI, SCRIPT), (UEFI, KERNEL), (UEFI, "")], False),
