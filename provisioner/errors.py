@@ -21,6 +21,7 @@
         ├── BmcUnreachable      no answer: retry
         ├── BmcTimeout          an answer, but the end state did not come in time
         ├── BmcAuthError        user or password refused: never retry
+        │   └── BmcNotTrusted   its key is not the one that was pinned
         ├── BmcPrivilegeError   the account may not do this
         ├── BmcUnsupported      the board cannot do this; nothing was done instead
         ├── BmcBusy             come back later
@@ -135,6 +136,10 @@ class BmcTimeout(BmcError):
 
 class BmcAuthError(BmcError):
     """The BMC refused user or password. Never retried: accounts lock."""
+
+
+class BmcNotTrusted(BmcAuthError):
+    """What the BMC shows of itself is not what was pinned. No password was sent."""
 
 
 class BmcPrivilegeError(BmcError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from provisioner.bmc.boardlog import BoardLogs
+from provisioner.bmc.capabilities import ConsoleLine
 from provisioner.bmc.consoles import Consoles
-from provisioner.bmc.pool import Bmcs, offered_by
+from provisioner.bmc.hostkeys import HostKey
+from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.recorder import Recorder
 from provisioner.bmc.resolve import Evidence
 from provisioner.bmc.rotation import rotate
@@ -44,7 +46,6 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preview import Previews
 from provisioner.model.artifact import Inspected
-from provisioner.model.bmc import BmcAddress
 from provisioner.model.board import LogEntry
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.catalog import Bootenv
@@ -56,6 +57,7 @@ from provisioner.netwatch.supervisor import Netwatch
 from provisioner.store.db import Database
 from provisioner.store.events import EventStore
 from provisioner.store.evidence import EvidenceStore
+from provisioner.store.hostkeys import HostKeyStore
 from provisioner.store.secrets import Secrets
 from provisioner.web.artifacts import ArtifactApi
 from provisioner.web.bmc import BmcApi, Boards
@@ -310,10 +312,10 @@ def reservations(machine: Machine) -> dict[Mac, Reservation]:
     return found
 
 
-async def kept(store: EvidenceStore, one: Evidence) -> None:
+async def kept(saving: Awaitable[None]) -> None:
     """Keep what was seen of a board; a full disk costs the memory of it, not the verb."""
     with contextlib.suppress(StoreError):
-        await store.save(one)
+        await saving
 
 
 async def bmc_api(
@@ -328,24 +330,25 @@ async def bmc_api(
             secret = secret_of_bmc(machine.id, None if address == machine.bmc else address)
             await rotate(bmcs, secrets, secret, address)
 
-    async def console(machine: Machine) -> tuple[BmcAddress, str]:
-        """Find the way that has a console."""
-        logins = await ways.all(machine)
-        return next((one for one in logins if "console.open" in offered_by(one[0].driver)), logins[0])
+    async def open_console(machine: Machine) -> ConsoleLine:
+        return await ways.ask(machine, "console.open", bmcs.open_console)
 
-    evidence = EvidenceStore(db)
+    evidence, host_keys = EvidenceStore(db), HostKeyStore(db)
     for one in await evidence.load():
         bmcs.ledger.add(one)
     keeping = await stack.enter_async_context(asyncio.TaskGroup())
 
     def keep(one: Evidence) -> None:
-        keeping.create_task(kept(evidence, one))
+        keeping.create_task(kept(evidence.save(one)))
+
+    def keep_key(one: HostKey) -> None:
+        keeping.create_task(kept(host_keys.save(one)))
 
     bmcs.kept = keep
-    consoles = await stack.enter_async_context(Consoles(bmcs.open_console))
-    recorder = await stack.enter_async_context(
-        Recorder(consoles, console, conductor.observe, db.path.parent / "consoles")
-    )
+    bmcs.host_keys.load(await host_keys.load())
+    bmcs.host_keys.kept = keep_key
+    consoles = await stack.enter_async_context(Consoles(open_console))
+    recorder = await stack.enter_async_context(Recorder(consoles, conductor.observe, db.path.parent / "consoles"))
     conductor.follow(recorder)
 
     async def board_log(machine: Machine) -> Sequence[LogEntry]:

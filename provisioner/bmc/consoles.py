@@ -1,4 +1,4 @@
-"""Serial consoles shared: a BMC gives one, any number of people and the boot trace read it.
+"""Serial consoles shared: a machine has one, any number of people and the boot trace read it.
 
 A console is opened when the first reader comes and closed when the last one goes. When it is lost (the BMC restarts,
 the network breaks) it is opened again, with growing pauses.
@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from provisioner.bmc.capabilities import ConsoleLine
-from provisioner.errors import BmcError, BmcUnsupported, BmcWrongState
-from provisioner.model.bmc import BmcAddress
+from provisioner.errors import BmcUnsupported, BmcWrongState, ProvisionerError
+from provisioner.model.machine import Machine
 
 log = logging.getLogger(__name__)
 
-Open = Callable[[BmcAddress, str], Awaitable[ConsoleLine]]
-"""Opens the console of a BMC."""
+Open = Callable[[Machine], Awaitable[ConsoleLine]]
+"""Opens the console of a machine, by the way to its board that can."""
 
 BACKLOG_BYTES = 64 << 10
 """What a new reader sees of before: a whole boot of a kernel."""
@@ -30,15 +30,12 @@ MAX_QUEUED = 1024
 
 PAUSES_S = (1.0, 5.0, 15.0, 60.0)
 
-Key = tuple[str, int, str]
-
 
 @dataclass(slots=True)
 class Shared:
     """One console and who reads it."""
 
-    address: BmcAddress
-    password: str = field(repr=False)
+    machine: Machine
     readers: set[Reader] = field(default_factory=set)
     backlog: deque[bytes] = field(default_factory=deque)
     kept: int = 0
@@ -89,16 +86,16 @@ class Reader:
         """Type keys; raise `BmcWrongState` while the console is away."""
         if self._shared.line is None:
             why = self._shared.trouble or "it is being opened"
-            raise BmcWrongState(f"{self._shared.address}: the console is not open: {why}")
+            raise BmcWrongState(f"{self._shared.machine.name}: the console is not open: {why}")
         await self._shared.line.type(keys)
 
 
 class Consoles:
-    """The consoles of all BMCs that somebody reads. Use as `async with`."""
+    """The consoles of all machines that somebody reads. Use as `async with`."""
 
     def __init__(self, open_console: Open) -> None:
         self._open = open_console
-        self._shared: dict[Key, Shared] = {}
+        self._shared: dict[str, Shared] = {}
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Consoles:
@@ -112,13 +109,14 @@ class Consoles:
         await self._tasks.__aexit__(None, None, None)
 
     @contextlib.asynccontextmanager
-    async def read(self, address: BmcAddress, password: str) -> AsyncIterator[Reader]:
-        """Read a console, and type into it."""
-        key = (address.host, address.port, address.system)
+    async def read(self, machine: Machine) -> AsyncIterator[Reader]:
+        """Read a machine's console, and type into it."""
+        key = machine.id
         shared = self._shared.get(key)
         if shared is None:
-            shared = self._shared[key] = Shared(address, password)
+            shared = self._shared[key] = Shared(machine)
             shared.task = self._tasks.create_task(self._keep(shared))
+        shared.machine = machine  # its BMC may be another one since
         reader = Reader(shared)
         shared.readers.add(reader)
         if shared.task is not None and shared.task.done():
@@ -143,18 +141,18 @@ class Consoles:
                 shared.trouble = "the BMC ended it"
             except BmcUnsupported as error:
                 shared.trouble = error.message
-                log.info("bmc.console-none bmc=%s error=%s", shared.address, error.message)
+                log.info("bmc.console-none machine=%s error=%s", shared.machine.name, error.message)
                 for reader in shared.readers:
                     reader.end()
                 return
-            except BmcError as error:
+            except ProvisionerError as error:
                 shared.trouble = error.message
-                log.info("bmc.console-lost bmc=%s error=%s", shared.address, error.message)
+                log.info("bmc.console-lost machine=%s error=%s", shared.machine.name, error.message)
             await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
             failures += 1
 
     async def _carried(self, shared: Shared) -> AsyncIterator[bytes]:
-        line = shared.line = await self._open(shared.address, shared.password)
+        line = shared.line = await self._open(shared.machine)
         try:
             async for data in line.output():
                 yield data

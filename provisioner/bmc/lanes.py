@@ -17,7 +17,7 @@ from typing import TypeVar
 from provisioner.bmc.pace import Breaker, Guard, retry_pause
 from provisioner.bmc.table import Verb
 from provisioner.bmc.verbs import Bmc
-from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcTimeout, BmcUnreachable
+from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcNotTrusted, BmcTimeout, BmcUnreachable
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 
 log = logging.getLogger(__name__)
@@ -67,18 +67,35 @@ class Lanes:
         """Run a verb: a read at once, a change when those before it are done."""
         lane = await self.lane(address, password)
         if not verb.changes:
-            return await self._within(verb, lane, call)
+            return await self._logged(verb, lane, call)
         if lane.waiting >= MAX_WAITING:
             waiting = f"{lane.waiting} calls wait for this BMC already"
             raise BmcBusy(f"{address}: {verb.name}: {waiting}", hint="it may hang")
         lane.waiting += 1
         try:
             async with lane.changes:
-                result = await self._within(verb, lane, call)
+                result = await self._logged(verb, lane, call)
         finally:
             lane.waiting -= 1
         log.info("bmc.done bmc=%s verb=%s", address, verb.name)
         return result
+
+    async def beside(self, verb: Verb, address: BmcAddress, password: str, call: Call[T]) -> T:
+        """Run a verb by a connection of its own, once and beside all else.
+
+        That nobody answers there says nothing of the way that all other verbs go. That a password is refused does.
+        """
+        lane = await self.lane(address, password)
+
+        async def once() -> T:
+            _refuse_early(verb, lane)
+            try:
+                return await call(lane.bmc)
+            except BmcAuthError as error:
+                _keep_record(lane, error, asyncio.get_running_loop().time())
+                raise
+
+        return await self._within(verb, lane, lambda _: once())
 
     async def lane(self, address: BmcAddress, password: str) -> Lane:
         """Return the BMC's lane; a changed account, password or pin makes it anew."""
@@ -104,15 +121,26 @@ class Lanes:
             for lane in lanes:
                 tasks.create_task(_close(lane.bmc))
 
-    async def _within(self, verb: Verb, lane: Lane, call: Call[T]) -> T:
-        """Run a call within its time."""
+    async def _logged(self, verb: Verb, lane: Lane, call: Call[T]) -> T:
+        """Run a call in its turn, and say so where it fails."""
+        try:
+            return await self._within(verb, lane, lambda troubles: self._in_turn(verb, lane, call, troubles))
+        except BmcError as error:
+            log.warning("bmc.failed bmc=%s verb=%s error=%s", lane.bmc.address, verb.name, error.message)
+            raise
+
+    async def _in_turn(self, verb: Verb, lane: Lane, call: Call[T], troubles: list[BmcError]) -> T:
+        await _sit_out(verb, lane)
+        _refuse_early(verb, lane)
+        return await self._tried(lane, call, troubles, again=verb.again)
+
+    async def _within(self, verb: Verb, lane: Lane, work: Callable[[list[BmcError]], Awaitable[T]]) -> T:
+        """Wait for work within the time that its verb has, and remember how it ended."""
         address, limit_s = lane.bmc.address, verb.limit_s
         troubles: list[BmcError] = []
         try:
             async with asyncio.timeout(limit_s):
-                await _sit_out(verb, lane)
-                _refuse_early(verb, lane)
-                result = await self._tried(lane, call, troubles, again=verb.again)
+                result = await work(troubles)
         except TimeoutError as error:
             kind = type(troubles[-1]) if troubles else BmcTimeout  # what it was tried again for is why
             said = f"; last trouble: {troubles[-1].message}" if troubles else ""
@@ -121,7 +149,6 @@ class Lanes:
                 hint="read the state before trying again",
             ) from error
         except BmcError as error:
-            log.warning("bmc.failed bmc=%s verb=%s error=%s", address, verb.name, error.message)
             if lane.board is not None:
                 self._saw(address.driver, verb.name, lane.board, error)
             raise
@@ -157,7 +184,7 @@ class Lanes:
 def _keep_record(lane: Lane, error: BmcError, now: float) -> None:
     if isinstance(error, BmcUnreachable):
         lane.breaker = lane.breaker.silent(now)
-    elif isinstance(error, BmcAuthError):
+    elif isinstance(error, BmcAuthError) and not isinstance(error, BmcNotTrusted):
         lane.guard = lane.guard.refused(now)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from provisioner import yamlfile
 from provisioner.bmc.capabilities import CanShowConsole, ConsoleLine, beyond
 from provisioner.bmc.ensure import PATIENCE, Patience
+from provisioner.bmc.hostkeys import HostKeys
 from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.bmc.lanes import Lanes, Make
@@ -67,6 +68,7 @@ class Bmcs:
         self.ledger = Ledger()
         self.kept: Callable[[Evidence], None] | None = None
         """Told of evidence that says something new."""
+        self.host_keys = HostKeys()
         self._lanes = Lanes(make or self._driver, self._saw)
         self._gate = asyncio.Semaphore(MAX_REQUESTS)
         self._programs = asyncio.Semaphore(MAX_PROGRAMS)
@@ -143,17 +145,21 @@ class Bmcs:
 
     async def open_console(self, address: BmcAddress, password: str, *, take_over: bool = False) -> ConsoleLine:
         """Open the machine's serial console; it goes beside everything else."""
-        lane = await self._lanes.lane(address, password)
-        if not isinstance(lane.bmc, CanShowConsole):
-            raise beyond(lane.bmc, "console.open")
-        return await lane.bmc.open_console(take_over=take_over)
+
+        async def call(bmc: Bmc) -> ConsoleLine:
+            if not isinstance(bmc, CanShowConsole):
+                raise beyond(bmc, "console.open")
+            return await bmc.open_console(take_over=take_over)
+
+        return await self._lanes.beside(VERBS["console.open"], address, password, call)
 
     async def fingerprint(self, address: BmcAddress) -> str:
         """Return the SHA-256 of the TLS certificate that the BMC shows now: what enrolment pins. Empty for IPMI."""
         return await read_fingerprint(address) if address.driver is Driver.REDFISH else ""
 
     async def forget(self, address: BmcAddress) -> None:
-        """End the session with a BMC that is no longer ours."""
+        """End the session with a BMC that is no longer ours, or is put on record anew."""
+        self.host_keys.forget(address.host)
         await self._lanes.forget(address)
 
     async def resolve(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Resolution:
@@ -204,7 +210,8 @@ class Bmcs:
                 return Ipmi(address, password, self._link, quirks=self._quirks or (), patience=self._patience)
             case Driver.REDFISH:
                 client = RedfishClient(address, password, gate=self._gate)
-                return Redfish(client, quirks=self._quirks or (), patience=self._patience)
+                quirks = self._quirks or ()
+                return Redfish(client, quirks=quirks, patience=self._patience, host_keys=self.host_keys)
             case Driver.LIBVIRT:
                 return Libvirt(address, gate=self._programs, patience=self._patience)
 

@@ -27,6 +27,8 @@ class Quirks:
     """What the board calls the drive that virtual media appears in."""
     virtual_cd_by_attributes: bool = False
     """"Cd" means a drive in the machine; the virtual one is chosen in the manager's attributes."""
+    console_command: str = ""
+    """What the board's own shell wants to hear before it gives the serial console, where Redfish does not say."""
 
 
 PLAIN = Quirks()

@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from provisioner.bmc.consoles import Consoles, Lines, Reader
-from provisioner.errors import ProvisionerError
-from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
 from provisioner.model.trace import Channel, Observe, TraceLine
-
-log = logging.getLogger(__name__)
-
-Login = Callable[[Machine], Awaitable[tuple[BmcAddress, str]]]
-"""Finds a machine's BMC and its password."""
 
 STILL_S = 1.0
 """A line without an end that stands so long is a prompt: it is told, too."""
@@ -39,9 +30,8 @@ WRITE_S = 1.0
 class Recorder:
     """Follows machines, and reads the console of each that a run is under way on. Use as `async with`."""
 
-    def __init__(self, consoles: Consoles, login: Login, observe: Observe, folder: Path | None = None) -> None:
+    def __init__(self, consoles: Consoles, observe: Observe, folder: Path | None = None) -> None:
         self._consoles = consoles
-        self._login = login
         self._observe = observe
         self._folder = folder
         self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}
@@ -71,12 +61,8 @@ class Recorder:
             self._running[known.id] = run, self._tasks.create_task(self._record(machine, run))
 
     async def _record(self, machine: Machine, run: str) -> None:
-        try:
-            address, password = await self._login(machine)
-            async with self._consoles.read(address, password) as reader:
-                await self._write_down(machine, run, reader)
-        except ProvisionerError as error:
-            log.info("bmc.console-none bmc=%s error=%s", machine.bmc, error.message)
+        async with self._consoles.read(machine) as reader:
+            await self._write_down(machine, run, reader)
 
     async def _write_down(self, machine: Machine, run: str, reader: Reader) -> None:
         budget = Budget(time.monotonic())

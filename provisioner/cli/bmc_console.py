@@ -123,6 +123,7 @@ def direct_line(direct: Direct, take_over: bool) -> Iterator[LoopLine]:
 
     async def start() -> ConsoleLine:
         bmcs = await stack.enter_async_context(Bmcs())
+        bmcs.host_keys.first_use = direct.trusts
         line = await bmcs.open_console(await direct.pinned(bmcs), password, take_over=take_over)
         stack.push_async_callback(line.close)
         return line

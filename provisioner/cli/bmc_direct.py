@@ -104,6 +104,11 @@ class Direct:
             return replace(self.address, fingerprint=shown)
         return replace(self.address, fingerprint=self._pin)
 
+    @property
+    def trusts(self) -> bool:
+        """Say whether keys that nobody has seen before are trusted."""
+        return self._trust
+
     def password(self) -> str:
         """Find the password: a file, the environment, a prompt; never the command line."""
         if self._password_file:

@@ -114,6 +114,8 @@ class Board:
     sensors: tuple[Sensor, ...] = SENSORS
     rmcp_port: int = RMCP_PORT
     """The UDP port of the board's IPMI; consoles refuse serial over LAN on another than they talk to."""
+    ssh_port: int = 0
+    """The TCP port of the board's SSH, which leads to the console; 0: it has none."""
     medium: Medium = NO_MEDIUM
     """What is in the virtual CD drive."""
     settings: Settings = field(default_factory=Settings)

@@ -28,6 +28,7 @@ class Fault(StrEnum):
     SUITE_3_ONLY = "suite-3-only"
     SLOW_POWER_OFF = "slow-power-off"
     STALE_POWER = "stale-power"
+    CONSOLE_IN_SHELL = "console-in-shell"
     # what happens to them
     ETAG_MOVES = "etag-moves"
     LOST_SESSION = "lost-session"
@@ -58,6 +59,7 @@ WHAT: Mapping[Fault, str] = {
     Fault.SUITE_3_ONLY: "IPMI offers cipher suite 3 only",
     Fault.SLOW_POWER_OFF: "power takes 20 s to go off",
     Fault.STALE_POWER: "the power reading lags 20 s behind",
+    Fault.CONSOLE_IN_SHELL: "SSH leads to the board's own shell, which has to be asked for the console",
     Fault.ETAG_MOVES: "the version changes under a change: it is refused (412)",
     Fault.LOST_SESSION: "the Redfish session is forgotten (401)",
     Fault.SESSIONS_FULL: "no Redfish session is to be had (503)",

@@ -26,12 +26,14 @@ from provisioner.lab.machine import QemuMachine
 from provisioner.lab.redfish.announcer import Announcer
 from provisioner.lab.redfish.server import RedfishServer
 from provisioner.lab.spec import MachineSpec, RackSpec
+from provisioner.lab.ssh import SshServer, host_key
 from provisioner.lab.tls import server_context, shown
 
 log = logging.getLogger(__name__)
 
 IPMI_PORT = 623
 REDFISH_PORT = 443
+SSH_PORT = 22
 REQUEST_BYTES = 64 * 1024
 
 Json = dict[str, Any]
@@ -48,6 +50,7 @@ class Slot:
         self.board = Board(Chassis(self.machine), Accounts(first), network)
         self.ipmi = IpmiServer(self.board)
         self.redfish = RedfishServer(self.board)
+        self.ssh = SshServer(self.board)
         self.kcs = KcsServer(self.board)
         self.announcer = Announcer(self.board, machine.bmc_address, REDFISH_PORT)
 
@@ -59,6 +62,8 @@ class Slot:
         context = await asyncio.to_thread(server_context, certificate, name, address)
         await self.ipmi.start(address, IPMI_PORT)
         await self.redfish.start(address, REDFISH_PORT, context, await asyncio.to_thread(shown, certificate))
+        key = await asyncio.to_thread(host_key, self.machine.files.root / "bmc_ssh_key")
+        await self.ssh.start(address, SSH_PORT, key)
         await self.announcer.start()
         await self.kcs.start(self.machine.files.kcs)
 
@@ -67,6 +72,7 @@ class Slot:
         await self.kcs.close()
         self.ipmi.close()
         self.announcer.close()
+        await self.ssh.close()
         await self.redfish.close()
 
     def status(self) -> Json:

@@ -73,6 +73,7 @@ class Doors:
             address = replace(address, fingerprint=await self._bmcs.fingerprint(address))
         board = await self._bmcs.identify(address, password)
         check_board(machine, address, board, certain=certain)
+        await self._bmcs.forget(address)  # of what was there before nothing counts any more
         first = machine.bmc is None or machine.bmc.driver is address.driver
         await self._secrets.put(secret_of(machine.id, None if first else address), password)
         return await self._runner.change(machine.id, lambda m, _: (_added(m, address, board), []))

@@ -15,7 +15,7 @@ from provisioner.bmc.arguments import NOT_HERE, SECRETS, arguments, parameters, 
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import DRIVERS, Bmcs, Waiver, offered_by
 from provisioner.bmc.table import DESTROYS, VERBS, Verb
-from provisioner.bmc.ways import Login, Ways
+from provisioner.bmc.ways import Ways
 from provisioner.dhcp.boards import BoardSeen
 from provisioner.errors import ConflictError, WireError
 from provisioner.model.bmc import BmcAddress, Driver
@@ -179,12 +179,13 @@ class BmcApi:
     async def console(self, request: web.Request) -> web.StreamResponse:
         """Stream what the machine prints on its serial console, from a little before."""
         query(request)
-        address, password = await self._shown(request)
+        machine = self._machine(request)
+        await self._ways.first(machine)
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        async with self._consoles.read(address, password) as reader:
+        async with self._consoles.read(machine) as reader:
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 async for data in reader.output():
                     await response.write(data)
@@ -194,15 +195,11 @@ class BmcApi:
         """Type the body into the console that somebody reads."""
         query(request)
         keys = await read_body(request, KEYS_BYTES)
-        address, password = await self._shown(request)
-        async with self._consoles.read(address, password) as reader:
+        machine = self._machine(request)
+        await self._ways.first(machine)
+        async with self._consoles.read(machine) as reader:
             await reader.type(keys)
         return web.Response(status=204)
-
-    async def _shown(self, request: web.Request) -> Login:
-        """Find the way that has a console."""
-        logins = await self._ways.all(self._machine(request))
-        return next((one for one in logins if "console.open" in offered_by(one[0].driver)), logins[0])
 
     def _machine(self, request: web.Request) -> Machine:
         return self._machines.get(request.match_info["ref"])

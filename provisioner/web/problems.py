@@ -40,6 +40,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.BmcUnreachable: (504, "the BMC does not answer"),
     errors.BmcTimeout: (504, "the BMC answered, but the end state did not come"),
     errors.BmcAuthError: (502, "the BMC refused user or password"),
+    errors.BmcNotTrusted: (502, "what the BMC shows is not what was pinned"),
     errors.BmcPrivilegeError: (502, "the BMC account may not do this"),
     errors.BmcUnsupported: (422, "the board cannot do this"),
     errors.BmcBusy: (503, "the BMC asks to come back later"),

@@ -24,12 +24,13 @@ from provisioner.lab.fake import FakeMachine
 from provisioner.lab.hardware import Identity
 from provisioner.lab.ipmi.server import IpmiServer
 from provisioner.lab.redfish.server import RedfishServer
+from provisioner.lab.ssh import SshServer, host_key
 from provisioner.lab.tls import server_context, shown
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.net import Mac
 
 USER, PASSWORD = "admin", "simulated pass"
-IPMI_PORT, REDFISH_PORT = 6230, 4430
+IPMI_PORT, REDFISH_PORT, SSH_PORT = 6230, 4430, 2200
 NET = os.environ.setdefault(
     f"SIMULATED_NET_{os.environ.get('PYTEST_XDIST_WORKER', '')}", f"127.{44 + os.getpid() % 200}"
 )
@@ -60,11 +61,14 @@ class Simulated:
         network = Network(host(number), f"52:54:43:00:{number // 256:02x}:{number % 256:02x}")
         self.board = Board(Chassis(self.machine), Accounts(first), network)
         self.ipmi, self.redfish = IpmiServer(self.board), RedfishServer(self.board)
+        self.ssh = SshServer(self.board)
 
 
 @contextlib.asynccontextmanager
-async def simulated(count: int, root: Path, *, first: int = 0, lag_s: float = 0.0) -> AsyncIterator[list[Simulated]]:
-    """Run boards `first` to `first + count - 1`."""
+async def simulated(
+    count: int, root: Path, *, first: int = 0, lag_s: float = 0.0, ssh: bool = False
+) -> AsyncIterator[list[Simulated]]:
+    """Run boards `first` to `first + count - 1`; with `ssh`, they have consoles there."""
     context = await asyncio.to_thread(server_context, root / "bmc.pem", "sim", "127.0.0.1")
     certificate = await asyncio.to_thread(shown, root / "bmc.pem")
     boards = [Simulated(number, lag_s=lag_s) for number in range(first, first + count)]
@@ -73,6 +77,8 @@ async def simulated(count: int, root: Path, *, first: int = 0, lag_s: float = 0.
         for number, board in enumerate(boards, first):
             await board.ipmi.start(host(number), IPMI_PORT)
             await board.redfish.start(host(number), REDFISH_PORT, context, certificate)
+            if ssh:
+                await board.ssh.start(host(number), SSH_PORT, await asyncio.to_thread(host_key, root / "host_key"))
             running.append(tasks.create_task(board.board.chassis.run()))
         try:
             yield boards
@@ -81,6 +87,7 @@ async def simulated(count: int, root: Path, *, first: int = 0, lag_s: float = 0.
                 task.cancel()
             for board in boards:
                 board.ipmi.close()
+                await board.ssh.close()
                 await board.redfish.close()
 
 

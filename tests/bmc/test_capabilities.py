@@ -12,7 +12,7 @@ from tests.bmc.fake import FakeBmc
 
 KEPT = {
     Ipmi: {"CanWatch", "CanTakeInventory", "CanShowConsole", "CanManageAccounts", "CanConfigureNetwork", "CanShine"},
-    Redfish: {name for name in vars(capabilities) if name.startswith("Can")} - {"CanShowConsole"},
+    Redfish: {name for name in vars(capabilities) if name.startswith("Can")},
 }
 
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from provisioner.bmc.consoles import BACKLOG_BYTES, Consoles, Lines, clean
 from provisioner.errors import BmcError, BmcUnreachable, BmcUnsupported, BmcWrongState
-from provisioner.model.bmc import BmcAddress
+from provisioner.model.machine import Machine, State
 from tests.bmc.fake import ADDRESS
 
 pytestmark = pytest.mark.looptime
+
+MACHINE = Machine("m-17", "node17", State.READY, bmc=ADDRESS)
 
 
 class FakeLine:
@@ -57,7 +59,7 @@ class Bay:
         self.lines = list(lines)
         self.opened = 0
 
-    async def open(self, address: BmcAddress, password: str) -> FakeLine:
+    async def open(self, machine: Machine) -> FakeLine:
         self.opened += 1
         line = self.lines.pop(0)
         if isinstance(line, BmcError):
@@ -77,9 +79,9 @@ async def some(output: AsyncIterator[bytes], length: int) -> bytes:
 async def test_one_console_for_many_readers_and_what_was_said_before() -> None:
     line = FakeLine(b"SeaBIOS ")
     bay = Bay(line)
-    async with Consoles(bay.open) as consoles, consoles.read(ADDRESS, "p") as first:
+    async with Consoles(bay.open) as consoles, consoles.read(MACHINE) as first:
         assert await some(first.output(), 8) == b"SeaBIOS "
-        async with consoles.read(ADDRESS, "p") as second:
+        async with consoles.read(MACHINE) as second:
             line.say(b"iPXE")
             assert await some(second.output(), 12) == b"SeaBIOS iPXE"
             assert await some(first.output(), 4) == b"iPXE"
@@ -93,7 +95,7 @@ async def test_a_lost_console_is_opened_again() -> None:
     second = FakeLine(b"two")
     bay = Bay(FakeLine(b"one ", BmcUnreachable("lost")), BmcUnreachable("still"), second)
     began = asyncio.get_running_loop().time()
-    async with Consoles(bay.open) as consoles, consoles.read(ADDRESS, "p") as reader:
+    async with Consoles(bay.open) as consoles, consoles.read(MACHINE) as reader:
         output = reader.output()
         assert await some(output, 4) == b"one "
         await asyncio.sleep(0.1)
@@ -105,9 +107,9 @@ async def test_a_lost_console_is_opened_again() -> None:
 
 
 async def test_a_board_without_a_console_ends_its_readers() -> None:
-    async with Consoles(Bay(BmcUnsupported("no console")).open) as consoles, consoles.read(ADDRESS, "p") as reader:
+    async with Consoles(Bay(BmcUnsupported("no console")).open) as consoles, consoles.read(MACHINE) as reader:
         assert [data async for data in reader.output()] == []
-        async with consoles.read(ADDRESS, "p") as late:
+        async with consoles.read(MACHINE) as late:
             assert [data async for data in late.output()] == []
             with pytest.raises(BmcWrongState, match="no console"):
                 await late.type(b"x")
@@ -115,9 +117,9 @@ async def test_a_board_without_a_console_ends_its_readers() -> None:
 
 async def test_the_backlog_is_bounded() -> None:
     line = FakeLine(*[bytes(1000)] * 200)
-    async with Consoles(Bay(line).open) as consoles, consoles.read(ADDRESS, "p") as reader:
+    async with Consoles(Bay(line).open) as consoles, consoles.read(MACHINE) as reader:
         assert len(await some(reader.output(), 200_000)) == 200_000
-        async with consoles.read(ADDRESS, "p") as late:
+        async with consoles.read(MACHINE) as late:
             seen = await some(late.output(), 1)
             assert BACKLOG_BYTES - 1000 <= len(seen) <= BACKLOG_BYTES
 

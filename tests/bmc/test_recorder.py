@@ -11,8 +11,7 @@ import pytest
 
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.recorder import BURST_LINES, Budget, Recorder
-from provisioner.errors import BmcUnsupported, NotFoundError
-from provisioner.model.bmc import BmcAddress
+from provisioner.errors import BmcUnsupported
 from provisioner.model.machine import Machine, Phase, Run, State, Step
 from provisioner.model.trace import TraceLine
 from tests.bmc.fake import ADDRESS
@@ -31,11 +30,6 @@ class Site:
         self.bay = Bay(*lines)
         self.told: list[TraceLine] = []
 
-    async def login(self, machine: Machine) -> tuple[BmcAddress, str]:
-        if machine.bmc is None:
-            raise NotFoundError("no BMC")
-        return machine.bmc, "p"
-
     def texts(self) -> list[str]:
         return [line.text for line in self.told]
 
@@ -43,7 +37,7 @@ class Site:
 async def recording(site: Site, folder: Path | None = None) -> AsyncIterator[Recorder]:
     async with (
         Consoles(site.bay.open) as consoles,
-        Recorder(consoles, site.login, site.told.append, folder) as recorder,
+        Recorder(consoles, site.told.append, folder) as recorder,
     ):
         yield recorder
 

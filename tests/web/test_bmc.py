@@ -77,7 +77,7 @@ async def test_verbs_are_listed_with_what_they_take(client: Client) -> None:
         "drivers": ["redfish"],
     }
     assert listed["accounts.create"]["takes"]["password"]["secret"]
-    assert listed["console.open"]["drivers"] == ["ipmi"]
+    assert listed["console.open"]["drivers"] == ["ipmi", "redfish"]
 
 
 @pytest.mark.slow

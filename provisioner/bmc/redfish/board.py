@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.bmc.ensure import PATIENCE, Patience
+from provisioner.bmc.hostkeys import HostKeys
 from provisioner.bmc.quirks import PLAIN, Quirk, Quirks, quirks_of
 from provisioner.bmc.redfish.answers import Reply, Resource, clean, read_resource
 from provisioner.bmc.redfish.client import ROOT, RedfishClient
@@ -38,8 +39,16 @@ _TASK_FAILED = frozenset({"Exception", "Killed", "Cancelled", "Interrupted", "Su
 class Board:
     """The resources of one machine. What a board does not have is `BmcUnsupported`, with the verb's name."""
 
-    def __init__(self, client: RedfishClient, *, quirks: Sequence[Quirk] = (), patience: Patience = PATIENCE) -> None:
+    def __init__(
+        self,
+        client: RedfishClient,
+        *,
+        quirks: Sequence[Quirk] = (),
+        patience: Patience = PATIENCE,
+        host_keys: HostKeys | None = None,
+    ) -> None:
         self._client = client
+        self.host_keys = HostKeys() if host_keys is None else host_keys
         self._patience = patience
         self._table = quirks
         self._known: Quirks | None = None

@@ -77,6 +77,11 @@ class RedfishClient:
         """Say which BMC this is."""
         return self._address
 
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """Return user and password: a board's other services know the same accounts."""
+        return self._address.username, self._password
+
     async def get(self, path: str) -> Resource:
         """Read a resource; once more where what came is none: web servers that start show pages of their own."""
         with contextlib.suppress(WireError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from provisioner.bmc.redfish.accounts import AccountVerbs
 from provisioner.bmc.redfish.bios import BiosVerbs
 from provisioner.bmc.redfish.boot import BootVerbs
+from provisioner.bmc.redfish.console import ConsoleVerbs
 from provisioner.bmc.redfish.firmware import FirmwareVerbs
 from provisioner.bmc.redfish.inventory import InventoryVerbs
 from provisioner.bmc.redfish.led import LedVerbs
@@ -29,8 +30,9 @@ class Redfish(
     FirmwareVerbs,
     StorageVerbs,
     LedVerbs,
+    ConsoleVerbs,
 ):
-    """One machine by Redfish (`verbs.Bmc`, and every Protocol of `capabilities` but the console)."""
+    """One machine by Redfish (`verbs.Bmc`, and every Protocol of `capabilities`)."""
 
     async def close(self) -> None:
         """End the session."""

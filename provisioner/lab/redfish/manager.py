@@ -70,7 +70,9 @@ def protocols(board: Board) -> Body:
         PROTOCOLS, "ManagerNetworkProtocol.v1_9_0.ManagerNetworkProtocol", "Network protocols",
         HostName=hostname(board), HTTP={"ProtocolEnabled": False, "Port": 80},
         HTTPS={"ProtocolEnabled": True, "Port": 443, "Certificates": link(CERTIFICATES)},
-        IPMI={"ProtocolEnabled": True, "Port": 623}, SSDP={"ProtocolEnabled": settings.ssdp, "Port": 1900},
+        IPMI={"ProtocolEnabled": True, "Port": 623},
+        SSH={"ProtocolEnabled": board.ssh_port > 0, "Port": board.ssh_port},
+        SSDP={"ProtocolEnabled": settings.ssdp, "Port": 1900},
         NTP={"ProtocolEnabled": settings.ntp, "Port": 123, "NTPServers": list(settings.ntp_servers)}, Status=STATUS,
     )  # fmt: skip
 

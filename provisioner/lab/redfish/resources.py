@@ -38,6 +38,7 @@ VERBS = {
     "Nmi": Verb.NMI,
 }
 ROLES = {Role.ADMINISTRATOR: "Administrator", Role.OPERATOR: "Operator", Role.USER: "ReadOnly"}
+CONSOLES = 15
 STATUS = {"State": "Enabled", "Health": "OK"}
 
 
@@ -91,10 +92,23 @@ def system(board: Board) -> Body:
         MemorySummary={"TotalSystemMemoryGiB": identity.memory_bytes / GIB, "Status": STATUS},
         Boot=boot(board), Bios=link(f"{SYSTEM}/Bios"), SecureBoot=link(f"{SYSTEM}/SecureBoot"),
         EthernetInterfaces=link(f"{SYSTEM}/EthernetInterfaces"), Storage=link(f"{SYSTEM}/Storage"),
-        Links={"Chassis": [link(CHASSIS)], "ManagedBy": [link(MANAGER)]},
+        Links={"Chassis": [link(CHASSIS)], "ManagedBy": [link(MANAGER)]}, SerialConsole=serial_console(board),
         Actions={"#ComputerSystem.Reset": {
             "target": f"{SYSTEM}/Actions/ComputerSystem.Reset", "ResetType@Redfish.AllowableValues": offered(board)}},
     )  # fmt: skip
+
+
+def serial_console(board: Board) -> Body:
+    """Where the serial console is."""
+    found: Body = {
+        "MaxConcurrentSessions": CONSOLES,
+        "IPMI": {"ServiceEnabled": True, "Port": board.rmcp_port},
+    }
+    if board.ssh_port:
+        shared = board.faults.on(Fault.CONSOLE_IN_SHELL)
+        ssh: Body = {"ServiceEnabled": True, "Port": board.ssh_port, "SharedWithManagerCLI": shared}
+        found["SSH"] = ssh | ({"ConsoleEntryCommand": "console"} if shared else {})
+    return found
 
 
 def offered(board: Board) -> list[str]:
@@ -183,6 +197,9 @@ def manager(board: Board) -> Body:
         ManagerType="BMC", FirmwareVersion=FIRMWARE, UUID=identity_of(board).uuid, Status=STATUS, PowerState="On",
         EthernetInterfaces=link(f"{MANAGER}/EthernetInterfaces"), LogServices=link(f"{MANAGER}/LogServices"),
         NetworkProtocol=link(f"{MANAGER}/NetworkProtocol"), VirtualMedia=link(f"{MANAGER}/VirtualMedia"),
+        SerialConsole={
+            "ServiceEnabled": True, "MaxConcurrentSessions": CONSOLES,
+            "ConnectTypesSupported": ["IPMI", *(["SSH"] if board.ssh_port else [])]},
         Links={"ManagerForServers": [link(SYSTEM)], "ManagerForChassis": [link(CHASSIS)]},
     )  # fmt: skip
 
