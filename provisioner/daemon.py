@@ -29,6 +29,7 @@ from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
 from provisioner.discovery.profiles import load_profiles
 from provisioner.errors import ConfigError, ProvisionerError
+from provisioner.holders import Holders
 from provisioner.hosts import hosts_of, own_address_towards
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
@@ -58,7 +59,6 @@ from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
 from provisioner.wiring import (
     Addresses,
-    Holders,
     MachineFiles,
     SiteArtifacts,
     SiteCatalogue,
@@ -119,6 +119,7 @@ class Daemon:
             address_of=holders.address_of,
             file=table.served,
             foretell=holders.foretell,
+            place_of=holders.place_of,
         )
         discovery = Discovery(decode_facts, identify, profiles.classify)
         secrets = Secrets(db, await loop.run_in_executor(None, load_key, config.key_file))

@@ -19,6 +19,7 @@ from provisioner.tls import Tls
 from provisioner.web.app import machine_app
 from provisioner.web.files import Files
 from provisioner.web.machines import MachineSide
+from provisioner.web.media import Media
 from provisioner.web.mirror import Mirror
 from provisioner.web.ports import Listener
 from provisioner.web.server import Server
@@ -62,7 +63,15 @@ class MachineHttp:
         where = http.addresses or hosts
         tls = await asyncio.to_thread(Tls, self.config.state_dir / "tls", where) if http.tls_port else None
         mirrored = Mirror(self.cache, files).routes() if self.cache.names else ()
-        routes = (*MachineSide(self.conductor.booter).routes(), *files.routes(), *self.sharing.routes(), *mirrored)
+        self.conductor.media.served = table.served
+        media = Media(self.conductor.media.find, files).routes()
+        routes = (
+            *media,
+            *MachineSide(self.conductor.booter).routes(),
+            *files.routes(),
+            *self.sharing.routes(),
+            *mirrored,
+        )
         server = Server(machine_app((*routes, tls.route()) if tls else routes))
         stack.push_async_callback(server.close)
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -34,12 +34,9 @@ from provisioner.catalog.load import Catalog, answer_template, args_template
 from provisioner.catalog.params import Resolved
 from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config, Webhook
-from provisioner.dhcp.asking import Ask
-from provisioner.dhcp.foretell import Foretold
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
-from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import CatalogError, ConfigError, StoreError
 from provisioner.lifecycle.conductor import Conductor
@@ -47,9 +44,7 @@ from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preview import Previews
 from provisioner.model.artifact import Inspected
 from provisioner.model.board import LogEntry
-from provisioner.model.boot import BootClient, Plan
 from provisioner.model.catalog import Bootenv
-from provisioner.model.facts import SwitchPort
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.netwatch.guard import Guard
@@ -231,32 +226,6 @@ class Addresses:
 def previews_of(conductor: Conductor, ports: Ports, catalog: Catalog) -> PreviewApi:
     """Put previews of what machines would get behind the API."""
     return PreviewApi(Previews(conductor.machines, ports, lambda: catalog.content.params), conductor.forecast)
-
-
-class Holders:
-    """Says which machine holds an address of either family; nobody, until both servers are there."""
-
-    def __init__(self) -> None:
-        self.v4: DhcpServer | None = None
-        self.v6: Dhcp6Server | None = None
-
-    def __call__(self, address: str) -> Mac | None:
-        """Name the machine, None for nobody."""
-        server = self.v6 if ":" in address else self.v4
-        return server.lease_of(address) if server is not None else None
-
-    def address_of(self, mac: Mac) -> str:
-        """Say which IPv4 address a machine holds now; empty where it holds none."""
-        lease = self.v4.lease_for(mac) if self.v4 is not None else None
-        return str(IPv4Address(lease.ip)) if lease is not None else ""
-
-    def foretell(self, ask: Ask, decide: Callable[[BootClient], Plan]) -> Sequence[Foretold]:
-        """Say what DHCP would answer to a machine."""
-        return self.v4.foretell(ask, decide) if self.v4 is not None else ()
-
-    def port_of(self, address: str) -> SwitchPort | None:
-        """Say where the machine at an address is plugged in, as its relay said."""
-        return self.v4.port_of(address) if self.v4 is not None and ":" not in address else None
 
 
 def hooks_of(webhooks: Mapping[str, Webhook]) -> list[Hook]:

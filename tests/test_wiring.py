@@ -9,10 +9,11 @@ from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.identify import Identity
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
+from provisioner.holders import Holders
 from provisioner.model.boot import BootClient, LocalDisk, Plan, Unknown
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
-from provisioner.wiring import Addresses, Holders, KnownMachines, booting, how_to_get, reservations
+from provisioner.wiring import Addresses, KnownMachines, booting, how_to_get, reservations
 
 A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
 NODE = Machine("m1", "node17", State.READY, macs=(A,), uuid="u1", profile="small")

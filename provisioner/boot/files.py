@@ -60,14 +60,14 @@ class FileTable:
     def __iter__(self) -> Iterator[ServedFile]:
         return iter(self._files.values())
 
+    def served(self, name: str) -> ServedFile | None:
+        """Find a file by its name; None where there is none."""
+        found = self.find(name)
+        return found if isinstance(found, ServedFile) else None
+
     def serves(self, name: str) -> bool:
         """Say whether there is a file of this name."""
         return self.served(name) is not None
-
-    def served(self, name: str) -> ServedFile | None:
-        """Find the file of this name."""
-        found = self.find(name)
-        return found if isinstance(found, ServedFile) else None
 
     def find(self, name: str) -> ServedFile | Refused:
         """Look up a name as a peer sent it."""

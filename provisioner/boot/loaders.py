@@ -35,6 +35,19 @@ KNOWN = (
     Loader("ipxe.lkrn", "/usr/lib/ipxe/ipxe.lkrn", "ipxe", "BIOS, as a kernel"),
     Loader("snponly.efi", "/usr/lib/ipxe/snponly.efi", "ipxe", "UEFI x86-64, over the firmware's own driver"),
     Loader("ipxe.efi", "/usr/lib/ipxe/ipxe.efi", "ipxe", "UEFI x86-64, with iPXE's drivers"),
+    Loader("ipxe.iso", "/usr/lib/ipxe/ipxe.iso", "ipxe", "isolinux for CDs, BIOS"),
+    Loader(
+        "gcdx64.efi",
+        "/usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed",
+        "grub-efi-amd64-signed",
+        "GRUB for CDs, UEFI x86-64, behind shim or without",
+    ),
+    Loader(
+        "gcdx64.efi",
+        "/usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi",
+        "grub-efi-amd64-bin",
+        "GRUB for CDs, UEFI x86-64, unsigned",
+    ),
     Loader("shimx64.efi", "/usr/lib/shim/shimx64.efi.signed", "shim-signed", "UEFI x86-64 with Secure Boot"),
     Loader("mmx64.efi", "/usr/lib/shim/mmx64.efi.signed", "shim-helpers-amd64-signed", "shim's MOK manager, x86-64"),
     Loader(
@@ -50,6 +63,12 @@ KNOWN = (
         "/usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed",
         "grub-efi-arm64-signed",
         "GRUB, UEFI arm64",
+    ),
+    Loader(
+        "gcdaa64.efi",
+        "/usr/lib/grub/arm64-efi-signed/gcdaa64.efi.signed",
+        "grub-efi-arm64-signed",
+        "GRUB for CDs, UEFI arm64",
     ),
     Loader("pxelinux.0", "/usr/lib/PXELINUX/pxelinux.0", "pxelinux", "BIOS, by TFTP"),
     Loader("lpxelinux.0", "/usr/lib/PXELINUX/lpxelinux.0", "pxelinux", "BIOS, by HTTP"),

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from provisioner.boot.files import ARTIFACTS
-from provisioner.lifecycle.plans import wants_network
+from provisioner.lifecycle.plans import goes_by_medium, wants_network
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Unknown
 from provisioner.model.catalog import Bootenv
-from provisioner.model.machine import Machine, State
+from provisioner.model.machine import BY_MEDIUM, Machine, State
 
 LOADERS: Mapping[int, str] = {
     Arch.X86_BIOS: "undionly.kpxe",
@@ -84,6 +84,12 @@ def direct_file(bootenv: Bootenv, arch: str) -> str:
     return f"{ARTIFACTS}{bootenv.name}/{arch}/{files.http}" if files is not None and files.http else ""
 
 
+def boots_by_medium(machine: Machine, via: str = "") -> bool:
+    """Say whether a run of a machine is to boot it from a medium of its own: what was asked for this once counts, then
+    how the machine is set up."""
+    return (via or machine.boot_via) == BY_MEDIUM
+
+
 def _wants_network(machine: Machine | None, policy: BootPolicy) -> tuple[str, bool | None]:
     """Say why, and whether the machine boots from the network (None: it is not answered at all)."""
     if machine is None:
@@ -92,7 +98,8 @@ def _wants_network(machine: Machine | None, policy: BootPolicy) -> tuple[str, bo
     if run is not None and run.step is not None:
         if wants_network(run):
             return f"{machine.name} is {machine.state}: {run.bootenv}", True
-        return f"{machine.name} is {machine.state}, in {run.step.phase}: its disk is next", False
+        what = "its medium, then its disk" if goes_by_medium(run) else "its disk"
+        return f"{machine.name} is {machine.state}, in {run.step.phase}: {what} is next", False
     if machine.state in (State.DISCOVERED, State.ENROLLED) and policy.unknown is Unknown.DISCOVER:
         return f"{machine.name} is {machine.state}: discover it", True
     return f"{machine.name} is {machine.state}: nothing was asked for it", False

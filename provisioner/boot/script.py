@@ -44,7 +44,7 @@ def ipxe(record: BootRecord) -> str:
     killed is back by then. `initrd=` names iPXE's own file, which UEFI kernels need and BIOS ones ignore. In the end
     `exit 1` hands the machine to the firmware's next boot device. (iPXE counts up only: it has no `dec`.)
     """
-    lines = ["#!ipxe", f"echo provisioner: {_plain(record.title)}", "set tries:int32 0", ":again", "imgfree"]
+    lines = ["#!ipxe", f"echo provisioner: {plain(record.title)}", "set tries:int32 0", ":again", "imgfree"]
     initrds = " ".join(f"initrd={_file_name(url)}" for url in record.initrds)
     lines.append(" ".join(filter(None, ("kernel", record.kernel, initrds, record.args, "|| goto retry"))))
     lines += [f"initrd --name {_file_name(url)} {url} || goto retry" for url in record.initrds]
@@ -55,7 +55,7 @@ def ipxe(record: BootRecord) -> str:
 
 def ipxe_local(reason: str) -> str:
     """Write the iPXE script that leaves the network: the first disk on BIOS, the firmware's next device on UEFI."""
-    lines = ["#!ipxe", f"echo provisioner: {_plain(reason)}", "iseq ${platform} efi && exit 1 ||"]
+    lines = ["#!ipxe", f"echo provisioner: {plain(reason)}", "iseq ${platform} efi && exit 1 ||"]
     lines.append("sanboot --no-describe --drive 0x80 || exit 1")
     return "\n".join(lines) + "\n"
 
@@ -71,7 +71,7 @@ def grub(record: BootRecord, *, by_tftp: bool = False) -> str:
     initrds = "initrd " + " ".join(_grub_file(url, by_tftp) for url in record.initrds) if record.initrds else "true"
     again = " ".join(str(number) for number in range(1, TRIES + 1))
     return (
-        f"echo 'provisioner: {_plain(record.title)}'\n"
+        f"echo 'provisioner: {plain(record.title)}'\n"
         f"for try in {again}; do\n"
         f"  if {kernel}; then if {initrds}; then boot; fi; fi\n"
         "  echo 'provisioner: fetch or start failed'\n"
@@ -86,7 +86,7 @@ def grub_local(reason: str) -> str:
 
     A plain exit means success, which many firmwares answer with their menu: the disk's own loader is looked for first.
     """
-    lines = [f"echo 'provisioner: {_plain(reason)}'"]
+    lines = [f"echo 'provisioner: {plain(reason)}'"]
     for path in DISK_LOADERS:
         lines.append(f"if search --no-floppy --set=root --file {path}; then chainloader {path}; boot; fi")
     return "\n".join((*lines, "exit 1")) + "\n"
@@ -113,7 +113,7 @@ DISK_LOADERS = tuple(
 
 def pxelinux(record: BootRecord) -> str:
     """Write the record as a PXELINUX configuration; files come by TFTP under the same paths."""
-    lines = ["DEFAULT provisioner", "PROMPT 0", f"SAY provisioner: {_plain(record.title)}", "LABEL provisioner"]
+    lines = ["DEFAULT provisioner", "PROMPT 0", f"SAY provisioner: {plain(record.title)}", "LABEL provisioner"]
     lines.append(f"  KERNEL ::{_path(record.kernel)}")
     if record.initrds:
         lines.append("  INITRD " + ",".join(f"::{_path(url)}" for url in record.initrds))
@@ -124,7 +124,7 @@ def pxelinux(record: BootRecord) -> str:
 
 def pxelinux_local(reason: str) -> str:
     """Write the PXELINUX configuration that leaves the network: for the BIOS' next device."""
-    return f"DEFAULT local\nPROMPT 0\nSAY provisioner: {_plain(reason)}\nLABEL local\n  LOCALBOOT -1\n"
+    return f"DEFAULT local\nPROMPT 0\nSAY provisioner: {plain(reason)}\nLABEL local\n  LOCALBOOT -1\n"
 
 
 def write(record: BootRecord, dialect: Dialect) -> str:
@@ -162,7 +162,7 @@ def _path(url: str) -> str:
     return url.partition("://")[2].partition("/")[2]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Reduce text for people to what no loader interprets."""
     return re.sub(r"[^A-Za-z0-9 .,:_/()+-]", "_", text)[:160]
 

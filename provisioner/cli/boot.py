@@ -58,6 +58,11 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
 @_NAMES
 @click.argument("bootenv", shell_complete=bootenv_names)
 @click.option("--plan", is_flag=True, help="Say all that would happen, and touch nothing.")
+@click.option(
+    "--via",
+    type=click.Choice(["network", "media"]),
+    help="From the network, or from a CD of the machine's own in its BMC's virtual drive, without DHCP; as enrolled.",
+)
 @_YES
 @waits
 def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
@@ -72,14 +77,16 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
       provisionctl boot node17 debian-12 --wait
       provisionctl boot node[01-20] debian-12
       provisionctl boot node17 ubuntu-22.04 --plan
+      provisionctl boot node18 debian-12 --via media
     """
     machines, client = expand(names), session.client()
     if given["plan"]:
-        _show_plan(session, client, machines, bootenv)
+        _show_plan(session, client, machines, bootenv, given["via"] or "")
         return
     if not given["yes"]:
         _ask_back(client, machines, f"boot {bootenv}", keeps=bootenv == "discovery")
-    _each(session, client, machines, ("boot", {"bootenv": bootenv}), given["timeout"] if given["wait"] else None)
+    body = {"bootenv": bootenv} | ({"via": given["via"]} if given["via"] else {})
+    _each(session, client, machines, ("boot", body), given["timeout"] if given["wait"] else None)
 
 
 @command("discover")
@@ -193,10 +200,10 @@ def _started(machine: Row) -> str:
     return f"{name} is {machine['state']} ({what}): `provisionctl trace -f {name}` follows it"
 
 
-def _show_plan(session: Session, client: Client, machines: Sequence[str], bootenv: str) -> None:
-    plans = {}
+def _show_plan(session: Session, client: Client, machines: Sequence[str], bootenv: str, via: str) -> None:
+    plans, asked = {}, {"bootenv": bootenv} | ({"via": via} if via else {})
     for name in machines:
-        plans[name] = client.get(f"/v1/machines/{quoted(name)}/plan", {"bootenv": bootenv}, slow=True)
+        plans[name] = client.get(f"/v1/machines/{quoted(name)}/plan", asked, slow=True)
     if session.output in {"json", "yaml"}:
         print_data(session, plans)
     else:

@@ -208,7 +208,13 @@ def _nic(nic: Row) -> str:
 @click.option("--password-file", metavar="FILE", default="", help="The BMC's password is the first line of FILE.")
 @click.option("--password-stdin", is_flag=True, help="Read the BMC's password from stdin.")
 @click.option("--mac", "macs", multiple=True, help="A network port's address; may be repeated.")
-@click.option("--boot-via", type=click.Choice(["pxe", "http"]), default="pxe", show_default=True, help="Network boot.")
+@click.option(
+    "--boot-via",
+    type=click.Choice(["pxe", "http", "media"]),
+    default="pxe",
+    show_default=True,
+    help="Network boot, or media: a CD of its own.",
+)
 @click.option("--tag", "tags", multiple=True, help="A label to select it by, such as rack=r1; may be repeated.")
 @click.option("--no-verify", is_flag=True, help="Do not log in to the BMC first.")
 def enrol(session: Session, name: str, **given: Any) -> None:

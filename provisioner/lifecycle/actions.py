@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from provisioner.bmc.ways import Ways
@@ -15,6 +16,8 @@ from provisioner.model.machine import Machine
 from provisioner.model.trace import Channel, Observe, TraceLine
 from provisioner.store.secrets import Secrets
 
+MEDIA = frozenset({"media.insert", "media.eject"})
+
 
 class Actions:
     """Performs what `lifecycle.steps` asks for."""
@@ -23,6 +26,8 @@ class Actions:
         self._bmcs = bmcs
         self._ways = Ways(bmcs, secrets)
         self._observe = observe
+        self.media: Callable[[Machine, str], Awaitable[str]] | None = None
+        """Does the steps with a medium (`media.Media.perform`)."""
 
     async def perform(self, machine: Machine, action: Perform) -> str:
         """Bring about what a step ensures; return a note for the journal. Raises `BmcError`."""
@@ -31,12 +36,17 @@ class Actions:
         ask, bmcs = partial(self._ways.ask, machine), self._bmcs
         try:
             match wanted:
+                case _ if action.step.name in MEDIA and self.media is not None:
+                    note = await self.media(machine, action.step.name)
                 case Power():
                     await ask(f"power.{wanted}", lambda to, password: bmcs.set_power(to, password, wanted))
                     note = f"power is {wanted}"
                 case BootTarget.DISK:
                     await ask(f"boot.always.{wanted}", lambda to, password: bmcs.boot_always(to, password, wanted))
                     note = "boots from disk from now on"
+                case BootTarget.CD:
+                    await ask(f"boot.once.{wanted}", lambda to, password: bmcs.boot_once(to, password, wanted))
+                    note = "boots from its medium once"
                 case _:
                     await ask(f"boot.once.{wanted}", lambda to, password: bmcs.boot_once(to, password, wanted))
                     note = f"boots from the network once ({wanted})"

@@ -55,7 +55,7 @@ class Boots:
     def __init__(
         self, machines: Machines, runner: Runner, tokens: Tokens, trace: Trace, ports: Ports, clock: SteadyClock
     ) -> None:
-        self._machines = machines
+        self.machines = machines
         self._runner = runner
         self._tokens = tokens
         self._trace = trace
@@ -133,9 +133,9 @@ class Boots:
         return self._machine_of(mac, self._clients.get(mac))
 
     def _machine_of(self, mac: Mac, client: BootClient | None) -> Machine | None:
-        machine = self._machines.by_mac(mac)
+        machine = self.machines.by_mac(mac)
         if machine is None and client is not None and client.uuid:
-            machine = self._machines.by_uuid(client.uuid)
+            machine = self.machines.by_uuid(client.uuid)
             if machine is not None and machine.macs:
                 return None  # its ports are known, and this is none of them: a UUID alone proves nothing
         return machine
@@ -169,7 +169,7 @@ class Boots:
         if missing := self._ports.artifacts.missing(bootenv, self.arch_of(mac)):
             self._see(mac, machine, "http.script.missing", missing[0], ok=False)
             return self._local(LocalDisk(f"{bootenv.name} is not complete on the server"), dialect)
-        record = await self._record(mac, machine, bootenv, address)
+        record = await self.record(mac, machine, bootenv, address)
         self._see(mac, machine, "http.script", f"boot script: {record.title}")
         if machine is not None:  # known before an octet leaves: what boots may never say anything again
             await self._runner.apply(machine.id, Seen(Signal.SCRIPT))
@@ -185,10 +185,14 @@ class Boots:
         catalogue = self._ports.catalogue
         if machine is None or machine.run is None or machine.run.step is None:
             return catalogue.bootenv(DISCOVERY)
-        wanted = catalogue.bootenv(machine.run.bootenv or DISCOVERY)
-        return catalogue.bootenv(wanted.installs_with) if wanted.installs_with else wanted
+        return self.starts_with(catalogue.bootenv(machine.run.bootenv or DISCOVERY))
 
-    async def _record(self, mac: Mac, machine: Machine | None, bootenv: Bootenv, address: str) -> BootRecord:
+    def starts_with(self, bootenv: Bootenv) -> Bootenv:
+        """Say which system is started to bring a bootenv onto a machine: often itself."""
+        return self._ports.catalogue.bootenv(bootenv.installs_with) if bootenv.installs_with else bootenv
+
+    async def record(self, mac: Mac, machine: Machine | None, bootenv: Bootenv, address: str) -> BootRecord:
+        """Say what a machine is to start, with a token of its own that is good from `address`."""
         arch = self.arch_of(mac)
         files = bootenv.arch.get(arch)
         if files is None or not files.kernel:
@@ -214,7 +218,7 @@ class Boots:
         arch = self.arch_of(mac)
         stored = self._ports.artifacts.stored(bootenv, arch)
         base = self._ports.network.base_url(address)
-        machine = self._machines.by_mac(mac)
+        machine = self.machines.by_mac(mac)
         places = (Where.INSTALLER, Where.SYSTEM) if machine is not None else ()
         steps = tuple(str(where) for where in places if machine is not None and self.expects(machine.id, where))
         return Boot(base, mac, arch, "", address, token, ticket, phone_home, stored, steps)
@@ -224,7 +228,7 @@ class Boots:
         client = self._clients.get(mac)
         if client is not None and client.arch is not None:
             return arch_name(client.arch)
-        return arch_by_facts(self._machines.by_mac(mac))
+        return arch_by_facts(self.machines.by_mac(mac))
 
     def _see(self, mac: Mac, machine: Machine | None, event: str, text: str, ok: bool = True) -> None:
         owner, run = (machine.id, machine.run.id if machine.run else "") if machine else ("", "")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.bmc.ways import Ways
+from provisioner.boot.plan import boots_by_medium
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError, StoreError
 from provisioner.lifecycle import rest
@@ -24,6 +25,7 @@ from provisioner.lifecycle.booter import Booter
 from provisioner.lifecycle.boots import DISCOVERY, Boots
 from provisioner.lifecycle.doors import Doors, twin_of
 from provisioner.lifecycle.inputs import Begin, Cancel, Resume
+from provisioner.lifecycle.media import Media
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Flows, Ports
 from provisioner.lifecycle.preflight import verb_for
@@ -71,6 +73,9 @@ class Conductor:
         self.doors = Doors(self.machines, self._runner, ports.bmcs, secrets)
         self._silence = Silence(self.machines, self._runner, self.clock, self._actions.look, pace.look)
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
+        self.media = Media(db.path.parent / "media", self._boots, self._tokens, ports, secrets, self.observe)
+        self._actions.media = self.media.perform
+        self._runner.followers.append(self.media)
         self._answers = Answers(self.machines, self._runner, self._boots, db, self._tokens, self._trace)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
         self.agent_machine = self._agents.whose
@@ -78,6 +83,7 @@ class Conductor:
         """What machines ask and say."""
         ready = Readiness(self.machines, ports, self._boots.arch_of, self._actions.look, Ways(ports.bmcs, secrets))
         self.preflight, self.forecast = ready.preflight, ready.forecast
+        ready.medium = self.media.checks
         self.engaged: Callable[[str, str], str] = lambda _machine, _key: ""
         """Says which workflow a machine is in, for who asks for it under a key; empty where it is free."""
         self.stands: Callable[[str], str] = lambda _machine: ""
@@ -96,6 +102,7 @@ class Conductor:
                 group.create_task(self._trace.run(), name="trace")
                 group.create_task(self._runner.run(), name="runner")
                 group.create_task(self._silence.run(), name="silence")
+                group.create_task(self.media.run(), name="media")
         finally:
             with contextlib.suppress(StoreError):  # full to the last: the rest of the trace is lost, nothing else
                 await self._trace.flush()
@@ -181,26 +188,21 @@ class Conductor:
         return None
 
     async def boot(
-        self,
-        ref: str,
-        bootenv: str,
-        *,
-        key: str = "",
-        generation: int | None = None,
-        params: Mapping[str, Any] | None = None,
-    ) -> Machine:
+        self, ref: str, bootenv: str, *, key: str = "", generation: int | None = None,
+        params: Mapping[str, Any] | None = None, via: str = "",
+    ) -> Machine:  # fmt: skip
         """Bring a bootenv onto a machine. Returns once the intent is durable; the run goes on by itself."""
         if (known := await self._accepted(key, ref)) is not None:
             return known
         machine, wanted = self.machines.get(ref), self._ports.catalogue.bootenv(bootenv)
         rest.check_generation(machine, generation)
-        failed = [check for check in await self.preflight(ref, bootenv, params) if not check.ok]
+        failed = [check for check in await self.preflight(ref, bootenv, params, via=via) if not check.ok]
         if failed:
             lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
             raise PreflightError(f"{machine.name} cannot boot {wanted.name}; nothing was touched", faults=lines)
         self._ports.catalogue.params(wanted, machine, params or {})  # a parameter that does not fit is refused now
         begin = Begin(new_run_id(), verb_for(wanted), wanted.name, wanted.job, dict(params or {}))
-        return await self._begin(machine, begin, key, generation)
+        return await self._begin(machine, begin, key, generation, via)
 
     async def release(self, ref: str, *, erase: bool = True, key: str = "", generation: int | None = None) -> Machine:
         """Take a machine back: erase its disks (unless told not to), power off, ready."""
@@ -211,9 +213,10 @@ class Conductor:
         begin = Begin(new_run_id(), verb, "discovery" if erase else "", ERASE_JOB if erase else "")
         return await self._begin(machine, begin, key, generation)
 
-    async def _begin(self, machine: Machine, begin: Begin, key: str, generation: int | None) -> Machine:
+    async def _begin(self, machine: Machine, begin: Begin, key: str, generation: int | None, via: str = "") -> Machine:
         self._refuse_engaged(machine, key)
-        begin = replace(begin, quarantine_after=self._quarantine_after)
+        medium = boots_by_medium(machine, via)
+        begin = replace(begin, quarantine_after=self._quarantine_after, by_medium=medium)
 
         def rule(current: Machine, now: float) -> tuple[Machine, list[Perform]]:
             rest.check_generation(current, generation)
@@ -292,10 +295,7 @@ class Conductor:
     async def power(self, ref: str, verb: str) -> Machine:
         """Drive the power by hand. Refused while a run does it."""
         machine = self.machines.get(ref)
-        if machine.run is not None and machine.run.step is not None:
-            raise ConflictError(
-                f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first"
-            )
+        rest.check_idle(machine)
         self._refuse_engaged(machine)
         power = await self._actions.power(machine, verb)
         self._agents.flows.restarted(machine.id)
@@ -304,10 +304,7 @@ class Conductor:
     async def forget(self, ref: str) -> None:
         """Remove a machine from the record. Refused while a run is under way."""
         machine = self.machines.get(ref)
-        if machine.run is not None and machine.run.step is not None:
-            raise ConflictError(
-                f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first"
-            )
+        rest.check_idle(machine)
         await self._runner.forget(machine)
         with contextlib.suppress(StoreError):  # the machine is off the record; its lines are of no use to anybody
             await self._trace.forget(machine.id)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from provisioner.boot.plan import BootPolicy, next_boot
 from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.foretell import Foretold
-from provisioner.lifecycle.plans import KINDS, VERBS, Verb, wants_network
+from provisioner.lifecycle.plans import KINDS, VERBS, Verb, steps_of, wants_network
 from provisioner.lifecycle.preflight import verb_for
 from provisioner.model.artifact import Inspected
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript
@@ -20,6 +20,8 @@ from provisioner.model.facts import Disk, Facts
 from provisioner.model.intent import Check
 from provisioner.model.machine import Machine, Run, Step
 
+FROM_MEDIUM = "its BMC's virtual drive -> kernel and initrds on the CD, nothing from the network"
+"""How a machine starts that has a CD of its own."""
 WRITES = frozenset({Verb.DEPLOY, Verb.INSTALL})
 """Verbs that overwrite disks."""
 
@@ -55,6 +57,7 @@ class Forecast:
     files: tuple[Inspected, ...]
     targets: tuple[Target, ...]
     checks: tuple[Check, ...]
+    by_medium: bool = False
 
     @property
     def ok(self) -> bool:
@@ -64,7 +67,7 @@ class Forecast:
     @property
     def steps(self) -> tuple[str, ...]:
         """Name the steps of the run."""
-        return VERBS[self.verb].steps
+        return steps_of(self.verb, by_medium=self.by_medium)
 
 
 def imagined(machine: Machine, bootenv: Bootenv, *, installed: bool = False) -> Machine:

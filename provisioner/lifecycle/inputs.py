@@ -20,6 +20,8 @@ class Begin:
     """Which job the agent is given at `wait.job`."""
     params: dict[str, Any] = field(default_factory=dict)
     """Parameters of this boot alone."""
+    by_medium: bool = False
+    """Boot from a CD of this machine's own in its BMC's virtual drive, not from the network."""
     quarantine_after: int = 3
     """Installs in a row that may fail before the machine is kept back; 0: it never is."""
 

@@ -46,6 +46,9 @@ KINDS: dict[str, StepKind] = {
     "wait.loader": StepKind(Phase.LOADER, 300, Signal.LOADER, network=True),
     "wait.script": StepKind(Phase.LOADER, 300, Signal.SCRIPT, network=True),
     "wait.facts": StepKind(Phase.FETCH, 900, Signal.FACTS, network=True),
+    "media.insert": StepKind(Phase.POWER, 300, retries=2),
+    "boot.media": StepKind(Phase.POWER, 150, retries=2),
+    "media.eject": StepKind(Phase.FETCH, 150, retries=2),
     "wait.job": StepKind(Phase.INSTALL, 3600, Signal.JOB, retries=2, network=True),
     "wait.answer": StepKind(Phase.FETCH, 1800, Signal.ANSWER, network=True),
     "disk.next": StepKind(Phase.INSTALL, 150, retries=2),
@@ -63,6 +66,9 @@ up to an hour."""
 JOB_STEP = "wait.job"
 
 NETBOOT = ("power.off", "boot.network", "power.on", "wait.dhcp", "wait.loader", "wait.script", "wait.facts")
+BY_MEDIUM = ("power.off", "media.insert", "boot.media", "power.on", "wait.facts", "media.eject")
+"""`NETBOOT` without a network: the same system from a CD of this machine's own, in its BMC's virtual drive. The medium
+leaves before a job begins, so that a board that keeps it has not cost anybody a disk."""
 INSTALLER = (*NETBOOT[:-1], "wait.answer", "disk.next", "wait.installed")
 """A distribution's own installer. Once it has its answers the machine boots its disk, whatever it asks for: installers
 restart by themselves, and one that is served again installs again."""
@@ -75,6 +81,7 @@ ENSURES: dict[str, Power | BootTarget] = {
     "finalize.on": Power.ON,
     "boot.disk": BootTarget.DISK,
     "disk.next": BootTarget.DISK,
+    "boot.media": BootTarget.CD,
 }
 """What an action brings about; `boot.network` depends on how the machine boots (`Machine.boot_via`)."""
 
@@ -139,9 +146,22 @@ WAITED_FOR = {
 }
 
 
+def steps_of(verb: Verb, *, by_medium: bool) -> tuple[str, ...]:
+    """Name the steps of a verb, for a machine that boots from the network or from a medium of its own."""
+    steps = VERBS[verb].steps
+    if not by_medium or steps[: len(NETBOOT)] != NETBOOT:
+        return steps
+    return (*BY_MEDIUM, *steps[len(NETBOOT) :])
+
+
+def goes_by_medium(run: Run) -> bool:
+    """Say whether a run boots its machine from a medium: its plan is pinned."""
+    return any(step.name == "media.insert" for step in run.steps)
+
+
 def wants_network(run: Run) -> bool:
     """Say whether the machine is to boot from the network at this point of its run."""
-    return run.step is not None and KINDS[run.step.name].network
+    return run.step is not None and KINDS[run.step.name].network and not goes_by_medium(run)
 
 
 def job_id(run: Run) -> str:

@@ -15,7 +15,7 @@ from provisioner.dhcp.foretell import Foretold
 from provisioner.errors import TicketError
 from provisioner.model.artifact import Inspected
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Power
-from provisioner.model.boot import BootClient, Plan
+from provisioner.model.boot import BootClient, Place, Plan
 from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import Facts, SwitchPort
 from provisioner.model.machine import Machine
@@ -42,6 +42,9 @@ class Bmcs(Protocol):
 
     async def order(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Sequence[tuple[BmcAddress, str]]:
         """Put the ways to one board in order for a verb, by what was proven; those that failed it are left out."""
+
+    async def do(self, address: BmcAddress, password: str, name: str, /, **given: Any) -> Any:
+        """Do any verb by its name."""
 
     async def forget(self, address: BmcAddress) -> None:
         """Close what is open to this BMC: its password changed or its machine is gone."""
@@ -108,6 +111,8 @@ class Network:
     """The file that is served under a name."""
     foretell: Callable[[Ask, Callable[[BootClient], Plan]], Sequence[Foretold]] | None = None
     """What DHCP would say to a machine; None where there is no DHCP."""
+    place_of: Callable[[Mac], Place | None] = lambda _mac: None
+    """The address that is reserved for a port, with what it has to know of its network."""
 
 
 class Flows(Protocol):

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from provisioner.dhcp.foretell import Foretold
-from provisioner.lifecycle.plans import ENSURES, KINDS, VERBS, Verb
-from provisioner.model.bmc import BootTarget
-from provisioner.model.catalog import Bootenv, Kind
+from provisioner.lifecycle.plans import ENSURES, KINDS, NETBOOT, VERBS, Verb, steps_of
+from provisioner.model.bmc import BootTarget, Driver
+from provisioner.model.boot import Place
+from provisioner.model.catalog import Bootenv, Kind, Report
 from provisioner.model.intent import Check
 from provisioner.model.machine import Machine
 
@@ -34,6 +35,8 @@ class Found:
     bmc_fault: str | None = None
     asked: bool = True
     cannot: Sequence[str] = ()
+    medium: Sequence[Check] | None = None
+    """What was judged of a CD of its own, for a machine that boots by one; then nothing is asked of the network."""
 
 
 def checks(machine: Machine, bootenv: Bootenv, found: Found) -> list[Check]:
@@ -46,9 +49,31 @@ def checks(machine: Machine, bootenv: Bootenv, found: Found) -> list[Check]:
         *_way(machine, bootenv),
         *_artifacts(bootenv, found.missing),
         *_parameters(found),
-        *(_subnet(found) if boots_from_network(verb) else ()),
+        *(found.medium if found.medium is not None else _subnet(found) if boots_from_network(verb) else ()),
         *(_hardware(machine, bootenv) if verb in (Verb.DEPLOY, Verb.INSTALL) else ()),
     ]
+
+
+def by_medium(machine: Machine, system: Bootenv, place: Place | None, loaders: bool) -> list[Check]:
+    """Judge whether `system`, which a bootenv starts with, can be started from a CD in the BMC's virtual drive.
+
+    `loaders`: there is one for this machine's firmware.
+    """
+    if system.reports is not Report.AGENT or VERBS[verb_for(system)].steps[: len(NETBOOT)] != NETBOOT:
+        text = f"{system.name} looks for its address and its answers by itself: it boots from the network only"
+        return [Check("medium", ok=False, text=text, hint="--via network")]
+    ways = [one.driver for one in (machine.bmc, *machine.more_bmcs) if one is not None]
+    if Driver.REDFISH not in ways:
+        hint = f"`provisionctl bmc add {machine.name} redfish://USER@HOST`"
+        return [Check("medium", ok=False, text=f"{machine.name} has no BMC with virtual media on record", hint=hint)]
+    if place is None:
+        text = f"{machine.name} has no address of its own: without DHCP nobody gives it one"
+        hint = "addresses in its net.interfaces, or a reservation with an address"
+        return [Check("medium", ok=False, text=text, hint=hint)]
+    if not loaders:
+        text = f"there is no loader for CDs for the firmware of {machine.name}"
+        return [Check("medium", ok=False, text=text, hint="`provisionctl loaders fetch`")]
+    return [Check("medium", ok=True, text=f"a CD of its own, with the address {place.address}")]
 
 
 VERB_OF = {
@@ -72,14 +97,18 @@ def boots_from_network(verb: Verb) -> bool:
     return any(KINDS[step].network for step in VERBS[verb].steps)
 
 
-def bmc_verbs(machine: Machine, verb: Verb) -> list[str]:
+def bmc_verbs(machine: Machine, verb: Verb, *, by_medium: bool = False) -> list[str]:
     """Name the verbs that a BMC is asked for on the way, each once, as capabilities are called."""
     target = BootTarget.HTTP if machine.boot_via == "http" else BootTarget.PXE
     names = []
-    for step in VERBS[verb].steps:
+    for step in steps_of(verb, by_medium=by_medium):
         wanted = ENSURES.get(step)
         if step == "boot.network":
             names.append(f"boot.once.{target}")
+        elif wanted is BootTarget.CD:
+            names.append(f"boot.once.{wanted}")
+        elif step.startswith("media."):
+            names.append(f"v{step}")
         elif wanted is not None:
             names.append(f"boot.always.{wanted}" if isinstance(wanted, BootTarget) else f"power.{wanted}")
     return list(dict.fromkeys(names))
@@ -110,7 +139,8 @@ def _capability(machine: Machine, verb: Verb, found: Found) -> Iterable[Check]:
         text, hint = f"none of its drivers can {name}", f"provisionctl bmc why {machine.name} {name}"
         yield Check("capability", ok=False, text=text, hint=hint)
     if not found.cannot:
-        yield Check("capability", ok=True, text=f"it can {', '.join(bmc_verbs(machine, verb))}")
+        verbs = bmc_verbs(machine, verb, by_medium=found.medium is not None)
+        yield Check("capability", ok=True, text=f"it can {', '.join(verbs)}")
 
 
 def _way(machine: Machine, bootenv: Bootenv) -> list[Check]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from provisioner.boot.plan import direct_file, next_boot
+from provisioner.boot.plan import boots_by_medium, direct_file, next_boot
 from provisioner.boot.script import Dialect, write
 from provisioner.catalog.context import MADE
 from provisioner.catalog.system import references
 from provisioner.dhcp.foretell import Foretold
 from provisioner.errors import BmcError, ConfigError, ConflictError, NotFoundError, RenderError
 from provisioner.lifecycle.forecast import (
+    FROM_MEDIUM,
     Forecast,
     Said,
     asks,
@@ -55,68 +56,76 @@ class Readiness:
         self._look = look
         self._logins = logins
         self._renderings = Renderings(ports)
+        self.medium: Callable[[Machine, Bootenv, Mapping[str, Any]], list[Check]] = lambda *_: []
+        """Judges whether a machine can boot a bootenv by a CD of its own (`media.Media.checks`)."""
 
-    async def preflight(self, ref: str, bootenv: str, params: Mapping[str, Any] | None = None) -> list[Check]:
+    async def preflight(
+        self, ref: str, bootenv: str, params: Mapping[str, Any] | None = None, *, via: str = ""
+    ) -> list[Check]:
         """Look at everything that has to hold before a machine is touched.
 
         The BMC is asked last, and only when everything else is in order.
         """
-        boot = self._boot(ref, bootenv, params)
+        boot = self._boot(ref, bootenv, params, via)
         machine, wanted = boot.machine, boot.bootenv
         files, unfit = await self._rendered(boot)
         found = self._found(boot, files, unfit)
         early = checks(machine, wanted, found(asked=False))
         if machine.bmc is None or not all(check.ok for check in early):
             return early
-        return checks(machine, wanted, found(**await self._asked(machine, wanted)))
+        return checks(machine, wanted, found(**await self._asked(boot)))
 
-    async def forecast(self, ref: str, name: str) -> Forecast:
+    async def forecast(self, ref: str, name: str, via: str = "") -> Forecast:
         """Say everything that booting a bootenv would do. The BMC is asked whatever else is wrong."""
-        boot = self._boot(ref, name, None)
+        boot = self._boot(ref, name, None, via)
         machine, bootenv = boot.machine, boot.bootenv
         if not machine.macs:
             raise ConflictError(f"no hardware address of {machine.name} is known", hint="discover it first")
         files, unfit = await self._rendered(boot)
         inspected = [*self._loaders(boot), *await self._artifacts(boot), *(_inspected(each) for each in files)]
-        asked = await self._asked(machine, bootenv) if machine.bmc is not None else {"asked": False}
+        asked = await self._asked(boot) if machine.bmc is not None else {"asked": False}
         judged = checks(machine, bootenv, self._found(boot, files, unfit)(**asked))
         judged += [Check("artifacts", ok=False, text=each.fault) for each in inspected if each.damaged]
         verb, policy = verb_for(bootenv), self._ports.network.policy(boot.address)
-        network = boots_from_network(verb)
+        network = boots_from_network(verb) and not boot.by_medium
+        way = chain(machine, bootenv, policy, self._direct(boot)) if not boot.by_medium else (FROM_MEDIUM,)
         return Forecast(
             machine, bootenv, verb, boot.arch,
             said=tuple(self._said(boot)) if network else (),
-            chain=tuple(chain(machine, bootenv, policy, self._direct(boot))),
+            chain=tuple(way),
             script=await self._script(boot) if network else "",
             files=tuple(inspected),
             targets=tuple(targets(machine, verb, self._chosen(boot))),
-            checks=tuple(judged),
+            checks=tuple(judged), by_medium=boot.by_medium,
         )  # fmt: skip
 
-    def _boot(self, ref: str, bootenv: str, given: Mapping[str, Any] | None) -> Imagined:
+    def _boot(self, ref: str, bootenv: str, given: Mapping[str, Any] | None, via: str) -> Imagined:
         machine, wanted = self._machines.get(ref), self._ports.catalogue.bootenv(bootenv)
         arch = self._arch_of(machine.macs[0]) if machine.macs else "amd64"
         address = self._ports.network.address_of(machine.macs[0]) if machine.macs else ""
-        return Imagined(machine, wanted, arch, address, given)
+        return Imagined(machine, wanted, arch, address, given, boots_by_medium(machine, via))
 
     def _found(self, boot: Imagined, files: Sequence[RenderedFile], unfit: Sequence[str]) -> Callable[..., Found]:
         missing = list(self._ports.artifacts.missing(boot.bootenv, boot.arch))
         if boot.bootenv.installs_with:
             missing += self._ports.artifacts.missing(self._renderings.started(boot), boot.arch)
-        told = self._told(boot)
+        told = self._told(boot) if not boot.by_medium else None
+        medium = self.medium(boot.machine, boot.bootenv, boot.given or {}) if boot.by_medium else None
 
         def found(**asked: Any) -> Found:
             names, unserved = [each.name for each in files], self._unserved(boot)
-            return Found(missing=missing, rendered=names, unfit=unfit, told=told, unserved=unserved, **asked)
+            known: dict[str, Any] = {"missing": missing, "rendered": names, "unfit": unfit, "told": told}
+            return Found(**known, unserved=unserved, medium=medium, **asked)
 
         return found
 
-    async def _asked(self, machine: Machine, bootenv: Bootenv) -> dict[str, Any]:
+    async def _asked(self, boot: Imagined) -> dict[str, Any]:
         """Log in to the BMC, and see whether it can do what is needed."""
+        machine = boot.machine
         try:
             await self._look(machine)
             logins = await self._logins.all(machine)
-            verbs = bmc_verbs(machine, verb_for(bootenv))
+            verbs = bmc_verbs(machine, verb_for(boot.bootenv), by_medium=boot.by_medium)
             return {"cannot": [verb for verb in verbs if not await self._ports.bmcs.order(verb, logins)]}
         except (BmcError, NotFoundError) as error:
             return {"bmc_fault": str(error)}
@@ -162,7 +171,7 @@ class Readiness:
 
     def _loader_names(self, boot: Imagined) -> list[str]:
         policy = self._ports.network.policy(boot.address)
-        if not boot.machine.macs or not boots_from_network(verb_for(boot.bootenv)):
+        if boot.by_medium or not boot.machine.macs or not boots_from_network(verb_for(boot.bootenv)):
             return []
         direct, machine = self._direct(boot), boot.machine
         plans = [loader_plan(machine, boot.bootenv, arch, policy, direct) for _, arch in firmwares(machine)]

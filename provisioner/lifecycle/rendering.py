@@ -41,6 +41,8 @@ class Imagined:
     address: str = ""
     """The one that it holds now; without one, URLs are those that this host would be reached by."""
     given: Mapping[str, Any] | None = None
+    by_medium: bool = False
+    """It boots from a CD of its own."""
 
 
 Make = Callable[[], Awaitable[RenderedFile]]

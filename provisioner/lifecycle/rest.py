@@ -87,6 +87,12 @@ def check_generation(machine: Machine, generation: int | None) -> None:
         )
 
 
+def check_idle(machine: Machine) -> None:
+    """Raise `ConflictError` where a run is under way."""
+    if machine.run is not None and machine.run.step is not None:
+        raise ConflictError(f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first")
+
+
 def _not_moving(machine: Machine, what: str) -> None:
     if machine.state in MOVING:
         hint = f"wait for it, or `provisionctl cancel {machine.name}`"

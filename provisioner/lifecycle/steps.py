@@ -38,6 +38,7 @@ from provisioner.lifecycle.plans import (
     Signal,
     Verb,
     VerbRule,
+    steps_of,
 )
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Run, State, Step
@@ -101,7 +102,8 @@ def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Pe
         )
     if machine.state not in rule.start:
         raise ConflictError(f"{machine.name} is {machine.state}: it cannot {event.verb} from there")
-    steps = tuple(_step(name, event, rule) for name in rule.steps)
+    names = steps_of(event.verb, by_medium=event.by_medium)
+    steps = tuple(_step(name, event, rule) for name in names)
     run = Run(event.run_id, event.verb, event.bootenv, steps, started=now, step_started=now, params=event.params)
     run = replace(run, quarantine_after=event.quarantine_after)
     run = replace(run, return_to=machine.state, deadline=now + due_s(steps[0]), limit=now + rule.limit_s)

@@ -98,4 +98,14 @@ class NoBoot:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The IPv4 address that a machine has without asking for one. `gateway` may be empty."""
+
+    address: str
+    netmask: str
+    gateway: str = ""
+    dns: tuple[str, ...] = ()
+
+
 Plan = LoadFile | RunScript | LocalDisk | NoBoot

@@ -36,6 +36,9 @@ class State(StrEnum):
     RELEASING = "releasing"
 
 
+BY_MEDIUM = "media"
+"""`Machine.boot_via` of one that needs no network boot: its BMC has a virtual CD drive."""
+
 MOVING = frozenset({State.VERIFYING, State.INSPECTING, State.DEPLOYING, State.RELEASING})
 
 
@@ -164,7 +167,7 @@ class Machine:
     params: dict[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     boot_via: str = "pxe"
-    """How it boots from the network: "pxe", or "http" (UEFI HTTP boot)."""
+    """How it boots: from the network by "pxe" or "http" (UEFI HTTP boot), or by "media", a CD of its own."""
     run: Run | None = None
     failure: Failure | None = None
     hold: Hold | None = None

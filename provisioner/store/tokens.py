@@ -24,11 +24,12 @@ class Purpose(StrEnum):
 
     AGENT = "agent"
     HOME = "home"
+    MEDIUM = "medium"
 
 
-LIFE_S = {Purpose.AGENT: 30 * 3600.0, Purpose.HOME: 24 * 3600.0}
+LIFE_S = {Purpose.AGENT: 30 * 3600.0, Purpose.HOME: 24 * 3600.0, Purpose.MEDIUM: 6 * 3600.0}
 """An agent outlives its longest job (erasing large disks may take a day); an installed system may be slow to start, or
-be started the next morning."""
+be started the next morning. A BMC reads a medium until its machine has started from it, on a slow line for hours."""
 
 
 @dataclass(frozen=True, slots=True)

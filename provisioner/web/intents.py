@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from provisioner.errors import ConfigError
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.intent import EnrolRequest
+from provisioner.model.machine import BY_MEDIUM
 from provisioner.model.net import parse_mac
 from provisioner.web.ports import PowerVerb
 
@@ -41,6 +42,7 @@ class EnrolBody(msgspec.Struct, forbid_unknown_fields=True):
 
 class BootBody(msgspec.Struct, forbid_unknown_fields=True):
     bootenv: str
+    via: Literal["", "network", "media"] = ""
     params: dict[str, Any] | None = None
 
 
@@ -66,8 +68,8 @@ def enrol_request(body: EnrolBody) -> EnrolRequest:
     faults = []
     if not _NAME.fullmatch(body.name):
         faults.append(f"name: {body.name[:80]!r}: lower-case letters, digits and hyphens, at most 63 (RFC 1123)")
-    if body.boot_via not in {"pxe", "http"}:
-        faults.append(f"boot_via: {body.boot_via[:40]!r}: pxe or http")
+    if body.boot_via not in {"pxe", "http", BY_MEDIUM}:
+        faults.append(f"boot_via: {body.boot_via[:40]!r}: pxe, http or {BY_MEDIUM}")
     macs = []
     for number, text in enumerate(body.macs):
         try:

@@ -51,6 +51,7 @@ class Operator(Protocol):
         key: str = "",
         generation: int | None = None,
         params: Mapping[str, Any] | None = None,
+        via: str = "",
     ) -> Machine: ...
 
     async def release(
@@ -79,7 +80,7 @@ class Operator(Protocol):
 
     async def forget(self, ref: str) -> None: ...
 
-    async def preflight(self, ref: str, bootenv: str) -> Sequence[Check]: ...
+    async def preflight(self, ref: str, bootenv: str, *, via: str = "") -> Sequence[Check]: ...
 
     async def why(self, ref: str) -> Verdict:
         """Say in a sentence what a machine waits for or why it failed."""

@@ -27,7 +27,8 @@ class Asked(Protocol):
     def values(self, ref: str, bootenv: str = "", name: str = "") -> tuple[Value, ...]: ...
 
 
-Foresee = Callable[[str, str], Awaitable[Forecast]]
+WAYS = ("", "network", "media")
+Foresee = Callable[[str, str, str], Awaitable[Forecast]]
 """Says what a boot would do; `Conductor.forecast` is the real one."""
 
 
@@ -64,10 +65,13 @@ class PreviewApi:
 
     async def plan(self, request: web.Request) -> web.Response:
         """Say everything that a boot would do, and what it would be refused for; nothing is touched."""
-        bootenv = query(request, "bootenv").get("bootenv", "")
+        given = query(request, "bootenv", "via")
+        bootenv, via = given.get("bootenv", ""), given.get("via", "")
         if not bootenv:
             raise WireError("bootenv: missing in the query", hint="GET .../plan?bootenv=debian-12")
-        return json_reply(forecast_view(await self._forecast(request.match_info["ref"], bootenv)))
+        if via not in WAYS:
+            raise WireError(f"via: {via[:40]!r}", hint="network or media")
+        return json_reply(forecast_view(await self._forecast(request.match_info["ref"], bootenv, via)))
 
 
 def forecast_view(found: Forecast) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Verbs:
     async def boot(self, request: web.Request) -> web.Response:
         """Take a machine to a bootenv."""
         body, given = await read(request, BootBody), condition(request)
-        return await self._run(request, given, self._ask.boot, body.bootenv, params=body.params)
+        return await self._run(request, given, self._ask.boot, body.bootenv, params=body.params, via=body.via)
 
     async def release(self, request: web.Request) -> web.Response:
         """Give a machine back; its disks are erased unless `erase` is false."""
@@ -128,10 +128,13 @@ class Verbs:
 
     async def preflight(self, request: web.Request) -> web.Response:
         """Say what a boot would be refused for, and touch nothing."""
-        bootenv = query(request, "bootenv").get("bootenv", "")
+        given = query(request, "bootenv", "via")
+        bootenv, via = given.get("bootenv", ""), given.get("via", "")
         if not bootenv:
             raise WireError("bootenv: missing in the query", hint="GET .../preflight?bootenv=debian-12")
-        checks = await self._ask.preflight(_ref(request), bootenv)
+        if via not in ("", "network", "media"):
+            raise WireError(f"via: {via[:40]!r}", hint="network or media")
+        checks = await self._ask.preflight(_ref(request), bootenv, via=via)
         return json_reply({"ok": all(check.ok for check in checks), "checks": checks})
 
     async def trace(self, request: web.Request) -> web.Response:

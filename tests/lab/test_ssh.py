@@ -64,7 +64,10 @@ exec dropbear -F -E -r {root}/key -p 127.0.0.1:{port} -P {root}/pid -c 'echo Sea
 async def test_a_console_by_dropbear(tmp_path: Path) -> None:
     port = free_port(socket.SOCK_STREAM)
     await asyncio.to_thread(
-        subprocess.run, ["dropbearkey", "-t", "rsa", "-s", "2048", "-f", str(tmp_path / "key")], check=True, capture_output=True
+        subprocess.run,
+        ["dropbearkey", "-t", "rsa", "-s", "2048", "-f", str(tmp_path / "key")],
+        check=True,
+        capture_output=True,
     )
     script = SERVER.format(root=tmp_path, port=port)
     with (tmp_path / "log").open("wb") as log:

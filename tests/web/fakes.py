@@ -211,7 +211,7 @@ class FakeConductor:
         del self.machines.by_name[machine.name]
         await self.emit(machine.id, "machine.forgotten", {"name": machine.name})
 
-    async def preflight(self, ref: str, bootenv: str) -> Sequence[Check]:
+    async def preflight(self, ref: str, bootenv: str, *, via: str = "") -> Sequence[Check]:
         self.machines.get(ref)
         known = {status.bootenv.name: status for status in BOOTENVS}
         if bootenv not in known:

@@ -35,7 +35,7 @@ class MediaVerbs(Board):
             held = ", ".join(_slot(drive).image or "an image" for drive in drives)
             raise BmcWrongState(f"{self.address}: {verb}: the drives hold {held}", hint="eject first")
         await self._insert(verb, free, uri)
-        await self.until(verb, partial(self._is_in, free.path, uri), SETTLE_S, f"{uri} is not in the drive")
+        await self.until(verb, partial(self._is_in, free.path, uri), SETTLE_S, "the image is not in the drive")
 
     async def eject_media(self) -> None:
         """Empty every drive, and see them empty."""

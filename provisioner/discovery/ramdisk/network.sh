@@ -1,4 +1,4 @@
-# The address: DHCP on the interface that the firmware booted from. Sourced.
+# The address: the one of the command line (ip=), else DHCP on the interface that the firmware booted from. Sourced.
 
 # boot_mac: the MAC of BOOTIF=01-aa-bb-..., lower case with colons
 boot_mac() {
@@ -30,7 +30,7 @@ network_up() {
         sleep 1
     done
     for name in $(candidates); do
-        if over_ipv6; then ask_for_address6 "$name"; else ask_for_address "$name"; fi
+        if [ -n "$(argument ip)" ]; then fixed_address "$name"; elif over_ipv6; then ask_for_address6 "$name"; else ask_for_address "$name"; fi
     done
     tries=0
     while [ ! -s $state/lease ]; do
@@ -39,6 +39,22 @@ network_up() {
         usleep 100000
     done
     log "address $(cat $state/lease)"
+}
+
+# fixed_address INTERFACE: take the address of ip=ADDRESS::GATEWAY:NETMASK:HOST::off and of nameserver=ADDRESS,
+# and ask nobody
+fixed_address() {
+    local address gateway word
+    address=$(argument ip | cut -d: -f1)
+    gateway=$(argument ip | cut -d: -f3)
+    eval "$(ipcalc -p "$address" "$(argument ip | cut -d: -f4)")" # PREFIX=24
+    ip address replace "$address/$PREFIX" dev "$1"
+    if [ -n "$gateway" ]; then ip route replace default via "$gateway" dev "$1"; fi
+    for word in $(cat /proc/cmdline); do
+        case $word in nameserver=*) printf 'nameserver %s\n' "${word#*=}" ;; esac
+    done >/etc/resolv.conf
+    printf '%s %s/%s, fixed\n' "$1" "$address" "$PREFIX" >$state/lease.new
+    mv $state/lease.new $state/lease
 }
 
 # over_ipv6: the daemon's URL has an IPv6 address, so ours has to be one as well
