@@ -81,7 +81,7 @@ async def test_no_password_is_seen(tmp_path: Path, caplog: pytest.LogCaptureFixt
             await use(bmcs, address, errors)
             seen += programs()
             with pytest.raises(ProvisionerError) as caught:
-                await bmcs.identify(dataclasses.replace(address, port=9), PASSWORD)
+                await bmcs.reset(dataclasses.replace(address, port=9), PASSWORD)  # asked once: nothing is waited for
             errors.append(str(caught.value))
             await bmcs.boot_once(address, PASSWORD, BootTarget.PXE)
             assert await bmcs.power(address, PASSWORD) is Power.OFF

@@ -60,6 +60,15 @@ def test_plan_says_what_would_be_refused(ctl: Ctl, daemon: Daemon) -> None:
     assert plans["node17"]["ok"] is False
 
 
+def test_the_way_of_one_boot_is_chosen(ctl: Ctl, daemon: Daemon) -> None:
+    for way, is_medium in (("media", True), ("network", False)):
+        ran = ctl("boot", "node17", "debian-12", "--via", way, "--plan")
+        assert ("its BMC's virtual drive" in ran.out) is is_medium, ran.out
+    assert ctl("boot", "node17", "debian-12", "--via", "media").status == 0
+    assert daemon.conductor.via == "media"
+    assert ctl("boot", "node17", "debian-12", "--via", "floppy").status == 2
+
+
 def follow(daemon: Daemon, *steps: Callable[[], None]) -> None:
     """Let something happen each time that the run of node17 is looked at."""
     left = list(steps)

@@ -102,6 +102,7 @@ class FakeConductor:
         self.log: list[Event] = []
         self.lines: list[tuple[int, TraceLine]] = []
         self.keys: dict[str, str] = {}
+        self.via = ""
         self.heard: list[tuple[Any, ...]] = []
         self.passwords: dict[str, str] = {}
         self._news = asyncio.Condition()
@@ -137,7 +138,9 @@ class FakeConductor:
         key: str = "",
         generation: int | None = None,
         params: Mapping[str, Any] | None = None,
+        via: str = "",
     ) -> Machine:
+        self.via = via
         machine = self.machines.get(ref)
         if key and self.keys.get(key) == machine.id:
             return machine
@@ -212,6 +215,7 @@ class FakeConductor:
         await self.emit(machine.id, "machine.forgotten", {"name": machine.name})
 
     async def preflight(self, ref: str, bootenv: str, *, via: str = "") -> Sequence[Check]:
+        self.via = via
         self.machines.get(ref)
         known = {status.bootenv.name: status for status in BOOTENVS}
         if bootenv not in known:

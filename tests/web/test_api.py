@@ -90,6 +90,18 @@ async def test_boot_is_accepted_once_for_one_key(api: Session, conductor: FakeCo
     assert [event.type for event in conductor.log] == ["run.started"]
 
 
+async def test_the_way_of_a_boot(api: Session, conductor: FakeConductor) -> None:
+    status, _, _ = await call(api, "POST", "/v1/machines/node17/boot", json={"bootenv": "debian-12", "via": "media"})
+    assert (status, conductor.via) == (202, "media")
+    status, _, _ = await call(api, "GET", "/v1/machines/node18/preflight?bootenv=debian-12&via=network")
+    assert (status, conductor.via) == (200, "network")
+    for method, path, given in (
+        ("POST", "/v1/machines/node17/boot", {"json": {"bootenv": "debian-12", "via": "floppy"}}),
+        ("GET", "/v1/machines/node17/preflight?bootenv=debian-12&via=floppy", {}),
+    ):
+        assert (await call(api, method, path, **given))[0] == 400
+
+
 async def test_an_old_generation_is_refused_with_412(api: Session) -> None:
     given = {"json": {"bootenv": "debian-12"}, "headers": {"If-Match": '"2"'}}
     status, body, _ = await call(api, "POST", "/v1/machines/node17/boot", **given)

@@ -27,6 +27,9 @@ RETRANSMIT_S = (1.0, 1.5, 2.0, 2.5)
 LOGIN_RETRANSMIT_S = (1.0, 1.5, 2.0)
 """The same for each message of the login; the caller's connect deadline is shorter than all of them together."""
 
+MAX_NONSENSE = 2
+"""Transmissions of one message that may be answered by nonsense: a packet may be broken on its way, not every one."""
+
 _SHA1, _SHA256 = 1, 256
 _USER = 2
 _LESS_PRIVILEGE = (0x09, 0x0A)
@@ -88,6 +91,8 @@ class LanSession(Session, asyncio.DatagramProtocol):
         self.atomicop = threading.RLock()
         self.faults = 0
         self._fault = ""
+        self._answered_badly: set[int] = set()
+        """Which transmissions of the message under way were answered by what cannot be read."""
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -113,7 +118,8 @@ class LanSession(Session, asyncio.DatagramProtocol):
         if not self.logged:
             raise SessionError(Trouble.UNREACHABLE, "the session has ended")
         self._waiting = self._loop.create_future()
-        self._sent, self._fault = 0, ""
+        self._fault = ""
+        self._next_message()
         self.ipmicallback = self._answered
         self._start(lambda: self._send_ipmi_net_payload(netfn, command, data, retry=repeat, rslun=lun))
         code, answer = await self._result()
@@ -190,6 +196,9 @@ class LanSession(Session, asyncio.DatagramProtocol):
         except Exception as error:  # noqa: BLE001 - see _start
             self.faults += 1
             self._fault = f"{type(error).__name__}: {error}"
+            self._answered_badly.add(self._sent)
+            if len(self._answered_badly) >= MAX_NONSENSE:
+                self._fail(self._nonsense())
 
     def error_received(self, error: Exception) -> None:
         """Take ICMP's word (port or host unreachable): no need to wait for silence."""
@@ -221,16 +230,25 @@ class LanSession(Session, asyncio.DatagramProtocol):
             self._timer = None
 
     def _timedout(self) -> None:
-        if not self.lastpayload:
+        if not self.lastpayload:  # nothing is there to send again
+            if self._fault:
+                self._fail(self._nonsense())
             return
         self._sent += 1
         if self._sent >= len(RETRANSMIT_S if self.logged else LOGIN_RETRANSMIT_S):
             if self._fault:
-                self._fail(SessionError(Trouble.PROTOCOL, f"only packets that cannot be read: {self._fault}"))
+                self._fail(self._nonsense())
             else:
                 self._fail(SessionError(Trouble.UNREACHABLE, "no answer"))
             return
         self._start(self._again)
+
+    def _next_message(self) -> None:
+        self._sent = 0
+        self._answered_badly.clear()
+
+    def _nonsense(self) -> SessionError:
+        return SessionError(Trouble.PROTOCOL, f"only packets that cannot be read: {self._fault}")
 
     def _again(self) -> None:
         match self.sessioncontext:
@@ -249,11 +267,20 @@ class LanSession(Session, asyncio.DatagramProtocol):
                 self.send_payload()
 
     def _parse_payload(self, payload: bytearray) -> None:
-        self._disarm()
-        super()._parse_payload(payload)
+        """Take an answer. Only one that can be read ends the wait for it: behind one that cannot, the right one may be."""
+        before, self._timer = self._timer, None
+        try:
+            super()._parse_payload(payload)
+        except Exception:
+            if self._timer is None:
+                self._timer, before = before, None
+            raise
+        finally:
+            if before is not None:
+                before.cancel()
 
     def _got_channel_auth_cap(self, response: dict[str, Any]) -> None:
-        self._sent = 0
+        self._next_message()
         data = response.get("data", b"")
         if response.get("code") == 0 and not (len(data) > 3 and data[1] & 0x80 and data[3] & 0x02):
             raise SessionError(
@@ -267,6 +294,8 @@ class LanSession(Session, asyncio.DatagramProtocol):
 
     def _got_rmcp_response(self, data: bytearray) -> Any:
         """Check that the BMC picked what was proposed before any secret is used (C-P2: suite 0 is never taken)."""
+        if self.sessioncontext is None:
+            raise ValueError("a session is opened that was not asked for")
         if len(data) >= _OPEN_ANSWER_SIZE and data[0] == self.rmcptag and data[1] == 0:
             picked = (data[16], data[24], data[32])
             if picked != _ALGORITHMS[self.attemptedhash]:
@@ -276,7 +305,7 @@ class LanSession(Session, asyncio.DatagramProtocol):
                     self._open_rmcpplus_request()
                     return None
                 raise SessionError(Trouble.PROTOCOL, f"the BMC picked algorithms {picked} that were not proposed")
-        self._sent = 0
+            self._next_message()
         return super()._got_rmcp_response(data)
 
     def _got_rakp2(self, data: bytearray) -> Any:
@@ -290,7 +319,7 @@ class LanSession(Session, asyncio.DatagramProtocol):
 
     def _req_priv_level(self) -> None:
         """Ask for the privilege that RAKP agreed on; pyghmi waits here, we go on when the answer comes."""
-        self._sent = 0
+        self._next_message()
         self.ipmicallback = self._got_privilege
         self._send_ipmi_net_payload(netfn=6, command=0x3B, data=[self.privlevel])
 

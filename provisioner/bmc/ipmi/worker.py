@@ -246,8 +246,10 @@ async def serve(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Run until the daemon closes its end. Ctrl-C at a terminal is the daemon's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Run until the daemon closes its end. What ends both (Ctrl-C, a service that is stopped) is the daemon's to
+    handle: it still has sessions to close."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     asyncio.run(serve(int(sys.argv[1])))
 
 

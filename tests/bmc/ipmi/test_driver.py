@@ -94,6 +94,21 @@ async def test_a_worker_that_dies_is_replaced_and_the_next_call_works(worker: Wo
     assert worker.restarts == 1
 
 
+async def test_a_service_that_is_stopped_ends_its_sessions_first(
+    openipmi: BmcAddress, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with WorkerLink() as link:
+        bmc = Ipmi(openipmi, "test", link)
+        assert await bmc.power() is Power.OFF
+        assert link.pid is not None
+        os.kill(link.pid, signal.SIGTERM)  # systemd sends it to daemon and worker alike
+        os.kill(link.pid, signal.SIGINT)
+        assert await bmc.power() is Power.OFF
+        process = Path(f"/proc/{link.pid}")
+    assert not process.exists(), "it ends with the daemon's end of its socket"
+    assert "worker-died" not in caplog.text
+
+
 async def test_the_password_is_in_no_command_line_and_no_environment(worker: WorkerLink, openipmi: BmcAddress) -> None:
     assert await Ipmi(openipmi, "test", worker).power() is Power.OFF
     process = Path(f"/proc/{worker.pid}")
