@@ -225,6 +225,7 @@ async def test_what_a_killed_daemon_left_in_is_taken_out_by_the_next(rack: Media
         await conductor.forget("node17")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", range(0, 60, 3))
 async def test_a_daemon_that_is_killed_anywhere_carries_on(tmp_path: Path, at: int) -> None:
     rack = MediaRack(tmp_path)

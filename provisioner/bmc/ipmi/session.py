@@ -267,7 +267,7 @@ class LanSession(Session, asyncio.DatagramProtocol):
                 self.send_payload()
 
     def _parse_payload(self, payload: bytearray) -> None:
-        """Take an answer. Only one that can be read ends the wait for it: behind one that cannot, the right one may be."""
+        """Take an answer. Only one that can be read ends the wait: behind one that cannot, the right one may come."""
         before, self._timer = self._timer, None
         try:
             super()._parse_payload(payload)
