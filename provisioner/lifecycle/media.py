@@ -196,10 +196,10 @@ class Media:
             try:
                 await self._eject(machine)
             except ProvisionerError as error:
-                self._see(machine, "media.left", f"the medium of a run that ended may still be in: {error}", ok=False)
+                self._see(machine, "bmc.media-left", f"the medium of a run that ended may still be in: {error}", ok=False)
                 await asyncio.sleep(PAUSES_S[min(turn, len(PAUSES_S) - 1)])
             else:
-                self._see(machine, "media.out", "the medium of a run that ended was taken out")
+                self._see(machine, "bmc.media-out", "the medium of a run that ended was taken out")
 
     async def _remove(self, machine_id: str) -> None:
         self._in.discard(machine_id)

@@ -205,7 +205,7 @@ async def test_while_it_boots_by_its_medium_the_network_gives_nothing_to_boot(ra
             await conductor.media.find(ticket)
         await rack.until(lambda: not rack.board.inserted and not media(rack))
         lines = [line.event for _, line in await conductor.trace("node17")]
-        assert "media.out" in lines
+        assert "bmc.media-out" in lines
 
 
 async def test_what_a_killed_daemon_left_in_is_taken_out_by_the_next(rack: MediaRack) -> None:
