@@ -196,7 +196,9 @@ class Media:
             try:
                 await self._eject(machine)
             except ProvisionerError as error:
-                self._see(machine, "bmc.media-left", f"the medium of a run that ended may still be in: {error}", ok=False)
+                self._see(
+                    machine, "bmc.media-left", f"the medium of a run that ended may still be in: {error}", ok=False
+                )
                 await asyncio.sleep(PAUSES_S[min(turn, len(PAUSES_S) - 1)])
             else:
                 self._see(machine, "bmc.media-out", "the medium of a run that ended was taken out")

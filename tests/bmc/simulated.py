@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import resource
+import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -31,9 +32,25 @@ from provisioner.model.net import Mac
 
 USER, PASSWORD = "admin", "simulated pass"
 IPMI_PORT, REDFISH_PORT, SSH_PORT = 6230, 4430, 2200
-NET = os.environ.setdefault(
-    f"SIMULATED_NET_{os.environ.get('PYTEST_XDIST_WORKER', '')}", f"127.{44 + os.getpid() % 200}"
-)
+NETS = 200
+CLAIM_PORT = 4431
+
+
+def claim_net() -> str:
+    """Take a network of loopback that no other run of the tests has; it is held as long as this process lives."""
+    for at in range(NETS):
+        net = f"127.{44 + (os.getpid() + at) % NETS}"
+        claim = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with contextlib.suppress(OSError):
+            claim.bind((f"{net}.255.254", CLAIM_PORT))
+            claim.detach()  # the descriptor stays open
+            return net
+        claim.close()
+    raise OSError(f"{NETS} runs of the tests hold all networks of loopback")
+
+
+_KEY = f"SIMULATED_NET_{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+NET = os.environ.get(_KEY) or os.environ.setdefault(_KEY, claim_net())
 
 
 def host(number: int) -> str:

@@ -183,6 +183,7 @@ class Rack:
 
     database: type[KillableDatabase] = KillableDatabase
     pace: Pace = PACE
+    catalogue: type[FakeCatalogue] = FakeCatalogue
 
     def __init__(self, folder: Path, names: Sequence[str] = ("node17",)) -> None:
         self.folder = folder
@@ -216,7 +217,7 @@ class Rack:
         db.points = points
         await db.open()
         await self.opened(db)
-        ports = Ports(self.bmcs(points), FakeCatalogue(), FakeArtifacts(), self._discovery(), self._network())
+        ports = Ports(self.bmcs(points), self.catalogue(), FakeArtifacts(), self._discovery(), self._network())
         conductor = Conductor(db, Secrets(db, key), ports, self.clock, self.pace)
         await conductor.open()
         services = await self.beside(conductor, db, points)

@@ -68,6 +68,8 @@ class Shelf(FakeCatalogue):
 class MediaRack(Rack):
     """One machine; what it boots from its CD is read out of the image that its BMC is given."""
 
+    catalogue = Shelf
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         known = self.metal[0]
@@ -88,8 +90,6 @@ class MediaRack(Rack):
         return replace(super()._network(), place_of=lambda mac: self.place if mac == self.board.mac else None)
 
     async def beside(self, conductor: Conductor, db: Any, points: Points) -> list[Callable[[], Any]]:
-        conductor._ports = replace(conductor._ports, catalogue=Shelf())
-        conductor.media._ports = conductor._boots._ports = conductor._ports
         conductor.media.served = lambda name: self.files.get(name.rpartition("/")[2])
         return []
 

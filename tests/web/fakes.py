@@ -144,7 +144,7 @@ class FakeConductor:
         machine = self.machines.get(ref)
         if key and self.keys.get(key) == machine.id:
             return machine
-        if failed := [check for check in await self.preflight(ref, bootenv, via) if not check.ok]:
+        if failed := [check for check in await self.preflight(ref, bootenv, via=via) if not check.ok]:
             faults = [f"{check.text}: {check.hint}" for check in failed]
             raise PreflightError(f"{machine.name} cannot boot {bootenv}", faults=faults)
         self._current(machine, generation)
