@@ -26,6 +26,7 @@ from provisioner.web.server import Server
 from provisioner.web.share import Sharing
 
 GIB = 1024**3
+ANYWHERE = frozenset({"0.0.0.0", "::"})
 Listen = Callable[[str], Awaitable[None]]
 """Serves on one address more; raises `ListenError`."""
 
@@ -75,8 +76,12 @@ class MachineHttp:
         server = Server(machine_app((*routes, tls.route()) if tls else routes))
         stack.push_async_callback(server.close)
 
+        served: set[str] = set()
+        self.conductor.media.listens = lambda host: host in served or bool(served & ANYWHERE)
+
         async def listen(host: str) -> None:
             await server.listen_tcp(host, http.port)
+            served.add(host)
             if tls is not None:
                 await asyncio.to_thread(tls.name, host)
                 await server.listen_tcp(host, http.tls_port, tls.context)

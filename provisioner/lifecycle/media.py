@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from provisioner.bmc.ways import Ways
 from provisioner.boot.files import ServedFile
@@ -62,6 +63,8 @@ class Media:
         self._left: asyncio.Queue[str] = asyncio.Queue()
         self.served: Callable[[str], ServedFile | None] = lambda _name: None
         """Finds loaders (by name) and artefacts (`artifacts/BOOTENV/ARCH/NAME`) that we serve."""
+        self.listens: Callable[[str], bool] = lambda _address: True
+        """Says whether machines and BMCs are served on an address of ours."""
 
     # before a run
 
@@ -89,16 +92,18 @@ class Media:
         if step == "media.eject":
             await self._eject(machine)
             return "the medium is out"
-        size_bytes = await self._make(machine)
+        at, size_bytes = await self._make(machine)
         await self._ways.ask(machine, EJECT, self._call(EJECT))
-        await self._ways.ask(machine, INSERT, partial(self._insert, machine))
+        await self._ways.ask(machine, INSERT, partial(self._insert, machine, at))
         return f"a medium of {size_bytes >> 20} MiB is in"
 
-    async def _insert(self, machine: Machine, to: BmcAddress, password: str) -> None:
+    async def _insert(self, machine: Machine, at: Place, to: BmcAddress, password: str) -> None:
         assert machine.run is not None
         now = self._boots.clock.now()
         token = await self._tokens.mint(Purpose.MEDIUM, machine.macs[0], machine.id, machine.run.id, "", now)
         base = self._ports.network.base_url(await _address_of(to.host))
+        if not self.listens(urlsplit(base).hostname or ""):  # on the BMCs' network we are not: by way of the machines'
+            base = self._ports.network.base_url(at.address)
         uri = f"{base}/media/{token}/{machine.name}.iso"
         await self._ports.bmcs.do(to, password, INSERT, uri=uri)
 
@@ -109,8 +114,8 @@ class Media:
         await self._ways.ask(machine, EJECT, self._call(EJECT))
         await self._remove(machine.id)
 
-    async def _make(self, machine: Machine) -> int:
-        """Write the medium of a run, of which a machine has one at most; return its size in bytes."""
+    async def _make(self, machine: Machine) -> tuple[Place, int]:
+        """Write the medium of a run, of which a machine has one at most; return its machine's place, and its size."""
         run = machine.run
         assert run is not None
         bootenv = self._ports.catalogue.bootenv(run.bootenv or "discovery")
@@ -128,9 +133,11 @@ class Media:
         self._in.add(machine.id)
         programs = await asyncio.to_thread(_read_programs, {name: self._file(name) for name in self._names(machine)})
         image = await asyncio.to_thread(lay_out, load, programs, arch)
-        sources = {"BOOT/VMLINUZ": files[0].path} | {initrd_name(at): one.path for at, one in enumerate(files[1:])}
+        sources = {"BOOT/VMLINUZ": files[0].path} | {
+            initrd_name(number): one.path for number, one in enumerate(files[1:])
+        }
         await asyncio.to_thread(_write, path, image, sources)
-        return image.size_bytes
+        return at, image.size_bytes
 
     def _names(self, machine: Machine) -> list[str]:
         """Name the loaders for a machine's firmware; of firmware that nobody knows yet, all that there are."""
