@@ -72,7 +72,7 @@ def by_medium(machine: Machine, system: Bootenv, place: Place | None, loaders: b
         return [Check("medium", ok=False, text=text, hint=hint)]
     if not loaders:
         text = f"there is no loader for CDs for the firmware of {machine.name}"
-        return [Check("medium", ok=False, text=text, hint="`provisionctl loaders fetch`")]
+        return [Check("medium", ok=False, text=text, hint="`provisionctl loaders install --fetch amd64`")]
     return [Check("medium", ok=True, text=f"a CD of its own, with the address {place.address}")]
 
 
