@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from inspect import getsource
+from pathlib import Path
+
 import pytest
 
 from provisioner import yamlfile
+from provisioner.catalog import decode as decoder
 from provisioner.catalog.decode import decode_bootenv, decode_param
 from provisioner.errors import CatalogError
 from provisioner.fields import Faults, Fields
@@ -166,3 +171,13 @@ def test_a_parameter() -> None:
     assert faults.found == []
     decode_param("A b", fields.part("A b"))
     assert "a parameter's name is words" in faults.found[0]
+
+
+def test_every_key_is_explained() -> None:
+    """But those of parameters, which are declared in files of their own."""
+    source = getsource(decoder)
+    read = re.findall(r'fields\.(?:name|texts?|flag|size|choice|mapping|parts?)\("([a-z_0-9]+)"', source)
+    keys = {*read, *re.findall(r'_url\("([a-z_]+)"', source)} - {"about", "schema", "default", "merge"}
+    text = (Path(decoder.__file__).parents[2] / "docs" / "bootenvs.md").read_text()
+    assert len(keys) > 30
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
