@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import string
 import subprocess
 from collections.abc import Callable
@@ -225,3 +226,35 @@ def test_images_are_unpacked_by_the_end_of_their_name(tmp_path: Path, ending: st
 def test_an_image_that_is_cut_short_fails(tmp_path: Path, ending: str) -> None:
     packed = subprocess.run(PACKINGS[ending], input=CONTENT, capture_output=True, check=True).stdout
     assert run(f"unpack {ending} | cat >/dev/null", tmp_path, packed[:-20]).returncode != 0
+
+
+FIXED = """
+mkdir {root}/bin && busybox --install -s {root}/bin
+echo 'quiet ip=10.0.8.17::10.0.8.1:255.255.252.0:node17::off nameserver=10.0.8.2 nameserver=10.0.8.3' > {root}/cmdline
+: > {root}/resolv.conf
+mount --bind {root}/cmdline /proc/cmdline && mount --bind {root}/resolv.conf /etc/resolv.conf || exit 1
+/sbin/ip link add eth0 type veth peer name far && ip link set far up && ip link set eth0 up || exit 1
+. {part}/lib.sh
+. {part}/network.sh
+PATH={root}/bin:$PATH
+fixed_address eth0
+ip -4 -o address show dev eth0 | grep -o 'inet [^ ]*'
+ip route show | grep -o "^default.*eth0"
+cat /etc/resolv.conf $state/lease
+"""
+
+
+@pytest.mark.netns
+def test_an_address_of_the_command_line_is_taken_without_asking(tmp_path: Path) -> None:
+    script = FIXED.format(root=tmp_path, part=Path(__file__).parents[2] / "provisioner" / "discovery" / "ramdisk")
+    done = subprocess.run(
+        ["unshare", "-mn", "busybox", "sh", "-e", "-c", script], env={"PROVISIONER_STATE": str(tmp_path)} | os.environ,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "inet 10.0.8.17/22",
+        "default via 10.0.8.1 dev eth0",
+        "nameserver 10.0.8.2",
+        "nameserver 10.0.8.3",
+        "eth0 10.0.8.17/22, fixed",
+    ], done.stderr
