@@ -132,9 +132,9 @@ class Daemon:
         naming = await Naming.of(config.dns, db)
         addressing = await Addressing.start(stack, config, conductor=conductor, db=db, netwatch=netwatch, naming=naming)
         holders.v4, holders.v6 = addressing.v4, addressing.v6
-        guard = guard_of(addressing.v4, netwatch, conductor, EventStore(db))
+        guard = guard_of(addressing.v4, addressing.v6, netwatch, conductor, EventStore(db))
         addressing.follow(addresses.follow, addresses.follow6)
-        addressing.book.subnets.follow(guard.changed)
+        addressing.follow(guard.changed, guard.changed)
         shelf = artifact_api(
             config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
         )

@@ -330,13 +330,15 @@ async def bmc_api(
     )
 
 
-def guard_of(dhcp: DhcpServer, netwatch: Netwatch, conductor: Conductor, events: EventStore) -> Guard:
+def guard_of(
+    dhcp: DhcpServer, dhcp6: Dhcp6Server, netwatch: Netwatch, conductor: Conductor, events: EventStore
+) -> Guard:
     """Have rogue DHCP servers watched for: what is found is an event of the site."""
 
     async def tell(kind: str, data: Mapping[str, Any]) -> None:
         conductor.announce([await events.add(kind, data, conductor.clock.now())])
 
-    guard = Guard(dhcp, netwatch, tell, conductor.observe, conductor.clock.now)
+    guard = Guard(dhcp, netwatch, tell, conductor.observe, conductor.clock.now, dhcp6.subnets)
     dhcp.site.on_other_server = guard.chosen
     return guard
 

@@ -23,6 +23,7 @@ from provisioner.config import Config
 from provisioner.dhcp.subnets import Mode, Subnet
 from provisioner.errors import ApiError, ProvisionerError
 from provisioner.model.boot import Arch
+from provisioner.netwatch.rogues import How
 
 ENOUGH_BYTES = 10 << 30
 """Less free space than this will not hold the images of three systems."""
@@ -204,7 +205,8 @@ def _watched(client: Client) -> Findings:
     seen = client.get("/v1/network")
     for each in seen["rogues"]:
         who = f"{each['server']} ({each['mac']})" if each["mac"] else each["server"]
-        text = f"{each['place']}: rogue DHCP server {who} {each['how']}, last at {each['last']}"
+        what = "router" if each["how"] == How.ROUTER else "DHCP server"
+        text = f"{each['place']}: rogue {what} {who} {each['how']}, last at {each['last']}"
         hint = "switch it off; where it is to stay, name it in dhcp.allowed_servers or serve as its proxy"
         yield Finding(Level.FAIL, "rogue", text, hint)
     for subnet, server in seen["fallbacks"].items():

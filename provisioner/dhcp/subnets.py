@@ -147,7 +147,9 @@ class Dhcp:
     )
     reservations: tuple[Reservation, ...] = setting((), "Fixed addresses beside those of enrolled machines.")
     allowed_servers: tuple[str, ...] = setting(
-        (), "Addresses of other DHCP servers that may answer beside us; all others are reported as rogue."
+        (),
+        "Addresses of other DHCP servers that may answer beside us, and of IPv6 routers where we advertise ourselves "
+        "(of IPv6 link-local ones: fe80::1); all others are reported as rogue.",
     )
     watch_s: float = setting(
         60.0,

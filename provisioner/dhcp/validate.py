@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from itertools import combinations
 
 from provisioner.dhcp import formats
@@ -58,7 +58,7 @@ def _watching(config: Dhcp) -> Iterator[str]:
     for text in config.bmc_macs:
         yield from _try("bmc_macs", partial(read_range, text))
     for text in config.allowed_servers:
-        yield from _try("allowed_servers", partial(IPv4Address, text))
+        yield from _try("allowed_servers", partial(ip_address, text))
     if config.watch_s and not 5 <= config.watch_s <= 3600:
         yield f"watch_s: {config.watch_s:g}: from 5 to 3600, or 0"
     for subnet in config.subnets:

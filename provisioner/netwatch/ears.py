@@ -15,6 +15,7 @@ SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 SOL_RAW, ICMP_FILTER = 255, 1
 ONLY_ECHO_REPLIES = struct.pack("=I", 0xFFFFFFFF & ~1)
 MAX_FRAME = 2048
+SCOPE_LINK, TENTATIVE = 0x20, 0x40  # include/net/ipv6.h, if_addr.h
 ETHERNET = 1  # ARPHRD_ETHER, if_arp.h
 
 
@@ -78,6 +79,18 @@ class Pinger:
     def send(self, packet: bytes, address: int) -> None:
         """Send to an address; where no route leads there, nobody is there."""
         _send(self._socket, packet, (socket.inet_ntoa(address.to_bytes(4, "big")), 0))
+
+
+def link_local(interface: str) -> bytes:
+    """Give our link-local address on an interface, once it may be used; empty where there is none."""
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+    except OSError:  # a host without IPv6
+        return b""
+    for address, _, _, scope, flags, name in map(str.split, lines):
+        if name == interface and int(scope, 16) == SCOPE_LINK and not int(flags, 16) & TENTATIVE:
+            return bytes.fromhex(address)
+    return b""
 
 
 def _receive(sock: socket.socket, most: int) -> Iterator[bytes]:

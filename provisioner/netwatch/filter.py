@@ -14,7 +14,8 @@ LDW, LDH, LDB, LDH_X, LDB_X, LDX_IP = 0x20, 0x28, 0x30, 0x48, 0x50, 0xB1  # linu
 JEQ, JSET, RET = 0x15, 0x45, 0x06
 VLAN_TAG_PRESENT = 0xFFFFF000 + 48  # SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT, linux/filter.h
 ALL = 0xFFFF
-SERVER_PORT = 67
+SERVER_PORT, SERVER_PORT6 = 67, 547
+ROUTER_ADVERTISEMENT = 134
 
 Line = tuple[str, int, int, str, str]
 """Label, operation, operand, where to go if so, where to go if not (empty: the next line)."""
@@ -50,9 +51,10 @@ def answers(identifier: int) -> Sequence[Line]:
 
 
 def servers() -> Sequence[Line]:
-    """What DHCP servers say."""
+    """What DHCP servers of either family say, and routers of IPv6."""
     return (
         *_OWN_TRAFFIC,
+        ("", JEQ, 0x86DD, "six", ""),
         ("", JEQ, 0x0800, "", "drop"),
         ("", LDB, 23, "", ""),  # protocol
         ("", JEQ, 17, "", "drop"),
@@ -61,6 +63,13 @@ def servers() -> Sequence[Line]:
         ("", LDX_IP, 14, "", ""),
         ("", LDH_X, 14, "", ""),  # source port
         ("", JEQ, SERVER_PORT, "take", "drop"),
+        ("six", LDB, 20, "", ""),  # next header
+        ("", JEQ, 17, "udp", ""),
+        ("", JEQ, 58, "", "drop"),
+        ("", LDB, 54, "", ""),
+        ("", JEQ, ROUTER_ADVERTISEMENT, "take", "drop"),
+        ("udp", LDH, 54, "", ""),
+        ("", JEQ, SERVER_PORT6, "take", "drop"),
         *_END,
     )
 

@@ -9,18 +9,21 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
 from provisioner.dhcp.subnets import Rogue as Policy
+from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import StoreError
 from provisioner.model.net import Mac, mac_from_bytes
 from provisioner.model.trace import Channel, Observe, TraceLine
-from provisioner.netwatch.messages import Heard, Kind
+from provisioner.netwatch.messages import Heard, Heard6, Kind
 from provisioner.netwatch.rogues import How, Rogue, Rogues, Sighting
 from provisioner.netwatch.supervisor import Netwatch
+from provisioner.netwatch.watch6 import Watch6
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +65,21 @@ class Guard:
     """Watches for rogue servers. `run` until cancelled."""
 
     def __init__(
-        self, server: Server, netwatch: Netwatch, tell: Tell, observe: Observe, now: Callable[[], float]
+        self,
+        server: Server,
+        netwatch: Netwatch,
+        tell: Tell,
+        observe: Observe,
+        now: Callable[[], float],
+        subnets6: Callable[[], Sequence[Subnet6]] = tuple,
     ) -> None:
         self._server = server
         self._netwatch = netwatch
         self._tell = tell
         self._observe = observe
         self._now = now
-        self._allowed = frozenset(server.config.allowed_servers)
+        self._allowed = frozenset(str(ip_address(each)) for each in server.config.allowed_servers)
+        self._watch6 = Watch6(subnets6, self._allowed)
         self._rogues = Rogues()
         self._wake = asyncio.Event()
         self._next = self._soonest = 0.0
@@ -78,6 +88,7 @@ class Guard:
         self._limiter = Limiter()
         self._fallen: dict[str, Fallen] = {}
         netwatch.on_heard = self.hear
+        netwatch.on_heard6 = self.hear6
         netwatch.on_up = self._ask_soon
 
     def fallen(self) -> dict[str, str]:
@@ -119,18 +130,22 @@ class Guard:
             return
         self._next = now + (every_s or QUIET_ROUND_S)
         self._soonest = now + SOON_S
-        places = self._places()
-        self._netwatch.listen(places)
-        for place in places if every_s and not self._netwatch.fault else ():
+        places, places6 = self._places(), self._watch6.places()
+        both = sorted({*places, *places6})
+        self._netwatch.listen(both)
+        for place in both if every_s and not self._netwatch.fault else ():
             self._rogues.asked(place)
-            self._netwatch.ask(place)
+            if place in places:
+                self._netwatch.ask(place)
+            if place in places6:
+                self._netwatch.ask6(place)
 
     def _ask_soon(self) -> None:
         """Ask earlier than planned: something changed."""
         self._next = min(self._next, self._soonest)
         self._wake.set()
 
-    def changed(self, subnets: Sequence[Subnet]) -> None:
+    def changed(self, subnets: Sequence[object]) -> None:
         """Subnets were changed: look at them anew."""
         self._ask_soon()
 
@@ -143,9 +158,16 @@ class Guard:
             return
         how = How.BOOT if heard.kind is Kind.OFFER and not heard.address else HOWS[heard.kind]
         mac = mac_from_bytes(heard.mac) if len(heard.mac) == 6 else Mac("")
-        self._seen(Sighting(heard.interface, address(heard.server), how, mac, heard.asked), subnets)
+        sighting = Sighting(heard.interface, address(heard.server), how, mac, heard.asked)
+        self._seen(sighting, [subnet.title for subnet in subnets])
         if not heard.asked and len(heard.client) == 6:
             self._trace(heard, mac)
+
+    def hear6(self, heard: Heard6) -> None:
+        """A DHCPv6 server's message or a router's advertisement came in."""
+        judged = self._watch6.judge(heard)
+        if judged is not None:
+            self._seen(*judged)
 
     def chosen(self, name: str, server: int, client: Mac) -> None:
         """A machine on the subnet of this name chose another server."""
@@ -153,15 +175,14 @@ class Guard:
         if not subnets or self._is_friend(server):
             return
         place = subnets[0].interface or name
-        self._seen(Sighting(place, address(server), How.CHOSEN), subnets)
+        self._seen(Sighting(place, address(server), How.CHOSEN), [subnet.title for subnet in subnets])
 
     def _is_friend(self, server: int) -> bool:
         return self._server.is_ours(server) or address(server) in self._allowed
 
-    def _seen(self, sighting: Sighting, subnets: list[Subnet]) -> None:
+    def _seen(self, sighting: Sighting, names: list[str]) -> None:
         new = self._rogues.seen(sighting, self._now())
         if new is not None:
-            names = [subnet.title for subnet in subnets]
             log.error("dhcp.rogue server=%s mac=%s on=%s how=%s", new.server, new.mac, new.place, new.how)
             self._report("dhcp.rogue", **_data(new), subnets=names, how=str(new.how))
             self._ask_soon()

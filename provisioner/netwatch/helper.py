@@ -22,14 +22,17 @@ from typing import NamedTuple
 from provisioner.dhcp.limit import Limiter
 from provisioner.errors import WireError
 from provisioner.netwatch import filter as bpf
-from provisioner.netwatch.ears import Ear, Pinger
+from provisioner.netwatch import frames6
+from provisioner.netwatch.ears import Ear, Pinger, link_local
 from provisioner.netwatch.frames import Answer, Frames, answer_of, ping
 from provisioner.netwatch.looking import MOST, Looking, Send, Target, Way
 from provisioner.netwatch.messages import (
     MAX_BYTES,
     Ask,
+    Ask6,
     Deaf,
     Heard,
+    Heard6,
     Listen,
     Look,
     Looked,
@@ -138,6 +141,9 @@ class Helper:
             case Ask(interface):
                 if (wire := self._wires.get(interface)) is not None:
                     wire.servers.send(wire.frames.discover(self._xid))
+            case Ask6(interface):
+                if (wire := self._wires.get(interface)) is not None and (own := link_local(interface)):
+                    wire.servers.send(frames6.solicit(wire.frames.mac, own, wire.frames.client, self._xid))
 
     def _say(self, report: Report) -> bool:
         try:
@@ -230,8 +236,11 @@ class Helper:
             if not self._limiter.take(interface, READ_PER_S, READ_BURST, time.monotonic()):
                 self._unread += 1
                 continue
-            found = wire.frames.read(frame, self._xid)
-            if isinstance(found, Heard) and not self._say(found):
+            if frame[12:14] == frames6.ETHERTYPE:
+                found: object = frames6.read(interface, frame, wire.frames.client, self._xid)
+            else:
+                found = wire.frames.read(frame, self._xid)
+            if isinstance(found, Heard | Heard6) and not self._say(found):
                 self._unread += 1
 
     def _matters(self, frame: bytes) -> bool:

@@ -47,15 +47,24 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     interface: Name
 
 
-Request = Listen | Look | Ask
+class Ask6(msgspec.Struct, frozen=True, tag="ask6"):
+    """Ask for an IPv6 address on this interface, as a machine that nobody knows."""
+
+    interface: Name
+
+
+Request = Listen | Look | Ask | Ask6
 
 
 class Kind(StrEnum):
-    """What a DHCP server said."""
+    """What a DHCP server said, or a router."""
 
     OFFER = "offer"
     ACK = "ack"
     NAK = "nak"
+    ADVERTISE = "advertise"
+    REPLY = "reply"
+    ROUTER = "router"
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -84,6 +93,18 @@ class Heard(msgspec.Struct, frozen=True, tag="heard"):
     """It answers our own question."""
 
 
+class Heard6(msgspec.Struct, frozen=True, tag="heard6"):
+    """A DHCPv6 server's message or a router's advertisement came in on this interface."""
+
+    interface: Name
+    kind: Kind
+    server: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+    """The address that it came from."""
+    mac: Hardware
+    asked: bool
+    """It answers our own question."""
+
+
 class Deaf(msgspec.Struct, frozen=True, tag="deaf"):
     """An interface that cannot be listened on, and why; empty `why`: it can again."""
 
@@ -98,7 +119,7 @@ class Tally(msgspec.Struct, frozen=True, tag="tally"):
     unread: int
 
 
-Report = Ready | Looked | Heard | Deaf | Tally
+Report = Ready | Looked | Heard | Heard6 | Deaf | Tally
 
 M = TypeVar("M")
 

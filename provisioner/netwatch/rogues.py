@@ -26,6 +26,9 @@ class How(StrEnum):
     ACK = "gave an address"
     NAK = "refused an address"
     CHOSEN = "was chosen by a machine"
+    OFFER6 = "offered an IPv6 address"
+    REPLY6 = "gave an IPv6 address"
+    ROUTER = "advertises itself as a router"
 
 
 class Sighting(NamedTuple):
@@ -62,18 +65,19 @@ class Rogues:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._known: dict[tuple[str, str], Rogue] = {}
+        self._known: dict[tuple[str, str, bool], Rogue] = {}
+        """By place, address, and whether it was seen as a router."""
 
     def __iter__(self) -> Iterator[Rogue]:
         return iter(list(self._known.values()))
 
     def seen(self, sighting: Sighting, now: float) -> Rogue | None:
         """Take note; give the server where it is a new one."""
-        key = sighting.place, sighting.server
+        key = sighting.place, sighting.server, sighting.how is How.ROUTER
         known = self._known.get(key)
         if known is None and len(self._known) >= self._most:
             return None
-        base = known or Rogue(*key, sighting.how, now, now)
+        base = known or Rogue(sighting.place, sighting.server, sighting.how, now, now)
         found = self._known[key] = replace(
             base,
             last=now,
@@ -94,7 +98,7 @@ class Rogues:
         """Forget those that are gone, and name them."""
         over = [rogue for rogue in self if _is_gone(rogue, now)]
         for rogue in over:
-            del self._known[rogue.place, rogue.server]
+            del self._known[rogue.place, rogue.server, rogue.how is How.ROUTER]
         return over
 
 

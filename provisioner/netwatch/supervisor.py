@@ -23,8 +23,10 @@ from provisioner.netwatch.messages import (
     MAX_BYTES,
     MAX_EARS,
     Ask,
+    Ask6,
     Deaf,
     Heard,
+    Heard6,
     Listen,
     Look,
     Looked,
@@ -92,6 +94,7 @@ class Netwatch:
         self.fault = STARTS
         """Why nothing is watched; empty while the process runs."""
         self.on_heard: Callable[[Heard], None] = lambda _: None
+        self.on_heard6: Callable[[Heard6], None] = lambda _: None
         self.on_up: Callable[[], None] = lambda: None
 
     @property
@@ -140,6 +143,10 @@ class Netwatch:
             return
         self._interfaces = wanted
         self._tell(Listen(self._interfaces))
+
+    def ask6(self, interface: str) -> None:
+        """Ask for an IPv6 address there: whoever answers is heard."""
+        self._tell(Ask6(interface))
 
     def ask(self, interface: str) -> None:
         """Ask for an address there, to hear who answers."""
@@ -191,6 +198,8 @@ class Netwatch:
                 self._end(id, user, "used" if user else "free")
             case Heard():
                 self.on_heard(report)
+            case Heard6():
+                self.on_heard6(report)
             case Deaf(interface, why):
                 self._is_deaf(interface, why)
             case Tally():

@@ -65,7 +65,11 @@ def test_a_daemon_that_cannot_serve(ctl: Ctl, daemon: Daemon) -> None:
 
 @pytest.mark.usefixtures("unconfigured")
 def test_what_the_daemon_sees_on_its_wires(ctl: Ctl, daemon: Daemon) -> None:
-    daemon.watch.seen = [Rogue("eth0", "10.0.0.66", How.CHOSEN, 1_800_000_000.0, 1_800_000_000.0)]
+    at = 1_800_000_000.0
+    daemon.watch.seen = [
+        Rogue("eth0", "10.0.0.66", How.CHOSEN, at, at),
+        Rogue("eth0", "fe80::66", How.ROUTER, at, at),
+    ]
     daemon.watch.proxies = {"rack1": "10.0.0.66"}
     daemon.watch.fault, daemon.watch.deaf = "it cannot be started", {"eth1": "No such device"}
     ran = ctl("doctor", "--no-bmcs")
@@ -73,6 +77,7 @@ def test_what_the_daemon_sees_on_its_wires(ctl: Ctl, daemon: Daemon) -> None:
     lines = [line for line in ran.out.splitlines() if line.split()[1] in ("rogue", "netwatch")]
     assert [line.partition(" (")[0] for line in lines] == [
         "FAIL  rogue     eth0: rogue DHCP server 10.0.0.66 was chosen by a machine, last at 2027-01-15T08:00:00.000Z",
+        "FAIL  rogue     eth0: rogue router fe80::66 advertises itself as a router, last at 2027-01-15T08:00:00.000Z",
         "warn  rogue     rack1: only boot information is served, as a proxy of the rogue server 10.0.0.66",
         "warn  netwatch  nobody looks for rogue servers and for addresses in use: it cannot be started",
         "warn  netwatch  eth1: cannot be watched: No such device",

@@ -34,6 +34,17 @@ def udp(source: int, options: bytes = b"", fragment: int = 0) -> bytes:
 
 
 OTHER = MACS + struct.pack("!H", 0x86DD) + bytes(40)
+
+
+def ip6(following: int, payload: bytes) -> bytes:
+    head = struct.pack("!IHBB", 6 << 28, len(payload), following, 255) + bytes(32)
+    return MACS + struct.pack("!H", 0x86DD) + head + payload
+
+
+def udp6(source: int) -> bytes:
+    return ip6(17, struct.pack("!HHHH", source, 546, 8, 0))
+
+
 ANSWERS = {
     "an ARP reply": (arp(2, b"\x0a\x00\x00\x05"), True),
     "an ARP probe of somebody else": (arp(1, bytes(4)), True),
@@ -53,7 +64,11 @@ SERVERS = {
     "a later fragment, which has no port": (udp(67, fragment=1), False),
     "an echo reply": (echo(0), False),
     "an ARP reply": (arp(2, b"\x0a\x00\x00\x05"), False),
-    "IPv6": (OTHER, False),
+    "from a DHCPv6 server": (udp6(547), True),
+    "from a DHCPv6 client": (udp6(546), False),
+    "a router's advertisement": (ip6(58, bytes((134,)) + bytes(15)), True),
+    "a router's solicitation": (ip6(58, bytes((133,)) + bytes(7)), False),
+    "other IPv6": (OTHER, False),
 }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,19 @@ import pytest
 
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Mode, Rogue, Subnet
+from provisioner.dhcp.v6.subnets import Mode6, Subnet6
 from provisioner.errors import StoreError
 from provisioner.model.net import Mac
 from provisioner.model.trace import TraceLine
 from provisioner.netwatch.guard import Guard
-from provisioner.netwatch.messages import Heard, Kind
+from provisioner.netwatch.messages import Heard, Heard6, Kind
 from provisioner.netwatch.rogues import How
 from provisioner.netwatch.supervisor import Netwatch
 from tests.dhcp import netns
 from tests.dhcp.clients import MAC, US, chain, ip, subnet
+from tests.dhcp.v6.clients import subnet as subnet6
 from tests.dhcp.wires import Wires, wires
-from tests.netwatch.rig import dnsmasq, inside, mac_of, until, watching
+from tests.netwatch.rig import DNSMASQ, dnsmasq, inside, mac_of, until, watching
 
 EVERY_S = 0.4
 ROGUE = "10.0.0.66"
@@ -44,7 +47,7 @@ class NoLeases:
 class Rig:
     """A server, a guard, and what it told."""
 
-    def __init__(self, config: Dhcp, netwatch: Netwatch) -> None:
+    def __init__(self, config: Dhcp, netwatch: Netwatch, six: tuple[Subnet6, ...] = ()) -> None:
         self.lines: list[TraceLine] = []
         self.events: list[tuple[str, Mapping[str, Any]]] = []
         self.refuse = 0
@@ -52,7 +55,7 @@ class Rig:
         leases: Any = NoLeases()
         self.server = DhcpServer(config, decide=chain, leases=leases, observe=self.lines.append)
         self.server.site.ours = frozenset({ip(US)})
-        self.guard = Guard(self.server, netwatch, self.tell, self.lines.append, time.monotonic)
+        self.guard = Guard(self.server, netwatch, self.tell, self.lines.append, time.monotonic, lambda: six)
         self.server.site.on_other_server = self.guard.chosen
 
     async def tell(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -76,6 +79,9 @@ class Rig:
                 yield
             finally:
                 task.cancel()
+
+
+SIX = subnet6(router_advertisements=True)
 
 
 def falling(**more: Any) -> Subnet:
@@ -125,6 +131,25 @@ async def test_a_real_rogue_server_comes_and_goes(lan: Wires) -> None:
         "how": "offered an address",
     }
     assert rig.events[1][1] == {"subnet": "10.0.0.0/24", "server": ROGUE, "mode": "proxy"}
+
+
+@pytest.mark.netns
+@pytest.mark.peer
+async def test_a_real_rogue_dhcpv6_server_and_router(lan: Wires) -> None:
+    """Its answers go to whoever asked: it is found since we ask; its advertisements go to all."""
+    rig = Rig(Dhcp(watch_s=EVERY_S), Netwatch(command=inside(lan, "server")), six=(SIX,))
+    lan.ip("other", "addr", "add", "fd00::66/64", "dev", "eth0", "nodad")
+    async with watching(rig.netwatch), rig.running():
+        await until(lambda: not rig.netwatch.fault)
+        both = ("--dhcp-range=fd00::200,fd00::2ff,64", "--enable-ra")
+        lan.start("other", "dnsmasq", *DNSMASQ, "--interface=eth0", *both)
+        await until(lambda: {How.OFFER6, How.ROUTER} <= {each.how for each in rig.guard.rogues()})
+        lan.running[-1].kill()
+        await until(lambda: "dhcp.rogue-gone" in rig.kinds())
+    assert [each.how for each in rig.guard.rogues()] == [How.ROUTER]  # which nobody can ask
+    for _, data in rig.events:
+        assert (data["place"], data["mac"]) == ("eth0", mac_of(lan, "other"))
+    assert rig.events[0][1]["subnets"] == ["fd00::/64"]
 
 
 # the rules, with a netwatch that runs no process
@@ -252,3 +277,33 @@ async def test_a_subnet_that_an_operator_changes_meanwhile_is_served_as_it_says(
     rig.server.set_subnet(subnet(mode=Mode.OFF))
     await settle(rig)
     assert (rig.mode(), rig.guard.fallen()) == (Mode.OFF, {})
+
+
+def heard6(kind: Kind = Kind.ADVERTISE, *, server: str = "fe80::66", asked: bool = False) -> Heard6:
+    return Heard6("eth0", kind, IPv6Address(server).packed, SERVER_MAC, asked)
+
+
+SIXES: dict[str, tuple[Subnet6, Heard6, How | None]] = {
+    "an offer to us": (SIX, heard6(asked=True), How.OFFER6),
+    "an address that it gave": (SIX, heard6(Kind.REPLY), How.REPLY6),
+    "a router beside our advertisements": (SIX, heard6(Kind.ROUTER), How.ROUTER),
+    "a router that the site needs": (subnet6(), heard6(Kind.ROUTER), None),
+    "an allowed server": (SIX, heard6(server="fe80::7"), None),
+    "where we are not alone": (subnet6(mode=Mode6.OFF), heard6(asked=True), None),
+    "another interface": (subnet6(interface="eth1"), heard6(asked=True), None),
+}
+
+
+@pytest.mark.parametrize(("where", "what", "how"), SIXES.values(), ids=SIXES.keys())
+async def test_what_makes_a_rogue_of_ipv6(where: Subnet6, what: Heard6, how: How | None) -> None:
+    rig = Rig(Dhcp(allowed_servers=("fe80:0::7",)), Netwatch(), six=(where,))
+    rig.guard.hear6(what)
+    await settle(rig)
+    told = {"server": "fe80::66", "mac": "52:54:00:00:00:66", "place": "eth0", "subnets": ["fd00::/64"], "how": how}
+    assert rig.events == ([("dhcp.rogue", told)] if how is not None else [])
+
+
+async def test_interfaces_of_both_families_are_watched() -> None:
+    rig = Rig(Dhcp(subnets=(subnet(),)), Netwatch(), six=(subnet6(interface="eth1"),))
+    async with rig.running():
+        await until(lambda: rig.netwatch.interfaces == ("eth0", "eth1"))
