@@ -37,6 +37,7 @@ from provisioner.config import Config, Webhook
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import CatalogError, ConfigError, StoreError
 from provisioner.lifecycle.conductor import Conductor
