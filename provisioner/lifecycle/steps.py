@@ -231,15 +231,19 @@ def _move(machine: Machine, run: Run, to: int, note: str, now: float) -> tuple[M
         JournalLine(s.name, s.phase, run.attempt if at == run.at else 1, run.step_started, now, "done", note)
         for at, s in enumerate(run.steps[run.at : to], start=run.at)
     )
-    run = replace(run, at=to, attempt=1, step_started=now, percent=None, note="", job_taken=False)
-    run = replace(run, journal=run.journal + passed)
-    if to < len(run.steps) and run.steps[to].name == JOB_STEP:  # however often it was begun: no two jobs are one
-        run = replace(run, attempt=1 + sum(line.step == JOB_STEP for line in run.journal))
+    journal = run.journal + passed
+    run = replace(run, at=to, attempt=1, step_started=now, percent=None, note="", job_taken=False, journal=journal)
     if to == len(run.steps):
         return _ended(machine, replace(run, outcome="done", ended=now), now), []
-    run = replace(run, deadline=now + due_s(run.steps[to]))
-    if KINDS[run.steps[to].name].signal is None:
-        run = replace(run, early=())  # signals of this boot; the next one has its own
+    step = run.steps[to]
+    acts = KINDS[step.name].signal is None
+    run = replace(
+        run,
+        deadline=now + due_s(step),
+        # however often it was begun: no two jobs are one
+        attempt=1 + sum(line.step == JOB_STEP for line in journal) if step.name == JOB_STEP else 1,
+        early=() if acts else run.early,  # signals of this boot; the next one has its own
+    )
     for signal in run.early:
         if (further := _completed_by(run, signal)) is not None:
             return _move(machine, replace(run, early=tuple(s for s in run.early if s != signal)), further, "", now)
