@@ -41,19 +41,39 @@ steps:
   second: {where: system, requires: [first.done], provides: [all.done], script: "echo no luck >&2; exit 3"}
 """
 
+INSIDE = """
+name: inside
+title: a step in a system that is being made
+goal: [all.done]
+steps:
+  image:
+    where: daemon
+    action: boot
+    with: {bootenv: debian-12, until: installer}
+    destructive: true
+    provides: [installer.running]
+  greet:
+    where: installer
+    provides: [all.done]
+    script: |
+      read -r name </etc/hostname
+      echo "inside $name, for $MACHINE"
+"""
+
 
 class RealRack(FlowRack):
     """A rack whose new systems run the real script against the real HTTP server."""
 
-    def __init__(self, folder: Path, path: str) -> None:
-        super().__init__(folder, ("node17",), FLOW)
+    def __init__(self, folder: Path, path: str, flow: str = FLOW, root: str = "") -> None:
+        super().__init__(folder, ("node17",), flow)
         self.port = 0
         self.path = path
+        self.root = root
 
     async def steps(self, metal: Metal, token: str) -> None:
         (self.folder / "authorization").write_text(f"Authorization: Bearer {token}\n")
         environment = {"PATH": self.path, "HOME": "/root"}
-        command = ["sh", str(SCRIPT), f"http://127.0.0.1:{self.port}", str(self.folder / "authorization")]
+        command = ["sh", str(SCRIPT), f"http://127.0.0.1:{self.port}", str(self.folder / "authorization"), self.root]
         process = await asyncio.create_subprocess_exec(*command, env=environment)
         self.status = await process.wait()
 
@@ -77,6 +97,29 @@ async def test_a_new_system_does_its_steps(tmp_path: Path, client: str) -> None:
         assert member.journal[1].note == "the end (1/2)"
         text, _ = await rack.engine.store.output(run.id, member.machine, 2, 0, 1 << 20)
         assert text == b'it\'s "quoted" $HOME on node17\n' + b"x" * 100_000 + b"\nthe end (1/2)\n"
+        await server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.netns
+async def test_a_step_in_a_system_that_is_being_made_sees_that_system(tmp_path: Path) -> None:
+    """The one that runs has the HTTP client, the other no more than a shell."""
+    root = tmp_path / "root"
+    for name in ("bin", "etc", "run"):
+        (root / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    (root / "bin/sh").symlink_to("busybox")
+    (root / "etc/hostname").write_text("new17\n")
+    rack = RealRack(tmp_path, os.environ["PATH"], INSIDE, str(root))
+    rack.one().ip = "127.0.0.1"  # an agent's token is good from its own address only
+    async with rack.alive(), rack.daemon() as conductor:
+        server = Server(machine_app(MachineSide(conductor.booter).routes()))
+        rack.port = await server.listen_tcp("127.0.0.1", 0)
+        await ready(rack)
+        run = await over(rack, await rack.begin("inside"))
+        assert run.status is FlowStatus.DONE, reasons(run)
+        text, _ = await rack.engine.store.output(run.id, run.members[0].machine, 2, 0, 1 << 20)
+        assert text == b"inside new17, for node17\n"
         await server.close()
 
 
