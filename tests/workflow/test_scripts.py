@@ -75,7 +75,12 @@ class RealRack(FlowRack):
         environment = {"PATH": self.path, "HOME": "/root"}
         command = ["sh", str(SCRIPT), f"http://127.0.0.1:{self.port}", str(self.folder / "authorization"), self.root]
         process = await asyncio.create_subprocess_exec(*command, env=environment)
-        self.status = await process.wait()
+        try:
+            self.status = await process.wait()
+        finally:
+            if process.returncode is None:  # the machine is gone, and what ran on it with it
+                process.kill()
+                await process.wait()
 
 
 @pytest.mark.slow
