@@ -81,6 +81,7 @@ TABLE = (
     ("catalog.load", "shells"),
     ("catalog.mirror", "shells"),
     ("catalog.packageindex", "shells"),
+    ("catalog.proving", "shells"),
     ("catalog.renderchild", "shells"),
     ("catalog.renderer", "shells"),
     ("catalog.secretsource", "shells"),

@@ -5,6 +5,7 @@
     ├── ConfigError             what an operator wrote is wrong; carries every fault found, not only the first
     │   └── CatalogError        the same for a bootenv or a template
     │       └── RenderError     a template could not be rendered for a machine
+    │           └── RefusedError    its hardware, or the installer, cannot give what is asked for
     ├── NotFoundError           no such machine, bootenv, run, artefact ...
     ├── CursorError             what comes after a cursor is no longer kept
     ├── ConflictError           the state, the generation or a name does not allow it
@@ -68,6 +69,10 @@ class CatalogError(ConfigError):
 
 class RenderError(CatalogError):
     """A template could not be rendered for a machine."""
+
+
+class RefusedError(RenderError):
+    """A template says itself that this machine, or this installer, cannot give what is asked for."""
 
 
 class NotFoundError(ProvisionerError):

@@ -24,7 +24,7 @@ import jinja2.sandbox
 from jinja2.runtime import Context
 
 from provisioner.catalog import escape
-from provisioner.errors import RenderError
+from provisioner.errors import RefusedError, RenderError
 
 MAX_TEMPLATE_BYTES = 256 << 10
 MAX_OUTPUT_CHARS = 1 << 20  # the largest real answer file is some 40 kB; initrd and RAM hold this many times over
@@ -108,7 +108,7 @@ def _range(*bounds: int) -> range:
 
 def _fail(text: str) -> None:
     """End the rendering with the template's own words: what it was asked for cannot be said in its dialect."""
-    raise RenderError(text)
+    raise RefusedError(text)
 
 
 @jinja2.pass_context
@@ -169,6 +169,8 @@ class _Part:
     includes: frozenset[str | None] = frozenset()
     given: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
+    paths: frozenset[tuple[int, tuple[str, ...]]] = frozenset()
+    """What it reads of the values that it is given, with the line: `(12, ("system", "disk", "layout"))`."""
 
 
 @lru_cache(maxsize=8192)  # two catalogues of the largest size: the one that is read, and the one before
@@ -191,11 +193,23 @@ def _compile(name: str, source: str) -> _Part:
             includes=frozenset(jinja2.meta.find_referenced_templates(tree)),
             given=frozenset(node.name for node in names),
             asked=frozenset(jinja2.meta.find_undeclared_variables(tree)),
+            paths=frozenset(_paths(tree, {node.name for node in names})),
         )
     except RenderError as error:
         return _Part(faults=(str(error),))
     except jinja2.TemplateSyntaxError as error:
         return _Part(faults=(f"{name}:{error.lineno}: {error.message}",))
+
+
+def _paths(tree: jinja2.nodes.Template, given: set[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """List the dotted names that begin with a value which every template is given."""
+    for node in tree.find_all(jinja2.nodes.Getattr):
+        path, at = [node.attr], node.node
+        while isinstance(at, jinja2.nodes.Getattr):
+            path.append(at.attr)
+            at = at.node
+        if isinstance(at, jinja2.nodes.Name) and at.name in NAMES and at.name not in given:
+            yield node.lineno, (at.name, *reversed(path))
 
 
 class Renderer:
@@ -209,6 +223,11 @@ class Renderer:
     def check(self) -> list[str]:
         """List what is wrong with the templates, one line each."""
         return [fault for name in sorted(self._parts) for fault in self._faults(name)]
+
+    def paths(self) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        """List what the templates read of the values that they are given: template, line, dotted name."""
+        for name in sorted(self._parts):
+            yield from ((name, line, path) for line, path in sorted(self._parts[name].paths))
 
     def render(self, name: str, context: Mapping[str, Any], *, checked: bool = False) -> str:
         """Render one template; raise `RenderError` with the template's line.
@@ -228,7 +247,7 @@ class Renderer:
                 if size > MAX_OUTPUT_CHARS:
                     raise RenderError(f"more than {MAX_OUTPUT_CHARS} characters come out")
         except RenderError as error:
-            raise RenderError(f"{_where(error, name)}: {error.message}", hint=error.hint) from error
+            raise type(error)(f"{_where(error, name)}: {error.message}", hint=error.hint) from error
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             raise RenderError(f"{_where(error, name)}: {_say(error)}") from error
         return "".join(pieces)

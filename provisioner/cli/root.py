@@ -65,7 +65,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     ),
     "What machines boot": (
         Entry("bootenvs", "site:bootenvs", "list operating systems"),
-        Entry("catalog", "catalog:catalog", "check and render bootenvs and templates"),
+        Entry("lint", "lint:lint", "render every bootenv for every kind of machine and validate it"),
         Entry("artifacts", "artifacts:artifacts", "fetch, import and list kernels and images"),
         Entry("images", "images:images", "build the discovery system and disk images"),
         Entry("loaders", "loaders:loaders", "list and check boot loaders"),

@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from provisioner.catalog.context import answer_context
-from provisioner.catalog.kernelargs import check_line
-from provisioner.catalog.load import args_template
+from provisioner.catalog import proving
+from provisioner.catalog.fleet import FLEET, Sample, layers, machine
 from provisioner.errors import RenderError
 from provisioner.model.catalog import Bootenv
-from tests.catalog.fleet import FLEET, SECRETS, boot, layers, machine
 from tests.shipped import catalogue
 
 FOLDER = Path(__file__).resolve().parent / "golden"
@@ -34,22 +32,11 @@ def files(name: str, kind: str) -> Iterator[tuple[str, str, str]]:
 @cache
 def _render(name: str, kind: str) -> tuple[tuple[str, str, str], ...] | RenderError:
     try:
-        return tuple(_files(name, kind))
+        sample = Sample(kind, machine(kind), tuple(layers(kind)))
+        made = proving.files(catalogue(), catalogue().bootenv(name), sample)
+        return tuple((file.name, file.validator, file.text) for file in made)
     except RenderError as error:
         return error
-
-
-def _files(name: str, kind: str) -> Iterator[tuple[str, str, str]]:
-    catalog = catalogue()
-    bootenv = catalog.bootenv(name)
-    resolved = catalog.resolve(bootenv, layers(kind))
-    who, one_boot, render = machine(kind), boot(kind, bootenv), catalog.content.renderer.render
-    in_the_open = answer_context(who, bootenv, one_boot, resolved)
-    for_the_ticket = answer_context(who, bootenv, one_boot, resolved, SECRETS)
-    if (amd64 := bootenv.arch.get("amd64")) and amd64.args:
-        yield "kernel arguments", "", check_line(render(args_template(bootenv.name, "amd64"), in_the_open)) + "\n"
-    for answer in bootenv.answers:
-        yield answer.id, answer.validator, render(answer.template, for_the_ticket)
 
 
 def text_of(name: str, kind: str) -> str:

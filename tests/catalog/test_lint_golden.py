@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from provisioner.catalog.fleet import FLEET
 from provisioner.catalog.lint import Linter, Verdict
+from provisioner.catalog.proving import prove
+from provisioner.catalog.render import Renderer
 from provisioner.errors import RenderError
 from provisioner.model.catalog import Kind
-from tests.catalog.fleet import FLEET
 from tests.catalog.golden import FOLDER, catalogue, expected, files, on_disk, text_of
 
 NAMES = catalogue().names()
@@ -62,15 +63,20 @@ def test_our_own_shapes_accept_everything() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_systems_own_validators_accept_everything() -> None:
-    linter = Linter()
+    report = prove(catalogue(), Linter())
+    assert report.verdict.faults == []
+    assert report.verdict.asked >= {
+        "shellcheck",
+        "ksvalidator",
+        "debconf-set-selections",
+        "ignition-validate",
+        "xmllint",
+    }
 
-    def check(item: tuple[str, str, str]) -> Verdict:
-        verdict = Verdict()
-        linter.check(item[1], item[0], item[2], verdict)
-        return verdict
 
-    with ThreadPoolExecutor(4) as pool:
-        verdicts = list(pool.map(check, rendered()))
-    assert [fault for verdict in verdicts for fault in verdict.faults] == []
-    asked = {program for verdict in verdicts for program in verdict.asked}
-    assert asked >= {"shellcheck", "ksvalidator", "debconf-set-selections", "ignition-validate", "xmllint"}
+@pytest.mark.slow
+def test_a_typo_in_any_template_is_found_whether_a_machine_goes_there_or_not() -> None:
+    typo = "{% if params.no_such_group.nothing %}{% endif %}"
+    for name, text in catalogue().content.templates.items():
+        found = [path for _, _, path in Renderer({name: text + typo}).paths()]
+        assert ("params", "no_such_group", "nothing") in found, name

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from provisioner.catalog.fleet import SITE, machine
 from provisioner.errors import ConflictError, NotFoundError, RenderError
 from provisioner.lifecycle.preview import Value
 from provisioner.lifecycle.registry import Machines
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
-from tests.catalog.fleet import SITE, machine
 from tests.lifecycle.previews import previews
 
 NODE = replace(

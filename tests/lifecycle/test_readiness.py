@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from provisioner.catalog.fleet import SITE, machine
 from provisioner.errors import BmcAuthError, ConflictError
 from provisioner.lifecycle.registry import Machines
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
-from tests.catalog.fleet import SITE, machine
 from tests.lifecycle.previews import SUBNET, Obedient, dhcp_of, network, readiness
 
 NODE = replace(

@@ -9,11 +9,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from provisioner.catalog.fleet import SITE, machine
 from provisioner.lifecycle.registry import Machines
 from provisioner.web.app import operator_app
 from provisioner.web.preview import PreviewApi
 from provisioner.web.server import Server
-from tests.catalog.fleet import SITE, machine
 from tests.lifecycle.previews import previews, readiness
 from tests.web.test_api import Session, call
 

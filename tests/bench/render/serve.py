@@ -16,6 +16,7 @@ from pathlib import Path
 from aiohttp import web
 
 from provisioner.catalog.context import answer_context
+from provisioner.catalog.fleet import ROOT_HASH, SITE, boot, machine
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.renderer import RenderProcess
 from provisioner.catalog.system import Secrets
@@ -25,7 +26,6 @@ from provisioner.model.net import Mac
 from provisioner.web.app import machine_app
 from provisioner.web.ports import Route
 from provisioner.web.server import Server
-from tests.catalog.fleet import ROOT_HASH, SITE, boot, machine
 
 BOOTENV, ANSWER, KIND = "rocky-9", "kickstart", "uefi-nvme"
 
@@ -56,7 +56,7 @@ class Kitchen:
         self.machines = fleet(count)
         self.renderer = RenderProcess(self.catalog.content.templates)
         self.bootenv = self.catalog.bootenv(BOOTENV)
-        self.boot = boot(KIND, self.bootenv)
+        self.boot = boot(machine(KIND), self.bootenv)
         self.secrets = Secrets("seed", {"store:root": ROOT_HASH, "store:admin": ROOT_HASH, "store:site": "c2l0ZQ=="})
 
     async def make(self, name: str) -> bytes:

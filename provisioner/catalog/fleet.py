@@ -1,7 +1,11 @@
-"""Hardware that bootenvs are rendered for: what discovery found of each machine, and what its profile asks for."""
+"""Sample machines that bootenvs are rendered for by `lint`: their hardware, and what their profiles ask for. No I/O.
+
+Together they use every word of the vocabulary of parameters: each layout, encryption, kind of link, both firmwares.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +18,21 @@ from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 
 GB = 10**9
+"""Disks are sold by powers of ten."""
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk0bWxvT3ZlclRoZVJhY2tBbmRJdElzRmluZSEh ops@example.org"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUc2l0ZS1jYQ==\n-----END CERTIFICATE-----"
 ROOT_HASH = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
-SECRETS = Secrets(
+
+
+class SampleSecrets(Secrets):
+    """Secrets of a site, and something like one for every reference that is none of them."""
+
+    def value(self, reference: str) -> str:
+        """Look a secret up."""
+        return self.values.get(reference, "Rack, <Stack> & 'Roll' 2026")
+
+
+SECRETS = SampleSecrets(
     "00112233445566778899aabbccddeeff",
     {
         "store:root": ROOT_HASH,
@@ -55,7 +70,7 @@ VDA = Disk("vda", 20 * GB, "/dev/disk/by-path/pci-0000:00:03.0", "", "", "", Tru
 PORTS = (nic(0), nic(1, link=False, speed=None), nic(2, "ixgbe", 10_000), nic(3, "ixgbe", 10_000))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of machine of the fleet."""
 
@@ -220,6 +235,19 @@ FLEET: dict[str, Kind] = {
 }
 
 
+PLAIN = ("bios-vm", "uefi-nvme", "uefi-storage")
+"""Hardware that profiles and roles of a site are tried on: one small disk, one NVMe disk, many disks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One machine to render for, and what is set for it beside what the catalogue says."""
+
+    name: str
+    machine: Machine
+    layers: tuple[Layer, ...]
+
+
 def machine(name: str) -> Machine:
     """The machine of one kind."""
     kind = FLEET[name]
@@ -230,21 +258,30 @@ def machine(name: str) -> Machine:
 
 def layers(name: str) -> list[Layer]:
     """What the site and its hardware profile set."""
-    return [Layer("site", "values/site.yaml", SITE), Layer("profile", f"profile {name}", FLEET[name].params)]
+    return [Layer("global", "a sample site", SITE), Layer("profile", f"profile {name}", FLEET[name].params)]
 
 
-def boot(name: str, bootenv: Bootenv, arch: str = "amd64") -> Boot:
-    """One boot of it, with every artefact in store."""
-    kind = FLEET[name]
+def samples(values: Mapping[tuple[str, str], Layer]) -> list[Sample]:
+    """Every sample machine, then each profile and role that `values` hold, on hardware of three kinds."""
+    found = [Sample(name, machine(name), tuple(layers(name))) for name in FLEET]
+    for (layer, name), given in sorted(values.items()):
+        if name:
+            site = Layer("global", "a sample site", SITE)
+            found += [Sample(f"{layer} {name} on {kind}", machine(kind), (site, given)) for kind in PLAIN]
+    return found
+
+
+def boot(who: Machine, bootenv: Bootenv, arch: str = "amd64") -> Boot:
+    """One boot of a machine, with every artefact in store."""
     files = bootenv.arch.get(arch)
     stored = {artifact.name: Stored("5e" * 32, 123_456_789) for artifact in files.artifacts} if files else {}
     return Boot(
         base="http://10.77.0.1:8080",
-        mac=kind.facts.nics[0].mac,
+        mac=who.macs[0],
         arch=arch,
-        firmware=kind.facts.firmware,
+        firmware=who.facts.firmware if who.facts else "",
         address="10.77.0.117",
-        token="AGENT-TOKEN",
+        token="AGENT-TOKEN",  # noqa: S106  a stand-in
         ticket="TICKET",
         phone_home="HOME-TOKEN",
         artifacts=stored,

@@ -1,0 +1,198 @@
+"""Renders every bootenv for every sample machine, and has every file validated. Needs no daemon.
+
+A typo anywhere in a template is found: names that are not given at all when the catalogue is read, keys that no
+machine has by comparing what templates read with what machines give, everything else when it is rendered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioner.catalog.context import answer_context
+from provisioner.catalog.fleet import SECRETS, Sample, boot, samples
+from provisioner.catalog.kernelargs import check_line
+from provisioner.catalog.lint import Linter, Verdict
+from provisioner.catalog.load import Catalog, args_template
+from provisioner.errors import CatalogError, RefusedError, RenderError
+from provisioner.model.catalog import Bootenv
+
+KERNEL_ARGS = "kernel arguments"
+AT_ONCE = 4
+"""Validators that run at once: each is a process that waits for the disk as much as it computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file as one machine gets it. `validator` is the bootenv's word for what it is; empty for kernel arguments."""
+
+    name: str
+    validator: str
+    text: str
+
+
+@dataclass(slots=True)
+class Proof:
+    """What was found of one bootenv: the sample machines that it takes, and why it does not take the others."""
+
+    bootenv: Bootenv
+    taken: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    files: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found of a catalogue."""
+
+    proofs: list[Proof] = field(default_factory=list)
+    verdict: Verdict = field(default_factory=Verdict)
+    texts: int = 0
+    """Different texts among the files: each is validated once."""
+
+    @property
+    def ok(self) -> bool:
+        """Say whether nothing is wrong."""
+        return not self.verdict.faults
+
+
+Tell = Callable[[int, int, str], None]
+"""Told how far it is: done, of how many, with what."""
+
+
+def arches(bootenv: Bootenv) -> Sequence[str]:
+    """List the architectures to render a bootenv for."""
+    return sorted(bootenv.arch) or ["amd64"]
+
+
+def files(catalog: Catalog, bootenv: Bootenv, sample: Sample, arch: str = "amd64") -> Iterator[File]:
+    """Render everything that one machine gets. Raises `RefusedError` where it cannot have it, else `RenderError`."""
+    render = catalog.content.renderer.render
+    in_the_open, for_the_ticket = contexts(catalog, bootenv, sample, arch)
+    if (found := bootenv.arch.get(arch)) and found.args:
+        yield File(KERNEL_ARGS, "", check_line(render(args_template(bootenv.name, arch), in_the_open)) + "\n")
+    for answer in bootenv.answers:
+        yield File(answer.id, answer.validator, render(answer.template, for_the_ticket))
+
+
+def contexts(catalog: Catalog, bootenv: Bootenv, sample: Sample, arch: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Build what templates see: of kernel arguments, and of files behind a ticket. Raises `RefusedError`."""
+    one_boot = boot(sample.machine, bootenv, arch)
+    try:
+        resolved = catalog.resolve(bootenv, sample.layers)
+        return (
+            answer_context(sample.machine, bootenv, one_boot, resolved),
+            answer_context(sample.machine, bootenv, one_boot, resolved, SECRETS),
+        )
+    except CatalogError as error:
+        raise RefusedError(error.message.partition("\n")[0], faults=error.faults, hint=error.hint) from error
+
+
+def prove(catalog: Catalog, linter: Linter, *, only: Sequence[str] = (), tell: Tell = lambda *_: None) -> Report:
+    """Render and validate; raise `NotFoundError` where `only` names a bootenv that is not there."""
+    report, seen = Report(), _Seen()
+    texts: Texts = {}
+    seen.add({"secrets": _secret_names(catalog)})
+    names = [catalog.bootenv(name).name for name in only] or catalog.names()
+    machines = samples(catalog.content.values)
+    for number, name in enumerate(names):
+        tell(number, len(names), f"rendering {name}")
+        report.proofs.append(_render(catalog, catalog.bootenv(name), machines, (report.verdict, texts, seen)))
+    if not only:
+        report.verdict.faults += list(unknown_paths(catalog, seen.values))
+    report.texts = len(texts)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        checked = pool.map(lambda item: _checked(linter, *item), texts.items())
+        for number, (name, verdict) in enumerate(checked):
+            tell(number, len(texts), f"validating {name}")
+            report.verdict.faults += verdict.faults
+            report.verdict.asked |= verdict.asked
+            report.verdict.missing |= verdict.missing
+    return report
+
+
+Texts = dict[tuple[str, bytes], tuple[str, str]]
+"""Different texts by validator and digest: where each came from first, and the text itself."""
+
+
+class _Seen:
+    """Everything that any template was ever given, as one nested mapping."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def add(self, given: Mapping[str, Any]) -> None:
+        _merge(self.values, given)
+
+
+def _render(catalog: Catalog, bootenv: Bootenv, machines: Sequence[Sample], to: tuple[Verdict, Texts, _Seen]) -> Proof:
+    verdict, texts, seen = to
+    proof = Proof(bootenv)
+    for sample in machines:
+        made: list[tuple[str, File]] = []
+        try:
+            for arch in arches(bootenv):
+                for context in contexts(catalog, bootenv, sample, arch):
+                    seen.add(context)
+                made += [(arch, file) for file in files(catalog, bootenv, sample, arch)]
+        except RefusedError as error:
+            proof.refused[sample.name] = "; ".join(error.faults) or error.message
+            continue
+        except RenderError as error:
+            verdict.faults.append(f"{bootenv.name} for {sample.name}: {error.message}")
+            continue
+        proof.taken.append(sample.name)
+        proof.files += len(made)
+        for arch, file in made:
+            key = (file.validator, hashlib.sha256(file.text.encode()).digest())
+            if file.validator:
+                texts.setdefault(key, (f"{bootenv.name}/{arch}/{sample.name}/{file.name}", file.text))
+    return proof
+
+
+def _checked(linter: Linter, key: tuple[str, bytes], place: tuple[str, str]) -> tuple[str, Verdict]:
+    verdict, (name, text) = Verdict(), place
+    linter.check(key[0], name, text, verdict)
+    return name, verdict
+
+
+def unknown_paths(catalog: Catalog, given: Mapping[str, Any]) -> Iterator[str]:
+    """Name what templates read that no machine has, also in branches that no machine takes."""
+    for template, line, path in catalog.content.renderer.paths():
+        at: Any = given
+        for number, key in enumerate(path):
+            if not isinstance(at, dict) or not at:
+                break  # a list, a text, or a mapping that holds what a site puts there
+            if key not in at:
+                if key in ("get", "items", "keys", "values"):
+                    break
+                known = ", ".join(sorted(at)[:12])
+                yield f"templates/{template}:{line}: {'.'.join(path[: number + 1])}: no such value; there is {known}"
+                break
+            at = at[key]
+
+
+def _secret_names(catalog: Catalog) -> dict[str, Any]:
+    """Name every secret that a site may give, whether the sample site does or not."""
+    names: dict[str, Any] = {}
+    for param in catalog.content.params.values():
+        *groups, last = param.name.split(".")
+        at = names
+        for group in groups if param.secret else ():
+            at = at.setdefault(group, {})
+        if param.secret:
+            at[last] = ""
+    return names
+
+
+def _merge(into: dict[str, Any], given: Mapping[str, Any]) -> None:
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            kept = into.get(key)
+            into[key] = kept if isinstance(kept, dict) else {}
+            _merge(into[key], value)
+        elif not isinstance(into.get(key), dict):
+            into[key] = value

@@ -1,0 +1,148 @@
+"""`lint`: what is wrong in a site's catalogue is found before any machine is; no daemon is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from provisioner.catalog.load import Catalog
+from provisioner.cli import lint as module
+from provisioner.cli.root import run
+from tests.shipped import catalogue
+
+BOOTENV = """\
+name: site-os
+title: An operating system of the site
+kind: live
+family: site
+untested: nobody here has such a machine
+arch:
+  amd64:
+    kernel: vmlinuz
+    args: quiet
+    artifacts:
+      vmlinuz: {url: "http://mirror.example/vmlinuz"}
+answers:
+  setup: {template: site/setup.sh.j2, validator: shellcheck}
+"""
+
+Lint = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "bootenvs").mkdir()
+    (tmp_path / "templates/site").mkdir(parents=True)
+    (tmp_path / "bootenvs/site-os.yaml").write_text(BOOTENV)
+    (tmp_path / "templates/site/setup.sh.j2").write_text("#!/bin/sh\necho {{ machine.name }}\n")
+    return tmp_path
+
+
+@pytest.fixture
+def lint(site: Path, capsys: pytest.CaptureFixture[str]) -> Lint:
+    def call(*args: str) -> tuple[int, str, str]:
+        status = run(["lint", str(site), "--only", "site-os", *args])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+def test_a_catalogue_in_order(lint: Lint) -> None:
+    status, out, err = lint()
+    assert status == 0, err
+    assert out.splitlines()[1].split()[:4] == ["site-os", "17", "of", "17"]
+    assert "untested: nobody here has such a machine" in out
+    assert "validated by shellcheck" in err
+
+
+def test_for_scripts(lint: Lint) -> None:
+    status, out, _ = lint("-o", "json")
+    found = json.loads(out)
+    assert (status, found["ok"], found["faults"], found["asked"]) == (0, True, [], ["shellcheck"])
+    assert found["bootenvs"][0]["files"] == 17 * 2
+
+
+TYPOS = {
+    "a name that nothing has": ("echo {{ machin.name }}", "machin: no such name"),
+    "a key that nothing has": ("echo {{ machine.nme }}", "nme"),
+    "a template that cannot be read": ("{% if %}", "Expected an expression"),
+    "a script that no shell takes": ("if true; then\n", "shellcheck"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), TYPOS.values(), ids=TYPOS.keys())
+def test_a_typo_fails(lint: Lint, site: Path, text: str, said: str) -> None:
+    (site / "templates/site/setup.sh.j2").write_text(f"#!/bin/sh\n{text}\n")
+    status, _, err = lint("-q")
+    assert status == 1
+    assert said in err
+    status, out, _ = lint("-q", "-o", "json")
+    assert (status, json.loads(out)["ok"]) == (1, False)
+
+
+def test_a_validator_that_is_not_installed_is_named(lint: Lint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    status, _, err = lint()
+    assert status == 0
+    assert "not asked, since it is not installed: shellcheck (package shellcheck)" in err
+    status, _, err = lint("--strict")
+    assert status == 1
+    assert "shellcheck (package shellcheck) is not installed" in err
+
+
+def test_a_bootenv_that_is_not_there(lint: Lint) -> None:
+    assert run(["lint", "--only", "nothing"]) == 3
+
+
+class Screen:
+    """A terminal that somebody watches."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None:
+        return
+
+
+def test_a_terminal_shows_how_far_it_is(lint: Lint, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(module.sys, "stderr", screen)
+    assert lint()[0] == 0
+    assert "site-os" in screen.text
+
+
+def test_profiles_of_the_site_are_rendered_too(lint: Lint, site: Path) -> None:
+    (site / "bootenvs/values/profiles").mkdir(parents=True)
+    (site / "bootenvs/values/profiles/storage.yaml").write_text("disk:\n  layout: raid1\n")
+    found = json.loads(lint("-o", "json")[1])
+    assert "profile storage on uefi-storage" in found["bootenvs"][0]["taken"]
+    assert len(found["bootenvs"][0]["taken"]) == 20
+
+
+def test_what_no_machine_has_is_found_where_no_machine_goes() -> None:
+    from provisioner.catalog.proving import unknown_paths
+    from provisioner.catalog.render import Renderer
+
+    text = (
+        "#!/bin/sh\n{% if false %}{{ system.disk.layuot }}{{ params.disk.layout }}{{ facts.nics.speed }}{% endif %}\n"
+    )
+    ours = catalogue().content
+    content = type(ours)(
+        ours.bootenvs, ours.aliases, ours.params, ours.declarations, {}, Renderer({"a.sh.j2": text}), ours.values
+    )
+    given = {"system": {"disk": {"layout": ""}}, "params": {"disk": {"layout": ""}}, "facts": {"nics": []}}
+    assert list(unknown_paths(Catalog((), content), given)) == [
+        "templates/a.sh.j2:2: system.disk.layuot: no such value; there is layout"
+    ]
