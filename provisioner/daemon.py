@@ -25,9 +25,9 @@ from provisioner.catalog.load import Catalog
 from provisioner.catalog.renderer import RenderProcess
 from provisioner.collector import settle
 from provisioner.config import Config
+from provisioner.declaring import Declaring, generations, shelf_of
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
-from provisioner.discovery.profiles import load_profiles
 from provisioner.errors import ConfigError, ProvisionerError
 from provisioner.holders import Holders
 from provisioner.hosts import hosts_of, own_address_towards
@@ -42,6 +42,7 @@ from provisioner.netwatch.supervisor import Netwatch
 from provisioner.reach import Reach
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
+from provisioner.store.declarations import DeclarationStore
 from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
 from provisioner.store.retention import Retention
@@ -57,6 +58,7 @@ from provisioner.web.metrics import MetricsApi
 from provisioner.web.network import NetworkApi
 from provisioner.web.ports import BootenvStatus, Listener, Route, Site
 from provisioner.web.server import Server
+from provisioner.web.site import SiteApi
 from provisioner.wiring import (
     Addresses,
     MachineFiles,
@@ -100,11 +102,11 @@ class Daemon:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
         config, loop = self.config, asyncio.get_running_loop()
-        catalog = await loop.run_in_executor(None, Catalog.load, [Path(p) for p in config.catalogue.paths])
-        profiles = await loop.run_in_executor(None, load_profiles, [Path(p) for p in config.catalogue.paths])
         db = Database(config.state_dir / "state.db")
         await db.open(written_out=True)
         stack.push_async_callback(db.close)
+        site_shelf, applied = await shelf_of(config, db)
+        catalog = site_shelf.catalog
         artifacts = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
         await artifacts.open()
         bmcs = await stack.enter_async_context(Bmcs())
@@ -121,7 +123,7 @@ class Daemon:
             foretell=holders.foretell,
             place_of=holders.place_of,
         )
-        discovery = Discovery(decode_facts, identify, profiles.classify)
+        discovery = Discovery(decode_facts, identify, site_shelf.classify)
         secrets = Secrets(db, await loop.run_in_executor(None, load_key, config.key_file))
         renderer = await stack.enter_async_context(RenderProcess(catalog.content.templates))
         shelves = SiteCatalogue(catalog, renderer), SiteArtifacts(artifacts)
@@ -150,7 +152,7 @@ class Daemon:
         boards = await bmc_api(stack, bmcs, conductor, secrets, db, addressing.v4)
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
-        workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), config.catalogue.paths)
+        workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), site_shelf.library)
         metrics = MetricsApi(
             lambda: measure(conductor.machines.all(), addressing.v4, addressing.v6, netwatch, guard, served)
         )
@@ -165,6 +167,19 @@ class Daemon:
             DhcpApi(addressing.book, naming.keeper),
             Dhcp6Api(addressing.book6),
             workflows.api,
+            SiteApi(
+                Declaring(
+                    conductor,
+                    ports,
+                    secrets,
+                    addressing.book,
+                    site_shelf,
+                    renderer=renderer,
+                    store=DeclarationStore(db),
+                    generations=generations(config),
+                    applied=applied,
+                )
+            ),
         )
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
         hooks = Hooks(

@@ -73,6 +73,12 @@ class Catalog:
         self._content = read(self._roots)
         self._seen.clear()
 
+    def adopt(self, roots: Sequence[Path], content: Content) -> None:
+        """Go by what was read of these directories, ours among them, from now on (`read`)."""
+        self._roots = tuple(roots)
+        self._content = content
+        self._seen.clear()
+
     @property
     def content(self) -> Content:
         """What is loaded now; a later reload does not change it."""

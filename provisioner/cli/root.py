@@ -74,6 +74,8 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("dhcp", "dhcp:dhcp", "leases, reservations, subnets; import and export"),
         Entry("lab", "lab:lab", "a virtual rack to try everything without servers"),
         Entry("bmc", "bmc:bmc", "talk to a BMC by itself"),
+        Entry("plan", "declare:plan", "what a directory of machines and bootenvs would change"),
+        Entry("apply", "declare:apply", "make it so, all or nothing"),
         Entry("check", "check:check", "check the configuration, start nothing"),
         Entry("info", "site:info", "which daemon answers, and where it listens"),
         Entry("completion", "site:completion", "completion for bash, zsh, fish"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
@@ -90,6 +91,30 @@ class DhcpBook:
         fixed = ",".join(reservation.fixed)
         log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, fixed, reservation.name)
         return reservation
+
+    def faults(self, reservations: Sequence[Reservation]) -> list[str]:
+        """Say what is wrong with reservations that are to be made."""
+        found: list[str] = []
+        for reservation in reservations:
+            try:
+                self._check_reservation(reservation)
+            except ConfigError as error:
+                found += error.faults
+            except ConflictError as error:
+                found.append(error.message)
+        return found
+
+    @asynccontextmanager
+    async def adopting(self, reserved: Sequence[Reservation], freed: Sequence[str]) -> AsyncIterator[None]:
+        """Check reservations, let the body write them with other things, then make them live."""
+        async with self._lock:
+            for reservation in reserved:
+                self._check_reservation(reservation)
+            yield
+            for mac in freed:
+                self._server.remove_reservation(parse_mac(mac), Origin.OPERATOR)
+            for reservation in reserved:
+                self._server.set_reservation(reservation, Origin.OPERATOR)
 
     def _check_reservation(self, reservation: Reservation) -> None:
         config = replace(self._server.config, subnets=tuple(subnet for subnet, _ in self.subnets.all()))

@@ -14,6 +14,7 @@ from provisioner.catalog.system import Secrets, references
 from provisioner.clock import SteadyClock
 from provisioner.errors import ConflictError, RenderError, TicketError
 from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.declared import profile_of
 from provisioner.lifecycle.inputs import Idle, JobFailed, JobTaken, Progress, Seen
 from provisioner.lifecycle.plans import Signal, Verb, agent_command, job_id
 from provisioner.lifecycle.ports import Flows, NoFlows, Ports
@@ -61,7 +62,7 @@ class Agents:
         port = ports.network.port_of(address)
         facts = _plugged(ports.discovery.decode(raw, now), bearer.mac, port)
         known = self._machines.find(bearer.machine) or ports.discovery.identify(facts, self._machines.all())
-        profile = ports.discovery.classify(facts)
+        profile = _profile(ports, known, facts)
         if known is None:
             machine = await self._runner.create(self._newcomer(bearer.mac, port, (facts, profile), now))
         else:
@@ -271,6 +272,12 @@ def _with(machine: Machine, facts: Facts, profile: tuple[str, str], now: float) 
         seen=now,
         changed=now,
     )
+
+
+def _profile(ports: Ports, known: Machine | None, facts: Facts) -> tuple[str, str]:
+    """Say which hardware profile a machine has, and why: the one that it is declared to have, else by its facts."""
+    declared = profile_of(known.tags) if known is not None else ""
+    return (declared, "declared") if declared else ports.discovery.classify(facts)
 
 
 def _reported(machine: Machine, facts: Facts, profile: tuple[str, str], now: float) -> tuple[Machine, list[Perform]]:

@@ -79,6 +79,7 @@ class Conductor:
         self._answers = Answers(self.machines, self._runner, self._boots, db, self._tokens, self._trace)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
         self.agent_machine = self._agents.whose
+        self.holding, self.written = self._runner.holding, self._runner.written
         self.booter = Booter(ports, self.clock, self._boots, self._answers, self._agents)
         """What machines ask and say."""
         ready = Readiness(self.machines, ports, self._boots.arch_of, self._actions.look, Ways(ports.bmcs, secrets))

@@ -7,11 +7,12 @@ one under way is simply done again: whether it had taken effect is seen by looki
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from provisioner.clock import SteadyClock
@@ -146,6 +147,27 @@ class Runner:
         async with self._locks[machine.id]:
             await self._save(None, machine, self._clock.now(), "")
         return machine
+
+    @contextlib.asynccontextmanager
+    async def holding(self, machine_ids: Iterable[str]) -> AsyncIterator[None]:
+        """Keep everybody else from changing these machines."""
+        async with contextlib.AsyncExitStack() as stack:
+            for machine_id in sorted(set(machine_ids)):  # in one order: who wants several never waits for another
+                await stack.enter_async_context(self._locks[machine_id])
+            yield
+
+    def written(self, changes: Sequence[Change], events: Sequence[Written]) -> None:
+        """Make live what was written of machines that are held, in a transaction with other things."""
+        self.announce(events)
+        for change in changes:
+            if change.after is None:
+                assert change.before is not None
+                self._machines.remove(change.before)
+            else:
+                self._machines.put(change.after)
+                self.wake(change.after.id)
+            for follow in self.followers:
+                follow(change.before, change.after)
 
     async def forget(self, machine: Machine) -> None:
         """Remove a machine, durably."""

@@ -162,6 +162,13 @@ def _lease(row: tuple[Any, ...]) -> Lease:
     return lease
 
 
+def write_reservations(cursor: sqlite3.Cursor, put: Sequence[Reservation], removed: Sequence[str]) -> None:
+    """Keep and forget reservations, as a part of a transaction of others."""
+    for mac in removed:
+        _remove(cursor, _RESERVATION, mac)
+    _put(cursor, [(_RESERVATION, each.mac, encode(each)) for each in put])
+
+
 def _put(cursor: sqlite3.Cursor, rows: Sequence[tuple[str, str, bytes]]) -> None:
     cursor.executemany("INSERT OR REPLACE INTO dhcp_setting VALUES (?, ?, ?)", rows)
 

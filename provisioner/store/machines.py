@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,9 +46,7 @@ class MachineStore:
 
     async def save(self, change: Change) -> list[Event]:
         """Write a change durably and return its events with their numbers. Raises `ConflictError`, `StoreError`."""
-        document = encode(change.after) if change.after else b""
-        events = [(kind, encode(data), data) for kind, data in change.events]
-        return await self._db.submit(lambda cursor: _write(cursor, change, document, events))
+        return await self._db.submit(prepared(change))
 
     async def events(self, after: int, limit: int, machine: str = "") -> list[Event]:
         """Read events with a number above `after`, oldest first. Raises `CursorError` where some of them are gone."""
@@ -82,6 +80,13 @@ class MachineStore:
         query = "SELECT document FROM run WHERE machine = ? ORDER BY started DESC LIMIT ?"
         rows = await self._db.read(lambda c: c.execute(query, (machine, limit)).fetchall())
         return [_run_in(row[0]) for row in rows]
+
+
+def prepared(change: Change) -> Callable[[sqlite3.Cursor], list[Event]]:
+    """Encode a change, for whoever writes it in a transaction of its own or with others."""
+    document = encode(change.after) if change.after else b""
+    events = [(kind, encode(data), data) for kind, data in change.events]
+    return lambda cursor: _write(cursor, change, document, events)
 
 
 def _write(

@@ -53,11 +53,19 @@ class Secrets:
 
     async def put(self, name: str, value: str) -> None:
         """Keep `value` under `name`, durably; replaces what was there."""
-        nonce = secrets.token_bytes(NONCE_OCTETS)
-        sealed = nonce + self._cipher.encrypt(nonce, value.encode(), name.encode())
+        sealed = self.seal(name, value)
         await self._db.submit(
             lambda c: c.execute("INSERT OR REPLACE INTO secret VALUES (?, ?)", (name, sealed)) and None
         )
+        self.written(name, sealed)
+
+    def seal(self, name: str, value: str) -> bytes:
+        """Lock a secret away, for whoever writes it with other things in one transaction and says so (`written`)."""
+        nonce = secrets.token_bytes(NONCE_OCTETS)
+        return nonce + self._cipher.encrypt(nonce, value.encode(), name.encode())
+
+    def written(self, name: str, sealed: bytes) -> None:
+        """Hear that a secret is in the store."""
         self._changes += 1
         self._sealed[name] = sealed
 

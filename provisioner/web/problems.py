@@ -23,6 +23,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.ConfigError: (422, "something that an operator wrote is wrong"),
     errors.CatalogError: (422, "a bootenv or template is wrong"),
     errors.RenderError: (422, "a template could not be rendered"),
+    errors.RefusedError: (422, "a machine or an installer cannot give what is asked"),
     errors.NotFoundError: (404, "there is no such thing"),
     errors.CursorError: (410, "what comes after this cursor is no longer kept"),
     errors.ConflictError: (409, "not possible as things stand"),

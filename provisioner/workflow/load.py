@@ -22,6 +22,10 @@ class Library:
     def __init__(self, workflows: Iterable[Workflow] = ()) -> None:
         self._known = {flow.name: flow for flow in workflows}
 
+    def adopt(self, other: Library) -> None:
+        """Go by what another one knows from now on; runs keep the workflow that they began with."""
+        self._known = other._known
+
     def all(self) -> list[Workflow]:
         """List workflows, by name."""
         return [self._known[name] for name in sorted(self._known)]

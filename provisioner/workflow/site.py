@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from provisioner.bmc.arguments import arguments, plain
@@ -19,7 +17,7 @@ from provisioner.store.machines import MachineStore
 from provisioner.store.secrets import Secrets
 from provisioner.web.workflows import WorkflowApi
 from provisioner.workflow.engine import Engine
-from provisioner.workflow.load import load_workflows
+from provisioner.workflow.load import Library
 from provisioner.workflow.machines import FlowAgents
 from provisioner.workflow.perform import Boards, Performer
 from provisioner.workflow.planning import Planning
@@ -52,9 +50,8 @@ class SiteWorkflows:
     api: WorkflowApi
 
 
-async def site_workflows(conductor: Conductor, db: Database, boards: Boards, paths: Sequence[str]) -> SiteWorkflows:
-    """Read workflows, ours and those at `paths`, and put them behind the conductor and the API."""
-    library = await asyncio.to_thread(load_workflows, [Path(path) for path in paths])
+async def site_workflows(conductor: Conductor, db: Database, boards: Boards, library: Library) -> SiteWorkflows:
+    """Put workflows behind the conductor and the API."""
     engine = Engine(conductor, db, Performer(conductor, MachineStore(db), boards))
     await engine.open()
     agents = FlowAgents(engine, conductor.doors.next_password)

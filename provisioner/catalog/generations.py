@@ -1,0 +1,78 @@
+"""Catalogues that were handed to the daemon: each in a folder named after its content, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from provisioner.errors import CatalogError
+
+FILE = re.compile(r"(bootenvs(/[A-Za-z0-9][A-Za-z0-9._+-]*)+\.yaml|templates(/[A-Za-z0-9][A-Za-z0-9._+-]*)+\.j2)")
+"""What a catalogue consists of: nothing else is taken, and no name leads anywhere else."""
+MAX_FILES = 4000
+MAX_BYTES = 16 << 20
+NAME_DIGITS = 32
+
+
+class Generations:
+    """Folders below `root`. All calls block."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def path(self, folder: str) -> Path:
+        """Say where a generation lies."""
+        return self._root / folder
+
+    def write(self, files: Mapping[str, str]) -> str:
+        """Keep a catalogue durably; return the name of its folder. The same content is kept once."""
+        faults = [f"{name[:80]!r}: not a file of a catalogue" for name in files if not FILE.fullmatch(name)]
+        if len(files) > MAX_FILES or sum(len(text) for text in files.values()) > MAX_BYTES:
+            faults.append(f"more than {MAX_FILES} files or {MAX_BYTES >> 20} MiB")
+        if faults:
+            raise CatalogError("the catalogue is not taken", faults=faults)
+        digest = hashlib.sha256()
+        for name in sorted(files):
+            content = files[name].encode()
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        folder = digest.hexdigest()[:NAME_DIGITS]
+        if not self.path(folder).is_dir():
+            self._make(folder, files)
+        return folder
+
+    def _make(self, folder: str, files: Mapping[str, str]) -> None:
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o750)
+        made = Path(tempfile.mkdtemp(prefix=".new-", dir=self._root))
+        try:
+            for name, text in files.items():
+                path = made / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("w", encoding="utf-8", newline="") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+            for place in (*(each for each in made.rglob("*") if each.is_dir()), made):
+                _sync(place)
+            made.rename(self.path(folder))
+            _sync(self._root)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def sweep(self, keep: str) -> None:
+        """Remove every generation but one."""
+        for path in self._root.iterdir() if self._root.is_dir() else ():
+            if path.name != keep:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

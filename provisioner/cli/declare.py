@@ -1,0 +1,158 @@
+"""`plan` and `apply`: a directory of machines and a catalogue, under Git or not, brought to the daemon."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provisioner import yamlfile
+from provisioner.cli.output import print_data
+from provisioner.cli.session import Session, command, is_terminal
+from provisioner.cli.text import Row, printable
+from provisioner.errors import ConfigError
+
+GIT_S = 20.0
+SIGNS = {"create": "+", "change": "~", "forget": "-", "left": " "}
+
+_DIR = click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
+_PRUNE = click.option("--prune", is_flag=True, help="Forget machines that were declared before and are no more.")
+
+
+@command("plan")
+@_DIR
+@_PRUNE
+def plan(session: Session, folder: Path, prune: bool) -> None:
+    """Show what `apply` would change; nothing is changed.
+
+    DIR (default: the current directory) has machines/*.yaml and, where the site has bootenvs of its own, bootenvs/ and
+    templates/. The catalogue is read whole as the daemon would; what is wrong with it, or with a machine, is listed.
+    Exit status 1 where an apply would be refused.
+    """
+    planned = session.client().post("/v1/site/plan", _body(folder, prune), slow=True)
+    if session.output in {"json", "yaml"}:
+        print_data(session, planned)
+    else:
+        _show(session, planned)
+    if planned["faults"]:
+        raise ConfigError("this would be refused", faults=planned["faults"])
+
+
+@command("apply")
+@_DIR
+@_PRUNE
+@click.option("--no-verify", is_flag=True, help="Do not log in to BMCs that are new.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
+def apply(session: Session, folder: Path, prune: bool, no_verify: bool, yes: bool) -> None:
+    """Bring the daemon to what a directory says: machines and catalogue, all of it or nothing.
+
+    What is wrong anywhere (a template, a parameter, a secret that cannot be had, a BMC that does not let us in) is
+    told, and the running catalogue and all machines stay as they are. The Git revision is recorded with it.
+
+    \b
+      provisionctl plan /srv/site
+      provisionctl apply /srv/site -y
+    """
+    body, client = _body(folder, prune) | {"verify": not no_verify}, session.client()
+    planned = client.post("/v1/site/plan", {**body, "verify": True}, slow=True)
+    if planned["faults"]:
+        raise ConfigError("nothing was applied", faults=planned["faults"])
+    changes = bool(planned["catalogue"] or any(each["what"] != "left" for each in planned["machines"]))
+    if session.output in {"table", "wide"}:
+        _show(session, planned)
+    if changes and not yes and is_terminal(sys.stdin):
+        click.confirm("Apply this?", abort=True, err=True)
+    done = client.post("/v1/site/apply", {**body, "after": planned["base"]["seq"]}, slow=True)
+    if session.output in {"json", "yaml"}:
+        print_data(session, done)
+    revision = f" of revision {printable(done['revision'])}" if done["revision"] else ""
+    session.note(f"applied{revision}; it is number {done['applied']['seq']}")
+
+
+def _show(session: Session, planned: Row) -> None:
+    base = planned["base"]
+    if base["seq"]:
+        before = f"revision {base['revision']}" if base["revision"] else "no revision"
+        session.note(printable(f"applied before: {before}, {base['at']}"))
+    if planned["revision"]:
+        session.note(printable(f"this is revision {planned['revision']}"))
+    for line in planned["catalogue"]:
+        click.echo(printable(f"~ {line}"))
+    for machine in planned["machines"]:
+        click.echo(printable(f"{SIGNS[machine['what']]} machine {machine['name']}: {machine['what']}"))
+        for line in machine["lines"]:
+            click.echo(printable(f"    {line}"))
+    if not planned["catalogue"] and not planned["machines"]:
+        session.note("nothing differs")
+
+
+def _body(folder: Path, prune: bool) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: there is no such directory")
+    files = {
+        path.relative_to(folder).as_posix(): _text(path)
+        for top, ending in (("bootenvs", "*.yaml"), ("templates", "*.j2"))
+        for path in _inside(folder / top, ending)
+    }
+    return {"revision": revision_of(folder), "machines": _machines(folder), "files": files, "prune": prune}
+
+
+def _machines(folder: Path) -> list[dict[str, Any]]:
+    """Read machines/**/*.yaml: each file maps machines' names to what is said of them."""
+    faults: list[str] = []
+    found: list[dict[str, Any]] = []
+    for path in _inside(folder / "machines", "*.yaml"):
+        source = path.relative_to(folder).as_posix()
+        try:
+            value = yamlfile.load(_text(path), source).value
+        except ConfigError as error:
+            faults += error.faults or [str(error)]
+            continue
+        for name, said in value.items() if isinstance(value, dict) else ():
+            if isinstance(said, dict | None):
+                found.append({**(said or {}), "name": str(name), "source": source})
+            else:
+                faults.append(f"{source}: {name}: a mapping is wanted")
+        if not isinstance(value, dict | None):
+            faults.append(f"{source}: a mapping of machines' names is wanted")
+    if faults:
+        raise ConfigError("the declarations are not in order", faults=faults)
+    return found
+
+
+def _inside(folder: Path, ending: str) -> Iterator[Path]:
+    """List files below a folder; what a link points at outside of it is none of them."""
+    for path in sorted(folder.rglob(ending)):
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            yield path
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
+def revision_of(folder: Path) -> str:
+    """Name the Git revision of a work tree, with `+changes` where files differ from it; empty where there is none."""
+    asked: Callable[..., str] = lambda *args: _git(folder, *args)  # noqa: E731
+    revision = asked("rev-parse", "HEAD")
+    if not revision:
+        return ""
+    return revision + ("+changes" if asked("status", "--porcelain", "--", ".") else "")
+
+
+def _git(folder: Path, *args: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *args],
+            capture_output=True, text=True, timeout=GIT_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

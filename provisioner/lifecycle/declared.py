@@ -1,0 +1,226 @@
+"""Machines as a directory declares them, and what that changes of those on record. No I/O.
+
+What is not declared of a machine stays as it is. A declared machine is the one of its name, or the one that has one of
+its hardware addresses: a machine that was discovered first gets its name so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from provisioner.lifecycle import rest
+from provisioner.model.bmc import BmcAddress
+from provisioner.model.intent import EnrolRequest
+from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
+
+PROFILE = "profile:"
+"""A tag that says which hardware profile a machine has, whatever the rules make of its facts."""
+ROLE = "role:"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One machine as a file says it; None and empty text: it says nothing of that.
+
+    `password` refers to a secret, never is one. `address` is the IPv4 address that DHCP keeps for its first port.
+    """
+
+    name: str
+    macs: tuple[Mac, ...] = ()
+    bmc: BmcAddress | None = None
+    password: str = ""
+    boot_via: str = ""
+    params: dict[str, Any] | None = None
+    tags: tuple[str, ...] | None = None
+    address: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was applied: the revision, the folder of the catalogue's files, and the machines. `seq` numbers it."""
+
+    revision: str = ""
+    folder: str = ""
+    machines: tuple[Declared, ...] = ()
+    seq: int = 0
+    at: float = 0.0
+
+    def of(self, name: str) -> Declared | None:
+        """Find what it said of a machine."""
+        return next((each for each in self.machines if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What is done to one machine: `what` is create, change, forget, or left (no longer declared, and kept).
+
+    `login` says that its BMC or the password of it is new, `fixed` that DHCP keeps another address for it.
+    """
+
+    what: str
+    name: str
+    lines: tuple[str, ...] = ()
+    declared: Declared | None = None
+    machine: Machine | None = None
+    login: bool = False
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A directory as it was sent. `files` are those of its catalogue, by path; `prune` and `verify` as they say."""
+
+    revision: str = ""
+    machines: tuple[Declared, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    prune: bool = False
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What an apply would do, or did. `base` is what was applied before."""
+
+    base: Applied
+    revision: str
+    catalogue: tuple[str, ...]
+    deeds: tuple[Deed, ...]
+    faults: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Difference:
+    """What an apply would do to machines, and why it cannot."""
+
+    deeds: list[Deed] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def difference(wanted: Sequence[Declared], machines: Iterable[Machine], last: Applied, *, prune: bool) -> Difference:
+    """Compare declarations with the record. `prune` forgets machines that were declared before and are no more."""
+    found, known = Difference(), list(machines)
+    found.faults += _twice(wanted)
+    for each in wanted:
+        machine = _machine_of(each, known, found.faults)
+        deed = _deed(each, machine, last.of(each.name))
+        if deed is not None:
+            found.deeds.append(deed)
+            found.faults += _under_way(deed)
+    names = {each.name for each in wanted}
+    for gone in last.machines:
+        machine = next((one for one in known if one.name == gone.name), None)
+        if gone.name in names or machine is None:
+            continue
+        if not prune:
+            lines = ("no longer declared; it stays on record (--prune forgets it)",)
+            found.deeds.append(Deed("left", gone.name, lines))
+        else:
+            found.deeds.append(Deed("forget", gone.name, machine=machine))
+            if machine.state not in rest.IDLE | rest.HELD | {State.RETIRED}:
+                found.faults.append(f"{gone.name} is {machine.state}: it cannot be forgotten; release it first")
+    return found
+
+
+def become(declared: Declared, machine: Machine, now: float) -> Machine:
+    """Give a machine what is declared of it; its generation grows."""
+    request = EnrolRequest(
+        declared.name,
+        boot_via=declared.boot_via or machine.boot_via,
+        params=machine.params if declared.params is None else declared.params,
+        tags=machine.tags if declared.tags is None else declared.tags,
+    )
+    macs = (*machine.macs, *(mac for mac in declared.macs if mac not in machine.macs))
+    bmc = _same_or_new(declared.bmc, machine.bmc)
+    after = rest.enrolled(replace(machine, macs=macs), request, bmc, now)
+    profile = profile_of(after.tags)
+    if profile:
+        after = replace(after, profile=profile, profile_reason="declared")
+    return replace(after, generation=machine.generation + 1)
+
+
+def profile_of(tags: Iterable[str]) -> str:
+    """Name the hardware profile that a machine is declared to have; empty where its facts decide."""
+    return next((tag.removeprefix(PROFILE) for tag in tags if tag.startswith(PROFILE)), "")
+
+
+def _same_or_new(wanted: BmcAddress | None, held: BmcAddress | None) -> BmcAddress | None:
+    """Take the declared way; a certificate that was pinned stays where it is the same way."""
+    if wanted is None or held is None or wanted.fingerprint:
+        return wanted or held
+    pinned = replace(wanted, fingerprint=held.fingerprint)
+    return held if pinned == held else wanted
+
+
+def _machine_of(declared: Declared, known: Sequence[Machine], faults: list[str]) -> Machine | None:
+    named = next((one for one in known if one.name == declared.name), None)
+    for mac in declared.macs:
+        owner = next((one for one in known if mac in one.macs), None)
+        if owner is not None and named is not None and owner.id != named.id:
+            faults.append(f"{declared.source}: {declared.name}: {mac} belongs to {owner.name}")
+        named = named or owner
+    return named
+
+
+def _twice(wanted: Sequence[Declared]) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for each in wanted:
+        for word in (each.name, *each.macs, *([each.address] if each.address else [])):
+            if word in seen:
+                yield f"{each.source}: {word} is declared in {seen[word]}, too"
+            seen[word] = each.source
+
+
+def _deed(declared: Declared, machine: Machine | None, before: Declared | None) -> Deed | None:
+    blank = Machine("", declared.name, State.ENROLLED)
+    held = machine or blank
+    after = become(declared, held, held.changed)
+    lines = [*_lines(held, after)]
+    login = declared.bmc is not None and (
+        after.bmc != held.bmc or before is None or before.password != declared.password
+    )
+    if login and declared.password:
+        lines.append(f"bmc.password: from {declared.password}")
+    said = before.address if before is not None else ""
+    fixed = said != declared.address or (machine is None and bool(declared.address))
+    if fixed:
+        lines.append(f"address: {said or 'none'} -> {declared.address or 'none'}")
+    if machine is not None and not lines:
+        return None
+    what = "create" if machine is None else "change"
+    return Deed(what, declared.name, tuple(lines), declared, machine, login, fixed)
+
+
+def _lines(before: Machine, after: Machine) -> Iterator[str]:
+    if before.name != after.name:
+        yield f"name: {before.name} -> {after.name}"
+    yield from (f"macs: + {mac}" for mac in after.macs if mac not in before.macs)
+    if before.bmc != after.bmc:
+        yield f"bmc: {before.bmc or 'none'} -> {after.bmc or 'none'}"
+    if before.boot_via != after.boot_via:
+        yield f"boot_via: {before.boot_via} -> {after.boot_via}"
+    yield from (f"tags: - {tag}" for tag in before.tags if tag not in after.tags)
+    yield from (f"tags: + {tag}" for tag in after.tags if tag not in before.tags)
+    if before.profile != after.profile:
+        yield f"profile: {before.profile or 'none'} -> {after.profile}"
+    old, new = before.params, after.params
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name) or (name in old) is not (name in new):
+            yield f"params.{name}: {_short(old, name)} -> {_short(new, name)}"
+
+
+def _short(params: Mapping[str, Any], name: str) -> str:
+    return json.dumps(params[name], ensure_ascii=False)[:80] if name in params else "not set"
+
+
+def _under_way(deed: Deed) -> Iterator[str]:
+    """A run holds on to the name, the ports and the BMC that its machine had when it began."""
+    machine = deed.machine
+    if machine is not None and machine.run is not None and machine.run.step is not None:
+        for line in deed.lines:
+            if not line.startswith(("params.", "tags")):
+                yield f"{machine.name} is {machine.state}, {line.partition(':')[0]} cannot change now"

@@ -1,0 +1,64 @@
+"""What was applied from a directory of declarations: machines, secrets, fixed addresses and the catalogue at once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from provisioner.dhcp.subnets import Reservation
+from provisioner.lifecycle.declared import Applied
+from provisioner.model.intent import Event
+from provisioner.store.codec import Reader, encode
+from provisioner.store.db import Database
+from provisioner.store.dhcpbook import write_reservations
+from provisioner.store.machines import Change, prepared
+
+_applied_in = Reader(Applied)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything that one apply writes. `sealed` are secrets as they lie in the store, `freed` hardware addresses."""
+
+    applied: Applied
+    changes: Sequence[Change] = ()
+    sealed: Sequence[tuple[str, bytes]] = ()
+    reserved: Sequence[Reservation] = ()
+    freed: Sequence[str] = ()
+    told: dict[str, Any] = field(default_factory=dict)
+    """What the event of the site says."""
+
+
+class DeclarationStore:
+    """The table of what was applied."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def last(self) -> Applied:
+        """Read what was applied last; an empty one where nothing ever was."""
+        query = "SELECT seq, document FROM declaration ORDER BY seq DESC LIMIT 1"
+        row = await self._db.read(lambda c: c.execute(query).fetchone())
+        return replace(_applied_in(row[1]), seq=row[0]) if row else Applied()
+
+    async def write(self, batch: Batch) -> tuple[Applied, list[Event]]:
+        """Write all of it in one transaction, or nothing. Returns it with its number, and the events."""
+        writes = [prepared(change) for change in batch.changes]
+        applied = batch.applied
+        row = (applied.at, applied.revision, applied.folder, encode(applied))
+        told = encode(batch.told)
+
+        def work(cursor: sqlite3.Cursor) -> tuple[int, list[Event]]:
+            events = [event for write in writes for event in write(cursor)]
+            cursor.executemany("INSERT OR REPLACE INTO secret VALUES (?, ?)", batch.sealed)
+            write_reservations(cursor, batch.reserved, batch.freed)
+            cursor.execute("INSERT INTO declaration (at, revision, folder, document) VALUES (?, ?, ?, ?)", row)
+            seq = cursor.lastrowid or 0
+            query = "INSERT INTO event (at, type, machine, document) VALUES (?, 'site.applied', '', ?)"
+            cursor.execute(query, (applied.at, told))
+            return seq, [*events, Event(cursor.lastrowid or 0, applied.at, "site.applied", "", batch.told)]
+
+        seq, events = await self._db.submit(work)
+        return replace(applied, seq=seq), events

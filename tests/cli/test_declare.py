@@ -1,0 +1,187 @@
+"""`plan` and `apply` against the daemon's own parts: what differs is shown, all of it is done or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.cli.root import run
+from provisioner.web.app import operator_app
+from provisioner.web.server import Server
+from provisioner.web.site import SiteApi
+from tests.cli.test_boot import Terminal
+from tests.declarations import Declared, declared
+from tests.test_declaring import BOOTENV
+
+pytestmark = pytest.mark.slow
+
+RACK = """\
+node17:
+  macs: ["52:54:00:00:00:0a"]
+  bmc: {driver: ipmi, host: 10.0.0.9, username: admin, password: "env:NODE17"}
+  roles: [web]
+  profile: storage
+  address: 10.77.0.17
+  params: {disk.layout: lvm}
+node18:
+"""
+Ctl = Callable[..., tuple[int, str, str]]
+
+
+class Served:
+    """A site behind its API, on a loop in another thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "api.sock"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._stack = AsyncExitStack()
+        self.rig: Declared = self.do(self._start(folder))
+
+    def do(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
+
+    async def _start(self, folder: Path) -> Declared:
+        rig = await self._stack.enter_async_context(declared(folder))
+        server = Server(operator_app(SiteApi(rig.site).routes()), drain_s=0.05)
+        self._stack.push_async_callback(server.close)
+        await server.listen_unix(self.socket)
+        return rig
+
+    def close(self) -> None:
+        self.do(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    (tmp_path / "daemon").mkdir()
+    served = Served(tmp_path / "daemon")
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory with two machines and a bootenv."""
+    folder = tmp_path / "site"
+    (folder / "machines").mkdir(parents=True)
+    (folder / "bootenvs").mkdir()
+    (folder / "machines/rack.yaml").write_text(RACK)
+    (folder / "bootenvs/site-os.yaml").write_text(BOOTENV)
+    return folder
+
+
+@pytest.fixture
+def ctl(served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ctl:
+    monkeypatch.setenv("PROVISIONER_SOCKET", str(served.socket))
+
+    def call(*args: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = run(args)
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+def test_plan_shows_and_apply_makes_the_difference(ctl: Ctl, served: Served, site: Path) -> None:
+    status, out, _ = ctl("plan", str(site))
+    assert status == 0
+    assert out.splitlines() == [
+        "~ bootenv site-os: added",
+        "~ template bootenvs/site-os.amd64.args.j2: added",
+        "+ machine node17: create",
+        "    macs: + 52:54:00:00:00:0a",
+        "    bmc: none -> ipmi://admin@10.0.0.9:623",
+        "    tags: + role:web",
+        "    tags: + profile:storage",
+        "    profile: none -> storage",
+        '    params.disk.layout: not set -> "lvm"',
+        "    bmc.password: from env:NODE17",
+        "    address: none -> 10.77.0.17",
+        "+ machine node18: create",
+    ]
+    assert not served.rig.conductor.machines.all()
+    status, _, err = ctl("apply", str(site), "-y")
+    assert (status, err.splitlines()[-1]) == (0, "applied; it is number 1")
+    assert [machine.name for machine in served.rig.conductor.machines.all()] == ["node17", "node18"]
+    status, out, err = ctl("plan", str(site))
+    assert (status, out) == (0, "")
+    assert "nothing differs" in err
+
+
+def test_what_is_wrong_is_told_with_its_file_and_nothing_is_done(ctl: Ctl, served: Served, site: Path) -> None:
+    (site / "bootenvs/site-os.yaml").write_text(BOOTENV.replace("kind: live", "kind: lvie"))
+    (site / "machines/rack.yaml").write_text(RACK.replace("lvm", "cubic"))
+    for command in ("plan", "apply"):
+        status, _, err = ctl(command, str(site))
+        assert status == 1
+        assert "bootenvs/site-os.yaml:3: kind" in err
+    assert not served.rig.conductor.machines.all()
+    (site / "machines/rack.yaml").write_text("node17: {macs: [nonsense], colour: red, bmc: {password: hunter2}}\n")
+    status, _, err = ctl("plan", str(site))
+    assert status == 1
+    assert "machines/rack.yaml: node17" in err
+    assert "hunter2" not in err
+
+
+def test_a_password_is_never_written_into_a_file(ctl: Ctl, site: Path) -> None:
+    (site / "machines/rack.yaml").write_text(RACK.replace("env:NODE17", "hunter2"))
+    status, _, err = ctl("plan", str(site))
+    assert status == 1
+    assert "refer to a secret, never write one" in err
+    assert "hunter2" not in err
+
+
+def test_the_revision_is_shown_and_recorded(ctl: Ctl, served: Served, site: Path) -> None:
+    git = ["git", "-C", str(site), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for args in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "a rack"]):
+        subprocess.run([*git, *args], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert f"this is revision {head}\n" in ctl("plan", str(site))[2]
+    _, out, _ = ctl("apply", str(site), "-y", "-o", "json")
+    assert json.loads(out)["applied"]["revision"] == head
+    (site / "machines/rack.yaml").write_text(RACK + "  tags: [rack=r1]\n")
+    status, out, err = ctl("plan", str(site))
+    assert status == 0
+    assert f"applied before: revision {head}" in err
+    assert f"this is revision {head}+changes" in err
+    assert out.splitlines() == ["~ machine node18: change", "    tags: + rack=r1"]
+
+
+def test_who_is_no_longer_declared_is_forgotten_with_prune(ctl: Ctl, served: Served, site: Path) -> None:
+    ctl("apply", str(site), "-y", "--no-verify")
+    (site / "machines/rack.yaml").unlink()
+    assert "no longer declared; it stays on record (--prune forgets it)" in ctl("apply", str(site), "-y")[1]
+    assert len(served.rig.conductor.machines.all()) == 2
+    ctl("apply", str(site), "-y")
+    (site / "machines/rack.yaml").write_text(RACK)
+    ctl("apply", str(site), "-y")
+    (site / "machines/rack.yaml").unlink()
+    assert "- machine node17: forget" in ctl("apply", str(site), "-y", "--prune")[1]
+    assert not served.rig.conductor.machines.all()
+
+
+def test_a_terminal_is_asked_before_anything_is_done(
+    ctl: Ctl, served: Served, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert ctl("apply", str(site))[0] == 1
+    assert not served.rig.conductor.machines.all()
+
+
+def test_a_directory_that_is_not_there(ctl: Ctl, tmp_path: Path) -> None:
+    assert "there is no such directory" in ctl("plan", str(tmp_path / "nowhere"))[2]

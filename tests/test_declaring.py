@@ -1,0 +1,168 @@
+"""Directories of declarations: machines and catalogue together, all of it or nothing, with the daemon's own parts."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.bmc.ways import secret_of
+from provisioner.declaring import shelf_of
+from provisioner.errors import BmcAuthError, ConfigError, ConflictError
+from provisioner.lifecycle.declared import Declared, Wanted
+from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.machine import State
+from provisioner.model.net import Mac
+from tests.declarations import Declared as Rig
+from tests.declarations import declared
+
+A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
+BMC = BmcAddress(Driver.IPMI, "10.0.0.9", 623, "admin")
+NODE = Declared(
+    "node17", (A,), BMC, "env:NODE17", params={"disk.layout": "lvm"}, tags=("role:web", "profile:storage"),
+    address="10.77.0.17", source="machines/rack.yaml",
+)  # fmt: skip
+BOOTENV = """\
+name: site-os
+title: An operating system of the site
+kind: live
+family: site
+arch:
+  amd64:
+    kernel: vmlinuz
+    args: quiet
+    artifacts:
+      vmlinuz: {url: "http://mirror.example/vmlinuz"}
+"""
+FILES = {"bootenvs/site-os.yaml": BOOTENV}
+
+
+async def test_machines_and_catalogue_come_together(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        planned = await rig.site.apply(Wanted("abc123", (NODE,), FILES))
+        assert planned.catalogue == ("bootenv site-os: added", "template bootenvs/site-os.amd64.args.j2: added")
+        machine = rig.conductor.machines.get("node17")
+        assert (machine.macs, machine.bmc, machine.params) == ((A,), BMC, {"disk.layout": "lvm"})
+        assert (machine.profile, machine.profile_reason, machine.state) == ("storage", "declared", State.ENROLLED)
+        assert await rig.secrets.get(secret_of(machine.id)) == "secret of env:NODE17"
+        assert rig.reserved() == {A: "10.77.0.17"}
+        assert "site-os" in rig.shelf.catalog.names()
+        assert "bootenvs/site-os.amd64.args.j2" in rig.loaded
+        assert (rig.site.applied.revision, rig.site.applied.seq) == ("abc123", 1)
+        last = (await rig.conductor.events(0, 100))[-1]
+        assert (last.type, last.data["revision"]) == ("site.applied", "abc123")
+
+
+@pytest.mark.slow
+async def test_it_outlives_the_daemon(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        await rig.site.apply(Wanted("abc123", (NODE,), FILES))
+    async with declared(tmp_path) as rig:
+        assert rig.site.applied.revision == "abc123"
+        assert rig.conductor.machines.get("node17").bmc == BMC
+        shelf, _ = await shelf_of(rig.config, rig.db)
+        assert "site-os" in shelf.catalog.names()
+        planned = await rig.site.plan(Wanted("abc123", (NODE,), FILES))
+        assert (planned.catalogue, planned.deeds, planned.faults) == ((), (), ())
+
+
+@pytest.mark.slow
+async def test_a_plan_changes_nothing(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        planned = await rig.site.plan(Wanted("", (NODE,), FILES))
+        assert [deed.what for deed in planned.deeds] == ["create"]
+        assert not rig.conductor.machines.all()
+        assert "site-os" not in rig.shelf.catalog.names()
+        assert await asyncio.to_thread(lambda: list((tmp_path / "state/catalogue").iterdir())) == []
+
+
+REFUSED: dict[str, tuple[Wanted, str]] = {
+    "a template that cannot be read": (
+        Wanted("", (NODE,), {**FILES, "templates/site/x.sh.j2": "{% if %}"}), "templates/site/x.sh.j2:1: Expected"),
+    "a bootenv that is not one": (Wanted("", (NODE,), {"bootenvs/x.yaml": "name: 7\n"}), "bootenvs/x.yaml:"),
+    "a file that leads elsewhere": (Wanted("", (), {"templates/../../x.j2": ""}), "not a file of a catalogue"),
+    "a parameter that does not fit": (
+        Wanted("", (replace(NODE, params={"disk.layout": "cubic"}),), FILES), "machines/rack.yaml: "),
+    "a secret that cannot be had": (Wanted("", (replace(NODE, password="file:missing"),)), "file:missing"),
+    "an address that is in no subnet": (Wanted("", (replace(NODE, address="192.0.2.9"),)), "192.0.2.9"),
+    "a port of two machines": (
+        Wanted("", (NODE, replace(NODE, name="node18", address=""))), f"{A} is declared in machines/rack.yaml, too"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("wanted", "fault"), REFUSED.values(), ids=REFUSED.keys())
+async def test_what_is_wrong_anywhere_stops_all_of_it(tmp_path: Path, wanted: Wanted, fault: str) -> None:
+    async with declared(tmp_path) as rig:
+        before = rig.shelf.catalog.content
+        assert any(fault in each for each in (await rig.site.plan(wanted)).faults)
+        with pytest.raises(ConfigError) as caught:
+            await rig.site.apply(wanted)
+        assert any(fault in each for each in caught.value.faults), caught.value.faults
+        await untouched(rig, before)
+
+
+async def untouched(rig: Rig, before: object) -> None:
+    assert not rig.conductor.machines.all()
+    assert rig.shelf.catalog.content is before
+    assert (rig.site.applied.seq, rig.reserved()) == (0, {})
+    assert await rig.conductor.events(0, 100) == []
+
+
+@pytest.mark.slow
+async def test_a_bmc_that_does_not_let_us_in_stops_all_of_it(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        rig.board.fault = BmcAuthError("user or password refused")
+        before = rig.shelf.catalog.content
+        with pytest.raises(ConfigError) as caught:
+            await rig.site.apply(Wanted("", (NODE,), FILES))
+        assert list(caught.value.faults) == ["node17: user or password refused"]
+        await untouched(rig, before)
+        await rig.site.apply(Wanted("", (NODE,), FILES, verify=False))
+        assert rig.conductor.machines.get("node17").bmc == BMC
+
+
+@pytest.mark.slow
+async def test_a_store_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        await rig.fill_disk()
+        before = rig.shelf.catalog.content
+        with pytest.raises(Exception, match="full"):
+            await rig.site.apply(Wanted("", (NODE,), FILES))
+        await untouched(rig, before)
+
+
+@pytest.mark.slow
+async def test_who_planned_on_something_older_is_refused(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        await rig.site.apply(Wanted("", (NODE,)), after=0)
+        with pytest.raises(ConflictError, match="something else was applied"):
+            await rig.site.apply(Wanted("", (NODE,)), after=0)
+
+
+@pytest.mark.slow
+async def test_what_is_no_longer_declared_stays_until_it_is_pruned(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        await rig.site.apply(Wanted("", (NODE,), FILES))
+        planned = await rig.site.apply(Wanted("", (), {}))
+        assert [(deed.what, deed.name) for deed in planned.deeds] == [("left", "node17")]
+        assert "site-os" not in rig.shelf.catalog.names()
+        await rig.site.apply(Wanted("", (NODE,)))
+        planned = await rig.site.apply(Wanted("", (), prune=True))
+        assert [(deed.what, deed.name) for deed in planned.deeds] == [("forget", "node17")]
+        assert not rig.conductor.machines.all()
+        assert rig.reserved() == {}
+
+
+@pytest.mark.slow
+async def test_a_password_that_was_rotated_is_not_set_back(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        await rig.site.apply(Wanted("", (NODE,)))
+        secret = secret_of(rig.conductor.machines.get("node17").id)
+        await rig.secrets.put(secret, "rotated")
+        await rig.site.apply(Wanted("", (replace(NODE, params={"disk.layout": "plain"}),)))
+        assert await rig.secrets.get(secret) == "rotated"
+        await rig.site.apply(Wanted("", (replace(NODE, password="env:OTHER"),)))
+        assert await rig.secrets.get(secret) == "secret of env:OTHER"
