@@ -144,7 +144,12 @@ def _capability(machine: Machine, verb: Verb, found: Found) -> Iterable[Check]:
 
 
 def _way(machine: Machine, bootenv: Bootenv) -> list[Check]:
-    """What UEFI HTTP boot starts by itself has nothing that a loader could start instead."""
+    """What the machine's firmware cannot start; what UEFI HTTP boot starts by itself, no loader could instead."""
+    firmware = machine.facts.firmware if machine.facts is not None else ""
+    starts = {each for files in bootenv.arch.values() for each in files.firmware}
+    if firmware and starts and firmware not in starts:
+        text = f"{bootenv.name} does not start by {firmware}, only by {', '.join(sorted(starts))}"
+        return [Check("boot", ok=False, text=text)]
     by_http_alone = any(files.http and not files.kernel for files in bootenv.arch.values())
     if not by_http_alone or machine.boot_via == "http":
         return []

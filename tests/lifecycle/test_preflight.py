@@ -43,6 +43,10 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
     "no disk that is large enough": (
         replace(READY, facts=Facts(disks=(Disk("vdb", GIB),))), DEBIAN, [], None,
         ["the largest disk has 1.0 GiB, debian-12 needs 2.0"]),
+    "firmware that it does not start by": (
+        replace(READY, facts=replace(FACTS, firmware="uefi")),
+        Bootenv("freebsd-14", "FreeBSD", Kind.LIVE, "freebsd", {"amd64": Files(kernel="memdisk", firmware=("bios",))}),
+        [], None, ["freebsd-14 does not start by uefi, only by bios"]),
     "no disk at all": (
         replace(READY, facts=Facts()), replace(DEBIAN, min_disk_bytes=0), [], None,
         ["the largest disk has 0.0 GiB, debian-12 needs 0.0"]),
