@@ -18,7 +18,7 @@ from provisioner.cli.text import Column, Row, age, listing, printable, seconds_o
 from provisioner.errors import ConfigError
 from provisioner.model.names import expand
 
-MOVING = frozenset({"verifying", "inspecting", "deploying", "releasing"})
+MOVING = frozenset({"inspecting", "deploying", "releasing"})
 PORTS = {"ipmi": 623, "redfish": 443, "libvirt": 0}
 
 

@@ -30,7 +30,6 @@ class State(StrEnum):
     RETIRED = "retired"
     EXTERNAL = "external"
     # moving
-    VERIFYING = "verifying"
     INSPECTING = "inspecting"
     DEPLOYING = "deploying"
     RELEASING = "releasing"
@@ -39,7 +38,7 @@ class State(StrEnum):
 BY_MEDIUM = "media"
 """`Machine.boot_via` of one that needs no network boot: its BMC has a virtual CD drive."""
 
-MOVING = frozenset({State.VERIFYING, State.INSPECTING, State.DEPLOYING, State.RELEASING})
+MOVING = frozenset({State.INSPECTING, State.DEPLOYING, State.RELEASING})
 
 
 class Phase(StrEnum):
