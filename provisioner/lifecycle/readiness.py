@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from provisioner.boot.plan import boots_by_medium, direct_file, next_boot
@@ -81,6 +82,8 @@ class Readiness:
         machine, bootenv = boot.machine, boot.bootenv
         if not machine.macs:
             raise ConflictError(f"no hardware address of {machine.name} is known", hint="discover it first")
+        if not boot.address:  # URLs as the machine will see them, at the address that it would be given
+            boot = replace(boot, address=next((told.address for told in self._told(boot) or () if told.address), ""))
         files, unfit = await self._rendered(boot)
         inspected = [*self._loaders(boot), *await self._artifacts(boot), *(_inspected(each) for each in files)]
         asked = await self._asked(boot) if machine.bmc is not None else {"asked": False}

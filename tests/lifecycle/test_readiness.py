@@ -55,6 +55,12 @@ async def test_script_files_and_disks() -> None:
     assert [target.disk.name for target in found.targets if target.loses] == ["sdb"]
 
 
+async def test_urls_are_those_of_the_address_that_it_would_be_given() -> None:
+    on = network("", dhcp=dhcp_of(NODE))
+    found = await readiness(Machines([NODE]), on).forecast("node17", "rocky-9")
+    assert "kernel http://10.77.0.100:8080/artifacts/rocky-9/amd64/" in found.script
+
+
 async def test_what_boots_in_memory_leaves_every_disk_alone() -> None:
     found = await readiness(Machines([NODE])).forecast("node17", "discovery")
     assert {target.loses for target in found.targets} == {False}
