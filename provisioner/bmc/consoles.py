@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -170,7 +171,7 @@ class Lines:
 
     def feed(self, data: bytes) -> list[str]:
         """Take output; return the lines that are whole now."""
-        self._text += data.decode("utf-8", "replace")
+        self._text = hidden(self._text + data.decode("utf-8", "replace"))
         *whole, self._text = self._text.replace("\r", "\n").split("\n")
         if len(self._text) > self._longest:
             whole.append(self._text)
@@ -181,6 +182,17 @@ class Lines:
         """Return what stands without an end: a prompt."""
         text, self._text = self._text, ""
         return [line] if (line := clean(text, self._longest)) else []
+
+
+_SECRET = re.compile(r"\b((?:[\w.]*token|ticket|password|passwd|secret)=[\"']?)[^\s\"']+", re.IGNORECASE)
+
+
+def hidden(text: str) -> str:
+    """Blank the tokens and passwords that a machine prints: kernels print the command line that they were given.
+
+    What is blanked stays so when more of the same word follows: text can be fed as it comes.
+    """
+    return _SECRET.sub(r"\1***", text)
 
 
 def clean(text: str, longest: int) -> str:

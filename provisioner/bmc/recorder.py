@@ -10,7 +10,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from provisioner.bmc.consoles import Consoles, Lines, Reader
+from provisioner.bmc.consoles import Consoles, Lines, Reader, hidden
 from provisioner.model.machine import Machine
 from provisioner.model.trace import Channel, Observe, TraceLine
 
@@ -25,6 +25,8 @@ FILE_BYTES = 4 << 20
 """Two files of this size for each machine: some twenty boots."""
 
 WRITE_S = 1.0
+MAX_TAIL_BYTES = 4096
+"""A line that has no end yet waits for it, up to so much: a secret could stand where it is cut."""
 
 
 class Recorder:
@@ -137,13 +139,16 @@ class LogFile:
         try:
             while True:
                 await asyncio.sleep(WRITE_S)
-                await self._flush(path)
+                await self._flush(path, self._waiting.rfind(b"\n") + 1)
         finally:
-            await asyncio.shield(self._flush(path))
+            await asyncio.shield(self._flush(path, len(self._waiting)))
 
-    async def _flush(self, path: Path) -> None:
-        data, self._waiting = bytes(self._waiting), bytearray()
+    async def _flush(self, path: Path, size: int) -> None:
+        if len(self._waiting) - size > MAX_TAIL_BYTES:
+            size = len(self._waiting)
+        data, self._waiting = bytes(self._waiting[:size]), self._waiting[size:]
         if data:
+            data = hidden(data.decode("latin-1")).encode("latin-1")
             with contextlib.suppress(OSError):  # a full disk costs the log of a console, not the run
                 await asyncio.to_thread(_append, path, data)
 

@@ -60,6 +60,25 @@ async def test_a_run_is_recorded_from_its_beginning_to_its_end(tmp_path: Path) -
     assert written == b"SeaBIOS\r\niPXE 1.21\r\nlogin: "
 
 
+SAID = b"[    0.0] Kernel command line: BOOT_IMAGE=/vmlinuz provisioner.token=QfJ3x-_9 password='pw' quiet\n"
+
+
+@pytest.mark.parametrize("pieces", [(SAID,), (SAID[:60], SAID[60:75], SAID[75:]), tuple(bytes([c]) for c in SAID)])
+async def test_secrets_that_a_kernel_prints_are_kept_nowhere(tmp_path: Path, pieces: tuple[bytes, ...]) -> None:
+    site = Site(FakeLine(*pieces))
+    async for recorder in recording(site, tmp_path):
+        recorder(None, RUNNING)
+        await asyncio.sleep(5)
+        recorder(RUNNING, IDLE)
+        await asyncio.sleep(5)
+    written = await asyncio.to_thread((tmp_path / "node17.log").read_text)
+    for text in (" ".join(site.texts()), written):
+        assert "provisioner.token=*** " in text
+        assert "QfJ3x" not in text
+        assert "'pw" not in text
+        assert "quiet" in text
+
+
 async def test_a_machine_that_is_forgotten_is_not_recorded_any_more() -> None:
     line = FakeLine(b"x\n")
     async for recorder in recording(Site(line)):
