@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from provisioner.lab.daemon import log_of
 from provisioner.lab.hardware import Firmware
+from tests.lab import isos
 from tests.lab.driven import Driven, driven
 from tests.lab.racks import Screen
 
@@ -48,3 +50,13 @@ def test_the_trace_tells_who_asked_and_what_was_answered(racked: Driven, name: s
     assert not any(event.startswith("dhcp.") for event, _ in seen)
     booted = [text.split()[4].rstrip(",") for event, text in seen if event == "dhcp6.reply" and "inspecting" in text]
     assert len(set(booted)) == 1, "firmware, loader and system have one address"
+
+
+def test_an_efi_image_is_started_over_ipv6_alone(racked: Driven, tmp_path: Path) -> None:
+    racked.control("artifacts", "import", "memtest/memtest64.efi", str(isos.image(tmp_path / "x.efi")))
+    screen = Screen(racked.spec, "node18")
+    screen.skip()
+    racked.control("boot", "node18", "memtest", "--wait", limit_s=BOOT_S)
+    screen.expect(f"{isos.HELLO}: EFI", limit_s=BOOT_S)
+    sent = [line["text"] for line in racked.trace("node18") if line["event"] == "http.sent"]
+    assert "artifacts/memtest/amd64/memtest64.efi" in sent[-1]
