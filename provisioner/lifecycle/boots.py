@@ -209,7 +209,7 @@ class Boots:
         params = self._ports.catalogue.params(bootenv, machine, given)
         context = answer_context(machine, bootenv, boot, params)
         args = await self._ports.catalogue.kernel_args(bootenv, arch, context)
-        return record_of(bootenv, arch, boot.base, machine.name if machine else str(mac), args)
+        return record_of(bootenv, arch, (boot.base, ticket), machine.name if machine else str(mac), args)
 
     def boot_of(
         self, mac: Mac, bootenv: Bootenv, address: str, *, token: str = "", phone_home: str = "", ticket: str = ""

@@ -95,7 +95,7 @@ class Renderings:
         if files is None or not files.kernel:
             return None
         args = await self._ports.catalogue.kernel_args(started, boot.arch, self.context(boot, started))
-        return record_of(started, boot.arch, self.base(boot), boot.machine.name, args)
+        return record_of(started, boot.arch, (self.base(boot), TICKET), boot.machine.name, args)
 
     def base(self, boot: Imagined) -> str:
         """Say our URL as the machine would reach it."""
@@ -109,8 +109,12 @@ class Renderings:
         return answer_context(boot.machine, bootenv, seen, resolved, secrets)
 
 
-def record_of(bootenv: Bootenv, arch: str, base: str, who: str, args: str) -> BootRecord:
-    """Say which files a loader starts for `who`, and with which arguments."""
-    files = bootenv.arch[arch]
+def record_of(bootenv: Bootenv, arch: str, place: tuple[str, str], who: str, args: str) -> BootRecord:
+    """Say which files a loader starts for `who`, and with which arguments. `place` is our URL, and the boot's ticket.
+
+    Answer files that the loader hands over come last: a ticket is good once, and what fails before is tried again.
+    """
+    files, (base, ticket) = bootenv.arch[arch], place
     urls = [artifact_url(base, bootenv.name, arch, name) for name in (files.kernel, *files.initrds)]
+    urls += [f"{base}/answers/{ticket}/{answer}" for answer in files.injects]
     return BootRecord(f"{bootenv.title} for {who}", urls[0], tuple(urls[1:]), args)

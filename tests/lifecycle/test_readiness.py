@@ -61,6 +61,13 @@ async def test_urls_are_those_of_the_address_that_it_would_be_given() -> None:
     assert "kernel http://10.77.0.100:8080/artifacts/rocky-9/amd64/" in found.script
 
 
+async def test_answers_that_the_loader_hands_over_are_fetched_by_it_last() -> None:
+    found = await readiness(Machines([NODE])).forecast("node17", "windows-server-2025")
+    fetched = [line.split()[2] for line in found.script.splitlines() if line.startswith("initrd --name")]
+    assert fetched == ["bcd", "boot.sdi", "boot.wim", "winpeshl.ini", "provisioner.cmd", "autounattend.xml"]
+    assert "initrd --name autounattend.xml http://10.77.0.117:8080/answers/TICKET/autounattend.xml ||" in found.script
+
+
 async def test_what_boots_in_memory_leaves_every_disk_alone() -> None:
     found = await readiness(Machines([NODE])).forecast("node17", "discovery")
     assert {target.loses for target in found.targets} == {False}
