@@ -30,14 +30,20 @@ class Site:
     upstream: Upstream
 
 
+PATIENT_S, HASTY_S = 60.0, 0.2
+
+
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
+async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """A cache that waits for a file to be whole, or as briefly as a test asks for."""
     db, upstream = Database(tmp_path / "state.db"), Upstream()
     upstream.files = {DEB: CONTENT}
     await db.open()
     files = Files(FileTable(), observe=lambda line: None)
     async with upstream.serving(), caching(db, tmp_path / "mirror", upstream, Now()) as cache:
-        server = Server(machine_app(Mirror(cache, files, patience_s=0.2).routes()), drain_s=0)
+        server = Server(
+            machine_app(Mirror(cache, files, patience_s=getattr(request, "param", PATIENT_S)).routes()), drain_s=0
+        )
         port = await server.listen_tcp("127.0.0.1", 0)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
             yield Site(client, upstream)
@@ -78,6 +84,7 @@ async def test_a_mirror_that_is_away(site: Site) -> None:
         assert answer.status == 502
 
 
+@pytest.mark.parametrize("site", [HASTY_S], indirect=True)
 async def test_a_slow_file_is_given_as_it_comes(site: Site) -> None:
     site.upstream.held[DEB] = asyncio.Event()
     async with site.client.get(f"/mirror/debian/{DEB}") as answer:
@@ -87,6 +94,7 @@ async def test_a_slow_file_is_given_as_it_comes(site: Site) -> None:
     assert site.upstream.times(DEB) == 1
 
 
+@pytest.mark.parametrize("site", [HASTY_S], indirect=True)
 async def test_a_wrong_file_never_comes_to_its_end(site: Site) -> None:
     site.upstream.files[BY_HASH] = CONTENT
     site.upstream.held[BY_HASH] = asyncio.Event()
@@ -97,6 +105,7 @@ async def test_a_wrong_file_never_comes_to_its_end(site: Site) -> None:
             await answer.read()
 
 
+@pytest.mark.parametrize("site", [HASTY_S], indirect=True)
 async def test_a_file_that_breaks_off_is_not_whole(site: Site) -> None:
     site.upstream.held[DEB] = asyncio.Event()
     site.upstream.cut = {DEB}
