@@ -133,6 +133,11 @@ KEEPS_DISK = frozenset({Verb.INSPECT, Verb.LIVE, Verb.LOCAL, Verb.RESCUE, Verb.U
 RESTARTS = ("finalize.off", "power.off")
 """Where a run can be taken up again: steps that bring the machine to a known state first."""
 
+UNHEARD_S = {"wait.dhcp": 90.0, "wait.loader": 90.0, "wait.script": 90.0, "wait.facts": 300.0}
+"""How long a machine that boots from the network is given after a restart of the daemon. Firmware asks again after 32 s
+at most (RFC 2131 section 4.1), and gives up for good after a minute; the discovery system asks until it is answered,
+but a loader whose download broke off does not."""
+
 WAITED_FOR = {
     "wait.dhcp": "its firmware sent no DHCP request",
     "wait.loader": "it got an address but fetched no loader",

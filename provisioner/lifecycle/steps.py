@@ -33,6 +33,7 @@ from provisioner.lifecycle.plans import (
     KEEPS_DISK,
     KINDS,
     RESTARTS,
+    UNHEARD_S,
     VERBS,
     WAITED_FOR,
     Signal,
@@ -240,6 +241,7 @@ def _move(machine: Machine, run: Run, to: int, note: str, now: float) -> tuple[M
     run = replace(
         run,
         deadline=now + due_s(step),
+        unheard=False,
         # however often it was begun: no two jobs are one
         attempt=1 + sum(line.step == JOB_STEP for line in journal) if step.name == JOB_STEP else 1,
         early=() if acts else run.early,  # signals of this boot; the next one has its own
@@ -283,6 +285,9 @@ def _tick(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
         return _again_or_fail(machine, run, Failed(run.id, run.at, whole, again=False), now)
     if now < run.deadline:
         return machine, []
+    if run.unheard:
+        reason = "nothing was heard of it since the daemon was restarted, while it booted from the network"
+        return _again_or_fail(machine, run, Failed(run.id, run.at, reason), now, anew=True)
     limit = f"{run.step.timeout_s:.0f} s"
     reason = WAITED_FOR.get(run.step.name, "{step} did not end").format(step=run.step.name)
     return _again_or_fail(machine, run, Failed(run.id, run.at, f"{reason} within {limit}", again=False), now)
@@ -294,7 +299,8 @@ def _again_or_fail(
     """Try the step once more, or (`anew`) all from the power on; fail the run where the tries are used up."""
     step = run.step
     assert step is not None
-    outcome = "failed" if not event.again or _retried(run, step) >= step.retries else "retried"
+    may = event.again and (run.unheard or _retried(run, step) < step.retries)
+    outcome = "retried" if may else "failed"
     line = JournalLine(step.name, step.phase, run.attempt, run.step_started, now, outcome, event.reason)
     run = replace(run, journal=(*run.journal, line), step_started=now, job_taken=False, percent=None, note="")
     if outcome == "retried" and anew:
@@ -321,7 +327,9 @@ def _from_restart(run: Run, now: float) -> Run:
     """Put a run back to the last step that brings the machine to a known state."""
     starts = [at for at, step in enumerate(run.steps[: run.at + 1]) if step.name in RESTARTS]
     at = max(starts, default=0)
-    return replace(run, at=at, attempt=1, step_started=now, deadline=now + due_s(run.steps[at]), early=())
+    return replace(
+        run, at=at, attempt=1, step_started=now, deadline=now + due_s(run.steps[at]), early=(), unheard=False
+    )
 
 
 def _stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
@@ -376,12 +384,17 @@ GRACE_S = 60.0
 def resumed(machine: Machine, now: float) -> Machine:
     """Set a run's time limits anew after a restart: not over while nobody listened, not a day off if the clock was set.
 
-    The whole run has at least the time that its steps to come may take.
+    The whole run has the time that its steps to come may take. A network boot is soon begun anew: firmware gives up.
     """
     run = machine.run
     if run is None or run.step is None:
         return machine
     deadline = min(max(run.deadline, now + min(GRACE_S, run.step.timeout_s)), now + due_s(run.step))
+    unheard = run.step.name in UNHEARD_S
+    if unheard:
+        deadline = min(deadline, now + UNHEARD_S[run.step.name])
     to_come = sum(due_s(step) for step in run.steps[run.at + 1 :])
     limit = min(max(run.limit, deadline + to_come), now + VERBS[Verb(run.verb)].limit_s)
-    return replace(machine, seen=min(machine.seen, now), run=replace(run, deadline=deadline, limit=limit))
+    return replace(
+        machine, seen=min(machine.seen, now), run=replace(run, deadline=deadline, limit=limit, unheard=unheard)
+    )

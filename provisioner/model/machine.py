@@ -98,6 +98,8 @@ class Run:
     """Installs in a row that may fail before the machine is kept back, as it was set when this one began; 0: never."""
     job_taken: bool = False
     """The agent has fetched the job of this attempt: a second fetch is refused."""
+    unheard: bool = False
+    """The daemon was away while the machine had to ask it for something: it may have given up."""
     journal: tuple[JournalLine, ...] = ()
 
     @property

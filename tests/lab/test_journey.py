@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from provisioner.cli.client import Client
-from provisioner.lab import process, rack
+from provisioner.lab import namespace, process, rack
 from provisioner.lab.daemon import log_of
-from provisioner.lab.spec import RackSpec, state_of
-from tests.lab.racks import Screen, ipmitool
+from provisioner.lab.spec import GATEWAY, RackSpec, state_of
+from tests.lab.racks import Screen, ipmitool, running
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
@@ -32,6 +32,16 @@ SYSTEM = "debian-12"
 BUILT = {"discovery": ("--kernel", "virtual"), SYSTEM: ()}
 """What is built, and with which options: the same as by scripts/lab, so that it is built once."""
 MACHINES = ("node17", "node18", "node19")
+BY_MEDIUM = "node18"
+"""Installed by a CD of its own in its BMC's virtual drive, with a fixed address; the others by the network."""
+STATIC = {
+    "bootenv": SYSTEM,
+    "via": "media",
+    "params": {
+        "net.interfaces": [{"match": {"boot": True}, "addresses": ["10.77.0.60/24"], "gateway": GATEWAY}],
+        "net.dns.servers": [GATEWAY],
+    },
+}
 KEPT = ROOT / ".lab"
 BUILD_S, JOURNEY_S, CALL_S = 900.0, 900.0, 60.0
 
@@ -94,7 +104,19 @@ def journey(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
             child.kill()
 
 
-def test_machines_are_discovered_and_installed_though_the_daemon_dies_on_the_way(racked: RackSpec) -> None:
+@contextlib.contextmanager
+def no_dhcp(spec: RackSpec, mac: str, log: Path) -> Iterator[None]:
+    """A machine neither asks for an address nor is answered while the context lasts."""
+    what = f"ether host {mac} and (udp port 67 or udp port 547)"
+    watch = ["tcpdump", "-Z", "root", "-i", namespace.BRIDGE, "-n", "-l", "--immediate-mode", what]
+    with running(namespace.inside(spec.name, *watch), log, "listening on"):
+        yield
+    assert [line for line in log.read_text().splitlines() if line[:1].isdigit() and " IP" in line] == []
+
+
+def test_machines_are_discovered_and_installed_though_the_daemon_dies_on_the_way(
+    racked: RackSpec, tmp_path: Path
+) -> None:
     control("discover", ",".join(MACHINES), "--wait", limit_s=JOURNEY_S)
     found = {name: machine(name) for name in MACHINES}
     assert {name: found[name]["state"] for name in MACHINES} == dict.fromkeys(MACHINES, "ready")
@@ -103,7 +125,8 @@ def test_machines_are_discovered_and_installed_though_the_daemon_dies_on_the_way
     assert found["node17"]["facts"]["serial"] == "LAB0017"
     assert found["node17"]["facts"]["bmc"]["address"] == "10.77.1.17", "the guest sees the BMC that we talk to"
 
-    deaths = _install_and_kill(racked, {"fetch", "install", "local-boot"})
+    with no_dhcp(racked, found[BY_MEDIUM]["macs"][0], tmp_path / "dhcp.log"):
+        deaths = _install_and_kill(racked, {"fetch", "install", "local-boot"})
 
     found = {name: machine(name) for name in MACHINES}
     assert {name: found[name]["state"] for name in MACHINES} == dict.fromkeys(MACHINES, "active"), log_of(
@@ -116,6 +139,7 @@ def test_machines_are_discovered_and_installed_though_the_daemon_dies_on_the_way
 def _install_and_kill(spec: RackSpec, phases: set[str]) -> set[str]:
     """Install all machines; kill the daemon once in each of these phases of the first machine that is seen in it."""
     deaths: set[str] = set()
+    Client(str(spec.api)).post(f"/v1/machines/{BY_MEDIUM}/boot", STATIC, slow=True)
 
     def step() -> bool:
         for name in MACHINES:
@@ -124,9 +148,10 @@ def _install_and_kill(spec: RackSpec, phases: set[str]) -> set[str]:
             if run.get("outcome") == "running" and phase in phases - deaths:
                 deaths.add(phase)
                 kill_daemon(spec)
-        return child.poll() is not None
+        return child.poll() is not None and (machine(BY_MEDIUM)["run"] or {}).get("outcome") != "running"
 
-    with journey("boot", ",".join(MACHINES), SYSTEM, "--yes") as child:
+    others = ",".join(name for name in MACHINES if name != BY_MEDIUM)
+    with journey("boot", others, SYSTEM, "--yes") as child:
         assert process.wait_until(step, JOURNEY_S, tick_s=1.0), "the journey did not end"
         assert child.stdout is not None
         assert child.returncode == 0, child.stdout.read().decode()
@@ -142,6 +167,21 @@ def test_the_trace_tells_the_journey(racked: RackSpec) -> None:
         lines = json.loads(control("trace", name, "-o", "json"))
         seen = {line["channel"] for line in (lines if isinstance(lines, list) else lines["lines"])}
         assert seen >= channels, name
+
+
+def test_the_medium_of_a_machine_is_out_and_gone(racked: RackSpec) -> None:
+    slots = json.loads(control("bmc", "do", BY_MEDIUM, "vmedia.status", "-o", "json"))
+    assert [slot["inserted"] for slot in slots] == [False]
+    assert list((racked.state / "daemon" / "media").iterdir()) == []
+    lines = json.loads(control("trace", BY_MEDIUM, "--run", machine(BY_MEDIUM)["run"]["id"], "-o", "json"))
+    told = [line["event"] for line in (lines if isinstance(lines, list) else lines["lines"])]
+    assert [event for event in told if event.startswith("bmc.")][:5] == [
+        "bmc.power.off", "bmc.media.insert", "bmc.boot.media", "bmc.power.on", "bmc.media.eject",
+    ]  # fmt: skip
+    assert not [event for event in told if event.startswith(("dhcp", "tftp"))]
+    assert "console.line" in told, "its console came by SSH"
+    why = control("bmc", "why", BY_MEDIUM, "console.open")
+    assert "redfish: proven" in why
 
 
 def test_an_active_machine_that_asks_the_network_boots_its_disk(racked: RackSpec) -> None:

@@ -24,9 +24,18 @@ from provisioner.lifecycle.inputs import (
     Seen,
     Tick,
 )
-from provisioner.lifecycle.plans import JOB_STEP, KEEPS_DISK, KINDS, VERBS, Signal, Verb, agent_command, job_id
+from provisioner.lifecycle.plans import (
+    JOB_STEP,
+    KEEPS_DISK,
+    KINDS,
+    VERBS,
+    Signal,
+    Verb,
+    agent_command,
+    job_id,
+)
 from provisioner.lifecycle.rest import hold
-from provisioner.lifecycle.steps import Perform, advance, current_action, due_s, is_silent, resumed
+from provisioner.lifecycle.steps import Perform, advance, current_action, is_silent
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.machine import MOVING, Hold, Machine, State
 
@@ -342,25 +351,6 @@ def test_a_release_may_take_as_long_as_its_disks_are_large() -> None:
     machine = at_step("wait.job", Verb.RELEASE)
     machine, _ = advance(machine, Tick(), 22 * 3600.0)
     assert step_of(machine) == "wait.job"
-
-
-TAKEN_UP = {
-    "a clock that was set back a day does not keep a run for a day": (-86400.0, 600.0, 3 * 3600.0),
-    "nor does one that was set forward end it": (86400.0, 60.0, None),
-    "a short while changes nothing": (10.0, 590.0, 3 * 3600.0 - 10.0),
-}
-
-
-@pytest.mark.parametrize(("passed", "left", "limit_left"), TAKEN_UP.values(), ids=TAKEN_UP.keys())
-def test_time_limits_after_a_restart(passed: float, left: float, limit_left: float | None) -> None:
-    before = at_step("wait.dhcp")
-    assert before.run
-    machine = resumed(before, passed)
-    assert machine.run
-    assert machine.run.deadline - passed == left
-    to_come = 60.0 + sum(due_s(step) for step in before.run.steps[before.run.at + 1 :])
-    assert machine.run.limit - passed == (to_come if limit_left is None else limit_left)
-    assert machine.seen <= passed
 
 
 EVERY_STEP = [(verb, step) for verb, rule in VERBS.items() for step in rule.steps]
