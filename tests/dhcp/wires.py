@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from provisioner.lab.process import wait_until
+
 ROOT = Path(__file__).parents[2]
 CLIENT_LIMIT_S = 40
 _numbers = itertools.count()
@@ -92,10 +94,7 @@ class Wires:
 
     def until_address(self, name: str, address: str) -> None:
         """Wait until a client has configured this address."""
-        monitor = self.start(name, "timeout", "20", "ip", "-4", "monitor", "address")
-        assert monitor.stdout is not None
-        if address not in self.ip(name, "-4", "addr", "show"):
-            assert any(address in line for line in monitor.stdout)
+        assert wait_until(lambda: address in self.ip(name, "-4", "addr", "show"), CLIENT_LIMIT_S), address
 
     def close(self) -> None:
         """End everything."""
