@@ -150,7 +150,8 @@ class WorkerLink:
                 return await self._talk(ours)
             finally:
                 ours.close()
-                await asyncio.shield(self._end(self._process))
+                # a task of the group: whoever cancels this one waits for the worker's end all the same
+                await asyncio.shield(self._tasks.create_task(self._end(self._process)))
 
     async def _talk(self, ours: socket.socket) -> int:
         """Read from a worker that runs until it ends; return how many replies it gave."""
