@@ -143,13 +143,15 @@ async def play(folder: Path, die_at: Point | None) -> tuple[Rack, Points]:
             rollout = await until(rollouts, begun.id, over)
             assert (len(rollouts.all()), rollout.status, rollout.count(Stage.DONE)) == (1, Status.DONE, 3)
             assert rack.conductor
-            assert {m.state for m in rack.conductor.machines.all()} == {State.ACTIVE}
+            machines = rack.conductor.machines.all()
+            assert {m.state for m in machines} == {State.ACTIVE}, (rollout, machines)
             events = [e.type for e in await rack.conductor.events(0, 10_000) if e.type.startswith("rollout.")]
             assert events == ["rollout.started", "rollout.done"]
     return rack, points
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory) -> None:
     _, points = await play(tmp_path_factory.mktemp("whole"), None)
     assert len(points.passed) > 100
