@@ -63,6 +63,7 @@ TABLE = (
     ("lifecycle.readiness", "shells"),
     ("lifecycle.rendering", "shells"),
     ("lifecycle.silence", "shells"),
+    ("lifecycle.turns", "shells"),
     ("lifecycle.media", "shells"),
     ("lifecycle.answers", "shells"),
     ("lifecycle.boots", "shells"),

@@ -35,6 +35,7 @@ from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Runner, n
 from provisioner.lifecycle.silence import Silence
 from provisioner.lifecycle.steps import Perform, advance
 from provisioner.lifecycle.story import Verdict
+from provisioner.lifecycle.turns import Turns, in_turn
 from provisioner.lifecycle.why import why
 from provisioner.model.bmc import BmcIdentity, Driver
 from provisioner.model.boot import BootClient, Plan
@@ -62,6 +63,7 @@ class Conductor:
     ) -> None:  # fmt: skip
         self._quarantine_after = quarantine_after
         self.clock = clock or SteadyClock()
+        self.turns = Turns()
         self.machines = Machines()
         self._ports = ports
         self._store = MachineStore(db)
@@ -188,6 +190,7 @@ class Conductor:
             return str(error)
         return None
 
+    @in_turn
     async def boot(
         self, ref: str, bootenv: str, *, key: str = "", generation: int | None = None,
         params: Mapping[str, Any] | None = None, via: str = "",
@@ -205,6 +208,7 @@ class Conductor:
         begin = Begin(new_run_id(), verb_for(wanted), wanted.name, wanted.job, dict(params or {}))
         return await self._begin(machine, begin, key, generation, via)
 
+    @in_turn
     async def release(self, ref: str, *, erase: bool = True, key: str = "", generation: int | None = None) -> Machine:
         """Take a machine back: erase its disks (unless told not to), power off, ready."""
         if (known := await self._accepted(key, ref)) is not None:
@@ -247,6 +251,7 @@ class Conductor:
         """Take up the run that failed or was cancelled, where that is safe."""
         return await self._runner.apply(self.machines.get(ref).id, Resume())
 
+    @in_turn
     async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine into the rescue system; `unrescue` leads back."""
         if (known := await self._accepted(key, ref)) is not None:
@@ -254,6 +259,7 @@ class Conductor:
         machine = await self._reachable(ref, "be rescued", generation)
         return await self._begin(machine, Begin(new_run_id(), Verb.RESCUE, DISCOVERY), key, generation)
 
+    @in_turn
     async def unrescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine from its disk again, and back to the state it was rescued from."""
         if (known := await self._accepted(key, ref)) is not None:

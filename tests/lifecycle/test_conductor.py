@@ -150,6 +150,16 @@ async def test_the_same_key_is_accepted_once(tmp_path: Path) -> None:
         assert later.run.id == first.run.id
 
 
+async def test_the_same_key_at_the_same_moment_is_accepted_once(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    async with rack.alive(), rack.daemon() as conductor:
+        await rack.enrol()
+        asked = await asyncio.gather(*(conductor.boot("node17", "discovery", key="k1") for _ in range(20)))
+        assert len({machine.run.id for machine in asked if machine.run}) == 1
+        await settled(conductor)
+        assert rack.one().log == ["power on"]
+
+
 async def test_a_bmc_that_dies_on_the_way_fails_the_run_with_what_it_said(tmp_path: Path) -> None:
     rack = Rack(tmp_path)
     metal = rack.one()
