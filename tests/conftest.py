@@ -72,6 +72,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"needs root ({needs_root[0]}): sudo scripts/test")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what boots machines in order, the longest first: workers that share it end at about the same time."""
+    items.sort(key=lambda item: -_limit_s(item) if item.get_closest_marker("lab") else 0.0)
+
+
+def _limit_s(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark is not None and mark.args else 0.0
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a test that is skipped or expected to fail fails the run")
 
