@@ -141,7 +141,7 @@ class Declaring:
         return planned
 
     async def _plan(self, wanted: Wanted) -> tuple[Planned, _Read | None]:
-        machines = self._conductor.machines.all()
+        machines = self._conductor.machines
         found = difference(wanted.machines, machines, self.applied, prune=wanted.prune)
         faults, lines, read_now = found.faults, [], None
         try:
@@ -151,7 +151,7 @@ class Declaring:
             faults += [_unplaced(fault, hidden) for fault in error.faults or [error.message]]
         else:
             lines = list(compare(self._shelf.catalog.content, read_now.content))
-            faults += _unfit(wanted.machines, machines, read_now.content)
+            faults += _unfit(wanted.machines, machines.all(), read_now.content)
         faults += await self._faults_of_secrets(found.deeds)
         put, _ = _reservations(found.deeds, self.applied)
         faults += self._book.faults(put)
@@ -260,8 +260,9 @@ def _reservations(deeds: Sequence[Deed], before: Applied) -> tuple[list[Reservat
     """Say which fixed addresses are set, and which hardware addresses lose theirs."""
     put: list[Reservation] = []
     freed: list[str] = []
+    said = before.by_name()
     for deed in deeds:
-        declared, was = deed.declared, before.of(deed.name)
+        declared, was = deed.declared, said.get(deed.name)
         if deed.fixed and declared is not None and declared.address:
             put.append(Reservation(mac=declared.macs[0], address=declared.address, name=declared.name))
         elif was is not None and was.address and (deed.fixed or deed.what == "forget"):

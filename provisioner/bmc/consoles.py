@@ -184,7 +184,8 @@ class Lines:
         return [line] if (line := clean(text, self._longest)) else []
 
 
-_SECRET = re.compile(r"\b((?:[\w.]*token|ticket|password|passwd|secret)=[\"']?)[^\s\"']+", re.IGNORECASE)
+_SECRET = re.compile(r"((?:token|ticket|password|passwd|secret)=[\"']?)[^\s\"']+", re.IGNORECASE)
+"""Nothing before the word is looked at: what a machine prints is as long as it likes, and is read in one go."""
 
 
 def hidden(text: str) -> str:

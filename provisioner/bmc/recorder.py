@@ -148,15 +148,15 @@ class LogFile:
             size = len(self._waiting)
         data, self._waiting = bytes(self._waiting[:size]), self._waiting[size:]
         if data:
-            data = hidden(data.decode("latin-1")).encode("latin-1")
             with contextlib.suppress(OSError):  # a full disk costs the log of a console, not the run
                 await asyncio.to_thread(_append, path, data)
 
 
 def _append(path: Path, data: bytes) -> None:
+    """Write output down, without the secrets in it. Blocks."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size > FILE_BYTES:
             path.replace(path.with_suffix(".old"))
     with path.open("ab") as file:
-        file.write(data)
+        file.write(hidden(data.decode("latin-1")).encode("latin-1"))

@@ -58,7 +58,7 @@ def apply(session: Session, folder: Path, prune: bool, no_verify: bool, yes: boo
       provisionctl apply /srv/site -y
     """
     body, client = _body(folder, prune) | {"verify": not no_verify}, session.client()
-    planned = client.post("/v1/site/plan", {**body, "verify": True}, slow=True)
+    planned = client.post("/v1/site/plan", body, slow=True)
     if planned["faults"]:
         raise ConfigError("nothing was applied", faults=planned["faults"])
     changes = bool(planned["catalogue"] or any(each["what"] != "left" for each in planned["machines"]))

@@ -13,9 +13,6 @@ from provisioner.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-HELD_LIMIT = 8192
-"""Answers that wait for the disk, about 10 MB. Beyond it a request is dropped: the client asks again."""
-
 L = TypeVar("L")
 A = TypeVar("A")
 
@@ -36,13 +33,15 @@ class Held(Generic[L, A]):
         finish: Callable[[L, list[A]], None],
         refuse: Callable[[A, str], A],
         tell: Callable[[Lease], None],
+        limit: int,
     ) -> None:
+        """Hold at most `limit` answers; beyond it a request is dropped: the client asks again."""
         self._store = store
         self._finish = finish
         self._refuse = refuse
         """Give the silence instead of an answer, and why."""
         self._tell = tell
-        self.limit = HELD_LIMIT
+        self.limit = limit
         self._count = 0
 
     def hold(self, link: L, answers: list[A], leases: list[Lease]) -> None:

@@ -39,6 +39,8 @@ from provisioner.model.trace import Observe
 
 log = logging.getLogger(__name__)
 
+HELD_LIMIT = 8192
+"""Answers that wait for the disk, about 10 MB."""
 MOST_S = 2.0**32
 """A lease that was stored may last this much longer at most: the longest that DHCP can say."""
 
@@ -87,7 +89,9 @@ class DhcpServer:
         self._advertising = advertising or Advertising()
         self.followers: list[OnKnown] = []
         """Told what holds for a hardware address whenever that has changed."""
-        self.held: Held[Link, Answered] = Held(leases, finish=self._finish, refuse=_refused, tell=self.tell)
+        self.held: Held[Link, Answered] = Held(
+            leases, finish=self._finish, refuse=_refused, tell=self.tell, limit=HELD_LIMIT
+        )
         self._teller = Teller(self.trace, self._clock)
         for subnet in config.subnets:
             self.site.topology.set(Net(subnet))

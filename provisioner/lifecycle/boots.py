@@ -17,7 +17,7 @@ from provisioner.lifecycle.inputs import Seen
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.rendering import record_of
+from provisioner.lifecycle.rendering import record_of, starts_with
 from provisioner.lifecycle.runner import Runner
 from provisioner.model.boot import Asker, BootClient, LocalDisk, NoBoot, Plan, RunScript
 from provisioner.model.catalog import Bootenv, Kind
@@ -185,11 +185,7 @@ class Boots:
         catalogue = self._ports.catalogue
         if machine is None or machine.run is None or machine.run.step is None:
             return catalogue.bootenv(DISCOVERY)
-        return self.starts_with(catalogue.bootenv(machine.run.bootenv or DISCOVERY))
-
-    def starts_with(self, bootenv: Bootenv) -> Bootenv:
-        """Say which system is started to bring a bootenv onto a machine: often itself."""
-        return self._ports.catalogue.bootenv(bootenv.installs_with) if bootenv.installs_with else bootenv
+        return starts_with(catalogue, catalogue.bootenv(machine.run.bootenv or DISCOVERY))
 
     async def record(self, mac: Mac, machine: Machine | None, bootenv: Bootenv, address: str) -> BootRecord:
         """Say what a machine is to start, with a token of its own that is good from `address`."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provisioner.lifecycle import rest
+from provisioner.lifecycle.registry import Machines
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
@@ -50,9 +51,9 @@ class Applied:
     seq: int = 0
     at: float = 0.0
 
-    def of(self, name: str) -> Declared | None:
-        """Find what it said of a machine."""
-        return next((each for each in self.machines if each.name == name), None)
+    def by_name(self) -> dict[str, Declared]:
+        """Give what it said of machines, by name."""
+        return {each.name: each for each in self.machines}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +102,19 @@ class Difference:
     faults: list[str] = field(default_factory=list)
 
 
-def difference(wanted: Sequence[Declared], machines: Iterable[Machine], last: Applied, *, prune: bool) -> Difference:
+def difference(wanted: Sequence[Declared], machines: Machines, last: Applied, *, prune: bool) -> Difference:
     """Compare declarations with the record. `prune` forgets machines that were declared before and are no more."""
-    found, known = Difference(), list(machines)
+    found, before = Difference(), last.by_name()
     found.faults += _twice(wanted)
     for each in wanted:
-        machine = _machine_of(each, known, found.faults)
-        deed = _deed(each, machine, last.of(each.name))
+        machine = _machine_of(each, machines, found.faults)
+        deed = _deed(each, machine, before.get(each.name))
         if deed is not None:
             found.deeds.append(deed)
             found.faults += _under_way(deed)
     names = {each.name for each in wanted}
     for gone in last.machines:
-        machine = next((one for one in known if one.name == gone.name), None)
+        machine = machines.find(gone.name)
         if gone.name in names or machine is None:
             continue
         if not prune:
@@ -156,10 +157,10 @@ def _same_or_new(wanted: BmcAddress | None, held: BmcAddress | None) -> BmcAddre
     return held if pinned == held else wanted
 
 
-def _machine_of(declared: Declared, known: Sequence[Machine], faults: list[str]) -> Machine | None:
-    named = next((one for one in known if one.name == declared.name), None)
+def _machine_of(declared: Declared, known: Machines, faults: list[str]) -> Machine | None:
+    named = known.find(declared.name)
     for mac in declared.macs:
-        owner = next((one for one in known if mac in one.macs), None)
+        owner = known.by_mac(mac)
         if owner is not None and named is not None and owner.id != named.id:
             faults.append(f"{declared.source}: {declared.name}: {mac} belongs to {owner.name}")
         named = named or owner

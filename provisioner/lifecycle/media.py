@@ -7,6 +7,7 @@ after a restart.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import shutil
@@ -28,6 +29,7 @@ from provisioner.lifecycle.places import static_place
 from provisioner.lifecycle.plans import goes_by_medium
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preflight import by_medium
+from provisioner.lifecycle.rendering import starts_with
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.boot import Place
 from provisioner.model.catalog import Bootenv
@@ -70,7 +72,7 @@ class Media:
 
     def checks(self, machine: Machine, bootenv: Bootenv, given: Mapping[str, Any]) -> list[Check]:
         """Judge whether a machine can boot a bootenv by a medium, with these parameters for this boot alone."""
-        system = self._boots.starts_with(bootenv)
+        system = starts_with(self._ports.catalogue, bootenv)
         place = self._place(machine, bootenv, given)
         programs = self._names(machine)
         return by_medium(machine, system, place[1] if place else None, bool(programs))
@@ -119,7 +121,7 @@ class Media:
         run = machine.run
         assert run is not None
         bootenv = self._ports.catalogue.bootenv(run.bootenv or "discovery")
-        system, place = self._boots.starts_with(bootenv), self._place(machine, bootenv, run.params)
+        system, place = starts_with(self._ports.catalogue, bootenv), self._place(machine, bootenv, run.params)
         if place is None:
             raise ConflictError(f"{machine.name} has no address of its own any more", hint="params or a reservation")
         mac, at = place
@@ -193,7 +195,7 @@ class Media:
 
     async def _clear(self, machine_id: str) -> None:
         """Take a medium out, with pauses between tries, unless another run has one in."""
-        for turn in range(1 << 30):
+        for turn in itertools.count():
             machine = self._machines.find(machine_id)
             if machine_id not in self._in or (machine is not None and _under_way(machine)):
                 return

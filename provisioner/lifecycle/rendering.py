@@ -13,7 +13,7 @@ from provisioner.boot.script import BootRecord
 from provisioner.catalog.context import Boot, answer_context, artifact_url
 from provisioner.catalog.params import HIDDEN
 from provisioner.catalog.system import Secrets
-from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.ports import Catalogue, Ports
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
 
@@ -58,6 +58,11 @@ class _HiddenSecrets(Secrets):
         return {"hash": HIDDEN if reference else ""}
 
 
+def starts_with(catalogue: Catalogue, bootenv: Bootenv) -> Bootenv:
+    """Say which system is started to bring a bootenv onto a machine: itself, or the one that installs it."""
+    return catalogue.bootenv(bootenv.installs_with) if bootenv.installs_with else bootenv
+
+
 class Renderings:
     """Renders for boots that have not begun. Every call raises `RenderError` where something cannot be rendered."""
 
@@ -65,9 +70,8 @@ class Renderings:
         self._ports = ports
 
     def started(self, boot: Imagined) -> Bootenv:
-        """Say what the machine starts from the network: its own bootenv, or the discovery system that installs it."""
-        wanted = boot.bootenv
-        return self._ports.catalogue.bootenv(wanted.installs_with) if wanted.installs_with else wanted
+        """Say what the machine starts."""
+        return starts_with(self._ports.catalogue, boot.bootenv)
 
     def files(self, boot: Imagined) -> Sequence[tuple[str, Make]]:
         """Name the files of a boot, each with what makes it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Any
 
@@ -12,7 +12,6 @@ import msgspec
 from aiohttp import web
 from multidict import MultiMapping
 
-from provisioner import yamlfile
 from provisioner.ddns.keeper import Keeper
 from provisioner.dhcp import relay
 from provisioner.dhcp.adopt import Kind, Verdict, Want
@@ -22,13 +21,12 @@ from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.errors import WireError
-from provisioner.fields import Faults
 from provisioner.model.net import mac_from_bytes, parse_mac
-from provisioner.settings import decode
 from provisioner.store.dhcpbook import STATES, Filter
 from provisioner.web import bodies
+from provisioner.web.dhcpsettings import SubnetsApi, read_settings, said_view
 from provisioner.web.ports import Route
-from provisioner.web.replies import BODY_LIMIT, PAGE_LIMIT, json_reply, query, whole
+from provisioner.web.replies import PAGE_LIMIT, json_reply, query, whole
 from provisioner.web.views import when
 
 IMPORT_LIMIT = 128 << 20
@@ -67,16 +65,14 @@ class DhcpApi:
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
-        reservation, subnet = "/v1/dhcp/reservations/{mac}", "/v1/dhcp/subnets/{name:.+}"
+        reservation = "/v1/dhcp/reservations/{mac}"
         return (
             Route("GET", "/v1/dhcp/leases", self.leases),
             Route("POST", "/v1/dhcp/leases/{address}/free", self.free),
             Route("GET", "/v1/dhcp/reservations", self.reservations),
             Route("PUT", reservation, self.reserve),
             Route("DELETE", reservation, self.unreserve),
-            Route("GET", "/v1/dhcp/subnets", self.subnets),
-            Route("PUT", subnet, self.set_subnet),
-            Route("DELETE", subnet, self.remove_subnet),
+            *SubnetsApi(self._book.subnets, Subnet, "subnets").routes(),
             Route("POST", "/v1/dhcp/import", self.take_over),
             Route("GET", "/v1/dhcp/names", self.names),
         )
@@ -107,7 +103,7 @@ class DhcpApi:
         given = query(request, "after", "limit")
         limit = min(whole(given.get("limit", str(PAGE_LIMIT)), "limit"), PAGE_LIMIT) or PAGE_LIMIT
         found = self._book.reservations(given.get("after", ""), limit)
-        rows = [reservation_view(said, origin) for said, origin in found]
+        rows = [said_view(said, origin) for said, origin in found]
         following = rows[-1]["mac"] if len({row["mac"] for row in rows}) == limit else None
         return json_reply({"reservations": rows, "next": following})
 
@@ -118,30 +114,11 @@ class DhcpApi:
         if wanted.mac and parse_mac(wanted.mac) != mac:
             raise WireError(f"body.mac: {wanted.mac[:20]!r} is not the one of the path")
         said = await self._book.set_reservation(replace(wanted, mac=mac))
-        return json_reply(reservation_view(said, Origin.OPERATOR))
+        return json_reply(said_view(said, Origin.OPERATOR))
 
     async def unreserve(self, request: web.Request) -> web.Response:
         """Take it back."""
         await self._book.remove_reservation(parse_mac(request.match_info["mac"]))
-        return web.Response(status=204)
-
-    async def subnets(self, request: web.Request) -> web.Response:
-        """List the subnets that are served."""
-        query(request)
-        found = self._book.subnets.all()
-        return json_reply({"subnets": [settings_view(said) | {"origin": origin_word(by)} for said, by in found]})
-
-    async def set_subnet(self, request: web.Request) -> web.Response:
-        """Add or change a subnet."""
-        name, wanted = request.match_info["name"], await read_settings(request, Subnet)
-        if wanted.title != name:
-            raise WireError(f"body.name: the subnet of this body is called {wanted.title[:40]!r}, that of the path not")
-        await self._book.subnets.set(wanted)
-        return json_reply(settings_view(wanted) | {"origin": origin_word(Origin.OPERATOR)})
-
-    async def remove_subnet(self, request: web.Request) -> web.Response:
-        """Take back what was said of a subnet."""
-        await self._book.subnets.remove(request.match_info["name"])
         return web.Response(status=204)
 
     async def names(self, request: web.Request) -> web.Response:
@@ -199,11 +176,6 @@ def lease_view(lease: Lease, subnet: str, now: float, *, six: bool = False) -> d
     }
 
 
-def reservation_view(reservation: Reservation, origin: Origin) -> dict[str, Any]:
-    """A reservation as the API shows it."""
-    return settings_view(reservation) | {"origin": origin_word(origin)}
-
-
 def verdict_view(verdict: Verdict) -> dict[str, Any]:
     """What became of one line of an import."""
     want = verdict.want
@@ -221,29 +193,6 @@ def verdict_view(verdict: Verdict) -> dict[str, Any]:
         "reason": verdict.reason,
         "where": want.where,
     }
-
-
-def settings_view(settings: Any) -> dict[str, Any]:
-    """Show settings by the keys of the configuration file."""
-    return {field.name: getattr(settings, field.name) for field in fields(settings)}
-
-
-def origin_word(origin: Origin) -> str:
-    """Say who said it."""
-    return {Origin.FILE: "file", Origin.OPERATOR: "api", Origin.MACHINE: "machine"}[origin]
-
-
-async def read_settings(request: web.Request, kind: type[Any]) -> Any:
-    """Read a body as the configuration file is read: unknown keys are refused with a hint."""
-    raw = bodies.bounded_json(await bodies.read_body(request, BODY_LIMIT))
-    try:
-        msgspec.json.decode(raw, type=dict)
-    except msgspec.DecodeError as error:
-        raise WireError(f"the body is not a JSON object: {error}") from error
-    faults = Faults()
-    found = decode(kind, yamlfile.load(raw.decode(), "body"), faults)
-    faults.check("body")
-    return found
 
 
 def _want(line: int, text: bytes) -> Want:

@@ -11,7 +11,7 @@ from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.v6.book import Dhcp6Book
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.errors import WireError
-from provisioner.web.dhcp import origin_word, read_settings, settings_view
+from provisioner.web.dhcpsettings import SubnetsApi, read_settings, said_view
 from provisioner.web.ports import Route
 from provisioner.web.replies import PAGE_LIMIT, json_reply, query, whole
 
@@ -24,14 +24,12 @@ class Dhcp6Api:
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
-        reservation, subnet = "/v1/dhcp/reservations6/{address}", "/v1/dhcp/subnets6/{name:.+}"
+        reservation = "/v1/dhcp/reservations6/{address}"
         return (
             Route("GET", "/v1/dhcp/reservations6", self.reservations),
             Route("PUT", reservation, self.reserve),
             Route("DELETE", reservation, self.unreserve),
-            Route("GET", "/v1/dhcp/subnets6", self.subnets),
-            Route("PUT", subnet, self.set_subnet),
-            Route("DELETE", subnet, self.remove_subnet),
+            *SubnetsApi(self._book.subnets, Subnet6, "subnets6").routes(),
         )
 
     async def reservations(self, request: web.Request) -> web.Response:
@@ -40,7 +38,7 @@ class Dhcp6Api:
         limit = min(whole(given.get("limit", str(PAGE_LIMIT)), "limit"), PAGE_LIMIT) or PAGE_LIMIT
         after = _address(given["after"]) if given.get("after") else ""
         found = self._book.reservations(after, limit)
-        rows = [settings_view(said) | {"origin": origin_word(origin)} for said, origin in found]
+        rows = [said_view(said, origin) for said, origin in found]
         return json_reply({"reservations6": rows, "next": rows[-1]["address"] if len(rows) == limit else None})
 
     async def reserve(self, request: web.Request) -> web.Response:
@@ -51,30 +49,11 @@ class Dhcp6Api:
             raise WireError(f"body.address: {wanted.address[:40]!r} is not the one of the path")
         said = replace(wanted, address=address)
         await self._book.set_reservation(said)
-        return json_reply(settings_view(said) | {"origin": origin_word(Origin.OPERATOR)})
+        return json_reply(said_view(said, Origin.OPERATOR))
 
     async def unreserve(self, request: web.Request) -> web.Response:
         """Take it back."""
         await self._book.remove_reservation(_address(request.match_info["address"]))
-        return web.Response(status=204)
-
-    async def subnets(self, request: web.Request) -> web.Response:
-        """List the subnets that are served."""
-        query(request)
-        found = self._book.subnets.all()
-        return json_reply({"subnets6": [settings_view(said) | {"origin": origin_word(by)} for said, by in found]})
-
-    async def set_subnet(self, request: web.Request) -> web.Response:
-        """Add or change a subnet."""
-        name, wanted = request.match_info["name"], await read_settings(request, Subnet6)
-        if wanted.title != name:
-            raise WireError(f"body.name: the subnet of this body is called {wanted.title[:40]!r}, that of the path not")
-        await self._book.subnets.set(wanted)
-        return json_reply(settings_view(wanted) | {"origin": origin_word(Origin.OPERATOR)})
-
-    async def remove_subnet(self, request: web.Request) -> web.Response:
-        """Take back what was said of a subnet."""
-        await self._book.subnets.remove(request.match_info["name"])
         return web.Response(status=204)
 
 

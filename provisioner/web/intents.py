@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
-from provisioner.errors import ConfigError
+from provisioner.errors import ConfigError, WireError
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import BY_MEDIUM
@@ -40,9 +40,13 @@ class EnrolBody(msgspec.Struct, forbid_unknown_fields=True):
     verify: bool = True
 
 
+Via = Literal["", "network", "media"]
+"""How one boot is to reach its machine; empty: as the machine is set up."""
+
+
 class BootBody(msgspec.Struct, forbid_unknown_fields=True):
     bootenv: str
-    via: Literal["", "network", "media"] = ""
+    via: Via = ""
     params: dict[str, Any] | None = None
 
 
@@ -61,6 +65,12 @@ class HoldBody(msgspec.Struct, forbid_unknown_fields=True):
 
 class AdoptBody(msgspec.Struct, forbid_unknown_fields=True):
     bootenv: str
+
+
+def check_via(text: str) -> None:
+    """Raise `WireError` where a query names no way to boot."""
+    if text not in get_args(Via):
+        raise WireError(f"via: {text[:40]!r}", hint="network or media")
 
 
 def enrol_request(body: EnrolBody) -> EnrolRequest:

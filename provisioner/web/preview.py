@@ -12,6 +12,7 @@ from provisioner.errors import WireError
 from provisioner.lifecycle.forecast import Forecast
 from provisioner.lifecycle.preview import Preview, Value
 from provisioner.model.facts import Disk
+from provisioner.web.intents import check_via
 from provisioner.web.ports import Route
 from provisioner.web.replies import json_reply, query
 from provisioner.web.views import masked, when
@@ -27,7 +28,6 @@ class Asked(Protocol):
     def values(self, ref: str, bootenv: str = "", name: str = "") -> tuple[Value, ...]: ...
 
 
-WAYS = ("", "network", "media")
 Foresee = Callable[[str, str, str], Awaitable[Forecast]]
 """Says what a boot would do; `Conductor.forecast` is the real one."""
 
@@ -69,8 +69,7 @@ class PreviewApi:
         bootenv, via = given.get("bootenv", ""), given.get("via", "")
         if not bootenv:
             raise WireError("bootenv: missing in the query", hint="GET .../plan?bootenv=debian-12")
-        if via not in WAYS:
-            raise WireError(f"via: {via[:40]!r}", hint="network or media")
+        check_via(via)
         return json_reply(forecast_view(await self._forecast(request.match_info["ref"], bootenv, via)))
 
 

@@ -11,7 +11,7 @@ from provisioner.errors import ConfigError, WireError
 from provisioner.model.net import parse_mac
 from provisioner.model.trace import Channel, TraceFilter
 from provisioner.web import views
-from provisioner.web.intents import AdoptBody, BootBody, HoldBody, PowerBody, ReleaseBody
+from provisioner.web.intents import AdoptBody, BootBody, HoldBody, PowerBody, ReleaseBody, check_via
 from provisioner.web.ports import Operator, Route
 from provisioner.web.replies import Condition, accepted, condition, json_reply, machine_reply, page, query, read
 
@@ -132,8 +132,7 @@ class Verbs:
         bootenv, via = given.get("bootenv", ""), given.get("via", "")
         if not bootenv:
             raise WireError("bootenv: missing in the query", hint="GET .../preflight?bootenv=debian-12")
-        if via not in ("", "network", "media"):
-            raise WireError(f"via: {via[:40]!r}", hint="network or media")
+        check_via(via)
         checks = await self._ask.preflight(_ref(request), bootenv, via=via)
         return json_reply({"ok": all(check.ok for check in checks), "checks": checks})
 

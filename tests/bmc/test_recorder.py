@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.bmc.consoles import Consoles
+from provisioner.bmc.consoles import Consoles, hidden
 from provisioner.bmc.recorder import BURST_LINES, Budget, Recorder
 from provisioner.errors import BmcUnsupported
 from provisioner.model.machine import Machine, Phase, Run, State, Step
@@ -112,3 +112,10 @@ def test_budget() -> None:
     assert sum(budget.take(0.0) for _ in range(100)) == BURST_LINES
     assert sum(budget.take(10.0) for _ in range(100)) == 2
     assert sum(budget.take(1000.0) for _ in range(100)) == BURST_LINES
+
+
+@pytest.mark.parametrize("piece", [b"a.", b"token", b"token=", b"x=", b'=token="'])
+def test_hiding_takes_no_longer_than_what_is_printed_is_long(piece: bytes) -> None:
+    """A machine prints what it likes: a look back at each word would take minutes here."""
+    text = (piece * 400_000).decode()
+    assert len(hidden(text)) <= len(text) + len("***")

@@ -9,6 +9,7 @@ import pytest
 from provisioner.lifecycle.declared import Applied, Declared, become, difference
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
+from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.facts import Facts
@@ -53,7 +54,7 @@ CASES: dict[str, tuple[Declared, Machine | None, Applied, list[str]]] = {
 
 @pytest.mark.parametrize(("said", "machine", "last", "lines"), CASES.values(), ids=CASES.keys())
 def test_what_would_change(said: Declared, machine: Machine | None, last: Applied, lines: list[str]) -> None:
-    found = difference([said], [machine] if machine else [], last, prune=False)
+    found = difference([said], Machines([machine] if machine else []), last, prune=False)
     assert [line for deed in found.deeds for line in (deed.what, *deed.lines)] == lines
     assert found.faults == []
 
@@ -77,17 +78,17 @@ FAULTS: dict[str, tuple[list[Declared], list[Machine], Applied, str]] = {
 
 @pytest.mark.parametrize(("said", "known", "last", "fault"), FAULTS.values(), ids=FAULTS.keys())
 def test_what_cannot_be(said: list[Declared], known: list[Machine], last: Applied, fault: str) -> None:
-    assert fault in difference(said, known, last, prune=True).faults
+    assert fault in difference(said, Machines(known), last, prune=True).faults
 
 
 def test_parameters_of_a_machine_may_change_while_it_is_installed() -> None:
-    assert difference([replace(SAYS, params={})], [BUSY], NOTHING, prune=False).faults == []
+    assert difference([replace(SAYS, params={})], Machines([BUSY]), NOTHING, prune=False).faults == []
 
 
 def test_who_is_no_longer_declared() -> None:
     last = Applied(machines=(SAYS, Declared("gone")))
-    assert [deed.what for deed in difference([], [NODE], last, prune=False).deeds] == ["left"]
-    assert [deed.what for deed in difference([], [NODE], last, prune=True).deeds] == ["forget"]
+    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=False).deeds] == ["left"]
+    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=True).deeds] == ["forget"]
 
 
 def test_a_machine_becomes_what_is_declared() -> None:

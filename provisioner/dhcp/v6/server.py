@@ -35,6 +35,8 @@ from provisioner.model.trace import Observe
 
 log = logging.getLogger(__name__)
 
+HELD_LIMIT = 4096
+"""Answers that wait for the disk, about 5 MB."""
 MOST_S = 2.0**32
 """A lease that was stored may last this much longer at most: the longest that DHCP can say."""
 
@@ -73,7 +75,9 @@ class Dhcp6Server:
         self._clock = clock or SteadyClock()
         self.links: Links[Link6] = Links(self._open, self._on_readable, self._look_around, config.interfaces)
         self._advertising = advertising or Advertising()
-        self.held: Held[Link6, Answered] = Held(leases, finish=self._send, refuse=_refused, tell=self.tell)
+        self.held: Held[Link6, Answered] = Held(
+            leases, finish=self._send, refuse=_refused, tell=self.tell, limit=HELD_LIMIT
+        )
         self._teller = Teller(self.trace.budget, self._clock)
         for subnet in config.subnets6:
             self.site.set_net(Net6(subnet))

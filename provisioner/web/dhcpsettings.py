@@ -1,0 +1,72 @@
+"""Settings of DHCP in the operator API: how they are read and shown, and the subnets of either family. docs/api.md."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Generic
+
+import msgspec
+from aiohttp import web
+
+from provisioner import yamlfile
+from provisioner.dhcp.layers import Origin
+from provisioner.dhcp.subnetbook import S, SubnetBook
+from provisioner.errors import WireError
+from provisioner.fields import Faults
+from provisioner.settings import decode
+from provisioner.web import bodies
+from provisioner.web.ports import Route
+from provisioner.web.replies import BODY_LIMIT, json_reply, query
+
+
+class SubnetsApi(Generic[S]):
+    """Handlers over the subnets of one family, below /v1/dhcp/`word`."""
+
+    def __init__(self, book: SubnetBook[S], kind: type[S], word: str) -> None:
+        self._book, self._kind, self._word = book, kind, word
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route table."""
+        all_of_them = f"/v1/dhcp/{self._word}"
+        return (
+            Route("GET", all_of_them, self.list),
+            Route("PUT", f"{all_of_them}/{{name:.+}}", self.set),
+            Route("DELETE", f"{all_of_them}/{{name:.+}}", self.remove),
+        )
+
+    async def list(self, request: web.Request) -> web.Response:
+        """List the subnets that are served."""
+        query(request)
+        return json_reply({self._word: [said_view(said, by) for said, by in self._book.all()]})
+
+    async def set(self, request: web.Request) -> web.Response:
+        """Add or change a subnet."""
+        name, wanted = request.match_info["name"], await read_settings(request, self._kind)
+        if wanted.title != name:
+            raise WireError(f"body.name: the subnet of this body is called {wanted.title[:40]!r}, that of the path not")
+        await self._book.set(wanted)
+        return json_reply(said_view(wanted, Origin.OPERATOR))
+
+    async def remove(self, request: web.Request) -> web.Response:
+        """Take back what was said of a subnet."""
+        await self._book.remove(request.match_info["name"])
+        return web.Response(status=204)
+
+
+def said_view(settings: Any, origin: Origin) -> dict[str, Any]:
+    """Show settings by the keys of the configuration file, with who said them."""
+    words = {Origin.FILE: "file", Origin.OPERATOR: "api", Origin.MACHINE: "machine"}
+    return {field.name: getattr(settings, field.name) for field in fields(settings)} | {"origin": words[origin]}
+
+
+async def read_settings(request: web.Request, kind: type[Any]) -> Any:
+    """Read a body as the configuration file is read: unknown keys are refused with a hint."""
+    raw = bodies.bounded_json(await bodies.read_body(request, BODY_LIMIT))
+    try:
+        msgspec.json.decode(raw, type=dict)
+    except msgspec.DecodeError as error:
+        raise WireError(f"the body is not a JSON object: {error}") from error
+    faults = Faults()
+    found = decode(kind, yamlfile.load(raw.decode(), "body"), faults)
+    faults.check("body")
+    return found
