@@ -73,8 +73,8 @@ async def ensure_power(bmc: Switch, wanted: Power, patience: Patience = PATIENCE
     trouble = _Trouble()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):  # a BMC that is silent, or asks for time, may take longer than we have
-            if await _pressed_until(bmc, wanted, patience, deadline, trouble):
-                return
+            await _pressed_until(bmc, wanted, patience, trouble)
+            return
     said = f"; last trouble: {trouble.error.message}" if trouble.error else ""
     kind = type(trouble.error) if isinstance(trouble.error, BmcUnreachable | BmcBusy) else BmcTimeout
     raise kind(
@@ -83,15 +83,12 @@ async def ensure_power(bmc: Switch, wanted: Power, patience: Patience = PATIENCE
     )
 
 
-async def _pressed_until(bmc: Switch, wanted: Power, patience: Patience, deadline: float, trouble: _Trouble) -> bool:
-    """Press, and again where that shows nothing, until `wanted` is read or the deadline is over."""
-    clock = asyncio.get_running_loop().time
-    while clock() < deadline:
+async def _pressed_until(bmc: Switch, wanted: Power, patience: Patience, trouble: _Trouble) -> None:
+    """Press, and again where that shows nothing, until `wanted` is read; the caller's deadline ends it."""
+    while True:
         trouble.error = await _press(bmc, PRESS_FOR[wanted]) or trouble.error
-        until = min(deadline, clock() + max(patience.again_s, patience.distrust_s * 1.5))
-        if await _reached(bmc, wanted, patience, until, trouble):
-            return True
-    return False
+        if await _reached(bmc, wanted, patience, trouble):
+            return
 
 
 async def _is_already(bmc: Switch, wanted: Power, patience: Patience) -> bool:
@@ -114,13 +111,16 @@ async def _press(bmc: Switch, press: Press) -> BmcError | None:
     return None
 
 
-async def _reached(bmc: Switch, wanted: Power, patience: Patience, until: float, trouble: _Trouble) -> bool:
-    """Poll with growing pauses until `wanted` is read or the time is up."""
-    loop = asyncio.get_running_loop()
-    trusted_from = loop.time() + patience.distrust_s
-    pause = patience.first_poll_s
-    while loop.time() < until:
-        await asyncio.sleep(min(pause, max(until - loop.time(), 0.0)))
+async def _reached(bmc: Switch, wanted: Power, patience: Patience, trouble: _Trouble) -> bool:
+    """Poll with growing pauses until `wanted` is read, or it is time to press again."""
+    clock = asyncio.get_running_loop().time
+    trusted_from = clock() + patience.distrust_s
+    until = clock() + max(patience.again_s, patience.distrust_s * 1.5)
+    pause, is_last = patience.first_poll_s, False
+    while not is_last:
+        left = until - clock()
+        is_last = left <= pause  # not "until the clock says so": a timer may fire a rounding error early, for ever
+        await asyncio.sleep(min(pause, left))
         pause = min(pause * 1.5, patience.longest_poll_s)
         try:
             reading = await bmc.power()
@@ -128,6 +128,6 @@ async def _reached(bmc: Switch, wanted: Power, patience: Patience, until: float,
             trouble.error = error  # a BMC that restarts with its machine is silent for a while
             continue
         trouble.error = None
-        if reading is wanted and loop.time() >= trusted_from:
+        if reading is wanted and clock() >= trusted_from:
             return True
     return False

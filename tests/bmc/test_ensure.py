@@ -70,6 +70,20 @@ async def test_a_state_that_never_comes_is_a_timeout_within_two_minutes() -> Non
     assert bmc.pressed == [Press.ON] * 4
 
 
+async def test_polls_are_counted_whatever_the_clock_rounds() -> None:
+    """A timer may fire a rounding error before its time; the machine is not asked without end for that moment."""
+
+    class Counted(FakeBmc):
+        async def power(self) -> Power:
+            self.calls += 1
+            assert self.calls < 100, "asked without a pause"
+            return await super().power()
+
+    await asyncio.sleep(19.706185)  # 30 s later lies between two readings of the clock
+    with pytest.raises(BmcTimeout):
+        await ensure_power(Counted(lag=1e9), Power.ON)
+
+
 async def test_a_press_that_finds_the_board_busy_is_repeated() -> None:
     class Busy(FakeBmc):
         async def press(self, press: Press) -> None:
