@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from provisioner.bmc.consoles import Consoles, Lines, Reader, hidden
+from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
 from provisioner.model.trace import Channel, Observe, TraceLine
 
@@ -21,12 +22,18 @@ BURST_LINES = 20
 LINES_A_SECOND = 0.2
 """A kernel prints a thousand lines in ten seconds: the trace takes the first of a burst, the file takes all."""
 
+ASK_AGAIN_S = 600.0
+"""A board that has no console is not asked for it by every run: a rack's worth of such boards answers little else."""
+
 FILE_BYTES = 4 << 20
 """Two files of this size for each machine: some twenty boots."""
 
 WRITE_S = 1.0
 MAX_TAIL_BYTES = 4096
 """A line that has no end yet waits for it, up to so much: a secret could stand where it is cut."""
+
+
+Board = tuple[BmcAddress | None, ...]
 
 
 class Recorder:
@@ -37,6 +44,8 @@ class Recorder:
         self._observe = observe
         self._folder = folder
         self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._silent: dict[str, tuple[Board, float]] = {}
+        """Boards without a console, by machine, and when they are asked again, on the loop's clock."""
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Recorder:
@@ -53,20 +62,28 @@ class Recorder:
         known = machine or before
         if known is None:
             return
+        if machine is None:
+            self._silent.pop(known.id, None)
         run = machine.run.id if machine is not None and machine.run is not None and machine.run.step else ""
         held = self._running.get(known.id)
         if held is not None and held[0] != run:
             held[1].cancel()
             del self._running[known.id]
             held = None
-        if run and held is None and machine is not None and machine.bmc is not None:
+        if run and held is None and machine is not None and machine.bmc is not None and not self._is_silent(machine):
             self._running[known.id] = run, self._tasks.create_task(self._record(machine, run))
 
     async def _record(self, machine: Machine, run: str) -> None:
         async with self._consoles.read(machine) as reader:
             await self._write_down(machine, run, reader)
+        self._silent[machine.id] = board_of(machine), asyncio.get_running_loop().time() + ASK_AGAIN_S
+
+    def _is_silent(self, machine: Machine) -> bool:
+        board, until = self._silent.get(machine.id, (None, 0.0))
+        return board == board_of(machine) and asyncio.get_running_loop().time() < until
 
     async def _write_down(self, machine: Machine, run: str, reader: Reader) -> None:
+        """Write down what is read; return where the board has no console."""
         budget = Budget(time.monotonic())
         lines = Lines()
 
@@ -91,6 +108,11 @@ class Recorder:
                     return
                 file.write(data)
                 tell(lines.feed(data))
+
+
+def board_of(machine: Machine) -> Board:
+    """Say by which ways a machine's board is asked."""
+    return (machine.bmc, *machine.more_bmcs)
 
 
 class Budget:

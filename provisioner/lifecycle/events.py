@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from provisioner.model.machine import Machine, Run
@@ -44,10 +45,18 @@ def _of_run(before: Run | None, after: Run | None) -> list[Named]:
     return found
 
 
-def durable(machine: Machine) -> Machine:
-    """Strip what may be lost in a crash: when a machine was last heard of, and how far a download is."""
-    run = machine.run and replace(machine.run, percent=None, note="")
-    return replace(machine, seen=0.0, run=run)
+_MACHINE = tuple(each.name for each in fields(Machine) if each.name not in ("seen", "run"))
+_RUN = tuple(each.name for each in fields(Run) if each.name not in ("percent", "note"))
+_of_machine, _of_its_run = attrgetter(*_MACHINE), attrgetter(*_RUN)
+
+
+def is_lasting(before: Machine, after: Machine) -> bool:
+    """Say whether a change has to outlive a crash: not when a machine was last heard of, nor how far a download is."""
+    if _of_machine(before) != _of_machine(after):
+        return True
+    if before.run is None or after.run is None:
+        return before.run is not after.run
+    return bool(_of_its_run(before.run) != _of_its_run(after.run))
 
 
 def trace_lines(machine: Machine, events: list[Named], now: float) -> list[TraceLine]:

@@ -71,10 +71,10 @@ class Readiness:
         machine, wanted = boot.machine, boot.bootenv
         files, unfit = await self._rendered(boot)
         found = self._found(boot, files, unfit)
-        early = checks(machine, wanted, found(asked=False))
+        early = checks(machine, wanted, replace(found, asked=False))
         if machine.bmc is None or not all(check.ok for check in early):
             return early
-        return checks(machine, wanted, found(**await self._asked(boot)))
+        return checks(machine, wanted, replace(found, **await self._asked(boot)))
 
     async def forecast(self, ref: str, name: str, via: str = "") -> Forecast:
         """Say everything that booting a bootenv would do. The BMC is asked whatever else is wrong."""
@@ -87,7 +87,7 @@ class Readiness:
         files, unfit = await self._rendered(boot)
         inspected = [*self._loaders(boot), *await self._artifacts(boot), *(_inspected(each) for each in files)]
         asked = await self._asked(boot) if machine.bmc is not None else {"asked": False}
-        judged = checks(machine, bootenv, self._found(boot, files, unfit)(**asked))
+        judged = checks(machine, bootenv, replace(self._found(boot, files, unfit), **asked))
         judged += [Check("artifacts", ok=False, text=each.fault) for each in inspected if each.damaged]
         verb, policy = verb_for(bootenv), self._ports.network.policy(boot.address)
         network = boots_from_network(verb) and not boot.by_medium
@@ -108,19 +108,13 @@ class Readiness:
         address = self._ports.network.address_of(machine.macs[0]) if machine.macs else ""
         return Imagined(machine, wanted, arch, address, given, boots_by_medium(machine, via))
 
-    def _found(self, boot: Imagined, files: Sequence[RenderedFile], unfit: Sequence[str]) -> Callable[..., Found]:
+    def _found(self, boot: Imagined, files: Sequence[RenderedFile], unfit: Sequence[str]) -> Found:
         missing = list(self._ports.artifacts.missing(boot.bootenv, boot.arch))
         if boot.bootenv.installs_with:
             missing += self._ports.artifacts.missing(self._renderings.started(boot), boot.arch)
         told = self._told(boot) if not boot.by_medium else None
         medium = self.medium(boot.machine, boot.bootenv, boot.given or {}) if boot.by_medium else None
-
-        def found(**asked: Any) -> Found:
-            names, unserved = [each.name for each in files], self._unserved(boot)
-            known: dict[str, Any] = {"missing": missing, "rendered": names, "unfit": unfit, "told": told}
-            return Found(**known, unserved=unserved, medium=medium, **asked)
-
-        return found
+        return Found(missing, [each.name for each in files], unfit, told, self._unserved(boot), medium=medium)
 
     async def _asked(self, boot: Imagined) -> dict[str, Any]:
         """Log in to the BMC, and see whether it can do what is needed."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcAuthError, BmcError, BmcPrivilegeError, BmcUnsupported, ProvisionerError, StoreError
-from provisioner.lifecycle.events import Named, describe, durable, trace_lines
+from provisioner.lifecycle.events import Named, describe, is_lasting, trace_lines
 from provisioner.lifecycle.inputs import Done, Event, Failed, Seen, Tick
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.registry import Machines
@@ -182,7 +182,7 @@ class Runner:
 
     async def _save(self, before: Machine | None, after: Machine, now: float, intent: str) -> None:
         events: list[Named] = describe(before, after)
-        if events or intent or (before and durable(before) != durable(after)):
+        if events or intent or (before and is_lasting(before, after)):
             self.announce(await self._store.save(Change(now, before, after, events, intent)))
         self._machines.put(after)
         for follow in self.followers:

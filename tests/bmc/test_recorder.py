@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.bmc.consoles import Consoles, hidden
-from provisioner.bmc.recorder import BURST_LINES, Budget, Recorder
+from provisioner.bmc.recorder import ASK_AGAIN_S, BURST_LINES, Budget, Recorder
 from provisioner.errors import BmcUnsupported
 from provisioner.model.machine import Machine, Phase, Run, State, Step
 from provisioner.model.trace import TraceLine
@@ -58,6 +58,20 @@ async def test_a_run_is_recorded_from_its_beginning_to_its_end(tmp_path: Path) -
         assert line.closed
     written = await asyncio.to_thread((tmp_path / "node17.log").read_bytes)
     assert written == b"SeaBIOS\r\niPXE 1.21\r\nlogin: "
+
+
+async def test_a_board_without_a_console_is_not_asked_by_every_run() -> None:
+    site = Site(BmcUnsupported("none"), BmcUnsupported("none"), BmcUnsupported("none"))
+    asked = []
+    moved = replace(RUNNING, bmc=replace(ADDRESS, host="192.0.2.9"))
+    async for recorder in recording(site):
+        for machine, pause_s in ((RUNNING, 60.0), (RUNNING, ASK_AGAIN_S), (RUNNING, 1.0), (moved, 1.0)):
+            recorder(IDLE, machine)
+            await asyncio.sleep(1)
+            recorder(machine, IDLE)
+            asked.append(site.bay.opened)
+            await asyncio.sleep(pause_s)
+    assert asked == [1, 1, 2, 3], "asked again after a while, and when it is another board"
 
 
 SAID = b"[    0.0] Kernel command line: BOOT_IMAGE=/vmlinuz provisioner.token=QfJ3x-_9 password='pw' quiet\n"

@@ -19,7 +19,7 @@ from hypothesis.stateful import INVARIANT_MARKER, RuleBasedStateMachine, initial
 from provisioner.boot.plan import BootPolicy, next_boot
 from provisioner.errors import ConflictError
 from provisioner.lifecycle import rest
-from provisioner.lifecycle.events import describe, durable
+from provisioner.lifecycle.events import describe, is_lasting
 from provisioner.lifecycle.inputs import (
     Begin,
     Cancel,
@@ -85,7 +85,7 @@ class Life(RuleBasedStateMachine):
             assert run.step is not None
             assert (action.run_id, action.at, action.step) == (run.id, run.at, run.step)
         self.machine = after
-        if describe(before, after) or durable(before) != durable(after):
+        if describe(before, after) or is_lasting(before, after):
             self.saved = after
         self.passed(before, after)
 
