@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -64,8 +65,11 @@ class TimelessDatabase(KillableDatabase):
         self._at_work -= 1
 
     def _hold(self) -> None:
+        loop: Any = asyncio.get_running_loop()
         if self._at_work:
-            asyncio.get_running_loop().call_soon(self._hold)
+            if not loop._ready:  # nobody else has anything to do until the thread answers
+                select.select([loop._ssock], [], [], 0.01)
+            loop.call_soon(self._hold)
 
 
 class BoardMetal(Metal):
