@@ -23,6 +23,7 @@ from provisioner.boot.files import FileTable
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.renderer import RenderProcess
+from provisioner.catalog.site import SiteCatalogue
 from provisioner.collector import settle
 from provisioner.config import Config
 from provisioner.declaring import Declaring, generations, shelf_of
@@ -63,7 +64,6 @@ from provisioner.wiring import (
     Addresses,
     MachineFiles,
     SiteArtifacts,
-    SiteCatalogue,
     artifact_api,
     bmc_api,
     booting,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 class Templates(Protocol):
     """What renders; `catalog.renderer.RenderProcess` is the real one."""
 
-    async def load(self, templates: Mapping[str, str]) -> None: ...
+    def load(self, templates: Mapping[str, str]) -> Awaitable[object]: ...
 
 
 @dataclass(slots=True)
@@ -191,19 +191,21 @@ class Declaring:
             applied = Applied(wanted.revision, found.folder, wanted.machines, at=now)
             told = {"revision": wanted.revision, "machines": len(changes), "catalogue": len(planned.catalogue)}
             self.applied, events = await self._store.write(Batch(applied, changes, sealed, put, freed, told))
-            self._use(found)
+            loaded = self._use(found)
             for name, locked in sealed:
                 self._secrets.written(name, locked)
             self._conductor.written(changes, events)
-        await self._renderer.load(found.content.templates)
+        await loaded
         for change in changes:
             if change.after is None and change.before is not None:
                 await self._conductor.doors.forget(change.before)
 
-    def _use(self, found: _Read) -> None:
+    def _use(self, found: _Read) -> Awaitable[object]:
+        """Go by what was read from now on; what is asked after this is rendered with its templates."""
         self._shelf.catalog.adopt(found.roots, found.content)
         self._shelf.profiles = found.profiles
         self._shelf.library.adopt(found.library)
+        return self._renderer.load(found.content.templates)
 
     def _change(self, deed: Deed, board: tuple[BmcAddress, BmcIdentity] | None, now: float) -> Change | None:
         before = self._conductor.machines.get(deed.machine.id) if deed.machine is not None else None

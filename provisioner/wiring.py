@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from provisioner.bmc.boardlog import BoardLogs
@@ -29,9 +29,7 @@ from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.context import Stored
 from provisioner.catalog.download import Source
 from provisioner.catalog.fetch import Fetcher
-from provisioner.catalog.kernelargs import check_line
-from provisioner.catalog.load import Catalog, answer_template, args_template
-from provisioner.catalog.params import Resolved
+from provisioner.catalog.load import Catalog
 from provisioner.catalog.secretsource import SecretSources, Vault
 from provisioner.config import Config, Webhook
 from provisioner.dhcp.layers import Origin
@@ -39,7 +37,7 @@ from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
-from provisioner.errors import CatalogError, ConfigError, StoreError
+from provisioner.errors import ConfigError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preview import Previews
@@ -60,42 +58,6 @@ from provisioner.web.bmc import BmcApi, Boards
 from provisioner.web.cloudevents import secret_of
 from provisioner.web.hooks import Hook
 from provisioner.web.preview import PreviewApi
-
-
-class Rendering(Protocol):
-    """What renders; `catalog.renderer.RenderProcess` is the real one."""
-
-    async def render(self, template: str, context: Mapping[str, Any]) -> str: ...
-
-
-class SiteCatalogue:
-    """The catalogue as the conductor asks it."""
-
-    def __init__(self, catalog: Catalog, renderer: Rendering) -> None:
-        self._catalog = catalog
-        self._renderer = renderer
-
-    def bootenv(self, name: str) -> Bootenv:
-        """Find a bootenv by name or alias."""
-        return self._catalog.bootenv(name)
-
-    def names(self) -> Sequence[str]:
-        """List the bootenvs."""
-        return self._catalog.names()
-
-    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
-        """Resolve the parameters of one boot."""
-        return self._catalog.resolve_for(bootenv, machine, boot)
-
-    async def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
-        """Render the kernel's command line: one line that no boot loader can misread."""
-        if arch not in bootenv.arch:
-            raise CatalogError(f"{bootenv.name} has nothing for {arch}")
-        return check_line(await self._renderer.render(args_template(bootenv.name, arch), context))
-
-    async def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
-        """Render an answer file."""
-        return (await self._renderer.render(answer_template(bootenv, answer_id), context)).encode()
 
 
 class SiteArtifacts:
@@ -178,6 +140,8 @@ class MachineFiles:
         return None if mac is None else lambda: self._conductor.booter.boot_script(mac, address, dialect)
 
 
+FOUND_LIMIT = 1 << 14
+"""Addresses whose subnet is remembered, some 100 octets each."""
 Placed = tuple[IPv4Network | IPv6Network, Subnet | Subnet6]
 
 
@@ -189,19 +153,30 @@ class Addresses:
     ) -> None:
         self._own = own
         self._port = port
+        self._found: dict[str, Subnet | Subnet6 | None] = {}
+        """Subnets that were looked for, by address."""
         self.follow6(subnets6)
         self.follow(subnets)
 
     def follow(self, subnets: Iterable[Subnet]) -> None:
         """Go by these IPv4 subnets from now on."""
+        self._found.clear()
         self._subnets: list[Placed] = [(ip_network(subnet.network), subnet) for subnet in subnets]
 
     def follow6(self, subnets6: Iterable[Subnet6]) -> None:
         """Go by these IPv6 subnets from now on."""
+        self._found.clear()
         self._subnets6: list[Placed] = [(ip_network(subnet.network), subnet) for subnet in subnets6]
 
     def subnet_of(self, address: str) -> Subnet | Subnet6 | None:
         """Find the subnet that an address is in; the narrowest where several fit."""
+        if address not in self._found:
+            if len(self._found) >= FOUND_LIMIT:
+                self._found.clear()
+            self._found[address] = self._look_for(address)
+        return self._found[address]
+
+    def _look_for(self, address: str) -> Subnet | Subnet6 | None:
         try:
             ip = ip_address(address)
         except ValueError:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.secretsource import SecretSources
+from provisioner.catalog.site import SiteCatalogue
 from provisioner.config import Config
 from provisioner.config import Store as StoreSettings
 from provisioner.declaring import Declaring, Shelf, generations, shelf_of
@@ -30,7 +31,6 @@ from provisioner.store.declarations import DeclarationStore
 from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.leases import LeaseStore
 from provisioner.store.secrets import Secrets, load_key
-from provisioner.wiring import SiteCatalogue
 from provisioner.workflow.load import load_workflows
 from tests.lifecycle.previews import Direct, Stock, network
 from tests.shipped import catalogue

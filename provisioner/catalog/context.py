@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from provisioner.catalog.decode import fill_in
 from provisioner.catalog.params import Resolved
@@ -51,13 +51,55 @@ class Boot:
     """Where a workflow is to carry out steps on this machine: "installer", "system"."""
 
 
-def answer_context(
-    machine: Machine | None, bootenv: Bootenv, boot: Boot, resolved: Resolved, secrets: Secrets | None = None
-) -> dict[str, Any]:
-    """Build what templates of `bootenv` see for one boot of a machine (None: nobody knows it yet).
+class Subject(NamedTuple):
+    """What may be seen of a machine. What is rendered for it follows from this alone, not from its run or its power."""
 
-    `secrets` only for files behind a ticket. Raise `RenderError` where the machine cannot become what is asked.
+    id: str
+    name: str
+    macs: tuple[Mac, ...]
+    uuid: str
+    serial: str
+    tags: tuple[str, ...]
+    profile: str
+    profile_reason: str
+    facts: Facts | None
+    params: Mapping[str, Any]
+
+
+def subject_of(machine: Machine | None) -> Subject | None:
+    """Take what may be seen of a machine (None: nobody knows it yet)."""
+    if machine is None:
+        return None
+    return Subject(
+        machine.id,
+        machine.name,
+        machine.macs,
+        machine.uuid,
+        machine.serial,
+        machine.tags,
+        machine.profile,
+        machine.profile_reason,
+        machine.facts,
+        machine.params,
+    )
+
+
+class Occasion(NamedTuple):
+    """What something is rendered for: a bootenv, a machine, one boot of it with the parameters of this boot alone.
+
+    `secrets` only for files behind a ticket, or for a job.
     """
+
+    bootenv: Bootenv
+    subject: Subject | None
+    boot: Boot
+    given: Mapping[str, Any]
+    secrets: Secrets | None = None
+
+
+def answer_context(occasion: Occasion, resolved: Resolved) -> dict[str, Any]:
+    """Build what templates see; raise `RenderError` where the machine cannot become what is asked."""
+    bootenv, machine, boot, _, secrets = occasion
     facts = machine.facts if machine is not None and machine.facts is not None else Facts()
     secrets = secrets or Secrets()
     seen = _known(machine, facts, bootenv, boot, resolved.values)
@@ -98,7 +140,7 @@ def _nested(flat: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _known(
-    machine: Machine | None, facts: Facts, bootenv: Bootenv, boot: Boot, params: Mapping[str, Any]
+    machine: Subject | None, facts: Facts, bootenv: Bootenv, boot: Boot, params: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "machine": _machine(machine, boot),
@@ -161,7 +203,7 @@ def _urls(bootenv: Bootenv, boot: Boot) -> dict[str, Any]:
     }
 
 
-def _machine(machine: Machine | None, boot: Boot) -> dict[str, Any]:
+def _machine(machine: Subject | None, boot: Boot) -> dict[str, Any]:
     if machine is None:
         return {"id": "", "name": "", "macs": [boot.mac], "uuid": "", "serial": "", "tags": []}
     return {

@@ -15,19 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from provisioner import yamlfile
+from provisioner.catalog.context import Subject
 from provisioner.catalog.decode import NAME, decode_bootenv, decode_param
 from provisioner.catalog.params import LAYERS, Declarations, Layer, Resolved
 from provisioner.catalog.render import MAX_TEMPLATE_BYTES, Renderer
 from provisioner.errors import CatalogError, ConfigError, NotFoundError
 from provisioner.fields import Faults, Fields, nearest
 from provisioner.model.catalog import Bootenv, Kind, Param
-from provisioner.model.machine import Machine
 
 MAX_FILES = 4000
 """Ours has some hundred; a directory with more is not a catalogue but somebody's home."""
 
 MAX_SEEN = 1 << 15
 """Parameter layers that are remembered as checked: one a machine, some hundred octets each."""
+MAX_COMMON = 1024
+"""Combinations of bootenv, profile and roles that are remembered, some 15 kB each; a site has a few dozen."""
 VALUES = {"global": "global", "site": "site", "profiles": "profile", "roles": "role"}
 """Files and directories below bootenvs/values/, and the layers that they are."""
 
@@ -61,6 +63,7 @@ class Catalog:
         self._roots = tuple(roots)
         self._content = content
         self._seen: OrderedDict[tuple[str, int], tuple[Mapping[str, Any], Layer]] = OrderedDict()
+        self._common: dict[tuple[str, ...], tuple[Bootenv, Resolved]] = {}
 
     @classmethod
     def load(cls, paths: Sequence[Path] = (), *, ours: bool = True) -> Catalog:
@@ -70,14 +73,14 @@ class Catalog:
 
     def reload(self) -> None:
         """Read everything again. A broken catalogue raises `CatalogError`, and what was loaded before stays."""
-        self._content = read(self._roots)
-        self._seen.clear()
+        self.adopt(self._roots, read(self._roots))
 
     def adopt(self, roots: Sequence[Path], content: Content) -> None:
         """Go by what was read of these directories, ours among them, from now on (`read`)."""
         self._roots = tuple(roots)
         self._content = content
         self._seen.clear()
+        self._common.clear()
 
     @property
     def content(self) -> Content:
@@ -105,15 +108,26 @@ class Catalog:
         ours = [layer for name in ("global", "site") if (layer := content.values.get((name, "")))]
         return content.declarations.resolve(_in_order([*ours, *given]))
 
-    def resolve_for(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any] | None = None) -> Resolved:
-        """Combine the parameters of one boot: also the machine's profile's, its roles' (tags `role:NAME`), its own."""
-        layers = [Layer("boot", "this boot", boot)] if boot else []
-        if machine is not None:
-            layers.append(Layer("machine", f"machine {machine.name}", machine.params))
-            roles = [tag.removeprefix("role:") for tag in machine.tags if tag.startswith("role:")]
-            keys = [("profile", machine.profile), *(("role", role) for role in roles)]
-            layers += [layer for key in keys if (layer := self._content.values.get(key))]
-        return self.resolve(bootenv, layers)
+    def resolve_for(self, bootenv: Bootenv, machine: Subject | None, boot: Mapping[str, Any] | None = None) -> Resolved:
+        """Combine the parameters of one boot: what machines have in `common`, then the machine's own and the boot's."""
+        layers = [] if machine is None else [Layer("machine", f"machine {machine.name}", machine.params)]
+        layers += [Layer("boot", "this boot", boot)] if boot else []
+        content = self._content
+        own = [self._checked(content, layer) for layer in layers]
+        return content.declarations.resolve(own, self.common(bootenv, machine))
+
+    def common(self, bootenv: Bootenv, machine: Subject | None) -> Resolved:
+        """Combine what machines of one profile and the same roles (tags `role:NAME`) have in common, once for all."""
+        roles = [tag for tag in machine.tags if tag.startswith("role:")] if machine is not None else []
+        key = (bootenv.name, machine.profile if machine is not None else "", *roles)
+        known = self._common.get(key)
+        if known is None or known[0] is not bootenv:
+            names = [("profile", key[1]), *(("role", role.removeprefix("role:")) for role in roles)]
+            layers = [layer for name in names if (layer := self._content.values.get(name))]
+            if len(self._common) >= MAX_COMMON:
+                self._common.clear()
+            known = self._common[key] = bootenv, self.resolve(bootenv, layers)
+        return known[1]
 
     def _checked(self, content: Content, layer: Layer) -> Layer:
         """Check a layer's values once: whoever changes a machine's parameters puts a new mapping in their place."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -72,8 +73,7 @@ class Declarations:
         self._params = dict(params)
         self._validators: dict[str, Draft202012Validator] = {}
         self._groups = {name.rsplit(".", at)[0] for name in params for at in range(1, name.count(".") + 1)}
-        self._defaults = {name: param.default for name, param in params.items() if param.default is not None}
-        self._paths = [(name, tuple(name.split(".")[:-1]), name.rpartition(".")[2]) for name in params]
+        self._paths = {name: tuple(name.split(".")) for name in params}
         self._secret = [name for name, param in params.items() if param.secret]
 
     def faults(self) -> Iterator[str]:
@@ -105,26 +105,35 @@ class Declarations:
             raise ConfigError(f"parameters of {layer.origin}: {len(faults)} fault(s)", faults=faults)
         return Layer(layer.name, layer.origin, flat)
 
-    def resolve(self, layers: Sequence[Layer]) -> Resolved:
-        """Combine layers that were `checked`, given from the most general to the most specific."""
-        flat = dict(self._defaults)
+    def resolve(self, layers: Sequence[Layer], below: Resolved | None = None) -> Resolved:
+        """Combine layers that were `checked`, given from the most general to the most specific.
+
+        `below` is what more general layers came to: where machines have them in common, that is done once.
+        """
+        below = below if below is not None else self._defaults
+        flat = dict(below.flat)
         for layer in layers:
             for name, value in layer.values.items():
                 flat[name] = _combine(self._params[name].merge, flat.get(name), value)
-        defaults = Layer("default", "default", self._defaults)
         secrets = {name: flat[name] for name in self._secret if flat.get(name)}
-        said = [(layer, layer.values) for layer in (defaults, *layers)]
-        return Resolved(self._nest(flat), flat, said, secrets)
+        said = [*below.layers, *((layer, layer.values) for layer in layers)]
+        values = below.values
+        for name in {name for layer in layers for name in layer.values}:
+            values = _with(values, self._paths[name], flat[name])
+        return Resolved(values, flat, said, secrets)
 
-    def _nest(self, flat: Mapping[str, Any]) -> dict[str, Any]:
-        """Make what templates see: every declared name is there, null where nobody gave a value."""
+    @cached_property
+    def _defaults(self) -> Resolved:
+        """What nobody has said anything of: every declared name is there, null where it has no default."""
+        flat = {name: param.default for name, param in self._params.items() if param.default is not None}
         nested: dict[str, Any] = {}
-        for name, groups, last in self._paths:
+        for name, path in self._paths.items():
             at = nested
-            for group in groups:
+            for group in path[:-1]:
                 at = at.setdefault(group, {})
-            at[last] = flat.get(name)
-        return nested
+            at[path[-1]] = flat.get(name)
+        secrets = {name: flat[name] for name in self._secret if flat.get(name)}
+        return Resolved(nested, flat, [(Layer("default", "default", flat), flat)], secrets)
 
     def _flatten(self, prefix: str, values: Mapping[str, Any], flat: dict[str, Any], faults: list[str]) -> None:
         for key, value in values.items():
@@ -148,6 +157,12 @@ class Declarations:
             where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
             what = "wrong value of a secret" if self._params[name].secret else error.message[:300]
             yield f"{name}{where}: {what}"
+
+
+def _with(values: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """Give nested values with one of them changed; only the mappings on the way to it are new."""
+    first, *rest = path
+    return {**values, first: _with(values[first], rest, value) if rest else value}
 
 
 def _combine(merge: Merge, below: Any, above: Any) -> Any:

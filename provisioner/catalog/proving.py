@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from provisioner.catalog.context import answer_context
+from provisioner.catalog.context import Occasion, answer_context, subject_of
 from provisioner.catalog.fleet import SECRETS, Sample, boot, samples
 from provisioner.catalog.kernelargs import check_line
 from provisioner.catalog.lint import Linter, Verdict
@@ -80,12 +80,12 @@ def files(catalog: Catalog, bootenv: Bootenv, sample: Sample, arch: str = "amd64
 
 def contexts(catalog: Catalog, bootenv: Bootenv, sample: Sample, arch: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Build what templates see: of kernel arguments, and of files behind a ticket. Raises `RefusedError`."""
-    one_boot = boot(sample.machine, bootenv, arch)
+    one_boot, subject = boot(sample.machine, bootenv, arch), subject_of(sample.machine)
     try:
         resolved = catalog.resolve(bootenv, sample.layers)
         return (
-            answer_context(sample.machine, bootenv, one_boot, resolved),
-            answer_context(sample.machine, bootenv, one_boot, resolved, SECRETS),
+            answer_context(Occasion(bootenv, subject, one_boot, {}), resolved),
+            answer_context(Occasion(bootenv, subject, one_boot, {}, SECRETS), resolved),
         )
     except CatalogError as error:
         raise RefusedError(error.message.partition("\n")[0], faults=error.faults, hint=error.hint) from error

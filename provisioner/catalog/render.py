@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import jinja2.meta
@@ -164,6 +164,7 @@ def _environment() -> _Sandbox:
 class _Part:
     """One template, compiled, and what was found in it. `given` are the names that it sets or loops with."""
 
+    source: str = ""
     code: CodeType | None = None
     faults: tuple[str, ...] = ()
     includes: frozenset[str | None] = frozenset()
@@ -185,6 +186,7 @@ def _compile(name: str, source: str) -> _Part:
         names = [node for node in tree.find_all(jinja2.nodes.Name) if node.ctx == "store"]
         refused = [node for node in tree.find_all(tuple(_REFUSED)) if type(node) in _REFUSED]
         return _Part(
+            source=source,
             code=environment.compile(tree, name, name),
             faults=tuple(
                 f"{name}:{node.lineno}: {{% {_REFUSED[type(node)]} %}} is not read: use {{% include %}}"
@@ -212,6 +214,13 @@ def _paths(tree: jinja2.nodes.Template, given: set[str]) -> Iterator[tuple[int, 
             yield node.lineno, (at.name, *reversed(path))
 
 
+class Reads(NamedTuple):
+    """What a rendering of one template follows from: its text and those that it includes, and the values they name."""
+
+    texts: tuple[str, ...]
+    names: frozenset[str]
+
+
 class Renderer:
     """A set of templates, every one of them compiled."""
 
@@ -219,6 +228,7 @@ class Renderer:
         self._environment = _environment()
         self._parts: dict[str, _Part] = {name: _compile(name, source) for name, source in templates.items()}
         self._environment.loader = _Loader(self._parts)
+        self._reads: dict[str, Reads] = {}
 
     def check(self) -> list[str]:
         """List what is wrong with the templates, one line each."""
@@ -228,6 +238,21 @@ class Renderer:
         """List what the templates read of the values that they are given: template, line, dotted name."""
         for name in sorted(self._parts):
             yield from ((name, line, path) for line, path in sorted(self._parts[name].paths))
+
+    def reads(self, name: str) -> Reads:
+        """Say what a rendering of this template follows from; nothing where there is no such template."""
+        known = self._reads.get(name)
+        if known is None:
+            inside, todo = dict[str, _Part](), [name]
+            while todo:
+                at = todo.pop()
+                if at in self._parts and at not in inside:
+                    inside[at] = self._parts[at]
+                    todo += [other for other in inside[at].includes if other is not None]
+            texts = tuple(text for at in sorted(inside) for text in (at, inside[at].source))
+            names = frozenset(NAMES) & {asked for part in inside.values() for asked in part.asked}
+            known = self._reads[name] = Reads(texts, names)
+        return known
 
     def render(self, name: str, context: Mapping[str, Any], *, checked: bool = False) -> str:
         """Render one template; raise `RenderError` with the template's line.

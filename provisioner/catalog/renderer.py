@@ -12,7 +12,7 @@ import logging
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,16 +81,30 @@ class RenderProcess:
         """The id of the process while one runs."""
         return self._process.pid if self._process is not None else None
 
-    async def load(self, templates: Mapping[str, str]) -> None:
-        """Render these templates from now on. What was asked before is rendered with the old ones."""
+    def load(self, templates: Mapping[str, str]) -> Awaitable[object]:
+        """Render these templates from this call on; what was asked before it is rendered with the old ones."""
         self._templates = dict(templates)
-        await self._ask(Load(self._templates))
+        return self._ask(Load(self._templates))
 
     async def render(self, template: str, context: Mapping[str, Any]) -> str:
         """Render one template; raise `RenderError`."""
         return await self._ask(Render(template, dict(context)))
 
-    async def _ask(self, request: Load | Render) -> str:
+    def _ask(self, request: Load | Render) -> asyncio.Future[str]:
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        try:
+            asked = _Asked(self._frame(request), future)
+        except RenderError as error:
+            future.set_exception(error)
+            return future
+        self._waiting.append(asked)
+        if self._pipe is not None:
+            self._pipe.send(asked.frame)
+            if len(self._waiting) == 1:
+                self._arm(self._wall_s)
+        return future
+
+    def _frame(self, request: Load | Render) -> bytes:
         if len(self._waiting) >= MAX_WAITING:
             raise RenderError("too many renderings wait already")
         try:
@@ -99,13 +113,7 @@ class RenderProcess:
             raise RenderError(f"cannot be given to a template: {error}") from error
         if len(body) > MAX_FRAME_BYTES:
             raise RenderError(f"a context of {len(body)} octets, at most {MAX_FRAME_BYTES}")
-        asked = _Asked(len(body).to_bytes(4, "big") + body, asyncio.get_running_loop().create_future())
-        self._waiting.append(asked)
-        if self._pipe is not None:
-            self._pipe.send(asked.frame)
-            if len(self._waiting) == 1:
-                self._arm(self._wall_s)
-        return await asked.future
+        return len(body).to_bytes(4, "big") + body
 
     # the process
 

@@ -23,6 +23,8 @@ STORE_PREFIX = "param/"
 """Names of the store that parameters may point at; passwords of BMCs have another, and can be reached by none."""
 ENVIRONMENT_PREFIX = "PROVISIONER_SECRET_"
 TIMEOUT_S = 10.0
+AT_HAND = ("store:", "env:")
+"""What is read without waiting, mostly: a task for each would cost more than the reading."""
 
 Lookup = Callable[[str], Awaitable[str]]
 
@@ -53,18 +55,21 @@ class SecretSources:
     async def look_up(self, references: Iterable[str]) -> dict[str, str]:
         """Read all of them; raise `RenderError` that names every one that cannot be had, and why."""
         wanted = sorted(set(references))
-        found = await asyncio.gather(*(self._one(reference) for reference in wanted), return_exceptions=True)
-        faults, values = [], {}
-        for reference, value in zip(wanted, found, strict=True):
-            if isinstance(value, str):
-                values[reference] = value
-            elif isinstance(value, RenderError | NotFoundError):
-                faults.append(f"{reference}: {value.message}")
-            else:
-                raise value
+        at_hand = [each for each in wanted if each.startswith(AT_HAND)]
+        told = [await self._told(reference) for reference in at_hand]
+        elsewhere = [each for each in wanted if not each.startswith(AT_HAND)]
+        told += await asyncio.gather(*map(self._told, elsewhere)) if elsewhere else []
+        faults = [fault for _, _, fault in told if fault]
         if faults:
             raise RenderError(f"{len(faults)} secret(s) cannot be had", faults=faults)
-        return values
+        return {reference: value for reference, value, _ in told}
+
+    async def _told(self, reference: str) -> tuple[str, str, str]:
+        """Look one up: the reference, its value, and why it cannot be had."""
+        try:
+            return reference, await self._one(reference), ""
+        except (RenderError, NotFoundError) as error:
+            return reference, "", f"{reference}: {error.message}"
 
     async def _one(self, reference: str) -> str:
         scheme, _, name = reference.partition(":")

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from provisioner.catalog.context import answer_context
-from provisioner.catalog.system import Secrets, references
+from provisioner.catalog.context import Occasion, subject_of
+from provisioner.catalog.system import Secrets
 from provisioner.clock import SteadyClock
 from provisioner.errors import ConflictError, RenderError, TicketError
 from provisioner.lifecycle.boots import Boots
@@ -165,10 +165,10 @@ class Agents:
         if run.verb == Verb.DEPLOY:
             home = await self._tokens.mint(Purpose.HOME, bearer.mac, machine.id, run.id, "", self._clock.now())
         boot = self._boots.boot_of(bearer.mac, bootenv, bearer.address, phone_home=home)
-        params = ports.catalogue.params(bootenv, machine, run.params)
+        wanted = ports.catalogue.references(bootenv, machine, run.params)
         # the salt of password hashes: of this run and this job
-        secrets = Secrets(f"{run.id} {bearer.digest}", await ports.secrets(references(params)))
-        return await ports.catalogue.answer(bootenv, job, answer_context(machine, bootenv, boot, params, secrets))
+        secrets = Secrets(f"{run.id} {bearer.digest}", await ports.secrets(wanted))
+        return await ports.catalogue.answer(Occasion(bootenv, subject_of(machine), boot, run.params, secrets), job)
 
     async def progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
         """Hear how far a job is."""

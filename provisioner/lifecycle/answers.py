@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
+import contextlib
 import hmac
 import secrets
 import time
 
 from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, Ticket, arm, digest_of
-from provisioner.catalog.context import answer_context
-from provisioner.catalog.system import Secrets, references
-from provisioner.clock import SteadyClock
-from provisioner.errors import NotFoundError, TicketError, TicketUsedError
+from provisioner.catalog.context import Occasion, subject_of
+from provisioner.catalog.system import Secrets
+from provisioner.errors import NotFoundError, ProvisionerError, TicketError, TicketUsedError
 from provisioner.lifecycle.boots import Boots
 from provisioner.lifecycle.inputs import Seen
 from provisioner.lifecycle.plans import Signal
-from provisioner.lifecycle.ports import Ports
-from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
 from provisioner.model.catalog import AnswerFile, Bootenv
 from provisioner.model.machine import Machine
@@ -28,15 +26,16 @@ from provisioner.store.tokens import LIFE_S, Purpose, Token, Tokens, digest
 from provisioner.store.trace import Trace
 
 SEED_BYTES = 16
+AHEAD_S = 2.0
+"""How long a boot script waits for its answer files: iPXE and GRUB do not mind, and 2,000 renderings take less."""
 
 
 class Answers:
     """Arms tickets and redeems them."""
 
-    def __init__(
-        self, machines: Machines, runner: Runner, boots: Boots, db: Database, tokens: Tokens, trace: Trace
-    ) -> None:
-        self._machines = machines
+    def __init__(self, runner: Runner, boots: Boots, db: Database, tokens: Tokens, trace: Trace) -> None:
+        self._machines = boots.machines
+        self._ports = boots.ports
         self._runner = runner
         self._boots = boots
         self._tokens = tokens
@@ -55,42 +54,52 @@ class Answers:
         for purpose, bound in ((Purpose.AGENT, address), (Purpose.HOME, "")):
             key, expires = digest(derived(secret, purpose)), now + LIFE_S[purpose]
             await self._tokens.keep(Token(key, purpose, mac, machine.id, machine.run.id, bound, expires), now)
+        await self._render_ahead(machine, bootenv, secret, ticket)
         return secret, derived(secret, Purpose.AGENT)
 
-    async def fetch(
-        self, ports: Ports, clock: SteadyClock, secret: str, answer: str, address: str
-    ) -> tuple[bytes, str]:
+    async def _render_ahead(self, machine: Machine, bootenv: Bootenv, secret: str, ticket: Ticket) -> None:
+        """Have the files ready when their installer asks. What cannot be had now is tried again then, and told."""
+        with contextlib.suppress(TimeoutError, ProvisionerError):
+            async with asyncio.timeout(AHEAD_S):
+                for answer in bootenv.answers:
+                    await self.render(machine, bootenv, answer, secret, ticket)
+
+    async def fetch(self, secret: str, answer: str, address: str) -> tuple[bytes, str]:
         """Give an answer file and its content type. `TicketUsedError` for one that is out, `TicketError` otherwise."""
-        key, now = digest_of(secret), clock.now()
+        key, now = digest_of(secret), self._boots.clock.now()
         ticket = await self._tickets.find(key)
         machine = self._machines.find(ticket.machine) if ticket is not None else None
         run = machine.run if machine is not None else None
         phase = run.step.phase if run is not None and run.step is not None else None
-        ask = Ask(answer, address, ports.network.lease_of(address), run.id if run else "", phase, self._started)
+        ask = Ask(answer, address, self._ports.network.lease_of(address), run.id if run else "", phase, self._started)
         ticket, outcome = await self._tickets.redeem(key, ask, now)
         if isinstance(outcome, Refused) or ticket is None or machine is None or run is None:
             raise self._refused(machine, outcome, answer)
-        bootenv = ports.catalogue.bootenv(ticket.bootenv)
+        bootenv = self._ports.catalogue.bootenv(ticket.bootenv)
         found = bootenv.answer(answer)
         if found is None:
             raise NotFoundError(f"{bootenv.name} has no answer file {answer[:80]!r}")
         # known before an octet leaves: whoever has the answers installs, and must find its disk when it restarts
         machine = await self._runner.apply(machine.id, Seen(Signal.ANSWER))
-        content = await self._render(ports, machine, bootenv, found, secret, ticket)
+        content = await self.render(machine, bootenv, found, secret, ticket)
         again = " once more" if isinstance(outcome, Granted) and outcome.again else ""
         self._see(machine, "http.answer", f"answer file {answer} given{again}")
         return content, found.content_type
 
-    async def _render(
-        self, ports: Ports, machine: Machine, bootenv: Bootenv, answer: AnswerFile, secret: str, ticket: Ticket
+    async def render(
+        self, machine: Machine, bootenv: Bootenv, answer: AnswerFile, secret: str, ticket: Ticket
     ) -> bytes:
+        """Make a file of a ticket, whoever asks for it."""
         assert machine.run is not None
+        ports, given = self._ports, machine.run.params
         mac, address = ticket.mac, ticket.address
         token, home = derived(secret, Purpose.AGENT), derived(secret, Purpose.HOME)
         boot = self._boots.boot_of(mac, bootenv, address, token=token, phone_home=home, ticket=secret)
-        params = ports.catalogue.params(bootenv, machine, machine.run.params)
-        secrets = Secrets(ticket.seed, await ports.secrets(references(params))) if answer.secret else None
-        return await ports.catalogue.answer(bootenv, answer.id, answer_context(machine, bootenv, boot, params, secrets))
+        secrets = None
+        if answer.secret:
+            wanted = ports.catalogue.references(bootenv, machine, given)
+            secrets = Secrets(ticket.seed, await ports.secrets(wanted))
+        return await ports.catalogue.answer(Occasion(bootenv, subject_of(machine), boot, given, secrets), answer.id)
 
     def _refused(self, machine: Machine | None, outcome: Granted | Refused, answer: str) -> TicketError:
         if isinstance(outcome, Refused) and machine is not None:
@@ -106,4 +115,4 @@ class Answers:
 
 def derived(secret: str, purpose: Purpose) -> str:
     """Derive a token from a ticket's secret: the same in every file of one boot, and kept nowhere (RFC 2104)."""
-    return hmac.new(secret.encode("utf-8", "surrogateescape"), str(purpose).encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode("utf-8", "surrogateescape"), purpose.encode(), "sha256").hex()

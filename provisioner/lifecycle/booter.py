@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from provisioner.boot.script import Dialect
-from provisioner.clock import SteadyClock
 from provisioner.lifecycle.agents import Agents
 from provisioner.lifecycle.answers import Answers
 from provisioner.lifecycle.boots import Boots
@@ -22,7 +21,6 @@ class Booter:
     """The machines' door to the conductor: `web.ports.Booter` with everything that answers behind it."""
 
     ports: Ports
-    clock: SteadyClock
     boots: Boots
     answers: Answers
     agents: Agents
@@ -33,7 +31,7 @@ class Booter:
 
     async def answer(self, ticket: str, answer: str, address: str) -> tuple[bytes, str]:
         """Give out an answer file, once, with its content type."""
-        return await self.answers.fetch(self.ports, self.clock, ticket, answer, address)
+        return await self.answers.fetch(ticket, answer, address)
 
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
         """Record facts; return a command."""

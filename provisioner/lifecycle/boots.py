@@ -10,7 +10,7 @@ from dataclasses import replace
 from provisioner.boot.plan import SECURE_BOOT_LOADERS, arch_name, direct_file, next_boot
 from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
-from provisioner.catalog.context import Boot, answer_context
+from provisioner.catalog.context import Boot, Occasion, subject_of
 from provisioner.clock import SteadyClock
 from provisioner.errors import NotFoundError, ProvisionerError
 from provisioner.lifecycle.inputs import Seen
@@ -59,7 +59,7 @@ class Boots:
         self._runner = runner
         self._tokens = tokens
         self._trace = trace
-        self._ports = ports
+        self.ports = ports
         self.clock = clock
         self._policy = ports.network.policy("")
         self._clients: OrderedDict[Mac, BootClient] = OrderedDict()
@@ -96,10 +96,10 @@ class Boots:
             return client
         signed = SECURE_BOOT_LOADERS.get(-1 if client.arch is None else client.arch, "")
         if self._refusals.asks(client):
-            what = f"it is given {signed}" if self._ports.network.serves(signed) else f"there is no {signed} to give it"
+            what = f"it is given {signed}" if self.ports.network.serves(signed) else f"there is no {signed} to give it"
             text = f"the firmware did not start the loader that it fetched, as with Secure Boot: {what}"
             self._see(client.mac, machine, "boot.refused", text, ok=False)
-        if not self._refusals.has_refused(client.mac) or not self._ports.network.serves(signed):
+        if not self._refusals.has_refused(client.mac) or not self.ports.network.serves(signed):
             return client
         return replace(client, secure_boot=True)
 
@@ -155,18 +155,18 @@ class Boots:
     async def script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:
         """Write the boot script of a machine, for the address that its MAC holds a lease for, and no other."""
         machine = self.machine_of(mac)
-        if self._ports.network.lease_of(address) != mac:
+        if self.ports.network.lease_of(address) != mac:
             self._see(mac, machine, "http.script.refused", f"{address} asked for the script of {mac}", ok=False)
             raise NotFoundError("there is no such boot script")
         self._refusals.started(mac)
         client = self._clients.get(mac, BootClient(mac, Asker.IPXE))
         asker = Asker.IPXE if dialect == Dialect.IPXE else Asker.GRUB
-        plan = next_boot(replace(client, asker=asker), machine, self._ports.network.policy(address))
+        plan = next_boot(replace(client, asker=asker), machine, self.ports.network.policy(address))
         if not isinstance(plan, RunScript):
             self._see(mac, machine, "http.script", f"boot script: local disk ({plan.reason})")
             return self._local(plan, dialect)
         bootenv = self._bootenv_of(machine)
-        if missing := self._ports.artifacts.missing(bootenv, self.arch_of(mac)):
+        if missing := self.ports.artifacts.missing(bootenv, self.arch_of(mac)):
             self._see(mac, machine, "http.script.missing", missing[0], ok=False)
             return self._local(LocalDisk(f"{bootenv.name} is not complete on the server"), dialect)
         record = await self.record(mac, machine, bootenv, address)
@@ -182,7 +182,7 @@ class Boots:
 
     def _bootenv_of(self, machine: Machine | None) -> Bootenv:
         """Say which bootenv a machine starts from the network: its own, or the discovery system that installs it."""
-        catalogue = self._ports.catalogue
+        catalogue = self.ports.catalogue
         if machine is None or machine.run is None or machine.run.step is None:
             return catalogue.bootenv(DISCOVERY)
         return starts_with(catalogue, catalogue.bootenv(machine.run.bootenv or DISCOVERY))
@@ -202,9 +202,7 @@ class Boots:
             token = await self._tokens.mint(Purpose.AGENT, mac, owner, run, address, now)
         boot = self.boot_of(mac, bootenv, address, token=token, ticket=ticket)
         given = machine.run.params if machine is not None and machine.run is not None and run else {}
-        params = self._ports.catalogue.params(bootenv, machine, given)
-        context = answer_context(machine, bootenv, boot, params)
-        args = await self._ports.catalogue.kernel_args(bootenv, arch, context)
+        args = await self.ports.catalogue.kernel_args(Occasion(bootenv, subject_of(machine), boot, given))
         return record_of(bootenv, arch, (boot.base, ticket), machine.name if machine else str(mac), args)
 
     def boot_of(
@@ -212,8 +210,8 @@ class Boots:
     ) -> Boot:
         """Gather what templates see of one boot."""
         arch = self.arch_of(mac)
-        stored = self._ports.artifacts.stored(bootenv, arch)
-        base = self._ports.network.base_url(address)
+        stored = self.ports.artifacts.stored(bootenv, arch)
+        base = self.ports.network.base_url(address)
         machine = self.machines.by_mac(mac)
         places = (Where.INSTALLER, Where.SYSTEM) if machine is not None else ()
         steps = tuple(str(where) for where in places if machine is not None and self.expects(machine.id, where))

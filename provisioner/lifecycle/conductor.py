@@ -78,11 +78,11 @@ class Conductor:
         self.media = Media(db.path.parent / "media", self._boots, self._tokens, ports, secrets, self.observe)
         self._actions.media = self.media.perform
         self._runner.followers.append(self.media)
-        self._answers = Answers(self.machines, self._runner, self._boots, db, self._tokens, self._trace)
+        self._answers = Answers(self._runner, self._boots, db, self._tokens, self._trace)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
         self.agent_machine = self._agents.whose
         self.holding, self.written = self._runner.holding, self._runner.written
-        self.booter = Booter(ports, self.clock, self._boots, self._answers, self._agents)
+        self.booter = Booter(ports, self._boots, self._answers, self._agents)
         """What machines ask and say."""
         ready = Readiness(self.machines, ports, self._boots.arch_of, self._actions.look, Ways(ports.bmcs, secrets))
         self.preflight, self.forecast = ready.preflight, ready.forecast

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from provisioner.boot.files import ServedFile
 from provisioner.boot.plan import BootPolicy
-from provisioner.catalog.context import Stored
+from provisioner.catalog.context import Occasion, Stored
 from provisioner.catalog.params import Resolved
 from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.foretell import Foretold
@@ -60,9 +60,15 @@ class Catalogue(Protocol):
     def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
         """Resolve the parameters of one boot."""
 
-    async def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str: ...
+    def references(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Sequence[str]:
+        """Name the secrets that the files of one boot need."""
 
-    async def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes: ...
+    async def kernel_args(self, occasion: Occasion) -> str: ...
+
+    async def answer(self, occasion: Occasion, answer_id: str) -> bytes: ...
+
+    def context(self, occasion: Occasion) -> dict[str, Any]:
+        """Build what templates see; raise `RenderError` where the machine cannot become what is asked."""
 
 
 class Artifacts(Protocol):

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from provisioner.boot.plan import boots_by_medium, direct_file, next_boot
 from provisioner.boot.script import Dialect, write
 from provisioner.catalog.context import MADE
-from provisioner.catalog.system import references
 from provisioner.dhcp.foretell import Foretold
 from provisioner.errors import BmcError, ConfigError, ConflictError, NotFoundError, RenderError
 from provisioner.lifecycle.forecast import (
@@ -131,12 +130,12 @@ class Readiness:
         """Render every file, look every secret up; what comes out, and what is wrong."""
         machine = boot.machine
         try:
-            resolved = self._ports.catalogue.params(boot.bootenv, machine, boot.given or {})
+            references = self._ports.catalogue.references(boot.bootenv, machine, boot.given or {})
             if not machine.macs or (machine.facts is None and boot.bootenv.kind in MADE):
                 return [], []  # nothing can be rendered for hardware that nobody knows; another check says so
             files = [await make() for _, make in self._renderings.files(boot)]
             if any(answer.secret for answer in boot.bootenv.answers):
-                await self._ports.secrets(references(resolved))
+                await self._ports.secrets(references)
         except (RenderError, ConfigError) as error:
             return [], list(error.faults) or [str(error)]
         return files, []
@@ -211,7 +210,7 @@ class Readiness:
         if boot.bootenv.kind not in MADE or boot.machine.facts is None:
             return None
         try:
-            system = self._renderings.context(boot, boot.bootenv)["system"]
+            system = self._ports.catalogue.context(self._renderings.occasion(boot, boot.bootenv))["system"]
         except (RenderError, ConfigError):
             return None
         return [disk["name"] for disk in system["disk"]["disks"]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.boot.script import BootRecord
-from provisioner.catalog.context import Boot, answer_context, artifact_url
+from provisioner.catalog.context import Boot, Occasion, artifact_url, subject_of
 from provisioner.catalog.params import HIDDEN
 from provisioner.catalog.system import Secrets
 from provisioner.lifecycle.ports import Catalogue, Ports
@@ -78,13 +78,12 @@ class Renderings:
         catalogue, bootenv, started = self._ports.catalogue, boot.bootenv, self.started(boot)
 
         async def args() -> RenderedFile:
-            line = await catalogue.kernel_args(started, boot.arch, self.context(boot, started))
+            line = await catalogue.kernel_args(self.occasion(boot, started))
             return RenderedFile(KERNEL_ARGS, "text/plain", line)
 
         def answer(name: str, content_type: str) -> Make:
             async def make() -> RenderedFile:
-                context = self.context(boot, bootenv, _HiddenSecrets("preview"))
-                content = await catalogue.answer(bootenv, name, context)
+                content = await catalogue.answer(self.occasion(boot, bootenv, _HiddenSecrets("preview")), name)
                 return RenderedFile(name, content_type, content.decode())
 
             return make
@@ -98,19 +97,18 @@ class Renderings:
         files = started.arch.get(boot.arch)
         if files is None or not files.kernel:
             return None
-        args = await self._ports.catalogue.kernel_args(started, boot.arch, self.context(boot, started))
+        args = await self._ports.catalogue.kernel_args(self.occasion(boot, started))
         return record_of(started, boot.arch, (self.base(boot), TICKET), boot.machine.name, args)
 
     def base(self, boot: Imagined) -> str:
         """Say our URL as the machine would reach it."""
         return self._ports.network.base_url(boot.address)
 
-    def context(self, boot: Imagined, bootenv: Bootenv, secrets: Secrets | None = None) -> dict[str, Any]:
-        """Build what templates would see."""
+    def occasion(self, boot: Imagined, bootenv: Bootenv, secrets: Secrets | None = None) -> Occasion:
+        """Say what something would be rendered for."""
         stored = self._ports.artifacts.stored(bootenv, boot.arch)
         seen = Boot(self.base(boot), boot.machine.macs[0], boot.arch, "", boot.address, TOKEN, TICKET, TOKEN, stored)
-        resolved = self._ports.catalogue.params(bootenv, boot.machine, boot.given or {})
-        return answer_context(boot.machine, bootenv, seen, resolved, secrets)
+        return Occasion(bootenv, subject_of(boot.machine), seen, boot.given or {}, secrets)
 
 
 def record_of(bootenv: Bootenv, arch: str, place: tuple[str, str], who: str, args: str) -> BootRecord:

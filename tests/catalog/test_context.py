@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from provisioner.catalog.context import Boot, Stored, answer_context
+from provisioner.catalog.context import Boot, Occasion, Stored, answer_context, subject_of
 from provisioner.catalog.params import Layer
 from provisioner.catalog.render import NAMES, plain
 from provisioner.catalog.system import Secrets, references
@@ -27,9 +27,13 @@ FACTS = Facts(
 )
 
 
+def occasion(machine: Machine | None, bootenv: Bootenv = BOOTENV, secrets: Secrets | None = None) -> Occasion:
+    return Occasion(bootenv, subject_of(machine), BOOT, {}, secrets)
+
+
 def test_a_machine_with_facts() -> None:
     machine = Machine("m1", "node17", State.READY, macs=(MAC,), facts=FACTS, profile="big", profile_reason="8 threads")
-    seen = answer_context(machine, BOOTENV, BOOT, RESOLVED)
+    seen = answer_context(occasion(machine), RESOLVED)
     plain(seen)
     assert seen["machine"]["name"] == "node17"
     assert [disk["path"] for disk in seen["facts"]["disks"]] == ["/dev/disk/by-path/x", "/dev/sdb"]
@@ -42,7 +46,7 @@ def test_a_machine_with_facts() -> None:
 
 
 def test_a_machine_that_nobody_knows() -> None:
-    seen = answer_context(None, BOOTENV, BOOT, RESOLVED)
+    seen = answer_context(occasion(None), RESOLVED)
     plain(seen)
     assert seen["machine"]["macs"] == [MAC]
     assert seen["facts"]["disks"] == []
@@ -50,7 +54,7 @@ def test_a_machine_that_nobody_knows() -> None:
 
 def test_every_name_that_templates_may_use_is_there() -> None:
     machine = Machine("m1", "node17", State.READY, macs=(MAC,), facts=FACTS)
-    assert set(answer_context(machine, BOOTENV, BOOT, RESOLVED, Secrets("seed"))) == set(NAMES)
+    assert set(answer_context(occasion(machine, secrets=Secrets("seed")), RESOLVED)) == set(NAMES)
 
 
 def test_nothing_secret_is_there_without_a_ticket() -> None:
@@ -60,11 +64,11 @@ def test_nothing_secret_is_there_without_a_ticket() -> None:
     machine = Machine("m1", "node17", State.READY, macs=(MAC,), facts=FACTS)
     secrets = Secrets("seed", {"store:root": "canary-1", "store:disk": "canary-2"})
     assert references(resolved) == ["store:disk", "store:root"]
-    behind_a_ticket = answer_context(machine, bootenv, BOOT, resolved, secrets)
+    behind_a_ticket = answer_context(occasion(machine, bootenv, secrets), resolved)
     assert behind_a_ticket["system"]["disk"]["passphrase"] == "canary-2"
     assert behind_a_ticket["secrets"]["disk"]["passphrase"] == "canary-2"
     assert behind_a_ticket["system"]["root"]["hash"].startswith("$6$")
-    in_the_open = answer_context(machine, bootenv, BOOT, resolved)
+    in_the_open = answer_context(occasion(machine, bootenv), resolved)
     assert "canary" not in repr(in_the_open)
     assert "$6$" not in repr(in_the_open)
     assert "hash" not in in_the_open["system"]["root"], "asking for it is a fault, not an empty password"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.catalog.context import Boot, Stored, answer_context
+from provisioner.catalog.context import Boot, Occasion, Stored, answer_context, subject_of
 from provisioner.catalog.kernelargs import check_line
 from provisioner.catalog.load import Catalog, answer_template, args_template, shipped
 from provisioner.catalog.params import Layer
@@ -56,7 +56,7 @@ def test_an_unknown_bootenv_is_answered_with_what_is_near() -> None:
 def test_kernel_arguments_and_answers_are_rendered() -> None:
     bootenv = OURS.bootenv("ubuntu-22.04")
     boot = Boot("http://10.77.0.1:8080", MAC, "amd64", ticket="T", artifacts={"live-server.iso": Stored("ab", 1)})
-    context = answer_context(NODE17, bootenv, boot, OURS.resolve(bootenv))
+    context = answer_context(Occasion(bootenv, subject_of(NODE17), boot, {}), OURS.resolve(bootenv))
     render = OURS.content.renderer.render
     args = check_line(render(args_template(bootenv.name, "amd64"), context))
     assert "ds=nocloud-net;s=http://10.77.0.1:8080/answers/T/" in args.split(" ")
@@ -71,7 +71,8 @@ def test_a_hostile_name_never_reaches_a_kernel_line(name: str, tmp_path: Path) -
     catalog = Catalog.load([write(tmp_path, bootenvs__test_yaml=LIVE.replace("NAME", "test"))])
     bootenv = catalog.bootenv("test")
     machine = Machine("m1", name, State.READY, macs=(MAC,))
-    context = answer_context(machine, bootenv, Boot("http://h", MAC, "amd64"), catalog.resolve(bootenv))
+    occasion = Occasion(bootenv, subject_of(machine), Boot("http://h", MAC, "amd64"), {})
+    context = answer_context(occasion, catalog.resolve(bootenv))
     with pytest.raises(RenderError, match="may not stand in a kernel argument"):
         catalog.content.renderer.render(args_template("test", "amd64"), context)
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from provisioner.boot.files import ServedFile
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Stored
+from provisioner.catalog.site import SiteCatalogue
 from provisioner.dhcp.foretell import foretell
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Reservation, Subnet
@@ -22,7 +23,6 @@ from provisioner.model.bmc import BmcAddress, Power
 from provisioner.model.boot import LocalDisk
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
-from provisioner.wiring import SiteCatalogue
 from tests.lifecycle.shelf import FakeArtifacts
 from tests.shipped import catalogue
 

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from provisioner.catalog.context import Stored
+from provisioner.catalog.context import Occasion, Stored, answer_context
 from provisioner.catalog.params import Layer, Resolved
+from provisioner.catalog.system import references
 from provisioner.errors import NotFoundError
 from provisioner.model.artifact import Inspected
 from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind
@@ -48,15 +49,23 @@ class FakeCatalogue:
     def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
         return DECLARED.resolve([DECLARED.checked(Layer("boot", "this boot", boot))])
 
-    async def kernel_args(self, bootenv: Bootenv, arch: str, context: Mapping[str, Any]) -> str:
+    def references(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Sequence[str]:
+        return references(self.params(bootenv, machine, boot))
+
+    def context(self, occasion: Occasion) -> dict[str, Any]:
+        given = DECLARED.checked(Layer("boot", "this boot", occasion.given))
+        return answer_context(occasion, DECLARED.resolve([given]))
+
+    async def kernel_args(self, occasion: Occasion) -> str:
+        context = self.context(occasion)
         ticket = context["urls"]["answers_dir"].partition("/answers/")[2].strip("/")
         return (
             f"provisioner.url={context['agent']['url']} provisioner.token={context['agent']['token']}"
             f" provisioner.ticket={ticket} quiet"
         )
 
-    async def answer(self, bootenv: Bootenv, answer_id: str, context: Mapping[str, Any]) -> bytes:
-        agent = context["agent"]
+    async def answer(self, occasion: Occasion, answer_id: str) -> bytes:
+        agent = self.context(occasion)["agent"]
         return json.dumps({"job": answer_id, "home": agent["phone_home_token"], "token": agent["token"]}).encode()
 
 

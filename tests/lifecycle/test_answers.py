@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from provisioner.errors import TicketError, TicketUsedError
+from provisioner.catalog.context import Occasion
+from provisioner.errors import RenderError, TicketError, TicketUsedError
 from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.rendering import TICKET
 from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import State
 from tests.lifecycle.rack import Metal, Rack
+from tests.lifecycle.shelf import FakeCatalogue
 from tests.lifecycle.test_conductor import settled
 
 
@@ -63,6 +67,41 @@ async def test_an_installer_is_answered_reports_and_never_installs_twice(tmp_pat
         assert (machine.state, machine.bootenv, metal.power) == (State.ACTIVE, "fake-installer", Power.ON)
         with pytest.raises(TicketUsedError):
             await conductor.booter.answer(ticket, "preseed", metal.ip)
+
+
+class Watched(FakeCatalogue):
+    """Notes what is rendered of answer files, and for which ticket."""
+
+    rendered: ClassVar[list[tuple[str, str]]] = []
+    broken: ClassVar[bool] = False
+
+    async def answer(self, occasion: Occasion, answer_id: str) -> bytes:
+        self.rendered.append((answer_id, occasion.boot.ticket))
+        if self.broken and occasion.boot.ticket != TICKET:  # what is only tried before the boot is good
+            raise RenderError("a template fails")
+        return await super().answer(occasion, answer_id)
+
+
+class WatchedRack(Rack):
+    catalogue = Watched
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["good", "with a template that fails"])
+async def test_files_are_rendered_when_their_script_goes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    monkeypatch.setattr(Watched, "broken", broken)
+    monkeypatch.setattr(Watched, "rendered", [])
+    rack = WatchedRack(tmp_path)
+    async with rack.daemon() as conductor:
+        metal, ticket = await installing(rack, conductor)
+        ahead = [(answer, ticket) for answer in ("preseed", "late.sh")]
+        assert [each for each in Watched.rendered if each[1] == ticket] == (ahead[:1] if broken else ahead)
+        if broken:
+            with pytest.raises(RenderError, match="a template fails"):
+                await conductor.booter.answer(ticket, "preseed", metal.ip)
+        else:
+            assert (await conductor.booter.answer(ticket, "preseed", metal.ip))[0]
 
 
 async def test_of_a_thousand_at_once_one_is_answered(tmp_path: Path) -> None:

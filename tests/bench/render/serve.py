@@ -1,101 +1,143 @@
-"""Our side of the benchmark: machines, the catalogue, the renderer's process and HTTP, as in the daemon.
+"""Our side of the benchmark: 10,000 machines and what the daemon gives their installers, with its own parts.
 
     python -m tests.bench.render.serve PORT MACHINES FOLDER
 
-Every request finds its machine, resolves its parameters, describes its system and renders its kickstart in the
-renderer's process. With FOLDER, every machine's file is written there first, for the peer to serve.
+`/kept/NAME` goes the daemon's way, as behind a ticket that was found good: the parameters of the machine, its secrets
+out of the encrypted store, its URLs and artefacts, then the text that was rendered with its boot script, unless
+anything differs from what that was made from. `/anew/NAME` renders it at each request. Not in it: the redeeming of the
+ticket, a durable write. Every machine's file is written to FOLDER first, for the peer to serve.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
-from provisioner.catalog.context import answer_context
-from provisioner.catalog.fleet import ROOT_HASH, SITE, boot, machine
+from provisioner import fairloop
+from provisioner.boot.plan import BootPolicy
+from provisioner.boot.tickets import SECRET_BYTES, Holder, Ticket, arm
+from provisioner.catalog.artifacts import ArtifactStore
+from provisioner.catalog.fleet import ROOT_HASH, SITE, machine
+from provisioner.catalog.kept import Kept
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.renderer import RenderProcess
-from provisioner.catalog.system import Secrets
-from provisioner.errors import NotFoundError
-from provisioner.model.machine import Machine
+from provisioner.catalog.secretsource import STORE_PREFIX, SecretSources
+from provisioner.catalog.site import SiteCatalogue
+from provisioner.collector import settle
+from provisioner.dhcp.subnets import Subnet
+from provisioner.lifecycle.answers import SEED_BYTES, Answers
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.inputs import Begin
+from provisioner.lifecycle.plans import Verb
+from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports
+from provisioner.lifecycle.steps import advance
+from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.net import Mac
+from provisioner.store.artifacts import ArtifactIndex
+from provisioner.store.db import Database
+from provisioner.store.secrets import KEY_OCTETS, Secrets
 from provisioner.web.app import machine_app
 from provisioner.web.ports import Route
 from provisioner.web.server import Server
+from provisioner.wiring import Addresses, SiteArtifacts
 
 BOOTENV, ANSWER, KIND = "rocky-9", "kickstart", "uefi-nvme"
+SECRETS = {"root": ROOT_HASH, "admin": ROOT_HASH, "site": "c2l0ZQ=="}
+SUBNET = Subnet(network="10.0.0.0/16", interface="eth1", server_address="10.0.0.1")
 
 
-def fleet(count: int) -> dict[str, Machine]:
-    """Machines with a name, ports and parameters of their own."""
-    like = machine(KIND)
-    assert like.facts is not None
-    machines = {}
-    for number in range(count):
-        name = f"node{number}"
-        macs = [
-            Mac(f"52:54:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}:{n:02x}") for n in range(4)
-        ]
-        nics = tuple(replace(nic, mac=mac) for nic, mac in zip(like.facts.nics, macs, strict=True))
-        params = {**SITE, "users.root.password": "store:root", "packages.install": [f"package-{number}"]}
-        machines[name] = replace(
-            like, id=name, name=name, macs=tuple(macs), facts=replace(like.facts, nics=nics), params=params
-        )
-    return machines
+def address_of(number: int) -> str:
+    return f"10.0.{number >> 8}.{number & 255}"
 
 
 class Kitchen:
-    """Renders any machine's file."""
+    """The machines, each with a run and a ticket, and the daemon's parts as `daemon.py` puts them together."""
 
-    def __init__(self, count: int) -> None:
-        self.catalog = Catalog.load()
-        self.machines = fleet(count)
-        self.renderer = RenderProcess(self.catalog.content.templates)
-        self.bootenv = self.catalog.bootenv(BOOTENV)
-        self.boot = boot(machine(KIND), self.bootenv)
-        self.secrets = Secrets("seed", {"store:root": ROOT_HASH, "store:admin": ROOT_HASH, "store:site": "c2l0ZQ=="})
+    def __init__(self, catalog: Catalog, renderer: RenderProcess, db: Database, kept: Kept) -> None:
+        addresses = Addresses([SUBNET], lambda _: "10.0.0.1", 8080)
+        secrets = Secrets(db, bytes(KEY_OCTETS))
+        self.secrets = secrets
+        self.catalog = catalog
+        self.ports = Ports(
+            cast(Bmcs, None),  # no power is touched, and nothing is discovered
+            SiteCatalogue(catalog, renderer, kept),
+            SiteArtifacts(ArtifactStore(db.path.parent / "artifacts", ArtifactIndex(db))),
+            cast(Discovery, None),
+            Network(addresses.base_url, lambda _: None, lambda _: BootPolicy()),
+            secrets=SecretSources(secrets.get).look_up,
+        )
+        self.conductor = Conductor(db, secrets, self.ports)
+        self.answers: Answers = self.conductor.booter.answers
+        self.tickets: dict[str, tuple[str, Ticket]] = {}
+
+    def stock(self, count: int) -> None:
+        """Put machines on record that have a name, ports and parameters of their own, and stand in their installs."""
+        like, bootenv = machine(KIND), self.catalog.bootenv(BOOTENV)
+        assert like.facts is not None
+        bmc = BmcAddress(Driver.REDFISH, "10.1.0.1", 443, "admin")
+        for number in range(count):
+            name, octets = f"node{number}", number.to_bytes(3, "big").hex(":")
+            macs = tuple(Mac(f"52:54:{octets}:{port:02x}") for port in range(4))
+            nics = tuple(replace(nic, mac=mac) for nic, mac in zip(like.facts.nics, macs, strict=True))
+            params = {**SITE, "users.root.password": "store:root", "packages.install": [f"package-{number}"]}
+            facts = replace(like.facts, nics=nics)
+            node = replace(like, id=name, name=name, macs=macs, bmc=bmc, facts=facts, params=params)
+            node, _ = advance(node, Begin(f"run-{number}", Verb.INSTALL, BOOTENV), 0.0)
+            self.conductor.machines.put(node)
+            chance = number.to_bytes(SECRET_BYTES + SEED_BYTES, "big")
+            holder = Holder(name, f"run-{number}", macs[0], address_of(number))
+            self.tickets[name] = arm(chance, holder, BOOTENV, bootenv.answers, 0.0)
 
     async def make(self, name: str) -> bytes:
         """What one machine gets."""
-        found = self.machines.get(name)
-        if found is None:
-            raise NotFoundError("no such machine")
-        resolved = self.catalog.resolve_for(self.bootenv, found)
-        one_boot = replace(self.boot, mac=found.macs[0])
-        context = answer_context(found, self.bootenv, one_boot, resolved, self.secrets)
-        answer = self.bootenv.answer(ANSWER)
+        node = self.conductor.machines.get(name)
+        secret, ticket = self.tickets[name]
+        bootenv = self.ports.catalogue.bootenv(ticket.bootenv)
+        answer = bootenv.answer(ANSWER)
         assert answer is not None
-        return (await self.renderer.render(answer.template, context)).encode()
+        return await self.answers.render(node, bootenv, answer, secret, ticket)
 
     async def serve(self, request: web.Request) -> web.Response:
         """Answer one request."""
-        return web.Response(body=await self.make(request.match_info["name"]), content_type="text/plain")
+        body = await self.make(request.match_info["name"])
+        return web.Response(body=body, content_type="text/plain", headers={"Cache-Control": "no-store"})
 
 
-async def write_all(kitchen: Kitchen, folder: Path) -> None:
+async def write_all(names: list[str], make: Callable[[str], Awaitable[bytes]], folder: Path) -> None:
     """Write every machine's file, a hundred at a time."""
-    names = list(kitchen.machines)
     for start in range(0, len(names), 100):
         some = names[start : start + 100]
-        for name, content in zip(some, await asyncio.gather(*(kitchen.make(name) for name in some)), strict=True):
+        for name, content in zip(some, await asyncio.gather(*(make(name) for name in some)), strict=True):
             (folder / name).write_bytes(content)
 
 
-async def main(port: int, count: int, folder: Path | None) -> None:
+async def main(port: int, count: int, folder: Path) -> None:
     """Serve until killed."""
-    kitchen = Kitchen(count)
-    async with kitchen.renderer:
-        if folder:
-            await write_all(kitchen, folder)
-        server = Server(machine_app([Route("GET", "/ks/{name}", kitchen.serve)]))
-        await server.listen_tcp("127.0.0.1", port)
-        print("ready", flush=True)
-        await asyncio.Event().wait()
+    catalog = Catalog.load()
+    with tempfile.TemporaryDirectory(prefix="bench-render-") as state:
+        db = Database(Path(state) / "state.db")
+        await db.open()
+        async with RenderProcess(catalog.content.templates) as renderer:
+            kept, anew = (Kitchen(catalog, renderer, db, each) for each in (Kept(), Kept(max_octets=0)))
+            for kitchen in (kept, anew):
+                kitchen.stock(count)
+                for name, value in SECRETS.items():
+                    await kitchen.secrets.put(STORE_PREFIX + name, value)
+            await write_all(list(kept.tickets), kept.make, folder)
+            routes = [Route("GET", f"/{name}/{{name}}", each.serve) for name, each in (("kept", kept), ("anew", anew))]
+            server = Server(machine_app(routes))
+            await server.listen_tcp("127.0.0.1", port)
+            settle()
+            print("ready", flush=True)
+            await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None))
+    fairloop.run(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))

@@ -1,0 +1,87 @@
+"""The catalogue as the conductor asks it: parameters and texts of one boot, rendered once while nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from provisioner.catalog.context import Occasion, Subject, answer_context, subject_of
+from provisioner.catalog.kept import Kept
+from provisioner.catalog.kernelargs import check_line
+from provisioner.catalog.load import Catalog, answer_template, args_template
+from provisioner.catalog.params import Resolved
+from provisioner.catalog.system import references
+from provisioner.errors import CatalogError
+from provisioner.model.catalog import Bootenv
+from provisioner.model.machine import Machine
+
+
+class Rendering(Protocol):
+    """What renders; `catalog.renderer.RenderProcess` is the real one."""
+
+    async def render(self, template: str, context: Mapping[str, Any]) -> str: ...
+
+
+class SiteCatalogue:
+    """The catalogue as the conductor asks it."""
+
+    def __init__(self, catalog: Catalog, renderer: Rendering, kept: Kept[bytes] | None = None) -> None:
+        self._catalog = catalog
+        self._renderer = renderer
+        self._kept: Kept[bytes] = kept if kept is not None else Kept()
+        self._references: Kept[list[str]] = Kept()
+
+    def bootenv(self, name: str) -> Bootenv:
+        """Find a bootenv by name or alias."""
+        return self._catalog.bootenv(name)
+
+    def names(self) -> Sequence[str]:
+        """List the bootenvs."""
+        return self._catalog.names()
+
+    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
+        """Resolve the parameters of one boot."""
+        return self._catalog.resolve_for(bootenv, subject_of(machine), boot)
+
+    def references(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Sequence[str]:
+        """Name the secrets that the files of one boot need."""
+        subject = subject_of(machine)
+        made_from = (*self._parameters(bootenv, subject), subject.params if subject is not None else None, boot)
+        name = (bootenv.name, subject.id if subject is not None else "")
+        found = self._references.find(name, made_from)
+        if found is None:
+            found = references(self._catalog.resolve_for(bootenv, subject, boot))
+            self._references.keep(name, made_from, found)
+        return found
+
+    def _parameters(self, bootenv: Bootenv, subject: Subject | None) -> tuple[object, object]:
+        """Give what parameters follow from beside the machine's own: declarations, and what machines have in common."""
+        return self._catalog.content.params, self._catalog.common(bootenv, subject).flat
+
+    def context(self, occasion: Occasion) -> dict[str, Any]:
+        """Build what templates see."""
+        return answer_context(occasion, self._catalog.resolve_for(occasion.bootenv, occasion.subject, occasion.given))
+
+    async def kernel_args(self, occasion: Occasion) -> str:
+        """Render the kernel's command line: one line that no boot loader can misread."""
+        bootenv, arch = occasion.bootenv, occasion.boot.arch
+        if arch not in bootenv.arch:
+            raise CatalogError(f"{bootenv.name} has nothing for {arch}")
+        return check_line((await self._rendered(args_template(bootenv.name, arch), occasion)).decode())
+
+    async def answer(self, occasion: Occasion, answer_id: str) -> bytes:
+        """Render an answer file."""
+        return await self._rendered(answer_template(occasion.bootenv, answer_id), occasion)
+
+    async def _rendered(self, template: str, occasion: Occasion) -> bytes:
+        """Render a template, unless what it gave last time was made from the very same."""
+        subject, reads = occasion.subject, self._catalog.content.renderer.reads(template)
+        made_from = (reads.texts, *self._parameters(occasion.bootenv, subject), occasion)
+        name = (template, subject.id if subject is not None else occasion.boot.mac)
+        text = self._kept.find(name, made_from)
+        if text is None:
+            context = self.context(occasion)
+            named = {each: context[each] for each in reads.names if each in context}
+            text = (await self._renderer.render(template, named)).encode()
+            self._kept.keep(name, made_from, text)
+        return text
