@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
+import string
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from provisioner.bmc.join import is_serial, spellings
 from provisioner.errors import NotFoundError
 from provisioner.model.bmc import BmcIdentity
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
+
+_LETTERS = string.ascii_lowercase + string.digits + "-."
+MAX_NAME = 63
+
+
+def slips(word: str) -> Iterator[str]:
+    """Spell a name as it may have been meant: two letters swapped, one wrong, one too many, one missing; lower case.
+
+    Looking these up takes the same time among ten machines and ten thousand, which a comparison with each does not:
+    who asks for a machine that does not exist must not hold up the others.
+    """
+    word = word[:MAX_NAME].lower()
+    yield word
+    for at in range(len(word) - 1):
+        yield word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    for at in range(len(word)):
+        yield word[:at] + word[at + 1 :]
+        yield from (word[:at] + letter + word[at + 1 :] for letter in _LETTERS)
+    for at in range(len(word) + 1):
+        yield from (word[:at] + letter + word[at:] for letter in _LETTERS)
 
 
 class Machines:
@@ -39,10 +60,10 @@ class Machines:
         return list(self._moving.values())
 
     def get(self, ref: str) -> Machine:
-        """Find a machine by name or id; raise `NotFoundError` with the nearest names."""
+        """Find a machine by name or id; raise `NotFoundError` with names that are one slip away."""
         machine = self.find(ref)
         if machine is None:
-            near = difflib.get_close_matches(ref, self._by_name, n=3)
+            near = list(islice(dict.fromkeys(name for name in slips(ref) if name in self._by_name), 3))
             hint = f"did you mean {' or '.join(near)}?" if near else "`provisionctl machines` lists them"
             raise NotFoundError(f"there is no machine {ref[:80]!r}", hint=hint)
         return machine

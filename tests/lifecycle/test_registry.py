@@ -51,10 +51,22 @@ def test_moving_are_those_with_a_run_under_way() -> None:
     assert machines.moving() == []
 
 
-def test_what_is_not_there_is_said_with_what_is_near() -> None:
+SLIPS = {
+    "a letter too few": "nod17",
+    "a letter too many": "nodes17",
+    "a wrong one": "node27",
+    "two swapped": "node71",
+    "capitals": "Node17",
+}
+
+
+@pytest.mark.parametrize("ref", SLIPS.values(), ids=SLIPS.keys())
+def test_what_is_not_there_is_said_with_what_is_near(ref: str) -> None:
     machines = Machines([NODE])
-    with pytest.raises(NotFoundError, match="did you mean node17"):
-        machines.get("nod17")
+    with pytest.raises(NotFoundError, match=r"did you mean node17\?"):
+        machines.get(ref)
+    with pytest.raises(NotFoundError, match="`provisionctl machines` lists them"):
+        machines.get("x" * 100_000)
     machines.remove(NODE)
     with pytest.raises(NotFoundError, match="provisionctl machines"):
         machines.get("node17")
