@@ -165,7 +165,9 @@ class Bmcs:
     async def resolve(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Resolution:
         """Say which of a machine's drivers is asked for a verb, and why."""
         drivers = [address.driver for address, _ in logins]
-        boards = await asyncio.gather(*(self._board(*login) for login in logins))
+        boards = [lane.board for lane in [await self._lanes.lane(*login) for login in logins] if lane.board is not None]
+        if len(boards) < len(logins):
+            boards = await asyncio.gather(*(self._board(*login) for login in logins))
         offered = {driver: offered_by(driver) for driver in drivers}
         return resolve(verb, drivers, offered, self.ledger, dict(zip(drivers, boards, strict=True)), time.time())
 
