@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
+import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,9 +71,29 @@ def supervisor_of(state: Path) -> process.Recorded | None:
     return process.recall(state / "supervisor.json")
 
 
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Be the only command that brings this rack up or down; raise `LabError` where another one does.
+
+    The lock is a name in the kernel (unix(7), abstract sockets): it goes with the process, and leaves no file.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        try:
+            held.bind(f"\0provisioner-lab/{name}")
+        except OSError as error:
+            hint = "wait for the other command, then see `provisionctl lab status`"
+            raise LabError(f"another command brings the rack {name} up or down at this moment", hint=hint) from error
+        yield
+
+
 def up(name: str, state: Path, count: int, say: Say, shape: Shape = Shape()) -> RackSpec:  # noqa: B008 - frozen
     """Bring the rack up, or find it up; returns when its BMCs answer. Raise `LabError`."""
     check(shape.kinds or KINDS)
+    with alone(name):
+        return _up(name, state, count, say, shape)
+
+
+def _up(name: str, state: Path, count: int, say: Say, shape: Shape) -> RackSpec:
     rack = load(state)
     if rack is not None and supervisor_of(state) is not None:
         return _as_it_is(rack, count, say)
@@ -132,6 +154,11 @@ def _supervise(rack: RackSpec) -> None:
 
 def down(name: str, state: Path, say: Say) -> bool:
     """Take the rack down and remove every trace of it; says whether there was anything. Raise `LabError`."""
+    with alone(name):
+        return _down(name, state, say)
+
+
+def _down(name: str, state: Path, say: Say) -> bool:
     rack = load(state)
     if rack is None and not state.exists():
         return False

@@ -1,4 +1,4 @@
-"""What a rack needs on its host: found wherever a release of the distribution keeps it."""
+"""What a rack needs on its host: found wherever a release of the distribution keeps it; and to be worked on alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.errors import LabError
 from provisioner.lab import rack
 
 WHERE = {
@@ -25,3 +26,10 @@ def test_a_file_is_found_at_any_of_its_places(tmp_path: Path, there: list[str]) 
 def test_a_package_that_is_not_there_is_named_with_its_file(tmp_path: Path) -> None:
     places = (tmp_path / "share", tmp_path / "lib")
     assert rack.absent({"ipxe-qemu": places, "ovmf": (tmp_path,)}) == {"ipxe-qemu": str(tmp_path / "share")}
+
+
+def test_two_commands_do_not_work_on_one_rack(tmp_path: Path) -> None:
+    state = tmp_path / "rack"
+    with rack.alone("provlab-twice"), pytest.raises(LabError, match="another command brings the rack provlab-twice"):
+        rack.down("provlab-twice", state, print)
+    assert rack.down("provlab-twice", state, print) is False
