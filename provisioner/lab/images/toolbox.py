@@ -26,6 +26,13 @@ _EXCLUDED = (
     "/usr/share/info/*",
     "/usr/lib/udev/hwdb.d/*",
 )
+_UNUSED = (
+    "/usr/bin/openssl", "/usr/bin/python3*", "/usr/lib/*/libicu*", "/usr/lib/*/perl/*/CORE",
+    "/usr/lib/*/perl/*/auto/Encode/??", "/usr/lib/*/perl/*/auto/Unicode", "/usr/lib/python3*", "/usr/lib/udev",
+    "/usr/share/perl/*/Unicode", "/usr/share/perl/*/unicore/Name.pl", "/usr/share/zoneinfo", "/var/lib/dpkg/info",
+)  # fmt: skip
+"""Half of the tree, which every machine would load into its memory: packages bring it, and none of the programs that we
+run opens it (Python and ICU come with a program of xfsprogs that checks file systems)."""
 _TOOLS = {"mmdebstrap": "mmdebstrap", "zstd": "zstd", "apt-get": "apt"}
 
 
@@ -60,6 +67,7 @@ def _bootstrap(sources: tuple[str, ...], tree: Path, debs: Path, say: Say) -> No
          f"--setup-hook=sync-in {debs} /var/cache/apt/archives",
          "--skip=essential/unlink",
          f"--customize-hook=sync-out /var/cache/apt/archives {debs}",
+         f"--customize-hook=cd \"$1\" && rm -rf {' '.join(glob.removeprefix('/') for glob in _UNUSED)}",
          '--customize-hook=rm -rf "$1/var/lib/apt/lists" "$1/var/cache/apt" "$1/var/log"',
          '--customize-hook=mkdir -p "$1/var/lib/apt/lists" "$1/var/cache/apt/archives/partial" "$1/var/log"',
          SUITE, str(tree), *sources], env={"SOURCE_DATE_EPOCH": "0"})  # fmt: skip
