@@ -11,6 +11,7 @@ import click
 from provisioner.discovery.build import ramdisk
 from provisioner.discovery.build.cache import Manifest, alone
 from provisioner.lab.images import debian
+from provisioner.lab.images import mirror as packages_mirror
 from provisioner.lab.images import toolbox as tools
 
 
@@ -64,6 +65,15 @@ def toolbox(fresh: bool, output: Path | None) -> None:
     """Build the toolbox that package installs work in: needs root."""
     folder = default_cache() / "packages" / "toolbox"
     _made(lambda: tools.build(_place(output, "toolbox"), folder, _say(), fresh=fresh))
+
+
+@build.command()
+@click.option("--package", "packages", multiple=True, help="One more package; may be repeated.")
+@_OUTPUT
+def mirror(packages: tuple[str, ...], output: Path | None) -> None:
+    """Build a partial mirror of Debian packages, for installs from packages in a rack that has no way out."""
+    folder = default_cache() / "packages" / "mirror"
+    _made(lambda: packages_mirror.build(_place(output, "mirror"), folder, _say(), packages))
 
 
 def _place(output: Path | None, name: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,18 @@ def host() -> Apt:
 
 def foreign(arch: str, folder: Path) -> Apt:
     """Make one for `arch` with lists in `folder`, and bring these up to date. The host's apt stays as it is."""
+    return _private(arch, folder, {})
+
+
+def with_sources(arch: str, folder: Path, sources: Iterable[str]) -> Apt:
+    """Make one for `arch` that knows these lines of sources.list and no others, with lists in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = folder / "sources.list"
+    lines.write_text("".join(f"{line}\n" for line in sources))
+    return _private(arch, folder, {"Dir::Etc::SourceList": str(lines), "Dir::Etc::SourceParts": os.devnull})
+
+
+def _private(arch: str, folder: Path, more: Mapping[str, str]) -> Apt:
     for part in ("state/lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     settings = {
@@ -99,6 +111,7 @@ def foreign(arch: str, folder: Path) -> Apt:
         "Dir::State::status": os.devnull,
         "Dir::Cache": str(folder / "cache"),
         "Acquire::Languages": "none",
+        **more,
     }
     apt = Apt(arch, tuple(word for name, value in settings.items() for word in ("-o", f"{name}={value}")))
     run(["apt-get", "--quiet", "--quiet", *apt.options, *_sandbox(), "update"])
