@@ -13,6 +13,7 @@ from provisioner.cli.output import GREEN, print_rows
 from provisioner.cli.session import Command, Session, session_of
 from provisioner.cli.text import Column
 from provisioner.errors import LabError
+from provisioner.fields import parse_size
 from provisioner.lab import control, faults, rack
 from provisioner.lab.hardware import Firmware
 from provisioner.lab.spec import DEFAULT_NAME, RackSpec, Shape, state_of
@@ -64,11 +65,17 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @click.option("--daemon/--no-daemon", default=True, help="Start provisionerd in the rack and enrol the machines there.")
 @click.option("--disks", default=1, show_default=True, help="How many every machine has.")
 @click.option("--ports", default=1, show_default=True, help="Network ports that every machine has.")
+@click.option("--memory", default="1GiB", show_default=True, help="Of every machine.")
+@click.option("--disk-size", default="8GiB", show_default=True, help="Of every disk; it takes up what is written.")
 @click.option("--kinds", default="", metavar="KIND,...", help=f"Firmware in turn; there are {', '.join(Firmware)}.")
 @name_option
-def up(session: Session, machines: int, daemon: bool, name: str, kinds: str, **shape: Any) -> None:
+def up(session: Session, machines: int, daemon: bool, name: str, **shape: Any) -> None:
     """Bring the rack up: machines off, with empty disks. Safe to run twice."""
-    wanted = Shape(**shape, kinds=tuple(_kind(word) for word in kinds.split(",") if word))
+    sizes = {
+        "memory_bytes": _size("--memory", shape.pop("memory")),
+        "disk_bytes": _size("--disk-size", shape.pop("disk_size")),
+    }
+    wanted = Shape(**shape | sizes | {"kinds": tuple(_kind(word) for word in shape["kinds"].split(",") if word)})
     built = rack.up(name, state_of(name), machines, session.note, wanted)
     if daemon:
         _start_daemon(session, built)
@@ -79,6 +86,13 @@ def _kind(word: str) -> Firmware:
     if word not in set(Firmware):
         raise LabError(f"--kinds {word}: no such kind of machine", hint=f"there are {', '.join(Firmware)}")
     return Firmware(word)
+
+
+def _size(option: str, text: str) -> int:
+    size = parse_size(text)
+    if size is None:
+        raise LabError(f"{option} {text}: not a size", hint="such as 4GiB")
+    return size
 
 
 def _start_daemon(session: Session, built: RackSpec) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from provisioner.errors import LabError
 from provisioner.lab.accel import Accelerator
-from provisioner.lab.hardware import Firmware, Identity
+from provisioner.lab.hardware import GIB, Firmware, Identity
 from provisioner.model.bmc import Driver
 from provisioner.model.net import Mac
 
@@ -20,6 +20,8 @@ FIRST = 17
 MOST = 200
 """Machines get the addresses from .17 on in the network of the BMCs."""
 MOST_DISKS, MOST_PORTS = 8, 8
+LEAST_BYTES = 256 << 20
+"""Of memory and of a disk: with less, no kernel of a distribution starts."""
 NETWORK = ipaddress.IPv4Network("10.77.0.0/24")
 GATEWAY = "10.77.0.1"
 GATEWAY6 = "fd77::1"
@@ -110,10 +112,12 @@ def state_of(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What every machine of a rack has, beside its first disk and port."""
+    """What every machine of a rack has."""
 
     disks: int = 1
     ports: int = 1
+    memory_bytes: int = GIB
+    disk_bytes: int = 8 * GIB
     kinds: tuple[Firmware, ...] = ()
     """The firmware of the machines, in turn; empty: `KINDS`."""
 
@@ -133,6 +137,8 @@ def plan(
         raise LabError("a rack boots over IPv4 or over IPv6, not both", hint="two racks: --name")
     if not (1 <= shape.disks <= MOST_DISKS and 1 <= shape.ports <= MOST_PORTS):
         raise LabError(f"a machine has 1 to {MOST_DISKS} disks and 1 to {MOST_PORTS} ports")
+    if min(shape.memory_bytes, shape.disk_bytes) < LEAST_BYTES:
+        raise LabError(f"memory and disks of a machine have {LEAST_BYTES >> 20} MiB at the least")
     machines = tuple(_machine(number, secret(), shape) for number in range(FIRST, FIRST + count))
     return RackSpec(name, state, machines, accelerator)
 
@@ -148,6 +154,8 @@ def _machine(number: int, password: str, shape: Shape) -> MachineSpec:
         macs=(Mac(f"52:54:00:77:{digits}"), *(Mac(f"52:54:0{port}:77:{digits}") for port in range(1, shape.ports))),
         firmware=firmware,
         model=MODELS[firmware],
+        memory_bytes=shape.memory_bytes,
+        disk_bytes=shape.disk_bytes,
         disks=shape.disks,
     )
     address = str(BMC_NETWORK[number])

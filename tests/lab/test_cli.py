@@ -32,6 +32,12 @@ def test_without_a_rack(arguments: list[str], words: str, capsys: pytest.Capture
     assert "`provisionctl lab up`" in said
 
 
+@pytest.mark.parametrize("option", ["--memory", "--disk-size"])
+def test_a_size_that_is_none(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "up", option, "large", "--name", NAME]) == 1
+    assert f"{option} large: not a size" in capsys.readouterr().err
+
+
 def test_down_without_a_rack_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["lab", "down", "--name", NAME]) == 0
     assert f"there is no rack {NAME}" in capsys.readouterr().err

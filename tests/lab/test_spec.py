@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from provisioner.errors import LabError
 from provisioner.lab.accel import emulation
 from provisioner.lab.hardware import Firmware
-from provisioner.lab.spec import BMC_NETWORK, MOST, RackSpec, decode, encode, plan, state_of
+from provisioner.lab.spec import BMC_NETWORK, MOST, RackSpec, Shape, decode, encode, plan, state_of
 from provisioner.model.bmc import Driver
 
 
@@ -35,6 +35,21 @@ def test_the_three_kinds_of_machines() -> None:
 def test_a_rack_has_an_end(count: int) -> None:
     with pytest.raises(LabError, match=f"{count}"):
         rack(count)
+
+
+def test_machines_are_as_large_as_they_are_asked_for() -> None:
+    shape = Shape(disks=2, ports=3, memory_bytes=4 << 30, disk_bytes=12 << 30)
+    found = plan("provlab", Path("/rack"), 1, emulation("a test"), lambda: "secret", shape)
+    identity = decode(encode(found)).machines[0].identity
+    assert (identity.disks, len(identity.macs), identity.memory_bytes, identity.disk_bytes) == (
+        2, 3, 4 << 30, 12 << 30,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [Shape(memory_bytes=1 << 20), Shape(disk_bytes=0)], ids=["memory", "disk"])
+def test_machines_that_are_too_small(shape: Shape) -> None:
+    with pytest.raises(LabError, match="256 MiB at the least"):
+        plan("provlab", Path("/rack"), 1, emulation("a test"), lambda: "secret", shape)
 
 
 def test_nothing_is_there_twice() -> None:
