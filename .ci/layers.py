@@ -65,6 +65,7 @@ TABLE = (
     ("lifecycle.silence", "shells"),
     ("lifecycle.turns", "shells"),
     ("lifecycle.media", "shells"),
+    ("lifecycle.discs", "shells"),
     ("lifecycle.answers", "shells"),
     ("lifecycle.boots", "shells"),
     ("lifecycle.doors", "shells"),

@@ -55,6 +55,7 @@ class Addressing:
             leases=leases,
             observe=conductor.observe,
             http_port=config.http.port,
+            tls_port=config.http.tls_port,
             probe=Prober(netwatch, lambda: v4.site),
             on_lease=naming.on_lease,
             advertising=advertising,
@@ -65,6 +66,7 @@ class Addressing:
             leases=LeaseStore6(db, durable=durable),
             observe=conductor.observe,
             http_port=config.http.port,
+            tls_port=config.http.tls_port,
             on_lease=naming.on_lease6,
             advertising=advertising,
         )

@@ -14,7 +14,7 @@ from provisioner import yamlfile
 from provisioner.ddns import settings as ddns
 from provisioner.ddns.settings import Dns
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
-from provisioner.dhcp.validate import faults_of
+from provisioner.dhcp.validate import faults_of, faults_without_tls
 from provisioner.errors import ConfigError, ListenError
 from provisioner.fields import Faults
 from provisioner.settings import decode, setting
@@ -154,6 +154,8 @@ def load(path: Path) -> Config:
     config = decode(Config, document, faults)
     if not faults.found:
         faults.found.extend(f"{path}: dhcp: {fault}" for fault in faults_of(config.dhcp))
+        if not config.http.tls_port:
+            faults.found.extend(f"{path}: dhcp: {fault}" for fault in faults_without_tls(config.dhcp))
         faults.found.extend(f"{path}: dns: {fault}" for fault in ddns.faults_of(config.dns))
     if config.log.level not in LEVELS:
         faults.add(document.where(("log", "level")), f"log.level: {config.log.level!r} is none of {', '.join(LEVELS)}")

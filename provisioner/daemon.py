@@ -40,7 +40,7 @@ from provisioner.measures import Served, measure
 from provisioner.naming import Naming
 from provisioner.netwatch.privileges import keep_from_children
 from provisioner.netwatch.supervisor import Netwatch
-from provisioner.reach import Reach
+from provisioner.reach import Reach, called_by
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
 from provisioner.store.declarations import DeclarationStore
@@ -51,6 +51,7 @@ from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
+from provisioner.web.ca import CaApi
 from provisioner.web.dhcp import DhcpApi
 from provisioner.web.dhcp6 import Dhcp6Api
 from provisioner.web.fleet import FleetApi
@@ -110,7 +111,8 @@ class Daemon:
         artifacts = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
         await artifacts.open()
         bmcs = await stack.enter_async_context(Bmcs())
-        addresses = Addresses(config.dhcp.subnets, own_address_towards, config.http.port, config.dhcp.subnets6)
+        web, dhcp = config.http, config.dhcp
+        addresses = Addresses(dhcp.subnets, own_address_towards, web.port, dhcp.subnets6, web.tls_port)
         table = FileTable(artifacts=artifacts.find)
         network = Network(
             addresses.base_url,
@@ -122,6 +124,7 @@ class Daemon:
             file=table.served,
             foretell=holders.foretell,
             place_of=holders.place_of,
+            tls_url=addresses.tls_url,
         )
         discovery = Discovery(decode_facts, identify, site_shelf.classify)
         secrets = Secrets(db, await loop.run_in_executor(None, load_key, config.key_file))
@@ -167,6 +170,7 @@ class Daemon:
             DhcpApi(addressing.book, naming.keeper),
             Dhcp6Api(addressing.book6),
             workflows.api,
+            CaApi(config.state_dir / "tls" / "ca.pem", config.http.tls_port),
             SiteApi(
                 Declaring(
                     conductor,
@@ -206,11 +210,12 @@ class Daemon:
     ) -> tuple[Served, Reach]:
         """Serve boot files on all interfaces that have subnets, and on those that get one."""
         self.listeners += addressing.listeners()
-        hosts = await hosts_of(addressing.served())
+        subnets = addressing.served()
+        hosts, called = await hosts_of(subnets), called_by((*subnets.subnets, *subnets.subnets6))
         tftp = await self._serve_tftp(stack, machines.conductor, table, machines.network, hosts)
-        listeners, listen = await machines.start(stack, table, hosts)
+        listeners, doors = await machines.start(stack, table, hosts, called)
         self.listeners += listeners
-        reach = Reach.over(self.config, hosts, tftp, listen)
+        reach = Reach(self.config, hosts, called, tftp, doors)
         addressing.follow(reach.follow, reach.follow)
         return Served(tftp, machines.sharing), reach
 

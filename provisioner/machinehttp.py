@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from provisioner.boot.files import FileTable
+from provisioner.boot.trust import refusal
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.mirror import MirrorCache, Sources
 from provisioner.config import Config
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Network
+from provisioner.model.trace import Channel, TraceLine
 from provisioner.store.db import Database
 from provisioner.store.mirror import MirrorIndex
 from provisioner.tls import Tls
 from provisioner.web.app import machine_app
 from provisioner.web.files import Files
 from provisioner.web.machines import MachineSide
-from provisioner.web.media import Media
+from provisioner.web.media import Discs, Media
 from provisioner.web.mirror import Mirror
 from provisioner.web.ports import Listener
 from provisioner.web.server import Server
 from provisioner.web.share import Sharing
 
+log = logging.getLogger(__name__)
+
 GIB = 1024**3
 ANYWHERE = frozenset({"0.0.0.0", "::"})
-Listen = Callable[[str], Awaitable[None]]
-"""Serves on one address more; raises `ListenError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What is done for an address of ours that comes later. Each call raises a `ProvisionerError`."""
+
+    listen: Callable[[str], Awaitable[None]]
+    name: Callable[[str], Awaitable[None]]
+    """Have our certificate name it."""
+    renew: Callable[[], Awaitable[None]]
+    """Have a new certificate where the one in use nears its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +68,23 @@ class MachineHttp:
         return cls(config, conductor, network, cache, sharing)
 
     async def start(
-        self, stack: AsyncExitStack, table: FileTable, hosts: Sequence[str]
-    ) -> tuple[list[Listener], Listen]:
-        """Listen on `hosts`, or where the configuration says; say where, and give what listens on one address more."""
+        self, stack: AsyncExitStack, table: FileTable, hosts: Sequence[str], called: Sequence[str] = ()
+    ) -> tuple[list[Listener], Doors]:
+        """Listen on `hosts`, or where the configuration says; say where, and give what does so for one address more.
+
+        `called` are other addresses that machines know us by.
+        """
         http = self.config.http
         await self.cache.open()
         rate = http.rate_mbit * 1e6 / 8
         files = Files(table, observe=self.conductor.observe, whose=self.network.lease_of, rate=rate)
         stack.push_async_callback(asyncio.to_thread, files.close)
         where = http.addresses or hosts
-        tls = await asyncio.to_thread(Tls, self.config.state_dir / "tls", where) if http.tls_port else None
+        named = [host for host in dict.fromkeys((*where, *hosts, *called)) if host not in ANYWHERE]
+        tls = await asyncio.to_thread(Tls, self.config.state_dir / "tls", named) if http.tls_port else None
         mirrored = Mirror(self.cache, files).routes() if self.cache.names else ()
         self.conductor.media.served = table.served
-        media = Media(self.conductor.media.find, files).routes()
+        media = (*Media(self.conductor.media.find, files).routes(), *Discs(self.conductor.discs, files).routes())
         routes = (
             *media,
             *MachineSide(self.conductor.booter).routes(),
@@ -74,6 +93,7 @@ class MachineHttp:
             *mirrored,
         )
         server = Server(machine_app((*routes, tls.route()) if tls else routes))
+        server.refused = self._no_hands
         stack.push_async_callback(server.close)
 
         served: set[str] = set()
@@ -83,9 +103,22 @@ class MachineHttp:
             await server.listen_tcp(host, http.port)
             served.add(host)
             if tls is not None:
-                await asyncio.to_thread(tls.name, host)
+                await name(host)
                 await server.listen_tcp(host, http.tls_port, tls.context)
+
+        async def name(host: str) -> None:
+            if tls is not None and host not in ANYWHERE:
+                await asyncio.to_thread(tls.name, host)
+
+        async def renew() -> None:
+            if tls is not None:
+                await asyncio.to_thread(tls.renew, time.time())
 
         for host in where:
             await listen(host)
-        return [Listener("http boot", address) for address in server.addresses], listen
+        return [Listener("http boot", address) for address in server.addresses], Doors(listen, name, renew)
+
+    def _no_hands(self, address: str, reason: str) -> None:
+        mac, text = self.network.lease_of(address), refusal(reason)
+        log.info("http.tls-refused client=%s mac=%s %s", address, mac, text)
+        self.conductor.observe(TraceLine(time.time(), Channel.HTTP, "http.tls-refused", text, mac=mac, ok=False))

@@ -11,6 +11,17 @@ from provisioner.store.authority import Authority
 from provisioner.web.files import document
 from provisioner.web.ports import Route
 
+DH_GROUP = """-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
+"""ffdhe2048 (RFC 7919 appendix A.1): for firmware without elliptic curves, EDK2 into 2022."""
+
 
 class Tls:
     """One server's keys and certificates in `folder`. Blocks. Raises `StoreError`."""
@@ -20,6 +31,10 @@ class Tls:
         self._addresses: tuple[str, ...] = ()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         """For every listening socket; connections that come later get the certificate of then."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        group = folder / "dh.pem"
+        group.write_text(DH_GROUP)
+        self.context.load_dh_params(str(group))
         self.root = b""
         """The root's certificate, for whoever wants to trust it."""
         self.name(*addresses)
@@ -28,11 +43,15 @@ class Tls:
         """Have the certificate name these addresses, too. Blocks. Raises `StoreError`."""
         if self._addresses and set(addresses) <= set(self._addresses):
             return
-        wanted = tuple(dict.fromkeys((*self._addresses, *addresses)))
-        authority = Authority(self._folder, time.time())
-        if wanted:  # a daemon may begin with no subnet
-            self.context.load_cert_chain(authority.server_certificate(wanted))
-        self.root, self._addresses = authority.certificate_file.read_bytes(), wanted
+        self._addresses = tuple(dict.fromkeys((*self._addresses, *addresses)))
+        self.renew(time.time())
+
+    def renew(self, now: float) -> None:
+        """Have a new certificate where the one in use nears its end. Blocks. Raises `StoreError`."""
+        authority = Authority(self._folder, now)
+        if self._addresses:  # a daemon may begin with no subnet
+            self.context.load_cert_chain(authority.server_certificate(self._addresses))
+        self.root = authority.certificate_file.read_bytes()
 
     def route(self) -> Route:
         """Where machines get the root's certificate."""

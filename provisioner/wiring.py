@@ -149,10 +149,15 @@ class Addresses:
     """Which address of ours a machine reaches us at, and what is set for its subnet."""
 
     def __init__(
-        self, subnets: Iterable[Subnet], own: Callable[[str], str], port: int, subnets6: Iterable[Subnet6] = ()
+        self,
+        subnets: Iterable[Subnet],
+        own: Callable[[str], str],
+        port: int,
+        subnets6: Iterable[Subnet6] = (),
+        tls_port: int = 0,
     ) -> None:
         self._own = own
-        self._port = port
+        self._port, self._tls_port = port, tls_port
         self._found: dict[str, Subnet | Subnet6 | None] = {}
         """Subnets that were looked for, by address."""
         self.follow6(subnets6)
@@ -189,9 +194,16 @@ class Addresses:
     def base_url(self, address: str) -> str:
         """Return our URL as a machine at `address` reaches it."""
         subnet = self.subnet_of(address)
+        return f"http://{self._host(address)}:{subnet.http_port if subnet and subnet.http_port else self._port}"
+
+    def tls_url(self, address: str) -> str:
+        """Return the same by HTTPS."""
+        return f"https://{self._host(address)}:{self._tls_port}"
+
+    def _host(self, address: str) -> str:
+        subnet = self.subnet_of(address)
         host = subnet.server_address if subnet is not None and subnet.server_address else self._own(address)
-        port = subnet.http_port if subnet is not None and subnet.http_port else self._port
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"[{host}]" if ":" in host else host
 
     def policy(self, address: str) -> BootPolicy:
         """Return what is set about booting for the subnet of an address; the default where it is in none."""

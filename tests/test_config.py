@@ -62,6 +62,9 @@ BAD = {
         ":2: api.group: text is wanted, not the number 12: quote it"),
     "a list where a mapping is wanted": ("tftp: [1]\n", "tftp: a mapping is wanted"),
     "a log level": ("log:\n  level: loud\n", ":2: log.level: 'loud' is none of debug, info, warning, error"),
+    "HTTPS where nothing is served by it": (
+        "dhcp:\n  profiles:\n    gpu: {https: firmware}\n",
+        "dhcp: profile gpu: https: firmware: nothing is served by HTTPS: set http.tls_port"),
     "broken YAML": ("http: {\n", "provisioner.yaml:"),
     "two subnets that overlap": (
         "dhcp:\n  subnets:\n    - {network: 10.0.0.0/16, interface: a}\n    - {network: 10.0.1.0/24, interface: b}\n",

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.peer, pytest.mark.slow]
 CONFIG = """
 store: {{state_dir: {folder}/state}}
 api: {{socket: {folder}/api.sock}}
+http: {{tls_port: 8443}}
 dhcp:
   subnets: [{{network: 10.40.0.0/24, interface: eth0, pools: [10.40.0.100-10.40.0.199]}}]
 """
@@ -58,7 +59,7 @@ class Site:
         return self.wires.run("server", *line)
 
     def boots(self, client: str, us: str) -> None:
-        """Get an address and the loader that is offered, by TFTP and HTTP."""
+        """Get an address and the loader that is offered, by TFTP, HTTP, and HTTPS that names our address there."""
         script = report_script(self.folder)
         (self.folder / "told").unlink(missing_ok=True)
         words = ("-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "1", "-V", "PXEClient:Arch:00000:UNDI:002001")
@@ -69,6 +70,9 @@ class Site:
         self.wires.run(client, "curl", "-sSf", "-m", "20", "-o", target, f"tftp://{us}/{name}")
         by_tftp = Path(target).read_bytes()
         self.wires.run(client, "curl", "-sSf", "-m", "20", "-o", target, f"http://{us}:8080/files/{name}")
+        assert Path(target).read_bytes() == by_tftp
+        trusted = ("--cacert", str(self.folder / "state" / "tls" / "ca.pem"))
+        self.wires.run(client, "curl", "-sSf", "-m", "20", *trusted, "-o", target, f"https://{us}:8443/files/{name}")
         assert Path(target).read_bytes() == by_tftp
 
 

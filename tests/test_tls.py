@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
+import time
 from pathlib import Path
 
 import pytest
 
+from provisioner.store.authority import RENEWED_BEFORE, SERVER_LIFE
 from provisioner.tls import Tls
 
 
@@ -42,3 +44,13 @@ def test_what_is_named_already_changes_nothing(tmp_path: Path) -> None:
     before = file.read_bytes()
     tls.name("10.77.0.1")
     assert file.read_bytes() == before
+
+
+def test_a_certificate_is_renewed_while_we_serve(tmp_path: Path) -> None:
+    tls = Tls(tmp_path / "tls", ["10.77.0.1"])
+    file, now = tmp_path / "tls" / "server.pem", time.time()
+    before = file.read_bytes()
+    tls.renew(now + 86400)
+    assert file.read_bytes() == before
+    tls.renew(now + (SERVER_LIFE - RENEWED_BEFORE).total_seconds() + 60)
+    assert file.read_bytes() != before

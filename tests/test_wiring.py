@@ -31,6 +31,12 @@ def test_our_url_is_the_one_of_the_narrowest_subnet() -> None:
     assert addresses.base_url("not an address") == "http://192.0.2.1:8080"
 
 
+def test_our_url_by_https() -> None:
+    addresses = Addresses(SUBNETS, lambda _address: "fd00::1", 8080, (), 8443)
+    assert addresses.tls_url("10.0.8.7") == "https://10.0.8.1:8443"
+    assert addresses.tls_url("fd00::7") == "https://[fd00::1]:8443"
+
+
 def test_the_policy_is_the_subnets() -> None:
     addresses = Addresses(SUBNETS, lambda _address: "192.0.2.1", 8080)
     assert addresses.policy("10.0.8.7").unknown is Unknown.IGNORE

@@ -5,7 +5,7 @@ A name from the network is a key of this table and nothing else: it never become
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,13 @@ FindArtifact = Callable[[str], ServedFile | None]
 """Look up what follows `artifacts/` in a name: BOOTENV/NAME or BOOTENV/ARCH/NAME."""
 
 ARTIFACTS = "artifacts/"
+DISCS: Mapping[str, str] = {"amd64": "cdx64.iso", "arm64": "cdaa64.iso"}
+"""CDs that are made of loaders for the machine that asks (`lifecycle.discs`), by architecture."""
+MADE_OF: Mapping[str, tuple[str, ...]] = {
+    DISCS["amd64"]: ("shimx64.efi", "gcdx64.efi"),
+    DISCS["arm64"]: ("shimaa64.efi", "gcdaa64.efi"),
+}
+"""Which of our files those are made of, beside what the machine boots."""
 
 
 class FileTable:
@@ -66,8 +73,8 @@ class FileTable:
         return found if isinstance(found, ServedFile) else None
 
     def serves(self, name: str) -> bool:
-        """Say whether there is a file of this name."""
-        return self.served(name) is not None
+        """Say whether there is a file of this name, or all that it is made of."""
+        return all(self.served(each) is not None for each in MADE_OF.get(name, (name,)))
 
     def find(self, name: str) -> ServedFile | Refused:
         """Look up a name as a peer sent it."""
@@ -84,7 +91,10 @@ class FileTable:
 
 
 def url_path(name: str) -> str:
-    """Say where HTTP serves the file of this name: loaders below /files/, artefacts under their own name."""
+    """Say where HTTP serves the file of this name: loaders below /files/, a machine's own CD below /boot/, artefacts
+    under their own name."""
+    if name in MADE_OF:
+        return f"boot/{name}"
     return name if name.startswith(ARTIFACTS) else f"files/{name}"
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from provisioner.boot.files import ARTIFACTS
+from provisioner.boot.files import ARTIFACTS, DISCS
 from provisioner.lifecycle.plans import goes_by_medium, wants_network
-from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Unknown
+from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Trust, Unknown
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import BY_MEDIUM, Machine, State
 
@@ -30,11 +30,25 @@ driver, which is the one that is known to work: it just fetched the loader), GRU
 SECURE_BOOT_LOADERS: Mapping[int, str] = {
     Arch.EFI_X64: "shimx64.efi",
     Arch.EFI_BC: "shimx64.efi",
-    Arch.EFI_X64_HTTP: "shimx64.efi",
+    Arch.EFI_X64_HTTP: DISCS["amd64"],
+    Arch.EFI_BC_HTTP: DISCS["amd64"],
     Arch.EFI_ARM64: "shimaa64.efi",
-    Arch.EFI_ARM64_HTTP: "shimaa64.efi",
+    Arch.EFI_ARM64_HTTP: DISCS["arm64"],
 }
-"""The same for firmware that starts only what was signed."""
+"""The same for firmware that starts only what was signed. By HTTP that is a CD with all of the boot on it: GRUB as
+distributions sign it has no module for HTTP."""
+
+TRUSTING: Mapping[Trust, frozenset[Asker]] = {
+    Trust.FIRMWARE: frozenset({Asker.HTTP}),
+    Trust.IPXE: frozenset({Asker.HTTP, Asker.IPXE}),
+}
+"""Who is given https:// URLs, by who trusts the CA. TFTP and GRUB's network know no TLS."""
+
+
+def by_https(asker: Asker, *said: Trust) -> bool:
+    """Say whether a client is given https:// URLs. `said` is what was set, the most specific first."""
+    trust = next((each for each in said if each), Trust.NOBODY)
+    return asker in TRUSTING.get(trust, ())
 
 
 ARCH_NAMES: Mapping[int, str] = {

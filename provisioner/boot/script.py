@@ -15,6 +15,7 @@ class Dialect(StrEnum):
     """Whose language a script is in, and how that loader fetches files."""
 
     IPXE = "ipxe"
+    IPXE_HTTPS = "ipxe-https"
     GRUB = "grub"
     GRUB_TFTP = "grub-tftp"
     PXELINUX = "pxelinux"
@@ -130,7 +131,7 @@ def pxelinux_local(reason: str) -> str:
 def write(record: BootRecord, dialect: Dialect) -> str:
     """Write the record in a loader's dialect."""
     match dialect:
-        case Dialect.IPXE:
+        case Dialect.IPXE | Dialect.IPXE_HTTPS:
             return ipxe(record)
         case Dialect.PXELINUX:
             return pxelinux(record)
@@ -141,7 +142,7 @@ def write(record: BootRecord, dialect: Dialect) -> str:
 def leave(reason: str, dialect: Dialect) -> str:
     """Write in a loader's dialect that the machine is to leave the network."""
     match dialect:
-        case Dialect.IPXE:
+        case Dialect.IPXE | Dialect.IPXE_HTTPS:
             return ipxe_local(reason)
         case Dialect.PXELINUX:
             return pxelinux_local(reason)

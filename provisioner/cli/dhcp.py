@@ -16,7 +16,9 @@ from provisioner.cli.output import GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Column, Row, listing, seconds_of, span
 from provisioner.errors import ConfigError
+from provisioner.model.boot import Trust
 
+TRUST = tuple(trust.value for trust in Trust if trust)
 STATES = ("active", "expired", "released", "declined")
 STYLES = {"active": GREEN, "declined": RED, "expired": YELLOW}
 
@@ -53,6 +55,11 @@ def fixed_in(row: Row) -> list[str]:
     return [each for each in (row["address"], *row["addresses"]) if each]
 
 
+def said(given: Mapping[str, str | None]) -> dict[str, str]:
+    """Give the options of a command; what was not said is empty."""
+    return {name: value or "" for name, value in given.items()}
+
+
 LEASES = (
     Column("ADDRESS", lambda row: row["address"], keep=True),
     Column("MAC", lambda row: row["mac"], keep=True),
@@ -76,6 +83,7 @@ RESERVATIONS = (
     Column("FROM", lambda row: row["origin"]),
     Column("UUID", lambda row: row["uuid"], wide=True),
     Column("LOADER", lambda row: ", ".join(f"{k}: {v}" for k, v in row["loader"].items()), wide=True),
+    Column("HTTPS", lambda row: row["https"], wide=True),
     Column("OPTIONS", lambda row: ", ".join(f"{k}: {v}" for k, v in row["options"].items()), wide=True),
 )
 RESERVATIONS6 = (
@@ -86,6 +94,7 @@ RESERVATIONS6 = (
     Column("NAME", lambda row: row["name"]),
     Column("FROM", lambda row: row["origin"]),
     Column("LOADER", lambda row: ", ".join(f"{k}: {v}" for k, v in row["loader"].items()), wide=True),
+    Column("HTTPS", lambda row: row["https"], wide=True),
 )
 SUBNETS = (
     Column("NETWORK", lambda row: row["network"], keep=True),
@@ -95,6 +104,7 @@ SUBNETS = (
     Column("UNKNOWN", lambda row: row["unknown"]),
     Column("POOLS", lambda row: ", ".join(row["pools"])),
     Column("FROM", lambda row: row["origin"]),
+    Column("HTTPS", lambda row: row["https"], wide=True),
 )
 
 
@@ -139,16 +149,18 @@ def reservations(session: Session, six: bool) -> None:
 @click.option("--name", default="", help="Host name.")
 @click.option("--profile", default="", help="Profile, for the overrides in dhcp.profiles.")
 @click.option("--uuid", default="", help="SMBIOS UUID: another port of the same machine is then known as well.")
-def reserve(session: Session, mac: str, addresses: Sequence[str], **given: str) -> None:
+@click.option("--https", type=click.Choice(TRUST), help="Who on it trusts the daemon's CA.")
+def reserve(session: Session, mac: str, addresses: Sequence[str], **given: str | None) -> None:
     """Fix an ADDRESS for a hardware address, or one in each of several subnets; without one, only make it known.
 
     \b
       provisionctl dhcp reserve 52:54:00:12:34:56 10.0.8.20 --name printer
+      provisionctl dhcp reserve 52:54:00:12:34:57 --https firmware
     """
     fixed = {"address": addresses[0], "addresses": list(addresses[1:])} if addresses else {}
-    row = session.client().put(f"/v1/dhcp/reservations/{quoted(mac)}", {**fixed, **given})
+    row = session.client().put(f"/v1/dhcp/reservations/{quoted(mac)}", {**fixed, **said(given)})
     shown = [("mac", row["mac"]), ("address", ", ".join(fixed_in(row)))]
-    print_one(session, row, lambda: listing([*shown, *((key, str(row[key])) for key in ("name", "profile"))]))
+    print_one(session, row, lambda: listing([*shown, *((key, str(row[key])) for key in ("name", "profile", "https"))]))
 
 
 @command("unreserve")
@@ -165,14 +177,15 @@ def unreserve(session: Session, mac: str) -> None:
 @click.option("--uuid", default="", help="SMBIOS UUID of the machine.")
 @click.option("--duid", default="", help="DUID that it sends, in hex.")
 @click.option("--name", default="", help="Host name.")
-def reserve6(session: Session, address: str, **given: str) -> None:
+@click.option("--https", type=click.Choice(TRUST), help="Who on it trusts the daemon's CA.")
+def reserve6(session: Session, address: str, **given: str | None) -> None:
     """Fix an IPv6 ADDRESS for the machine that has all of what is said of it.
 
     \b
       provisionctl dhcp reserve6 fd00:8::17 --mac 52:54:00:12:34:56 --name node17
     """
-    row = session.client().put(f"/v1/dhcp/reservations6/{quoted(address)}", given)
-    keys = ("address", "mac", "uuid", "duid", "name")
+    row = session.client().put(f"/v1/dhcp/reservations6/{quoted(address)}", said(given))
+    keys = ("address", "mac", "uuid", "duid", "name", "https")
     print_one(session, row, lambda: listing([(key, str(row[key])) for key in keys]))
 
 

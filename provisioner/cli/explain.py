@@ -54,6 +54,7 @@ TYPES = {"discover": Type.DISCOVER, "request": Type.REQUEST, "inform": Type.INFO
 @click.option("--port", type=click.Choice(["67", "4011"]), default="67", show_default=True, help="UDP port.")
 @click.option("--as", "taken_for", type=click.Choice(sorted(STATES)), help="What the machine is taken for, if known.")
 @click.option("--bootenv", default="debian-12", show_default=True, help="With --as deploying: what it is to boot.")
+@click.option("--secure-boot", is_flag=True, help="Its firmware has refused a loader that nobody signed.")
 @click.option("-6", "--ipv6", is_flag=True, help="Ask by DHCPv6: SOLICIT for discover, and so on.")
 @click.option("--pcap", type=click.Path(path_type=Path, dir_okay=False), help="Explain every request of a capture.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The daemon's configuration.")
@@ -68,6 +69,7 @@ def explain(session: Session, **given: Any) -> None:
       provisionctl explain --arch 7 --as active              one that is installed
       provisionctl explain --arch efi-x64-http --class HTTPClient
       provisionctl explain --arch efi-x64-http --class HTTPClient --as deploying --bootenv iso
+      provisionctl explain --arch efi-x64-http --class HTTPClient --secure-boot
       provisionctl explain --user-class iPXE --arch 7        the loader asks again
       provisionctl explain -6 --arch 7                       a UEFI machine that boots over IPv6
       provisionctl explain --pcap boot.pcap                  what a capture shows
@@ -77,7 +79,8 @@ def explain(session: Session, **given: Any) -> None:
     known = (
         Catalog.load([Path(path) for path in config.catalogue.paths]) if STATES.get(taken_for, ("", ""))[1] else None
     )
-    about = taken_for, known.bootenv(given["bootenv"]) if known else None, config.http.port
+    bootenv = known.bootenv(given["bootenv"]) if known else None
+    about = taken_for, bootenv, (config.http.port, config.http.tls_port), given["secure_boot"]
     desks = Desk(config.dhcp, *about), Desk6(config.dhcp, *about)
     if given["pcap"]:
         told = list(_of_capture(desks, given["pcap"], given["interface"]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from provisioner.boot.plan import BootPolicy, arch_name, direct_file, next_boot
@@ -70,16 +70,23 @@ class Told:
 class Desk:
     """A site as the configuration says, without sockets and leases. Every machine is `taken_for` the same.
 
+    `web` are the ports of HTTP and HTTPS (0: none); with `secure_boot`, firmware has refused what nobody signed.
     Packets that are asked one after the other meet what those before them left: offers, leases.
     """
 
     def __init__(
-        self, config: Dhcp, taken_for: str = "", bootenv: Bootenv | None = None, http_port: int = 8080
+        self,
+        config: Dhcp,
+        taken_for: str = "",
+        bootenv: Bootenv | None = None,
+        web: tuple[int, int] = (8080, 0),
+        secure_boot: bool = False,
     ) -> None:
         self._taken_for = taken_for
+        self._secure_boot = secure_boot
         self._bootenv = bootenv
         self._plan: Plan | None = None
-        self._site = Site(self._decide, http_port=http_port, profiles=config.profiles, ports=config.ports)
+        self._site = Site(self._decide, http_port=web[0], tls_port=web[1], profiles=config.profiles, ports=config.ports)
         for subnet in config.subnets:
             self._site.set_net(Net(subnet))
         for reservation in config.reservations:
@@ -92,6 +99,7 @@ class Desk:
         return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
 
     def _decide(self, client: BootClient) -> Plan:
+        client = replace(client, secure_boot=self._secure_boot)
         self._plan = decided(client, self._taken_for, self._bootenv)
         return self._plan
 

@@ -6,6 +6,7 @@ The rules are the daemon's own: `dhcp.v6.answer` and `boot.plan`. Leases of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from provisioner.cli.question import Told, decided, in_words, planned
@@ -76,14 +77,22 @@ def source_of(hardware: bytes) -> int:
 
 
 class Desk6:
-    """A site as the configuration says, without sockets and leases. Every machine is `taken_for` the same."""
+    """A site as the configuration says, without sockets and leases. Every machine is `taken_for` the same.
+
+    `web` are the ports of HTTP and HTTPS (0: none); with `secure_boot`, firmware has refused what nobody signed.
+    """
 
     def __init__(
-        self, config: Dhcp, taken_for: str = "", bootenv: Bootenv | None = None, http_port: int = 8080
+        self,
+        config: Dhcp,
+        taken_for: str = "",
+        bootenv: Bootenv | None = None,
+        web: tuple[int, int] = (8080, 0),
+        secure_boot: bool = False,
     ) -> None:
-        self._taken_for, self._bootenv = taken_for, bootenv
+        self._taken_for, self._bootenv, self._secure_boot = taken_for, bootenv, secure_boot
         self._plan: Plan | None = None
-        self._site = Site6(self._decide, http_port=http_port, profiles=config.profiles)
+        self._site = Site6(self._decide, http_port=web[0], tls_port=web[1], profiles=config.profiles)
         self._site.duid = US
         for subnet in config.subnets6:
             self._site.set_net(Net6(subnet))
@@ -99,6 +108,7 @@ class Desk6:
         return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
 
     def _decide(self, client: BootClient) -> Plan:
+        client = replace(client, secure_boot=self._secure_boot)
         self._plan = decided(client, self._taken_for, self._bootenv)
         return self._plan
 

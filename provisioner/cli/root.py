@@ -72,6 +72,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     ),
     "This site": (
         Entry("dhcp", "dhcp:dhcp", "leases, reservations, subnets; import and export"),
+        Entry("ca", "ca:ca", "the certificate that firmware has to trust for HTTPS"),
         Entry("lab", "lab:lab", "a virtual rack to try everything without servers"),
         Entry("bmc", "bmc:bmc", "talk to a BMC by itself"),
         Entry("plan", "declare:plan", "what a directory of machines and bootenvs would change"),

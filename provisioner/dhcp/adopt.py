@@ -117,6 +117,7 @@ class Adoption:
             uuid=base.uuid,
             profile=base.profile,
             loader=base.loader,
+            https=base.https,
             options=base.options,
         )
         if said is not None and (not text or text in said.fixed) and (not name or said.name):

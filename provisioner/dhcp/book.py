@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from provisioner.dhcp.adopt import Adoption, Verdict, Want, What
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnetbook import Rules, SubnetBook
-from provisioner.dhcp.subnets import Reservation, Subnet
-from provisioner.dhcp.validate import faults_of_reservation, faults_of_subnet
+from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
+from provisioner.dhcp.validate import faults_of_reservation, faults_of_subnet, faults_without_tls
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.model.net import Mac, parse_mac
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
@@ -51,7 +51,7 @@ class DhcpBook:
             server,
             Rules(
                 config.subnets,
-                lambda subnet, others: faults_of_subnet(subnet, others, config),
+                lambda subnet, others: faults_of_subnet(subnet, others, config) + self._untrusted(subnets=(subnet,)),
                 store.put_subnet,
                 store.remove_subnet,
                 self._leases_in,
@@ -65,6 +65,8 @@ class DhcpBook:
         self.subnets.open(subnets)
         for reservation in reservations:
             try:
+                if faults := self._untrusted(reservations=(reservation,)):
+                    raise ConfigError(faults[0])
                 self._server.set_reservation(reservation, Origin.OPERATOR)
             except ProvisionerError as error:
                 log.error("dhcp.setting-unfit mac=%s error=%s", reservation.mac, error.message)
@@ -118,13 +120,17 @@ class DhcpBook:
 
     def _check_reservation(self, reservation: Reservation) -> None:
         config = replace(self._server.config, subnets=tuple(subnet for subnet, _ in self.subnets.all()))
-        faults = faults_of_reservation(reservation, config)
+        faults = faults_of_reservation(reservation, config) + self._untrusted(reservations=(reservation,))
         if faults:
             raise ConfigError(f"reservation {reservation.mac}", faults=faults)
         for address in reservation.fixed:
             if others := self._server.layers.holders(int(IPv4Address(address))) - {Mac(reservation.mac)}:
                 hint = f"`provisionctl dhcp unreserve {min(others)}` frees it"
                 raise ConflictError(f"{address} is reserved for {min(others)}", hint=hint)
+
+    def _untrusted(self, **said: Any) -> list[str]:
+        """Say what of this asks for HTTPS where none is served."""
+        return [] if self._server.site.tls_port else faults_without_tls(Dhcp(**said))
 
     async def remove_reservation(self, mac: str) -> None:
         """Take back what was said here of a hardware address. Raises `NotFoundError`."""

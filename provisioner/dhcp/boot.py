@@ -9,7 +9,7 @@ from provisioner.boot.files import url_path
 from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.pxe import HTTP_CLIENT
-from provisioner.model.boot import Asker
+from provisioner.model.boot import Asker, Plan
 from provisioner.model.net import Mac
 
 
@@ -31,10 +31,16 @@ NOTHING = Boot()
 
 
 class Where(NamedTuple):
-    """Our side as this client reaches it."""
+    """Our side as this client reaches it: address, and port of `scheme` (http or https)."""
 
     us: int
-    http_port: int
+    port: int
+    scheme: str = "http"
+
+    @property
+    def base(self) -> str:
+        """Our URL, without the slash at its end."""
+        return f"{self.scheme}://{address(self.us)}:{self.port}"
 
 
 def load_file(kind: Kind, name: str, where: Where) -> Boot:
@@ -42,7 +48,7 @@ def load_file(kind: Kind, name: str, where: Where) -> Boot:
     if kind.asker is Asker.OS:
         return NOTHING
     if kind.asker is Asker.HTTP:
-        url = f"http://{address(where.us)}:{where.http_port}/{url_path(name)}"
+        url = f"{where.base}/{url_path(name)}"
         return Boot(url.encode("ascii"), where.us, HTTP_CLIENT)
     return Boot(name.encode("ascii"), where.us)
 
@@ -51,5 +57,10 @@ def run_script(kind: Kind, mac: Mac, where: Where) -> Boot:
     """Tell iPXE to run the machine's script; nothing else runs scripts."""
     if kind.asker is not Asker.IPXE:
         return NOTHING
-    url = f"http://{address(where.us)}:{where.http_port}/boot/{mac}/script.ipxe"
+    url = f"{where.base}/boot/{mac}/script.ipxe"
     return Boot(url.encode("ascii"), where.us, kept=False)
+
+
+def reason_of(plan: Plan, url: bytes) -> str:
+    """Say why a client is told to fetch this, and that it comes by HTTPS where it does."""
+    return f"{plan.reason}; by HTTPS, as it trusts our CA" if url.startswith(b"https:") else plan.reason

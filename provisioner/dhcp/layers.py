@@ -109,5 +109,6 @@ def _over(lower: Reservation, upper: Reservation) -> Reservation:
         uuid=upper.uuid or lower.uuid,
         profile=upper.profile or lower.profile,
         loader={**lower.loader, **upper.loader},
+        https=upper.https or lower.https,
         options={**lower.options, **upper.options},
     )

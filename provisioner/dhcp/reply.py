@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from provisioner.boot.plan import by_https
 from provisioner.dhcp.blocks import Block, Terms, compose, fit
-from provisioner.dhcp.boot import Boot, Where, load_file, run_script
+from provisioner.dhcp.boot import Boot, Where, load_file, reason_of, run_script
 from provisioner.dhcp.case import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Case, Reply, To, Via
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt, Type, encode_option
 from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, HEADER, MAGIC, MIN_SIZE, Packet
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.topology import Net
-from provisioner.model.boot import LoadFile, LocalDisk, NoBoot, RunScript, Unknown
+from provisioner.model.boot import LoadFile, LocalDisk, NoBoot, RunScript, Trust, Unknown
 
 KEPT_LIMIT = 1024
 """Option fields and boot files remembered by subnet, about 1 MB."""
@@ -43,10 +44,14 @@ def ask_plan(case: Case, net: Net) -> bool:
             pass
         case NoBoot():
             return False
+    case.reason = reason_of(plan, case.boot.name)
     return True
 
 
 def _where(case: Case, net: Net, us: int) -> Where:
+    known = case.known
+    if by_https(case.kind.asker, known.https if known is not None else Trust.UNSAID, net.config.https):
+        return Where(us, case.site.tls_port, "https")
     return Where(us, net.config.http_port or case.site.http_port)
 
 

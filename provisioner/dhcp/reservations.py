@@ -11,7 +11,7 @@ from provisioner.dhcp.pxe import uuid_of
 from provisioner.dhcp.relay import NOTHING, RelayInfo, unspell
 from provisioner.dhcp.subnets import Overrides, PortRule, Reservation
 from provisioner.errors import ConfigError
-from provisioner.model.boot import Arch
+from provisioner.model.boot import Arch, Trust
 from provisioner.model.net import parse_mac
 
 ARCHES = {
@@ -41,6 +41,7 @@ class Known(NamedTuple):
     uuid: str = ""
     loader: Mapping[int, str] = {}
     options: Mapping[int, bytes] = {}
+    https: Trust = Trust.UNSAID
     serial: int = 0
     """Another number with every change: answers made for the old one are not used again. 0: nothing special."""
 
@@ -143,7 +144,9 @@ class Reservations:
         profile = self._profiles.get(reservation.profile, Overrides())
         loader = loaders_by_arch({**profile.loader, **reservation.loader})
         options = formats.parse_options({**profile.options, **reservation.options})
-        self._serial += bool(loader or options)
+        https = reservation.https or profile.https
+        special = bool(loader or options or https)
+        self._serial += special
         return Known(
             key=key,
             ips=tuple(int(IPv4Address(each)) for each in reservation.fixed),
@@ -151,7 +154,8 @@ class Reservations:
             uuid=uuid,
             loader=loader,
             options=options,
-            serial=self._serial if loader or options else 0,
+            https=https,
+            serial=self._serial if special else 0,
         )
 
 

@@ -71,13 +71,14 @@ class DhcpServer:
         leases: Leases,
         observe: Observe,
         http_port: int = 8080,
+        tls_port: int = 0,
         probe: Probe | None = None,
         on_lease: Callable[[Lease], None] | None = None,
         advertising: Advertising | None = None,
         clock: SteadyClock | None = None,
     ) -> None:
         self.config = config
-        self.site = Site(decide, http_port=http_port, profiles=config.profiles, ports=config.ports)
+        self.site = Site(decide, http_port=http_port, tls_port=tls_port, profiles=config.profiles, ports=config.ports)
         self.layers = Layers()
         self.trace = Trace(observe, Boards(config.bmc_macs), self.site.reservations.knows)
         self._leases = leases

@@ -43,11 +43,14 @@ class Site:
         decide: Callable[[BootClient], Plan],
         *,
         http_port: int = 8080,
+        tls_port: int = 0,
         profiles: Mapping[str, Overrides] | None = None,
         ports: Sequence[PortRule] = (),
     ) -> None:
         self.decide = decide
         self.http_port = http_port
+        self.tls_port = tls_port
+        """0: nothing is served by HTTPS, and no setting asks for it."""
         self.topology: Topology[Net] = Topology()
         self.reservations = Reservations(profiles, ports)
         self.limiter = Limiter()

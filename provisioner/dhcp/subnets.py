@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
-from provisioner.model.boot import Unknown
+from provisioner.model.boot import Trust, Unknown
 from provisioner.settings import setting
 
 
@@ -82,6 +82,11 @@ class Subnet:
         {}, "Boot loader by architecture (efi-x64: snponly.efi) instead of the one that the plan names."
     )
     http_port: int = setting(0, "Port of the boot files in URLs; 0: http.port.")
+    https: Trust = setting(
+        Trust.UNSAID,
+        "Who trusts the daemon's CA and gets https:// URLs: nobody (empty is the same), firmware (UEFI HTTP boot), "
+        "ipxe (firmware, and an iPXE that was told of it). Needs http.tls_port.",
+    )
     new_per_s: float = setting(50.0, "New unknown machines a second, per interface or relay; 0: no limit.")
     new_burst: int = setting(500, "New unknown machines at once, per interface or relay.")
     port_per_s: float = setting(1.0, "New unknown machines a second behind one switch port (option 82); 0: no limit.")
@@ -115,6 +120,9 @@ class Overrides:
     """What a profile changes."""
 
     loader: Mapping[str, str] = setting({}, "Boot loader by architecture.")
+    https: Trust = setting(
+        Trust.UNSAID, "Who trusts the daemon's CA and gets https:// URLs; empty: as the subnet has it."
+    )
     options: Mapping[str, str] = setting({}, "Options, by name or number.")
 
 
@@ -129,6 +137,9 @@ class Reservation:
     uuid: str = setting("", "SMBIOS UUID: another port of the same machine is then known as well.")
     profile: str = setting("", "Profile, for the overrides in `profiles`.")
     loader: Mapping[str, str] = setting({}, "Boot loader by architecture.")
+    https: Trust = setting(
+        Trust.UNSAID, "Who trusts the daemon's CA and gets https:// URLs; empty: as its profile or the subnet has it."
+    )
     options: Mapping[str, str] = setting({}, "Options, by name or number.")
 
     @property
@@ -159,7 +170,7 @@ class Dhcp:
     subnets6: tuple[Subnet6, ...] = setting((), "The IPv6 networks that are served.")
     reservations6: tuple[Reservation6, ...] = setting((), "Fixed IPv6 addresses.")
     ports: tuple[PortRule, ...] = setting((), "Names and addresses by switch port.")
-    profiles: Mapping[str, Overrides] = setting({}, "Loaders and options by profile.")
+    profiles: Mapping[str, Overrides] = setting({}, "Loaders, HTTPS and options by profile.")
     bmc_macs: tuple[str, ...] = setting(
         (),
         "Hardware addresses that BMCs have: prefixes (d0:94:66) or ranges (FIRST-LAST). What asks from one of them is "

@@ -8,6 +8,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from itertools import combinations
 
+from provisioner.boot.plan import TRUSTING
 from provisioner.dhcp import formats
 from provisioner.dhcp.boards import read_range
 from provisioner.dhcp.proxy import is_unfit
@@ -38,6 +39,17 @@ def faults_of(config: Dhcp) -> list[str]:
         found += _reservations(config)
         found += _ports(config)
     return found + v6.faults_of(config.subnets6, config.reservations6)
+
+
+def faults_without_tls(config: Dhcp) -> list[str]:
+    """Say who is to get https:// URLs although nothing is served by HTTPS: wrong where `http.tls_port` is 0."""
+    said = [(f"subnet {each.title}", each.https) for each in config.subnets]
+    said += ((f"subnet {each.title}", each.https) for each in config.subnets6)
+    said += ((f"profile {name}", each.https) for name, each in config.profiles.items())
+    said += ((f"reservation {each.mac}", each.https) for each in config.reservations)
+    said += ((f"reservation6 {each.address}", each.https) for each in config.reservations6)
+    hint = "nothing is served by HTTPS: set http.tls_port"
+    return [f"{who}: https: {trust}: {hint}" for who, trust in said if trust in TRUSTING]
 
 
 def faults_of_subnet(subnet: Subnet, others: Iterable[Subnet], config: Dhcp) -> list[str]:

@@ -42,6 +42,12 @@ class Build:
     """The guest sees its BMC over KCS, which is on an ISA bus."""
 
 
+# the variables of the .ms file hold Microsoft's keys, and only firmware in SMM may write them
+_SECURE = Build(
+    machine="q35,graphics=off,smm=on",
+    flash=Flash(_OVMF / "OVMF_CODE_4M.secboot.fd", _OVMF / "OVMF_VARS_4M.ms.fd", "ovmf"),
+    extra=("-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"),
+)
 _UEFI = Build(flash=Flash(_OVMF / "OVMF_CODE_4M.fd", _OVMF / "OVMF_VARS_4M.fd", "ovmf"), hidden=(PXE4, PXE6))
 
 BUILDS: Mapping[Firmware, Build] = {
@@ -50,14 +56,8 @@ BUILDS: Mapping[Firmware, Build] = {
     Firmware.UEFI_HTTP: _UEFI,
     Firmware.UEFI_PXE6: replace(_UEFI, hidden=(PXE4,)),
     Firmware.UEFI_HTTP6: _UEFI,
-    # the variables of the .ms file hold Microsoft's keys, and only firmware in SMM may write them
-    Firmware.UEFI_SECURE: replace(
-        _UEFI,
-        machine="q35,graphics=off,smm=on",
-        flash=Flash(_OVMF / "OVMF_CODE_4M.secboot.fd", _OVMF / "OVMF_VARS_4M.ms.fd", "ovmf"),
-        hidden=(PXE6,),
-        extra=("-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"),
-    ),
+    Firmware.UEFI_SECURE: replace(_SECURE, hidden=(PXE6,)),
+    Firmware.UEFI_SECURE_HTTP: replace(_SECURE, hidden=(PXE4, PXE6)),
     Firmware.UEFI_ARM64: Build(
         program="qemu-system-aarch64",
         package="qemu-system-arm",

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
+from provisioner.boot.trust import FORMATS
 from provisioner.errors import LabError
 from provisioner.lab import namespace, process
+from provisioner.lab.qemu import Files
 from provisioner.lab.spec import GATEWAY, GATEWAY6, NETWORK, NETWORK6, USERNAME, MachineSpec, RackSpec
 
 START_S = 30.0
+TLS_PORT = 8443
 PORTS = {"ipmi": 623, "redfish": 443}
 POOL = f"{NETWORK[100]}-{NETWORK[199]}"
 POOL6 = f"{NETWORK6[0x1000]}-{NETWORK6[0x1FFF]}"
@@ -31,6 +34,7 @@ def configuration(rack: RackSpec) -> dict[str, Any]:
         "store": {"state_dir": str(rack.state / "daemon")},
         "api": {"socket": str(rack.api)},
         "dhcp": dhcp,
+        "http": {"tls_port": TLS_PORT},
         "catalogue": {"loaders": [str(rack.loaders)], "paths": [str(rack.catalogue)]},
     }
 
@@ -67,7 +71,17 @@ def start(rack: RackSpec) -> process.Recorded:
         running = _spawn(rack, record)
     if not process.wait_until(lambda: rack.api.is_socket() or not running.is_alive, START_S) or not running.is_alive:
         raise LabError(f"the daemon did not start: {last_line(log_of(rack))}", hint=f"read {log_of(rack)}")
+    trust(rack, (rack.state / "daemon" / "tls" / "ca.pem").read_text())
     return running
+
+
+def trust(rack: RackSpec, certificate: str) -> None:
+    """Enrol a CA (PEM) in the firmware of the machines that boot by HTTP, in place of the one before."""
+    for machine in rack.machines:
+        if machine.identity.firmware.is_http:
+            enrolled = Files(rack.root_of(machine)).trusted
+            enrolled.parent.mkdir(parents=True, exist_ok=True)
+            enrolled.write_bytes(FORMATS["esl"](certificate))
 
 
 def _spawn(rack: RackSpec, record: Path) -> process.Recorded:

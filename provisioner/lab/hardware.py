@@ -23,6 +23,7 @@ class Firmware(StrEnum):
     UEFI_PXE6 = "uefi-pxe6"  # OVMF, its own PXE over IPv6
     UEFI_HTTP6 = "uefi-http6"  # OVMF, its own HTTP boot over IPv6
     UEFI_SECURE = "uefi-secure"  # OVMF with Secure Boot enforced and Microsoft's keys, its own PXE
+    UEFI_SECURE_HTTP = "uefi-secure-http"  # the same, its own HTTP boot
     UEFI_ARM64 = "uefi-arm64"  # AAVMF on an arm64 board, its own PXE
 
     @property
@@ -31,7 +32,7 @@ class Firmware(StrEnum):
 
     @property
     def is_http(self) -> bool:
-        return self in (Firmware.UEFI_HTTP, Firmware.UEFI_HTTP6)
+        return self in (Firmware.UEFI_HTTP, Firmware.UEFI_HTTP6, Firmware.UEFI_SECURE_HTTP)
 
     @property
     def is_uefi(self) -> bool:

@@ -42,6 +42,7 @@ TARGETS = {
     Firmware.UEFI_HTTP: BIOS_TARGETS - {BootTarget.PXE} | {BootTarget.HTTP, BootTarget.BIOS_SETUP},
     Firmware.UEFI_PXE6: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
     Firmware.UEFI_SECURE: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
+    Firmware.UEFI_SECURE_HTTP: BIOS_TARGETS - {BootTarget.PXE} | {BootTarget.HTTP, BootTarget.BIOS_SETUP},
     Firmware.UEFI_ARM64: BIOS_TARGETS | {BootTarget.BIOS_SETUP},
     Firmware.UEFI_HTTP6: BIOS_TARGETS - {BootTarget.PXE} | {BootTarget.HTTP, BootTarget.BIOS_SETUP},
 }
@@ -189,7 +190,8 @@ class QemuMachine:
         if nvram.needs_variables(self.identity, self._choice):
             await nvram.write(self.files.variables, self.identity, self._choice)
         ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
-        setup = replace(self._setup, has_cd=self._has_cd)
+        has_trust = await asyncio.to_thread(self.files.trusted.exists)
+        setup = replace(self._setup, has_cd=self._has_cd, has_trust=has_trust)
         handles = [end.fileno() for end in theirs]
         arguments = command_line(
             self.identity, self.files, Lines(*handles), setup, self._choice

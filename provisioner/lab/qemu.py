@@ -44,6 +44,11 @@ class Files:
         return self.root / "cd.iso"
 
     @property
+    def trusted(self) -> Path:
+        """The CAs that its firmware trusts, as EFI signature lists; it trusts none where there is no such file."""
+        return self.root / "cacerts.esl"
+
+    @property
     def serial_log(self) -> Path:
         return self.root / "console.log"
 
@@ -73,6 +78,8 @@ class Setup:
     accelerator: Accelerator
     has_cd: bool = False
     """There is an image in the CD drive."""
+    has_trust: bool = False
+    """There are CAs that its firmware is to trust."""
 
 
 def boot_order(choice: BootChoice) -> dict[str, int]:
@@ -91,7 +98,7 @@ def command_line(identity: Identity, files: Files, lines: Lines, setup: Setup, c
         "-machine", f"{build.machine},accel={name}", "-cpu", cpu,
         "-smp", str(identity.cpus), "-m", str(identity.memory_bytes // MIB),
         "-nodefaults", "-display", "none", "-no-user-config",
-        *_label(identity), *_firmware(identity, files),
+        *_label(identity), *_firmware(identity, files), *_trust(files, setup),
         "-device", "virtio-rng-pci",
         "-netdev", f"tap,id=net0,ifname={setup.tap},script=no,downscript=no",
         "-device", f"virtio-net-pci,id=nic,netdev=net0,mac={identity.macs[0]},bootindex={order['nic']}"
@@ -138,6 +145,11 @@ def _kcs(files: Files) -> list[str]:
         "-chardev", f"socket,id=kcs0,path={files.kcs},reconnect=1",
         "-device", "ipmi-bmc-extern,id=bmc0,chardev=kcs0", "-device", "isa-ipmi-kcs,bmc=bmc0",
     ]  # fmt: skip
+
+
+def _trust(files: Files, setup: Setup) -> list[str]:
+    """OVMF's `OvmfPkg/RUNTIME_CONFIG.md`, TLS."""
+    return ["-fw_cfg", f"name=etc/edk2/https/cacerts,file={files.trusted}"] if setup.has_trust else []
 
 
 def _firmware(identity: Identity, files: Files) -> list[str]:

@@ -37,6 +37,7 @@ MODELS = {
     Firmware.UEFI_PXE6: "Virtual Rack Machine U6",
     Firmware.UEFI_HTTP6: "Virtual Rack Machine H6",
     Firmware.UEFI_SECURE: "Virtual Rack Machine S",
+    Firmware.UEFI_SECURE_HTTP: "Virtual Rack Machine SH",
     Firmware.UEFI_ARM64: "Virtual Rack Machine A",
 }
 

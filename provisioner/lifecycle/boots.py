@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from provisioner.boot.files import MADE_OF
 from provisioner.boot.plan import SECURE_BOOT_LOADERS, arch_name, direct_file, next_boot
 from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
@@ -149,7 +150,7 @@ class Boots:
         if machine is None:
             return
         self._runner.signal(machine, Signal.LOADER)
-        if name == self._direct(mac, machine):  # nothing that it runs asks for a script
+        if name in MADE_OF or name == self._direct(mac, machine):  # nothing that it runs asks for a script
             self._runner.signal(machine, Signal.SCRIPT)
 
     async def script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:
@@ -159,21 +160,41 @@ class Boots:
             self._see(mac, machine, "http.script.refused", f"{address} asked for the script of {mac}", ok=False)
             raise NotFoundError("there is no such boot script")
         self._refusals.started(mac)
-        client = self._clients.get(mac, BootClient(mac, Asker.IPXE))
-        asker = Asker.IPXE if dialect == Dialect.IPXE else Asker.GRUB
-        plan = next_boot(replace(client, asker=asker), machine, self.ports.network.policy(address))
-        if not isinstance(plan, RunScript):
-            self._see(mac, machine, "http.script", f"boot script: local disk ({plan.reason})")
-            return self._local(plan, dialect)
-        bootenv = self._bootenv_of(machine)
-        if missing := self.ports.artifacts.missing(bootenv, self.arch_of(mac)):
-            self._see(mac, machine, "http.script.missing", missing[0], ok=False)
-            return self._local(LocalDisk(f"{bootenv.name} is not complete on the server"), dialect)
-        record = await self.record(mac, machine, bootenv, address)
+        asker = Asker.IPXE if dialect in (Dialect.IPXE, Dialect.IPXE_HTTPS) else Asker.GRUB
+        bootenv = self._to_start(mac, machine, address, asker)
+        if not isinstance(bootenv, Bootenv):
+            return self._local(bootenv, dialect)
+        record = await self.record(mac, machine, bootenv, address, by_https=dialect == Dialect.IPXE_HTTPS)
         self._see(mac, machine, "http.script", f"boot script: {record.title}")
         if machine is not None:  # known before an octet leaves: what boots may never say anything again
             await self._runner.apply(machine.id, Seen(Signal.SCRIPT))
         return write(record, dialect).encode()
+
+    def system_on_disc(self, mac: Mac, address: str) -> Bootenv:
+        """Say which system goes onto the CD that a machine's firmware fetches; raise `NotFoundError` for none."""
+        machine = self.machine_of(mac)
+        found = self._to_start(mac, machine, address, Asker.GRUB)
+        if not isinstance(found, Bootenv):
+            raise NotFoundError(f"there is no such CD: {found.reason}")
+        if any(files.injects for files in found.arch.values()):
+            self._see(
+                mac, machine, "http.disc.unfit", f"{found.name} takes files that only a loader hands over", ok=False
+            )
+            raise NotFoundError(f"there is no such CD: {found.name} does not start from one")
+        return found
+
+    def _to_start(self, mac: Mac, machine: Machine | None, address: str, asker: Asker) -> Bootenv | Plan:
+        """Say what a machine starts, now that a loader or a CD is asked for; else what its plan is instead."""
+        client = self._clients.get(mac, BootClient(mac, Asker.IPXE))
+        plan = next_boot(replace(client, asker=asker), machine, self.ports.network.policy(address))
+        if not isinstance(plan, RunScript):
+            self._see(mac, machine, "http.script", f"boot script: local disk ({plan.reason})")
+            return plan
+        bootenv = self._bootenv_of(machine)
+        if missing := self.ports.artifacts.missing(bootenv, self.arch_of(mac)):
+            self._see(mac, machine, "http.script.missing", missing[0], ok=False)
+            return LocalDisk(f"{bootenv.name} is not complete on the server")
+        return bootenv
 
     def _local(self, plan: Plan, dialect: Dialect) -> bytes:
         if isinstance(plan, NoBoot):
@@ -187,8 +208,13 @@ class Boots:
             return catalogue.bootenv(DISCOVERY)
         return starts_with(catalogue, catalogue.bootenv(machine.run.bootenv or DISCOVERY))
 
-    async def record(self, mac: Mac, machine: Machine | None, bootenv: Bootenv, address: str) -> BootRecord:
-        """Say what a machine is to start, with a token of its own that is good from `address`."""
+    async def record(
+        self, mac: Mac, machine: Machine | None, bootenv: Bootenv, address: str, *, by_https: bool = False
+    ) -> BootRecord:
+        """Say what a machine is to start, with a token of its own that is good from `address`.
+
+        `by_https`: its loader fetches what it starts so. What is started speaks to us by HTTP.
+        """
         arch = self.arch_of(mac)
         files = bootenv.arch.get(arch)
         if files is None or not files.kernel:
@@ -203,7 +229,8 @@ class Boots:
         boot = self.boot_of(mac, bootenv, address, token=token, ticket=ticket)
         given = machine.run.params if machine is not None and machine.run is not None and run else {}
         args = await self.ports.catalogue.kernel_args(Occasion(bootenv, subject_of(machine), boot, given))
-        return record_of(bootenv, arch, (boot.base, ticket), machine.name if machine else str(mac), args)
+        base = self.ports.network.tls_url(address) if by_https else boot.base
+        return record_of(bootenv, arch, (base, ticket), machine.name if machine else str(mac), args)
 
     def boot_of(
         self, mac: Mac, bootenv: Bootenv, address: str, *, token: str = "", phone_home: str = "", ticket: str = ""

@@ -23,6 +23,7 @@ from provisioner.lifecycle.agents import ERASE_JOB, Agents
 from provisioner.lifecycle.answers import Answers
 from provisioner.lifecycle.booter import Booter
 from provisioner.lifecycle.boots import DISCOVERY, Boots
+from provisioner.lifecycle.discs import Discs
 from provisioner.lifecycle.doors import Doors, twin_of
 from provisioner.lifecycle.inputs import Begin, Cancel, Resume
 from provisioner.lifecycle.media import Media
@@ -76,6 +77,7 @@ class Conductor:
         self._silence = Silence(self.machines, self._runner, self.clock, self._actions.look, pace.look)
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
         self.media = Media(db.path.parent / "media", self._boots, self._tokens, ports, secrets, self.observe)
+        self.discs = Discs(db.path.parent / "discs", self._boots, ports.network)
         self._actions.media = self.media.perform
         self._runner.followers.append(self.media)
         self._answers = Answers(self._runner, self._boots, db, self._tokens, self._trace)
@@ -95,6 +97,7 @@ class Conductor:
     async def open(self) -> None:
         """Read machines and tokens from the store."""
         await self._tokens.load()
+        await self.discs.open()
         for machine in await self._store.load():
             self.machines.put(machine)
 

@@ -32,6 +32,7 @@ from provisioner.lifecycle.symptoms import (
     netboots_again,
     no_dhcp,
     no_driver,
+    no_hands,
     no_tftp,
     nothing_from_disk,
     offer_not_taken,
@@ -148,6 +149,11 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "tftp-stalled", tftp_stalled,
         "its TFTP transfer starts and stalls: packets are lost, or too large for a link on the way (MTU)",
         "compare the MTU of switch, relay and server; look for errors on its port",
+    ),
+    Diagnosis(
+        "ca-not-trusted", no_hands,
+        "its firmware is told to boot by HTTPS, and shakes no hands with us",
+        "enrol the certificate of `provisionctl ca export` in its firmware, or set `https: nobody` for it",
     ),
     Diagnosis(
         "no-tftp", no_tftp,

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -20,11 +18,10 @@ from urllib.parse import urlsplit
 
 from provisioner.bmc.ways import Ways
 from provisioner.boot.files import ServedFile
-from provisioner.boot.iso import Image
-from provisioner.boot.medium import BIOS_FILES, BIOS_IMAGE, EFI, Load, Programs, initrd_name, ip_arguments, lay_out
-from provisioner.catalog import iso9660
+from provisioner.boot.medium import BIOS_IMAGE, EFI, ip_arguments
 from provisioner.errors import ArtifactError, BmcError, ConflictError, NotFoundError, ProvisionerError, TicketError
 from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.discs import files_of, read_programs, write
 from provisioner.lifecycle.places import static_place
 from provisioner.lifecycle.plans import goes_by_medium
 from provisioner.lifecycle.ports import Ports
@@ -127,19 +124,12 @@ class Media:
         mac, at = place
         record = await self._boots.record(mac, machine, system, at.address)
         arch = self._boots.arch_of(mac)
-        files = [self._file(f"artifacts/{system.name}/{arch}/{name}") for name in _files(system, arch)]
-        args = f"{record.args} {ip_arguments(at, machine.name)}"
-        sizes = [file.size_bytes for file in files]
-        load = Load(record.title, sizes[0], tuple(sizes[1:]), args)
+        files = [self._file(f"artifacts/{system.name}/{arch}/{name}") for name in files_of(system, arch)]
+        words = record.title, f"{record.args} {ip_arguments(at, machine.name)}"
         path = self._folder / f"{machine.id}.iso"
         self._in.add(machine.id)
-        programs = await asyncio.to_thread(_read_programs, {name: self._file(name) for name in self._names(machine)})
-        image = await asyncio.to_thread(lay_out, load, programs, arch)
-        sources = {"BOOT/VMLINUZ": files[0].path} | {
-            initrd_name(number): one.path for number, one in enumerate(files[1:])
-        }
-        await asyncio.to_thread(_write, path, image, sources)
-        return at, image.size_bytes
+        programs = await asyncio.to_thread(read_programs, {name: self._file(name) for name in self._names(machine)})
+        return at, await asyncio.to_thread(write, path, files, words, programs, arch)
 
     def _names(self, machine: Machine) -> list[str]:
         """Name the loaders for a machine's firmware; of firmware that nobody knows yet, all that there are."""
@@ -226,51 +216,9 @@ def _under_way(machine: Machine) -> bool:
     return machine.run is not None and machine.run.step is not None and goes_by_medium(machine.run)
 
 
-def _files(system: Bootenv, arch: str) -> tuple[str, ...]:
-    files = system.arch.get(arch)
-    if files is None or not files.kernel:
-        raise ArtifactError(f"{system.name} has nothing to boot for {arch}")
-    return (files.kernel, *files.initrds)
-
-
 def _held(folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     return [path.stem for path in folder.glob("*.iso")]
-
-
-def _read_programs(found: Mapping[str, ServedFile]) -> Programs:
-    """Read the loaders; isolinux out of the image that it comes in. Blocks."""
-    read = {name: file.path.read_bytes() for name, file in found.items() if name != BIOS_IMAGE}
-    grub = next((read[names.grub] for names in EFI.values() if names.grub in read), b"")
-    shim = next((read[names.shim] for names in EFI.values() if names.shim in read), b"")
-    isolinux = [b"", b""]
-    if (image := found.get(BIOS_IMAGE)) is not None:
-        with image.path.open("rb") as source:
-            read_at = partial(_read_at, source.fileno())
-            isolinux = [
-                b"".join(read_at(part.offset, part.length) for part in iso9660.find(read_at, name, image.size_bytes))
-                for name in BIOS_FILES
-            ]
-    return Programs(grub, shim, *isolinux)
-
-
-def _read_at(descriptor: int, offset: int, length: int) -> bytes:
-    return os.pread(descriptor, length, offset)
-
-
-def _write(path: Path, image: Image, sources: Mapping[str, Path]) -> None:
-    """Write the medium, whole or not at all. Blocks."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    part = path.with_suffix(".part")
-    with part.open("wb") as target:
-        os.fchmod(target.fileno(), 0o600)
-        target.write(image.head)
-        target.truncate(image.size_bytes)
-        for name, source in sources.items():
-            target.seek(image.places[name])
-            with source.open("rb") as content:
-                shutil.copyfileobj(content, target, 1 << 20)
-    part.rename(path)
 
 
 async def _address_of(host: str) -> str:

@@ -107,6 +107,8 @@ class Network:
     base_url: Callable[[str], str]
     lease_of: Callable[[str], Mac | None]
     policy: Callable[[str], BootPolicy]
+    tls_url: Callable[[str], str] = lambda _address: ""
+    """The same by HTTPS, where that is served."""
     http_port: int = 8080
     serves: Callable[[str], bool] = lambda _name: True
     port_of: Callable[[str], SwitchPort | None] = lambda _address: None

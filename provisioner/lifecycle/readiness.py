@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from provisioner.boot.files import MADE_OF
 from provisioner.boot.plan import boots_by_medium, direct_file, next_boot
 from provisioner.boot.script import Dialect, write
 from provisioner.catalog.context import MADE
@@ -184,7 +185,7 @@ class Readiness:
 
     def _loaders(self, boot: Imagined) -> list[Inspected]:
         found = []
-        for name in self._loader_names(boot):
+        for name in (part for told in self._loader_names(boot) for part in MADE_OF.get(told, (told,))):
             file = self._ports.network.file(name)
             if file is None:
                 found.append(Inspected(name, "loader", fault=f"there is no {name} to give it"))

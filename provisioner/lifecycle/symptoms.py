@@ -18,6 +18,8 @@ Evidence = Sequence[TraceLine] | None
 
 PATIENCE_S = 45.0
 """A wait that is shorter is no trouble: iPXE, UEFI and kernels take seconds to tens of seconds for a step."""
+SYSTEM = r"artifacts/|^cd\w+\.iso"
+"""Files that are a system, or hold one."""
 AGAIN = 3
 """Times that the same loader or script is fetched before it is called a loop."""
 
@@ -124,6 +126,13 @@ def no_tftp(story: Story) -> Evidence:
     return acks if waited(story, "wait.loader") and acks and not fetched else None
 
 
+def no_hands(story: Story) -> Evidence:
+    """It refused our certificate, or, with no CA enrolled at all, did not even connect (EDK2)."""
+    refused = line("http.tls-refused", "", "wait.loader", "wait.script", until="http.sent")(story)
+    acks = no_tftp(story)
+    return refused if refused or acks is None else [ack for ack in acks if "; by HTTPS" in ack.text] or None
+
+
 def tftp_stalled(story: Story) -> Evidence:
     failed = story.find("tftp.failed", after=story.powered)
     over = failed and [x for x in story.find("tftp.done") if x.at > failed[-1].at]
@@ -169,13 +178,13 @@ def kernel_not_fetched(story: Story) -> Evidence:
 
 
 def no_driver(story: Story) -> Evidence:
-    kernels = story.find("http.sent", "artifacts/", story.powered)
+    kernels = story.find("http.sent", SYSTEM, story.powered)
     silent = kernels and not story.system_asked(kernels[-1].at) and story.waited_s >= 2 * PATIENCE_S
     return kernels if silent and story.where == "wait.facts" else None
 
 
 def agent_cannot_reach(story: Story) -> Evidence:
-    kernels = story.find("http.sent", "artifacts/", story.powered)
+    kernels = story.find("http.sent", SYSTEM, story.powered)
     asked = kernels and story.system_asked(kernels[-1].at)
     late = asked and story.now - asked[-1].at >= PATIENCE_S
     return asked if asked and late and story.where == "wait.facts" else None

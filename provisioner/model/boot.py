@@ -50,6 +50,15 @@ class Unknown(StrEnum):
     DISCOVER = "discover"
 
 
+class Trust(StrEnum):
+    """Who on a machine trusts the daemon's CA, and is given https:// URLs."""
+
+    UNSAID = ""  # as the profile or the subnet has it; nobody, where none says anything
+    NOBODY = "nobody"
+    FIRMWARE = "firmware"  # UEFI HTTP boot
+    IPXE = "ipxe"  # UEFI HTTP boot, and the iPXE that the machine is given
+
+
 @dataclass(frozen=True, slots=True)
 class BootClient:
     """Who asks, as far as its request tells.

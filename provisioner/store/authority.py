@@ -1,7 +1,8 @@
 """The daemon's own certificate authority: one root, kept for years, and a server certificate for our addresses.
 
 Firmware and iPXE trust what an operator has put into them. That is the root's certificate, so it stays the same while
-server certificates come and go. Blocks: called while starting.
+server certificates come and go. Keys are RSA: EDK2 was built without elliptic curves into 2022, iPXE until 2025.
+Blocks: called while starting.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -23,6 +24,9 @@ from provisioner.errors import StoreError
 ROOT_LIFE = datetime.timedelta(days=3650)
 SERVER_LIFE = datetime.timedelta(days=90)
 RENEWED_BEFORE = datetime.timedelta(days=30)
+KEY_BITS = 2048
+"""The most that every firmware takes: some setup menus refuse a CA with longer keys."""
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 SLOW_CLOCK = datetime.timedelta(days=2)
 """Certificates are valid from so long before they were made: a machine whose battery is dead boots all the same."""
 _PARAMETERS = x509.KeyUsage(
@@ -52,9 +56,10 @@ class Authority:
             key = serialization.load_pem_private_key(self._key_file.read_bytes(), None)
         except (OSError, ValueError) as error:
             raise StoreError(f"{folder}: the certificate authority cannot be read: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != self._root.public_key():
+        # a root that was made when they were of elliptic curves stays: somebody may have enrolled it
+        if not isinstance(key, Key) or key.public_key() != self._root.public_key():
             raise StoreError(f"{self._key_file}: not the key of {self.certificate_file.name}")
-        self._key = key
+        self._key: Key = key
 
     @property
     def certificate_file(self) -> Path:
@@ -83,21 +88,22 @@ class Authority:
         return in_time and known == set(addresses) and certificate.issuer == self._root.subject
 
     def _make_root(self) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = _new_key()
         name = x509.Name(
-            [x509.NameAttribute(NameOID.COMMON_NAME, f"provisioner {key.public_key().public_numbers().x:x}"[:40])]
+            [x509.NameAttribute(NameOID.COMMON_NAME, f"provisioner {key.public_key().public_numbers().n:x}"[:40])]
         )
         certificate = (
             self._certificate(name, name, key.public_key(), ROOT_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_PARAMETERS, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
         _write(self._key_file, _private(key))
         _write(self.certificate_file, certificate.public_bytes(Encoding.PEM), mode=0o644)
 
     def _issue(self, addresses: Sequence[str]) -> bytes:
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = _new_key()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "provisioner")])
         where = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         certificate = (
@@ -105,19 +111,29 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName(where), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         return _private(key) + certificate.public_bytes(Encoding.PEM)
 
     def _certificate(
-        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life: datetime.timedelta
+        self, subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey, life: datetime.timedelta
     ) -> x509.CertificateBuilder:
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
         builder = builder.serial_number(x509.random_serial_number())
         return builder.not_valid_before(self._now - SLOW_CLOCK).not_valid_after(self._now + life)
 
 
-def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+def end_of(pem: str) -> float:
+    """Say until when a certificate is good, in seconds since the epoch."""
+    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
+
+
+def _new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+
+
+def _private(key: rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 

@@ -87,7 +87,7 @@ class MachineSide:
 
     async def ipxe_script(self, request: web.Request) -> web.Response:
         """Give the machine's iPXE script."""
-        return await self._script(request, Dialect.IPXE)
+        return await self._script(request, Dialect.IPXE_HTTPS if request.secure else Dialect.IPXE)
 
     async def grub_script(self, request: web.Request) -> web.Response:
         """Give the machine's GRUB configuration."""

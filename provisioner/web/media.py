@@ -1,13 +1,16 @@
-"""CDs for BMCs: GET and HEAD with ranges, each behind a ticket of its own in the path."""
+"""CDs for BMCs, each behind a ticket of its own in the path, and for firmware that boots by HTTP: GET and HEAD with
+ranges."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from aiohttp import web
 
 from provisioner.boot.files import ServedFile
 from provisioner.web.files import Files
+from provisioner.web.machines import address_of
 from provisioner.web.ports import Route
 
 
@@ -24,3 +27,25 @@ class Media:
     async def medium(self, request: web.Request) -> web.StreamResponse:
         """Give a medium, or a range of it: BMCs read as their machines do."""
         return await self._files.give(request, await self._find(request.match_info["ticket"]))
+
+
+class Made(Protocol):
+    """Who makes CDs for firmware; `lifecycle.discs.Discs` is the real one."""
+
+    async def find(self, name: str, address: str, *, begins: bool) -> ServedFile: ...
+
+
+class Discs:
+    """Gives firmware the CD that is made for its machine, and no other."""
+
+    def __init__(self, made: Made, files: Files) -> None:
+        self._made, self._files = made, files
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route table."""
+        return tuple(Route(method, r"/boot/{name:cd[a-z0-9]+\.iso}", self.disc) for method in ("GET", "HEAD"))
+
+    async def disc(self, request: web.Request) -> web.StreamResponse:
+        """Give the CD, or a range of it."""
+        name, begins = request.match_info["name"], request.method == "HEAD"
+        return await self._files.give(request, await self._made.find(name, address_of(request), begins=begins))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -11,6 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from provisioner.errors import ListenError
+from provisioner.web.tlsdoor import Refused, TlsDoor
 
 MAX_HEADER_BYTES = 16 * 1024  # a line; iPXE, UEFI and curl send a few hundred octets
 DRAIN_S = 1.0
@@ -35,6 +37,9 @@ class Server:
         self.addresses: tuple[str, ...] = ()
         """Where it listens, as people read it."""
         self._file: tuple[Path, int] | None = None
+        self._doors = contextlib.AsyncExitStack()
+        self.refused: Refused = lambda _address, _reason: None
+        """Told of clients that shake no hands by HTTPS; set before it listens."""
 
     async def listen_unix(self, path: Path, mode: int = 0o660, gid: int = -1) -> None:
         """Serve on a UNIX socket that only its owner and group may open; `gid` -1 leaves the group as it is.
@@ -63,11 +68,24 @@ class Server:
     async def _serve(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None = None) -> None:
         sock.setblocking(False)
         await self._runner.setup()
-        await web.SockSite(self._runner, sock, backlog=BACKLOG, ssl_context=tls).start()
+        if tls is None:
+            await web.SockSite(self._runner, sock, backlog=BACKLOG).start()
+        else:
+            await self._open_door(sock, tls)
         self.addresses = (*self.addresses, address)
+
+    async def _open_door(self, sock: socket.socket, tls: ssl.SSLContext) -> None:
+        application = self._runner.server
+        assert application is not None
+        sock.listen(BACKLOG)
+        group = await self._doors.enter_async_context(asyncio.TaskGroup())
+        door = TlsDoor(sock, tls, application, self.refused)
+        task = group.create_task(door.serve())
+        self._doors.callback(task.cancel)
 
     async def close(self) -> None:
         """Stop listening, give what is under way `drain_s`, then end it."""
+        await self._doors.aclose()
         if self._file is not None:
             await asyncio.get_running_loop().run_in_executor(None, _remove, *self._file)
             self._file = None

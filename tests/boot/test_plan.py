@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.boot.plan import BootPolicy, next_boot
+from provisioner.boot.plan import BootPolicy, by_https, next_boot
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import KINDS, VERBS, Verb
 from provisioner.lifecycle.steps import advance
-from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Unknown
+from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Trust, Unknown
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac
@@ -50,6 +50,8 @@ CASES: dict[str, tuple[BootClient, Machine | None, BootPolicy, Plan]] = {
         UEFI_HTTP, None, DISCOVER, LoadFile("snponly.efi", "unknown machine: discover it")),
     "firmware that refused a loader gets the signed one": (
         replace(UEFI, secure_boot=True), None, DISCOVER, LoadFile("shimx64.efi", "unknown machine: discover it")),
+    "by HTTP that is a CD, since the signed GRUB knows no HTTP": (
+        replace(UEFI_HTTP, secure_boot=True), None, DISCOVER, LoadFile("cdx64.iso", "unknown machine: discover it")),
     "what discovery saw of Secure Boot outweighs what firmware seemed to refuse": (
         replace(UEFI, secure_boot=True),
         replace(running(Verb.DEPLOY, "wait.dhcp"), facts=Facts(secure_boot=False)), DISCOVER,
@@ -101,6 +103,23 @@ CASES: dict[str, tuple[BootClient, Machine | None, BootPolicy, Plan]] = {
 @pytest.mark.parametrize(("client", "known", "policy", "plan"), CASES.values(), ids=CASES.keys())
 def test_next_boot(client: BootClient, known: Machine | None, policy: BootPolicy, plan: Plan) -> None:
     assert next_boot(client, known, policy) == plan
+
+
+TRUSTED: dict[str, tuple[Asker, tuple[Trust, ...], bool]] = {
+    "nobody said anything": (Asker.HTTP, (), False),
+    "nor is anything said here": (Asker.HTTP, (Trust.UNSAID, Trust.UNSAID), False),
+    "firmware that trusts us": (Asker.HTTP, (Trust.UNSAID, Trust.FIRMWARE), True),
+    "its iPXE does not": (Asker.IPXE, (Trust.FIRMWARE,), False),
+    "an iPXE that was told of our CA": (Asker.IPXE, (Trust.IPXE,), True),
+    "firmware beside it": (Asker.HTTP, (Trust.IPXE,), True),
+    "the more specific word counts": (Asker.HTTP, (Trust.NOBODY, Trust.FIRMWARE), False),
+    "TFTP has no TLS": (Asker.PXE, (Trust.IPXE,), False),
+}
+
+
+@pytest.mark.parametrize(("asker", "said", "secure"), TRUSTED.values(), ids=TRUSTED.keys())
+def test_who_is_given_https(asker: Asker, said: tuple[Trust, ...], secure: bool) -> None:
+    assert by_https(asker, *said) is secure
 
 
 DIRECT = "artifacts/iso/amd64/image.iso"

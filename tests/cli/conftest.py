@@ -15,6 +15,7 @@ from provisioner.cli.root import run
 from provisioner.netwatch.rogues import Rogue
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
+from provisioner.web.ca import CaApi
 from provisioner.web.fleet import FleetApi
 from provisioner.web.network import NetworkApi
 from provisioner.web.ports import Site
@@ -49,6 +50,7 @@ class Daemon:
         self.conductor = FakeConductor()
         self.rollouts = FakeRollouts(self.conductor)
         self.watch = FakeWatch()
+        self.ca = CaApi(path.with_name("ca.pem"), 0)
         self.site: Callable[[FakeConductor], Site] = site
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -62,10 +64,16 @@ class Daemon:
         site, watch = self.site(self.conductor), self.watch
         machines = self.conductor.machines
         shown = PreviewApi(previews(machines), readiness(machines).forecast)
-        apis = (Api(site), FleetApi(self.rollouts), NetworkApi(watch, watch), shown)
+        apis = (Api(site), FleetApi(self.rollouts), NetworkApi(watch, watch), shown, self.ca)
         routes = [route for api in apis for route in api.routes()]
         self._server = Server(operator_app(routes), drain_s=0.05)
         self.do(self._server.listen_unix(self.path))
+
+    def serve_ca(self, certificate: Path, tls_port: int) -> None:
+        """Serve anew, with this CA."""
+        self.stop()
+        self.ca = CaApi(certificate, tls_port)
+        self.start()
 
     def stop(self) -> None:
         if self._server is not None:

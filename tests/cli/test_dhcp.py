@@ -278,3 +278,14 @@ def test_ipv6_addresses_and_subnets(ctl: Ctl, tmp_path: Path) -> None:
     networks = [row["network"] for row in json.loads(ctl("subnets", "-o", "json").out)]
     assert networks == ["10.0.0.0/24", "fd00::/64", "fd05::/64"]
     assert ctl("subnet-remove", "-6", "east").status == 0
+
+
+def test_https_is_asked_for_where_it_is_served_only(ctl: Ctl, desk: Desk) -> None:
+    ran = ctl("reserve", A, "--https", "firmware")
+    assert ran.status == 1
+    assert f"reservation {A}: https: firmware: nothing is served by HTTPS: set http.tls_port" in ran.err
+    assert "nothing is served by HTTPS" in ctl("reserve6", "fd00::17", "--mac", A, "--https", "firmware").err
+    desk.server.site.tls_port = 8443
+    assert "firmware" in ctl("reserve", A, "--https", "firmware").out
+    assert json.loads(ctl("reservations", "-o", "json").out)[0]["https"] == "firmware"
+    assert "HTTPS" in ctl("reservations", "-o", "wide").out

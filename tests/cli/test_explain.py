@@ -39,6 +39,14 @@ def test_the_configuration_is_asked(ctl: Ctl, tmp_path: Path) -> None:
     assert said["file"] == "http://10.0.8.1:8181/boot/52:54:00:12:34:56/script.ipxe"
 
 
+@pytest.mark.parametrize("family", [[], ["-6"]], ids=["IPv4", "IPv6"])
+def test_firmware_with_secure_boot(ctl: Ctl, family: list[str]) -> None:
+    given = ("--arch", "efi-x64-http", "--class", "HTTPClient", "--secure-boot", "-o", "json")
+    said = json.loads(ctl("explain", *family, *given).out)[0]
+    assert said["plan"].startswith("load cdx64.iso: ")
+    assert said["options"].count(":8080/boot/cdx64.iso") == 1
+
+
 def test_a_capture_is_explained_request_by_request(ctl: Ctl) -> None:
     ran = ctl("explain", "--pcap", str(CAPTURES / "ovmf-http4.pcap"), "-q", "-o", "json")
     over_ipv4 = [one for one in json.loads(ran.out) if "2001:db8" not in one["answer"]]

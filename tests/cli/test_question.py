@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from provisioner.cli.question import STATES, Desk, Told, arch_number
@@ -10,7 +12,7 @@ from provisioner.dhcp.identify import identify
 from provisioner.dhcp.options import Type
 from provisioner.dhcp.packet import decode, encode
 from provisioner.dhcp.subnets import Dhcp, Mode, Reservation, Subnet
-from provisioner.model.boot import Arch, Asker, BootClient, Unknown
+from provisioner.model.boot import Arch, Asker, BootClient, Trust, Unknown
 from provisioner.model.catalog import Bootenv, Files, Kind
 from provisioner.model.net import Mac
 
@@ -129,3 +131,19 @@ ARCHES = {"7": 7, "0x10": 16, "efi-x64": 7, "bios": 0, "x86": None, "-1": None, 
 @pytest.mark.parametrize(("text", "number"), ARCHES.items())
 def test_architectures_by_number_and_name(text: str, number: int | None) -> None:
     assert arch_number(text) == number
+
+
+SECURE = {
+    "by TFTP": (UEFI, "load shimx64.efi: ", "shimx64.efi"),
+    "by HTTP": (HTTP, "load cdx64.iso: ", "https://10.0.8.1:8443/boot/cdx64.iso"),
+}
+
+
+@pytest.mark.parametrize(("ask", "plan", "file"), SECURE.values(), ids=SECURE.keys())
+def test_secure_boot_and_https(ask: Ask, plan: str, file: str) -> None:
+    subnet = replace(SUBNET, https=Trust.FIRMWARE, server_address="10.0.8.1")
+    desk = Desk(Dhcp(subnets=(subnet,)), web=(8080, 8443), secure_boot=True)
+    found = dict(desk.ask(packet_of(ask), "eth1", 0.0).pairs)
+    assert found["plan"].startswith(plan)
+    assert f"boot-file: {file}" in found["options"]
+    assert found["answer"].endswith("; by HTTPS, as it trusts our CA") is file.startswith("https:")

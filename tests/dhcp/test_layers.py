@@ -7,11 +7,13 @@ import pytest
 from provisioner.dhcp.layers import Layers, Origin
 from provisioner.dhcp.subnets import Reservation
 from provisioner.errors import ConfigError
+from provisioner.model.boot import Trust
 from provisioner.model.net import Mac
 
 MAC = Mac("52:54:00:00:00:01")
 FILE = Reservation(mac=MAC, address="10.0.0.5", name="old", loader={"bios": "a"}, options={"42": "10.0.0.1"})
 OPERATOR = Reservation(mac="52-54-00-00-00-01", address="10.0.0.6", loader={"efi-x64": "b"})
+TRUSTS = Reservation(mac=MAC, https=Trust.FIRMWARE)
 MACHINE = Reservation(mac=MAC, name="node17", uuid="u1", profile="small")
 
 MERGED = {
@@ -31,6 +33,10 @@ MERGED = {
     "all fixed addresses are of who said one last": (
         {Origin.OPERATOR: OPERATOR, Origin.FILE: Reservation(mac=MAC, addresses=("10.5.0.5",), name="old")},
         Reservation(mac=MAC, address="10.0.0.6", name="old", loader={"efi-x64": "b"}),
+    ),
+    "what is trusted is of who said it last": (
+        {Origin.OPERATOR: TRUSTS, Origin.FILE: Reservation(mac=MAC, https=Trust.NOBODY), Origin.MACHINE: MACHINE},
+        Reservation(mac=MAC, name="node17", uuid="u1", profile="small", https=Trust.FIRMWARE),
     ),
     "an operator's address stands over the file's, loaders add up": (
         {Origin.OPERATOR: OPERATOR, Origin.FILE: FILE},

@@ -14,7 +14,7 @@ from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import Packet
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Overrides, Reservation
-from provisioner.model.boot import BootClient, LoadFile, LocalDisk, Plan, RunScript
+from provisioner.model.boot import BootClient, LoadFile, LocalDisk, Plan, RunScript, Trust
 from tests.dhcp.clients import (
     BIOS,
     DIRECT,
@@ -162,6 +162,30 @@ def test_who_names_the_loader(places: tuple[bool, bool, bool], file: bytes) -> N
     assert said(ask(here, discover(options=UEFI))).options[Opt.BOOT_FILE] == file
     stranger = said(ask(here, discover(OTHER_MAC, UEFI))).options[Opt.BOOT_FILE]
     assert stranger == (b"subnet.efi" if places[0] else b"snponly.efi")
+
+
+HTTPS: dict[str, tuple[tuple[Trust, Trust, Trust], dict[int, bytes], str]] = {
+    "the subnet's firmware trusts us": ((Trust.FIRMWARE, Trust.UNSAID, Trust.UNSAID), HTTP, "files/snponly.efi"),
+    "the profile's": ((Trust.UNSAID, Trust.FIRMWARE, Trust.UNSAID), HTTP, "files/snponly.efi"),
+    "this machine's": ((Trust.UNSAID, Trust.UNSAID, Trust.FIRMWARE), HTTP, "files/snponly.efi"),
+    "this machine's does not": ((Trust.FIRMWARE, Trust.FIRMWARE, Trust.NOBODY), HTTP, ""),
+    "its iPXE does not": ((Trust.FIRMWARE, Trust.UNSAID, Trust.UNSAID), IPXE, ""),
+    "its iPXE does": ((Trust.NOBODY, Trust.IPXE, Trust.UNSAID), IPXE, f"boot/{MAC}/script.ipxe"),
+}
+
+
+@pytest.mark.parametrize(("said_by", "client", "path"), HTTPS.values(), ids=HTTPS.keys())
+def test_https_for_who_trusts_us(said_by: tuple[Trust, Trust, Trust], client: dict[int, bytes], path: str) -> None:
+    of_subnet, of_profile, of_machine = said_by
+    machine = Reservation(mac=MAC, profile="gpu", https=of_machine)
+    profiles = {"gpu": Overrides(https=of_profile)}
+    here = site(subnet(https=of_subnet, http_port=80), known=(machine,), profiles=profiles, tls_port=8443)
+    found = ask(here, discover(options=client))
+    url = said(found).options[Opt.BOOT_FILE].decode()
+    assert isinstance(found, Reply)
+    assert (found.reason.endswith("; by HTTPS, as it trusts our CA"), url.startswith("https:")) == (bool(path),) * 2
+    if path:
+        assert url == f"https://{US}:8443/{path}"
 
 
 def test_no_setting_of_loaders_stands_for_what_firmware_starts_by_itself() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
-from provisioner.dhcp.validate import faults_of
-from provisioner.model.boot import Unknown
+from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
+from provisioner.dhcp.validate import faults_of, faults_without_tls
+from provisioner.model.boot import Trust, Unknown
 from provisioner.settings import docs_of
 from tests.dhcp.clients import MAC, OTHER_MAC, subnet
 
@@ -218,3 +219,27 @@ def test_everything_wrong_is_said_at_once() -> None:
 def test_every_setting_is_explained(kind: type) -> None:
     for name, text in docs_of(kind).items():
         assert text.endswith("."), name
+
+
+UNTRUSTED = {
+    "a subnet": (one(https=Trust.FIRMWARE), "subnet 10.0.0.0/24: https: firmware"),
+    "a profile": (known(profiles={"gpu": Overrides(https=Trust.IPXE)}), "profile gpu: https: ipxe"),
+    "a machine": (known(Reservation(mac=MAC, https=Trust.FIRMWARE)), f"reservation {MAC}: https: firmware"),
+    "a subnet of IPv6": (
+        Dhcp(subnets6=(Subnet6(network="fd00::/64", https=Trust.FIRMWARE),)),
+        "subnet fd00::/64: https: firmware",
+    ),
+    "a machine on it": (
+        Dhcp(reservations6=(Reservation6(address="fd00::1", https=Trust.FIRMWARE),)),
+        "reservation6 fd00::1: https: firmware",
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "fault"), UNTRUSTED.values(), ids=UNTRUSTED.keys())
+def test_https_where_nothing_is_served_by_it(config: Dhcp, fault: str) -> None:
+    assert faults_without_tls(config) == [f"{fault}: nothing is served by HTTPS: set http.tls_port"]
+
+
+def test_nobody_needs_no_https() -> None:
+    assert faults_without_tls(known(Reservation(mac=MAC, https=Trust.NOBODY))) == []

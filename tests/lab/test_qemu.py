@@ -95,10 +95,19 @@ def test_boards_of_x86_and_of_arm64() -> None:
 
 
 def test_secure_boot_is_enforced_with_keys_that_only_firmware_can_change() -> None:
-    secure = line(Firmware.UEFI_SECURE)
-    assert "smm=on" in secure
-    assert "driver=cfi.pflash01,property=secure,value=on" in secure
-    assert "OVMF_CODE_4M.secboot.fd" in secure
+    for firmware in (Firmware.UEFI_SECURE, Firmware.UEFI_SECURE_HTTP):
+        secure = line(firmware)
+        assert "smm=on" in secure
+        assert "driver=cfi.pflash01,property=secure,value=on" in secure
+        assert "OVMF_CODE_4M.secboot.fd" in secure
+
+
+def test_firmware_trusts_the_cas_that_are_enrolled_in_it() -> None:
+    identity, files = identity_of(Firmware.UEFI_HTTP), Files(Path("/rack/node17"))
+    trusting = Setup("tap17", emulation(""), has_trust=True)
+    words = command_line(identity, files, Lines(7, 8), trusting, BootChoice())
+    assert "name=etc/edk2/https/cacerts,file=/rack/node17/cacerts.esl" in words
+    assert "cacerts" not in line(Firmware.UEFI_HTTP)
 
 
 def test_firmware_offers_one_way_to_boot_from_the_network() -> None:

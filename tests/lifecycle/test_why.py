@@ -110,6 +110,10 @@ CASES: dict[str, tuple[str, Case]] = {
     "a link that loses large packets": ("tftp-stalled", Case("wait.loader", (
         POWER, OFFER, ACK, line(ON + 40, "tftp.failed", "snponly.efi: no answer at byte 1468", ok=False)))),
     "a filter on port 69": ("no-tftp", Case("wait.loader", (POWER, OFFER, ACK))),
+    "firmware that does not trust our CA": ("ca-not-trusted", Case("wait.loader", (
+        POWER, OFFER, ACK, line(ON + 7, "http.tls-refused", "it does not trust our CA", ok=False)))),
+    "firmware that has no CA enrolled": ("ca-not-trusted", Case("wait.loader", (
+        POWER, OFFER, replace(ACK, text=f"{ACK.text}; by HTTPS, as it trusts our CA")))),
     "a loader that crashes": ("loader-loop", Case("wait.script", (
         POWER, ACK, LOADER, replace(LOADER, at=ON + 30), replace(LOADER, at=ON + 60)))),
     "an unsigned loader under Secure Boot": (

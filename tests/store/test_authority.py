@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import socket
 import ssl
 import threading
@@ -9,9 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from provisioner.errors import StoreError
-from provisioner.store.authority import RENEWED_BEFORE, SERVER_LIFE, Authority
+from provisioner.store.authority import RENEWED_BEFORE, SERVER_LIFE, Authority, end_of
 
 NOW = time.time()
 LATER = NOW + (SERVER_LIFE - RENEWED_BEFORE).total_seconds() + 60
@@ -62,6 +68,27 @@ def test_the_root_outlives_restarts_and_the_server_certificate_is_kept_while_it_
 def test_a_server_certificate_is_made_anew(tmp_path: Path, now: float, address: str) -> None:
     before = Authority(tmp_path, NOW).server_certificate(["10.0.0.1"]).read_bytes()
     assert Authority(tmp_path, now).server_certificate([address]).read_bytes() != before
+
+
+def test_a_root_of_elliptic_curves_stays_what_firmware_has_enrolled(tmp_path: Path) -> None:
+    """Roots were made so before; who trusts one trusts the server's new key of the other kind."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "provisioner 1")])
+    now = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
+    root = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=90))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = root.public_bytes(Encoding.PEM)
+    (tmp_path / "ca.pem").write_bytes(pem)
+    (tmp_path / "ca.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    authority = Authority(tmp_path, NOW)
+    assert authority.certificate_file.read_bytes() == pem
+    assert end_of(pem.decode()) == int(NOW) + 90 * 86400
+    certificate = authority.server_certificate(["10.77.0.1"])
+    assert isinstance(x509.load_pem_x509_certificate(certificate.read_bytes()).public_key(), rsa.RSAPublicKey)
+    shake_hands(authority, certificate, "10.77.0.1")
 
 
 def test_keys_are_for_nobody_else(tmp_path: Path) -> None:

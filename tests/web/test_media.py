@@ -8,10 +8,10 @@ from pathlib import Path
 from aiohttp.test_utils import TestClient, TestServer
 
 from provisioner.boot.files import FileTable, ServedFile
-from provisioner.errors import TicketError
+from provisioner.errors import NotFoundError, TicketError
 from provisioner.web.app import machine_app
 from provisioner.web.files import Files
-from provisioner.web.media import Media
+from provisioner.web.media import Discs, Media
 
 
 async def test_a_medium_is_read_in_parts_by_who_has_its_ticket(tmp_path: Path) -> None:
@@ -38,3 +38,34 @@ async def test_a_medium_is_read_in_parts_by_who_has_its_ticket(tmp_path: Path) -
     await asyncio.to_thread(files.close)
     assert told == [told[0]]
     assert "good" not in told[0]
+
+
+class Made:
+    """Makes one CD, for one address, and remembers how it was asked."""
+
+    def __init__(self, file: ServedFile) -> None:
+        self.file = file
+        self.asked: list[tuple[str, str, bool]] = []
+
+    async def find(self, name: str, address: str, *, begins: bool) -> ServedFile:
+        self.asked.append((name, address, begins))
+        if name != self.file.name:
+            raise NotFoundError("there is no such CD")
+        return self.file
+
+
+async def test_firmware_asks_for_the_size_and_then_for_its_cd(tmp_path: Path) -> None:
+    path = tmp_path / "x.iso"
+    path.write_bytes(b"disc" * 1000)
+    made = Made(ServedFile("cdx64.iso", path, 4000, "ab" * 32))
+    files = Files(FileTable(), observe=lambda _: None)
+    async with TestClient(TestServer(machine_app(Discs(made, files).routes()))) as client:
+        response = await client.head("/boot/cdx64.iso")
+        assert (response.status, response.headers["Content-Length"]) == (200, "4000")
+        assert response.headers["Content-Type"] == "application/vnd.efi-iso"
+        assert await (await client.get("/boot/cdx64.iso")).read() == b"disc" * 1000
+        assert (await client.get("/boot/cdaa64.iso")).status == 404
+        assert (await client.get("/boot/other.iso")).status == 404
+    await asyncio.to_thread(files.close)
+    names = [(name, begins) for name, _, begins in made.asked]
+    assert names == [("cdx64.iso", True), ("cdx64.iso", False), ("cdaa64.iso", False)]

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from ipaddress import IPv6Address, IPv6Network
+from typing import Any
 
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.subnetbook import Rules, SubnetBook
+from provisioner.dhcp.subnets import Dhcp
 from provisioner.dhcp.v6.net import POOL_LIMIT
 from provisioner.dhcp.v6.reservations import key_of
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.dhcp.v6.validate import faults_of_reservation, faults_of_subnet
+from provisioner.dhcp.validate import faults_without_tls
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
 
@@ -33,7 +36,13 @@ class Dhcp6Book:
         self._lock = asyncio.Lock()
         self.subnets: SubnetBook[Subnet6] = SubnetBook(
             server,
-            Rules(server.config.subnets6, faults_of_subnet, store.put_subnet6, store.remove_subnet6, self._leases_in),
+            Rules(
+                server.config.subnets6,
+                lambda subnet, others: faults_of_subnet(subnet, others) + self._untrusted(subnets6=(subnet,)),
+                store.put_subnet6,
+                store.remove_subnet6,
+                self._leases_in,
+            ),
             self._lock,
         )
         self._of_file = {number_of(each.address): each for each in server.config.reservations6}
@@ -83,8 +92,13 @@ class Dhcp6Book:
                 self._hold(of_file)
         log.info("dhcp.unreserved address=%s", address)
 
+    def _untrusted(self, **said: Any) -> list[str]:
+        """Say what of this asks for HTTPS where none is served."""
+        return [] if self._server.site.tls_port else faults_without_tls(Dhcp(**said))
+
     def _check(self, reservation: Reservation6) -> None:
         faults = faults_of_reservation(reservation, [subnet for subnet, _ in self.subnets.all()])
+        faults += self._untrusted(reservations6=(reservation,))
         if faults:
             raise ConfigError(f"reservation {reservation.address}", faults=faults)
         holds = self._by_key.get(key_of(reservation))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from provisioner.boot.files import url_path
+from provisioner.boot.plan import by_https
+from provisioner.dhcp.boot import reason_of
 from provisioner.dhcp.pxe import HTTP_CLIENT
 from provisioner.dhcp.v6.case import Case6, our_address
 from provisioner.dhcp.v6.message import address
 from provisioner.dhcp.v6.net import Net6
 from provisioner.dhcp.v6.options import Opt, Options, VendorClass, encode_vendor_class
-from provisioner.model.boot import Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Unknown
+from provisioner.model.boot import Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Trust, Unknown
 
 NO_ADDRESS = "no global IPv6 address of ours on that link: set server_address"
 
@@ -40,6 +42,7 @@ def _in_options(case: Case6, net: Net6, plan: Plan) -> Options:
     url = url_of(case, net, plan, address(us))
     if not url:
         return ()
+    case.reason = reason_of(plan, url.encode("ascii"))
     found: list[tuple[int, bytes]] = [(Opt.BOOT_URL, url.encode("ascii"))]
     if net.parameters and Opt.BOOT_PARAMETERS in case.kind.wanted:
         found.append((Opt.BOOT_PARAMETERS, net.parameters))
@@ -51,6 +54,8 @@ def _in_options(case: Case6, net: Net6, plan: Plan) -> Options:
 def url_of(case: Case6, net: Net6, plan: Plan, us: str) -> str:
     """Say where the client fetches what it is to load; empty for what it cannot load."""
     http = f"http://[{us}]:{net.config.http_port or case.site.http_port}"
+    if by_https(case.kind.asker, case.known.https if case.known is not None else Trust.UNSAID, net.config.https):
+        http = f"https://[{us}]:{case.site.tls_port}"
     match plan, case.kind.asker:
         case RunScript(), Asker.IPXE:
             return f"{http}/boot/{case.who.mac}/script.ipxe"

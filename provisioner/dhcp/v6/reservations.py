@@ -12,6 +12,7 @@ from provisioner.dhcp.v6.duid import unspell
 from provisioner.dhcp.v6.identify import Identity
 from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.errors import ConfigError
+from provisioner.model.boot import Trust
 from provisioner.model.net import parse_mac
 
 Key = tuple[bytes, bytes, str]
@@ -25,6 +26,7 @@ class Known6(NamedTuple):
     ip: int = 0
     uuid: str = ""
     loader: Mapping[int, str] = {}
+    https: Trust = Trust.UNSAID
 
 
 class Reservations6:
@@ -51,7 +53,11 @@ class Reservations6:
         if fixed is None or machine is None:
             return fixed or machine
         return Known6(
-            fixed.name or machine.name, fixed.ip, fixed.uuid or machine.uuid, {**machine.loader, **fixed.loader}
+            fixed.name or machine.name,
+            fixed.ip,
+            fixed.uuid or machine.uuid,
+            {**machine.loader, **fixed.loader},
+            fixed.https or machine.https,
         )
 
     def _fixed_for(self, who: Identity) -> Known6 | None:
@@ -86,7 +92,8 @@ class Reservations6:
         profile = self._profiles.get(reservation.profile, Overrides())
         loader = loaders_by_arch({**profile.loader, **reservation.loader})
         self.remove_machine(key)
-        self._machines[key] = Known6(reservation.name, 0, reservation.uuid.lower(), loader)
+        https = reservation.https or profile.https
+        self._machines[key] = Known6(reservation.name, 0, reservation.uuid.lower(), loader, https)
         if reservation.uuid:
             self._by_uuid[reservation.uuid.lower()] = key
 
@@ -103,7 +110,7 @@ def compiled(reservation: Reservation6) -> Known6:
         ip = int(IPv6Address(reservation.address))
     except ValueError as error:
         raise ConfigError(f"reservation {reservation.name or reservation.mac}: address: {error}") from None
-    return Known6(reservation.name, ip, key_of(reservation)[2], loaders_by_arch(reservation.loader))
+    return Known6(reservation.name, ip, key_of(reservation)[2], loaders_by_arch(reservation.loader), reservation.https)
 
 
 def key_of(reservation: Reservation6) -> Key:

@@ -62,12 +62,13 @@ class Dhcp6Server:
         leases: Leases6,
         observe: Observe,
         http_port: int = 8080,
+        tls_port: int = 0,
         on_lease: Callable[[Lease], None] | None = None,
         advertising: Advertising | None = None,
         clock: SteadyClock | None = None,
     ) -> None:
         self.config = config
-        self.site = Site6(decide, http_port=http_port, profiles=config.profiles)
+        self.site = Site6(decide, http_port=http_port, tls_port=tls_port, profiles=config.profiles)
         self.trace = Trace6(observe, self.site.reservations.knows)
         self._leases = leases
         self.tell = on_lease or _tell_nobody

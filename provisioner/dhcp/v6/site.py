@@ -54,10 +54,13 @@ class Site6:
         decide: Callable[[BootClient], Plan],
         *,
         http_port: int = 8080,
+        tls_port: int = 0,
         profiles: Mapping[str, Overrides] | None = None,
     ) -> None:
         self.decide = decide
         self.http_port = http_port
+        self.tls_port = tls_port
+        """0: nothing is served by HTTPS, and no setting asks for it."""
         self.duid = b""
         """Our own DUID."""
         self.topology: Topology[Net6] = Topology()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from provisioner.model.boot import Unknown
+from provisioner.model.boot import Trust, Unknown
 from provisioner.settings import setting
 
 
@@ -62,6 +62,11 @@ class Subnet6:
         (), "Parameters of the boot file (option 60). UEFI PXE takes the first for its size, in blocks of 512 octets."
     )
     http_port: int = setting(0, "Port of the boot files in URLs; 0: the one of all subnets.")
+    https: Trust = setting(
+        Trust.UNSAID,
+        "Who trusts the daemon's CA and gets https:// URLs: nobody (empty is the same), firmware (UEFI HTTP boot), "
+        "ipxe (firmware, and an iPXE that was told of it). Needs http.tls_port.",
+    )
     new_per_s: float = setting(50.0, "New unknown machines a second, per interface or relay; 0: no limit.")
     new_burst: int = setting(500, "New unknown machines at once, per interface or relay.")
     port_per_s: float = setting(1.0, "New unknown machines a second behind one switch port (option 18 or 37); 0: any.")
@@ -90,3 +95,6 @@ class Reservation6:
     duid: str = setting("", "DUID in hex, with or without colons.")
     name: str = setting("", "Host name, for leases and names in the DNS.")
     loader: Mapping[str, str] = setting({}, "Boot loader by architecture.")
+    https: Trust = setting(
+        Trust.UNSAID, "Who trusts the daemon's CA and gets https:// URLs; empty: as the subnet has it."
+    )

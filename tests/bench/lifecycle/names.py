@@ -10,7 +10,7 @@ NETWORK, POOL = "10.96.0.0/14", "10.97.0.1-10.97.127.254"
 MACHINE_ROUTE, BMC_ROUTE = "10.97.0.0/16", "10.98.0.0/16"
 PORT = "life1"
 """The interface at the daemon's end of the cable."""
-HTTP_PORT, BMC_PORT = 8080, 443
+HTTP_PORT, TLS_PORT, BMC_PORT = 8080, 8443, 443
 USER, PASSWORD = "admin", "simulated pass"
 
 

@@ -12,7 +12,8 @@ from provisioner.dhcp.v6.options import (
     texts,
     vendor_class,
 )
-from provisioner.model.boot import LoadFile, LocalDisk, Unknown
+from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.model.boot import LoadFile, LocalDisk, Trust, Unknown
 from tests.dhcp.v6.clients import (
     FIRMWARE,
     HTTP,
@@ -85,6 +86,29 @@ LOADERS = {
 def test_loaders(of_subnet: dict[str, dict[str, str]], of_machine: dict[str, dict[str, str]], name: str) -> None:
     here = site(subnet(**of_subnet), known=(Reservation(mac=MAC, **of_machine),))  # type: ignore[arg-type]
     assert boot(ask(here, FIRMWARE.message(SOLICIT, ia())))[0] == f"tftp://[{US}]/{name}"
+
+
+SECURE = {
+    "the subnet's firmware trusts us": ({"https": Trust.FIRMWARE}, {}, "https"),
+    "the machine's does": ({}, {"https": Trust.FIRMWARE}, "https"),
+    "the machine's does not": ({"https": Trust.FIRMWARE}, {"https": Trust.NOBODY}, "http"),
+}
+
+
+@pytest.mark.parametrize(("of_subnet", "of_machine", "scheme"), SECURE.values(), ids=SECURE.keys())
+def test_https(of_subnet: dict[str, Trust], of_machine: dict[str, Trust], scheme: str) -> None:
+    here = site(subnet(**of_subnet), known=(Reservation(mac=MAC, **of_machine),), tls_port=8443)
+    found = ask(here, Says(OVMF_DUID, HTTP).message(SOLICIT, ia()))
+    port = {"http": 8080, "https": 8443}[scheme]
+    assert boot(found)[0] == f"{scheme}://[{US}]:{port}/files/snponly.efi"
+    assert found.reason.endswith("; by HTTPS, as it trusts our CA") is (scheme == "https")
+
+
+def test_a_fixed_address_says_it_before_the_machine() -> None:
+    fixed = Reservation6(address="fd00::50", mac=MAC, https=Trust.FIRMWARE)
+    here = site(fixed=(fixed,), known=(Reservation(mac=MAC, https=Trust.NOBODY),), tls_port=8443)
+    url = boot(ask(here, Says(OVMF_DUID, HTTP).message(SOLICIT, ia())))[0]
+    assert url == f"https://[{US}]:8443/files/snponly.efi"
 
 
 def test_no_setting_of_loaders_stands_for_what_firmware_starts_by_itself() -> None:

@@ -193,6 +193,7 @@ FAULTS: dict[str, Fault] = {
     "it asks for a loader that is not there": Fault("loader-missing", wants_another_loader),
     "blocks of its loader are lost": Fault("tftp-stalled", loses_blocks),
     "UDP port 69 is filtered": Fault("no-tftp", asks),
+    "its firmware trusts another CA": Fault("ca-not-trusted", Guest.refuses_our_certificate),
     "its loader crashes": Fault("loader-loop", loads_again_and_again),
     "its firmware refuses unsigned loaders": Fault("secure-boot", Guest.loads, secure_boot=True),
     "it asks from an address that is not its own": Fault("script-refused", asks_from_elsewhere),

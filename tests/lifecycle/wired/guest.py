@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import ssl
 from contextlib import closing
 from typing import Any
 
 from provisioner.dhcp.options import Opt, Type
 from provisioner.tftp.packet import Ack, Data, Mode, OptionAck, Request, decode, encode
 from tests.bench.lifecycle.metal import IPXE, SYSTEM, Connection, Relay, facts_of, home_token, path_of
-from tests.bench.lifecycle.names import SERVER, mac_of
+from tests.bench.lifecycle.names import SERVER, TLS_PORT, mac_of
 
 FIRMWARE = {Opt.VENDOR_CLASS: b"PXEClient:Arch:00007:UNDI:003016", Opt.CLIENT_ARCH: b"\0\x07"}
 STRANGE = {Opt.VENDOR_CLASS: b"PXEClient:Arch:00039:UNDI:003016", Opt.CLIENT_ARCH: b"\0\x27"}
@@ -84,6 +86,19 @@ class Guest:
     async def loads(self) -> None:
         """Come as far as the loader."""
         await self.tftp(await self.asks(FIRMWARE))
+
+    async def refuses_our_certificate(self) -> None:
+        """Begin HTTPS as firmware does that trusts another CA: its TLS says so, and hangs up."""
+        await self.asks(FIRMWARE)
+
+        def refuse() -> None:
+            with (
+                socket.create_connection((SERVER, TLS_PORT), ANSWER_S, (self.address, 0)) as line,
+                contextlib.suppress(ssl.SSLCertVerificationError),
+            ):
+                ssl.create_default_context().wrap_socket(line, server_hostname=SERVER)
+
+        await asyncio.to_thread(refuse)
 
     async def gets(self, path: str, address: str = "") -> bytes:
         """Fetch something by HTTP, on a connection of its own."""

@@ -16,7 +16,7 @@ import aiohttp
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
-from tests.bench.lifecycle.names import HTTP_PORT, PORT, SERVER
+from tests.bench.lifecycle.names import HTTP_PORT, PORT, SERVER, TLS_PORT
 from tests.bench.lifecycle.wire import Wire, wire
 
 STAND_INS = {
@@ -121,7 +121,7 @@ async def prepare(folder: Path) -> Path:
         "dhcp": {"subnets": SUBNETS},
         "tftp": {"addresses": [SERVER]},
         "catalogue": {"loaders": [str(folder / "loaders")]},
-        "http": {"addresses": [SERVER], "port": HTTP_PORT},
+        "http": {"addresses": [SERVER], "port": HTTP_PORT, "tls_port": TLS_PORT},
         "log": {"level": "error"},
     }
     path = folder / "provisioner.yaml"

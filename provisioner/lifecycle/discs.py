@@ -1,0 +1,161 @@
+"""CDs that are made of what a machine boots: written for its BMC (`media`), or for its firmware to fetch by HTTP.
+
+Firmware with Secure Boot on starts shim and GRUB as distributions sign them, and that GRUB reads a disk but no HTTP. So
+firmware that boots by HTTP gets all of its boot as one CD, which it keeps in memory: loaders, the machine's own GRUB
+configuration, kernel and initrds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from provisioner.boot.files import DISCS, MADE_OF, ServedFile
+from provisioner.boot.iso import Image
+from provisioner.boot.medium import BIOS_FILES, BIOS_IMAGE, EFI, Load, Programs, initrd_name, lay_out
+from provisioner.catalog import iso9660
+from provisioner.errors import ArtifactError, NotFoundError
+from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.ports import Network
+from provisioner.model.catalog import Bootenv
+from provisioner.model.net import Mac
+
+AT_ONCE = 4
+"""Written at once: 40 to 60 MB each, to the page cache."""
+KEPT = 32
+"""CDs that are kept, some 2 GB, for who asks again or in parts; another machine's goes when the next one is made."""
+ARCH_OF = {name: arch for arch, name in DISCS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a CD is for: the same is given again, until a boot begins anew."""
+
+    name: str
+    system: str
+    run: str
+    address: str
+
+
+class Discs:
+    """The CDs that machines fetch. Each is for the one that holds the asking address, and holds a token of its own."""
+
+    def __init__(self, folder: Path, boots: Boots, network: Network) -> None:
+        self._folder, self._boots, self._network = folder, boots, network
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._kept: OrderedDict[Mac, tuple[Wanted, ServedFile]] = OrderedDict()
+
+    async def open(self) -> None:
+        """Take away what an earlier daemon left: nobody can ask for it."""
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def find(self, name: str, address: str, *, begins: bool) -> ServedFile:
+        """Give the CD called `name` to the machine at `address`; raise `NotFoundError` where it is to boot none.
+
+        `begins`: a boot begins, so it is made anew. UEFI asks for the size first (UEFI 2.10 section 24.7.3.1).
+        """
+        mac = self._network.lease_of(address)
+        if mac is None or name not in ARCH_OF or not self._network.serves(name):
+            raise NotFoundError("there is no such CD")
+        async with self._turns:
+            system, wanted = self._wanted(mac, name, address)
+            before = self._kept.get(mac)
+            if before is not None and before[0] == wanted and not begins:
+                self._kept.move_to_end(mac)
+                return before[1]
+            file = await self._make(mac, system, wanted)
+            gone = [] if before is None else [before[1]]
+            self._kept[mac] = wanted, file
+            self._kept.move_to_end(mac)
+            if len(self._kept) > KEPT:
+                gone.append(self._kept.popitem(last=False)[1][1])
+            for each in gone:
+                await asyncio.to_thread(each.path.unlink, missing_ok=True)
+            return file
+
+    def _wanted(self, mac: Mac, name: str, address: str) -> tuple[Bootenv, Wanted]:
+        machine = self._boots.machine_of(mac)
+        system = self._boots.system_on_disc(mac, address)
+        run = machine.run.id if machine is not None and machine.run is not None else ""
+        return system, Wanted(name, system.name, run, address)
+
+    async def _make(self, mac: Mac, system: Bootenv, wanted: Wanted) -> ServedFile:
+        arch = ARCH_OF[wanted.name]
+        files = [self._file(f"artifacts/{system.name}/{arch}/{each}") for each in files_of(system, arch)]
+        record = await self._boots.record(mac, self._boots.machine_of(mac), system, wanted.address)
+        names = MADE_OF[wanted.name]
+        programs = await asyncio.to_thread(read_programs, {each: self._file(each) for each in names})
+        digest = hashlib.sha256(record.args.encode()).hexdigest()
+        path = self._folder / f"{digest}.iso"
+        size_bytes = await asyncio.to_thread(write, path, files, (record.title, record.args), programs, arch)
+        return ServedFile(wanted.name, path, size_bytes, digest)
+
+    def _file(self, name: str) -> ServedFile:
+        file = self._network.file(name)
+        if file is None:
+            raise NotFoundError("there is no such CD")
+        return file
+
+
+def files_of(system: Bootenv, arch: str) -> tuple[str, ...]:
+    """Name the files of a system that go onto a CD, the kernel first; raise `ArtifactError` where it has none."""
+    files = system.arch.get(arch)
+    if files is None or not files.kernel:
+        raise ArtifactError(f"{system.name} has nothing to boot for {arch}")
+    return (files.kernel, *files.initrds)
+
+
+def read_programs(found: Mapping[str, ServedFile]) -> Programs:
+    """Read the loaders; isolinux out of the image that it comes in. Blocks."""
+    read = {name: file.path.read_bytes() for name, file in found.items() if name != BIOS_IMAGE}
+    grub = next((read[names.grub] for names in EFI.values() if names.grub in read), b"")
+    shim = next((read[names.shim] for names in EFI.values() if names.shim in read), b"")
+    programs = Programs(grub, shim)
+    if (image := found.get(BIOS_IMAGE)) is not None:
+        with image.path.open("rb") as source:
+            read_at = partial(_read_at, source.fileno())
+            isolinux, ldlinux = (
+                b"".join(read_at(part.offset, part.length) for part in iso9660.find(read_at, name, image.size_bytes))
+                for name in BIOS_FILES
+            )
+        programs = replace(programs, isolinux=isolinux, ldlinux=ldlinux)
+    return programs
+
+
+def _read_at(descriptor: int, offset: int, length: int) -> bytes:
+    return os.pread(descriptor, length, offset)
+
+
+def write(path: Path, files: Sequence[ServedFile], words: tuple[str, str], programs: Programs, arch: str) -> int:
+    """Write a CD, whole or not at all, and say how large it is. Blocks.
+
+    `files` are kernel and initrds, `words` what people read of it, and the kernel's command line.
+    """
+    title, args = words
+    sizes = [file.size_bytes for file in files]
+    image = lay_out(Load(title, sizes[0], tuple(sizes[1:]), args), programs, arch)
+    sources = {"BOOT/VMLINUZ": files[0].path} | {initrd_name(at): one.path for at, one in enumerate(files[1:])}
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    part = path.with_suffix(".part")
+    with part.open("wb") as target:
+        os.fchmod(target.fileno(), 0o600)
+        target.write(image.head)
+        target.truncate(image.size_bytes)
+        _copy(image, sources, target)
+    part.rename(path)
+    return image.size_bytes
+
+
+def _copy(image: Image, sources: Mapping[str, Path], target: BinaryIO) -> None:
+    for name, source in sources.items():
+        target.seek(image.places[name])
+        with source.open("rb") as content:
+            shutil.copyfileobj(content, target, 1 << 20)
