@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
+from provisioner.dhcp.imports import Imports
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Durability, Subnet
 from provisioner.dhcp.v6.advertising import Advertising
@@ -34,6 +35,7 @@ class Addressing:
     v6: Dhcp6Server
     book: DhcpBook
     book6: Dhcp6Book
+    imports: Imports
 
     @classmethod
     async def start(
@@ -70,7 +72,8 @@ class Addressing:
             on_lease=naming.on_lease6,
             advertising=advertising,
         )
-        book, book6 = DhcpBook(v4, DhcpBookStore(db), leases), Dhcp6Book(v6, DhcpBookStore(db))
+        store = DhcpBookStore(db)
+        book, book6 = DhcpBook(v4, store, leases), Dhcp6Book(v6, store)
         await book.open()
         await book6.open()
         conductor.follow(KnownMachines(v4))
@@ -83,7 +86,7 @@ class Addressing:
         stack.push_async_callback(v6.stop)
         await naming.open6(v6)
         advertising.start()
-        return cls(v4, v6, book, book6)
+        return cls(v4, v6, book, book6, Imports(book, book6, store))
 
     def follow(self, v4: Callable[[Sequence[Subnet]], None], v6: Callable[[Sequence[Subnet6]], None]) -> None:
         """Tell all subnets of each family now, and whenever one has changed."""

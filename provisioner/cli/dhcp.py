@@ -249,6 +249,7 @@ def import_(session: Session, files: Sequence[Path], **given: Any) -> None:
       provisionctl dhcp import /etc/dhcp/dhcpd.conf /var/lib/dhcp/dhcpd.leases --dry-run
       provisionctl dhcp import /var/lib/misc/dnsmasq.leases /etc/dnsmasq.conf
       provisionctl dhcp import /etc/kea/kea-dhcp4.conf /var/lib/kea/kea-leases4.csv
+      provisionctl dhcp import /etc/kea/kea-dhcp6.conf /var/lib/kea/kea-leases6.csv
     """
     from provisioner.cli.dhcp_import import import_files
 
@@ -257,23 +258,22 @@ def import_(session: Session, files: Sequence[Path], **given: Any) -> None:
 
 @command("export")
 @click.option("--subnet-id", "ids", multiple=True, metavar="NETWORK=ID", help="Kea's number of a subnet; repeatable.")
+@click.option("-6", "six", is_flag=True, help="Those of DHCPv6, as kea-leases6.csv.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=Path("-"))
-def export(session: Session, ids: Sequence[str], file: Path) -> None:
+def export(session: Session, ids: Sequence[str], file: Path, six: bool) -> None:
     """Write active and declined leases as Kea's kea-leases4.csv to FILE, or to stdout.
 
     Subnets are numbered from 1 in the order of `provisionctl dhcp subnets`, unless --subnet-id says otherwise.
     """
-    from provisioner.cli.dhcp_export import export_rows, subnet_numbers
-    from provisioner.dhcp.foreign.keacsv import write
+    from provisioner.cli import dhcp_export
+    from provisioner.dhcp.foreign import keacsv, keacsv6
 
-    client = session.client()
-    numbers = subnet_numbers(client.get("/v1/dhcp/subnets")["subnets"], ids)
-    rows = [
-        row
-        for state in ("active", "declined")
-        for row in export_rows(pages(client, "leases", {"state": state}), numbers)
-    ]
-    text = "".join(write(sorted(rows)))
+    client, what = session.client(), "subnets6" if six else "subnets"
+    numbers = dhcp_export.subnet_numbers(client.get(f"/v1/dhcp/{what}")[what], ids)
+    family = {"family": "6" if six else "4"}
+    leases = [row for state in ("active", "declined") for row in pages(client, "leases", {"state": state} | family)]
+    rows: list[Any] = [*(dhcp_export.export_rows6 if six else dhcp_export.export_rows)(leases, numbers)]
+    text = "".join((keacsv6 if six else keacsv).write(sorted(rows)))
     if str(file) == "-":
         sys.stdout.write(text)
     else:

@@ -15,19 +15,24 @@ from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_rows
 from provisioner.cli.session import Session
 from provisioner.cli.text import Column, Row, printable
 from provisioner.dhcp.foreign import guess
-from provisioner.dhcp.foreign.found import FOR_EVER, Contents, FoundLease, Was
+from provisioner.dhcp.foreign.found import FOR_EVER, Contents, FoundLease, FoundLease6, Was
 from provisioner.dhcp.packet import address
+from provisioner.dhcp.v6.message import address as address6
 from provisioner.errors import ConfigError, ConflictError
 
 FILE_LIMIT = 512 << 20
+KEA = {"kea-leases4.csv": "kea-leases", "kea-leases6.csv": "kea-leases6"}
+"""Kea's lease files, by what they are, with their formats."""
 LEFTOVERS = (".completed", ".2", ".1")
 """What Kea's clean-up of lease files leaves beside them when it is interrupted, oldest first; read before the file."""
 STYLES = {"new": GREEN, "same": DIM, "conflict": RED, "expired": YELLOW, "left out": YELLOW, "unreadable": RED}
+BLANK = dict.fromkeys(("kind", "address", "high", "mac", "client_id", "duid", "name"), "")
+"""A row of which nothing is known."""
 COLUMNS = (
     Column("WHAT", lambda row: row["kind"]),
     Column("ADDRESS", lambda row: row["address"] + (f"-{row['high']}" if row["high"] else ""), keep=True),
     Column("MAC", lambda row: row["mac"], keep=True),
-    Column("CLIENT ID", lambda row: row["client_id"]),
+    Column("CLIENT ID", lambda row: row["client_id"] or row["duid"]),
     Column("NAME", lambda row: row["name"]),
     Column("UNTIL", lambda row: row["until"] or ("for ever" if row["kind"] == "lease" else "")),
     Column("BECOMES", lambda row: row["what"], style=lambda row: STYLES.get(row["what"], CYAN), keep=True),
@@ -63,11 +68,11 @@ def read_files(session: Session, files: Sequence[Path], format_name: str) -> Ite
     named = {file.resolve() for file in files}
     for file in files:
         contents = _read(file, format_name)
-        if contents.kind == "kea-leases4.csv":
+        if contents.kind in KEA:
             for leftover in (file.with_name(file.name + ending) for ending in LEFTOVERS):
                 if leftover.exists() and leftover.resolve() not in named:
                     session.note(f"{leftover}: left by Kea's clean-up, read first")
-                    yield _read(leftover, "kea-leases")
+                    yield _read(leftover, KEA[contents.kind])
         yield contents
 
 
@@ -81,35 +86,44 @@ def _read(file: Path, format_name: str) -> Contents:
         raise ConfigError(f"{file}: {error.strerror}") from error
 
 
-def latest(found: Iterable[Contents]) -> list[FoundLease]:
+def latest(found: Iterable[Contents]) -> list[FoundLease | FoundLease6]:
     """Give the last word on each address, the newest lease first: a machine that has two keeps that one."""
-    by_address: dict[int, FoundLease] = {}
+    by_address: dict[tuple[bool, int], FoundLease | FoundLease6] = {}
     for contents in found:
-        by_address |= contents.leases
+        by_address |= {(False, ip): lease for ip, lease in contents.leases.items()}
+        by_address |= {(True, ip): six for ip, six in contents.leases6.items()}
     return sorted(by_address.values(), key=lambda lease: (lease.since, lease.until), reverse=True)
 
 
-def entries(found: Iterable[Contents], leases: Iterable[FoundLease]) -> Iterator[Row]:
+def entries(found: Iterable[Contents], leases: Iterable[FoundLease | FoundLease6]) -> Iterator[Row]:
     """Write what the daemon is asked to take over: reservations first, since leases depend on them."""
     contents = list(found)
     for each in (each for one in contents for each in one.reservations):
         ip = address(each.ip) if each.ip else ""
         yield {"kind": "reservation", "address": ip, "mac": each.key.hex(":"), "name": each.name, "where": each.where}
+    for six in (six for one in contents for six in one.reservations6):
+        who = {"mac": six.key.hex(":"), "duid": six.duid.hex(":"), "name": six.name}
+        yield {"kind": "reservation", "address": address6(six.ip), "where": six.where, **who}
     for lease in leases:
-        yield {
-            "kind": "lease",
-            "address": address(lease.ip),
-            "mac": lease.key.hex(":"),
-            "name": lease.name,
-            "until": None if lease.until >= FOR_EVER else lease.until,
-            "since": lease.since,
-            "client_id": lease.client_id.hex(),
-            "circuit_id": lease.circuit_id.hex(),
-            "remote_id": lease.remote_id.hex(),
-            "where": lease.where,
-        }
+        until = None if lease.until >= FOR_EVER else lease.until
+        said = {"kind": "lease", "name": lease.name, "until": until, "since": lease.since, "where": lease.where}
+        yield {**said, **_holder(lease)}
     for span in (span for one in contents for span in one.ranges):
-        yield {"kind": "range", "address": address(span.low), "high": address(span.high), "where": span.where}
+        low, high = (address6 if span.six else address)(span.low), (address6 if span.six else address)(span.high)
+        yield {"kind": "range", "address": low, "high": high, "where": span.where}
+
+
+def _holder(lease: FoundLease | FoundLease6) -> Row:
+    """Say who has which address."""
+    if isinstance(lease, FoundLease6):
+        return {"address": address6(lease.ip), "duid": lease.duid.hex(":"), "iaid": lease.iaid}
+    return {
+        "address": address(lease.ip),
+        "mac": lease.key.hex(":"),
+        "client_id": lease.client_id.hex(":"),
+        "circuit_id": lease.circuit_id.hex(),
+        "remote_id": lease.remote_id.hex(),
+    }
 
 
 def _ask(client: Client, wanted: Iterable[Row], given: Row) -> tuple[list[Row], Row]:
@@ -119,14 +133,12 @@ def _ask(client: Client, wanted: Iterable[Row], given: Row) -> tuple[list[Row], 
     return rows, done
 
 
-def _over(lease: FoundLease) -> Row:
+def _over(lease: FoundLease | FoundLease6) -> Row:
     what = "expired" if lease.was is Was.ACTIVE else "left out"
     return {
+        **BLANK,
+        **_holder(lease),
         "kind": "lease",
-        "address": address(lease.ip),
-        "high": "",
-        "mac": lease.key.hex(":"),
-        "client_id": lease.client_id.hex(":"),
         "name": lease.name,
         "until": _time(lease.until),
         "what": what,
@@ -143,8 +155,7 @@ def _time(at: float) -> str | None:
 
 def _unreadable(fault: str) -> Row:
     where, _, text = fault.partition(": ")
-    blank = dict.fromkeys(("kind", "address", "high", "mac", "client_id", "name"), "")
-    return {**blank, "until": None, "what": "unreadable", "reason": text, "where": where}
+    return {**BLANK, "until": None, "what": "unreadable", "reason": text, "where": where}
 
 
 def _sum_up(session: Session, done: Row, over: int, unreadable: int, *, dry_run: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from provisioner.dhcp import formats
 from provisioner.dhcp.layers import Layers, Origin
@@ -13,7 +13,8 @@ from provisioner.dhcp.leases import Lease, LeaseState, Pool
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Mode, Reservation
-from provisioner.dhcp.topology import Net
+from provisioner.dhcp.topology import Net, Served
+from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.model.net import Mac, mac_from_bytes
 
 MOST_S = 2.0**32
@@ -52,6 +53,10 @@ class Want(NamedTuple):
     high: int = 0
     """The end of a range."""
     where: str = ""
+    six: bool = False
+    """It is of DHCPv6; then `duid` and `iaid` name the holder of a lease, and `key` may be empty."""
+    duid: bytes = b""
+    iaid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,17 @@ class Verdict:
     want: Want
     what: What
     reason: str = ""
-    reservation: Reservation | None = None
+    reservation: Reservation | Reservation6 | None = None
     leases: tuple[Lease, ...] = ()
     """The first one is the machine's new lease."""
     pool: Pool | None = None
+
+
+class Judge(Protocol):
+    """Judges one import of one family: `Adoption`, `dhcp.v6.adopt.Adoption6`."""
+
+    def judge(self, want: Want) -> Verdict:
+        """Say what becomes of it. Reservations come first, newer leases before older ones."""
 
 
 class Adoption:
@@ -88,7 +100,7 @@ class Adoption:
             case Kind.LEASE:
                 return self._lease(want)
             case Kind.RANGE:
-                return self._range(want)
+                return judge_range(self._site.net_at(want.ip), want)
 
     # reservations
 
@@ -103,7 +115,7 @@ class Adoption:
         if before not in (0, want.ip):
             why = f"{address(before)} is reserved for it, and a machine has one fixed address in a subnet"
             return Verdict(want, What.CONFLICT, why)
-        name, reason = _name(want.name, said.name if said is not None else "")
+        name, reason = usable_name(want.name, said.name if said is not None else "")
         own = self._layers.get(mac, Origin.OPERATOR)
         base = own or Reservation(mac=mac)
         text = address(want.ip) if want.ip else ""
@@ -204,7 +216,7 @@ class Adoption:
         if other and other != ip:
             return Verdict(want, What.LEFT_OUT, f"the machine has a newer lease here, {address(other)}")
         self._taken[ip], self._given[pool.name, key] = key, ip
-        lease = _lease_of(want, pool.name, now)
+        lease = lease_of(want, pool.name, now)
         if before is not None and before.ip == ip and before.active(now) and before.until >= lease.until:
             return Verdict(want, What.SAME)
         rows: tuple[Lease, ...] = (lease,)
@@ -213,20 +225,19 @@ class Adoption:
         same = before is not None and before.ip == ip and before.active(now)
         return Verdict(want, What.SAME if same else What.NEW, "it lasts longer now" if same else "", None, rows, pool)
 
-    # ranges
 
-    def _range(self, want: Want) -> Verdict:
-        """Say whether leases of such a range could be kept: nothing is changed by it."""
-        net = self._site.net_at(want.ip)
-        if net is None:
-            return Verdict(want, What.LEFT_OUT, "it is in no subnet that is served here")
-        inside = any(low <= want.ip and want.high <= high for low, high in (*net.pool.ranges, *net.quarantine.ranges))
-        if inside:
-            return Verdict(want, What.SAME, f"within the pools of subnet {net.name}")
-        return Verdict(want, What.LEFT_OUT, f"not wholly within the pools of subnet {net.name}")
+def judge_range(net: Served | None, want: Want) -> Verdict:
+    """Say whether leases of such a range could be kept: nothing is changed by it."""
+    if net is None:
+        return Verdict(want, What.LEFT_OUT, "it is in no subnet that is served here")
+    inside = any(low <= want.ip and want.high <= high for low, high in (*net.pool.ranges, *net.quarantine.ranges))
+    if inside:
+        return Verdict(want, What.SAME, f"within the pools of subnet {net.name}")
+    return Verdict(want, What.LEFT_OUT, f"not wholly within the pools of subnet {net.name}")
 
 
-def _lease_of(want: Want, pool: str, now: float) -> Lease:
+def lease_of(want: Want, pool: str, now: float) -> Lease:
+    """Write what is wanted as a lease of a pool."""
     return Lease(
         ip=want.ip,
         key=want.key,
@@ -240,7 +251,7 @@ def _lease_of(want: Want, pool: str, now: float) -> Lease:
     )
 
 
-def _name(wanted: str, there: str) -> tuple[str, str]:
+def usable_name(wanted: str, there: str) -> tuple[str, str]:
     """Give the name that a reservation may have, and what is to be said of it."""
     if not wanted:
         return "", ""

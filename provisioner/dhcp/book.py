@@ -1,4 +1,4 @@
-"""What operators change of a running DHCP server: reservations, subnets, whole imports; durable, then live.
+"""What operators change of a running DHCP server: reservations and subnets; durable, then live.
 
 One change at a time. What is said here stands over the configuration file, until it is taken back.
 """
@@ -11,14 +11,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, NamedTuple
+from typing import Any
 
-from provisioner.dhcp.adopt import Adoption, Verdict, Want, What
+from provisioner.dhcp.adopt import Adoption
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnetbook import Rules, SubnetBook
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
+from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.dhcp.validate import faults_of_reservation, faults_of_subnet, faults_without_tls
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.model.net import Mac, parse_mac
@@ -26,16 +27,6 @@ from provisioner.store.dhcpbook import DhcpBookStore, Filter
 from provisioner.store.leases import LeaseStore
 
 log = logging.getLogger(__name__)
-
-SLICE = 100
-"""Entries judged or applied at once: about a millisecond of the loop."""
-
-
-class Taken(NamedTuple):
-    """What became of an import. Not `applied`: nothing was changed."""
-
-    verdicts: list[Verdict]
-    applied: bool
 
 
 class DhcpBook:
@@ -45,7 +36,8 @@ class DhcpBook:
         self._server = server
         self._store = store
         self._leases = leases
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
+        """Held by who changes anything."""
         config = server.config
         self.subnets: SubnetBook[Subnet] = SubnetBook(
             server,
@@ -56,7 +48,7 @@ class DhcpBook:
                 store.remove_subnet,
                 self._leases_in,
             ),
-            self._lock,
+            self.lock,
         )
 
     async def open(self) -> None:
@@ -86,7 +78,7 @@ class DhcpBook:
     async def set_reservation(self, reservation: Reservation) -> Reservation:
         """Add or change one; returns when it is durable and holds. Raises `ConfigError`, `ConflictError`."""
         reservation = replace(reservation, mac=parse_mac(reservation.mac))
-        async with self._lock:
+        async with self.lock:
             self._check_reservation(reservation)
             await self._store.put_reservation(reservation)
             self._server.set_reservation(reservation, Origin.OPERATOR)
@@ -109,7 +101,7 @@ class DhcpBook:
     @asynccontextmanager
     async def adopting(self, reserved: Sequence[Reservation], freed: Sequence[str]) -> AsyncIterator[None]:
         """Check reservations, let the body write them with other things, then make them live."""
-        async with self._lock:
+        async with self.lock:
             for reservation in reserved:
                 self._check_reservation(reservation)
             yield
@@ -135,7 +127,7 @@ class DhcpBook:
     async def remove_reservation(self, mac: str) -> None:
         """Take back what was said here of a hardware address. Raises `NotFoundError`."""
         parsed = parse_mac(mac)
-        async with self._lock:
+        async with self.lock:
             if self._server.layers.get(parsed, Origin.OPERATOR) is None:
                 said = self._server.layers.merged(parsed)
                 hint = "it comes from the configuration file or from a machine on record" if said is not None else ""
@@ -175,66 +167,15 @@ class DhcpBook:
 
     # imports
 
-    async def take_over(self, wants: Sequence[Want], *, dry_run: bool = False, keep_going: bool = False) -> Taken:
-        """Take over what another server had: all of it in one transaction, or nothing where anything is in conflict.
+    async def judge(self) -> Adoption:
+        """Give what judges one import by what there is now."""
+        return Adoption(self._server.site, self._server.layers, self._server.now())
 
-        With `keep_going` what is in conflict is left out. Addresses are kept for their machines while the transaction
-        becomes durable. Raises `StoreError`, and nothing changed then.
-        """
-        async with self._lock:
-            adoption = Adoption(self._server.site, self._server.layers, self._server.now())
-            verdicts: list[Verdict] = []
-            applied = False
-            try:
-                fit = True
-                for at in range(0, len(wants), SLICE):
-                    judged = [self._judged(adoption, want, hold=not dry_run) for want in wants[at : at + SLICE]]
-                    fit = fit and not any(verdict.what is What.CONFLICT for verdict in judged)
-                    verdicts += judged
-                    await asyncio.sleep(0)
-                if not dry_run and (fit or keep_going):
-                    await self._store.take_over(verdicts)
-                    await self._apply(verdicts)
-                    applied = True
-            finally:
-                if not applied and not dry_run:
-                    await _let_go(verdicts)
-        if applied:
-            log.info("dhcp.imported entries=%d", len(verdicts))
-        return Taken(verdicts, applied)
-
-    def _judged(self, adoption: Adoption, want: Want, *, hold: bool) -> Verdict:
-        verdict = adoption.judge(want)
-        if hold and verdict.pool is not None and not verdict.pool.is_fixed(want.ip):
-            verdict.pool.offer(want.key, want.ip, self._server.now())
-        return verdict
-
-    async def _apply(self, verdicts: Sequence[Verdict]) -> None:
+    def adopt(self, reservation: Reservation | Reservation6) -> None:
         """Make live what is durable by now."""
-        for at in range(0, len(verdicts), SLICE):
-            for verdict in verdicts[at : at + SLICE]:
-                if verdict.reservation is not None:
-                    self._server.set_reservation(verdict.reservation, Origin.OPERATOR)
-                self._bind(verdict)
-            await asyncio.sleep(0)
+        assert isinstance(reservation, Reservation)
+        self._server.set_reservation(reservation, Origin.OPERATOR)
 
-    def _bind(self, verdict: Verdict) -> None:
-        """Give a lease to its machine, unless that has got a longer one meanwhile."""
-        if verdict.pool is None or not verdict.leases:
-            return
-        lease, pool, now = verdict.leases[0], verdict.pool, self._server.now()
-        before = pool.of(lease.key)
-        longer = before is not None and before.ip == lease.ip and before.until >= lease.until and before.active(now)
-        if not longer and pool.free_for(lease.key, lease.ip, now):
-            pool.bind(lease)
-            self._server.tell(lease)
-
-
-async def _let_go(verdicts: Sequence[Verdict]) -> None:
-    """Keep the addresses of an import no longer that came to nothing."""
-    for at, verdict in enumerate(verdicts, 1):
-        key, ip = verdict.want.key, verdict.want.ip
-        if verdict.pool is not None and verdict.pool.offered(key) == ip:
-            verdict.pool.withdraw(key)
-        if at % SLICE == 0:
-            await asyncio.sleep(0)
+    def tell(self, lease: Lease) -> None:
+        """Tell who follows leases of one."""
+        self._server.tell(lease)

@@ -14,6 +14,7 @@ from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
 from provisioner.store.leases import LeaseStore, insert
+from provisioner.store.leases6 import insert6
 
 T = TypeVar("T")
 
@@ -48,11 +49,21 @@ _STATES = {
 STATES = tuple(_STATES)
 
 
+class Family(Protocol):
+    """Says which family an entry is of."""
+
+    @property
+    def six(self) -> bool: ...
+
+
 class Entry(Protocol):
     """What one entry of an import leaves to be kept."""
 
     @property
-    def reservation(self) -> Reservation | None: ...
+    def want(self) -> Family: ...
+
+    @property
+    def reservation(self) -> Reservation | Reservation6 | None: ...
 
     @property
     def leases(self) -> Sequence[Lease]: ...
@@ -79,7 +90,7 @@ class DhcpBookStore:
 
     async def put_reservation(self, reservation: Reservation) -> None:
         """Keep it, durably."""
-        await self._keep(_RESERVATION, reservation.mac, reservation)
+        await self._keep(_said(reservation))
 
     async def remove_reservation(self, mac: str) -> None:
         """Forget it, durably."""
@@ -87,7 +98,7 @@ class DhcpBookStore:
 
     async def put_subnet(self, subnet: Subnet) -> None:
         """Keep it, durably."""
-        await self._keep(_SUBNET, subnet.title, subnet)
+        await self._keep((_SUBNET, subnet.title, encode(subnet)))
 
     async def remove_subnet(self, name: str) -> None:
         """Forget it, durably."""
@@ -95,7 +106,7 @@ class DhcpBookStore:
 
     async def put_reservation6(self, reservation: Reservation6) -> None:
         """Keep it, durably."""
-        await self._keep(_RESERVATION6, str(IPv6Address(reservation.address)), reservation)
+        await self._keep(_said(reservation))
 
     async def remove_reservation6(self, address: str) -> None:
         """Forget it, durably."""
@@ -103,14 +114,14 @@ class DhcpBookStore:
 
     async def put_subnet6(self, subnet: Subnet6) -> None:
         """Keep it, durably."""
-        await self._keep(_SUBNET6, subnet.title, subnet)
+        await self._keep((_SUBNET6, subnet.title, encode(subnet)))
 
     async def remove_subnet6(self, name: str) -> None:
         """Forget it, durably."""
         await self._forget(_SUBNET6, name)
 
-    async def _keep(self, kind: str, name: str, document: object) -> None:
-        await self._db.submit(lambda c: _put(c, [(kind, name, encode(document))]))
+    async def _keep(self, row: tuple[str, str, bytes]) -> None:
+        await self._db.submit(lambda c: _put(c, [row]))
 
     async def _forget(self, kind: str, name: str) -> None:
         await self._db.submit(lambda c: _remove(c, kind, name))
@@ -121,10 +132,10 @@ class DhcpBookStore:
         statements: list[str] = []
         for at in range(0, len(entries), SLICE):
             some = entries[at : at + SLICE]
-            said = [each.reservation for each in some if each.reservation is not None]
-            rows += [(_RESERVATION, each.mac, encode(each)) for each in said]
-            if leases := [lease for each in some for lease in each.leases]:
-                statements.append(insert(leases))
+            rows += [_said(each.reservation) for each in some if each.reservation is not None]
+            for write, six in ((insert, False), (insert6, True)):
+                if leases := [lease for each in some if each.want.six is six for lease in each.leases]:
+                    statements.append(write(leases))
             await asyncio.sleep(0)
 
         def work(cursor: sqlite3.Cursor) -> None:
@@ -167,6 +178,13 @@ def write_reservations(cursor: sqlite3.Cursor, put: Sequence[Reservation], remov
     for mac in removed:
         _remove(cursor, _RESERVATION, mac)
     _put(cursor, [(_RESERVATION, each.mac, encode(each)) for each in put])
+
+
+def _said(reservation: Reservation | Reservation6) -> tuple[str, str, bytes]:
+    """Write one as the row that it is kept in."""
+    if isinstance(reservation, Reservation):
+        return _RESERVATION, reservation.mac, encode(reservation)
+    return _RESERVATION6, str(IPv6Address(reservation.address)), encode(reservation)
 
 
 def _put(cursor: sqlite3.Cursor, rows: Sequence[tuple[str, str, bytes]]) -> None:

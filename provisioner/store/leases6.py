@@ -33,7 +33,7 @@ class LeaseStore6:
         """Store these; the future resolves when they are safe, or fails with `StoreError`."""
         if not leases:
             return self._database.submit(lambda cursor: None)
-        return self._database.submit_rows(_SAVE, ",".join(map(partial(_row, Spelt()), leases)), durable=self._durable)
+        return self._database.submit_rows(_SAVE, _rows(leases), durable=self._durable)
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
@@ -48,6 +48,15 @@ class LeaseStore6:
             return bytes(found[0])
 
         return await self._database.submit(work)
+
+
+def insert6(leases: Sequence[Lease]) -> str:
+    """Write leases out as one statement."""
+    return f"{_SAVE} {_rows(leases)}"
+
+
+def _rows(leases: Sequence[Lease]) -> str:
+    return ",".join(map(partial(_row, Spelt()), leases))
 
 
 def _row(spelt: Spelt, lease: Lease) -> str:

@@ -16,10 +16,13 @@ from provisioner.ddns.keeper import Keeper
 from provisioner.dhcp import relay
 from provisioner.dhcp.adopt import Kind, Verdict, Want
 from provisioner.dhcp.book import DhcpBook
+from provisioner.dhcp.imports import Imports
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.dhcp.v6.duid import unspell
+from provisioner.dhcp.v6.site import port_of
 from provisioner.errors import WireError
 from provisioner.model.net import mac_from_bytes, parse_mac
 from provisioner.store.dhcpbook import STATES, Filter
@@ -41,7 +44,10 @@ Time = Annotated[float, msgspec.Meta(ge=0, le=2**33)]
 
 
 class EntryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of an import. Times are seconds since the epoch, octets hex; `until` null: for ever."""
+    """One line of an import. Times are seconds since the epoch, octets hex; `until` null: for ever.
+
+    Of DHCPv6 it is where its address is; a lease of that names its client by `duid` and `iaid`.
+    """
 
     kind: Kind
     address: str = ""
@@ -53,14 +59,17 @@ class EntryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     circuit_id: Octets = ""
     remote_id: Octets = ""
     high: str = ""
+    duid: Octets = ""
+    iaid: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)] = 0
     where: Annotated[str, msgspec.Meta(max_length=4096)] = ""
 
 
 class DhcpApi:
     """Handlers over one `DhcpBook`."""
 
-    def __init__(self, book: DhcpBook, names: Keeper | None = None) -> None:
+    def __init__(self, book: DhcpBook, imports: Imports, names: Keeper | None = None) -> None:
         self._book = book
+        self._imports = imports
         self._names = names
 
     def routes(self) -> tuple[Route, ...]:
@@ -142,7 +151,7 @@ class DhcpApi:
             if line % SLICE == 0:
                 await asyncio.sleep(0)
         flags = {name: _flag(given.get(name, ""), name) for name in ("dry_run", "keep_going")}
-        taken = await self._book.take_over(wants, **flags)
+        taken = await self._imports.take_over(wants, **flags)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
         await response.prepare(request)
         counts: Counter[str] = Counter()
@@ -162,7 +171,7 @@ def lease_view(lease: Lease, subnet: str, now: float, *, six: bool = False) -> d
     state = lease.state.value if lease.state is LeaseState.RELEASED or lease.until > now else "expired"
     return {
         "address": spell(lease.ip),
-        "mac": mac_from_bytes(lease.key[:6] if six else lease.key) if lease.key else "",
+        "mac": _port(lease.key) if six else mac_from_bytes(lease.key) if lease.key else "",
         "name": lease.name,
         "state": "active" if state == LeaseState.BOUND else state,
         "subnet": subnet,
@@ -180,13 +189,15 @@ def verdict_view(verdict: Verdict) -> dict[str, Any]:
     """What became of one line of an import."""
     want = verdict.want
     endless = want.until >= FOR_EVER or want.kind is not Kind.LEASE
+    spell = _spell6 if want.six else address
     return {
         "event": "entry",
         "kind": want.kind,
-        "address": address(want.ip) if want.ip else "",
-        "high": address(want.high) if want.high else "",
+        "address": spell(want.ip) if want.ip else "",
+        "high": spell(want.high) if want.high else "",
         "mac": mac_from_bytes(want.key) if want.key else "",
         "client_id": want.client_id.hex(":"),
+        "duid": want.duid.hex(":"),
         "name": want.name,
         "until": None if endless else when(want.until),
         "what": verdict.what,
@@ -198,9 +209,10 @@ def verdict_view(verdict: Verdict) -> dict[str, Any]:
 def _want(line: int, text: bytes) -> Want:
     try:
         body = bodies.decode(text, EntryBody)
+        six = ":" in body.address
         return Want(
             kind=body.kind,
-            ip=_ip(body.address, "address") if body.address else 0,
+            ip=_ip(body.address, "address", six=six) if body.address else 0,
             key=bytes.fromhex(body.mac.replace(":", "")),
             name=body.name,
             until=FOR_EVER if body.until is None else body.until,
@@ -208,8 +220,11 @@ def _want(line: int, text: bytes) -> Want:
             client_id=bytes.fromhex(body.client_id.replace(":", "")),
             circuit_id=bytes.fromhex(body.circuit_id.replace(":", "")),
             remote_id=bytes.fromhex(body.remote_id.replace(":", "")),
-            high=_ip(body.high, "high") if body.high else 0,
+            high=_ip(body.high, "high", six=six) if body.high else 0,
             where=body.where,
+            six=six,
+            duid=_duid(body.duid),
+            iaid=body.iaid,
         )
     except (WireError, ValueError) as error:
         raise WireError(f"line {line}: {error}") from error
@@ -232,6 +247,12 @@ def _filter(given: MultiMapping[str]) -> Filter:
     return Filter(int(found.network_address), int(found.broadcast_address), key, state, six)
 
 
+def _port(slot: bytes) -> str:
+    """Spell the hardware address of a DHCPv6 lease; empty where nobody told it yet."""
+    port = port_of(slot)
+    return mac_from_bytes(port) if len(port) == 6 else ""
+
+
 def _spell6(number: int) -> str:
     return str(IPv6Address(number))
 
@@ -241,6 +262,10 @@ def _ip(text: str, name: str, *, six: bool = False) -> int:
         return int(IPv6Address(text) if six else IPv4Address(text))
     except ValueError as error:
         raise WireError(f"{name}: {error}") from error
+
+
+def _duid(text: str) -> bytes:
+    return unspell(text) if text else b""
 
 
 def _flag(text: str, name: str) -> bool:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.dhcp.wires import Wires, report_script, run, wires
+from tests.dhcp.office import Office
+from tests.dhcp.wires import report_script, wires
 
 pytestmark = [pytest.mark.netns, pytest.mark.peer, pytest.mark.slow]
 
@@ -31,75 +28,23 @@ dhcp:
 """
 
 
-class Office:
-    """A bridge with three clients, and one server after the other on it."""
-
-    def __init__(self, it: Wires) -> None:
-        self.wires = it
-        self.folder = it.folder
-        self.server: subprocess.Popen[str] | None = None
-
-    def start(self, *words: str, until: str) -> None:
-        """Start the other server; wait for the line that says that it serves."""
-        env = {**os.environ, "KEA_PIDFILE_DIR": str(self.folder), "KEA_LOCKFILE_DIR": "none"}
-        self.server = subprocess.Popen(
-            self.wires.inside("server", *words),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=env,
-            cwd=self.folder,
-        )
-        self.wires.running.append(self.server)
-        said = []
-        assert self.server.stdout is not None
-        for line in self.server.stdout:
-            said.append(line)
-            if re.search(until, line):
-                return
-        raise AssertionError("".join(said))
-
-    def stop(self) -> None:
-        assert self.server is not None
-        self.server.send_signal(signal.SIGTERM)
-        self.server.wait(20)
-
-    def dhclient(self, client: str, *words: str) -> str:
-        """Get a lease, or take up the one on record (INIT-REBOOT); the address."""
-        files = ("-sf", str(report_script(self.folder)), "-lf", str(self.folder / f"{client}.leases"))
-        pid = ("-pf", str(self.folder / f"{client}.pid"))
-        command = self.wires.inside(client, "timeout", "40", "dhclient", "-d", "-v", *files, *pid, *words, "eth0")
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.wires.running.append(process)
-        assert process.stdout is not None
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if bound := re.match(r"bound to (\S+)", line):
-                process.terminate()
-                process.wait()
-                process.stdout.close()
-                return bound[1]
-        raise AssertionError("".join(said))
-
-    def ours(self) -> None:
-        """Start our daemon."""
-        config = self.folder / "provisioner.yaml"
-        config.write_text(OURS.format(folder=self.folder))
-        words = (sys.executable, "-m", "provisioner.daemon", "--config", str(config))
-        self.start(*words, until=r"daemon\.ready")
-
-    def ctl(self, *words: str) -> str:
-        """Run provisionctl; what it printed."""
-        command = (sys.executable, "-m", "provisioner.cli", "--socket", str(self.folder / "api.sock"), "dhcp", *words)
-        return run(*command)
-
-    def rows(self, *words: str) -> list[dict[str, str]]:
-        command = (sys.executable, "-m", "provisioner.cli", "--socket", str(self.folder / "api.sock"), "dhcp", *words)
-        done = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, timeout=40, check=False)
-        assert done.returncode == 0, done.stderr
-        found: list[dict[str, str]] = json.loads(done.stdout)
-        return found
+def dhclient(office: Office, client: str, *words: str) -> str:
+    """Get a lease, or take up the one on record (INIT-REBOOT); the address."""
+    files = ("-sf", str(report_script(office.folder)), "-lf", str(office.folder / f"{client}.leases"))
+    pid = ("-pf", str(office.folder / f"{client}.pid"))
+    command = office.wires.inside(client, "timeout", "40", "dhclient", "-d", "-v", *files, *pid, *words, "eth0")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    office.wires.running.append(process)
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if bound := re.match(r"bound to (\S+)", line):
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+            return bound[1]
+    raise AssertionError("".join(said))
 
 
 @pytest.fixture
@@ -109,7 +54,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
         it.bridge("server", "10.44.0.1/24", {"p1": "one", "p2": "two", "p3": "five"})
         it.ip("five", "link", "set", "eth0", "address", FIXED_MAC)
         tmp_path.chmod(0o755)
-        yield Office(it)
+        yield Office(it, OURS)
 
 
 def mac_of(office: Office, client: str) -> str:
@@ -177,9 +122,9 @@ def test_clients_of_another_server_keep_their_addresses(
     duid = office.folder / "dhclient.conf"
     identifier = "ff:00:00:00:01:00:02:00:00:ab:11:01:22:5c:7d:2c:3b:0a:07:08"
     duid.write_text(f'send dhcp-client-identifier {identifier}; send host-name "two";')
-    one = office.dhclient("one")
-    two = office.dhclient("two", "-cf", str(duid))
-    five = office.dhclient("five")
+    one = dhclient(office, "one")
+    two = dhclient(office, "two", "-cf", str(duid))
+    five = dhclient(office, "five")
     assert (len({one, two, five}), five) == (3, "10.44.0.50")
     office.stop()
     office.ours()
@@ -194,14 +139,14 @@ def test_clients_of_another_server_keep_their_addresses(
     assert [(row["mac"], row["address"], row["name"]) for row in office.rows("reservations")] == [
         (FIXED_MAC, "10.44.0.50", "node5")
     ]
-    assert office.dhclient("two", "-cf", str(duid)) == two  # the last first: nobody is given another's
-    assert office.dhclient("one") == one
-    assert office.dhclient("five") == five
+    assert dhclient(office, "two", "-cf", str(duid)) == two  # the last first: nobody is given another's
+    assert dhclient(office, "one") == one
+    assert dhclient(office, "five") == five
 
 
 def test_clients_keep_their_addresses_when_kea_takes_over(office: Office) -> None:
     office.ours()
-    one, two = office.dhclient("one"), office.dhclient("two")
+    one, two = dhclient(office, "one"), dhclient(office, "two")
     leases = office.folder / "kea-leases4.csv"
     office.ctl("export", str(leases))
     written = leases.read_text()
@@ -210,8 +155,8 @@ def test_clients_keep_their_addresses_when_kea_takes_over(office: Office) -> Non
     conf.write_text(kea_config(leases))
     office.wires.run("server", "kea-dhcp4", "-t", str(conf))
     office.start("kea-dhcp4", "-c", str(conf), until="DHCP4_STARTED")
-    assert office.dhclient("two") == two
-    assert office.dhclient("one") == one
+    assert dhclient(office, "two") == two
+    assert dhclient(office, "one") == one
     office.stop()
     assert leases.read_text().startswith(written)  # read as it was, and gone on with
     office.ours()

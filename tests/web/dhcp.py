@@ -8,6 +8,7 @@ from pathlib import Path
 
 from provisioner.clock import SteadyClock
 from provisioner.dhcp.book import DhcpBook
+from provisioner.dhcp.imports import Imports
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Reservation
 from provisioner.dhcp.v6.book import Dhcp6Book
@@ -38,14 +39,13 @@ class Desk:
     def __init__(self, folder: Path, config: Dhcp = CONFIG, clock: SteadyClock | None = None) -> None:
         self.folder = folder
         self.db = Database(folder / "state.db")
-        leases = LeaseStore(self.db)
+        leases, self.leases6 = LeaseStore(self.db), LeaseStore6(self.db)
         steady = clock or SteadyClock(wall=lambda: NOW, steady=lambda: 0.0)
         self.server = DhcpServer(config, decide=chain, leases=leases, observe=lambda _line: None, clock=steady)
         self.book = DhcpBook(self.server, DhcpBookStore(self.db), leases)
-        self.server6 = Dhcp6Server(
-            config, decide=chain, leases=LeaseStore6(self.db), observe=lambda _line: None, clock=steady
-        )
+        self.server6 = Dhcp6Server(config, decide=chain, leases=self.leases6, observe=lambda _line: None, clock=steady)
         self.book6 = Dhcp6Book(self.server6, DhcpBookStore(self.db))
+        self.imports = Imports(self.book, self.book6, DhcpBookStore(self.db))
         self._stack = AsyncExitStack()
 
     @property
@@ -58,7 +58,7 @@ class Desk:
         await self.book.open()
         await self.book6.open()
         self.server.site.topology.take_over(await LeaseStore(self.db).load())
-        routes = (*DhcpApi(self.book).routes(), *Dhcp6Api(self.book6).routes())
+        routes = (*DhcpApi(self.book, self.imports).routes(), *Dhcp6Api(self.book6).routes())
         api = Server(operator_app(routes), drain_s=0.05)
         self._stack.push_async_callback(api.close)
         await api.listen_unix(self.socket)

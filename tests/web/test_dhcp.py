@@ -292,7 +292,7 @@ async def test_what_the_store_refuses_is_not_live(desk: Desk, api: Session) -> N
 
 async def test_a_machine_that_asks_meanwhile_keeps_what_it_got(desk: Desk, api: Session) -> None:
     """The address is held for it while the import becomes durable; what it gets for longer is not cut short."""
-    taken = desk.book.take_over
+    taken = desk.imports.take_over
     pool = next(iter(desk.server.site.pools()))
     longer = Lease(ip("10.0.0.105"), KEY, pool.name, NOW + 9999)
 
@@ -302,7 +302,7 @@ async def test_a_machine_that_asks_meanwhile_keeps_what_it_got(desk: Desk, api: 
             assert not pool.free_for(b"other1", longer.ip, NOW)
             pool.bind(longer)
 
-    desk.book._store = Slow()  # type: ignore[assignment]
+    desk.imports._store = Slow()  # type: ignore[assignment]
     result = await taken([Want(Kind.LEASE, longer.ip, KEY, until=NOW + 10)])
     assert (result.applied, pool.of(KEY)) == (True, longer)
 

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
-from provisioner.dhcp.foreign.found import Contents, FoundRange, FoundReservation, clean_name, key_in, key_of, octets
+from provisioner.dhcp.foreign.found import (
+    Contents,
+    FoundRange,
+    FoundReservation,
+    FoundReservation6,
+    clean_name,
+    ends_of,
+    key_in,
+    key_of,
+    octets,
+)
+from provisioner.dhcp.v6.duid import is_duid
 
 KIND = "dnsmasq.conf"
 HOSTS_KIND = "dnsmasq dhcp-hostsfile"
@@ -57,13 +68,14 @@ def _take(contents: Contents, line: int, key: str, value: str) -> None:
 def _host(contents: Contents, line: int, value: str) -> None:
     keys: list[bytes] = []
     ip, name, client_id = 0, "", b""
+    six: list[int] = []
     for part in (part.strip() for part in value.split(",")):
+        if part.startswith(("set:", "tag:", "net:")) or _TIME.fullmatch(part) or not part:
+            continue
         if part.startswith("id:"):
             client_id = _identifier(part[3:])
-        elif part.startswith(("set:", "tag:", "net:")) or not part:
-            continue
         elif part.startswith("["):
-            contents.note(line, f"{part[:60]}: DHCPv6 is left out")
+            six += _address6(contents, line, part)
         elif part == "ignore":
             contents.note(line, "ignore: a subnet's `unknown: ignore` says that of all machines that nobody enrolled")
             return
@@ -74,9 +86,31 @@ def _host(contents: Contents, line: int, value: str) -> None:
             keys.append(key_of(int(match[1] or "1", 16), octets(match[2].split(":"))))
         elif part.replace(".", "").isdecimal() and part.count(".") == 3:
             ip = int(IPv4Address(part))
-        elif not _TIME.fullmatch(part):
+        else:
             name = clean_name(part)
-    _keep(contents, line, keys or [key for key in [key_in(client_id)] if key], (ip, name))
+    _keep6(contents, line, six, (keys, client_id, name))
+    if ip or not six:
+        _keep(contents, line, keys or [key for key in [key_in(client_id)] if key], (ip, name))
+
+
+def _address6(contents: Contents, line: int, part: str) -> list[int]:
+    """Read `[fd00::5]`; of what is completed by an interface's own prefix nobody can say here what it comes to."""
+    ip = int(IPv6Address(part.strip("[]"))) if "/" not in part else 0
+    if not ip >> 64:
+        contents.note(line, f"{part[:60]}: not one whole address, and is left out")
+        return []
+    return [ip]
+
+
+def _keep6(contents: Contents, line: int, six: list[int], who: tuple[list[bytes], bytes, str]) -> None:
+    keys, client_id, name = who
+    where = contents.at(line)
+    if six and not keys and not is_duid(client_id):
+        contents.note(line, "dhcp-host with neither a hardware address nor a DUID")
+    elif keys:  # with both, dnsmasq goes by either: the port is what we know machines by
+        contents.reservations6 += [FoundReservation6(ip, where, key, b"", name) for ip in six for key in keys]
+    else:
+        contents.reservations6 += [FoundReservation6(ip, where, b"", client_id, name) for ip in six]
 
 
 def _keep(contents: Contents, line: int, keys: list[bytes], what: tuple[int, str]) -> None:
@@ -99,7 +133,7 @@ def _range(contents: Contents, line: int, value: str) -> None:
     while parts and (parts[0].startswith(("set:", "tag:", "net:", "interface:"))):
         parts.pop(0)
     if parts and ":" in parts[0]:
-        contents.note(line, f"dhcp-range {parts[0][:60]}: DHCPv6 is left out")
+        _range6(contents, line, parts)
         return
     if len(parts) < 2:
         raise ValueError("dhcp-range has two addresses")
@@ -109,3 +143,16 @@ def _range(contents: Contents, line: int, value: str) -> None:
         return
     high = int(IPv4Address(parts[1]))
     contents.ranges.append(FoundRange(min(low, high), max(low, high), contents.at(line)))
+
+
+def _range6(contents: Contents, line: int, parts: list[str]) -> None:
+    if (
+        len(parts) < 2
+        or ":" not in parts[1]
+        or parts[1].startswith("constructor:")
+        or not int(IPv6Address(parts[0])) >> 64
+    ):
+        contents.note(line, f"dhcp-range {parts[0][:60]} does not name both ends, and is left out")
+        return
+    low, high = ends_of(f"{parts[0]}-{parts[1]}")
+    contents.ranges.append(FoundRange(low, high, contents.at(line), six=True))

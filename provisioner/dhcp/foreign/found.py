@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv6Address, IPv6Network
 from typing import NamedTuple
 
+from provisioner.dhcp.v6.duid import is_duid
 from provisioner.errors import ConfigError
 
 FOR_EVER = float(0xFFFFFFFF)
@@ -50,12 +52,36 @@ class FoundReservation(NamedTuple):
     name: str = ""
 
 
+class FoundLease6(NamedTuple):
+    """One lease of DHCPv6: an address of one association, which a DUID and a number name."""
+
+    ip: int
+    duid: bytes
+    iaid: int
+    where: str
+    until: float
+    since: float = 0.0
+    was: Was = Was.ACTIVE
+    name: str = ""
+
+
+class FoundReservation6(NamedTuple):
+    """One fixed IPv6 address, for a hardware address (as `FoundReservation` has it) or for a DUID."""
+
+    ip: int
+    where: str
+    key: bytes = b""
+    duid: bytes = b""
+    name: str = ""
+
+
 class FoundRange(NamedTuple):
     """Addresses that were given from, both ends included."""
 
     low: int
     high: int
     where: str
+    six: bool = False
 
 
 class Note(NamedTuple):
@@ -78,6 +104,8 @@ class Contents:
     leases: dict[int, FoundLease] = field(default_factory=dict)
     """By address: these files are logs, the last word counts."""
     reservations: list[FoundReservation] = field(default_factory=list)
+    leases6: dict[int, FoundLease6] = field(default_factory=dict)
+    reservations6: list[FoundReservation6] = field(default_factory=list)
     ranges: list[FoundRange] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -85,6 +113,11 @@ class Contents:
     def at(self, line: int) -> str:
         """Spell a place in this file."""
         return f"{self.where}:{line}"
+
+    def keep6(self, lease: FoundLease6) -> None:
+        """Take in the last word on an address; the order is that of the last words."""
+        self.leases6.pop(lease.ip, None)
+        self.leases6[lease.ip] = lease
 
     def note(self, line: int, text: str) -> None:
         """Say what is left out."""
@@ -106,6 +139,23 @@ def key_of(htype: int, address: bytes) -> bytes:
 def key_in(client_id: bytes) -> bytes:
     """Take the hardware address out of a client identifier of type 1 (RFC 2132 section 9.14); empty: it has none."""
     return client_id[1:] if len(client_id) == 7 and client_id[0] == ETHERNET else b""
+
+
+def duid_in(value: bytes) -> bytes:
+    """Give a DUID as it is; raise `ValueError` where it cannot be one."""
+    if not is_duid(value):
+        raise ValueError(f"a DUID of {len(value)} octets")
+    return value
+
+
+def ends_of(text: str) -> tuple[int, int]:
+    """Read `LOW - HIGH` or a network of IPv6 as its ends; raise `ValueError`."""
+    low, dash, high = (part.strip() for part in text.partition("-"))
+    if not dash:
+        network = IPv6Network(low)
+        return int(network.network_address), int(network.broadcast_address)
+    first, last = int(IPv6Address(low)), int(IPv6Address(high))
+    return min(first, last), max(first, last)
 
 
 def clean_name(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from provisioner.dhcp.foreign import dnsmasqconf, dnsmasqleases, iscconf, iscleases, keaconf, keacsv
+from provisioner.dhcp.foreign import dnsmasqconf, dnsmasqleases, iscconf, iscleases, keaconf, keacsv, keacsv6
 from provisioner.dhcp.foreign.found import Contents, FileFault
 
 Read = Callable[[bytes, str], Contents]
@@ -18,13 +18,15 @@ FORMATS: dict[str, Read] = {
     "dnsmasq-leases": dnsmasqleases.read,
     "kea-conf": keaconf.read,
     "kea-leases": keacsv.read,
+    "kea-leases6": keacsv6.read,
 }
 HEAD = 1 << 20
 """So much of a file is looked at; a comment longer than this hides everything."""
 
 _MAC = rb"(?:[0-9a-fA-F]{1,2}-)?[0-9a-fA-F]{1,2}(?::[0-9a-fA-F*]{1,2}){5,}"
 _SIGNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
-    ("kea-leases", re.compile(rb"\Aaddress,(?:hwaddr|duid),")),
+    ("kea-leases", re.compile(rb"\Aaddress,hwaddr,")),
+    ("kea-leases6", re.compile(rb"\Aaddress,duid,")),
     ("kea-conf", re.compile(rb"\A(?:\s|//[^\n]*+|\#[^\n]*+|/\*(?:[^*]|\*(?!/))*+\*/)*+\{\s*(?:\"|//|\#|/\*|\})")),
     ("isc-leases", re.compile(rb"^(?:lease\s+[\d.]+\s*\{|server-duid\s|authoring-byte-order\s|ia-[nt]a\s)", re.M)),
     ("dnsmasq-conf", re.compile(rb"^[ \t]*(?:dhcp-[a-z0-9-]+|interface|domain|conf-dir|listen-address)\s*=", re.M)),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from provisioner.dhcp.foreign.found import Contents, FoundRange
+from provisioner.dhcp.foreign.found import Contents, FoundRange, ends_of
 from provisioner.dhcp.foreign.isctext import Statement, statements
 from provisioner.dhcp.foreign.iscvalues import host
 
 KIND = "dhcpd.conf"
-INNER = ("group", "subnet", "shared-network", "pool", "class", "if", "elsif", "else")
+INNER = ("group", "subnet", "subnet6", "shared-network", "pool", "pool6", "class", "if", "elsif", "else")
 """Blocks that hosts and ranges may stand in."""
 
 
@@ -40,12 +40,15 @@ def _take(contents: Contents, statement: Statement, *, by_name: bool) -> None:
     if statement.block is None:
         if word == "range":
             contents.ranges.append(_range(contents, statement))
+        elif word == "range6" and statement.text(2).lower() != "temporary":
+            low, high = ends_of("-".join(word.text for word in statement.words[1:]))
+            contents.ranges.append(FoundRange(low, high, contents.at(statement.line), six=True))
+        elif word == "prefix6":
+            contents.note(statement.line, "prefix6: prefixes are not given here")
         elif word == "include":
             contents.note(statement.line, f"includes {statement.text(1)[:200]!r}: import that file, too")
     elif word == "host":
         contents.reservations += host(contents, statement, by_name=by_name)
-    elif word == "subnet6":
-        contents.note(statement.line, f"subnet6 {statement.text(1)[:60]}: DHCPv6 is left out")
     elif word in INNER:
         _walk(contents, statement.block, by_name=by_name)
 

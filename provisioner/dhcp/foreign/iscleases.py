@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
 
-from provisioner.dhcp.foreign.found import FOR_EVER, Contents, FoundLease, FoundReservation, Was, key_in
+from provisioner.dhcp.foreign.found import (
+    FOR_EVER,
+    Contents,
+    FoundLease,
+    FoundLease6,
+    FoundReservation,
+    Was,
+    duid_in,
+    key_in,
+)
 from provisioner.dhcp.foreign.isctext import Statement, Word, statements
 from provisioner.dhcp.foreign.iscvalues import hardware_of, host, name_of, octets_of, time_of
 
@@ -26,7 +36,7 @@ def read(data: bytes, where: str) -> Contents:
     if cut:
         contents.faults.append(cut)
     hosts: dict[str, list[FoundReservation]] = {}
-    v6 = 0
+    others, order = 0, _byte_order(found)
     for statement in found:
         try:
             if statement.starts("lease"):
@@ -35,15 +45,39 @@ def read(data: bytes, where: str) -> Contents:
                 contents.leases[lease.ip] = lease
             elif statement.starts("host"):
                 _host(contents, statement, hosts)
-            elif statement.text(0).lower() in ("ia-na", "ia-ta", "ia-pd"):
-                v6 += 1
+            elif statement.starts("ia-na"):
+                _association(contents, statement, order)
+            elif statement.text(0).lower() in ("ia-ta", "ia-pd"):
+                others += 1
         except ValueError as error:
             contents.fault(statement.line, str(error))
     for reservations in hosts.values():
         contents.reservations += reservations
-    if v6:
-        contents.note(1, f"{v6} leases of DHCPv6 are left out")
+    if others:
+        contents.note(1, f"{others} temporary addresses and prefixes of DHCPv6 are left out")
     return contents
+
+
+def _byte_order(found: Sequence[Statement]) -> Literal["little", "big"]:
+    """Say in which order the machine that wrote the file has the octets of a number: dhcpd copies them as they are."""
+    said = next((statement.text(1) for statement in found if statement.starts("authoring-byte-order")), "little-endian")
+    return "big" if said.lower() == "big-endian" else "little"
+
+
+def _association(contents: Contents, statement: Statement, order: Literal["little", "big"]) -> None:
+    """Read an `ia-na` block: four octets of number and a DUID, then addresses."""
+    name = octets_of(statement.words[1:2])
+    iaid, duid = int.from_bytes(name[:4], order), duid_in(name[4:])
+    heard = next((time_of(inner.words[1:]) for inner in statement.block or () if inner.starts("cltt")), 0.0)
+    for inner in statement.block or ():
+        if inner.starts("iaaddr"):
+            ip, until, was = int(IPv6Address(inner.text(1))), FOR_EVER, Was.ACTIVE
+            for said in inner.block or ():
+                if said.starts("ends"):
+                    until = time_of(said.words[1:])
+                elif said.starts("binding", "state"):
+                    was = _state(said.text(2))
+            contents.keep6(FoundLease6(ip, duid, iaid, contents.at(inner.line), until, heard, was))
 
 
 def _host(contents: Contents, statement: Statement, hosts: dict[str, list[FoundReservation]]) -> None:

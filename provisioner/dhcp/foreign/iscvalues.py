@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
-from provisioner.dhcp.foreign.found import FOR_EVER, Contents, FoundReservation, clean_name, key_in, key_of, octets
+from provisioner.dhcp.foreign.found import (
+    FOR_EVER,
+    Contents,
+    FoundReservation,
+    FoundReservation6,
+    clean_name,
+    duid_in,
+    key_in,
+    key_of,
+    octets,
+)
 from provisioner.dhcp.foreign.isctext import Statement, Word
 
 HARDWARE = {"ethernet": 1, "token-ring": 6, "fddi": 8, "infiniband": 32}
@@ -52,8 +62,9 @@ def name_of(statement: Statement, at: int) -> str:
 def host(contents: Contents, statement: Statement, *, by_name: bool) -> list[FoundReservation]:
     """Read a `host` block. `by_name`: its own name is the machine's (use-host-decl-names)."""
     name = name_of(statement, 1) if by_name else ""
-    key = client_id = b""
+    key = client_id = duid = b""
     ips: list[int] = []
+    six: list[int] = []
     for inner in statement.block or ():
         if inner.starts("hardware"):
             key = hardware_of(inner)
@@ -61,9 +72,28 @@ def host(contents: Contents, statement: Statement, *, by_name: bool) -> list[Fou
             name = name_of(inner, 2 if inner.starts("option") else 1)
         elif inner.starts("option", "dhcp-client-identifier"):
             client_id = octets_of(inner.words[2:])
+        elif inner.starts("host-identifier", "option", "dhcp6.client-id"):
+            duid = duid_in(octets_of(inner.words[3:]))
         elif inner.starts("fixed-address"):
             ips = _addresses(contents, inner)
+        elif inner.starts("fixed-address6"):
+            six = [int(IPv6Address(word.text)) for word in inner.words[1:] if word.text != ","]
+    if six:
+        _reserve6(contents, statement, (key, duid, name), six)
+        if not ips:
+            return []
     return _reservations(contents, statement, key or key_in(client_id), ips, name)
+
+
+def _reserve6(contents: Contents, statement: Statement, who: tuple[bytes, bytes, str], ips: list[int]) -> None:
+    key, duid, name = who
+    if not key and not duid:
+        title = statement.text(1)[:63]
+        contents.note(statement.line, f"host {title} names neither a hardware address nor a DUID for its address")
+        return
+    where = contents.at(statement.line)
+    # with both, dhcpd goes by either; a DUID is what it asks for first
+    contents.reservations6 += [FoundReservation6(ip, where, b"" if duid else key, duid, name) for ip in ips]
 
 
 def _addresses(contents: Contents, statement: Statement) -> list[int]:

@@ -1,15 +1,27 @@
-"""kea-dhcp4.conf: reservations of subnets and global ones, and pools. No I/O."""
+"""kea-dhcp4.conf, kea-dhcp6.conf: reservations of subnets and global ones, and pools. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 
-from provisioner.dhcp.foreign.found import Contents, FoundRange, FoundReservation, clean_name, key_in, key_of, octets
+from provisioner.dhcp.foreign.found import (
+    Contents,
+    FoundRange,
+    FoundReservation,
+    FoundReservation6,
+    clean_name,
+    duid_in,
+    ends_of,
+    key_in,
+    key_of,
+    octets,
+)
 from provisioner.dhcp.foreign.json import Map, Reader
 
-KIND = "kea-dhcp4.conf"
+KIND = "a configuration of Kea"
+Read = Callable[[Contents, Map], None]
 OTHER_IDENTITIES = ("circuit-id", "duid", "flex-id")
 
 
@@ -20,27 +32,36 @@ def read(data: bytes, where: str) -> Contents:
     for line, path in reader.includes:
         contents.note(line, f"includes {path[:200]!r}: import that file, too")
     top = reader.value if isinstance(reader.value, Map) else Map()
-    if "Dhcp6" in top:
-        contents.note(1, "Dhcp6 is left out")
-    dhcp4 = top.get("Dhcp4", top if {"subnet4", "reservations", "shared-networks"} & top.keys() else None)
-    if not isinstance(dhcp4, Map):
-        contents.fault(1, "there is no Dhcp4 in it")
-        return contents
-    for scope in _scopes(dhcp4):
-        for each in _maps(scope.get("reservations")):
-            _take(contents, each, _reservation)
-        for each in _maps(scope.get("pools")):
-            _take(contents, each, _pool)
+    bare = "subnet6" if "subnet6" in top else "subnet4"
+    plain = top if {"subnet4", "subnet6", "reservations", "shared-networks"} & top.keys() else None
+    found = 0
+    for name, subnets, readers in FAMILIES:
+        server = top.get(name, plain if subnets == bare else None)
+        if isinstance(server, Map):
+            found += 1
+            _server(contents, server, subnets, readers)
+    if not found:
+        contents.fault(1, "there is neither Dhcp4 nor Dhcp6 in it")
     return contents
 
 
-def _scopes(dhcp4: Map) -> Iterator[Map]:
+def _server(contents: Contents, server: Map, subnets: str, readers: tuple[Read, Read]) -> None:
+    for scope in _scopes(server, subnets):
+        for each in _maps(scope.get("reservations")):
+            _take(contents, each, readers[0])
+        for each in _maps(scope.get("pools")):
+            _take(contents, each, readers[1])
+        for each in _maps(scope.get("pd-pools")):
+            contents.note(each.line, "pd-pools: prefixes are not given here")
+
+
+def _scopes(server: Map, subnets: str) -> Iterator[Map]:
     """Give what may hold reservations: the server, shared networks, subnets."""
-    yield dhcp4
-    yield from _maps(dhcp4.get("subnet4"))
-    for network in _maps(dhcp4.get("shared-networks")):
+    yield server
+    yield from _maps(server.get(subnets))
+    for network in _maps(server.get("shared-networks")):
         yield network
-        yield from _maps(network.get("subnet4"))
+        yield from _maps(network.get(subnets))
 
 
 def _maps(value: Any) -> Iterator[Map]:
@@ -48,7 +69,7 @@ def _maps(value: Any) -> Iterator[Map]:
         yield from (each for each in value if isinstance(each, Map))
 
 
-def _take(contents: Contents, each: Map, read_one: Any) -> None:
+def _take(contents: Contents, each: Map, read_one: Read) -> None:
     try:
         read_one(contents, each)
     except ValueError as error:
@@ -93,3 +114,34 @@ def _pool(contents: Contents, each: Map) -> None:
         network = IPv4Network(low)
         ends = int(network.network_address), int(network.broadcast_address)
     contents.ranges.append(FoundRange(min(ends), max(ends), contents.at(each.line)))
+
+
+def _reservation6(contents: Contents, each: Map) -> None:
+    key = duid = b""
+    if mac := _text(each, "hw-address"):
+        key = key_of(1, octets(mac.replace("-", ":").split(":")))
+    elif text := _text(each, "duid"):
+        duid = duid_in(_identifier(text))
+    listed = each.get("ip-addresses", [])
+    ips = [int(IPv6Address(ip)) for ip in listed] if isinstance(listed, list) else []
+    name, where = clean_name(_text(each, "hostname").partition(".")[0]), contents.at(each.line)
+    if each.get("prefixes"):
+        contents.note(each.line, "prefixes are not given here")
+    if not key and not duid:
+        contents.note(each.line, "a reservation by neither a hardware address nor a DUID")
+    elif not ips:
+        contents.note(each.line, "a reservation without an address")
+    else:
+        contents.reservations6 += [FoundReservation6(ip, where, key, duid, name) for ip in ips]
+
+
+def _pool6(contents: Contents, each: Map) -> None:
+    low, high = ends_of(_text(each, "pool"))
+    contents.ranges.append(FoundRange(low, high, contents.at(each.line), six=True))
+
+
+FAMILIES: tuple[tuple[str, str, tuple[Read, Read]], ...] = (
+    ("Dhcp4", "subnet4", (_reservation, _pool)),
+    ("Dhcp6", "subnet6", (_reservation6, _pool6)),
+)
+"""What the servers of both families are called in it, where their subnets stand, how their parts are read."""

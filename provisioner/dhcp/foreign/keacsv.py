@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -46,30 +46,35 @@ def unescape(text: str) -> str:
 
 
 def read(data: bytes, where: str) -> Contents:
-    """Read a lease file of either family; DHCPv6 is left out with a word."""
+    """Read a lease file of IPv4."""
     contents = Contents(where, KIND)
-    lines = data.decode("utf-8", "replace").split("\n")
-    header = lines[0].strip("\r").split(",")
-    if "duid" in header[:2]:
-        contents.note(1, f"{sum(1 for line in lines[1:] if line)} rows of DHCPv6 are left out")
-        return contents
-    missing = [name for name in COLUMNS[:5] if name not in header]
-    if missing:
-        raise FileFault(f"{where}:1: no column {missing[0]}", hint="the first line of a Kea lease file names them")
-    for line, text in enumerate(lines[1:], 2):
-        if text.strip():
-            try:
-                _row(contents, line, header, text.rstrip("\r"))
-            except ValueError as error:
-                contents.fault(line, str(error))
+    read_rows(contents, data, COLUMNS[:5], _row)
     return contents
 
 
-def _row(contents: Contents, line: int, header: list[str], text: str) -> None:
-    values = [unescape(value) for value in text.split(",")]
-    if not 5 <= len(values) <= len(header):
-        raise ValueError(f"{len(values)} values, and {len(header)} columns")
-    row = dict(zip(header, values, strict=False))
+def read_rows(
+    contents: Contents, data: bytes, needed: Sequence[str], take: Callable[[Contents, int, dict[str, str]], None]
+) -> None:
+    """Hand every row to `take`, by the names of its columns; raise `FileFault` where one of `needed` is not there."""
+    lines = data.decode("utf-8", "replace").split("\n")
+    header = lines[0].strip("\r").split(",")
+    missing = [name for name in needed if name not in header]
+    if missing:
+        hint = "the first line of a Kea lease file names them"
+        raise FileFault(f"{contents.where}:1: no column {missing[0]}", hint=hint)
+    for line, text in enumerate(lines[1:], 2):
+        values = [unescape(value) for value in text.rstrip("\r").split(",")]
+        try:
+            if not text.strip():
+                continue
+            if not len(needed) <= len(values) <= len(header):
+                raise ValueError(f"{len(values)} values, and {len(header)} columns")
+            take(contents, line, dict(zip(header, values, strict=False)))
+        except ValueError as error:
+            contents.fault(line, str(error))
+
+
+def _row(contents: Contents, line: int, row: dict[str, str]) -> None:
     lease = _lease(contents.at(line), row)
     contents.leases.pop(lease.ip, None)
     # a life of nothing takes the lease away, also from a file that was read before
@@ -80,9 +85,7 @@ def _lease(where: str, row: dict[str, str]) -> FoundLease:
     valid, expire = int(row["valid_lifetime"]), int(row["expire"])
     client_id = _octets(row["client_id"])
     mac = _octets(row["hwaddr"])
-    was = STATES.get(row.get("state", "0") or "0")
-    if was is None:
-        raise ValueError(f"state {row['state'][:20]!r} is unknown")
+    was = state_of(row)
     info = _relay_info(row.get("user_context", ""))
     return FoundLease(
         ip=int(IPv4Address(row["address"])),
@@ -96,6 +99,14 @@ def _lease(where: str, row: dict[str, str]) -> FoundLease:
         circuit_id=info.circuit_id,
         remote_id=info.remote_id,
     )
+
+
+def state_of(row: dict[str, str]) -> Was:
+    """Read a row's state; raise `ValueError`."""
+    was = STATES.get(row.get("state", "0") or "0")
+    if was is None:
+        raise ValueError(f"state {row['state'][:20]!r} is unknown")
+    return was
 
 
 def _octets(text: str) -> bytes:
@@ -136,10 +147,15 @@ def write(rows: Iterable[Row]) -> Iterator[str]:
         yield ",".join(_fields(row)) + "\n"
 
 
+def times_of(since: float, until: float) -> tuple[int, int]:
+    """Give the life of a lease and its end, in whole seconds, as Kea counts them."""
+    if until >= INFINITE:
+        return INFINITE, INFINITE
+    return max(1, min(int(until) - int(since), INFINITE - 1)), int(until)
+
+
 def _fields(row: Row) -> tuple[str, ...]:
-    endless = row.until >= INFINITE
-    expire = INFINITE if endless else int(row.until)
-    valid = INFINITE if endless else max(1, min(expire - int(row.since), INFINITE - 1))
+    valid, expire = times_of(row.since, row.until)
     return (
         str(IPv4Address(row.ip)),
         "" if row.declined else row.mac.hex(":"),

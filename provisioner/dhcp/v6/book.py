@@ -14,7 +14,8 @@ from typing import Any
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.subnetbook import Rules, SubnetBook
-from provisioner.dhcp.subnets import Dhcp
+from provisioner.dhcp.subnets import Dhcp, Reservation
+from provisioner.dhcp.v6.adopt import Adoption6, Said
 from provisioner.dhcp.v6.net import POOL_LIMIT
 from provisioner.dhcp.v6.reservations import key_of
 from provisioner.dhcp.v6.server import Dhcp6Server
@@ -26,6 +27,9 @@ from provisioner.store.dhcpbook import DhcpBookStore, Filter
 
 log = logging.getLogger(__name__)
 
+SLICE = 2000
+"""Leases looked through at once: about a millisecond of the loop."""
+
 
 class Dhcp6Book:
     """Changes one server. `open` comes before the server's start."""
@@ -33,7 +37,8 @@ class Dhcp6Book:
     def __init__(self, server: Dhcp6Server, store: DhcpBookStore) -> None:
         self._server = server
         self._store = store
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
+        """Held by who changes anything."""
         self.subnets: SubnetBook[Subnet6] = SubnetBook(
             server,
             Rules(
@@ -43,7 +48,7 @@ class Dhcp6Book:
                 store.remove_subnet6,
                 self._leases_in,
             ),
-            self._lock,
+            self.lock,
         )
         self._of_file = {number_of(each.address): each for each in server.config.reservations6}
         self._said: dict[int, Reservation6] = {}
@@ -71,7 +76,7 @@ class Dhcp6Book:
 
     async def set_reservation(self, reservation: Reservation6) -> None:
         """Add or change one; returns when it is durable and holds. Raises `ConfigError`, `ConflictError`."""
-        async with self._lock:
+        async with self.lock:
             self._check(reservation)
             await self._store.put_reservation6(reservation)
             self._put(reservation)
@@ -80,7 +85,7 @@ class Dhcp6Book:
     async def remove_reservation(self, address: str) -> None:
         """Take back what was said here of an address: what the configuration file says holds again."""
         number = number_of(address)
-        async with self._lock:
+        async with self.lock:
             said = self._said.get(number)
             if said is None:
                 hint = "it comes from the configuration file" if number in self._of_file else ""
@@ -122,6 +127,34 @@ class Dhcp6Book:
     def _drop(self, reservation: Reservation6) -> None:
         self._server.remove_reservation(reservation)
         del self._by_key[key_of(reservation)]
+
+    # imports
+
+    async def judge(self) -> Adoption6:
+        """Give what judges one import by what there is now."""
+        now, leases, held = self._server.now(), self._server.leases(), dict[bytes, Lease]()
+        for at in range(0, len(leases), SLICE):
+            held |= {lease.client_id: lease for lease in leases[at : at + SLICE] if lease.active(now)}
+            await asyncio.sleep(0)
+        return Adoption6(self._server.site, Said(self._reserved, self._by_key.get, held.get), now)
+
+    def _reserved(self, number: int) -> Reservation6 | None:
+        """Give the fixed address of this number, as it holds."""
+        said = self._said.get(number) or self._of_file.get(number)
+        return said if said is not None and self._by_key.get(key_of(said)) == number else None
+
+    def adopt(self, reservation: Reservation | Reservation6) -> None:
+        """Make live what is durable by now."""
+        assert isinstance(reservation, Reservation6)
+        self._put(reservation)
+
+    def tell(self, lease: Lease) -> None:
+        """Tell who follows leases of one."""
+        self._server.tell(lease)
+
+    def now(self) -> float:
+        """Time as leases count it."""
+        return self._server.now()
 
     async def _leases_in(self, subnet: Subnet6) -> list[Lease]:
         network = IPv6Network(subnet.network)

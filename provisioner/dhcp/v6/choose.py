@@ -9,7 +9,7 @@ from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.v6.case import Case6, link_of, switch_port
 from provisioner.dhcp.v6.net import Net6
 from provisioner.dhcp.v6.options import Ia, IaAddress, Opt, client_name
-from provisioner.dhcp.v6.site import BOOTS, Claim, association_of
+from provisioner.dhcp.v6.site import BOOTS, Claim, association_of, by_association
 from provisioner.dhcp.v6.subnets import Mode6
 
 
@@ -39,12 +39,25 @@ def choose(case: Case6, ia: Ia, asked: list[IaAddress]) -> Place6 | Why:
         return fixed
     if case.nets[0].mode is Mode6.RESERVATIONS_ONLY:
         return Why.RESERVED
+    if (had := _had_elsewhere(case, claim.association, slot)) is not None:
+        return had
     for net in case.nets:
         pool = net.pool_for(known)
         ip = pool.held(slot, now)
         if ip is not None:
             return Place6(net, pool, slot, ip)
     return _choose_new(case, slot, asked)
+
+
+def _had_elsewhere(case: Case6, association: bytes, slot: bytes) -> Place6 | None:
+    """Give the address that an association brought from another server, now that its port is seen."""
+    key = by_association(association)
+    for net in case.nets:
+        for pool in net.pools:
+            lease = pool.of(key)
+            if lease is not None and lease.active(case.now):
+                return Place6(net, pool, slot, lease.ip)
+    return None
 
 
 def fixed_place(case: Case6) -> Place6 | None:

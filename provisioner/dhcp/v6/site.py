@@ -13,6 +13,7 @@ from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.subnets import Overrides, Reservation
 from provisioner.dhcp.topology import Topology
+from provisioner.dhcp.v6.identify import NO_HARDWARE
 from provisioner.dhcp.v6.net import Net6
 from provisioner.dhcp.v6.reservations import Reservations6, compiled
 from provisioner.dhcp.v6.subnets import Reservation6
@@ -44,6 +45,11 @@ class Claim(NamedTuple):
 def association_of(duid: bytes, iaid: bytes) -> bytes:
     """Write an association's identity as RFC 4361 does, and as leases keep it."""
     return b"\xff" + iaid + duid
+
+
+def by_association(association: bytes) -> bytes:
+    """Give the key of a lease whose client nobody has seen here yet: another server's, named by its association."""
+    return NO_HARDWARE + association
 
 
 class Site6:

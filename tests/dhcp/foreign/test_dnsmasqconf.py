@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from provisioner.dhcp.foreign import dnsmasqconf
-from provisioner.dhcp.foreign.found import FoundRange, FoundReservation
+from provisioner.dhcp.foreign.found import FoundRange, FoundReservation, FoundReservation6
 
 ONE, TWO = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
-IP = 0x0A000005
+IP, IP6 = 0x0A000005, (0xFD00 << 112) + 5
 A, B = "52:54:00:00:00:01", "52:54:00:00:00:02"
 
 HOSTS = {
@@ -42,9 +42,18 @@ NOTES = {
     "another file": ("conf-file=/etc/more", "conf-file /etc/more: import that, too"),
     "a folder of hosts": ("dhcp-hostsdir=/etc/hosts.d", "dhcp-hostsdir /etc/hosts.d: import that, too"),
     "ethers": ("read-ethers", "read-ethers: fixed addresses"),
-    "a range of v6": ("dhcp-range=fd00::2,fd00::9", "dhcp-range fd00::2: DHCPv6"),
+    "a range of v6 that an interface completes": (
+        "dhcp-range=::2,::9,constructor:eth0",
+        "dhcp-range ::2 does not name",
+    ),
+    "a range of v6 for advertisements alone": (
+        "dhcp-range=fd00::,ra-only",
+        "dhcp-range fd00:: does not name both ends",
+    ),
     "a range that gives no addresses": ("dhcp-range=10.0.0.0,static", "dhcp-range of mode static"),
-    "v6 alone": (f"dhcp-host={A},[fd00::5],node1", "[fd00::5]: DHCPv6 is left out"),
+    "an address of v6 that an interface completes": (f"dhcp-host={A},[::5],node1", "[::5]: not one whole address"),
+    "addresses of v6": (f"dhcp-host={A},[fd00::8/125],node1", "[fd00::8/125]: not one whole address"),
+    "v6 without anybody": ("dhcp-host=id:ab,[fd00::5]", "dhcp-host with neither a hardware address nor a DUID"),
 }
 
 
@@ -53,6 +62,29 @@ def test_what_is_left_out_is_said(line: str, note: str) -> None:
     contents = dnsmasqconf.read(line.encode(), "f")
     assert contents.notes[0].text.startswith(note)
     assert contents.faults == []
+
+
+SIX = {
+    "by hardware address": (f"{A},[fd00::5],node1", [FoundReservation6(IP6, "f:1", ONE, b"", "node1")]),
+    "by DUID": ("id:00:03:00:01:52:54,[fd00::5]", [FoundReservation6(IP6, "f:1", b"", b"\0\3\0\1RT")]),
+    "by both: the port": (f"{A},id:00:03:00:01:52:54,[fd00::5]", [FoundReservation6(IP6, "f:1", ONE)]),
+    "several addresses": (
+        f"{A},[fd00::5],[fd00::6],10.0.0.5",
+        [FoundReservation6(IP6, "f:1", ONE), FoundReservation6(IP6 + 1, "f:1", ONE)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "found"), SIX.values(), ids=SIX.keys())
+def test_hosts_of_v6(line: str, found: list[FoundReservation6]) -> None:
+    contents = dnsmasqconf.read(f"dhcp-host={line}".encode(), "f")
+    assert (contents.reservations6, contents.notes, contents.faults) == (found, [], [])
+    assert [each.ip for each in contents.reservations] == [IP] * ("10.0.0.5" in line)
+
+
+def test_ranges_of_v6() -> None:
+    contents = dnsmasqconf.read(b"dhcp-range=tag:x,fd00::5,fd00::9,64,12h\n", "f")
+    assert contents.ranges == [FoundRange(IP6, IP6 + 4, "f:1", six=True)]
 
 
 def test_ranges() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.dhcp.foreign import dnsmasqleases
-from provisioner.dhcp.foreign.found import FOR_EVER, FoundLease
+from provisioner.dhcp.foreign.found import FOR_EVER, FoundLease, FoundLease6
 
 KEY = bytes.fromhex("525400000001")
 IP = 0x0A000005
@@ -33,12 +33,34 @@ def test_lines(line: str, lease: FoundLease) -> None:
     assert (list(contents.leases.values()), contents.faults) == ([lease], [])
 
 
-def test_v6_is_left_out_with_a_word() -> None:
-    v6 = "duid 00:01:00:01\n1795672800 1193047 fd00::5 node1 00:01\n1795672800 1193048 fd00::6 * *"
-    text = f"{LINES['a lease'][0]}\n{v6}\n"
-    contents = dnsmasqleases.read(text.encode(), "f")
+def test_those_of_v6_stand_behind_the_server_s_own_duid() -> None:
+    lines = (
+        *(LINES["a lease"][0], "duid 00:01:00:01"),
+        *("1795672800 1193047 fd00::5 node1 00:03:00:01:52:54:00:00:00:01", "0 4294967295 fd00::6 * 00:04:00"),
+        *("1795672800 T1193047 fd00::7 node1 00:03:00:01:52:54:00:00:00:01",),
+    )
+    contents = dnsmasqleases.read("\n".join(lines).encode(), "f")
     assert (len(contents.leases), contents.faults) == (1, [])
-    assert [(note.where, note.text) for note in contents.notes] == [("f:2", "2 leases of DHCPv6 are left out")]
+    assert list(contents.leases6.values()) == [
+        FoundLease6((0xFD00 << 112) + 5, b"\0\3\0\1" + KEY, 1193047, "f:3", 1795672800.0, name="node1"),
+        FoundLease6((0xFD00 << 112) + 6, b"\0\4\0", 0xFFFFFFFF, "f:4", FOR_EVER),
+    ]
+    assert [note.text[:21] for note in contents.notes] == ["1 temporary addresses"]
+
+
+FAULTS6 = {
+    "a number that is none": ("1 x fd00::5 * 00:03:00", "f:2: 'x' is no number of an association"),
+    "a number too large": ("1 4294967296 fd00::5 * 00:03:00", "f:2: '4294967296' is no number"),
+    "no DUID": ("1 7 fd00::5 * 00", "f:2: a DUID of 1 octets"),
+    "an address of IPv4": ("1 7 10.0.0.5 * 00:03:00", "f:2: "),
+    "too few fields": ("1 7 fd00::5 *", "f:2: 4 fields instead of 5"),
+}
+
+
+@pytest.mark.parametrize(("line", "fault"), FAULTS6.values(), ids=FAULTS6.keys())
+def test_faults_of_v6_name_the_line(line: str, fault: str) -> None:
+    (found,) = dnsmasqleases.read(f"duid 00:01:00\n{line}\n".encode(), "f").faults
+    assert found.startswith(fault)
 
 
 FAULTS = {

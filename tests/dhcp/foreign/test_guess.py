@@ -13,6 +13,7 @@ from provisioner.dhcp.foreign.found import FileFault
 
 FILES = {
     "kea-leases": b"address,hwaddr,client_id,valid_lifetime,expire\n",
+    "kea-leases6": b"address,duid,valid_lifetime,expire,subnet_id,pref_lifetime,lease_type,iaid\n",
     "kea-conf": b'// hello\n# there\n/* all */\n{\n // inside\n "Dhcp4": {} }',
     "isc-leases": b"# The format of this file\n\nauthoring-byte-order little-endian;\n",
     "isc-conf": b'option domain-name "x";\nsubnet 10.0.0.0 netmask 255.0.0.0 {\n}\n',
@@ -26,7 +27,6 @@ MORE = {
     "an empty object": (b"{}", "kea-conf"),
     "dnsmasq with v6 only": (b"duid 00:01\n", "dnsmasq-leases"),
     "dnsmasq, one word": (b"dhcp-authoritative\n", "dnsmasq-conf"),
-    "Kea's leases of v6": (b"address,duid,valid_lifetime\n", "kea-leases"),
 }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from provisioner.dhcp.foreign import iscconf
-from provisioner.dhcp.foreign.found import FoundRange, FoundReservation
+from provisioner.dhcp.foreign.found import FoundRange, FoundReservation, FoundReservation6
 
 ONE, TWO = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
-IP = 0x0A000005
+IP, IP6 = 0x0A000005, (0xFD00 << 112) + 5
 
 CONF = r"""
 # a site
@@ -32,7 +32,12 @@ host four { option dhcp-client-identifier 1:52:54:0:0:0:1; fixed-address 10.0.0.
 host five { option dhcp-client-identifier "text"; fixed-address 10.0.0.8; }
 host six { hardware ethernet 52:54:00:00:00:01; }
 host seven { hardware ethernet 52:54:00:00:00:01; fixed-address seven.example.org; }
-subnet6 fd00::/64 { range6 fd00::1 fd00::2; }
+subnet6 fd00::/64 { range6 fd00::5 fd00::8; range6 fd00::10/124; range6 fd00::/64 temporary;
+  prefix6 fd00:1:: fd00:2:: /64;
+  host acht { host-identifier option dhcp6.client-id 0:3:0:1:52:54:0:0:0:1; fixed-address6 fd00::5; }
+  host neun { hardware ethernet 52:54:00:00:00:02; fixed-address6 fd00::6; fixed-address 10.0.0.9; }
+  host zehn { fixed-address6 fd00::7; }
+}
 """
 
 
@@ -45,11 +50,18 @@ def test_a_configuration() -> None:
         FoundReservation(IP + 0x101, TWO, "f:16", "two"),
         FoundReservation(0, ONE, "f:17", "drei"),
         FoundReservation(IP + 2, ONE, "f:19"),
+        FoundReservation(IP + 4, TWO, "f:26"),
+    ]
+    assert contents.reservations6 == [
+        FoundReservation6(IP6, "f:25", b"", b"\0\3\0\1" + ONE),
+        FoundReservation6(IP6 + 1, "f:26", TWO),
     ]
     assert contents.ranges == [
         FoundRange(IP + 95, IP + 194, "f:9"),
         FoundRange(IP + 200, IP + 205, "f:10"),
         FoundRange(IP + 215, IP + 215, "f:10"),
+        FoundRange(IP6, IP6 + 3, "f:23", six=True),
+        FoundRange(IP6 + 11, IP6 + 26, "f:23", six=True),
     ]
     assert [(note.where, note.text) for note in contents.notes] == [
         ("f:4", "includes '/etc/dhcp/more.conf': import that file, too"),
@@ -57,7 +69,8 @@ def test_a_configuration() -> None:
         ("f:21", "host six has neither an address nor a name"),
         ("f:22", "fixed-address seven.example.org is a name, whose address this file does not say"),
         ("f:22", "host seven has neither an address nor a name"),
-        ("f:23", "subnet6 fd00::/64: DHCPv6 is left out"),
+        ("f:24", "prefix6: prefixes are not given here"),
+        ("f:27", "host zehn names neither a hardware address nor a DUID for its address"),
     ]
 
 
@@ -68,6 +81,7 @@ FAULTS = {
         "subnet 10.0.0.0 netmask 255.0.0.0 {\n range 1 2 3; }",
         "f:2: a range has one or two addresses",
     ),
+    "a DUID that is none": ("host a { host-identifier option dhcp6.client-id 1; }", "f:1: a DUID of 1 octets"),
     "a range of words": ("range a b;", "f:1: Expected 4 octets in 'a'"),
     "a file that ends within": ("subnet 10.0.0.0 {", "f:1: the file ends within 'subnet 10.0.0.0'"),
 }

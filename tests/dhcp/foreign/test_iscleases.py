@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from provisioner.dhcp.foreign import iscleases
-from provisioner.dhcp.foreign.found import FAULTS_LIMIT, FOR_EVER, FileFault, FoundLease, FoundReservation, Was
+from provisioner.dhcp.foreign.found import (
+    FAULTS_LIMIT,
+    FOR_EVER,
+    FileFault,
+    FoundLease,
+    FoundLease6,
+    FoundReservation,
+    Was,
+)
 
 KEY = bytes.fromhex("525400000001")
 IP = 0x0A000005
@@ -90,10 +98,55 @@ host a { dynamic; deleted; }
     assert contents.reservations == [FoundReservation(IP + 1, KEY[:5] + b"\2", "f:3", "bee")]
 
 
-def test_leases_of_v6_are_left_out_with_a_word() -> None:
-    text = 'server-duid "\\000\\001";\nia-na "x" { iaaddr fd00::1 { binding state active; } }\n'
-    contents = iscleases.read(text.encode(), "f")
-    assert (contents.leases, contents.notes[0].text) == ({}, "1 leases of DHCPv6 are left out")
+SIX = r"""
+authoring-byte-order little-endian;
+server-duid "\000\001\000\001\061\222";
+ia-na "\007\000\000\000\000\003\000\001RT\000\000\000\001" {
+  cltt 4 2026/11/26 05:00:00;
+  iaaddr fd00::5 {
+    binding state active;
+    preferred-life 2250;
+    max-life 3600;
+    ends 4 2026/11/26 06:00:00;
+    set vendor-class-identifier = "x";
+  }
+  iaaddr fd00::6 { binding state expired; ends 4 2026/11/26 05:30:00; }
+}
+ia-na "\007\000\000\000\000\003\000\001RT\000\000\000\001" { iaaddr fd00::7 { binding state abandoned; ends never; } }
+ia-pd "\007\000\000\000\000\003\000\001RT\000\000\000\001" { iaprefix fd01::/64 { binding state active; } }
+"""
+
+
+def test_leases_of_v6() -> None:
+    contents, start, duid = iscleases.read(SIX.encode(), "f"), 0xFD00 << 112, b"\0\3\0\1" + KEY
+    assert (contents.leases, contents.faults) == ({}, [])
+    assert list(contents.leases6.values()) == [
+        FoundLease6(start + 5, duid, 7, "f:6", 1795672800.0, 1795669200.0),
+        FoundLease6(start + 6, duid, 7, "f:13", 1795671000.0, 1795669200.0, Was.RELEASED),
+        FoundLease6(start + 7, duid, 7, "f:15", FOR_EVER, 0.0, Was.DECLINED),
+    ]
+    assert [note.text for note in contents.notes] == ["1 temporary addresses and prefixes of DHCPv6 are left out"]
+
+
+def test_numbers_of_associations_are_in_the_order_of_the_machine_that_wrote_them() -> None:
+    text = SIX.replace("little", "big").replace(r'"\007\000\000\000', r'"\000\000\000\007')
+    assert {lease.iaid for lease in iscleases.read(text.encode(), "f").leases6.values()} == {7}
+
+
+FAULTS6 = {
+    "no DUID": (r'ia-na "\007\000\000\000" { }', "f:1: a DUID of 0 octets"),
+    "an address that is none": ('ia-na "123400030001" { iaaddr x { } }', "f:1: "),
+    "a state that is none": (
+        'ia-na "123400030001" { iaaddr fd00::1 { binding state odd; } }',
+        "f:1: binding state 'odd'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "fault"), FAULTS6.values(), ids=FAULTS6.keys())
+def test_faults_of_v6_name_the_line(text: str, fault: str) -> None:
+    (found,) = iscleases.read(text.encode(), "f").faults
+    assert found.startswith(fault)
 
 
 FAULTS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.dhcp.foreign import keaconf
-from provisioner.dhcp.foreign.found import FileFault, FoundRange, FoundReservation
+from provisioner.dhcp.foreign.found import FileFault, FoundRange, FoundReservation, FoundReservation6
 
 ONE, TWO = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
 IP = 0x0A000005
@@ -56,10 +56,42 @@ def test_what_stands_in_an_included_file() -> None:
     assert len(contents.reservations) == 1
 
 
-def test_v6_is_left_out_with_a_word() -> None:
-    contents = keaconf.read(b'{"Dhcp6": {}}', "f")
-    assert [note.text for note in contents.notes] == ["Dhcp6 is left out"]
-    assert contents.faults == ["f:1: there is no Dhcp4 in it"]
+SIX = """{ "Dhcp6": { "subnet6": [ { "id": 1, "subnet": "fd00::/64",
+  "pools": [ { "pool": "fd00::100 - fd00::1ff" }, { "pool": "fd00::200/120" } ],
+  "pd-pools": [ { "prefix": "fd01::", "prefix-len": 48, "delegated-len": 64 } ],
+  "reservations": [
+    { "duid": "00:03:00:01:52:54:00:00:00:01", "ip-addresses": [ "fd00::5", "fd00::6" ], "hostname": "node1.example" },
+    { "hw-address": "52:54:00:00:00:02", "ip-addresses": [ "fd00::7" ], "prefixes": [ "fd01::/64" ] },
+    { "flex-id": "'x'", "ip-addresses": [ "fd00::8" ] },
+    { "duid": "00:03:00", "hostname": "no address" }
+  ] } ] } }
+"""
+
+
+def test_a_configuration_of_v6() -> None:
+    contents, start = keaconf.read(SIX.encode(), "f"), 0xFD00 << 112
+    assert contents.faults == []
+    assert contents.reservations6 == [
+        FoundReservation6(start + 5, "f:5", b"", b"\0\3\0\1" + ONE, "node1"),
+        FoundReservation6(start + 6, "f:5", b"", b"\0\3\0\1" + ONE, "node1"),
+        FoundReservation6(start + 7, "f:6", TWO),
+    ]
+    assert contents.ranges == [
+        FoundRange(start + 0x100, start + 0x1FF, "f:2", six=True),
+        FoundRange(start + 0x200, start + 0x2FF, "f:2", six=True),
+    ]
+    assert [note.text for note in contents.notes] == [
+        "prefixes are not given here",
+        "a reservation by neither a hardware address nor a DUID",
+        "a reservation without an address",
+        "pd-pools: prefixes are not given here",
+    ]
+    assert contents.reservations == []
+
+
+def test_subnets_of_v6_alone() -> None:
+    contents = keaconf.read(b'{"subnet6": [{"pools": [{"pool": "fd00::/120"}]}]}', "f")
+    assert [span.six for span in contents.ranges] == [True]
 
 
 FAULTS = {
@@ -83,7 +115,7 @@ def test_a_pool_that_is_none() -> None:
 
 @pytest.mark.parametrize("text", ["[]", "5", '{"Dhcp4": []}'])
 def test_what_is_no_configuration(text: str) -> None:
-    assert keaconf.read(text.encode(), "f").faults == ["f:1: there is no Dhcp4 in it"]
+    assert keaconf.read(text.encode(), "f").faults == ["f:1: there is neither Dhcp4 nor Dhcp6 in it"]
 
 
 def test_what_is_no_json() -> None:

@@ -65,11 +65,6 @@ def test_columns_go_by_their_names() -> None:
     assert (lease.until, lease.since, lease.name, lease.key) == (10.0, 1.0, "x", KEY)
 
 
-def test_v6_is_left_out_with_a_word() -> None:
-    contents = keacsv.read(b"address,duid,valid_lifetime\nfd00::1,00:01,60\n", "f")
-    assert [note.text for note in contents.notes] == ["1 rows of DHCPv6 are left out"]
-
-
 FAULTS = {
     "too few values": ("10.0.0.5,52:54:00:00:00:01", "2 values, and 11 columns"),
     "too many values": (PLAIN + ",,,", "14 values, and 11 columns"),

@@ -1,0 +1,118 @@
+"""Imports of what another server had, of both families: durable, then live; whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from provisioner.dhcp.adopt import Judge, Verdict, Want, What
+from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.subnets import Reservation
+from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.store.dhcpbook import DhcpBookStore
+
+log = logging.getLogger(__name__)
+
+SLICE = 100
+"""Entries judged or applied at once: about a millisecond of the loop."""
+
+
+class Taken(NamedTuple):
+    """What became of an import. Not `applied`: nothing was changed."""
+
+    verdicts: list[Verdict]
+    applied: bool
+
+
+class Book(Protocol):
+    """What is changed: `dhcp.book.DhcpBook`, `dhcp.v6.book.Dhcp6Book`."""
+
+    lock: asyncio.Lock
+    """Held by who changes anything."""
+
+    def now(self) -> float: ...
+
+    async def judge(self) -> Judge:
+        """Give what judges one import by what there is now."""
+
+    def adopt(self, reservation: Reservation | Reservation6) -> None:
+        """Make live what is durable by now."""
+
+    def tell(self, lease: Lease) -> None:
+        """Tell who follows leases of one."""
+
+
+class Imports:
+    """Takes over into the books of both families."""
+
+    def __init__(self, book: Book, book6: Book, store: DhcpBookStore) -> None:
+        self._books = {False: book, True: book6}
+        self._store = store
+
+    async def take_over(self, wants: Sequence[Want], *, dry_run: bool = False, keep_going: bool = False) -> Taken:
+        """Take over what another server had: all of it in one transaction, or nothing where anything is in conflict.
+
+        With `keep_going` what is in conflict is left out. Addresses are kept for their machines while the transaction
+        becomes durable. Raises `StoreError`, and nothing changed then.
+        """
+        async with self._books[False].lock, self._books[True].lock:
+            judges = {six: await book.judge() for six, book in self._books.items()}
+            verdicts: list[Verdict] = []
+            applied = False
+            try:
+                fit = True
+                for at in range(0, len(wants), SLICE):
+                    judged = [self._judged(judges[want.six], want, hold=not dry_run) for want in wants[at : at + SLICE]]
+                    fit = fit and not any(verdict.what is What.CONFLICT for verdict in judged)
+                    verdicts += judged
+                    await asyncio.sleep(0)
+                if not dry_run and (fit or keep_going):
+                    await self._store.take_over(verdicts)
+                    await self._apply(verdicts)
+                    applied = True
+            finally:
+                if not applied and not dry_run:
+                    await _let_go(verdicts)
+        if applied:
+            log.info("dhcp.imported entries=%d", len(verdicts))
+        return Taken(verdicts, applied)
+
+    def _judged(self, judge: Judge, want: Want, *, hold: bool) -> Verdict:
+        verdict = judge.judge(want)
+        if hold and verdict.pool is not None and verdict.leases and not verdict.pool.is_fixed(want.ip):
+            verdict.pool.offer(verdict.leases[0].key, want.ip, self._books[want.six].now())
+        return verdict
+
+    async def _apply(self, verdicts: Sequence[Verdict]) -> None:
+        """Make live what is durable by now."""
+        for at in range(0, len(verdicts), SLICE):
+            for verdict in verdicts[at : at + SLICE]:
+                book = self._books[verdict.want.six]
+                if verdict.reservation is not None:
+                    book.adopt(verdict.reservation)
+                _bind(book, verdict)
+            await asyncio.sleep(0)
+
+
+def _bind(book: Book, verdict: Verdict) -> None:
+    """Give a lease to its machine, unless that has got a longer one meanwhile."""
+    if verdict.pool is None or not verdict.leases:
+        return
+    lease, pool, now = verdict.leases[0], verdict.pool, book.now()
+    before = pool.of(lease.key)
+    longer = before is not None and before.ip == lease.ip and before.until >= lease.until and before.active(now)
+    if not longer and pool.free_for(lease.key, lease.ip, now):
+        pool.bind(lease)
+        book.tell(lease)
+
+
+async def _let_go(verdicts: Sequence[Verdict]) -> None:
+    """Keep the addresses of an import no longer that came to nothing."""
+    for at, verdict in enumerate(verdicts, 1):
+        key = verdict.leases[0].key if verdict.leases else b""
+        if verdict.pool is not None and verdict.pool.offered(key) == verdict.want.ip:
+            verdict.pool.withdraw(key)
+        if at % SLICE == 0:
+            await asyncio.sleep(0)
