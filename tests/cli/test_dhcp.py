@@ -18,6 +18,7 @@ from provisioner.clock import SteadyClock
 from provisioner.errors import ConfigError
 from tests.cli.conftest import Ctl, Ran
 from tests.dhcp.clients import ip
+from tests.dhcp.v6.clients import ip as ip6
 from tests.web.dhcp import Desk
 
 A, B, C = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
@@ -289,3 +290,40 @@ def test_https_is_asked_for_where_it_is_served_only(ctl: Ctl, desk: Desk) -> Non
     assert "firmware" in ctl("reserve", A, "--https", "firmware").out
     assert json.loads(ctl("reservations", "-o", "json").out)[0]["https"] == "firmware"
     assert "HTTPS" in ctl("reservations", "-o", "wide").out
+
+
+DUID = "00:03:00:01:52:54:00:00:00:01"
+
+
+def test_both_families_of_one_file_are_taken_over_and_written_out_again(
+    ctl: Ctl, tmp_path: Path, desk: Desk, loop: Do
+) -> None:
+    file, until = Path(dnsmasq(tmp_path, ("10.0.0.105", A))), round(time.time() + 1000)
+    file.write_text(f"{file.read_text()}duid 00:01:00\n{until} 7 fd00::105 node1 {DUID}\n")
+    conf = tmp_path / "dnsmasq.conf"
+    conf.write_text(f"dhcp-host={B},[fd00::50],node2\ndhcp-range=fd00::100,fd00::109,64,1h\n")
+    rows = json.loads(ctl("import", str(file), str(conf), "-o", "json").out)
+    assert [(row["kind"], row["address"], row["mac"], row["duid"], row["what"]) for row in rows] == [
+        ("reservation", "fd00::50", B, "", "new"),
+        ("lease", "10.0.0.105", A, "", "new"),
+        ("lease", "fd00::105", "", DUID, "new"),
+        ("range", "fd00::100", "", "", "same"),
+    ]
+    (lease,) = json.loads(ctl("leases", "-6", "-o", "json").out)
+    assert (lease["address"], lease["name"], lease["client_id"]) == ("fd00::105", "node1", f"ff:00:00:00:07:{DUID}")
+
+    async def decline() -> None:
+        now, net = desk.server6.now(), next(iter(desk.server6.site.topology))
+        await desk.leases6.save([net.pool.decline(ip6("fd00::109"), now, 600, "odd")])
+
+    loop(decline())
+    csv = tmp_path / "out.csv"
+    assert ctl("export", "-6", str(csv), "--subnet-id", "fd00::/64=7").err == "2 leases\n"
+    written = [line.split(",") for line in csv.read_text().splitlines()[1:]]
+    assert [(row[0], row[1], row[4], row[7], row[13]) for row in written] == [
+        ("fd00::105", DUID, "7", "7", "0"),
+        ("fd00::109", "00:00:00", "7", "0", "1"),
+    ]
+    assert ctl("import", str(csv)).err.startswith("1 same, 1 over")
+    csv.with_name("out.csv.2").write_text(csv.read_text().replace("fd00::105", "fd00::106"))
+    assert "out.csv.2: left by Kea's clean-up, read first" in ctl("import", str(csv), "--dry-run").err
