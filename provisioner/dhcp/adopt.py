@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from provisioner.dhcp import formats
 from provisioner.dhcp.layers import Layers, Origin
@@ -72,15 +73,31 @@ class Verdict:
     pool: Pool | None = None
 
 
-class Judge(Protocol):
-    """Judges one import of one family: `Adoption`, `dhcp.v6.adopt.Adoption6`."""
+class Judge(ABC):
+    """Judges one import of one family. What it let in counts when the next one is judged; nothing else changes."""
 
     def judge(self, want: Want) -> Verdict:
         """Say what becomes of it. Reservations come first, newer leases before older ones."""
+        match want.kind:
+            case Kind.RESERVATION:
+                return self._reservation(want)
+            case Kind.LEASE:
+                return self._lease(want)
+            case Kind.RANGE:
+                return judge_range(self._net_at(want.ip), want)
+
+    @abstractmethod
+    def _reservation(self, want: Want) -> Verdict: ...
+
+    @abstractmethod
+    def _lease(self, want: Want) -> Verdict: ...
+
+    @abstractmethod
+    def _net_at(self, ip: int) -> Served | None: ...
 
 
-class Adoption:
-    """Judges one import. What it let in counts when the next one is judged; nothing else changes."""
+class Adoption(Judge):
+    """Judges those of IPv4."""
 
     def __init__(self, site: Site, layers: Layers, now: float) -> None:
         self._site = site
@@ -92,15 +109,8 @@ class Adoption:
         self._taken: dict[int, bytes] = {}
         self._given: dict[tuple[str, bytes], int] = {}
 
-    def judge(self, want: Want) -> Verdict:
-        """Say what becomes of it. Reservations come first, newer leases before older ones."""
-        match want.kind:
-            case Kind.RESERVATION:
-                return self._reservation(want)
-            case Kind.LEASE:
-                return self._lease(want)
-            case Kind.RANGE:
-                return judge_range(self._site.net_at(want.ip), want)
+    def _net_at(self, ip: int) -> Net | None:
+        return self._site.net_at(ip)
 
     # reservations
 

@@ -41,6 +41,47 @@ class Office:
                 return
         raise AssertionError("".join(said))
 
+    def dhcpd(self, config: str) -> tuple[str, ...]:
+        """Start ISC dhcpd with this configuration; its files."""
+        conf, leases = self.folder / "dhcpd.conf", self.folder / "dhcpd.leases"
+        conf.write_text(config)
+        leases.touch()
+        self.start(
+            *("dhcpd", "-6" if "subnet6" in config else "-4", "-d", "-f", "-user", "root", "-group", "root"),
+            *("-cf", str(conf), "-lf", str(leases), "-pf", str(self.folder / "dhcpd.pid"), "br0"),
+            until="Server starting service",
+        )
+        return str(conf), str(leases)
+
+    def dnsmasq(self, *lines: str) -> tuple[str, ...]:
+        """Start dnsmasq with these lines beside those that it needs; its files."""
+        conf, leases = self.folder / "dnsmasq.conf", self.folder / "dnsmasq.leases"
+        always = ("port=0", "interface=br0", "bind-interfaces", "no-ping", "user=root", "dhcp-authoritative")
+        conf.write_text("\n".join((*always, f"dhcp-leasefile={leases}", *lines, "")))
+        words = ("dnsmasq", "-k", "-C", str(conf), "--log-facility=-")
+        self.start(*words, until="sockets bound|DHCP, IP range|DHCPv6, IP range")
+        return str(conf), str(leases)
+
+    def kea(self, family: int, subnet: str) -> tuple[str, ...]:
+        """Start Kea with one subnet, on the lease file that is there; its files."""
+        name = f"kea-dhcp{family}"
+        conf, leases = self.folder / f"{name}.conf", self.folder / f"kea-leases{family}.csv"
+        conf.write_text(
+            f"""// Kea's own comments
+{{ "Dhcp{family}": {{
+  "interfaces-config": {{ "interfaces": [ "br0" ] }}, "data-directory": "{self.folder}",
+  "lease-database": {{ "type": "memfile", "persist": true, "name": "{leases}", "lfc-interval": 0 }},
+  "valid-lifetime": 3600, # an hour
+  "subnet{family}": [ {{ "id": 1, {subnet} }} ],
+  "loggers": [ {{ "name": "{name}", "severity": "INFO",
+    "output_options": [ {{ "output": "stdout", "flush": true }} ] }} ]
+}} }}
+"""
+        )
+        self.wires.run("server", name, "-t", str(conf))
+        self.start(name, "-c", str(conf), until=f"DHCP{family}_STARTED")
+        return str(conf), str(leases)
+
     def stop(self) -> None:
         assert self.server is not None
         self.server.send_signal(signal.SIGTERM)

@@ -63,55 +63,20 @@ def mac_of(office: Office, client: str) -> str:
     return found[1]
 
 
-def dhcpd(office: Office) -> tuple[str, ...]:
-    conf, leases = office.folder / "dhcpd.conf", office.folder / "dhcpd.leases"
-    conf.write_text(
-        f"""authoritative; default-lease-time 3600;
+DHCPD = f"""authoritative; default-lease-time 3600;
 subnet 10.44.0.0 netmask 255.255.255.0 {{ range {POOL[0]} {POOL[1]}; option routers 10.44.0.1; }}
 group {{ use-host-decl-names on; host node5 {{ hardware ethernet {FIXED_MAC}; fixed-address 10.44.0.50; }} }}
 """
-    )
-    leases.touch()
-    office.start(
-        *("dhcpd", "-4", "-d", "-f", "-user", "root", "-group", "root"),
-        *("-cf", str(conf), "-lf", str(leases), "-pf", str(office.folder / "dhcpd.pid"), "br0"),
-        until="Server starting service",
-    )
-    return str(conf), str(leases)
-
-
-def dnsmasq(office: Office) -> tuple[str, ...]:
-    conf, leases = office.folder / "dnsmasq.conf", office.folder / "dnsmasq.leases"
-    conf.write_text(
-        f"port=0\ninterface=br0\nbind-interfaces\nno-ping\nuser=root\ndhcp-leasefile={leases}\ndhcp-authoritative\n"
-        f"dhcp-range={POOL[0]},{POOL[1]},1h\ndhcp-host={FIXED_MAC},10.44.0.50,node5\n"
-    )
-    office.start("dnsmasq", "-k", "-C", str(conf), "--log-facility=-", until="sockets bound|DHCP, IP range")
-    return str(conf), str(leases)
-
-
-def kea(office: Office) -> tuple[str, ...]:
-    conf, leases = office.folder / "kea-dhcp4.conf", office.folder / "kea-leases4.csv"
-    conf.write_text(kea_config(leases))
-    office.start("kea-dhcp4", "-c", str(conf), until="DHCP4_STARTED")
-    return str(conf), str(leases)
-
-
-def kea_config(leases: Path) -> str:
-    return f"""// Kea's own comments
-{{ "Dhcp4": {{
-  "interfaces-config": {{ "interfaces": [ "br0" ] }},
-  "lease-database": {{ "type": "memfile", "persist": true, "name": "{leases}", "lfc-interval": 0 }},
-  "valid-lifetime": 3600, # an hour
-  "subnet4": [ {{ "id": 1, "subnet": "10.44.0.0/24", "pools": [ {{ "pool": "{POOL[0]} - {POOL[1]}" }} ],
-    "reservations": [ {{ "hw-address": "{FIXED_MAC}", "ip-address": "10.44.0.50", "hostname": "node5" }} ] }} ],
-  "loggers": [ {{ "name": "kea-dhcp4", "severity": "INFO",
-    "output_options": [ {{ "output": "stdout", "flush": true }} ] }} ]
-}} }}
-"""
-
-
-SERVERS: dict[str, Callable[[Office], tuple[str, ...]]] = {"dhcpd": dhcpd, "dnsmasq": dnsmasq, "kea": kea}
+DNSMASQ = (f"dhcp-range={POOL[0]},{POOL[1]},1h", f"dhcp-host={FIXED_MAC},10.44.0.50,node5")
+KEA = (
+    f'"subnet": "10.44.0.0/24", "pools": [ {{ "pool": "{POOL[0]} - {POOL[1]}" }} ],\n'
+    f'"reservations": [ {{ "hw-address": "{FIXED_MAC}", "ip-address": "10.44.0.50", "hostname": "node5" }} ]'
+)
+SERVERS: dict[str, Callable[[Office], tuple[str, ...]]] = {
+    "dhcpd": lambda office: office.dhcpd(DHCPD),
+    "dnsmasq": lambda office: office.dnsmasq(*DNSMASQ),
+    "kea": lambda office: office.kea(4, KEA),
+}
 
 
 @pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS.keys())
@@ -151,10 +116,7 @@ def test_clients_keep_their_addresses_when_kea_takes_over(office: Office) -> Non
     office.ctl("export", str(leases))
     written = leases.read_text()
     office.stop()
-    conf = office.folder / "kea-dhcp4.conf"
-    conf.write_text(kea_config(leases))
-    office.wires.run("server", "kea-dhcp4", "-t", str(conf))
-    office.start("kea-dhcp4", "-c", str(conf), until="DHCP4_STARTED")
+    office.kea(4, KEA)
     assert dhclient(office, "two") == two
     assert dhclient(office, "one") == one
     office.stop()

@@ -142,9 +142,14 @@ class Row(NamedTuple):
 
 def write(rows: Iterable[Row]) -> Iterator[str]:
     """Write a lease file, line by line, with line ends."""
-    yield ",".join(COLUMNS) + "\n"
+    return lines(COLUMNS, map(_fields, rows))
+
+
+def lines(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Write columns and rows of values that were escaped."""
+    yield ",".join(columns) + "\n"
     for row in rows:
-        yield ",".join(_fields(row)) + "\n"
+        yield ",".join(row) + "\n"
 
 
 def times_of(since: float, until: float) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from provisioner.dhcp.foreign.found import FOR_EVER, Contents, FoundLease6, Was, clean_name, duid_in, octets
-from provisioner.dhcp.foreign.keacsv import INFINITE, escape, read_rows, state_of, times_of
+from provisioner.dhcp.foreign.keacsv import INFINITE, escape, lines, read_rows, state_of, times_of
 
 KIND = "kea-leases6.csv"
 COLUMNS = (
@@ -82,9 +82,7 @@ class Row6(NamedTuple):
 
 def write(rows: Iterable[Row6]) -> Iterator[str]:
     """Write a lease file, line by line, with line ends."""
-    yield ",".join(COLUMNS) + "\n"
-    for row in rows:
-        yield ",".join(_fields(row)) + "\n"
+    return lines(COLUMNS, map(_fields, rows))
 
 
 def _fields(row: Row6) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from provisioner.dhcp.adopt import Kind, Verdict, Want, What, judge_range, lease_of, usable_name
+from provisioner.dhcp.adopt import Judge, Verdict, Want, What, lease_of, usable_name
 from provisioner.dhcp.leases import Lease, LeaseState, Pool
 from provisioner.dhcp.v6.duid import mac_of, spell, uuids_of
 from provisioner.dhcp.v6.identify import Identity
@@ -29,8 +29,8 @@ class Said(NamedTuple):
     held: Callable[[bytes], Lease | None]
 
 
-class Adoption6:
-    """Judges one import. What it let in counts when the next one is judged; nothing else changes."""
+class Adoption6(Judge):
+    """Judges those of DHCPv6."""
 
     def __init__(self, site: Site6, said: Said, now: float) -> None:
         self._site = site
@@ -42,15 +42,8 @@ class Adoption6:
         self._taken: dict[int, bytes] = {}
         self._given: dict[tuple[str, bytes], int] = {}
 
-    def judge(self, want: Want) -> Verdict:
-        """Say what becomes of it. Reservations come first, newer leases before older ones."""
-        match want.kind:
-            case Kind.RESERVATION:
-                return self._reservation(want)
-            case Kind.LEASE:
-                return self._lease(want)
-            case Kind.RANGE:
-                return judge_range(self._site.net_at(want.ip), want)
+    def _net_at(self, ip: int) -> Net6 | None:
+        return self._site.net_at(ip)
 
     # reservations
 

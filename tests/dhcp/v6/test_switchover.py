@@ -37,53 +37,21 @@ def office(tmp_path: Path) -> Iterator[Office]:
         yield Office(it, OURS)
 
 
-def dhcpd(office: Office) -> tuple[str, ...]:
-    conf, leases = office.folder / "dhcpd6.conf", office.folder / "dhcpd6.leases"
-    conf.write_text(
-        f"""default-lease-time 3600;
+DHCPD = f"""default-lease-time 3600;
 subnet6 fd44::/64 {{ range6 fd44::100 fd44::1ff; }}
-group {{ use-host-decl-names on;
-host node5 {{ host-identifier option dhcp6.client-id {FIXED_DUID}; fixed-address6 fd44::50; }} }}
+host node5 {{ host-identifier option dhcp6.client-id {FIXED_DUID}; fixed-address6 fd44::50; }}
 """
-    )
-    leases.touch()
-    office.start(
-        *("dhcpd", "-6", "-d", "-f", "-user", "root", "-group", "root"),
-        *("-cf", str(conf), "-lf", str(leases), "-pf", str(office.folder / "dhcpd6.pid"), "br0"),
-        until="Server starting service",
-    )
-    return str(conf), str(leases)
-
-
-def dnsmasq(office: Office) -> tuple[str, ...]:
-    conf, leases = office.folder / "dnsmasq.conf", office.folder / "dnsmasq.leases"
-    conf.write_text(
-        f"port=0\ninterface=br0\nbind-interfaces\nno-ping\nuser=root\ndhcp-leasefile={leases}\ndhcp-authoritative\n"
-        f"dhcp-range=fd44::100,fd44::1ff,64,1h\ndhcp-host=id:{FIXED_DUID},[fd44::50],node5\n"
-    )
-    office.start("dnsmasq", "-k", "-C", str(conf), "--log-facility=-", until="DHCPv6, IP range")
-    return str(conf), str(leases)
-
-
-def kea(office: Office) -> tuple[str, ...]:
-    conf, leases = office.folder / "kea-dhcp6.conf", office.folder / "kea-leases6.csv"
-    conf.write_text(kea_config(leases))
-    office.start("kea-dhcp6", "-c", str(conf), until="DHCP6_STARTED")
-    return str(conf), str(leases)
-
-
-def kea_config(leases: Path) -> str:
-    return f"""{{ "Dhcp6": {{
-  "interfaces-config": {{ "interfaces": [ "br0" ] }}, "data-directory": "{leases.parent}",
-  "lease-database": {{ "type": "memfile", "persist": true, "name": "{leases}", "lfc-interval": 0 }},
-  "valid-lifetime": 3600, "preferred-lifetime": 3600,
-  "subnet6": [ {{ "id": 1, "subnet": "fd44::/64", "interface": "br0",
-    "pools": [ {{ "pool": "fd44::100 - fd44::1ff" }} ],
-    "reservations": [ {{ "duid": "{FIXED_DUID}", "ip-addresses": [ "fd44::50" ], "hostname": "node5" }} ] }} ],
-  "loggers": [ {{ "name": "kea-dhcp6", "severity": "INFO",
-    "output_options": [ {{ "output": "stdout", "flush": true }} ] }} ]
-}} }}
-"""
+DNSMASQ = ("dhcp-range=fd44::100,fd44::1ff,64,1h", f"dhcp-host=id:{FIXED_DUID},[fd44::50],node5")
+KEA = (
+    '"subnet": "fd44::/64", "interface": "br0", "pools": [ { "pool": "fd44::100 - fd44::1ff" } ],\n'
+    f'"reservations": [ {{ "duid": "{FIXED_DUID}", "ip-addresses": [ "fd44::50" ], "hostname": "node5" }} ]'
+)
+SERVERS: dict[str, Callable[[Office], tuple[str, ...]]] = {
+    "dhcpd": lambda office: office.dhcpd(DHCPD),
+    "dnsmasq": lambda office: office.dnsmasq(*DNSMASQ),
+    "kea": lambda office: office.kea(6, KEA),
+}
+LL = ("-D", "LL")
 
 
 def again(office: Office, client: str, *words: str) -> str:
@@ -91,10 +59,6 @@ def again(office: Office, client: str, *words: str) -> str:
     file = lease_file(office.wires, client)
     file.write_text("".join(line for line in file.read_text().splitlines(True) if line.startswith("default-duid")))
     return dhclient(office.wires, client, *words)["new_ip6_address"]
-
-
-SERVERS: dict[str, Callable[[Office], tuple[str, ...]]] = {"dhcpd": dhcpd, "dnsmasq": dnsmasq, "kea": kea}
-LL = ("-D", "LL")
 
 
 @pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS.keys())
@@ -124,10 +88,7 @@ def test_clients_keep_their_addresses_when_kea_takes_over(office: Office) -> Non
     office.ctl("export", "-6", str(leases))
     written = leases.read_text()
     office.stop()
-    conf = office.folder / "kea-dhcp6.conf"
-    conf.write_text(kea_config(leases))
-    office.wires.run("server", "kea-dhcp6", "-t", str(conf))
-    office.start("kea-dhcp6", "-c", str(conf), until="DHCP6_STARTED")
+    office.kea(6, KEA)
     assert again(office, "two") == two
     assert again(office, "one") == one
     office.stop()
