@@ -7,7 +7,7 @@ effect with the next question, and touches no text that does not follow from it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sized
+from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -64,24 +64,37 @@ def same(before: Any, after: Any) -> bool:
     kind = type(before)
     if kind is not type(after):
         return False
-    if kind is dict:
-        before, after = [*before, *before.values()], [*after, *after.values()]
-    elif not issubclass(kind, tuple | list):
-        if (parts := _parts_of(kind)) is None:  # type: ignore[arg-type]  # a class can be hashed; 0.0 and -0.0 are the same number, and printed differently
-            return bool(before == after) and (kind is not float or repr(before) == repr(after))
-        before, after = parts(before), parts(after)
-    if len(before) != len(after):
+    parts = _parts_of(kind)  # type: ignore[arg-type]  # a class can be hashed
+    if parts is None:  # 0.0 and -0.0 are the same number, and printed differently
+        return bool(before == after) and (kind is not float or repr(before) == repr(after))
+    ones, others = parts(before), parts(after)
+    if len(ones) != len(others):
         return False
-    for one, other in zip(before, after, strict=True):  # noqa: SIM110  a generator costs more than the loop
+    for one, other in zip(ones, others, strict=True):  # noqa: SIM110  a generator costs more than the loop
         if one is not other and not same(one, other):
             return False
     return True
 
 
+Parts = Callable[[Any], Sequence[Any]]
+
+
 @lru_cache
-def _parts_of(kind: Hashable) -> Callable[[Any], tuple[Any, ...]] | None:
-    """Say how the fields of a dataclass are had; None for what is none."""
-    names = [each.name for each in fields(kind)] if isinstance(kind, type) and is_dataclass(kind) else []
+def _parts_of(kind: type) -> Parts | None:
+    """Say how the parts of a value of some kind are had; None for what has none."""
+    if issubclass(kind, tuple | list):
+        return _itself
+    if issubclass(kind, dict):
+        return _keys_and_values
+    names = [each.name for each in fields(kind)] if is_dataclass(kind) else []
     if len(names) > 1:
         return attrgetter(*names)
-    return (lambda value: tuple(getattr(value, name) for name in names)) if names else None
+    return (lambda value: [getattr(value, name) for name in names]) if names else None
+
+
+def _itself(value: Sequence[Any]) -> Sequence[Any]:
+    return value
+
+
+def _keys_and_values(value: Mapping[Any, Any]) -> Sequence[Any]:
+    return [*value, *value.values()]

@@ -64,12 +64,12 @@ class Office:
 
     def kea(self, family: int, subnet: str) -> tuple[str, ...]:
         """Start Kea with one subnet, on the lease file that is there; its files."""
-        name = f"kea-dhcp{family}"
+        name, duid = f"kea-dhcp{family}", f'"data-directory": "{self.folder}",' if family == 6 else ""
         conf, leases = self.folder / f"{name}.conf", self.folder / f"kea-leases{family}.csv"
         conf.write_text(
             f"""// Kea's own comments
 {{ "Dhcp{family}": {{
-  "interfaces-config": {{ "interfaces": [ "br0" ] }}, "data-directory": "{self.folder}",
+  "interfaces-config": {{ "interfaces": [ "br0" ] }}, {duid}
   "lease-database": {{ "type": "memfile", "persist": true, "name": "{leases}", "lfc-interval": 0 }},
   "valid-lifetime": 3600, # an hour
   "subnet{family}": [ {{ "id": 1, {subnet} }} ],
