@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, cast
 
-from provisioner.boot.files import ServedFile
+from provisioner.boot.files import FileTable, ServedFile
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Stored
 from provisioner.catalog.site import SiteCatalogue
@@ -63,7 +63,7 @@ def network(address: str = "10.77.0.117", dhcp: Site | None = None, loaders: Seq
         lambda at: f"http://{at or 'here'}:8080",
         lambda _: None,
         lambda _: BootPolicy(),
-        serves=file.__contains__,
+        serves=FileTable(file.values()).serves,
         address_of=lambda _: address,
         file=file.get,
         foretell=(lambda ask, decide: foretell(dhcp, ask, decide, 0.0)) if dhcp is not None else None,

@@ -37,6 +37,19 @@ async def test_answers_of_dhcp_by_firmware_and_loader() -> None:
     assert found.ok, [check for check in found.checks if not check.ok]
 
 
+SECURED = replace(NODE, boot_via="http", facts=replace(NODE.facts or Facts(), secure_boot=True))
+"""A machine that discovery found with Secure Boot on, and that boots by HTTP."""
+
+
+async def test_secure_boot_by_http_is_a_cd_with_signed_loaders() -> None:
+    on = network(dhcp=dhcp_of(SECURED), loaders=["shimx64.efi", "gcdx64.efi"])
+    found = await readiness(Machines([SECURED]), on).forecast("node17", "rocky-9")
+    assert found.chain[0] == "UEFI by HTTP -> load cdx64.iso -> grub: run the machine's boot script"
+    assert found.said[0].told.boot_file == "http://10.77.0.1:8080/boot/cdx64.iso"
+    assert [file.name for file in found.files if file.kind == "loader"] == ["shimx64.efi", "gcdx64.efi"]
+    assert found.ok, [check for check in found.checks if not check.ok]
+
+
 async def test_nothing_of_it_stays() -> None:
     dhcp = dhcp_of(NODE)
     await readiness(Machines([NODE]), network(dhcp=dhcp)).forecast("node17", "rocky-9")
@@ -95,6 +108,8 @@ REFUSED = {
         "subnet: 10.77.0.0/24: no answer: no address left in 10.77.0.0/24"),
     "no loader for its firmware": (
         NODE, network(loaders=["undionly.kpxe"]), Obedient(), "loader: there is no snponly.efi to give it"),
+    "one of two loaders of its CD": (
+        SECURED, network(loaders=["shimx64.efi"]), Obedient(), "loader: there is no cdx64.iso to give it"),
     "a layout that its installer cannot make": (
         replace(NODE, params={**SITE, "disk.layout": "zfs"}), network(), Obedient(),
         "parameters: rocky-9 cannot do disk.layout: zfs; it can do plain, lvm, raid1, raid1-lvm"),
