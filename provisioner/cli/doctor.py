@@ -222,12 +222,15 @@ def _watched(client: Client) -> Findings:
 
 
 def _loader(offer: Offer, config: Config) -> Findings:
-    """Fetch what was offered, the way that firmware does, and over HTTP as the next generation of it does."""
+    """Fetch what was offered, the way that firmware does, and over HTTP and HTTPS as newer ones do."""
     host = offer.next_server
     fetches: tuple[tuple[str, Callable[[], int]], ...] = (
         ("tftp", lambda: fetch_tftp(host, offer.file, config.tftp.port)),
         ("http", lambda: fetch_http(f"http://{host}:{config.http.port}/files/{offer.file}")),
     )
+    if config.http.tls_port:
+        url, ours = f"https://{host}:{config.http.tls_port}/files/{offer.file}", config.state_dir / "tls" / "ca.pem"
+        fetches = (*fetches, ("https", lambda: fetch_http(url, trusted=ours)))
     for about, fetch in fetches:
         try:
             yield Finding(Level.OK, about, f"{offer.file} from {host}: {size(fetch())}")

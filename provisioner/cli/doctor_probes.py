@@ -1,4 +1,4 @@
-"""What `doctor` asks of running services, as a machine would: an address, a loader by TFTP and HTTP. Home of tftpy.
+"""What `doctor` asks of running services, as a machine would: an address, a loader by TFTP and HTTP(S). Home of tftpy.
 
 The DHCP probe is a UDP socket on port 68, not a raw frame: a frame of our own would leave this host without passing the
 daemon that runs on it, while a broadcast is heard here and on the wire.
@@ -11,6 +11,7 @@ import io
 import logging
 import secrets
 import socket
+import ssl
 import time
 import urllib.parse
 from dataclasses import dataclass
@@ -119,10 +120,17 @@ def fetch_tftp(host: str, name: str, port: int = 69, timeout_s: float = 3.0) -> 
     return len(body.getvalue())
 
 
-def fetch_http(url: str, timeout_s: float = 5.0) -> int:
-    """Read a file over HTTP; give its size."""
+def fetch_http(url: str, timeout_s: float = 5.0, trusted: Path | None = None) -> int:
+    """Read a file over HTTP, or HTTPS where a CA's certificate is `trusted`; give its size."""
     parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    where = parts.hostname or "", parts.port
+    try:
+        connection = http.client.HTTPConnection(*where, timeout=timeout_s)
+        if trusted is not None:
+            context = ssl.create_default_context(cafile=str(trusted))
+            connection = http.client.HTTPSConnection(*where, timeout=timeout_s, context=context)
+    except OSError as error:
+        raise ProbeError(f"{trusted}: {error.strerror or error}") from error
     try:
         connection.request("GET", parts.path)
         response = connection.getresponse()

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from provisioner.cli.doctor import _names, offers_of
-from provisioner.cli.doctor_probes import Offer, holder_of
+from provisioner.cli.doctor_probes import Offer, ProbeError, fetch_http, holder_of
 from provisioner.config import Config
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
 from provisioner.netwatch.rogues import How, Rogue
@@ -171,6 +171,11 @@ def test_names_in_the_dns(answers: Answers, found: Found) -> None:
     assert [(each.level, each.text) for each in _names(answers)] == found  # type: ignore[arg-type]
 
 
+def test_https_is_asked_with_the_ca_of_the_daemon(tmp_path: Path) -> None:
+    with pytest.raises(ProbeError, match=r"ca\.pem: No such file"):
+        fetch_http("https://127.0.0.1:1/files/x", trusted=tmp_path / "ca.pem")
+
+
 def test_who_holds_a_port_is_found() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
         udp.bind(("127.0.0.1", 0))
@@ -228,7 +233,7 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
     (loaders / "snponly.efi").write_bytes(b"MZ" * 5000)
     made.config.write_text(
         f"store: {{state_dir: {tmp_path / 'state'}}}\napi: {{socket: {tmp_path / 'api.sock'}}}\n"
-        f"catalogue: {{loaders: [{loaders}]}}\ndhcp:\n  subnets:\n    - {subnet}\n"
+        f"http: {{tls_port: 8443}}\ncatalogue: {{loaders: [{loaders}]}}\ndhcp:\n  subnets:\n    - {subnet}\n"
     )
     yield made
     for name in (made.ours, made.other):
@@ -275,7 +280,7 @@ def test_the_real_daemon_and_another_dhcp_server_are_told_apart(wire: Wire) -> N
         with running(wire.run(wire.other, *rogue, stderr=subprocess.PIPE), "sockets bound exclusively"):
             disturbed = wire.doctor()
     assert ("ok", "we0: 10.213.7.1 offers 10.213.7.100, to load snponly.efi") in alone
-    assert [text for level, text in alone if "snponly.efi from" in text] == ["snponly.efi from 10.213.7.1: 9.8 KiB"] * 2
+    assert [text for level, text in alone if "snponly.efi from" in text] == ["snponly.efi from 10.213.7.1: 9.8 KiB"] * 3
     assert not [text for _, text in alone if "another DHCP server" in text]
     rogues = [(level, text) for level, text in disturbed if "another DHCP server" in text]
     assert len(rogues) == 1
