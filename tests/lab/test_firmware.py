@@ -14,19 +14,19 @@ from tests.lab.racks import Screen
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 
-SECURE, ARM64 = "node17", "node18"
+SECURE, ARM64, BY_HTTP = "node17", "node18", "node19"
 BOOT_S = 900.0
 
 
 @pytest.fixture(scope="module")
 def racked() -> Iterator[Driven]:
     """The rack with its daemon, which has the discovery system and the loaders of both architectures."""
-    kinds = f"{Firmware.UEFI_SECURE},{Firmware.UEFI_ARM64}"
-    with driven("provlab-firmware", "--kinds", kinds, "--machines", "2") as lab:
+    kinds = f"{Firmware.UEFI_SECURE},{Firmware.UEFI_ARM64},{Firmware.UEFI_SECURE_HTTP}"
+    with driven("provlab-firmware", "--kinds", kinds, "--machines", "3") as lab:
         lab.loaders("amd64", "arm64")
         lab.store("discovery", "--kernel", "virtual")
         lab.store("discovery", "--kernel", "virtual", arch="arm64")
-        lab.control("discover", f"{SECURE},{ARM64}")
+        lab.control("discover", f"{SECURE},{ARM64},{BY_HTTP}")
         yield lab
 
 
@@ -41,19 +41,36 @@ def texts(lab: Driven, name: str, event: str) -> list[str]:
     return [line["text"] for line in lab.trace(name) if line["event"] == event]
 
 
-def test_secure_boot_refuses_what_nobody_signed_and_starts_the_signed_chain(racked: Driven) -> None:
-    """The daemon is not told of Secure Boot: that the firmware refused iPXE is what tells it."""
-    screen = Screen(racked.spec, SECURE)
-    screen.expect("Access Denied|Security Violation|Secure Boot", limit_s=BOOT_S)
-    assert any("snponly.efi" in text for text in texts(racked, SECURE, "tftp.done"))
-    racked.control("lab", "power", SECURE, "reset", "--name", racked.name)
+WAYS = {"by TFTP": (SECURE, "tftp.done"), "by HTTP": (BY_HTTP, "http.sent")}
+
+
+@pytest.mark.parametrize(("name", "fetched"), WAYS.values(), ids=WAYS.keys())
+def test_secure_boot_refuses_what_nobody_signed(racked: Driven, name: str, fetched: str) -> None:
+    """The daemon is not told of Secure Boot: that the firmware refused iPXE is what tells it. The next tests go on."""
+    Screen(racked.spec, name).expect("Access Denied|Security Violation|Secure Boot", limit_s=BOOT_S)
+    assert any("snponly.efi" in text for text in texts(racked, name, fetched))
+    racked.control("lab", "power", name, "reset", "--name", racked.name)
+
+
+def test_the_signed_chain_by_tftp(racked: Driven) -> None:
     discovered(racked, SECURE)
     assert racked.machine(SECURE)["facts"]["secure_boot"] is True
-    assert any("shimx64.efi" in text for text in texts(racked, SECURE, "boot.refused"))
+    assert texts(racked, SECURE, "boot.refused")
     fetched = " ".join(texts(racked, SECURE, "tftp.done"))
     for name in ("shimx64.efi", "grubx64.efi", "artifacts/discovery/amd64/vmlinuz", "artifacts/discovery/amd64/initrd"):
         assert name in fetched
-    assert "secureboot: Secure boot enabled" in screen.text() or "lockdown" in screen.text().lower()
+    said = Screen(racked.spec, SECURE).text()
+    assert "secureboot: Secure boot enabled" in said or "lockdown" in said.lower()
+
+
+def test_the_signed_chain_by_http_is_on_a_cd(racked: Driven) -> None:
+    """GRUB as Debian signs it has no module for HTTP: it finds all that it starts on the CD that came before it."""
+    screen = Screen(racked.spec, BY_HTTP)
+    screen.expect("Secure boot enabled|[Ll]ock(?:ed )?down", limit_s=BOOT_S)
+    screen.expect("discovery system", limit_s=BOOT_S)
+    assert any("cdx64.iso" in text for text in texts(racked, BY_HTTP, "boot.refused"))
+    assert any("cdx64.iso" in text for text in texts(racked, BY_HTTP, "http.sent"))
+    assert not texts(racked, BY_HTTP, "tftp.done"), "nothing of it came by TFTP"
 
 
 def test_arm64_reaches_the_discovery_system(racked: Driven) -> None:
