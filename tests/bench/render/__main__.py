@@ -3,7 +3,8 @@
 10,000 machines, each with a kickstart of its own (2 kB), asked in turn over 64 connections by wrk. `vs_nginx_static` is
 what the daemon does: files were rendered with their boot scripts, in the sandbox and process of their own with their
 limits, and are given as long as nothing differs from what they were made from, which is looked at for each request.
-`anew_vs_nginx_static` renders at each request. nginx has one worker and sendfile. Before that, what all of them serve
+`anew_vs_nginx_static` renders at each request, `http_vs_nginx_static` is the daemon's HTTP alone, which gives the same
+bytes out of a table. nginx has one worker and sendfile. Before that, what all of them serve
 is compared.
 """
 
@@ -112,7 +113,7 @@ async def run(bench: Bench) -> None:
         stack.enter_context(running(serve, "ready"))
         stack.enter_context(running([nginx, "-c", str(config), "-g", "daemon off;"], ""))
         await_port(theirs)
-        ports = {"kept": ours, "anew": ours, "static": theirs}
+        ports = {"kept": ours, "anew": ours, "alone": ours, "static": theirs}
         for machine in ("node0", "node17", f"node{MACHINES - 1}"):
             given = {fetch(port, f"{kind}/{machine}") for kind, port in ports.items()}
             if len(given) != 1 or machine.encode() not in given.pop():
@@ -125,8 +126,8 @@ async def run(bench: Bench) -> None:
             return lambda: measure(ports[kind], script)
 
         figures = await alternate({kind: ask(kind) for kind in ports}, bench.rounds)
-        for key, kind in (("vs_nginx_static", "kept"), ("anew_vs_nginx_static", "anew")):
-            bench.add(key, {OURS: figures[kind], "nginx": figures["static"]}, unit="requests/s")
+        for key, kind in {"vs": "kept", "anew_vs": "anew", "http_vs": "alone"}.items():
+            bench.add(f"{key}_nginx_static", {OURS: figures[kind], "nginx": figures["static"]}, unit="requests/s")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
 
 `/kept/NAME` goes the daemon's way, as behind a ticket that was found good: the parameters of the machine, its secrets
 out of the encrypted store, its URLs and artefacts, then the text that was rendered with its boot script, unless
-anything differs from what that was made from. `/anew/NAME` renders it at each request. Not in it: the redeeming of the
-ticket, a durable write. Every machine's file is written to FOLDER first, for the peer to serve.
+anything differs from what that was made from. `/anew/NAME` renders it at each request, `/alone/NAME` gives the same
+bytes out of a table: what HTTP takes. Not in it: the redeeming of the ticket, a durable write. Every machine's file is
+written to FOLDER first, for the peer to serve.
 """
 
 from __future__ import annotations
@@ -106,16 +107,33 @@ class Kitchen:
 
     async def serve(self, request: web.Request) -> web.Response:
         """Answer one request."""
-        body = await self.make(request.match_info["name"])
-        return web.Response(body=body, content_type="text/plain", headers={"Cache-Control": "no-store"})
+        return answer_with(await self.make(request.match_info["name"]))
 
 
-async def write_all(names: list[str], make: Callable[[str], Awaitable[bytes]], folder: Path) -> None:
+class Table:
+    """Every machine's file, as it was rendered once."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    async def serve(self, request: web.Request) -> web.Response:
+        """Answer one request."""
+        return answer_with(self.files[request.match_info["name"]])
+
+
+def answer_with(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+
+async def write_all(names: list[str], make: Callable[[str], Awaitable[bytes]], folder: Path) -> Table:
     """Write every machine's file, a hundred at a time."""
+    table = Table()
     for start in range(0, len(names), 100):
         some = names[start : start + 100]
         for name, content in zip(some, await asyncio.gather(*(make(name) for name in some)), strict=True):
             (folder / name).write_bytes(content)
+            table.files[name] = content
+    return table
 
 
 async def main(port: int, count: int, folder: Path) -> None:
@@ -130,9 +148,9 @@ async def main(port: int, count: int, folder: Path) -> None:
                 kitchen.stock(count)
                 for name, value in SECRETS.items():
                     await kitchen.secrets.put(STORE_PREFIX + name, value)
-            await write_all(list(kept.tickets), kept.make, folder)
-            routes = [Route("GET", f"/{name}/{{name}}", each.serve) for name, each in (("kept", kept), ("anew", anew))]
-            server = Server(machine_app(routes))
+            table = await write_all(list(kept.tickets), kept.make, folder)
+            ways = {"kept": kept.serve, "anew": anew.serve, "alone": table.serve}
+            server = Server(machine_app([Route("GET", f"/{way}/{{name}}", serve) for way, serve in ways.items()]))
             await server.listen_tcp("127.0.0.1", port)
             settle()
             print("ready", flush=True)
