@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 MAX_OCTETS = 128 << 20
 """Of all texts: 10,000 machines with three files of 2 kB each take 123 MiB. Those not asked for longest go first."""
 ENTRY_OCTETS = 2048
-"""What a text takes beside its own octets, as measured: the boot and the secrets that it was made for, its place here."""
+"""What a text takes beside its own octets, as measured: the boot and the secrets that it was made for."""
 
 
 T = TypeVar("T", bound=Sized)
