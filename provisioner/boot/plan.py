@@ -22,10 +22,11 @@ LOADERS: Mapping[int, str] = {
     Arch.EFI_X64_HTTP: "snponly.efi",
     Arch.EFI_BC_HTTP: "snponly.efi",
     Arch.EFI_ARM64: "grubaa64.efi",
-    Arch.EFI_ARM64_HTTP: "grubaa64.efi",
+    Arch.EFI_ARM64_HTTP: DISCS["arm64"],
 }
 """The first loader by architecture: iPXE where there is a build for it (`snponly` uses the firmware's own network
-driver, which is the one that is known to work: it just fetched the loader), GRUB elsewhere."""
+driver, which is the one that is known to work: it just fetched the loader), GRUB elsewhere; by HTTP GRUB comes on a CD
+with all of the boot, since as distributions sign it, it has no module for HTTP."""
 
 SECURE_BOOT_LOADERS: Mapping[int, str] = {
     Arch.EFI_X64: "shimx64.efi",
@@ -35,8 +36,7 @@ SECURE_BOOT_LOADERS: Mapping[int, str] = {
     Arch.EFI_ARM64: "shimaa64.efi",
     Arch.EFI_ARM64_HTTP: DISCS["arm64"],
 }
-"""The same for firmware that starts only what was signed. By HTTP that is a CD with all of the boot on it: GRUB as
-distributions sign it has no module for HTTP."""
+"""The same for firmware that starts only what was signed."""
 
 TRUSTING: Mapping[Trust, frozenset[Asker]] = {
     Trust.FIRMWARE: frozenset({Asker.HTTP}),

@@ -13,7 +13,7 @@ from provisioner.boot.plan import LOADERS, SECURE_BOOT_LOADERS
 from provisioner.model.boot import Asker, BootClient
 from provisioner.model.net import Mac
 
-UNSIGNED = frozenset(LOADERS.values())
+UNSIGNED = frozenset(LOADERS.values()) - frozenset(SECURE_BOOT_LOADERS.values())
 LIMIT = 8192
 """Machines remembered, some 200 octets each; the one that fetched longest ago goes first."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.boot.files import MADE_OF
 from provisioner.boot.loaders import Loader, find_loaders, install, package_versions
 from provisioner.boot.plan import LOADERS
 from provisioner.errors import ArtifactError
@@ -55,4 +56,5 @@ def test_a_directory_that_cannot_be_written_is_an_error(packaged: list[Loader], 
 @pytest.mark.peer
 def test_debians_packages_serve_what_a_plan_names() -> None:
     found = {loader.name for loader in find_loaders()}
-    assert {name for name in LOADERS.values() if not name.endswith("aa64.efi")} <= found
+    named = {part for name in LOADERS.values() for part in MADE_OF.get(name, (name,))}
+    assert {name for name in named if not name.endswith("aa64.efi")} <= found

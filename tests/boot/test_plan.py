@@ -48,6 +48,9 @@ CASES: dict[str, tuple[BootClient, Machine | None, BootPolicy, Plan]] = {
         UEFI, None, DISCOVER, LoadFile("snponly.efi", "unknown machine: discover it")),
     "UEFI HTTP boot gets the same loader by URL": (
         UEFI_HTTP, None, DISCOVER, LoadFile("snponly.efi", "unknown machine: discover it")),
+    "on arm64 that is a CD at once: there is no iPXE, and GRUB as it is signed fetches nothing by HTTP": (
+        replace(UEFI_HTTP, arch=Arch.EFI_ARM64_HTTP), None, DISCOVER,
+        LoadFile("cdaa64.iso", "unknown machine: discover it")),
     "firmware that refused a loader gets the signed one": (
         replace(UEFI, secure_boot=True), None, DISCOVER, LoadFile("shimx64.efi", "unknown machine: discover it")),
     "by HTTP that is a CD, since the signed GRUB knows no HTTP": (

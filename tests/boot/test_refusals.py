@@ -17,7 +17,8 @@ HTTP = BootClient(MAC, Asker.HTTP, Arch.EFI_X64_HTTP)
 BIOS = BootClient(MAC, Asker.PXE, Arch.X86_BIOS)
 IPXE = BootClient(MAC, Asker.IPXE, Arch.EFI_X64)
 OVER_IPV6 = BootClient(MAC, Asker.OS, Arch.EFI_X64_HTTP)
-FETCHES, SCRIPT, KERNEL = "fetches", "script", "kernel"
+ARM64 = BootClient(MAC, Asker.HTTP, Arch.EFI_ARM64_HTTP)
+FETCHES, SCRIPT, KERNEL, CD = "fetches", "script", "kernel", "cd"
 """What a machine does beside asking by DHCP."""
 
 STORIES: dict[str, tuple[list[tuple[BootClient, str]], bool]] = {
@@ -30,6 +31,7 @@ STORIES: dict[str, tuple[list[tuple[BootClient, str]], bool]] = {
     "the loader asks": ([(UEFI, FETCHES), (IPXE, ""), (UEFI, "")], False),
     "the loader fetches its script": ([(UEFI, FETCHES), (UEFI, SCRIPT), (UEFI, "")], False),
     "what GRUB fetches comes after the script": ([(UEFI, FETCHES), (UEFI, SCRIPT), (UEFI, KERNEL), (UEFI, "")], False),
+    "a CD with a signed loader tells nothing": ([(ARM64, CD), (ARM64, "")], False),
     "BIOS knows no signatures": ([(BIOS, FETCHES), (BIOS, "")], False),
     "what iPXE fetches is no loader of the firmware": ([(IPXE, FETCHES), (UEFI, "")], False),
     "the signed loader runs: it stays the right one": (
@@ -44,6 +46,8 @@ def test_stories(story: list[tuple[BootClient, str]], refused: bool) -> None:
         match does:
             case "fetches":
                 seen.fetched(client, "snponly.efi")
+            case "cd":
+                seen.fetched(client, "cdaa64.iso")
             case "kernel":
                 seen.fetched(client, "artifacts/discovery/arm64/vmlinuz")
             case "script":
