@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address
-from itertools import combinations
 
 from provisioner.boot.plan import TRUSTING
 from provisioner.dhcp import formats
 from provisioner.dhcp.boards import read_range
 from provisioner.dhcp.proxy import is_unfit
 from provisioner.dhcp.reservations import loaders_by_arch, port_key
+from provisioner.dhcp.sound import attempt, between, bounds, places, roles
 from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
 from provisioner.dhcp.topology import base_options, parse_ranges
 from provisioner.dhcp.v6 import validate as v6
@@ -23,7 +23,9 @@ from provisioner.model.net import parse_mac
 GIVES_ADDRESSES = (Mode.AUTHORITATIVE, Mode.RESERVATIONS_ONLY)
 GIVEN = ("router", "dns", "domain", "search", "ntp", "routes", "options")
 """What clients are told beside an address."""
-LEASE_LIMIT_S = 2**31 - 1
+LIMITS = {"lease_s": (60, 2**31 - 1), "offer_s": (5, 300), "known_spare": (0, 100), "http_port": (0, 65535)}
+SHARED = ("mode", "unknown", "interface", "rogue")
+"""What subnets on one wire have alike."""
 
 
 def faults_of(config: Dhcp) -> list[str]:
@@ -35,7 +37,7 @@ def faults_of(config: Dhcp) -> list[str]:
     for name, profile in config.profiles.items():
         found += (f"profile {name}: {fault}" for fault in _overrides(profile))
     if not found:  # what compares subnets needs each of them to be right
-        found += _between(config.subnets)
+        found += between(config.subnets, SHARED)
         found += _reservations(config)
         found += _ports(config)
     return found + v6.faults_of(config.subnets6, config.reservations6)
@@ -57,7 +59,7 @@ def faults_of_subnet(subnet: Subnet, others: Iterable[Subnet], config: Dhcp) -> 
     found = [f"subnet {subnet.title}: {fault}" for fault in _subnet(subnet)]
     found += _watching(replace(config, subnets=(subnet,)))
     for other in others if not found else ():
-        found += _between((other, subnet))
+        found += between((other, subnet), SHARED)
     return found
 
 
@@ -68,9 +70,9 @@ def faults_of_reservation(reservation: Reservation, config: Dhcp) -> list[str]:
 
 def _watching(config: Dhcp) -> Iterator[str]:
     for text in config.bmc_macs:
-        yield from _try("bmc_macs", partial(read_range, text))
+        yield from attempt("bmc_macs", partial(read_range, text))
     for text in config.allowed_servers:
-        yield from _try("allowed_servers", partial(ip_address, text))
+        yield from attempt("allowed_servers", partial(ip_address, text))
     if config.watch_s and not 5 <= config.watch_s <= 3600:
         yield f"watch_s: {config.watch_s:g}: from 5 to 3600, or 0"
     for subnet in config.subnets:
@@ -84,25 +86,14 @@ def _subnet(subnet: Subnet) -> Iterator[str]:
     except ValueError as error:
         yield f"network: {error}; write the first address, such as 10.0.8.0/22"
         return
-    yield from _try("pools", lambda: parse_ranges(subnet.pools))
-    yield from _try("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools))
-    yield from _try("options", lambda: base_options(subnet, network))
-    yield from _try("loader", lambda: loaders_by_arch(subnet.loader))
-    yield from _try("server_address", lambda: subnet.server_address and IPv4Address(subnet.server_address))
-    yield from _numbers(subnet)
+    yield from attempt("pools", lambda: parse_ranges(subnet.pools))
+    yield from attempt("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools))
+    yield from attempt("options", lambda: base_options(subnet, network))
+    yield from attempt("loader", lambda: loaders_by_arch(subnet.loader))
+    yield from attempt("server_address", lambda: subnet.server_address and IPv4Address(subnet.server_address))
+    yield from bounds(subnet, LIMITS)
     yield from _roles(subnet)
-    yield from _places(subnet, network)
-
-
-def _numbers(subnet: Subnet) -> Iterator[str]:
-    if not 60 <= subnet.lease_s <= LEASE_LIMIT_S:
-        yield f"lease_s: {subnet.lease_s}: from 60 to {LEASE_LIMIT_S}"
-    if not 5 <= subnet.offer_s <= 300:
-        yield f"offer_s: {subnet.offer_s}: from 5 to 300"
-    if not 0 <= subnet.known_spare <= 100:
-        yield f"known_spare: {subnet.known_spare}: from 0 to 100 percent"
-    if not 0 <= subnet.http_port <= 65535:
-        yield f"http_port: {subnet.http_port}: from 0 to 65535"
+    yield from places(subnet, network, ("router", "dns", "server_address"))
 
 
 def _roles(subnet: Subnet) -> Iterator[str]:
@@ -111,16 +102,7 @@ def _roles(subnet: Subnet) -> Iterator[str]:
         yield from _proxy(subnet)
     if subnet.rogue is Rogue.FALLBACK:
         yield from _fallback(subnet)
-    if subnet.mode is Mode.RESERVATIONS_ONLY and (subnet.pools or subnet.quarantine_pools):
-        yield "pools: mode reservations-only gives addresses of reservations only: leave them out, or use authoritative"
-    if subnet.mode is Mode.AUTHORITATIVE and subnet.unknown is Unknown.DISCOVER and not subnet.pools:
-        yield "pools: unknown is discover, and there is no pool to give addresses from"
-    if subnet.unknown is Unknown.QUARANTINE and not subnet.quarantine_pools and subnet.mode is Mode.AUTHORITATIVE:
-        yield "quarantine_pools: unknown is quarantine, and there is no pool for them"
-    if subnet.unknown is not Unknown.QUARANTINE and subnet.quarantine_pools:
-        yield f"quarantine_pools: unknown is {subnet.unknown}, so nobody gets these: leave them out"
-    if subnet.router_advertisements and not subnet.interface:
-        yield "router_advertisements: needs an interface to send them on"
+    yield from roles(subnet, "reservations")
 
 
 def _proxy(subnet: Subnet) -> Iterator[str]:
@@ -148,64 +130,6 @@ def _fallback(subnet: Subnet) -> Iterator[str]:
     yield from (fault.replace("loader:", "loader: rogue is fallback, and", 1) for fault in _unfit(subnet))
 
 
-def _places(subnet: Subnet, network: IPv4Network) -> Iterator[str]:
-    """Addresses that lie where they cannot be."""
-    try:
-        ranges = parse_ranges((*subnet.pools, *subnet.quarantine_pools))
-    except ConfigError:
-        return  # said already
-    for low, high in ranges:
-        for fault in (*_range(low, high, network), *_taken(low, high, subnet)):
-            yield f"pool {IPv4Address(low)}-{IPv4Address(high)}: {fault}"
-    for (low_a, high_a), (low_b, high_b) in combinations(ranges, 2):
-        if low_a <= high_b and low_b <= high_a:
-            yield f"pools {IPv4Address(low_a)}- and {IPv4Address(low_b)}- overlap"
-
-
-def _range(low: int, high: int, network: IPv4Network) -> Iterator[str]:
-    first, last = int(network.network_address), int(network.broadcast_address)
-    if low > high:
-        yield "ends before it begins"
-    elif low < first or high > last:
-        yield f"not inside {network}"
-    elif network.prefixlen < 31 and (low == first or high == last):
-        yield "holds the network's own or its broadcast address"
-
-
-def _taken(low: int, high: int, subnet: Subnet) -> Iterator[str]:
-    for name in ("router", "dns", "server_address"):
-        for own in _own_addresses(subnet, name):
-            if low <= own <= high:
-                yield f"holds {IPv4Address(own)}, which is the subnet's {name}"
-
-
-def _own_addresses(subnet: Subnet, name: str) -> Iterator[int]:
-    value = getattr(subnet, name)
-    for text in (value,) if isinstance(value, str) else value:
-        try:
-            yield int(IPv4Address(text))
-        except ValueError:
-            continue  # empty, or said already
-
-
-def _between(subnets: Iterable[Subnet]) -> Iterator[str]:
-    for a, b in combinations(subnets, 2):
-        if IPv4Network(a.network).overlaps(IPv4Network(b.network)):
-            yield f"subnets {a.title} and {b.title}: the networks overlap"
-        if a.title == b.title:
-            yield f"subnets {a.network} and {b.network}: both are called {a.title}"
-        if a.shared_network and a.shared_network == b.shared_network:
-            yield from _shared(a, b)
-        elif a.interface and a.interface == b.interface:
-            yield f"subnets {a.title} and {b.title}: both on {a.interface}: give them the same shared_network"
-
-
-def _shared(a: Subnet, b: Subnet) -> Iterator[str]:
-    for name in ("mode", "unknown", "interface", "rogue"):
-        if getattr(a, name) != getattr(b, name):
-            yield f"subnets {a.title} and {b.title}: they share {a.shared_network}, but differ in {name}"
-
-
 def _reservations(config: Dhcp) -> Iterator[str]:
     macs: dict[str, str] = {}
     names: dict[str, str] = {}
@@ -227,7 +151,7 @@ def _normal(mac: str) -> str:
 
 
 def _reservation(each: Reservation, config: Dhcp) -> Iterator[str]:
-    yield from _try("mac", lambda: parse_mac(each.mac))
+    yield from attempt("mac", lambda: parse_mac(each.mac))
     yield from _overrides(Overrides(loader=each.loader, options=each.options))
     for address in each.fixed or ("",):
         yield from _who(each.name, address, each.profile, config)
@@ -255,7 +179,7 @@ def _subnet_at(address: str, config: Dhcp) -> Subnet | None:
 
 def _who(name: str, address: str, profile: str, config: Dhcp) -> Iterator[str]:
     if name:
-        yield from _try("name", lambda: formats.domains_value([name]))
+        yield from attempt("name", lambda: formats.domains_value([name]))
     if profile and profile not in config.profiles:
         yield f"profile: {profile!r} is not among {', '.join(config.profiles) or 'the profiles (there are none)'}"
     if address:
@@ -299,13 +223,5 @@ def _port(rule: PortRule, config: Dhcp) -> Iterator[str]:
 
 
 def _overrides(overrides: Overrides) -> Iterator[str]:
-    yield from _try("loader", lambda: loaders_by_arch(overrides.loader))
-    yield from _try("options", lambda: formats.parse_options(overrides.options))
-
-
-def _try(name: str, read: Callable[[], object]) -> Iterator[str]:
-    try:
-        read()
-    except (ConfigError, ValueError) as error:
-        text = str(error)
-        yield text if text.startswith(name) else f"{name}: {text}"
+    yield from attempt("loader", lambda: loaders_by_arch(overrides.loader))
+    yield from attempt("options", lambda: formats.parse_options(overrides.options))

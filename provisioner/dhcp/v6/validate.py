@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network
 from itertools import combinations
 
 from provisioner.dhcp.reservations import loaders_by_arch
+from provisioner.dhcp.sound import attempt, between, bounds, places, roles
 from provisioner.dhcp.topology import parse_ranges
 from provisioner.dhcp.v6.net import base_options
 from provisioner.dhcp.v6.reservations import compiled, key_of
 from provisioner.dhcp.v6.subnets import Mode6, Reservation6, Subnet6
 from provisioner.errors import ConfigError
-from provisioner.model.boot import Unknown
 
 LEASE_LIMIT_S = 2**31 - 1
+SHARED = ("mode", "unknown", "interface")
+"""What subnets on one wire have alike."""
 
 
 def faults_of(subnets: Iterable[Subnet6], reservations: Iterable[Reservation6]) -> list[str]:
@@ -25,7 +27,7 @@ def faults_of(subnets: Iterable[Subnet6], reservations: Iterable[Reservation6]) 
         where = f"subnet {subnet.title}" if subnet.title else f"subnets6[{index}]"
         found += (f"{where}: {fault}" for fault in _subnet(subnet))
     if not found:  # what compares subnets needs each of them to be right
-        found += _between(subnets)
+        found += between(subnets, SHARED)
         found += _reservations(tuple(reservations), subnets)
     return found
 
@@ -34,7 +36,7 @@ def faults_of_subnet(subnet: Subnet6, others: Iterable[Subnet6]) -> list[str]:
     """Say what is wrong with one subnet beside others that are right."""
     found = [f"subnet {subnet.title}: {fault}" for fault in _subnet(subnet)]
     for other in others if not found else ():
-        found += _between((other, subnet))
+        found += between((other, subnet), SHARED)
     return found
 
 
@@ -49,18 +51,18 @@ def _subnet(subnet: Subnet6) -> Iterator[str]:
     except ValueError as error:
         yield f"network: {error}; write the first address, such as fd00:8::/64"
         return
-    yield from _try("pools", lambda: parse_ranges(subnet.pools, IPv6Network))
-    yield from _try("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools, IPv6Network))
-    yield from _try("options", lambda: base_options(subnet))
-    yield from _try("loader", lambda: loaders_by_arch(subnet.loader))
-    yield from _try("server_address", lambda: subnet.server_address and IPv6Address(subnet.server_address))
+    yield from attempt("pools", lambda: parse_ranges(subnet.pools, IPv6Network))
+    yield from attempt("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools, IPv6Network))
+    yield from attempt("options", lambda: base_options(subnet))
+    yield from attempt("loader", lambda: loaders_by_arch(subnet.loader))
+    yield from attempt("server_address", lambda: subnet.server_address and IPv6Address(subnet.server_address))
     yield from _numbers(subnet)
-    yield from _roles(subnet)
-    yield from _places(subnet, network)
+    yield from roles(subnet, "reservations6")
+    yield from places(subnet, network, ("server_address",))
 
 
 def _numbers(subnet: Subnet6) -> Iterator[str]:
-    bounds = {
+    limits = {
         "lease_s": (60, LEASE_LIMIT_S),
         "preferred_s": (0, subnet.lease_s),
         "offer_s": (5, 300),
@@ -69,65 +71,7 @@ def _numbers(subnet: Subnet6) -> Iterator[str]:
         "http_port": (0, 65535),
         "ra_lifetime_s": (0, 65535),
     }
-    for name, (low, high) in bounds.items():
-        value = getattr(subnet, name)
-        if not low <= value <= high:
-            yield f"{name}: {value}: from {low} to {high}"
-
-
-def _roles(subnet: Subnet6) -> Iterator[str]:
-    """Settings that contradict each other."""
-    authoritative = subnet.mode is Mode6.AUTHORITATIVE
-    if subnet.mode is Mode6.RESERVATIONS_ONLY and (subnet.pools or subnet.quarantine_pools):
-        yield "pools: mode reservations-only gives those of reservations6 only: leave them out, or use authoritative"
-    if authoritative and subnet.unknown is Unknown.DISCOVER and not subnet.pools:
-        yield "pools: unknown is discover, and there is no pool to give addresses from"
-    if subnet.unknown is Unknown.QUARANTINE and not subnet.quarantine_pools and authoritative:
-        yield "quarantine_pools: unknown is quarantine, and there is no pool for them"
-    if subnet.unknown is not Unknown.QUARANTINE and subnet.quarantine_pools:
-        yield f"quarantine_pools: unknown is {subnet.unknown}, so nobody gets these: leave them out"
-    if subnet.router_advertisements and not subnet.interface:
-        yield "router_advertisements: needs an interface to send them on"
-
-
-def _places(subnet: Subnet6, network: IPv6Network) -> Iterator[str]:
-    """Addresses that lie where they cannot be."""
-    try:
-        ranges = parse_ranges((*subnet.pools, *subnet.quarantine_pools), IPv6Network)
-    except ConfigError:
-        return  # said already
-    for low, high in ranges:
-        where = f"pool {IPv6Address(low)}-{IPv6Address(high)}"
-        if low > high:
-            yield f"{where}: ends before it begins"
-        elif low < int(network.network_address) or high > int(network.broadcast_address):
-            yield f"{where}: not inside {network}"
-        elif (own := _own(subnet)) and low <= own <= high:
-            yield f"{where}: holds {IPv6Address(own)}, which is the subnet's server_address"
-    for (low_a, high_a), (low_b, high_b) in combinations(ranges, 2):
-        if low_a <= high_b and low_b <= high_a:
-            yield f"pools {IPv6Address(low_a)}- and {IPv6Address(low_b)}- overlap"
-
-
-def _own(subnet: Subnet6) -> int:
-    try:
-        return int(IPv6Address(subnet.server_address)) if subnet.server_address else 0
-    except ValueError:
-        return 0  # said already
-
-
-def _between(subnets: Iterable[Subnet6]) -> Iterator[str]:
-    for a, b in combinations(subnets, 2):
-        if IPv6Network(a.network).overlaps(IPv6Network(b.network)):
-            yield f"subnets {a.title} and {b.title}: the networks overlap"
-        if a.title == b.title:
-            yield f"subnets {a.network} and {b.network}: both are called {a.title}"
-        if a.shared_network and a.shared_network == b.shared_network:
-            for name in ("mode", "unknown", "interface"):
-                if getattr(a, name) != getattr(b, name):
-                    yield f"subnets {a.title} and {b.title}: they share {a.shared_network}, but differ in {name}"
-        elif a.interface and a.interface == b.interface:
-            yield f"subnets {a.title} and {b.title}: both on {a.interface}: give them the same shared_network"
+    yield from bounds(subnet, limits)
 
 
 def _reservations(reservations: tuple[Reservation6, ...], subnets: tuple[Subnet6, ...]) -> Iterator[str]:
@@ -155,11 +99,3 @@ def _reservation(each: Reservation6, subnets: tuple[Subnet6, ...]) -> Iterator[s
         yield f"address: {ip} is in no subnet"
     elif subnet.mode is Mode6.OFF:
         yield f"address: {ip} is in {subnet.title}, which is off"
-
-
-def _try(name: str, read: Callable[[], object]) -> Iterator[str]:
-    try:
-        read()
-    except (ConfigError, ValueError) as error:
-        text = str(error)
-        yield text if text.startswith(name) else f"{name}: {text}"
