@@ -132,6 +132,7 @@ FLEET: dict[str, Kind] = {
         facts("uefi", (sata("a"), NVME), PORTS),
         {
             "system.domain": "dc1.example.org",
+            "system.keyboard": "de",
             "time.zone": "Europe/Vienna",
             "time.ntp": ["ntp1.example.org", "10.0.0.2"],
             "proxy.http": "http://proxy.example.org:3128",
