@@ -1,0 +1,142 @@
+"""Installers through the real chain, from power-on to the answer file. Debian's own boots, takes its preseed and goes
+to the mirror that is named in it. Of others the content is not here: a stand-in says what its kernel was told, and
+fetches the answer file as the family's installer does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from provisioner.cli.client import Client
+from provisioner.discovery.build import apt, cpio
+from provisioner.lab import process
+from provisioner.lab.spec import GATEWAY, state_of
+from tests.lab.driven import KEPT, Driven, driven
+from tests.lab.racks import Screen, web
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+
+NAME = "provlab-handoff"
+NODE = "node17"
+LIMIT_S = 400.0
+AGENT, START = "usr/lib/provisioner/agent", "usr/lib/provisioner/start"
+STANDIN = Path(__file__).with_name("standin.sh")
+DEBIAN = "debian-12-installer"
+DEBIAN_PACKAGE = "debian-installer-12-netboot-amd64"
+DEBIAN_FILES = "usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64"
+TALOS_SECRETS = ("machine_token", "machine_ca", "cluster_id", "cluster_secret", "cluster_token", "cluster_ca")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family of installers: its files, what its kernel is told, which files it fetches, and what is in them."""
+
+    kernel: str
+    initrd: str
+    argument: str
+    fetches: tuple[str, ...]
+    lines: tuple[str, ...]
+    besides: str = ""
+    """One more artefact, of which the contents do not matter."""
+
+
+FAMILIES = {
+    "rocky-9": Family(
+        "vmlinuz", "initrd.img", r"inst\.ks=http://10\.77\.0\.1:8080/answers/\S+", ("kickstart", "kickstart"),
+        (r"network .*--hostname=node17", r"late\.sh"),
+    ),
+    "ubuntu-22.04": Family(
+        "vmlinuz", "initrd", r"autoinstall cloud-config-url=/dev/null ds=nocloud-net;s=http://10\.77\.0\.1:8080/\S+/ ",
+        ("meta-data", "user-data", "vendor-data"), (r"instance-id: ", r"#cloud-config", r"autoinstall:"),
+        "live-server.iso",
+    ),
+    "fedora-coreos": Family(
+        "kernel", "initramfs.img", r"coreos\.inst\.ignition_url=http://10\.77\.0\.1:8080/answers/\S+", ("config.ign",),
+        (r'"ignition"',), "rootfs.img",
+    ),
+    "opensuse-leap-15.6": Family(
+        "linux", "initrd", r"autoyast=http://10\.77\.0\.1:8080/answers/\S+", ("autoyast.xml",), (r"<hostname>node17<",)
+    ),
+    "talos": Family(
+        "vmlinuz", "initramfs.xz", r"talos\.config=http://10\.77\.0\.1:8080/answers/\S+", ("config.yaml",),
+        (r"hostname: .*node17",),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def racked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
+    """A rack with one machine that is known, and its daemon, which has the stand-ins and Debian's installer."""
+    folder = tmp_path_factory.mktemp("standin")
+    for name in TALOS_SECRETS:
+        os.environ[f"PROVISIONER_SECRET_TALOS_{name.upper()}"] = "c2VjcmV0"
+    shape = ("--kinds", "bios", "--machines", "1", "--memory", "4GiB", "--disk-size", "12GiB")
+    with driven(NAME, *shape) as lab:
+        built = lab.store("discovery", "--kernel", "virtual")
+        initrd = folder / "initrd.img"
+        # a ramdisk that follows another is unpacked over it
+        over = {AGENT: cpio.File(STANDIN.read_bytes(), 0o755), START: cpio.File(b"#!/bin/sh\n", 0o755)}
+        overlay = b"".join(cpio.archive(over))
+        initrd.write_bytes(built["initrd.img"].read_bytes() + overlay)
+        filler = folder / "filler"
+        filler.write_bytes(b"not looked at")
+        for bootenv, family in FAMILIES.items():
+            give(lab, bootenv, {family.kernel: built["vmlinuz"], family.initrd: initrd})
+            if family.besides:
+                give(lab, bootenv, {family.besides: filler})
+        give(lab, DEBIAN, debian_installer())
+        lab.control("discover", NODE, "--wait", limit_s=LIMIT_S)
+        yield lab
+
+
+def give(lab: Driven, bootenv: str, files: dict[str, Path]) -> None:
+    for name, path in files.items():
+        lab.control("artifacts", "import", f"{bootenv}/{name}", str(path))
+
+
+def debian_installer() -> dict[str, Path]:
+    """Kernel and ramdisk of Debian's installer, from the package that has them; kept for the next time."""
+    root = KEPT / "provisioner" / DEBIAN_PACKAGE
+    if not root.exists():
+        apt.unpack(apt.host().fetch([DEBIAN_PACKAGE], root / "package"), root)
+    return {name: root / DEBIAN_FILES / name for name in ("linux", "initrd.gz")}
+
+
+def boot(lab: Driven, bootenv: str, params: dict[str, object]) -> Screen:
+    """Have the machine install something; what it prints from now on."""
+    screen = Screen(lab.spec, NODE)
+    screen.skip()
+    given = {"bootenv": bootenv, "params": params}
+    Client(str(state_of(NAME) / "api.sock")).post(f"/v1/machines/{NODE}/boot", given, slow=True)
+    return screen
+
+
+@pytest.mark.parametrize("bootenv", FAMILIES)
+def test_an_installer_is_told_where_its_answers_are_and_gets_them(racked: Driven, bootenv: str) -> None:
+    family = FAMILIES[bootenv]
+    params = {f"talos.{name}": f"env:TALOS_{name.upper()}" for name in TALOS_SECRETS} if bootenv == "talos" else {}
+    screen = boot(racked, bootenv, dict(params))
+    screen.expect(r"stand-in: arguments: ", LIMIT_S)
+    said = screen.expect(r"(?s).*stand-in: ends", LIMIT_S)
+    assert re.search(family.argument, said.splitlines()[0] + " "), said
+    assert re.findall(r"fetched (\S+): 200", said) == list(family.fetches), said
+    for line in family.lines:
+        assert re.search(rf"\| .*{line}", said), said
+    assert any(line["event"] == "http.answer" for line in racked.trace(NODE)), racked.trace(NODE)[-40:]
+    racked.control("cancel", NODE)
+
+
+def test_debians_installer_obeys_its_preseed_and_goes_to_the_mirror_in_it(racked: Driven, tmp_path: Path) -> None:
+    asked = r'"GET /debian/dists/bookworm/Release'
+    with web(racked.spec, tmp_path, tmp_path / "web.log") as log:
+        screen = boot(racked, DEBIAN, {"mirror.debian": f"http://{GATEWAY}:8000/debian"})
+        met = process.wait_until(lambda: re.search(asked, log.read_text()) is not None, LIMIT_S, tick_s=1.0)
+        assert met, log.read_text() + screen.text()[-3000:]
+    run = racked.machine(NODE)["run"]
+    assert run["phase"] == "install", "it has its answers, and is at work"
