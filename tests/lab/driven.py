@@ -61,11 +61,11 @@ class Driven:
         lines: list[dict[str, Any]] = said if isinstance(said, list) else said["lines"]
         return lines
 
-    def store(self, bootenv: str, *options: str, arch: str = "") -> dict[str, Path]:
+    def store(self, bootenv: str, *options: str, arch: str = "", build: str = "") -> dict[str, Path]:
         """Build what a bootenv needs, unless it is current, and give it to the daemon; where it lies, by name."""
         given = ("--arch", arch) if arch else ()
-        self.control("images", "build", bootenv, *options, *given, limit_s=BUILD_S)
-        folder = KEPT / "provisioner" / "images" / (f"{bootenv}-{arch}" if arch else bootenv)
+        self.control("images", "build", build or bootenv, *options, *given, limit_s=BUILD_S)
+        folder = KEPT / "provisioner" / "images" / (f"{bootenv}-{arch}" if arch else build or bootenv)
         built: dict[str, Path] = {}
         for item in json.loads((folder / "manifest.json").read_text())["artifacts"]:
             where = "/".join(filter(None, (bootenv, arch, item["name"])))
