@@ -1,4 +1,4 @@
-"""Real firmware boots over IPv6 alone: PXE by TFTP, and HTTP, then iPXE and the discovery system. No IPv4 is served."""
+"""Real firmware boots over IPv6 alone: PXE by TFTP, HTTP, HTTPS; iPXE and the discovery system. No IPv4 is served."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_the_trace_tells_who_asked_and_what_was_answered(racked: Driven, name: s
     assert len(set(booted)) == 1, "firmware, loader and system have one address"
 
 
-def test_an_efi_image_is_started_over_ipv6_alone(racked: Driven, tmp_path: Path) -> None:
+def test_an_efi_image_is_started_by_https_over_ipv6_alone(racked: Driven, tmp_path: Path) -> None:
+    racked.control("dhcp", "reserve", racked.spec.machine("node18").identity.macs[0], "--https", "firmware")
     racked.control("artifacts", "import", "memtest/memtest64.efi", str(isos.image(tmp_path / "x.efi")))
     screen = Screen(racked.spec, "node18")
     screen.skip()
@@ -60,3 +61,7 @@ def test_an_efi_image_is_started_over_ipv6_alone(racked: Driven, tmp_path: Path)
     screen.expect(f"{isos.HELLO}: EFI", limit_s=BOOT_S)
     sent = [line["text"] for line in racked.trace("node18") if line["event"] == "http.sent"]
     assert "artifacts/memtest/amd64/memtest64.efi" in sent[-1]
+    told = [
+        line["text"] for line in racked.trace("node18") if line["event"] == "dhcp6.reply" and "memtest" in line["text"]
+    ]
+    assert told[-1].endswith("; by HTTPS, as it trusts our CA")
