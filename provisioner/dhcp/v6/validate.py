@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv6Address, IPv6Network
-from itertools import combinations
 
 from provisioner.dhcp.reservations import loaders_by_arch
 from provisioner.dhcp.sound import attempt, between, bounds, places, roles
 from provisioner.dhcp.topology import parse_ranges
 from provisioner.dhcp.v6.net import base_options
-from provisioner.dhcp.v6.reservations import compiled, key_of
+from provisioner.dhcp.v6.reservations import Key, compiled, key_of
 from provisioner.dhcp.v6.subnets import Mode6, Reservation6, Subnet6
 from provisioner.errors import ConfigError
 
 LEASE_LIMIT_S = 2**31 - 1
 SHARED = ("mode", "unknown", "interface")
 """What subnets on one wire have alike."""
+Networks = Sequence[tuple[IPv6Network, Subnet6]]
 
 
 def faults_of(subnets: Iterable[Subnet6], reservations: Iterable[Reservation6]) -> list[str]:
@@ -42,7 +42,7 @@ def faults_of_subnet(subnet: Subnet6, others: Iterable[Subnet6]) -> list[str]:
 
 def faults_of_reservation(reservation: Reservation6, subnets: Iterable[Subnet6]) -> list[str]:
     """Say what is wrong with one fixed address where all else is right."""
-    return list(_reservation(reservation, tuple(subnets)))
+    return list(_reservation(reservation, _networks_of(subnets)))
 
 
 def _subnet(subnet: Subnet6) -> Iterator[str]:
@@ -75,26 +75,35 @@ def _numbers(subnet: Subnet6) -> Iterator[str]:
 
 
 def _reservations(reservations: tuple[Reservation6, ...], subnets: tuple[Subnet6, ...]) -> Iterator[str]:
-    sound = []
+    networks = _networks_of(subnets)
+    taken: set[IPv6Address] = set()
+    by_key: dict[Key, str] = {}
     for each in reservations:
-        faults = list(_reservation(each, subnets))
+        faults = list(_reservation(each, networks))
         yield from (f"reservation6 {each.address or each.name}: {fault}" for fault in faults)
-        if not faults:
-            sound.append(each)
-    for a, b in combinations(sound, 2):
-        if IPv6Address(a.address) == IPv6Address(b.address):
-            yield f"reservations6: {a.address} is given twice"
-        if key_of(a) == key_of(b):
-            yield f"reservations6: {a.address} and {b.address} are for the same machine"
+        if faults:
+            continue
+        ip, key = IPv6Address(each.address), key_of(each)
+        if ip in taken:
+            yield f"reservations6: {ip} is given twice"
+        if key in by_key:
+            yield f"reservations6: {by_key[key]} and {each.address} are for the same machine"
+        taken.add(ip)
+        by_key.setdefault(key, each.address)
 
 
-def _reservation(each: Reservation6, subnets: tuple[Subnet6, ...]) -> Iterator[str]:
+def _networks_of(subnets: Iterable[Subnet6]) -> Networks:
+    """Read the networks of subnets that are right: once for all addresses that are looked up in them."""
+    return [(IPv6Network(subnet.network), subnet) for subnet in subnets]
+
+
+def _reservation(each: Reservation6, networks: Networks) -> Iterator[str]:
     try:
         ip = IPv6Address(compiled(each).ip)
     except ConfigError as error:
         yield str(error)
         return
-    subnet = next((subnet for subnet in subnets if ip in IPv6Network(subnet.network)), None)
+    subnet = next((subnet for network, subnet in networks if ip in network), None)
     if subnet is None:
         yield f"address: {ip} is in no subnet"
     elif subnet.mode is Mode6.OFF:

@@ -93,6 +93,19 @@ def test_reservations(reservations: tuple[Reservation6, ...], words: str) -> Non
     assert any(words in fault for fault in found) if words else found == []
 
 
+def test_thousands_are_looked_at_one_by_one() -> None:
+    """Compared in pairs, as they once were, these alone would take all of the suite's minute."""
+    machines = [
+        Reservation6(address=f"fd00::1:{at:x}", mac=f"02:00:00:00:{at >> 8:02x}:{at & 255:02x}") for at in range(3000)
+    ]
+    assert faults_of([subnet()], machines) == []
+    last = machines[-1]
+    assert faults_of([subnet()], [*machines, last]) == [
+        f"reservations6: {last.address} is given twice",
+        f"reservations6: {last.address} and {last.address} are for the same machine",
+    ]
+
+
 def test_reservations_where_nothing_is_served() -> None:
     off = subnet(mode=Mode6.OFF, pools=())
     assert "which is off" in faults_of([off], [Reservation6(address="fd00::5", mac=MAC)])[0]
