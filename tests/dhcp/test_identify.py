@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from provisioner.dhcp.identify import identify
+from provisioner.dhcp.identify import LIES, identify
 from provisioner.dhcp.options import Opt
 from provisioner.dhcp.packet import BOOTREQUEST, decode
+from provisioner.dhcp.pxe import arch_of
 from provisioner.model.boot import Arch, Asker
 from tests.dhcp.clients import captured, discover
 
@@ -22,6 +25,8 @@ CAPTURED = {
         [(Asker.PXE, Arch.EFI_X64), (Asker.HTTP, Arch.EFI_X64_HTTP), (Asker.IPXE, Arch.EFI_X64)],
     ),
     "arm64 firmware": ("aavmf-pxe4", [(Asker.PXE, Arch.EFI_ARM64)]),
+    "OVMF with Secure Boot, PXE": ("sb-tftp", [(Asker.PXE, Arch.EFI_X64)]),
+    "OVMF with Secure Boot, an unsigned loader": ("sb-unsigned", [(Asker.PXE, Arch.EFI_X64)]),
     "OVMF with Secure Boot, HTTP": ("sb-http", [(Asker.HTTP, Arch.EFI_X64_HTTP)]),
     "dhclient": ("dhclient-dora", [(Asker.OS, None)]),
     "udhcpc": ("udhcpc-dora-release", [(Asker.OS, None)]),
@@ -47,6 +52,22 @@ RULES = {
         (Asker.PXE, Arch.EFI_X64),
     ),
     "a URL asked for with the PXE architecture": ({60: HTTP_CLASS, 93: b"\0\7"}, (Asker.HTTP, Arch.EFI_X64_HTTP)),
+    "HTTP boot that says EFI byte code": (
+        {60: b"HTTPClient:Arch:00017:UNDI:003000", 93: b"\0\x11"},
+        (Asker.HTTP, Arch.EFI_X64_HTTP),
+    ),
+    "a URL asked for with the PXE architecture, on arm64": (
+        {60: b"HTTPClient:Arch:00011:UNDI:003000", 93: b"\0\x0b"},
+        (Asker.HTTP, Arch.EFI_ARM64_HTTP),
+    ),
+    "a URL asked for with the PXE architecture, on ia32": (
+        {60: b"HTTPClient:Arch:00006:UNDI:003000", 93: b"\0\6"},
+        (Asker.HTTP, Arch.EFI_IA32_HTTP),
+    ),
+    "arm64 that leaves option 93 at zero": (
+        {60: b"PXEClient:Arch:00011:UNDI:003000", 93: b"\0\0"},
+        (Asker.PXE, Arch.EFI_ARM64),
+    ),
     "UEFI that leaves option 93 at zero": ({60: PXE, 93: b"\0\0"}, (Asker.PXE, Arch.EFI_X64)),
     "iPXE by bare user class": ({60: PXE, 77: b"iPXE", 93: b"\0\7"}, (Asker.IPXE, Arch.EFI_X64)),
     "iPXE by RFC 3004 user class": ({60: PXE, 77: b"\4iPXE", 93: b"\0\7"}, (Asker.IPXE, Arch.EFI_X64)),
@@ -69,6 +90,16 @@ RULES = {
 def test_rules(options: dict[int, bytes], expected: tuple[Asker, int | None]) -> None:
     found = identify(discover(options=options))
     assert (found.asker, found.arch) == expected
+
+
+def test_every_lie_has_a_rule() -> None:
+    """Each row of `LIES` is what corrects one of the rules above, so none can be lost unseen."""
+    found = set()
+    for options, _ in RULES.values():
+        arch = arch_of(options.get(93))
+        text = options.get(60, b"").decode()
+        found.add(next((lie for lie in LIES if lie.arch == arch and re.fullmatch(lie.vendor_class, text)), None))
+    assert set(LIES) <= found
 
 
 UUIDS = {
