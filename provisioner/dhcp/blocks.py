@@ -18,6 +18,9 @@ from provisioner.model.boot import Arch, Asker
 
 SNAME_ROOM, FILE_ROOM = 63, 127
 """Bytes for options in `sname` and `file`, beside END."""
+_OVERLOAD_SIZE, _END_SIZE = 3, 1
+_FIXED_SIZE = 3 + 6 + 6 + 2
+"""Message type, server identifier, lease time, rapid commit: always in the main field."""
 
 ORDER_WITHOUT_LIST = (
     Opt.SUBNET_MASK,
@@ -126,18 +129,33 @@ def fit(block: Block, name: bytes, echo: bytes, room: int) -> tuple[bytes, bytes
     """Join a block with the machine's own options: (sname, file, options without END), within `room` bytes.
 
     What does not fit goes into unused header fields (option overload, RFC 2132 section 9.3); what fits nowhere is
-    left out from the end of the client's list, never the fixed options or the echo.
+    left out from the end of the client's list, never the fixed options. `echo` stays as long as it fits beside those.
     """
     file, before, after = block
     options = before + encode_option(Opt.HOST_NAME, name) + after if name else before + after
     if HEADER_SIZE + len(options) + len(echo) < room:
         return b"", file, options + echo
-    return _overload(block, options, echo, room)
+    return _overload(
+        block, options, _that_fits(echo, room - OPTIONS_AT - _END_SIZE - _OVERLOAD_SIZE - _FIXED_SIZE), room
+    )
+
+
+def _that_fits(echo: bytes, room: int) -> bytes:
+    """Leave out what is too much, the first first: an identifier before relay information, and each option whole.
+
+    A relay that misses its information finds the client's port by other means, if at all; a reply that is longer than
+    the client takes reaches nobody (RFC 3046 section 2.2 says to leave it out).
+    """
+    kept = b""
+    for code, part in reversed(_split(echo)):
+        if code == Opt.RAPID_COMMIT or len(kept) + len(part) <= room:
+            kept = part + kept
+    return kept
 
 
 def _overload(block: Block, options: bytes, echo: bytes, room: int) -> tuple[bytes, bytes, bytes]:
     parts = _split(options[len(MAGIC) :])
-    main_room = room - OPTIONS_AT - len(echo) - 1 - 3
+    main_room = room - OPTIONS_AT - len(echo) - _END_SIZE - _OVERLOAD_SIZE
     main: list[bytes] = []
     file: list[bytes] = []
     sname: list[bytes] = []

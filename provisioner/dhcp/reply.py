@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from provisioner.boot.plan import by_https
 from provisioner.dhcp.blocks import Block, Terms, compose, fit
 from provisioner.dhcp.boot import Boot, Where, load_file, reason_of, run_script
 from provisioner.dhcp.case import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Case, Reply, To, Via
 from provisioner.dhcp.leases import Lease
-from provisioner.dhcp.options import Opt, Type, encode_option
+from provisioner.dhcp.options import Opt, Type, encode_option, encode_options
 from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, HEADER, MAGIC, MIN_SIZE, Packet
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.topology import Net
@@ -23,6 +21,8 @@ EVENTS = {0: "dhcp.bootp", 2: "dhcp.offer", 5: "dhcp.ack"}
 _BY_RELAY, _BY_FRAME, _TO_ALL = Via.UDP, Via.FRAME, To(Via.BROADCAST, EVERYBODY, CLIENT_PORT)
 _ACK, _DISCOVER = int(Type.ACK), int(Type.DISCOVER)
 _ECHOED = (Opt.CLIENT_ID, Opt.CLIENT_UUID, Opt.RELAY_AGENT)
+_ECHOED_TO_RELAYS = (Opt.CLIENT_ID, Opt.CLIENT_UUID, Opt.SUBNET_SELECTION, Opt.RELAY_AGENT)
+"""In the order of `blocks.fit`: the first is left out first where a client has too little room."""
 _RAPID = encode_option(Opt.RAPID_COMMIT, b"")
 _new, _head = tuple.__new__, HEADER.pack
 _QUARANTINE = Unknown.QUARANTINE
@@ -86,7 +86,7 @@ def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] 
     lease_s = net.lease_s if ip and kind else 0
     terms = (kind, us, client, boot, lease_s, proxy, name != b"", special)
     block = net.blocks.get(terms) or _block(net, Terms(*terms), known)
-    sname, file, options = fit(block, name, _echo(case.options, packet.type if kind == _ACK else 0), client.room)
+    sname, file, options = fit(block, name, _echo(packet, packet.type if kind == _ACK else 0), client.room)
     data = _pack(packet, ip, boot.siaddr, sname, file, options)
     return _new(Reply, (EVENTS[kind], data, _destination(case, ip), case.reason, us, ip, store, fresh))
 
@@ -100,13 +100,15 @@ def _block(net: Net, terms: Terms, known: Known | None) -> Block:
     return block
 
 
-def _echo(options: Mapping[int, bytes], acknowledged: int) -> bytes:
+def _echo(packet: Packet, acknowledged: int) -> bytes:
     """What goes back as it came: client identifier (RFC 6842), UUID (RFC 4578), relay information last (RFC 3046).
 
-    `acknowledged` is the type of the packet that an ACK answers.
+    A relay also gets back the subnet that it selected (RFC 3011 section 3). `acknowledged` is the type of the packet
+    that an ACK answers.
     """
+    options = packet.options
     found = _RAPID if acknowledged == _DISCOVER else b""
-    for code in _ECHOED:
+    for code in _ECHOED_TO_RELAYS if packet.giaddr else _ECHOED:
         if code in options:
             found += encode_option(code, options[code])
     return found
@@ -116,14 +118,13 @@ def nak(case: Case, reason: str) -> Reply:
     """Refuse: the client has to start again (RFC 2131 section 4.3.2)."""
     packet = case.packet
     us = case.info.server or case.scene.us
-    options = (
-        MAGIC
-        + encode_option(Opt.MESSAGE_TYPE, bytes((Type.NAK,)))
-        + encode_option(Opt.SERVER_ID, us.to_bytes(4, "big"))
-        + encode_option(Opt.MESSAGE, reason.encode("ascii", "replace"))
-        + _echo(packet.options, 0)
+    said = (
+        (Opt.MESSAGE_TYPE, bytes((Type.NAK,))),
+        (Opt.SERVER_ID, us.to_bytes(4, "big")),
+        (Opt.MESSAGE, reason.encode("ascii", "replace")),
     )
-    data = _pack(packet._replace(ciaddr=0, flags=packet.flags | BROADCAST), 0, 0, b"", b"", options)
+    sname, file, options = fit(Block(b"", MAGIC + encode_options(said), b""), b"", _echo(packet, 0), case.kind.room)
+    data = _pack(packet._replace(ciaddr=0, flags=packet.flags | BROADCAST), 0, 0, sname, file, options)
     to = To(_BY_RELAY, packet.giaddr, SERVER_PORT) if packet.giaddr else _TO_ALL
     return Reply("dhcp.nak", data, to, reason, us)
 

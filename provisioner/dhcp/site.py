@@ -95,9 +95,12 @@ class Site:
         return scene
 
     def _nets_of(self, packet: Packet, arrival: Arrival, info: RelayInfo) -> tuple[Net, ...]:
-        """Find the subnets on the client's link: as its relay says, by its own address, or by the interface."""
+        """Find the subnets on the client's link: as its relay says, by its own address, or by the interface.
+
+        Subnet selection (RFC 3011) is a relay's to say: a client on our wire would get an address of somewhere else.
+        """
         link = info.link or packet.giaddr
-        if _SUBNET_SELECTION in packet.options and not info.link:
+        if _SUBNET_SELECTION in packet.options and packet.giaddr and not info.link:
             link = number_of(packet.options, _SUBNET_SELECTION, 4) or link
         if link:
             return self.topology.at(link)

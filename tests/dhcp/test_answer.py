@@ -320,6 +320,11 @@ LINKS: dict[str, tuple[Packet, Arrival, str]] = {
         FROM_RELAY,
         "10.2.0.100",
     ),
+    "by subnet selection only where a relay says it": (
+        discover(options={Opt.SUBNET_SELECTION: bytes((10, 2, 0, 0))}),
+        DIRECT,
+        "10.0.0.100",
+    ),
     "by the interface": (discover(), DIRECT, "10.0.0.100"),
 }
 
