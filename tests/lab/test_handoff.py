@@ -16,6 +16,7 @@ import pytest
 from provisioner.cli.client import Client
 from provisioner.discovery.build import apt, cpio
 from provisioner.lab import process
+from provisioner.lab.images import mirror
 from provisioner.lab.spec import GATEWAY, state_of
 from tests.lab.driven import KEPT, Driven, driven
 from tests.lab.racks import Screen, web
@@ -104,7 +105,8 @@ def debian_installer() -> dict[str, Path]:
     """Kernel and ramdisk of Debian's installer, from the package that has them; kept for the next time."""
     root = KEPT / "provisioner" / DEBIAN_PACKAGE
     if not root.exists():
-        apt.unpack(apt.host().fetch([DEBIAN_PACKAGE], root / "package"), root)
+        archive = mirror.debian(KEPT / "provisioner" / "apt-debian")
+        apt.unpack(archive.fetch([DEBIAN_PACKAGE], root / "package"), root)
     return {name: root / DEBIAN_FILES / name for name in ("linux", "initrd.gz")}
 
 

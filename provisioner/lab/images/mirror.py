@@ -29,7 +29,10 @@ STORAGE = ("cryptsetup-initramfs", "lvm2", "mdadm")
 KERNEL = ("initramfs-tools", "linux-image-cloud-amd64")
 LOADERS = ("grub-pc", "grub-efi-amd64")
 """No system has both: apt resolves them apart."""
-_DEFAULT = (f"deb http://deb.debian.org/debian {SUITE} main",)
+_DEFAULT = (
+    f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian {SUITE} main",
+)
+"""Where the host is not Debian; the file is of the package debian-archive-keyring."""
 _LEVEL = "-1"
 _TOOLS = {"apt-get": "apt", "dpkg-deb": "dpkg", "zstd": "zstd"}
 
@@ -38,8 +41,7 @@ def build(output: Path, debs: Path, say: Say, extra: tuple[str, ...] = ()) -> ca
     """Build the mirror into `output`, or say that what is there is current. `debs` keeps packages."""
     require(_TOOLS)
     say("reading the lists of packages")
-    sources = debian_sources(SUITE, index_targets()) or _DEFAULT
-    archive = apt.with_sources("amd64", debs / f"apt-{SUITE}", sources)
+    archive = debian(debs / f"apt-{SUITE}")
     wanted = (*BASE, MERGED, *SYSTEM, *STORAGE, *KERNEL, *extra)
     packages = sorted({package for loader in LOADERS for package in archive.resolve((*wanted, loader))})
     ours = cache.sources_hash(Path(__file__).resolve().parent)
@@ -57,6 +59,11 @@ def build(output: Path, debs: Path, say: Say, extra: tuple[str, ...] = ()) -> ca
         items = tuple(cache.measure(file) for file in (index, release, *files))
         details = {"packages": {package.name: package.version for package in packages}}
         return cache.publish(output, cache.Manifest("mirror", "amd64", key, items, details))
+
+
+def debian(folder: Path) -> apt.Apt:
+    """Make an apt that knows Debian's packages of `SUITE`, whatever the host is, with lists in `folder`."""
+    return apt.with_sources("amd64", folder, debian_sources(SUITE, index_targets()) or _DEFAULT)
 
 
 def release_of(index: bytes) -> str:
