@@ -31,7 +31,7 @@ from provisioner.dhcp.teller import Teller
 from provisioner.dhcp.topology import Net
 from provisioner.dhcp.trace import Trace
 from provisioner.dhcp.v6.advertising import Advertising
-from provisioner.errors import WireError
+from provisioner.errors import StoreError, WireError
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.facts import SwitchPort
 from provisioner.model.net import Mac, mac_from_bytes, parse_mac
@@ -95,7 +95,7 @@ class DhcpServer:
         )
         self._teller = Teller(self.trace, self._clock)
         for subnet in config.subnets:
-            self.site.topology.set(Net(subnet))
+            self.site.set_net(Net(subnet))
         for reservation in config.reservations:
             self.set_reservation(reservation)
 
@@ -285,10 +285,22 @@ class DhcpServer:
         if user in ("", packet.mac):  # nobody, or the machine itself, which came back without its lease
             self._send(link, [answered])
             return
-        self._leases.save(self.site.decline(found.ip, now, f"{user} uses it already")).add_done_callback(_log_failure)
-        conflict = Silence(f"{user} uses {address(found.ip)} already", "dhcp.conflict")
-        again = answer(packet, arrival, self.site, now)
-        self._finish(link, [(packet, arrival, conflict), (packet, arrival, again)])
+        declined = self.site.decline(found.ip, now, f"{user} uses it already")
+        self._leases.save(declined).add_done_callback(partial(self._saved, declined))
+        self._send(link, [(packet, arrival, Silence(f"{user} uses {address(found.ip)} already", "dhcp.conflict"))])
+        again = packet, arrival, answer(packet, arrival, self.site, now)
+        if again[2].store:
+            self.held.hold(link, [again], list(again[2].store))
+        else:
+            self._finish(link, [again])
+
+    def _saved(self, leases: list[Lease], saved: asyncio.Future[None]) -> None:
+        error = saved.exception() if not saved.cancelled() else StoreError("the store was closed")
+        if error is not None:
+            log.error("dhcp.lease-unsaved error=%s", error)
+            return
+        for lease in leases:
+            self.tell(lease)
 
 
 def _tell_nobody(lease: Lease) -> None:
@@ -298,8 +310,3 @@ def _tell_nobody(lease: Lease) -> None:
 def _refused(answered: Answered, why: str) -> Answered:
     packet, arrival, _ = answered
     return packet, arrival, Silence(why)
-
-
-def _log_failure(saved: asyncio.Future[None]) -> None:
-    if not saved.cancelled() and saved.exception() is not None:
-        log.error("dhcp.lease-unsaved error=%s", saved.exception())

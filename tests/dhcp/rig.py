@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Type
@@ -58,6 +59,8 @@ class Rig:
         self.lines: list[TraceLine] = []
         self.probes: dict[int, str] = {}
         self.told: list[Lease] = []
+        self.on_conflict: Callable[[], None] = lambda: None
+        """Called when an address is found in use, before the server hears of it."""
         with inside(lan.names["relay"]):
             self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self.socket.bind((RELAY, 67))
@@ -81,7 +84,14 @@ class Rig:
     def probe(self, interface: str, address: int) -> asyncio.Future[str]:
         assert interface == "eth0"
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(future.set_result, self.probes.get(address, ""))
+        user = self.probes.get(address, "")
+
+        def tell() -> None:
+            if user:
+                self.on_conflict()
+            future.set_result(user)
+
+        asyncio.get_running_loop().call_soon(tell)
         return future
 
     def say(self, question: Packet) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.dhcp.leases import LeaseState
 from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import encode
 from provisioner.dhcp.subnets import Dhcp, PortRule, Reservation
@@ -130,6 +131,24 @@ async def test_an_address_in_use_is_not_acknowledged_at_once(rig: Rig) -> None:
     assert (found.type, found.yiaddr) == (Type.ACK, ip("10.0.0.101"))
     assert server.lease_of("10.0.0.100") is None
     assert server.lease_of("10.0.0.101") == MAC
+    kept = {each: lease.state for each, lease in rig.store.kept.items()}
+    assert kept == {ip("10.0.0.100"): LeaseState.DECLINED, ip("10.0.0.101"): LeaseState.BOUND}
+    told = [(lease.ip, lease.state) for lease in rig.told]
+    assert told[0] == (ip("10.0.0.100"), LeaseState.BOUND)
+    assert sorted(told[1:]) == sorted(kept.items())
+    await server.stop()
+
+
+async def test_an_acknowledgement_after_a_conflict_waits_for_the_disk(rig: Rig) -> None:
+    rig.probes = {ip("10.0.0.100"): OTHER_MAC}
+    server = await rig.start(rig.server(Dhcp(subnets=(subnet(rapid_commit=True),)), probing=True))
+    rig.on_conflict = lambda: setattr(rig.store, "fail", True)
+    rig.say(discover(options={Opt.RAPID_COMMIT: b""}))
+    async with asyncio.timeout(10):
+        while not any("could not be stored" in line.text for line in rig.lines):
+            await asyncio.sleep(0)
+    assert rig.events() == ["dhcp.conflict", "dhcp.silence"]
+    rig.store.fail = False
     await server.stop()
 
 
