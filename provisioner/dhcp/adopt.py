@@ -10,16 +10,13 @@ from typing import NamedTuple
 
 from provisioner.dhcp import formats
 from provisioner.dhcp.layers import Layers, Origin
-from provisioner.dhcp.leases import Lease, LeaseState, Pool
+from provisioner.dhcp.leases import MOST_S, Lease, LeaseState, Pool
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Mode, Reservation
 from provisioner.dhcp.topology import Net, Served
 from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.model.net import Mac, mac_from_bytes
-
-MOST_S = 2.0**32
-"""The longest lease that DHCP can say, from now."""
 
 
 class Kind(StrEnum):
@@ -253,7 +250,7 @@ def lease_of(want: Want, pool: str, now: float) -> Lease:
         key=want.key,
         pool=pool,
         until=min(want.until, now + MOST_S),
-        since=want.since or now,
+        since=min(want.since or now, now),
         name=want.name,
         client_id=want.client_id,
         circuit_id=want.circuit_id,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 
@@ -26,6 +26,8 @@ class LeaseState(StrEnum):
 DECLINED_SHARE = 4
 """Up to a quarter of a pool may be declined for long."""
 DOUBTED_S = 60.0
+MOST_S = 2.0**32
+"""The longest that DHCP can say, and so the longest that a lease lasts from now."""
 
 _BOUND, _RELEASED, _DECLINED = LeaseState.BOUND, LeaseState.RELEASED, LeaseState.DECLINED
 
@@ -50,6 +52,20 @@ class Lease(NamedTuple):
     def active(self, now: float) -> bool:
         """Say whether its holder may use the address."""
         return self.state is _BOUND and self.until > now
+
+
+_until = attrgetter("until")
+
+
+def sound(lease: Lease, now: float) -> Lease:
+    """Give a stored lease with times that can be: a clock may have been wrong when it was written.
+
+    One that begins later than now begins now, and has its own length; none lasts longer than `MOST_S`, and one that was
+    given back is over.
+    """
+    ahead = max(lease.since - now, 0.0)
+    until = min(lease.until - ahead, now if lease.state is _RELEASED else now + MOST_S)
+    return lease if until == lease.until and not ahead else lease._replace(since=lease.since - ahead, until=until)
 
 
 class Offer(NamedTuple):
@@ -92,15 +108,19 @@ class Pool:
         self._head = next(self._untouched, None)
         """The next address that nobody had yet: it stays so until somebody takes it."""
 
-    def load(self, leases: Iterable[Lease], latest: float = math.inf) -> None:
-        """Take over what was stored; no lease lasts beyond `latest` (a clock was wrong when it was written)."""
-        for lease in leases:
-            self._put(lease if lease.until <= latest else lease._replace(until=latest))
+    def load(self, leases: Iterable[Lease]) -> None:
+        """Take over what another pool held. Those given back are timed, too: so all are free in the order they end."""
+        for lease in sorted(leases, key=_until):
+            self._put(lease)
+            if lease.ip in self._free:
+                self._time(lease.ip, lease.until, _BOUND)
 
-    def keep_offers(self, before: Pool) -> None:
-        """Take over what the pool before this one has offered, so that a client in the middle is not turned away."""
-        for key, offer in before._offers.items():
+    def keep_offers(self, before: Iterable[Pool]) -> None:
+        """Take over what the pools before have offered here, so that a client in the middle is not turned away."""
+        offers = [(key, offer) for pool in before for key, offer in pool._offers.items()]
+        for key, offer in sorted(offers, key=lambda each: each[1].until):
             if self.covers(offer.ip) and offer.ip not in self._fixed:
+                self.withdraw(key)
                 self._offers[key], self._offered[offer.ip] = offer, key
                 self._free.pop(offer.ip, None)
 
@@ -184,7 +204,10 @@ class Pool:
             self._free.move_to_end(offer.ip, last=False)
 
     def bind(self, lease: Lease) -> tuple[Lease, ...]:
-        """Give the address to the machine; what has to be stored: this lease, and the one that it replaces."""
+        """Give the address to the machine; what has to be stored: this lease, and the one that it replaces.
+
+        It begins now or began earlier.
+        """
         ip, key = lease[:2]
         offer = self._offers.get(key)
         if offer is not None:
@@ -196,6 +219,7 @@ class Pool:
         self._put(lease)
         if former is None or former == ip:
             return (lease,)
+        self._expire(lease.since)  # what ended earlier is unused for longer
         old = self.by_ip[former]
         return lease, self._put(old._replace(state=LeaseState.RELEASED, until=min(old.until, lease.since)))
 
@@ -204,6 +228,7 @@ class Pool:
         lease = self.by_ip.get(ip)
         if lease is None or lease.key != key or not lease.active(now):
             return None
+        self._expire(now)  # what ended earlier is unused for longer
         return self._put(lease._replace(state=LeaseState.RELEASED, until=now))
 
     def decline(self, ip: int, now: float, seconds: float, reason: str) -> Lease:
@@ -217,7 +242,7 @@ class Pool:
         self._expire(now)
         if len(self._declined) >= max(1, self.size // DECLINED_SHARE):
             seconds = min(seconds, DOUBTED_S)
-        return self._put(Lease(ip, b"", self.name, now + seconds, LeaseState.DECLINED, reason=reason))
+        return self._put(Lease(ip, b"", self.name, now + seconds, LeaseState.DECLINED, now, reason=reason))
 
     def forgive(self, ip: int, now: float) -> Lease | None:
         """Let an address that was declined be used again; None where it was not."""

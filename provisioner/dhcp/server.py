@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 
 HELD_LIMIT = 8192
 """Answers that wait for the disk, about 10 MB."""
-MOST_S = 2.0**32
-"""A lease that was stored may last this much longer at most: the longest that DHCP can say."""
 
 
 class Leases(Protocol):
@@ -101,7 +99,7 @@ class DhcpServer:
 
     async def start(self) -> None:
         """Read the leases, then listen. Raises `ListenError` or `StoreError`; nothing is left open then."""
-        self.site.topology.take_over(await self._leases.load(), self._clock.now() + MOST_S)
+        self.site.topology.take_over(await self._leases.load(), self._clock.now())
         served = (net.config.interface for net in self.site.topology if net.mode is not Mode.OFF)
         self.links.start((*self.config.interfaces, *served))
         self._advertising.follow(self.subnets())
@@ -155,7 +153,7 @@ class DhcpServer:
         others = [each for each in self.subnets() if each.title != subnet.title]
         self._advertising.follow((*others, subnet))
         self.site.set_net(Net(subnet))
-        self.site.topology.take_over(leases)
+        self.site.topology.take_over(leases, self._clock.now())
 
     def remove_subnet(self, name: str) -> None:
         """Serve a subnet no more. Its interface is listened on until the daemon ends."""

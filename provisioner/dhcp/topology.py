@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Generic, Protocol, TypeVar
@@ -11,7 +10,7 @@ from provisioner.dhcp import formats
 from provisioner.dhcp.blocks import Block
 from provisioner.dhcp.boot import Boot
 from provisioner.dhcp.identify import Kind
-from provisioner.dhcp.leases import Lease, Pool
+from provisioner.dhcp.leases import Lease, Pool, sound
 from provisioner.dhcp.options import Opt
 from provisioner.dhcp.packet import addresses
 from provisioner.dhcp.reservations import loaders_by_arch
@@ -139,27 +138,26 @@ class Topology(Generic[N]):
                 net.pool.fix(ip)
         before = self._nets.get(net.name)
         if before is not None:
-            for old, new in zip(before.pools, net.pools, strict=True):
-                new.load(old.by_ip.values())
-                new.keep_offers(old)
+            _put(net, (lease for pool in before.pools for lease in pool.by_ip.values()))
+            for pool in net.pools:
+                pool.keep_offers(before.pools)
         self._nets[net.name] = net
         self._forget()
 
-    def take_over(self, leases: Iterable[Lease], latest: float = math.inf) -> None:
-        """Put stored leases where their addresses are now; none lasts beyond `latest` (a clock was wrong).
+    def take_over(self, leases: Iterable[Lease], now: float) -> None:
+        """Put stored leases where their addresses are now; their times are made sound (`leases.sound`).
 
         By address: a subnet may have been renamed, or its pools changed, since they were written.
         """
-        found: dict[Pool, list[Lease]] = {}
+        found: dict[str, list[Lease]] = {}
         net: N | None = None
         for lease in leases:
             if net is None or not net.holds(lease.ip):  # they come in order
                 net = next((each for each in self._nets.values() if each.holds(lease.ip)), None)
             if net is not None:
-                pool = net.pool_at(lease.ip)
-                found.setdefault(pool, []).append(lease if lease.pool == pool.name else lease._replace(pool=pool.name))
-        for pool, its in found.items():
-            pool.load(its, latest)
+                found.setdefault(net.name, []).append(sound(lease, now))
+        for name, its in found.items():
+            _put(self._nets[name], its)
 
     def pools(self) -> Iterator[Pool]:
         """Give all pools."""
@@ -212,6 +210,16 @@ class Topology(Generic[N]):
     def _forget(self) -> None:
         self._by_address.clear()
         self._by_interface.clear()
+
+
+def _put(net: Located, leases: Iterable[Lease]) -> None:
+    """Put leases into the pools of a subnet that their addresses are in."""
+    found: dict[Pool, list[Lease]] = {pool: [] for pool in net.pools}
+    for lease in leases:
+        pool = net.pool_at(lease.ip)
+        found[pool].append(lease if lease.pool == pool.name else lease._replace(pool=pool.name))
+    for pool, its in found.items():
+        pool.load(its)
 
 
 EXAMPLES = {IPv4Network: "10.0.8.100-10.0.8.200", IPv6Network: "fd00:8::1000-fd00:8::ffff"}

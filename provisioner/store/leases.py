@@ -73,7 +73,7 @@ def _read(cursor: sqlite3.Cursor) -> list[Lease]:
     found = []
     for row in cursor.execute(_LOAD):
         try:
-            found.append(Lease(*row)._replace(state=LeaseState(row[4]), until=float(row[3])))
+            found.append(Lease(*row)._replace(state=LeaseState(row[4]), until=float(row[3]), since=float(row[5])))
         except (ValueError, TypeError) as error:
             log.error("dhcp.lease-unreadable row=%r error=%s", row, error)
     return found

@@ -73,7 +73,7 @@ def _read(cursor: sqlite3.Cursor) -> list[Lease]:
     for row in cursor.execute(_LOAD):
         try:
             lease = Lease(*row)._replace(ip=_number(row[0]), relay=_number(row[8]))
-            found.append(lease._replace(state=LeaseState(row[4]), until=float(row[3])))
+            found.append(lease._replace(state=LeaseState(row[4]), until=float(row[3]), since=float(row[5])))
         except (ValueError, TypeError) as error:
             log.error("dhcp6.lease-unreadable row=%r error=%s", row, error)
     return found

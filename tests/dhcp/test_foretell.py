@@ -37,7 +37,7 @@ def site(*subnets: Subnet, fixed: str = "", lease: str = "", relay: str = "") ->
     found.set_reservation(Reservation(mac=MAC, name="node17", address=fixed))
     if lease:
         given = Lease(number(lease), KEY, "far", 50.0, relay=number(relay) if relay else 0)
-        found.topology.take_over([given])
+        found.topology.take_over([given], 0.0)
     return found
 
 

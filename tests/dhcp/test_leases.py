@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.dhcp.leases import Lease, LeaseState, Pool
+from provisioner.dhcp.leases import MOST_S, Lease, LeaseState, Pool, sound
 
 NOW = 1000.0
 A, B, C, D = (bytes((0x52, 0x54, 0, 0, 0, n)) for n in range(1, 5))
@@ -220,10 +221,65 @@ def test_a_restart_loses_nothing() -> None:
     assert take(after, B, NOW + 999) == 1
 
 
-def test_a_stored_lease_may_not_outlast_a_full_one() -> None:
-    here = pool(1)
-    here.load([Lease(1, A, "p", NOW + 1e9)], latest=NOW + 100)
-    assert take(here, B, NOW + 101) == 1
+SOUND = {
+    "as it was": ((NOW - 10, NOW + 90, "bound"), (NOW - 10, NOW + 90)),
+    "over": ((NOW - 100, NOW - 10, "bound"), (NOW - 100, NOW - 10)),
+    "the clock was ahead": ((NOW + 5000, NOW + 5100, "bound"), (NOW, NOW + 100)),
+    "longer than DHCP can say": ((0.0, NOW + 1e12, "bound"), (0.0, NOW + MOST_S)),
+    "given back by a clock that was ahead": ((NOW + 5000, NOW + 5100, "released"), (NOW, NOW)),
+    "given back later than now": ((NOW - 10, NOW + 5100, "released"), (NOW - 10, NOW)),
+    "declined by a clock that was ahead": ((NOW + 5000, NOW + 8600, "declined"), (NOW, NOW + 3600)),
+}
+
+
+@pytest.mark.parametrize(("times", "expected"), SOUND.values(), ids=SOUND.keys())
+def test_no_stored_lease_lasts_longer_from_now_than_it_was_given_for(
+    times: tuple[float, float, str], expected: tuple[float, float]
+) -> None:
+    since, until, state = times
+    found = sound(Lease(1, A, "p", until, LeaseState(state), since), NOW)
+    assert (found.since, found.until) == expected
+
+
+def test_the_time_of_a_decline_is_on_record() -> None:
+    assert pool().decline(2, NOW, 60, "taken").since == NOW
+
+
+ENDS = {
+    "given back in another order": {1: ("released", 30), 2: ("released", 10), 3: ("released", 20)},
+    "given back and run out": {1: ("bound", 30), 2: ("released", 10), 3: ("bound", 20)},
+    "out of use for a while": {1: ("released", 30), 2: ("bound", 10), 3: ("declined", 20)},
+}
+
+
+@pytest.mark.parametrize("ends", ENDS.values(), ids=ENDS.keys())
+def test_after_a_restart_the_address_unused_for_longest_goes_first(ends: dict[int, tuple[str, float]]) -> None:
+    here = pool()
+    here.load(Lease(ip, bytes((ip,)) * 6, "p", NOW + end, LeaseState(state)) for ip, (state, end) in ends.items())
+    assert [take(here, key, NOW + 50) for key in (A, B, C, D)] == [2, 3, 1, None]
+
+
+def test_what_ran_out_goes_before_what_was_given_back_later() -> None:
+    here = pool()
+    assert [take(here, A, NOW, 300), take(here, B, NOW, 100), take(here, C, NOW, 500)] == [1, 2, 3]
+    here.release(A, 1, NOW + 200)
+    assert [take(here, D, NOW + 201), take(here, B, NOW + 202)] == [2, 1]
+    here = pool()
+    assert [take(here, A, NOW, 300), take(here, B, NOW, 100)] == [1, 2]
+    bind(here, A, 3, NOW + 500, NOW + 200)  # who moves gives the address before back
+    assert [take(here, C, NOW + 201), take(here, D, NOW + 202)] == [2, 1]
+
+
+def test_offers_of_pools_that_became_one_end_in_their_order_and_a_machine_has_one() -> None:
+    first, second, both = Pool("p", [(1, 2)]), Pool("q", [(3, 4)]), pool(4)
+    first.offer(A, 1, NOW)
+    second.offer(B, 3, NOW - 20)
+    second.offer(A, 4, NOW - 10)
+    both.keep_offers((first, second))
+    assert [both.offered(key) for key in (A, B)] == [1, 3]
+    assert [both.pick(C, 4, NOW, known=True), both.holder(3, NOW)] == [4, B]
+    assert both.used(NOW + 11) == 1
+    assert both.used(NOW + 31) == 0
 
 
 def test_ranges_that_shrank_do_not_give_what_lies_outside() -> None:

@@ -57,7 +57,7 @@ class Desk:
         self._stack.push_async_callback(self.db.close)
         await self.book.open()
         await self.book6.open()
-        self.server.site.topology.take_over(await LeaseStore(self.db).load())
+        self.server.site.topology.take_over(await LeaseStore(self.db).load(), self.server.now())
         routes = (*DhcpApi(self.book, self.imports).routes(), *Dhcp6Api(self.book6).routes())
         api = Server(operator_app(routes), drain_s=0.05)
         self._stack.push_async_callback(api.close)

@@ -184,7 +184,7 @@ async def test_both_families_are_taken_over_in_one_piece_and_kept(desk: Desk, ap
     assert (rows[1]["address"], rows[1]["duid"], done["applied"]) == ("fd00::105", DUID, True)
     await desk.close()
     again = await Desk(desk.folder).open()
-    again.server6.site.topology.take_over(await again.leases6.load())
+    again.server6.site.topology.take_over(await again.leases6.load(), again.server6.now())
     async with session_of(again) as later:
         rows, done = await take_over(later, *entries)
         assert done == {"event": "done", "applied": True, "counts": {"same": 5}}

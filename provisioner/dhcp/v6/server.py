@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 
 HELD_LIMIT = 4096
 """Answers that wait for the disk, about 5 MB."""
-MOST_S = 2.0**32
-"""A lease that was stored may last this much longer at most: the longest that DHCP can say."""
 
 Answered = tuple[Message, Arrival6, Reply6 | Silence]
 
@@ -90,7 +88,7 @@ class Dhcp6Server:
     async def start(self) -> None:
         """Read the leases, then listen. Raises `ListenError` or `StoreError`; nothing is left open then."""
         self.site.duid = await self._leases.server_duid(from_uuid(os.urandom(16)))
-        self.site.topology.take_over(await self._leases.load(), self._clock.now() + MOST_S)
+        self.site.topology.take_over(await self._leases.load(), self._clock.now())
         self.links.start(net.config.interface for net in self.site.topology if net.mode is not Mode6.OFF)
         self._advertising.follow6(self.subnets())
 
@@ -140,7 +138,7 @@ class Dhcp6Server:
         others = [each for each in self.subnets() if each.title != subnet.title]
         self._advertising.follow6((*others, subnet))
         self.site.set_net(Net6(subnet))
-        self.site.topology.take_over(leases)
+        self.site.topology.take_over(leases, self._clock.now())
 
     def remove_subnet(self, name: str) -> None:
         """Serve a subnet no more. Its interface is listened on until the daemon ends."""

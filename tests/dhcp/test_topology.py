@@ -1,0 +1,67 @@
+"""Subnets of either family that are changed while machines hold leases in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import NamedTuple
+
+import pytest
+
+from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.topology import Net, Served, Topology
+from provisioner.dhcp.v6.net import Net6
+from provisioner.model.boot import Unknown
+from tests.dhcp.clients import NOW, subnet
+from tests.dhcp.v6.clients import subnet as subnet6
+
+HOLDER, ASKER, STRANGER = (bytes((0x52, 0x54, 0, 0, 0, number)) for number in (1, 2, 3))
+
+
+class Family(NamedTuple):
+    """What differs between the families. `prefix` is what the addresses of its subnet begin with."""
+
+    net: Callable[..., Served]
+    prefix: str
+
+    def ip(self, number: int) -> int:
+        return int(ip_address(f"{self.prefix}{number}"))
+
+    def ranges(self, low: int, high: int) -> tuple[str]:
+        return (f"{self.prefix}{low}-{self.prefix}{high}",)
+
+    def made(self, pool: tuple[int, int], quarantine: tuple[int, int] | None = None) -> Served:
+        kept = self.ranges(*quarantine) if quarantine else ()
+        unknown = Unknown.QUARANTINE if quarantine else Unknown.DISCOVER
+        return self.net(pools=self.ranges(*pool), quarantine_pools=kept, unknown=unknown)
+
+
+FAMILIES = {
+    "IPv4": Family(lambda **changes: Net(subnet(**changes)), "10.0.0."),
+    "IPv6": Family(lambda **changes: Net6(subnet6(**changes)), "fd00::"),
+}
+CHANGES = {
+    "a range becomes a quarantine": (((100, 109), None), ((105, 109), (100, 104))),
+    "a quarantine becomes a pool": (((105, 109), (100, 104)), ((100, 109), None)),
+    "pool and quarantine change places": (((100, 104), (105, 109)), ((105, 109), (100, 104))),
+    "nothing changes": (((100, 104), (105, 109)), ((100, 104), (105, 109))),
+}
+Ranges = tuple[tuple[int, int], tuple[int, int] | None]
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+@pytest.mark.parametrize(("before", "after"), CHANGES.values(), ids=CHANGES.keys())
+def test_what_is_held_or_offered_is_so_in_the_pool_that_has_the_address_now(
+    family: Family, before: Ranges, after: Ranges
+) -> None:
+    old, new = family.made(*before), family.made(*after)
+    topology: Topology[Served] = Topology([old])
+    held, offered = family.ip(100), family.ip(105)
+    old.pool_at(held).bind(Lease(held, HOLDER, old.pool_at(held).name, NOW + 100, since=NOW))
+    old.pool_at(offered).offer(ASKER, offered, NOW)
+    topology.set(new)
+    assert new.pool_at(held).held(HOLDER, NOW) == held
+    assert new.pool_at(offered).held(ASKER, NOW) == offered
+    assert [lease.pool for lease in topology.leases()] == [new.pool_at(held).name]
+    for pool in new.pools:
+        assert not {pool.pick(STRANGER, wanted, NOW, known=True) for wanted in (0, held, offered)} & {held, offered}
