@@ -110,7 +110,7 @@ class Desk:
             self._site.set_reservation(Reservation(mac=str(packet.mac), name="example"))
         arrival = Arrival(interface, self._own_address(packet, interface), port=port)
         case = Case(packet, arrival, self._site, now, self._site.kind_of(packet))
-        known = self._site.known(case.key, packet, case.info)
+        known = self._site.known(case.key, packet, case.relay, case.info)
         found = answer(packet, arrival, self._site, now)
         pairs = (
             ("read as", _client(self._site.client_of(packet, case.kind), packet)),

@@ -15,6 +15,7 @@ from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.options import Opt, Type, number_of, text_of
 from provisioner.dhcp.packet import BOOTREQUEST, Packet, address
 from provisioner.dhcp.proxy import boot_server, proxy_offer
+from provisioner.dhcp.relay import NOTHING
 from provisioner.dhcp.reply import ask_plan, nak, reply
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Mode
@@ -38,7 +39,9 @@ def answer(packet: Packet, arrival: Arrival, site: Site, now: float, kind: Kind 
     if not case.nets:
         return Silence("no subnet of ours on that link")
     net = case.nets[0]
-    case.known = site.known(case.key, packet, case.info)
+    if packet.ciaddr and not packet.giaddr:
+        _stay_on_port(case, packet.ciaddr)
+    case.known = site.known(case.key, packet, case.relay, case.info)
     if net.mode is _OFF:
         return Silence("the subnet is switched off")
     if arrival.port == PROXY_PORT:
@@ -47,6 +50,21 @@ def answer(packet: Packet, arrival: Arrival, site: Site, now: float, kind: Kind 
         return proxy_offer(case, net)
     rule = _RULES.get(packet.type)
     return Silence(f"message type {packet.type} is not for servers") if rule is None else rule(case)
+
+
+def _stay_on_port(case: Case, ip: int) -> None:
+    """A renewal goes past the relay (RFC 2131 section 4.3.2): its machine is still where its lease says.
+
+    Unless a switch on the way says another port (RFC 3046 section 2.1: without a relay address).
+    """
+    net = holding(case.nets, ip)
+    lease = net.pool_at(ip).by_ip.get(ip) if net is not None else None
+    if lease is None or lease.key != case.key or not lease.active(case.now):
+        return
+    place = (lease.circuit_id, lease.remote_id)
+    if case.info[:2] in (place, NOTHING[:2]):
+        case.relay = lease.relay
+        case.info = case.info._replace(circuit_id=lease.circuit_id, remote_id=lease.remote_id)
 
 
 def _refusal(case: Case, net: Net) -> Silence | None:
@@ -199,13 +217,10 @@ _RULES: Mapping[int, Callable[[Case], Reply | Silence]] = {
 def _ack(case: Case, place: Place) -> Reply:
     net, pool, ip, _ = place
     options, known, now = case.options, case.known, case.now
-    circuit_id, remote_id, _, _, _ = case.info
+    relay, (circuit_id, remote_id, _, _, _) = case.relay, case.info
     name = text_of(options, _HOST_NAME)[:63] if _HOST_NAME in options else ""
     if known is not None and known.name:
         name = known.name.decode("ascii")
-    client_id, until, relay = options.get(_CLIENT_ID, b""), now + net.lease_s, case.packet.giaddr
-    if not relay and case.packet.ciaddr and (before := pool.by_ip.get(ip)) is not None and before.key == case.key:
-        # a renewal comes by no relay: the switch port is still the one that was said
-        relay, circuit_id, remote_id = before.relay, before.circuit_id, before.remote_id
+    client_id, until = options.get(_CLIENT_ID, b""), now + net.lease_s
     lease = (ip, case.key, pool.name, until, _BOUND, now, name, client_id, relay, circuit_id, remote_id, "")
     return reply(case, net, _ACK, ip, store=pool.bind(_new(Lease, lease)))

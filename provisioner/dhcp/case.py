@@ -78,6 +78,7 @@ class Case:
         "options",
         "packet",
         "reason",
+        "relay",
         "scene",
         "site",
     )
@@ -91,6 +92,8 @@ class Case:
         value = options.get(_RELAY_AGENT)
         self.info = relay.decode(value) if value else relay.NOTHING
         self.scene = scene = site.scene(packet, arrival, self.info, kind)
+        self.relay = packet.giaddr
+        """The relay, and in `info` the switch port, that the machine is behind: for a renewal, what its lease says."""
         self.nets = scene.nets
         self.kind = kind
         self.key = packet.key

@@ -68,7 +68,7 @@ def _choose_new(case: Case, known: bool) -> Place | Silence:
 
 def admitted(case: Case, net: Net) -> bool:
     """Bound how fast unknown machines take addresses, by switch port, and by relay or interface."""
-    info, config, limiter, now, relay = case.info, net.config, case.site.limiter, case.now, case.packet.giaddr
+    info, config, limiter, now, relay = case.info, net.config, case.site.limiter, case.now, case.relay
     if info is not NOTHING and (info.circuit_id or info.remote_id) and config.port_per_s:
         port = (relay, info.remote_id, info.circuit_id)
         if not limiter.take(port, config.port_per_s, config.port_burst, now):

@@ -130,9 +130,9 @@ class Site:
         self._clients[packet.chaddr] = (kind, uuid, client)
         return client
 
-    def known(self, key: bytes, packet: Packet, info: RelayInfo) -> Known | None:
-        """Give what is fixed for the machine that sent `packet`."""
-        return self.reservations.find(key, packet.options.get(_CLIENT_UUID), packet.giaddr, info)
+    def known(self, key: bytes, packet: Packet, relay: int, info: RelayInfo) -> Known | None:
+        """Give what is fixed for the machine that sent `packet`, and hangs on this port of this relay."""
+        return self.reservations.find(key, packet.options.get(_CLIENT_UUID), relay, info)
 
     # live changes
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from provisioner.dhcp.case import Arrival, Silence
 from provisioner.dhcp.limit import Limiter
-from provisioner.dhcp.options import Opt
+from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.site import Site
-from provisioner.dhcp.subnets import PortRule, Reservation
+from provisioner.dhcp.subnets import Mode, PortRule, Reservation
 from provisioner.errors import ConfigError
 from provisioner.model.boot import Unknown
-from tests.dhcp.clients import MAC, NOW, OTHER_MAC, US, acquire, ask, discover, ip, request, said, site, subnet
+from tests.dhcp.clients import MAC, NOW, OTHER_MAC, UNICAST, US, acquire, ask, discover, ip, request, said, site, subnet
 
 RELAY = Arrival("eth0", ip(US), ("10.0.0.254", 67), unicast=True)
 PORTS = (
@@ -67,6 +69,50 @@ def test_the_next_machine_on_a_port_gets_its_address_when_the_lease_of_the_last_
     second = said(ask(here, discover(OTHER_MAC, options, giaddr="10.0.0.254"), RELAY))
     later = said(ask(here, discover(OTHER_MAC, options, giaddr="10.0.0.254"), RELAY, NOW + 4000))
     assert [each.yiaddr for each in (first, second, later)] == [ip("10.0.0.51"), ip("10.0.0.100"), ip("10.0.0.51")]
+
+
+IGNORED = {"unknown": Unknown.IGNORE}
+RENEWALS: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
+    "an address outside the pool": ({}, "10.0.0.60", {}),
+    "an address in the pool": ({}, "10.0.0.105", {}),
+    "unknown machines are ignored": (IGNORED, "10.0.0.60", {}),
+    "unknown machines are ignored, an address in the pool": (IGNORED, "10.0.0.105", {}),
+    "no others are served": ({"mode": Mode.RESERVATIONS_ONLY, "pools": ()}, "10.0.0.60", {}),
+    "the rule holds for one relay": ({}, "10.0.0.60", {"relay": "10.0.0.254"}),
+}
+
+
+@pytest.mark.parametrize("known", [(), (Reservation(mac=MAC, name="mine"),)], ids=["new", "on record"])
+@pytest.mark.parametrize(("settings", "address", "rule"), RENEWALS.values(), ids=RENEWALS.keys())
+def test_a_renewal_past_the_relay_is_still_of_the_switch_port(
+    settings: dict[str, Any], address: str, rule: dict[str, str], known: tuple[Reservation, ...]
+) -> None:
+    port = PortRule(circuit_id="p1", address=address, name="placed", **rule)
+    here = site(subnet(**settings), known=known, ports=(port,))
+    asked = request(address, MAC, behind(b"p1"), server=US, giaddr="10.0.0.254")
+    assert said(ask(here, asked, RELAY)).type == Type.ACK
+    for turn, options in enumerate(({}, {}, behind(b"p1")), 1):  # a switch on the way may say the port again
+        found = ask(here, request(ciaddr=address, options=options), UNICAST, NOW + turn * 3000)
+        assert (said(found).type, said(found).yiaddr) == (Type.ACK, ip(address))
+        (lease,) = found.store
+        assert (lease.relay, lease.circuit_id) == (ip("10.0.0.254"), b"p1")
+
+
+NO_RENEWALS = {
+    "of a lease that is over": (MAC, "10.0.0.60", {}, NOW + 4000),
+    "by another machine": (OTHER_MAC, "10.0.0.60", {}, NOW + 10),
+    "of another address": (MAC, "10.0.0.61", {}, NOW + 10),
+    "by a switch that says another port": (MAC, "10.0.0.60", behind(b"p2"), NOW + 10),
+}
+
+
+@pytest.mark.parametrize(("mac", "address", "options", "now"), NO_RENEWALS.values(), ids=NO_RENEWALS.keys())
+def test_a_switch_port_speaks_for_nobody_else(mac: str, address: str, options: dict[int, bytes], now: float) -> None:
+    port = PortRule(circuit_id="p1", address="10.0.0.60")
+    here = site(subnet(unknown=Unknown.IGNORE), ports=(port,))
+    asked = request("10.0.0.60", MAC, behind(b"p1"), server=US, giaddr="10.0.0.254")
+    assert said(ask(here, asked, RELAY)).type == Type.ACK
+    assert isinstance(ask(here, request(mac=mac, ciaddr=address, options=options), UNICAST, now), Silence)
 
 
 def test_a_reservation_outside_every_subnet_is_refused_and_changes_nothing() -> None:
