@@ -42,6 +42,8 @@ class Known(NamedTuple):
     loader: Mapping[int, str] = {}
     options: Mapping[int, bytes] = {}
     https: Trust = Trust.UNSAID
+    profile: str = ""
+    """Its profile, where that changes anything of DHCP."""
     serial: int = 0
     """Another number with every change: answers made for the old one are not used again. 0: nothing special."""
 
@@ -56,13 +58,45 @@ def loaders_by_arch(loader: Mapping[str, str]) -> dict[int, str]:
     return found
 
 
+SERIAL_BITS = 48
+"""Changes of reservations that are told apart; a thousand a second for 8,000 years."""
+
+
+class ByUuid:
+    """Hardware addresses by UUID: the network ports of one machine share it."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, dict[bytes, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def get(self, uuid: str) -> bytes | None:
+        """Give the hardware address that stands for the machine: of several, the one that was added last."""
+        keys = self._keys.get(uuid)
+        return next(reversed(keys)) if keys else None
+
+    def add(self, uuid: str, key: bytes) -> None:
+        """Add one; where there is no UUID, nothing."""
+        if uuid:
+            self._keys.setdefault(uuid, {})[key] = None
+
+    def remove(self, uuid: str, key: bytes) -> None:
+        """Forget one; the other ports of the machine stay."""
+        keys = self._keys.get(uuid)
+        if keys is not None:
+            keys.pop(key, None)
+            if not keys:
+                del self._keys[uuid]
+
+
 class Reservations:
     """The index. Every change touches one entry."""
 
     def __init__(self, profiles: Mapping[str, Overrides] | None = None, ports: Iterable[PortRule] = ()) -> None:
         self._profiles = dict(profiles or {})
         self._by_key: dict[bytes, Known] = {}
-        self._by_uuid: dict[str, bytes] = {}
+        self._by_uuid = ByUuid()
         self._serial = 0
         self._ports = {port_key(rule): self._at_port(rule) for rule in ports}
 
@@ -113,14 +147,13 @@ class Reservations:
         """Add or change one."""
         self.remove(known.key)
         self._by_key[known.key] = known
-        if known.uuid:
-            self._by_uuid[known.uuid] = known.key
+        self._by_uuid.add(known.uuid, known.key)
 
     def remove(self, key: bytes) -> Known | None:
         """Forget one; give what it was."""
         known = self._by_key.pop(key, None)
-        if known is not None and self._by_uuid.get(known.uuid) == key:
-            del self._by_uuid[known.uuid]
+        if known is not None:
+            self._by_uuid.remove(known.uuid, key)
         return known
 
     def _port_of(self, giaddr: int, info: RelayInfo) -> Known | None:
@@ -155,6 +188,7 @@ class Reservations:
             loader=loader,
             options=options,
             https=https,
+            profile=reservation.profile if reservation.profile in self._profiles else "",
             serial=self._serial if special else 0,
         )
 
@@ -171,4 +205,12 @@ def _merge(known: Known | None, port: Known | None, key: bytes) -> Known | None:
         return known
     if known is None:
         return port._replace(key=key)
-    return known._replace(ips=known.ips or port.ips, name=known.name or port.name)
+    known = known._replace(ips=known.ips or port.ips, name=known.name or port.name)
+    if known.profile or not port.serial:
+        return known
+    return known._replace(
+        loader={**port.loader, **known.loader},
+        options={**port.options, **known.options},
+        https=known.https or port.https,
+        serial=known.serial << SERIAL_BITS | port.serial,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -10,10 +11,26 @@ from provisioner.dhcp.case import Arrival, Silence
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.site import Site
-from provisioner.dhcp.subnets import Mode, PortRule, Reservation
+from provisioner.dhcp.subnets import Mode, Overrides, PortRule, Reservation
 from provisioner.errors import ConfigError
-from provisioner.model.boot import Unknown
-from tests.dhcp.clients import MAC, NOW, OTHER_MAC, UNICAST, US, acquire, ask, discover, ip, request, said, site, subnet
+from provisioner.model.boot import Trust, Unknown
+from tests.dhcp.clients import (
+    HTTP,
+    MAC,
+    NOW,
+    OTHER_MAC,
+    UEFI,
+    UNICAST,
+    US,
+    acquire,
+    ask,
+    discover,
+    ip,
+    request,
+    said,
+    site,
+    subnet,
+)
 
 RELAY = Arrival("eth0", ip(US), ("10.0.0.254", 67), unicast=True)
 PORTS = (
@@ -23,6 +40,11 @@ PORTS = (
     PortRule(relay="10.0.0.254", circuit_id="ge-0/0/9", name="near"),
     PortRule(circuit_id="ge-0/0/9", name="far"),
 )
+
+
+def behind_only(circuit: bytes) -> dict[int, bytes]:
+    """Option 82 of a switch port, and no list of what is wanted."""
+    return {Opt.RELAY_AGENT: bytes((1, len(circuit))) + circuit}
 
 
 def behind(circuit: bytes, remote: bytes = b"") -> dict[int, bytes]:
@@ -59,6 +81,53 @@ def test_the_machines_own_reservation_comes_before_its_ports() -> None:
     here = site(known=(Reservation(mac=MAC, name="mine"),), ports=PORTS)
     found = said(ask(here, discover(options=behind(b"ge-0/0/1", b"sw1"), giaddr="10.0.0.254"), RELAY))
     assert (found.yiaddr, found.options[Opt.HOST_NAME]) == (ip("10.0.0.51"), b"mine")
+
+
+PROFILES = {
+    "rack": Overrides(loader={"efi-x64": "rack.efi"}, options={"17": "rack"}),
+    "secure": Overrides(https=Trust.FIRMWARE),
+    "own": Overrides(loader={"efi-x64": "own.efi"}),
+}
+RACK = PortRule(circuit_id="p1", profile="rack")
+SECURE = PortRule(circuit_id="p1", profile="secure")
+UNRULED = PortRule(circuit_id="p1", name="placed")
+AT_PORT: dict[str, tuple[PortRule, dict[str, Any] | None, bytes, bytes]] = {
+    "a machine that is not on record": (RACK, None, b"rack.efi", b"rack"),
+    "one on record": (RACK, {"name": "mine"}, b"rack.efi", b"rack"),
+    "one whose profile changes nothing of DHCP": (RACK, {"profile": "other"}, b"rack.efi", b"rack"),
+    "one whose own profile counts": (RACK, {"profile": "own"}, b"own.efi", b""),
+    "one with a loader of its own": (RACK, {"loader": {"efi-x64": "mine.efi"}}, b"mine.efi", b"rack"),
+    "one with an option of its own": (RACK, {"options": {"17": "mine"}}, b"rack.efi", b"mine"),
+    "a port that changes nothing else": (UNRULED, {"options": {"17": "mine"}}, b"snponly.efi", b"mine"),
+    "HTTPS": (SECURE, {}, b"https://10.0.0.1:8443/files/snponly.efi", b""),
+    "HTTPS that the machine does not want": (
+        SECURE,
+        {"https": Trust.NOBODY},
+        b"http://10.0.0.1:8080/files/snponly.efi",
+        b"",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rule", "own", "loader", "root"), AT_PORT.values(), ids=AT_PORT.keys())
+def test_the_profile_of_a_port_fills_what_the_machine_leaves_open(
+    rule: PortRule, own: dict[str, Any] | None, loader: bytes, root: bytes
+) -> None:
+    known = () if own is None else (Reservation(mac=MAC, **own),)
+    here = site(known=known, profiles=PROFILES, ports=(rule,), tls_port=8443)
+    elsewhere = site(known=known, profiles=PROFILES, tls_port=8443)
+    asked = (HTTP if rule is SECURE else UEFI) | {Opt.REQUEST_LIST: bytes((Opt.ROOT_PATH, Opt.BOOT_FILE))}
+
+    def told(where: Site, port: bytes) -> tuple[bytes | None, bytes | None]:
+        found = said(ask(where, discover(MAC, asked | behind_only(port), giaddr="10.0.0.254"), RELAY)).options
+        return found.get(Opt.BOOT_FILE), found.get(Opt.ROOT_PATH)
+
+    plain = told(elsewhere, b"p2")
+    assert [told(here, port) for port in (b"p1", b"p2", b"p1")] == [
+        (loader, root or None),
+        plain,
+        (loader, root or None),
+    ]
 
 
 def test_the_next_machine_on_a_port_gets_its_address_when_the_lease_of_the_last_is_over() -> None:
@@ -182,3 +251,34 @@ def test_a_bucket_fills_up_to_its_burst_and_no_further() -> None:
     limiter = Limiter()
     taken = [limiter.take("x", 1.0, 3, now) for now in (0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 100.0, 100.0, 100.0, 100.0)]
     assert taken == [True, True, True, False, True, False, True, True, True, False]
+
+
+UUID = "77000000-0000-4000-8000-000000000001"
+WIRE_UUID = b"\0" + uuid.UUID(UUID).bytes_le
+THIRD_MAC = "52:54:00:00:00:03"
+FORGOTTEN = {
+    "the first port is forgotten": ((MAC,), True),
+    "the second port is forgotten": ((OTHER_MAC,), True),
+    "a port is forgotten twice": ((MAC, MAC), True),
+    "every port is forgotten": ((MAC, OTHER_MAC), False),
+}
+
+
+@pytest.mark.parametrize(("gone", "known"), FORGOTTEN.values(), ids=FORGOTTEN.keys())
+def test_a_machine_is_known_by_its_uuid_as_long_as_one_port_is_on_record(gone: tuple[str, ...], known: bool) -> None:
+    ports = (Reservation(mac=MAC, uuid=UUID), Reservation(mac=OTHER_MAC, uuid=UUID.upper()))
+    here = site(subnet(unknown=Unknown.IGNORE), known=ports)
+    for mac in gone:
+        here.remove_reservation(bytes.fromhex(mac.replace(":", "")))
+    found = ask(here, discover(THIRD_MAC, {Opt.CLIENT_UUID: WIRE_UUID}))
+    assert isinstance(found, Silence) is not known
+
+
+def test_a_port_whose_uuid_changes_leaves_the_other_machine() -> None:
+    here = site(
+        subnet(unknown=Unknown.IGNORE), known=(Reservation(mac=MAC, uuid=UUID), Reservation(mac=OTHER_MAC, uuid=UUID))
+    )
+    here.set_reservation(Reservation(mac=MAC, uuid="88000000-0000-4000-8000-000000000001"))
+    assert not isinstance(ask(here, discover(THIRD_MAC, {Opt.CLIENT_UUID: WIRE_UUID})), Silence)
+    here.set_reservation(Reservation(mac=OTHER_MAC))
+    assert isinstance(ask(here, discover(THIRD_MAC, {Opt.CLIENT_UUID: WIRE_UUID})), Silence)

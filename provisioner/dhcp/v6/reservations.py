@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
-from provisioner.dhcp.reservations import loaders_by_arch
+from provisioner.dhcp.reservations import ByUuid, loaders_by_arch
 from provisioner.dhcp.subnets import Overrides, Reservation
 from provisioner.dhcp.v6.duid import unspell
 from provisioner.dhcp.v6.identify import Identity
@@ -35,7 +35,7 @@ class Reservations6:
     def __init__(self, profiles: Mapping[str, Overrides] | None = None) -> None:
         self._profiles = dict(profiles or {})
         self._machines: dict[bytes, Known6] = {}
-        self._by_uuid: dict[str, bytes] = {}
+        self._by_uuid = ByUuid()
         self._fixed: dict[Key, Known6] = {}
 
     def addresses(self) -> Iterator[int]:
@@ -94,14 +94,13 @@ class Reservations6:
         self.remove_machine(key)
         https = reservation.https or profile.https
         self._machines[key] = Known6(reservation.name, 0, reservation.uuid.lower(), loader, https)
-        if reservation.uuid:
-            self._by_uuid[reservation.uuid.lower()] = key
+        self._by_uuid.add(reservation.uuid.lower(), key)
 
     def remove_machine(self, key: bytes) -> None:
         """Forget one."""
         known = self._machines.pop(key, None)
-        if known is not None and self._by_uuid.get(known.uuid) == key:
-            del self._by_uuid[known.uuid]
+        if known is not None:
+            self._by_uuid.remove(known.uuid, key)
 
 
 def compiled(reservation: Reservation6) -> Known6:

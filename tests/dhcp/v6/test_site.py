@@ -167,6 +167,23 @@ def test_a_reservation_moves_its_machine_at_the_next_renewal() -> None:
     ]
 
 
+FORGOTTEN = {
+    "the first port is forgotten": ((MAC,), "node17"),
+    "the second port is forgotten": ((OTHER_MAC,), "node17"),
+    "every port is forgotten": ((MAC, OTHER_MAC), ""),
+}
+
+
+@pytest.mark.parametrize(("gone", "name"), FORGOTTEN.values(), ids=FORGOTTEN.keys())
+def test_a_machine_is_known_by_its_uuid_as_long_as_one_port_is_on_record(gone: tuple[str, ...], name: str) -> None:
+    here = site(known=tuple(Reservation(mac=mac, uuid=UUID, name="node17") for mac in (MAC, OTHER_MAC)))
+    for mac in gone:
+        here.remove_machine(bytes.fromhex(mac.replace(":", "")))
+    found = ask(here, us(Says(IPXE_DUID, PXE), REQUEST, ia()), direct("52:54:00:00:00:03"))
+    assert isinstance(found, Reply6)
+    assert found.store[0].name == name
+
+
 def test_another_duid_in_the_same_order_is_the_same_machine() -> None:
     here = site(known=(Reservation(mac=MAC, uuid=UUID, name="node17"),))
     found = ask(here, us(Says(IPXE_DUID, PXE), REQUEST, ia()), direct(OTHER_MAC))
