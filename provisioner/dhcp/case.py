@@ -10,7 +10,7 @@ from provisioner.dhcp.boot import NOTHING
 from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt
-from provisioner.dhcp.packet import Packet
+from provisioner.dhcp.packet import Packet, address
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.scene import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Arrival
 from provisioner.dhcp.topology import Net
@@ -18,7 +18,19 @@ from provisioner.dhcp.topology import Net
 if TYPE_CHECKING:
     from provisioner.dhcp.site import Site
 
-__all__ = ("CLIENT_PORT", "PROXY_PORT", "SERVER_PORT", "Arrival", "Case", "Reply", "Silence", "To", "Via", "holding")
+__all__ = (
+    "CLIENT_PORT",
+    "PROXY_PORT",
+    "SERVER_PORT",
+    "Arrival",
+    "Case",
+    "Reply",
+    "Silence",
+    "To",
+    "Via",
+    "holding",
+    "unsent",
+)
 
 _RELAY_AGENT = int(Opt.RELAY_AGENT)
 
@@ -61,6 +73,12 @@ class Silence(NamedTuple):
     event: str = "dhcp.silence"
     store: tuple[Lease, ...] = ()
     fresh: bool = False
+
+
+def unsent(reply: Reply, why: str) -> Silence:
+    """Say that a reply could not leave; a lease that was stored for it stays, as the client asks again."""
+    what = reply.event.removeprefix("dhcp.") + (f" of {address(reply.ip)}" if reply.ip else "")
+    return Silence(f"the {what} could not leave: {why}", "dhcp.unsent")
 
 
 class Case:

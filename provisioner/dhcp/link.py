@@ -6,7 +6,7 @@ import errno
 import logging
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from provisioner.dhcp.case import Arrival, To, Via
 from provisioner.dhcp.frame import datagram
@@ -39,8 +39,6 @@ class Link:
         self._sender = Sender(self._socket.fileno())
         self._seen: dict[bytes, Arrival] = {}
         self._names: dict[To, bytes] = {}
-        self.dropped = 0
-        """Replies that the kernel did not take."""
 
     def fileno(self) -> int:
         """The descriptor to watch for reading."""
@@ -71,19 +69,30 @@ class Link:
         self._seen[meta] = found
         return found
 
-    def send(self, replies: Iterable[tuple[bytes, To, int, bytes]]) -> None:
-        """Send (data, where to, our address, hardware address) each; what the kernel does not take is counted."""
+    def send(self, replies: Iterable[tuple[bytes, To, int, bytes]]) -> Mapping[int, str]:
+        """Send (data, where to, our address, hardware address) each; give those by their place that could not leave,
+        and why."""
+        lost: dict[int, str] = {}
         batch: list[tuple[bytes, bytes]] = []
-        for data, to, us, chaddr in replies:
+        places: list[int] = []
+        for place, (data, to, us, chaddr) in enumerate(replies):
             if to.via is _FRAME and self._raw is not None and len(chaddr) == 6:
-                self._send_frame(data, to, us, chaddr)
+                if why := self._send_frame(data, to, us, chaddr):
+                    lost[place] = why
                 continue
             batch.append((data, self._names.get(to) or self._name(to)))
+            places.append(place)
             if len(batch) == COUNT:
-                self.dropped += self._sender.send(batch)
-                batch.clear()
+                lost |= self._flush(batch, places)
         if batch:
-            self.dropped += self._sender.send(batch)
+            lost |= self._flush(batch, places)
+        return lost
+
+    def _flush(self, batch: list[tuple[bytes, bytes]], places: list[int]) -> Mapping[int, str]:
+        lost = {places[slot]: why for slot, why in self._sender.send(batch).items()}
+        batch.clear()
+        places.clear()
+        return lost
 
     def _name(self, to: To) -> bytes:
         if len(self._names) >= SOURCES_LIMIT:
@@ -92,13 +101,14 @@ class Link:
         self._names[to] = name
         return name
 
-    def _send_frame(self, data: bytes, to: To, us: int, chaddr: bytes) -> None:
+    def _send_frame(self, data: bytes, to: To, us: int, chaddr: bytes) -> str:
         assert self._raw is not None
         wrapped = datagram(us, to.ip, (self.port, to.port), data)
         try:
             self._raw.sendto(wrapped, (self.interface, ETH_P_IP, 0, 0, chaddr))
-        except OSError:
-            self.dropped += 1
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
 
 
 def _open(interface: str, port: int) -> socket.socket:

@@ -11,12 +11,14 @@ import os
 import socket
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from provisioner.dhcp.packet import TOO_LONG
 
 COUNT = 128
 """Datagrams in one call: enough to group their leases, few enough (3 ms of work) to let others run."""
-SIZE = 2048
-"""Longest datagram: nothing longer comes through an Ethernet of usual size."""
+SIZE = TOO_LONG
+"""Octets kept of a datagram: what is so long is no message."""
 NAME = 16
 """Length of a sockaddr_in."""
 CONTROL = 64
@@ -91,12 +93,11 @@ class Receiver:
         self._table = _Table(CONTROL)
         self._address = ctypes.addressof(self._table.heads)
         self._lengths = memoryview(self._table.heads_view).cast("I")[_Mmsghdr.length.offset // 4 :: _HEAD // 4]
-        self._flags = memoryview(self._table.heads_view).cast("I")[_Msghdr.flags.offset // 4 :: _HEAD // 4]
 
     def receive(self) -> list[tuple[bytes, bytes]]:
         """Give what has arrived, at most `COUNT`, each with what stands beside it (`META`). Raises `OSError`.
 
-        A datagram that was longer than `SIZE` is left out.
+        Of a datagram that was longer than `SIZE`, so much is there.
         """
         table = self._table
         count = _libc.recvmmsg(self._descriptor, self._address, COUNT, socket.MSG_DONTWAIT, None)
@@ -105,11 +106,10 @@ class Receiver:
             return []
         # one copy of everything, then slices of it: a slice of bytes costs a third of one through a view
         data, meta = bytes(table.data_view[: count * SIZE]), bytes(table.meta_view[: count * META])
-        lengths, flags = self._lengths[:count].tolist(), self._flags[:count].tolist()
+        lengths = self._lengths[:count].tolist()
         found = [
             (data[slot * SIZE : slot * SIZE + length], meta[slot * META : slot * META + _SEEN])
             for slot, length in enumerate(lengths)
-            if not flags[slot] & _TRUNCATED
         ]
         table.heads_view[: count * _HEAD] = table.fresh[: count * _HEAD]
         return found
@@ -135,17 +135,19 @@ class Sender:
         self.joins = True
         """False after the kernel did not take joined datagrams: an old one, or a network card without checksums."""
 
-    def send(self, datagrams: Sequence[tuple[bytes, bytes]]) -> int:
-        """Send each of at most `COUNT` (bytes, sockaddr_in); give how many the kernel did not take."""
+    def send(self, datagrams: Sequence[tuple[bytes, bytes]]) -> Mapping[int, str]:
+        """Send each of at most `COUNT` (bytes, sockaddr_in); give those by their place that were not taken, and why."""
         runs = self._lay_out(datagrams)
-        at = lost = begin = 0
+        lost: dict[int, str] = {}
+        at = begin = 0
         while at < len(runs):
             sent = _libc.sendmmsg(self._descriptor, self._address + at * _HEAD, len(runs) - at, socket.MSG_DONTWAIT)
             if sent <= 0:  # the first of them cannot be sent
-                if runs[at] > 1 and ctypes.get_errno() in _CANNOT_JOIN:
+                error = ctypes.get_errno()
+                if runs[at] > 1 and error in _CANNOT_JOIN:
                     self.joins = False
-                    return lost + self.send(datagrams[begin:])
-                lost += runs[at]
+                    return lost | {begin + place: why for place, why in self.send(datagrams[begin:]).items()}
+                lost |= dict.fromkeys(range(begin, begin + runs[at]), os.strerror(error))
                 sent = 1
             begin += sum(runs[at : at + sent])
             at += sent
@@ -184,7 +186,6 @@ class Sender:
 
 
 _HEAD = ctypes.sizeof(_Mmsghdr)
-_TRUNCATED = int(socket.MSG_TRUNC)
 
 
 def raise_unless_empty(number: int) -> None:

@@ -24,6 +24,8 @@ DEFAULT_ROOM = 576 - 28
 """Longest DHCP message for a client that names no size: a 576 byte IP datagram (RFC 2131 section 2)."""
 MAX_ROOM = 1500 - 28
 """Longest that leaves without IP fragments, which ROMs do not join."""
+TOO_LONG = 2048
+"""No message: nothing so long comes through an Ethernet of usual size, and `mmsg.Receiver` cuts what is longer."""
 ETHERNET = 1
 
 _NO_NAME, _NO_FILE = bytes(64), bytes(128)
@@ -78,6 +80,8 @@ def decode(data: bytes) -> Packet:
     size = len(data)
     if size < HEADER_SIZE:
         raise WireError(f"{size} bytes are too short for BOOTP")
+    if size >= TOO_LONG:
+        raise WireError(f"{TOO_LONG} bytes or more are too long for DHCP")
     options: dict[int, bytes] = {}
     if data[HEADER_SIZE:OPTIONS_AT] == MAGIC:
         walk(data, OPTIONS_AT, size, options)

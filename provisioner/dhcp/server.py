@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -15,7 +16,7 @@ from provisioner.dhcp.addresses import by_interface, reachable
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.boards import Boards
-from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
+from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence, unsent
 from provisioner.dhcp.foretell import Foretold, foretell
 from provisioner.dhcp.held import Held
 from provisioner.dhcp.layers import Layers, Origin
@@ -253,13 +254,15 @@ class DhcpServer:
     def _send(self, link: Link, answers: list[Answered]) -> None:
         """Send what is a reply, all in one go, and tell of each."""
         now = self._clock.now()
-        link.send(
+        lost = link.send(
             [
                 (found.data, found.to, found.us, packet.chaddr)
                 for packet, _, found in answers
                 if isinstance(found, Reply)
             ]
         )
+        if lost:
+            answers = _without(lost, answers)
         answered = self.trace.answered
         for packet, arrival, found in answers:
             answered(packet, arrival, found, now)
@@ -299,6 +302,17 @@ class DhcpServer:
             return
         for lease in leases:
             self.tell(lease)
+
+
+def _without(lost: Mapping[int, str], answers: list[Answered]) -> list[Answered]:
+    """Give the answers with a silence for each reply that could not leave: `lost` has its place among the replies."""
+    places = itertools.count()
+    return [
+        (packet, arrival, unsent(found, lost[place]))
+        if isinstance(found, Reply) and (place := next(places)) in lost
+        else (packet, arrival, found)
+        for packet, arrival, found in answers
+    ]
 
 
 def _tell_nobody(lease: Lease) -> None:

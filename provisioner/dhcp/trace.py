@@ -31,7 +31,7 @@ MAC_PER_S, MAC_BURST = 0.5, 20
 LATE_EVERY_S, LATE_COUNT = 0.1, 40
 """How often lines that wait are told, and how many at once (a millisecond): the 4,000 of a rack of 1,000 machines that
 power on together take ten seconds."""
-BAD_EVENTS = frozenset({"dhcp.nak", "dhcp.silence", "dhcp.pool-empty", "dhcp.decline", "dhcp.malformed"})
+BAD_EVENTS = frozenset({"dhcp.nak", "dhcp.silence", "dhcp.pool-empty", "dhcp.decline", "dhcp.malformed", "dhcp.unsent"})
 LOUD = frozenset({"dhcp.malformed"})
 _new = tuple.__new__
 KINDS = {0: "BOOTP", 1: "DISCOVER", 3: "REQUEST", 4: "DECLINE", 7: "RELEASE", 8: "INFORM"}

@@ -71,6 +71,7 @@ def test_option_fields(data: bytes, options: dict[int, bytes]) -> None:
 
 BROKEN = {
     "shorter than BOOTP": (bytes(235), "235 bytes are too short"),
+    "longer than any": (bytes(2048), "2048 bytes or more are too long"),
     "an option cut short": (raw(b"\x35\1\1\x0c\5hi"), "option 12 at byte 243 has 5 bytes, 2 left"),
     "a code and nothing else": (raw(b"\x35\1\1\x0c"), "option 12 at byte 243 has no length"),
     "a message type of two bytes": (raw(b"\x35\2\1\1\xff"), "message type of 2 bytes"),

@@ -99,12 +99,34 @@ async def test_answers_that_wait_for_the_disk_are_bounded(rig: Rig) -> None:
     await server.stop()
 
 
+async def test_what_could_not_leave_is_not_told_as_said(rig: Rig) -> None:
+    """The interface goes down while two ACKs wait for the disk, and a third lease cannot be given."""
+    server = await rig.start(rig.server())
+    await rig.ask(discover())
+    await rig.ask(discover(OTHER_MAC))
+    rig.store.stall = True
+    rig.say(request("10.0.0.100", server=US))
+    rig.say(request("10.0.0.101", OTHER_MAC, server=US))
+    await rig.ask(discover())
+    rig.lan.ip("server", "link", "set", "eth0", "down")
+    rig.store.go_on()
+    async with asyncio.timeout(10):
+        while server.trace.counts["dhcp.unsent"] < 2:
+            await asyncio.sleep(0)
+    assert [line.text for line in rig.lines if not line.ok] == [
+        f"REQUEST by relay {RELAY}: the ack of 10.0.0.{number} could not leave: Network is unreachable"
+        for number in (100, 101)
+    ]
+    assert "dhcp.ack" not in rig.events()
+    await server.stop()
+
+
 async def test_garbage_is_counted_and_the_next_packet_served(rig: Rig) -> None:
     server = await rig.start(rig.server())
-    for data in (b"", b"x" * 100, encode(discover())[:242], bytes(2000), b"\1" + b"\xff" * 400):
+    for data in (b"", b"x" * 100, encode(discover())[:242], bytes(3000), b"\1" + b"\xff" * 400):
         rig.socket.sendto(data, (US, 67))
     assert (await rig.ask(discover())).type == Type.OFFER
-    assert server.trace.counts["dhcp.malformed"] == 4
+    assert server.trace.counts["dhcp.malformed"] == 5
     await server.stop()
 
 

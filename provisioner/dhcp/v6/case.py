@@ -47,6 +47,11 @@ def silence(reason: str) -> Silence:
     return Silence(reason, "dhcp6.silence")
 
 
+def unsent(reply: Reply6, why: str) -> Silence:
+    """Say that a reply could not leave; a lease that was stored for it stays, as the client asks again."""
+    return Silence(f"the {reply.event.removeprefix('dhcp6.')} could not leave: {why}", "dhcp6.unsent")
+
+
 class Case6:
     """One message with what is known about it."""
 

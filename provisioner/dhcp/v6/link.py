@@ -56,8 +56,6 @@ class Link6:
             raise ListenError(f"DHCPv6 cannot listen on {interface}: {error.strerror or error}", hint=hint) from error
         self._frames = _open_frames(interface)
         self._senders: OrderedDict[bytes, bytes] = OrderedDict()
-        self.dropped = 0
-        """Replies that the kernel did not take."""
 
     def fileno(self) -> int:
         """The descriptor to watch for reading."""
@@ -109,14 +107,14 @@ class Link6:
         while len(self._senders) > SENDERS_LIMIT:
             self._senders.popitem(last=False)
 
-    def send(self, data: bytes, to: tuple[int, int]) -> None:
-        """Send to an address and port; what the kernel does not take is counted."""
+    def send(self, data: bytes, to: tuple[int, int]) -> str:
+        """Send to an address and port; say why it could not leave, empty where it has."""
         address, port = to
         try:
             self._socket.sendto(data, (str(IPv6Address(address)), port, 0, self._index))
         except OSError as error:
-            self.dropped += 1
-            log.info("dhcp6.unsent interface=%s to=%s error=%s", self.interface, IPv6Address(address), error.strerror)
+            return error.strerror or str(error)
+        return ""
 
 
 def _open(interface: str, index: int) -> socket.socket:

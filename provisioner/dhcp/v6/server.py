@@ -20,7 +20,7 @@ from provisioner.dhcp.subnets import Dhcp, Reservation
 from provisioner.dhcp.teller import Teller
 from provisioner.dhcp.v6.advertising import Advertising
 from provisioner.dhcp.v6.answer import answer
-from provisioner.dhcp.v6.case import Arrival6, Reply6, silence
+from provisioner.dhcp.v6.case import Arrival6, Reply6, silence, unsent
 from provisioner.dhcp.v6.duid import from_uuid
 from provisioner.dhcp.v6.link import Link6
 from provisioner.dhcp.v6.message import Message, decode
@@ -190,8 +190,9 @@ class Dhcp6Server:
     def _send(self, link: Link6, answers: list[Answered]) -> None:
         now = self._clock.now()
         for message, arrival, found in answers:
-            if isinstance(found, Reply6):
-                link.send(found.data, found.to)
+            if isinstance(found, Reply6) and (why := link.send(found.data, found.to)):
+                self.trace.answered(message, arrival, unsent(found, why), now)
+                continue
             self.trace.answered(message, arrival, found, now)
         self._teller.wake()
 

@@ -13,7 +13,9 @@ from provisioner.errors import WireError
 from provisioner.model.net import mac_from_bytes
 from provisioner.model.trace import Channel, Observe, TraceLine
 
-BAD_EVENTS = frozenset({"dhcp6.refused", "dhcp6.silence", "dhcp6.pool-empty", "dhcp6.limited", "dhcp6.decline"})
+BAD_EVENTS = frozenset(
+    {"dhcp6.refused", "dhcp6.silence", "dhcp6.pool-empty", "dhcp6.limited", "dhcp6.decline", "dhcp6.unsent"}
+)
 
 
 class Trace6:

@@ -133,6 +133,21 @@ async def rig(lan: Wires) -> AsyncIterator[Rig]:
     it.socket.close()
 
 
+async def test_what_could_not_leave_is_not_told_as_said(rig: Rig) -> None:
+    server = await rig.start(rig.server())
+    rig.store.stall = True
+    rig.say(ONE.message(REQUEST, ia(), server=SERVER_DUID))
+    assert (await rig.ask(OTHER.message(SOLICIT, ia()), OTHER_MAC)).type == Type.ADVERTISE
+    rig.lan.ip("server", "link", "set", "eth0", "down")
+    rig.store.go_on()
+    async with asyncio.timeout(10):
+        while not server.trace.counts["dhcp6.unsent"]:
+            await asyncio.sleep(0)
+    assert [line.event for line in rig.lines] == ["dhcp6.advertise", "dhcp6.unsent"]
+    assert "the reply could not leave: Network is unreachable" in rig.lines[-1].text
+    await server.stop()
+
+
 async def test_a_lease_is_stored_before_it_is_given(rig: Rig) -> None:
     server = await rig.start(rig.server())
     assert (await rig.ask(ONE.message(SOLICIT, ia()))).type == Type.ADVERTISE
