@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence, holding
 from provisioner.dhcp.choose import Place, choose, fixed_place, may_take
 from provisioner.dhcp.identify import Kind
-from provisioner.dhcp.leases import Lease, LeaseState
+from provisioner.dhcp.leases import BOOTP, FOR_EVER, Lease, LeaseState
 from provisioner.dhcp.options import Opt, Type, number_of, text_of
 from provisioner.dhcp.packet import BOOTREQUEST, Packet, address
 from provisioner.dhcp.proxy import boot_server, proxy_offer
@@ -22,8 +22,6 @@ from provisioner.dhcp.subnets import Mode
 from provisioner.dhcp.topology import Net
 from provisioner.model.boot import Unknown
 
-FOR_EVER = float(0xFFFFFFFF)
-"""The end of a BOOTP client's lease."""
 _new = tuple.__new__
 _OFFER, _ACK, _BOUND = int(Type.OFFER), int(Type.ACK), LeaseState.BOUND
 _OFF, _RESERVATIONS_ONLY, _IGNORE = Mode.OFF, Mode.RESERVATIONS_ONLY, Unknown.IGNORE
@@ -192,7 +190,10 @@ def _inform(case: Case) -> Reply | Silence:
 
 
 def _bootp(case: Case) -> Reply | Silence:
-    """Answer a client from before DHCP: only with a fixed address, which it keeps for good (RFC 1534)."""
+    """Answer a client from before DHCP: only with a fixed address, which it keeps for good (RFC 1534).
+
+    That of its switch port only as long as others keep theirs: the next machine there is to have it.
+    """
     refusal = _refusal(case, case.nets[0])
     if refusal is not None:
         return refusal
@@ -200,7 +201,8 @@ def _bootp(case: Case) -> Reply | Silence:
     if fixed is None or not fixed.net.config.bootp:
         return Silence("plain BOOTP, and the machine has no fixed address here")
     net, _, ip, _ = fixed
-    lease = Lease(ip, case.key, net.pool.name, FOR_EVER, since=case.now)
+    until = FOR_EVER if case.site.reservations.fixes(case.key, ip) else case.now + net.lease_s
+    lease = Lease(ip, case.key, net.pool.name, until, since=case.now, reason=BOOTP)
     return reply(case, net, 0, ip, store=net.pool.bind(lease))
 
 

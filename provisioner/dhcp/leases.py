@@ -26,6 +26,10 @@ class LeaseState(StrEnum):
 DECLINED_SHARE = 4
 """Up to a quarter of a pool may be declined for long."""
 DOUBTED_S = 60.0
+FOR_EVER = float(0xFFFFFFFF)
+"""The end of a lease that has none: a BOOTP client's, or one of another server."""
+BOOTP = "BOOTP: its own as long as it is fixed for it"
+"""The reason in the lease of a BOOTP client."""
 MOST_S = 2.0**32
 """The longest that DHCP can say, and so the longest that a lease lasts from now."""
 

@@ -107,6 +107,11 @@ class Reservations:
         """Give what is fixed for this hardware address."""
         return self._by_key.get(key)
 
+    def fixes(self, key: bytes, ip: int) -> bool:
+        """Say whether the address is fixed for this hardware address itself."""
+        known = self._by_key.get(key)
+        return known is not None and ip in known.ips
+
     def name_at(self, giaddr: int, info: RelayInfo) -> str:
         """Give the name that the rule for a switch port gives the machine there, empty where there is none."""
         found = self._port_of(giaddr, info) if info.circuit_id or info.remote_id else None

@@ -20,7 +20,7 @@ from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence, unsent
 from provisioner.dhcp.foretell import Foretold, foretell
 from provisioner.dhcp.held import Held
 from provisioner.dhcp.layers import Layers, Origin
-from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.leases import BOOTP, FOR_EVER, Lease
 from provisioner.dhcp.link import Link
 from provisioner.dhcp.links import Links
 from provisioner.dhcp.neighbours import claimant
@@ -100,7 +100,7 @@ class DhcpServer:
 
     async def start(self) -> None:
         """Read the leases, then listen. Raises `ListenError` or `StoreError`; nothing is left open then."""
-        self.site.topology.take_over(await self._leases.load(), self._clock.now())
+        self._take_over(await self._leases.load())
         served = (net.config.interface for net in self.site.topology if net.mode is not Mode.OFF)
         self.links.start((*self.config.interfaces, *served))
         self._advertising.follow(self.subnets())
@@ -130,19 +130,29 @@ class DhcpServer:
     def set_reservation(self, reservation: Reservation, origin: Origin = Origin.FILE) -> None:
         """Add or change what one origin says of a hardware address. Raises `ConfigError`, and nothing changed then."""
         merged = self.layers.with_(origin, reservation)
+        endless = self._endless(parse_mac(merged.mac))
         self.site.set_reservation(merged)
         self.layers.set(origin, reservation)
+        self._end_unfixed(endless)
         self._known_changed(parse_mac(merged.mac), merged)
 
     def remove_reservation(self, mac: Mac, origin: Origin = Origin.FILE) -> None:
         """Forget what one origin says; what others say stays."""
         left = self.layers.without(origin, mac)
+        endless = self._endless(mac)
         if left is not None:
             self.site.set_reservation(left)
         else:
             self.site.remove_reservation(bytes.fromhex(mac.replace(":", "")))
         self.layers.remove(origin, mac)
+        self._end_unfixed(endless)
         self._known_changed(mac, left)
+
+    def _endless(self, mac: Mac) -> list[Lease]:
+        """Give the leases without an end at the fixed addresses of a hardware address: nothing else ends them."""
+        known = self.site.reservations.of(bytes.fromhex(mac.replace(":", "")))
+        held = (lease for ip in (known.ips if known else ()) for lease in self.site.topology.leases_at(ip))
+        return [lease for lease in held if lease.until >= FOR_EVER]
 
     def set_subnet(self, subnet: Subnet, leases: Iterable[Lease] = ()) -> None:
         """Add or change a subnet; its leases stay, and `leases` are those stored of one that is new.
@@ -154,7 +164,17 @@ class DhcpServer:
         others = [each for each in self.subnets() if each.title != subnet.title]
         self._advertising.follow((*others, subnet))
         self.site.set_net(Net(subnet))
+        self._take_over(list(leases))
+
+    def _take_over(self, leases: list[Lease]) -> None:
+        """Put stored leases in their place; those of BOOTP clients end whose reservation is gone since."""
         self.site.topology.take_over(leases, self._clock.now())
+        self._end_unfixed(lease for lease in leases if lease.reason == BOOTP)
+
+    def _end_unfixed(self, leases: Iterable[Lease]) -> None:
+        ended = self.site.end_unfixed(leases, self._clock.now())
+        if ended:
+            self._leases.save(ended).add_done_callback(partial(self._saved, ended))
 
     def remove_subnet(self, name: str) -> None:
         """Serve a subnet no more. Its interface is listened on until the daemon ends."""

@@ -5,7 +5,7 @@ Every change touches one entry: nothing is rebuilt, nothing is restarted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 
 from provisioner.dhcp.claims import Claims
@@ -169,6 +169,15 @@ class Site:
         if net is None:
             return []
         return [net.pool_at(ip).decline(ip, now, net.config.decline_s, reason)]
+
+    def end_unfixed(self, leases: Iterable[Lease], now: float) -> list[Lease]:
+        """End those of these leases whose address is fixed for their machine no more; give what has to be stored."""
+        found = []
+        for lease in leases:
+            net = self.net_at(lease.ip)
+            if net is not None and not self.reservations.fixes(lease.key, lease.ip):
+                found.append(net.pool_at(lease.ip).release(lease.key, lease.ip, now))
+        return [lease for lease in found if lease is not None]
 
     # look-ups
 
