@@ -155,7 +155,7 @@ class DhcpServer:
         return [lease for lease in held if lease.until >= FOR_EVER]
 
     def set_subnet(self, subnet: Subnet, leases: Iterable[Lease] = ()) -> None:
-        """Add or change a subnet; its leases stay, and `leases` are those stored of one that is new.
+        """Add or change a subnet; its leases stay, `leases` are those stored of addresses that are new to it.
 
         An interface that nobody listened on is listened on from now on. Raises `ListenError`, and nothing changed then.
         """

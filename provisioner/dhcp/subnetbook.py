@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from ipaddress import ip_network
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from provisioner.dhcp.layers import Origin
@@ -85,7 +86,7 @@ class SubnetBook(Generic[S]):
         async with self._lock:
             self._check(subnet)
             before = next((each for each in self._server.subnets() if each.title == subnet.title), None)
-            stored = await self._rules.leases_in(subnet) if before is None else []
+            stored = await self._stored(subnet, before)
             self._server.set_subnet(subnet, stored)
             try:
                 await self._rules.put(subnet)
@@ -106,13 +107,22 @@ class SubnetBook(Generic[S]):
                 raise NotFoundError(f"no subnet {name!r} was made here", hint="those of the file are changed there")
             of_file = next((each for each in self._rules.of_file if each.title == name), None)
             await self._rules.forget(name)
+            stored = await self._stored(of_file, self._said[name]) if of_file is not None else []
             del self._said[name]
             if of_file is None:
                 self._server.remove_subnet(name)
             else:
-                self._server.set_subnet(of_file)
+                self._server.set_subnet(of_file, stored)
             self._tell()
         log.info("dhcp.subnet-removed subnet=%s", name)
+
+    async def _stored(self, subnet: S, before: S | None) -> list[Lease]:
+        """Read what is stored of the addresses that become this subnet's; of those it has, memory knows more."""
+        low, high = _bounds(before.network) if before is not None else (0, -1)
+        first, last = _bounds(subnet.network)
+        if low <= first and last <= high:
+            return []
+        return [lease for lease in await self._rules.leases_in(subnet) if not low <= lease.ip <= high]
 
     def _check(self, subnet: S) -> None:
         faults = self._rules.faults(subnet, [each for each, _ in self.all() if each.title != subnet.title])
@@ -123,3 +133,9 @@ class SubnetBook(Generic[S]):
         subnets = [subnet for subnet, _ in self.all()]
         for follower in self._followers:
             follower(subnets)
+
+
+def _bounds(network: str) -> tuple[int, int]:
+    """Give the first and the last address of a network."""
+    found = ip_network(network)
+    return int(found.network_address), int(found.broadcast_address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,36 @@ async def test_a_subnet_of_the_file_is_changed_and_changed_back(desk: Desk, api:
     assert seen == [["10.0.0.100-10.0.0.109"], ["10.0.0.100-10.0.0.199"], ["10.0.0.100-10.0.0.109"]]
     (net,) = desk.server.site.topology
     assert net.config == CONFIG.subnets[0]
+
+
+async def test_a_subnet_that_becomes_larger_knows_the_leases_there(desk: Desk, api: Session) -> None:
+    """Those of a subnet that was there before; of its own addresses memory knows more than the store."""
+    second = {"network": "10.0.1.0/24", "name": "b", "pools": ["10.0.1.10-10.0.1.20"]}
+    larger = {"network": "10.0.0.0/23", "name": "rack1", "pools": ["10.0.0.100-10.0.0.109", "10.0.1.10-10.0.1.20"]}
+    await call(api, "PUT", "/v1/dhcp/subnets/b", json=second)
+    await take_over(api, lease("10.0.1.15"), lease("10.0.0.105", OTHER_MAC))
+    await call(api, "DELETE", "/v1/dhcp/subnets/b")
+    desk.server.site.pools().__next__().release(bytes.fromhex(OTHER_MAC.replace(":", "")), ip("10.0.0.105"), NOW)
+    assert (await call(api, "PUT", "/v1/dhcp/subnets/rack1", json=larger))[0] == 200
+    assert desk.holders("10.0.1.15", "10.0.0.105") == [MAC, None]
+    assert relayed(desk, OTHER_MAC, "10.0.1.15") != "10.0.1.15"
+
+
+async def test_a_subnet_of_the_file_that_is_larger_again_knows_the_leases_there(tmp_path: Path) -> None:
+    config = replace(CONFIG, subnets=(subnet(name="rack1", network="10.0.0.0/23", interface=""),))
+    desk = await Desk(tmp_path, config).open()
+    halves = {
+        "rack1": {"network": "10.0.0.0/24", "pools": ["10.0.0.100-10.0.0.109"]},
+        "b": {"network": "10.0.1.0/24", "pools": ["10.0.1.10-10.0.1.20"]},
+    }
+    async with session_of(desk) as api:
+        for name, half in halves.items():
+            assert (await call(api, "PUT", f"/v1/dhcp/subnets/{name}", json=half | {"name": name}))[0] == 200
+        await take_over(api, lease("10.0.1.15"))
+        await call(api, "DELETE", "/v1/dhcp/subnets/b")
+        assert (await call(api, "DELETE", "/v1/dhcp/subnets/rack1"))[0] == 204
+    assert desk.holders("10.0.1.15") == [MAC]
+    await desk.close()
 
 
 # leases

@@ -151,6 +151,20 @@ async def test_leases_of_a_subnet_that_comes_again_count(desk: Desk, api: Sessio
     assert (lease.key.hex(":"), lease.state, outcome(found)) == (MAC, LeaseState.BOUND, "REPLY fd05::10")
 
 
+async def test_a_subnet_that_becomes_larger_knows_the_leases_there(desk: Desk, api: Session) -> None:
+    half = {"network": "fd05::/65", "interface": "", "name": "half", "pools": ["fd05::10-fd05::20"]}
+    other = half | {"network": "fd05:0:0:0:8000::/65", "name": "other", "pools": ["fd05:0:0:0:8000::10"]}
+    for each in (half, other):
+        assert (await call(api, "PUT", f"/v1/dhcp/subnets6/{each['name']}", json=each))[0] == 200
+    question = Says(duid_ll()).message(Type.REQUEST, ia(), server=SERVER_DUID)
+    found = ask(desk.server6.site, by_relay(question, "fd05:0:0:0:8000::fe", link_local(MAC)), RELAYED)
+    await desk.server6._leases.save(list(found.store))
+    await call(api, "DELETE", "/v1/dhcp/subnets6/other")
+    assert desk.server6.leases() == []
+    await call(api, "PUT", "/v1/dhcp/subnets6/half", json=half | {"network": "fd05::/64"})
+    assert desk.server6.lease_of("fd05:0:0:0:8000::10") == MAC
+
+
 async def test_what_the_store_refuses_is_not_live(desk: Desk) -> None:
     await desk.db.close()
     with pytest.raises(ProvisionerError):
