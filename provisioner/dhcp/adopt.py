@@ -9,10 +9,12 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from provisioner.dhcp import formats
+from provisioner.dhcp.fixed import OWN
 from provisioner.dhcp.layers import Layers, Origin
 from provisioner.dhcp.leases import MOST_S, Lease, LeaseState, Pool
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.site import Site
+from provisioner.dhcp.sound import Barred
 from provisioner.dhcp.subnets import Mode, Reservation
 from provisioner.dhcp.topology import Net, Served
 from provisioner.dhcp.v6.subnets import Reservation6
@@ -105,6 +107,7 @@ class Adoption(Judge):
         self._reserved: dict[bytes, Reservation] = {}
         self._taken: dict[int, bytes] = {}
         self._given: dict[tuple[str, bytes], int] = {}
+        self._bars: dict[str, Barred] = {}
 
     def _net_at(self, ip: int) -> Net | None:
         return self._site.net_at(ip)
@@ -165,7 +168,18 @@ class Adoption(Judge):
             return f"it is reserved for {mac_from_bytes(key)} at {where}"
         net = self._site.net_at(want.ip)
         assert net is not None
+        if why := self._barred(net).why(want.ip):
+            return f"it {why}"
+        if net.pool.is_fixed(want.ip) and not self._layers.holders(want.ip):
+            return "a rule in `dhcp.ports` gives it to whatever machine is on that port"
         return self._held_by_other(net.pool, want) or self._held_by_other(net.quarantine, want)
+
+    def _barred(self, net: Net) -> Barred:
+        """Give what no machine can have there, read once for one import."""
+        found = self._bars.get(net.name)
+        if found is None:
+            found = self._bars[net.name] = Barred(net.config, OWN)
+        return found
 
     def _held_by_other(self, pool: Pool, want: Want) -> str:
         lease = pool.by_ip.get(want.ip)

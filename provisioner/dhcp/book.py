@@ -14,13 +14,14 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from provisioner.dhcp.adopt import Adoption
+from provisioner.dhcp.fixed import Ground, barred_faults, reservation_faults
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnetbook import Rules, SubnetBook
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.subnets import Reservation6
-from provisioner.dhcp.validate import faults_of_reservation, faults_of_subnet, faults_without_tls
+from provisioner.dhcp.validate import faults_of_subnet, faults_without_tls
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.model.net import Mac, parse_mac
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
@@ -43,7 +44,7 @@ class DhcpBook:
             server,
             Rules(
                 config.subnets,
-                lambda subnet, others: faults_of_subnet(subnet, others, config) + self._untrusted(subnets=(subnet,)),
+                self._subnet_faults,
                 store.put_subnet,
                 store.remove_subnet,
                 self._leases_in,
@@ -55,9 +56,10 @@ class DhcpBook:
         """Take up what was said before. One that does not fit the configuration any more is logged and left out."""
         reservations, subnets = await self._store.settings()
         self.subnets.open(subnets)
+        ground = self._ground()
         for reservation in reservations:
             try:
-                if faults := self._untrusted(reservations=(reservation,)):
+                if faults := [*barred_faults(reservation, ground), *self._untrusted(reservations=(reservation,))]:
                     raise ConfigError(faults[0])
                 self._server.set_reservation(reservation, Origin.OPERATOR)
             except ProvisionerError as error:
@@ -79,7 +81,7 @@ class DhcpBook:
         """Add or change one; returns when it is durable and holds. Raises `ConfigError`, `ConflictError`."""
         reservation = replace(reservation, mac=parse_mac(reservation.mac))
         async with self.lock:
-            self._check_reservation(reservation)
+            self._check_reservation(reservation, self._ground())
             await self._store.put_reservation(reservation)
             self._server.set_reservation(reservation, Origin.OPERATOR)
         fixed = ",".join(reservation.fixed)
@@ -89,9 +91,10 @@ class DhcpBook:
     def faults(self, reservations: Sequence[Reservation]) -> list[str]:
         """Say what is wrong with reservations that are to be made."""
         found: list[str] = []
+        ground = self._ground()
         for reservation in reservations:
             try:
-                self._check_reservation(reservation)
+                self._check_reservation(reservation, ground)
             except ConfigError as error:
                 found += error.faults
             except ConflictError as error:
@@ -102,17 +105,26 @@ class DhcpBook:
     async def adopting(self, reserved: Sequence[Reservation], freed: Sequence[str]) -> AsyncIterator[None]:
         """Check reservations, let the body write them with other things, then make them live."""
         async with self.lock:
+            ground = self._ground()
             for reservation in reserved:
-                self._check_reservation(reservation)
+                self._check_reservation(reservation, ground)
             yield
             for mac in freed:
                 self._server.remove_reservation(parse_mac(mac), Origin.OPERATOR)
             for reservation in reserved:
                 self._server.set_reservation(reservation, Origin.OPERATOR)
 
-    def _check_reservation(self, reservation: Reservation) -> None:
-        config = replace(self._server.config, subnets=tuple(subnet for subnet, _ in self.subnets.all()))
-        faults = faults_of_reservation(reservation, config) + self._untrusted(reservations=(reservation,))
+    def _ground(self) -> Ground:
+        """Give what reservations are judged by: the configuration, with the subnets that are served now."""
+        return Ground(replace(self._server.config, subnets=tuple(subnet for subnet, _ in self.subnets.all())))
+
+    def _subnet_faults(self, subnet: Subnet, others: Sequence[Subnet]) -> list[str]:
+        fixed = self._server.site.reservations.addresses()
+        faults = faults_of_subnet(subnet, others, self._server.config, fixed)
+        return faults + self._untrusted(subnets=(subnet,))
+
+    def _check_reservation(self, reservation: Reservation, ground: Ground) -> None:
+        faults = [*reservation_faults(reservation, ground), *self._untrusted(reservations=(reservation,))]
         if faults:
             raise ConfigError(f"reservation {reservation.mac}", faults=faults)
         for address in reservation.fixed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
@@ -62,6 +62,15 @@ def parse_options(options: Mapping[str, str]) -> dict[int, bytes]:
         code = option_code(str(key))
         found[code] = option_value(code, str(value))
     return found
+
+
+def twice(options: Mapping[str, str]) -> Iterator[str]:
+    """Say which options that can be read are given by name and by number at once."""
+    seen: dict[int, str] = {}
+    for key in map(str, options):
+        other = seen.setdefault(option_code(key), key)
+        if other != key:
+            yield f"options: {other} and {key} are one option: leave one of them out"
 
 
 def option_code(key: str) -> int:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from itertools import combinations
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import combinations, islice
 from typing import Protocol
 
+from provisioner.dhcp.pxe import PLACEHOLDERS
 from provisioner.dhcp.topology import Given, parse_ranges
 from provisioner.errors import ConfigError
 from provisioner.model.boot import Unknown
 
 AUTHORITATIVE, RESERVATIONS_ONLY = "authoritative", "reservations-only"
 """Modes that both families have."""
+MOST_AT_ONCE = 2**31 - 1
+BOTH_LIMITS: Mapping[str, tuple[int, int]] = {
+    "offer_s": (5, 300),
+    "decline_s": (1, 2**31 - 1),
+    "known_spare": (0, 100),
+    "http_port": (0, 65535),
+    "new_per_s": (0, MOST_AT_ONCE),
+    "new_burst": (1, MOST_AT_ONCE),
+    "port_per_s": (0, MOST_AT_ONCE),
+    "port_burst": (1, MOST_AT_ONCE),
+    "ra_lifetime_s": (0, 65535),  # RFC 8319 section 4
+}
+"""From and to, of numbers that subnets of both families have."""
+FEW = 10
+"""Faults of one kind that are spelled out; ten thousand reservations may be wrong for one reason."""
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Settings(Given, Protocol):
@@ -43,6 +61,23 @@ def bounds(subnet: Settings, limits: Mapping[str, tuple[int, int]]) -> Iterator[
             yield f"{name}: {value}: from {low} to {high}"
 
 
+def doubled(subnet: Settings, codes: Iterable[int], said: Mapping[str, Sequence[int]]) -> Iterator[str]:
+    """Say which options are given in `options` although a setting writes them."""
+    given = set(codes)
+    for name, writes in said.items():
+        for code in writes if getattr(subnet, name) else ():
+            if code in given:
+                yield f"options: {name} writes option {code} already: leave one of them out"
+
+
+def uuid_faults(uuid: str) -> Iterator[str]:
+    """Say why no machine can be known by this UUID."""
+    if uuid and not _UUID.fullmatch(uuid.lower()):
+        yield f"uuid: {uuid!r} is none: write it as Linux prints it, such as 4c4c4544-0042-3510-8052-b4c04f4e3132"
+    elif uuid.lower() in PLACEHOLDERS:
+        yield f"uuid: {uuid} is sent by firmware that has none, and tells no machine from others: leave it out"
+
+
 def roles(subnet: Settings, reservations: str) -> Iterator[str]:
     """Say which settings contradict each other. `reservations` is what fixed addresses are called."""
     if subnet.mode == RESERVATIONS_ONLY and (subnet.pools or subnet.quarantine_pools):
@@ -52,6 +87,8 @@ def roles(subnet: Settings, reservations: str) -> Iterator[str]:
         yield "pools: unknown is discover, and there is no pool to give addresses from"
     if subnet.unknown is Unknown.QUARANTINE and not subnet.quarantine_pools and subnet.mode == AUTHORITATIVE:
         yield "quarantine_pools: unknown is quarantine, and there is no pool for them"
+    if subnet.unknown is Unknown.QUARANTINE and subnet.mode == RESERVATIONS_ONLY:
+        yield "unknown: quarantine needs addresses of ours, and mode reservations-only gives strangers none: ignore"
     if subnet.unknown is not Unknown.QUARANTINE and subnet.quarantine_pools:
         yield f"quarantine_pools: unknown is {subnet.unknown}, so nobody gets these: leave them out"
     if subnet.router_advertisements and not subnet.interface:
@@ -84,15 +121,46 @@ def _range(low: int, high: int, network: IPv4Network | IPv6Network) -> Iterator[
 
 
 def _taken(low: int, high: int, subnet: Settings, names: Sequence[str]) -> Iterator[str]:
+    for name, own in _named(subnet, names):
+        if low <= int(own) <= high:
+            yield f"holds {own}, which is the subnet's {name}"
+
+
+def _named(subnet: Settings, names: Sequence[str]) -> Iterator[tuple[str, IPv4Address | IPv6Address]]:
+    """Give the addresses that settings name."""
     for name in names:
         value = getattr(subnet, name)
         for text in (value,) if isinstance(value, str) else value:
             try:
-                own = ip_address(text)
+                yield name, ip_address(text)
             except ValueError:
                 continue  # empty, or said already
-            if low <= int(own) <= high:
-                yield f"holds {own}, which is the subnet's {name}"
+
+
+class Barred:
+    """The addresses that one right subnet fixes for nobody: `names` are settings whose addresses are not clients'."""
+
+    def __init__(self, subnet: Settings, names: Sequence[str]) -> None:
+        network = ip_network(subnet.network)
+        self._spell = type(network.network_address)
+        self._quarantine = parse_ranges(subnet.quarantine_pools, type(network))
+        self._own = {int(ip): f"the subnet's {name}" for name, ip in _named(subnet, names)}
+        if network.version == 4 and network.prefixlen < 31:
+            self._own[int(network.network_address)] = "the network's own address"
+            self._own[int(network.broadcast_address)] = "the network's broadcast address"
+
+    def why(self, ip: int) -> str:
+        """Say why no machine can have this one; empty where one can."""
+        if what := self._own.get(ip):
+            return f"is {what}"
+        if any(low <= ip <= high for low, high in self._quarantine):
+            return "is in quarantine_pools, which are for unknown machines: take it out of there"
+        return ""
+
+    def faults(self, fixed: Iterable[int]) -> list[str]:
+        """Say which of these addresses cannot stay fixed, the first few."""
+        found = ((ip, why) for ip in fixed if (why := self.why(ip)))
+        return [f"{self._spell(ip)} is reserved, and {why}" for ip, why in islice(found, FEW)]
 
 
 def between(subnets: Iterable[Settings], shared: Sequence[str]) -> Iterator[str]:

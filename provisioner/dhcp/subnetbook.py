@@ -101,11 +101,16 @@ class SubnetBook(Generic[S]):
         log.info("dhcp.subnet-set subnet=%s network=%s mode=%s", subnet.title, subnet.network, subnet.mode)
 
     async def remove(self, name: str) -> None:
-        """Take back what was said here of a subnet: what the configuration file says of it holds again."""
+        """Take back what was said here of a subnet: what the configuration file says of it holds again.
+
+        Raises `NotFoundError`, and `ConfigError` where that does not go together with what was said since.
+        """
         async with self._lock:
             if name not in self._said:
                 raise NotFoundError(f"no subnet {name!r} was made here", hint="those of the file are changed there")
             of_file = next((each for each in self._rules.of_file if each.title == name), None)
+            if of_file is not None:
+                self._check(of_file)  # beside what was said since then
             await self._rules.forget(name)
             stored = await self._stored(of_file, self._said[name]) if of_file is not None else []
             del self._said[name]

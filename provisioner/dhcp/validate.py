@@ -10,20 +10,29 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 from provisioner.boot.plan import TRUSTING
 from provisioner.dhcp import formats
 from provisioner.dhcp.boards import read_range
+from provisioner.dhcp.fixed import OWN, Ground, all_ports, all_reservations, overrides_faults
 from provisioner.dhcp.proxy import is_unfit
-from provisioner.dhcp.reservations import loaders_by_arch, port_key
-from provisioner.dhcp.sound import attempt, between, bounds, places, roles
-from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
+from provisioner.dhcp.reservations import loaders_by_arch
+from provisioner.dhcp.scene import PROXY_PORT
+from provisioner.dhcp.sound import BOTH_LIMITS, Barred, attempt, between, bounds, doubled, places, roles
+from provisioner.dhcp.subnets import Dhcp, Mode, Rogue, Subnet
 from provisioner.dhcp.topology import base_options, parse_ranges
 from provisioner.dhcp.v6 import validate as v6
-from provisioner.errors import ConfigError
 from provisioner.model.boot import Unknown
-from provisioner.model.net import parse_mac
 
-GIVES_ADDRESSES = (Mode.AUTHORITATIVE, Mode.RESERVATIONS_ONLY)
 GIVEN = ("router", "dns", "domain", "search", "ntp", "routes", "options")
 """What clients are told beside an address."""
-LIMITS = {"lease_s": (60, 2**31 - 1), "offer_s": (5, 300), "known_spare": (0, 100), "http_port": (0, 65535)}
+SAID = {
+    "network": (1, 28),
+    "router": (3,),
+    "dns": (6,),
+    "domain": (15,),
+    "search": (119,),
+    "ntp": (42,),
+    "routes": (121,),
+}
+"""The options that settings write: `options` may not say another thing of them."""
+LIMITS = {**BOTH_LIMITS, "lease_s": (60, 2**31 - 1)}
 SHARED = ("mode", "unknown", "interface", "rogue")
 """What subnets on one wire have alike."""
 
@@ -35,11 +44,12 @@ def faults_of(config: Dhcp) -> list[str]:
         where = f"subnet {subnet.title}" if subnet.title else f"subnets[{index}]"
         found += (f"{where}: {fault}" for fault in _subnet(subnet))
     for name, profile in config.profiles.items():
-        found += (f"profile {name}: {fault}" for fault in _overrides(profile))
+        found += (f"profile {name}: {fault}" for fault in overrides_faults(profile))
     if not found:  # what compares subnets needs each of them to be right
         found += between(config.subnets, SHARED)
-        found += _reservations(config)
-        found += _ports(config)
+        ground = Ground(config)
+        found += all_reservations(ground)
+        found += all_ports(ground)
     return found + v6.faults_of(config.subnets6, config.reservations6)
 
 
@@ -54,21 +64,18 @@ def faults_without_tls(config: Dhcp) -> list[str]:
     return [f"{who}: https: {trust}: {hint}" for who, trust in said if trust in TRUSTING]
 
 
-def faults_of_subnet(subnet: Subnet, others: Iterable[Subnet], config: Dhcp) -> list[str]:
-    """Say what is wrong with one subnet beside others that are right."""
+def faults_of_subnet(subnet: Subnet, others: Iterable[Subnet], config: Dhcp, fixed: Iterable[int]) -> list[str]:
+    """Say what is wrong with one subnet beside others that are right, and beside all `fixed` addresses."""
     found = [f"subnet {subnet.title}: {fault}" for fault in _subnet(subnet)]
     found += _watching(replace(config, subnets=(subnet,)))
     for other in others if not found else ():
         found += between((other, subnet), SHARED)
-    return found
-
-
-def faults_of_reservation(reservation: Reservation, config: Dhcp) -> list[str]:
-    """Say what is wrong with one reservation where all else is right."""
-    return list(_reservation(reservation, config))
+    return found or [f"subnet {subnet.title}: {fault}" for fault in Barred(subnet, OWN).faults(fixed)]
 
 
 def _watching(config: Dhcp) -> Iterator[str]:
+    if not 0 < config.server_port < 65536 or config.server_port == PROXY_PORT:
+        yield f"server_port: {config.server_port}: from 1 to 65535, and not {PROXY_PORT}, which is served as well"
     for text in config.bmc_macs:
         yield from attempt("bmc_macs", partial(read_range, text))
     for text in config.allowed_servers:
@@ -88,7 +95,10 @@ def _subnet(subnet: Subnet) -> Iterator[str]:
         return
     yield from attempt("pools", lambda: parse_ranges(subnet.pools))
     yield from attempt("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools))
-    yield from attempt("options", lambda: base_options(subnet, network))
+    faults = list(attempt("options", lambda: base_options(subnet, network)))
+    yield from faults or formats.twice(subnet.options)
+    if not faults:
+        yield from doubled(subnet, map(formats.option_code, map(str, subnet.options)), SAID)
     yield from attempt("loader", lambda: loaders_by_arch(subnet.loader))
     yield from attempt("server_address", lambda: subnet.server_address and IPv4Address(subnet.server_address))
     yield from bounds(subnet, LIMITS)
@@ -128,100 +138,3 @@ def _fallback(subnet: Subnet) -> Iterator[str]:
     if not subnet.interface:
         yield "rogue: fallback needs an interface to see whether the other server is still there"
     yield from (fault.replace("loader:", "loader: rogue is fallback, and", 1) for fault in _unfit(subnet))
-
-
-def _reservations(config: Dhcp) -> Iterator[str]:
-    macs: dict[str, str] = {}
-    names: dict[str, str] = {}
-    for each in config.reservations:
-        where = f"reservation {each.mac or each.name}"
-        yield from (f"{where}: {fault}" for fault in _reservation(each, config))
-        for kind, seen, value in (("mac", macs, _normal(each.mac)), ("name", names, each.name)):
-            if value and value in seen:
-                hint = "; one reservation has all fixed addresses of a port, as addresses" if kind == "mac" else ""
-                yield f"{where}: {kind} {value} is taken by reservation {seen[value]}{hint}"
-            seen.setdefault(value, each.mac)
-
-
-def _normal(mac: str) -> str:
-    try:
-        return parse_mac(mac)
-    except ConfigError:
-        return ""  # said already
-
-
-def _reservation(each: Reservation, config: Dhcp) -> Iterator[str]:
-    yield from attempt("mac", lambda: parse_mac(each.mac))
-    yield from _overrides(Overrides(loader=each.loader, options=each.options))
-    for address in each.fixed or ("",):
-        yield from _who(each.name, address, each.profile, config)
-    yield from _once_a_subnet(each, config)
-
-
-def _once_a_subnet(each: Reservation, config: Dhcp) -> Iterator[str]:
-    """A machine has one fixed address in a subnet: which of two would it be?"""
-    seen: dict[str, str] = {}
-    for address in each.addresses and each.fixed:
-        subnet = _subnet_at(address, config)
-        if subnet is not None and subnet.title in seen:
-            yield f"addresses: {seen[subnet.title]} and {address} are both in {subnet.title}: leave one of them out"
-        elif subnet is not None:
-            seen[subnet.title] = address
-
-
-def _subnet_at(address: str, config: Dhcp) -> Subnet | None:
-    try:
-        ip = IPv4Address(address)
-    except ValueError:
-        return None  # said already
-    return next((subnet for subnet in config.subnets if ip in IPv4Network(subnet.network)), None)
-
-
-def _who(name: str, address: str, profile: str, config: Dhcp) -> Iterator[str]:
-    if name:
-        yield from attempt("name", lambda: formats.domains_value([name]))
-    if profile and profile not in config.profiles:
-        yield f"profile: {profile!r} is not among {', '.join(config.profiles) or 'the profiles (there are none)'}"
-    if address:
-        yield from _address(address, config)
-
-
-def _address(address: str, config: Dhcp) -> Iterator[str]:
-    try:
-        ip = IPv4Address(address)
-    except ValueError as error:
-        yield f"address: {error}"
-        return
-    subnet = _subnet_at(address, config)
-    if subnet is None:
-        yield f"address: {ip} is in no subnet"
-    elif subnet.mode not in GIVES_ADDRESSES:
-        yield f"address: {ip} is in {subnet.title}, where mode {subnet.mode} gives no addresses"
-
-
-def _ports(config: Dhcp) -> Iterator[str]:
-    seen: set[tuple[int, bytes, bytes]] = set()
-    for index, rule in enumerate(config.ports):
-        where = f"ports[{index}]"
-        try:
-            key = port_key(rule)
-        except ValueError as error:
-            yield f"{where}: {error}"
-            continue
-        if key in seen:
-            yield f"{where}: another rule has the same relay, circuit_id and remote_id"
-        seen.add(key)
-        yield from (f"{where}: {fault}" for fault in _port(rule, config))
-
-
-def _port(rule: PortRule, config: Dhcp) -> Iterator[str]:
-    if not rule.circuit_id and not rule.remote_id:
-        yield "circuit_id or remote_id: one of them has to say which port"
-    if not (rule.name or rule.address or rule.profile):
-        yield "name, address or profile: one of them has to say what the machine gets"
-    yield from _who(rule.name, rule.address, rule.profile, config)
-
-
-def _overrides(overrides: Overrides) -> Iterator[str]:
-    yield from attempt("loader", lambda: loaders_by_arch(overrides.loader))
-    yield from attempt("options", lambda: formats.parse_options(overrides.options))

@@ -11,7 +11,7 @@ from provisioner.dhcp.adopt import Adoption, Kind, Verdict, Want, What
 from provisioner.dhcp.layers import Layers, Origin
 from provisioner.dhcp.leases import LeaseState
 from provisioner.dhcp.site import Site
-from provisioner.dhcp.subnets import Mode, Reservation
+from provisioner.dhcp.subnets import Mode, PortRule, Reservation
 from provisioner.model.boot import Unknown
 from tests.dhcp.clients import MAC, NOW, OTHER_MAC, acquire, ip, site, subnet
 
@@ -31,7 +31,7 @@ class Here:
     """A site and its layers; by default 10.0.0.0/24 with a pool from .100 to .109."""
 
     def __init__(self, *subnets: Any, said: tuple[tuple[Origin, Reservation], ...] = ()) -> None:
-        self.site = site(*subnets)
+        self.site = site(*subnets, ports=(PortRule(circuit_id="p1", address="10.0.0.77"),))
         self.layers = Layers()
         for origin, reservation in said:
             self.site.set_reservation(self.layers.with_(origin, reservation))
@@ -176,6 +176,19 @@ RESERVATIONS: dict[str, tuple[Here, Want, What, str]] = {
         fixed("10.0.0.105"),
         What.CONFLICT,
         f"it is reserved for {OTHER_MAC}",
+    ),
+    "the router's address": (here(), fixed("10.0.0.1"), What.CONFLICT, "it is the subnet's router"),
+    "among the addresses of strangers": (
+        here(unknown=Unknown.QUARANTINE, quarantine_pools=("10.0.0.200-10.0.0.209",)),
+        fixed("10.0.0.200"),
+        What.CONFLICT,
+        "it is in quarantine_pools",
+    ),
+    "a switch port's address": (
+        here(),
+        fixed("10.0.0.77"),
+        What.CONFLICT,
+        "a rule in `dhcp.ports` gives it to whatever machine is on that port",
     ),
     "a machine on record": (Here(said=KNOWN), fixed(name="old"), What.NEW, "it keeps the name node1"),
     "a name that is none": (here(), fixed(name="a b"), What.NEW, "'a b' is no host name, and is left out"),

@@ -13,6 +13,7 @@ from provisioner.model.boot import Trust, Unknown
 from provisioner.settings import docs_of
 from tests.dhcp.clients import MAC, OTHER_MAC, subnet
 
+UUID = "4C4C4544-0042-3510-8052-b4c04f4e3132"
 OTHER = {"network": "10.1.0.0/24", "pools": ("10.1.0.100-10.1.0.109",), "router": (), "dns": ()}
 
 
@@ -52,6 +53,25 @@ RIGHT = {
     "a fixed address": known(Reservation(mac=MAC, address="10.0.0.50", name="node1")),
     "two machines": known(Reservation(mac=MAC, name="node1"), Reservation(mac=OTHER_MAC, name="node2")),
     "a profile": known(Reservation(mac=MAC, profile="gpu"), profiles={"gpu": Overrides(loader={"efi-x64": "x.efi"})}),
+    "a name server that is a machine with a reservation": known(Reservation(mac=MAC, address="10.0.0.2")),
+    "the whole of a /31 is for machines": Dhcp(
+        subnets=(subnet(network="10.0.0.0/31", pools=("10.0.0.1",), router=(), dns=()),),
+        reservations=(Reservation(mac=MAC, address="10.0.0.0"),),
+    ),
+    "a UUID": known(Reservation(mac=MAC, uuid=UUID)),
+    "an option that a reservation has otherwise than its profile": known(
+        Reservation(mac=MAC, profile="gpu", options={"tftp-server-name": "b"}),
+        profiles={"gpu": Overrides(options={"66": "a"})},
+    ),
+    "one machine on two switches": Dhcp(
+        subnets=(subnet(),),
+        ports=(
+            PortRule(circuit_id="p1", name="node1", address="10.0.0.50"),
+            PortRule(circuit_id="p2", name="node1", address="10.0.0.50"),
+        ),
+    ),
+    "no limit": one(new_per_s=0, port_per_s=0),
+    "another port, for tests": Dhcp(server_port=6767),
     "a switch port": Dhcp(subnets=(subnet(),), ports=(PortRule(circuit_id="p1", name="node1"),)),
 }
 
@@ -62,6 +82,9 @@ def test_right(config: Dhcp) -> None:
 
 
 NET = "subnet 10.0.0.0/24"
+QUARANTINE: dict[str, Any] = {"unknown": Unknown.QUARANTINE, "quarantine_pools": ("10.0.0.200-10.0.0.210",)}
+IN_QUARANTINE = "is in quarantine_pools, which are for unknown machines: take it out of there"
+ALREADY = "already: leave one of them out"
 PROXY: dict[str, Any] = {"mode": Mode.PROXY, "pools": (), "router": (), "dns": (), "domain": ""}
 NOT_OURS = "mode proxy gives no addresses and no settings, the other server does: leave it out"
 WRONG = {
@@ -200,6 +223,110 @@ WRONG = {
     "a port twice": (
         Dhcp(ports=(PortRule(circuit_id="x", name="a"), PortRule(circuit_id="0x78", name="b"))),
         "ports[1]: another rule has the same relay",
+    ),
+    "a port with an address in no subnet": (
+        Dhcp(subnets=(subnet(),), ports=(PortRule(circuit_id="x", address="10.9.9.9"),)),
+        "ports[0]: address: 10.9.9.9 is in no subnet",
+    ),
+    "a port with the router's address": (
+        Dhcp(subnets=(subnet(),), ports=(PortRule(circuit_id="x", address="10.0.0.1"),)),
+        "ports[0]: address: 10.0.0.1 is the subnet's router",
+    ),
+    "a port and a reservation with one address": (
+        known(Reservation(mac=MAC, address="10.0.0.50"), ports=(PortRule(circuit_id="x", address="10.0.0.50"),)),
+        f"reservation {MAC}: address: 10.0.0.50 is also that of ports[0], for whatever machine is there",
+    ),
+    "two ports with one address": (
+        Dhcp(
+            subnets=(subnet(),),
+            ports=(PortRule(circuit_id="x", address="10.0.0.50"), PortRule(circuit_id="y", address="10.0.0.50")),
+        ),
+        "ports[1]: address: 10.0.0.50 is also that of another rule: where one machine hangs on both, give both",
+    ),
+    "two ports with one address and two names": (
+        Dhcp(
+            subnets=(subnet(),),
+            ports=(
+                PortRule(circuit_id="x", address="10.0.0.50", name="a"),
+                PortRule(circuit_id="y", address="10.0.0.50", name="b"),
+            ),
+        ),
+        "ports[1]: address: 10.0.0.50 is also that of another rule",
+    ),
+    "two reservations with one address": (
+        known(Reservation(mac=MAC, address="10.0.0.50"), Reservation(mac=OTHER_MAC, addresses=("10.0.0.50",))),
+        f"reservation {OTHER_MAC}: address 10.0.0.50 is taken by reservation {MAC}",
+    ),
+    "a reservation of the router's address": (
+        known(Reservation(mac=MAC, address="10.0.0.1")),
+        "address: 10.0.0.1 is the subnet's router",
+    ),
+    "a reservation of our own address": (
+        Dhcp(
+            subnets=(subnet(server_address="10.0.0.9"),), reservations=(Reservation(mac=MAC, addresses=("10.0.0.9",)),)
+        ),
+        "address: 10.0.0.9 is the subnet's server_address",
+    ),
+    "a reservation of the network's own address": (
+        known(Reservation(mac=MAC, address="10.0.0.0")),
+        "address: 10.0.0.0 is the network's own address",
+    ),
+    "a reservation of the broadcast address": (
+        known(Reservation(mac=MAC, address="10.0.0.255")),
+        "address: 10.0.0.255 is the network's broadcast address",
+    ),
+    "a reservation among the addresses of strangers": (
+        Dhcp(subnets=(subnet(**QUARANTINE),), reservations=(Reservation(mac=MAC, address="10.0.0.200"),)),
+        f"address: 10.0.0.200 {IN_QUARANTINE}",
+    ),
+    "a UUID that is none": (known(Reservation(mac=MAC, uuid="zzz")), "uuid: 'zzz' is none: write it as Linux prints"),
+    "a UUID that firmware has by the thousand": (
+        known(Reservation(mac=MAC, uuid="03000200-0400-0500-0006-000700080009")),
+        "uuid: 03000200-0400-0500-0006-000700080009 is sent by firmware that has none",
+    ),
+    "routers twice": (one(options={"routers": "10.0.0.99"}), f"options: router writes option 3 {ALREADY}"),
+    "name servers twice": (one(options={"6": "10.0.0.99"}), f"options: dns writes option 6 {ALREADY}"),
+    "a domain twice": (one(options={"15": "a.example"}), f"options: domain writes option 15 {ALREADY}"),
+    "search domains twice": (
+        one(search=("a.example",), options={"domain-search": "b.example"}),
+        f"options: search writes option 119 {ALREADY}",
+    ),
+    "time servers twice": (
+        one(ntp=("10.0.0.9",), options={"42": "10.0.0.8"}),
+        f"options: ntp writes option 42 {ALREADY}",
+    ),
+    "routes twice": (
+        one(routes=("10.9.0.0/16 via 10.0.0.7",), options={"121": "10.8.0.0/16 via 10.0.0.7"}),
+        f"options: routes writes option 121 {ALREADY}",
+    ),
+    "a mask of another network": (
+        one(options={"subnet-mask": "255.0.0.0"}),
+        f"options: network writes option 1 {ALREADY}",
+    ),
+    "an option by name and by number": (
+        one(options={"66": "a", "tftp-server-name": "b"}),
+        "options: 66 and tftp-server-name are one option: leave one of them out",
+    ),
+    "an option of a profile by name and by number": (
+        Dhcp(profiles={"gpu": Overrides(options={"66": "a", "tftp-server-name": "b"})}),
+        "profile gpu: options: 66 and tftp-server-name are one option",
+    ),
+    "an option of a machine by name and by number": (
+        known(Reservation(mac=MAC, options={"66": "a", "tftp-server-name": "b"})),
+        f"reservation {MAC}: options: 66 and tftp-server-name are one option",
+    ),
+    "no new machine at once": (one(new_burst=0), f"{NET}: new_burst: 0: from 1 to 2147483647"),
+    "no new machine at once on a port": (one(port_burst=0), f"{NET}: port_burst: 0: from 1"),
+    "fewer than no machines a second": (one(new_per_s=-5), f"{NET}: new_per_s: -5: from 0"),
+    "a number of machines that is none": (one(port_per_s=float("nan")), f"{NET}: port_per_s: nan: from 0"),
+    "out of use for less than no time": (one(decline_s=-1), f"{NET}: decline_s: -1: from 1"),
+    "a router for less than no time": (one(ra_lifetime_s=-1), f"{NET}: ra_lifetime_s: -1: from 0 to 65535"),
+    "a router for longer than can be said": (one(ra_lifetime_s=10**6), f"{NET}: ra_lifetime_s: 1000000: from 0"),
+    "no port at all": (Dhcp(server_port=-1), "server_port: -1: from 1 to 65535, and not 4011"),
+    "the port that is served anyhow": (Dhcp(server_port=4011), "server_port: 4011: from 1 to 65535, and not 4011"),
+    "reservations only, and quarantine": (
+        one(mode=Mode.RESERVATIONS_ONLY, pools=(), unknown=Unknown.QUARANTINE),
+        f"{NET}: unknown: quarantine needs addresses of ours, and mode reservations-only gives strangers none",
     ),
 }
 

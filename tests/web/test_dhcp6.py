@@ -138,6 +138,18 @@ async def test_a_subnet_that_does_not_fit(api: Session) -> None:
     assert (status, "the networks overlap" in str(body)) == (422, True)
 
 
+async def test_fixed_addresses_are_not_made_those_of_strangers(api: Session) -> None:
+    strangers = {
+        "network": "fd00::/64",
+        "name": "rack6",
+        "interface": "",
+        "unknown": "quarantine",
+        "quarantine_pools": ["fd00::90-fd00::9f"],
+    }
+    status, body, _ = await call(api, "PUT", "/v1/dhcp/subnets6/rack6", json=strangers)
+    assert (status, "fd00::99 is reserved, and is in quarantine_pools" in str(body)) == (422, True), body
+
+
 async def test_leases_of_a_subnet_that_comes_again_count(desk: Desk, api: Session) -> None:
     path = "/v1/dhcp/subnets6/fd05::%2F64"
     await call(api, "PUT", path, json=SECOND)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from provisioner.dhcp.adopt import Judge, Verdict, Want, What, lease_of, usable_name
 from provisioner.dhcp.leases import Lease, LeaseState, Pool
+from provisioner.dhcp.sound import Barred
 from provisioner.dhcp.v6.duid import mac_of, spell, uuids_of
 from provisioner.dhcp.v6.identify import Identity
 from provisioner.dhcp.v6.message import address
@@ -18,6 +19,7 @@ from provisioner.dhcp.v6.net import Net6
 from provisioner.dhcp.v6.reservations import Key, key_of
 from provisioner.dhcp.v6.site import Site6, association_of, by_association, port_of
 from provisioner.dhcp.v6.subnets import Mode6, Reservation6
+from provisioner.dhcp.v6.validate import OWN
 from provisioner.model.net import mac_from_bytes
 
 
@@ -80,6 +82,10 @@ class Adoption6(Judge):
         where, theirs = self._fixed.get(want.ip, ("", key))
         if theirs != key:
             return f"it is reserved for another one at {where}"
+        net = self._site.net_at(want.ip)
+        assert net is not None
+        if why := Barred(net.config, OWN).why(want.ip):
+            return f"it {why}"
         lease = self._site.lease_at(want.ip, self._now)
         if lease is None or lease.client_id[5:] == want.duid or port_of(lease.key) == want.key:
             return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
@@ -43,7 +44,7 @@ class Dhcp6Book:
             server,
             Rules(
                 server.config.subnets6,
-                lambda subnet, others: faults_of_subnet(subnet, others) + self._untrusted(subnets6=(subnet,)),
+                self._subnet_faults,
                 store.put_subnet6,
                 store.remove_subnet6,
                 self._leases_in,
@@ -100,6 +101,10 @@ class Dhcp6Book:
     def _untrusted(self, **said: Any) -> list[str]:
         """Say what of this asks for HTTPS where none is served."""
         return [] if self._server.site.tls_port else faults_without_tls(Dhcp(**said))
+
+    def _subnet_faults(self, subnet: Subnet6, others: Sequence[Subnet6]) -> list[str]:
+        fixed = self._server.site.reservations.addresses()
+        return faults_of_subnet(subnet, others, fixed) + self._untrusted(subnets6=(subnet,))
 
     def _check(self, reservation: Reservation6) -> None:
         faults = faults_of_reservation(reservation, [subnet for subnet, _ in self.subnets.all()])

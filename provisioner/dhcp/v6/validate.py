@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv6Address, IPv6Network
 
 from provisioner.dhcp.reservations import loaders_by_arch
-from provisioner.dhcp.sound import attempt, between, bounds, places, roles
+from provisioner.dhcp.sound import BOTH_LIMITS, Barred, attempt, between, bounds, doubled, places, roles, uuid_faults
 from provisioner.dhcp.topology import parse_ranges
 from provisioner.dhcp.v6.net import base_options
 from provisioner.dhcp.v6.reservations import Key, compiled, key_of
@@ -16,7 +16,11 @@ from provisioner.errors import ConfigError
 LEASE_LIMIT_S = 2**31 - 1
 SHARED = ("mode", "unknown", "interface")
 """What subnets on one wire have alike."""
-Networks = Sequence[tuple[IPv6Network, Subnet6]]
+SAID = {"dns": (23,), "search": (24,), "ntp": (56,)}
+"""The options that settings write: `options` may not say another thing of them."""
+OWN = ("server_address",)
+"""Settings of a subnet whose addresses no machine can have. A name server may well be a machine with a reservation."""
+Networks = Sequence[tuple[IPv6Network, Subnet6, Barred]]
 
 
 def faults_of(subnets: Iterable[Subnet6], reservations: Iterable[Reservation6]) -> list[str]:
@@ -32,12 +36,12 @@ def faults_of(subnets: Iterable[Subnet6], reservations: Iterable[Reservation6]) 
     return found
 
 
-def faults_of_subnet(subnet: Subnet6, others: Iterable[Subnet6]) -> list[str]:
-    """Say what is wrong with one subnet beside others that are right."""
+def faults_of_subnet(subnet: Subnet6, others: Iterable[Subnet6], fixed: Iterable[int]) -> list[str]:
+    """Say what is wrong with one subnet beside others that are right, and beside all `fixed` addresses."""
     found = [f"subnet {subnet.title}: {fault}" for fault in _subnet(subnet)]
     for other in others if not found else ():
         found += between((other, subnet), SHARED)
-    return found
+    return found or [f"subnet {subnet.title}: {fault}" for fault in Barred(subnet, OWN).faults(fixed)]
 
 
 def faults_of_reservation(reservation: Reservation6, subnets: Iterable[Subnet6]) -> list[str]:
@@ -53,25 +57,18 @@ def _subnet(subnet: Subnet6) -> Iterator[str]:
         return
     yield from attempt("pools", lambda: parse_ranges(subnet.pools, IPv6Network))
     yield from attempt("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools, IPv6Network))
-    yield from attempt("options", lambda: base_options(subnet))
+    faults = list(attempt("options", lambda: base_options(subnet)))
+    yield from faults or doubled(subnet, map(int, subnet.options), SAID)
     yield from attempt("loader", lambda: loaders_by_arch(subnet.loader))
     yield from attempt("server_address", lambda: subnet.server_address and IPv6Address(subnet.server_address))
     yield from _numbers(subnet)
     yield from roles(subnet, "reservations6")
-    yield from places(subnet, network, ("server_address",))
+    yield from places(subnet, network, OWN)
 
 
 def _numbers(subnet: Subnet6) -> Iterator[str]:
-    limits = {
-        "lease_s": (60, LEASE_LIMIT_S),
-        "preferred_s": (0, subnet.lease_s),
-        "offer_s": (5, 300),
-        "preference": (0, 255),
-        "known_spare": (0, 100),
-        "http_port": (0, 65535),
-        "ra_lifetime_s": (0, 65535),
-    }
-    yield from bounds(subnet, limits)
+    own = {"lease_s": (60, LEASE_LIMIT_S), "preferred_s": (0, subnet.lease_s), "preference": (0, 255)}
+    yield from bounds(subnet, {**BOTH_LIMITS, **own})
 
 
 def _reservations(reservations: tuple[Reservation6, ...], subnets: tuple[Subnet6, ...]) -> Iterator[str]:
@@ -94,7 +91,7 @@ def _reservations(reservations: tuple[Reservation6, ...], subnets: tuple[Subnet6
 
 def _networks_of(subnets: Iterable[Subnet6]) -> Networks:
     """Read the networks of subnets that are right: once for all addresses that are looked up in them."""
-    return [(IPv6Network(subnet.network), subnet) for subnet in subnets]
+    return [(IPv6Network(subnet.network), subnet, Barred(subnet, OWN)) for subnet in subnets]
 
 
 def _reservation(each: Reservation6, networks: Networks) -> Iterator[str]:
@@ -103,8 +100,13 @@ def _reservation(each: Reservation6, networks: Networks) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
         return
-    subnet = next((subnet for network, subnet in networks if ip in network), None)
-    if subnet is None:
+    yield from uuid_faults(each.uuid)
+    found = next(((subnet, barred) for network, subnet, barred in networks if ip in network), None)
+    if found is None:
         yield f"address: {ip} is in no subnet"
-    elif subnet.mode is Mode6.OFF:
+        return
+    subnet, barred = found
+    if subnet.mode is Mode6.OFF:
         yield f"address: {ip} is in {subnet.title}, which is off"
+    elif why := barred.why(int(ip)):
+        yield f"address: {ip} {why}"

@@ -98,6 +98,8 @@ LEASES: dict[str, tuple[Here, Want, What, str]] = {
     "where we are still switched off": (here(mode=Mode6.OFF), lease(), What.NEW, ""),
     "where we give fixed addresses only": (
         here(mode=Mode6.RESERVATIONS_ONLY, pools=()), lease(), What.CONFLICT, "subnet fd00::/64 gives fixed"),
+    "our own address": (
+        here(server_address="fd00::9"), fixed("fd00::9"), What.CONFLICT, "it is the subnet's server_address"),
     "another client holds it": (
         here(given_away), lease("fd00::100"), What.CONFLICT, f"{OTHER_MAC} holds it"),
     "it has that from us, for less long": (
@@ -154,6 +156,8 @@ RESERVATIONS: dict[str, tuple[Here, Want, What, str]] = {
     "the same": (Here(said=SAID), fixed(), What.SAME, ""),
     "another address": (Here(said=SAID), fixed("fd00::51"), What.CONFLICT, "fd00::50 is reserved for it"),
     "another machine's": (Here(said=OTHERS), fixed("fd00::105"), What.CONFLICT, f"it is reserved for {OTHER_MAC}"),
+    "our own address": (
+        here(server_address="fd00::9"), fixed("fd00::9"), What.CONFLICT, "it is the subnet's server_address"),
     "another client holds it": (
         here(given_away), fixed("fd00::100"), What.CONFLICT, OTHER_MAC),
     "the client itself holds it": (here(acquire), fixed("fd00::100"), What.NEW, ""),

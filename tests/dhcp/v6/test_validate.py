@@ -38,6 +38,12 @@ SUBNETS: dict[str, tuple[dict[str, Any], str]] = {
     "nothing to give": ({"pools": ()}, "pools: unknown is discover, and there is no pool"),
     "quarantine without a pool": ({"unknown": Unknown.QUARANTINE}, "quarantine_pools: unknown is quarantine"),
     "a pool that nobody gets": ({"quarantine_pools": ("fd00::200",)}, "quarantine_pools: unknown is discover"),
+    "name servers twice": ({"dns": ("fd00::2",), "options": {"23": "hex:00"}}, "options: dns writes option 23 already"),
+    "search domains twice": ({"search": ("a.b",), "options": {"24": "hex:00"}}, "search writes option 24 already"),
+    "time servers twice": ({"ntp": ("fd00::2",), "options": {"56": "hex:00"}}, "ntp writes option 56 already"),
+    "no new machine at once": ({"new_burst": 0}, "new_burst: 0: from 1 to 2147483647"),
+    "out of use for less than no time": ({"decline_s": -1}, "decline_s: -1: from 1"),
+    "reservations only, and quarantine": (RESERVED | {"unknown": Unknown.QUARANTINE}, "unknown: quarantine needs"),
     "advertisements to nowhere": ({"router_advertisements": True, "interface": ""}, "router_advertisements: needs an"),
 }  # fmt: skip
 
@@ -75,6 +81,7 @@ RESERVATIONS: dict[str, tuple[tuple[Reservation6, ...], str]] = {
     "for nobody": ((Reservation6(address="fd00::5"),), "mac, duid or uuid: one of them"),
     "no address": ((Reservation6(mac=MAC),), "address: "),
     "in no subnet": ((Reservation6(address="fd09::5", mac=MAC),), "address: fd09::5 is in no subnet"),
+    "a UUID that is none": ((Reservation6(address="fd00::5", uuid="zzz"),), "uuid: 'zzz' is none"),
     "a DUID that is none": ((Reservation6(address="fd00::5", duid="00"),), "duid: "),
     "an address twice": (
         (Reservation6(address="fd00::5", mac=MAC), Reservation6(address="fd00:0::5", mac=OTHER_MAC)),
@@ -103,6 +110,15 @@ def test_thousands_are_looked_at_one_by_one() -> None:
     assert faults_of([subnet()], [*machines, last]) == [
         f"reservations6: {last.address} is given twice",
         f"reservations6: {last.address} and {last.address} are for the same machine",
+    ]
+
+
+def test_addresses_that_nobody_can_have() -> None:
+    strangers = subnet(unknown=Unknown.QUARANTINE, quarantine_pools=("fd00::200-fd00::20f",), server_address="fd00::9")
+    found = faults_of([strangers], [Reservation6(address=each, mac=MAC) for each in ("fd00::205", "fd00::9")])
+    assert [fault.partition(": address: ")[2] for fault in found] == [
+        "fd00::205 is in quarantine_pools, which are for unknown machines: take it out of there",
+        "fd00::9 is the subnet's server_address",
     ]
 
 

@@ -1,0 +1,47 @@
+"""Fixed addresses and those of strangers in the API: whichever is there first stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.dhcp.subnets import Dhcp
+from provisioner.model.boot import Unknown
+from tests.dhcp.clients import MAC, subnet
+from tests.web.dhcp import Desk
+from tests.web.test_api import call
+from tests.web.test_dhcp import session_of
+
+STRANGERS: dict[str, Any] = {"unknown": Unknown.QUARANTINE, "quarantine_pools": ("10.0.0.200-10.0.0.209",)}
+
+
+async def test_a_subnet_of_the_file_is_not_changed_back_over_what_was_reserved_since(tmp_path: Path) -> None:
+    desk = await Desk(tmp_path, Dhcp(subnets=(subnet(name="rack1", interface="", **STRANGERS),))).open()
+    async with session_of(desk) as api:
+        reserve = ("PUT", f"/v1/dhcp/reservations/{MAC}")
+        status, problem, _ = await call(api, *reserve, json={"address": "10.0.0.200"})
+        assert (status, "10.0.0.200 is in quarantine_pools" in str(problem)) == (422, True)
+        plain = {"network": "10.0.0.0/24", "name": "rack1", "unknown": "ignore"}
+        assert (await call(api, "PUT", "/v1/dhcp/subnets/rack1", json=plain))[0] == 200
+        assert (await call(api, *reserve, json={"address": "10.0.0.200"}))[0] == 200
+        status, problem, _ = await call(api, "DELETE", "/v1/dhcp/subnets/rack1")
+        assert (status, "10.0.0.200 is reserved, and is in quarantine_pools" in str(problem)) == (422, True)
+        await call(api, "DELETE", f"/v1/dhcp/reservations/{MAC}")
+        assert (await call(api, "DELETE", "/v1/dhcp/subnets/rack1"))[0] == 204
+    await desk.close()
+
+
+async def test_a_reservation_among_the_addresses_that_the_file_now_has_for_strangers_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = await Desk(tmp_path).open()
+    async with session_of(desk) as api:
+        await call(api, "PUT", f"/v1/dhcp/reservations/{MAC}", json={"address": "10.0.0.200"})
+    await desk.close()
+    again = await Desk(tmp_path, Dhcp(subnets=(subnet(name="rack1", interface="", **STRANGERS),))).open()
+    assert again.book.reservations("", 9) == []
+    assert "dhcp.setting-unfit mac=" in caplog.text
+    assert "10.0.0.200 is in quarantine_pools" in caplog.text
+    await again.close()
