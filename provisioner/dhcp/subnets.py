@@ -91,7 +91,7 @@ class Subnet:
     new_burst: int = setting(500, "New unknown machines at once, per interface or relay.")
     port_per_s: float = setting(1.0, "New unknown machines a second behind one switch port (option 82); 0: no limit.")
     port_burst: int = setting(16, "New unknown machines at once behind one switch port (option 82).")
-    known_spare: int = setting(10, "Percent of the pool that only enrolled machines may use up.")
+    known_spare: int = setting(10, "Percent of the pool, rounded up, that only enrolled machines may use up.")
     router_advertisements: bool = setting(
         False, "Send IPv6 router advertisements, so that iPXE does not wait 15 seconds for one."
     )

@@ -58,7 +58,7 @@ class Served:
         self.limited = bool(config.new_per_s or config.port_per_s)
         """Unknown machines have to pass a limit before they get an address."""
         ranges = cut(parse_ranges(config.pools, type(network)), limit)
-        spare = sum(high - low + 1 for low, high in ranges) * config.known_spare // 100
+        spare = spare_of(sum(high - low + 1 for low, high in ranges), config.known_spare)
         self.pool = Pool(self.name, ranges, offer_s=config.offer_s, spare=spare)
         quarantine = cut(parse_ranges(config.quarantine_pools, type(network)), limit)
         self.quarantine = Pool(f"{self.name}/quarantine", quarantine, offer_s=config.offer_s)
@@ -77,6 +77,14 @@ class Served:
     def pool_for(self, known: bool) -> Pool:
         """Give the pool that a known or unknown machine gets its address from."""
         return self._pools[known]
+
+
+def spare_of(size: int, percent: int) -> int:
+    """Say how many of so many addresses only known machines may use up: rounded up, but one is left for others.
+
+    With 100 percent none is.
+    """
+    return min(-(-size * percent // 100), size if percent == 100 else max(size - 1, 0))
 
 
 class Net(Served):

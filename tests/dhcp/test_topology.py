@@ -36,6 +36,20 @@ class Family(NamedTuple):
         return self.net(pools=self.ranges(*pool), quarantine_pools=kept, unknown=unknown)
 
 
+SPARES: dict[str, tuple[int, int, int]] = {
+    "a pool of five": (5, 10, 1),
+    "a pool of nine": (9, 10, 1),
+    "a part of an address is one": (9, 12, 2),
+    "a share without a rest": (8, 25, 2),
+    "one address is for whoever comes": (1, 10, 0),
+    "of two, one is for whoever comes": (2, 99, 1),
+    "all of one": (1, 100, 1),
+    "all of nine": (9, 100, 9),
+    "nothing": (9, 0, 0),
+    "no pool": (0, 10, 0),
+}
+"""Addresses, percent, and how many of them are for machines on record only."""
+
 FAMILIES = {
     "IPv4": Family(lambda **changes: Net(subnet(**changes)), "10.0.0."),
     "IPv6": Family(lambda **changes: Net6(subnet6(**changes)), "fd00::"),
@@ -65,3 +79,20 @@ def test_what_is_held_or_offered_is_so_in_the_pool_that_has_the_address_now(
     assert [lease.pool for lease in topology.leases()] == [new.pool_at(held).name]
     for pool in new.pools:
         assert not {pool.pick(STRANGER, wanted, NOW, known=True) for wanted in (0, held, offered)} & {held, offered}
+
+
+@pytest.mark.parametrize(("size", "percent", "spare"), SPARES.values(), ids=SPARES.keys())
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+def test_what_strangers_leave(family: Family, size: int, percent: int, spare: int) -> None:
+    pools = family.ranges(1, size) if size else ()
+    pool = family.net(pools=pools, known_spare=percent).pool
+    assert pool.spare == spare
+
+    def take(*, known: bool, kind: int) -> int:
+        taken = 0
+        while (ip := pool.pick(key := bytes((kind, 0, 0, 0, 0, taken)), 0, NOW, known=known)) is not None:
+            pool.bind(Lease(ip, key, pool.name, NOW + 100, since=NOW))
+            taken += 1
+        return taken
+
+    assert [take(known=False, kind=2), take(known=True, kind=4)] == [size - spare, spare]

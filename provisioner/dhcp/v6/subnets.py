@@ -71,7 +71,7 @@ class Subnet6:
     new_burst: int = setting(500, "New unknown machines at once, per interface or relay.")
     port_per_s: float = setting(1.0, "New unknown machines a second behind one switch port (option 18 or 37); 0: any.")
     port_burst: int = setting(16, "New unknown machines at once behind one switch port.")
-    known_spare: int = setting(10, "Percent of the pool that only enrolled machines may use up.")
+    known_spare: int = setting(10, "Percent of the pool, rounded up, that only enrolled machines may use up.")
     router_advertisements: bool = setting(
         False,
         "Send router advertisements that point to DHCPv6: most clients ask for no address without one, and iPXE "
