@@ -48,6 +48,14 @@ def interface_name(index: int) -> str:
         return ""
 
 
+def interface_index(name: str) -> int:
+    """Give an interface's number; 0 where there is none of this name."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
 def by_interface(family: int) -> dict[str, tuple[int, ...]]:
     """Give our addresses of one family as numbers, by interface. Raises `OSError`."""
     found: dict[str, tuple[int, ...]] = {}

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping
 
+from provisioner.dhcp.addresses import interface_index
 from provisioner.dhcp.case import Arrival, To, Via
 from provisioner.dhcp.frame import datagram
 from provisioner.dhcp.mmsg import COUNT, PKTINFO, Receiver, Sender, sockaddr
@@ -33,6 +34,7 @@ class Link:
     def __init__(self, interface: str, port: int) -> None:
         self.interface = interface
         self.port = port
+        self.index = interface_index(interface)
         self._socket = _open(interface, port)
         self._raw = _open_raw()
         self._receiver = Receiver(self._socket.fileno())
@@ -72,6 +74,8 @@ class Link:
     def send(self, replies: Iterable[tuple[bytes, To, int, bytes]]) -> Mapping[int, str]:
         """Send (data, where to, our address, hardware address) each; give those by their place that could not leave,
         and why."""
+        if self._socket.fileno() < 0:  # its number may be another file's by now
+            return {place: "the interface was made anew" for place, _ in enumerate(replies)}
         lost: dict[int, str] = {}
         batch: list[tuple[bytes, bytes]] = []
         places: list[int] = []

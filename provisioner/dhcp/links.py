@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from provisioner.dhcp.addresses import interface_index
 from provisioner.dhcp.places import Places, places_of
 from provisioner.errors import ListenError
 
@@ -20,6 +21,8 @@ class Socket(Protocol):
     """What is listened on."""
 
     interface: str
+    index: int
+    """The interface's number when this was opened."""
 
     def fileno(self) -> int: ...
     def close(self) -> None: ...
@@ -101,8 +104,11 @@ class Links(Generic[L]):
             for link in fresh:
                 link.close()
             raise
-        self._links += fresh
+        self._listen(fresh)
+
+    def _listen(self, fresh: Iterable[L]) -> None:
         for link in fresh:
+            self._links.append(link)
             asyncio.get_running_loop().add_reader(link.fileno(), self._on_readable, link)
 
     def _spare(self, names: Iterable[str]) -> Iterator[L]:
@@ -125,11 +131,36 @@ class Links(Generic[L]):
             raise
         return found
 
+    def keep_up(self) -> None:
+        """Follow what became of our addresses and interfaces since the last look. Raises `OSError`."""
+        there = tuple(self._look())
+        for name in dict.fromkeys(link.interface for link in self._links):
+            self._renew(name)
+        if self._relayed:
+            self._open(Places(spare=places_of(("",), self._named, there).spare))
+
+    def _renew(self, name: str) -> None:
+        """Listen anew on an interface that was deleted and made again: its number is another one, and the sockets of
+        the one before hear nothing more. While it is away they stay."""
+        index = interface_index(name)
+        old = [link for link in self._links if link.interface == name and link.index != index]
+        if not index or not old:
+            return
+        try:
+            fresh = self._opened(name)
+        except ListenError as error:
+            log.warning("dhcp.link-broken interface=%s error=%s", name, error.message)
+            return
+        for link in old:
+            asyncio.get_running_loop().remove_reader(link.fileno())
+            link.close()
+            self._links.remove(link)
+        self._listen(fresh)
+        log.info("dhcp.link-renewed interface=%s", name)
+
     def _tick(self) -> None:
         try:
-            there = tuple(self._look())
-            if self._relayed:
-                self._open(Places(spare=places_of(("",), self._named, there).spare))
+            self.keep_up()
         except OSError as error:
             log.warning("dhcp.addresses-unknown error=%s", error)
         self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)

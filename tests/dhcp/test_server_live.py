@@ -103,6 +103,32 @@ async def test_a_new_interface_is_served_while_the_server_runs(rig: Rig) -> None
     await server.stop()
 
 
+async def test_an_interface_that_was_made_anew_is_served_again(rig: Rig) -> None:
+    """The bridge is deleted and made again; an ACK that waited meanwhile does not leave by anything else."""
+    server = await rig.start(rig.server())
+    await rig.acquire()
+    before = list(server.links)
+    rig.store.stall = True
+    rig.say(request("10.0.0.100", ciaddr="10.0.0.100"))
+    await rig.ask(discover(OTHER_MAC))
+    rig.lan.ip("server", "link", "del", "eth0")
+    with inside(rig.lan.names["server"]):
+        server.links.keep_up()
+    assert list(server.links) == before  # nothing to listen on yet
+    rig.lan.cable("server", "eth0", "relay", "eth0")
+    rig.lan.ip("server", "addr", "add", f"{US}/24", "dev", "eth0")
+    rig.lan.ip("relay", "addr", "add", f"{RELAY}/24", "dev", "eth0")
+    with inside(rig.lan.names["server"]):
+        server.links.keep_up()
+        server.links.keep_up()
+    assert len(list(server.links)) == len(before)
+    assert not set(server.links) & set(before)
+    rig.store.go_on()
+    assert (await rig.ask(discover(OTHER_MAC))).type == Type.OFFER
+    assert rig.lines[-2].text.endswith("the ack of 10.0.0.100 could not leave: the interface was made anew")
+    await server.stop()
+
+
 async def test_leases_are_found_again_after_their_subnet_was_renamed(rig: Rig, tmp_path: Path) -> None:
     database = Database(tmp_path / "renamed.db")
     await database.open()

@@ -49,8 +49,8 @@ class Link6:
     def __init__(self, interface: str) -> None:
         self.interface = interface
         try:
-            self._index = socket.if_nametoindex(interface)
-            self._socket = _open(interface, self._index)
+            self.index = socket.if_nametoindex(interface)
+            self._socket = _open(interface, self.index)
         except OSError as error:
             hint = _hint(error, interface)
             raise ListenError(f"DHCPv6 cannot listen on {interface}: {error.strerror or error}", hint=hint) from error
@@ -111,7 +111,7 @@ class Link6:
         """Send to an address and port; say why it could not leave, empty where it has."""
         address, port = to
         try:
-            self._socket.sendto(data, (str(IPv6Address(address)), port, 0, self._index))
+            self._socket.sendto(data, (str(IPv6Address(address)), port, 0, self.index))
         except OSError as error:
             return error.strerror or str(error)
         return ""

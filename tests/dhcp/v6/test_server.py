@@ -267,6 +267,20 @@ async def test_live_changes(rig: Rig, lan: Wires) -> None:
     await server.stop()
 
 
+async def test_an_interface_that_was_made_anew_is_served_again(rig: Rig, lan: Wires) -> None:
+    server = await rig.start(rig.server())
+    lan.ip("server", "link", "del", "eth0")
+    lan.cable("server", "eth0", "relay", "eth0")
+    lan.ip("server", "addr", "add", f"{US}/64", "dev", "eth0", "nodad")
+    lan.ip("relay", "addr", "add", f"{RELAY}/64", "dev", "eth0", "nodad")
+    until_ready(lan, server="eth0", relay="eth0")
+    with inside(lan.names["server"]):
+        server.links.keep_up()
+    assert [link.interface for link in server.links] == ["eth0"]
+    assert (await rig.ask(ONE.message(SOLICIT, ia()))).type == Type.ADVERTISE
+    await server.stop()
+
+
 async def test_leases_and_identity_outlive_the_server(rig: Rig, tmp_path: Path) -> None:
     database = Database(tmp_path / "leases.db")
     await database.open()
