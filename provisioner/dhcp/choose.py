@@ -7,9 +7,11 @@ from typing import NamedTuple
 from provisioner.dhcp.case import Case, Silence
 from provisioner.dhcp.leases import Pool
 from provisioner.dhcp.options import Opt, number_of
+from provisioner.dhcp.packet import address
 from provisioner.dhcp.relay import NOTHING
 from provisioner.dhcp.subnets import Mode
 from provisioner.dhcp.topology import Net
+from provisioner.model.net import mac_from_bytes
 
 TOO_MANY = Silence("too many new machines on this port, interface or relay; it may ask again", "dhcp.limited")
 _RESERVATIONS_ONLY = Mode.RESERVATIONS_ONLY
@@ -44,13 +46,29 @@ def choose(case: Case) -> Place | Silence:
     if known and (fixed := fixed_place(case)) is not None:
         return fixed
     if nets[0].mode is _RESERVATIONS_ONLY:
-        return Silence("its fixed address is held by another machine or lies on another network")
+        return Silence(_why_not_fixed(case))
     for net in nets:
         pool = net.pool_for(known)
         ip = pool.held(key, now)
         if ip is not None:
             return Place(net, pool, ip, False)
     return _choose_new(case, known)
+
+
+def _why_not_fixed(case: Case) -> str:
+    """Say why a machine cannot have its fixed address, and what to do, where the subnet gives no others."""
+    ips = case.known.ips if case.known is not None else ()
+    for net in case.nets:
+        for ip in (ip for ip in ips if net.holds(ip)):
+            holder = net.pool.holder(ip, case.now)
+            if holder:
+                return f"its fixed address {address(ip)} is held by {mac_from_bytes(holder)} until that lease ends"
+            why = net.pool.by_ip[ip].reason
+            return (
+                f"its fixed address {address(ip)} is out of use ({why}): find that host, then "
+                f"`provisionctl dhcp free {address(ip)}`"
+            )
+    return f"it has no fixed address in {', '.join(net.name for net in case.nets)}: `provisionctl dhcp reserve`"
 
 
 def _choose_new(case: Case, known: bool) -> Place | Silence:

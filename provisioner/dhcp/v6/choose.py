@@ -18,7 +18,10 @@ class Why(StrEnum):
 
     EMPTY = "no address left"
     LIMITED = "too many new machines on this port, interface or relay; it may ask again"
-    RESERVED = "its fixed address is held by another machine or lies on another network, and others are not given"
+    HELD = "its fixed address is held by another machine until that lease ends, and others are not given"
+    CONFLICT = "its fixed address is out of use for decline_s, and others are not given: find the host that uses it"
+    ELSEWHERE = "it has no fixed address on this network, and others are not given: `provisionctl dhcp reserve6`"
+    BESIDE = "its fixed address is for what the machine boots and then runs, and others are not given"
 
 
 class Place6(NamedTuple):
@@ -38,7 +41,7 @@ def choose(case: Case6, ia: Ia, asked: list[IaAddress]) -> Place6 | Why:
     if slot == key and (fixed := fixed_place(case)) is not None:
         return fixed
     if case.nets[0].mode is Mode6.RESERVATIONS_ONLY:
-        return Why.RESERVED
+        return _why_not_fixed(case) if slot == key else Why.BESIDE
     if (had := _had_elsewhere(case, claim.association, slot)) is not None:
         return had
     for net in case.nets:
@@ -70,6 +73,14 @@ def fixed_place(case: Case6) -> Place6 | None:
             free = net.pool.free_for(case.who.key, known.ip, case.now)
             return Place6(net, net.pool, case.who.key, known.ip) if free else None
     return None
+
+
+def _why_not_fixed(case: Case6) -> Why:
+    """Say why a machine cannot have its fixed address where the subnet gives no others."""
+    known = case.known
+    net = next((net for net in case.nets if known is not None and net.holds(known.ip)), None)
+    holder = net.pool.holder(known.ip, case.now) if net is not None and known is not None else None
+    return Why.ELSEWHERE if holder is None else Why.HELD if holder else Why.CONFLICT
 
 
 def _choose_new(case: Case6, slot: bytes, asked: list[IaAddress]) -> Place6 | Why:

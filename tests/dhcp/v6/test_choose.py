@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.leases import LeaseState
 from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.case import Reply6
+from provisioner.dhcp.v6.choose import Why
 from provisioner.dhcp.v6.message import Type
 from provisioner.dhcp.v6.options import (
     Opt,
 )
-from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.dhcp.v6.site import Site6
+from provisioner.dhcp.v6.subnets import Mode6, Reservation6
 from tests.dhcp.clients import NOW
 from tests.dhcp.v6.clients import (
     FIRMWARE,
@@ -186,6 +192,46 @@ def test_a_switch_port_is_limited_by_itself() -> None:
     assert isinstance(at(b"one", 1), Reply6)
     assert at(b"one", 2).event == "dhcp6.limited"
     assert isinstance(at(b"two", 3), Reply6)
+
+
+ONLY = subnet(mode=Mode6.RESERVATIONS_ONLY, pools=())
+BY_MAC = Reservation6(address="fd00::50", mac=MAC)
+
+
+def without_it() -> Site6:
+    """A machine declined its fixed address."""
+    here = site(ONLY, fixed=(BY_MAC,))
+    acquire(here)
+    ask(here, us(OS, DECLINE, ia(1, "fd00::50")))
+    return here
+
+
+def held() -> Site6:
+    """The address was fixed for another machine before."""
+    here = site(ONLY, fixed=(Reservation6(address="fd00::50", mac=OTHER_MAC),))
+    acquire(here, Says(duid_ll(OTHER_MAC)), OTHER_MAC)
+    here.remove_reservation(Reservation6(address="fd00::50", mac=OTHER_MAC))
+    here.set_reservation(BY_MAC)
+    return here
+
+
+def elsewhere() -> Site6:
+    here = site(ONLY, subnet(network="fd01::/64", interface="eth1", pools=()))
+    here.set_reservation(Reservation6(address="fd01::50", mac=MAC))
+    return here
+
+
+UNFIXED = {
+    "its own was declined": (without_it, Why.CONFLICT),
+    "another machine holds it": (held, Why.HELD),
+    "it lies on another network": (elsewhere, Why.ELSEWHERE),
+}
+
+
+@pytest.mark.parametrize(("made", "why"), UNFIXED.values(), ids=UNFIXED.keys())
+def test_why_a_machine_does_not_get_its_fixed_address(made: Callable[[], Site6], why: Why) -> None:
+    found = ask(made(), OS.message(SOLICIT, ia()))
+    assert (outcome(found), found.reason) == ("ADVERTISE status 2", f"{why}: fd00::/64")
 
 
 def test_the_rest_of_a_pool_is_for_known_machines() -> None:
