@@ -31,7 +31,7 @@ class Offer:
 
 def read_offer(text: str) -> Offer:
     """Read `port N`, `path SECRET` and any number of `have FIRST-LAST`; raise `WireError`."""
-    port, path, have = 0, "", set[int]()
+    port, path, have, counted = 0, "", set[int](), 0
     for verb, words in _lines(text):
         match verb, words:
             case "port", [number]:
@@ -39,8 +39,11 @@ def read_offer(text: str) -> Offer:
             case "path", [secret] if _PATH.fullmatch(secret):
                 path = secret
             case "have", [span] if (found := _SPAN.fullmatch(span)) is not None:
-                first, last = _number(found[1]), _number(found[2])
-                have.update(range(first, last + 1))
+                chunks = _chunks(found[1], found[2])
+                counted += len(chunks)
+                if counted > MAX_CHUNKS:  # spans that overlap count again: a few lines must not cost seconds
+                    raise WireError(f"an offer of more than {MAX_CHUNKS} chunks; name each chunk once")
+                have.update(chunks)
             case _:
                 raise WireError(f"a line of an offer that is not understood: {verb[:40]!r}")
     if not FIRST_PORT <= port <= 65535 or not path:
@@ -85,6 +88,13 @@ def _lines(text: str) -> list[tuple[str, list[str]]]:
         raise WireError(f"{len(lines)} lines; at most {MAX_LINES} are read")
     parts = [line.split() for line in lines if line.strip()]
     return [(verb, words) for verb, *words in parts]
+
+
+def _chunks(first: str, last: str) -> range:
+    chunks = range(_number(first), _number(last) + 1)
+    if not chunks:
+        raise WireError(f"'have {first}-{last}' ends before it begins")
+    return chunks
 
 
 def _number(text: str) -> int:

@@ -15,6 +15,7 @@ PATH = "0123456789abcdef"
 OFFERS = {
     "nothing yet": (f"port 8089\npath {PATH}\n", Offer(8089, PATH, frozenset())),
     "some chunks": (f"port 8089\npath {PATH}\nhave 0-2\nhave 7-7\n", Offer(8089, PATH, frozenset({0, 1, 2, 7}))),
+    "all that there can be": (f"port 8089\npath {PATH}\nhave 0-65535\n", Offer(8089, PATH, frozenset(range(65536)))),
 }
 
 
@@ -32,6 +33,9 @@ BAD_OFFERS = {
     "a path that can be guessed": "port 8089\npath x",
     "a host": f"port 8089\npath {PATH}\nhost 10.0.0.9",
     "more chunks than there can be": f"port 8089\npath {PATH}\nhave 0-999999",
+    "all that there can be, and one again": f"port 8089\npath {PATH}\nhave 0-65535\nhave 7-7",
+    "all that there can be, on every line": f"port 8089\npath {PATH}\n" + "have 0-65535\n" * 4094,
+    "a span that ends before it begins": f"port 8089\npath {PATH}\nhave 7-6",
 }
 
 

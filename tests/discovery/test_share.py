@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.discovery.sharing import CHUNK, CONTENT, SHA, Machine, Origin
+from tests.discovery.shell import run
 
 pytestmark = pytest.mark.slow  # two programs are started for every chunk of every machine
 
@@ -103,6 +104,31 @@ async def test_a_machine_takes_up_what_it_had(machines: list[Machine], origin: O
     status, _, said = await machines[0].run(script.format(machines[0].image))
     assert status == 0, said
     assert origin.sent == len(CONTENT)
+
+
+HELD = {
+    "nothing": ([], ""),
+    "one": ([7], "have 7-7\n"),
+    "runs, by number and not by name": ([0, 1, 2, 9, 10, 11, 100], "have 0-2\nhave 9-11\nhave 100-100\n"),
+    "an image of 40 GiB but for one chunk": ([*range(4000), *range(4001, 10_000)], "have 0-3999\nhave 4001-9999\n"),
+}
+
+
+@pytest.mark.parametrize(("chunks", "lines"), HELD.values(), ids=HELD.keys())
+def test_chunks_that_are_here_are_told_as_runs(tmp_path: Path, chunks: list[int], lines: str) -> None:
+    for index in chunks:
+        (tmp_path / str(index)).touch()
+    done = run(f"chunk_dir={tmp_path}\nheld_runs", tmp_path.parent)
+    assert (done.returncode, done.stdout.decode()) == (0, lines), done.stderr
+
+
+@pytest.mark.parametrize("step", [1, 2], ids=["one run", "more runs than can be told"])
+async def test_a_daemon_that_was_restarted_takes_a_machine_with_thousands_of_chunks(
+    machines: list[Machine], step: int
+) -> None:
+    fill = f'index=0\nwhile [ $index -lt 10000 ]; do : >"$chunk_dir/$index"; index=$((index + {step})); done'
+    status, _, said = await machines[0].run(f"join_share {machines[0].image} {SHA}\n{fill}\nannounce")
+    assert status == 0, said
 
 
 def test_the_content_is_what_its_hash_says() -> None:

@@ -29,13 +29,11 @@ join_share() {
 
 # announce [WORKER]: tell the daemon where we serve, and what we have of it already
 announce() {
-    local status pause=1 name offer=$share/offer.${1-0}
+    local status pause=1 offer=$share/offer.${1-0}
     while :; do
         {
             printf 'port %s\npath %s\n' "$share_port" "$secret"
-            for name in "$chunk_dir"/*; do
-                case ${name##*/} in '*') ;; *) printf 'have %s-%s\n' "${name##*/}" "${name##*/}" ;; esac
-            done
+            held_runs
         } >$offer
         status=$(call 20 "share/$share_sha/join" $share/answer --data-binary @$offer)
         case $status in
@@ -44,6 +42,17 @@ announce() {
             *) return 1 ;;
         esac
     done
+}
+
+# held_runs: the chunks that are here, as runs. The daemon reads 64 KiB and 4096 lines at most: what is not told because
+# the runs are too many is fetched again.
+held_runs() {
+    ls "$chunk_dir" | sort -n | awk '
+        function tell() { if (told++ < 3000) printf "have %d-%d\n", first, last }
+        NR > 1 && $1 != last + 1 { tell() }
+        NR == 1 || $1 != last + 1 { first = $1 }
+        { last = $1 }
+        END { if (NR) tell() }'
 }
 
 # leave_share: serve nothing any more
