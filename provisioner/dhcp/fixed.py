@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from provisioner.dhcp import formats
+from provisioner.dhcp.proxy import is_unfit
 from provisioner.dhcp.reservations import loaders_by_arch, port_key
 from provisioner.dhcp.sound import Barred, attempt, uuid_faults
-from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Subnet
+from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
 from provisioner.errors import ConfigError
 from provisioner.model.net import parse_mac
 
@@ -55,6 +56,15 @@ def overrides_faults(overrides: Overrides) -> Iterator[str]:
     yield from faults or formats.twice(overrides.options)
 
 
+def unfit_faults(loader: Mapping[str, str], subnets: Iterable[Subnet]) -> Iterator[str]:
+    """Say which loaders fail on whichever of these subnets: all are, or may come to be, beside another DHCP server."""
+    unfit = [(arch, name) for arch, name in loader.items() if is_unfit(name.encode())]
+    served = [each for each in subnets if each.mode is not Mode.OFF] if unfit else []
+    if served and all(each.mode is Mode.PROXY or each.rogue is Rogue.FALLBACK for each in served):
+        for arch, name in unfit:
+            yield f"loader: {arch}: {name} does not work beside another DHCP server: name an iPXE loader"
+
+
 # reservations
 
 
@@ -89,8 +99,16 @@ def reservation_faults(each: Reservation, ground: Ground) -> Iterator[str]:
     yield from overrides_faults(Overrides(loader=each.loader, options=each.options))
     for address in each.fixed or ("",):
         yield from _who(each.name, address, each.profile, ground)
+    yield from _unfit_there(each.fixed, each.profile, each.loader, ground)
     yield from _ports_of_others(each, ground)
     yield from _once_a_subnet(each, ground)
+
+
+def _unfit_there(addresses: Iterable[str], profile: str, loader: Mapping[str, str], ground: Ground) -> Iterator[str]:
+    """Say which of its loaders fail: where its fixed addresses are, else on all subnets."""
+    of_profile = ground.config.profiles.get(profile, Overrides()).loader
+    there = [subnet for address in addresses if (subnet := ground.at(number_of(address))) is not None]
+    yield from unfit_faults({**of_profile, **loader}, there or ground.config.subnets)
 
 
 def _ports_of_others(each: Reservation, ground: Ground) -> Iterator[str]:
@@ -174,3 +192,4 @@ def _port(rule: PortRule, ground: Ground) -> Iterator[str]:
     if not (rule.name or rule.address or rule.profile):
         yield "name, address or profile: one of them has to say what the machine gets"
     yield from _who(rule.name, rule.address, rule.profile, ground)
+    yield from _unfit_there((rule.address,), rule.profile, {}, ground)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from provisioner.dhcp.boot import NOTHING
 from provisioner.dhcp.case import Case, Reply, Silence
 from provisioner.dhcp.options import Opt, Type, number_of
@@ -9,13 +11,17 @@ from provisioner.dhcp.reply import ask_plan, reply
 from provisioner.dhcp.topology import Net
 from provisioner.model.boot import Arch, Asker, Unknown
 
-UNFIT_BEHIND_PROXY = (b"grub", b"shim", b"bootx64", b"bootaa64", b"bootnetx64")
+_UNFIT = re.compile(
+    rb"grub|pxegrub|shim|gcd"  # as GRUB, shim and distributions call them
+    rb"|core\."  # grub-mknetdir
+    rb"|(?:boot|bootnet|net)(?:ia32|x64|arm|aa64|ia64|riscv\d+|loongarch\d+)(?![a-z0-9])"  # UEFI 2.10 section 3.5.1.1
+)
 """Loaders (by the start of their name) that read their server from the other server's ACK and then look there."""
 
 
 def is_unfit(name: bytes) -> bool:
     """Say whether a loader is known to fail beside another DHCP server."""
-    return name.lower().rpartition(b"/")[2].startswith(UNFIT_BEHIND_PROXY)
+    return _UNFIT.match(name.lower().rpartition(b"/")[2]) is not None
 
 
 def proxy_offer(case: Case, net: Net) -> Reply | Silence:

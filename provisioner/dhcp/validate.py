@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address
@@ -10,12 +10,11 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 from provisioner.boot.plan import TRUSTING
 from provisioner.dhcp import formats
 from provisioner.dhcp.boards import read_range
-from provisioner.dhcp.fixed import OWN, Ground, all_ports, all_reservations, overrides_faults
-from provisioner.dhcp.proxy import is_unfit
+from provisioner.dhcp.fixed import OWN, Ground, all_ports, all_reservations, overrides_faults, unfit_faults
 from provisioner.dhcp.reservations import loaders_by_arch
 from provisioner.dhcp.scene import PROXY_PORT
 from provisioner.dhcp.sound import BOTH_LIMITS, Barred, attempt, between, bounds, doubled, places, roles
-from provisioner.dhcp.subnets import Dhcp, Mode, Rogue, Subnet
+from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, Rogue, Subnet
 from provisioner.dhcp.topology import base_options, parse_ranges
 from provisioner.dhcp.v6 import validate as v6
 from provisioner.model.boot import Unknown
@@ -47,6 +46,7 @@ def faults_of(config: Dhcp) -> list[str]:
         found += (f"profile {name}: {fault}" for fault in overrides_faults(profile))
     if not found:  # what compares subnets needs each of them to be right
         found += between(config.subnets, SHARED)
+        found += _profiles(config.profiles, config.subnets)
         ground = Ground(config)
         found += all_reservations(ground)
         found += all_ports(ground)
@@ -68,9 +68,16 @@ def faults_of_subnet(subnet: Subnet, others: Iterable[Subnet], config: Dhcp, fix
     """Say what is wrong with one subnet beside others that are right, and beside all `fixed` addresses."""
     found = [f"subnet {subnet.title}: {fault}" for fault in _subnet(subnet)]
     found += _watching(replace(config, subnets=(subnet,)))
+    others = tuple(others)
     for other in others if not found else ():
         found += between((other, subnet), SHARED)
+    found += _profiles(config.profiles, (subnet, *others))
     return found or [f"subnet {subnet.title}: {fault}" for fault in Barred(subnet, OWN).faults(fixed)]
+
+
+def _profiles(profiles: Mapping[str, Overrides], subnets: Iterable[Subnet]) -> Iterator[str]:
+    for name, profile in profiles.items():
+        yield from (f"profile {name}: {fault}" for fault in unfit_faults(profile.loader, subnets))
 
 
 def _watching(config: Dhcp) -> Iterator[str]:
@@ -121,13 +128,7 @@ def _proxy(subnet: Subnet) -> Iterator[str]:
             yield f"{name}: mode proxy gives no addresses and no settings, the other server does: leave it out"
     if subnet.unknown is Unknown.QUARANTINE:
         yield "unknown: quarantine needs addresses of ours, and mode proxy gives none: ignore or discover"
-    yield from _unfit(subnet)
-
-
-def _unfit(subnet: Subnet) -> Iterator[str]:
-    for arch, name in subnet.loader.items():
-        if is_unfit(name.encode()):
-            yield f"loader: {arch}: {name} does not work beside another DHCP server: name an iPXE loader"
+    yield from unfit_faults(subnet.loader, (subnet,))
 
 
 def _fallback(subnet: Subnet) -> Iterator[str]:
@@ -137,4 +138,7 @@ def _fallback(subnet: Subnet) -> Iterator[str]:
         yield "rogue: fallback gives no addresses, and unknown is quarantine, which needs some: report, or discover"
     if not subnet.interface:
         yield "rogue: fallback needs an interface to see whether the other server is still there"
-    yield from (fault.replace("loader:", "loader: rogue is fallback, and", 1) for fault in _unfit(subnet))
+    yield from (
+        fault.replace("loader:", "loader: rogue is fallback, and", 1)
+        for fault in unfit_faults(subnet.loader, (subnet,))
+    )

@@ -7,6 +7,7 @@ import pytest
 from provisioner.dhcp.case import Arrival, Reply, Silence, To, Via
 from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import Packet
+from provisioner.dhcp.proxy import is_unfit
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Mode, Reservation
 from provisioner.model.boot import BootClient, LoadFile, LocalDisk, NoBoot, Plan, Unknown
@@ -109,6 +110,12 @@ SILENT: dict[str, tuple[Site, Packet, Arrival, str]] = {
         DIRECT,
         "grubx64.efi does not work beside another DHCP server: name an iPXE loader",
     ),
+    "so does GRUB by the name that UEFI looks for on a disk": (
+        beside(loader={"efi-x64": "bootia32.efi"}),
+        packet(Type.REQUEST, options=UEFI),
+        PROXY_PORT,
+        "bootia32.efi does not work beside another DHCP server: name an iPXE loader",
+    ),
     "so does shim, which loads GRUB": (
         beside(loader={"efi-x64": "shimx64.efi"}),
         packet(Type.REQUEST, options=UEFI),
@@ -116,6 +123,37 @@ SILENT: dict[str, tuple[Site, Packet, Arrival, str]] = {
         "shimx64.efi does not work beside another DHCP server: name an iPXE loader",
     ),
 }
+
+
+FIT = {
+    "snponly.efi": True,
+    "ipxe-arm64.efi": True,
+    "netboot.xyz.efi": True,
+    "bootstrap.efi": True,
+    "undionly.kpxe": True,
+    "http://10.0.0.1:8080/files/snponly.efi": True,
+    "grubx64.efi": False,
+    "grubnetx64.efi.signed": False,
+    "pxegrub2": False,
+    "boot/grub/x86_64-efi/core.efi": False,
+    "core.0": False,
+    "shimaa64.efi": False,
+    "gcdx64.efi": False,
+    "BOOTX64.EFI": False,
+    "bootia32.efi": False,
+    "bootarm.efi": False,
+    "bootaa64.efi": False,
+    "bootriscv64.efi": False,
+    "bootloongarch64.efi": False,
+    "bootnetx64.efi": False,
+    "netx64.efi": False,
+    "http://10.0.0.1:8080/files/bootia32.efi": False,
+}
+
+
+@pytest.mark.parametrize(("name", "fit"), FIT.items(), ids=FIT.keys())
+def test_what_works_beside_another_server(name: str, fit: bool) -> None:
+    assert is_unfit(name.encode()) is not fit
 
 
 @pytest.mark.parametrize(("here", "question", "arrival", "reason"), SILENT.values(), ids=SILENT.keys())

@@ -17,6 +17,22 @@ from tests.web.test_dhcp import session_of
 STRANGERS: dict[str, Any] = {"unknown": Unknown.QUARANTINE, "quarantine_pools": ("10.0.0.200-10.0.0.209",)}
 
 
+LATER: dict[str, tuple[dict[str, Any], str]] = {
+    "that of strangers": ({**STRANGERS, "quarantine_pools": ["10.0.0.96/28"]}, "is in quarantine_pools"),
+    "the router's": ({"unknown": "ignore", "router": ["10.0.0.99"]}, "is the subnet's router"),
+}
+
+
+@pytest.mark.parametrize(("settings", "why"), LATER.values(), ids=LATER.keys())
+async def test_a_subnet_does_not_make_a_fixed_address(tmp_path: Path, settings: dict[str, Any], why: str) -> None:
+    desk = await Desk(tmp_path).open()
+    async with session_of(desk) as api:
+        body = {"network": "10.0.0.0/24", "name": "rack1", **settings}
+        status, problem, _ = await call(api, "PUT", "/v1/dhcp/subnets/rack1", json=body)
+    assert (status, f"10.0.0.99 is reserved, and {why}" in str(problem)) == (422, True), problem
+    await desk.close()
+
+
 async def test_a_subnet_of_the_file_is_not_changed_back_over_what_was_reserved_since(tmp_path: Path) -> None:
     desk = await Desk(tmp_path, Dhcp(subnets=(subnet(name="rack1", interface="", **STRANGERS),))).open()
     async with session_of(desk) as api:
