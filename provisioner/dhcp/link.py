@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from provisioner.dhcp.addresses import interface_index
 from provisioner.dhcp.case import Arrival, To, Via
 from provisioner.dhcp.frame import datagram
-from provisioner.dhcp.mmsg import COUNT, PKTINFO, Receiver, Sender, sockaddr
+from provisioner.dhcp.mmsg import COUNT, IP_PKTINFO, PKTINFO, Receiver, Sender, way
 from provisioner.errors import ListenError
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,6 @@ SOURCES_LIMIT = 1024
 """Senders remembered with how their packets come in: relays, and 0.0.0.0 for all clients without an address."""
 SO_BINDTODEVICE = 25
 SO_RCVBUFFORCE = 33
-IP_PKTINFO = 8
 ETH_P_IP = 0x0800
 _IN_PKTINFO = struct.Struct("=i4s4s")
 _UDP, _FRAME = Via.UDP, Via.FRAME
@@ -40,7 +39,7 @@ class Link:
         self._receiver = Receiver(self._socket.fileno())
         self._sender = Sender(self._socket.fileno())
         self._seen: dict[bytes, Arrival] = {}
-        self._names: dict[To, bytes] = {}
+        self._ways: dict[tuple[To, int], bytes] = {}
 
     def fileno(self) -> int:
         """The descriptor to watch for reading."""
@@ -84,7 +83,7 @@ class Link:
                 if why := self._send_frame(data, to, us, chaddr):
                     lost[place] = why
                 continue
-            batch.append((data, self._names.get(to) or self._name(to)))
+            batch.append((data, self._ways.get((to, us)) or self._way(to, us)))
             places.append(place)
             if len(batch) == COUNT:
                 lost |= self._flush(batch, places)
@@ -98,12 +97,11 @@ class Link:
         places.clear()
         return lost
 
-    def _name(self, to: To) -> bytes:
-        if len(self._names) >= SOURCES_LIMIT:
-            self._names.clear()
-        name = sockaddr(to.ip if to.via is _UDP else 0xFFFFFFFF, to.port)
-        self._names[to] = name
-        return name
+    def _way(self, to: To, us: int) -> bytes:
+        if len(self._ways) >= SOURCES_LIMIT:
+            self._ways.clear()
+        found = self._ways[to, us] = way(to.ip if to.via is _UDP else 0xFFFFFFFF, to.port, us)
+        return found
 
     def _send_frame(self, data: bytes, to: To, us: int, chaddr: bytes) -> str:
         assert self._raw is not None

@@ -36,6 +36,10 @@ JOIN_COUNT, JOIN_SIZE = 64, 65_000
 """What the kernel cuts at most in one go (UDP_MAX_SEGMENTS), and about the longest IP packet."""
 _SEGMENT = struct.Struct("=QiiHxxxxxx")
 """The control message: its length without the padding, level, type, length of each datagram."""
+IP_PKTINFO = 8
+_SOURCE = struct.Struct("=Qiii4s8x")
+"""The one that says from which of our addresses a datagram leaves: length, level, type, and an in_pktinfo (ip(7))."""
+_CUT_AT = NAME + _SOURCE.size
 _CANNOT_JOIN = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 
 
@@ -136,7 +140,7 @@ class Sender:
         """False after the kernel did not take joined datagrams: an old one, or a network card without checksums."""
 
     def send(self, datagrams: Sequence[tuple[bytes, bytes]]) -> Mapping[int, str]:
-        """Send each of at most `COUNT` (bytes, sockaddr_in); give those by their place that were not taken, and why."""
+        """Send each of at most `COUNT` (bytes, `way`); give those by their place that were not taken, and why."""
         runs = self._lay_out(datagrams)
         lost: dict[int, str] = {}
         at = begin = 0
@@ -179,10 +183,10 @@ class Sender:
         """Say where to send what is in a slot, and into which lengths it is to be cut (0: it is one datagram)."""
         meta = slot * META
         if self._named[slot] != name:
-            self._table.meta_view[meta : meta + NAME] = self._named[slot] = name
-        self._controls[slot] = _SEGMENT.size if cut else 0
+            self._table.meta_view[meta : meta + _CUT_AT] = self._named[slot] = name
+        self._controls[slot] = _SOURCE.size + _SEGMENT.size if cut else _SOURCE.size
         if cut:
-            _SEGMENT.pack_into(self._table.meta_view, meta + NAME, _SEGMENT.size - 6, SOL_UDP, UDP_SEGMENT, cut)
+            _SEGMENT.pack_into(self._table.meta_view, meta + _CUT_AT, _SEGMENT.size - 6, SOL_UDP, UDP_SEGMENT, cut)
 
 
 _HEAD = ctypes.sizeof(_Mmsghdr)
@@ -192,6 +196,15 @@ def raise_unless_empty(number: int) -> None:
     """Nothing there, or an ICMP error about something sent earlier, is no failure; all else is raised."""
     if number not in (errno.EAGAIN, errno.EINTR, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
         raise OSError(number, os.strerror(number))
+
+
+def way(ip: int, port: int, source: int = 0) -> bytes:
+    """Write where to send a datagram, and from which of our addresses (0: as the kernel chooses), as `Sender` wants it.
+
+    An address that is not ours (any more) cannot be sent from.
+    """
+    length = _SOURCE.size - 4
+    return sockaddr(ip, port) + _SOURCE.pack(length, socket.IPPROTO_IP, IP_PKTINFO, 0, source.to_bytes(4, "big"))
 
 
 def sockaddr(ip: int, port: int) -> bytes:

@@ -88,7 +88,7 @@ def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] 
     block = net.blocks.get(terms) or _block(net, Terms(*terms), known)
     sname, file, options = fit(block, name, _echo(packet, packet.type if kind == _ACK else 0), client.room)
     data = _pack(packet, ip, boot.siaddr, sname, file, options)
-    return _new(Reply, (EVENTS[kind], data, _destination(case, ip), case.reason, us, ip, store, fresh))
+    return _new(Reply, (EVENTS[kind], data, _destination(case, ip), case.reason, _source(case, us), ip, store, fresh))
 
 
 def _block(net: Net, terms: Terms, known: Known | None) -> Block:
@@ -126,13 +126,22 @@ def nak(case: Case, reason: str) -> Reply:
     sname, file, options = fit(Block(b"", MAGIC + encode_options(said), b""), b"", _echo(packet, 0), case.kind.room)
     data = _pack(packet._replace(ciaddr=0, flags=packet.flags | BROADCAST), 0, 0, sname, file, options)
     to = To(_BY_RELAY, packet.giaddr, SERVER_PORT) if packet.giaddr else _TO_ALL
-    return Reply("dhcp.nak", data, to, reason, us)
+    return Reply("dhcp.nak", data, to, reason, _source(case, us))
 
 
 def _pack(packet: Packet, yiaddr: int, siaddr: int, sname: bytes, file: bytes, options: bytes) -> bytes:
     _, htype, _, xid, _, flags, ciaddr, _, _, giaddr, chaddr, _, _, _, _ = packet
     head = _head(BOOTREPLY, htype, len(chaddr), 0, xid, 0, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file)
     return (head + options + b"\xff").ljust(MIN_SIZE, b"\0")
+
+
+def _source(case: Case, us: int) -> int:
+    """Say which of our addresses it leaves from: the one that was asked, as whoever keeps track of connections expects.
+
+    A request that was sent to everybody is answered from `us`, where that is really ours, and no relay's or router's.
+    """
+    arrival = case.arrival
+    return us if not arrival.unicast and us in case.site.ours else arrival.us
 
 
 def _destination(case: Case, ip: int) -> To:

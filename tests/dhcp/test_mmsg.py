@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioner.dhcp.mmsg import COUNT, PKTINFO, SIZE, Receiver, Sender, raise_unless_empty, sockaddr
+from provisioner.dhcp.mmsg import COUNT, PKTINFO, SIZE, Receiver, Sender, raise_unless_empty, sockaddr, way
 
 LOOPBACK = 0x7F000001
 IP_PKTINFO = 8
@@ -73,7 +73,7 @@ def test_an_empty_datagram(pair: tuple[socket.socket, socket.socket]) -> None:
 
 def test_send(pair: tuple[socket.socket, socket.socket]) -> None:
     here, there = pair
-    name = sockaddr(LOOPBACK, there.getsockname()[1])
+    name = way(LOOPBACK, there.getsockname()[1])
     sender = Sender(here.fileno())
     for turn in range(2):
         assert sender.send([(bytes([turn, number]) * number, name) for number in range(1, 9)]) == {}
@@ -98,7 +98,7 @@ def test_joined_datagrams_arrive_apart(
     here, there = pair
     there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     here.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, not kernel_joins)  # without checksums it refuses
-    sender, name = Sender(here.fileno()), sockaddr(LOOPBACK, there.getsockname()[1])
+    sender, name = Sender(here.fileno()), way(LOOPBACK, there.getsockname()[1])
     for _ in range(2):
         assert sender.send([(data, name) for data in batch]) == {}
         assert [there.recv(SIZE) for _ in batch] == batch
@@ -110,7 +110,7 @@ def test_joined_datagrams_go_where_each_belongs(pair: tuple[socket.socket, socke
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         other.settimeout(10)
-        one, two = (sockaddr(LOOPBACK, each.getsockname()[1]) for each in (there, other))
+        one, two = (way(LOOPBACK, each.getsockname()[1]) for each in (there, other))
         assert Sender(here.fileno()).send([(b"1", one), (b"2", one), (b"3", two), (b"4", one), (b"5", two)]) == {}
         assert [there.recv(9), there.recv(9), there.recv(9)] == [b"1", b"2", b"4"]
         assert [other.recv(9), other.recv(9)] == [b"3", b"5"]
@@ -118,7 +118,7 @@ def test_joined_datagrams_go_where_each_belongs(pair: tuple[socket.socket, socke
 
 def test_joined_ones_that_cannot_be_sent_are_all_named(pair: tuple[socket.socket, socket.socket]) -> None:
     here, there = pair
-    good, bad = sockaddr(LOOPBACK, there.getsockname()[1]), sockaddr(0xFFFFFFFF, 68)
+    good, bad = way(LOOPBACK, there.getsockname()[1]), way(0xFFFFFFFF, 68)
     assert Sender(here.fileno()).send([(b"1", bad), (b"2", bad), (b"3", good), (b"4", good)]) == dict.fromkeys(
         (0, 1), DENIED
     )
@@ -127,10 +127,33 @@ def test_joined_ones_that_cannot_be_sent_are_all_named(pair: tuple[socket.socket
 
 def test_one_that_cannot_be_sent_keeps_no_other_back(pair: tuple[socket.socket, socket.socket]) -> None:
     here, there = pair
-    good, bad = sockaddr(LOOPBACK, there.getsockname()[1]), sockaddr(0xFFFFFFFF, 68)  # broadcast is not allowed here
+    good, bad = way(LOOPBACK, there.getsockname()[1]), way(0xFFFFFFFF, 68)  # broadcast is not allowed here
     batch = [(b"1", bad), (b"2", good), (b"3", bad), (b"4", bad), (b"5", good)]
     assert Sender(here.fileno()).send(batch) == dict.fromkeys((0, 2, 3), DENIED)
     assert [there.recv(10), there.recv(10)] == [b"2", b"5"]
+
+
+SOURCES = {"joined": [b"1", b"2"], "apart": [b"1", b"22"]}
+
+
+@pytest.mark.parametrize("batch", SOURCES.values(), ids=SOURCES.keys())
+def test_from_which_address(pair: tuple[socket.socket, socket.socket], batch: list[bytes]) -> None:
+    there, port = pair[1], pair[1].getsockname()[1]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        here.bind(("0.0.0.0", 0))
+        sender = Sender(here.fileno())
+        for source, seen in ((0, "127.0.0.1"), (LOOPBACK + 4, "127.0.0.5"), (LOOPBACK, "127.0.0.1")):
+            assert sender.send([(data, way(LOOPBACK, port, source)) for data in batch]) == {}
+            assert [there.recvfrom(9) for _ in batch] == [(data, (seen, here.getsockname()[1])) for data in batch]
+
+
+@pytest.mark.parametrize("batch", SOURCES.values(), ids=SOURCES.keys())
+def test_from_an_address_that_is_not_ours(pair: tuple[socket.socket, socket.socket], batch: list[bytes]) -> None:
+    here, there = pair
+    sender, port = Sender(here.fileno()), there.getsockname()[1]
+    lost = sender.send([(data, way(LOOPBACK, port, 0xC0000201)) for data in batch])  # 192.0.2.1: RFC 5737
+    assert lost == dict.fromkeys((0, 1), "Network is unreachable")
+    assert sender.joins
 
 
 def test_a_closed_socket_is_an_error() -> None:

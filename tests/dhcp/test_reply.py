@@ -117,6 +117,52 @@ def test_urls_and_next_server_are_as_the_client_sees_us(arrival: Arrival, change
     assert found.options[Opt.SERVER_ID] == ip(us).to_bytes(4, "big")
 
 
+LEAVES_FROM = {
+    "the address that was asked, whatever the subnet names": (
+        discover(giaddr="10.0.0.254"),
+        Arrival("eth0", ip("10.0.0.9"), ("10.0.0.254", 67), unicast=True),
+        {"server_address": US},
+        "10.0.0.9",
+    ),
+    "the address that was asked, not the relay's own (RFC 5107)": (
+        discover(giaddr="10.0.0.254", options={Opt.RELAY_AGENT: b"\x0b\4" + bytes((10, 0, 0, 254))}),
+        Arrival("eth0", ip(US), ("10.0.0.254", 67), unicast=True),
+        {},
+        US,
+    ),
+    "broadcast: our address in that network": (discover(), Arrival("eth0", ip("192.168.0.1")), {}, US),
+    "broadcast: the one that the subnet names": (
+        discover(),
+        Arrival("eth0", ip(US)),
+        {"server_address": "192.168.0.1"},
+        "192.168.0.1",
+    ),
+    "broadcast, and the one that the subnet names is a router's": (
+        discover(),
+        DIRECT,
+        {"server_address": "10.0.0.7"},
+        US,
+    ),
+    "a refusal": (
+        request("10.9.9.9"),
+        Arrival("eth0", ip("10.0.0.9"), ("10.0.0.254", 67), unicast=True),
+        {"server_address": US},
+        "10.0.0.9",
+    ),
+}
+
+
+@pytest.mark.parametrize(("question", "arrival", "changes", "source"), LEAVES_FROM.values(), ids=LEAVES_FROM.keys())
+def test_which_address_a_reply_leaves_from(
+    question: Packet, arrival: Arrival, changes: dict[str, Any], source: str
+) -> None:
+    here = site(subnet(**changes))
+    here.addresses, here.ours = {"eth0": (ip("192.168.0.1"), ip(US))}, frozenset({ip("192.168.0.1"), ip(US)})
+    found = ask(here, question, arrival)
+    assert isinstance(found, Reply)
+    assert found.us == ip(source)
+
+
 ARCHES = {
     "x86 BIOS": (b"\0\0", b"PXEClient:Arch:00000:UNDI:002001", "bios"),
     "x86-64 UEFI": (b"\0\7", b"PXEClient:Arch:00007:UNDI:003000", "efi-x64"),

@@ -121,6 +121,18 @@ async def test_what_could_not_leave_is_not_told_as_said(rig: Rig) -> None:
     await server.stop()
 
 
+async def test_replies_leave_from_the_address_that_was_asked(rig: Rig) -> None:
+    rig.lan.ip("server", "addr", "add", "10.0.0.9/24", "dev", "eth0")
+    server = await rig.start(rig.server())
+    for us in ("10.0.0.9", US):
+        for mac in (MAC, OTHER_MAC):
+            rig.socket.sendto(encode(discover(mac, giaddr=RELAY)), (us, 67))
+        async with asyncio.timeout(10):
+            heard = [(await asyncio.get_running_loop().sock_recvfrom(rig.socket, 2048))[1] for _ in range(2)]
+        assert heard == [(us, 67)] * 2
+    await server.stop()
+
+
 async def test_garbage_is_counted_and_the_next_packet_served(rig: Rig) -> None:
     server = await rig.start(rig.server())
     for data in (b"", b"x" * 100, encode(discover())[:242], bytes(3000), b"\1" + b"\xff" * 400):
