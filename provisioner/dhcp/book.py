@@ -61,6 +61,7 @@ class DhcpBook:
             try:
                 if faults := [*barred_faults(reservation, ground), *self._untrusted(reservations=(reservation,))]:
                     raise ConfigError(faults[0])
+                self._check_holders(reservation)
                 self._server.set_reservation(reservation, Origin.OPERATOR)
             except ProvisionerError as error:
                 log.error("dhcp.setting-unfit mac=%s error=%s", reservation.mac, error.message)
@@ -127,6 +128,10 @@ class DhcpBook:
         faults = [*reservation_faults(reservation, ground), *self._untrusted(reservations=(reservation,))]
         if faults:
             raise ConfigError(f"reservation {reservation.mac}", faults=faults)
+        self._check_holders(reservation)
+
+    def _check_holders(self, reservation: Reservation) -> None:
+        """Raise `ConflictError` where one of its addresses is another machine's."""
         for address in reservation.fixed:
             if others := self._server.layers.holders(int(IPv4Address(address))) - {Mac(reservation.mac)}:
                 hint = f"`provisionctl dhcp unreserve {min(others)}` frees it"

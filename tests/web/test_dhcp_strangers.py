@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from provisioner.dhcp.subnets import Dhcp
+from provisioner.dhcp.subnets import Dhcp, PortRule, Reservation
 from provisioner.model.boot import Unknown
-from tests.dhcp.clients import MAC, subnet
+from tests.dhcp.clients import MAC, OTHER_MAC, subnet
 from tests.web.dhcp import Desk
 from tests.web.test_api import call
 from tests.web.test_dhcp import session_of
@@ -49,15 +49,32 @@ async def test_a_subnet_of_the_file_is_not_changed_back_over_what_was_reserved_s
     await desk.close()
 
 
-async def test_a_reservation_among_the_addresses_that_the_file_now_has_for_strangers_is_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+FILES: dict[str, tuple[Dhcp, str]] = {
+    "has it for strangers": (
+        Dhcp(subnets=(subnet(name="rack1", interface="", **STRANGERS),)),
+        "10.0.0.200 is in quarantine_pools",
+    ),
+    "has it for another machine": (
+        Dhcp(subnets=(subnet(name="rack1"),), reservations=(Reservation(mac=OTHER_MAC, address="10.0.0.200"),)),
+        f"10.0.0.200 is reserved for {OTHER_MAC}",
+    ),
+    "has it for a switch port": (
+        Dhcp(subnets=(subnet(name="rack1"),), ports=(PortRule(circuit_id="p1", address="10.0.0.200"),)),
+        "10.0.0.200 is also that of ports[0]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "why"), FILES.values(), ids=FILES.keys())
+async def test_a_fixed_address_is_left_out_where_the_file_now(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: Dhcp, why: str
 ) -> None:
     desk = await Desk(tmp_path).open()
     async with session_of(desk) as api:
         await call(api, "PUT", f"/v1/dhcp/reservations/{MAC}", json={"address": "10.0.0.200"})
     await desk.close()
-    again = await Desk(tmp_path, Dhcp(subnets=(subnet(name="rack1", interface="", **STRANGERS),))).open()
-    assert again.book.reservations("", 9) == []
-    assert "dhcp.setting-unfit mac=" in caplog.text
-    assert "10.0.0.200 is in quarantine_pools" in caplog.text
+    again = await Desk(tmp_path, file).open()
+    assert MAC not in [said.mac for said, _ in again.book.reservations("", 9)]
+    assert f"dhcp.setting-unfit mac={MAC}" in caplog.text
+    assert why in caplog.text
     await again.close()
