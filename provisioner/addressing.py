@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
+from provisioner.clock import SteadyClock
 from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.imports import Imports
@@ -19,6 +20,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.naming import Naming
 from provisioner.netwatch.prober import Prober
 from provisioner.netwatch.supervisor import Netwatch
+from provisioner.store.clock import ClockStore
 from provisioner.store.db import Database
 from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.leases import LeaseStore
@@ -50,7 +52,8 @@ class Addressing:
     ) -> Addressing:
         """Take up what is on record, then serve. Raises `ListenError` or `StoreError`."""
         durable, advertising = config.dhcp.durability is Durability.DURABLE, Advertising()
-        leases = LeaseStore(db, durable=durable)
+        leases, clock, jumps = LeaseStore(db, durable=durable), SteadyClock(), ClockStore(db)
+        await jumps.settle(clock.now())
         v4 = DhcpServer(
             config.dhcp,
             decide=conductor.decide,
@@ -61,6 +64,8 @@ class Addressing:
             probe=Prober(netwatch, lambda: v4.site),
             on_lease=naming.on_lease,
             advertising=advertising,
+            clock=clock,
+            on_jump=jumps.jumped,
         )
         v6 = Dhcp6Server(
             config.dhcp,
@@ -71,6 +76,7 @@ class Addressing:
             tls_port=config.http.tls_port,
             on_lease=naming.on_lease6,
             advertising=advertising,
+            clock=clock,
         )
         store = DhcpBookStore(db)
         book, book6 = DhcpBook(v4, store, leases), Dhcp6Book(v6, store)

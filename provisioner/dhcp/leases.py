@@ -68,7 +68,8 @@ def sound(lease: Lease, now: float) -> Lease:
     given back is over.
     """
     ahead = max(lease.since - now, 0.0)
-    until = min(lease.until - ahead, now if lease.state is _RELEASED else now + MOST_S)
+    until = lease.until if lease.until >= FOR_EVER else lease.until - ahead
+    until = min(until, now if lease.state is _RELEASED else now + MOST_S)
     return lease if until == lease.until and not ahead else lease._replace(since=lease.since - ahead, until=until)
 
 

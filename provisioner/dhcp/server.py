@@ -75,6 +75,7 @@ class DhcpServer:
         on_lease: Callable[[Lease], None] | None = None,
         advertising: Advertising | None = None,
         clock: SteadyClock | None = None,
+        on_jump: Callable[[float], object] | None = None,
     ) -> None:
         self.config = config
         self.site = Site(decide, http_port=http_port, tls_port=tls_port, profiles=config.profiles, ports=config.ports)
@@ -85,6 +86,8 @@ class DhcpServer:
         self.tell = on_lease or _tell_nobody
         """Tells who follows leases of one that has become durable."""
         self._clock = clock or SteadyClock()
+        self._on_jump = on_jump or _tell_nobody
+        """Told by how many seconds the wall clock was set."""
         self.links: Links[Link] = Links(self._open, self._on_readable, self._look_around, config.interfaces)
         self._advertising = advertising or Advertising()
         self.followers: list[OnKnown] = []
@@ -107,6 +110,7 @@ class DhcpServer:
 
     async def stop(self) -> None:
         """Take no more requests, let the ACKs that wait for the disk leave, close."""
+        self._look_at_clock()
         if self.links.stop_reading():
             await self._leases.save([])
         self._teller.stop()
@@ -118,12 +122,16 @@ class DhcpServer:
 
     def _look_around(self) -> Iterable[str]:
         """Learn our own addresses, and whether the clock was set; give the interfaces that others reach us on."""
-        if jump := self._clock.jump():
-            log.warning("dhcp.clock-jump seconds=%.0f leases keep their time", jump)
+        self._look_at_clock()
         found = by_interface(socket.AF_INET)
         self.site.addresses = found
         self.site.ours = frozenset(value for values in found.values() for value in values)
         return reachable(found)
+
+    def _look_at_clock(self) -> None:
+        if jump := self._clock.jump():
+            log.warning("dhcp.clock-jump seconds=%.0f leases keep their time", jump)
+            self._on_jump(jump)
 
     # live changes
 
@@ -335,8 +343,8 @@ def _without(lost: Mapping[int, str], answers: list[Answered]) -> list[Answered]
     ]
 
 
-def _tell_nobody(lease: Lease) -> None:
-    """Nobody follows leases."""
+def _tell_nobody(_told: object) -> None:
+    """Nobody follows leases, or the clock."""
 
 
 def _refused(answered: Answered, why: str) -> Answered:

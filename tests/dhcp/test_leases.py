@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.dhcp.leases import MOST_S, Lease, LeaseState, Pool, sound
+from provisioner.dhcp.leases import FOR_EVER, MOST_S, Lease, LeaseState, Pool, sound
 
 NOW = 1000.0
 A, B, C, D = (bytes((0x52, 0x54, 0, 0, 0, n)) for n in range(1, 5))
@@ -225,6 +225,7 @@ SOUND = {
     "as it was": ((NOW - 10, NOW + 90, "bound"), (NOW - 10, NOW + 90)),
     "over": ((NOW - 100, NOW - 10, "bound"), (NOW - 100, NOW - 10)),
     "the clock was ahead": ((NOW + 5000, NOW + 5100, "bound"), (NOW, NOW + 100)),
+    "without an end, and the clock was ahead": ((NOW + 5000, FOR_EVER, "bound"), (NOW, FOR_EVER)),
     "longer than DHCP can say": ((0.0, NOW + 1e12, "bound"), (0.0, NOW + MOST_S)),
     "given back by a clock that was ahead": ((NOW + 5000, NOW + 5100, "released"), (NOW, NOW)),
     "given back later than now": ((NOW - 10, NOW + 5100, "released"), (NOW - 10, NOW)),

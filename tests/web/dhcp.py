@@ -14,6 +14,7 @@ from provisioner.dhcp.subnets import Dhcp, Reservation
 from provisioner.dhcp.v6.book import Dhcp6Book
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.store.clock import ClockStore
 from provisioner.store.db import Database
 from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.leases import LeaseStore
@@ -41,7 +42,15 @@ class Desk:
         self.db = Database(folder / "state.db")
         leases, self.leases6 = LeaseStore(self.db), LeaseStore6(self.db)
         steady = clock or SteadyClock(wall=lambda: NOW, steady=lambda: 0.0)
-        self.server = DhcpServer(config, decide=chain, leases=leases, observe=lambda _line: None, clock=steady)
+        self.jumps = ClockStore(self.db)
+        self.server = DhcpServer(
+            config,
+            decide=chain,
+            leases=leases,
+            observe=lambda _line: None,
+            clock=steady,
+            on_jump=self.jumps.jumped,
+        )
         self.book = DhcpBook(self.server, DhcpBookStore(self.db), leases)
         self.server6 = Dhcp6Server(config, decide=chain, leases=self.leases6, observe=lambda _line: None, clock=steady)
         self.book6 = Dhcp6Book(self.server6, DhcpBookStore(self.db))
@@ -55,6 +64,7 @@ class Desk:
     async def open(self) -> Desk:
         await self.db.open()
         self._stack.push_async_callback(self.db.close)
+        await self.jumps.settle(self.server.now())
         await self.book.open()
         await self.book6.open()
         self.server.site.topology.take_over(await LeaseStore(self.db).load(), self.server.now())
