@@ -10,11 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from provisioner.boot.files import ServedFile
+from provisioner.tftp.netascii import MAX_BYTES, to_netascii
+from provisioner.tftp.packet import Mode
 
 READ_BELOW_BYTES = 1024 * 1024
 """Smaller files (loaders) are read, larger ones (kernels, initrds) mapped."""
 KEPT = 64
 """Files kept open after use: a site has a handful of loaders and the kernel and initrd of a few bootenvs."""
+
+Key = tuple[Path, str, Mode]
 
 Opened = Callable[[memoryview | OSError], None]
 
@@ -24,12 +28,15 @@ class Contents:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
-        self._open: OrderedDict[tuple[Path, str], memoryview] = OrderedDict()
-        self._waiting: dict[tuple[Path, str], list[Opened]] = {}
+        self._open: OrderedDict[Key, memoryview] = OrderedDict()
+        self._waiting: dict[Key, list[Opened]] = {}
 
-    def get(self, file: ServedFile, opened: Opened) -> None:
-        """Call `opened` with the file's content or the fault, at once or later."""
-        key = (file.path, file.sha256)
+    def get(self, file: ServedFile, mode: Mode, opened: Opened) -> None:
+        """Call `opened` with what is sent of the file in this mode or the fault, at once or later.
+
+        It is the same for all who ask: a request costs its sender one datagram, and shall not cost us a copy.
+        """
+        key = (file.path, file.sha256, mode)
         if (content := self._open.get(key)) is not None:
             self._open.move_to_end(key)
             opened(content)
@@ -37,14 +44,14 @@ class Contents:
             self._waiting[key].append(opened)
         else:
             self._waiting[key] = [opened]
-            future = asyncio.get_running_loop().run_in_executor(None, _read, file)
+            future = asyncio.get_running_loop().run_in_executor(None, _read, file, mode)
             future.add_done_callback(lambda done: self._opened(key, done))
 
     def clear(self) -> None:
         """Forget all. Maps go when the last transfer that reads them does."""
         self._open.clear()
 
-    def _opened(self, key: tuple[Path, str], done: asyncio.Future[memoryview | OSError]) -> None:
+    def _opened(self, key: Key, done: asyncio.Future[memoryview | OSError]) -> None:
         waiting = self._waiting.pop(key)
         result = OSError("the server stops") if done.cancelled() else done.result()
         if isinstance(result, memoryview):
@@ -55,7 +62,27 @@ class Contents:
             opened(result)
 
 
-def _read(file: ServedFile) -> memoryview | OSError:
+def in_mode(mode: Mode, content: memoryview) -> memoryview | OSError:
+    """Give what is sent of a content, or the fault where it is too much for netascii."""
+    if mode is not Mode.NETASCII:
+        return content
+    return _too_many(len(content)) or memoryview(to_netascii(bytes(content)))
+
+
+def _too_many(size_bytes: int) -> OSError | None:
+    if size_bytes <= MAX_BYTES:
+        return None
+    return OSError(f"{size_bytes} bytes are too many for netascii (at most {MAX_BYTES}); ask in octet mode")
+
+
+def _read(file: ServedFile, mode: Mode) -> memoryview | OSError:
+    if mode is Mode.NETASCII and (fault := _too_many(file.size_bytes)) is not None:
+        return fault  # before its pages are asked for: nobody keeps them
+    content = _load(file)
+    return in_mode(mode, content) if isinstance(content, memoryview) else content
+
+
+def _load(file: ServedFile) -> memoryview | OSError:
     try:
         descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-MAX_BYTES = 4 * 1024 * 1024
-"""Converted in one go: 4 MiB take a few milliseconds. Nobody boots a larger file in netascii."""
+MAX_BYTES = 256 * 1024
+"""Converted in one go, which takes up to 5 ms, and kept in memory. It is for texts: nobody boots in netascii."""
 
 
 def to_netascii(content: bytes) -> bytes:

@@ -14,10 +14,9 @@ from provisioner.boot.files import FileTable, Make, Refused, Render, normalise, 
 from provisioner.errors import ListenError, ProvisionerError, WireError
 from provisioner.model.net import Mac
 from provisioner.model.trace import Channel, Observe, TraceLine
-from provisioner.tftp.content import Contents
-from provisioner.tftp.netascii import MAX_BYTES, to_netascii
+from provisioner.tftp.content import Contents, in_mode
 from provisioner.tftp.options import negotiate
-from provisioner.tftp.packet import ErrorCode, Mode, Request, decode
+from provisioner.tftp.packet import ErrorCode, Request, decode
 from provisioner.tftp.places import DEFAULT, Bounds, Job, Places
 from provisioner.tftp.pump import Pump
 from provisioner.tftp.session import Session
@@ -159,7 +158,7 @@ class TftpServer:
             task.add_done_callback(self._tasks.discard)
             return None
         assert not isinstance(served, Refused)
-        return self._contents.get(served, lambda content: self._opened(job, served.name, content))
+        return self._contents.get(served, job.request.mode, lambda content: self._opened(job, served.name, content))
 
     def _made(self, job: Job) -> Make | None:
         """Say how the file is made for this client, where it is one of those."""
@@ -178,7 +177,7 @@ class TftpServer:
             self._places.free(job)
             log.exception("tftp.fault client=%s %s", job.reply.host, printable(job.request.name))
         else:
-            self._opened(job, printable(job.request.name), memoryview(made))
+            self._opened(job, printable(job.request.name), in_mode(job.request.mode, memoryview(made)))
 
     def _refuse(self, job: Job, refused: Refused) -> None:
         self.counts["refused"] += 1
@@ -188,8 +187,6 @@ class TftpServer:
     def _opened(self, job: Job, name: str, content: memoryview | OSError) -> None:
         if not self._listeners or not self._places.holds(job):
             return None  # stopped, or the client began anew meanwhile
-        if job.request.mode is Mode.NETASCII and isinstance(content, memoryview):
-            content = _netascii(content)
         if isinstance(content, OSError):
             self._places.free(job)
             self._trace(job.reply, "tftp.unreadable", f"{name}: {content}", ok=False)
@@ -243,9 +240,3 @@ class TftpServer:
         if now - self._complained_at.get(event, -COMPLAIN_EVERY_S) >= COMPLAIN_EVERY_S:
             self._complained_at[event] = now
             log.warning("%s count=%d %s", event, self.counts[kind], text)
-
-
-def _netascii(content: memoryview) -> memoryview | OSError:
-    if len(content) > MAX_BYTES:
-        return OSError(f"{len(content)} bytes are too many for netascii; ask in octet mode")
-    return memoryview(to_netascii(bytes(content)))

@@ -13,6 +13,7 @@ import pytest
 
 from provisioner.boot.files import FileTable
 from provisioner.errors import ListenError
+from provisioner.tftp.netascii import MAX_BYTES
 from provisioner.tftp.packet import Ack, Data, Error, ErrorCode, Mode, OptionAck, Options, Request, encode
 from provisioner.tftp.server import TftpServer
 from tests.tftp.client import Client, fetch
@@ -62,9 +63,15 @@ async def test_netascii(served: Served) -> None:
 
 
 async def test_netascii_of_a_large_file_is_refused(served: Served, tmp_path: Path) -> None:
-    served.table.replace([put(tmp_path, "huge", bytes(5_000_000))])
+    served.table.replace([put(tmp_path, "huge", bytes(MAX_BYTES + 1))])
     answer = await fetch(served.address, "huge", (), Mode.NETASCII)
     assert isinstance(answer, Error)
+    assert "ask in octet mode" in served.trace[-1].text
+    assert await fetch(served.address, "huge") == bytes(MAX_BYTES + 1)
+
+
+async def test_netascii_of_what_is_made_for_a_client(served: Served) -> None:
+    assert await fetch(served.address, "grub/grub.cfg", (), Mode.NETASCII) == b"for 127.0.0.1\r\n"
 
 
 async def test_a_wildcard_answers_from_the_address_that_was_asked(served: Served) -> None:
