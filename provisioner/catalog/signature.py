@@ -12,7 +12,7 @@ from provisioner.errors import ArtifactError
 SYSTEM_KEYRINGS = Path("/usr/share/keyrings")
 """Where distributions' packages put their keyrings: debian-archive-keyring, ubuntu-keyring, fedora's and others'."""
 TIMEOUT_S = 60.0
-_GOOD = re.compile(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]{40,64}) ", re.MULTILINE)
+_KEY = re.compile(r"VALIDSIG ([0-9A-F]{40,64}) ")
 _BAD = re.compile(r"^\[GNUPG:\] (?:BADSIG|ERRSIG|NO_PUBKEY|EXPKEYSIG|REVKEYSIG|EXPSIG|NODATA)\b.*", re.MULTILINE)
 
 
@@ -30,7 +30,8 @@ def find_keyring(name: str, directories: Sequence[Path]) -> Path:
 def check(content: Path, signature: Path, keyring: Path) -> str:
     """Check a detached signature and say by which key; raise `ArtifactError`.
 
-    One good signature by a key of the keyring is enough: distributions sign with several while they change keys.
+    One good signature by a key of the keyring is enough: distributions sign with several while they change keys. One by
+    a key that is revoked or has expired counts for nothing, and neither does one that has expired itself.
     """
     return _gpgv([str(signature), str(content)], content.name, keyring)
 
@@ -49,9 +50,34 @@ def _gpgv(files: Sequence[str], name: str, keyring: Path, *options: str) -> str:
         raise ArtifactError("gpgv is not installed: no signature can be checked", hint="apt install gpgv") from error
     except subprocess.TimeoutExpired as error:
         raise ArtifactError(f"gpgv took more than {TIMEOUT_S:.0f} s") from error
-    good = _GOOD.search(done.stdout)
-    if good is None:
+    key = good_key(done.stdout)
+    if not key:
         said = "; ".join(match.removeprefix("[GNUPG:] ") for match in _BAD.findall(done.stdout)) or "no signature"
         text = f"{name}: not signed by a key of {keyring.name}"
-        raise ArtifactError(f"{text} ({said[:200]})", hint="nothing of it was taken")
-    return good[1]
+        raise ArtifactError(f"{text} ({said[:200]})", hint=_hint(said))
+    return key
+
+
+def good_key(status: str) -> str:
+    """Say by which key there is a good signature, of gpgv's status lines (GnuPG's doc/DETAILS); empty where by none.
+
+    VALIDSIG alone does not say so: it follows REVKEYSIG, EXPKEYSIG and EXPSIG as well. A key that has expired counts
+    for nothing even for what is dated earlier: whoever has it dates as he likes, and one that was revoked besides is
+    told as expired alone.
+    """
+    good = False
+    for line in status.splitlines():
+        words = line.removeprefix("[GNUPG:] ")
+        if words.startswith("NEWSIG"):
+            good = False
+        elif words.startswith("GOODSIG "):
+            good = True
+        elif good and (match := _KEY.match(words)):
+            return match[1]
+    return ""
+
+
+def _hint(said: str) -> str:
+    if "EXPKEYSIG" in said or "REVKEYSIG" in said:
+        return "nothing of it was taken; a newer keyring may have the key that counts now"
+    return "nothing of it was taken"

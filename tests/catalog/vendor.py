@@ -98,19 +98,22 @@ def vendor() -> Iterator[Vendor]:  # noqa: C901  the handler is a class in a fun
 
 
 class Signer:
-    """An OpenPGP key of the test's own. GnuPG's agent wants a short path."""
+    """An OpenPGP key of the test's own, made and used `today` (now). GnuPG's agent wants a short path."""
 
-    def __init__(self, keyrings: Path, name: str) -> None:
+    def __init__(self, keyrings: Path, name: str, *, expire: str = "never", today: str = "") -> None:
         self._home = tempfile.mkdtemp(prefix="gpg-")
-        self._gpg("--quick-gen-key", f"{name} <{name}@example>", "ed25519", "sign", "never")
+        self._clock = ["--faked-system-time", today] if today else []
+        self._file = keyrings / f"{name}.gpg"
+        self._gpg("--quick-gen-key", f"{name} <{name}@example>", "ed25519", "sign", expire)
         keyrings.mkdir(exist_ok=True)
-        (keyrings / f"{name}.gpg").write_bytes(self._gpg("--export"))
+        self._file.write_bytes(self._gpg("--export"))
 
     def _gpg(self, *arguments: str, content: bytes = b"") -> bytes:
         command = [
             "gpg",
             "--homedir",
             self._home,
+            *self._clock,
             "--batch",
             "--quiet",
             "--passphrase",
@@ -120,11 +123,17 @@ class Signer:
         ]
         return subprocess.run([*command, *arguments], input=content, check=True, capture_output=True, timeout=60).stdout
 
-    def detached(self, content: bytes) -> bytes:
-        return self._gpg("--armor", "--detach-sign", content=content)
+    def detached(self, content: bytes, *options: str) -> bytes:
+        return self._gpg(*options, "--armor", "--detach-sign", content=content)
 
     def clear(self, content: bytes) -> bytes:
         return self._gpg("--clearsign", content=content)
+
+    def revoke(self) -> None:
+        """Revoke the key, in its keyring too. GnuPG has the certificate ready, with a colon that keeps it from use."""
+        (certificate,) = Path(self._home, "openpgp-revocs.d").iterdir()
+        self._gpg("--import", content=certificate.read_bytes().replace(b"\n:-----", b"\n-----"))
+        self._file.write_bytes(self._gpg("--export"))
 
     def close(self) -> None:
         subprocess.run(["gpgconf", "--homedir", self._home, "--kill", "all"], check=False, timeout=30)
