@@ -13,7 +13,7 @@ import re
 import tarfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import msgspec
 
@@ -84,6 +84,21 @@ class Packing:
         yield _END
 
 
+class _Plain(tarfile.TarInfo):
+    """An entry of a bundle: a plain file and nothing else.
+
+    tarfile takes headers that say more of the next entry (pax, long names, holes) whole into memory, of whatever size a
+    stranger's file gives them; ours have none.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            raise ArtifactError(f"{entry.name[:100]!r} is no plain file", hint="is it a bundle of artefacts?")
+        return entry
+
+
 def unpack(source: IO[bytes], blobs: BlobStore) -> tuple[Item, ...]:
     """Take the content of a bundle into the blob store, and say what it is. Blocks.
 
@@ -103,17 +118,17 @@ def unpack(source: IO[bytes], blobs: BlobStore) -> tuple[Item, ...]:
 
 
 def _unpack(source: IO[bytes], blobs: BlobStore, taken: list[str]) -> tuple[Item, ...]:
-    with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES) as archive:
+    with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_Plain) as archive:
         entries = iter(archive)
         first = next(entries, None)
-        if first is None or first.name != MANIFEST or not first.isreg() or first.size > MAX_MANIFEST_BYTES:
+        if first is None or first.name != MANIFEST or first.size > MAX_MANIFEST_BYTES:
             raise ArtifactError(f"it does not begin with {MANIFEST}", hint="is it a bundle of artefacts?")
         items = decode_manifest(_content(archive, first).read())
         wanted = {item.sha256: item.size_bytes for item in items}
         blobs.room_for(sum(wanted.values()))
         for entry in entries:
             sha256 = entry.name.removeprefix(BLOBS)
-            if not entry.isreg() or wanted.get(sha256) != entry.size:
+            if wanted.get(sha256) != entry.size:
                 raise ArtifactError(f"{entry.name[:100]!r} is not in its manifest, or is there twice")
             _take(_content(archive, entry), sha256, blobs, taken)
             del wanted[sha256]
