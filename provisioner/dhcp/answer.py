@@ -55,14 +55,18 @@ def _stay_on_port(case: Case, ip: int) -> None:
 
     Unless a switch on the way says another port (RFC 3046 section 2.1: without a relay address).
     """
-    net = holding(case.nets, ip)
-    lease = net.pool_at(ip).by_ip.get(ip) if net is not None else None
-    if lease is None or lease.key != case.key or not lease.active(case.now):
+    for net in case.nets:
+        lease = net.pool.by_ip.get(ip) or net.quarantine.by_ip.get(ip)
+        if lease is not None:
+            break
+    else:
         return
-    place = (lease.circuit_id, lease.remote_id)
-    if case.info[:2] in (place, NOTHING[:2]):
-        case.relay = lease.relay
-        case.info = case.info._replace(circuit_id=lease.circuit_id, remote_id=lease.remote_id)
+    _, key, _, _, _, _, _, _, relay, circuit_id, remote_id, _ = lease
+    if not (relay or circuit_id or remote_id) or key != case.key or not lease.active(case.now):
+        return
+    if case.info[:2] in ((circuit_id, remote_id), NOTHING[:2]):
+        case.relay = relay
+        case.info = case.info._replace(circuit_id=circuit_id, remote_id=remote_id)
 
 
 def _refusal(case: Case, net: Net) -> Silence | None:
