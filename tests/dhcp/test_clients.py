@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.dhcp.wires import Wires, report_script, run, told, wires
+from tests.dhcp.wires import Wires, end_daemon, report_script, run, told, wires
 
 pytestmark = [pytest.mark.netns, pytest.mark.peer]
 
@@ -53,9 +51,8 @@ def dhclient(lan: Wires, client: str, *words: str) -> dict[str, str]:
     with (lan.folder / "dhclient.log").open("w+") as log:
         command = lan.inside(client, "dhclient", "-1", "-v", *files, *words, "eth0")
         subprocess.run(command, stdout=log, stderr=log, timeout=30, check=True)
-    if pid.exists():
-        os.kill(int(pid.read_text()), signal.SIGKILL)
-        pid.unlink()
+    if "-r" not in words:
+        end_daemon(pid)
     return told(lan.folder)
 
 

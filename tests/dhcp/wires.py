@@ -30,6 +30,13 @@ def run(*words: str, env: Mapping[str, str] | None = None, timeout_s: float = CL
     return done.stdout
 
 
+def end_daemon(pid: Path) -> None:
+    """End the daemon that writes its number into this file, which it does some time after its parent has gone."""
+    assert wait_until(lambda: pid.exists() and pid.read_text().strip() != "", CLIENT_LIMIT_S), f"nothing in {pid}"
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    pid.unlink()
+
+
 @dataclass
 class Wires:
     """Namespaces of one test; everything in them ends with it."""

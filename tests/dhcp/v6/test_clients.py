@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.dhcp.v6.wires import lan6, routed6
-from tests.dhcp.wires import Wires, report_script, told
+from tests.dhcp.wires import Wires, end_daemon, report_script, told
 
 pytestmark = [pytest.mark.netns, pytest.mark.peer]
 
@@ -53,8 +51,7 @@ def dhclient(lan: Wires, client: str, *words: str) -> dict[str, str]:
         command = lan.inside(client, "dhclient", "-6", "-1", "-v", *files, *words, "eth0")
         subprocess.run(command, stdout=log, stderr=log, timeout=40, check=True)
     if pid.exists():
-        os.kill(int(pid.read_text()), signal.SIGKILL)
-        pid.unlink()
+        end_daemon(pid)
     return told(lan.folder)
 
 
