@@ -88,6 +88,7 @@ TABLE = (
     ("catalog.proving", "shells"),
     ("catalog.renderchild", "shells"),
     ("catalog.renderer", "shells"),
+    ("catalog.room", "shells"),
     ("catalog.secretsource", "shells"),
     ("catalog.signature", "shells"),
     ("catalog.site", "shells"),

@@ -17,13 +17,12 @@ from typing import BinaryIO
 
 from provisioner.boot import chunks
 from provisioner.boot.chunks import Chunker, ChunkList
+from provisioner.catalog.room import Room, room_for
 from provisioner.errors import ArtifactError, WireError
 
 CHUNK_BYTES = 1024 * 1024
 MAX_BYTES = 64 * 1024**3
 """Larger than any installer or image; a sparse file that claims a terabyte is refused before a byte is read."""
-KEEP_FREE_BYTES = 256 * 1024 * 1024
-"""Left on the disk by an import: leases and machine states are written to the same one."""
 
 Progress = Callable[[int], None]
 """Called with the bytes done so far."""
@@ -166,11 +165,7 @@ class BlobStore:
 
     def room_for(self, size: int) -> None:
         """Raise `ArtifactError` where this many bytes more would fill the disk."""
-        disk = os.statvfs(self._incoming)
-        free = disk.f_bavail * disk.f_frsize
-        if size + KEEP_FREE_BYTES > free:
-            text = f"{self.root}: {size / 1e6:.0f} MB wanted, {free / 1e6:.0f} MB free"
-            raise ArtifactError(text, hint=f"{KEEP_FREE_BYTES / 1e6:.0f} MB stay free for the daemon's own state")
+        room_for(self._incoming, size)
 
 
 class Receiver:
@@ -183,6 +178,7 @@ class Receiver:
         self._store = store
         self._hashed = Chunker()
         self._file, self._place = store.scratch()
+        self._room = Room(self._place.parent)
 
     @property
     def size_bytes(self) -> int:
@@ -193,6 +189,7 @@ class Receiver:
         """Take the next piece."""
         if self.size_bytes + len(chunk) > MAX_BYTES:
             raise ArtifactError(f"more than {MAX_BYTES} bytes")
+        self._room.take(len(chunk))
         self._hashed.update(chunk)
         try:
             self._file.write(chunk)

@@ -6,7 +6,6 @@ import contextlib
 import email.message
 import http.client
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +16,8 @@ from threading import Event
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from provisioner.catalog.blobs import CHUNK_BYTES, KEEP_FREE_BYTES, MAX_BYTES
+from provisioner.catalog.blobs import CHUNK_BYTES, MAX_BYTES
+from provisioner.catalog.room import Room, room_for
 from provisioner.errors import ArtifactError
 
 TIMEOUT_S = 30.0
@@ -140,11 +140,12 @@ def _attempt(
 
 
 def _receive(response: Any, target: Path, start: int, total: int | None, report: Report | None, limit: int) -> None:
-    done, reported = start, 0.0
+    done, reported, room = start, 0.0, Room(target.parent)
     with target.open("r+b" if start else "wb") as out:
         out.truncate(start)
         out.seek(start)
         while chunk := response.read(CHUNK_BYTES):
+            room.take(len(chunk))
             out.write(chunk)
             done += len(chunk)
             if done > limit:
@@ -178,11 +179,7 @@ def _check_room(target: Path, total: int | None, start: int, limit: int, url: st
         return
     if total > limit:
         raise ArtifactError(f"{url}: {total} bytes; at most {limit} are taken")
-    disk = os.statvfs(target.parent)
-    free = disk.f_bavail * disk.f_frsize
-    if total - start + KEEP_FREE_BYTES > free:
-        text = f"{target.parent}: {(total - start) / 1e6:.0f} MB to fetch, {free / 1e6:.0f} MB free"
-        raise ArtifactError(text, hint=f"{KEEP_FREE_BYTES / 1e6:.0f} MB stay free for the daemon's own state")
+    room_for(target.parent, total - start)
 
 
 # what an unfinished download was of

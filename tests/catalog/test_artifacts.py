@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.boot import chunks
-from provisioner.catalog.artifacts import ArtifactStore
+from provisioner.catalog import room
+from provisioner.catalog.artifacts import ArtifactStore, Content
 from provisioner.errors import ArtifactError, ConflictError, NotFoundError
 from provisioner.model.catalog import Artifact, Bootenv, Files, Kind
 from provisioner.store.artifacts import ArtifactIndex
@@ -213,6 +214,23 @@ async def test_only_regular_files_of_a_bearable_size_are_taken(store: ArtifactSt
     with pytest.raises(ArtifactError):
         await store.import_file(NAMES, tmp_path / "odd", "")
     assert await kept(store) == {}
+
+
+async def test_content_that_would_fill_the_disk_is_refused_while_it_comes(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its length was not announced, so nothing could be said before."""
+    monkeypatch.setattr(room, "LOOK_EVERY_BYTES", 1)
+
+    async def arriving() -> AsyncIterator[bytes]:
+        yield b"first"
+        monkeypatch.setattr(room, "KEEP_FREE_BYTES", 1 << 62)
+        yield b"second"
+
+    with pytest.raises(ArtifactError, match="MB free"):
+        await store.receive(NAMES, Content(arriving()), "")
+    assert await kept(store) == {}
+    assert await asyncio.to_thread(lambda: list((store.blobs.root / "incoming").iterdir())) == []
 
 
 @pytest.mark.parametrize("name", ["../etc", "a/b", "", ".hidden", "a\nb", "x" * 200])

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.catalog import room
 from provisioner.catalog.artifacts import ArtifactStore
-from provisioner.catalog.download import Source
+from provisioner.catalog.blobs import CHUNK_BYTES
+from provisioner.catalog.download import Source, download
 from provisioner.catalog.fetch import Fetcher, not_fetched
 from provisioner.catalog.worker import Progress
 from provisioner.errors import ArtifactError, NotFoundError
@@ -317,6 +319,21 @@ async def test_a_cancelled_fetch_ends_its_worker(store: ArtifactStore, site: Ven
             while not site.asked:
                 await asyncio.sleep(0)
         task.cancel()
+
+
+async def test_a_disk_that_fills_up_meanwhile_ends_a_download(
+    site: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put("/image", bytes(3 * CHUNK_BYTES))
+    monkeypatch.setattr(room, "LOOK_EVERY_BYTES", 1)
+
+    def fill(_done: int, _total: int | None) -> None:
+        monkeypatch.setattr(room, "KEEP_FREE_BYTES", 1 << 62)
+
+    target = tmp_path / "image"
+    with pytest.raises(ArtifactError, match="MB free"):
+        await asyncio.to_thread(download, site.url("/image"), target, source=QUICK, report=fill)
+    assert target.stat().st_size == CHUNK_BYTES
 
 
 async def test_a_missing_file_is_said_at_once(fetcher: Fetcher, site: Vendor) -> None:

@@ -1,0 +1,36 @@
+"""Room on the disk: what comes in is refused in time to leave some for the daemon's own state. Every call blocks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from provisioner.errors import ArtifactError
+
+KEEP_FREE_BYTES = 256 * 1024 * 1024
+"""Left on the disk by whatever comes in: leases and machine states are written to the same one."""
+LOOK_EVERY_BYTES = 64 * 1024 * 1024
+"""So much may come between two looks: a quarter of what stays free."""
+
+
+def room_for(folder: Path, size_bytes: int) -> None:
+    """Raise `ArtifactError` where this many bytes more would fill the disk that `folder` is on."""
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if size_bytes + KEEP_FREE_BYTES > free:
+        text = f"{folder}: {size_bytes / 1e6:.0f} MB wanted, {free / 1e6:.0f} MB free"
+        raise ArtifactError(text, hint=f"{KEEP_FREE_BYTES / 1e6:.0f} MB stay free for the daemon's own state")
+
+
+class Room:
+    """Looks at the disk again and again while content is written to it whose length nobody knows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._unseen = folder, LOOK_EVERY_BYTES
+
+    def take(self, size_bytes: int) -> None:
+        """Hear that this many bytes are written next; raise `ArtifactError` where they would fill the disk."""
+        self._unseen += size_bytes
+        if self._unseen >= LOOK_EVERY_BYTES:
+            room_for(self._folder, size_bytes)
+            self._unseen = 0
