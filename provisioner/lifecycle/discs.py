@@ -12,16 +12,18 @@ import hashlib
 import os
 import shutil
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
+from weakref import WeakValueDictionary
 
 from provisioner.boot.files import DISCS, MADE_OF, ServedFile
 from provisioner.boot.iso import Image
 from provisioner.boot.medium import BIOS_FILES, BIOS_IMAGE, EFI, Load, Programs, initrd_name, lay_out
 from provisioner.catalog import iso9660
+from provisioner.catalog.room import room_for
 from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.lifecycle.boots import Boots
 from provisioner.lifecycle.ports import Network
@@ -52,6 +54,8 @@ class Discs:
         self._folder, self._boots, self._network = folder, boots, network
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._kept: OrderedDict[Mac, tuple[Wanted, ServedFile]] = OrderedDict()
+        self._locks: WeakValueDictionary[Mac, asyncio.Lock] = WeakValueDictionary()
+        """One CD of a machine is made at a time; a lock lives while anybody wants it."""
 
     async def open(self) -> None:
         """Take away what an earlier daemon left: nobody can ask for it."""
@@ -60,25 +64,21 @@ class Discs:
     async def find(self, name: str, address: str, *, begins: bool) -> ServedFile:
         """Give the CD called `name` to the machine at `address`; raise `NotFoundError` where it is to boot none.
 
-        `begins`: a boot begins, so it is made anew. UEFI asks for the size first (UEFI 2.10 section 24.7.3.1).
+        `begins`: a boot begins, so it is made anew. UEFI asks for the size first (UEFI 2.10 section 24.7.3.1). Requests
+        of one machine that come while its CD is made get that one.
         """
         mac = self._network.lease_of(address)
         if mac is None or name not in ARCH_OF or not self._network.serves(name):
             raise NotFoundError("there is no such CD")
-        async with self._turns:
+        before, lock = self._kept.get(mac), self._locks.setdefault(mac, asyncio.Lock())
+        async with lock, self._turns:
             system, wanted = self._wanted(mac, name, address)
-            before = self._kept.get(mac)
-            if before is not None and before[0] == wanted and not begins:
+            kept = self._kept.get(mac)
+            if kept is not None and kept[0] == wanted and (kept is not before or not begins):
                 self._kept.move_to_end(mac)
-                return before[1]
+                return kept[1]
             file = await self._make(mac, system, wanted)
-            gone = [] if before is None else [before[1]]
             self._kept[mac] = wanted, file
-            self._kept.move_to_end(mac)
-            if len(self._kept) > KEPT:
-                gone.append(self._kept.popitem(last=False)[1][1])
-            for each in gone:
-                await asyncio.to_thread(each.path.unlink, missing_ok=True)
             return file
 
     def _wanted(self, mac: Mac, name: str, address: str) -> tuple[Bootenv, Wanted]:
@@ -95,8 +95,26 @@ class Discs:
         programs = await asyncio.to_thread(read_programs, {each: self._file(each) for each in names})
         digest = hashlib.sha256(record.args.encode()).hexdigest()
         path = self._folder / f"{digest}.iso"
-        size_bytes = await asyncio.to_thread(write, path, files, (record.title, record.args), programs, arch)
+        words = record.title, record.args
+        size_bytes = await self._written(path, partial(write, path, files, words, programs, arch), self._make_way(mac))
         return ServedFile(wanted.name, path, size_bytes, digest)
+
+    def _make_way(self, mac: Mac) -> list[Path]:
+        """Forget this machine's CD, and those asked for least recently where they are too many; say where they lie."""
+        gone = [kept[1].path] if (kept := self._kept.pop(mac, None)) is not None else []
+        while len(self._kept) >= KEPT:
+            gone.append(self._kept.popitem(last=False)[1][1].path)
+        return gone
+
+    async def _written(self, path: Path, work: Callable[[], int], gone: Sequence[Path]) -> int:
+        """Delete what is gone and write the CD. Who hangs up keeps the turn until it is written, and deleted again."""
+        writing = asyncio.get_running_loop().run_in_executor(None, _exchange, gone, work)
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+            raise
 
     def _file(self, name: str) -> ServedFile:
         file = self._network.file(name)
@@ -134,8 +152,14 @@ def _read_at(descriptor: int, offset: int, length: int) -> bytes:
     return os.pread(descriptor, length, offset)
 
 
+def _exchange(gone: Sequence[Path], work: Callable[[], int]) -> int:
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return work()
+
+
 def write(path: Path, files: Sequence[ServedFile], words: tuple[str, str], programs: Programs, arch: str) -> int:
-    """Write a CD, whole or not at all, and say how large it is. Blocks.
+    """Write a CD, whole or not at all, and say how large it is; raise `ArtifactError` where it cannot be. Blocks.
 
     `files` are kernel and initrds, `words` what people read of it, and the kernel's command line.
     """
@@ -144,13 +168,19 @@ def write(path: Path, files: Sequence[ServedFile], words: tuple[str, str], progr
     image = lay_out(Load(title, sizes[0], tuple(sizes[1:]), args), programs, arch)
     sources = {"BOOT/VMLINUZ": files[0].path} | {initrd_name(at): one.path for at, one in enumerate(files[1:])}
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    room_for(path.parent, image.size_bytes)
     part = path.with_suffix(".part")
-    with part.open("wb") as target:
-        os.fchmod(target.fileno(), 0o600)
-        target.write(image.head)
-        target.truncate(image.size_bytes)
-        _copy(image, sources, target)
-    part.rename(path)
+    try:
+        with part.open("wb") as target:
+            os.fchmod(target.fileno(), 0o600)
+            target.write(image.head)
+            target.truncate(image.size_bytes)
+            _copy(image, sources, target)
+        part.rename(path)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error}", hint="is there room on this disk?") from error
+    finally:
+        part.unlink(missing_ok=True)
     return image.size_bytes
 
 

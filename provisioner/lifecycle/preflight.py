@@ -150,6 +150,11 @@ def _way(machine: Machine, bootenv: Bootenv) -> list[Check]:
     if firmware and starts and firmware not in starts:
         text = f"{bootenv.name} does not start by {firmware}, only by {', '.join(sorted(starts))}"
         return [Check("boot", ok=False, text=text)]
+    on_disc = machine.boot_via == "http" and machine.facts is not None and machine.facts.secure_boot
+    if on_disc and any(files.injects for files in bootenv.arch.values()):
+        handed = f"{bootenv.name} takes files that only a loader hands over"
+        text = f"with Secure Boot on {machine.name} boots from a CD, and {handed}"
+        return [Check("boot", ok=False, text=text, hint="switch Secure Boot off for this, or install another system")]
     by_http_alone = any(files.http and not files.kernel for files in bootenv.arch.values())
     if not by_http_alone or machine.boot_via == "http":
         return []

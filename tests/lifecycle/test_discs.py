@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +12,8 @@ import pytest
 
 from provisioner.boot.files import FileTable, ServedFile
 from provisioner.boot.script import Dialect
-from provisioner.catalog import iso9660
-from provisioner.errors import NotFoundError
+from provisioner.catalog import iso9660, room
+from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.lifecycle import discs
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Network
@@ -160,3 +162,71 @@ async def test_no_more_are_kept_than_the_limit(tmp_path: Path, monkeypatch: pyte
             made.append(await conductor.discs.find(NAME, metal.ip, begins=True))
         assert [file.path.exists() for file in made] == [False, True, True]
         assert len({hashlib.sha256(file.path.read_bytes()).digest() for file in made[1:]}) == 2
+
+
+def left(rack: Secured) -> list[str]:
+    """Name what lies in the folder of CDs."""
+    return [path.name for path in (rack.folder / "discs").iterdir()]
+
+
+async def test_requests_of_one_machine_at_once_are_one_cd(tmp_path: Path) -> None:
+    rack = Secured(tmp_path)
+    metal = rack.one()
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        conductor.decide(asking(metal))
+        made = await asyncio.gather(*(conductor.discs.find(NAME, metal.ip, begins=True) for _ in range(8)))
+        assert len({file.sha256 for file in made}) == 1
+        assert left(rack) == [made[0].path.name]
+
+
+async def test_who_hangs_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    rack = Secured(tmp_path)
+    metal = rack.one()
+    kernel = rack.files["artifacts/discovery/amd64/vmlinuz"]
+    content = kernel.path.read_bytes()
+    kernel.path.unlink()
+    os.mkfifo(kernel.path)
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        conductor.decide(asking(metal))
+        async with asyncio.TaskGroup() as group:
+            gone = group.create_task(conductor.discs.find(NAME, metal.ip, begins=True))
+            pipe = await asyncio.to_thread(kernel.path.open, "wb")  # opens when the kernel is being copied to the CD
+            gone.cancel()
+            waiting = group.create_task(conductor.discs.find(NAME, metal.ip, begins=True))
+            await asyncio.to_thread(pipe.write, content)
+            await asyncio.to_thread(pipe.close)
+            await asyncio.wait([gone])
+            assert gone.cancelled()
+            assert not [name for name in left(rack) if name.endswith(".iso")], "it was whole when nobody waited for it"
+            pipe = await asyncio.to_thread(kernel.path.open, "wb")
+            await asyncio.to_thread(pipe.write, content)
+            await asyncio.to_thread(pipe.close)
+            file = await waiting
+        assert left(rack) == [file.path.name]
+
+
+async def test_a_cd_that_cannot_be_written_leaves_no_part_of_itself(tmp_path: Path) -> None:
+    rack = Secured(tmp_path)
+    metal = rack.one()
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        conductor.decide(asking(metal))
+        rack.files["artifacts/discovery/amd64/initrd.img"].path.unlink()
+        with pytest.raises(ArtifactError, match="cannot be written"):
+            await conductor.discs.find(NAME, metal.ip, begins=True)
+        assert left(rack) == []
+
+
+async def test_a_cd_leaves_room_for_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rack = Secured(tmp_path)
+    metal = rack.one()
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        conductor.decide(asking(metal))
+        await conductor.discs.find(NAME, metal.ip, begins=True)
+        monkeypatch.setattr(room, "KEEP_FREE_BYTES", 1 << 62)
+        with pytest.raises(ArtifactError, match="MB free"):
+            await conductor.discs.find(NAME, metal.ip, begins=True)
+        assert left(rack) == []

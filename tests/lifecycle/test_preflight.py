@@ -23,6 +23,8 @@ READY = Machine("m1", "node17", State.READY, bmc=BMC, facts=FACTS, profile="smal
 DEBIAN = Bootenv("debian-12", "Debian 12", Kind.IMAGE, "debian", {}, min_disk_bytes=2 * GIB, min_memory_bytes=GIB // 2)
 DISCOVERY = Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", {})
 ISO = Bootenv("iso", "An ISO", Kind.LIVE, "iso", {"amd64": Files(http="image.iso")})
+WINDOWS = Bootenv("windows", "Windows", Kind.LIVE, "windows", {"amd64": Files(kernel="wimboot", injects=("answers",))})
+SECURED = replace(READY, boot_via="http", facts=replace(FACTS, secure_boot=True))
 BUSY, _ = advance(READY, Begin("r1", Verb.DEPLOY, "debian-12"), 0.0)
 
 CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
@@ -34,6 +36,11 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
     "an ISO on a machine that cannot start it": (
         READY, ISO, [], None, ["iso starts by UEFI HTTP boot alone, and node17 boots by pxe"]),
     "and on one that can": (replace(READY, boot_via="http"), ISO, [], None, []),
+    "what only a loader hands over, with Secure Boot": (
+        SECURED, WINDOWS, [], None,
+        ["with Secure Boot on node17 boots from a CD, and windows takes files that only a loader hands over"]),
+    "without it": (replace(SECURED, facts=FACTS), WINDOWS, [], None, []),
+    "and by PXE, which needs no CD": (replace(SECURED, boot_via="pxe"), WINDOWS, [], None, []),
     "a BMC that refuses": (READY, DEBIAN, [], "password refused", ["password refused"]),
     "artefacts that are missing": (READY, DEBIAN, ["image is missing", "kernel is missing"], None,
         ["image is missing", "kernel is missing"]),
