@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,20 +27,24 @@ def to_zstd(image: Path, target: Path) -> None:
     with image.open("rb") as file:
 
         def read_at(offset: int, length: int) -> bytes:
-            file.seek(offset)
-            return file.read(length)
+            try:
+                file.seek(offset)
+                return file.read(length)
+            except (OSError, ValueError, OverflowError) as error:  # a stranger's number, larger than any file
+                raise ArtifactError(f"the image cannot be read at {offset}: {error}") from error
 
         header = qcow2.decode_header(read_at(0, HEAD_BYTES))
         command = [program, "--quiet", "--force", "-3", "-T0", "-o", str(target)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as packer:
             assert packer.stdin is not None
+            _lift_limit(packer.pid)
             try:
                 for data in qcow2.content(header, read_at):
                     packer.stdin.write(data)
                 packer.stdin.close()
             except BrokenPipeError:
                 pass  # its status says why
-            except ArtifactError:
+            except (ArtifactError, MemoryError):
                 packer.kill()
                 raise
             status = packer.wait()
@@ -47,3 +52,9 @@ def to_zstd(image: Path, target: Path) -> None:
             said = packer.stderr.read().decode("utf-8", "replace").strip()
     if status:
         raise ArtifactError(f"{target.name} cannot be written: zstd: {said[-200:] or status}")
+
+
+def _lift_limit(pid: int) -> None:
+    """Give the packer the memory that it wants: by the number of processors, and nothing of an image says how much."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.prlimit(pid, resource.RLIMIT_AS, (hard, hard))

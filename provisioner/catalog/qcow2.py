@@ -106,8 +106,10 @@ def _cluster(header: Header, entry: int, read_at: ReadAt) -> bytes:
     offset = entry & _OFFSET
     if entry & _ZERO or not offset:
         return b""
-    # an image may end inside its last cluster
-    return read_at(offset, header.cluster).ljust(header.cluster, b"\0")
+    data = read_at(offset, header.cluster)
+    if not data:
+        raise ArtifactError(f"a cluster at {offset} lies behind the end of the image: it is cut short")
+    return data.ljust(header.cluster, b"\0")  # an image may end inside its last cluster
 
 
 def _inflated(header: Header, entry: int, read_at: ReadAt) -> bytes:

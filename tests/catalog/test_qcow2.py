@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import struct
 import subprocess
 from pathlib import Path
@@ -109,6 +110,53 @@ BAD = {
 def test_headers_that_are_refused(raw: bytes, said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
         qcow2.decode_header(raw)
+
+
+def mapped(cluster: int) -> bytes:
+    """An image in clusters of 512 bytes: header, table of tables, table. Its disk is one cluster, at `cluster`."""
+    return (
+        header(bits=9, size=512).ljust(512, b"\0")
+        + struct.pack(">64Q", 1024, *[0] * 63)
+        + (struct.pack(">64Q", cluster, *[0] * 63))
+    )
+
+
+def disk_of(raw: bytes) -> bytes:
+    return b"".join(qcow2.content(qcow2.decode_header(raw), lambda offset, length: raw[offset : offset + length]))
+
+
+def test_a_disk_whose_clusters_are_missing_is_refused() -> None:
+    """An image that was cut short is no disk of zeros; only its last cluster may be short."""
+    whole = mapped(1536) + b"x" * 512
+    assert disk_of(whole) == b"x" * 512
+    assert disk_of(whole[:-100]) == b"x" * 412 + bytes(100)
+    for cut in (whole[:1536], mapped(1 << 40)):
+        with pytest.raises(ArtifactError, match="lies behind the end of the image: it is cut short"):
+            disk_of(cut)
+
+
+@pytest.mark.parametrize("offset", [1 << 63, (1 << 64) - 512, (1 << 63) - 512])
+def test_places_beyond_any_file_are_refused(tmp_path: Path, offset: int) -> None:
+    (tmp_path / "disk.qcow2").write_bytes(header(l1_offset=offset))
+    with pytest.raises(ArtifactError, match=rf"{offset}"):
+        convert.to_zstd(tmp_path / "disk.qcow2", tmp_path / "out.zst")
+
+
+def test_the_packer_has_the_memory_it_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bounds whoever reads a stranger's image does not bound zstd, which takes more with each processor."""
+    program = tmp_path / "zstd"
+    program.write_text(f"#!/bin/sh\ncat >{tmp_path}/disk\nulimit -v >{tmp_path}/limit\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "disk.qcow2").write_bytes(mapped(0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 46, hard))
+    try:
+        convert.to_zstd(tmp_path / "disk.qcow2", tmp_path / "out.zst")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert (tmp_path / "disk").read_bytes() == bytes(512)
+    assert (tmp_path / "limit").read_text().strip() == ("unlimited" if hard < 0 else str(hard >> 10))
 
 
 @given(st.binary(max_size=4096), st.integers(0, 3))
