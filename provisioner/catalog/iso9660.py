@@ -58,6 +58,8 @@ def find(read_at: ReadAt, path: str, size_bytes: int) -> list[Extent]:
     for extent in record.extents:
         if extent.offset + extent.length > size_bytes:
             raise ArtifactError(f"{path} ends behind the end of the image: it is cut short or damaged")
+    if sum(extent.length for extent in record.extents) > size_bytes:
+        raise ArtifactError(f"{path} is larger than the image: it is damaged")
     return list(record.extents)
 
 
@@ -89,13 +91,13 @@ def _directory(read_at: ReadAt, directory: _Record) -> Iterator[_Record]:
         if extent.length > MAX_DIRECTORY_BYTES:
             raise ArtifactError(f"a directory of {extent.length} bytes in the image: damaged")
         content = read_at(extent.offset, extent.length)
-        parts: tuple[Extent, ...] = ()
+        parts: list[Extent] = []
         for at in range(0, len(content), SECTOR):  # a record never spans sectors (ECMA-119 6.8.1.1)
             for record in _records(read_at, content[at : at + SECTOR]):
                 parts += record.extents
                 if not record.goes_on:
-                    yield replace(record, extents=parts)
-                    parts = ()
+                    yield replace(record, extents=tuple(parts))
+                    parts = []
 
 
 def _records(read_at: ReadAt, sector: bytes) -> Iterator[_Record]:

@@ -22,7 +22,7 @@ def extract(container: Path, member: str, target: Path, *, limit: int = MAX_BYTE
         with container.open("rb") as file, target.open("wb") as out:
             head = file.read(HEAD_BYTES)
             if iso9660.is_iso(head):
-                _from_iso(file, member, out)
+                _from_iso(file, member, out, limit)
             elif zipfile.is_zipfile(file):
                 with _zip_member(file, member) as source:
                     _pour(source, out, limit)
@@ -35,13 +35,16 @@ def extract(container: Path, member: str, target: Path, *, limit: int = MAX_BYTE
         raise ArtifactError(f"{container.name}: {error.message}", hint=error.hint) from error
 
 
-def _from_iso(image: BinaryIO, member: str, out: BinaryIO) -> None:
+def _from_iso(image: BinaryIO, member: str, out: BinaryIO, limit: int) -> None:
     def read_at(offset: int, length: int) -> bytes:
         image.seek(offset)
         return image.read(length)
 
     size = image.seek(0, 2)
-    for extent in iso9660.find(read_at, member, size):
+    extents = iso9660.find(read_at, member, size)
+    if sum(extent.length for extent in extents) > limit:
+        raise ArtifactError(f"{member} unpacks to more than {limit} bytes")
+    for extent in extents:
         image.seek(extent.offset)
         left = extent.length
         while left:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from provisioner.model.catalog import Artifact
 
 _PR_SET_PDEATHSIG = 1
 MAX_SIGNATURE_BYTES = 64 * 1024
+MAX_MEMORY = 1024**3
+"""Of address space. The largest tables of a qcow2 image take a third of it; what an archive may ask for has no end."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -76,7 +79,11 @@ def run(job: Job, emit: Emit) -> None:
     for artifact in job.artifacts:
         groups.setdefault(artifact.url, []).append(artifact)
     for url, artifacts in groups.items():
-        _fetch_one(job, blobs, url, artifacts, emit)
+        try:
+            _fetch_one(job, blobs, url, artifacts, emit)
+        except MemoryError as error:
+            text = f"{url}: more than {MAX_MEMORY >> 20} MiB of memory would be needed to unpack it"
+            raise ArtifactError(text, hint="it is damaged, or made to harm") from error
 
 
 def _fetch_one(job: Job, blobs: BlobStore, url: str, artifacts: list[Artifact], emit: Emit) -> None:
@@ -190,6 +197,7 @@ def _hash(file: Path) -> str:
 def main() -> int:
     """Read a job, do it, say how it went. Dies with the process that started it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
     def emit(event: Event) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")

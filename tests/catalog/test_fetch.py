@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import lzma
 import subprocess
 import tarfile
 from collections.abc import AsyncIterator, Iterator
@@ -155,6 +156,22 @@ async def test_members_come_out_of_one_download(fetcher: Fetcher, site: Vendor, 
     assert {blob.name: blob.sha256 for blob in stored}["vmlinuz"] == SHA
     assert len(site.asked) == 1
     assert not list((store.blobs.root / "incoming").iterdir())
+
+
+async def test_an_archive_that_asks_for_gigabytes_of_memory_is_refused(fetcher: Fetcher, site: Vendor) -> None:
+    """The head of an .lzma says how large its dictionary is: here four gigabytes, for a few hundred bytes."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("linux"))
+    packed = bytearray(lzma.compress(archive.getvalue(), lzma.FORMAT_ALONE))
+    packed[1:5] = b"\xff" * 4
+    sha256 = site.put("/small.tar.lzma", bytes(packed))
+    with pytest.raises(ArtifactError, match=r"small\.tar\.lzma: more than 1024 MiB of memory"):
+        await fetch(
+            fetcher,
+            Artifact("small", url=site.url("/small.tar.lzma"), sha256=sha256),
+            Artifact("linux", url=site.url("/small.tar.lzma"), member="linux"),
+        )
 
 
 async def test_a_clear_signed_release_leads_to_the_checksums(fetcher: Fetcher, site: Vendor, signer: Signer) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.catalog.iso9660 import DIRECTORY, SECTOR, Extent, ReadAt, find, is_iso
+from provisioner.catalog.iso9660 import DIRECTORY, MULTI_EXTENT, SECTOR, Extent, ReadAt, find, is_iso
 from provisioner.errors import ArtifactError
 
 ROOT, BOOT = 20, 21
@@ -53,6 +53,15 @@ def test_a_file_is_found_by_its_path() -> None:
 def test_what_is_not_there_is_said(path: str, said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
         find(GOOD, path, SIZE)
+
+
+def test_a_file_that_has_the_same_extent_over_and_over_is_refused() -> None:
+    """A megabyte of records could name gigabytes: extents of one file never overlap, so they fit into the image."""
+    part = record(b"BIG.;1", 25, 2 * SECTOR, MULTI_EXTENT)
+    assert len(part) * 20 < SECTOR
+    lying = image((16, DESCRIPTOR), (ROOT, part * 20 + record(b"BIG.;1", 25, 1)))
+    with pytest.raises(ArtifactError, match="big is larger than the image"):
+        find(lying, "big", SIZE)
 
 
 @pytest.mark.parametrize("sectors", [(), ((16, b"\xffCD001"),), ((16, b"\x02CD001"), (17, b"junk"))])

@@ -217,6 +217,15 @@ def test_any_directory(directory: bytes) -> None:
     assert all(extent.offset + extent.length <= len(content) for extent in extents)
 
 
+def test_a_file_of_an_iso_ends_at_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(image(record(b"VMLINUZ", 0, 16384)))
+    extract(tmp_path / "image", "vmlinuz", tmp_path / "out", limit=16384)
+    assert (tmp_path / "out").stat().st_size == 16384
+    with pytest.raises(ArtifactError, match="image: vmlinuz unpacks to more than 16383 bytes"):
+        extract(tmp_path / "image", "vmlinuz", tmp_path / "out", limit=16383)
+    assert not (tmp_path / "out").stat().st_size
+
+
 def test_a_directory_that_holds_itself_ends() -> None:
     content = image(record(b"LOOP", 18, 2048, flags=2))
     with pytest.raises(ArtifactError):
