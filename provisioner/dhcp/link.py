@@ -74,7 +74,7 @@ class Link:
         """Send (data, where to, our address, hardware address) each; give those by their place that could not leave,
         and why."""
         if self._socket.fileno() < 0:  # its number may be another file's by now
-            return {place: "the interface was made anew" for place, _ in enumerate(replies)}
+            return {place: "the socket that it came by was closed since" for place, _ in enumerate(replies)}
         lost: dict[int, str] = {}
         batch: list[tuple[bytes, bytes]] = []
         places: list[int] = []
