@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -19,6 +20,7 @@ from provisioner.web.app import machine_app
 from provisioner.web.machines import MachineSide
 from provisioner.web.ports import Route
 from provisioner.web.server import Server
+from provisioner.web.tlsdoor import DEFAULT, DoorBounds, TlsDoor
 from tests.web.fakes import FakeConductor
 
 US = "127.0.0.1"
@@ -131,6 +133,112 @@ async def test_who_asks_by_https_is_sent_on_by_https(keys: Tls) -> None:
                 assert answer.status == 200
     await server.close()
     assert asked == [Dialect.IPXE_HTTPS, Dialect.IPXE]
+
+
+class Hello(asyncio.Protocol):
+    """Says hello to whose hand was shaken."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"hello")
+        transport.close()
+
+
+class Silent:
+    """Clients that connect and say nothing, and some that do."""
+
+    def __init__(self, port: int, trusting: ssl.SSLContext, group: asyncio.TaskGroup) -> None:
+        self._port, self._trusting, self.group = port, trusting, group
+        self._writers: list[asyncio.StreamWriter] = []
+        self._waiting: set[asyncio.Task[bytes]] = set()
+
+    async def connect(self, *addresses: str) -> None:
+        """One from each address, in this order."""
+        for address in addresses:
+            reader, writer = await asyncio.open_connection(US, self._port, local_addr=(address, 0))
+            self._writers.append(writer)
+            self._waiting.add(self.group.create_task(reader.read()))
+
+    async def closed(self, count: int) -> None:
+        """Wait until so many were closed."""
+        async with asyncio.timeout(10):
+            while count > 0:
+                ended, self._waiting = await asyncio.wait(self._waiting, return_when=asyncio.FIRST_COMPLETED)
+                count -= len(ended)
+        assert count == 0
+
+    async def hello(self, address: str) -> bytes:
+        """What a client hears that shakes hands; nothing where it is turned away."""
+        try:
+            async with asyncio.timeout(10):
+                reader, writer = await asyncio.open_connection(
+                    US, self._port, ssl=self._trusting, local_addr=(address, 0)
+                )
+                self._writers.append(writer)
+                return await reader.read()
+        except OSError:
+            return b""
+
+    @property
+    def held(self) -> int:
+        return len(self._waiting)
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+@asynccontextmanager
+async def bounded(keys: Tls, bounds: DoorBounds = DEFAULT) -> AsyncIterator[Silent]:
+    """A door with such bounds, and clients of it."""
+    sock = socket.create_server((US, 0), backlog=1024)
+    sock.setblocking(False)
+    port = sock.getsockname()[1]
+    async with AsyncExitStack() as stack:
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        door = group.create_task(TlsDoor(sock, keys.context, Hello, lambda *_: None, bounds).serve())
+        stack.callback(door.cancel)
+        clients = Silent(port, ssl.create_default_context(cadata=keys.root.decode()), group)
+        stack.callback(clients.close)
+        yield clients
+
+
+async def test_hundreds_who_say_nothing_do_not_keep_others_out(keys: Tls) -> None:
+    async with bounded(keys) as clients:
+        await clients.connect(*["127.0.0.2"] * 300)
+        await clients.closed(300 - DEFAULT.per_address)
+        assert await clients.hello("127.0.0.2") == b"", "none of its own takes too long yet"
+        assert await clients.hello("127.0.0.3") == b"hello"
+        assert clients.held == DEFAULT.per_address
+
+
+async def test_who_takes_too_long_goes_when_another_comes_from_its_address(keys: Tls) -> None:
+    async with bounded(keys, DoorBounds(per_address=2, prompt_s=0.0)) as clients:
+        await clients.connect("127.0.0.3", "127.0.0.2", "127.0.0.2")
+        assert await clients.hello("127.0.0.2") == b"hello"
+        await clients.closed(1)
+        assert await clients.hello("127.0.0.2") == b"hello", "two places, and one is held"
+        assert clients.held == 2
+
+
+async def test_who_takes_too_long_goes_when_all_places_are_taken(keys: Tls, caplog: pytest.LogCaptureFixture) -> None:
+    async with bounded(keys, DoorBounds(greetings=3, prompt_s=0.0)) as clients:
+        await clients.connect("127.0.0.2", "127.0.0.3", "127.0.0.4")
+        assert await clients.hello("127.0.0.5") == b"hello"
+        await clients.closed(1)
+        assert clients.held == 2
+    assert [record.message for record in caplog.records if record.message.startswith("http.tls-busy client=127.0.0.2")]
+
+
+async def test_who_comes_to_a_full_door_is_served_when_somebody_leaves(keys: Tls) -> None:
+    async with bounded(keys, DoorBounds(greetings=1, prompt_s=600.0)) as clients:
+        await clients.connect("127.0.0.2")
+        waits = clients.group.create_task(clients.hello("127.0.0.3"))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not waits.done()
+        clients.close()
+        assert await waits == b"hello"
 
 
 async def test_a_stop_waits_for_no_hand(door: Door) -> None:
