@@ -67,7 +67,6 @@ from provisioner.wiring import (
     SiteArtifacts,
     artifact_api,
     bmc_api,
-    booting,
     guard_of,
     hooks_of,
     previews_of,
@@ -140,9 +139,7 @@ class Daemon:
         guard = guard_of(addressing.v4, addressing.v6, netwatch, conductor, EventStore(db))
         addressing.follow(addresses.follow, addresses.follow6)
         addressing.follow(guard.changed, guard.changed)
-        shelf = artifact_api(
-            config, artifacts, table, catalog.bootenv, lambda name: booting(conductor.machines.all(), name)
-        )
+        shelf = artifact_api(config, artifacts, table, catalog.bootenv, conductor.machines.all)
         await shelf.loaders.install()
         machines = MachineHttp.over(config, conductor, network, artifacts, db)
         served, reach = await self._serve_boot(stack, table, machines, addressing)

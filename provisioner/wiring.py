@@ -37,7 +37,8 @@ from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
-from provisioner.errors import ConfigError, StoreError
+from provisioner.errors import ConfigError, NotFoundError, StoreError
+from provisioner.lifecycle.boots import DISCOVERY
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preview import Previews
@@ -110,18 +111,33 @@ def artifact_api(
     store: ArtifactStore,
     table: FileTable,
     bootenv: Callable[[str], Bootenv],
-    users: Callable[[str], Sequence[str]],
+    machines: Callable[[], Iterable[Machine]],
 ) -> ArtifactApi:
-    """Put the API of artefacts and loaders together. The loaders are not yet installed."""
+    """Put the API of artefacts and loaders together. The loaders are not yet installed.
+
+    What `machines` boot is neither removed from the store nor replaced in it from now on.
+    """
+    store.users = lambda name: booting(machines(), name, bootenv)
     settings = config.catalogue
     fetcher = Fetcher(store, source=Source(proxy=settings.proxy), keyrings=[Path(path) for path in settings.keyrings])
     loaders = Loaders(table, config.state_dir, [Path(path) for path in settings.loaders])
-    return ArtifactApi(store, fetcher, loaders, bootenv=bootenv, users=users)
+    return ArtifactApi(store, fetcher, loaders, bootenv=bootenv)
 
 
-def booting(machines: Iterable[Machine], bootenv: str) -> list[str]:
-    """Name the machines that boot a bootenv now."""
-    return [machine.name for machine in machines if machine.run and machine.run.step and machine.run.bootenv == bootenv]
+def booting(machines: Iterable[Machine], system: str, bootenv: Callable[[str], Bootenv]) -> list[str]:
+    """Name the machines that are in a run with this bootenv, or with one that `system` brings onto them."""
+    runs = [(machine.name, machine.run.bootenv) for machine in machines if machine.run and machine.run.step]
+    with_it = {name for name in {name for _, name in runs} if system in _systems(name or DISCOVERY, bootenv)}
+    return [machine for machine, name in runs if name in with_it]
+
+
+def _systems(name: str, bootenv: Callable[[str], Bootenv]) -> tuple[str, ...]:
+    """Name what a run of this bootenv boots; a bootenv that is in the catalogue no more stands for itself alone."""
+    try:
+        found = bootenv(name)
+    except NotFoundError:
+        return (name,)
+    return found.name, found.installs_with
 
 
 class MachineFiles:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.identify import Identity
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
+from provisioner.errors import NotFoundError
 from provisioner.holders import Holders
+from provisioner.lifecycle.inputs import Begin
+from provisioner.lifecycle.plans import Verb
+from provisioner.lifecycle.steps import advance
+from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.boot import BootClient, LocalDisk, Plan, Unknown
+from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.wiring import Addresses, KnownMachines, booting, how_to_get, reservations
@@ -84,8 +92,48 @@ def test_how_a_missing_artefact_is_to_be_had() -> None:
     assert how_to_get("discovery", "provisionctl images build discovery") == "provisionctl images build discovery"
 
 
-def test_no_machine_boots_what_nothing_runs() -> None:
-    assert booting([NODE], "debian-12") == []
+CATALOGUE = {
+    each.name: each
+    for each in (
+        Bootenv("discovery", "Discovery", Kind.DISCOVERY, "discovery", {}),
+        Bootenv("debian-12", "Debian 12", Kind.IMAGE, "debian", {}, installs_with="discovery"),
+        Bootenv("rescue", "Rescue", Kind.RESCUE, "rescue", {}),
+    )
+}
+
+
+def bootenv(name: str) -> Bootenv:
+    if name not in CATALOGUE:
+        raise NotFoundError(f"no bootenv {name}")
+    return CATALOGUE[name]
+
+
+def running(verb: Verb, name: str) -> Machine:
+    machine, _ = advance(
+        replace(NODE, bmc=BmcAddress(Driver.IPMI, "10.0.0.1", 623, "admin")), Begin("r1", verb, name), 0
+    )
+    return machine
+
+
+DEPLOYING = running(Verb.DEPLOY, "debian-12")
+BOOTING: dict[str, tuple[Machine, set[str]]] = {
+    "what nothing runs": (NODE, set()),
+    "an image, with the system that writes it": (DEPLOYING, {"debian-12", "discovery"}),
+    "a system by itself": (running(Verb.RESCUE, "rescue"), {"rescue"}),
+    "a run of no bootenv is of the discovery system": (running(Verb.INSPECT, ""), {"discovery"}),
+    "a bootenv that was taken from the catalogue": (running(Verb.DEPLOY, "gone"), {"gone"}),
+    "a run that has ended": (replace(DEPLOYING, run=replace(DEPLOYING.run, outcome="failed")), set()),  # type: ignore[type-var]
+}
+
+
+@pytest.mark.parametrize(("machine", "systems"), BOOTING.values(), ids=BOOTING.keys())
+def test_what_a_machine_boots(machine: Machine, systems: set[str]) -> None:
+    booted = {name for name in (*CATALOGUE, "gone") if booting([machine], name, bootenv)}
+    assert booted == systems
+
+
+def test_who_boots_is_named() -> None:
+    assert booting([DEPLOYING, NODE], "discovery", bootenv) == ["node17"]
 
 
 def test_our_url_for_ipv6() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
@@ -50,6 +50,8 @@ class ArtifactStore:
         self._rows = rows
         self._clock = clock
         self._index: dict[tuple[str, str, str], Blob] = {}
+        self.users: Callable[[str], Sequence[str]] = lambda _bootenv: ()
+        """Names the machines that boot a bootenv now: under them nothing is removed, or replaced by other content."""
 
     async def open(self) -> None:
         """Read the index. A row whose content is gone or cut short counts as missing, and is said in the log.
@@ -146,14 +148,11 @@ class ArtifactStore:
             for item in items:
                 _check_names(item.names)
         except ArtifactError:
-            await self._sweep([item.sha256 for item in items])
+            await self._sweep({item.sha256 for item in items})
             raise
         now = self._clock()
         blobs = [Blob(*item.names, item.sha256, item.size_bytes, item.origin, now) for item in items]
-        before = [self._index[_key(blob)].sha256 for blob in blobs if _key(blob) in self._index]
-        await self._rows.put(blobs)
-        self._index |= {_key(blob): blob for blob in blobs}
-        await self._sweep(before)
+        await self._put(blobs)
         return blobs
 
     def bundle(self, bootenvs: Sequence[tuple[Bootenv, str]]) -> Packing:
@@ -166,34 +165,48 @@ class ArtifactStore:
         return Packing([blob for blob in self.all() if _key(blob) in names], self.blobs.path)
 
     async def enter(self, names: tuple[str, str, str], sha256: str, size_bytes: int, origin: str) -> Blob:
-        """Let a name stand for content that is in the blob store. What it stood for before goes, if nobody else's."""
+        """Let a name stand for content that is in the blob store. What it stood for before goes, if nobody else's.
+
+        Raises `ConflictError` where machines boot that now; then the new content goes.
+        """
         _check_names(names)
         blob = Blob(*names, sha256, size_bytes, origin, self._clock())
-        before = self._index.get(names)
-        await self._rows.put([blob])
-        self._index[names] = blob
-        if before is not None:
-            await self._sweep([before.sha256])
+        await self._put([blob])
         return blob
 
-    async def remove(
-        self, bootenv: str, arch: str = "", name: str = "", *, users: Sequence[str] = ()
-    ) -> Sequence[Blob]:
+    async def _put(self, blobs: Sequence[Blob]) -> None:
+        pairs = [(before, blob) for blob in blobs if (before := self._index.get(_key(blob))) is not None]
+        replaced = [before for before, blob in pairs if before.sha256 != blob.sha256]
+        try:
+            self._refuse_in_use(blob.bootenv for blob in replaced)
+        except ConflictError:
+            await self._sweep({blob.sha256 for blob in blobs})
+            raise
+        await self._rows.put(blobs)
+        self._index |= {_key(blob): blob for blob in blobs}
+        await self._sweep({blob.sha256 for blob in replaced})
+
+    def _refuse_in_use(self, bootenvs: Iterable[str]) -> None:
+        for bootenv in dict.fromkeys(bootenvs):
+            if users := self.users(bootenv):
+                named = f"{', '.join(users[:5])}{' ...' if len(users) > 5 else ''}"
+                text = f"{bootenv}: its artefacts are in use by {named}"
+                raise ConflictError(text, hint="wait for these machines, or cancel their runs")
+
+    async def remove(self, bootenv: str, arch: str = "", name: str = "") -> Sequence[Blob]:
         """Remove the artefacts of a bootenv, of one architecture, or one of them; say which.
 
-        `users` are the machines that boot this bootenv now: with any of them it is refused (`ConflictError`).
+        With any `users` it is refused (`ConflictError`).
         """
         gone = [b for b in self.all() if b.bootenv == bootenv and arch in ("", b.arch) and name in ("", b.name)]
         if not gone:
             what = "/".join(part for part in (bootenv, arch, name) if part)
             raise NotFoundError(f"{what}: no such artefact in store", hint="provisionctl artifacts list")
-        if users:
-            text = f"{bootenv}: its artefacts are in use by {', '.join(users[:5])}{' ...' if len(users) > 5 else ''}"
-            raise ConflictError(text, hint="wait for these machines, or cancel their runs")
+        self._refuse_in_use([bootenv])
         await self._rows.drop(gone)
         for blob in gone:
             self._index.pop(_key(blob), None)
-        await self._sweep([blob.sha256 for blob in gone])
+        await self._sweep({blob.sha256 for blob in gone})
         return gone
 
     async def is_whole(self, blob: Blob) -> bool:
@@ -212,9 +225,9 @@ class ArtifactStore:
             self._index.pop(_key(blob), None)
         return damaged
 
-    async def _sweep(self, hashes: Sequence[str]) -> None:
+    async def _sweep(self, hashes: Set[str]) -> None:
         """Delete content that no name stands for any more."""
-        unused = set(hashes) - {blob.sha256 for blob in self._index.values()}
+        unused = hashes - {blob.sha256 for blob in self._index.values()}
         await _in_thread(lambda: self.blobs.remove(unused))
 
 

@@ -48,7 +48,7 @@ class InstallBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ArtifactApi:
-    """Handlers over one store. `users` names the machines that boot a bootenv now."""
+    """Handlers over one store."""
 
     def __init__(
         self,
@@ -57,10 +57,9 @@ class ArtifactApi:
         loaders: Loaders,
         *,
         bootenv: Callable[[str], Bootenv],
-        users: Callable[[str], Sequence[str]],
     ) -> None:
         self._store, self._fetcher, self.loaders = store, fetcher, loaders
-        self._bootenv, self._users = bootenv, users
+        self._bootenv = bootenv
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -129,8 +128,7 @@ class ArtifactApi:
     async def remove(self, request: web.Request) -> web.Response:
         """Remove an artefact, those of an architecture, or all of a bootenv; refused while a machine boots it."""
         match = request.match_info
-        users = self._users(match["bootenv"])
-        gone = await self._store.remove(match["bootenv"], match.get("arch", ""), match.get("name", ""), users=users)
+        gone = await self._store.remove(match["bootenv"], match.get("arch", ""), match.get("name", ""))
         return _json({"removed": [artifact_view(blob) for blob in gone]})
 
     async def verify(self, request: web.Request) -> web.Response:

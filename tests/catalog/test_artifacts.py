@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -186,11 +186,50 @@ async def test_what_machines_boot_from_is_read_again_before_it_is_trusted(store:
     assert [each.damaged for each in await shelf.inspect(wanted, "amd64")] == [True, False]
 
 
+def in_use(bootenv: str) -> Sequence[str]:
+    return ["node17"] if bootenv == "debian-12" else []
+
+
 async def test_what_is_in_use_is_not_removed(store: ArtifactStore, kernel: Path) -> None:
     await store.import_file(NAMES, kernel, "")
+    store.users = in_use
     with pytest.raises(ConflictError, match="node17"):
-        await store.remove("debian-12", users=["node17"])
+        await store.remove("debian-12")
     assert store.lookup(*NAMES) is not None
+
+
+async def test_what_is_in_use_is_not_replaced(store: ArtifactStore, kernel: Path) -> None:
+    other = ("debian-12", "amd64", "initrd")
+    await store.import_file(NAMES, kernel, "")
+    store.users = in_use
+    again = await store.import_file(NAMES, kernel, "the same content")
+    await store.import_file(other, kernel, "nothing was there before")
+    kernel.write_bytes(b"newer")
+    with pytest.raises(ConflictError, match="node17"):
+        await store.import_file(NAMES, kernel, "")
+    assert store.lookup(*NAMES) == again
+    assert await kept(store) == {SHA: len(KERNEL)}, "what was refused is gone, what is in use is there"
+    await store.import_file(("rescue", "amd64", "vmlinuz"), kernel, "of a bootenv that nobody boots")
+
+
+async def test_a_bundle_replaces_nothing_that_is_in_use(store: ArtifactStore, kernel: Path) -> None:
+    blob = await store.import_file(NAMES, kernel, "")
+    pieces = [piece async for piece in store.bundle([(bootenv(Artifact("vmlinuz")), "amd64")]).chunks()]
+
+    async def arriving() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    store.users = in_use
+    assert await store.receive_bundle(arriving()) == [blob]
+    store.users = lambda _bootenv: ()
+    kernel.write_bytes(b"newer")
+    newer = await store.import_file(NAMES, kernel, "")
+    store.users = in_use
+    with pytest.raises(ConflictError, match="node17"):
+        await store.receive_bundle(arriving())
+    assert store.lookup(*NAMES) == newer
+    assert list(await kept(store)) == [newer.sha256]
 
 
 async def test_removing_what_is_not_there_says_so(store: ArtifactStore) -> None:

@@ -20,7 +20,7 @@ from provisioner.catalog.blobs import CHUNK_BYTES
 from provisioner.catalog.download import Source, download
 from provisioner.catalog.fetch import Fetcher, not_fetched
 from provisioner.catalog.worker import Progress
-from provisioner.errors import ArtifactError, NotFoundError
+from provisioner.errors import ArtifactError, ConflictError, NotFoundError
 from provisioner.model.artifact import Blob
 from provisioner.model.catalog import Artifact, Bootenv, Files, Kind
 from provisioner.store.artifacts import ArtifactIndex
@@ -351,6 +351,19 @@ async def test_a_disk_that_fills_up_meanwhile_ends_a_download(
     with pytest.raises(ArtifactError, match="MB free"):
         await asyncio.to_thread(download, site.url("/image"), target, source=QUICK, report=fill)
     assert target.stat().st_size == CHUNK_BYTES
+
+
+async def test_what_machines_boot_is_not_fetched_anew_under_them(
+    fetcher: Fetcher, store: ArtifactStore, site: Vendor
+) -> None:
+    wanted = bootenv(replace(kernel(site), sha256=SHA))
+    (blob,) = await fetcher.fetch(wanted, "amd64", lambda _: None)
+    store.users = lambda _bootenv: ["node17"]
+    await fetcher.fetch(wanted, "amd64", lambda _: None, again=True)  # the same content: nobody is harmed
+    site.put("/linux", b"newer")
+    with pytest.raises(ConflictError, match="in use by node17"):
+        await fetcher.fetch(bootenv(kernel(site)), "amd64", lambda _: None, again=True, unverified=True)
+    assert await asyncio.to_thread(store.blobs.all) == {blob.sha256: blob.size_bytes}
 
 
 async def test_a_missing_file_is_said_at_once(fetcher: Fetcher, site: Vendor) -> None:
