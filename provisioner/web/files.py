@@ -19,9 +19,11 @@ from provisioner.boot.files import ARTIFACTS, FileTable, Refused, ServedFile
 from provisioner.errors import NotFoundError
 from provisioner.model.net import Mac
 from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.web.machines import address_of
 from provisioner.web.ports import Route
 from provisioner.web.ranges import Part, select
 from provisioner.web.sender import Range, Sender
+from provisioner.web.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,8 @@ class FileBounds:
     """Of files that machines boot from. UEFI gives up 5 s after it asked: nobody should wait for a turn."""
     images: int = 128
     """Of larger files, at once; the others wait in the order of their asking."""
+    per_client: int = 32
+    """Of one address, of either kind. Machines take two or three; who shares an address shares this."""
     wait_s: float = 20.0
     """How long a request may wait for its turn. Then it is told to come again."""
     stall_s: float = 120.0
@@ -79,8 +83,8 @@ class Files:
         self._table, self._observe, self._whose, self._bounds = table, observe, whose, bounds
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         places = max(1, soft // DESCRIPTORS)
-        self._turns = asyncio.Semaphore(min(bounds.transfers, places))
-        self._images = asyncio.Semaphore(min(bounds.images, max(1, places // 2)))
+        self._turns = Turns(min(bounds.transfers, places), bounds.per_client)
+        self._images = Turns(min(bounds.images, max(1, places // 2)), bounds.per_client)
         self._sender = Sender(rate=rate)
         self._crowd = _Crowd()
 
@@ -117,17 +121,17 @@ class Files:
         headers = _headers(file, part)
         if request.method == "HEAD" or not part.length:
             return _NoBody(part, status=part.status, headers=headers)
-        turns = self._images if file.size_bytes > BULK_BYTES else self._turns
+        turns, address = self._images if file.size_bytes > BULK_BYTES else self._turns, address_of(request)
         try:
             async with asyncio.timeout(self._bounds.wait_s):
-                await turns.acquire()
+                turn = await turns.begin(address)
         except TimeoutError:
-            self._trace(request, "http.busy", f"{file.name}: too many transfers are under way", ok=False)
+            of_its_own = turns.asking[address]
+            text = f"{file.name}: too many transfers are under way, or wait; {of_its_own} others of this address"
+            self._trace(request, "http.busy", text, ok=False)
             return web.Response(status=503, text="busy\n", headers={"Retry-After": "5"})
-        try:
+        with turn:
             return await self._send(request, file, part, _Body(part, self._crowd, status=part.status, headers=headers))
-        finally:
-            turns.release()
 
     async def _send(self, request: web.Request, file: ServedFile, part: Part, body: _Body) -> web.StreamResponse:
         started = time.monotonic()

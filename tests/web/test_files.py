@@ -8,6 +8,7 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +49,8 @@ class Web:
         return answer
 
 
-@pytest.fixture
-async def web(tmp_path: Path) -> AsyncIterator[Web]:
+@asynccontextmanager
+async def serving(tmp_path: Path, bounds: FileBounds) -> AsyncIterator[Web]:
     (tmp_path / SHA).write_bytes(CONTENT)
     (tmp_path / "empty").write_bytes(b"")
     file = ServedFile("snponly.efi", tmp_path / SHA, len(CONTENT), SHA)
@@ -57,13 +58,19 @@ async def web(tmp_path: Path) -> AsyncIterator[Web]:
     empty = ServedFile("empty", tmp_path / "empty", 0, hashlib.sha256().hexdigest())
     table = FileTable([file, empty], artifacts={"debian-12/amd64/vmlinuz": kernel}.get)
     told: asyncio.Queue[TraceLine] = asyncio.Queue()
-    files = Files(table, observe=told.put_nowait, bounds=FileBounds(transfers=2, wait_s=0.2, stall_s=0.5))
+    files = Files(table, observe=told.put_nowait, bounds=bounds)
     server = Server(machine_app(files.routes()))
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
         yield Web(port, client, file, told)
     await server.close()
     await asyncio.to_thread(files.close)
+
+
+@pytest.fixture
+async def web(tmp_path: Path) -> AsyncIterator[Web]:
+    async with serving(tmp_path, FileBounds(transfers=2, wait_s=0.2, stall_s=0.5)) as web:
+        yield web
 
 
 async def test_the_same_by_https(web: Web, tmp_path: Path) -> None:
@@ -192,6 +199,20 @@ async def test_slow_readers_are_dropped_and_others_get_their_turn(web: Web) -> N
         pass
     for _, writer in clients:
         writer.close()
+
+
+async def test_one_address_does_not_take_all_places(tmp_path: Path) -> None:
+    """Its clients read nothing, and the bound on all is not reached by those of its own that wait."""
+    async with serving(tmp_path, FileBounds(transfers=3, per_client=2, wait_s=0.1)) as web:
+        clients = [await stuck(web) for _ in range(8)]
+        for _ in range(6):
+            assert await web.event() == "http.busy"
+        elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        url = f"http://127.0.0.1:{web.port}/files/snponly.efi"
+        async with aiohttp.ClientSession(connector=elsewhere) as client, client.get(url) as answer:
+            assert (answer.status, await answer.read()) == (200, CONTENT)
+        for _, writer in clients:
+            writer.close()
 
 
 async def test_a_client_that_hangs_up_is_told_of_whoever_notices_it_first(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from provisioner.boot.files import FileTable, ServedFile
 from provisioner.web.app import machine_app
-from provisioner.web.files import Files
+from provisioner.web.files import DEFAULT, FileBounds, Files
 from provisioner.web.server import Server
 from tests.bench.tftp.wire import SERVER
 
@@ -33,7 +33,8 @@ async def serve(image: Path, certificate: Path) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     table = FileTable([ServedFile("image", image, image.stat().st_size, "0" * 64)])
-    files = Files(table, observe=lambda line: None)
+    bounds = FileBounds(per_client=DEFAULT.transfers)  # all of the load has one address
+    files = Files(table, observe=lambda line: None, bounds=bounds)
     server = Server(machine_app(files.routes()))
     await server.listen_tcp(SERVER, PORT)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
