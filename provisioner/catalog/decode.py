@@ -169,11 +169,16 @@ def _artifact(name: str, fields: Fields, urls: Mapping[str, str]) -> Artifact:
         sums_url=_url("sums", fields, urls),
         sums_signature_url=_url("signature", fields, urls),
         keyring=fields.text("keyring"),
+        unverified=fields.text("unverified"),
         build=fields.name("build", r"provisionctl [a-z0-9 ._-]+", ""),
         supplied=fields.text("supplied"),
     )
     if sum(map(bool, (artifact.url, artifact.build, artifact.supplied))) != 1:
         fields.fault(None, "exactly one of url, build and supplied says where it comes from")
+    if artifact.sums_signature_url and not artifact.keyring:
+        fields.fault("signature", "whose? keyring names the keys that count")
+    if artifact.unverified and (artifact.sha256 or artifact.sums_url or artifact.sums_signature_url):
+        fields.fault("unverified", "there is a sha256, sums or signature for it")
     if artifact.convert and not name.endswith(".zst"):
         fields.fault("convert", "what comes of it is packed with zstd: the artefact's name ends with .zst")
     fields.done()

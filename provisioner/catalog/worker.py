@@ -128,7 +128,8 @@ class _Trust:
         if self._by.sums_url:
             self._ask_sums()
         elif not self.sha256 and not self._members_pinned and not self._by.sums_signature_url:
-            self._accept_unverified(f"{url}: nothing says what it should be")
+            reason = self._by.unverified or "its bootenv has no sha256, sums or signature for it"
+            self._accept_unverified(f"{url}: nothing says what it should be: {reason}")
 
     def check_file(self, file: Path) -> None:
         """Check the downloaded file; what is wrong is deleted, so that the next attempt starts afresh."""
@@ -147,7 +148,7 @@ class _Trust:
         url = self._by.sums_url
         file = self._folder / "sums"
         text = fetch_text(url, file, source=self._job.source, limit=sums.MAX_BYTES)
-        if self._by.keyring:
+        if self._by.keyring or self._by.sums_signature_url:
             text, key = self._signed(file, text)
             self.origin = f"{self._url} (checksums signed by {key[-16:]})"
         elif url.startswith("https:"):

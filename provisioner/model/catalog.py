@@ -67,6 +67,8 @@ class Artifact:
     sums_url: str = ""
     sums_signature_url: str = ""
     keyring: str = ""
+    unverified: str = ""
+    """Why nothing says what it has to be, for what is taken only where the operator wants it so."""
     build: str = ""
     """Command that makes it, for what is built rather than fetched."""
     supplied: str = ""

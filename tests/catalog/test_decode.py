@@ -104,6 +104,14 @@ WRONG = {
         changed("{mirror.debian}/linux", "{mirror.debain}/linux"),
         "{mirror.debain}: no parameter of this name",
     ),
+    "a signature of whoever": (
+        changed("linux: {", 'linux: {signature: "{mirror.debian}/linux.sig", '),
+        "linux.signature: whose? keyring names the keys that count",
+    ),
+    "a hash of what nothing is known of": (
+        changed("linux: {", "linux: {unverified: nothing is known of it, "),
+        "linux.unverified: there is a sha256, sums or signature for it",
+    ),
     "a conversion that nobody knows": (changed("linux: {", "linux: {convert: vmdk, "), "does not match"),
     "a converted image whose name says something else": (
         changed("linux: {", "linux: {convert: qcow2, "),

@@ -228,6 +228,12 @@ async def test_a_strangers_signature(fetcher: Fetcher, site: Vendor, signer: Sig
         await fetch(fetcher, kernel(site, **where))
 
 
+async def test_a_signature_without_a_keyring_is_not_passed_over(fetcher: Fetcher, site: Vendor, signer: Signer) -> None:
+    where = signed(site, signer)
+    with pytest.raises(ArtifactError, match="there is a signature, but the bootenv names no keyring"):
+        await fetch(fetcher, kernel(site, **{**where, "keyring": ""}), unverified=True)
+
+
 async def test_text_around_a_clear_signed_part_counts_for_nothing(
     fetcher: Fetcher, site: Vendor, signer: Signer
 ) -> None:
@@ -247,8 +253,11 @@ async def test_a_keyring_that_is_not_there_is_named(fetcher: Fetcher, site: Vend
 
 async def test_nothing_is_taken_on_trust_unless_the_operator_says_so(fetcher: Fetcher, site: Vendor) -> None:
     """C-B7, and no silent trust on first use."""
-    with pytest.raises(ArtifactError, match="nothing says what it should be"):
+    with pytest.raises(ArtifactError, match="nothing says what it should be: its bootenv has no sha256"):
         await fetch(fetcher, kernel(site))
+    with pytest.raises(ArtifactError, match="nothing says what it should be: its vendor keeps it to himself") as caught:
+        await fetch(fetcher, kernel(site, unverified="its vendor keeps it to himself"))
+    assert "--unverified" in caught.value.hint
     site.put("/SHA256SUMS", f"{SHA}  linux\n".encode())
     with pytest.raises(ArtifactError, match="neither signed nor fetched by https"):
         await fetch(fetcher, kernel(site, sums_url=site.url("/SHA256SUMS")))

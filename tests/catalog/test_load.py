@@ -11,6 +11,7 @@ from provisioner.catalog.kernelargs import check_line
 from provisioner.catalog.load import Catalog, answer_template, args_template, shipped
 from provisioner.catalog.params import Layer
 from provisioner.errors import CatalogError, NotFoundError, RenderError
+from provisioner.model.catalog import Artifact
 from provisioner.model.facts import Disk, Facts
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import parse_mac
@@ -173,3 +174,31 @@ def test_a_huge_template_is_not_read(tmp_path: Path) -> None:
     (site / "templates/a.sh.j2").write_text("x" * 300_000)
     with pytest.raises(CatalogError, match="at most 262144 are read"):
         Catalog.load([site])
+
+
+def vouched(group: list[Artifact]) -> bool:
+    """Say whether the artefacts of one URL come without --unverified: by hash, checksums or signature."""
+    by_sums = any(a.sums_url.startswith("https:") or (a.sums_url and a.keyring) for a in group)
+    by_signature = any(a.sums_signature_url and a.keyring for a in group)
+    by_hash = any(a.sha256 and not a.member for a in group) or all(a.sha256 for a in group)
+    return by_sums or by_signature or by_hash
+
+
+FETCHED = {
+    f"{name}/{arch} {url}": [artifact for artifact in files.artifacts if artifact.url == url]
+    for name in OURS.names()
+    for arch, files in OURS.bootenv(name).arch.items()
+    for url in sorted({artifact.url for artifact in files.artifacts if artifact.url})
+}
+UNVERIFIED = {"freebsd-14", "memtest", "windows-server-2022", "windows-server-2025"}
+"""What nothing vouches for. It is fetched only where the operator says so; let nothing join them unseen."""
+
+
+@pytest.mark.parametrize("group", FETCHED.values(), ids=FETCHED.keys())
+def test_what_ours_fetch_can_be_believed_or_is_marked(group: list[Artifact]) -> None:
+    assert vouched(group) != any(artifact.unverified for artifact in group)
+
+
+def test_only_few_are_taken_on_trust() -> None:
+    marked = {name for name, group in FETCHED.items() if any(artifact.unverified for artifact in group)}
+    assert {name.partition("/")[0] for name in marked} == UNVERIFIED
