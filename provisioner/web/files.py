@@ -9,7 +9,7 @@ import resource
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from aiohttp import web
@@ -22,7 +22,7 @@ from provisioner.model.trace import Channel, Observe, TraceLine
 from provisioner.web.machines import address_of
 from provisioner.web.ports import Route
 from provisioner.web.ranges import Part, select
-from provisioner.web.sender import Range, Sender
+from provisioner.web.sender import Patience, Range, Sender
 from provisioner.web.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,7 @@ class FileBounds:
     """Of one address, of either kind. Machines take two or three; who shares an address shares this."""
     wait_s: float = 20.0
     """How long a request may wait for its turn. Then it is told to come again."""
-    stall_s: float = 120.0
-    """A client that takes nothing for so long is dropped: somebody else waits for its place."""
+    patience: Patience = field(default_factory=Patience)
 
 
 DEFAULT = FileBounds()
@@ -142,9 +141,9 @@ class Files:
             return web.Response(status=500, text="cannot be read on the server\n")
         try:
             wanted = Range(part.offset, part.length, bulk=file.size_bytes > BULK_BYTES)
-            await body.send(request, source, wanted, self._sender, self._bounds.stall_s)
+            await body.send(request, source, wanted, self._sender, self._bounds.patience)
         except TimeoutError:
-            return self._ended(request, body, "http.stalled", f"{file.name}: the client stopped reading")
+            return self._ended(request, body, "http.stalled", f"{file.name}: the client stopped reading, or nearly")
         except ConnectionError:
             return self._ended(request, body, "http.broken", f"{file.name}: the client closed the connection")
         except asyncio.CancelledError:
@@ -234,27 +233,31 @@ class _Body(web.StreamResponse):
         self.content_length = part.length
         self._part, self._crowd = part, crowd
 
-    async def send(self, request: web.Request, source: BinaryIO, wanted: Range, sender: Sender, stall_s: float) -> None:
-        """Send it; raise `TimeoutError` when the client takes nothing for `stall_s`."""
+    async def send(
+        self, request: web.Request, source: BinaryIO, wanted: Range, sender: Sender, patience: Patience
+    ) -> None:
+        """Send it; raise `TimeoutError` when the client takes too little."""
         writer: AbstractStreamWriter | None = await self.prepare(request)
         if writer is None or request.transport is None:
             raise ConnectionResetError("the client is gone")
         if request.secure:
             self._crowd.count += 1
             try:
-                await self._encrypted(writer, source, sender, stall_s)
+                await self._encrypted(writer, source, sender, patience)
             finally:
                 self._crowd.count -= 1
         else:
-            await _flush(request.transport, writer, stall_s)
+            await _flush(request.transport, writer, patience.stall_s)
             sock = request.transport.get_extra_info("socket")
-            await sender.send(sock.fileno(), source.fileno(), wanted, stall_s)
+            await sender.send(sock.fileno(), source.fileno(), wanted, patience)
         await self.write_eof()
 
-    async def _encrypted(self, writer: AbstractStreamWriter, source: BinaryIO, sender: Sender, stall_s: float) -> None:
+    async def _encrypted(
+        self, writer: AbstractStreamWriter, source: BinaryIO, sender: Sender, patience: Patience
+    ) -> None:
         """Send through TLS, which the loop's thread alone can do. asyncio's own way takes 16 KiB at a time."""
         loop = asyncio.get_running_loop()
-        offset, end = self._part.offset, self._part.offset + self._part.length
+        offset, end, took_s = self._part.offset, self._part.offset + self._part.length, 0.0
         while offset < end:
             count = await sender.permit(min(self._crowd.step_bytes, end - offset))
             chunk: bytes | bytearray = _at_hand(source.fileno(), count, offset)
@@ -262,10 +265,14 @@ class _Body(web.StreamResponse):
                 chunk = await loop.run_in_executor(None, os.pread, source.fileno(), count, offset)
             if not chunk:
                 raise OSError("the file was cut short while it was sent")
-            async with asyncio.timeout(stall_s):
+            began = loop.time()
+            async with asyncio.timeout(patience.stall_s):
                 await writer.write(chunk)
                 await asyncio.sleep(0)  # a client that takes everything at once would keep the loop from all others
             offset += len(chunk)
+            took_s += loop.time() - began
+            if patience.is_over(offset - self._part.offset, took_s):
+                raise TimeoutError
 
 
 def _at_hand(descriptor: int, count: int, offset: int) -> bytes | bytearray:

@@ -38,6 +38,21 @@ TC_PRIO_BULK = 2  # linux/pkt_sched.h: queues of the link send everything else f
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """What a client has to take so that it keeps its place: somebody else waits for it."""
+
+    stall_s: float = 120.0
+    """Something, in so long."""
+    grace_s: float = 120.0
+    slowest_bytes_per_s: float = 8 * 1024
+    """So much on the whole, but for a grace: as by TFTP, and half of what a limit of ours leaves to everybody."""
+
+    def is_over(self, sent_bytes: int, took_s: float) -> bool:
+        """Say whether so much is too little for so long."""
+        return took_s > self.grace_s + sent_bytes / self.slowest_bytes_per_s
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """A part of a file; `bulk`: whoever takes it can wait."""
 
@@ -49,17 +64,28 @@ class Range:
 class Sending:
     """One range of a file on its way. `socket` is a descriptor of our own, so nobody can close it under us."""
 
-    __slots__ = ("bulk", "done", "end", "file", "given_up", "loop", "moved_at", "number", "offset", "socket", "stall_s")
+    __slots__ = (
+        "began", "bulk", "done", "end", "file", "first", "given_up", "loop", "moved_at", "number", "offset",
+        "patience", "socket",
+    )  # fmt: skip
 
-    def __init__(self, descriptor: int, file: int, part: Range, stall_s: float) -> None:
+    def __init__(self, descriptor: int, file: int, part: Range, patience: Patience) -> None:
         self.socket, self.file = descriptor, file
-        self.offset, self.end, self.bulk = part.offset, part.offset + part.count, part.bulk
-        self.stall_s, self.moved_at = stall_s, time.monotonic()
+        self.first = self.offset = part.offset
+        self.end, self.bulk = part.offset + part.count, part.bulk
+        self.patience = patience
+        self.began = self.moved_at = time.monotonic()
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.given_up = False
         self.number = 0
         """In the order of asking."""
+
+    def is_lost(self, now: float) -> bool:
+        """Say whether its client took too little. Where it is we who send too little, the socket takes more."""
+        if now - self.moved_at > self.patience.stall_s:
+            return True
+        return self.patience.is_over(self.offset - self.first, now - self.began) and not _takes_more(self.socket)
 
     def finish(self, error: Exception | None) -> None:
         """Close what is ours and tell the loop. Called in the thread."""
@@ -88,13 +114,13 @@ class Sender:
         self._threads = [_Thread(number, self._bucket) for number in range(1 if rate else threads)]
         self._asking = asyncio.Lock()
 
-    async def send(self, descriptor: int, file: int, part: Range, stall_s: float) -> None:
+    async def send(self, descriptor: int, file: int, part: Range, patience: Patience) -> None:
         """Send a range of `file` on a non-blocking socket; both may be closed by the caller while it lasts.
 
-        Raises `TimeoutError` when the client takes nothing for `stall_s`, `ConnectionError` when it is gone,
+        Raises `TimeoutError` when the client takes too little, `ConnectionError` when it is gone,
         `OSError` when the file cannot be read. Cancelling ends it soon.
         """
-        sending = Sending(os.dup(descriptor), os.dup(file), part, stall_s)
+        sending = Sending(os.dup(descriptor), os.dup(file), part, patience)
         min(self._threads, key=lambda thread: thread.load).add(sending)
         try:
             await sending.done
@@ -224,7 +250,7 @@ class _Thread:
         for sending in list(self._sendings.values()):
             if sending.given_up:
                 self._end(sending, ConnectionAbortedError("given up"))
-            elif now - sending.moved_at > sending.stall_s:
+            elif sending.is_lost(now):
                 self._end(sending, TimeoutError())
 
     def _end(self, sending: Sending, error: Exception | None) -> None:
@@ -269,6 +295,12 @@ def turns(ready: list[Sending], now: float) -> list[tuple[Sending, int]]:
     order = [(sending, TRICKLE_BYTES) for sending in sorted(starving, key=lambda sending: sending.moved_at)]
     order += [(sending, TURN_BYTES) for sending in sorted(booting, key=lambda sending: sending.number)]
     return order + [(sending, TURN_BYTES) for sending in images]
+
+
+def _takes_more(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def _is_bulk(sending: Sending) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import ssl
 import time
@@ -20,6 +21,7 @@ from provisioner.model.trace import TraceLine
 from provisioner.store.authority import Authority
 from provisioner.web.app import machine_app
 from provisioner.web.files import FileBounds, Files
+from provisioner.web.sender import Patience
 from provisioner.web.server import Server
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB: several steps
@@ -69,7 +71,7 @@ async def serving(tmp_path: Path, bounds: FileBounds) -> AsyncIterator[Web]:
 
 @pytest.fixture
 async def web(tmp_path: Path) -> AsyncIterator[Web]:
-    async with serving(tmp_path, FileBounds(transfers=2, wait_s=0.2, stall_s=0.5)) as web:
+    async with serving(tmp_path, FileBounds(transfers=2, wait_s=0.2, patience=Patience(stall_s=0.5))) as web:
         yield web
 
 
@@ -86,6 +88,15 @@ async def test_the_same_by_https(web: Web, tmp_path: Path) -> None:
         assert await answer.read() == CONTENT
     async with web.client.get(url, ssl=trusted, headers={"Range": "bytes=300000-9000000"}) as answer:
         assert await answer.read() == CONTENT[300_000:9_000_001]
+    await server.close()
+    assert [await web.event(), await web.event()] == ["http.sent"] * 2
+    impatient = FileBounds(patience=Patience(grace_s=0.0, slowest_bytes_per_s=math.inf))
+    server = Server(machine_app(Files(FileTable([web.file]), observe=web.told.put_nowait, bounds=impatient).routes()))
+    port = await server.listen_tcp("127.0.0.1", 0, context)
+    async with web.client.get(f"https://127.0.0.1:{port}/files/snponly.efi", ssl=trusted) as answer:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+    assert await web.event() == "http.stalled", "no client is as fast as that"
     await server.close()
 
 

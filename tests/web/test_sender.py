@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import select
 import socket
 
 import pytest
 
-from provisioner.web.sender import TRICKLE_BYTES, TRICKLE_S, TURN_BYTES, Bucket, Range, Sender, Sending, turns
+from provisioner.web.sender import TRICKLE_BYTES, TRICKLE_S, TURN_BYTES, Bucket, Patience, Range, Sender, Sending, turns
 
 NOW = 1000.0
 
 
 async def sending(number: int, *, bulk: bool = False, moved_at: float = NOW) -> Sending:
-    it = Sending(-1, -1, Range(0, 10**9, bulk), 60.0)
+    it = Sending(-1, -1, Range(0, 10**9, bulk), Patience())
     it.number, it.moved_at = number, moved_at
     return it
 
@@ -72,11 +74,56 @@ async def test_a_limit_is_kept_and_everything_arrives() -> None:
     with ours, theirs:
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        await sender.send(ours.fileno(), file, Range(1000, 299_000), 10.0)
+        await sender.send(ours.fileno(), file, Range(1000, 299_000), Patience())
         theirs.settimeout(10)
         got = b""
         while len(got) < 299_000:
             got += theirs.recv(1 << 20)
     assert got == content[1000:]
+    os.close(file)
+    await asyncio.to_thread(sender.close)
+
+
+MIB = 1024**2
+TOOK = {
+    "a fast one": (100 * MIB, 1.0, False),
+    "nothing yet": (0, 120.0, False),
+    "nothing after the grace": (0, 120.1, True),
+    "8 KiB a second": (8 * 1024 * 3600, 3600.0, False),
+    "an octet now and then": (4 * MIB, 633.0, True),
+    "a pause of a fast one": (1000 * MIB, 3600.0, False),
+}
+
+
+@pytest.mark.parametrize(("sent_bytes", "took_s", "is_over"), TOOK.values(), ids=TOOK.keys())
+def test_patience(sent_bytes: int, took_s: float, is_over: bool) -> None:
+    assert Patience().is_over(sent_bytes, took_s) is is_over
+
+
+NO_RATE_IS_ENOUGH = Patience(grace_s=0.0, slowest_bytes_per_s=math.inf)
+
+
+@pytest.mark.parametrize("is_full", [True, False], ids=["its client takes too little", "we send too little"])
+async def test_who_takes_too_little_is_lost_and_not_whom_we_send_too_little(is_full: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        sending = Sending(ours.fileno(), -1, Range(0, 10**9), NO_RATE_IS_ENOUGH)
+        while is_full and select.select([], [ours], [], 0)[1]:
+            sending.offset += ours.send(bytes(65536))
+        assert sending.is_lost(sending.began + 1.0) is is_full
+        assert sending.is_lost(sending.began + 121.0), "nothing moved for two minutes"
+
+
+@pytest.mark.slow
+async def test_who_takes_too_little_is_dropped() -> None:
+    file = os.memfd_create("content")
+    os.truncate(file, 1 << 30)
+    sender = Sender()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        with pytest.raises(TimeoutError):
+            await sender.send(ours.fileno(), file, Range(0, 1 << 30), NO_RATE_IS_ENOUGH)
     os.close(file)
     await asyncio.to_thread(sender.close)
