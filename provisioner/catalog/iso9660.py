@@ -16,6 +16,7 @@ SECTOR = 2048
 FIRST_DESCRIPTOR = 16
 MAX_DESCRIPTORS = 32
 MAX_DIRECTORY_BYTES = 16 * 1024 * 1024
+"""With the continuations of its records, which can overlap: a few seconds of reading. Installers' are below one."""
 MAX_CONTINUATIONS = 16
 DIRECTORY, MULTI_EXTENT = 0x02, 0x80  # ECMA-119 9.1.6
 
@@ -87,17 +88,30 @@ def _root(read_at: ReadAt) -> _Record:
 
 
 def _directory(read_at: ReadAt, directory: _Record) -> Iterator[_Record]:
+    read = _bounded(read_at, MAX_DIRECTORY_BYTES)
     for extent in directory.extents:
-        if extent.length > MAX_DIRECTORY_BYTES:
-            raise ArtifactError(f"a directory of {extent.length} bytes in the image: damaged")
-        content = read_at(extent.offset, extent.length)
+        content = read(extent.offset, extent.length)
         parts: list[Extent] = []
         for at in range(0, len(content), SECTOR):  # a record never spans sectors (ECMA-119 6.8.1.1)
-            for record in _records(read_at, content[at : at + SECTOR]):
+            for record in _records(read, content[at : at + SECTOR]):
                 parts += record.extents
                 if not record.goes_on:
                     yield replace(record, extents=tuple(parts))
                     parts = []
+
+
+def _bounded(read_at: ReadAt, limit: int) -> ReadAt:
+    """Read at most so many bytes, in all."""
+    left = limit
+
+    def read(offset: int, length: int) -> bytes:
+        nonlocal left
+        left -= length
+        if left < 0:
+            raise ArtifactError(f"a directory of more than {limit} bytes in the image: damaged")
+        return read_at(offset, length)
+
+    return read
 
 
 def _records(read_at: ReadAt, sector: bytes) -> Iterator[_Record]:

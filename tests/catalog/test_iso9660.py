@@ -8,15 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.catalog.iso9660 import DIRECTORY, MULTI_EXTENT, SECTOR, Extent, ReadAt, find, is_iso
+from provisioner.catalog.iso9660 import (
+    DIRECTORY,
+    MAX_DIRECTORY_BYTES,
+    MULTI_EXTENT,
+    SECTOR,
+    Extent,
+    ReadAt,
+    find,
+    is_iso,
+)
 from provisioner.errors import ArtifactError
 
 ROOT, BOOT = 20, 21
 
 
-def record(name: bytes, start: int, size: int, flags: int = 0) -> bytes:
+def record(name: bytes, start: int, size: int, flags: int = 0, more: bytes = b"") -> bytes:
     body = struct.pack("<I", start) + struct.pack(">I", start) + struct.pack("<I", size) + struct.pack(">I", size)
-    body += bytes(7) + bytes((flags, 0, 0)) + bytes(4) + bytes((len(name),)) + name + bytes(1 - len(name) % 2)
+    body += bytes(7) + bytes((flags, 0, 0)) + bytes(4) + bytes((len(name),)) + name + bytes(1 - len(name) % 2) + more
     return bytes((len(body) + 2, 0)) + body
 
 
@@ -76,6 +85,35 @@ def test_damaged_directories_are_refused() -> None:
         find(image((16, huge)), "x", SIZE)
     with pytest.raises(ArtifactError, match="damaged"):
         find(image((16, DESCRIPTOR), (ROOT, b"\x05abcd")), "x", SIZE)
+
+
+def test_directories_are_bounded_in_all() -> None:
+    """Each piece is small, but a megabyte of records can name the same ones over and over."""
+    part = record(b"BOOT", BOOT, 8 * 1024 * 1024, DIRECTORY | MULTI_EXTENT)
+    many = part * 3 + record(b"BOOT", BOOT, SECTOR, DIRECTORY)
+    with pytest.raises(ArtifactError, match="a directory of more than 16777216 bytes in the image: damaged"):
+        find(image((16, DESCRIPTOR), (ROOT, many)), "boot/x", SIZE)
+
+
+def test_continuations_count_with_their_directory() -> None:
+    """Rock Ridge goes on elsewhere (CE), and that again: here in a sector that leads to itself."""
+    goes_on = b"CE\x1c\x01" + b"".join(struct.pack("<I", n) + struct.pack(">I", n) for n in (25, 0, SECTOR))
+    entry = record(b"X", 26, 1, more=goes_on)
+    sector = entry * (SECTOR // len(entry))
+    assert len(sector) // len(entry) * 17 * SECTOR * 20 > MAX_DIRECTORY_BYTES
+    wide = DESCRIPTOR[:156] + record(b"\0", ROOT, 20 * SECTOR, DIRECTORY)
+    reads: list[int] = []
+    lying = image((16, wide), (25, goes_on))
+
+    def read_at(offset: int, length: int) -> bytes:
+        if ROOT * SECTOR <= offset < (ROOT + 1) * SECTOR:
+            return sector.ljust(SECTOR, b"\0") * (length // SECTOR)
+        reads.append(length)
+        return lying(offset, length)
+
+    with pytest.raises(ArtifactError, match="a directory of more than 16777216 bytes in the image: damaged"):
+        find(read_at, "absent", SIZE)
+    assert sum(reads) <= MAX_DIRECTORY_BYTES + 16 * SECTOR
 
 
 @given(st.binary(max_size=200))
