@@ -57,9 +57,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        check_url(newurl)
-        if req.type == "https" and urlsplit(newurl).scheme != "https":
-            raise ArtifactError(f"{req.full_url}: redirects from https to {newurl[:200]}")
+        check_redirect(req.full_url, newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -68,6 +66,13 @@ def check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ArtifactError(f"{url[:200]!r}: not an http:// or https:// URL")
+
+
+def check_redirect(url: str, target: str) -> None:
+    """Refuse to be led from `url` to what is no web server's, or from a protected connection to an open one."""
+    check_url(target)
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise ArtifactError(f"{url}: redirects from https to {target[:200]}")
 
 
 def download(url: str, target: Path, *, source: Source, report: Report | None = None, limit: int = MAX_BYTES) -> None:

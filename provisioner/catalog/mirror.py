@@ -19,11 +19,13 @@ from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp import ClientHandlerType, ClientMiddlewareType
 
 from provisioner.boot.files import ServedFile
 from provisioner.catalog import packageindex
 from provisioner.catalog.arriving import Arriving
 from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Receiver
+from provisioner.catalog.download import check_redirect
 from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.model.mirror import Kept, hash_in, is_index, never_changes, root_of
 from provisioner.store.mirror import MirrorIndex
@@ -170,7 +172,11 @@ class MirrorCache:
             headers |= _conditions(kept)
         assert self._session is not None
         async with self._session.get(
-            url, headers=headers, proxy=self._sources.proxy or None, max_redirects=5
+            url,
+            headers=headers,
+            proxy=self._sources.proxy or None,
+            max_redirects=5,
+            middlewares=(_led_from(url),),
         ) as answer:
             now = self._clock()
             if answer.status == 304 and kept is not None:
@@ -195,12 +201,12 @@ class MirrorCache:
         self, answer: aiohttp.ClientResponse, url: str, expected: str, arriving: Arriving
     ) -> tuple[str, int]:
         length = answer.content_length
-        if (length or 0) > self._sources.limit_bytes:
-            raise ArtifactError(f"{url}: {length} bytes are more than mirror.max_gib keeps")
+        self._check_size(url, length or 0)
         receiver = await _in_thread(lambda: self._blobs.receiver(length))
         try:
             arriving.begin(receiver, length)
             async for chunk in _gathered(answer.content):
+                self._check_size(url, receiver.size_bytes + len(chunk))
                 await _in_thread(partial(receiver.write, chunk))
                 arriving.move()
             if length is not None and receiver.size_bytes != length:
@@ -208,6 +214,11 @@ class MirrorCache:
             return await self._settle(receiver, url, expected)
         finally:
             await _in_thread(receiver.close)
+
+    def _check_size(self, url: str, size_bytes: int) -> None:
+        """Refuse a file that alone is more than is kept: nothing else would be left."""
+        if size_bytes > self._sources.limit_bytes:
+            raise ArtifactError(f"{url}: {size_bytes} bytes are more than mirror.max_gib keeps")
 
     async def _settle(self, receiver: Receiver, url: str, expected: str) -> tuple[str, int]:
         try:
@@ -288,6 +299,16 @@ def _look_up(roots: list[tuple[Path, str]]) -> str:
             if digest := packageindex.look_up(sums, name):
                 return digest
     return ""
+
+
+def _led_from(url: str) -> ClientMiddlewareType:
+    """Check each request that asking for `url` leads to."""
+
+    async def check(request: aiohttp.ClientRequest, ask: ClientHandlerType) -> aiohttp.ClientResponse:
+        check_redirect(url, str(request.url))
+        return await ask(request)
+
+    return check
 
 
 def _conditions(kept: Kept) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ class Upstream:
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, bool]] = []
         self.cut: set[str] = set()
+        self.unsized: set[str] = set()
+        """Paths of which it does not say how long they are."""
+        self.redirect: dict[str, str] = {}
         self.held: dict[str, asyncio.Event] = {}
         self.away = False
         self.url = ""
@@ -38,13 +42,16 @@ class Upstream:
             assert request.transport is not None
             request.transport.abort()
             return web.Response(status=503)
+        if path in self.redirect:
+            return web.Response(status=302, headers={"Location": self.redirect[path]})
         if content is None:
             return web.Response(status=404)
         etag = f'"{hashlib.sha256(content).hexdigest()[:8]}"'
         if condition == etag:
             return web.Response(status=304, headers={"ETag": etag})
         response = web.StreamResponse(headers={"ETag": etag})
-        response.content_length = len(content)
+        if path not in self.unsized:
+            response.content_length = len(content)
         await response.prepare(request)
         half = len(content) // 2
         await response.write(content[:half])
@@ -58,13 +65,13 @@ class Upstream:
         return response
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Upstream]:
+    async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
         app = web.Application()
         app.router.add_get("/debian/{path:.*}", self.give)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/debian"
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/debian"
         try:
             yield self
         finally:

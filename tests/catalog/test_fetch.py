@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import lzma
@@ -17,7 +18,7 @@ import pytest
 from provisioner.catalog import room
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.blobs import CHUNK_BYTES
-from provisioner.catalog.download import Source, download
+from provisioner.catalog.download import Source, check_redirect, download
 from provisioner.catalog.fetch import Fetcher, not_fetched
 from provisioner.catalog.worker import Progress
 from provisioner.errors import ArtifactError, ConflictError, NotFoundError
@@ -277,6 +278,23 @@ async def test_redirects_lead_to_web_servers_only(fetcher: Fetcher, site: Vendor
     site.redirect["/linux"] = target
     with pytest.raises(ArtifactError):
         await fetch(fetcher, kernel(site, sha256=SHA))
+
+
+LEADS = {
+    "from an open one to an open one": ("http://a.example/x", "http://b.example/x", ""),
+    "from an open one to a protected one": ("http://a.example/x", "https://b.example/x", ""),
+    "among protected ones": ("https://a.example/x", "https://b.example/x", ""),
+    "from a protected one to an open one": ("https://a.example/x", "http://a.example/x", "from https to http://a"),
+    "to no web server": ("http://a.example/x", "file:///etc/passwd", "not an http"),
+    "to none by name": ("https://a.example/x", "https:///x", "not an http"),
+}
+
+
+@pytest.mark.parametrize(("url", "target", "said"), LEADS.values(), ids=LEADS.keys())
+def test_where_a_redirect_may_lead(url: str, target: str, said: str) -> None:
+    refused = pytest.raises(ArtifactError, match=said) if said else contextlib.nullcontext()
+    with refused:
+        check_redirect(url, target)
 
 
 async def test_a_redirect_to_a_mirror_is_followed(fetcher: Fetcher, site: Vendor) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from provisioner.catalog.mirror import FRESH_S, MirrorCache
 from provisioner.errors import ArtifactError, NotFoundError
+from provisioner.store.authority import Authority
 from provisioner.store.db import Database
 from tests.catalog.mirrors import Now, Upstream, caching
 
@@ -194,6 +197,46 @@ async def test_the_least_recently_used_go_first(db: Database, tmp_path: Path, up
         upstream.files["pool/large.deb"] = bytes(4000)
         with pytest.raises(ArtifactError, match="more than"):
             await cache.get("debian", "pool/large.deb")
+
+
+async def test_a_file_larger_than_all_that_is_kept_drives_nothing_out(
+    db: Database, tmp_path: Path, upstream: Upstream, now: Now
+) -> None:
+    """Also where the mirror does not say how long it is."""
+    upstream.files["pool/large.deb"] = bytes(4_000_000)
+    upstream.unsized = {"pool/large.deb", RELEASE}
+    async with caching(db, tmp_path / "mirror", upstream, now, limit=3_000_000) as cache:
+        await content(cache, DEB)
+        assert await content(cache, RELEASE) == b"release 1"
+        with pytest.raises(ArtifactError, match=r"more than mirror\.max_gib keeps"):
+            await cache.get("debian", "pool/large.deb")
+        assert await content(cache, DEB) == b"hello"
+    assert upstream.times(DEB) == 1
+    assert await asyncio.to_thread(lambda: list((tmp_path / "mirror" / "incoming").iterdir())) == []
+
+
+async def test_a_redirect_among_mirrors_is_followed(cache: MirrorCache, upstream: Upstream) -> None:
+    upstream.redirect["pool/latest.deb"] = f"{upstream.url}/{DEB}"
+    assert await content(cache, "pool/latest.deb") == b"hello"
+
+
+@pytest.mark.slow
+async def test_a_mirror_by_https_leads_to_nothing_that_is_open(
+    db: Database, tmp_path: Path, upstream: Upstream, now: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = await asyncio.to_thread(Authority, tmp_path / "tls", time.time())
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(await asyncio.to_thread(authority.server_certificate, ["127.0.0.1"]))
+    trusting = ssl.create_default_context(cafile=str(authority.certificate_file))
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)  # read when aiohttp is imported
+    protected = Upstream()
+    protected.files[DEB] = b"hello"
+    async with protected.serving(tls), caching(db, tmp_path / "mirror", protected, now) as cache:
+        protected.redirect = {"pool/near.deb": f"{protected.url}/{DEB}", "pool/open.deb": f"{upstream.url}/{DEB}"}
+        assert await content(cache, "pool/near.deb") == b"hello"
+        with pytest.raises(ArtifactError, match="redirects from https to http"):
+            await cache.get("debian", "pool/open.deb")
+    assert upstream.asked == []
 
 
 async def test_who_asked_first_may_go(cache: MirrorCache, upstream: Upstream) -> None:
