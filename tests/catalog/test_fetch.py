@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import io
 import lzma
@@ -15,10 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.catalog import room
 from provisioner.catalog.artifacts import ArtifactStore
-from provisioner.catalog.blobs import CHUNK_BYTES
-from provisioner.catalog.download import Source, check_redirect, download
+from provisioner.catalog.download import Source
 from provisioner.catalog.fetch import Fetcher, not_fetched
 from provisioner.catalog.worker import Progress
 from provisioner.errors import ArtifactError, ConflictError, NotFoundError
@@ -280,23 +277,6 @@ async def test_redirects_lead_to_web_servers_only(fetcher: Fetcher, site: Vendor
         await fetch(fetcher, kernel(site, sha256=SHA))
 
 
-LEADS = {
-    "from an open one to an open one": ("http://a.example/x", "http://b.example/x", ""),
-    "from an open one to a protected one": ("http://a.example/x", "https://b.example/x", ""),
-    "among protected ones": ("https://a.example/x", "https://b.example/x", ""),
-    "from a protected one to an open one": ("https://a.example/x", "http://a.example/x", "from https to http://a"),
-    "to no web server": ("http://a.example/x", "file:///etc/passwd", "not an http"),
-    "to none by name": ("https://a.example/x", "https:///x", "not an http"),
-}
-
-
-@pytest.mark.parametrize(("url", "target", "said"), LEADS.values(), ids=LEADS.keys())
-def test_where_a_redirect_may_lead(url: str, target: str, said: str) -> None:
-    refused = pytest.raises(ArtifactError, match=said) if said else contextlib.nullcontext()
-    with refused:
-        check_redirect(url, target)
-
-
 async def test_a_redirect_to_a_mirror_is_followed(fetcher: Fetcher, site: Vendor) -> None:
     site.redirect["/latest"] = site.url("/linux")
     (blob,) = await fetch(fetcher, Artifact("linux", url=site.url("/latest"), sha256=SHA))
@@ -363,21 +343,6 @@ async def test_a_cancelled_fetch_ends_its_worker(store: ArtifactStore, site: Ven
             while not site.asked:
                 await asyncio.sleep(0)
         task.cancel()
-
-
-async def test_a_disk_that_fills_up_meanwhile_ends_a_download(
-    site: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site.put("/image", bytes(3 * CHUNK_BYTES))
-    monkeypatch.setattr(room, "LOOK_EVERY_BYTES", 1)
-
-    def fill(_done: int, _total: int | None) -> None:
-        monkeypatch.setattr(room, "KEEP_FREE_BYTES", 1 << 62)
-
-    target = tmp_path / "image"
-    with pytest.raises(ArtifactError, match="MB free"):
-        await asyncio.to_thread(download, site.url("/image"), target, source=QUICK, report=fill)
-    assert target.stat().st_size == CHUNK_BYTES
 
 
 async def test_what_machines_boot_is_not_fetched_anew_under_them(
