@@ -42,6 +42,7 @@ from provisioner.lifecycle.boots import DISCOVERY
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preview import Previews
+from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.artifact import Inspected
 from provisioner.model.board import LogEntry
 from provisioner.model.catalog import Bootenv
@@ -321,8 +322,8 @@ async def bmc_api(
     bmcs.host_keys.load(await host_keys.load())
     bmcs.host_keys.kept = keep_key
     consoles = await stack.enter_async_context(Consoles(open_console))
-    recorder = await stack.enter_async_context(Recorder(consoles, conductor.observe, db.path.parent / "consoles"))
-    conductor.follow(recorder)
+    recorder = Recorder(consoles, conductor.observe, console_shows, db.path.parent / "consoles")
+    conductor.follow(await stack.enter_async_context(recorder))
 
     async def board_log(machine: Machine) -> Sequence[LogEntry]:
         found: Sequence[LogEntry] = await ways.ask(machine, "log.read", lambda to, word: bmcs.do(to, word, "log.read"))

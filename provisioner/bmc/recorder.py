@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from provisioner.bmc.consoles import Consoles, Lines, Reader, hidden
@@ -20,7 +22,9 @@ STILL_S = 1.0
 
 BURST_LINES = 20
 LINES_A_SECOND = 0.2
-"""A kernel prints a thousand lines in ten seconds: the trace takes the first of a burst, the file takes all."""
+"""A kernel prints a thousand lines in ten seconds: the trace takes the first of a burst, the file takes all.
+
+Lines that speak for a fault have a budget of their own, one for each fault: a panic comes after all those lines."""
 
 ASK_AGAIN_S = 600.0
 """A board that has no console is not asked for it by every run: a rack's worth of such boards answers little else."""
@@ -34,14 +38,17 @@ MAX_TAIL_BYTES = 4096
 
 
 Board = tuple[BmcAddress | None, ...]
+Shows = Callable[[str], str]
+"""Says for which fault a line speaks, of a few that there are; "" for none."""
 
 
 class Recorder:
     """Follows machines, and reads the console of each that a run is under way on. Use as `async with`."""
 
-    def __init__(self, consoles: Consoles, observe: Observe, folder: Path | None = None) -> None:
+    def __init__(self, consoles: Consoles, observe: Observe, shows: Shows, folder: Path | None = None) -> None:
         self._consoles = consoles
         self._observe = observe
+        self._shows = shows
         self._folder = folder
         self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._silent: dict[str, tuple[Board, float]] = {}
@@ -84,12 +91,12 @@ class Recorder:
 
     async def _write_down(self, machine: Machine, run: str, reader: Reader) -> None:
         """Write down what is read; return where the board has no console."""
-        budget = Budget(time.monotonic())
+        budgets: defaultdict[str, Budget] = defaultdict(lambda: Budget(time.monotonic()))
         lines = Lines()
 
         def tell(found: list[str]) -> None:
             for text in found:
-                if budget.take(time.monotonic()):
+                if budgets[self._shows(text)].take(time.monotonic()):
                     self._observe(
                         TraceLine(time.time(), Channel.CONSOLE, "console.line", text, machine=machine.id, run=run)
                     )

@@ -194,11 +194,11 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "look for loss on its link; the loader tries again by itself three times",
     ),
     Diagnosis(
-        "kernel-panic", console(r"kernel panic|BUG: unable to handle|Oops:", *TO_SYSTEM, *AT_WORK, *FROM_DISK),
+        "kernel-panic", console("kernel-panic", *TO_SYSTEM, *AT_WORK, *FROM_DISK),
         "its kernel panicked", "the console lines say where; try another kernel or kernel arguments",
     ),
     Diagnosis(
-        "out-of-memory", console(r"out of memory|initramfs unpacking failed|not enough memory", *TO_SYSTEM, *AT_WORK),
+        "out-of-memory", console("out-of-memory", *TO_SYSTEM, *AT_WORK),
         "its memory is too small for what it boots", "give it more memory, or boot a smaller system",
     ),
     Diagnosis(
@@ -248,16 +248,15 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "look at its power and console; `provisionctl cancel {name}`, then boot it again",
     ),
     Diagnosis(
-        "grub-rescue", console(r"grub rescue>|error: (no such|unknown) (device|filesystem|partition)", *FROM_DISK),
+        "grub-rescue", console("grub-rescue", *FROM_DISK),
         "the boot loader on its disk does not find its files", "install it again; check which disk is first",
     ),
     Diagnosis(
-        "no-bootable-disk",
-        console(r"no bootable d|boot failed|insert boot media|UEFI Interactive Shell|not a bootable disk", *FROM_DISK),
+        "no-bootable-disk", console("no-bootable-disk", *FROM_DISK),
         "its firmware finds nothing to start on its disk", "check the boot order, and BIOS against UEFI mode",
     ),
     Diagnosis(
-        "root-not-found", console(r"unable to mount root|ALERT!.*does not exist|Gave up waiting for root", *FROM_DISK),
+        "root-not-found", console("root-not-found", *FROM_DISK),
         "the installed kernel does not find its root file system", "check that the image has a driver for its disks",
     ),
     Diagnosis(

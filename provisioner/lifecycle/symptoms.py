@@ -76,11 +76,26 @@ def job(pattern: str) -> Callable[[Story], Evidence]:
     return test
 
 
-def console(pattern: str, *steps: str) -> Callable[[Story], Evidence]:
+CONSOLE = {
+    "kernel-panic": r"kernel panic|BUG: unable to handle|Oops:",
+    "out-of-memory": r"out of memory|initramfs unpacking failed|not enough memory",
+    "grub-rescue": r"grub rescue>|error: (no such|unknown) (device|filesystem|partition)",
+    "no-bootable-disk": r"no bootable d|boot failed|insert boot media|UEFI Interactive Shell|not a bootable disk",
+    "root-not-found": r"unable to mount root|ALERT!.*does not exist|Gave up waiting for root",
+}
+"""What a serial console shows of a fault, by its diagnosis."""
+
+
+def console_shows(text: str) -> str:
+    """Say for which diagnosis a line of a serial console speaks; "" for none."""
+    return next((fault for fault, pattern in CONSOLE.items() if re.search(pattern, text, re.IGNORECASE)), "")
+
+
+def console(fault: str, *steps: str) -> Callable[[Story], Evidence]:
     """The serial console shows it since the machine was switched on, and nothing was heard of its system since."""
 
     def test(story: Story) -> Evidence:
-        found = [each for each in story.console(pattern) if each.at >= story.powered]
+        found = [each for each in story.console(CONSOLE[fault]) if each.at >= story.powered]
         if not found or story.where not in steps:
             return None
         since = found[-1].at

@@ -12,6 +12,7 @@ import pytest
 from provisioner.bmc.consoles import Consoles, hidden
 from provisioner.bmc.recorder import ASK_AGAIN_S, BURST_LINES, Budget, Recorder
 from provisioner.errors import BmcUnsupported
+from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.machine import Machine, Phase, Run, State, Step
 from provisioner.model.trace import TraceLine
 from tests.bmc.fake import ADDRESS
@@ -37,7 +38,7 @@ class Site:
 async def recording(site: Site, folder: Path | None = None) -> AsyncIterator[Recorder]:
     async with (
         Consoles(site.bay.open) as consoles,
-        Recorder(consoles, site.told.append, folder) as recorder,
+        Recorder(consoles, site.told.append, console_shows, folder) as recorder,
     ):
         yield recorder
 
@@ -119,6 +120,20 @@ async def test_a_flood_of_lines_is_thinned_out_in_the_trace() -> None:
         recorder(None, RUNNING)
         await asyncio.sleep(2)
         assert BURST_LINES <= len(site.told) <= BURST_LINES + 10
+
+
+PANIC = "[    9.9] Kernel panic - not syncing: VFS: Unable to mount root fs"
+
+
+async def test_what_tells_of_a_fault_stands_in_the_trace_after_a_flood_and_is_bounded_too() -> None:
+    boot = [b"[    0.1] something\n"] * 300
+    killed = [b"Out of memory: Killed process 7\n"] * 300
+    site = Site(FakeLine(*boot, *killed, f"{PANIC}\n".encode()))
+    async for recorder in recording(site):
+        recorder(None, RUNNING)
+        await asyncio.sleep(2)
+        assert site.texts()[-1] == PANIC
+        assert len(site.told) <= 2 * BURST_LINES + 10
 
 
 def test_budget() -> None:

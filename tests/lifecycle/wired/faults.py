@@ -141,8 +141,12 @@ async def hangs_at_partitioning(guest: Guest) -> None:
     await guest.works_on("partition")
 
 
+KERNEL_LINES = 300
+"""What a kernel says before anything goes wrong, and far more than the trace takes of it."""
+
+
 def prints(*lines: str, from_disk: bool = False) -> Life:
-    """Print to the serial console: of the discovery system's kernel, or of what is on the disk."""
+    """Print a whole boot to the serial console, of the discovery system or from the disk, and what ends it."""
 
     async def life(guest: Guest) -> None:
         if from_disk and guest.boots == 1:
@@ -150,7 +154,7 @@ def prints(*lines: str, from_disk: bool = False) -> Life:
             return
         if not from_disk:
             await guest.starts_kernel()
-        for line in lines:
+        for line in (*(f"[    0.{at:06}] pci 0000:00:{at:02x}.0: BAR 0" for at in range(KERNEL_LINES)), *lines):
             guest.print(line)
 
     return life
