@@ -141,7 +141,7 @@ class Verbs:
         given = query(request, "after", "limit", "q", "channel", "run", "troubles")
         after, limit = page(given)
         lines = await self._ask.trace(self._ref_or_mac(request), after=after, limit=limit, only=_only(given))
-        following = lines[-1][0] if lines else after
+        following = max((seq for seq, _ in lines), default=after)  # in order of time, which numbers need not be
         return json_reply({"trace": [views.trace_view(seq, line) for seq, line in lines], "next": following})
 
     async def why(self, request: web.Request) -> web.Response:

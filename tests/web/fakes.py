@@ -236,7 +236,8 @@ class FakeConductor:
     ) -> Sequence[tuple[int, TraceLine]]:
         machine_id = self.machines.get(ref).id
         mine = [(seq, line) for seq, line in self.lines if seq > after and line.machine == machine_id]
-        return [(seq, line) for seq, line in mine if only.fits(line)][:limit]
+        found = [(seq, line) for seq, line in mine if only.fits(line)][:limit]
+        return sorted(found, key=lambda item: item[1].at)
 
     async def events(self, after: int, limit: int, machine: str = "") -> Sequence[Event]:
         return [event for event in self.log if event.seq > after and machine in {"", event.machine}][:limit]

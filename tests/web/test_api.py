@@ -11,7 +11,7 @@ import pytest
 
 from provisioner.model.trace import Channel
 from provisioner.web.replies import BODY_LIMIT
-from tests.web.fakes import FakeConductor
+from tests.web.fakes import NOW, FakeConductor
 
 Session = aiohttp.ClientSession
 
@@ -174,6 +174,22 @@ async def test_why_says_what_is_the_matter(api: Session, conductor: FakeConducto
     assert body["text"] == "node17 failed at dhcp: something that nobody knows"
     assert [line["text"] for line in body["evidence"]] == ["power is on"]
     assert (await call(api, "GET", "/v1/machines/node18/why"))[1]["diagnosis"] == "fine"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 1000])
+async def test_a_trace_that_is_paged_through_has_each_line_once(
+    api: Session, conductor: FakeConductor, limit: int
+) -> None:
+    for text, at in (("first", NOW), ("third", NOW + 9), ("reported late", NOW + 5)):
+        conductor.see("node17", Channel.AGENT, text, at=at)
+    told, after = [], 0
+    while len(told) < 9:
+        _, body, _ = await call(api, "GET", f"/v1/machines/node17/trace?after={after}&limit={limit}")
+        told += [line["text"] for line in body["trace"]]
+        if not body["trace"]:
+            break
+        after = body["next"]
+    assert (sorted(told), after) == (["first", "reported late", "third"], 3)
 
 
 async def test_bootenvs_say_what_they_lack(api: Session) -> None:
