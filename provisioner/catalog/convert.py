@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from provisioner.catalog import qcow2
+from provisioner.catalog.room import Room
 from provisioner.errors import ArtifactError
 
 HEAD_BYTES = 512
@@ -34,12 +35,14 @@ def to_zstd(image: Path, target: Path) -> None:
                 raise ArtifactError(f"the image cannot be read at {offset}: {error}") from error
 
         header = qcow2.decode_header(read_at(0, HEAD_BYTES))
+        room = Room(target.parent)
         command = [program, "--quiet", "--force", "-3", "-T0", "-o", str(target)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as packer:
             assert packer.stdin is not None
             _lift_limit(packer.pid)
             try:
                 for data in qcow2.content(header, read_at):
+                    room.take(len(data))
                     packer.stdin.write(data)
                 packer.stdin.close()
             except BrokenPipeError:

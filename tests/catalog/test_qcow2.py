@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.catalog import convert, qcow2
+from provisioner.catalog import convert, qcow2, room
 from provisioner.errors import ArtifactError
 
 MIB = 1 << 20
@@ -55,6 +55,15 @@ def test_what_qemu_img_made_is_read_the_same(disk: Path, tmp_path: Path, options
     convert.to_zstd(image, packed)
     raw = subprocess.run(["zstd", "-dcq", packed], check=True, capture_output=True).stdout
     assert hashlib.sha256(raw).digest() == hashlib.sha256(disk.read_bytes()).digest()
+
+
+@pytest.mark.peer
+def test_what_would_fill_the_disk_is_not_converted(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tmp_path / "disk.qcow2"
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", disk, image)
+    monkeypatch.setattr(room, "KEEP_FREE_BYTES", 1 << 62)
+    with pytest.raises(ArtifactError, match="MB free"):
+        convert.to_zstd(image, tmp_path / "out.zst")
 
 
 OTHERS = {

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.catalog import iso9660
+from provisioner.catalog import iso9660, room
 from provisioner.catalog.unpack import extract
 from provisioner.errors import ArtifactError
 
@@ -223,6 +223,34 @@ def test_a_file_of_an_iso_ends_at_the_limit(tmp_path: Path) -> None:
     assert (tmp_path / "out").stat().st_size == 16384
     with pytest.raises(ArtifactError, match="image: vmlinuz unpacks to more than 16383 bytes"):
         extract(tmp_path / "image", "vmlinuz", tmp_path / "out", limit=16383)
+    assert not (tmp_path / "out").stat().st_size
+
+
+def _iso(out: Path) -> None:
+    out.write_bytes(image(record(b"VMLINUZ", 0, 16384)))
+
+
+def _gz(out: Path) -> None:
+    with tarfile.open(out, "w:gz") as archive:
+        entry = tarfile.TarInfo("vmlinuz")
+        entry.size = 16384
+        archive.addfile(entry, io.BytesIO(bytes(16384)))
+
+
+def _deflated(out: Path) -> None:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("vmlinuz", bytes(16384))
+
+
+@pytest.mark.parametrize("make", [_iso, _gz, _deflated])
+def test_what_would_fill_the_disk_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "container")
+    extract(tmp_path / "container", "vmlinuz", tmp_path / "out")
+    monkeypatch.setattr(room, "KEEP_FREE_BYTES", 1 << 62)
+    with pytest.raises(ArtifactError, match=r"container: .* MB free"):
+        extract(tmp_path / "container", "vmlinuz", tmp_path / "out")
     assert not (tmp_path / "out").stat().st_size
 
 
