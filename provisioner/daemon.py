@@ -71,6 +71,7 @@ from provisioner.wiring import (
     hooks_of,
     previews_of,
     secret_sources,
+    teller,
 )
 from provisioner.workflow.load import load_workflows
 from provisioner.workflow.site import SiteBoards, site_workflows
@@ -136,7 +137,7 @@ class Daemon:
         naming = await Naming.of(config.dns, db)
         addressing = await Addressing.start(stack, config, conductor=conductor, db=db, netwatch=netwatch, naming=naming)
         holders.v4, holders.v6 = addressing.v4, addressing.v6
-        guard = guard_of(addressing.v4, addressing.v6, netwatch, conductor, EventStore(db))
+        guard = guard_of(addressing.v4, addressing.v6, netwatch, conductor, teller(conductor, EventStore(db)))
         addressing.follow(addresses.follow, addresses.follow6)
         addressing.follow(guard.changed, guard.changed)
         shelf = artifact_api(config, artifacts, table, catalog.bootenv, conductor.machines.all)
@@ -188,6 +189,7 @@ class Daemon:
             conductor,
             HookStore(db),
             source_of(socket.gethostname()),
+            teller(conductor, EventStore(db)),
         )
         return {
             "conductor": conductor.run,

@@ -80,7 +80,12 @@ class NotFoundError(ProvisionerError):
 
 
 class CursorError(ProvisionerError):
-    """Something that comes after a cursor is no longer kept: whoever holds it has to begin anew."""
+    """Something that comes after a cursor is no longer kept: whoever holds it has to begin anew, or at `oldest`."""
+
+    def __init__(self, message: str, *, oldest: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.oldest = oldest
+        """Number of the first that is still there."""
 
 
 class ConflictError(ProvisionerError):

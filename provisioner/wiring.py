@@ -46,6 +46,7 @@ from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.artifact import Inspected
 from provisioner.model.board import LogEntry
 from provisioner.model.catalog import Bootenv
+from provisioner.model.intent import Tell
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.netwatch.guard import Guard
@@ -335,14 +336,17 @@ async def bmc_api(
     )
 
 
-def guard_of(
-    dhcp: DhcpServer, dhcp6: Dhcp6Server, netwatch: Netwatch, conductor: Conductor, events: EventStore
-) -> Guard:
-    """Have rogue DHCP servers watched for: what is found is an event of the site."""
+def teller(conductor: Conductor, events: EventStore) -> Tell:
+    """Have events of the site written into the outbox, and those woken who wait for one."""
 
     async def tell(kind: str, data: Mapping[str, Any]) -> None:
         conductor.announce([await events.add(kind, data, conductor.clock.now())])
 
+    return tell
+
+
+def guard_of(dhcp: DhcpServer, dhcp6: Dhcp6Server, netwatch: Netwatch, conductor: Conductor, tell: Tell) -> Guard:
+    """Have rogue DHCP servers watched for: what is found is an event of the site."""
     guard = Guard(dhcp, netwatch, tell, conductor.observe, conductor.clock.now, dhcp6.subnets)
     dhcp.site.on_other_server = guard.chosen
     return guard

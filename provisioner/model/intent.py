@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,3 +46,7 @@ class Event:
     type: str
     machine: str
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Tell = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+"""Puts an event of the site into the outbox, by its type and data; raises `StoreError`."""

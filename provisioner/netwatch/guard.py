@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
 from provisioner.dhcp.subnets import Rogue as Policy
 from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import StoreError
+from provisioner.model.intent import Tell
 from provisioner.model.net import Mac, mac_from_bytes
 from provisioner.model.trace import Channel, Observe, TraceLine
 from provisioner.netwatch.messages import Heard, Heard6, Kind
@@ -35,9 +36,6 @@ LINES_PER_S, LINES_BURST = 0.1, 4
 """Lines in one machine's trace on what other servers tell it."""
 HOWS = {Kind.OFFER: How.OFFER, Kind.ACK: How.ACK, Kind.NAK: How.NAK}
 TELLS = {Kind.OFFER: "offers it", Kind.ACK: "gave it", Kind.NAK: "refused it"}
-
-Tell = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Put an event into the outbox; raises `StoreError`."""
 
 
 class Server(Protocol):

@@ -58,7 +58,8 @@ class MachineStore:
             (oldest,) = cursor.execute("SELECT coalesce(min(seq), 0) FROM event").fetchone()
             if 0 < after < oldest - 1:
                 hint = "read the machines anew, and go on from the last event"
-                raise CursorError(f"events up to {oldest - 1} are no longer kept, and {after} was asked for", hint=hint)
+                gone = f"events up to {oldest - 1} are no longer kept, and {after} was asked for"
+                raise CursorError(gone, oldest=oldest, hint=hint)
             return cursor.execute(query, values).fetchall()
 
         rows = await self._db.read(work)

@@ -17,8 +17,8 @@ from typing import Protocol
 
 import aiohttp
 
-from provisioner.errors import ProvisionerError
-from provisioner.model.intent import Event
+from provisioner.errors import CursorError, ProvisionerError
+from provisioner.model.intent import Event, Tell
 from provisioner.store.hooks import HookStore
 from provisioner.web.cloudevents import CONTENT_TYPE, envelope, signature
 from provisioner.web.ports import Machines
@@ -77,12 +77,14 @@ class Hooks:
         outbox: Outbox,
         store: HookStore,
         source: str,
+        tell: Tell,
         pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
         self._hooks = hooks
         self._outbox = outbox
         self._store = store
         self._source = source
+        self._tell = tell
         self._pauses_s = pauses_s
 
     async def run(self) -> None:
@@ -97,14 +99,31 @@ class Hooks:
             try:
                 delivery = await self._taken_up(hook, session)
                 while True:
-                    page = await self._outbox.events(delivery.cursor, PAGE)
-                    if page:
-                        await delivery.page(page, self._outbox.machines)
-                    else:
-                        await self._outbox.wait_event(delivery.cursor, IDLE_S)
+                    await self._go_on(hook, delivery)
             except* ProvisionerError as errors:  # the store: what was not kept is sent again
                 log.error("hook.unsaved hook=%s error=%s", hook.name, errors.exceptions[0])
             await asyncio.sleep(self._pauses_s[0])
+
+    async def _go_on(self, hook: Hook, delivery: Delivery) -> None:
+        try:
+            page = await self._outbox.events(delivery.cursor, PAGE)
+        except CursorError as gone:
+            await self._pass_over(hook, delivery, gone.oldest)
+            return
+        if page:
+            await delivery.page(page, self._outbox.machines)
+        else:
+            await self._outbox.wait_event(delivery.cursor, IDLE_S)
+
+    async def _pass_over(self, hook: Hook, delivery: Delivery, oldest: int) -> None:
+        """Go on from what is kept: a receiver that was not configured for long has missed what went meanwhile.
+
+        The loss is told before it is passed over: a daemon that is killed between the two tells it twice.
+        """
+        first, last = delivery.cursor + 1, oldest - 1
+        log.error("hook.lost hook=%s first=%d last=%d", hook.name, first, last)
+        await self._tell("webhook.lost", {"webhook": hook.name, "first": first, "last": last})
+        await delivery.pass_over(last)
 
     async def _taken_up(self, hook: Hook, session: aiohttp.ClientSession) -> Delivery:
         known = await self._store.load(hook.name)
@@ -146,6 +165,11 @@ class Delivery:
                 group.create_task(self._chain(events, machines))
         self.cursor, self._ahead = page[-1].seq, set()
         await self._store.save(self._hook.name, self.cursor, ())
+
+    async def pass_over(self, last: int) -> None:
+        """Count everything up to event number `last` as delivered."""
+        self.cursor, self._ahead = last, {seq for seq in self._ahead if seq > last}
+        await self._store.save(self._hook.name, self.cursor, self._ahead)
 
     async def _chain(self, events: Sequence[Event], machines: Machines) -> None:
         for event in events:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
 from aiohttp import web
 
+from provisioner.clock import SteadyClock
 from provisioner.lifecycle.registry import Machines
 from provisioner.model.intent import Event
 from provisioner.model.machine import Machine, State
 from provisioner.store.db import Database
+from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
 from provisioner.store.machines import Change, MachineStore
+from provisioner.store.retention import Keep, Retention
 from provisioner.web.cloudevents import signature
 from provisioner.web.hooks import Hook, Hooks
 
@@ -70,9 +75,13 @@ class Outbox:
     """The store's events."""
 
     def __init__(self, db: Database) -> None:
+        self.db = db
         self.store = MachineStore(db)
         self.machines = Machines(NODES)
         self._new = asyncio.Event()
+
+    async def tell(self, kind: str, data: Mapping[str, Any]) -> None:
+        await EventStore(self.db).add(kind, data, 1.0)
 
     async def write(self, count: int, kind: str = "machine.state") -> None:
         for at in range(count):
@@ -100,7 +109,9 @@ async def site(folder: Path, receiver: Receiver, types: tuple[str, ...] = ()) ->
     db = Database(folder / "state.db")
     await db.open()
     outbox, store = Outbox(db), HookStore(db)
-    hooks = Hooks([Hook("h", receiver.url, SECRET, types)], outbox, store, "//test/provisioner", (0.01, 0.02))
+    hooks = Hooks(
+        [Hook("h", receiver.url, SECRET, types)], outbox, store, "//test/provisioner", outbox.tell, (0.01, 0.02)
+    )
     async with asyncio.TaskGroup() as group:
         running = group.create_task(hooks.run())
         async with asyncio.timeout(20):
@@ -176,3 +187,32 @@ async def test_only_what_it_asked_for_and_only_what_happens_from_now_on(tmp_path
             await outbox.write(4, "run.done")
             await receiver.until(4)
         assert sorted(seq for seq, _ in receiver.taken) == [9, 10, 11, 12]
+
+
+@asynccontextmanager
+async def stopped(folder: Path) -> AsyncIterator[Database]:
+    """Open the store of `folder` while no daemon runs."""
+    db = Database(folder / "state.db")
+    await db.open()
+    yield db
+    await db.close()
+
+
+async def test_one_that_is_configured_again_goes_on_from_what_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was taken out, what it was not sent went, it is put back: the loss is told, once, and delivery goes on."""
+    receiver = Receiver()
+    async with receiver.listening():
+        async with stopped(tmp_path) as db:
+            await Outbox(db).write(1)
+            await HookStore(db).save("h", 1, [])
+            await Outbox(db).write(5)
+            await Retention(db, SteadyClock(), [], Keep(events=3)).drop()
+        for _ in range(2):  # a restart tells no second loss
+            async with site(tmp_path, receiver) as outbox:
+                await receiver.until(3 + 1)
+                lost = [event.data for event in await outbox.events(3, 100) if event.type == "webhook.lost"]
+                assert lost == [{"webhook": "h", "first": 2, "last": 3}]
+        assert {seq for seq, _ in receiver.taken} == set(range(4, 8))
+        assert caplog.text.count("hook.lost hook=h first=2 last=3") == 1
