@@ -15,12 +15,13 @@ from provisioner.clock import SteadyClock
 from provisioner.errors import ConflictError, RenderError, TicketError
 from provisioner.lifecycle.boots import Boots
 from provisioner.lifecycle.declared import profile_of
+from provisioner.lifecycle.endings import with_facts
 from provisioner.lifecycle.inputs import Idle, JobFailed, JobTaken, Progress, Seen
 from provisioner.lifecycle.plans import Signal, Verb, agent_command, job_id
 from provisioner.lifecycle.ports import Flows, NoFlows, Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
-from provisioner.lifecycle.steps import Perform, advance, with_facts
+from provisioner.lifecycle.steps import Perform, advance
 from provisioner.model.facts import Facts, Nic, SwitchPort
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac

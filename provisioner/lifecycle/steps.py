@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from provisioner.errors import ConflictError
+from provisioner.lifecycle.endings import ended, return_to, stands_where_it_stopped, stopped
 from provisioner.lifecycle.inputs import (
     Begin,
     Cancel,
@@ -30,7 +31,6 @@ from provisioner.lifecycle.inputs import (
 from provisioner.lifecycle.plans import (
     ENSURES,
     JOB_STEP,
-    KEEPS_DISK,
     KINDS,
     RESTARTS,
     UNHEARD_S,
@@ -42,7 +42,7 @@ from provisioner.lifecycle.plans import (
     steps_of,
 )
 from provisioner.model.bmc import Power
-from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Run, State, Step
+from provisioner.model.machine import Failure, JournalLine, Machine, Run, State, Step
 
 # events
 
@@ -235,7 +235,7 @@ def _move(machine: Machine, run: Run, to: int, note: str, now: float) -> tuple[M
     journal = run.journal + passed
     run = replace(run, at=to, attempt=1, step_started=now, percent=None, note="", job_taken=False, journal=journal)
     if to == len(run.steps):
-        return _ended(machine, replace(run, outcome="done", ended=now), now), []
+        return ended(machine, replace(run, outcome="done", ended=now), now), []
     step = run.steps[to]
     acts = KINDS[step.name].signal is None
     run = replace(
@@ -250,30 +250,6 @@ def _move(machine: Machine, run: Run, to: int, note: str, now: float) -> tuple[M
         if (further := _completed_by(run, signal)) is not None:
             return _move(machine, replace(run, early=tuple(s for s in run.early if s != signal)), further, "", now)
     return replace(machine, run=run, changed=now), _perform(run)
-
-
-def _ended(machine: Machine, run: Run, now: float) -> Machine:
-    machine = replace(machine, run=run, changed=now)
-    back = run.return_to
-    match run.verb:
-        case Verb.DEPLOY | Verb.INSTALL:
-            return replace(machine, state=State.ACTIVE, bootenv=run.bootenv, failed_runs=0)
-        case Verb.INSPECT:
-            return replace(machine, state=with_facts(back, machine))
-        case Verb.LIVE | Verb.LOCAL:
-            return replace(machine, state=back)
-        case Verb.RESCUE:
-            return replace(machine, state=State.RESCUE, hold=Hold("in rescue", back, now, machine.hold))
-        case Verb.UNRESCUE:
-            held = machine.hold
-            return replace(machine, state=held.return_to if held else State.READY, hold=held and held.within)
-        case _:
-            return replace(machine, state=State.READY, bootenv="", failed_runs=0)
-
-
-def with_facts(state: State, machine: Machine) -> State:
-    """Say where a machine stands once its hardware is known: ready, when there is a BMC to drive it with."""
-    return State.READY if state in (State.DISCOVERED, State.ENROLLED) and machine.bmc is not None else state
 
 
 def _tick(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
@@ -302,6 +278,7 @@ def _again_or_fail(
     may = event.again and (run.unheard or _retried(run, step) < step.retries)
     outcome = "retried" if may else "failed"
     line = JournalLine(step.name, step.phase, run.attempt, run.step_started, now, outcome, event.reason)
+    back = return_to(run)
     run = replace(run, journal=(*run.journal, line), step_started=now, job_taken=False, percent=None, note="")
     if outcome == "retried" and anew:
         run = _from_restart(run, now)
@@ -309,8 +286,8 @@ def _again_or_fail(
     if outcome == "retried":
         run = replace(run, attempt=run.attempt + 1, deadline=now + due_s(step))
         return replace(machine, run=run, changed=now), _perform(run)
-    failure = Failure(event.reason, step.phase, now, _return_to(run), event.hint, event.kind)
-    return _stopped(machine, replace(run, outcome="failed", ended=now), failure), []
+    failure = Failure(event.reason, step.phase, now, back, event.hint, event.kind)
+    return stopped(machine, replace(run, outcome="failed", ended=now), failure), []
 
 
 def _retried(run: Run, step: Step) -> int:
@@ -332,35 +309,17 @@ def _from_restart(run: Run, now: float) -> Run:
     )
 
 
-def _stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
-    bootenv = machine.bootenv if failure.return_to is State.ACTIVE or run.verb in KEEPS_DISK else ""
-    machine = replace(machine, state=failure.return_to, bootenv=bootenv, failure=failure, run=run, changed=failure.at)
-    if run.verb not in (Verb.DEPLOY, Verb.INSTALL) or run.outcome != "failed":
-        return machine
-    machine = replace(machine, failed_runs=machine.failed_runs + 1)
-    if not 0 < run.quarantine_after <= machine.failed_runs:
-        return machine
-    reason = f"{machine.failed_runs} installs in a row failed, the last: {failure.reason}"
-    return replace(machine, state=State.QUARANTINED, hold=Hold(reason, failure.return_to, failure.at))
-
-
-def _return_to(run: Run) -> State:
-    """Say where a machine goes back to: a disk that may be half written is not `active` any more."""
-    begun = any(line.step in ("wait.facts", "wait.answer") and line.outcome == "done" for line in run.journal)
-    touched = begun and run.verb not in KEEPS_DISK
-    return State.READY if touched and run.return_to is State.ACTIVE else run.return_to
-
-
 def _resume(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
     run = machine.run
     if run is None or run.outcome not in ("failed", "cancelled"):
         raise ConflictError(f"{machine.name} is {machine.state}: it has no run that stopped on its way")
-    if machine.failure is None or machine.state is not machine.failure.return_to:
+    if not stands_where_it_stopped(machine):
         raise ConflictError(f"{machine.name} is {machine.state}: its last run is not what it came from")
     rule = VERBS[Verb(run.verb)]
     run = replace(_from_restart(run, now), outcome="running", ended=0.0, job_taken=False, limit=now + rule.limit_s)
+    hold = None if machine.state is State.QUARANTINED else machine.hold
     machine = replace(machine, state=rule.moving, generation=machine.generation + 1, run=run, failure=None, changed=now)
-    return machine, _perform(run)
+    return replace(machine, hold=hold), _perform(run)
 
 
 def _cancel(machine: Machine, now: float) -> Machine:
@@ -368,8 +327,8 @@ def _cancel(machine: Machine, now: float) -> Machine:
     if run is None or run.step is None:
         raise ConflictError(f"{machine.name} is {machine.state}: there is nothing to cancel")
     line = JournalLine(run.step.name, run.step.phase, run.attempt, run.step_started, now, "cancelled")
-    run = replace(run, journal=(*run.journal, line), outcome="cancelled", ended=now)
-    return _stopped(machine, run, Failure("cancelled by the operator", line.phase, now, _return_to(run)))
+    failure = Failure("cancelled by the operator", line.phase, now, return_to(run))
+    return stopped(machine, replace(run, journal=(*run.journal, line), outcome="cancelled", ended=now), failure)
 
 
 def current_action(machine: Machine) -> list[Perform]:

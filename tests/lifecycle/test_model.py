@@ -67,6 +67,8 @@ class Life(RuleBasedStateMachine):
         self.machine = self.saved = replace(FRESH, state=state, bootenv=bootenv)
         self.now, self.runs = 1e9, 0
         self.jobs: list[str] = []
+        self.unerased: set[tuple[str, bool]] = set()
+        """How releases ended that left data behind, and whether their erase was begun."""
         self.written = state is State.ACTIVE
         """Somebody's data is on the disk."""
         self.listening = self.now
@@ -96,8 +98,18 @@ class Life(RuleBasedStateMachine):
         run = after.run
         if run is not None and before.state in MOVING and after.state not in MOVING and run.outcome == "done":
             assert [line.step for line in run.journal if line.outcome == "done"][-1] == run.steps[-1].name
-            if run.verb == Verb.RELEASE:
-                assert not self.written, "given away without being erased"
+        if run is not None and run.verb == Verb.RELEASE and before.state in MOVING and after.state not in MOVING:
+            self.released(run, after)
+
+    def released(self, run: Run, after: Machine) -> None:
+        """Hold what a release may leave behind, however it ended: erased, as it was, or kept back."""
+        if not self.written:
+            return
+        assert run.outcome != "done", "given away without being erased"
+        begun = any(job.startswith(f"{run.id}.") for job in self.jobs)
+        self.unerased.add((run.outcome, begun))
+        assert after.state in ({State.QUARANTINED} if begun else {State.QUARANTINED, run.return_to})
+        assert after.bootenv or run.return_to is not State.ACTIVE, "what is on it is still on record"
 
     def apply(self, event: Event) -> None:
         self.change(lambda m, now: advance(m, event, now))
@@ -113,6 +125,16 @@ class Life(RuleBasedStateMachine):
     def asked(self, verb: Verb) -> None:
         self.runs += 1
         self.apply(Begin(f"r{self.runs}", verb, "debian-12", "job"))
+
+    @precondition(lambda self: self.machine.state in VERBS[Verb.RELEASE].start)
+    @rule(taken=st.booleans())
+    def erasing(self, taken: bool) -> None:
+        """A release comes as far as its erase: what random steps seldom reach."""
+        self.asked(Verb.RELEASE)
+        while self.run.step is not None and self.run.step.name != JOB_STEP:
+            self.goes_one_step()
+        if taken:
+            self.job_taken()
 
     @rule()
     def cancelled(self) -> None:
@@ -304,6 +326,7 @@ Move = tuple[str, Callable[[Random], tuple[Any, ...]]]
 MOVES: dict[Move, int] = {
     ("goes_on", lambda r: (r.choice((1, 1, 2, 7, 13)),)): 30,
     ("asked", lambda r: (r.choice(list(Verb)),)): 14,
+    ("erasing", lambda r: (r.random() < 0.7,)): 4,
     ("signals", lambda r: (r.choice([s for s in Signal if s is not Signal.JOB]),)): 6,
     ("time_passes", lambda r: (r.choice((1.0, 61.0, 301.0, 301.0, 4000.0, DAY)),)): 8,
     ("looked", lambda r: (r.choice(list(Power)),)): 20,
@@ -336,6 +359,7 @@ def test_no_long_random_walk_breaks_a_rule(part: int) -> None:
     invariants = [getattr(Life, name) for name in vars(Life) if hasattr(getattr(Life, name), INVARIANT_MARKER)]
     assert len(invariants) >= 5
     seen: set[State] = set()
+    unerased: set[tuple[str, bool]] = set()
     for seed in range(part * WALKS // 4, (part + 1) * WALKS // 4):
         random, life = Random(seed), Life()
         life.begin(STARTS[seed % len(STARTS)])
@@ -352,4 +376,6 @@ def test_no_long_random_walk_breaks_a_rule(part: int) -> None:
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}: {' -> '.join(story[-12:])}: {error}") from error
             seen.add(life.machine.state)
+        unerased |= life.unerased
     assert seen >= set(State) - {State.EXTERNAL}
+    assert unerased >= {("failed", True), ("cancelled", True)}

@@ -367,7 +367,9 @@ def test_every_run_can_be_cancelled_and_resumed_at_every_step(verb: Verb, step: 
         moving, _ = advance(moving, JobTaken("r1"), 1.0)
     stopped, actions = advance(moving, Cancel(), 2.0)
     touched = verb not in KEEPS_DISK and any(line.step in ("wait.facts", "wait.answer") for line in moving.run.journal)
-    assert (stopped.state, actions) == (State.READY if touched else before.state, [])
+    where = State.READY if touched else before.state
+    where = State.QUARANTINED if (verb, step) == (Verb.RELEASE, JOB_STEP) else where  # half erased
+    assert (stopped.state, actions) == (where, [])
     assert stopped.failure
     assert stopped.failure.reason == "cancelled by the operator"
     assert stopped.run
