@@ -81,10 +81,11 @@ def racked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
     with driven(NAME, *shape) as lab:
         built = lab.store("discovery", "--kernel", "virtual")
         initrd = folder / "initrd.img"
-        # a ramdisk that follows another is unpacked over it
+        # a ramdisk that follows another is unpacked over it; it begins at a multiple of four octets, or not at all
         over = {AGENT: cpio.File(STANDIN.read_bytes(), 0o755), START: cpio.File(b"#!/bin/sh\n", 0o755)}
         overlay = b"".join(cpio.archive(over))
-        initrd.write_bytes(built["initrd.img"].read_bytes() + overlay)
+        first = built["initrd.img"].read_bytes()
+        initrd.write_bytes(first + bytes(-len(first) % 4) + overlay)
         filler = folder / "filler"
         filler.write_bytes(b"not looked at")
         for bootenv, family in FAMILIES.items():
