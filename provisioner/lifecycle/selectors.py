@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 from provisioner.errors import ConfigError
 from provisioner.model.machine import Machine
@@ -30,9 +30,38 @@ FIELDS: dict[str, Callable[[Machine], Iterable[str]]] = {
 """What a term can ask for, and what a machine has of it; docs/cli.md lists them."""
 
 _COMMA = re.compile(r",(?![^\[]*\])")
+_WILD = frozenset("*?[")
 _KEY = re.compile(r"[A-Za-z0-9_.-]+")
 TERMS = 100
 """Most terms of a selector: it is looked at for every machine."""
+
+
+PATTERNS = 100
+"""Most values with `*`, `?` or `[` of a selector: each is tried on every machine. Others are looked up, all at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What a field may be: one of those that are written out, in their order, or what a pattern says."""
+
+    plain: dict[str, None]
+    patterns: re.Pattern[str] | None
+
+    def have(self, value: str) -> bool:
+        """Say whether a value is among them."""
+        return value in self.plain or (self.patterns is not None and self.patterns.match(value) is not None)
+
+
+def _is_pattern(value: str) -> bool:
+    return not _WILD.isdisjoint(value)
+
+
+def _values(written: Iterable[str]) -> Values:
+    plain: dict[str, None] = {}
+    patterns: dict[str, None] = {}
+    for value in written:
+        (patterns if _is_pattern(value) else plain)[value] = None
+    return Values(plain, re.compile("|".join(map(translate, patterns))) if patterns else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +69,14 @@ class Term:
     """One condition: the field (or the key of a tag) has one of the values; `other` where it must have none."""
 
     key: str
-    values: tuple[str, ...]
+    values: Values
     other: bool = False
 
     def holds(self, machine: Machine) -> bool:
         """Say whether a machine fulfils it."""
         field = FIELDS.get(self.key)
         has = field(machine) if field else (tag.partition("=")[2] for tag in machine.tags if _is_of(tag, self.key))
-        return any(fnmatchcase(one, value) for one in has for value in self.values) != self.other
+        return any(map(self.values.have, has)) != self.other
 
 
 def _is_of(tag: str, key: str) -> bool:
@@ -59,52 +88,54 @@ class Selector:
     """What was asked for. With `names`, a machine has to be one of them; it has to fulfil every term."""
 
     text: str
-    names: tuple[str, ...] = ()
-    terms: tuple[Term, ...] = ()
+    names: Values | None
+    terms: tuple[Term, ...]
 
     def selects(self, machine: Machine) -> bool:
         """Say whether this machine is meant."""
-        named = not self.names or any(fnmatchcase(machine.name, name) for name in self.names)
+        named = self.names is None or self.names.have(machine.name)
         return named and all(term.holds(machine) for term in self.terms)
 
     def unknown(self, machines: Iterable[Machine]) -> list[str]:
         """List the names that were written out and that no machine has."""
         there = {machine.name for machine in machines}
-        return [name for name in self.names if name not in there and not set(name) & set("*?")]
+        return [name for name in (self.names.plain if self.names else ()) if name not in there]
 
 
 def parse(text: str) -> Selector:
     """Read a selector; raise `ConfigError` with everything that is wrong with it."""
-    names: list[str] = []
-    terms: list[Term] = []
+    written: list[tuple[str, list[str], bool]] = []
     faults: list[str] = []
     for part in filter(None, (piece.strip() for piece in _COMMA.split(text))):
         try:
-            found = _term(part)
+            written.append(_term(part))
         except ConfigError as error:
             faults.append(error.message)
-            continue
-        if isinstance(found, Term):
-            terms.append(found)
-        else:
-            names += found
-    if not names and not terms and not faults:
+    names = [name for key, values, _ in written if not key for name in values]
+    terms = [each for each in written if each[0]]
+    if not written and not faults:
         faults.append("it selects nothing; `name=*` means all machines")
     if len(terms) > TERMS:
         faults.append(f"more than {TERMS} terms")
+    if sum(_is_pattern(value) for _, values, _ in written for value in values) > PATTERNS:
+        faults.append(f"more than {PATTERNS} patterns")
     if faults:
         raise ConfigError(f"not a selector: {text[:200]!r}", faults=faults, hint="such as rack=r1,!state=active")
-    return Selector(text, tuple(dict.fromkeys(names)), tuple(terms))
+    conditions = tuple(Term(key, _values(values), other) for key, values, other in terms)
+    return Selector(text, _values(names) if names else None, conditions)
 
 
-def _term(part: str) -> Term | list[str]:
+def _term(part: str) -> tuple[str, list[str], bool]:
+    """Read one term: its key, empty for names that add up, its values, and whether it is turned round."""
     body = part.removeprefix("!")
     other = body != part
     key, equals, value = body.partition("=")
     if not equals:
-        names = expand(body)
-        return Term("name", tuple(names), other) if other else names
+        return "name" if other else "", expand(body), other
     if not _KEY.fullmatch(key):
         raise ConfigError(f"{part[:80]!r}: {key[:40]!r} is neither a field nor the key of a tag")
-    values = [name for each in value.split("|") for name in (expand(each) if key == "name" and each else [each])]
-    return Term(key, tuple(values), other)
+    return (
+        key,
+        [name for each in value.split("|") for name in (expand(each) if key == "name" and each else [each])],
+        other,
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +38,9 @@ SELECTED = {
     "not that name": ("state=ready,!node02", "node03 edge-a"),
     "not that range": ("name=*,!node[02-03]", "node01 edge-a"),
     "one of several": ("rack=r1|r2,profile=storage", "node03"),
+    "names and a pattern": ("node01,edge*", "node01 edge-a"),
+    "a set of letters in a value": ("profile=g[ptu]*", "node01 node02"),
+    "letters are told apart": ("NODE01,profile=GPU", ""),
     "a pattern of a tag": ("rack=r*", "node01 node02 node03"),
     "no such tag": ("!rack=*", "edge-a"),
     "whose last run failed": ("failed=yes", "edge-a"),
@@ -58,6 +64,8 @@ REFUSED = {
     "a range downwards": ("node[9-1]", "upwards"),
     "a key that cannot be one": ("ra ck=r1", "neither a field nor the key of a tag"),
     "no key": ("=r1", "neither a field"),
+    "more patterns than anybody writes": ("node[000-100]*", "more than 100 patterns"),
+    "or of a field": ("name=" + "|".join(f"{at}*" for at in range(101)), "more than 100 patterns"),
     "more terms than anybody writes": (",".join(["a=b"] * 101), "more than 100"),
 }
 
@@ -66,6 +74,32 @@ REFUSED = {
 def test_refused(text: str, fault: str) -> None:
     with pytest.raises(ConfigError, match=fault):
         parse(text)
+
+
+FLEET = tuple(Machine(f"m{at}", f"node{at:04}", State.READY) for at in range(1_000))
+
+LOOKED_UP = {
+    "names": ("node[0000-0999]", 1_000),
+    "names as a field": ("name=node[0000-0999]", 1_000),
+    "not those names": ("name=*,!node[0000-0998]", 1),
+    "values of a tag": ("name=*,!rack=" + "|".join(f"r{at}" for at in range(1_000)), 1_000),
+    "patterns": (",".join(f"node{at:03}?" for at in range(100)), 1_000),
+}
+
+
+@pytest.mark.parametrize(("text", "count"), LOOKED_UP.values(), ids=LOOKED_UP.keys())
+def test_a_machine_is_looked_up_once_however_many_names_there_are(text: str, count: int) -> None:
+    selector, calls = parse(text), [0]
+
+    def note(_frame: FrameType, what: str, _arg: object) -> None:
+        calls[0] += what == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    chosen = [machine for machine in FLEET if selector.selects(machine)]
+    sys.setprofile(before)
+    assert len(chosen) == count
+    assert calls[0] < 20 * len(FLEET)
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
