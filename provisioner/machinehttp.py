@@ -16,7 +16,7 @@ from provisioner.catalog.mirror import MirrorCache, Sources
 from provisioner.config import Config
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Network
-from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.trace import NOW, Channel, TraceLine
 from provisioner.store.db import Database
 from provisioner.store.mirror import MirrorIndex
 from provisioner.tls import Tls
@@ -121,4 +121,4 @@ class MachineHttp:
     def _no_hands(self, address: str, reason: str) -> None:
         mac, text = self.network.lease_of(address), refusal(reason)
         log.info("http.tls-refused client=%s mac=%s %s", address, mac, text)
-        self.conductor.observe(TraceLine(time.time(), Channel.HTTP, "http.tls-refused", text, mac=mac, ok=False))
+        self.conductor.observe(TraceLine(NOW, Channel.HTTP, "http.tls-refused", text, mac=mac, ok=False))

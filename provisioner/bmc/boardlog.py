@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from provisioner.errors import ProvisionerError
 from provisioner.model.board import Health, LogEntry
 from provisioner.model.machine import Machine
-from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +64,6 @@ class BoardLogs:
             for entry in entries:
                 text = " ".join(f"board's log: {entry.at} {entry.sensor} {entry.text}".split())[:TEXT_CHARS]
                 ok = entry.severity in SOUND
-                self._observe(TraceLine(time.time(), Channel.BMC, "bmc.event", text, None, machine.id, run, ok))
+                self._observe(TraceLine(NOW, Channel.BMC, "bmc.event", text, None, machine.id, run, ok))
         finally:
             del self._reading[machine.id]

@@ -15,7 +15,7 @@ from pathlib import Path
 from provisioner.bmc.consoles import Consoles, Lines, Reader, hidden
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
-from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 
 STILL_S = 1.0
 """A line without an end that stands so long is a prompt: it is told, too."""
@@ -97,9 +97,7 @@ class Recorder:
         def tell(found: list[str]) -> None:
             for text in found:
                 if budgets[self._shows(text)].take(time.monotonic()):
-                    self._observe(
-                        TraceLine(time.time(), Channel.CONSOLE, "console.line", text, machine=machine.id, run=run)
-                    )
+                    self._observe(TraceLine(NOW, Channel.CONSOLE, "console.line", text, machine=machine.id, run=run))
 
         async with LogFile(self._folder and self._folder / f"{machine.name}.log") as file:
             output = reader.output()

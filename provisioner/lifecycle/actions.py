@@ -13,7 +13,7 @@ from provisioner.lifecycle.ports import Bmcs
 from provisioner.lifecycle.steps import Perform
 from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.machine import Machine
-from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.store.secrets import Secrets
 
 MEDIA = frozenset({"media.insert", "media.eject"})
@@ -77,7 +77,7 @@ class Actions:
 
     def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""
-        self._observe(TraceLine(time.time(), Channel.BMC, event, text, None, machine.id, run, ok))
+        self._observe(TraceLine(NOW, Channel.BMC, event, text, None, machine.id, run, ok))
 
 
 def network_target(machine: Machine) -> BootTarget:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from provisioner.lifecycle.steps import Perform, advance
 from provisioner.model.facts import Facts, Nic, SwitchPort
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.trace import NOW, Channel, TraceLine
 from provisioner.model.workflow import Where
 from provisioner.store.tokens import Purpose, Token, Tokens
 from provisioner.store.trace import Trace
@@ -206,7 +205,7 @@ class Agents:
 
         `up_s` is for how long the machine has run; each line then begins with its own such time.
         """
-        machine, now = self._machine(self._bearer(token, address)), time.time()
+        machine, now = self._machine(self._bearer(token, address)), self._clock.now()
         for line in text.splitlines()[-LOG_LINES:]:
             ago, said = age_of(line, up_s)
             self._see(machine, "agent.log", said[:LINE_CHARS], at=now - ago)
@@ -235,10 +234,9 @@ class Agents:
             raise TicketError("this token is not good here", hint="its run is over")
         return machine, machine.run
 
-    def _see(self, machine: Machine, event: str, text: str, ok: bool = True, at: float | None = None) -> None:
+    def _see(self, machine: Machine, event: str, text: str, ok: bool = True, at: float = NOW) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""
-        when = time.time() if at is None else at
-        self._trace.note(TraceLine(when, Channel.AGENT, event, text, None, machine.id, run, ok))
+        self._trace.note(TraceLine(at, Channel.AGENT, event, text, None, machine.id, run, ok))
 
 
 def age_of(line: str, up_s: float | None) -> tuple[float, str]:

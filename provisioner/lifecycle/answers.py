@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-import time
 
 from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, Ticket, arm, digest_of
 from provisioner.catalog.context import Occasion, subject_of
@@ -19,7 +18,7 @@ from provisioner.lifecycle.runner import Runner
 from provisioner.model.catalog import AnswerFile, Bootenv
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.trace import NOW, Channel, TraceLine
 from provisioner.store.db import Database
 from provisioner.store.tickets import TicketStore
 from provisioner.store.tokens import LIFE_S, Purpose, Token, Tokens, digest
@@ -110,7 +109,7 @@ class Answers:
 
     def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""
-        self._trace.note(TraceLine(time.time(), Channel.HTTP, event, text, None, machine.id, run, ok))
+        self._trace.note(TraceLine(NOW, Channel.HTTP, event, text, None, machine.id, run, ok))
 
 
 def derived(secret: str, purpose: Purpose) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -24,7 +23,7 @@ from provisioner.model.boot import Asker, BootClient, LocalDisk, NoBoot, Plan, R
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.trace import NOW, Channel, TraceLine
 from provisioner.model.workflow import Where
 from provisioner.store.tokens import Purpose, Tokens
 from provisioner.store.trace import Trace
@@ -253,4 +252,4 @@ class Boots:
 
     def _see(self, mac: Mac, machine: Machine | None, event: str, text: str, ok: bool = True) -> None:
         owner, run = (machine.id, machine.run.id if machine.run else "") if machine else ("", "")
-        self._trace.note(TraceLine(time.time(), Channel.HTTP, event, text, mac, owner, run, ok))
+        self._trace.note(TraceLine(NOW, Channel.HTTP, event, text, mac, owner, run, ok))

@@ -70,7 +70,7 @@ class Conductor:
         self._store = MachineStore(db)
         self._secrets = secrets
         self._tokens = Tokens(db)
-        self._trace = Trace(db)
+        self._trace = Trace(db, self.clock)
         self._actions = Actions(ports.bmcs, secrets, self.observe)
         self._runner = Runner(self._store, self.machines, self._trace, self.clock, self._actions.perform, pace)
         self.doors = Doors(self.machines, self._runner, ports.bmcs, secrets)

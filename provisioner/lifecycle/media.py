@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,7 @@ from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Check
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.store.secrets import Secrets
 from provisioner.store.tokens import Purpose, Tokens
 
@@ -209,7 +208,7 @@ class Media:
 
     def _see(self, machine: Machine, event: str, text: str, *, ok: bool = True) -> None:
         (log.info if ok else log.warning)("%s machine=%s %s", event, machine.name, text)
-        self._observe(TraceLine(time.time(), Channel.BMC, event, text, None, machine.id, "", ok))
+        self._observe(TraceLine(NOW, Channel.BMC, event, text, None, machine.id, "", ok))
 
 
 def _under_way(machine: Machine) -> bool:

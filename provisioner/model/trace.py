@@ -23,11 +23,15 @@ class Channel(StrEnum):
     LIFE = "life"
 
 
+NOW = -1.0
+"""When a line happens that is told as it happens: the trace puts the time there, by the clock that runs have, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class TraceLine:
     """What happened, in the operator's words. `event` is a fixed id that docs/messages.md explains.
 
-    `at` is in seconds since the epoch; `ok` is False where the line tells of a refusal or a fault.
+    `at` is in seconds since the epoch, or `NOW`; `ok` is False where the line tells of a refusal or a fault.
     """
 
     at: float

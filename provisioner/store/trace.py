@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, OrderedDict, deque
+from dataclasses import replace
 
+from provisioner.clock import SteadyClock
 from provisioner.errors import StoreError
 from provisioner.model.net import Mac
-from provisioner.model.trace import ALL_LINES, Channel, TraceFilter, TraceLine
+from provisioner.model.trace import ALL_LINES, NOW, Channel, TraceFilter, TraceLine
 from provisioner.store.db import Database
 
 FLUSH_EVERY_S = 0.5
@@ -30,8 +32,9 @@ TRIM_EVERY = 1_000
 class Trace:
     """Where every part says what it saw of a machine's journey."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, clock: SteadyClock) -> None:
         self._db = db
+        self._clock = clock
         self._pending: list[TraceLine] = []
         self._strangers: OrderedDict[Mac, deque[TraceLine]] = OrderedDict()
         self._grown: Counter[str] = Counter()
@@ -40,6 +43,8 @@ class Trace:
 
     def note(self, line: TraceLine) -> None:
         """Keep a line. Lines without a machine stay in memory only, by MAC, until the MAC is claimed."""
+        if line.at == NOW:
+            line = replace(line, at=self._clock.now())
         if line.machine:
             if len(self._pending) < PENDING_LIMIT:
                 self._pending.append(line)

@@ -6,14 +6,13 @@ import asyncio
 import logging
 import resource
 import socket
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 from provisioner.boot.files import FileTable, Make, Refused, Render, normalise, printable
 from provisioner.errors import ListenError, ProvisionerError, WireError
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.tftp.content import Contents, in_mode
 from provisioner.tftp.options import negotiate
 from provisioner.tftp.packet import ErrorCode, Request, decode
@@ -230,7 +229,7 @@ class TftpServer:
     def _trace(self, reply: Reply, event: str, text: str, *, ok: bool = True) -> None:
         mac = self._whose(reply.host)
         log.info("%s client=%s mac=%s %s", event, reply.host, mac, text)
-        self._observe(TraceLine(time.time(), Channel.TFTP, event, text, mac=mac, ok=ok))
+        self._observe(TraceLine(NOW, Channel.TFTP, event, text, mac=mac, ok=ok))
 
     def _complain(self, event: str, text: str) -> None:
         """Count what a stranger did, and log it at most every COMPLAIN_EVERY_S for each kind."""

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractStreamWriter
 from provisioner.boot.files import ARTIFACTS, FileTable, Refused, ServedFile
 from provisioner.errors import NotFoundError
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.web.machines import address_of
 from provisioner.web.ports import Route
 from provisioner.web.ranges import Part, select
@@ -170,7 +170,7 @@ class Files:
         address = request.remote or ""
         mac = self._whose(address)
         log.info("%s client=%s mac=%s %s", event, address, mac, text)
-        self._observe(TraceLine(time.time(), Channel.HTTP, event, text, mac=mac, ok=ok))
+        self._observe(TraceLine(NOW, Channel.HTTP, event, text, mac=mac, ok=ok))
 
 
 def document(path: str, content: bytes, media_type: str) -> Route:

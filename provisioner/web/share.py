@@ -14,7 +14,7 @@ from provisioner.boot.chunks import ChunkList
 from provisioner.boot.fanout import SILENT_S, Done, Order, Swarm, Taken
 from provisioner.boot.sharing import read_offer, read_report, write_answer
 from provisioner.errors import ConflictError, NotFoundError
-from provisioner.model.trace import Channel, Observe, TraceLine
+from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.web import bodies
 from provisioner.web.machines import address_of, authorised, token_of
 from provisioner.web.ports import Route
@@ -100,7 +100,7 @@ class Sharing:
         if whole and not now.is_told:
             now.is_told = True
             text = f"image {sha256[:12]}: {now.neighbours} chunks from neighbours, {now.origin} from here"
-            self._observe(TraceLine(time.time(), Channel.AGENT, "share.done", text, machine=who))
+            self._observe(TraceLine(NOW, Channel.AGENT, "share.done", text, machine=who))
 
     def _who(self, request: web.Request) -> str:
         return self._bearer(token_of(request), address_of(request))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.steps import SILENT_S
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, State
+from provisioner.model.trace import Channel
 from provisioner.store.db import Database
 from tests.lifecycle.rack import KillableDatabase, Metal, Rack
 from tests.lifecycle.test_conductor import settled
@@ -147,6 +149,19 @@ async def test_a_store_that_another_process_locks_only_delays(tmp_path: Path, st
 
 
 # the clock
+
+
+async def test_the_trace_has_the_time_that_runs_have_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    rack.clock = clock = SteadyClock(wall=lambda: time.time() + DAY)  # as it was before somebody set it
+    began = clock.now()
+    async with rack.alive(), rack.daemon():
+        conductor = await ready(rack)
+        await conductor.boot("node17", "debian-12")
+        await settled(conductor)
+        lines = [line for _, line in await conductor.trace("node17")]
+    assert {line.channel for line in lines} == {Channel.LIFE, Channel.BMC, Channel.HTTP, Channel.AGENT}
+    assert not [line for line in lines if not began <= line.at <= clock.now()]
 
 
 @pytest.mark.parametrize("jump_s", [DAY, -DAY])

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.clock import SteadyClock
 from provisioner.errors import StoreError
 from provisioner.model.net import Mac
-from provisioner.model.trace import Channel, TraceFilter, TraceLine
+from provisioner.model.trace import NOW, Channel, TraceFilter, TraceLine
 from provisioner.store import trace as module
 from provisioner.store.db import Database
 from provisioner.store.trace import LINES_EACH, STRANGERS, Trace
 
 MAC = Mac("52:54:00:77:00:11")
+CLOCK = SteadyClock(wall=lambda: 1000.0, steady=lambda: 0.0)
 
 
 def line(at: float, text: str = "x", mac: Mac | None = MAC, machine: str = "") -> TraceLine:
@@ -30,7 +32,7 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 async def test_lines_of_a_machine_are_kept_in_order(db: Database) -> None:
-    trace = Trace(db)
+    trace = Trace(db, CLOCK)
     for at in range(5):
         trace.note(line(at, f"line {at}", machine="m1"))
     rows = await trace.read("m1", 0, 100)
@@ -39,8 +41,18 @@ async def test_lines_of_a_machine_are_kept_in_order(db: Database) -> None:
     assert rows[0][1] == line(0, "line 0", machine="m1")
 
 
+async def test_what_is_told_as_it_happens_has_the_time_of_the_clock_that_runs_have(db: Database) -> None:
+    trace = Trace(db, CLOCK)
+    trace.note(line(NOW, "ours", machine="m1"))
+    trace.note(line(NOW, "a stranger's"))
+    assert [seen.at for seen in trace.of_stranger(MAC)] == [1000.0]
+    trace.claim(MAC, "m1")
+    trace.note(line(7.0, "told late", machine="m1"))
+    assert [row.at for _, row in await trace.read("m1", 0, 100)] == [1000.0, 1000.0, 7.0]
+
+
 async def test_what_a_stranger_did_becomes_its_machines(db: Database) -> None:
-    trace = Trace(db)
+    trace = Trace(db, CLOCK)
     trace.note(line(1.0, "before anybody knew it"))
     assert trace.strangers() == [MAC]
     trace.claim(MAC, "m1", "r1")
@@ -50,7 +62,7 @@ async def test_what_a_stranger_did_becomes_its_machines(db: Database) -> None:
 
 
 async def test_strangers_are_bounded_in_number_and_lines(db: Database) -> None:
-    trace = Trace(db)
+    trace = Trace(db, CLOCK)
     for at in range(STRANGERS + 10):
         trace.note(line(at, mac=Mac(f"02:00:00:00:{at >> 8:02x}:{at & 255:02x}")))
     for at in range(LINES_EACH + 10):
@@ -60,7 +72,7 @@ async def test_strangers_are_bounded_in_number_and_lines(db: Database) -> None:
 
 
 async def test_a_store_that_refuses_loses_nothing_within_bounds(db: Database) -> None:
-    trace = Trace(db)
+    trace = Trace(db, CLOCK)
     trace.note(line(1.0, "kept", machine="m1"))
     await db.submit(lambda c: c.execute("ALTER TABLE trace RENAME TO gone") and None)
     with pytest.raises(StoreError):
@@ -72,7 +84,7 @@ async def test_a_store_that_refuses_loses_nothing_within_bounds(db: Database) ->
 
 async def test_more_than_can_wait_is_dropped_and_counted(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PENDING_LIMIT", 10)
-    trace = Trace(db)
+    trace = Trace(db, CLOCK)
     for at in range(25):
         trace.note(line(at, machine="m1"))
     assert trace.dropped == 15
@@ -80,7 +92,7 @@ async def test_more_than_can_wait_is_dropped_and_counted(db: Database, monkeypat
 
 async def test_old_rows_go(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEEP_ROWS_EACH", 10)
-    trace = Trace(db)
+    trace = Trace(db, CLOCK)
     for at in range(25):
         trace.note(line(at, machine="m1"))
     trace.note(line(99, machine="m2"))
@@ -93,7 +105,7 @@ async def test_old_rows_go(db: Database, monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_a_talkative_machine_does_not_fill_the_store(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEEP_ROWS_EACH", 10)
     monkeypatch.setattr(module, "TRIM_EVERY", 5)
-    trace = Trace(db)
+    trace = Trace(db, CLOCK)
     for at in range(100):
         trace.note(line(at, machine="m1"))
         await trace.flush()
@@ -102,7 +114,7 @@ async def test_a_talkative_machine_does_not_fill_the_store(db: Database, monkeyp
 
 
 async def test_what_is_forgotten_leaves_nothing(db: Database) -> None:
-    trace = Trace(db)
+    trace = Trace(db, CLOCK)
     trace.note(line(1, machine="m1"))
     await trace.flush()
     trace.note(line(2, machine="m1"))
@@ -128,7 +140,7 @@ SOUGHT: dict[str, tuple[TraceFilter, list[str]]] = {
 @pytest.mark.parametrize(("only", "texts"), SOUGHT.values(), ids=SOUGHT.keys())
 async def test_search(db: Database, only: TraceFilter, texts: list[str]) -> None:
     """The store and the filter of lines in memory say the same."""
-    trace = Trace(db)
+    trace = Trace(db, CLOCK)
     lines = [
         TraceLine(1, Channel.DHCP, "x.y", "Offer 100%", MAC, "m1", "r1"),
         TraceLine(2, Channel.DHCP, "x.z", "a_b", MAC, "m1", "r2", ok=False),
