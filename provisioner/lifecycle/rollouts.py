@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 UNSAVED_PAUSE_S = 5.0
 """Pause before what could not be written is written again."""
 KEPT = 100
-"""Rollouts that are over and still shown, the latest ones."""
+"""Rollouts that are over and still shown, the latest ones; older ones go."""
 
 
 class Rollouts:
@@ -46,6 +46,7 @@ class Rollouts:
         """Read all rollouts, and follow their machines."""
         for rollout in await self._store.load():
             self._keep(rollout)
+        await self._trim()
         self._conductor.follow(self._follow)
 
     async def run(self) -> None:
@@ -114,7 +115,14 @@ class Rollouts:
                 self._members[member.machine] = rollout.id
             elif self._members.get(member.machine) == rollout.id:
                 del self._members[member.machine]
-        for old in [each for each in self.all() if each.over][KEPT:]:
+
+    async def _trim(self) -> None:
+        for old in [rollout for rollout in self.all() if rollout.over][KEPT:]:
+            try:
+                await self._store.forget(old.id)
+            except StoreError as error:  # with the next one that ends
+                log.error("fleet.untrimmed rollout=%s error=%s", old.id, error)
+                return
             del self._all[old.id]
 
     def _follow(self, before: Machine | None, after: Machine | None) -> None:
@@ -170,6 +178,8 @@ class Rollouts:
             if after != before:
                 self._conductor.announce(await self._store.save(before, after, describe(before, after), now))
                 self._keep(after)
+                if after.over:
+                    await self._trim()
         if self._group is not None:
             for machine_id in starting:
                 self._group.create_task(self._start(after, machine_id), name=f"rollout {ref}")

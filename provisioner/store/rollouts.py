@@ -61,6 +61,15 @@ class RolloutStore:
 
         return await self._db.submit(work)
 
+    async def forget(self, rollout: str) -> None:
+        """Remove a rollout and its machines."""
+
+        def work(cursor: sqlite3.Cursor) -> None:
+            cursor.execute("DELETE FROM rollout WHERE id = ?", (rollout,))
+            cursor.execute("DELETE FROM rollout_member WHERE rollout = ?", (rollout,))
+
+        await self._db.submit(work)
+
 
 def _head(rollout: Rollout) -> bytes:
     return encode(replace(rollout, members=()))

@@ -77,11 +77,13 @@ class Trace:
         return ring
 
     async def run(self) -> None:
-        """Flush until cancelled."""
-        while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
-            with contextlib.suppress(StoreError):  # the store says so itself; the lines wait for the next try
-                await self.flush()
+        """Flush until cancelled. What earlier daemons left too much of goes meanwhile."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._trim_all(), name="trace of earlier daemons")
+            while True:
+                await asyncio.sleep(FLUSH_EVERY_S)
+                with contextlib.suppress(StoreError):  # the store says so itself; the lines wait for the next try
+                    await self.flush()
 
     async def flush(self) -> None:
         """Hand what has gathered to the store and wait until it is kept."""
@@ -130,6 +132,13 @@ class Trace:
         delete = f"DELETE FROM trace WHERE machine = ? AND seq <= ({oldest})"  # noqa: S608
         await self._db.submit(lambda c: c.execute(delete, (machine, machine, KEEP_ROWS_EACH)) and None)
         self._grown.pop(machine, None)
+
+    async def _trim_all(self) -> None:
+        """Trim every machine that has too many rows: how many came to it is counted in memory only."""
+        query = "SELECT machine FROM trace GROUP BY machine HAVING count(*) > ?"
+        with contextlib.suppress(StoreError):  # the next start is as good
+            for row in await self._db.read(lambda c: c.execute(query, (KEEP_ROWS_EACH,)).fetchall()):
+                await self.trim(row[0])
 
     async def forget(self, machine: str) -> None:
         """Drop all rows of a machine that is no longer on record."""

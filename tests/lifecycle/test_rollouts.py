@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import BmcUnreachable, ConfigError, ConflictError, NotFoundError
+from provisioner.lifecycle import rollouts as module
 from provisioner.lifecycle.fleet import Order, Rollout, Stage, Status
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.model.machine import State
@@ -127,6 +128,32 @@ async def test_what_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConflictError, match="in another rollout"):
             await rollouts.begin("debian-12", "node[01-02]", (1, 0), {})
         assert rollouts.all() == [rollouts.get(begun.id)]
+
+
+async def on_record(rollouts: Rollouts) -> list[str]:
+    """List the rollouts of the store, the oldest first, and see that it holds machines of no others."""
+    kept = [rollout.id for rollout in await rollouts._store.load()]
+    query = "SELECT DISTINCT rollout FROM rollout_member"
+    rows = await rollouts._store._db.read(lambda c: c.execute(query).fetchall())
+    assert sorted(row[0] for row in rows) == sorted(kept)
+    return kept
+
+
+async def test_those_that_ended_long_ago_go_from_the_store_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 2)
+    rack = Rack(tmp_path, NAMES[:3])
+    async with rack.alive():
+        async with fleet(rack) as rollouts:
+            await ready(rack)
+            begun = [(await rollouts.begin("debian-12", name, (1, 0), {})).id for name in NAMES[:3]]
+            async with asyncio.timeout(30):
+                while [r.id for r in rollouts.all() if r.over] != begun[:0:-1]:
+                    await asyncio.sleep(0.005)
+            assert await on_record(rollouts) == begun[1:]
+        monkeypatch.setattr(module, "KEPT", 1)
+        async with fleet(rack) as rollouts:
+            assert [rollout.id for rollout in rollouts.all()] == begun[2:]
+            assert await on_record(rollouts) == begun[2:]
 
 
 async def play(folder: Path, die_at: Point | None) -> tuple[Rack, Points]:
