@@ -117,18 +117,18 @@ async def test_a_talkative_machine_does_not_fill_the_store(db: Database, monkeyp
 async def test_daemons_that_are_restarted_often_keep_no_more(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEEP_ROWS_EACH", 10)
     for daemon in range(4):
-        trace = Trace(db)
+        trace = Trace(db, CLOCK)
         for at in range(8):
             trace.note(line(8 * daemon + at, machine="m1"))
         trace.note(line(daemon, machine="m2"))
         await trace.flush()
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        running = group.create_task(Trace(db).run())
-        while len(rows := await Trace(db).read("m1", 0, 100)) > 10:
+        running = group.create_task(Trace(db, CLOCK).run())
+        while len(rows := await Trace(db, CLOCK).read("m1", 0, 100)) > 10:
             await asyncio.sleep(0.005)
         running.cancel()
     assert [row.at for _, row in rows] == list(range(22, 32))
-    assert len(await Trace(db).read("m2", 0, 100)) == 4
+    assert len(await Trace(db, CLOCK).read("m2", 0, 100)) == 4
 
 
 async def test_what_is_forgotten_leaves_nothing(db: Database) -> None:
