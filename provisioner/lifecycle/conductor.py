@@ -199,9 +199,10 @@ class Conductor:
         params: Mapping[str, Any] | None = None, via: str = "",
     ) -> Machine:  # fmt: skip
         """Bring a bootenv onto a machine. Returns once the intent is durable; the run goes on by itself."""
-        if (known := await self._accepted(key, ref)) is not None:
+        wanted = self._ports.catalogue.bootenv(bootenv)
+        if (known := await self._accepted(key, ref, verb_for(wanted), wanted.name)) is not None:
             return known
-        machine, wanted = self.machines.get(ref), self._ports.catalogue.bootenv(bootenv)
+        machine = self.machines.get(ref)
         rest.check_generation(machine, generation)
         failed = [check for check in await self.preflight(ref, bootenv, params, via=via) if not check.ok]
         if failed:
@@ -214,11 +215,11 @@ class Conductor:
     @in_turn
     async def release(self, ref: str, *, erase: bool = True, key: str = "", generation: int | None = None) -> Machine:
         """Take a machine back: erase its disks (unless told not to), power off, ready."""
-        if (known := await self._accepted(key, ref)) is not None:
-            return known
-        machine = await self._reachable(ref, "be released", generation)
         verb = Verb.RELEASE if erase else Verb.POWER_OFF_RELEASE
         begin = Begin(new_run_id(), verb, "discovery" if erase else "", ERASE_JOB if erase else "")
+        if (known := await self._accepted(key, ref, verb, begin.bootenv)) is not None:
+            return known
+        machine = await self._reachable(ref, "be released", generation)
         return await self._begin(machine, begin, key, generation)
 
     async def _begin(self, machine: Machine, begin: Begin, key: str, generation: int | None, via: str = "") -> Machine:
@@ -236,14 +237,23 @@ class Conductor:
         if by := self.engaged(machine.id, key):
             raise ConflictError(f"{machine.name} is in {by}", hint="`provisionctl workflow abort RUN` ends it")
 
-    async def _accepted(self, key: str, ref: str) -> Machine | None:
-        """Find the machine of a request that was accepted under this key before."""
+    async def _accepted(self, key: str, ref: str, verb: Verb, bootenv: str) -> Machine | None:
+        """Find the machine of this request, if it was accepted before; raise `ConflictError` if its key was another's.
+
+        A run that is kept no longer is taken for what is asked.
+        """
         accepted = await self._store.intent(key) if key else None
         if accepted is None:
             return None
         machine = self.machines.get(ref)
         if machine.id != accepted[0]:
             raise ConflictError(f"the idempotency key {key[:40]!r} was used for another machine")
+        run = machine.run
+        if run is None or run.id != accepted[1]:
+            run = await self._store.run(accepted[1])
+        if run is not None and (run.verb, run.bootenv) != (verb, bootenv):
+            was, hint = f"{run.verb} {run.bootenv}".strip(), "another request needs a key of its own"
+            raise ConflictError(f"the idempotency key {key[:40]!r} was used for {was}", hint=hint)
         return machine
 
     async def cancel(self, ref: str) -> Machine:
@@ -251,13 +261,15 @@ class Conductor:
         return await self._runner.apply(self.machines.get(ref).id, Cancel())
 
     async def resume(self, ref: str) -> Machine:
-        """Take up the run that failed or was cancelled, where that is safe."""
-        return await self._runner.apply(self.machines.get(ref).id, Resume())
+        """Take up the run that failed or was cancelled, where that is safe; not one that a workflow is to judge."""
+        machine = self.machines.get(ref)
+        self._refuse_engaged(machine)
+        return await self._runner.apply(machine.id, Resume())
 
     @in_turn
     async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine into the rescue system; `unrescue` leads back."""
-        if (known := await self._accepted(key, ref)) is not None:
+        if (known := await self._accepted(key, ref, Verb.RESCUE, DISCOVERY)) is not None:
             return known
         machine = await self._reachable(ref, "be rescued", generation)
         return await self._begin(machine, Begin(new_run_id(), Verb.RESCUE, DISCOVERY), key, generation)
@@ -265,7 +277,7 @@ class Conductor:
     @in_turn
     async def unrescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine from its disk again, and back to the state it was rescued from."""
-        if (known := await self._accepted(key, ref)) is not None:
+        if (known := await self._accepted(key, ref, Verb.UNRESCUE, "")) is not None:
             return known
         machine = await self._reachable(ref, "leave the rescue system", generation)
         return await self._begin(machine, Begin(new_run_id(), Verb.UNRESCUE, ""), key, generation)

@@ -76,6 +76,12 @@ class MachineStore:
         row = await self._db.read(lambda c: c.execute(query, (key,)).fetchone())
         return (row[0], row[1]) if row else None
 
+    async def run(self, run_id: str) -> Run | None:
+        """Read a run that has ended; None where it is not kept."""
+        query = "SELECT document FROM run WHERE id = ?"
+        row = await self._db.read(lambda c: c.execute(query, (run_id,)).fetchone())
+        return _run_in(row[0]) if row else None
+
     async def runs(self, machine: str, limit: int = 20) -> list[Run]:
         """Read the runs of a machine that have ended, newest first."""
         query = "SELECT document FROM run WHERE machine = ? ORDER BY started DESC LIMIT ?"

@@ -269,9 +269,12 @@ async def test_while_a_machine_is_in_a_workflow_nobody_else_takes_it(tmp_path: P
     rack = FlowRack(tmp_path, ("node17",), WAITS, BURN)
     async with rack.alive(), rack.daemon() as conductor:
         await ready(rack)
+        await conductor.release("node17")
+        await conductor.cancel("node17")
         run = await rack.begin("waits")
-        with pytest.raises(ConflictError, match=f"node17 is in workflow waits \\(run {run.id}\\)"):
-            await conductor.boot("node17", "debian-12")
+        for ask in (lambda: conductor.boot("node17", "debian-12"), lambda: conductor.resume("node17")):
+            with pytest.raises(ConflictError, match=f"node17 is in workflow waits \\(run {run.id}\\)"):
+                await ask()
         with pytest.raises(ConflictError, match="are in another workflow"):
             await rack.begin("burn", key="k2")
         assert (await rack.begin("waits")).id == run.id, "the same key"
