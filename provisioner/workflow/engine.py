@@ -210,6 +210,9 @@ class Engine:
                 if task[1] is not asyncio.current_task():
                     task[1].cancel()
             self._conductor.wake(new.machine)
+        if before.signals != after.signals:  # their steps may wait for it
+            for member in after.members:
+                self._conductor.wake(member.machine)
 
     def _start(self, run: FlowRun, starts: Sequence[Start]) -> None:
         for start in starts:

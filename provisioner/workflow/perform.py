@@ -180,7 +180,7 @@ class Performer:
 
     async def _signal(self, attempt: Try, name: str) -> tuple[str, str]:
         while name not in attempt.now().signals:
-            await self._conductor.wait_event(await self._conductor.last_event(), AGAIN_S)
+            await self._conductor.wait_change(attempt.member.machine, LOOK_S)
         return f"signal {name}", ""
 
     async def _event(self, attempt: Try, kind: str, match: Mapping[str, Any]) -> tuple[str, str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, PreflightError, TicketError
+from provisioner.model.intent import Event
 from provisioner.model.machine import State
 from provisioner.model.workflow import FlowRun, FlowStatus, Stage
+from provisioner.store.db import Database
 from provisioner.workflow.planning import Wish
 from provisioner.workflow.progress import Order
 from tests.lifecycle.rack import Metal
@@ -263,6 +267,28 @@ async def test_signals_may_come_before_they_are_waited_for(tmp_path: Path) -> No
         assert (await over(rack, run)).status is FlowStatus.DONE
         with pytest.raises(ConflictError, match="nothing in it waits"):
             await rack.engine.signal(run.id, "go")
+
+
+async def test_who_waits_for_a_signal_reads_nothing_for_events_of_others(tmp_path: Path) -> None:
+    rack, reads = FlowRack(tmp_path, NAMES, WAITS), [0]
+
+    def note(frame: FrameType, what: str, _arg: object) -> None:
+        reads[0] += what == "call" and frame.f_code is Database.read.__code__
+
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        run = await rack.begin("waits")
+        await until(rack, run, lambda r: all(member.stage is Stage.RUNNING for member in r.members))
+        before = sys.getprofile()
+        sys.setprofile(note)
+        for seq in range(1000, 1005):
+            conductor.announce([Event(seq, 0.0, "x", "another")])
+            for _ in range(5):  # turns of the loop in which whoever is woken comes to read
+                await asyncio.sleep(0)
+        sys.setprofile(before)
+        assert reads == [0]
+        await rack.engine.signal(run.id, "go")
+        assert (await over(rack, run)).status is FlowStatus.DONE
 
 
 async def test_while_a_machine_is_in_a_workflow_nobody_else_takes_it(tmp_path: Path) -> None:
