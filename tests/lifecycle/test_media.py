@@ -20,9 +20,10 @@ from provisioner.lifecycle.ports import Bmcs, Network
 from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from provisioner.model.boot import Asker, BootClient, LocalDisk, Place
 from provisioner.model.catalog import Bootenv, Report
-from provisioner.model.machine import State
-from tests.lifecycle.rack import FakeBmcs, Metal, Points, Rack, _argument
+from provisioner.model.machine import Machine, State
+from tests.lifecycle.rack import FakeBmcs, Metal, Point, Points, Rack, _argument
 from tests.lifecycle.shelf import FakeCatalogue
+from tests.lifecycle.test_conductor import settled
 
 IPXE = Path("/usr/lib/ipxe/ipxe.iso")
 """Of Debian's package ipxe: isolinux is on it."""
@@ -122,13 +123,17 @@ class MediaRack(Rack):
                 await asyncio.sleep(0.01)
 
     async def ready(self, conductor: Conductor) -> None:
-        """Known, with its port on record."""
+        """Bring it to where its facts are known, by its medium."""
+        await self.known(conductor)
+        await conductor.boot("node17", "discovery", via="media")
+        await self.until(lambda: conductor.machines.get("node17").state is State.READY)
+
+    async def known(self, conductor: Conductor) -> None:
+        """Put it on record, with its port."""
         await self.enrol()
         await conductor._runner.change(
             conductor.machines.get("node17").id, lambda m, _: (replace(m, macs=(self.board.mac,)), [])
         )
-        await conductor.boot("node17", "discovery", via="media")
-        await self.until(lambda: conductor.machines.get("node17").state is State.READY)
 
 
 @pytest.fixture
@@ -225,23 +230,53 @@ async def test_what_a_killed_daemon_left_in_is_taken_out_by_the_next(rack: Media
         await conductor.forget("node17")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("at", range(0, 60, 3))
-async def test_a_daemon_that_is_killed_anywhere_carries_on(tmp_path: Path, at: int) -> None:
-    rack = MediaRack(tmp_path)
+BY_MEDIUM: dict[str, tuple[State, list[str]]] = {
+    # what is booted, the state that it ends in, every effect that lasts, in order
+    "discovery": (State.READY, ["power on"]),
+    "debian-12": (State.ACTIVE, ["power off", "power on", "job job", "power off", "power on"]),
+}
+
+
+async def boots_by_medium(folder: Path, bootenv: str, die_at: Point | None) -> tuple[MediaRack, Points, Machine]:
+    """Boot a machine by a medium with a daemon that dies at a point, and let another go on."""
+    rack, points = MediaRack(folder), Points(die_at)
+
+    async def boot(conductor: Conductor) -> Machine:
+        begun = await conductor.boot("node17", bootenv, key="k", via="media")
+        assert begun.run
+        return await settled(conductor)
+
     async with rack.alive():
-        points = Points(at)
-        async with rack.daemon(points) as conductor:
-            await rack.ready(conductor)
         async with rack.daemon() as conductor:
-            if conductor.machines.find("node17") is None or not conductor.machines.get("node17").macs:
-                return  # killed before anything was asked
-            machine = conductor.machines.get("node17")
-            if machine.run is None:
-                await conductor.boot("node17", "discovery", via="media")
-            await rack.until(lambda: conductor.machines.get("node17").state is State.READY)
+            await (rack.ready if bootenv != "discovery" else rack.known)(conductor)
+            rack.board.log.clear()
+        async with rack.daemon(points) as conductor:
+            await boot(conductor)
+        async with rack.daemon() as conductor:
+            machine = await boot(conductor)  # the same key: accepted before the crash or now, but once
             await rack.until(lambda: not rack.board.inserted and not media(rack))
-            assert rack.board.log.count("job job") == 0
+    return rack, points, machine
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("bootenv", BY_MEDIUM)
+async def test_a_daemon_that_is_killed_at_any_point_carries_on(
+    tmp_path_factory: pytest.TempPathFactory, bootenv: str
+) -> None:
+    end, effects = BY_MEDIUM[bootenv]
+    _, points, machine = await boots_by_medium(tmp_path_factory.mktemp("whole"), bootenv, None)
+    assert machine.state is end
+    whole = points.certain()
+    assert {"before vmedia.insert", "after vmedia.insert", "before vmedia.eject"} <= {point.name for point in whole}
+    for at, point in enumerate(whole):
+        async with asyncio.timeout(20):
+            rack, died, machine = await boots_by_medium(tmp_path_factory.mktemp(f"at{at}"), bootenv, point)
+        where = f"killed {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"
+        assert died.dead.is_set(), where
+        assert (machine.state, machine.failure) == (end, None), where
+        lasting = [what for what in rack.board.log if what not in ("inserted", "ejected")]
+        assert lasting == effects, where
 
 
 REFUSED: dict[str, tuple[Callable[[MediaRack], object], str, str]] = {

@@ -182,7 +182,11 @@ async def play(folder: Path, die_at: Point | None) -> tuple[Rack, Points]:
 async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory) -> None:
     _, points = await play(tmp_path_factory.mktemp("whole"), None)
     assert len(points.passed) > 100
-    for at, point in enumerate(points.certain()):
+    whole, missed = points.certain(), 0
+    for at, point in enumerate(whole):
         async with asyncio.timeout(30):
-            rack, _ = await play(tmp_path_factory.mktemp(f"at{at}"), point)
+            rack, died = await play(tmp_path_factory.mktemp(f"at{at}"), point)
+        missed += not died.dead.is_set()
         assert [metal.log for metal in rack.metal] == [ACTIVE] * 3, f"killed {point.name}, {point.nth + 1}. time"
+    # three machines at once: what two of them do in one moment is one write
+    assert missed <= len(whole) // 4, f"{missed} of {len(whole)} points were not come by again"

@@ -141,8 +141,10 @@ async def enumerate_points(factory: pytest.TempPathFactory, flow: str, names: tu
         where = f"killed {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"
         async with asyncio.timeout(30):
             died = await play(factory.mktemp(f"at{at}"), flow, names, point, judge, where)
-        missed += not died.dead.is_set()  # two machines need not come by as many points every time
-    assert missed <= len(whole) // 4, f"{missed} of {len(whole)} points were not come by again"
+        missed += not died.dead.is_set()
+    # two machines need not come by as many points every time; one does
+    may_miss = len(whole) // 4 if len(names) > 1 else 0
+    assert missed <= may_miss, f"{missed} of {len(whole)} points were not come by again"
 
 
 @pytest.mark.slow
