@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import secrets
+from collections.abc import Sequence
 
 from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, Ticket, arm, digest_of
 from provisioner.catalog.context import Occasion, subject_of
@@ -42,6 +43,10 @@ class Answers:
         self._trace = trace
         self._started = boots.clock.now()
         boots.arm = self.arm
+
+    async def renew(self, runs: Sequence[str]) -> None:
+        """Let the tickets of runs under way last, whatever the clock says after a restart."""
+        await self._tickets.renew(runs, self._boots.clock.now())
 
     async def arm(self, machine: Machine, mac: Mac, bootenv: Bootenv, address: str, now: float) -> tuple[str, str]:
         """Make the ticket of one boot, durably. Returns its secret and the token that the installer reports with."""

@@ -96,10 +96,14 @@ class Conductor:
 
     async def open(self) -> None:
         """Read machines and tokens from the store."""
-        await self._tokens.load()
-        await self.discs.open()
         for machine in await self._store.load():
             self.machines.put(machine)
+        if runs := [machine.run.id for machine in self.machines.moving() if machine.run is not None]:
+            with contextlib.suppress(StoreError):  # full: they last as long as they did
+                await self._tokens.renew(runs, self.clock.now())
+                await self._answers.renew(runs)
+        await self._tokens.load()
+        await self.discs.open()
 
     async def run(self) -> None:
         """Carry on until cancelled."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
 
-from provisioner.boot.tickets import Ask, Granted, Refused, Ticket, redeem, revoke
+from provisioner.boot.tickets import LIFE_S, Ask, Granted, Refused, Ticket, redeem, revoke
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
 
@@ -28,6 +30,10 @@ class TicketStore:
         """Decide about a fetch. A grant is durable when this returns; of many at once exactly one is granted."""
         return await self._db.submit(lambda cursor: _redeem(cursor, digest, ask, now))
 
+    async def renew(self, runs: Sequence[str], now: float) -> None:
+        """Give the tickets of runs under way their whole time again: nobody could use them while no daemon ran."""
+        await self._db.submit(lambda cursor: _renew(cursor, runs, now))
+
     async def find(self, digest: str) -> Ticket | None:
         """Look a ticket up."""
         return await self._db.read(lambda cursor: _find(cursor, digest))
@@ -41,6 +47,13 @@ def _arm(cursor: sqlite3.Cursor, ticket: Ticket, now: float) -> None:
         if not earlier.revoked:
             _keep(cursor, revoke(earlier))
     _keep(cursor, ticket)
+
+
+def _renew(cursor: sqlite3.Cursor, runs: Sequence[str], now: float) -> None:
+    for run in runs:
+        for (document,) in cursor.execute("SELECT document FROM ticket WHERE run = ?", (run,)).fetchall():
+            ticket = _ticket_in(document)
+            _keep(cursor, replace(ticket, expires=max(ticket.expires, now + LIFE_S)))
 
 
 def _keep(cursor: sqlite3.Cursor, ticket: Ticket) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import heapq
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -61,6 +62,15 @@ class Tokens:
         rows = await self._db.read(lambda c: c.execute("SELECT * FROM token").fetchall())
         for row in rows:
             self._put(Token(row[0], Purpose(row[1]), *row[2:]))
+
+    async def renew(self, runs: Sequence[str], now: float) -> None:
+        """Give the tokens of runs under way their whole time again, durably; to be asked before `load`.
+
+        Nobody could use them while no daemon ran, and the clock may have been set since.
+        """
+        rows = [(now + life_s, purpose.value, run) for purpose, life_s in LIFE_S.items() for run in runs]
+        update = "UPDATE token SET expires = max(expires, ?) WHERE purpose = ? AND run = ?"
+        await self._db.submit(lambda c: c.executemany(update, rows) and None)
 
     async def mint(self, purpose: Purpose, mac: Mac, machine: str, run: str, address: str, now: float) -> str:
         """Make a token, durably; earlier ones of this MAC and purpose end. Returns the secret, kept nowhere."""

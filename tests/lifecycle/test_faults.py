@@ -18,7 +18,7 @@ from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, State
 from provisioner.model.trace import Channel
 from provisioner.store.db import Database
-from tests.lifecycle.rack import KillableDatabase, Metal, Rack
+from tests.lifecycle.rack import KillableDatabase, Metal, Points, Rack
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_crash import ACTIVE, check_events
 
@@ -181,6 +181,39 @@ async def test_a_clock_that_was_set_by_a_day_between_two_daemons_ends_no_run(tmp
         rack.boots(rack.one())
         machine = await settled(conductor)
         assert (machine.state, machine.failure, rack.one().log) == (State.ACTIVE, None, ACTIVE)
+
+
+STANDS = [
+    *(("debian-12", step) for step in ("wait.job", "finalize.off", "finalize.on")),
+    ("fake-installer", "wait.answer"),
+]
+"""Where a machine of these tests, which is fast, stands with something in its hand."""
+
+
+@pytest.mark.parametrize("jump_s", [DAY, -DAY])
+@pytest.mark.parametrize(("bootenv", "step"), STANDS)
+async def test_what_a_machine_was_given_outlives_a_clock_that_is_set(
+    tmp_path: Path, bootenv: str, step: str, jump_s: float
+) -> None:
+    """Tokens and tickets that a machine holds are good with the next daemon, too."""
+    rack, points = Rack(tmp_path), Points()
+
+    def die(_before: Machine | None, after: Machine | None) -> None:
+        if after is not None and at(step)(after):
+            points.dead.set()
+
+    async with rack.alive():
+        async with rack.daemon():
+            await ready(rack)
+        async with rack.daemon(points) as conductor:
+            conductor.follow(die)
+            await conductor.boot("node17", bootenv, key="k")
+            async with asyncio.timeout(20):
+                await points.dead.wait()
+        rack.clock = SetClock(jump_s)
+        async with rack.daemon() as conductor:
+            machine = await settled(conductor)
+    assert (machine.state, machine.failure) == (State.ACTIVE, None)
 
 
 # agents and power

@@ -53,7 +53,8 @@ STARTS = (State.DISCOVERED, State.ENROLLED, State.READY, State.RESERVED, State.A
 TRIES = 3
 """Most tries of one step until somebody resumes the run."""
 
-EXAMPLES, STEPS = 60, 40
+EXAMPLES, STEPS = 250, 40
+"""10,000 steps of hypothesis, beside the random walks below."""
 
 Rule = Callable[[Machine, float], tuple[Machine, list[Perform]]]
 
