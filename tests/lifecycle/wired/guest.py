@@ -18,6 +18,7 @@ FIRMWARE = {Opt.VENDOR_CLASS: b"PXEClient:Arch:00007:UNDI:003016", Opt.CLIENT_AR
 STRANGE = {Opt.VENDOR_CLASS: b"PXEClient:Arch:00039:UNDI:003016", Opt.CLIENT_ARCH: b"\0\x27"}
 OTHER_SERVER = bytes((10, 96, 0, 254))
 TFTP_PORT, BLOCK, ANSWER_S = 69, 1428, 20.0
+REPORTS_S = 5.0
 
 
 class Guest:
@@ -173,11 +174,12 @@ class Guest:
         await self._line.ask_raw("POST", "/agent/v1/log", token, "\n".join(lines).encode())
 
     async def works_on(self, phase: str) -> None:
-        """Take the job, and report the same phase for ever."""
+        """Take the job, and report the same phase for ever, each time on a connection of its own, as the agent does."""
         await self.takes_job()
         while True:
-            await self.says("POST", "progress", {"phase": phase, "percent": 5})
-            await asyncio.sleep(0.1)
+            with closing(await Connection.open(self.address)) as self._line:
+                await self.says("POST", "progress", {"phase": phase, "percent": 5})
+            await asyncio.sleep(REPORTS_S)
 
     async def installs(self) -> None:
         """Do the job to its end."""

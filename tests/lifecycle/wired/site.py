@@ -18,6 +18,7 @@ from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
 from tests.bench.lifecycle.names import HTTP_PORT, PORT, SERVER, TLS_PORT
 from tests.bench.lifecycle.wire import Wire, wire
+from tests.lifecycle.wired.quiet import quiet
 
 STAND_INS = {
     ("discovery", "amd64", "vmlinuz"): 8 << 10,
@@ -49,9 +50,16 @@ class Site:
             assert response.status < 300, said
             return said
 
-    def pass_time(self, seconds: float) -> None:
-        """Move the daemon's clock on."""
+    async def quiet(self) -> None:
+        """Wait until both ends have done all that there is to do now."""
+        await quiet((self.daemon.pid, self.world.pid))
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock of both ends on, once nothing waits for anything but time."""
+        await self.quiet()
         assert self.daemon.stdin is not None
+        assert self.world.stdin is not None
+        self.world.stdin.write(f"pass {seconds}\n".encode())
         self.daemon.stdin.write(f"{seconds}\n".encode())
 
     def late(self, at: int) -> None:

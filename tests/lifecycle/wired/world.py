@@ -1,7 +1,7 @@
 """Boards, wires and machines of the faults, in a process of their own: `python -m tests.lifecycle.wired.world FOLDER`.
 
-Says "ready", then "done N" whenever machine N has done what it does; "late N" on standard input lets it do the rest.
-Ends with its standard input.
+Says "ready", then "done N" whenever machine N has done what it does. On standard input, "late N" lets it do the rest,
+and "pass S" moves the clock on by S seconds. Ends with its standard input.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from provisioner.lab.tls import server_context
 from provisioner.model.bmc import Driver, Power
 from tests.bench.lifecycle.metal import Relay
 from tests.bench.lifecycle.names import BMC_PORT, PASSWORD, RELAY, USER, bmc_of, mac_of, name_of, uuid_of
+from tests.lifecycle.wired import clocked
 from tests.lifecycle.wired.faults import FAULTS, Fault, Life
 from tests.lifecycle.wired.guest import FIRMWARE, Guest
 
@@ -90,7 +91,11 @@ async def main(folder: Path) -> None:
             group.create_task(machine.board.chassis.run())
         print("ready", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            at = int(line.split()[1])
+            order, value = line.split()
+            if order == "pass":
+                clocked.move(float(value))
+                continue
+            at = int(value)
             late = list(FAULTS.values())[at].late
             assert late is not None
             machines[at].live(late)
