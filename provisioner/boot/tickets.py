@@ -1,7 +1,8 @@
 """Tickets: who may fetch a boot's answer files, once, and until when. No I/O.
 
 A ticket is 32 random octets in a URL; only their SHA-256 is kept. It is bound to the machine, its run and phases, the
-MAC and the address that the boot script went to. Each file of it is given once: the first fetch wins, and a second one
+MAC and the address that the boot script went to; it lasts as long as the run may, since installers fetch what they run
+at their end with it. Each file of it is given once: the first fetch wins, and a second one
 is answered 410 and reported. The one tolerance: an answer file whose bootenv says `refetch` (Anaconda and
 cloud-init read theirs twice) is given once more within `REFETCH_S` to the same address, with the same bytes. And what
 a daemon gave that was killed since may have been lost on the way: it is given once more, to the same address.
@@ -23,8 +24,6 @@ from provisioner.model.machine import Phase
 from provisioner.model.net import Mac
 
 SECRET_BYTES = 32  # 256 bits: nobody guesses one
-LIFE_S = 15 * 60.0
-"""From the boot script on: 5 minutes each for loader, kernel and installer, as their phases are allowed."""
 REFETCH_S = 60.0
 ANSWER_PHASES = (Phase.LOADER, Phase.FETCH, Phase.INSTALL)
 """Where a run may stand when its machine asks for answers: the ticket dies with the last of them."""
@@ -126,9 +125,12 @@ def digest_of(secret: str) -> str:
 
 
 def arm(
-    chance: bytes, holder: Holder, bootenv: str, answers: tuple[AnswerFile, ...], now: float, life_s: float = LIFE_S
+    chance: bytes, holder: Holder, bootenv: str, answers: tuple[AnswerFile, ...], now: float, life_s: float
 ) -> tuple[str, Ticket]:
-    """Make a ticket from `SECRET_BYTES` + 16 random octets: the secret for the URL, and what is kept of it."""
+    """Make a ticket from `SECRET_BYTES` + 16 random octets: the secret for the URL, and what is kept of it.
+
+    `life_s` is an upper bound, for a run whose end is never heard of: its phases end a ticket before.
+    """
     if len(chance) != SECRET_BYTES + 16:
         raise ValueError(f"{len(chance)} octets of chance, {SECRET_BYTES + 16} are wanted")
     secret = base64.urlsafe_b64encode(chance[:SECRET_BYTES]).rstrip(b"=").decode()
@@ -151,6 +153,12 @@ def arm(
 def revoke(ticket: Ticket) -> Ticket:
     """End a ticket before its time: the phase is over, or a newer boot script took its place."""
     return replace(ticket, revoked=True)
+
+
+def given_back(ticket: Ticket, answer: str) -> Ticket:
+    """Take back the last fetch of a file: nothing of it left."""
+    kept = (replace(fetch, times=fetch.times - 1) if fetch.answer == answer else fetch for fetch in ticket.fetched)
+    return replace(ticket, fetched=tuple(fetch for fetch in kept if fetch.times))
 
 
 def redeem(ticket: Ticket | None, ask: Ask, now: float) -> Granted | Refused:

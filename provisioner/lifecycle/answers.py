@@ -8,13 +8,13 @@ import hmac
 import secrets
 from collections.abc import Sequence
 
-from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, Ticket, arm, digest_of
+from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, Ticket, arm, digest_of, redeem
 from provisioner.catalog.context import Occasion, subject_of
 from provisioner.catalog.system import Secrets
-from provisioner.errors import NotFoundError, ProvisionerError, TicketError, TicketUsedError
+from provisioner.errors import NotFoundError, ProvisionerError, StoreError, TicketError, TicketUsedError
 from provisioner.lifecycle.boots import Boots
 from provisioner.lifecycle.inputs import Seen
-from provisioner.lifecycle.plans import Signal
+from provisioner.lifecycle.plans import ANSWERS_S, Signal
 from provisioner.lifecycle.runner import Runner
 from provisioner.model.catalog import AnswerFile, Bootenv
 from provisioner.model.machine import Machine
@@ -46,14 +46,14 @@ class Answers:
 
     async def renew(self, runs: Sequence[str]) -> None:
         """Let the tickets of runs under way last, whatever the clock says after a restart."""
-        await self._tickets.renew(runs, self._boots.clock.now())
+        await self._tickets.renew(runs, self._boots.clock.now() + ANSWERS_S)
 
     async def arm(self, machine: Machine, mac: Mac, bootenv: Bootenv, address: str, now: float) -> tuple[str, str]:
         """Make the ticket of one boot, durably. Returns its secret and the token that the installer reports with."""
         assert machine.run is not None
         holder = Holder(machine.id, machine.run.id, mac, address)
         chance = secrets.token_bytes(SECRET_BYTES + SEED_BYTES)
-        secret, ticket = arm(chance, holder, bootenv.name, bootenv.answers, now)
+        secret, ticket = arm(chance, holder, bootenv.name, bootenv.answers, now, ANSWERS_S)
         await self._tickets.arm(ticket, now)
         for purpose, bound in ((Purpose.AGENT, address), (Purpose.HOME, "")):
             key, expires = digest(derived(secret, purpose)), now + LIFE_S[purpose]
@@ -69,26 +69,44 @@ class Answers:
                     await self.render(machine, bootenv, answer, secret, ticket)
 
     async def fetch(self, secret: str, answer: str, address: str) -> tuple[bytes, str]:
-        """Give an answer file and its content type. `TicketUsedError` for one that is out, `TicketError` otherwise."""
-        key, now = digest_of(secret), self._boots.clock.now()
+        """Give an answer file and its content type. `TicketUsedError` for one that is out, `TicketError` otherwise.
+
+        What fails before the file is whole (`RenderError`, `StoreError`) costs nothing: the installer asks again.
+        """
+        key = digest_of(secret)
         ticket = await self._tickets.find(key)
         machine = self._machines.find(ticket.machine) if ticket is not None else None
-        run = machine.run if machine is not None else None
-        phase = run.step.phase if run is not None and run.step is not None else None
-        ask = Ask(answer, address, self._ports.network.lease_of(address), run.id if run else "", phase, self._started)
-        ticket, outcome = await self._tickets.redeem(key, ask, now)
-        if isinstance(outcome, Refused) or ticket is None or machine is None or run is None:
+        outcome = redeem(ticket, self._ask(machine, answer, address), self._boots.clock.now())
+        if isinstance(outcome, Refused) or ticket is None or machine is None:
             raise self._refused(machine, outcome, answer)
         bootenv = self._ports.catalogue.bootenv(ticket.bootenv)
         found = bootenv.answer(answer)
         if found is None:
             raise NotFoundError(f"{bootenv.name} has no answer file {answer[:80]!r}")
-        # known before an octet leaves: whoever has the answers installs, and must find its disk when it restarts
-        machine = await self._runner.apply(machine.id, Seen(Signal.ANSWER))
         content = await self.render(machine, bootenv, found, secret, ticket)
+        ask = self._ask(self._machines.find(machine.id), answer, address)  # its run may have ended meanwhile
+        _, outcome = await self._tickets.redeem(key, ask, self._boots.clock.now())
+        if isinstance(outcome, Refused):  # or somebody else was faster
+            raise self._refused(machine, outcome, answer)
+        machine = await self._answered(machine, key, answer)
         again = " once more" if isinstance(outcome, Granted) and outcome.again else ""
         self._see(machine, "http.answer", f"answer file {answer} given{again}")
         return content, found.content_type
+
+    def _ask(self, machine: Machine | None, answer: str, address: str) -> Ask:
+        run = machine.run if machine is not None else None
+        phase = run.step.phase if run is not None and run.step is not None else None
+        holder = self._ports.network.lease_of(address)
+        return Ask(answer, address, holder, run.id if run is not None else "", phase, self._started)
+
+    async def _answered(self, machine: Machine, key: str, answer: str) -> Machine:
+        """Tell the run before an octet leaves: whoever has the answers installs, and must find its disk after it."""
+        try:
+            return await self._runner.apply(machine.id, Seen(Signal.ANSWER))
+        except ProvisionerError:
+            with contextlib.suppress(StoreError):
+                await self._tickets.give_back(key, answer)
+            raise
 
     async def render(
         self, machine: Machine, bootenv: Bootenv, answer: AnswerFile, secret: str, ticket: Ticket

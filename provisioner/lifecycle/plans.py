@@ -128,6 +128,9 @@ VERBS: dict[Verb, VerbRule] = {
     Verb.UNRESCUE: VerbRule(frozenset({State.RESCUE}), State.INSPECTING, FROM_DISK[:3], 1800),
 }
 """Overwriting a large disk takes most of a day: a release has that long."""
+ANSWERS_S = VERBS[Verb.INSTALL].limit_s
+"""How long an installer may ask for its answer files, from its boot script on. It fetches the last one when all else is
+done: with a slow line and a large system that is hours later."""
 KEEPS_DISK = frozenset({Verb.INSPECT, Verb.LIVE, Verb.LOCAL, Verb.RESCUE, Verb.UNRESCUE})
 """Verbs that leave what is on the disk alone: if they fail, an active machine is active still."""
 RESTARTS = ("finalize.off", "power.off")

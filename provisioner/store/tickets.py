@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 
-from provisioner.boot.tickets import LIFE_S, Ask, Granted, Refused, Ticket, redeem, revoke
+from provisioner.boot.tickets import Ask, Granted, Refused, Ticket, given_back, redeem, revoke
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
 
@@ -30,9 +30,13 @@ class TicketStore:
         """Decide about a fetch. A grant is durable when this returns; of many at once exactly one is granted."""
         return await self._db.submit(lambda cursor: _redeem(cursor, digest, ask, now))
 
-    async def renew(self, runs: Sequence[str], now: float) -> None:
+    async def give_back(self, digest: str, answer: str) -> None:
+        """Let a file be fetched once more that was granted and did not leave."""
+        await self._db.submit(lambda cursor: _give_back(cursor, digest, answer))
+
+    async def renew(self, runs: Sequence[str], expires: float) -> None:
         """Give the tickets of runs under way their whole time again: nobody could use them while no daemon ran."""
-        await self._db.submit(lambda cursor: _renew(cursor, runs, now))
+        await self._db.submit(lambda cursor: _renew(cursor, runs, expires))
 
     async def find(self, digest: str) -> Ticket | None:
         """Look a ticket up."""
@@ -49,11 +53,17 @@ def _arm(cursor: sqlite3.Cursor, ticket: Ticket, now: float) -> None:
     _keep(cursor, ticket)
 
 
-def _renew(cursor: sqlite3.Cursor, runs: Sequence[str], now: float) -> None:
+def _renew(cursor: sqlite3.Cursor, runs: Sequence[str], expires: float) -> None:
     for run in runs:
         for (document,) in cursor.execute("SELECT document FROM ticket WHERE run = ?", (run,)).fetchall():
             ticket = _ticket_in(document)
-            _keep(cursor, replace(ticket, expires=max(ticket.expires, now + LIFE_S)))
+            _keep(cursor, replace(ticket, expires=max(ticket.expires, expires)))
+
+
+def _give_back(cursor: sqlite3.Cursor, digest: str, answer: str) -> None:
+    ticket = _find(cursor, digest)
+    if ticket is not None:
+        _keep(cursor, given_back(ticket, answer))
 
 
 def _keep(cursor: sqlite3.Cursor, ticket: Ticket) -> None:

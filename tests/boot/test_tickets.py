@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.boot.tickets import (
-    LIFE_S,
     REFETCH_S,
     Ask,
     Granted,
@@ -19,6 +18,7 @@ from provisioner.boot.tickets import (
     Ticket,
     arm,
     digest_of,
+    given_back,
     redeem,
     revoke,
 )
@@ -28,8 +28,8 @@ from provisioner.model.net import Mac
 
 MAC, OTHER = Mac("52:54:00:77:00:01"), Mac("52:54:00:77:00:02")
 ANSWERS = (AnswerFile("job.sh", "x.sh.j2"), AnswerFile("user-data", "y.yaml.j2", refetch=True))
-NOW = 1_000_000.0
-SECRET, TICKET = arm(bytes(range(48)), Holder("node17", "run1", MAC, "10.77.0.100"), "x-1", ANSWERS, NOW)
+NOW, LIFE_S = 1_000_000.0, 4 * 3600.0
+SECRET, TICKET = arm(bytes(range(48)), Holder("node17", "run1", MAC, "10.77.0.100"), "x-1", ANSWERS, NOW, LIFE_S)
 ASK = Ask("job.sh", "10.77.0.100", MAC, "run1", Phase.FETCH)
 
 
@@ -48,7 +48,7 @@ def test_only_the_digest_is_kept() -> None:
 
 def test_chance_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="48 are wanted"):
-        arm(b"x" * 16, Holder("m", "r", MAC, "10.0.0.1"), "x", (), NOW)
+        arm(b"x" * 16, Holder("m", "r", MAC, "10.0.0.1"), "x", (), NOW, LIFE_S)
 
 
 GIVEN: dict[str, tuple[Ticket, Ask, float, bool]] = {
@@ -132,6 +132,15 @@ def test_of_a_thousand_askers_one_wins() -> None:
         if isinstance(verdict, Granted):
             ticket, given = verdict.ticket, given + 1
     assert given == 1
+
+
+def test_what_did_not_leave_is_given_once_more() -> None:
+    other = fetched("user-data")
+    taken = redeem(other, ASK, NOW + 2)
+    assert isinstance(taken, Granted)
+    assert given_back(taken.ticket, "job.sh") == other
+    assert given_back(twice.ticket, "user-data") == other
+    assert given_back(TICKET, "job.sh") == TICKET
 
 
 def test_a_refusal_changes_nothing() -> None:

@@ -9,16 +9,22 @@ from typing import ClassVar
 
 import pytest
 
+from provisioner.boot.tickets import ANSWER_PHASES
 from provisioner.catalog.context import Occasion
-from provisioner.errors import RenderError, TicketError, TicketUsedError
+from provisioner.errors import ProvisionerError, RenderError, StoreError, TicketError, TicketUsedError
 from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.inputs import Begin
+from provisioner.lifecycle.plans import ANSWERS_S, Verb
 from provisioner.lifecycle.rendering import TICKET
+from provisioner.lifecycle.steps import advance, due_s
 from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
-from provisioner.model.machine import State
-from tests.lifecycle.rack import Metal, Rack
+from provisioner.model.machine import Machine, State
+from provisioner.store.db import T, Work
+from tests.lifecycle.rack import KillableDatabase, Metal, Point, Points, Rack
 from tests.lifecycle.shelf import FakeCatalogue
 from tests.lifecycle.test_conductor import settled
+from tests.lifecycle.test_faults import SetClock, at, until
 
 
 async def installing(rack: Rack, conductor: Conductor) -> tuple[Metal, str]:
@@ -69,6 +75,45 @@ async def test_an_installer_is_answered_reports_and_never_installs_twice(tmp_pat
             await conductor.booter.answer(ticket, "preseed", metal.ip)
 
 
+def left_s(conductor: Conductor, clock: SetClock) -> float:
+    """Seconds until the step under way is over."""
+    run = conductor.machines.get("node17").run
+    assert run is not None
+    return run.deadline - clock.now()
+
+
+async def test_a_ticket_lasts_as_long_as_its_run_may_ask(tmp_path: Path) -> None:
+    """Each file in the last minute of its step: the first by a slow line, the last at the end of a large install."""
+    rack = Rack(tmp_path)
+    rack.clock = clock = SetClock()
+    async with rack.daemon() as conductor:
+        metal, ticket = await installing(rack, conductor)
+        clock.ahead_s += left_s(conductor, clock) - 30
+        assert (await conductor.booter.answer(ticket, "preseed", metal.ip))[0]
+        await until(conductor, at("wait.installed"))
+        clock.ahead_s += left_s(conductor, clock) - 30
+        assert (await conductor.booter.answer(ticket, "late.sh", metal.ip))[0]
+
+
+async def test_a_ticket_ends_with_the_step_that_may_ask(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    rack.clock = clock = SetClock()
+    async with rack.daemon() as conductor:
+        metal, ticket = await installing(rack, conductor)
+        clock.ahead_s += left_s(conductor, clock) + 1
+        await settled(conductor)
+        with pytest.raises(TicketError, match="there is no such answer file"):
+            await conductor.booter.answer(ticket, "preseed", metal.ip)
+
+
+def test_tickets_outlast_all_steps_that_may_ask() -> None:
+    begin = Begin("r", Verb.INSTALL, "x")
+    machine, _ = advance(Machine("m", "node17", State.READY), begin, 0.0)
+    assert machine.run is not None
+    asking = [step for step in machine.run.steps if step.phase in ANSWER_PHASES]
+    assert sum(due_s(step) * (1 + step.retries) for step in asking) <= ANSWERS_S
+
+
 class Watched(FakeCatalogue):
     """Notes what is rendered of answer files, and for which ticket."""
 
@@ -98,10 +143,103 @@ async def test_files_are_rendered_when_their_script_goes_out(
         ahead = [(answer, ticket) for answer in ("preseed", "late.sh")]
         assert [each for each in Watched.rendered if each[1] == ticket] == (ahead[:1] if broken else ahead)
         if broken:
-            with pytest.raises(RenderError, match="a template fails"):
-                await conductor.booter.answer(ticket, "preseed", metal.ip)
-        else:
-            assert (await conductor.booter.answer(ticket, "preseed", metal.ip))[0]
+            for _ in range(2):
+                with pytest.raises(RenderError, match="a template fails"):
+                    await conductor.booter.answer(ticket, "preseed", metal.ip)
+            assert (step(conductor), metal.always) == ("wait.answer", BootTarget.NONE), (
+                "nothing left: its disk is empty"
+            )
+            monkeypatch.setattr(Watched, "broken", False)
+        assert (await conductor.booter.answer(ticket, "preseed", metal.ip))[0]
+        await until(conductor, at("wait.installed"))
+        with pytest.raises(TicketUsedError):
+            await conductor.booter.answer(ticket, "preseed", metal.ip)
+
+
+class FillingDatabase(KillableDatabase):
+    """A disk that is full for the write after the first ticket is redeemed: that of the machine."""
+
+    redeemed = 0
+
+    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+        name = work.__qualname__ if hasattr(work, "__qualname__") else ""
+        self.redeemed += name.startswith("TicketStore.redeem")
+        self.full = self.redeemed == 1 and name.startswith("prepared")
+        return super().submit(work)
+
+
+class FillingRack(Rack):
+    database = FillingDatabase
+
+
+async def test_what_the_run_cannot_be_told_is_not_given(tmp_path: Path) -> None:
+    rack = FillingRack(tmp_path)
+    async with rack.daemon() as conductor:
+        metal, ticket = await installing(rack, conductor)
+        with pytest.raises(StoreError, match="full"):
+            await conductor.booter.answer(ticket, "preseed", metal.ip)
+        assert step(conductor) == "wait.answer"
+        assert (await conductor.booter.answer(ticket, "preseed", metal.ip))[0]
+        with pytest.raises(TicketUsedError):
+            await conductor.booter.answer(ticket, "preseed", metal.ip)
+
+
+class SlowCatalogue(FakeCatalogue):
+    """Renders when it is let."""
+
+    may: ClassVar[asyncio.Event]
+    waits: ClassVar[asyncio.Event]
+
+    async def answer(self, occasion: Occasion, answer_id: str) -> bytes:
+        if occasion.boot.ticket != TICKET:
+            self.waits.set()
+            await self.may.wait()
+        return await super().answer(occasion, answer_id)
+
+
+class SlowRack(Rack):
+    catalogue = SlowCatalogue
+
+
+async def test_a_run_that_ends_while_its_file_is_rendered_gets_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlowCatalogue, "may", may := asyncio.Event(), raising=False)
+    monkeypatch.setattr(SlowCatalogue, "waits", waits := asyncio.Event(), raising=False)
+    may.set()
+    rack = SlowRack(tmp_path)
+    async with rack.daemon() as conductor, asyncio.TaskGroup() as group:
+        metal, ticket = await installing(rack, conductor)
+        may.clear()
+        waits.clear()
+        asked = group.create_task(refused(conductor, ticket, metal.ip))
+        await asyncio.wait_for(waits.wait(), 10)
+        await conductor.cancel("node17")
+        may.set()
+        assert await asked == "there is no such answer file"
+
+
+async def refused(conductor: Conductor, ticket: str, address: str) -> str:
+    try:
+        await conductor.booter.answer(ticket, "preseed", address)
+    except ProvisionerError as error:
+        return str(error)
+    return "given"
+
+
+@pytest.mark.parametrize("point", ["before TicketStore.redeem", "after TicketStore.redeem", "before prepared"])
+async def test_a_daemon_that_is_killed_on_the_way_gives_it_after_its_restart(tmp_path: Path, point: str) -> None:
+    rack, points = Rack(tmp_path), Points()
+    got: list[object] = []
+    async with rack.daemon(points) as conductor:
+        metal, ticket = await installing(rack, conductor)
+        points.die_at = Point(point, sum(each.name == point for each in points.passed))
+        got.append(await conductor.booter.answer(ticket, "preseed", metal.ip))
+    assert got == []
+    async with rack.daemon() as conductor:
+        assert (await conductor.booter.answer(ticket, "preseed", metal.ip))[0]
+        with pytest.raises(TicketUsedError):
+            await conductor.booter.answer(ticket, "preseed", metal.ip)
 
 
 async def test_of_a_thousand_at_once_one_is_answered(tmp_path: Path) -> None:
