@@ -58,7 +58,10 @@ class Api:
 class Store:
     """Where durable state lies."""
 
-    state_dir: str = setting("/var/lib/provisioner", "Directory of the database, the artefacts and the loaders.")
+    state_dir: str = setting(
+        "/var/lib/provisioner",
+        "Directory of the database, the artefacts and the loaders. One process at a time works on it.",
+    )
     key_file: str = setting("", "Key of the secrets at rest; empty: secrets.key in state_dir, made at the first start.")
 
 

@@ -46,6 +46,7 @@ from provisioner.store.db import Database
 from provisioner.store.declarations import DeclarationStore
 from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
+from provisioner.store.lock import alone
 from provisioner.store.retention import Retention
 from provisioner.store.secrets import Secrets, load_key
 from provisioner.tftp.server import TftpServer
@@ -354,7 +355,8 @@ def _main(arguments: argparse.Namespace) -> int:
         sys.stdout.write("configuration and catalogue are in order\n")
         return 0
     keep_from_children()
-    fairloop.run(serve(config))
+    with alone(config.state_dir, "provisionerd", "end it, or give another --state-dir"):
+        fairloop.run(serve(config))
     return 0
 
 

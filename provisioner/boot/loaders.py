@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,6 +79,10 @@ KNOWN = (
 """What is looked for without being asked. shim looks for its second stage beside itself, under these very names."""
 
 
+_COPY = re.compile(r"\.?[0-9a-f]{64}")
+"""How copies are called. Whatever else lies beside them is somebody's own."""
+
+
 class Loaders:
     """The loaders that are served: copies, in a directory of our own, of what was found when they were installed."""
 
@@ -144,7 +149,7 @@ def _served(name: str, path: Path, origin: str) -> ServedFile | None:
 
 
 def install(loaders: Iterable[ServedFile], directory: Path) -> list[ServedFile]:
-    """Copy loaders to where no package upgrade changes them under a transfer; what else lies there goes. Blocks.
+    """Copy loaders to where no package upgrade changes them under a transfer; other such copies there go. Blocks.
 
     Raises `ArtifactError` where `directory` cannot be written.
     """
@@ -160,7 +165,8 @@ def install(loaders: Iterable[ServedFile], directory: Path) -> list[ServedFile]:
                 scratch.replace(copy)
             installed.append(replace(loader, path=copy))
         for left in set(directory.iterdir()) - {loader.path for loader in installed}:
-            left.unlink()
+            if _COPY.fullmatch(left.name):
+                left.unlink()
     except OSError as error:
         raise ArtifactError(f"{directory}: loaders cannot be kept here: {error.strerror}") from error
     return installed

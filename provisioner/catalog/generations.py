@@ -17,6 +17,7 @@ FILE = re.compile(r"(bootenvs(/[A-Za-z0-9][A-Za-z0-9._+-]*)+\.yaml|templates(/[A
 MAX_FILES = 4000
 MAX_BYTES = 16 << 20
 NAME_DIGITS = 32
+_OURS = re.compile(rf"[0-9a-f]{{{NAME_DIGITS}}}|\.new-.*")
 
 
 class Generations:
@@ -64,9 +65,9 @@ class Generations:
             shutil.rmtree(made, ignore_errors=True)
 
     def sweep(self, keep: str) -> None:
-        """Remove every generation but one."""
+        """Remove every generation but one, and what a write that was cut short has left; nothing else."""
         for path in self._root.iterdir() if self._root.is_dir() else ():
-            if path.name != keep:
+            if path.name != keep and _OURS.fullmatch(path.name):
                 shutil.rmtree(path, ignore_errors=True)
 
 

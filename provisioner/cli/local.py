@@ -41,20 +41,36 @@ def artifact_client(session: Session) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def served_here(config: Config) -> Iterator[Client]:
-    """Serve the routes of artefacts and loaders on a socket of our own, from a loop in another thread."""
-    from provisioner.cli.local_api import start
+    """Serve the routes of artefacts and loaders on a socket of our own, from a loop in another thread.
 
+    Raises `StoreError` where another process works on the state directory.
+    """
+    from provisioner.cli.local_api import start
+    from provisioner.store.lock import alone
+
+    stack, hint = contextlib.AsyncExitStack(), "reach the daemon with --socket, or wait until the other command ends"
+    with (
+        alone(config.state_dir, "provisionctl", hint),
+        _other_thread() as loop,
+        tempfile.TemporaryDirectory(prefix="provisionctl-") as folder,
+    ):
+        socket = Path(folder) / "api.sock"
+        try:
+            asyncio.run_coroutine_threadsafe(start(stack, config, socket), loop).result()
+            yield Client(str(socket))
+        finally:
+            asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
+
+
+@contextlib.contextmanager
+def _other_thread() -> Iterator[asyncio.AbstractEventLoop]:
+    """Run a loop in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="local-api")
     thread.start()
-    stack = contextlib.AsyncExitStack()
     try:
-        with tempfile.TemporaryDirectory(prefix="provisionctl-") as folder:
-            socket = Path(folder) / "api.sock"
-            asyncio.run_coroutine_threadsafe(start(stack, config, socket), loop).result()
-            yield Client(str(socket))
+        yield loop
     finally:
-        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

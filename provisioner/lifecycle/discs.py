@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ AT_ONCE = 4
 KEPT = 32
 """CDs that are kept, some 2 GB, for who asks again or in parts; another machine's goes when the next one is made."""
 ARCH_OF = {name: arch for arch, name in DISCS.items()}
+_OURS = re.compile(r"[0-9a-f]{64}\.(iso|part)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Discs:
 
     async def open(self) -> None:
         """Take away what an earlier daemon left: nobody can ask for it."""
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(_clear, self._folder)
 
     async def find(self, name: str, address: str, *, begins: bool) -> ServedFile:
         """Give the CD called `name` to the machine at `address`; raise `NotFoundError` where it is to boot none.
@@ -150,6 +152,12 @@ def read_programs(found: Mapping[str, ServedFile]) -> Programs:
 
 def _read_at(descriptor: int, offset: int, length: int) -> bytes:
     return os.pread(descriptor, length, offset)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _OURS.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _exchange(gone: Sequence[Path], work: Callable[[], int]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,8 @@ from provisioner.store.tokens import Purpose, Tokens
 log = logging.getLogger(__name__)
 
 INSERT, EJECT = "vmedia.insert", "vmedia.eject"
+_MACHINE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The id of a machine, by which its medium is called."""
 PAUSES_S = (5.0, 30.0, 120.0, 600.0)
 """Between tries to take out what a run left in; the last one repeats."""
 
@@ -217,7 +220,7 @@ def _under_way(machine: Machine) -> bool:
 
 def _held(folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-    return [path.stem for path in folder.glob("*.iso")]
+    return [path.stem for path in folder.glob("*.iso") if _MACHINE.fullmatch(path.stem)]
 
 
 async def _address_of(host: str) -> str:

@@ -7,7 +7,9 @@ import contextlib
 import os
 import socket
 import ssl
+import stat
 from pathlib import Path
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -19,6 +21,14 @@ DRAIN_S = 1.0
 """How long a stop waits for requests that are under way: event streams and long polls never end by themselves."""
 KEEP_ALIVE_S = 30.0
 BACKLOG = 1024  # a rack that is switched on at once
+
+
+class SocketFile(NamedTuple):
+    """A socket file that we made."""
+
+    path: Path
+    device: int
+    inode: int
 
 
 class Server:
@@ -36,7 +46,7 @@ class Server:
         )
         self.addresses: tuple[str, ...] = ()
         """Where it listens, as people read it."""
-        self._file: tuple[Path, int] | None = None
+        self._file: SocketFile | None = None
         self._doors = contextlib.AsyncExitStack()
         self.refused: Refused = lambda _address, _reason: None
         """Told of clients that shake no hands by HTTPS; set before it listens."""
@@ -44,10 +54,9 @@ class Server:
     async def listen_unix(self, path: Path, mode: int = 0o660, gid: int = -1) -> None:
         """Serve on a UNIX socket that only its owner and group may open; `gid` -1 leaves the group as it is.
 
-        A socket file that a dead daemon left is replaced; one that somebody answers on is not.
+        A socket file that a dead daemon left is replaced; one that somebody answers on is not, and nothing else is.
         """
-        sock, inode = await asyncio.get_running_loop().run_in_executor(None, _bind_unix, path, mode, gid)
-        self._file = (path, inode)
+        sock, self._file = await asyncio.get_running_loop().run_in_executor(None, _bind_unix, path, mode, gid)
         await self._serve(sock, str(path))
 
     async def listen_tcp(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
@@ -87,7 +96,7 @@ class Server:
         """Stop listening, give what is under way `drain_s`, then end it."""
         await self._doors.aclose()
         if self._file is not None:
-            await asyncio.get_running_loop().run_in_executor(None, _remove, *self._file)
+            await asyncio.get_running_loop().run_in_executor(None, _remove, self._file)
             self._file = None
         await self._runner.cleanup()
 
@@ -96,42 +105,61 @@ def _in_use(port: int) -> str:
     return f"see who holds it with `ss -ltnp 'sport = :{port}'`, or give another address or port"
 
 
-def _bind_unix(path: Path, mode: int, gid: int) -> tuple[socket.socket, int]:
-    """Bind under another name and rename: there is no moment at which the socket stands open to everybody."""
-    if _answers(path):
-        raise ListenError(f"{path}: another daemon answers on this socket", hint="stop it, or give another path")
+def _bind_unix(path: Path, mode: int, gid: int) -> tuple[socket.socket, SocketFile]:
+    """Bind under another name and link: there is no moment at which the socket stands open to everybody, and none at
+    which something that came to lie there meanwhile is replaced."""
+    _clear(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.unlink(missing_ok=True)
+        _clear(beside)
         sock.bind(str(beside))
-        beside.chmod(mode)
-        if gid != -1:
-            os.chown(beside, -1, gid)
-        sock.listen(BACKLOG)
-        inode = beside.stat().st_ino
-        beside.rename(path)
+        try:
+            beside.chmod(mode)
+            if gid != -1:
+                os.chown(beside, -1, gid)
+            sock.listen(BACKLOG)
+            made = beside.lstat()
+            path.hardlink_to(beside)
+        finally:
+            beside.unlink()
     except OSError as error:
         sock.close()
         raise ListenError(f"{path}: cannot listen on this socket: {error.strerror or error}") from error
-    return sock, inode
+    return sock, SocketFile(path, made.st_dev, made.st_ino)
 
 
-def _answers(path: Path) -> bool:
+def _clear(path: Path) -> None:
+    """Take away a socket file that a dead daemon left; raise `ListenError` where anything else lies at this path."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return  # nothing there, or what making the directory tells better
+    if not stat.S_ISSOCK(mode):
+        kind = "directory" if stat.S_ISDIR(mode) else "symbolic link" if stat.S_ISLNK(mode) else "file"
+        raise ListenError(f"{path}: is a {kind} and no socket; it is left as it is", hint="give another path")
+    if not _is_dead(path):
+        raise ListenError(f"{path}: another daemon answers on this socket", hint="stop it, or give another path")
+    path.unlink(missing_ok=True)
+
+
+def _is_dead(path: Path) -> bool:
+    """Say whether nobody listens on a socket: one whose queue is full, or that is of another type, has an owner."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
         except OSError:
             return False
-    return True
+    return False
 
 
-def _remove(path: Path, inode: int) -> None:
-    """Take our socket file away, unless another daemon has put its own there since."""
-    try:
-        if path.stat().st_ino == inode:
-            path.unlink()
-    except FileNotFoundError:
-        return
+def _remove(made: SocketFile) -> None:
+    """Take our socket file away, unless something else lies there since."""
+    with contextlib.suppress(FileNotFoundError):
+        found = made.path.lstat()
+        if (found.st_dev, found.st_ino, stat.S_ISSOCK(found.st_mode)) == (made.device, made.inode, True):
+            made.path.unlink()

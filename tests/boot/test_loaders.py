@@ -47,6 +47,16 @@ def test_loaders_are_kept_apart_from_the_packages(packaged: list[Loader], tmp_pa
     assert not kept.path.exists()
 
 
+def test_an_operators_files_beside_the_copies_are_left_alone(packaged: list[Loader], tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "loaders"
+    (kept,) = install(find_loaders(known=packaged), folder)
+    (folder / "pxelinux.cfg").mkdir()
+    (folder / "mine.efi").write_bytes(b"an operator's")
+    (folder / f".{kept.sha256}").write_bytes(b"a copy that was cut short")
+    install([], folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.efi", "pxelinux.cfg"]
+
+
 def test_a_directory_that_cannot_be_written_is_an_error(packaged: list[Loader], tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ArtifactError, match="file"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from provisioner.cli.client import Client
 from provisioner.cli.local import served_here
 from provisioner.cli.root import run
 from provisioner.config import Catalogue, Config, Store
+from provisioner.errors import StoreError
+from provisioner.store.lock import alone
 from tests.catalog.vendor import Vendor, vendor
 from tests.cli.conftest import Ctl, Ran
 
@@ -148,6 +151,19 @@ def elsewhere(tmp_path: Path) -> Iterator[Client]:
     """Another site's state directory."""
     with served_here(Config(store=Store(state_dir=str(tmp_path / "elsewhere")))) as client:
         yield client
+
+
+def test_a_state_directory_that_a_daemon_works_on_is_left_alone(tmp_path: Path) -> None:
+    config = Config(store=Store(state_dir=str(tmp_path / "state")))
+    with (
+        alone(tmp_path / "state", "provisionerd", ""),
+        pytest.raises(StoreError, match=rf"provisionerd .pid {os.getpid()}. works on .*.reach the daemon"),
+        served_here(config),
+    ):
+        pass
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["lock"]
+    with served_here(config) as client:
+        assert client.get("/v1/loaders")
 
 
 def complete(ctl: Ctl, kernel: Path) -> None:

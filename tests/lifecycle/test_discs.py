@@ -207,6 +207,16 @@ async def test_who_hangs_up_leaves_nothing_behind(tmp_path: Path) -> None:
         assert left(rack) == [file.path.name]
 
 
+async def test_only_our_own_cds_are_cleared_when_a_daemon_starts(tmp_path: Path) -> None:
+    rack, folder = Secured(tmp_path), tmp_path / "discs"
+    folder.mkdir()
+    for name in (f"{'ab' * 32}.iso", f"{'cd' * 32}.part", "rescue.iso"):
+        (folder / name).write_text("")
+    (folder / "archive").mkdir()
+    async with rack.daemon():
+        assert sorted(left(rack)) == ["archive", "rescue.iso"]
+
+
 async def test_a_cd_that_cannot_be_written_leaves_no_part_of_itself(tmp_path: Path) -> None:
     rack = Secured(tmp_path)
     metal = rack.one()

@@ -224,9 +224,10 @@ async def test_what_a_killed_daemon_left_in_is_taken_out_by_the_next(rack: Media
         await conductor.cancel("node17")
     assert rack.board.inserted
     assert media(rack) == [f"{machine.id}.iso"]
+    (rack.folder / "media" / "own.iso").write_text("an operator's, called as nothing of ours")
     rack.board.stuck = None
     async with rack.daemon() as conductor:
-        await rack.until(lambda: not rack.board.inserted and not media(rack))
+        await rack.until(lambda: not rack.board.inserted and media(rack) == ["own.iso"])
         await conductor.forget("node17")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -61,14 +62,101 @@ async def test_a_socket_that_somebody_answers_on_is_not_taken_over(tmp_path: Pat
     await first.close()
 
 
-async def test_a_socket_file_of_a_newer_daemon_is_left_alone(tmp_path: Path) -> None:
+def a_file(path: Path) -> None:
+    path.write_text("somebody else's")
+
+
+def a_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link_to_a_file(path: Path) -> None:
+    (path.parent / "target").write_text("somebody else's")
+    path.symlink_to("target")
+
+
+def a_link_to_a_dead_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path.parent / "target"))
+    path.symlink_to("target")
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+STRANGERS = {
+    "a file": (a_file, "is a file and no socket"),
+    "a directory": (a_directory, "is a directory and no socket"),
+    "a link to a file": (a_link_to_a_file, "is a symbolic link and no socket"),
+    "a link to a dead socket": (a_link_to_a_dead_socket, "is a symbolic link and no socket"),
+    "a pipe": (a_pipe, "is a file and no socket"),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), STRANGERS.values(), ids=STRANGERS.keys())
+async def test_what_is_no_socket_is_neither_replaced_nor_removed(
+    tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    path = tmp_path / "api.sock"
+    make(path)
+    before = {each.name: each.lstat() for each in tmp_path.iterdir()}
+    server = Server(operator_app(APP))
+    with pytest.raises(ListenError, match=f"api.sock: {said}; it is left as it is .give another path"):
+        await server.listen_unix(path)
+    await server.close()
+    assert {each.name: each.lstat() for each in tmp_path.iterdir()} == before
+
+
+async def test_a_socket_of_another_kind_is_not_taken_over(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(tmp_path / "log"))
+        with pytest.raises(ListenError, match="another daemon answers on this socket"):
+            await Server(operator_app(APP)).listen_unix(tmp_path / "log")
+        assert (tmp_path / "log").is_socket()
+
+
+async def test_a_socket_whose_queue_is_full_is_not_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(str(path))
+        busy.listen(0)
+        waiting.connect(str(path))
+        with pytest.raises(ListenError, match="another daemon answers on this socket"):
+            await Server(operator_app(APP)).listen_unix(path)
+    assert path.is_socket()
+
+
+def a_newer_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as newer:
+        newer.bind(str(path))
+
+
+def a_link_to_ours(path: Path) -> None:
+    path.symlink_to("moved")
+
+
+NEWER = {"a file": a_file, "a newer daemon's socket": a_newer_socket, "a link to the old one": a_link_to_ours}
+
+
+@pytest.mark.parametrize("make", NEWER.values(), ids=NEWER.keys())
+async def test_what_lies_there_when_it_stops_and_is_not_ours_is_left_alone(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     path = tmp_path / "api.sock"
     server = Server(operator_app(APP))
     await server.listen_unix(path)
-    path.unlink()
-    path.write_text("somebody else's")
+    path.rename(tmp_path / "moved")
+    make(path)
     await server.close()
-    assert path.exists()
+    assert path.is_symlink() or path.exists()
+    assert (tmp_path / "moved").is_socket()
+
+
+async def test_a_path_that_is_too_long_for_a_socket_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ListenError, match="cannot listen on this socket: AF_UNIX path too long"):
+        await Server(operator_app(APP)).listen_unix(tmp_path / ("x" * 108))
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_taken_port_says_which_and_how_to_find_who(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""The daemon as a process: what it refuses to start with, and how it stops. It serves its API and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow]
+
+DAEMON = (sys.executable, "-m", "provisioner.daemon")
+
+
+def config(folder: Path, name: str = "api.sock") -> Path:
+    """Write a configuration that needs no port."""
+    settings = {
+        "store": {"state_dir": str(folder / "state")},
+        "api": {"socket": str(folder / name)},
+        "tftp": {"enabled": False},
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(json.dumps(settings))
+    return path
+
+
+@contextlib.contextmanager
+def daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a daemon in a process group of its own; it is ready."""
+    command = (*DAEMON, "--config", str(config(folder)))
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        try:
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if "daemon.ready" in line:
+                    break
+            else:
+                raise AssertionError("".join(said))
+            yield process
+        finally:
+            process.kill()
+
+
+def refused(folder: Path, name: str) -> str:
+    """Start another one, which ends; what it said."""
+    command = (*DAEMON, "--config", str(config(folder, name)))
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    return ended.stderr
+
+
+def test_a_state_directory_is_for_one_daemon_until_that_is_killed(tmp_path: Path) -> None:
+    with daemon(tmp_path) as first:
+        said = refused(tmp_path, "other.sock")
+        who = f"{tmp_path}/state: provisionerd (pid {first.pid}) works on this state directory"
+        assert said == f"provisionerd: {who} (end it, or give another --state-dir)\n"
+        assert not (tmp_path / "other.sock").exists()
+        first.kill()
+        first.wait()
+        with daemon(tmp_path) as second:
+            assert second.pid != first.pid
