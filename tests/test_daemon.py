@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,3 +68,26 @@ def test_a_state_directory_is_for_one_daemon_until_that_is_killed(tmp_path: Path
         first.wait()
         with daemon(tmp_path) as second:
             assert second.pid != first.pid
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started and that still run."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+SIGNALS = {"Ctrl-C": signal.SIGINT, "a stop": signal.SIGTERM}
+
+
+@pytest.mark.parametrize("number", SIGNALS.values(), ids=SIGNALS.keys())
+def test_a_signal_to_all_of_its_processes_is_a_clean_stop(tmp_path: Path, number: signal.Signals) -> None:
+    with daemon(tmp_path) as process:
+        assert process.stderr is not None
+        started = children(process.pid)
+        assert len(started) >= 2, "the renderer and netwatch"
+        for pid in started:
+            os.kill(pid, number)
+        os.killpg(process.pid, number)
+        said = [re.sub(r"^\S+ \S+ ", "", line.strip()) for line in process.stderr]
+        assert said == ["INFO provisioner: daemon.stopping", "INFO provisioner: daemon.stopped"]
+        assert process.wait() == 0
+        assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]

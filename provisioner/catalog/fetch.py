@@ -88,6 +88,7 @@ async def work(job: Job) -> AsyncGenerator[Progress | Fetched, None]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=MAX_LINE,
+        start_new_session=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None

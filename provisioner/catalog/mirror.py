@@ -266,7 +266,9 @@ class MirrorCache:
         async with self._reading:
             place = self._sums / index.sha256
             words = ("-m", "provisioner.catalog.packageindex", str(self._blobs.path(index.sha256)), str(place))
-            process = await asyncio.create_subprocess_exec(sys.executable, *words, stderr=asyncio.subprocess.PIPE)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *words, stderr=asyncio.subprocess.PIPE, start_new_session=True
+            )
             try:
                 _, said = await process.communicate()
             finally:

@@ -101,7 +101,8 @@ def confine() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     signal.signal(signal.SIGPROF, _time_is_up)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the daemon's to handle, and it may still want an answer
+        signal.signal(number, signal.SIG_IGN)
 
 
 def serve(sock: socket.socket) -> None:

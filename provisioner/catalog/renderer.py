@@ -29,6 +29,8 @@ START_S = 30.0
 """How long it may take to start and to compile all templates, on a busy machine."""
 PAUSE_S = 2.0
 """Between attempts to start a process that does not start."""
+HANG_UP_S = 2.0
+"""What a process that hung up is given to end."""
 MAX_WAITING = 4096
 """Requests in line: a rack's worth, some 8 kB each."""
 
@@ -50,6 +52,8 @@ class RenderProcess:
         self._encoder = msgspec.msgpack.Encoder()
         self._process: asyncio.subprocess.Process | None = None
         self._pipe: _Pipe | None = None
+        self._gone = False
+        """The process hung up: it ends by itself. Killing what is dead takes its end from asyncio, which warns then."""
         self._waiting: deque[_Asked] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._limit_s = wall_s
@@ -119,6 +123,7 @@ class RenderProcess:
 
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
+        self._gone = False
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -126,6 +131,7 @@ class RenderProcess:
                 "provisioner.catalog.renderchild",
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
+                start_new_session=True,
             )
         ours.setblocking(False)
         pipe = _Pipe(self._answered, self._hung_up)
@@ -148,9 +154,18 @@ class RenderProcess:
             self._pipe.close()
             self._pipe = None
         if self._process is not None:
+            await self._bury(self._process)
+
+    async def _bury(self, process: asyncio.subprocess.Process) -> None:
+        """Wait for the end of a process that hung up; any other one is killed."""
+        if self._gone:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HANG_UP_S):
+                    await process.wait()
+        if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+                process.kill()
+            await process.wait()
 
     async def _supervise(self) -> None:
         """Start the process again whenever it is gone."""
@@ -198,6 +213,7 @@ class RenderProcess:
                 asked.future.set_exception(RenderError(message, hint=hint))
 
     def _hung_up(self) -> None:
+        self._gone = True
         self._lost("took the renderer down, most likely with too much memory")
 
     def _lost(self, why: str) -> None:

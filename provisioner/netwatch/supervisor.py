@@ -310,7 +310,9 @@ class Netwatch:
 def _start(command: Sequence[str], fd: int, started: list[subprocess.Popen[bytes] | OSError]) -> None:
     give_to_next_child()
     try:
-        started.append(subprocess.Popen([*command, str(fd)], pass_fds=[fd], stdin=subprocess.DEVNULL))
+        started.append(
+            subprocess.Popen([*command, str(fd)], pass_fds=[fd], stdin=subprocess.DEVNULL, start_new_session=True)
+        )
     except OSError as error:
         started.append(error)
 

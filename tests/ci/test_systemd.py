@@ -61,6 +61,10 @@ def test_capabilities_are_two() -> None:
         assert set(unit["Service"][setting].split()) == allowed
 
 
+def test_only_the_daemon_is_told_to_stop() -> None:
+    assert re.search(r"^KillMode=mixed$", (UNITS / "provisioner.service").read_text(), re.MULTILINE)
+
+
 def test_its_user_and_directories_are_made(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     run("systemd-sysusers", f"--root={tmp_path}", UNITS / "sysusers.d/provisioner.conf")

@@ -143,7 +143,7 @@ class WorkerLink:
         with ours, theirs:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "provisioner.bmc.ipmi.worker", str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
             theirs.close()
             try:

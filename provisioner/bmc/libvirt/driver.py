@@ -202,7 +202,7 @@ class Libvirt:
             try:
                 process = await asyncio.create_subprocess_exec(
                     "virsh", "-q", *connect(self._address), *arguments, stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
                 raise BmcUnreachable(f"{where}: virsh: {error.strerror}", hint="install libvirt-clients") from error
