@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from provisioner.fields import Faults, Fields
 from provisioner.model.catalog import AnswerFile, Artifact, Bootenv, Files, Kind, Merge, Param, Report, Supports
@@ -55,6 +55,9 @@ SUPPORTS = {
     ),
 }
 
+TO_BE_GIVEN = "http://to-be-given.invalid"
+"""Stands for a mirror that `requires` names, while the catalogue is read: a boot without it is refused."""
+
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_.]+)\}")
 
 
@@ -78,6 +81,7 @@ def decode_param(name: str, fields: Fields) -> Param:
 def decode_bootenv(document: Document, faults: Faults, urls: Mapping[str, str]) -> Bootenv:
     """Read one bootenv. `urls` are the mirrors that `{mirror.debian}` in a URL stands for."""
     fields = Fields(document, faults)
+    requires = fields.texts("requires")
     bootenv = Bootenv(
         name=fields.name("name", NAME),
         title=fields.text("title", None),
@@ -87,7 +91,7 @@ def decode_bootenv(document: Document, faults: Faults, urls: Mapping[str, str]) 
         codename=fields.text("codename"),
         product=fields.text("product"),
         aliases=fields.texts("aliases"),
-        arch={arch: _files(part, urls) for arch, part in fields.parts("arch")},
+        arch={arch: _files(part, urls, requires) for arch, part in fields.parts("arch")},
         answers=tuple(_answer(answer_id, part) for answer_id, part in fields.parts("answers")),
         min_memory_bytes=fields.size("min_memory"),
         min_disk_bytes=fields.size("min_disk"),
@@ -99,7 +103,7 @@ def decode_bootenv(document: Document, faults: Faults, urls: Mapping[str, str]) 
         job=fields.text("job"),
         reports=fields.choice("reports", Report, Report.PHONE_HOME),
         supports=_supports(fields.part("supports")),
-        requires=fields.texts("requires"),
+        requires=requires,
         source=document.source,
     )
     fields.done()
@@ -117,7 +121,7 @@ def _supports(fields: Fields) -> Supports:
     return Supports(words["layouts"] or ("plain",), words["encryption"], words["network"], words["lacks"])
 
 
-def _files(fields: Fields, urls: Mapping[str, str]) -> Files:
+def _files(fields: Fields, urls: Mapping[str, str], requires: Sequence[str]) -> Files:
     arch = str(fields.path[-1])
     if arch not in ARCHES:
         fields.fault(None, f"{arch!r} is not an architecture; known: {', '.join(ARCHES)}")
@@ -138,7 +142,7 @@ def _files(fields: Fields, urls: Mapping[str, str]) -> Files:
         artifacts=tuple(_artifact(name, part, urls) for name, part in fields.parts("artifacts")),
         injects=fields.texts("injects"),
         firmware=tuple(firmware),
-        sources=_sources(fields, urls),
+        sources=_sources(fields, {**dict.fromkeys(requires, TO_BE_GIVEN), **urls}),
     )
     known = {artifact.name for artifact in files.artifacts}
     for key, names in (

@@ -101,6 +101,9 @@ PEOPLE = {
 
 SITE = {
     "users.root.password": "store:admin",
+    "mirror.rhel": "http://media.example.org/rhel",
+    "mirror.sles": "http://media.example.org/sles",
+    "talos.endpoint": "https://cluster.example.org:6443",
     "esxi.modules": ["jumpstrt.gz", "useropts.gz", "features.gz", "k.b00"],
     "esxi.media": "http://media.example.org/esxi-8",
     "windows.source": "\\\\10.0.0.2\\media",

@@ -62,6 +62,16 @@ def test_a_bootenv() -> None:
     assert files.artifact("other") is None
 
 
+def test_a_mirror_without_a_default_stands_in_sources_where_it_is_required() -> None:
+    asked = changed("    kernel: linux\n", '    kernel: linux\n    sources: {os: "{mirror.rhel}/9/BaseOS"}\n')
+    bootenv, faults = decode(asked + "requires: [mirror.rhel]\n")
+    assert (faults, bootenv.arch["amd64"].sources) == ([], {"os": "{mirror.rhel}/9/BaseOS"})
+    _, faults = decode(asked)
+    assert any("{mirror.rhel}: no parameter of this name with a default URL" in fault for fault in faults)
+    _, faults = decode(GOOD.replace("{mirror.debian}/linux", "{mirror.rhel}/linux") + "requires: [mirror.rhel]\n")
+    assert any("{mirror.rhel}: no parameter of this name with a default URL" in fault for fault in faults)
+
+
 def changed(old: str, new: str) -> str:
     assert old in GOOD
     return GOOD.replace(old, new)

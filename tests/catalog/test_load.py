@@ -190,7 +190,7 @@ FETCHED = {
     for arch, files in OURS.bootenv(name).arch.items()
     for url in sorted({artifact.url for artifact in files.artifacts if artifact.url})
 }
-UNVERIFIED = {"freebsd-14", "memtest", "windows-server-2022", "windows-server-2025"}
+UNVERIFIED = {"freebsd-14", "memtest", "memtest-bios", "windows-server-2022", "windows-server-2025"}
 """What nothing vouches for. It is fetched only where the operator says so; let nothing join them unseen."""
 
 

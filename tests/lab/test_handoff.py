@@ -123,8 +123,11 @@ def boot(lab: Driven, bootenv: str, params: dict[str, object]) -> Screen:
 @pytest.mark.parametrize("bootenv", FAMILIES)
 def test_an_installer_is_told_where_its_answers_are_and_gets_them(racked: Driven, bootenv: str) -> None:
     family = FAMILIES[bootenv]
-    params = {f"talos.{name}": f"env:TALOS_{name.upper()}" for name in TALOS_SECRETS} if bootenv == "talos" else {}
-    screen = boot(racked, bootenv, dict(params))
+    params: dict[str, object] = {}
+    if bootenv == "talos":
+        params = {f"talos.{name}": f"env:TALOS_{name.upper()}" for name in TALOS_SECRETS}
+        params["talos.endpoint"] = "https://cluster.example.org:6443"
+    screen = boot(racked, bootenv, params)
     screen.expect(r"stand-in: arguments: ", LIMIT_S)
     said = screen.expect(r"(?s).*stand-in: ends", LIMIT_S)
     assert re.search(family.argument, said.splitlines()[0] + " "), said
