@@ -1,6 +1,6 @@
 """What templates see: one dict of plain values, made from a machine, its facts and its parameters. No I/O.
 
-docs/templates.md describes every key; a test compares.
+docs/templates.md describes every key (tests/catalog/test_context_docs.py compares).
 """
 
 from __future__ import annotations
