@@ -42,6 +42,9 @@ TABLE = (
     ("fields", "ground"),
     ("yamlfile", "ground"),
     ("settings", "ground"),
+    ("checks", "ground"),
+    ("listening", "ground"),
+    ("premises", "root"),
     ("model.*", "ground"),
     # what does I/O within packages of rules
     ("*.server", "shells"),

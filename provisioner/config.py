@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 from provisioner import yamlfile
+from provisioner.checks import PORT, PORT_OR_NONE, address, given, matching, one_of, socket_path, url
 from provisioner.ddns import settings as ddns
 from provisioner.ddns.settings import Dns
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
@@ -20,6 +23,7 @@ from provisioner.fields import Faults
 from provisioner.settings import decode, setting
 
 DEFAULT_PATH = Path("/etc/provisioner/provisioner.yaml")
+LEVELS = ("debug", "info", "warning", "error")
 SIOCGIFADDR, SIOCGIFNETMASK = 0x8915, 0x891B  # linux/sockios.h
 
 
@@ -28,29 +32,39 @@ class Tftp:
     """The TFTP server's settings."""
 
     enabled: bool = setting(True, "Serve boot loaders by TFTP.")
-    addresses: tuple[str, ...] = setting((), "Addresses to listen on; empty: our address on each subnet.")
-    port: int = setting(69, "UDP port; firmware knows no other than 69.")
+    addresses: tuple[str, ...] = setting(
+        (), "Addresses to listen on; empty: our address on each subnet.", check=address
+    )
+    port: int = setting(69, "UDP port; firmware knows no other than 69.", check=PORT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http:
     """Where machines fetch their files and talk to us. No operator API is served here."""
 
-    addresses: tuple[str, ...] = setting((), "Addresses to listen on; empty: our address on each subnet.")
-    port: int = setting(8080, "TCP port of boot scripts, files and the agents' calls.")
+    addresses: tuple[str, ...] = setting(
+        (), "Addresses to listen on; empty: our address on each subnet.", check=address
+    )
+    port: int = setting(8080, "TCP port of boot scripts, files and the agents' calls.", check=PORT)
     rate_mbit: int = setting(
         0,
         "Most that files may take of the link, in Mbit/s; 0: all of it. A little below the link's speed, DHCP and TFTP "
         "never wait behind images.",
     )
-    tls_port: int = setting(0, "The same by HTTPS, with a certificate of the daemon's own CA (/ca.pem); 0: not at all.")
+    tls_port: int = setting(
+        0,
+        "The same by HTTPS, with a certificate of the daemon's own CA (/ca.pem); 0: not at all.",
+        check=PORT_OR_NONE,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
     """Where operators and the workload layer ask."""
 
-    socket: str = setting("/run/provisioner/api.sock", "UNIX socket of the operator API; its file mode is 0660.")
+    socket: str = setting(
+        "/run/provisioner/api.sock", "UNIX socket of the operator API; its file mode is 0660.", check=socket_path
+    )
     group: str = setting("", "Group that may use the socket; empty: the daemon's own.")
 
 
@@ -61,6 +75,7 @@ class Store:
     state_dir: str = setting(
         "/var/lib/provisioner",
         "Directory of the database, the artefacts and the loaders. One process at a time works on it.",
+        check=given,
     )
     key_file: str = setting("", "Key of the secrets at rest; empty: secrets.key in state_dir, made at the first start.")
 
@@ -73,6 +88,8 @@ class Mirror:
         {},
         "Mirrors by a name of your own: machines find https://HOST/PATH at http://US:8080/mirror/NAME. What they fetch "
         "is kept and given to the next one; parameters such as mirror.debian point installers there.",
+        check=url("https", "http"),
+        keys=matching("[a-z0-9-]+", "a name of lower-case letters, digits and hyphens"),
     )
     max_gib: int = setting(50, "How much of them is kept, in GiB; the least recently used files go first.")
     offline: bool = setting(False, "Give what is kept and ask no mirror.")
@@ -88,10 +105,18 @@ class Catalogue:
     secrets_dir: str = setting(
         "/etc/provisioner/secrets", "Directory of the secrets that parameters name as file:NAME."
     )
-    vault_address: str = setting("", "Vault that parameters point at with vault:PATH#KEY, such as https://vault:8200.")
+    vault_address: str = setting(
+        "",
+        "Vault that parameters point at with vault:PATH#KEY, such as https://vault:8200.",
+        check=url("https", "http", or_empty=True),
+    )
     vault_token_file: str = setting("", "File with the token for it, read for each look-up.")
     vault_namespace: str = setting("", "Namespace in it.")
-    proxy: str = setting("", "Web proxy that artefacts are fetched through; empty: the one of the environment.")
+    proxy: str = setting(
+        "",
+        "Web proxy that artefacts are fetched through; empty: the one of the environment.",
+        check=url("http", "https", or_empty=True),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +132,8 @@ class Life:
 class Webhook:
     """A receiver of events (docs/api.md, Webhooks)."""
 
-    url: str = setting("", "Where events are posted to: https://HOST/PATH.")
-    secret_file: str = setting("", "File with the secret that signs them, at least 16 octets.")
+    url: str = setting("", "Where events are posted to: https://HOST/PATH.", check=url("https", "http"))
+    secret_file: str = setting("", "File with the secret that signs them, at least 16 octets.", check=given)
     types: tuple[str, ...] = setting((), "Types of events, such as machine.state, run.* or rollout.*; empty: all.")
 
 
@@ -116,7 +141,7 @@ class Webhook:
 class Log:
     """What is logged, to stderr."""
 
-    level: str = setting("info", "debug, info, warning or error.")
+    level: str = setting("info", "debug, info, warning or error.", check=one_of(LEVELS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +169,20 @@ class Config:
         return Path(self.store.key_file) if self.store.key_file else self.state_dir / "secrets.key"
 
 
+class Written(NamedTuple):
+    """A configuration as somebody wrote it. `where` names the file and the line of a key."""
+
+    config: Config
+    where: Callable[[yamlfile.Path], str]
+
+
 def load(path: Path) -> Config:
     """Read a configuration file; raise `ConfigError` with everything that is wrong with it."""
+    return read(path).config
+
+
+def read(path: Path) -> Written:
+    """Read a configuration file for one who has more to say of it; raise `ConfigError`."""
     try:
         text = path.read_text()
     except OSError as error:
@@ -160,16 +197,33 @@ def load(path: Path) -> Config:
         if not config.http.tls_port:
             faults.found.extend(f"{path}: dhcp: {fault}" for fault in faults_without_tls(config.dhcp))
         faults.found.extend(f"{path}: dns: {fault}" for fault in ddns.faults_of(config.dns))
-    if config.log.level not in LEVELS:
-        faults.add(document.where(("log", "level")), f"log.level: {config.log.level!r} is none of {', '.join(LEVELS)}")
-    if config.life.quarantine_after < 0:
-        where = document.where(("life", "quarantine_after"))
-        faults.add(where, f"life.quarantine_after: {config.life.quarantine_after}: 0 or more")
+        faults.found.extend(
+            f"{document.where(('http', key))}: http.{key}: {fault}" for key, fault in _http(config.http)
+        )
+        faults.found.extend(
+            f"{document.where(('tftp', 'addresses'))}: tftp.addresses: {fault}"
+            for fault in _twice(config.tftp.addresses)
+        )
     faults.check(str(path))
-    return config
+    return Written(config, document.where)
 
 
-LEVELS = ("debug", "info", "warning", "error")
+def _http(http: Http) -> Iterator[tuple[str, str]]:
+    """Say which settings of HTTP would bind one thing twice, with their keys."""
+    if http.tls_port == http.port:
+        yield "tls_port", f"{http.tls_port}: http.port is the same: give it another"
+    yield from (("addresses", fault) for fault in _twice(http.addresses))
+
+
+def _twice(addresses: Sequence[str]) -> Iterator[str]:
+    """Say which addresses are listened on twice."""
+    found = [ip_address(each) for each in addresses]
+    for version, everywhere in ((4, "0.0.0.0"), (6, "::")):
+        same = [str(ip) for ip in found if ip.version == version]
+        for ip in sorted({ip for ip in same if same.count(ip) > 1}):
+            yield f"{ip}: given twice"
+        if everywhere in same and len(set(same)) > 1:
+            yield f"{everywhere} is every address: leave the others out"
 
 
 def with_interfaces(config: Config, interfaces: Sequence[str]) -> Config:
@@ -202,6 +256,8 @@ def interface_address(interface: str) -> IPv4Interface:
             address = fcntl.ioctl(sock, SIOCGIFADDR, request)[20:24]
             mask = fcntl.ioctl(sock, SIOCGIFNETMASK, request)[20:24]
         except OSError as error:
-            hint = f"`ip addr add 10.0.0.1/24 dev {interface}`, or see `ip addr` for the right name"
+            if error.errno == errno.ENODEV:
+                raise ListenError(f"{interface}: no such interface", hint="`ip link` lists them") from error
+            hint = f"`ip addr add 10.0.0.1/24 dev {interface}` gives it one"
             raise ListenError(f"{interface}: no IPv4 address: {error.strerror}", hint=hint) from error
     return IPv4Interface(f"{IPv4Address(address)}/{IPv4Address(mask)}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import grp
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from provisioner import config as configuration
-from provisioner import fairloop, settings
+from provisioner import fairloop, premises, settings
 from provisioner.addressing import Addressing
 from provisioner.bmc.pool import Bmcs
 from provisioner.boot.files import FileTable
@@ -25,7 +24,7 @@ from provisioner.catalog.load import Catalog
 from provisioner.catalog.renderer import RenderProcess
 from provisioner.catalog.site import SiteCatalogue
 from provisioner.collector import settle
-from provisioner.config import Config
+from provisioner.config import Config, Written
 from provisioner.declaring import Declaring, generations, shelf_of
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
@@ -40,6 +39,7 @@ from provisioner.measures import Served, measure
 from provisioner.naming import Naming
 from provisioner.netwatch.privileges import keep_from_children
 from provisioner.netwatch.supervisor import Netwatch
+from provisioner.premises import group_id
 from provisioner.reach import Reach, called_by
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
@@ -48,7 +48,7 @@ from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore
 from provisioner.store.lock import alone
 from provisioner.store.retention import Retention
-from provisioner.store.secrets import Secrets, load_key
+from provisioner.store.secrets import Secrets
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
@@ -74,7 +74,6 @@ from provisioner.wiring import (
     secret_sources,
     teller,
 )
-from provisioner.workflow.load import load_workflows
 from provisioner.workflow.site import SiteBoards, site_workflows
 
 log = logging.getLogger("provisioner")
@@ -103,7 +102,7 @@ class Daemon:
                 task.cancel()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
-        config, loop = self.config, asyncio.get_running_loop()
+        config = self.config
         db = Database(config.state_dir / "state.db")
         await db.open(written_out=True)
         stack.push_async_callback(db.close)
@@ -128,7 +127,7 @@ class Daemon:
             tls_url=addresses.tls_url,
         )
         discovery = Discovery(decode_facts, identify, site_shelf.classify)
-        secrets = Secrets(db, await loop.run_in_executor(None, load_key, config.key_file))
+        secrets = await Secrets.opened(db, config.key_file)
         renderer = await stack.enter_async_context(RenderProcess(catalog.content.templates))
         shelves = SiteCatalogue(catalog, renderer), SiteArtifacts(artifacts)
         ports = Ports(bmcs, *shelves, discovery, network, secrets=secret_sources(config, secrets).look_up)
@@ -241,8 +240,7 @@ class Daemon:
     async def _serve_operators(self, stack: contextlib.AsyncExitStack, routes: Iterable[Route]) -> None:
         server = Server(operator_app(routes))
         stack.push_async_callback(server.close)
-        group = self.config.api.group
-        await server.listen_unix(Path(self.config.api.socket), gid=group_id(group) if group else -1)
+        await server.listen_unix(Path(self.config.api.socket), gid=group_id(self.config.api.group))
         self.listeners += [Listener("api", address) for address in server.addresses]
 
 
@@ -255,14 +253,6 @@ def statuses(catalog: Catalog, artifacts: ArtifactStore) -> list[BootenvStatus]:
         arch = "amd64" if "amd64" in bootenv.arch or not bootenv.arch else next(iter(bootenv.arch))
         found.append(BootenvStatus(bootenv, tuple(adapter.missing(bootenv, arch)) if bootenv.arch else ()))
     return found
-
-
-def group_id(name: str) -> int:
-    """Look up a group; raise `ConfigError`."""
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError as error:
-        raise ConfigError(f"api.group: there is no group {name!r}", hint=f"`groupadd {name}`") from error
 
 
 def notify(message: str) -> None:
@@ -298,10 +288,10 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_config(arguments: argparse.Namespace) -> Config:
+def read_config(arguments: argparse.Namespace) -> Written:
     """Put file and arguments together; raise `ConfigError` or `ListenError`."""
     path = arguments.config or (configuration.DEFAULT_PATH if configuration.DEFAULT_PATH.exists() else None)
-    config = configuration.load(path) if path else Config()
+    config, where = configuration.read(path) if path else Written(Config(), lambda _: "provisionerd")
     config = configuration.with_interfaces(config, arguments.interface)
     if arguments.state_dir:
         config = replace(config, store=replace(config.store, state_dir=arguments.state_dir))
@@ -309,7 +299,7 @@ def read_config(arguments: argparse.Namespace) -> Config:
         config = replace(config, api=replace(config.api, socket=arguments.api_socket))
     if path is None and not arguments.interface:
         raise ConfigError("nothing to serve", hint="give --config FILE, or --interface NAME for a start without one")
-    return config
+    return Written(config, where)
 
 
 async def serve(config: Config) -> None:
@@ -345,13 +335,13 @@ def _main(arguments: argparse.Namespace) -> int:
     if arguments.example_config:
         sys.stdout.write(settings.example(Config))
         return 0
-    config = read_config(arguments)
+    written = read_config(arguments)
+    premises.check(written, catalogue=arguments.check)
+    config = written.config
     logging.basicConfig(
         level=config.log.level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     if arguments.check:
-        Catalog.load([Path(p) for p in config.catalogue.paths])
-        load_workflows([Path(p) for p in config.catalogue.paths])
         sys.stdout.write("configuration and catalogue are in order\n")
         return 0
     keep_from_children()

@@ -71,9 +71,9 @@ class Fields:
         else:
             self.fault(None, f"a mapping is wanted, not {_kind(found)}")
 
-    def fault(self, key: str | None, text: str) -> None:
-        """Note a fault at `key` of this mapping (None: at the mapping itself)."""
-        path = self.path if key is None else (*self.path, key)
+    def fault(self, key: str | None, text: str, *deeper: str | int) -> None:
+        """Note a fault at `key` of this mapping (None: at the mapping itself), or at what is `deeper` in it."""
+        path = self.path if key is None else (*self.path, key, *deeper)
         name = ".".join(str(step) for step in path)
         self.faults.add(self.document.where(path), f"{name}: {text}" if name else text)
 
@@ -109,7 +109,7 @@ class Fields:
         if value is None:
             return default
         if not low <= value <= high:
-            self.fault(key, f"{value} is not between {low} and {high}")
+            self.fault(key, f"{value} is not between {low} and {high}" if high < 2**63 else f"{value}: {low} or more")
         return int(value)
 
     def seconds(self, key: str, default: float, low: float = 0.0, high: float = 1e9) -> float:

@@ -11,19 +11,25 @@ from dataclasses import MISSING, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from provisioner.checks import Check
 from provisioner.fields import Faults, Fields
 from provisioner.yamlfile import Document
 
 T = TypeVar("T")
 
 
-def setting(default: Any, doc: str) -> Any:
-    """Declare a field with a default and the line that documents it."""
+def setting(default: Any, doc: str, *, check: Check | None = None, keys: Check | None = None) -> Any:
+    """Declare a field with a default and the line that documents it.
+
+    `check` judges its value, or each of its items; `keys` the names in a mapping. A default that it refuses is one that
+    has to be replaced.
+    """
+    metadata = {"doc": doc, "check": check, "keys": keys}
     if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata={"doc": doc})
+        return field(default_factory=lambda: dict(default), metadata=metadata)
     if is_dataclass(default) and isinstance(default, type):
-        return field(default_factory=default, metadata={"doc": doc})
-    return field(default=default, metadata={"doc": doc})
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def docs_of(kind: type) -> dict[str, str]:
@@ -38,7 +44,12 @@ def decode(kind: type[T], document: Document, faults: Faults) -> T:
 
 def _decode(kind: type[T], source: Fields) -> T:
     hints = typing.get_type_hints(kind)
-    values = {each.name: _value(hints[each.name], each.name, _default(each), source) for each in fields(kind)}  # type: ignore[arg-type]
+    values = {}
+    for each in fields(kind):  # type: ignore[arg-type]
+        before = len(source.faults.found)
+        values[each.name] = _value(hints[each.name], each.name, _default(each), source)
+        if len(source.faults.found) == before:
+            _judge(each.metadata, each.name, values[each.name], source)
     source.done()
     return kind(**values)
 
@@ -58,6 +69,22 @@ def _value(hint: Any, name: str, default: Any, source: Fields) -> Any:
     if hint in simple:
         return simple[hint](name, default)  # type: ignore[operator]
     return _many(hint, name, source)
+
+
+def _judge(metadata: Mapping[str, Check | None], name: str, value: Any, source: Fields) -> None:
+    """Note what the checks of a field find wrong with what was read."""
+    check, keys = metadata.get("check"), metadata.get("keys")
+    items = [((), value)] if not isinstance(value, tuple | Mapping) else _items(value)
+    for place, item in items:
+        if check is not None and (fault := check(item)):
+            source.fault(name, fault, *place)
+        if keys is not None and (fault := keys(place[-1])):
+            source.fault(name, fault, *place)
+
+
+def _items(value: tuple[Any, ...] | Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], Any]]:
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+    return [((place,), item) for place, item in pairs]
 
 
 def _many(hint: Any, name: str, source: Fields) -> Any:

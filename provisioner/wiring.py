@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from provisioner.bmc.boardlog import BoardLogs
 from provisioner.bmc.capabilities import ConsoleLine
@@ -235,25 +234,17 @@ def previews_of(conductor: Conductor, ports: Ports, catalog: Catalog) -> Preview
 
 
 def hooks_of(webhooks: Mapping[str, Webhook]) -> list[Hook]:
-    """Read the secrets of the configured webhooks; raise `ConfigError` with everything that is wrong. Blocks."""
-    faults, hooks = [], []
-    for name, webhook in webhooks.items():
-        where = f"webhooks.{name}"
-        url = urlsplit(webhook.url)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            faults.append(f"{where}.url: {webhook.url!r}: http:// or https:// and a host")
-        try:
-            secret = secret_of(Path(webhook.secret_file).read_text(), f"{where}.secret_file")
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or "not text"
-            faults.append(f"{where}.secret_file: {webhook.secret_file!r}: {reason}")
-        except ConfigError as error:
-            faults.append(str(error))
-        else:
-            hooks.append(Hook(name, webhook.url, secret, webhook.types))
-    if faults:
-        raise ConfigError("webhooks", faults=faults)
-    return hooks
+    """Read the secrets of the configured webhooks; raise `ConfigError`. Blocks."""
+    return [Hook(name, webhook.url, hook_secret(name, webhook), webhook.types) for name, webhook in webhooks.items()]
+
+
+def hook_secret(name: str, webhook: Webhook) -> bytes:
+    """Read the secret of one webhook; raise `ConfigError`. Blocks."""
+    where = f"webhooks.{name}.secret_file: {webhook.secret_file!r}"
+    try:
+        return secret_of(Path(webhook.secret_file).read_text(), where)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"{where}: {getattr(error, 'strerror', None) or 'not text'}") from error
 
 
 class KnownMachines:

@@ -62,13 +62,44 @@ BAD = {
         ":2: api.group: text is wanted, not the number 12: quote it"),
     "a list where a mapping is wanted": ("tftp: [1]\n", "tftp: a mapping is wanted"),
     "a log level": ("log:\n  level: loud\n", ":2: log.level: 'loud' is none of debug, info, warning, error"),
+    "a port that no socket has": (
+        "tftp:\n  port: 70000\n", "provisioner.yaml:2: tftp.port: 70000: from 1 to 65535"),
+    "a port that every socket has": ("http:\n  port: 0\n", ":2: http.port: 0: from 1 to 65535"),
+    "a port below all": ("http:\n  port: -1\n", ":2: http.port: -1: 0 or more"),
+    "a port of HTTPS": ("http:\n  tls_port: 99999\n", ":2: http.tls_port: 99999: from 0 to 65535"),
+    "a port for two things": (
+        "http:\n  port: 8443\n  tls_port: 8443\n", ":3: http.tls_port: 8443: http.port is the same"),
+    "a name for an address": (
+        "tftp:\n  addresses: [foo]\n", ":2: tftp.addresses.0: 'foo' is no IP address, such as 10.0.8.1"),
+    "an address that is none": (
+        "http:\n  addresses:\n    - 127.0.0.1\n    - 127.0.0.300\n",
+        ":4: http.addresses.1: '127.0.0.300' is no IP address"),
+    "an address twice": ("http:\n  addresses: ['::1', '0::1']\n", ":2: http.addresses: ::1: given twice"),
+    "an address that is all of them": (
+        "tftp:\n  addresses: [0.0.0.0, 10.0.0.1]\n", ":2: tftp.addresses: 0.0.0.0 is every address"),
+    "a socket of no name": ("api:\n  socket: ''\n", ":2: api.socket: empty"),
+    "a socket of a name that is too long": (
+        f"api:\n  socket: /{'x' * 98}\n", ":2: api.socket: 99 octets: a socket's path has at most 98"),
+    "a state directory of no name": ("store:\n  state_dir: ''\n", ":2: store.state_dir: empty"),
+    "a mirror by another protocol": (
+        "mirror:\n  upstreams:\n    a: http://x\n    b: ftp://x\n",
+        ":4: mirror.upstreams.b: 'ftp://x' is not https://HOST or http://HOST"),
+    "a mirror whose name no URL of ours has": (
+        "mirror:\n  upstreams: {b/../c: 'http://x'}\n", ":2: mirror.upstreams.b/../c: 'b/../c': a name of lower-case"),
+    "a webhook to nowhere": (
+        "webhooks:\n  x: {url: '', secret_file: /nope}\n",
+        ":2: webhooks.x.url: '' is not https://HOST or http://HOST"),
+    "a webhook without a secret": ("webhooks:\n  x:\n    url: https://a\n", "webhooks.x.secret_file: empty"),
+    "a proxy without a host": ("catalogue: {proxy: 'http://'}\n", ":1: catalogue.proxy: 'http://' is not http://HOST"),
+    "a number of installs below none": ("life: {quarantine_after: -1}\n", ":1: life.quarantine_after: -1: 0 or more"),
     "HTTPS where nothing is served by it": (
         "dhcp:\n  profiles:\n    gpu: {https: firmware}\n",
         "dhcp: profile gpu: https: firmware: nothing is served by HTTPS: set http.tls_port"),
     "broken YAML": ("http: {\n", "provisioner.yaml:"),
     "two subnets that overlap": (
-        "dhcp:\n  subnets:\n    - {network: 10.0.0.0/16, interface: a}\n    - {network: 10.0.1.0/24, interface: b}\n",
-        "10.0.1.0/24"),
+        "dhcp:\n  subnets:\n    - {network: 10.0.0.0/16, interface: a, unknown: ignore}\n"
+        "    - {network: 10.0.1.0/24, interface: b, unknown: ignore}\n",
+        "subnets 10.0.0.0/16 and 10.0.1.0/24: the networks overlap"),
 }  # fmt: skip
 
 
@@ -77,6 +108,7 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, fault: s
     with pytest.raises(ConfigError) as caught:
         load(write(tmp_path, text))
     assert fault in str(caught.value)
+    assert len(caught.value.faults) == 1 or "YAML" in str(caught.value)
 
 
 def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
@@ -97,5 +129,5 @@ def test_an_interface_is_enough_to_start() -> None:
 
 
 def test_an_interface_without_address_is_refused() -> None:
-    with pytest.raises(ListenError, match="nosuch0: no IPv4 address"):
+    with pytest.raises(ListenError, match=r"nosuch0: no such interface .`ip link` lists them"):
         subnet_of("nosuch0")

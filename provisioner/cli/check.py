@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from provisioner import config as configuration
-from provisioner.catalog.load import Catalog
 from provisioner.cli.session import Session, command
-from provisioner.discovery.profiles import load_profiles
-from provisioner.errors import ConfigError
-from provisioner.workflow.load import load_workflows
 
 
 @command("check")
@@ -31,18 +25,7 @@ def check(session: Session, path: Path) -> None:
     Reads all that the daemon would read and starts nothing. Every fault is told with its file and line; exit status 0
     means that `provisionerd` will take it.
     """
-    config = configuration.load(path)
-    folders = [Path(folder) for folder in config.catalogue.paths]
-    faults = _faults(lambda: Catalog.load(folders)) + _faults(lambda: load_profiles(folders))
-    faults += _faults(lambda: load_workflows(folders))
-    if faults:
-        raise ConfigError("what can be booted is not in order", faults=faults)
+    from provisioner import premises
+
+    premises.check(configuration.read(path), catalogue=True)
     session.note(f"{path} and what can be booted are in order")
-
-
-def _faults(read: Callable[[], Any]) -> list[str]:
-    try:
-        read()
-    except ConfigError as error:
-        return list(error.faults) or [error.message]
-    return []

@@ -90,6 +90,7 @@ def _spawn(rack: RackSpec, record: Path) -> process.Recorded:
     # JSON is YAML: the file stays readable, and the reader of the configuration is the only home of YAML.
     config.write_text(json.dumps(configuration(rack), indent=2))
     rack.catalogue.mkdir(exist_ok=True)
+    rack.loaders.mkdir(exist_ok=True)
     (rack.state / "daemon").mkdir(exist_ok=True)
     command = namespace.inside(rack.name, sys.executable, "-m", "provisioner.daemon", "--config", str(config))
     return process.spawn(command, log_of(rack), record)

@@ -6,8 +6,10 @@ is found out.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -24,16 +26,33 @@ def load_key(path: Path) -> bytes:
     """Read the key file, or make it (0600) when there is none. Blocks: called while starting. Raises `StoreError`."""
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(secrets.token_bytes(KEY_OCTETS))
-                file.flush()
-                os.fsync(file.fileno())
+            _make_key(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot make the key of the secrets: {error.strerror}") from error
+    return read_key(path)
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key, whole or not at all, and never over another."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(KEY_OCTETS))
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(name)
+    finally:
+        Path(name).unlink()
+
+
+def read_key(path: Path) -> bytes:
+    """Read the key file; raise `StoreError`. Blocks."""
+    try:
         key = path.read_bytes()
         mode = path.stat().st_mode & 0o077
     except OSError as error:
-        raise StoreError(f"{path}: cannot read the key of the secrets: {error.strerror}") from error
+        hint = "restore it from your backup" if isinstance(error, FileNotFoundError) else ""
+        raise StoreError(f"{path}: cannot read the key of the secrets: {error.strerror}", hint=hint) from error
     if len(key) != KEY_OCTETS:
         raise StoreError(f"{path}: has {len(key)} octets, not {KEY_OCTETS}", hint="restore it from your backup")
     if mode:
@@ -50,6 +69,13 @@ class Secrets:
         self._sealed: dict[str, bytes] = {}
         """What was read or written, as it lies in the store: every step of a run asks for the BMC's password."""
         self._changes = 0
+
+    @classmethod
+    async def opened(cls, db: Database, key_file: Path) -> Secrets:
+        """Open the store's secrets, making the key where there are none yet. Raises `StoreError`."""
+        kept: int = await db.read(lambda c: c.execute("SELECT count(*) FROM secret").fetchone()[0])
+        read = read_key if kept else load_key
+        return cls(db, await asyncio.to_thread(read, key_file))
 
     async def put(self, name: str, value: str) -> None:
         """Keep `value` under `name`, durably; replaces what was there."""

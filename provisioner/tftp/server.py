@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from provisioner.boot.files import FileTable, Make, Refused, Render, normalise, printable
 from provisioner.errors import ListenError, ProvisionerError, WireError
+from provisioner.listening import hint_for
 from provisioner.model.net import Mac
 from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.tftp.content import Contents, in_mode
@@ -68,8 +69,7 @@ class TftpServer:
                 self._listeners.append(listen(address))
         except OSError as error:
             await self.stop()
-            host, port = address
-            raise ListenError(f"TFTP: cannot bind UDP {host}:{port}: {error.strerror or error}") from error
+            raise _refused(address, error) from error
         self.addresses = tuple(sock.getsockname()[:2] for sock in self._listeners)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._places.limit = min(self._bounds.transfers, soft // 2)
@@ -82,7 +82,7 @@ class TftpServer:
         try:
             sock = listen(address)
         except OSError as error:
-            raise ListenError(f"TFTP: cannot bind UDP {address[0]}:{address[1]}: {error.strerror or error}") from error
+            raise _refused(address, error) from error
         self._listeners.append(sock)
         self.addresses = (*self.addresses, sock.getsockname()[:2])
         asyncio.get_running_loop().add_reader(sock.fileno(), self._readable, sock)
@@ -239,3 +239,9 @@ class TftpServer:
         if now - self._complained_at.get(event, -COMPLAIN_EVERY_S) >= COMPLAIN_EVERY_S:
             self._complained_at[event] = now
             log.warning("%s count=%d %s", event, self.counts[kind], text)
+
+
+def _refused(address: Address, error: OSError) -> ListenError:
+    host, port = address
+    hint = hint_for(error, "UDP", host, port)
+    return ListenError(f"TFTP: cannot bind UDP {host}:{port}: {error.strerror or error}", hint=hint)

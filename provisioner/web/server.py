@@ -14,6 +14,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from provisioner.errors import ListenError
+from provisioner.listening import hint_for
 from provisioner.web.tlsdoor import Refused, TlsDoor
 
 MAX_HEADER_BYTES = 16 * 1024  # a line; iPXE, UEFI and curl send a few hundred octets
@@ -68,7 +69,7 @@ class Server:
             sock.bind((host, port))
         except OSError as error:
             sock.close()
-            raise ListenError(f"HTTP: cannot listen on {host}:{port}: {error.strerror}", hint=_in_use(port)) from error
+            raise _refused(host, port, error) from error
         bound: int = sock.getsockname()[1]
         scheme = "http" if tls is None else "https"
         await self._serve(sock, f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}", tls)
@@ -101,8 +102,9 @@ class Server:
         await self._runner.cleanup()
 
 
-def _in_use(port: int) -> str:
-    return f"see who holds it with `ss -ltnp 'sport = :{port}'`, or give another address or port"
+def _refused(host: str, port: int, error: OSError) -> ListenError:
+    hint = hint_for(error, "TCP", host, port)
+    return ListenError(f"HTTP: cannot listen on {host}:{port}: {error.strerror or error}", hint=hint)
 
 
 def _bind_unix(path: Path, mode: int, gid: int) -> tuple[socket.socket, SocketFile]:

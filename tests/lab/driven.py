@@ -79,7 +79,6 @@ class Driven:
         for arch in architectures:
             if not (packages / arch).exists():
                 fetch(arch, packages)
-        self.spec.loaders.mkdir(exist_ok=True)
         for loader in find_loaders(fetched=fetched(packages)):
             shutil.copyfile(loader.path, self.spec.loaders / loader.name)
         self.control("loaders", "install")

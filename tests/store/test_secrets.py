@@ -51,9 +51,26 @@ async def test_another_key_or_a_swapped_row_opens_nothing(db: Database) -> None:
 
 
 def test_the_key_is_made_once_and_only_ours_to_read(tmp_path: Path) -> None:
-    key = load_key(tmp_path / "state" / "key")
-    assert load_key(tmp_path / "state" / "key") == key
-    assert (tmp_path / "state" / "key").stat().st_mode & 0o777 == 0o600
+    key = load_key(tmp_path / "key")
+    assert load_key(tmp_path / "key") == key
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_directory_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="none/key: cannot make the key of the secrets: No such file or directory"):
+        load_key(tmp_path / "none" / "key")
+    assert not (tmp_path / "none").exists()
+
+
+async def test_a_key_that_is_lost_is_not_replaced_by_a_new_one(db: Database, tmp_path: Path) -> None:
+    file = tmp_path / "the.key"
+    await (await Secrets.opened(db, file)).put("bmc/1", "one")
+    assert await (await Secrets.opened(db, file)).get("bmc/1") == "one"
+    await asyncio.to_thread(file.unlink)
+    with pytest.raises(StoreError, match=r"the.key: cannot read the key .* No such file .*restore it from your backup"):
+        await Secrets.opened(db, file)
+    assert not await asyncio.to_thread(file.exists)
 
 
 def test_a_key_that_others_may_read_or_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -162,7 +162,10 @@ async def test_a_path_that_is_too_long_for_a_socket_says_so(tmp_path: Path) -> N
 async def test_a_taken_port_says_which_and_how_to_find_who(tmp_path: Path) -> None:
     first, second = Server(operator_app(APP)), Server(operator_app(APP))
     port = await first.listen_tcp("127.0.0.1", 0)
-    with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use .see who holds"):
+    said = (
+        rf"cannot listen on 127.0.0.1:{port}: Address already in use \(`ss -ltnp 'sport = :{port}'` says who holds it"
+    )
+    with pytest.raises(ListenError, match=said):
         await second.listen_tcp("127.0.0.1", port)
     await first.close()
 

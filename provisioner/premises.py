@@ -1,0 +1,89 @@
+"""What a configuration names outside of itself (files, directories, a group), and what can be booted: all of it judged
+before anything is served, by the daemon and by `check`.
+"""
+
+from __future__ import annotations
+
+import grp
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from provisioner.catalog.load import Catalog
+from provisioner.config import Catalogue, Config, Written
+from provisioner.discovery.profiles import load_profiles
+from provisioner.errors import ConfigError, ProvisionerError
+from provisioner.naming import key_of
+from provisioner.store.secrets import read_key
+from provisioner.wiring import hook_secret
+from provisioner.workflow.load import load_workflows
+
+Place = tuple[str, ...]
+"""Keys of the configuration, from the top."""
+
+
+def check(written: Written, *, catalogue: bool) -> None:
+    """Raise `ConfigError` with everything that a start would not take; `catalogue`: also with what can be booted.
+
+    Blocks.
+    """
+    faults = [f"{written.where(place)}: {'.'.join(place)}: {text}" for place, text in faults_of(written.config)]
+    folders = [Path(folder) for folder in written.config.catalogue.paths]
+    for read in (Catalog.load, load_profiles, load_workflows) if catalogue else ():
+        try:
+            read(folders)
+        except ConfigError as error:
+            faults += error.faults or [str(error)]
+    if faults:
+        raise ConfigError(f"{len(faults)} fault(s)", faults=faults)
+
+
+def faults_of(config: Config) -> Iterator[tuple[Place, str]]:
+    """Say what is not there or not as it should be, each with the key that names it."""
+    try:
+        group_id(config.api.group)
+    except ConfigError as error:
+        yield ("api", "group"), str(error)
+    yield from _directories(config.catalogue)
+    for name, webhook in config.webhooks.items():
+        yield from _read(("webhooks", name, "secret_file"), partial(hook_secret, name, webhook))
+    yield from _read(("dns", "key_file"), partial(key_of, config.dns))
+    yield from _key(config)
+
+
+def _directories(catalogue: Catalogue) -> Iterator[tuple[Place, str]]:
+    named = [
+        *(("paths", each) for each in catalogue.paths),
+        *(("loaders", each) for each in catalogue.loaders),
+        *(("keyrings", each) for each in catalogue.keyrings),
+    ]
+    if catalogue.secrets_dir != Catalogue().secrets_dir:
+        named.append(("secrets_dir", catalogue.secrets_dir))
+    for key, folder in named:
+        if not Path(folder).is_dir():
+            yield ("catalogue", key), f"{folder!r} is no directory: make it, or correct the path"
+
+
+def _read(place: Place, read: Callable[[], object]) -> Iterator[tuple[Place, str]]:
+    try:
+        read()
+    except ProvisionerError as error:
+        yield place, str(error).removeprefix(f"{'.'.join(place)}: ")
+
+
+def _key(config: Config) -> Iterator[tuple[Place, str]]:
+    place, key = ("store", "key_file"), config.key_file
+    if key.exists():
+        yield from _read(place, partial(read_key, key))
+    elif config.store.key_file and not key.parent.is_dir():
+        yield place, f"{str(key)!r} is in no directory: make that, or correct the path (a new key opens no old secret)"
+
+
+def group_id(name: str) -> int:
+    """Look up the group of the operator API's socket, -1 for that of the daemon; raise `ConfigError`."""
+    if not name:
+        return -1
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise ConfigError(f"there is no group {name!r}", hint=f"`groupadd {name}`") from error

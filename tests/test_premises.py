@@ -1,0 +1,73 @@
+"""What a configuration names outside of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner import premises
+from provisioner.config import read
+from provisioner.errors import ConfigError
+
+HOOK = {"url": "https://a.example/"}
+BAD: dict[str, tuple[Mapping[str, Any], str]] = {
+    "a group that is not there": (
+        {"api": {"group": "nosuchgroup"}},
+        "api.group: there is no group 'nosuchgroup' (`groupadd nosuchgroup`)",
+    ),
+    "a directory of bootenvs": ({"catalogue": {"paths": ["DIR/none"]}}, "catalogue.paths: 'DIR/none' is no directory"),
+    "a file for a directory": ({"catalogue": {"loaders": ["DIR/file"]}}, "catalogue.loaders: 'DIR/file' is no direct"),
+    "keyrings": ({"catalogue": {"keyrings": ["DIR/none"]}}, "catalogue.keyrings: 'DIR/none' is no directory"),
+    "secrets": ({"catalogue": {"secrets_dir": "DIR/none"}}, "catalogue.secrets_dir: 'DIR/none' is no directory"),
+    "the secret of a webhook": (
+        {"webhooks": {"x": {**HOOK, "secret_file": "DIR/none"}}},
+        "webhooks.x.secret_file: 'DIR/none': No such file or directory",
+    ),
+    "a secret that is a directory": (
+        {"webhooks": {"x": {**HOOK, "secret_file": "DIR"}}},
+        "webhooks.x.secret_file: 'DIR': Is a directory",
+    ),
+    "a secret that is short": (
+        {"webhooks": {"x": {**HOOK, "secret_file": "DIR/file"}}},
+        "webhooks.x.secret_file: 'DIR/file': a secret has at least 16 octets (`openssl rand -hex 32 > FILE`)",
+    ),
+    "the key of DNS updates": (
+        {"dns": {"server": "10.0.0.1", "forward": ["a.example"], "key_file": "DIR/none"}},
+        "dns.key_file: 'DIR/none': No such file or directory",
+    ),
+    "a key in no directory": (
+        {"store": {"key_file": "DIR/none/key"}},
+        "store.key_file: 'DIR/none/key' is in no direct",
+    ),
+    "a key that is none": ({"store": {"key_file": "DIR/file"}}, "store.key_file: DIR/file: has 5 octets, not 32"),
+}
+
+
+@pytest.mark.parametrize(("settings", "said"), BAD.values(), ids=BAD.keys())
+def test_what_is_not_there_is_said_with_its_line(tmp_path: Path, settings: Mapping[str, Any], said: str) -> None:
+    (tmp_path / "file").write_text("short")
+    path = tmp_path / "provisioner.yaml"
+    path.write_text(json.dumps(settings, indent=1).replace("DIR", str(tmp_path)))
+    key = said.partition(":")[0].rpartition(".")[2]
+    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if f'"{key}"' in text)
+    with pytest.raises(ConfigError) as caught:
+        premises.check(read(path), catalogue=False)
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"{path}:{line}: {said.replace('DIR', str(tmp_path))}")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "provisioner.yaml"]
+
+
+def test_all_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "own" / "bootenvs").mkdir(parents=True)
+    (tmp_path / "own" / "bootenvs" / "mine.yaml").write_text("title: 7\n")
+    path = tmp_path / "provisioner.yaml"
+    folders = [str(tmp_path / "own"), str(tmp_path / "none")]
+    path.write_text(json.dumps({"api": {"group": "nosuchgroup"}, "catalogue": {"paths": folders}}))
+    with pytest.raises(ConfigError) as caught:
+        premises.check(read(path), catalogue=True)
+    text = str(caught.value)
+    assert all(word in text for word in ("api.group", "none' is no directory", "mine.yaml:1: title"))
