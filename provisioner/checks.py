@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Collection
 from ipaddress import ip_address
@@ -74,5 +73,5 @@ def socket_path(value: str) -> str:
     """A path that a UNIX socket can be bound to."""
     if not value:
         return given(value)
-    octets = len(os.fsencode(value))
+    octets = len(value.encode(errors="surrogateescape"))
     return "" if octets <= SOCKET_OCTETS else f"{octets} octets: a socket's path has at most {SOCKET_OCTETS}"
