@@ -49,7 +49,9 @@ class ArtifactStore:
         self.blobs = BlobStore(root)
         self._rows = rows
         self._clock = clock
-        self._index: dict[tuple[str, str, str], Blob] = {}
+        self._index: Mapping[tuple[str, str, str], Blob] = {}
+        """Replaced whole with every change (`_go_by`)."""
+        self._told: dict[tuple[str, str], tuple[Bootenv, Mapping[str, Stored]]] = {}
         self.users: Callable[[str], Sequence[str]] = lambda _bootenv: ()
         """Names the machines that boot a bootenv now: under them nothing is removed, or replaced by other content."""
 
@@ -61,7 +63,7 @@ class ArtifactStore:
         await _in_thread(self.blobs.prepare)
         rows = await self._rows.load()
         there = await _in_thread(lambda: [blob for blob in rows if self.blobs.has(blob.sha256, blob.size_bytes)])
-        self._index = {_key(blob): blob for blob in there}
+        self._go_by({_key(blob): blob for blob in there})
         await _in_thread(lambda: self.blobs.remove(self.blobs.all().keys() - {blob.sha256 for blob in rows}))
         for blob in rows:
             if _key(blob) not in self._index:
@@ -97,9 +99,18 @@ class ArtifactStore:
         return await _in_thread(lambda: self.blobs.chunk_list(sha256))
 
     def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]:
-        """What templates are told of the artefacts of one architecture."""
-        found = {a.name: self.lookup(bootenv.name, arch, a.name) for a in _wanted(bootenv, arch)}
-        return {name: Stored(blob.sha256, blob.size_bytes) for name, blob in found.items() if blob is not None}
+        """What templates are told of the artefacts of one architecture: the same mapping while nothing differs."""
+        known = self._told.get((bootenv.name, arch))
+        if known is None or known[0] is not bootenv:
+            found = {a.name: self.lookup(bootenv.name, arch, a.name) for a in _wanted(bootenv, arch)}
+            told = {name: Stored(blob.sha256, blob.size_bytes) for name, blob in found.items() if blob is not None}
+            known = self._told[bootenv.name, arch] = bootenv, told
+        return known[1]
+
+    def _go_by(self, index: Mapping[tuple[str, str, str], Blob]) -> None:
+        """Have this index from now on."""
+        self._index = index
+        self._told.clear()
 
     def missing(self, bootenv: Bootenv, arch: str) -> list[Artifact]:
         """List what the store has not, or not with the hash that the bootenv names."""
@@ -183,7 +194,7 @@ class ArtifactStore:
             await self._sweep({blob.sha256 for blob in blobs})
             raise
         await self._rows.put(blobs)
-        self._index |= {_key(blob): blob for blob in blobs}
+        self._go_by({**self._index, **{_key(blob): blob for blob in blobs}})
         await self._sweep({blob.sha256 for blob in replaced})
 
     def _refuse_in_use(self, bootenvs: Iterable[str]) -> None:
@@ -204,8 +215,7 @@ class ArtifactStore:
             raise NotFoundError(f"{what}: no such artefact in store", hint="provisionctl artifacts list")
         self._refuse_in_use([bootenv])
         await self._rows.drop(gone)
-        for blob in gone:
-            self._index.pop(_key(blob), None)
+        self._go_by(_without(self._index, gone))
         await self._sweep({blob.sha256 for blob in gone})
         return gone
 
@@ -222,7 +232,7 @@ class ArtifactStore:
         damaged = [blob for blob in self.all() if blob.sha256 in bad]
         for blob in damaged:
             log.error("artifacts.damaged artifact=%s sha256=%s", blob.key, blob.sha256)
-            self._index.pop(_key(blob), None)
+        self._go_by(_without(self._index, damaged))
         return damaged
 
     async def _sweep(self, hashes: Set[str]) -> None:
@@ -238,6 +248,11 @@ def _wanted(bootenv: Bootenv, arch: str) -> Sequence[Artifact]:
 
 def _key(blob: Blob) -> tuple[str, str, str]:
     return blob.bootenv, blob.arch, blob.name
+
+
+def _without(index: Mapping[tuple[str, str, str], Blob], gone: Iterable[Blob]) -> dict[tuple[str, str, str], Blob]:
+    names = {_key(blob) for blob in gone}
+    return {key: blob for key, blob in index.items() if key not in names}
 
 
 def _check_names(names: tuple[str, str, str]) -> None:

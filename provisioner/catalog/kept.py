@@ -1,16 +1,17 @@
 """Rendered texts, each kept with all that it was made from, and given again while none of that differs. No I/O.
 
 Nobody has to say that a text is out of date: whoever asks brings what it would be made from now. So a change takes
-effect with the next question, and touches no text that does not follow from it.
+effect with the next question, and touches no text that does not follow from it. A `Stamp` makes that look cheap: what
+a text follows from is made of objects that are replaced and never changed, so the very same ones give the same text.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, Generic, NamedTuple, TypeVar
 
 MAX_OCTETS = 128 << 20
@@ -22,9 +23,27 @@ ENTRY_OCTETS = 2048
 T = TypeVar("T", bound=Sized)
 
 
-class _Entry(NamedTuple, Generic[T]):
+class Stamp(NamedTuple):
+    """Everything that a value follows from. Where none of it differs nothing else has to be looked at.
+
+    `things` are replaced and never changed in place: each has to be the very same. `words` have to be equal.
+    """
+
+    things: tuple[object, ...]
+    words: tuple[str, ...] = ()
+
+    def is_still(self, now: Stamp) -> bool:
+        """Say whether nothing differs; False may also be said of things that are equal."""
+        if self.words != now.words or len(self.things) != len(now.things):
+            return False
+        return all(map(is_, self.things, now.things))
+
+
+@dataclass(slots=True)
+class _Entry(Generic[T]):
     made_from: tuple[object, ...]
     value: T
+    stamp: Stamp | None
 
 
 class Kept(Generic[T]):
@@ -36,21 +55,32 @@ class Kept(Generic[T]):
         self.octets = 0
         """What all of them take."""
 
-    def find(self, name: Hashable, made_from: tuple[object, ...]) -> T | None:
-        """Give the value of this name if it was made from just this; None otherwise."""
+    def at_once(self, name: Hashable, stamp: Stamp) -> T | None:
+        """Give the value of this name if it was found or kept under this very stamp; None says nothing."""
         entry = self._entries.get(name)
-        if entry is None or not same(entry.made_from, made_from):
+        if entry is None or entry.stamp is None or not entry.stamp.is_still(stamp):
             return None
-        self._entries[name] = entry._replace(made_from=made_from)  # what is the very same is compared fastest
         self._entries.move_to_end(name)
         return entry.value
 
-    def keep(self, name: Hashable, made_from: tuple[object, ...], value: T) -> None:
+    def find(self, name: Hashable, made_from: tuple[object, ...], stamp: Stamp | None = None) -> T | None:
+        """Give the value of this name if it was made from just this; None otherwise. `stamp` is what that follows from.
+
+        All of it is compared: what differs in a stamp need not differ for any template.
+        """
+        entry = self._entries.get(name)
+        if entry is None or not same(entry.made_from, made_from):
+            return None
+        entry.made_from, entry.stamp = made_from, stamp  # what is the very same is compared fastest
+        self._entries.move_to_end(name)
+        return entry.value
+
+    def keep(self, name: Hashable, made_from: tuple[object, ...], value: T, stamp: Stamp | None = None) -> None:
         """Keep a value. What it was made from must not be changed in place from now on."""
         before = self._entries.pop(name, None)
         if before is not None:
             self.octets -= len(before.value) + ENTRY_OCTETS
-        self._entries[name] = _Entry(made_from, value)
+        self._entries[name] = _Entry(made_from, value, stamp)
         self.octets += len(value) + ENTRY_OCTETS
         while self.octets > self._max_octets:
             _, oldest = self._entries.popitem(last=False)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 
@@ -23,10 +24,24 @@ STORE_PREFIX = "param/"
 """Names of the store that parameters may point at; passwords of BMCs have another, and can be reached by none."""
 ENVIRONMENT_PREFIX = "PROVISIONER_SECRET_"
 TIMEOUT_S = 10.0
-AT_HAND = ("store:", "env:")
+STORED = "store:"
+AT_HAND = (STORED, "env:")
 """What is read without waiting, mostly: a task for each would cost more than the reading."""
 
+MAX_REMEMBERED = 1024
+"""Sets of references whose values are remembered: machines of one profile mostly have the same."""
+
 Lookup = Callable[[str], Awaitable[str]]
+
+
+class Store(Protocol):
+    """Secrets of our own, by name. `store.secrets.Secrets` is the real one."""
+
+    @property
+    def version(self) -> int:
+        """A number that every change of any secret makes another."""
+
+    async def get(self, name: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +53,20 @@ class Vault:
     namespace: str = ""
 
 
-class SecretSources:
-    """Everything that a reference can point at. `stored` reads a secret of our own by its name."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read, and at which version of our own store; none where some of it came from elsewhere."""
 
-    def __init__(self, stored: Lookup, *, folder: Path | None = None, vault: Vault | None = None) -> None:
+    values: Mapping[str, str]
+    version: int | None
+
+
+class SecretSources:
+    """Everything that a reference can point at."""
+
+    def __init__(self, stored: Store, *, folder: Path | None = None, vault: Vault | None = None) -> None:
         self._stored = stored
+        self._read: dict[tuple[str, ...], _Read] = {}
         self._folder = folder
         self._vault = vault
         self._by_scheme: Mapping[str, Lookup] = {
@@ -52,8 +76,26 @@ class SecretSources:
             "vault": self._from_vault,
         }
 
-    async def look_up(self, references: Iterable[str]) -> dict[str, str]:
-        """Read all of them; raise `RenderError` that names every one that cannot be had, and why."""
+    async def look_up(self, references: Iterable[str]) -> Mapping[str, str]:
+        """Read all of them; raise `RenderError` that names every one that cannot be had, and why.
+
+        The very same mapping is given again as long as no value differs. Whether one of our own store's does is told
+        by its version; all others are read each time.
+        """
+        wanted, version = tuple(references), self._stored.version
+        before = self._read.get(wanted)
+        if before is not None and before.version == version:
+            return before.values
+        values: Mapping[str, str] = await self._all(wanted)
+        if before is not None and before.values == values:
+            values = before.values
+        if len(self._read) >= MAX_REMEMBERED:
+            self._read.clear()
+        ours = all(each.startswith(STORED) for each in wanted)
+        self._read[wanted] = _Read(values, version if ours else None)
+        return values
+
+    async def _all(self, references: Iterable[str]) -> dict[str, str]:
         wanted = sorted(set(references))
         at_hand = [each for each in wanted if each.startswith(AT_HAND)]
         told = [await self._told(reference) for reference in at_hand]
@@ -83,7 +125,7 @@ class SecretSources:
         return value
 
     async def _from_store(self, name: str) -> str:
-        return await self._stored(STORE_PREFIX + name)
+        return await self._stored.get(STORE_PREFIX + name)
 
     async def _from_environment(self, name: str) -> str:
         variable = ENVIRONMENT_PREFIX + name

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from provisioner.catalog.context import Occasion, Subject, answer_context, subject_of
-from provisioner.catalog.kept import Kept
+from provisioner.catalog.kept import Kept, Stamp
 from provisioner.catalog.kernelargs import check_line
 from provisioner.catalog.load import Catalog, answer_template, args_template
 from provisioner.catalog.params import Resolved
 from provisioner.catalog.system import references
 from provisioner.errors import CatalogError
-from provisioner.model.catalog import Bootenv
+from provisioner.model.catalog import AnswerFile, Bootenv
 from provisioner.model.machine import Machine
 
 
@@ -46,17 +46,24 @@ class SiteCatalogue:
     def references(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Sequence[str]:
         """Name the secrets that the files of one boot need."""
         subject = subject_of(machine)
-        made_from = (*self._parameters(bootenv, subject), subject.params if subject is not None else None, boot)
         name = (bootenv.name, subject.id if subject is not None else "")
-        found = self._references.find(name, made_from)
+        stamp = self._stamped(Stamp((bootenv, boot, *(subject or ()))))
+        found = self._references.at_once(name, stamp)
         if found is None:
-            found = references(self._catalog.resolve_for(bootenv, subject, boot))
-            self._references.keep(name, made_from, found)
+            made_from = (*self._parameters(bootenv, subject), subject.params if subject is not None else None, boot)
+            found = self._references.find(name, made_from, stamp)
+            if found is None:
+                found = references(self._catalog.resolve_for(bootenv, subject, boot))
+                self._references.keep(name, made_from, found, stamp)
         return found
 
     def _parameters(self, bootenv: Bootenv, subject: Subject | None) -> tuple[object, object]:
         """Give what parameters follow from beside the machine's own: declarations, and what machines have in common."""
         return self._catalog.content.params, self._catalog.common(bootenv, subject).flat
+
+    def _stamped(self, stamp: Stamp) -> Stamp:
+        """Add what everything follows from here: the catalogue, which is replaced whole."""
+        return Stamp((self._catalog.content, *stamp.things), stamp.words)
 
     def context(self, occasion: Occasion) -> dict[str, Any]:
         """Build what templates see."""
@@ -69,19 +76,24 @@ class SiteCatalogue:
             raise CatalogError(f"{bootenv.name} has nothing for {arch}")
         return check_line((await self._rendered(args_template(bootenv.name, arch), occasion)).decode())
 
-    async def answer(self, occasion: Occasion, answer_id: str) -> bytes:
-        """Render an answer file."""
-        return await self._rendered(answer_template(occasion.bootenv, answer_id), occasion)
+    def kept_answer(self, answer: AnswerFile, machine: Machine, stamp: Stamp) -> bytes | None:
+        """Give an answer file that was asked for under this stamp before; None where `answer` has to look closer."""
+        return self._kept.at_once((answer.template, machine.id), self._stamped(stamp))
 
-    async def _rendered(self, template: str, occasion: Occasion) -> bytes:
+    async def answer(self, occasion: Occasion, answer_id: str, stamp: Stamp | None = None) -> bytes:
+        """Render an answer file. `stamp` is what the occasion follows from, where that is known."""
+        stamp = None if stamp is None else self._stamped(stamp)
+        return await self._rendered(answer_template(occasion.bootenv, answer_id), occasion, stamp)
+
+    async def _rendered(self, template: str, occasion: Occasion, stamp: Stamp | None = None) -> bytes:
         """Render a template, unless what it gave last time was made from the very same."""
         subject, reads = occasion.subject, self._catalog.content.renderer.reads(template)
         made_from = (reads.texts, *self._parameters(occasion.bootenv, subject), occasion)
         name = (template, subject.id if subject is not None else occasion.boot.mac)
-        text = self._kept.find(name, made_from)
+        text = self._kept.find(name, made_from, stamp)
         if text is None:
             context = self.context(occasion)
             named = {each: context[each] for each in reads.names if each in context}
             text = (await self._renderer.render(template, named)).encode()
-            self._kept.keep(name, made_from, text)
+            self._kept.keep(name, made_from, text, stamp)
         return text

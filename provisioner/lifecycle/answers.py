@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, Ticket, arm, digest_of, redeem
 from provisioner.catalog.context import Occasion, subject_of
+from provisioner.catalog.kept import Stamp
 from provisioner.catalog.system import Secrets
 from provisioner.errors import NotFoundError, ProvisionerError, StoreError, TicketError, TicketUsedError
 from provisioner.lifecycle.boots import Boots
@@ -113,15 +114,20 @@ class Answers:
     ) -> bytes:
         """Make a file of a ticket, whoever asks for it."""
         assert machine.run is not None
-        ports, given = self._ports, machine.run.params
-        mac, address = ticket.mac, ticket.address
-        token, home = derived(secret, Purpose.AGENT), derived(secret, Purpose.HOME)
-        boot = self._boots.boot_of(mac, bootenv, address, token=token, phone_home=home, ticket=secret)
-        secrets = None
+        ports, given, subject = self._ports, machine.run.params, subject_of(machine)
+        mac, address, values = ticket.mac, ticket.address, None
         if answer.secret:
-            wanted = ports.catalogue.references(bootenv, machine, given)
-            secrets = Secrets(ticket.seed, await ports.secrets(wanted))
-        return await ports.catalogue.answer(Occasion(bootenv, subject_of(machine), boot, given, secrets), answer.id)
+            values = await ports.secrets(ports.catalogue.references(bootenv, machine, given))
+        base, arch, stored, steps = self._boots.ours(mac, bootenv, address)
+        words = (base, arch, mac, address, secret, ticket.seed, *steps)
+        stamp = Stamp((bootenv, given, values, stored, *(subject or ())), words)
+        text = ports.catalogue.kept_answer(answer, machine, stamp)
+        if text is None:
+            token, home = derived(secret, Purpose.AGENT), derived(secret, Purpose.HOME)
+            boot = self._boots.boot_of(mac, bootenv, address, token=token, phone_home=home, ticket=secret)
+            secrets = None if values is None else Secrets(ticket.seed, values)
+            text = await ports.catalogue.answer(Occasion(bootenv, subject, boot, given, secrets), answer.id, stamp)
+        return text
 
     def _refused(self, machine: Machine | None, outcome: Granted | Refused, answer: str) -> TicketError:
         if isinstance(outcome, Refused) and machine is not None:

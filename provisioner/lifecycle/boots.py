@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from provisioner.boot.files import MADE_OF
 from provisioner.boot.plan import SECURE_BOOT_LOADERS, arch_name, direct_file, next_boot
 from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
-from provisioner.catalog.context import Boot, Occasion, subject_of
+from provisioner.catalog.context import Boot, Occasion, Stored, subject_of
 from provisioner.clock import SteadyClock
 from provisioner.errors import NotFoundError, ProvisionerError
 from provisioner.lifecycle.inputs import Seen
@@ -47,6 +48,15 @@ def arch_by_facts(machine: Machine | None) -> str:
 
 
 Arm = Callable[[Machine, Mac, Bootenv, str, float], Awaitable[tuple[str, str]]]
+
+
+class Ours(NamedTuple):
+    """What is ours in a boot, beside its tokens: our URL as the machine reaches it, and what we have for it."""
+
+    base: str
+    arch: str
+    artifacts: Mapping[str, Stored]
+    steps: tuple[str, ...]
 
 
 class Boots:
@@ -235,13 +245,17 @@ class Boots:
         self, mac: Mac, bootenv: Bootenv, address: str, *, token: str = "", phone_home: str = "", ticket: str = ""
     ) -> Boot:
         """Gather what templates see of one boot."""
+        base, arch, stored, steps = self.ours(mac, bootenv, address)
+        return Boot(base, mac, arch, "", address, token, ticket, phone_home, stored, steps)
+
+    def ours(self, mac: Mac, bootenv: Bootenv, address: str) -> Ours:
+        """Gather what we have for one boot."""
         arch = self.arch_of(mac)
         stored = self.ports.artifacts.stored(bootenv, arch)
-        base = self.ports.network.base_url(address)
         machine = self.machines.by_mac(mac)
         places = (Where.INSTALLER, Where.SYSTEM) if machine is not None else ()
-        steps = tuple(str(where) for where in places if machine is not None and self.expects(machine.id, where))
-        return Boot(base, mac, arch, "", address, token, ticket, phone_home, stored, steps)
+        steps = tuple([str(where) for where in places if machine is not None and self.expects(machine.id, where)])
+        return Ours(self.ports.network.base_url(address), arch, stored, steps)
 
     def arch_of(self, mac: Mac) -> str:
         """Name the architecture of a machine as its firmware told it, or as was found by discovery."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from provisioner.boot.files import ServedFile
 from provisioner.boot.plan import BootPolicy
 from provisioner.catalog.context import Occasion, Stored
+from provisioner.catalog.kept import Stamp
 from provisioner.catalog.params import Resolved
 from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.foretell import Foretold
@@ -16,7 +17,7 @@ from provisioner.errors import TicketError
 from provisioner.model.artifact import Inspected
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Power
 from provisioner.model.boot import BootClient, Place, Plan
-from provisioner.model.catalog import Bootenv
+from provisioner.model.catalog import AnswerFile, Bootenv
 from provisioner.model.facts import Facts, SwitchPort
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
@@ -65,7 +66,11 @@ class Catalogue(Protocol):
 
     async def kernel_args(self, occasion: Occasion) -> str: ...
 
-    async def answer(self, occasion: Occasion, answer_id: str) -> bytes: ...
+    def kept_answer(self, answer: AnswerFile, machine: Machine, stamp: Stamp) -> bytes | None:
+        """Give an answer file that was asked for under this stamp before; None where `answer` has to look closer."""
+
+    async def answer(self, occasion: Occasion, answer_id: str, stamp: Stamp | None = None) -> bytes:
+        """Render an answer file. `stamp` is what the occasion follows from, where that is known."""
 
     def context(self, occasion: Occasion) -> dict[str, Any]:
         """Build what templates see; raise `RenderError` where the machine cannot become what is asked."""
@@ -74,7 +79,8 @@ class Catalogue(Protocol):
 class Artifacts(Protocol):
     """The artefacts that are in store, whole and checked."""
 
-    def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]: ...
+    def stored(self, bootenv: Bootenv, arch: str) -> Mapping[str, Stored]:
+        """What templates are told of them: the very same mapping as long as nothing of it differs."""
 
     def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
         """Name what a boot needs and the store has not, each with the command that gets it."""
@@ -201,4 +207,7 @@ class Ports:
     discovery: Discovery
     network: Network
     secrets: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]] = no_secrets
-    """Look up what parameters point at (`store:NAME` ...); raises `RenderError` where one cannot be had."""
+    """Look up what parameters point at (`store:NAME` ...); raises `RenderError` where one cannot be had.
+
+    The very same mapping is given again as long as no value in it differs.
+    """

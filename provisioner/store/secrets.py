@@ -77,6 +77,11 @@ class Secrets:
         read = read_key if kept else load_key
         return cls(db, await asyncio.to_thread(read, key_file))
 
+    @property
+    def version(self) -> int:
+        """A number that every change makes another: what was read is good as long as it stands."""
+        return self._changes
+
     async def put(self, name: str, value: str) -> None:
         """Keep `value` under `name`, durably; replaces what was there."""
         sealed = self.seal(name, value)

@@ -151,6 +151,21 @@ async def test_missing_names_what_is_not_there_or_not_what_the_bootenv_pins(stor
     assert list(store.stored(bootenv(pinned, absent), "amd64")) == ["vmlinuz"]
 
 
+async def test_what_templates_are_told_is_the_very_same_until_something_changes(
+    store: ArtifactStore, kernel: Path
+) -> None:
+    ours = bootenv(Artifact("vmlinuz"))
+    nothing = store.stored(ours, "amd64")
+    assert (dict(nothing), store.stored(ours, "amd64") is nothing) == ({}, True)
+    await store.import_file(NAMES, kernel, "")
+    told = store.stored(ours, "amd64")
+    assert ([*told], store.stored(ours, "amd64") is told) == (["vmlinuz"], True)
+    assert list(store.stored(bootenv(Artifact("initrd")), "amd64")) == []  # the bootenv was read again
+    (store.blobs.path(SHA)).write_bytes(b"damaged")
+    await store.verify()
+    assert dict(store.stored(ours, "amd64")) == {}
+
+
 async def test_content_that_was_cut_or_deleted_counts_as_missing_after_a_start(
     store: ArtifactStore, db: Database, kernel: Path, tmp_path: Path
 ) -> None:

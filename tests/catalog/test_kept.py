@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.catalog.kept import ENTRY_OCTETS, Kept, same
+from provisioner.catalog.kept import ENTRY_OCTETS, Kept, Stamp, same
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,28 @@ def test_a_text_is_given_for_what_it_was_made_from_and_nothing_else() -> None:
     kept.keep("a", (2,), b"two")
     assert (kept.find("a", (1,)), kept.find("a", (2,))) == (None, b"two")
     assert kept.octets == 3 + ENTRY_OCTETS
+
+
+THING, WORD = Thing(1), "a b"
+STAMPS: dict[str, tuple[Stamp, bool]] = {
+    "the very same": (Stamp((THING,), ("a b",)), True),
+    "an equal word": (Stamp((THING,), (" ".join("ab"),)), True),
+    "another word": (Stamp((THING,), ("a",)), False),
+    "a thing that is only equal": (Stamp((Thing(1),), ("a b",)), False),
+    "a thing more": (Stamp((THING, THING), ("a b",)), False),
+    "a thing less": (Stamp((), ("a b",)), False),
+}
+
+
+@pytest.mark.parametrize(("now", "still"), STAMPS.values(), ids=STAMPS.keys())
+def test_a_stamp_says_at_once_that_nothing_differs(now: Stamp, still: bool) -> None:
+    kept, stamp = Kept[bytes](), Stamp((THING,), (WORD,))
+    kept.keep("a", (1,), b"one", stamp)
+    assert kept.at_once("a", now) == (b"one" if still else None)
+    assert kept.find("a", (1,), now) == b"one"  # what it was made from does not differ: it goes by the new stamp
+    assert kept.at_once("a", now) == b"one"
+    assert kept.find("a", (1,)) == b"one"
+    assert kept.at_once("a", now) is None  # nobody says any more what it follows from
 
 
 def test_memory_is_bounded_and_what_nobody_asked_for_longest_goes_first() -> None:

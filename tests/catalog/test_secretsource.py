@@ -15,20 +15,61 @@ from provisioner.errors import NotFoundError, RenderError
 STORED = {"param/root": "hunter2", "bmc/m-17": "canary", "param/empty": ""}
 
 
-async def stored(name: str) -> str:
-    if name not in STORED:
-        raise NotFoundError(f"there is no secret {name!r}")
-    return STORED[name]
+class Stored:
+    """A store of our own secrets that counts what is read."""
+
+    def __init__(self) -> None:
+        self.secrets = dict(STORED)
+        self.version = 0
+        self.asked = 0
+
+    async def get(self, name: str) -> str:
+        self.asked += 1
+        if name not in self.secrets:
+            raise NotFoundError(f"there is no secret {name!r}")
+        return self.secrets[name]
+
+    def put(self, name: str, value: str) -> None:
+        self.version += 1
+        self.secrets[name] = value
 
 
 async def test_our_own_store() -> None:
-    assert await SecretSources(stored).look_up(["store:root", "store:root"]) == {"store:root": "hunter2"}
+    assert await SecretSources(Stored()).look_up(["store:root", "store:root"]) == {"store:root": "hunter2"}
+
+
+async def test_our_own_store_is_read_again_when_something_in_it_changed() -> None:
+    stored = Stored()
+    sources = SecretSources(stored)
+    first = await sources.look_up(["store:root"])
+    assert await sources.look_up(["store:root"]) is first
+    assert stored.asked == 1
+    stored.put("param/other", "x")
+    assert await sources.look_up(["store:root"]) is first  # read again, and nothing of it differs
+    assert stored.asked == 2
+    stored.put("param/root", "hunter3")
+    assert await sources.look_up(["store:root"]) == {"store:root": "hunter3"}
+    stored.put("param/root", "")
+    with pytest.raises(RenderError, match="1 secret"):
+        await sources.look_up(["store:root"])
+
+
+async def test_what_others_may_change_is_read_each_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sources, wanted = SecretSources(Stored(), folder=tmp_path), ["file:root", "env:ROOT", "store:root"]
+    monkeypatch.setenv("PROVISIONER_SECRET_ROOT", "one")
+    (tmp_path / "root").write_text("one")
+    first = await sources.look_up(wanted)
+    assert await sources.look_up(wanted) is first
+    (tmp_path / "root").write_text("two")
+    assert await sources.look_up(wanted) == {**first, "file:root": "two"}
+    monkeypatch.setenv("PROVISIONER_SECRET_ROOT", "two")
+    assert await sources.look_up(wanted) == {"file:root": "two", "env:ROOT": "two", "store:root": "hunter2"}
 
 
 async def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROVISIONER_SECRET_ROOT", "hunter2")
     monkeypatch.setenv("HOME_SECRET", "canary")
-    sources = SecretSources(stored)
+    sources = SecretSources(Stored())
     assert await sources.look_up(["env:ROOT"]) == {"env:ROOT": "hunter2"}
     with pytest.raises(RenderError, match="no PROVISIONER_SECRET_HOME_SECRET"):
         await sources.look_up(["env:HOME_SECRET"])
@@ -38,7 +79,7 @@ async def test_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     (folder / "sub").mkdir(parents=True)
     (folder / "sub/root").write_text("two\nlines\n")
-    assert await SecretSources(stored, folder=folder).look_up(["file:sub/root"]) == {"file:sub/root": "two\nlines"}
+    assert await SecretSources(Stored(), folder=folder).look_up(["file:sub/root"]) == {"file:sub/root": "two\nlines"}
 
 
 REFUSED = {
@@ -67,7 +108,7 @@ async def test_refuses(tmp_path: Path, reference: str, says: str) -> None:
     (folder / "huge").write_text("x" * 100_000)
     (folder / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(RenderError) as caught:
-        await SecretSources(stored, folder=folder).look_up([reference, "store:root"])
+        await SecretSources(Stored(), folder=folder).look_up([reference, "store:root"])
     assert says in caught.value.faults[0]
     assert "canary" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -75,7 +116,7 @@ async def test_refuses(tmp_path: Path, reference: str, says: str) -> None:
 
 async def test_every_one_that_is_missing_is_named() -> None:
     with pytest.raises(RenderError) as caught:
-        await SecretSources(stored).look_up(["store:a", "env:B", "file:c"])
+        await SecretSources(Stored()).look_up(["store:a", "env:B", "file:c"])
     assert len(caught.value.faults) == 3
 
 
@@ -114,7 +155,7 @@ async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
 
 async def test_vault(tmp_path: Path) -> None:
     async with vault(tmp_path) as server:
-        sources = SecretSources(stored, vault=server)
+        sources = SecretSources(Stored(), vault=server)
         found = await sources.look_up(["vault:kv1/node#root", "vault:kv2/data/node#root"])
         assert found == {"vault:kv1/node#root": "one", "vault:kv2/data/node#root": "two"}
         for reference, says in {

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from provisioner.catalog.context import Occasion, Stored, answer_context
+from provisioner.catalog.kept import Stamp
 from provisioner.catalog.params import Layer, Resolved
 from provisioner.catalog.system import references
 from provisioner.errors import NotFoundError
@@ -64,7 +65,10 @@ class FakeCatalogue:
             f" provisioner.ticket={ticket} quiet"
         )
 
-    async def answer(self, occasion: Occasion, answer_id: str) -> bytes:
+    def kept_answer(self, answer: AnswerFile, machine: Machine, stamp: Stamp) -> bytes | None:
+        return None
+
+    async def answer(self, occasion: Occasion, answer_id: str, stamp: Stamp | None = None) -> bytes:
         agent = self.context(occasion)["agent"]
         return json.dumps({"job": answer_id, "home": agent["phone_home_token"], "token": agent["token"]}).encode()
 

@@ -11,6 +11,7 @@ import pytest
 
 from provisioner.boot.tickets import ANSWER_PHASES
 from provisioner.catalog.context import Occasion
+from provisioner.catalog.kept import Stamp
 from provisioner.errors import ProvisionerError, RenderError, StoreError, TicketError, TicketUsedError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.inputs import Begin
@@ -120,11 +121,11 @@ class Watched(FakeCatalogue):
     rendered: ClassVar[list[tuple[str, str]]] = []
     broken: ClassVar[bool] = False
 
-    async def answer(self, occasion: Occasion, answer_id: str) -> bytes:
+    async def answer(self, occasion: Occasion, answer_id: str, stamp: Stamp | None = None) -> bytes:
         self.rendered.append((answer_id, occasion.boot.ticket))
         if self.broken and occasion.boot.ticket != TICKET:  # what is only tried before the boot is good
             raise RenderError("a template fails")
-        return await super().answer(occasion, answer_id)
+        return await super().answer(occasion, answer_id, stamp)
 
 
 class WatchedRack(Rack):
@@ -190,11 +191,11 @@ class SlowCatalogue(FakeCatalogue):
     may: ClassVar[asyncio.Event]
     waits: ClassVar[asyncio.Event]
 
-    async def answer(self, occasion: Occasion, answer_id: str) -> bytes:
+    async def answer(self, occasion: Occasion, answer_id: str, stamp: Stamp | None = None) -> bytes:
         if occasion.boot.ticket != TICKET:
             self.waits.set()
             await self.may.wait()
-        return await super().answer(occasion, answer_id)
+        return await super().answer(occasion, answer_id, stamp)
 
 
 class SlowRack(Rack):

@@ -36,7 +36,7 @@ from provisioner.dhcp.subnets import Subnet
 from provisioner.lifecycle.answers import SEED_BYTES, Answers
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.inputs import Begin
-from provisioner.lifecycle.plans import Verb
+from provisioner.lifecycle.plans import ANSWERS_S, Verb
 from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
@@ -72,7 +72,7 @@ class Kitchen:
             SiteArtifacts(ArtifactStore(db.path.parent / "artifacts", ArtifactIndex(db))),
             cast(Discovery, None),
             Network(addresses.base_url, lambda _: None, lambda _: BootPolicy()),
-            secrets=SecretSources(secrets.get).look_up,
+            secrets=SecretSources(secrets).look_up,
         )
         self.conductor = Conductor(db, secrets, self.ports)
         self.answers: Answers = self.conductor.booter.answers
@@ -94,7 +94,7 @@ class Kitchen:
             self.conductor.machines.put(node)
             chance = number.to_bytes(SECRET_BYTES + SEED_BYTES, "big")
             holder = Holder(name, f"run-{number}", macs[0], address_of(number))
-            self.tickets[name] = arm(chance, holder, BOOTENV, bootenv.answers, 0.0)
+            self.tickets[name] = arm(chance, holder, BOOTENV, bootenv.answers, 0.0, ANSWERS_S)
 
     async def make(self, name: str) -> bytes:
         """What one machine gets."""
