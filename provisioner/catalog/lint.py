@@ -112,8 +112,9 @@ class Linter:
                 timeout=TIMEOUT_S,
                 check=False,
                 errors="replace",
-                # debconf: a database of its own, not the host's, which it would lock
-                env=os.environ | {"DEBCONF_DB_REPLACE": f"File{{{folder}/debconf}}", "LC_ALL": "C.UTF-8"},
+                # debconf: a database of its own, not the host's, which it would lock; ksvalidator leaves what it reads
+                env=os.environ
+                | {"DEBCONF_DB_REPLACE": f"File{{{folder}/debconf}}", "LC_ALL": "C.UTF-8", "TMPDIR": folder},
             )
         said = f"{done.stdout}\n{done.stderr}".replace(str(path), name)
         warned = re.search(r"(?im)^(warning|error)", said)

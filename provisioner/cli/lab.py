@@ -99,8 +99,7 @@ def _start_daemon(session: Session, built: RackSpec) -> None:
     from provisioner.cli.client import Client
     from provisioner.lab import daemon
 
-    session.note("starting the daemon")
-    daemon.start(built)
+    daemon.start(built, session.note)
     client = Client(str(built.api))
     for machine in built.machines:
         if daemon.enrol(client, machine):

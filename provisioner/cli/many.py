@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -22,17 +23,22 @@ def for_each(names: Sequence[str], ask: Callable[[str], T], tell: Callable[[T], 
     Where there are several, a refusal is a line on stderr.
     """
     failures: list[ProvisionerError] = []
-    for outcome in _outcomes(names, ask):
+    for name, outcome in zip(names, _outcomes(names, ask), strict=True):
         if not isinstance(outcome, ProvisionerError):
             tell(outcome)
             continue
         failures.append(outcome)
         if len(names) > 1:
-            click.echo(printable(str(outcome)), err=True)
+            click.echo(printable(_named(name, str(outcome))), err=True)
     if not failures or len(names) == 1:
         return failures[0] if failures else None
     message = f"{len(failures)} of {len(names)} machines refused"
     return Partly(message) if len(failures) < len(names) else ApiError(message)
+
+
+def _named(name: str, text: str) -> str:
+    """Say whose refusal it is, where it does not say that itself."""
+    return text if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) else f"{name}: {text}"
 
 
 def _outcomes(names: Sequence[str], ask: Callable[[str], T]) -> Iterator[T | ProvisionerError]:

@@ -199,7 +199,7 @@ def _ended_by(error: BaseException) -> int:
 def _usage(error: click.ClickException) -> int:
     where = getattr(error, "ctx", None)
     path = where.command_path if where else "provisionctl"
-    text = printable(error.format_message()).rstrip(".")
+    text = printable(" ".join(error.format_message().split())).rstrip(".")
     text = text[:1].lower() + text[1:] if not text[:2].isupper() else text
     click.echo(f"{path}: {text} (`{path} --help`)", err=True)
     return error.exit_code

@@ -48,7 +48,8 @@ def trace(session: Session, name: str, follow: bool, last: bool, **only: Any) ->
     for line in lines:
         writer.write(line)
     if not lines and not follow:
-        session.note(f"nothing was seen of {printable(name)} yet")
+        seen = f"nothing was seen of {printable(name)} yet"
+        session.note(f"nothing in the trace of {printable(name)} matches" if any(only.values()) else seen)
     while follow:
         pause(POLL_S)
         try:

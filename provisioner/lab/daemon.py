@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,12 +64,15 @@ def _subnet6(rack: RackSpec) -> dict[str, Any]:
     }
 
 
-def start(rack: RackSpec) -> process.Recorded:
+def start(rack: RackSpec, say: Callable[[str], None]) -> process.Recorded:
     """Start the daemon, or find it running; returns when its API answers. Raise `LabError`."""
     record = rack.state / "daemon.json"
     running = process.recall(record)
     if running is None:
+        say("starting the daemon")
         running = _spawn(rack, record)
+    else:
+        say("the daemon runs already")
     if not process.wait_until(lambda: rack.api.is_socket() or not running.is_alive, START_S) or not running.is_alive:
         raise LabError(f"the daemon did not start: {last_line(log_of(rack))}", hint=f"read {log_of(rack)}")
     trust(rack, (rack.state / "daemon" / "tls" / "ca.pem").read_text())

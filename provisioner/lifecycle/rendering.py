@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.boot.script import BootRecord
-from provisioner.catalog.context import Boot, Occasion, artifact_url, subject_of
+from provisioner.catalog.context import Boot, Occasion, Stored, artifact_url, subject_of
 from provisioner.catalog.params import HIDDEN
 from provisioner.catalog.system import Secrets
 from provisioner.lifecycle.ports import Catalogue, Ports
@@ -20,6 +20,8 @@ from provisioner.model.machine import Machine
 KERNEL_ARGS = "kernel-args"
 """The name of the kernel's command line among a boot's files."""
 TICKET, TOKEN = "TICKET", "TOKEN"
+NO_HASH = "0" * 64
+"""Of an artefact that is not in store, and of which nobody said what it has to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,17 @@ class Renderings:
 
     def occasion(self, boot: Imagined, bootenv: Bootenv, secrets: Secrets | None = None) -> Occasion:
         """Say what something would be rendered for."""
-        stored = self._ports.artifacts.stored(bootenv, boot.arch)
+        stored = {**_absent(bootenv, boot.arch), **self._ports.artifacts.stored(bootenv, boot.arch)}
         seen = Boot(self.base(boot), boot.machine.macs[0], boot.arch, "", boot.address, TOKEN, TICKET, TOKEN, stored)
         return Occasion(bootenv, subject_of(boot.machine), seen, boot.given or {}, secrets)
+
+
+def _absent(bootenv: Bootenv, arch: str) -> dict[str, Stored]:
+    """Stand for every artefact of a bootenv: that one is missing is said once, and not by each file that names it."""
+    files = bootenv.arch.get(arch)
+    return (
+        {each.name: Stored(each.sha256 or NO_HASH, each.size_bytes or 0) for each in files.artifacts} if files else {}
+    )
 
 
 def record_of(bootenv: Bootenv, arch: str, place: tuple[str, str], who: str, args: str) -> BootRecord:

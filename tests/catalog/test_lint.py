@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from provisioner.catalog.lint import Linter, Verdict
@@ -48,6 +51,15 @@ def test_who_cannot_be_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     LINTER.check("ignition", "x", '{"ignition": {"version": "3.3.0"}}', verdict)
     assert verdict.faults == []
     assert verdict.missing == {"ignition-validate (package ignition)"}
+
+
+def test_what_a_program_leaves_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    verdict = Verdict()
+    LINTER.check("kickstart:RHEL9", "x", "text\n", verdict)  # ksvalidator works on a copy, and leaves it
+    assert (verdict.faults, verdict.asked) == ([], {"ksvalidator"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_our_own_shapes_are_asked_first() -> None:

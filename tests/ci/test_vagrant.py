@@ -35,6 +35,15 @@ def test_vagrant_accepts_it(tmp_path: Path) -> None:
     assert said == "Vagrantfile validated successfully.\n"
 
 
+def test_what_is_built_and_downloaded_here_stays_here() -> None:
+    (excluded,) = re.findall(r"rsync__exclude: \[(.*?)\]", (ROOT / "Vagrantfile").read_text())
+    large = {
+        line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if line.strip("/") in {".venv", ".lab"}
+    }
+    assert {word.strip('" /') for word in excluded.split(",")} == {".git"} | large
+    assert len(large) == 2
+
+
 def test_its_settings_are_in_order(tmp_path: Path) -> None:
     text = (ROOT / "Vagrantfile").read_text()
     settings = re.search(r"SETTINGS = <<~YAML\n(.*?)^YAML$", text, re.DOTALL | re.MULTILINE)

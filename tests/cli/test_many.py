@@ -48,6 +48,25 @@ def test_what_the_command_exits_with(names: set[str], status: Exit, capsys: pyte
     assert capsys.readouterr().err.count("there is no machine") == len(names & set(NAMES[:3]))
 
 
+REFUSALS = {
+    "one that names its machine": ("node01 cannot boot x: bmc: no answer", "node01 cannot boot x: bmc: no answer"),
+    "one that names it further on": ("there is no machine 'node01'", "there is no machine 'node01'"),
+    "one that names another": ("node011 has its address", "node01: node011 has its address"),
+    "one that names none": ("no bootenv 'debian-99'", "node01: no bootenv 'debian-99'"),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refusal_says_whose_it_is(text: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def ask(name: str) -> str:
+        if name == "node01":
+            raise ApiProblem(404, text)
+        return name
+
+    for_each(["node01", "node02"], ask, lambda name: None)
+    assert capsys.readouterr().err == f"{told}\n"
+
+
 def test_one_alone_says_its_own_error() -> None:
     def ask(name: str) -> str:
         raise ApiProblem(404, "no such machine")

@@ -57,6 +57,10 @@ def test_names_are_there_once() -> None:
 USAGE = {
     "no such command": (["machnes"], "provisionctl: no such command: 'machnes'; did you mean machines"),
     "nothing like it": (["zzz"], "provisionctl: no such command: 'zzz'; `provisionctl --help` lists them"),
+    "a word that is missing, of several": (
+        ["power", "node17"],
+        "provisionctl power: missing argument 'on|off|cycle|reset'. Choose from: on, off, cycle, reset (`provisionctl",
+    ),
     "no such option": (["machines", "--stat", "x"], "provisionctl machines: no such option '--stat'"),
     "an argument that is missing": (["boot", "node17"], "provisionctl boot: missing argument 'BOOTENV'"),
     "a format that is none": (["machines", "-o", "xml"], "provisionctl machines: invalid value for '-o' / '--output'"),

@@ -51,6 +51,15 @@ def test_trace_as_json(ctl: Ctl, daemon: Daemon) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "only", [["--grep", "zzz"], ["--channel", "console"], ["--run", "none"], ["--troubles", "--run", "x"]]
+)
+def test_nothing_that_matches_is_not_nothing_seen(ctl: Ctl, daemon: Daemon, only: list[str]) -> None:
+    journey(daemon)
+    ran = ctl("trace", "node17", *only)
+    assert (ran.status, ran.out, ran.err) == (0, "", "nothing in the trace of node17 matches\n")
+
+
 def test_nothing_seen_is_said_on_stderr(ctl: Ctl) -> None:
     ran = ctl("trace", "node17")
     assert (ran.status, ran.out, ran.err) == (0, "", "nothing was seen of node17 yet\n")

@@ -35,6 +35,13 @@ class Stock(FakeArtifacts):
         return {each.name: Stored("ab" * 32, 4096) for each in files.artifacts} if files else {}
 
 
+class Empty(FakeArtifacts):
+    """Nothing is in store."""
+
+    def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
+        return [f"{bootenv.name}: {each.name} is missing" for each in bootenv.arch[arch].artifacts]
+
+
 class Direct:
     """Renders here."""
 
@@ -89,9 +96,9 @@ class Obedient:
         return [] if verb in self._cannot else logins
 
 
-def _ports(network: Network, board: Obedient) -> Ports:
+def _ports(network: Network, board: Obedient, stock: FakeArtifacts | None = None) -> Ports:
     nothing = cast(Discovery, None)  # never asked: nothing is touched
-    return Ports(cast(Bmcs, board), SiteCatalogue(catalogue(), Direct()), Stock(), nothing, network)
+    return Ports(cast(Bmcs, board), SiteCatalogue(catalogue(), Direct()), stock or Stock(), nothing, network)
 
 
 def previews(machines: Known, address: str = "10.77.0.117") -> Previews:
@@ -99,7 +106,9 @@ def previews(machines: Known, address: str = "10.77.0.117") -> Previews:
     return Previews(machines, _ports(network(address), Obedient()), lambda: catalogue().content.params)
 
 
-def readiness(machines: Known, on: Network | None = None, board: Obedient | None = None) -> Readiness:
-    """Forecasts and checks of these machines, whose board is this one."""
+def readiness(
+    machines: Known, on: Network | None = None, board: Obedient | None = None, stock: FakeArtifacts | None = None
+) -> Readiness:
+    """Forecasts and checks of these machines, whose board is this one, and of what is in store."""
     board = board or Obedient()
-    return Readiness(machines, _ports(on or network(), board), lambda _: "amd64", board.look, board)
+    return Readiness(machines, _ports(on or network(), board, stock), lambda _: "amd64", board.look, board)

@@ -12,7 +12,7 @@ from provisioner.lifecycle.registry import Machines
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
-from tests.lifecycle.previews import SUBNET, Obedient, dhcp_of, network, readiness
+from tests.lifecycle.previews import SUBNET, Empty, Obedient, dhcp_of, network, readiness
 
 NODE = replace(
     machine("uefi-storage"), name="node17", params={**SITE, "disk.select": {"serial": "S2"}},
@@ -48,6 +48,17 @@ async def test_secure_boot_by_http_is_a_cd_with_signed_loaders() -> None:
     assert found.said[0].told.boot_file == "http://10.77.0.1:8080/boot/cdx64.iso"
     assert [file.name for file in found.files if file.kind == "loader"] == ["shimx64.efi", "gcdx64.efi"]
     assert found.ok, [check for check in found.checks if not check.ok]
+
+
+LACKING = ("ubuntu-22.04", "fedora-coreos", "rocky-9", "opensuse-leap-16.0")
+
+
+@pytest.mark.parametrize("bootenv", LACKING)
+async def test_what_is_missing_is_said_once_and_not_by_what_would_name_it(bootenv: str) -> None:
+    found = await readiness(Machines([NODE]), network(dhcp=dhcp_of(NODE)), stock=Empty()).preflight("node17", bootenv)
+    wrong = [check for check in found if not check.ok]
+    assert wrong
+    assert {check.name for check in wrong} == {"artifacts"}
 
 
 async def test_nothing_of_it_stays() -> None:

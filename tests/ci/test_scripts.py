@@ -1,0 +1,90 @@
+"""The scripts: what they do not know they refuse, before anything is done; what they print fits, and can be pasted."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from provisioner.cli.root import run
+
+ROOT = Path(__file__).parents[2]
+WIDTH = 80
+
+
+def called(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+
+
+REFUSED = {
+    "a word behind down": (("scripts/lab", "down", "bogus"), "'down bogus' is not known; usage: scripts/lab [down"),
+    "an option cut short": (("scripts/lab", "down", "--al"), "'down --al' is not known"),
+    "more than there is to say": (("scripts/lab", "down", "--all", "x"), "'down --all x' is not known"),
+    "a word of its own": (("scripts/lab", "ups"), "'ups' is not known"),
+    "a group that is none": (
+        ("scripts/setup", "nosuchgroup"),
+        "there is no group 'nosuchgroup'; there are: base bench",
+    ),
+    "one behind a good one": (("scripts/setup", "--packages", "base", "x"), "there is no group 'x'"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_not_known_is_refused(words: tuple[str, ...], said: str) -> None:
+    ended = called(*words)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"{words[0]}: {said}")
+
+
+@pytest.mark.parametrize("script", ["scripts/lab", "scripts/setup", "scripts/test", "scripts/bench"])
+def test_help_is_how_it_is_called(script: str) -> None:
+    ended = called(script, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"  {script}" in ended.stdout
+    assert not any(line.startswith(("#", "set ")) for line in ended.stdout.splitlines())
+
+
+@pytest.fixture(scope="module", params=["0", "1000"])
+def told(request: pytest.FixtureRequest) -> str:
+    """What scripts/lab says at its end, to root and to others."""
+    functions = (ROOT / "scripts/lab").read_text().partition('\ncase "$*" in')[0]
+    return called("bash", "-c", f"{functions}\nid() {{ echo {request.param}; }}\nnext_steps", "scripts/lab").stdout
+
+
+def test_what_to_try_next_fits_and_stands_in_columns(told: str) -> None:
+    lines = [line.rstrip() for line in told.splitlines() if "alias" not in line]
+    assert max(map(len, lines)) <= WIDTH
+    explained = [line for line in lines if line.startswith("  ") and not line.endswith("\\")]
+    assert len(explained) == 8
+    assert {(line[43:45].strip(), line[45:46].isalpha()) for line in explained} == {("", True)}
+
+
+def commands(text: str) -> list[str]:
+    """The commands of an indented block; what follows two blanks explains them."""
+    return [re.split(r"  +|  #", line.strip())[0] for line in text.splitlines() if re.match(r" +provisionctl ", line)]
+
+
+def test_what_to_try_next_are_commands_that_there_are(told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    found = commands(told) + commands(readme)
+    assert len(found) > 12
+    for command in found:
+        words = [word for word in shlex.split(command.partition(" #")[0])[1:] if word.startswith("--")]
+        verbs = [word for word in shlex.split(command)[1:3] if re.fullmatch("[a-z-]+", word)]
+        assert run([verbs[0], *(verbs[1:] if verbs[0] in ("lab", "bmc") else []), "--help"]) == 0
+        assert all(word in capsys.readouterr().out for word in words[:1]), command
+
+
+@pytest.mark.slow
+def test_the_line_of_the_readme_makes_the_command(tmp_path: Path) -> None:
+    (line,) = re.findall(r"^    (alias .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (tmp_path / "sudo").write_text('#!/bin/sh\necho by sudo\nexec "$@"\n')
+    (tmp_path / "sudo").chmod(0o755)
+    shell = f"shopt -s expand_aliases\nPATH={tmp_path}:$PATH\nid() {{ echo $me; }}\n{line}\nprovisionctl --version"
+    for me, said in (("0", []), ("1000", ["by sudo"])):
+        ended = called("bash", "-c", f"me={me}\n{shell}")
+        assert ended.stdout.splitlines()[:-1] == said
+        assert ended.stdout.splitlines()[-1].startswith("provisionctl ")
