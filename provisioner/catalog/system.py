@@ -86,7 +86,7 @@ def describe(
     """Say what system is to be on this machine; raise `RenderError` where hardware or installer cannot give it."""
     layout = disks.plan(params["disk"], facts.disks, facts.firmware, bootenv.min_disk_bytes)
     links = nics.plan(params["net"], facts.nics, boot_mac)
-    _check_supported(bootenv, layout, links, params)
+    _check_supported(bootenv, layout, links, params, facts.tpm)
     hostname = params["system"]["hostname"] or name
     domain = params["system"]["domain"] or ""
     return {
@@ -112,7 +112,9 @@ def describe(
     }
 
 
-def _check_supported(bootenv: Bootenv, layout: disks.Layout, links: tuple[nics.Link, ...], params: Params) -> None:
+def _check_supported(
+    bootenv: Bootenv, layout: disks.Layout, links: tuple[nics.Link, ...], params: Params, tpm: str
+) -> None:
     can = bootenv.supports
     faults = [f"{bootenv.name} cannot do {word}" for word in can.lacks if WORDS[word](params)]
     wanted = {"static" for link in links if link.addresses}
@@ -125,6 +127,8 @@ def _check_supported(bootenv: Bootenv, layout: disks.Layout, links: tuple[nics.L
         faults.append(f"{bootenv.name} cannot do disk.layout: {layout.name}; it can do {', '.join(can.layouts)}")
     if layout.encryption != "none" and layout.encryption not in can.encryption:
         faults.append(f"{bootenv.name} cannot do disk.encryption: {layout.encryption}")
+    if layout.encryption == "tpm" and tpm != "2.0":
+        faults.append(f"disk.encryption: tpm wants a TPM 2.0; this machine has {tpm or 'none'}")
     if faults:
         raise RenderError(f"{len(faults)} thing(s) that this installer cannot do", faults=faults)
 

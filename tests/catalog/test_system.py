@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,3 +123,17 @@ def test_what_an_installer_cannot_do_is_refused(supports: Supports, given: dict[
         system(supports, **given)
     assert list(caught.value.faults) == faults
     system(**given)
+
+
+TPM_OPENS = {"disk.encryption": "tpm", "disk.passphrase": "store:disk"}
+
+
+@pytest.mark.parametrize(("tpm", "said"), [("", "none"), ("1.2", "1.2")])
+def test_a_machine_without_a_tpm_2_cannot_have_its_disk_opened_by_one(tpm: str, said: str) -> None:
+    params = DECLARED.resolve([DECLARED.checked(Layer("machine", "machine node17", TPM_OPENS))]).values
+    bootenv = Bootenv("x", "X", Kind.INSTALLER, "x", {}, supports=Supports(encryption=("tpm",)))
+    seen = describe(bootenv, "node17", replace(FACTS, tpm="2.0"), MAC, params, SECRETS)
+    assert seen["disk"]["encryption"] == "tpm"
+    with pytest.raises(RenderError) as caught:
+        describe(bootenv, "node17", replace(FACTS, tpm=tpm), MAC, params, SECRETS)
+    assert caught.value.faults == (f"disk.encryption: tpm wants a TPM 2.0; this machine has {said}",)
