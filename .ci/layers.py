@@ -187,7 +187,7 @@ HOMES = {
     "pyghmi": ("bmc.ipmi.*", "bmc.worker"),
     "redfish": ("bmc.redfish.*",),
     "asyncssh": ("bmc.redfish.ssh", "lab.ssh"),
-    "jinja2": ("catalog.render",),
+    "jinja2": ("catalog.compile", "catalog.render"),
     "yaml": ("yamlfile",),
     "netaddr": ("model.net",),
     "sqlite3": ("store.*",),

@@ -14,14 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.catalog.test_compile import BOMBS
+
 pytestmark = [pytest.mark.slow]
 
 DAEMON = (sys.executable, "-m", "provisioner.daemon")
+BOUNDED = ("prlimit", "--cpu=60", f"--as={2 << 30}")
 
 
-def config(folder: Path, name: str = "api.sock") -> Path:
+def config(folder: Path, name: str = "api.sock", *catalogues: Path) -> Path:
     """Write a configuration that needs no port."""
     settings = {
+        "catalogue": {"paths": [str(each) for each in catalogues]},
         "store": {"state_dir": str(folder / "state")},
         "api": {"socket": str(folder / name)},
         "tftp": {"enabled": False},
@@ -32,9 +36,9 @@ def config(folder: Path, name: str = "api.sock") -> Path:
 
 
 @contextlib.contextmanager
-def daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run a daemon in a process group of its own; it is ready."""
-    command = (*DAEMON, "--config", str(config(folder)))
+def daemon(folder: Path, *catalogues: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a daemon in a process group of its own, with catalogues of the site; it is ready."""
+    command = (*BOUNDED, *DAEMON, "--config", str(config(folder, "api.sock", *catalogues)))
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
         try:
@@ -91,3 +95,18 @@ def test_a_signal_to_all_of_its_processes_is_a_clean_stop(tmp_path: Path, number
         assert said == ["INFO provisioner: daemon.stopping", "INFO provisioner: daemon.stopped"]
         assert process.wait() == 0
         assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+def test_what_templates_would_compute_holds_nothing_up(tmp_path: Path) -> None:
+    """Constants that take minutes and gigabytes: a check, a start and a plan have nothing to do with their values."""
+    site = tmp_path / "site"
+    (site / "templates").mkdir(parents=True)
+    for number, source in enumerate(BOMBS.values()):
+        (site / "templates" / f"bomb{number}.sh.j2").write_text(source)
+    command = (*BOUNDED, *DAEMON, "--check", "--config", str(config(tmp_path, "api.sock", site)))
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (checked.returncode, checked.stdout) == (0, "configuration and catalogue are in order\n"), checked.stderr
+    with daemon(tmp_path, site):
+        ctl = (sys.executable, "-m", "provisioner.cli", "--server", str(tmp_path / "api.sock"))
+        planned = subprocess.run((*ctl, "plan", str(site)), capture_output=True, text=True, timeout=60, check=False)
+        assert planned.returncode == 0, planned.stderr

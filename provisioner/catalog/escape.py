@@ -1,7 +1,7 @@
 """Put a value into a text of another language so that it stays one value: one function for each dialect. No I/O.
 
 Every function returns `Safe` text, or raises `RenderError` where the dialect has no way to say the value.
-`catalog/render.py` applies the dialect of a template to everything it prints that is not `Safe` already.
+`catalog/compile.py` applies the dialect of a template to everything it prints that is not `Safe` already.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from provisioner import yamlfile
+from provisioner.catalog.compile import MAX_TEMPLATE_BYTES
 from provisioner.catalog.context import Subject
 from provisioner.catalog.decode import NAME, decode_bootenv, decode_param
 from provisioner.catalog.params import LAYERS, Declarations, Layer, Resolved
-from provisioner.catalog.render import MAX_TEMPLATE_BYTES, Renderer
+from provisioner.catalog.render import Renderer
 from provisioner.errors import CatalogError, ConfigError, NotFoundError
 from provisioner.fields import Faults, Fields, nearest
 from provisioner.model.catalog import Bootenv, Kind, Param

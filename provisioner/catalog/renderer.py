@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 WALL_S = 5.0
 """How long the process may think about one request before it is killed."""
 START_S = 30.0
-"""How long it may take to start and to compile all templates, on a busy machine."""
+"""How long it may take to start, and to compile all templates, on a busy machine."""
 PAUSE_S = 2.0
 """Between attempts to start a process that does not start."""
 HANG_UP_S = 2.0
@@ -41,6 +41,7 @@ class _Asked:
 
     frame: bytes
     future: asyncio.Future[str]
+    limit_s: float
 
 
 class RenderProcess:
@@ -97,7 +98,8 @@ class RenderProcess:
     def _ask(self, request: Load | Render) -> asyncio.Future[str]:
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         try:
-            asked = _Asked(self._frame(request), future)
+            limit_s = START_S if isinstance(request, Load) else self._wall_s
+            asked = _Asked(self._frame(request), future, limit_s)
         except RenderError as error:
             future.set_exception(error)
             return future
@@ -105,7 +107,7 @@ class RenderProcess:
         if self._pipe is not None:
             self._pipe.send(asked.frame)
             if len(self._waiting) == 1:
-                self._arm(self._wall_s)
+                self._arm(limit_s)
         return future
 
     def _frame(self, request: Load | Render) -> bytes:
@@ -138,7 +140,7 @@ class RenderProcess:
         await asyncio.get_running_loop().create_connection(lambda: pipe, sock=ours)
         ready = asyncio.get_running_loop().create_future()
         body = self._encoder.encode(Load(self._templates))
-        first = _Asked(len(body).to_bytes(4, "big") + body, ready)
+        first = _Asked(len(body).to_bytes(4, "big") + body, ready, START_S)
         self._waiting.appendleft(first)
         self._pipe = pipe
         for asked in self._waiting:
@@ -203,7 +205,7 @@ class RenderProcess:
 
     def _answered(self, answer: Answer) -> None:
         asked = self._waiting.popleft()
-        self._arm(self._wall_s)
+        self._arm(self._waiting[0].limit_s if self._waiting else self._wall_s)
         if asked.future.done():
             return
         match answer:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from provisioner.catalog.compile import NAMES
 from provisioner.catalog.context import Boot, Occasion, Stored, answer_context, subject_of
 from provisioner.catalog.params import Layer
-from provisioner.catalog.render import NAMES, plain
+from provisioner.catalog.render import plain
 from provisioner.catalog.system import Secrets, references
 from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind, Supports
 from provisioner.model.facts import Cpu, Disk, Facts, Nic

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from provisioner.catalog import escape, render
+from provisioner.catalog import compile as compiling
+from provisioner.catalog import escape
 from provisioner.catalog.fleet import FLEET, Sample, layers, machine
 from provisioner.catalog.proving import contexts
 from provisioner.errors import RefusedError
@@ -76,9 +77,9 @@ def test_every_value_that_templates_are_given_is_in_the_table_and_no_other() -> 
 
 
 def test_every_filter_test_and_function_is_in_the_table_and_no_other() -> None:
-    environment = render._environment()
+    environment = compiling.sandbox()
     known = set(environment.filters) | set(environment.tests) | set(environment.globals)
-    known |= {name for methods in render._METHODS.values() for name in methods}
+    known |= {name for methods in compiling._METHODS.values() for name in methods}
     assert set(names("Filters, tests and functions")) == known
 
 

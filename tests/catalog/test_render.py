@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.catalog.render import MAX_DEPTH, MAX_OUTPUT_CHARS, MAX_TEMPLATE_BYTES, Renderer
+from provisioner.catalog.compile import MAX_TEMPLATE_BYTES
+from provisioner.catalog.render import MAX_DEPTH, MAX_OUTPUT_CHARS, Renderer
 from provisioner.errors import RenderError
 
 CONTEXT: dict[str, Any] = {
