@@ -65,6 +65,7 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @click.option("--daemon/--no-daemon", default=True, help="Start provisionerd in the rack and enrol the machines there.")
 @click.option("--disks", default=1, show_default=True, help="How many every machine has.")
 @click.option("--ports", default=1, show_default=True, help="Network ports that every machine has.")
+@click.option("--cpus", default=1, show_default=True, help="Processors that every machine has.")
 @click.option("--memory", default="1GiB", show_default=True, help="Of every machine.")
 @click.option("--disk-size", default="8GiB", show_default=True, help="Of every disk; it takes up what is written.")
 @click.option("--kinds", default="", metavar="KIND,...", help=f"Firmware in turn; there are {', '.join(Firmware)}.")

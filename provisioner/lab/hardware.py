@@ -50,7 +50,7 @@ class Identity:
     firmware: Firmware = Firmware.BIOS
     vendor: str = "Provisioner"
     model: str = "Virtual Rack Machine"
-    cpus: int = 2
+    cpus: int = 1
     memory_bytes: int = GIB
     disk_bytes: int = 8 * GIB
     disks: int = 1

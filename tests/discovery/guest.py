@@ -134,7 +134,7 @@ class StandIn:
         await self.start()
 
 
-def command_line(system: cache.Manifest, disk: Path, port: int, memory_mib: int) -> list[str]:
+def command_line(system: cache.Manifest, disk: Path, port: int, memory_mib: int, cpus: int) -> list[str]:
     """QEMU's arguments: kernel and ramdisk straight into memory, one disk, a network that ends at the stand-in."""
     files = {item.name: item.path for item in system.artifacts}
     accelerator = emulation("tests")
@@ -145,7 +145,7 @@ def command_line(system: cache.Manifest, disk: Path, port: int, memory_mib: int)
     network = f"user,id=n0,restrict=on,guestfwd=tcp:{ADDRESS}-cmd:busybox nc 127.0.0.1 {port}"
     return [
         "setpriv", "--pdeathsig", "KILL", QEMU, "-machine", f"q35,accel={accelerator.name}", "-cpu", accelerator.cpu,
-        "-smp", "2", "-m", str(memory_mib), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-smp", str(cpus), "-m", str(memory_mib), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-serial", "stdio", "-device", "virtio-rng-pci", "-netdev", network,
         "-device", f"virtio-net-pci,netdev=n0,mac={MAC},romfile=",
         "-drive", f"if=none,id=d0,file={disk},format=raw,cache=unsafe,discard=unmap",
@@ -164,10 +164,12 @@ async def listening(daemon: StandIn) -> AsyncIterator[StandIn]:
         await daemon.stop()
 
 
-async def run_guest(system: cache.Manifest, disk: Path, daemon: StandIn, memory_mib: int = 512) -> str:
+async def run_guest(
+    system: cache.Manifest, disk: Path, daemon: StandIn, *, memory_mib: int = 512, cpus: int = 1
+) -> str:
     """Boot the discovery system and return what it printed, when it has switched itself off."""
     async with listening(daemon):
-        arguments = command_line(system, disk, daemon.port, memory_mib)
+        arguments = command_line(system, disk, daemon.port, memory_mib, cpus)
         process = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
         try:
             assert process.stdout is not None

@@ -134,7 +134,7 @@ def check_installed(disk: Path) -> None:
 async def test_a_machine_reports_and_is_installed(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
     disk = blank(tmp_path)
     daemon = StandIn({"j1": install_job(image)}, {"disk.raw.zst": image})
-    screen = await run_guest(system, disk, daemon)
+    screen = await run_guest(system, disk, daemon, cpus=2)
     assert daemon.done["j1"]["status"] == 0, screen
     check_installed(disk)
     facts = decode_facts(json.dumps(daemon.facts).encode(), 0.0)

@@ -38,11 +38,11 @@ def test_a_rack_has_an_end(count: int) -> None:
 
 
 def test_machines_are_as_large_as_they_are_asked_for() -> None:
-    shape = Shape(disks=2, ports=3, memory_bytes=4 << 30, disk_bytes=12 << 30)
+    shape = Shape(disks=2, ports=3, cpus=4, memory_bytes=4 << 30, disk_bytes=12 << 30)
     found = plan("provlab", Path("/rack"), 1, emulation("a test"), lambda: "secret", shape)
     identity = decode(encode(found)).machines[0].identity
-    assert (identity.disks, len(identity.macs), identity.memory_bytes, identity.disk_bytes) == (
-        2, 3, 4 << 30, 12 << 30,
+    assert (identity.disks, len(identity.macs), identity.cpus, identity.memory_bytes, identity.disk_bytes) == (
+        2, 3, 4, 4 << 30, 12 << 30,
     )  # fmt: skip
 
 
@@ -50,6 +50,12 @@ def test_machines_are_as_large_as_they_are_asked_for() -> None:
 def test_machines_that_are_too_small(shape: Shape) -> None:
     with pytest.raises(LabError, match="256 MiB at the least"):
         plan("provlab", Path("/rack"), 1, emulation("a test"), lambda: "secret", shape)
+
+
+@pytest.mark.parametrize("cpus", [0, 9])
+def test_machines_with_no_such_number_of_processors(cpus: int) -> None:
+    with pytest.raises(LabError, match="1 to 8 processors"):
+        plan("provlab", Path("/rack"), 1, emulation("a test"), lambda: "secret", Shape(cpus=cpus))
 
 
 def test_nothing_is_there_twice() -> None:
