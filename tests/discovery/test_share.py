@@ -59,14 +59,29 @@ async def test_a_window_keeps_memory_small(origin: Origin, machines: list[Machin
     assert 0 < len(kept) <= 8
 
 
-async def test_neighbours_that_lie_change_nothing(origin: Origin, machines: list[Machine]) -> None:
+LIES = {"other content": b"evil" * (CHUNK // 4), "more than was asked for": bytes(CHUNK * 9), "nothing": b""}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
+async def test_neighbours_that_lie_change_nothing(origin: Origin, machines: list[Machine], lie: bytes) -> None:
     liar, honest = machines[:2]
     status, _, said = await liar.run(GATHER.format(liar.image))
     assert status == 0, said
     for file in (liar.state / "share" / "www").glob("*/*"):
-        file.write_bytes(b"evil" * (CHUNK // 4))
+        file.write_bytes(lie)
     status, out, said = await honest.run(GATHER.format(honest.image))
     assert (status, out.decode().strip()) == (0, SHA), said
+
+
+async def test_no_more_is_kept_of_a_chunk_than_belongs_to_it(origin: Origin, machines: list[Machine]) -> None:
+    """Whoever sends it sends on and on."""
+    one = machines[0]
+    origin.content = CONTENT + bytes(CHUNK * 9)
+    fetch = f"join_share {one.image} {SHA}\nchunk_bytes=1000\n: >$share/report\n"
+    fetch += 'rm() { stat -c %s "$2"; }\nfetch_chunk 0 "${share_url}?whole" 1'
+    status, out, said = await one.run(fetch)
+    assert status == 0, said
+    assert out.decode().split() == ["1024", "bad", "0"]
 
 
 async def test_neighbours_that_are_gone_are_forgotten(origin: Origin, machines: list[Machine]) -> None:
