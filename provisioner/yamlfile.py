@@ -20,6 +20,7 @@ Path = tuple[str | int, ...]
 MAX_BYTES = 4 << 20  # the largest file people wrote by hand for us was 40 KiB
 MAX_DEPTH = 32  # C-B20: deeper nesting is an attack, not a configuration
 MAX_NODES = 200_000  # aliases multiply: bounds "billion laughs" at some 50 MB
+CHARS_A_NODE = 256  # and a long text that is repeated counts as many: it is written out again wherever it goes
 MAX_FAULTS = 50
 
 _PLAIN = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -218,9 +219,10 @@ class _Builder:
 def _measure(value: Any) -> tuple[int, int]:
     """Count the nodes of a value that was read, and how deep it is (at most `MAX_DEPTH`)."""
     if not isinstance(value, dict | list):
-        return 1, 0
+        return 1 + (len(value) // CHARS_A_NODE if isinstance(value, str) else 0), 0
     parts = [_measure(item) for item in (value.values() if isinstance(value, dict) else value)]
-    return 1 + sum(nodes for nodes, _ in parts), 1 + max((depth for _, depth in parts), default=0)
+    keys = sum(len(key) for key in value) // CHARS_A_NODE if isinstance(value, dict) else 0
+    return 1 + keys + sum(nodes for nodes, _ in parts), 1 + max((depth for _, depth in parts), default=0)
 
 
 def _copy(value: Any) -> Any:

@@ -76,6 +76,21 @@ def test_aliases_cannot_multiply_without_bound() -> None:
         yamlfile.load("\n".join(lines), "bomb.yaml")
 
 
+LONG = {
+    "text": f"a: &a {'x' * 65_000}\n",
+    "text in a list": f"a: &a [{'x' * 65_000}]\n",
+    "a key": f"a: &a {{? {'x' * 65_000} : 1}}\n",
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG.keys())
+def test_aliases_cannot_multiply_long_text(text: str) -> None:
+    """It is one text in memory, and as many as it is named in whatever is written from it."""
+    assert yamlfile.load(text + "b: [*a, *a]\n", "x.yaml")
+    with pytest.raises(ConfigError, match="more than 200000 values"):
+        yamlfile.load(f"{text}b: [{', '.join(['*a'] * 1000)}]\n", "bomb.yaml")
+
+
 def test_aliases_cannot_nest_without_bound() -> None:
     lines = ["a0: &a0 [[[[[[[[x]]]]]]]]"]
     lines += [f"a{n}: &a{n} [[[[[[[[*a{n - 1}]]]]]]]]" for n in range(1, 9)]
