@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from provisioner import yamlfile
+from provisioner.cli.folder import body_of
 from provisioner.cli.output import print_data
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.text import Row, printable
@@ -91,51 +91,7 @@ def _show(session: Session, planned: Row) -> None:
 
 
 def _body(folder: Path, prune: bool) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: there is no such directory")
-    files = {
-        path.relative_to(folder).as_posix(): _text(path)
-        for top, ending in (("bootenvs", "*.yaml"), ("templates", "*.j2"))
-        for path in _inside(folder / top, ending)
-    }
-    return {"revision": revision_of(folder), "machines": _machines(folder), "files": files, "prune": prune}
-
-
-def _machines(folder: Path) -> list[dict[str, Any]]:
-    """Read machines/**/*.yaml: each file maps machines' names to what is said of them."""
-    faults: list[str] = []
-    found: list[dict[str, Any]] = []
-    for path in _inside(folder / "machines", "*.yaml"):
-        source = path.relative_to(folder).as_posix()
-        try:
-            value = yamlfile.load(_text(path), source).value
-        except ConfigError as error:
-            faults += error.faults or [str(error)]
-            continue
-        for name, said in value.items() if isinstance(value, dict) else ():
-            if isinstance(said, dict | None):
-                found.append({**(said or {}), "name": str(name), "source": source})
-            else:
-                faults.append(f"{source}: {name}: a mapping is wanted")
-        if not isinstance(value, dict | None):
-            faults.append(f"{source}: a mapping of machines' names is wanted")
-    if faults:
-        raise ConfigError("the declarations are not in order", faults=faults)
-    return found
-
-
-def _inside(folder: Path, ending: str) -> Iterator[Path]:
-    """List files below a folder; what a link points at outside of it is none of them."""
-    for path in sorted(folder.rglob(ending)):
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-            yield path
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return body_of(folder, revision_of(folder), prune=prune)
 
 
 def revision_of(folder: Path) -> str:
