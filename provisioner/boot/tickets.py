@@ -5,7 +5,8 @@ MAC and the address that the boot script went to; it lasts as long as the run ma
 at their end with it. Each file of it is given once: the first fetch wins, and a second one
 is answered 410 and reported. The one tolerance: an answer file whose bootenv says `refetch` (Anaconda and
 cloud-init read theirs twice) is given once more within `REFETCH_S` to the same address, with the same bytes. And what
-a daemon gave that was killed since may have been lost on the way: it is given once more, to the same address.
+a daemon gave that was killed since may have been lost on the way: it is given once more, to the same address. What was
+granted and then could not be given, since the store was full or nothing could be rendered, has not left and is owed.
 
 Whoever redeems saves the ticket that a grant carries, durably, before an octet of the file leaves. All rules are
 functions of values, so two askers at once meet in the store's single writer, and one of them finds it fetched.
@@ -44,12 +45,13 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """One file that was given out: when first, to whom, and how often. `digest` is the SHA-256 of the bytes."""
+    """One file that was given out: when first, to whom, how often, and by which daemon."""
 
     answer: str
     at: float
     address: str
     times: int = 1
+    daemon: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,10 @@ class Ask:
     mac: Mac | None
     run: str
     phase: Phase | None
-    started: float = 0.0
-    """When this daemon was started: of what an earlier one gave, nobody knows whether it arrived."""
+    daemon: str = ""
+    """Names this life of the daemon: of what an earlier one gave, nobody knows whether it arrived."""
+    owed: bool = False
+    """It was granted by this daemon, and nothing of it has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +173,16 @@ def redeem(ticket: Ticket | None, ask: Ask, now: float) -> Granted | Refused:
     before = ticket.fetch_of(ask.answer)
     if before is not None:
         twice = ask.answer in ticket.refetch and now - before.at <= REFETCH_S
-        again = before.times == 1 and (twice or before.at < ask.started)
+        again = ask.owed or (before.times == 1 and (twice or before.daemon != ask.daemon))
         if broken is not None or not again:
             text = f"{ask.answer} went to {before.address}, asked again from {ask.address}"
             return Refused(410, Refusal.USED, True, f"{ticket.machine}: {text}")
         others = tuple(fetch for fetch in ticket.fetched if fetch.answer != ask.answer)
-        return Granted(replace(ticket, fetched=(*others, replace(before, times=2))), again=True)
+        times = before.times if ask.owed else 2
+        return Granted(replace(ticket, fetched=(*others, replace(before, times=times))), again=True)
     if broken is not None:
         return Refused(404, broken[0], True, f"{ticket.machine}: {broken[1]}")
-    return Granted(replace(ticket, fetched=(*ticket.fetched, Fetch(ask.answer, now, ask.address))))
+    return Granted(replace(ticket, fetched=(*ticket.fetched, Fetch(ask.answer, now, ask.address, daemon=ask.daemon))))
 
 
 def _bindings(ticket: Ticket, ask: Ask, now: float) -> Iterator[tuple[Refusal, bool, str]]:

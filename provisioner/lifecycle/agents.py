@@ -211,11 +211,19 @@ class Agents:
             self._see(machine, "agent.log", said[:LINE_CHARS], at=now - ago)
 
     async def home(self, token: str, address: str, hostname: str, os: str, addresses: Sequence[str]) -> None:
-        """Hear from an installed system that it runs. Its token ends with this."""
+        """Hear from an installed system that it runs. Its token ends with this.
+
+        A system reports until it is heard, and never again: while its run has stopped, or waits for its BMC to say that
+        it is on, that is refused, since the run may be taken up from before it was started.
+        """
         bearer = self._tokens.check(token, Purpose.HOME, address, self._clock.now())
-        machine, _ = self._run_of(bearer)
+        machine, run = self._run_of(bearer)
+        if run.outcome not in ("running", "done"):
+            raise TicketError("this token is not good here", hint="its run has stopped: good once that is taken up")
         self._see(machine, "agent.home", f"{hostname or 'the installed system'} runs {os} at {' '.join(addresses)}")
-        await self._runner.apply(machine.id, Seen(Signal.HOME))
+        machine = await self._runner.apply(machine.id, Seen(Signal.HOME))
+        if machine.run is None or machine.run.outcome != "done":
+            raise TicketError("this report is noted, and not the last", hint="the run is not at its end: report again")
         if not self.flows.expects(machine.id, Where.SYSTEM):
             await self._tokens.end(machine.id, Purpose.HOME)
 

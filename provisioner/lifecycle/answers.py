@@ -42,7 +42,9 @@ class Answers:
         self._tokens = tokens
         self._tickets = TicketStore(db)
         self._trace = trace
-        self._started = boots.clock.now()
+        self._daemon = secrets.token_hex(8)
+        self._owed: set[tuple[str, str]] = set()
+        """Ticket and file of what was redeemed and did not leave, where the store could not be told so: it is full."""
         boots.arm = self.arm
 
     async def renew(self, runs: Sequence[str]) -> None:
@@ -77,7 +79,7 @@ class Answers:
         key = digest_of(secret)
         ticket = await self._tickets.find(key)
         machine = self._machines.find(ticket.machine) if ticket is not None else None
-        outcome = redeem(ticket, self._ask(machine, answer, address), self._boots.clock.now())
+        outcome = redeem(ticket, self._ask(machine, key, answer, address), self._boots.clock.now())
         if isinstance(outcome, Refused) or ticket is None or machine is None:
             raise self._refused(machine, outcome, answer)
         bootenv = self._ports.catalogue.bootenv(ticket.bootenv)
@@ -85,8 +87,13 @@ class Answers:
         if found is None:
             raise NotFoundError(f"{bootenv.name} has no answer file {answer[:80]!r}")
         content = await self.render(machine, bootenv, found, secret, ticket)
-        ask = self._ask(self._machines.find(machine.id), answer, address)  # its run may have ended meanwhile
-        _, outcome = await self._tickets.redeem(key, ask, self._boots.clock.now())
+        ask = self._ask(self._machines.find(machine.id), key, answer, address)  # its run may have ended meanwhile
+        self._owed.discard((key, answer))  # of many who ask at once, one is owed it
+        try:
+            _, outcome = await self._tickets.redeem(key, ask, self._boots.clock.now())
+        except StoreError:
+            self._owed |= {(key, answer)} if ask.owed else set()
+            raise
         if isinstance(outcome, Refused):  # or somebody else was faster
             raise self._refused(machine, outcome, answer)
         machine = await self._answered(machine, key, answer)
@@ -94,19 +101,29 @@ class Answers:
         self._see(machine, "http.answer", f"answer file {answer} given{again}")
         return content, found.content_type
 
-    def _ask(self, machine: Machine | None, answer: str, address: str) -> Ask:
+    def _ask(self, machine: Machine | None, digest: str, answer: str, address: str) -> Ask:
         run = machine.run if machine is not None else None
         phase = run.step.phase if run is not None and run.step is not None else None
         holder = self._ports.network.lease_of(address)
-        return Ask(answer, address, holder, run.id if run is not None else "", phase, self._started)
+        return Ask(
+            answer,
+            address,
+            holder,
+            run.id if run is not None else "",
+            phase,
+            self._daemon,
+            (digest, answer) in self._owed,
+        )
 
     async def _answered(self, machine: Machine, key: str, answer: str) -> Machine:
         """Tell the run before an octet leaves: whoever has the answers installs, and must find its disk after it."""
         try:
             return await self._runner.apply(machine.id, Seen(Signal.ANSWER))
         except ProvisionerError:
-            with contextlib.suppress(StoreError):
+            try:
                 await self._tickets.give_back(key, answer)
+            except StoreError:
+                self._owed.add((key, answer))
             raise
 
     async def render(

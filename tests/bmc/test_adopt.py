@@ -27,7 +27,8 @@ from provisioner.model.machine import Machine
 from provisioner.model.workflow import FlowStatus
 from provisioner.store.db import Database
 from tests.bmc.simulated import IPMI_PORT, PASSWORD, REDFISH_PORT, USER, Simulated, host
-from tests.lifecycle.rack import Metal, Points
+from tests.lifecycle.points import Points
+from tests.lifecycle.rack import Metal
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import over, reasons
 

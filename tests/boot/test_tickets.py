@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from provisioner.boot.tickets import (
     REFETCH_S,
     Ask,
+    Fetch,
     Granted,
     Holder,
     Refusal,
@@ -55,6 +56,13 @@ GIVEN: dict[str, tuple[Ticket, Ask, float, bool]] = {
     "the first fetch": (TICKET, ASK, NOW + 1, False),
     "in the last moment": (TICKET, ASK, NOW + LIFE_S - 0.1, False),
     "another file of the same ticket": (fetched("user-data"), ASK, NOW + 2, False),
+    "it was granted, and could not be given": (fetched("job.sh"), replace(ASK, owed=True), NOW + 3, True),
+    "an earlier daemon gave it, by a clock that ran a day ahead": (
+        replace(TICKET, fetched=(Fetch("job.sh", NOW + 86400, "10.77.0.100"),)),
+        replace(ASK, daemon="the next"),
+        NOW + 3,
+        True,
+    ),
     "the clock was set back meanwhile": (TICKET, ASK, NOW - 7200, False),
     "a second reading where the bootenv allows it": (
         fetched("user-data"),
@@ -141,6 +149,16 @@ def test_what_did_not_leave_is_given_once_more() -> None:
     assert given_back(taken.ticket, "job.sh") == other
     assert given_back(twice.ticket, "user-data") == other
     assert given_back(TICKET, "job.sh") == TICKET
+
+
+def test_what_is_owed_is_given_as_often_as_if_it_had_not_been_granted() -> None:
+    owed = redeem(fetched("user-data"), replace(ASK, answer="user-data", owed=True), NOW + 2)
+    assert isinstance(owed, Granted)
+    assert isinstance(redeem(owed.ticket, replace(ASK, answer="user-data"), NOW + 3), Granted), "it is read twice"
+
+
+def test_what_is_owed_is_owed_to_whom_the_ticket_is_for() -> None:
+    assert isinstance(redeem(fetched("job.sh"), replace(ASK, owed=True, address="10.77.0.9"), NOW + 3), Refused)
 
 
 def test_a_refusal_changes_nothing() -> None:

@@ -29,7 +29,8 @@ from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine
 from provisioner.store.db import T, Work
 from tests.bmc.faults import PASSWORD, USER, SimulatedBoard, Wire
-from tests.lifecycle.rack import KillableDatabase, Metal, Points, Rack
+from tests.lifecycle.points import KillableDatabase, Points
+from tests.lifecycle.rack import Metal, Rack
 
 EPOCH = 1_700_000_000.0
 TRIES = 4

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from provisioner.boot.plan import BootPolicy
 from provisioner.clock import SteadyClock
@@ -29,13 +29,16 @@ from provisioner.model.facts import Disk, Facts, Nic, SwitchPort
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
-from provisioner.store.db import Database, T, Work
+from provisioner.store.db import Database
 from provisioner.store.secrets import Secrets, load_key
+from tests.lifecycle.points import KillableDatabase, Killed, Points
 from tests.lifecycle.shelf import FakeArtifacts, FakeCatalogue
 
 PASSWORD = "correct horse"
 PACE = Pace(tries=(0.0, 0.02, 0.05), unsaved=0.02, tick=0.02, look=0.02)
 """Machines in memory answer at once; the pauses of a rack are for those that do not."""
+LIFE: ContextVar[int] = ContextVar("LIFE")
+"""Which of its machine's lives a task is."""
 
 
 @dataclass
@@ -52,73 +55,14 @@ class Metal:
     disk: str = ""
     log: list[str] = field(default_factory=list)
     broken: Exception | None = None
+    left: int = 0
+    """Calls that fail before its BMC answers again, where it is broken; 0: all do."""
+    lives: int = 0
+    """Grows with every power-on, and when what runs on it is gone: a life that is not the latest does nothing more."""
 
     @property
     def address(self) -> BmcAddress:
         return BmcAddress(Driver.IPMI, f"bmc-{self.name}", 623, "admin")
-
-
-class Killed(BaseException):
-    """The daemon was killed here: nothing of it happens any more."""
-
-
-class Point(NamedTuple):
-    """A point at which a daemon touches the world: what it does there, and how often it came by that before."""
-
-    name: str
-    nth: int
-
-
-class Points:
-    """Every point at which one daemon touches the world: each BMC call and each durable write, before and after.
-
-    `die_at` is the point at which it is killed; `passed` are those that it came by.
-    """
-
-    def __init__(self, die_at: Point | None = None) -> None:
-        self.die_at = die_at
-        self.passed: list[Point] = []
-        self.dead = asyncio.Event()
-        self._came_by: Counter[str] = Counter()
-
-    def point(self, name: str) -> None:
-        point = Point(name, self._came_by[name])
-        if point == self.die_at:
-            self.dead.set()
-        if self.dead.is_set():
-            raise Killed(name)
-        self._came_by[name] += 1
-        self.passed.append(point)
-
-    def certain(self) -> list[Point]:
-        """Those that a daemon comes by however slow the machine is: the trace is also written twice a second."""
-        return [point for point in self.passed if not (point.nth and point.name.endswith(" Trace.flush"))]
-
-
-class KillableDatabase(Database):
-    """The real store, of a daemon that can be killed before or after each write."""
-
-    points: Points
-    full = False
-    """Whatever is written from now on meets what SQLite says of a full disk."""
-
-    def submit(self, work: Work[T]) -> asyncio.Future[T]:
-        if self.full:
-            work = _full
-        name = getattr(work, "__qualname__", "work").split(".<locals>")[0]
-        self.points.point(f"before {name}")
-        return asyncio.ensure_future(self._written(super().submit(work), name))  # noqa: TID251  awaited by who submits
-
-    async def _written(self, write: asyncio.Future[T], name: str) -> T:
-        done = await write
-        self.points.point(f"after {name}")
-        return done
-
-
-def _full(_cursor: sqlite3.Cursor) -> Any:
-    error = sqlite3.OperationalError("database or disk is full")
-    error.sqlite_errorcode = sqlite3.SQLITE_FULL
-    raise error
 
 
 class FakeBmcs:
@@ -130,8 +74,11 @@ class FakeBmcs:
 
     def _metal(self, address: BmcAddress, password: str) -> Metal:
         metal = next(m for m in self._rack.metal if m.address.host == address.host)
-        if metal.broken is not None:
-            raise metal.broken
+        if (error := metal.broken) is not None:
+            metal.left -= 1
+            if metal.left == 0:
+                metal.broken = None
+            raise error
         if password != PASSWORD:
             raise BmcUnreachable(f"{address}: wrong password")
         return metal
@@ -203,6 +150,8 @@ class Rack:
         self.switch_ports: dict[str, SwitchPort] = {}
         """Where machines are plugged in, by their address, as far as a relay said."""
         self.unanswered = 0
+        self.asking: Counter[tuple[str, int]] = Counter()
+        """What machines wait for an answer to, by the machine and which of its lives asks."""
         self.up = asyncio.Event()
 
     def one(self, name: str = "node17") -> Metal:
@@ -295,8 +244,13 @@ class Rack:
         return list(self._behaviour._tasks) if self._behaviour else []
 
     def boots(self, metal: Metal) -> None:
+        metal.lives += 1
         if self._behaviour is not None:
-            self._behaviour.create_task(self._life(metal))
+            self._behaviour.create_task(self._begin(metal, metal.lives))
+
+    async def _begin(self, metal: Metal, life: int) -> None:
+        LIFE.set(life)
+        await self._life(metal)
 
     async def _life(self, metal: Metal) -> None:
         """One power-on of a machine: firmware, then the network or the disk."""
@@ -367,8 +321,10 @@ class Rack:
             if self.conductor is None:
                 self.up.clear()
                 continue
+            life = metal.name, LIFE.get(metal.lives)
+            self.asking[life] += 1
             try:
-                return await ask(self.conductor)
+                answer = await ask(self.conductor)
             except Killed:
                 self.conductor = None
             except StoreError:  # 503: whatever asks, asks again
@@ -377,6 +333,12 @@ class Rack:
                 self.unanswered += 1
                 await asyncio.sleep(0)
                 return None
+            else:
+                if life[1] != metal.lives:
+                    await asyncio.Event().wait()  # nobody is there any more who takes the answer
+                return answer
+            finally:
+                self.asking[life] -= 1
         return None
 
 

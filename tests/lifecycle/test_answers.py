@@ -22,7 +22,8 @@ from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import Machine, State
 from provisioner.store.db import T, Work
-from tests.lifecycle.rack import KillableDatabase, Metal, Point, Points, Rack
+from tests.lifecycle.points import KillableDatabase, Point, Points
+from tests.lifecycle.rack import Metal, Rack
 from tests.lifecycle.shelf import FakeCatalogue
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_faults import SetClock, at, until
@@ -158,14 +159,15 @@ async def test_files_are_rendered_when_their_script_goes_out(
 
 
 class FillingDatabase(KillableDatabase):
-    """A disk that is full for the write after the first ticket is redeemed: that of the machine."""
+    """A disk that is full for writes after the first ticket is redeemed: that of the machine, and what undoes it."""
 
     redeemed = 0
+    fails: ClassVar[tuple[str, ...]] = ()
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
         name = work.__qualname__ if hasattr(work, "__qualname__") else ""
         self.redeemed += name.startswith("TicketStore.redeem")
-        self.full = self.redeemed == 1 and name.startswith("prepared")
+        self.full = self.redeemed == 1 and name.startswith(self.fails)
         return super().submit(work)
 
 
@@ -173,7 +175,11 @@ class FillingRack(Rack):
     database = FillingDatabase
 
 
-async def test_what_the_run_cannot_be_told_is_not_given(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fails", [("prepared",), ("prepared", "TicketStore.give_back")])
+async def test_what_the_run_cannot_be_told_is_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(FillingDatabase, "fails", fails)
     rack = FillingRack(tmp_path)
     async with rack.daemon() as conductor:
         metal, ticket = await installing(rack, conductor)

@@ -14,7 +14,8 @@ import pytest
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.plans import VERBS, Verb
 from provisioner.model.machine import Machine, State
-from tests.lifecycle.rack import Point, Points, Rack
+from tests.lifecycle.points import Point, Points
+from tests.lifecycle.rack import Rack
 from tests.lifecycle.test_conductor import settled
 
 ACTIVE = ["power on", "power off", "power on", "job job", "power off", "power on"]

@@ -18,7 +18,8 @@ from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, State
 from provisioner.model.trace import Channel
 from provisioner.store.db import Database
-from tests.lifecycle.rack import KillableDatabase, Metal, Points, Rack
+from tests.lifecycle.points import KillableDatabase, Points
+from tests.lifecycle.rack import Metal, Rack
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_crash import ACTIVE, check_events
 
@@ -356,3 +357,25 @@ async def test_a_bmc_that_stays_dead_fails_the_run_and_resume_takes_it_up(tmp_pa
         await conductor.resume("node17")
         machine = await settled(conductor)
         assert (machine.state, machine.failure, metal.log) == (State.ACTIVE, None, ACTIVE)
+
+
+async def test_a_system_that_reports_while_its_run_has_stopped_is_heard_when_that_is_taken_up(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.alive(), rack.daemon() as conductor:
+        await ready(rack)
+
+        def broke(metal: Metal) -> None:
+            if metal.disk and metal.log[-1] == "power on":  # its system starts, and nobody can say that it is on
+                metal.broken = BmcUnreachable("no answer")
+                raise metal.broken
+
+        rack.broke = broke
+        await conductor.boot("node17", "debian-12")
+        machine = await settled(conductor)
+        assert machine.failure
+        assert (machine.state, machine.failure.phase) == (State.READY, "finalize")
+        metal.broken, rack.broke = None, lambda _metal: None
+        await conductor.resume("node17")
+        machine = await settled(conductor)
+        assert (machine.state, machine.failure, metal.log) == (State.ACTIVE, None, [*ACTIVE, "power off", "power on"])

@@ -21,7 +21,8 @@ from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from provisioner.model.boot import Asker, BootClient, LocalDisk, Place
 from provisioner.model.catalog import Bootenv, Report
 from provisioner.model.machine import Machine, State
-from tests.lifecycle.rack import FakeBmcs, Metal, Point, Points, Rack, _argument
+from tests.lifecycle.points import Point, Points
+from tests.lifecycle.rack import FakeBmcs, Metal, Rack, _argument
 from tests.lifecycle.shelf import FakeCatalogue
 from tests.lifecycle.test_conductor import settled
 

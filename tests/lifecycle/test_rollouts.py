@@ -14,7 +14,8 @@ from provisioner.lifecycle import rollouts as module
 from provisioner.lifecycle.fleet import Order, Rollout, Stage, Status
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.model.machine import State
-from tests.lifecycle.rack import Point, Points, Rack
+from tests.lifecycle.points import Point, Points
+from tests.lifecycle.rack import Rack
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_crash import ACTIVE
 

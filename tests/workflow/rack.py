@@ -23,7 +23,8 @@ from provisioner.workflow.load import Library
 from provisioner.workflow.machines import FlowAgents
 from provisioner.workflow.perform import Performer
 from provisioner.workflow.planning import Planning, Wish
-from tests.lifecycle.rack import Metal, Points, Rack
+from tests.lifecycle.points import Points
+from tests.lifecycle.rack import Metal, Rack
 
 PACE_S = 0.02
 

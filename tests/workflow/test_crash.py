@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from provisioner.model.workflow import FlowRun, FlowStatus
-from tests.lifecycle.rack import Point, Points
+from tests.lifecycle.points import Point, Points
 from tests.lifecycle.test_crash import check_events
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import over, ready, reasons

@@ -15,7 +15,7 @@ from provisioner.errors import BmcUnreachable
 from provisioner.model.machine import Machine, State
 from provisioner.model.workflow import FlowRun, FlowStatus
 from provisioner.workflow.progress import Order
-from tests.lifecycle.rack import KillableDatabase
+from tests.lifecycle.points import KillableDatabase
 from tests.workflow.rack import FakeBoards, FlowRack
 from tests.workflow.test_engine import BURN, NAMES, over, ready, reasons
 

@@ -1,0 +1,86 @@
+"""Every point at which a daemon touches the world, and a store that can be cut off at each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter
+from typing import Any, NamedTuple
+
+from provisioner.errors import StoreError
+from provisioner.store.db import Database, T, Work
+
+
+class Killed(BaseException):
+    """The daemon was killed here: nothing of it happens any more."""
+
+
+class Point(NamedTuple):
+    """A point at which a daemon touches the world: what it does there, and how often it came by that before."""
+
+    name: str
+    nth: int
+
+
+class Points:
+    """Every point at which one daemon touches the world: each BMC call and each durable write, before and after.
+
+    `die_at` is the point at which it is killed; `passed` are those that it came by.
+    """
+
+    def __init__(self, die_at: Point | None = None) -> None:
+        self.die_at = die_at
+        self.passed: list[Point] = []
+        self.dead = asyncio.Event()
+        self._came_by: Counter[str] = Counter()
+
+    def point(self, name: str) -> None:
+        point = Point(name, self._came_by[name])
+        if point == self.die_at:
+            self.dead.set()
+        if self.dead.is_set():
+            raise Killed(name)
+        self._came_by[name] += 1
+        self.passed.append(point)
+
+    def certain(self) -> list[Point]:
+        """Those that a daemon comes by however slow the machine is: the trace is also written twice a second."""
+        return [point for point in self.passed if not (point.nth and point.name.endswith(" Trace.flush"))]
+
+
+class KillableDatabase(Database):
+    """The real store, of a daemon that can be killed before or after each write."""
+
+    points: Points
+    full = False
+    """Whatever is written from now on meets what SQLite says of a full disk."""
+    pending = 0
+    """Writes that are not durable yet."""
+
+    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+        name = getattr(work, "__qualname__", "work").split(".<locals>")[0]
+        self.points.point(f"before {name}")
+        if self.full:
+            work = _full
+        self.pending += 1
+        return asyncio.ensure_future(self._written(super().submit(work), name))  # noqa: TID251  awaited by who submits
+
+    async def _written(self, write: asyncio.Future[T], name: str) -> T:
+        try:
+            done = await write
+        except StoreError:
+            self.refused()
+            raise
+        finally:
+            self.pending -= 1
+        self.points.point(f"after {name}")
+        return done
+
+    def refused(self) -> None:
+        """Be told that something could not be written."""
+
+
+def _full(_cursor: sqlite3.Cursor) -> Any:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error

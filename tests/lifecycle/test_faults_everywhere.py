@@ -1,0 +1,98 @@
+"""Whatever breaks, at whichever point of a run: the machine gets where it was to go, and nothing lasting is done twice.
+
+The points are enumerated, not sampled, as in `test_crash`: every BMC call and every durable write of each verb, before
+and after. What cannot end well by itself ends with a reason, and is taken up once somebody saw to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from provisioner.clock import SteadyClock
+from provisioner.lifecycle.plans import Verb
+from tests.lifecycle.breaking import BREAKAGES, UNBROKEN, done_to_disk, play, start_of
+from tests.lifecycle.points import Point, Points
+from tests.lifecycle.test_conductor import settled
+from tests.lifecycle.test_crash import STORIES, ask, check_events
+from tests.lifecycle.test_faults import DAY, SetClock
+
+
+def lasting(log: list[str]) -> list[str]:
+    return [what for what in log if what.startswith(("job ", "install"))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("verb", Verb)
+@pytest.mark.parametrize("what", BREAKAGES)
+async def test_something_breaks_at_every_point(tmp_path: Path, what: str, verb: Verb) -> None:
+    _, end, effects = STORIES[verb]
+    start = await start_of(tmp_path / "start", verb)
+    scene, machine = await play(start, tmp_path / "whole", verb, UNBROKEN, None)
+    assert (machine.state, scene.metal.log) == (end, effects)
+    whole = scene.points.certain()
+    for at, point in enumerate(whole):
+        where = f"{what} {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"
+        scene, machine = await play(start, tmp_path / f"at{at}", verb, BREAKAGES[what], point)
+        assert scene.points.struck, where
+        assert (machine.state, machine.failure) == (end, None), where
+        done, wanted = done_to_disk(scene.metal), lasting(effects)
+        assert done[: len(wanted)] == wanted, where
+        assert len(done) <= len(wanted) + scene.untold, where
+        if not BREAKAGES[what].mended:
+            assert scene.metal.log == effects, where
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jump_s", [DAY, -DAY])
+@pytest.mark.parametrize("verb", Verb)
+async def test_the_clock_is_set_while_the_daemon_is_down_at_every_point(
+    tmp_path: Path, verb: Verb, jump_s: float
+) -> None:
+    _, end, effects = STORIES[verb]
+    start = await start_of(tmp_path / "start", verb)
+
+    async def killed(folder: Path, die_at: Point | None) -> Points:
+        rack, points = await asyncio.to_thread(start.rack, folder), Points(die_at)
+        async with rack.alive():
+            async with rack.daemon(points) as conductor:
+                await ask(conductor, verb)
+                await settled(conductor)
+            rack.clock = SetClock(jump_s)
+            async with rack.daemon() as conductor:
+                await ask(conductor, verb)
+                machine = await settled(conductor)
+                check_events(await conductor.events(0, 10_000))
+        assert (machine.state, machine.failure, rack.one().log) == (end, None, effects), f"{die_at}"
+        return points
+
+    for at, point in enumerate((await killed(tmp_path / "whole", None)).certain()):
+        assert (await killed(tmp_path / f"at{at}", point)).dead.is_set(), f"{point}"
+
+
+class Restless(Points):
+    """Sets the clock by a day at every point, on and back by turns."""
+
+    ahead_s = DAY
+
+    def point(self, name: str) -> None:
+        super().point(name)
+        self.ahead_s = -self.ahead_s
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", Verb)
+async def test_the_clock_is_set_under_a_daemon_at_every_point(tmp_path: Path, verb: Verb) -> None:
+    _, end, effects = STORIES[verb]
+    rack, points = (await start_of(tmp_path / "start", verb)).rack(tmp_path / "rack"), Restless()
+    rack.clock = SteadyClock(wall=lambda: time.time() + points.ahead_s)
+    async with rack.alive(), rack.daemon(points) as conductor:
+        await ask(conductor, verb)
+        machine = await settled(conductor)
+        check_events(await conductor.events(0, 10_000))
+    assert (machine.state, machine.failure, rack.one().log) == (end, None, effects)
+    assert len(points.passed) > 4
