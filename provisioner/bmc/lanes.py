@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import TypeVar
 
-from provisioner.bmc.pace import Breaker, Guard, retry_pause
+from provisioner.bmc.pace import Breaker, Guard, may_retry, retry_pause
 from provisioner.bmc.table import Verb
 from provisioner.bmc.verbs import Bmc
 from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcNotTrusted, BmcTimeout, BmcUnreachable
@@ -132,7 +132,7 @@ class Lanes:
     async def _in_turn(self, verb: Verb, lane: Lane, call: Call[T], troubles: list[BmcError]) -> T:
         await _sit_out(verb, lane)
         _refuse_early(verb, lane)
-        return await self._tried(lane, call, troubles, again=verb.again)
+        return await self._tried(verb, lane, call, troubles)
 
     async def _within(self, verb: Verb, lane: Lane, work: Callable[[list[BmcError]], Awaitable[T]]) -> T:
         """Wait for work within the time that its verb has, and remember how it ended."""
@@ -146,7 +146,7 @@ class Lanes:
             said = f"; last trouble: {troubles[-1].message}" if troubles else ""
             raise kind(
                 f"{address}: {verb.name}: not done within {limit_s:.0f} s{said}",
-                hint="read the state before trying again",
+                hint="read the state before trying again" if verb.changes else "",
             ) from error
         except BmcError as error:
             if lane.board is not None:
@@ -158,20 +158,20 @@ class Lanes:
             self._saw(address.driver, verb.name, lane.board, None)
         return result
 
-    async def _tried(self, lane: Lane, call: Call[T], troubles: list[BmcError], *, again: bool) -> T:
-        """Run a call, again where that is safe, and keep the BMC's record.
+    async def _tried(self, verb: Verb, lane: Lane, call: Call[T], troubles: list[BmcError]) -> T:
+        """Run a call, again where that is safe and of use, and keep the BMC's record.
 
         `troubles` gets what it is tried again for.
         """
         now = asyncio.get_running_loop().time
-        attempt = 0
+        began, attempt = now(), 0
         while True:
             attempt += 1
             try:
                 result = await call(lane.bmc)
             except BmcError as error:
                 _keep_record(lane, error, now())
-                pause = retry_pause(error, attempt, _chance()) if again else None
+                pause = retry_pause(error, attempt, _chance()) if may_retry(verb, now() - began) else None
                 if pause is None or lane.breaker.wait_s(now()):
                     raise
                 troubles.append(error)

@@ -8,11 +8,12 @@ import json
 import socket
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from provisioner.cli.exits import ApiProblem, Forbidden, Unreachable
+from provisioner.cli.text import printable
 from provisioner.errors import ApiError, ConfigError
 
 DEFAULT_SOCKET = Path("/run/provisioner/api.sock")
@@ -28,6 +29,8 @@ AGAIN = 20
 AGAIN_PAUSE_S = 0.5
 """A call that is safe to repeat is repeated for so long while a daemon restarts."""
 
+NOTES = 5
+"""Lines at most that say what is waited for."""
 NAMES = 200
 """Machines asked for in one request: keeps the query below 16 KiB."""
 
@@ -55,8 +58,10 @@ class UnixConnection(http.client.HTTPConnection):
 class Client:
     """One daemon. `server` is a socket's path, or an http:// or https:// URL (a forwarded socket, a proxy)."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, note: Callable[[str], None] = lambda _: None, *, note_after_s: float = 2.0) -> None:
         self.server = server
+        self._note, self._note_after_s = note, note_after_s
+        self._noted: set[str] = set()
         url = urllib.parse.urlsplit(server)
         if url.scheme in {"http", "https"} and url.hostname:
             self._url: urllib.parse.SplitResult | None = url
@@ -70,13 +75,33 @@ class Client:
         given = {name: value for name, value in (query or {}).items() if value not in (None, "")}
         timeout_s = SLOW_S if slow else TIMEOUT_S
         asked = f"{path}?{urllib.parse.urlencode(given)}" if given else path
-        return self._call("GET", asked, timeout_s=timeout_s, repeat=True)
+        with self._waiting(path, slow):
+            return self._call("GET", asked, timeout_s=timeout_s, repeat=True)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, *, key: str = "", slow: bool = False) -> Json:
         """Ask for something. With a `key` the daemon takes it once only, so it is repeated where the answer is lost."""
         headers = {"Idempotency-Key": key} if key else {}
         timeout_s = SLOW_S if slow else TIMEOUT_S
-        return self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=bool(key))
+        with self._waiting(path, slow):
+            return self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=bool(key))
+
+    @contextlib.contextmanager
+    def _waiting(self, path: str, slow: bool) -> Iterator[None]:
+        """Say what is waited for, where that takes longer than a person expects; of a whole rack, the first few."""
+        timer = threading.Timer(self._note_after_s, self._say, (waited_for(path),)) if slow else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _say(self, whom: str) -> None:
+        if whom not in self._noted and len(self._noted) < NOTES:
+            self._noted.add(whom)
+            self._note(f"waiting for {whom}")
 
     def put(self, path: str, body: Mapping[str, Any]) -> Json:
         """Say how something shall be; safe to repeat."""
@@ -246,6 +271,14 @@ class Client:
                     yield json.loads(line[6:])
         finally:
             connection.close()
+
+
+def waited_for(path: str) -> str:
+    """Say whose answer a slow request waits for."""
+    words = path.split("/")[2:]
+    if words[:1] != ["machines"]:
+        return "the daemon"
+    return f"the BMC of {printable(urllib.parse.unquote(words[1]))}" if words[1:] else "the BMC"
 
 
 _DOWN = "is it running? `systemctl status provisioner`; without hardware: `provisionctl lab up`"

@@ -30,13 +30,13 @@ class Session:
     def client(self) -> Client:
         """Reach the daemon that the options, the environment or the machine we are on point at."""
         if self.server or self.socket:
-            return Client(self.server or self.socket)
+            return Client(self.server or self.socket, self.note)
         if given := os.environ.get("PROVISIONER_SOCKET"):
-            return Client(given)
+            return Client(given, self.note)
         if not api.DEFAULT_SOCKET.exists() and api.LAB_SOCKET.exists():
             self.note(f"no {api.DEFAULT_SOCKET}: talking to the virtual rack at {api.LAB_SOCKET}")
-            return Client(str(api.LAB_SOCKET))
-        return Client(str(api.DEFAULT_SOCKET))
+            return Client(str(api.LAB_SOCKET), self.note)
+        return Client(str(api.DEFAULT_SOCKET), self.note)
 
     def note(self, text: str) -> None:
         """Say something beside the data, on stderr; -q silences it."""

@@ -128,7 +128,7 @@ def _bmc(machine: Machine, found: Found) -> Check:
         hint = f"provisionctl enrol {machine.name} --bmc ipmi://USER@HOST"
         return Check("bmc", ok=False, text=f"{machine.name} has no BMC on record", hint=hint)
     if found.bmc_fault is not None:
-        return Check("bmc", ok=False, text=found.bmc_fault, hint="nothing was touched")
+        return Check("bmc", ok=False, text=found.bmc_fault)
     return Check("bmc", ok=True, text=f"{machine.bmc} {'lets us in' if found.asked else NOT_ASKED}")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.bmc.pace import Breaker, Guard, retry_pause
+from provisioner.bmc.pace import Breaker, Guard, may_retry, retry_pause
+from provisioner.bmc.table import VERBS
 from provisioner.errors import (
     BmcAuthError,
     BmcBusy,
@@ -31,6 +32,20 @@ PAUSES = {
     "nor nonsense": (BmcProtocolError("x"), 1, 0.0, None),
     "nor what may have been done": (BmcTimeout("x"), 1, 0.0, None),
 }
+
+
+AGAIN = {
+    "a read, at once": ("power.status", 5.0, True),
+    "a read whose BMC was silent for half of its time": ("power.status", 30.0, False),
+    "a long read": ("sensors.read", 30.0, True),
+    "a change, for as long as it has": ("power.on", 100.0, True),
+    "what is done once only": ("power.reset", 0.0, False),
+}
+
+
+@pytest.mark.parametrize(("verb", "took_s", "again"), AGAIN.values(), ids=AGAIN.keys())
+def test_may_retry(verb: str, took_s: float, again: bool) -> None:
+    assert may_retry(VERBS[verb], took_s) is again
 
 
 @pytest.mark.parametrize(("error", "attempt", "chance", "pause"), PAUSES.values(), ids=PAUSES.keys())

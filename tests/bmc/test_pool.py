@@ -134,6 +134,20 @@ async def test_an_action_ends_within_two_minutes(bmcs: Bmcs, rack: Rack) -> None
     assert asyncio.get_running_loop().time() - began == pytest.approx(ACTION_S)
 
 
+async def test_a_read_of_a_silent_bmc_ends_with_its_first_silence(bmcs: Bmcs, rack: Rack) -> None:
+    class Silent(FakeBmc):
+        async def power(self) -> Power:
+            await asyncio.sleep(30)
+            raise BmcUnreachable("no answer within 30 s")
+
+    rack.boards[ADDRESS.host] = Silent(ADDRESS)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(BmcUnreachable) as caught:
+        await bmcs.power(ADDRESS, "p")
+    assert str(caught.value) == "no answer within 30 s", "and no advice to read what was read"
+    assert asyncio.get_running_loop().time() - began == pytest.approx(30)
+
+
 async def test_a_hung_bmc_holds_up_nobody_else(bmcs: Bmcs, rack: Rack) -> None:
     rack.boards["192.0.2.66"] = FakeBmc(lag=1e9)
     began = asyncio.get_running_loop().time()

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
+import os
+import re
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -130,21 +134,44 @@ def _connection_failure(where: str, cause: BaseException | None) -> BmcError:
                 f"{where}: the TLS certificate is not the one that was pinned: it shows {cause.got.hex()}",
                 hint="if the certificate was renewed, pin it again: provisionctl bmc pin; if not, somebody listens in",
             )
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+        case aiohttp.ClientConnectorCertificateError():
             return BmcAuthError(
                 f"{where}: the TLS certificate cannot be trusted: {cause}",
                 hint="pin the certificate at enrolment: provisionctl bmc pin",
             )
         case aiohttp.ClientConnectorError():
-            return BmcUnreachable(
-                f"{where}: {cause.strerror or cause}", hint="is the BMC powered, is the address right?"
-            )
+            return no_connection(where, cause.os_error)
         case TooLarge() | aiohttp.ClientResponseError():
             return BmcProtocolError(f"{where}: the answer is broken: {cause}")
         case aiohttp.ClientPayloadError():
             return BmcUnreachable(f"{where}: the answer broke off: {cause}")
         case _:
             return BmcUnreachable(f"{where}: the connection was lost: {cause}")
+
+
+def no_connection(where: str, error: OSError) -> BmcError:
+    """Say why there is no connection, and what to look at."""
+    number = _number_of(error)
+    match error:
+        case ssl.SSLError():
+            return BmcProtocolError(f"{where}: what answers there speaks no TLS", hint="Redfish is HTTPS, on port 443")
+        case socket.gaierror():
+            return BmcUnreachable(
+                f"{where}: there is no address for this name", hint="check the name, or give an address"
+            )
+        case TimeoutError():
+            text = f"no answer within {CONNECT_S:g} s"
+        case _ if number == errno.ECONNREFUSED:
+            text = "nothing listens on this port"
+        case _:
+            text = os.strerror(number) if number else "the connection was lost"
+    return BmcUnreachable(f"{where}: {text}", hint="is the BMC powered, is the address right?")
+
+
+def _number_of(error: OSError) -> int:
+    """Read the number of an error; of several, for the addresses of one name, asyncio keeps no more than their text."""
+    found = re.search(r"\[Errno (\d+)\]", str(error))
+    return error.errno or (int(found[1]) if found else 0)
 
 
 async def fingerprint(address: BmcAddress) -> str:
@@ -154,8 +181,8 @@ async def fingerprint(address: BmcAddress) -> str:
     try:
         async with asyncio.timeout(CONNECT_S):
             _, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
-    except (OSError, TimeoutError) as error:
-        raise BmcUnreachable(f"{address}: no TLS: {error or 'no answer'}", hint="is the BMC powered?") from error
+    except OSError as error:  # TimeoutError is one
+        raise no_connection(str(address), error) from error
     certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.close()
     with contextlib.suppress(OSError):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import json
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from provisioner.bmc.redfish.client import ROOT, RedfishClient
-from provisioner.bmc.redfish.way import base_url, fingerprint
+from provisioner.bmc.redfish.way import base_url, fingerprint, no_connection
 from provisioner.errors import (
     BmcAuthError,
     BmcBusy,
@@ -122,8 +125,64 @@ async def test_without_a_pin_a_self_signed_certificate_is_not_trusted(service: S
 async def test_fingerprint_is_what_enrolment_pins(service: Service) -> None:
     assert await fingerprint(service.address) == service.address.fingerprint
     assert len(service.address.fingerprint) == 64
-    with pytest.raises(BmcUnreachable):
+
+
+NO_WAY = {
+    "nothing listens": (
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"),
+        BmcUnreachable("x: nothing listens on this port", hint="is the BMC powered, is the address right?"),
+    ),
+    "nothing listens on any address of a name": (
+        OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1), [Errno 111] ('127.0.0.1', 1)"),
+        BmcUnreachable("x: nothing listens on this port", hint="is the BMC powered, is the address right?"),
+    ),
+    "no way there": (
+        OSError(errno.EHOSTUNREACH, "Connect call failed"),
+        BmcUnreachable("x: No route to host", hint="is the BMC powered, is the address right?"),
+    ),
+    "no answer": (
+        TimeoutError(),
+        BmcUnreachable("x: no answer within 5 s", hint="is the BMC powered, is the address right?"),
+    ),
+    "no such name": (
+        socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        BmcUnreachable("x: there is no address for this name", hint="check the name, or give an address"),
+    ),
+    "not TLS": (
+        ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"),
+        BmcProtocolError("x: what answers there speaks no TLS", hint="Redfish is HTTPS, on port 443"),
+    ),
+    "nobody knows": (
+        OSError("?"),
+        BmcUnreachable("x: the connection was lost", hint="is the BMC powered, is the address right?"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "said"), NO_WAY.values(), ids=NO_WAY.keys())
+def test_why_there_is_no_connection(error: OSError, said: BmcError) -> None:
+    told = no_connection("x", error)
+    assert (type(told), str(told)) == (type(said), str(said))
+
+
+async def test_a_port_where_nobody_is_and_one_without_tls() -> None:
+    with pytest.raises(BmcUnreachable, match=r"127.0.0.1:9: nothing listens on this port"):
         await fingerprint(BmcAddress(Driver.REDFISH, "127.0.0.1", 9, "a"))
+    plain = await asyncio.start_server(_plain, "127.0.0.1", 0)
+    async with plain:
+        address = BmcAddress(Driver.REDFISH, "127.0.0.1", plain.sockets[0].getsockname()[1], "a", "ab" * 32)
+        with pytest.raises(BmcProtocolError, match="speaks no TLS"):
+            await fingerprint(address)
+        async with RedfishClient(address, "b") as client:
+            with pytest.raises(BmcProtocolError, match="speaks no TLS"):
+                await client.get(SYSTEM)
+
+
+async def _plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(64)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_nobody_there() -> None:

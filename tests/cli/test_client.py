@@ -1,0 +1,72 @@
+"""What is told while an answer is waited for."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from provisioner.cli.client import Client, waited_for
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+WAITED_FOR = {
+    "a machine's board": ("/v1/machines/node17/boot", "the BMC of node17"),
+    "a name with what a terminal obeys": ("/v1/machines/a%1b/boot", "the BMC of a\\x1b"),
+    "a board that is put on record": ("/v1/machines", "the BMC"),
+    "anything else": ("/v1/artifacts/verify", "the daemon"),
+}
+
+
+@pytest.mark.parametrize(("path", "whom"), WAITED_FOR.values(), ids=WAITED_FOR.keys())
+def test_waited_for(path: str, whom: str) -> None:
+    assert waited_for(path) == whom
+
+
+@contextmanager
+def slow(path: Path, until: threading.Event, times: int) -> Iterator[None]:
+    """A daemon that answers once something has happened."""
+
+    def serve() -> None:
+        for _ in range(times):
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                assert until.wait(20)
+                connection.sendall(ANSWER)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        server = threading.Thread(target=serve)
+        server.start()
+        yield
+        server.join()
+
+
+def test_who_waits_is_told_for_what_and_once(tmp_path: Path) -> None:
+    told, heard = list[str](), threading.Event()
+
+    def note(text: str) -> None:
+        told.append(text)
+        heard.set()
+
+    with slow(tmp_path / "api.sock", heard, times=2):
+        client = Client(str(tmp_path / "api.sock"), note, note_after_s=0.0)
+        for _ in range(2):
+            assert client.get("/v1/machines/node17/plan", slow=True) == {}
+    assert told == ["waiting for the BMC of node17"]
+
+
+def test_an_answer_that_comes_at_once_is_not_announced(tmp_path: Path) -> None:
+    told, heard = list[str](), threading.Event()
+    heard.set()
+    with slow(tmp_path / "api.sock", heard, times=2):
+        client = Client(str(tmp_path / "api.sock"), told.append, note_after_s=3600.0)
+        assert client.get("/v1/machines/node17/plan", slow=True) == {}
+        assert client.get("/v1/machines/node17") == {}
+    assert told == []
