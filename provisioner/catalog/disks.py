@@ -100,6 +100,8 @@ def plan(params: Mapping[str, Any], disks: Sequence[Disk], firmware: str, min_by
         raise RenderError(
             "disk.encryption: swap and more volumes than the root", hint="disk.layout: lvm holds them all"
         )
+    if name in ("zfs", "zfs-mirror"):
+        _check_pool(params)
     layout = Layout(
         name=name,
         firmware=firmware or "bios",
@@ -173,6 +175,17 @@ def _volumes(params: Mapping[str, Any]) -> tuple[Volume, ...]:
         raise RenderError(f"disk.volumes: names are taken: {', '.join(names)}, root")
     root_size = _mib(params["root_size"]) if params["root_size"] else None
     return (*volumes, Volume("root", "/", filesystem, root_size))
+
+
+def _check_pool(params: Mapping[str, Any]) -> None:
+    """Raise `RenderError` for what cannot be said of a pool: its installer divides it."""
+    wanted = [key for key in ("volumes", "root_size") if params[key]]
+    wanted += ["swap"] if _mib(params["swap"]) else []
+    wanted += ["encryption"] if params["encryption"] != "none" else []
+    if wanted:
+        raise RenderError(
+            f"disk.layout: {params['layout']} leaves {', '.join(f'disk.{key}' for key in wanted)} to its installer"
+        )
 
 
 def _mib(text: str) -> int:

@@ -235,7 +235,7 @@ FLEET: dict[str, Kind] = {
         {"disk.encryption": "tpm", "disk.passphrase": "store:disk"},
     ),
     "uefi-raid1": Kind("a mirror without LVM", facts("uefi", (sata("a"), sata("b")), PORTS), {"disk.layout": "raid1"}),
-    "uefi-zfs": Kind("a ZFS mirror", facts("uefi", (sata("a"), sata("b")), PORTS), {"disk.layout": "zfs-mirror"}),
+    "uefi-zfs": Kind("ZFS on one of two disks", facts("uefi", (sata("a"), sata("b")), PORTS), {"disk.layout": "zfs"}),
 }
 
 

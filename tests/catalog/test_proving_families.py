@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +49,59 @@ def test_what_only_the_site_knows_has_no_default(bootenv: str, name: str) -> Non
 def test_no_default_is_an_address_that_does_not_exist() -> None:
     params = catalogue().content.params
     assert [name for name, param in params.items() if ".invalid" in str(param.default)] == []
+
+
+def test_ubuntus_installer_is_told_the_names_that_it_compares_paths_of_disks_with(tmp_path: Path) -> None:
+    """It reads its file again after the early commands; `path:` of a link would match no disk (subiquity's `_one`)."""
+    answer = yamlfile.load(files("ubuntu-24.04", "bios-raid1-lvm")["user-data"], "user-data").value["autoinstall"]
+    (tmp_path / "by-path").mkdir()
+    for link, name in {"ata-1": "sda", "ata-2": "sdb", "ata-12": "sdc"}.items():
+        (tmp_path / name).touch()
+        (tmp_path / "by-path" / f"pci-0000:00:1f.2-{link}").symlink_to(tmp_path / name)
+    paths = [action["path"] for action in answer["storage"]["config"] if action["type"] == "disk"]
+    assert paths == ["/dev/disk/by-path/pci-0000:00:1f.2-ata-1", "/dev/disk/by-path/pci-0000:00:1f.2-ata-2"]
+    file = tmp_path / "autoinstall.yaml"
+    file.write_text(
+        "".join(f"path: {path}\n" for path in (*paths, f"{paths[0]}2, end")).replace("/dev/disk", str(tmp_path))
+    )
+    for command in answer["early-commands"][:2]:
+        here = [word.replace("/dev/disk", str(tmp_path)).replace("/autoinstall.yaml", str(file)) for word in command]
+        subprocess.run([word.replace("udevadm settle; ", "") for word in here], check=True)
+    assert file.read_text() == (
+        f"path: {tmp_path}/sda\npath: {tmp_path}/sdb\npath: {tmp_path}/by-path/pci-0000:00:1f.2-ata-12, end\n"
+    )
+
+
+def test_zfs_on_ubuntu_is_laid_out_by_its_installer_on_the_disk_that_was_chosen() -> None:
+    for name in ("ubuntu-24.04", "ubuntu-26.04"):
+        answer = yamlfile.load(files(name, "uefi-zfs", disk__select={"serial": "S2"})["user-data"], "user-data").value
+        match = {"path": "/dev/disk/by-path/pci-0000:00:1f.2-ata-2"}
+        assert answer["autoinstall"]["storage"] == {"layout": {"name": "zfs", "match": match}}
+
+
+NOT_OF_A_POOL = {
+    "a mirror": ("ubuntu-24.04", {"disk__layout": "zfs-mirror"}, "ubuntu-24.04 cannot do disk.layout: zfs-mirror"),
+    "a system that has none": ("debian-12-installer", {}, "debian-12-installer cannot do disk.layout: zfs"),
+    "swap": ("ubuntu-24.04", {"disk__swap": "1GiB"}, "leaves disk.swap to its installer"),
+    "a size": ("ubuntu-24.04", {"disk__root_size": "9GiB"}, "leaves disk.root_size to its installer"),
+    "volumes": (
+        "ubuntu-24.04",
+        {"disk__volumes": [{"name": "var", "mount": "/var", "size": "1GiB"}]},
+        "leaves disk.volumes to its installer",
+    ),
+    "encryption": (
+        "ubuntu-24.04",
+        {"disk__encryption": "passphrase", "disk__passphrase": "store:disk"},
+        "leaves disk.encryption to its installer",
+    ),
+}
+
+
+@pytest.mark.parametrize(("bootenv", "params", "why"), NOT_OF_A_POOL.values(), ids=NOT_OF_A_POOL.keys())
+def test_what_zfs_cannot_be_is_refused(bootenv: str, params: dict[str, Any], why: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        files(bootenv, "uefi-zfs", **params)
+    assert why in f"{caught.value.message}; {'; '.join(caught.value.faults)}"
 
 
 def test_an_efi_program_is_given_to_uefi_alone() -> None:
