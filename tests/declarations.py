@@ -20,7 +20,7 @@ from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Subnet
 from provisioner.discovery.profiles import load_profiles
-from provisioner.errors import BmcError
+from provisioner.errors import BmcError, NotFoundError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Bmcs, Discovery, Ports
 from provisioner.model.bmc import BmcAddress, BmcIdentity
@@ -136,9 +136,18 @@ async def declared(folder: Path) -> AsyncIterator[Declared]:
         await db.close()
 
 
+class Nothing:
+    """A store of our own secrets that has none."""
+
+    version = 0
+
+    async def get(self, name: str) -> str:
+        raise NotFoundError(f"there is no secret {name!r}")
+
+
 async def _secrets(references: Sequence[str]) -> Mapping[str, str]:
     """Know every secret but files, as the real sources say it."""
     files = [each for each in references if each.startswith("file:")]
     if files:
-        return await SecretSources(cast(Any, None), folder=Path("/nonexistent")).look_up(files)
+        return await SecretSources(Nothing(), folder=Path("/nonexistent")).look_up(files)
     return {each: f"secret of {each}" for each in references}

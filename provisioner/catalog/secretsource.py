@@ -20,6 +20,8 @@ from provisioner.errors import NotFoundError, RenderError
 
 MAX_BYTES = 64 << 10
 """A key or certificate has some kilobytes."""
+MAX_ANSWER_BYTES = 1 << 20
+"""Of Vault: all keys of one secret, and what JSON makes of their characters."""
 STORE_PREFIX = "param/"
 """Names of the store that parameters may point at; passwords of BMCs have another, and can be reached by none."""
 ENVIRONMENT_PREFIX = "PROVISIONER_SECRET_"
@@ -144,7 +146,7 @@ class SecretSources:
         path, _, key = name.partition("#")
         if not key:
             raise RenderError("which key of it is wanted? vault:PATH#KEY")
-        token = (await asyncio.to_thread(self._vault.token_file.read_text)).strip()
+        token = await asyncio.to_thread(_token, self._vault.token_file)
         headers = {"X-Vault-Token": token, "X-Vault-Request": "true"}
         if self._vault.namespace:
             headers["X-Vault-Namespace"] = self._vault.namespace
@@ -159,14 +161,28 @@ class SecretSources:
 
 def _read(folder: Path, name: str) -> str:
     """Read a file below the directory. What leads out of it, and what is no plain file, is not read (C-B3, C-B4)."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
-        raise RenderError(f"there is no such file in {folder}")
     try:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            raise RenderError(f"there is no such file in {folder}")
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_BYTES + 1).removesuffix("\n")
-    except (OSError, UnicodeError) as error:
-        raise RenderError(f"cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: no text, or a NUL in the name
+        raise RenderError(f"cannot be read: {_why(error)}") from error
+
+
+def _token(path: Path) -> str:
+    """Read Vault's token."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise RenderError(f"{path}, the file of Vault's token, cannot be read: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "not text"
+    return getattr(error, "strerror", None) or str(error)
 
 
 async def _ask_vault(url: str, headers: Mapping[str, str]) -> dict[str, object]:
@@ -176,9 +192,13 @@ async def _ask_vault(url: str, headers: Mapping[str, str]) -> dict[str, object]:
             aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
-            body = await answer.content.read(MAX_BYTES * 2)
             if answer.status != 200:
                 raise RenderError(f"Vault answers {answer.status} {answer.reason}")
+            body = bytearray()
+            async for piece in answer.content.iter_any():
+                body += piece
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise RenderError(f"Vault answers with more than {MAX_ANSWER_BYTES >> 10} KiB")
             document = json.loads(body)
     except (TimeoutError, aiohttp.ClientError, ValueError) as error:
         raise RenderError(f"Vault does not answer: {type(error).__name__}") from error

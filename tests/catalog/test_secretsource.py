@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from provisioner.catalog.secretsource import SecretSources, Vault
+from provisioner.catalog.secretsource import MAX_ANSWER_BYTES, SecretSources, Vault
 from provisioner.errors import NotFoundError, RenderError
 
 STORED = {"param/root": "hunter2", "bmc/m-17": "canary", "param/empty": ""}
@@ -92,6 +93,9 @@ REFUSED = {
     "an absolute file": ("file:/etc/passwd", "there is no such file"),
     "a link outside": ("file:link", "there is no such file"),
     "a directory": ("file:.", "there is no such file"),
+    "a name that no file can have": ("file:" + "a" * 300, "cannot be read: File name too long"),
+    "a name with a NUL": ("file:a\0b", "cannot be read: embedded null"),
+    "a link to itself": ("file:circle", "cannot be read: "),
     "a device": ("file:../../../dev/zero", "there is no such file"),
     "a huge file": ("file:huge", "at most 65536 are read"),
     "a file that is no text": ("file:binary", "cannot be read: not text"),
@@ -105,6 +109,7 @@ async def test_refuses(tmp_path: Path, reference: str, says: str) -> None:
     folder.mkdir()
     (tmp_path / "outside").write_text("canary")
     (folder / "link").symlink_to(tmp_path / "outside")
+    (folder / "circle").symlink_to(folder / "circle")
     (folder / "huge").write_text("x" * 100_000)
     (folder / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(RenderError) as caught:
@@ -120,25 +125,40 @@ async def test_every_one_that_is_missing_is_named() -> None:
     assert len(caught.value.faults) == 3
 
 
+SAYS = {
+    "/v1/kv1/node": b'{"data": {"root": "one"}}',
+    "/v1/kv2/data/node": b'{"data": {"data": {"root": "two"}, "metadata": {"version": 3}}}',
+    "/v1/kv1/large": b'{"data": {"root": "' + b"x" * 3000 + b'"}}',
+    "/v1/kv1/endless": b" " * (MAX_ANSWER_BYTES + 2),
+    "/v1/nonsense": b"<html>",
+}
+
+
+async def _in_pieces(request: web.Request, body: bytes) -> web.StreamResponse:
+    """Answer in two pieces, the second of which comes after the first was read."""
+    answer = web.StreamResponse()
+    await answer.prepare(request)
+    for piece in (body[: len(body) // 2], body[len(body) // 2 :]):
+        await answer.write(piece)
+        for _ in range(50):
+            await asyncio.sleep(0)
+    return answer
+
+
 @asynccontextmanager
 async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
     """A Vault that knows one token, a KV engine of each version, and how to misbehave."""
     token = tmp_path / "token"
     token.write_text("s.abc\n")
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.StreamResponse:
         if request.headers.get("X-Vault-Token") != "s.abc":
             return web.json_response({"errors": ["permission denied"]}, status=403)
-        match request.path:
-            case "/v1/kv1/node":
-                return web.json_response({"data": {"root": "one"}})
-            case "/v1/kv2/data/node":
-                return web.json_response({"data": {"data": {"root": "two"}, "metadata": {"version": 3}}})
-            case "/v1/away":
-                raise web.HTTPFound("http://127.0.0.1:9/")
-            case "/v1/nonsense":
-                return web.Response(text="<html>")
-        return web.json_response({"errors": []}, status=404)
+        if request.path == "/v1/away":
+            raise web.HTTPFound("http://127.0.0.1:9/")
+        if request.path not in SAYS:
+            return web.json_response({"errors": []}, status=404)
+        return await _in_pieces(request, SAYS[request.path])
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
@@ -158,15 +178,27 @@ async def test_vault(tmp_path: Path) -> None:
         sources = SecretSources(Stored(), vault=server)
         found = await sources.look_up(["vault:kv1/node#root", "vault:kv2/data/node#root"])
         assert found == {"vault:kv1/node#root": "one", "vault:kv2/data/node#root": "two"}
+        found = await sources.look_up(["vault:kv1/large#root"])
+        assert found == {"vault:kv1/large#root": "x" * 3000}
         for reference, says in {
             "vault:kv1/node#other": "Vault has no text 'other' there",
             "vault:kv1/node": "which key",
             "vault:nowhere#a": "Vault answers 404",
             "vault:away#a": "Vault answers 302",
             "vault:nonsense#a": "Vault does not answer",
+            "vault:kv1/endless#root": "Vault answers with more than 1024 KiB",
         }.items():
             with pytest.raises(RenderError, match=says):
                 await sources.look_up([reference])
         server.token_file.write_text("s.renewed")
         with pytest.raises(RenderError, match="Vault answers 403"):
             await sources.look_up(["vault:kv1/node#root"])
+        unread = f"{server.token_file}, the file of Vault's token, cannot be read: "
+        server.token_file.write_bytes(b"\xff")
+        with pytest.raises(RenderError) as caught:
+            await sources.look_up(["vault:kv1/node#root"])
+        assert caught.value.faults == (f"vault:kv1/node#root: {unread}not text",)
+        server.token_file.unlink()
+        with pytest.raises(RenderError) as caught:
+            await sources.look_up(["vault:kv1/node#root"])
+        assert caught.value.faults == (f"vault:kv1/node#root: {unread}No such file or directory",)
