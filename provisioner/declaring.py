@@ -7,9 +7,10 @@ folder of the catalogue's files and the revision; what is live follows it in one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,8 @@ from provisioner.bmc.ways import secret_of
 from provisioner.catalog.compare import compare
 from provisioner.catalog.generations import Generations
 from provisioner.catalog.load import Catalog, Content, read, shipped
-from provisioner.catalog.params import Layer
+from provisioner.catalog.params import Declarations, Layer
+from provisioner.catalog.system import references
 from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.subnets import Reservation
@@ -142,17 +144,18 @@ class Declaring:
 
     async def _plan(self, wanted: Wanted) -> tuple[Planned, _Read | None]:
         machines = self._conductor.machines
-        found = difference(wanted.machines, machines, self.applied, prune=wanted.prune)
-        faults, lines, read_now = found.faults, [], None
+        faults, lines, read_now, content = list[str](), list[str](), None, self._shelf.catalog.content
         try:
             read_now = await asyncio.to_thread(self._read, wanted.files)
         except CatalogError as error:
             hidden = f"{self._generations.path('')}/"
             faults += [_unplaced(fault, hidden) for fault in error.faults or [error.message]]
         else:
-            lines = list(compare(self._shelf.catalog.content, read_now.content))
-            faults += _unfit(wanted.machines, machines.all(), read_now.content)
-        faults += await self._faults_of_secrets(found.deeds)
+            lines, content = list(compare(content, read_now.content)), read_now.content
+            faults += _unfit(wanted.machines, machines.all(), content)
+        shown = content.declarations.shown
+        found = difference(wanted.machines, machines, self.applied, prune=wanted.prune, shown=shown)
+        faults += [*found.faults, *await self._faults_of_secrets(found.deeds, content.declarations)]
         put, _ = _reservations(found.deeds, self.applied)
         faults += self._book.faults(put)
         planned = Planned(self.applied, wanted.revision, tuple(lines), tuple(found.deeds), tuple(faults))
@@ -165,9 +168,9 @@ class Declaring:
         roots = (shipped(), *own)
         return _Read(folder, roots, read(roots), load_profiles(own), load_workflows(own))
 
-    async def _faults_of_secrets(self, deeds: Sequence[Deed]) -> Sequence[str]:
+    async def _faults_of_secrets(self, deeds: Sequence[Deed], declarations: Declarations) -> Sequence[str]:
         try:
-            await self._ports.secrets(_references(deeds))
+            await self._ports.secrets(sorted({*_references(deeds), *_named(deeds, declarations)}))
         except RenderError as error:
             return error.faults or [error.message]
         return []
@@ -256,6 +259,15 @@ class Declaring:
 
 def _references(deeds: Sequence[Deed]) -> list[str]:
     return sorted({deed.declared.password for deed in deeds if deed.login and deed.declared and deed.declared.password})
+
+
+def _named(deeds: Sequence[Deed], declarations: Declarations) -> Iterator[str]:
+    """List the secrets that parameters of machines refer to. What does not fit is a fault of its own."""
+    for deed in deeds:
+        if deed.declared is not None and deed.declared.params:
+            layer = Layer("machine", deed.name, deed.declared.params)
+            with contextlib.suppress(ConfigError):
+                yield from references(declarations.resolve([declarations.checked(layer)]))
 
 
 def _reservations(deeds: Sequence[Deed], before: Applied) -> tuple[list[Reservation], list[str]]:

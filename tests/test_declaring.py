@@ -85,6 +85,11 @@ REFUSED: dict[str, tuple[Wanted, str]] = {
     "a file that leads elsewhere": (Wanted("", (), {"templates/../../x.j2": ""}), "not a file of a catalogue"),
     "a parameter that does not fit": (
         Wanted("", (replace(NODE, params={"disk.layout": "cubic"}),), FILES), "machines/rack.yaml: "),
+    "a secret of a parameter that cannot be had": (
+        Wanted("", (replace(NODE, params={"users.root.password": "file:nope"}),)), "file:nope"),
+    "a secret of an account that cannot be had": (
+        Wanted("", (replace(NODE, params={"users.accounts": [{"name": "me", "password": "file:none"}]}),)),
+        "file:none"),
     "a secret that cannot be had": (Wanted("", (replace(NODE, password="file:missing"),)), "file:missing"),
     "an address that is in no subnet": (Wanted("", (replace(NODE, address="192.0.2.9"),)), "192.0.2.9"),
     "a port of two machines": (

@@ -58,11 +58,10 @@ class Resolved:
     def explain(self, param: Param) -> list[Setting]:
         """List what each layer says of a parameter, the most general first."""
         said = [(layer, flat[param.name]) for layer, flat in self.layers if param.name in flat]
-        last = len(said) - 1
         return [
             Setting(layer.name, layer.origin, HIDDEN if param.secret else value, wins)
             for at, (layer, value) in enumerate(said)
-            for wins in [at == last or (param.merge is not Merge.REPLACE and bool(value))]
+            for wins in [_is_left(param.merge, value, [above for _, above in said[at + 1 :]])]
         ]
 
 
@@ -104,6 +103,26 @@ class Declarations:
         if faults:
             raise ConfigError(f"parameters of {layer.origin}: {len(faults)} fault(s)", faults=faults)
         return Layer(layer.name, layer.origin, flat)
+
+    def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Give a layer's values as they may be shown, whether they fit or not: without what is where a secret belongs.
+
+        That is more than references: who writes a password there by mistake reads of it in the fault, not in a log.
+        """
+        return self._shown("", values)
+
+    def _shown(self, prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        for key, value in values.items():
+            name = f"{prefix}{key}"
+            if name in self._params:
+                schema = {"writeOnly": True} if self._params[name].secret else self._params[name].schema
+                shown[key] = _masked(schema, value)
+            elif name in self._groups and isinstance(value, dict):
+                shown[key] = self._shown(f"{name}.", value)
+            else:  # nobody knows what it was to be
+                shown[key] = HIDDEN
+        return shown
 
     def resolve(self, layers: Sequence[Layer], below: Resolved | None = None) -> Resolved:
         """Combine layers that were `checked`, given from the most general to the most specific.
@@ -155,14 +174,47 @@ class Declarations:
             )
         for error in validator.iter_errors(value):
             where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
-            what = "wrong value of a secret" if self._params[name].secret else error.message[:300]
+            secret = self._params[name].secret or (_has_secret(error.schema) and error.validator not in _NAMES_ONLY)
+            what = "wrong value of a secret" if secret else error.message[:300]
             yield f"{name}{where}: {what}"
+
+
+_NAMES_ONLY = ("required", "additionalProperties")
+"""Rules whose messages tell the names of keys and no values."""
+
+
+def _has_secret(schema: Any) -> bool:
+    """Say whether a schema has a place for a secret: a part of it that says `writeOnly`."""
+    if isinstance(schema, dict):
+        return schema.get("writeOnly") is True or any(_has_secret(part) for part in schema.values())
+    return isinstance(schema, list) and any(_has_secret(part) for part in schema)
+
+
+def _masked(schema: Any, value: Any) -> Any:
+    """Give a value without what stands where its schema says `writeOnly`, and without what does not fit around it."""
+    if value is None or not _has_secret(schema):
+        return value
+    if isinstance(value, list) and "items" in schema:
+        return [_masked(schema["items"], item) for item in value]
+    if isinstance(value, dict) and "properties" in schema:
+        parts = schema["properties"]
+        return {key: _masked(parts.get(key, {"writeOnly": True}), item) for key, item in value.items()}
+    return HIDDEN
 
 
 def _with(values: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
     """Give nested values with one of them changed; only the mappings on the way to it are new."""
     first, *rest = path
     return {**values, first: _with(values[first], rest, value) if rest else value}
+
+
+def _is_left(merge: Merge, value: Any, above: Sequence[Any]) -> bool:
+    """Say whether something of a layer's value is left in what it and the layers above it are combined to."""
+    if not above:
+        return True
+    if merge is Merge.MERGE and isinstance(value, dict) and all(isinstance(each, dict) for each in above):
+        return any(_is_left(merge, item, [each[key] for each in above if key in each]) for key, item in value.items())
+    return merge is Merge.APPEND and bool(value) and all(isinstance(each, list) for each in (value, *above))
 
 
 def _combine(merge: Merge, below: Any, above: Any) -> Any:

@@ -7,7 +7,7 @@ its hardware addresses: a machine that was discovered first gets its name so.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,10 @@ from provisioner.model.net import Mac
 PROFILE = "profile:"
 """A tag that says which hardware profile a machine has, whatever the rules make of its facts."""
 ROLE = "role:"
+
+
+Shown = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Gives parameters as they may be shown (`catalog.params.Declarations.shown`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +106,15 @@ class Difference:
     faults: list[str] = field(default_factory=list)
 
 
-def difference(wanted: Sequence[Declared], machines: Machines, last: Applied, *, prune: bool) -> Difference:
+def difference(
+    wanted: Sequence[Declared], machines: Machines, last: Applied, *, prune: bool, shown: Shown
+) -> Difference:
     """Compare declarations with the record. `prune` forgets machines that were declared before and are no more."""
     found, before = Difference(), last.by_name()
     found.faults += _twice(wanted)
     for each in wanted:
         machine = _machine_of(each, machines, found.faults)
-        deed = _deed(each, machine, before.get(each.name))
+        deed = _deed(each, machine, before.get(each.name), shown)
         if deed is not None:
             found.deeds.append(deed)
             found.faults += _under_way(deed)
@@ -176,11 +182,11 @@ def _twice(wanted: Sequence[Declared]) -> Iterator[str]:
             seen[word] = each.source
 
 
-def _deed(declared: Declared, machine: Machine | None, before: Declared | None) -> Deed | None:
+def _deed(declared: Declared, machine: Machine | None, before: Declared | None, shown: Shown) -> Deed | None:
     blank = Machine("", declared.name, State.ENROLLED)
     held = machine or blank
     after = become(declared, held, held.changed)
-    lines = [*_lines(held, after)]
+    lines = [*_lines(held, after), *_params(held.params, after.params, shown)]
     login = declared.bmc is not None and (
         after.bmc != held.bmc or before is None or before.password != declared.password
     )
@@ -208,10 +214,13 @@ def _lines(before: Machine, after: Machine) -> Iterator[str]:
     yield from (f"tags: + {tag}" for tag in after.tags if tag not in before.tags)
     if before.profile != after.profile:
         yield f"profile: {before.profile or 'none'} -> {after.profile}"
-    old, new = before.params, after.params
+
+
+def _params(old: Mapping[str, Any], new: Mapping[str, Any], shown: Shown) -> Iterator[str]:
+    was, becomes = shown(old), shown(new)
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name) or (name in old) is not (name in new):
-            yield f"params.{name}: {_short(old, name)} -> {_short(new, name)}"
+            yield f"params.{name}: {_short(was, name)} -> {_short(becomes, name)}"
 
 
 def _short(params: Mapping[str, Any], name: str) -> str:

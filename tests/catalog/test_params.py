@@ -10,6 +10,15 @@ from provisioner.catalog.params import HIDDEN, Declarations, Layer, Setting
 from provisioner.errors import ConfigError
 from provisioner.model.catalog import Merge, Param
 
+ACCOUNT = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string", "maxLength": 8},
+        "password": {"type": "string", "pattern": "^store:", "writeOnly": True},
+    },
+}
 PARAMS = {
     param.name: param
     for param in (
@@ -19,6 +28,7 @@ PARAMS = {
             "packages.install", "x", {"type": "array", "items": {"type": "string"}}, ["openssh-server"], Merge.APPEND
         ),
         Param("time.zone", "x", {"type": "string"}),
+        Param("users.accounts", "x", {"type": "array", "items": ACCOUNT}, [], Merge.APPEND),
         Param("users.root.password", "x", {"type": "string", "pattern": "^store:"}, secret=True),
     )
 }
@@ -82,6 +92,77 @@ def test_explains_every_layer_and_who_won() -> None:
 def test_an_explanation_hides_secrets() -> None:
     resolved = DECLARED.resolve([layer("site", users={"root": {"password": "store:root"}})])
     assert [setting.value for setting in resolved.explain(PARAMS["users.root.password"])] == [HIDDEN]
+
+
+def explained(name: str, layers: list[Layer]) -> list[bool]:
+    return [setting.wins for setting in DECLARED.resolve(layers).explain(PARAMS[name])]
+
+
+WON: dict[str, tuple[str, list[Any], list[bool]]] = {
+    # after the default: {"order": "smallest"}, ["openssh-server"]
+    "a mapping of which nothing is left": ("disk.select", [{"order": "largest"}], [False, True]),
+    "a mapping of which a key is left": (
+        "disk.select",
+        [{"min": 1, "order": "largest"}, {"min": 2}],
+        [False, True, True],
+    ),
+    "a mapping that adds a key": ("disk.select", [{"min": 1}], [True, True]),
+    "a mapping of mappings, one key left": (
+        "disk.select",
+        [{"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}],
+        [True, True, True],
+    ),
+    "a mapping of mappings, none left": ("disk.select", [{"a": {"c": 2}}, {"a": {"c": 3}}], [True, False, True]),
+    "a mapping that something else replaces": ("disk.select", [{"a": {"c": 2}}, {"a": 3}], [True, False, True]),
+    "an empty mapping below another": ("disk.select", [{}, {"a": 3}], [True, False, True]),
+    "lists": ("packages.install", [["vim"], ["tmux"]], [True, True, True]),
+    "an empty list below another": ("packages.install", [[], ["tmux"]], [True, False, True]),
+}
+
+
+@pytest.mark.parametrize(("name", "values", "wins"), WON.values(), ids=WON.keys())
+def test_a_layer_wins_of_which_something_is_left(name: str, values: list[Any], wins: list[bool]) -> None:
+    layers = [layer(at, **{name: value}) for at, value in zip(("site", "machine"), values, strict=False)]
+    assert explained(name, layers) == wins
+
+
+SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a secret": ({"users.root.password": "x"}, {"users.root.password": HIDDEN}),
+    "a secret, nested": ({"users": {"root": {"password": "x"}}}, {"users": {"root": {"password": HIDDEN}}}),
+    "a secret of the wrong kind": ({"users.root.password": ["x"]}, {"users.root.password": HIDDEN}),
+    "no secret": ({"disk.select": {"password": "x"}}, {"disk.select": {"password": "x"}}),
+    "within a list": (
+        {"users.accounts": [{"name": "a", "password": "x"}]}, {"users.accounts": [{"name": "a", "password": HIDDEN}]}),
+    "under a key that is wrong": (
+        {"users.accounts": [{"name": "a", "pasword": "x"}]}, {"users.accounts": [{"name": "a", "pasword": HIDDEN}]}),
+    "where a mapping is wanted": ({"users.accounts": ["a:x"]}, {"users.accounts": [HIDDEN]}),
+    "where a list is wanted": ({"users.accounts": "a:x"}, {"users.accounts": HIDDEN}),
+    "under a name that does not exist": ({"users.pasword": "x"}, {"users.pasword": HIDDEN}),
+    "nothing": ({"users.root.password": None}, {"users.root.password": None}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "shown"), SHOWN.values(), ids=SHOWN.keys())
+def test_values_are_shown_without_secrets(values: dict[str, Any], shown: dict[str, Any]) -> None:
+    assert DECLARED.shown(values) == shown
+
+
+NEVER_TOLD = {
+    "an account's password": ([{"name": "a", "password": "hunter2"}], "users.accounts[0].password: wrong value"),
+    "an account that is text": (["a:hunter2"], "users.accounts[0]: wrong value of a secret"),
+    "accounts that are text": ("a:hunter2", "users.accounts: wrong value of a secret"),
+    "an account without a name": ([{"password": "store:hunter2"}], "users.accounts[0]: 'name' is a required property"),
+    "a password under another key": ([{"name": "a", "pass": "hunter2"}], "users.accounts[0]: Additional properties"),
+    "an account's name": ([{"name": "a" * 9, "password": "store:hunter2"}], "[0].name: 'aaaaaaaaa' is too long"),
+}
+
+
+@pytest.mark.parametrize(("accounts", "fault"), NEVER_TOLD.values(), ids=NEVER_TOLD.keys())
+def test_a_fault_tells_no_secret(accounts: Any, fault: str) -> None:
+    _, faults = DECLARED.flatten({"users.accounts": accounts})
+    assert len(faults) == 1
+    assert fault in faults[0]
+    assert "hunter2" not in faults[0]
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

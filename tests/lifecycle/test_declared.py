@@ -15,9 +15,11 @@ from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
+from tests.shipped import catalogue
 
 A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
 BMC = BmcAddress(Driver.REDFISH, "10.0.0.9", 443, "admin", "ab" * 32)
+SHOWN = catalogue().content.declarations.shown
 NODE = Machine("m1", "node17", State.READY, macs=(A,), bmc=BMC, params={"disk.layout": "plain"}, tags=("rack=r1",))
 FOUND = Machine("m2", "new-00000b", State.DISCOVERED, macs=(B,), facts=Facts())
 BUSY, _ = advance(NODE, Begin("r1", Verb.DEPLOY, "debian-12"), 0.0)
@@ -36,6 +38,14 @@ CASES: dict[str, tuple[Declared, Machine | None, Applied, list[str]]] = {
         replace(SAYS, params={"time.zone": "UTC"}, tags=("role:web",)), NODE, NOTHING,
         ["change", "tags: - rack=r1", "tags: + role:web", 'params.disk.layout: "plain" -> not set',
          'params.time.zone: not set -> "UTC"']),
+    "secrets, or passwords in their place": (
+        replace(SAYS, params={
+            "users.root.password": "hunter2", "users.accounts": [{"name": "me", "password": "hunter2"}],
+            "disk": {"passphrase": "store:disk", "layout": "lvm"}, "users.root.pasword": "hunter2"}), NODE, NOTHING,
+        ["change", 'params.disk: not set -> {"passphrase": "(hidden)", "layout": "lvm"}',
+         'params.disk.layout: "plain" -> not set',
+         'params.users.accounts: not set -> [{"name": "me", "password": "(hidden)"}]',
+         'params.users.root.password: not set -> "(hidden)"', 'params.users.root.pasword: not set -> "(hidden)"']),
     "a profile": (
         replace(SAYS, tags=("rack=r1", "profile:storage")), NODE, NOTHING,
         ["change", "tags: + profile:storage", "profile: none -> storage"]),
@@ -54,7 +64,7 @@ CASES: dict[str, tuple[Declared, Machine | None, Applied, list[str]]] = {
 
 @pytest.mark.parametrize(("said", "machine", "last", "lines"), CASES.values(), ids=CASES.keys())
 def test_what_would_change(said: Declared, machine: Machine | None, last: Applied, lines: list[str]) -> None:
-    found = difference([said], Machines([machine] if machine else []), last, prune=False)
+    found = difference([said], Machines([machine] if machine else []), last, prune=False, shown=SHOWN)
     assert [line for deed in found.deeds for line in (deed.what, *deed.lines)] == lines
     assert found.faults == []
 
@@ -78,17 +88,17 @@ FAULTS: dict[str, tuple[list[Declared], list[Machine], Applied, str]] = {
 
 @pytest.mark.parametrize(("said", "known", "last", "fault"), FAULTS.values(), ids=FAULTS.keys())
 def test_what_cannot_be(said: list[Declared], known: list[Machine], last: Applied, fault: str) -> None:
-    assert fault in difference(said, Machines(known), last, prune=True).faults
+    assert fault in difference(said, Machines(known), last, prune=True, shown=SHOWN).faults
 
 
 def test_parameters_of_a_machine_may_change_while_it_is_installed() -> None:
-    assert difference([replace(SAYS, params={})], Machines([BUSY]), NOTHING, prune=False).faults == []
+    assert difference([replace(SAYS, params={})], Machines([BUSY]), NOTHING, prune=False, shown=SHOWN).faults == []
 
 
 def test_who_is_no_longer_declared() -> None:
     last = Applied(machines=(SAYS, Declared("gone")))
-    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=False).deeds] == ["left"]
-    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=True).deeds] == ["forget"]
+    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=False, shown=SHOWN).deeds] == ["left"]
+    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=True, shown=SHOWN).deeds] == ["forget"]
 
 
 def test_a_machine_becomes_what_is_declared() -> None:
