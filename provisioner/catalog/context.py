@@ -107,8 +107,9 @@ def answer_context(occasion: Occasion, resolved: Resolved) -> dict[str, Any]:
     seen["urls"]["sources"] = (
         {name: fill_in(url, resolved.flat) for name, url in files.sources.items()} if files else {}
     )
-    if machine is not None and bootenv.kind in MADE:
+    if machine is not None and (bootenv.requires or bootenv.kind in MADE):
         _check_asked(bootenv, boot, facts, resolved)
+    if machine is not None and bootenv.kind in MADE:
         seen["system"] = describe(bootenv, machine.name, facts, boot.mac, resolved.values, secrets)
     if secrets.seed:
         seen["secrets"] = _nested({name: secrets.value(ref) for name, ref in resolved.secrets.items()})

@@ -14,7 +14,7 @@ SHORT_HASH = 12
 def plan_lines(plan: Row) -> Iterator[str]:
     """Tell what would happen to one machine."""
     yield printable(f"{plan['machine']}: {plan['verb']} {plan['bootenv']} ({plan['title']}); nothing was touched")
-    if not plan["tested"]:
+    if plan["untested"] or not plan["tested"]:
         yield printable(f"  untested: {plan['untested'] or 'nobody has booted it yet'}")
     sections = (
         ("steps", ", ".join(plan["steps"])),

@@ -27,7 +27,7 @@ COLUMNS = (
     Column("FILES", lambda row: row["files"], right=True),
     Column(
         "BOOTED",
-        lambda row: row["tested"] or f"untested: {row['untested'] or 'nobody has booted it yet'}",
+        lambda row: "; ".join(_booted(row)),
         style=lambda row: GREEN if row["tested"] else YELLOW,
     ),
     Column(
@@ -95,6 +95,13 @@ def _show(session: Session, report: Report, missing: Sequence[str]) -> None:
         session.note(f"{report.texts} different files, validated by {', '.join(sorted(report.verdict.asked))}")
     for name in missing:
         session.note(f"not asked, since it is not installed: {name}")
+
+
+def _booted(row: Row) -> Iterator[str]:
+    if row["tested"]:
+        yield row["tested"]
+    if row["untested"] or not row["tested"]:
+        yield f"untested: {row['untested'] or 'nobody has booted it yet'}"
 
 
 def _row(proof: Proof) -> Row:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from provisioner.catalog.compile import NAMES
 from provisioner.catalog.context import Boot, Occasion, Stored, answer_context, subject_of
 from provisioner.catalog.params import Layer
 from provisioner.catalog.render import plain
 from provisioner.catalog.system import Secrets, references
+from provisioner.errors import RenderError
 from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind, Supports
 from provisioner.model.facts import Cpu, Disk, Facts, Nic
 from provisioner.model.machine import Machine, State
@@ -56,6 +59,18 @@ def test_a_machine_that_nobody_knows() -> None:
 def test_every_name_that_templates_may_use_is_there() -> None:
     machine = Machine("m1", "node17", State.READY, macs=(MAC,), facts=FACTS)
     assert set(answer_context(occasion(machine, secrets=Secrets("seed")), RESOLVED)) == set(NAMES)
+
+
+@pytest.mark.parametrize("kind", [Kind.INSTALLER, Kind.LIVE, Kind.RESCUE])
+def test_what_only_the_site_can_say_is_wanted_whatever_the_kind(kind: Kind) -> None:
+    files = Files(sources={"os": "{mirror.rhel}/9"})
+    bootenv = replace(BOOTENV, kind=kind, arch={"amd64": files}, requires=("mirror.rhel",))
+    machine = Machine("m1", "node17", State.READY, macs=(MAC,), facts=FACTS)
+    with pytest.raises(RenderError) as caught:
+        answer_context(occasion(machine, bootenv), RESOLVED)
+    assert caught.value.faults == ("x-1 needs mirror.rhel",)
+    given = DECLARED.resolve([DECLARED.checked(Layer("machine", "machine node17", {"mirror.rhel": "http://m/rhel"}))])
+    assert answer_context(occasion(machine, bootenv), given)["urls"]["sources"] == {"os": "http://m/rhel/9"}
 
 
 def test_nothing_secret_is_there_without_a_ticket() -> None:

@@ -50,6 +50,15 @@ def test_plan_touches_nothing(ctl: Ctl, daemon: Daemon) -> None:
     assert daemon.conductor.log == []
 
 
+def test_plan_says_what_of_a_bootenv_could_not_be_checked_whether_it_was_booted_or_not(
+    ctl: Ctl, daemon: Daemon
+) -> None:
+    daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={})
+    assert "  untested: disk.encryption: tpm - " in ctl("boot", "node17", "debian-12-packages", "--plan").out
+    assert "  untested: never booted from this URL" in ctl("boot", "node17", "memtest", "--plan").out
+    assert "untested" not in ctl("boot", "node17", "debian-12", "--plan").out
+
+
 def test_plan_says_what_would_be_refused(ctl: Ctl, daemon: Daemon) -> None:
     daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={}, bmc=None, facts=None)
     ran = ctl("boot", "node17", "debian-12", "--plan")

@@ -59,6 +59,12 @@ def test_a_catalogue_in_order(lint: Lint) -> None:
     assert "validated by shellcheck" in err
 
 
+def test_what_was_booted_and_what_of_it_could_not_be_checked_are_both_told(site: Path, lint: Lint) -> None:
+    (site / "bootenvs/site-os.yaml").write_text(BOOTENV.replace("untested:", "tested: in the rack\nuntested:"))
+    _, out, _ = lint()
+    assert "in the rack; untested: nobody here has such a machine" in out
+
+
 def test_for_scripts(lint: Lint) -> None:
     status, out, _ = lint("-o", "json")
     found = json.loads(out)
