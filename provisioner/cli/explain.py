@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -82,9 +81,10 @@ def explain(session: Session, **given: Any) -> None:
     bootenv = known.bootenv(given["bootenv"]) if known else None
     about = taken_for, bootenv, (config.http.port, config.http.tls_port), given["secure_boot"]
     desks = Desk(config.dhcp, *about), Desk6(config.dhcp, *about)
+    broken: WireError | None = None
     if given["pcap"]:
-        told = list(_of_capture(desks, given["pcap"], given["interface"]))
-        if not told:
+        told, broken = _of_capture(desks, given["pcap"], given["interface"])
+        if not told and not broken:
             session.note(f"{given['pcap']}: no DHCP request of a client in it")
     elif given["ipv6"]:
         ask = _ask(given, IPv6Address)
@@ -95,10 +95,13 @@ def explain(session: Session, **given: Any) -> None:
         told = [desks[0].ask(packet_of(_ask(given, IPv4Address)), interface, NOW, int(given["port"]))]
     if session.output in {"json", "yaml"}:
         print_data(session, [{"asked": one.asked, "silent": one.silent, **dict(one.pairs)} for one in told])
-        return
-    for number, one in enumerate(told):
-        for line in _words(one, number):
-            click.echo(line)
+    else:
+        for number, one in enumerate(told):
+            for line in _words(one, number):
+                click.echo(line)
+    if broken:
+        ahead = f"after {len(told)} requests: " if told else ""
+        raise WireError(f"--pcap {given['pcap']}: {ahead}{broken.message}", hint=broken.hint)
 
 
 def _words(told: Told, number: int) -> list[str]:
@@ -131,8 +134,11 @@ def _ask(given: dict[str, Any], kind: type[IPv4Address] | type[IPv6Address]) -> 
     return Ask(mac, arch, given["vendor_class"], given["user_class"], uuid, relay, TYPES[given["kind"]])
 
 
-def _of_capture(desks: tuple[Desk, Desk6], path: Path, interface: str) -> Iterator[Told]:
-    """Ask for every request of a capture, in its order and at its times."""
+def _of_capture(desks: tuple[Desk, Desk6], path: Path, interface: str) -> tuple[list[Told], WireError | None]:
+    """Ask for every request of a capture, in its order and at its times.
+
+    A capture that is cut off, as one is that tcpdump still writes, gives what comes before, and what is wrong with it.
+    """
     try:
         if path.stat().st_size > MAX_CAPTURE:
             raise ConfigError(
@@ -141,14 +147,22 @@ def _of_capture(desks: tuple[Desk, Desk6], path: Path, interface: str) -> Iterat
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"--pcap {path}: {error.strerror}") from error
-    for number, datagram in enumerate(datagrams(raw), start=1):
-        try:
-            told = _of_datagram(desks, datagram, interface)
-        except WireError as error:
-            about = f"datagram {number} from {datagram.source}"
-            told = Told(about, (("answer", f"none: it is malformed: {error}"),), silent=True)
-        if told is not None:
-            yield told
+    told: list[Told] = []
+    try:
+        for number, datagram in enumerate(datagrams(raw), start=1):
+            if (one := _answered(desks, datagram, number, interface)) is not None:
+                told.append(one)
+    except WireError as error:
+        return told, error
+    return told, None
+
+
+def _answered(desks: tuple[Desk, Desk6], datagram: Datagram, number: int, interface: str) -> Told | None:
+    try:
+        return _of_datagram(desks, datagram, interface)
+    except WireError as error:
+        about = f"datagram {number} from {datagram.source}"
+        return Told(about, (("answer", f"none: it is malformed: {error}"),), silent=True)
 
 
 def _of_datagram(desks: tuple[Desk, Desk6], datagram: Datagram, interface: str) -> Told | None:

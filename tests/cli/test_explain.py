@@ -55,12 +55,24 @@ def test_a_capture_is_explained_request_by_request(ctl: Ctl) -> None:
     assert said[4]["options"].splitlines()[-2] == "67 boot-file: http://192.0.2.1:8080/files/snponly.efi"
 
 
+@pytest.mark.parametrize("form", [[], ["-o", "json"]], ids=["words", "JSON"])
+def test_a_capture_that_is_still_written_is_explained_so_far(ctl: Ctl, tmp_path: Path, form: list[str]) -> None:
+    whole = CAPTURES / "ovmf-http4.pcap"
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(whole.read_bytes()[:-1])
+    ran, all_of_it = (ctl("explain", "--pcap", str(path), "-q", *form) for path in (cut, whole))
+    assert ran.status == 1
+    assert ran.out.startswith(all_of_it.out[:2000])
+    assert ran.err.startswith(f"provisionctl: --pcap {cut}: after ")
+    assert "a frame of" in ran.err
+
+
 FAULTS = {
     "an architecture": (["--arch", "vax"], "provisionctl: --arch 'vax': not a number of option 93 and not a name"),
     "a MAC": (["--mac", "zz"], "provisionctl: not a MAC address: 'zz'"),
     "a relay": (["--relay", "10.0.0"], "provisionctl: --relay '10.0.0': not an IPv4 address"),
     "a UUID": (["--uuid", "17"], "provisionctl: --uuid '17': not a UUID"),
-    "a capture": (["--pcap", "/dev/null"], "provisionctl: neither pcap nor pcapng"),
+    "a capture": (["--pcap", "/dev/null"], "provisionctl: --pcap /dev/null: neither pcap nor pcapng"),
     "a file": (["--pcap", "/nonexistent"], "provisionctl: --pcap /nonexistent: No such file or directory"),
 }
 
