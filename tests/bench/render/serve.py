@@ -40,6 +40,7 @@ from provisioner.lifecycle.plans import ANSWERS_S, Verb
 from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.catalog import Bootenv
 from provisioner.model.net import Mac
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
@@ -51,18 +52,31 @@ from provisioner.wiring import Addresses, SiteArtifacts
 
 BOOTENV, ANSWER, KIND = "rocky-9", "kickstart", "uefi-nvme"
 SECRETS = {"root": ROOT_HASH, "admin": ROOT_HASH, "site": "c2l0ZQ=="}
-SUBNET = Subnet(network="10.0.0.0/16", interface="eth1", server_address="10.0.0.1")
+SUBNET = Subnet(network="127.1.0.0/16", interface="lo", server_address="127.0.0.1")
 
 
 def address_of(number: int) -> str:
-    return f"10.0.{number >> 8}.{number & 255}"
+    """Each machine has an address of its own on the loopback interface, from which it can be played."""
+    return f"127.1.{number >> 8}.{number & 255}"
+
+
+def armed(number: int, bootenv: Bootenv) -> tuple[str, Ticket]:
+    """Make a machine's ticket: the same whenever it is asked for."""
+    chance = number.to_bytes(SECRET_BYTES + SEED_BYTES, "big")[::-1]
+    holder = Holder(f"node{number}", f"run-{number}", mac_of(number), address_of(number))
+    return arm(chance, holder, BOOTENV, bootenv.answers, 0.0, ANSWERS_S)
+
+
+def mac_of(number: int, port: int = 0) -> Mac:
+    return Mac(f"52:54:{number.to_bytes(3, 'big').hex(':')}:{port:02x}")
 
 
 class Kitchen:
     """The machines, each with a run and a ticket, and the daemon's parts as `daemon.py` puts them together."""
 
     def __init__(self, catalog: Catalog, renderer: RenderProcess, db: Database, kept: Kept) -> None:
-        addresses = Addresses([SUBNET], lambda _: "10.0.0.1", 8080)
+        addresses = Addresses([SUBNET], lambda _: "127.0.0.1", 8080)
+        self.leases: dict[str, Mac] = {}
         secrets = Secrets(db, bytes(KEY_OCTETS))
         self.secrets = secrets
         self.catalog = catalog
@@ -71,7 +85,7 @@ class Kitchen:
             SiteCatalogue(catalog, renderer, kept),
             SiteArtifacts(ArtifactStore(db.path.parent / "artifacts", ArtifactIndex(db))),
             cast(Discovery, None),
-            Network(addresses.base_url, lambda _: None, lambda _: BootPolicy()),
+            Network(addresses.base_url, self.leases.get, lambda _: BootPolicy()),
             secrets=SecretSources(secrets).look_up,
         )
         self.conductor = Conductor(db, secrets, self.ports)
@@ -84,17 +98,15 @@ class Kitchen:
         assert like.facts is not None
         bmc = BmcAddress(Driver.REDFISH, "10.1.0.1", 443, "admin")
         for number in range(count):
-            name, octets = f"node{number}", number.to_bytes(3, "big").hex(":")
-            macs = tuple(Mac(f"52:54:{octets}:{port:02x}") for port in range(4))
+            name, macs = f"node{number}", tuple(mac_of(number, port) for port in range(4))
             nics = tuple(replace(nic, mac=mac) for nic, mac in zip(like.facts.nics, macs, strict=True))
             params = {**SITE, "users.root.password": "store:root", "packages.install": [f"package-{number}"]}
             facts = replace(like.facts, nics=nics)
             node = replace(like, id=name, name=name, macs=macs, bmc=bmc, facts=facts, params=params)
             node, _ = advance(node, Begin(f"run-{number}", Verb.INSTALL, BOOTENV), 0.0)
             self.conductor.machines.put(node)
-            chance = number.to_bytes(SECRET_BYTES + SEED_BYTES, "big")
-            holder = Holder(name, f"run-{number}", macs[0], address_of(number))
-            self.tickets[name] = arm(chance, holder, BOOTENV, bootenv.answers, 0.0, ANSWERS_S)
+            self.leases[address_of(number)] = macs[0]
+            self.tickets[name] = armed(number, bootenv)
 
     async def make(self, name: str) -> bytes:
         """What one machine gets."""
