@@ -24,6 +24,7 @@ TLS_BUFFER_BYTES = 32 << 10
 talked to would take 256 MiB. A BMC's answers are a few KiB; larger ones take more turns."""
 
 File = int | Any
+_INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 
 
 class FairSelector(selectors.BaseSelector):
@@ -106,11 +107,12 @@ class FairSelector(selectors.BaseSelector):
 def is_bulk(fd: int) -> bool:
     """Say whether a descriptor is one of the many: a TCP socket. Datagrams, pipes and UNIX sockets are urgent."""
     try:
-        sock = socket.socket(fileno=fd)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)  # as if it were: finding it out costs twice
     except OSError:
         return False
     try:
-        return sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM
+        family, kind = (sock.getsockopt(socket.SOL_SOCKET, what) for what in (socket.SO_DOMAIN, socket.SO_TYPE))
+        return family in _INTERNET and kind == socket.SOCK_STREAM
     finally:
         sock.detach()
 

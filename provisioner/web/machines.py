@@ -16,6 +16,7 @@ from provisioner.model.net import Mac, parse_mac
 from provisioner.web import bodies
 from provisioner.web.ports import Booter, Route
 from provisioner.web.replies import query, whole
+from provisioner.web.whole import WholeAnswer
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ LOG_LIMIT = 64 * 1024
 SMALL_LIMIT = 16 * 1024
 PLACE_LIMIT = 1 << 40
 """No step prints a terabyte."""
+PLAIN = "text/plain"
 NEXT_WAIT_S = 20.0
 """How long `next` waits for a command: below the 30 s after which BusyBox wget and most proxies give up."""
 
@@ -85,19 +87,19 @@ class MachineSide:
             *(Route(method, f"/agent/v1/{path}", authorised(call)) for (method, path), call in agent.items()),
         )
 
-    async def ipxe_script(self, request: web.Request) -> web.Response:
+    async def ipxe_script(self, request: web.Request) -> WholeAnswer:
         """Give the machine's iPXE script."""
         return await self._script(request, Dialect.IPXE_HTTPS if request.secure else Dialect.IPXE)
 
-    async def grub_script(self, request: web.Request) -> web.Response:
+    async def grub_script(self, request: web.Request) -> WholeAnswer:
         """Give the machine's GRUB configuration."""
         return await self._script(request, Dialect.GRUB)
 
-    async def _script(self, request: web.Request, dialect: Dialect) -> web.Response:
+    async def _script(self, request: web.Request, dialect: Dialect) -> WholeAnswer:
         script = await self._ask.boot_script(_mac(request), address_of(request), dialect)
-        return web.Response(body=script, content_type="text/plain", headers={"Cache-Control": "no-store"})
+        return WholeAnswer(script, PLAIN)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> WholeAnswer:
         """Give an answer file, once. A ticket that is not good is a path that is not there; one that was, is gone."""
         ticket, answer = request.match_info["ticket"], request.match_info["answer"]
         try:
@@ -106,25 +108,22 @@ class MachineSide:
             raise web.HTTPGone(reason="given already") from error
         except TicketError as error:
             raise NotFoundError("there is no such answer file") from error
-        kind, _, charset = kind.partition("; charset=")
-        return web.Response(
-            body=body, content_type=kind, charset=charset or None, headers={"Cache-Control": "no-store"}
-        )
+        return WholeAnswer(body, kind)
 
-    async def facts(self, request: web.Request) -> web.Response:
+    async def facts(self, request: web.Request) -> WholeAnswer:
         """Take a machine's facts; the answer is its first command."""
         token = token_of(request)
         raw = bodies.bounded_json(await bodies.read_body(request, FACTS_LIMIT))
         return _line(await self._ask.agent_facts(token, address_of(request), raw))
 
-    async def next(self, request: web.Request) -> web.Response:
+    async def next(self, request: web.Request) -> WholeAnswer:
         """Give the machine its next command, or `wait` when there is none for some time."""
         return _line(await self._ask.agent_next(token_of(request), address_of(request), NEXT_WAIT_S))
 
-    async def job(self, request: web.Request) -> web.Response:
+    async def job(self, request: web.Request) -> WholeAnswer:
         """Give a job, once."""
         job = await self._ask.agent_job(token_of(request), address_of(request), request.match_info["job"])
-        return web.Response(body=job, content_type="text/plain", headers={"Cache-Control": "no-store"})
+        return WholeAnswer(job, PLAIN)
 
     async def progress(self, request: web.Request) -> web.Response:
         """Take word of how far a job is."""
@@ -133,7 +132,7 @@ class MachineSide:
         await self._ask.agent_progress(token, address_of(request), body.phase, body.percent, body.message)
         return web.Response(status=204)
 
-    async def done(self, request: web.Request) -> web.Response:
+    async def done(self, request: web.Request) -> WholeAnswer:
         """Take word that a job has ended; the answer is the next command."""
         token = token_of(request)
         body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), DoneBody)
@@ -149,7 +148,7 @@ class MachineSide:
         await self._ask.agent_log(token, address_of(request), text, float(up) if up else None)
         return web.Response(status=204)
 
-    async def step(self, request: web.Request) -> web.Response:
+    async def step(self, request: web.Request) -> WholeAnswer:
         """Say what an installer or a new system is to do for a workflow; `continue` where nothing is."""
         return _line(await self._ask.agent_step(token_of(request), address_of(request), NEXT_WAIT_S))
 
@@ -184,8 +183,8 @@ def authorised(handler: Handler) -> Handler:
     return checked
 
 
-def _line(command: str) -> web.Response:
-    return web.Response(text=f"{command}\n", headers={"Cache-Control": "no-store"})
+def _line(command: str) -> WholeAnswer:
+    return WholeAnswer(f"{command}\n".encode())
 
 
 def address_of(request: web.Request) -> str:

@@ -48,6 +48,7 @@ from provisioner.store.secrets import KEY_OCTETS, Secrets
 from provisioner.web.app import machine_app
 from provisioner.web.ports import Route
 from provisioner.web.server import Server
+from provisioner.web.whole import WholeAnswer
 from provisioner.wiring import Addresses, SiteArtifacts
 
 BOOTENV, ANSWER, KIND = "rocky-9", "kickstart", "uefi-nvme"
@@ -117,9 +118,9 @@ class Kitchen:
         assert answer is not None
         return await self.answers.render(node, bootenv, answer, secret, ticket)
 
-    async def serve(self, request: web.Request) -> web.Response:
+    async def serve(self, request: web.Request) -> WholeAnswer:
         """Answer one request."""
-        return answer_with(await self.make(request.match_info["name"]))
+        return WholeAnswer(await self.make(request.match_info["name"]))
 
 
 class Table:
@@ -128,13 +129,9 @@ class Table:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
 
-    async def serve(self, request: web.Request) -> web.Response:
+    async def serve(self, request: web.Request) -> WholeAnswer:
         """Answer one request."""
-        return answer_with(self.files[request.match_info["name"]])
-
-
-def answer_with(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="text/plain", headers={"Cache-Control": "no-store"})
+        return WholeAnswer(self.files[request.match_info["name"]])
 
 
 async def write_all(names: list[str], make: Callable[[str], Awaitable[bytes]], folder: Path) -> Table:
