@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from provisioner.catalog.decode import fill_in
 from provisioner.catalog.params import Resolved
@@ -195,6 +196,7 @@ def _urls(bootenv: Bootenv, boot: Boot) -> dict[str, Any]:
     answers = f"{boot.base}/answers/{boot.ticket}/"
     return {
         "base": boot.base,
+        "host": urlsplit(boot.base).hostname or "",
         "answers_dir": answers,
         "answers": {answer.id: answers + answer.id for answer in bootenv.answers},
         "artifacts_dir": f"{boot.base}/artifacts/{bootenv.name}/{boot.arch}/",

@@ -49,6 +49,19 @@ def test_a_machine_with_facts() -> None:
     assert seen["artifacts"]["linux"]["url"] == "http://h:8080/artifacts/x-1/amd64/linux"
 
 
+HOSTS = {
+    "an address of IPv4": ("http://10.77.0.1:8080", "10.77.0.1"),
+    "an address of IPv6": ("http://[fd00::1]:8080", "fd00::1"),
+    "a name without a port": ("https://boot.example.org", "boot.example.org"),
+}
+
+
+@pytest.mark.parametrize(("base", "host"), HOSTS.values(), ids=HOSTS.keys())
+def test_our_own_address_without_its_port(base: str, host: str) -> None:
+    seen = answer_context(Occasion(BOOTENV, None, replace(BOOT, base=base), {}), RESOLVED)
+    assert seen["urls"]["host"] == host
+
+
 def test_a_machine_that_nobody_knows() -> None:
     seen = answer_context(occasion(None), RESOLVED)
     plain(seen)
