@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from provisioner.catalog.words import WORDS
 from provisioner.fields import Faults, Fields
 from provisioner.model.catalog import AnswerFile, Artifact, Bootenv, Files, Kind, Merge, Param, Report, Supports
 from provisioner.yamlfile import Document
@@ -38,21 +39,8 @@ SUPPORTS = {
     "layouts": ("plain", "lvm", "raid1", "raid1-lvm", "zfs", "zfs-mirror"),
     "encryption": ("passphrase", "tpm"),
     "network": ("static", "several", "bond", "vlan", "mtu", "routes"),
-    "lacks": (
-        *(
-            "swap",
-            "volumes",
-            "root-size",
-            "packages",
-            "users",
-            "ssh-keys",
-            "certificates",
-            "proxy",
-            "ntp",
-            "kernel-args",
-        ),
-        *("late-hooks", "first-boot-hooks"),
-    ),
+    "bonds": ("802.3ad", "active-backup", "balance-xor", "balance-rr", "balance-alb"),
+    "lacks": tuple(WORDS),
 }
 
 TO_BE_GIVEN = "http://to-be-given.invalid"
@@ -118,7 +106,13 @@ def _supports(fields: Fields) -> Supports:
             if word not in known:
                 fields.fault(key, f"{word!r} is not known; known: {', '.join(known)}")
     fields.done()
-    return Supports(words["layouts"] or ("plain",), words["encryption"], words["network"], words["lacks"])
+    return Supports(
+        layouts=words["layouts"] or ("plain",),
+        encryption=words["encryption"],
+        network=words["network"],
+        bonds=words["bonds"] or SUPPORTS["bonds"],
+        lacks=words["lacks"],
+    )
 
 
 def _files(fields: Fields, urls: Mapping[str, str], requires: Sequence[str]) -> Files:

@@ -100,6 +100,7 @@ PEOPLE = {
 }
 
 SITE = {
+    "system.without": ["root-password"],
     "users.root.password": "store:admin",
     "mirror.rhel": "http://media.example.org/rhel",
     "mirror.sles": "http://media.example.org/sles",
@@ -157,14 +158,18 @@ FLEET: dict[str, Kind] = {
     "uefi-root-keys": Kind(
         "keys for root, a password hash",
         facts("uefi", (NVME,), PORTS),
-        {"users.root.ssh_keys": [KEY], "users.root.password": "store:root", "time.ntp": ["10.0.0.2"]},
+        {
+            "users.root.ssh_keys": [KEY],
+            "users.root.password": "store:root",
+            "time.ntp": ["10.0.0.2"],
+        },
     ),
     "uefi-vlan": Kind(
         "a static address on a VLAN of the port that netboots",
         facts("uefi", (sata("a"), sata("b")), PORTS),
         {
-            "net.interfaces": [{"name": "lan0", "match": {"boot": True}, "dhcp": False}],
-            "net.vlans": [{"id": 42, "link": "lan0", "addresses": ["10.42.0.17/24"], "gateway": "10.42.0.1"}],
+            "net.interfaces": [{"match": {"boot": True}, "dhcp": False}],
+            "net.vlans": [{"id": 42, "link": "nic0", "addresses": ["10.42.0.17/24"], "gateway": "10.42.0.1"}],
             "disk.select": {"path": "*-ata-2"},
         },
     ),
@@ -187,7 +192,6 @@ FLEET: dict[str, Kind] = {
         {
             "net.interfaces": [
                 {
-                    "name": "lan0",
                     "match": {"min_speed": 10_000, "lldp_switch": "leaf1"},
                     "addresses": ["10.20.0.17/24"],
                     "gateway": "10.20.0.1",
@@ -214,10 +218,11 @@ FLEET: dict[str, Kind] = {
         },
     ),
     "bios-raid1-lvm": Kind(
-        "LVM on a mirror, XFS, swap, a volume for /var",
+        "LVM on a mirror, XFS, swap, a volume for /var, another locale",
         facts("bios", (sata("a"), sata("b")), PORTS),
         {
             "disk.layout": "raid1-lvm",
+            "system.locale": "de_AT.UTF-8",
             "disk.filesystem": "xfs",
             "disk.swap": "4GiB",
             "disk.root_size": "40GiB",
@@ -235,6 +240,93 @@ FLEET: dict[str, Kind] = {
         {"disk.encryption": "tpm", "disk.passphrase": "store:disk"},
     ),
     "uefi-raid1": Kind("a mirror without LVM", facts("uefi", (sata("a"), sata("b")), PORTS), {"disk.layout": "raid1"}),
+    "uefi-ipv6": Kind(
+        "IPv4 and IPv6 on one port, with routes and name servers of both, LACP, and a VLAN without an address",
+        facts("uefi", (NVME,), PORTS),
+        {
+            "net.interfaces": [
+                {
+                    "match": {"boot": True},
+                    "addresses": ["10.1.0.17/24", "fd00:1::17/64"],
+                    "gateway": "fd00:1::1",
+                    "routes": [
+                        {"to": "10.9.0.0/16", "via": "10.1.0.2"},
+                        {"to": "fd00:9::/48", "via": "fd00:1::2"},
+                        {"to": "fd00:a::/48", "via": "fd00:1::2"},
+                    ],
+                }
+            ],
+            "net.bonds": [
+                {
+                    "name": "bond0",
+                    "match": {"pci": "0000:0[34]:*"},
+                    "count": 2,
+                    "mode": "802.3ad",
+                    "lacp_rate": "slow",
+                    "hash_policy": "layer2+3",
+                    "addresses": ["fd00:2::17/64"],
+                    "routes": [{"to": "fd00:b::/48", "via": "fd00:2::2"}],
+                }
+            ],
+            "net.vlans": [{"id": 7, "link": "bond0", "dhcp": False, "mtu": 1400}],
+            "net.dns.servers": ["fd00:1::53", "10.1.0.53"],
+            "net.dns.search": ["dc1.example.org", "example.org"],
+        },
+    ),
+    "uefi-words": Kind(
+        "what few ask for: another keyboard, a port that has a name, passwords over SSH, packages taken out",
+        facts("uefi", (sata("a"), sata("b"), NVME), PORTS),
+        {
+            "system.hostname": "web1",
+            "system.keyboard": "de",
+            "net.interfaces": [{"name": "lan0", "match": {"boot": True}}],
+            "ssh.passwords": True,
+            "users.root.password": "store:root",
+            "proxy.https": "http://secure-proxy.example.org:3129",
+            "proxy.except": ["*.example.org", "10.0.0.0/8"],
+            "packages.install": ["tmux"],
+            "packages.remove": ["nano", "vim-tiny"],
+            "disk.filesystem": "xfs",
+            "disk.select": {
+                "transport": "sata",
+                "model": "SSD*",
+                "min_size": "100GB",
+                "max_size": "1TB",
+                "order": "first",
+            },
+        },
+    ),
+    "uefi-ports": Kind(
+        "every way to tell one port or disk from the others, and all that a port, a bond and a VLAN can have",
+        facts("uefi", (sata("a"), sata("b", 8000, True), NVME), PORTS),
+        {
+            "disk.select": {"serial": "N*", "wwn": "eui.*", "path": "*nvme*"},
+            "net.interfaces": [
+                {"match": {"mac": mac(1), "link": True, "max_speed": 1000}, "mtu": 1500, "dhcp": True},
+                {
+                    "match": {"pci": "0000:02:*", "driver": "igb", "name": "eth1", "lldp_port": "Eth1"},
+                    "addresses": ["10.2.0.17/24"],
+                },
+            ],
+            "net.bonds": [
+                {
+                    "name": "bond0",
+                    "match": {"min_speed": 10_000},
+                    "mode": "balance-xor",
+                    "addresses": ["10.3.0.17/24"],
+                    "gateway": "10.3.0.1",
+                }
+            ],
+            "net.vlans": [
+                {
+                    "id": 42,
+                    "link": "bond0",
+                    "addresses": ["10.42.0.17/24"],
+                    "routes": [{"to": "10.43.0.0/16", "via": "10.42.0.1"}],
+                }
+            ],
+        },
+    ),
     "uefi-zfs": Kind("ZFS on one of two disks", facts("uefi", (sata("a"), sata("b")), PORTS), {"disk.layout": "zfs"}),
 }
 

@@ -16,6 +16,9 @@ from provisioner.errors import RenderError
 from provisioner.model.facts import Nic
 from provisioner.model.net import Mac
 
+BOND_OPTIONS = {"lacp_rate": ("802.3ad",), "hash_policy": ("802.3ad", "balance-xor")}
+"""Modes of bonds that an option means something with (the kernel's Documentation/networking/bonding.rst)."""
+
 Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
@@ -33,6 +36,8 @@ class Route:
 
     to: str
     via: str
+    version: int
+    """Of IP: 4 or 6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,9 @@ def _port(item: Mapping[str, Any], at: int, free: list[Nic], boot_mac: Mac) -> L
 def _bond(item: Mapping[str, Any], nics: Sequence[Nic]) -> list[Link]:
     name = item["name"]
     mode = item.get("mode", "802.3ad")
+    for key, modes in BOND_OPTIONS.items():
+        if key in item and mode not in modes:
+            raise RenderError(f"net.bonds: {name}: {key} means nothing with mode {mode}: take it out")
     members = [
         Link(LinkKind.ETHERNET, f"{name}p{at}", nic.mac, mtu=item.get("mtu"), bond=name) for at, nic in enumerate(nics)
     ]
@@ -105,8 +113,8 @@ def _bond(item: Mapping[str, Any], nics: Sequence[Nic]) -> list[Link]:
         named=True,
         members=tuple(member.name for member in members),
         mode=mode,
-        lacp_rate=item.get("lacp_rate", "fast") if mode == "802.3ad" else "",
-        hash_policy=item.get("hash_policy", "layer3+4") if mode in ("802.3ad", "balance-xor") else "",
+        lacp_rate=item.get("lacp_rate", "fast") if mode in BOND_OPTIONS["lacp_rate"] else "",
+        hash_policy=item.get("hash_policy", "layer3+4") if mode in BOND_OPTIONS["hash_policy"] else "",
     )
     return [*members, bond]
 
@@ -126,22 +134,31 @@ def _with_addresses(item: Mapping[str, Any], **rest: Any) -> Link:
     try:
         addresses = tuple(ipaddress.ip_interface(text) for text in item.get("addresses", ()))
         gateway = str(ipaddress.ip_address(item["gateway"])) if "gateway" in item else ""
-        routes = tuple(
-            Route(str(ipaddress.ip_network(route["to"])), str(ipaddress.ip_address(route["via"])))
-            for route in item.get("routes", ())
-        )
+        routes = tuple(_route(route["to"], route["via"]) for route in item.get("routes", ()))
     except ValueError as error:
         raise RenderError(f"net: {rest['name']}: {error}") from error
     if gateway and not any(ipaddress.ip_address(gateway) in address.network for address in addresses):
         raise RenderError(f"net: {rest['name']}: gateway {gateway} is in the network of none of its addresses")
+    dhcp = item.get("dhcp", not addresses)
+    for route in routes:
+        if not dhcp and route.version not in {address.version for address in addresses}:
+            raise RenderError(f"net: {rest['name']}: a route to {route.to}, and no address of IPv{route.version}")
     return Link(
         addresses=addresses,
         gateway=gateway,
         routes=routes,
-        dhcp=item.get("dhcp", not addresses),
+        dhcp=dhcp,
         mtu=item.get("mtu"),
         **rest,
     )
+
+
+def _route(to: str, via: str) -> Route:
+    """Read a route; raise `ValueError` where it is none."""
+    network, router = ipaddress.ip_network(to), ipaddress.ip_address(via)
+    if network.version != router.version:
+        raise ValueError(f"a route to {to} via {via}: one is IPv4 and the other IPv6")
+    return Route(str(network), str(router), network.version)
 
 
 def _take(free: list[Nic], match: Mapping[str, Any], boot_mac: Mac, count: int, what: str) -> list[Nic]:

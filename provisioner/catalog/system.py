@@ -1,17 +1,19 @@
 """The system that is to be: one vocabulary that every family's templates write in their own dialect. No I/O.
 
 `describe` turns parameters and facts into the plain dict `system`; docs/templates.md lists its keys. What a bootenv's
-installer cannot do (`supports` in its file) is a fault here, before any power is touched, never a silent difference.
+installer cannot do (`supports` in its file) is a fault here, before any power is touched, never a silent difference:
+tests/catalog/test_words.py changes every word for every bootenv.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any
 
-from provisioner.catalog import crypt, disks, nics
+from provisioner.catalog import crypt, disks, nics, words
 from provisioner.catalog.params import Resolved
 from provisioner.errors import RenderError
 from provisioner.model.catalog import Bootenv
@@ -22,23 +24,6 @@ LINKS = uuid.UUID("6f1e2f0e-5a0b-4f5e-9a44-7c1b8f3f2a10")
 """Namespace of the UUIDs that NetworkManager knows connections by."""
 
 Params = Mapping[str, Any]
-
-
-WORDS: Mapping[str, Callable[[Params], Any]] = {
-    "swap": lambda params: params["disk"]["swap"].strip("0KMGTPiB. "),
-    "volumes": lambda params: params["disk"]["volumes"],
-    "root-size": lambda params: params["disk"]["root_size"],
-    "packages": lambda params: params["packages"]["install"] or params["packages"]["remove"],
-    "users": lambda params: params["users"]["accounts"],
-    "ssh-keys": lambda params: params["users"]["root"]["ssh_keys"],
-    "certificates": lambda params: params["certificates"]["trusted"],
-    "proxy": lambda params: params["proxy"]["http"] or params["proxy"]["https"],
-    "ntp": lambda params: params["time"]["ntp"],
-    "kernel-args": lambda params: params["kernel"]["args"],
-    "late-hooks": lambda params: params["hooks"]["late"],
-    "first-boot-hooks": lambda params: params["hooks"]["first_boot"],
-}
-"""What of the vocabulary an installer may lack, and whether a machine asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +93,7 @@ def describe(
         | secrets.hashed(params["users"]["root"]["password"], "root"),
         "ssh_passwords": params["ssh"]["passwords"],
         "consoles": params["kernel"]["consoles"],
+        "serial": [_serial(console) for console in params["kernel"]["consoles"] if console.startswith("ttyS")],
         "kernel_args": params["kernel"]["args"],
     }
 
@@ -116,13 +102,19 @@ def _check_supported(
     bootenv: Bootenv, layout: disks.Layout, links: tuple[nics.Link, ...], params: Params, tpm: str
 ) -> None:
     can = bootenv.supports
-    faults = [f"{bootenv.name} cannot do {word}" for word in can.lacks if WORDS[word](params)]
+    lacked = words.refused(can.lacks, params, links)
+    faults = [f"{bootenv.name} cannot do {words.WORDS[word].param}" for word in lacked]
     wanted = {"static" for link in links if link.addresses}
     wanted |= {str(link.kind) for link in links if link.kind is not nics.LinkKind.ETHERNET}
     wanted |= {"routes" for link in links if link.routes} | {"mtu" for link in links if link.mtu}
     if sum(1 for link in links if link.dhcp or link.addresses) > 1:
         wanted.add("several")
     faults += [f"{bootenv.name} cannot do net: {word}" for word in sorted(wanted - set(can.network))]
+    faults += [
+        f"{bootenv.name} cannot do net.bonds: mode {link.mode}; it can do {', '.join(can.bonds)}"
+        for link in links
+        if link.mode and link.mode not in can.bonds
+    ]
     if layout.name not in can.layouts:
         faults.append(f"{bootenv.name} cannot do disk.layout: {layout.name}; it can do {', '.join(can.layouts)}")
     if layout.encryption != "none" and layout.encryption not in can.encryption:
@@ -130,7 +122,16 @@ def _check_supported(
     if layout.encryption == "tpm" and tpm != "2.0":
         faults.append(f"disk.encryption: tpm wants a TPM 2.0; this machine has {tpm or 'none'}")
     if faults:
-        raise RenderError(f"{len(faults)} thing(s) that this installer cannot do", faults=faults)
+        spare = [word for word in lacked if word in words.DISPENSABLE]
+        hint = f"where it may go without: system.without={spare}" if spare else ""
+        raise RenderError(f"{len(faults)} thing(s) that this installer cannot do", faults=faults, hint=hint)
+
+
+def _serial(console: str) -> dict[str, int]:
+    """Read `ttyS1,115200n8` for systems that count serial ports; without a speed it is the kernel's own, 9600 baud."""
+    name, _, speed = console.partition(",")
+    digits = "".join(takewhile(str.isdigit, speed))
+    return {"number": int(name.removeprefix("ttyS")), "baud": int(digits or 9600)}
 
 
 def _account(account: Mapping[str, Any], secrets: Secrets) -> dict[str, Any]:
@@ -201,6 +202,8 @@ def _net(links: tuple[nics.Link, ...], params: Params) -> dict[str, Any]:
         "links": shown,
         "primary": next((each for each in shown if each["primary"]), None),
         "dns": params["dns"]["servers"],
+        "dns4": [server for server in params["dns"]["servers"] if ":" not in server],
+        "dns6": [server for server in params["dns"]["servers"] if ":" in server],
         "search": params["dns"]["search"],
     }
 
@@ -225,7 +228,7 @@ def _link(link: nics.Link, is_primary: bool) -> dict[str, Any]:
         ],
         "gateway": link.gateway,
         "mtu": link.mtu,
-        "routes": [{"to": route.to, "via": route.via} for route in link.routes],
+        "routes": [{"to": route.to, "via": route.via, "version": route.version} for route in link.routes],
         "members": list(link.members),
         "mode": link.mode,
         "lacp_rate": link.lacp_rate,

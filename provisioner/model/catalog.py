@@ -124,7 +124,9 @@ class Supports:
     network: tuple[str, ...] = ()
     """Of static, several, bond, vlan, mtu, routes."""
     lacks: tuple[str, ...] = ()
-    """Of the rest of the vocabulary, what it cannot do: `catalog.system.WORDS` lists the words."""
+    """Of the rest of the vocabulary, what it cannot do: `catalog.words.WORDS` lists the words."""
+    bonds: tuple[str, ...] = ("802.3ad", "active-backup", "balance-xor", "balance-rr", "balance-alb")
+    """Modes of bonds."""
 
 
 @dataclass(frozen=True, slots=True)

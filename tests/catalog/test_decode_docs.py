@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provisioner.catalog.decode import SUPPORTS
-from provisioner.catalog.system import WORDS
+from provisioner.catalog.words import WORDS
 from tests.catalog.vocabulary import FILE, split, table
 
 

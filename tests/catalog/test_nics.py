@@ -128,6 +128,26 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"interfaces": [{"match": {"mac": A}, "addresses": ["10.0.0.500/24"]}]},
         "10.0.0.500/24",
     ),
+    "a route from IPv6 to IPv4": (
+        {"interfaces": [{"match": {"mac": A}, "routes": [{"to": "fd01::/48", "via": "10.0.0.1"}]}]},
+        "one is IPv4 and the other IPv6",
+    ),
+    "a route of IPv6 where there is none": (
+        {
+            "interfaces": [
+                {"match": {"mac": A}, "addresses": ["10.0.0.5/24"], "routes": [{"to": "fd01::/48", "via": "fd00::1"}]}
+            ]
+        },
+        "a route to fd01::/48, and no address of IPv6",
+    ),
+    "LACP's rate in a bond without LACP": (
+        {"bonds": [{"name": "b", "match": {"driver": "ixgbe"}, "mode": "active-backup", "lacp_rate": "slow"}]},
+        "net.bonds: b: lacp_rate means nothing with mode active-backup",
+    ),
+    "a hash in a bond that hashes nothing": (
+        {"bonds": [{"name": "b", "match": {"driver": "ixgbe"}, "mode": "balance-rr", "hash_policy": "layer2"}]},
+        "net.bonds: b: hash_policy means nothing with mode balance-rr",
+    ),
     "a route to a host's address": (
         {"interfaces": [{"match": {"mac": A}, "routes": [{"to": "10.0.0.1/8", "via": "10.0.0.1"}]}]},
         "has host bits set",

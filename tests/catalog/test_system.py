@@ -137,3 +137,52 @@ def test_a_machine_without_a_tpm_2_cannot_have_its_disk_opened_by_one(tpm: str, 
     with pytest.raises(RenderError) as caught:
         describe(bootenv, "node17", replace(FACTS, tpm=tpm), MAC, params, SECRETS)
     assert caught.value.faults == (f"disk.encryption: tpm wants a TPM 2.0; this machine has {said}",)
+
+
+STATIC = {"match": {"boot": True}, "addresses": ["10.0.0.5/24"]}
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "swap": ("disk.swap", {"disk__swap": "1GiB"}),
+    "filesystem": ("disk.filesystem", {"disk__filesystem": "xfs"}),
+    "btrfs": ("disk.filesystem: btrfs", {"disk__filesystem": "btrfs"}),
+    "package-removal": ("packages.remove", {"packages__remove": ["nano"]}),
+    "root-password": ("users.root.password", {"users__root__password": "store:root"}),
+    "proxy": ("proxy.http, proxy.https", {"proxy__https": "http://p:3128"}),
+    "zone": ("time.zone", {"time__zone": "Europe/Vienna"}),
+    "port-names": ("net.interfaces: the name of a port", {"net__interfaces": [{"name": "a", "match": {"boot": True}}]}),
+    "second-address": (
+        "net: a second address on one link",
+        {"net__interfaces": [STATIC | {"addresses": ["10.0.0.5/24", "10.0.0.6/24"]}]},
+    ),
+    "dhcp-and-static": ("net: DHCP and addresses on one link", {"net__interfaces": [STATIC | {"dhcp": True}]}),
+    "ipv6": ("net: IPv6", {"net__dns__servers": ["fd00::1"]}),
+}
+
+
+@pytest.mark.parametrize(("word", "param", "given"), [(word, *case) for word, case in ASKED.items()], ids=ASKED.keys())
+def test_what_an_installer_lacks_is_refused_where_it_is_asked_for(word: str, param: str, given: dict[str, Any]) -> None:
+    lacking = Supports(network=ALL.network, lacks=(word,))
+    system(lacking)
+    with pytest.raises(RenderError) as caught:
+        system(lacking, **given)
+    assert list(caught.value.faults) == [f"x cannot do {param}"]
+    system(Supports(network=ALL.network), **given)
+
+
+def test_a_machine_may_go_without() -> None:
+    lacking = Supports(lacks=("zone",))
+    assert system(lacking, time__zone="Europe/Vienna", system__without=["zone"])["hostname"] == "node17"
+
+
+def test_a_bonds_mode_that_an_installer_cannot_do_is_refused() -> None:
+    only = Supports(network=("bond",), bonds=("active-backup",))
+    with pytest.raises(RenderError) as caught:
+        system(only, net__interfaces=[], net__bonds=BOND)
+    assert list(caught.value.faults) == ["x cannot do net.bonds: mode 802.3ad; it can do active-backup"]
+
+
+SERIAL = {"a speed": ("ttyS1,57600", 1, 57600), "parity": ("ttyS0,115200n8", 0, 115200), "none": ("ttyS2", 2, 9600)}
+
+
+@pytest.mark.parametrize(("console", "number", "baud"), SERIAL.values(), ids=SERIAL.keys())
+def test_serial_ports_are_counted(console: str, number: int, baud: int) -> None:
+    assert system(kernel__consoles=["tty0", console])["serial"] == [{"number": number, "baud": baud}]

@@ -11,7 +11,13 @@ from tests.shipped import catalogue
 
 FILE = Path(__file__).parents[2] / "docs/bootenvs.md"
 HEADING = "## What each takes of the vocabulary\n"
-GROUPS = {"layouts": "disk.layout", "encryption": "disk.encryption", "network": "net", "lacks": ""}
+GROUPS = {
+    "layouts": "disk.layout",
+    "encryption": "disk.encryption",
+    "network": "net",
+    "bonds": "net.bonds",
+    "lacks": "",
+}
 
 
 def columns() -> dict[tuple[frozenset[str], ...], list[str]]:
@@ -21,7 +27,7 @@ def columns() -> dict[tuple[frozenset[str], ...], list[str]]:
         bootenv = catalogue().bootenv(name)
         if bootenv.kind in (Kind.IMAGE, Kind.BOOTSTRAP, Kind.INSTALLER):
             can = bootenv.supports
-            taken = (can.layouts, can.encryption, can.network, set(SUPPORTS["lacks"]) - set(can.lacks))
+            taken = (can.layouts, can.encryption, can.network, can.bonds, set(SUPPORTS["lacks"]) - set(can.lacks))
             found.setdefault(tuple(frozenset(words) for words in taken), []).append(name)
     return found
 
