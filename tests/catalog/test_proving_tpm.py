@@ -23,8 +23,10 @@ WORLD = f"""
 set -eu
 cd "$1"
 ip link set lo up
-mkdir etc.upper etc.work tpm bin
-mount -t overlay -o lowerdir=/etc,upperdir=etc.upper,workdir=etc.work overlay /etc
+mkdir layers tpm bin
+mount -t tmpfs tmpfs layers
+mkdir layers/upper layers/work
+mount -t overlay -o lowerdir=/etc,upperdir=layers/upper,workdir=layers/work overlay /etc
 mount -t tmpfs tmpfs /root
 printf '#!/bin/sh\\n' | tee bin/update-initramfs bin/dracut bin/modprobe >bin/partx
 chmod 755 bin/*
