@@ -67,6 +67,7 @@ TABLE = (
     ("lifecycle.rendering", "shells"),
     ("lifecycle.silence", "shells"),
     ("lifecycle.turns", "shells"),
+    ("lifecycle.once", "shells"),
     ("lifecycle.media", "shells"),
     ("lifecycle.discs", "shells"),
     ("lifecycle.answers", "shells"),

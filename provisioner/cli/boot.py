@@ -140,11 +140,15 @@ def cancel(session: Session, names: str) -> None:
     """End what is under way; the machine goes back to the state that it came from."""
     client = session.client()
 
+    def ask(name: str) -> Row:
+        machine: Row = client.post(f"/v1/machines/{quoted(name)}/cancel", key=str(uuid.uuid4()))
+        return machine
+
     def tell(machine: Row) -> None:
         verb = machine["run"]["verb"]
         session.note(f"{printable(machine['name'])}: {verb} cancelled, it is {machine['state']} again")
 
-    if failure := for_each(expand(names), lambda name: client.post(f"/v1/machines/{quoted(name)}/cancel"), tell):
+    if failure := for_each(expand(names), ask, tell):
         raise failure
 
 

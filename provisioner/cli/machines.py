@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import urllib.parse
+import uuid
 from typing import Any
 
 import click
@@ -309,7 +310,8 @@ def power(session: Session, names: str, wanted: str) -> None:
     client = session.client()
 
     def ask(name: str) -> Row:
-        machine: Row = client.post(f"/v1/machines/{quoted(name)}/power", {"power": wanted}, slow=True)
+        key, path = str(uuid.uuid4()), f"/v1/machines/{quoted(name)}/power"
+        machine: Row = client.post(path, {"power": wanted}, key=key, slow=True)
         return machine
 
     def tell(machine: Row) -> None:

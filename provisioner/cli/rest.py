@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import click
@@ -68,8 +69,12 @@ def unretire(session: Session, names: str) -> None:
 def _say(session: Session, names: str, verb: str, body: dict[str, Any] | None = None) -> None:
     client = session.client()
 
+    def ask(name: str) -> Row:
+        machine: Row = client.post(f"/v1/machines/{quoted(name)}/{verb}", body, key=str(uuid.uuid4()))
+        return machine
+
     def tell(machine: Row) -> None:
         print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['state']}"])
 
-    if failure := for_each(expand(names), lambda name: client.post(f"/v1/machines/{quoted(name)}/{verb}", body), tell):
+    if failure := for_each(expand(names), ask, tell):
         raise failure

@@ -27,12 +27,13 @@ from provisioner.lifecycle.discs import Discs
 from provisioner.lifecycle.doors import Doors, twin_of
 from provisioner.lifecycle.inputs import Begin, Cancel, Resume
 from provisioner.lifecycle.media import Media
+from provisioner.lifecycle.once import Once, asked
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Flows, Ports
 from provisioner.lifecycle.preflight import verb_for
 from provisioner.lifecycle.readiness import Readiness
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Runner, new_run_id
+from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Rule, Runner, new_run_id
 from provisioner.lifecycle.silence import Silence
 from provisioner.lifecycle.steps import Perform, advance
 from provisioner.lifecycle.story import Verdict
@@ -41,7 +42,7 @@ from provisioner.lifecycle.why import why
 from provisioner.model.bmc import BmcIdentity, Driver
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.catalog import Bootenv
-from provisioner.model.intent import EnrolRequest, Event
+from provisioner.model.intent import Asked, EnrolRequest, Event
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, TraceFilter, TraceLine
@@ -68,6 +69,7 @@ class Conductor:
         self.machines = Machines()
         self._ports = ports
         self._store = MachineStore(db)
+        self._once = Once(self._store, self.machines)
         self._secrets = secrets
         self._tokens = Tokens(db)
         self._trace = Trace(db, self.clock)
@@ -164,8 +166,12 @@ class Conductor:
 
     # what operators ask
 
-    async def enrol(self, request: EnrolRequest) -> Machine:
+    @in_turn
+    async def enrol(self, request: EnrolRequest, *, key: str = "") -> Machine:
         """Put a machine on record. With `verify`, its BMC has to let us in before anything is written."""
+        intent = asked(key, "enrol", request=request)  # without the password
+        if (known := await self._once.accepted(request.name, intent)) is not None:
+            return known
         if self.machines.find(request.name) is not None:
             raise ConflictError(f"there is a machine {request.name!r} already", hint="`provisionctl forget` removes it")
         for mac in request.macs:
@@ -183,11 +189,13 @@ class Conductor:
         if bmc is not None:
             await self.doors.keep(machine_id, request.password)
         if twin is not None:
-            return await self._runner.change(twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []))
+            return await self._runner.change(
+                twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []), intent=intent
+            )
         now = self.clock.now()
         machine = Machine(machine_id, request.name, State.ENROLLED, macs=request.macs, created=now)
         machine = replace(machine, uuid=identity.uuid, serial=identity.serial)
-        return await self._runner.create(rest.enrolled(machine, request, bmc, now))
+        return await self._runner.create(rest.enrolled(machine, request, bmc, now), intent)
 
     async def _bmc_fault(self, machine: Machine) -> str | None:
         assert machine.bmc is not None
@@ -204,7 +212,8 @@ class Conductor:
     ) -> Machine:  # fmt: skip
         """Bring a bootenv onto a machine. Returns once the intent is durable; the run goes on by itself."""
         wanted = self._ports.catalogue.bootenv(bootenv)
-        if (known := await self._accepted(key, ref, verb_for(wanted), wanted.name)) is not None:
+        intent = asked(key, "boot", bootenv=wanted.name, params=params or {}, via=via)
+        if (known := await self._once.accepted(ref, intent)) is not None:
             return known
         machine = self.machines.get(ref)
         rest.check_generation(machine, generation)
@@ -214,20 +223,22 @@ class Conductor:
             raise PreflightError(f"{machine.name} cannot boot {wanted.name}; nothing was touched", faults=lines)
         self._ports.catalogue.params(wanted, machine, params or {})  # a parameter that does not fit is refused now
         begin = Begin(new_run_id(), verb_for(wanted), wanted.name, wanted.job, dict(params or {}))
-        return await self._begin(machine, begin, key, generation, via)
+        return await self._begin(machine, begin, intent, generation, via)
 
     @in_turn
     async def release(self, ref: str, *, erase: bool = True, key: str = "", generation: int | None = None) -> Machine:
         """Take a machine back: erase its disks (unless told not to), power off, ready."""
         verb = Verb.RELEASE if erase else Verb.POWER_OFF_RELEASE
         begin = Begin(new_run_id(), verb, "discovery" if erase else "", ERASE_JOB if erase else "")
-        if (known := await self._accepted(key, ref, verb, begin.bootenv)) is not None:
+        if (known := await self._once.accepted(ref, intent := asked(key, verb))) is not None:
             return known
         machine = await self._reachable(ref, "be released", generation)
-        return await self._begin(machine, begin, key, generation)
+        return await self._begin(machine, begin, intent, generation)
 
-    async def _begin(self, machine: Machine, begin: Begin, key: str, generation: int | None, via: str = "") -> Machine:
-        self._refuse_engaged(machine, key)
+    async def _begin(
+        self, machine: Machine, begin: Begin, intent: Asked, generation: int | None, via: str = ""
+    ) -> Machine:
+        self._refuse_engaged(machine, intent.key)
         medium = boots_by_medium(machine, via)
         begin = replace(begin, quarantine_after=self._quarantine_after, by_medium=medium)
 
@@ -235,80 +246,83 @@ class Conductor:
             rest.check_generation(current, generation)
             return advance(current, begin, now)
 
-        return await self._runner.change(machine.id, rule, intent=key)
+        return await self._runner.change(machine.id, rule, intent=intent)
 
     def _refuse_engaged(self, machine: Machine, key: str = "") -> None:
         if by := self.engaged(machine.id, key):
             raise ConflictError(f"{machine.name} is in {by}", hint="`provisionctl workflow abort RUN` ends it")
 
-    async def _accepted(self, key: str, ref: str, verb: Verb, bootenv: str) -> Machine | None:
-        """Find the machine of this request, if it was accepted before; raise `ConflictError` if its key was another's.
-
-        A run that is kept no longer is taken for what is asked.
-        """
-        accepted = await self._store.intent(key) if key else None
-        if accepted is None:
-            return None
-        machine = self.machines.get(ref)
-        if machine.id != accepted[0]:
-            raise ConflictError(f"the idempotency key {key[:40]!r} was used for another machine")
-        run = machine.run
-        if run is None or run.id != accepted[1]:
-            run = await self._store.run(accepted[1])
-        if run is not None and (run.verb, run.bootenv) != (verb, bootenv):
-            was, hint = f"{run.verb} {run.bootenv}".strip(), "another request needs a key of its own"
-            raise ConflictError(f"the idempotency key {key[:40]!r} was used for {was}", hint=hint)
-        return machine
-
-    async def cancel(self, ref: str) -> Machine:
+    @in_turn
+    async def cancel(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """End the run under way; the machine goes back to where it came from."""
-        return await self._runner.apply(self.machines.get(ref).id, Cancel())
+        return await self._settle(ref, asked(key, "cancel"), generation, lambda m, now: advance(m, Cancel(), now))
 
-    async def resume(self, ref: str) -> Machine:
+    @in_turn
+    async def resume(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take up the run that failed or was cancelled, where that is safe; not one that a workflow is to judge."""
-        machine = self.machines.get(ref)
-        self._refuse_engaged(machine)
-        return await self._runner.apply(machine.id, Resume())
+
+        def rule(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
+            self._refuse_engaged(machine)
+            return advance(machine, Resume(), now)
+
+        return await self._settle(ref, asked(key, "resume"), generation, rule)
 
     @in_turn
     async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine into the rescue system; `unrescue` leads back."""
-        if (known := await self._accepted(key, ref, Verb.RESCUE, DISCOVERY)) is not None:
+        if (known := await self._once.accepted(ref, intent := asked(key, Verb.RESCUE))) is not None:
             return known
         machine = await self._reachable(ref, "be rescued", generation)
-        return await self._begin(machine, Begin(new_run_id(), Verb.RESCUE, DISCOVERY), key, generation)
+        return await self._begin(machine, Begin(new_run_id(), Verb.RESCUE, DISCOVERY), intent, generation)
 
     @in_turn
     async def unrescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine from its disk again, and back to the state it was rescued from."""
-        if (known := await self._accepted(key, ref, Verb.UNRESCUE, "")) is not None:
+        if (known := await self._once.accepted(ref, intent := asked(key, Verb.UNRESCUE))) is not None:
             return known
         machine = await self._reachable(ref, "leave the rescue system", generation)
-        return await self._begin(machine, Begin(new_run_id(), Verb.UNRESCUE, ""), key, generation)
+        return await self._begin(machine, Begin(new_run_id(), Verb.UNRESCUE, ""), intent, generation)
 
-    async def hold(self, ref: str, reason: str, *, quarantine: bool = False) -> Machine:
+    @in_turn
+    async def hold(
+        self, ref: str, reason: str, *, quarantine: bool = False, key: str = "", generation: int | None = None
+    ) -> Machine:
         """Keep a machine back until `let_go`."""
         state = State.QUARANTINED if quarantine else State.MAINTENANCE
-        return await self._settle(ref, lambda m, now: rest.hold(m, state, reason, now))
+        intent = asked(key, "hold", reason=reason, state=state)
+        return await self._settle(ref, intent, generation, lambda m, now: (rest.hold(m, state, reason, now), []))
 
-    async def let_go(self, ref: str) -> Machine:
+    @in_turn
+    async def let_go(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """End a hold."""
-        return await self._settle(ref, rest.let_go)
+        return await self._settle(ref, asked(key, "let-go"), generation, lambda m, now: (rest.let_go(m, now), []))
 
-    async def adopt(self, ref: str, bootenv: str) -> Machine:
+    @in_turn
+    async def adopt(self, ref: str, bootenv: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Put on record that a machine already runs `bootenv`, whatever we call it."""
-        return await self._settle(ref, lambda m, now: rest.adopt(m, bootenv, now))
+        intent = asked(key, "adopt", bootenv=bootenv)
+        return await self._settle(ref, intent, generation, lambda m, now: (rest.adopt(m, bootenv, now), []))
 
-    async def retire(self, ref: str) -> Machine:
+    @in_turn
+    async def retire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take a machine out of use; its record stays."""
-        return await self._settle(ref, rest.retire)
+        return await self._settle(ref, asked(key, "retire"), generation, lambda m, now: (rest.retire(m, now), []))
 
-    async def unretire(self, ref: str) -> Machine:
+    @in_turn
+    async def unretire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take a retired machine into use again."""
-        return await self._settle(ref, rest.unretire)
+        return await self._settle(ref, asked(key, "unretire"), generation, lambda m, now: (rest.unretire(m, now), []))
 
-    async def _settle(self, ref: str, rule: Callable[[Machine, float], Machine]) -> Machine:
-        return await self._runner.change(self.machines.get(ref).id, lambda m, now: (rule(m, now), []))
+    async def _settle(self, ref: str, intent: Asked, generation: int | None, rule: Rule) -> Machine:
+        """Do at once what was not done under this key before."""
+        if (known := await self._once.accepted(ref, intent)) is not None:
+            return known
+
+        def current(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
+            rest.check_generation(machine, generation)
+            return rule(machine, now)
+
+        return await self._runner.change(self.machines.get(ref).id, current, intent=intent)
 
     async def _reachable(self, ref: str, what: str, generation: int | None) -> Machine:
         machine = self.machines.get(ref)
@@ -318,20 +332,28 @@ class Conductor:
             raise PreflightError(f"{machine.name} cannot {what}; nothing was touched", faults=[f"bmc: {fault}"])
         return machine
 
-    async def power(self, ref: str, verb: str) -> Machine:
-        """Drive the power by hand. Refused while a run does it."""
+    @in_turn
+    async def power(self, ref: str, verb: str, *, key: str = "", generation: int | None = None) -> Machine:
+        """Drive the power by hand. Refused while a run does it. What a crash cut short is not on record as done."""
+        if (known := await self._once.accepted(ref, intent := asked(key, f"power-{verb}"))) is not None:
+            return known
         machine = self.machines.get(ref)
+        rest.check_generation(machine, generation)
         rest.check_idle(machine)
         self._refuse_engaged(machine)
         power = await self._actions.power(machine, verb)
         self._agents.flows.restarted(machine.id)
-        return await self._runner.change(machine.id, lambda m, _: (replace(m, power=power), []))
+        return await self._runner.change(machine.id, lambda m, _: (replace(m, power=power), []), intent=intent)
 
-    async def forget(self, ref: str) -> None:
+    @in_turn
+    async def forget(self, ref: str, *, key: str = "", generation: int | None = None) -> None:
         """Remove a machine from the record. Refused while a run is under way."""
+        if await self._once.was_accepted(intent := asked(key, "forget", machine=ref)):
+            return
         machine = self.machines.get(ref)
+        rest.check_generation(machine, generation)
         rest.check_idle(machine)
-        await self._runner.forget(machine)
+        await self._runner.forget(machine, intent)
         with contextlib.suppress(StoreError):  # the machine is off the record; its lines are of no use to anybody
             await self._trace.forget(machine.id)
         await self.doors.forget(machine)

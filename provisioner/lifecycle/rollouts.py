@@ -13,6 +13,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.fleet import Begun, Ended, Event, Order, Refused, Rollout, Stage, advance, describe, plan
 from provisioner.lifecycle.runner import new_run_id
 from provisioner.lifecycle.selectors import parse
+from provisioner.lifecycle.turns import Turns, in_turn
 from provisioner.model.machine import Machine, Run
 from provisioner.store.db import Database
 from provisioner.store.machines import MachineStore
@@ -36,6 +37,7 @@ class Rollouts:
         self._pause_s = unsaved_pause_s
         self._all: dict[str, Rollout] = {}
         self._lock = asyncio.Lock()
+        self.turns = Turns()
         self._group: asyncio.TaskGroup | None = None
         self._members: dict[str, str] = {}
         """Machines of rollouts that are not over, and which rollout."""
@@ -74,12 +76,18 @@ class Rollouts:
             raise NotFoundError(f"there is no rollout {ref[:80]!r}", hint="`provisionctl rollouts` lists them")
         return self._all[ref]
 
+    @in_turn
     async def begin(
-        self, bootenv: str, select: str, limits: tuple[int, int], params: Mapping[str, Any], key: str = ""
+        self, bootenv: str, select: str, limits: tuple[int, int], params: Mapping[str, Any], *, key: str = ""
     ) -> Rollout:
         """Start a rollout; returns once it is durable. `limits`: how many at once, how many may fail."""
         if key and (known := await self._store.by_key(key)):
-            return self.get(known)
+            before = self.get(known)
+            wanted = (before.bootenv, before.select, (before.at_once, before.max_failures), dict(before.params))
+            if wanted != (bootenv, select, limits, dict(params)):
+                hint = "another request needs a key of its own"
+                raise ConflictError(f"the idempotency key {key[:40]!r} was used for another rollout", hint=hint)
+            return before
         self._conductor.bootenv(bootenv)
         machines = self._conductor.machines.all()
         selector = parse(select)
@@ -203,7 +211,7 @@ class Rollouts:
     async def _begun(self, rollout: Rollout, machine_id: str, key: str) -> str:
         """Begin a machine, unless an earlier daemon did; return its run."""
         if (known := await self._runs.intent(key)) is not None:
-            return known[1]
+            return known.run
         machine = await self._conductor.boot(machine_id, rollout.bootenv, key=key, params=rollout.params)
         assert machine.run is not None
         return machine.run.id

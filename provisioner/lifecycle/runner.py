@@ -22,6 +22,7 @@ from provisioner.lifecycle.inputs import Done, Event, Failed, Seen, Tick
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.steps import Perform, advance, current_action, resumed, waits_for
+from provisioner.model.intent import UNKEYED, Asked
 from provisioner.model.intent import Event as Written
 from provisioner.model.machine import Machine
 from provisioner.store.machines import Change, MachineStore
@@ -116,9 +117,9 @@ class Runner:
                 except ProvisionerError as error:
                     log.error("life.unsaved machine=%s step=deadline error=%s", machine.name, error)
 
-    async def apply(self, machine_id: str, event: Event, *, intent: str = "") -> Machine:
+    async def apply(self, machine_id: str, event: Event) -> Machine:
         """Advance a machine by an event; returns it as it is then. Raises `ConflictError`, `StoreError`."""
-        return await self.change(machine_id, lambda m, now: advance(m, event, now), intent=intent)
+        return await self.change(machine_id, lambda m, now: advance(m, event, now))
 
     def signal(self, machine: Machine, signal: Signal) -> None:
         """Hear of something that a run may wait for. From a hot path: what changes nothing costs no task."""
@@ -131,21 +132,24 @@ class Runner:
         except ProvisionerError as error:  # the machine repeats itself, or the run's deadline tells
             log.error("life.unsaved machine=%s signal=%s error=%s", machine.name, signal, error)
 
-    async def change(self, machine_id: str, rule: Rule, *, intent: str = "") -> Machine:
-        """Replace a machine by what `rule` makes of it, durably, then start the actions that follow."""
+    async def change(self, machine_id: str, rule: Rule, *, intent: Asked = UNKEYED) -> Machine:
+        """Replace a machine by what `rule` makes of it, durably, then start the actions that follow.
+
+        `intent` is the request that asks for it, on record with the change.
+        """
         async with self._locks[machine_id]:
             before = self._machines.get(machine_id)
             now = self._clock.now()
             after, actions = rule(before, now)
-            if after != before:
+            if after != before or intent.key:
                 await self._save(before, after, now, intent)
             self._start(after, actions)
         return after
 
-    async def create(self, machine: Machine) -> Machine:
+    async def create(self, machine: Machine, intent: Asked = UNKEYED) -> Machine:
         """Add a new machine, durably. Raises `ConflictError` where the name is taken."""
         async with self._locks[machine.id]:
-            await self._save(None, machine, self._clock.now(), "")
+            await self._save(None, machine, self._clock.now(), intent)
         return machine
 
     @contextlib.asynccontextmanager
@@ -169,20 +173,20 @@ class Runner:
             for follow in self.followers:
                 follow(change.before, change.after)
 
-    async def forget(self, machine: Machine) -> None:
+    async def forget(self, machine: Machine, intent: Asked = UNKEYED) -> None:
         """Remove a machine, durably."""
         async with self._locks[machine.id]:
             now = self._clock.now()
-            change = Change(now, machine, None, describe(machine, None))
+            change = Change(now, machine, None, describe(machine, None), intent)
             self.announce(await self._store.save(change))
             self._machines.remove(machine)
             for follow in self.followers:
                 follow(machine, None)
         self._locks.pop(machine.id, None)
 
-    async def _save(self, before: Machine | None, after: Machine, now: float, intent: str) -> None:
+    async def _save(self, before: Machine | None, after: Machine, now: float, intent: Asked) -> None:
         events: list[Named] = describe(before, after)
-        if events or intent or (before and is_lasting(before, after)):
+        if events or intent.key or (before and is_lasting(before, after)):
             self.announce(await self._store.save(Change(now, before, after, events, intent)))
         self._machines.put(after)
         for follow in self.followers:

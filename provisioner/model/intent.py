@@ -28,6 +28,17 @@ class EnrolRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A request under an idempotency key (empty: under none). `request` tells a repetition from another request."""
+
+    key: str = ""
+    request: str = ""
+
+
+UNKEYED = Asked()
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One thing that pre-flight looked at. `text` says what was found; `hint` what to do where it is not `ok`."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from provisioner.errors import ConflictError, CursorError
-from provisioner.model.intent import Event
+from provisioner.model.intent import UNKEYED, Asked, Event
 from provisioner.model.machine import Machine, Run
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
@@ -22,15 +22,22 @@ _data_in = Reader(dict)
 class Change:
     """What one event made of one machine, to be written whole or not at all.
 
-    `before` is None for a new machine, `after` None for one that is forgotten. `intent` is the idempotency key of the
-    request that began `after.run`.
+    `before` is None for a new machine, `after` None for one that is forgotten. `intent` is the request for it.
     """
 
     at: float
     before: Machine | None
     after: Machine | None
     events: Sequence[tuple[str, dict[str, Any]]] = field(default_factory=tuple)
-    intent: str = ""
+    intent: Asked = UNKEYED
+
+
+class Accepted(NamedTuple):
+    """What was accepted under an idempotency key: for which machine, its run then, and what was asked."""
+
+    machine: str
+    run: str
+    request: str
 
 
 class MachineStore:
@@ -70,11 +77,11 @@ class MachineStore:
         query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'"
         return await self._db.read(lambda c: c.execute(query).fetchone()[0])
 
-    async def intent(self, key: str) -> tuple[str, str] | None:
-        """Return (machine id, run id) of the request that was accepted under this idempotency key."""
-        query = "SELECT machine, run FROM intent WHERE key = ?"
+    async def intent(self, key: str) -> Accepted | None:
+        """Find the request that was accepted under this idempotency key."""
+        query = "SELECT machine, run, request FROM intent WHERE key = ?"
         row = await self._db.read(lambda c: c.execute(query, (key,)).fetchone())
-        return (row[0], row[1]) if row else None
+        return Accepted(*row) if row else None
 
     async def run(self, run_id: str) -> Run | None:
         """Read a run that has ended; None where it is not kept."""
@@ -105,10 +112,11 @@ def _write(
         cursor.execute("DELETE FROM machine WHERE id = ?", (machine.id,))
     else:
         _put(cursor, change.before, change.after, document)
-    if change.intent and machine.run:
-        row = (change.intent, machine.id, machine.run.id, change.at)
-        if cursor.execute("INSERT OR IGNORE INTO intent VALUES (?, ?, ?, ?)", row).rowcount == 0:
-            raise ConflictError(f"the idempotency key {change.intent[:40]!r} was used for another request")
+    if change.intent.key:
+        run = machine.run.id if machine.run is not None else ""
+        row = (change.intent.key, machine.id, run, change.at, change.intent.request)
+        if cursor.execute("INSERT OR IGNORE INTO intent VALUES (?, ?, ?, ?, ?)", row).rowcount == 0:
+            raise ConflictError(f"the idempotency key {change.intent.key[:40]!r} was used for another request")
     _keep_ended_run(cursor, change)
     return _put_events(cursor, change, machine.id, events)
 

@@ -17,7 +17,7 @@ from provisioner.web.hooks import source_of
 from provisioner.web.intents import EnrolBody, enrol_request
 from provisioner.web.lists import Encoded
 from provisioner.web.ports import Route, Site
-from provisioner.web.replies import json_reply, machine_reply, page, query, read, whole
+from provisioner.web.replies import condition, json_reply, machine_reply, page, query, read, whole
 from provisioner.web.sse import shown, stream_events
 from provisioner.web.verbs import Verbs
 
@@ -74,7 +74,7 @@ class Api:
 
     async def enrol(self, request: web.Request) -> web.Response:
         """Name a machine and its BMC."""
-        machine = await self._ask.enrol(enrol_request(await read(request, EnrolBody)))
+        machine = await self._ask.enrol(enrol_request(await read(request, EnrolBody)), key=condition(request).key)
         response = machine_reply(machine, status=201)
         response.headers["Location"] = f"/v1/machines/{machine.name}"
         return response

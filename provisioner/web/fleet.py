@@ -25,7 +25,7 @@ class Rollouts(Protocol):
     def get(self, ref: str) -> Rollout: ...
 
     async def begin(
-        self, bootenv: str, select: str, limits: tuple[int, int], params: Mapping[str, Any], key: str = ""
+        self, bootenv: str, select: str, limits: tuple[int, int], params: Mapping[str, Any], *, key: str = ""
     ) -> Rollout: ...
 
     async def order(self, ref: str, order: Order) -> Rollout: ...
@@ -114,7 +114,7 @@ class FleetApi:
         """Begin a rollout; answers when it is durable."""
         body = await read(request, RolloutBody)
         limits, key = (body.at_once, body.max_failures), condition(request).key
-        rollout = await self._rollouts.begin(body.bootenv, body.select, limits, body.params, key)
+        rollout = await self._rollouts.begin(body.bootenv, body.select, limits, body.params, key=key)
         response = json_reply(rollout_view(rollout), status=202)
         response.headers["Location"] = f"/v1/rollouts/{rollout.id}"
         return response

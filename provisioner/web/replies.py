@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -77,10 +78,11 @@ def condition(request: web.Request) -> Condition:
     return Condition(key, int(etag[1]))
 
 
-async def accepted(machines: Machines, ref: str, given: Condition, intent: Awaitable[Machine]) -> web.Response:
-    """Answer 202; or 412 where it was refused because the caller has seen an older generation."""
+@contextmanager
+def current(machines: Machines, ref: str, given: Condition) -> Iterator[None]:
+    """Answer 412 where something is refused because the caller has seen an older generation."""
     try:
-        return machine_reply(await intent, status=202)
+        yield
     except ConflictError as error:
         if given.generation is not None and given.generation != (now := machines.get(ref).generation):
             hint = f"it is now {now}: read the machine again, and decide anew"

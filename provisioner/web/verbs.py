@@ -13,7 +13,7 @@ from provisioner.model.trace import Channel, TraceFilter
 from provisioner.web import views
 from provisioner.web.intents import AdoptBody, BootBody, HoldBody, PowerBody, ReleaseBody, check_via
 from provisioner.web.ports import Operator, Route
-from provisioner.web.replies import Condition, accepted, condition, json_reply, machine_reply, page, query, read
+from provisioner.web.replies import Condition, condition, current, json_reply, machine_reply, page, query, read
 
 MACHINE = "/v1/machines/{ref}"
 QUERY_CHARS = 200
@@ -57,7 +57,9 @@ class Verbs:
 
     async def forget(self, request: web.Request) -> web.Response:
         """Drop a machine from the record; the machine itself is not touched."""
-        await self._ask.forget(_ref(request))
+        given, ref = condition(request), _ref(request)
+        with current(self._ask.machines, ref, given):
+            await self._ask.forget(ref, key=given.key, generation=given.generation)
         return web.Response(status=204)
 
     # runs
@@ -80,49 +82,55 @@ class Verbs:
         """Boot from the disk again, back to where the machine came from."""
         return await self._run(request, condition(request), self._ask.unrescue)
 
-    async def _run(self, request: web.Request, given: Condition, ask: Any, *args: Any, **more: Any) -> web.Response:
-        ref = _ref(request)
-        intent = ask(ref, *args, key=given.key, generation=given.generation, **more)
-        return await accepted(self._ask.machines, ref, given, intent)
-
     async def cancel(self, request: web.Request) -> web.Response:
         """End the run that is under way; the machine goes back to the state that it came from."""
-        return machine_reply(await self._ask.cancel(_ref(request)), status=202)
+        return await self._run(request, condition(request), self._ask.cancel)
 
     async def resume(self, request: web.Request) -> web.Response:
         """Take up the run that failed or was cancelled, where that is safe."""
-        return machine_reply(await self._ask.resume(_ref(request)), status=202)
+        return await self._run(request, condition(request), self._ask.resume)
+
+    async def _run(
+        self, request: web.Request, given: Condition, ask: Any, *args: Any, status: int = 202, **more: Any
+    ) -> web.Response:
+        ref = _ref(request)
+        with current(self._ask.machines, ref, given):
+            machine = await ask(ref, *args, key=given.key, generation=given.generation, **more)
+        return machine_reply(machine, status)
 
     # at once
+
+    async def _at_once(self, request: web.Request, ask: Any, *args: Any, **more: Any) -> web.Response:
+        return await self._run(request, condition(request), ask, *args, status=200, **more)
 
     async def power(self, request: web.Request) -> web.Response:
         """Switch a machine by its BMC; the answer comes when the end state was observed."""
         body = await read(request, PowerBody)
-        return machine_reply(await self._ask.power(_ref(request), body.power))
+        return await self._at_once(request, self._ask.power, body.power)
 
     async def hold(self, request: web.Request) -> web.Response:
         """Keep a machine back, in maintenance or quarantine."""
         body = await read(request, HoldBody)
         if not body.reason.strip():
             raise WireError("reason: empty", hint="whoever finds the machine held has to know why")
-        return machine_reply(await self._ask.hold(_ref(request), body.reason, quarantine=body.quarantine))
+        return await self._at_once(request, self._ask.hold, body.reason, quarantine=body.quarantine)
 
     async def let_go(self, request: web.Request) -> web.Response:
         """End a hold."""
-        return machine_reply(await self._ask.let_go(_ref(request)))
+        return await self._at_once(request, self._ask.let_go)
 
     async def adopt(self, request: web.Request) -> web.Response:
         """Put on record that a machine already runs something."""
         body = await read(request, AdoptBody)
-        return machine_reply(await self._ask.adopt(_ref(request), body.bootenv))
+        return await self._at_once(request, self._ask.adopt, body.bootenv)
 
     async def retire(self, request: web.Request) -> web.Response:
         """Take a machine out of use; its record stays."""
-        return machine_reply(await self._ask.retire(_ref(request)))
+        return await self._at_once(request, self._ask.retire)
 
     async def unretire(self, request: web.Request) -> web.Response:
         """Take a retired machine into use again."""
-        return machine_reply(await self._ask.unretire(_ref(request)))
+        return await self._at_once(request, self._ask.unretire)
 
     # looking
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from provisioner.errors import NotFoundError, WireError
+from provisioner.errors import ConflictError, NotFoundError, WireError
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStatus, FlowStep, Stage
 from provisioner.web.ports import Route
 from provisioner.web.replies import condition, json_reply, query, read, whole
@@ -86,7 +86,12 @@ class WorkflowApi:
         body = await read(request, RunBody)
         name, key = request.match_info["name"], condition(request).key
         wish = Wish(name, body.select, body.params, body.at_once, body.max_failures, body.paused)
-        run = await self._engine.accepted(key) or await self._engine.begin(await self._planning.run(wish), key)
+        run = await self._engine.accepted(key)
+        if run is None:
+            run = await self._engine.begin(await self._planning.run(wish), key)
+        elif not self._planning.is_wished(run, wish):
+            hint = "another request needs a key of its own"
+            raise ConflictError(f"the idempotency key {key[:40]!r} was used for another run", hint=hint)
         response = json_reply(self._view(run), status=202)
         response.headers["Location"] = f"/v1/workflow-runs/{run.id}"
         return response

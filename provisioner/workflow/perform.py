@@ -119,7 +119,7 @@ class Performer:
     async def _accepted(self, attempt: Try) -> str:
         """Find the run that an earlier daemon began for this try."""
         known = await self._runs.intent(attempt.key)
-        return known[1] if known is not None else ""
+        return known.run if known is not None else ""
 
     async def _end(self, attempt: Try, run_id: str) -> str:
         while True:

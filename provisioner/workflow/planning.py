@@ -105,6 +105,13 @@ class Planning:
             created=now,
         )
 
+    def is_wished(self, run: FlowRun, wish: Wish) -> bool:
+        """Say whether a run is what this wish asks for; raises `ConfigError`, `NotFoundError`."""
+        flow = self.library.get(wish.workflow)
+        failures = flow.max_failures if wish.max_failures is None else wish.max_failures
+        wanted = (flow.name, wish.select, checked_params(flow, wish.params), wish.at_once, failures)
+        return wanted == (run.workflow, run.select, run.params, run.at_once, run.max_failures)
+
     def _meant(self, select: str) -> Sequence[Machine]:
         machines, selector = self._conductor.machines.all(), parse(select)
         if unknown := selector.unknown(machines):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,29 +148,6 @@ async def test_the_same_key_is_accepted_once(tmp_path: Path) -> None:
         later = await conductor.boot("node17", "discovery", key="k1")
         assert later.run
         assert later.run.id == first.run.id
-
-
-async def test_a_key_that_was_used_for_another_intent_is_refused(tmp_path: Path) -> None:
-    rack = Rack(tmp_path)
-    async with rack.alive(), rack.daemon() as conductor:
-        await rack.enrol()
-        await conductor.boot("node17", "discovery", key="k1")
-        await settled(conductor)
-        others: dict[str, Callable[[], Awaitable[Machine]]] = {
-            "another system": lambda: conductor.boot("node17", "debian-12", key="k1"),
-            "another verb": lambda: conductor.release("node17", key="k1"),
-            "without erasing": lambda: conductor.release("node17", erase=False, key="k1"),
-            "rescue": lambda: conductor.rescue("node17", key="k1"),
-        }
-        await conductor.boot("node17", "local", key="k2")
-        await settled(conductor)
-        generation = conductor.machines.get("node17").generation
-        for what, ask in others.items():
-            with pytest.raises(ConflictError, match="key 'k1' was used for inspect discovery"):
-                await ask()
-            assert conductor.machines.get("node17").generation == generation, what
-        again = await conductor.boot("node17", "discovery", key="k1")
-        assert again.generation == generation, "the same intent, some runs ago"
 
 
 async def test_the_same_key_at_the_same_moment_is_accepted_once(tmp_path: Path) -> None:

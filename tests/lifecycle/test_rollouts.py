@@ -125,7 +125,10 @@ async def test_what_is_refused(tmp_path: Path) -> None:
             await rollouts.order("x", Order.PAUSE)
         assert rollouts.all() == []
         rack.during_job = lambda _metal: False
-        begun = await rollouts.begin("debian-12", "node01", (1, 0), {})
+        begun = await rollouts.begin("debian-12", "node01", (1, 0), {}, key="k")
+        assert await rollouts.begin("debian-12", "node01", (1, 0), {}, key="k") == rollouts.get(begun.id)
+        with pytest.raises(ConflictError, match="used for another rollout"):
+            await rollouts.begin("debian-12", "node01", (2, 0), {}, key="k")
         with pytest.raises(ConflictError, match="in another rollout"):
             await rollouts.begin("debian-12", "node[01-02]", (1, 0), {})
         assert rollouts.all() == [rollouts.get(begun.id)]
@@ -164,10 +167,10 @@ async def play(folder: Path, die_at: Point | None) -> tuple[Rack, Points]:
         async with rack.daemon():
             await ready(rack)
         async with fleet(rack, points) as rollouts:
-            begun = await rollouts.begin("debian-12", "name=*", (2, 0), {}, "key")
+            begun = await rollouts.begin("debian-12", "name=*", (2, 0), {}, key="key")
             await until(rollouts, begun.id, over)
         async with fleet(rack) as rollouts:
-            begun = await rollouts.begin("debian-12", "name=*", (2, 0), {}, "key")
+            begun = await rollouts.begin("debian-12", "name=*", (2, 0), {}, key="key")
             rollout = await until(rollouts, begun.id, over)
             assert (len(rollouts.all()), rollout.status, rollout.count(Stage.DONE)) == (1, Status.DONE, 3)
             assert rack.conductor
@@ -183,11 +186,10 @@ async def play(folder: Path, die_at: Point | None) -> tuple[Rack, Points]:
 async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory) -> None:
     _, points = await play(tmp_path_factory.mktemp("whole"), None)
     assert len(points.passed) > 100
-    whole, missed = points.certain(), 0
+    whole = points.certain()
     for at, point in enumerate(whole):
         async with asyncio.timeout(30):
             rack, died = await play(tmp_path_factory.mktemp(f"at{at}"), point)
-        missed += not died.dead.is_set()
-        assert [metal.log for metal in rack.metal] == [ACTIVE] * 3, f"killed {point.name}, {point.nth + 1}. time"
-    # three machines at once: what two of them do in one moment is one write
-    assert missed <= len(whole) // 4, f"{missed} of {len(whole)} points were not come by again"
+        where = f"killed {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"
+        assert died.dead.is_set(), where
+        assert [metal.log for metal in rack.metal] == [ACTIVE] * 3, where

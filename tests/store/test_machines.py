@@ -14,6 +14,7 @@ from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.facts import Disk, Facts, Nic
+from provisioner.model.intent import Asked
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.store.codec import Reader
@@ -83,11 +84,11 @@ async def test_an_idempotency_key_names_one_run(db: Database) -> None:
     store = MachineStore(db)
     deploying, _ = advance(MACHINE, Begin("r1", Verb.DEPLOY, "debian-12", "image"), 5.0)
     await store.save(Change(1.0, None, MACHINE))
-    await store.save(Change(5.0, MACHINE, deploying, intent="k1"))
-    assert await store.intent("k1") == ("m1", "r1")
+    await store.save(Change(5.0, MACHINE, deploying, intent=Asked("k1", "boot x")))
+    assert await store.intent("k1") == ("m1", "r1", "boot x")
     assert await store.intent("k2") is None
     with pytest.raises(ConflictError, match="idempotency key"):
-        await store.save(Change(6.0, MACHINE, deploying, intent="k1"))
+        await store.save(Change(6.0, MACHINE, deploying, intent=Asked("k1")))
 
 
 def test_a_document_of_another_shape_is_refused_with_the_field() -> None:

@@ -31,7 +31,7 @@ def fill(cursor: sqlite3.Cursor) -> None:
     """Forty events, keys of now and of long ago, five runs of each of two machines."""
     now = SteadyClock().now()
     cursor.executemany("INSERT INTO event (at, type, machine, document) VALUES (?, 'x', 'm', '{}')", [(now,)] * 40)
-    cursor.executemany("INSERT INTO intent VALUES (?, 'm', 'r', ?)", [("old", now - 101), ("new", now - 50)])
+    cursor.executemany("INSERT INTO intent VALUES (?, 'm', 'r', ?, '')", [("old", now - 101), ("new", now - 50)])
     runs = [(f"{machine}{at}", machine, at, b"") for machine in "ab" for at in range(5)]
     cursor.executemany("INSERT INTO run VALUES (?, ?, ?, ?)", runs)
 

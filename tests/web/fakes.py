@@ -110,7 +110,7 @@ class FakeConductor:
 
     # the operator's side
 
-    async def enrol(self, request: EnrolRequest) -> Machine:
+    async def enrol(self, request: EnrolRequest, *, key: str = "") -> Machine:
         if request.name in self.machines.by_name:
             raise ConflictError(f"{request.name}: this name is taken")
         if request.password == "wrong":
@@ -164,18 +164,21 @@ class FakeConductor:
         run = Run(f"r-{next(self._ids)}", "release" if erase else "release-keep", "", PLAN[:1], started=NOW)
         return await self.put(replace(machine, state=State.RELEASING, run=run), "run.started")
 
-    async def power(self, ref: str, verb: PowerVerb) -> Machine:
+    async def power(self, ref: str, verb: PowerVerb, *, key: str = "", generation: int | None = None) -> Machine:
+        self._current(self.machines.get(ref), generation)
         machine = self.machines.get(ref)
         return await self.put(replace(machine, power=Power.OFF if verb == "off" else Power.ON), "machine.power")
 
-    async def cancel(self, ref: str) -> Machine:
+    async def cancel(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
+        self._current(self.machines.get(ref), generation)
         machine = self.machines.get(ref)
         if machine.run is None or machine.run.outcome != "running":
             raise ConflictError(f"{machine.name}: nothing is under way")
         run = replace(machine.run, outcome="cancelled", ended=NOW)
         return await self.put(replace(machine, state=State.READY, run=run), "run.cancelled")
 
-    async def resume(self, ref: str) -> Machine:
+    async def resume(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
+        self._current(self.machines.get(ref), generation)
         machine = self.machines.get(ref)
         if machine.run is None or machine.run.outcome in {"running", "done"}:
             raise ConflictError(f"{machine.name}: nothing to take up")
@@ -193,23 +196,31 @@ class FakeConductor:
         run = Run(f"r-{next(self._ids)}", verb, "", PLAN, started=NOW)
         return await self.put(replace(machine, state=State.INSPECTING, run=run), "run.started")
 
-    async def hold(self, ref: str, reason: str, *, quarantine: bool = False) -> Machine:
+    async def hold(
+        self, ref: str, reason: str, *, quarantine: bool = False, key: str = "", generation: int | None = None
+    ) -> Machine:
+        self._current(self.machines.get(ref), generation)
         state = State.QUARANTINED if quarantine else State.MAINTENANCE
         return await self.put(rest.hold(self.machines.get(ref), state, reason, NOW), "machine.state")
 
-    async def let_go(self, ref: str) -> Machine:
+    async def let_go(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
+        self._current(self.machines.get(ref), generation)
         return await self.put(rest.let_go(self.machines.get(ref), NOW), "machine.state")
 
-    async def adopt(self, ref: str, bootenv: str) -> Machine:
+    async def adopt(self, ref: str, bootenv: str, *, key: str = "", generation: int | None = None) -> Machine:
+        self._current(self.machines.get(ref), generation)
         return await self.put(rest.adopt(self.machines.get(ref), bootenv, NOW), "machine.state")
 
-    async def retire(self, ref: str) -> Machine:
+    async def retire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
+        self._current(self.machines.get(ref), generation)
         return await self.put(rest.retire(self.machines.get(ref), NOW), "machine.state")
 
-    async def unretire(self, ref: str) -> Machine:
+    async def unretire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
+        self._current(self.machines.get(ref), generation)
         return await self.put(rest.unretire(self.machines.get(ref), NOW), "machine.state")
 
-    async def forget(self, ref: str) -> None:
+    async def forget(self, ref: str, *, key: str = "", generation: int | None = None) -> None:
+        self._current(self.machines.get(ref), generation)
         machine = self.machines.get(ref)
         del self.machines.by_name[machine.name]
         await self.emit(machine.id, "machine.forgotten", {"name": machine.name})

@@ -39,7 +39,7 @@ class FakeRollouts:
         return found
 
     async def begin(
-        self, bootenv: str, select: str, limits: tuple[int, int], params: Mapping[str, Any], key: str = ""
+        self, bootenv: str, select: str, limits: tuple[int, int], params: Mapping[str, Any], *, key: str = ""
     ) -> Rollout:
         if key and key in self._keys:
             return self._all[self._keys[key]]

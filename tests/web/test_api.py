@@ -102,6 +102,35 @@ async def test_the_way_of_a_boot(api: Session, conductor: FakeConductor) -> None
         assert (await call(api, method, path, **given))[0] == 400
 
 
+CONDITIONAL: dict[str, dict[str, Any]] = {
+    "boot": {"bootenv": "debian-12"},
+    "release": {},
+    "rescue": {},
+    "unrescue": {},
+    "cancel": {},
+    "resume": {},
+    "power": {"power": "off"},
+    "hold": {"reason": "new DIMM"},
+    "let-go": {},
+    "adopt": {"bootenv": "theirs"},
+    "retire": {},
+    "unretire": {},
+}
+"""Everything that is asked of a machine's life, with what it takes."""
+
+
+@pytest.mark.parametrize("verb", CONDITIONAL)
+async def test_every_verb_is_refused_of_an_old_generation(api: Session, verb: str) -> None:
+    given = {"json": CONDITIONAL[verb], "headers": {"If-Match": '"2"'}}
+    status, body, _ = await call(api, "POST", f"/v1/machines/node17/{verb}", **given)
+    assert (status, body["type"]) == (412, "urn:problem:provisioner:stale")
+
+
+async def test_a_machine_of_an_old_generation_is_not_forgotten(api: Session) -> None:
+    status, body, _ = await call(api, "DELETE", "/v1/machines/node17", headers={"If-Match": '"2"'})
+    assert (status, body["type"]) == (412, "urn:problem:provisioner:stale")
+
+
 async def test_an_old_generation_is_refused_with_412(api: Session) -> None:
     given = {"json": {"bootenv": "debian-12"}, "headers": {"If-Match": '"2"'}}
     status, body, _ = await call(api, "POST", "/v1/machines/node17/boot", **given)

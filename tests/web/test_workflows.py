@@ -54,6 +54,8 @@ async def test_look_plan_run_and_read(api: Session, rack: FlowRack) -> None:
     status, body, headers = await call(api, "POST", "/v1/workflows/burn/run", **given)
     assert (status, headers["Location"]) == (202, f"/v1/workflow-runs/{body['id']}")
     assert (await call(api, "POST", "/v1/workflows/burn/run", **given))[1]["id"] == body["id"]
+    other = given | {"json": {**RUN, "at_once": 1}}
+    assert (await call(api, "POST", "/v1/workflows/burn/run", **other))[0] == 409, "another run under that key"
     await over(rack, rack.engine.get(body["id"]))
     _, body, _ = await call(api, "GET", headers["Location"])
     assert (body["status"], body["counts"]["done"], body["params"]) == ("done", 2, {"minutes": 1})
