@@ -11,7 +11,7 @@ from provisioner.catalog.kernelargs import check_line
 from provisioner.catalog.load import Catalog, answer_template, args_template
 from provisioner.catalog.params import Resolved
 from provisioner.catalog.system import references
-from provisioner.errors import CatalogError
+from provisioner.errors import CatalogError, RenderError
 from provisioner.model.catalog import AnswerFile, Bootenv
 from provisioner.model.machine import Machine
 
@@ -83,7 +83,13 @@ class SiteCatalogue:
     async def answer(self, occasion: Occasion, answer_id: str, stamp: Stamp | None = None) -> bytes:
         """Render an answer file. `stamp` is what the occasion follows from, where that is known."""
         stamp = None if stamp is None else self._stamped(stamp)
-        return await self._rendered(answer_template(occasion.bootenv, answer_id), occasion, stamp)
+        try:
+            return await self._rendered(answer_template(occasion.bootenv, answer_id), occasion, stamp)
+        except RenderError as error:
+            said = occasion.secrets.unsaid(error.message) if occasion.secrets is not None else error.message
+            if said == error.message:
+                raise
+            raise RenderError(said, hint=error.hint) from None  # nor does the log have it
 
     async def _rendered(self, template: str, occasion: Occasion, stamp: Stamp | None = None) -> bytes:
         """Render a template, unless what it gave last time was made from the very same."""

@@ -10,6 +10,7 @@ from provisioner.boot.files import MADE_OF
 from provisioner.boot.plan import boots_by_medium, direct_file, next_boot
 from provisioner.boot.script import Dialect, write
 from provisioner.catalog.context import MADE
+from provisioner.catalog.system import Secrets, TriedSecrets
 from provisioner.dhcp.foretell import Foretold
 from provisioner.errors import BmcError, ConfigError, ConflictError, NotFoundError, RenderError
 from provisioner.lifecycle.forecast import (
@@ -128,18 +129,27 @@ class Readiness:
             return {"bmc_fault": str(error)}
 
     async def _rendered(self, boot: Imagined) -> tuple[list[RenderedFile], list[str]]:
-        """Render every file, look every secret up; what comes out, and what is wrong."""
+        """Look every secret up, render every file with them; what comes out, and what is wrong. Only that is told."""
         machine = boot.machine
         try:
             references = self._ports.catalogue.references(boot.bootenv, machine, boot.given or {})
             if not machine.macs or (machine.facts is None and boot.bootenv.kind in MADE):
                 return [], []  # nothing can be rendered for hardware that nobody knows; another check says so
-            files = [await make() for _, make in self._renderings.files(boot)]
-            if any(answer.secret for answer in boot.bootenv.answers):
-                await self._ports.secrets(references)
+            wanted = references if any(answer.secret for answer in boot.bootenv.answers) else []
+            secrets = TriedSecrets("preflight", await self._ports.secrets(wanted))
+            files = await self._tried(boot, secrets)
         except (RenderError, ConfigError) as error:
             return [], list(error.faults) or [str(error)]
         return files, []
+
+    async def _tried(self, boot: Imagined, secrets: Secrets) -> list[RenderedFile]:
+        """Render every file with what its secrets are: a passphrase that no installer can be told is found here."""
+        try:
+            return [await make() for _, make in self._renderings.files(boot, secrets)]
+        except RenderError:
+            for _, make in self._renderings.files(boot):  # where secrets are not why, the whole fault is told
+                await make()
+            raise
 
     def _told(self, boot: Imagined) -> list[Foretold] | None:
         """Say what the firmware would hear, on each link that the machine may be on."""

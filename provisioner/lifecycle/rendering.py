@@ -50,7 +50,7 @@ class Imagined:
 Make = Callable[[], Awaitable[RenderedFile]]
 
 
-class _HiddenSecrets(Secrets):
+class HiddenSecrets(Secrets):
     """Stands for every secret, and gives none."""
 
     def value(self, reference: str) -> str:
@@ -58,6 +58,9 @@ class _HiddenSecrets(Secrets):
 
     def hashed(self, reference: str | None, user: str) -> dict[str, str]:
         return {"hash": HIDDEN if reference else ""}
+
+
+HIDDEN_SECRETS = HiddenSecrets("preview")
 
 
 def starts_with(catalogue: Catalogue, bootenv: Bootenv) -> Bootenv:
@@ -75,7 +78,7 @@ class Renderings:
         """Say what the machine starts."""
         return starts_with(self._ports.catalogue, boot.bootenv)
 
-    def files(self, boot: Imagined) -> Sequence[tuple[str, Make]]:
+    def files(self, boot: Imagined, secrets: Secrets = HIDDEN_SECRETS) -> Sequence[tuple[str, Make]]:
         """Name the files of a boot, each with what makes it."""
         catalogue, bootenv, started = self._ports.catalogue, boot.bootenv, self.started(boot)
 
@@ -85,7 +88,7 @@ class Renderings:
 
         def answer(name: str, content_type: str) -> Make:
             async def make() -> RenderedFile:
-                content = await catalogue.answer(self.occasion(boot, bootenv, _HiddenSecrets("preview")), name)
+                content = await catalogue.answer(self.occasion(boot, bootenv, secrets), name)
                 return RenderedFile(name, content_type, content.decode())
 
             return make

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from provisioner.catalog import crypt
 from provisioner.catalog.params import Layer
 from provisioner.catalog.render import plain
-from provisioner.catalog.system import Secrets, describe, references
+from provisioner.catalog.system import Secrets, TriedSecrets, describe, references
 from provisioner.errors import RenderError
 from provisioner.model.catalog import Bootenv, Kind, Supports
 from provisioner.model.facts import Disk, Facts, Nic
@@ -25,6 +26,38 @@ FACTS = Facts(
 DECLARED = catalogue().content.declarations
 ALL = Supports(("plain", "lvm", "raid1"), ("passphrase",), ("static", "several", "bond", "vlan", "mtu", "routes"))
 SECRETS = Secrets("seed", {"store:root": "pässword", "env:HASH": "$6$abc$def", "store:disk": "phrase"})
+
+
+UNSAID = {
+    # secrets are "pässword", "$6$abc$def" and "phrase"
+    "nothing of them": ("x.j2:3: 'dict object' has no attribute 'y'", "x.j2:3: 'dict object' has no attribute 'y'"),
+    "one of them": ("x.j2:3: 'phrase' cannot stand here", "x.j2:3: (hidden) cannot stand here"),
+    "a part of one": ("x.j2:3: 'a $6$a' cannot stand here", "x.j2:3: (hidden) cannot stand here"),
+    "two of them": ("x.j2:3: 'phrase' and \"pässword\"", "x.j2:3: (hidden) and (hidden)"),
+    "one without quotes": ("x.j2:3: phrase", "what a secret holds cannot be written there"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), UNSAID.values(), ids=UNSAID.keys())
+def test_errors_are_told_without_secrets(text: str, said: str) -> None:
+    assert SECRETS.unsaid(text) == said
+
+
+ESCAPED = ["a\\b\\c\\d\\", "\n\n\n\n\n", "it's\t\t\t", "ab", "'\"'\""]
+
+
+@pytest.mark.parametrize("value", ESCAPED)
+def test_errors_are_told_without_secrets_that_they_escape(value: str) -> None:
+    said = Secrets("seed", {"store:x": value}).unsaid(f"x: {value!r} cannot stand here")
+    assert repr(value)[1:-1] not in said
+    assert value not in said
+
+
+def test_a_secret_is_tried_without_hashing_it() -> None:
+    tried = TriedSecrets("seed", SECRETS.values)
+    assert crypt.is_hash(tried.hashed("store:root", "root")["hash"])
+    assert tried.hashed("env:HASH", "root") == {"hash": "$6$abc$def"}
+    assert tried.hashed(None, "root") == {"hash": ""}
 
 
 def system(supports: Supports = ALL, secrets: Secrets = SECRETS, **given: Any) -> dict[str, Any]:

@@ -96,9 +96,14 @@ class Obedient:
         return [] if verb in self._cannot else logins
 
 
-def _ports(network: Network, board: Obedient, stock: FakeArtifacts | None = None) -> Ports:
+def _ports(network: Network, board: Obedient, stock: FakeArtifacts | None = None, secret: str = "secret") -> Ports:
     nothing = cast(Discovery, None)  # never asked: nothing is touched
-    return Ports(cast(Bmcs, board), SiteCatalogue(catalogue(), Direct()), stock or Stock(), nothing, network)
+
+    async def look_up(references: Sequence[str]) -> Mapping[str, str]:
+        return dict.fromkeys(references, secret)
+
+    shelves = SiteCatalogue(catalogue(), Direct()), stock or Stock()
+    return Ports(cast(Bmcs, board), *shelves, nothing, network, look_up)
 
 
 def previews(machines: Known, address: str = "10.77.0.117") -> Previews:
@@ -107,8 +112,12 @@ def previews(machines: Known, address: str = "10.77.0.117") -> Previews:
 
 
 def readiness(
-    machines: Known, on: Network | None = None, board: Obedient | None = None, stock: FakeArtifacts | None = None
+    machines: Known,
+    on: Network | None = None,
+    board: Obedient | None = None,
+    stock: FakeArtifacts | None = None,
+    secret: str = "secret",
 ) -> Readiness:
-    """Forecasts and checks of these machines, whose board is this one, and of what is in store."""
+    """Forecasts and checks of these machines, whose board is this one, and of what is in store; all secrets are one."""
     board = board or Obedient()
-    return Readiness(machines, _ports(on or network(), board, stock), lambda _: "amd64", board.look, board)
+    return Readiness(machines, _ports(on or network(), board, stock, secret), lambda _: "amd64", board.look, board)

@@ -137,6 +137,38 @@ async def test_what_is_refused_before_power(node: Machine, on: object, board: Ob
     assert [f"{check.name}: {check.text}" for check in refused] == [fault]
 
 
+LUKS = {"disk.layout": "lvm", "disk.encryption": "passphrase", "disk.passphrase": "store:disk"}
+WINDOWS = {
+    "users.root.password": "store:root",
+    **{name: value for name, value in SITE.items() if name.startswith("windows.")},
+}
+UNFIT_SECRETS: dict[str, tuple[str, dict[str, object], str, str]] = {
+    "a hash where a password is wanted": (
+        "windows-server-2022", WINDOWS, "$6$abcd$efghijkl", "Windows takes no crypt hash"),
+    "a passphrase that debconf cannot be told": ("debian-12-installer", LUKS, "qwxz\\", "(hidden) cannot stand in a"),
+    "a passphrase of two lines": ("rocky-9", LUKS, "qwxz\nbnmv", "(hidden) cannot stand in a kickstart command"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("bootenv", "params", "secret", "says"), UNFIT_SECRETS.values(), ids=UNFIT_SECRETS.keys())
+async def test_what_a_secret_holds_is_tried_before_power_and_not_told(
+    bootenv: str, params: dict[str, object], secret: str, says: str
+) -> None:
+    node = replace(NODE, params={"disk.select": {"serial": "S2"}, **params})
+    found = await readiness(Machines([node]), network(dhcp=dhcp_of(node)), secret=secret).preflight("node17", bootenv)
+    (wrong,) = [check.text for check in found if not check.ok]
+    assert says in wrong
+    assert wrong.startswith("templates/")
+    assert not any(secret[at : at + 4] in wrong for at in range(len(secret) - 3))
+
+
+@pytest.mark.parametrize(("bootenv", "params"), [(each[0], each[1]) for each in UNFIT_SECRETS.values()])
+async def test_what_a_secret_holds_that_fits_is_taken(bootenv: str, params: dict[str, object]) -> None:
+    node = replace(NODE, params={"disk.select": {"serial": "S2"}, **params})
+    found = await readiness(Machines([node]), network(dhcp=dhcp_of(node)), secret="fits").preflight("node17", bootenv)
+    assert [check for check in found if not check.ok] == []
+
+
 async def test_a_bmc_is_not_asked_while_something_else_is_wrong() -> None:
     board = Obedient(fault=BmcAuthError("refused"))
     ready = readiness(Machines([replace(NODE, facts=Facts())]), board=board)
