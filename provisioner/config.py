@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from provisioner import yamlfile
-from provisioner.checks import PORT, PORT_OR_NONE, address, given, matching, one_of, socket_path, url
+from provisioner.checks import PORT, PORT_OR_NONE, address, at_least, given, matching, one_of, socket_path, url
 from provisioner.ddns import settings as ddns
 from provisioner.ddns.settings import Dns
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
@@ -91,7 +91,9 @@ class Mirror:
         check=url("https", "http"),
         keys=matching("[a-z0-9-]+", "a name of lower-case letters, digits and hyphens"),
     )
-    max_gib: int = setting(50, "How much of them is kept, in GiB; the least recently used files go first.")
+    max_gib: int = setting(
+        50, "How much of them is kept, in GiB; the least recently used files go first.", check=at_least(1)
+    )
     offline: bool = setting(False, "Give what is kept and ask no mirror.")
 
 
@@ -204,6 +206,11 @@ def read(path: Path) -> Written:
             f"{document.where(('tftp', 'addresses'))}: tftp.addresses: {fault}"
             for fault in _twice(config.tftp.addresses)
         )
+        if config.catalogue.vault_address and not config.catalogue.vault_token_file:
+            where = document.where(("catalogue", "vault_address"))
+            faults.add(
+                where, "catalogue.vault_token_file: empty, and vault_address is given: name the file of its token"
+            )
     faults.check(str(path))
     return Written(config, document.where)
 

@@ -66,6 +66,8 @@ class Fields:
         found = document.value if value is ... else value
         self._asked: set[str] = set()
         self._values: dict[str, Any] = {}
+        self.usable = isinstance(found, dict)
+        """It is a mapping; the fault is noted where it is none."""
         if isinstance(found, dict):
             self._values = found
         else:

@@ -15,6 +15,7 @@ from provisioner.discovery.profiles import load_profiles
 from provisioner.errors import ConfigError, ProvisionerError
 from provisioner.naming import key_of
 from provisioner.store.secrets import read_key
+from provisioner.web.server import look_at
 from provisioner.wiring import hook_secret
 from provisioner.workflow.load import load_workflows
 
@@ -44,6 +45,7 @@ def faults_of(config: Config) -> Iterator[tuple[Place, str]]:
         group_id(config.api.group)
     except ConfigError as error:
         yield ("api", "group"), str(error)
+    yield from _read(("api", "socket"), partial(look_at, Path(config.api.socket)))
     yield from _directories(config.catalogue)
     for name, webhook in config.webhooks.items():
         yield from _read(("webhooks", name, "secret_file"), partial(hook_secret, name, webhook))

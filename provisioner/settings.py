@@ -48,7 +48,7 @@ def _decode(kind: type[T], source: Fields) -> T:
     for each in fields(kind):  # type: ignore[arg-type]
         before = len(source.faults.found)
         values[each.name] = _value(hints[each.name], each.name, _default(each), source)
-        if len(source.faults.found) == before:
+        if source.usable and len(source.faults.found) == before:
             _judge(each.metadata, each.name, values[each.name], source)
     source.done()
     return kind(**values)
@@ -94,6 +94,9 @@ def _many(hint: Any, name: str, source: Fields) -> Any:
     if origin is tuple:
         return source.texts(name)
     if origin is Mapping and is_dataclass(of[1]):
+        if isinstance(source.any(name), list):
+            source.fault(name, "a mapping is wanted, not a list: give each a name")
+            return {}
         return {key: _decode(typing.cast("type[Any]", of[1]), part) for key, part in source.parts(name)}
     if origin is Mapping:
         return _texts(source, name)

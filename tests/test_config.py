@@ -90,6 +90,12 @@ BAD = {
         "webhooks:\n  x: {url: '', secret_file: /nope}\n",
         ":2: webhooks.x.url: '' is not https://HOST or http://HOST"),
     "a webhook without a secret": ("webhooks:\n  x:\n    url: https://a\n", "webhooks.x.secret_file: empty"),
+    "webhooks without names": (
+        "webhooks:\n  - {url: 'https://a'}\n", ":1: webhooks: a mapping is wanted, not a list: give each a name"),
+    "a webhook that is none": ("webhooks:\n  x: 5\n", ":2: webhooks.x: a mapping is wanted, not the number 5"),
+    "mirrors of which nothing is kept": ("mirror: {max_gib: 0}\n", ":1: mirror.max_gib: 0: 1 or more"),
+    "a Vault without a token": (
+        "catalogue: {vault_address: 'https://v'}\n", ":1: catalogue.vault_token_file: empty, and vault_address is"),
     "a proxy without a host": ("catalogue: {proxy: 'http://'}\n", ":1: catalogue.proxy: 'http://' is not http://HOST"),
     "a number of installs below none": ("life: {quarantine_after: -1}\n", ":1: life.quarantine_after: -1: 0 or more"),
     "HTTPS where nothing is served by it": (

@@ -19,6 +19,10 @@ BAD: dict[str, tuple[Mapping[str, Any], str]] = {
         {"api": {"group": "nosuchgroup"}},
         "api.group: there is no group 'nosuchgroup' (`groupadd nosuchgroup`)",
     ),
+    "a file where the socket goes": (
+        {"api": {"socket": "DIR/file"}},
+        "api.socket: DIR/file: is a file and no socket; it is left as it is (give another path)",
+    ),
     "a directory of bootenvs": ({"catalogue": {"paths": ["DIR/none"]}}, "catalogue.paths: 'DIR/none' is no directory"),
     "a file for a directory": ({"catalogue": {"loaders": ["DIR/file"]}}, "catalogue.loaders: 'DIR/file' is no direct"),
     "keyrings": ({"catalogue": {"keyrings": ["DIR/none"]}}, "catalogue.keyrings: 'DIR/none' is no directory"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,21 @@ COLUMNS = (
 FAULT_COLUMNS = (Column("FAULT", lambda row: row["name"]), Column("WHAT THE BMC DOES", lambda row: row["what"]))
 VERBS = ("on", "off", "cycle", "reset", "soft-off", "nmi")
 
-name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which rack: its namespace's name.")
+
+def _rack_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Take a name that a namespace and a directory can have."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", value):
+        raise click.BadParameter(f"{value!r}: up to 32 lower-case letters, digits and hyphens", ctx, param)
+    return value
+
+
+name_option = click.option(
+    "--name",
+    default=DEFAULT_NAME,
+    show_default=True,
+    callback=_rack_name,
+    help="Which rack: its namespace's name.",
+)
 
 
 @click.group()

@@ -170,8 +170,8 @@ def run(args: Sequence[str] | None = None) -> int:
     session = Session()
     try:
         status = root.main(args, "provisionctl", standalone_mode=False, obj=session)
-    except (click.Abort, click.ClickException, ProvisionerError, KeyboardInterrupt, BrokenPipeError) as error:
-        if session.verbose and isinstance(error, ProvisionerError):
+    except (click.Abort, click.ClickException, ProvisionerError, KeyboardInterrupt, OSError) as error:
+        if session.verbose and isinstance(error, ProvisionerError | OSError):
             raise
         return _ended_by(error)
     return status if isinstance(status, int) else Exit.OK
@@ -184,16 +184,22 @@ def _ended_by(error: BaseException) -> int:
             return Exit.USAGE
         case click.ClickException():
             return _usage(error)
-        case ProvisionerError():
-            _say(error)
-            return exit_of(error)
         case BrokenPipeError():  # `| head` has seen enough; the interpreter must not flush to it once more
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
+        case ProvisionerError() | OSError():
+            told = error if isinstance(error, ProvisionerError) else _of_a_file(error)
+            _say(told)
+            return exit_of(told)
         case click.Abort() if not isinstance(error.__cause__, KeyboardInterrupt):
             click.echo("nothing was done", err=True)
             return Exit.FAILED
     return Exit.INTERRUPTED
+
+
+def _of_a_file(error: OSError) -> ProvisionerError:
+    """Say which file of the operator's could not be read or written."""
+    return ProvisionerError(f"{error.filename or 'this machine'}: {error.strerror or error}")
 
 
 def _usage(error: click.ClickException) -> int:

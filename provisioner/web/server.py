@@ -134,16 +134,23 @@ def _bind_unix(path: Path, mode: int, gid: int) -> tuple[socket.socket, SocketFi
 
 def _clear(path: Path) -> None:
     """Take away a socket file that a dead daemon left; raise `ListenError` where anything else lies at this path."""
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
-        return  # nothing there, or what making the directory tells better
-    if not stat.S_ISSOCK(mode):
-        kind = "directory" if stat.S_ISDIR(mode) else "symbolic link" if stat.S_ISLNK(mode) else "file"
-        raise ListenError(f"{path}: is a {kind} and no socket; it is left as it is", hint="give another path")
+    if not look_at(path):
+        return
     if not _is_dead(path):
         raise ListenError(f"{path}: another daemon answers on this socket", hint="stop it, or give another path")
     path.unlink(missing_ok=True)
+
+
+def look_at(path: Path) -> bool:
+    """Say whether a socket lies at this path; raise `ListenError` where anything else does."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False  # nothing there, or what making the directory tells better
+    if stat.S_ISSOCK(mode):
+        return True
+    kind = "directory" if stat.S_ISDIR(mode) else "symbolic link" if stat.S_ISLNK(mode) else "file"
+    raise ListenError(f"{path}: is a {kind} and no socket; it is left as it is", hint="give another path")
 
 
 def _is_dead(path: Path) -> bool:

@@ -31,6 +31,13 @@ def test_it_is_shown(ctl: Ctl, daemon: Daemon, certificate: Path) -> None:
     assert (row["pem"], row["sha256"]) == (certificate.read_text(), words["sha256"])
 
 
+def test_a_file_that_cannot_be_written_is_one_line(ctl: Ctl, daemon: Daemon, certificate: Path, tmp_path: Path) -> None:
+    daemon.serve_ca(certificate, 8443)
+    target = tmp_path / "none" / "ca.pem"
+    ran = ctl("ca", "export", str(target))
+    assert (ran.status, ran.out, ran.err) == (1, "", f"provisionctl: {target}: No such file or directory\n")
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_it_is_written_as_firmware_takes_it(
     ctl: Ctl, daemon: Daemon, certificate: Path, form: str, tmp_path: Path

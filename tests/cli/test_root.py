@@ -57,6 +57,11 @@ def test_names_are_there_once() -> None:
 USAGE = {
     "no such command": (["machnes"], "provisionctl: no such command: 'machnes'; did you mean machines"),
     "nothing like it": (["zzz"], "provisionctl: no such command: 'zzz'; `provisionctl --help` lists them"),
+    "a rack whose name leads elsewhere": (
+        ["lab", "down", "--name", "../x"],
+        "provisionctl lab down: invalid value for '--name': '../x': up to 32 lower-case letters, digits and hyphens",
+    ),
+    "a rack of no name": (["lab", "status", "--name", ""], "provisionctl lab status: invalid value for '--name': ''"),
     "a word that is missing, of several": (
         ["power", "node17"],
         "provisionctl power: missing argument 'on|off|cycle|reset'. Choose from: on, off, cycle, reset (`provisionctl",
