@@ -232,8 +232,7 @@ class Client:
             connection.connect()
         except PermissionError as error:
             connection.close()
-            hint = "join the group of the socket (`sudo usermod -aG provisioner $USER`, then log in anew), or use sudo"
-            raise Forbidden(f"{self.server}: permission denied", hint=hint) from error
+            raise Forbidden(f"{self.server}: permission denied", hint=who_may(_group_of(self._path))) from error
         except OSError as error:
             connection.close()
             raise Unreachable(f"no daemon at {self.server}: {_reason(error)}", hint=_DOWN) from error
@@ -271,6 +270,20 @@ class Client:
                     yield json.loads(line[6:])
         finally:
             connection.close()
+
+
+def who_may(group: str) -> str:
+    """Say how one may use a socket of this group; that of the virtual rack is root's alone."""
+    if group in ("", "root"):
+        return "it is root's: use sudo"
+    return f"join its group (`sudo usermod -aG {group} $USER`, then log in anew), or use sudo"
+
+
+def _group_of(path: Path) -> str:
+    try:
+        return path.group()
+    except (OSError, KeyError):
+        return ""
 
 
 def waited_for(path: str) -> str:

@@ -199,7 +199,8 @@ def _ended_by(error: BaseException) -> int:
 
 def _of_a_file(error: OSError) -> ProvisionerError:
     """Say which file of the operator's could not be read or written."""
-    return ProvisionerError(f"{error.filename or 'this machine'}: {error.strerror or error}")
+    hint = "root may: use sudo" if isinstance(error, PermissionError) else ""
+    return ProvisionerError(f"{error.filename or 'this machine'}: {error.strerror or error}", hint=hint)
 
 
 def _usage(error: click.ClickException) -> int:

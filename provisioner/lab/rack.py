@@ -34,7 +34,9 @@ Say = Callable[[str], None]
 def check(kinds: Iterable[Firmware] = KINDS) -> None:
     """Refuse to begin without what machines of these kinds need; names all that is missing. Raise `LabError`."""
     if os.geteuid() != 0:
-        raise LabError("the rack needs root: it makes a network namespace", hint="sudo provisionctl lab up")
+        raise LabError(
+            "the rack needs root: it makes a network namespace", hint="`sudo $(command -v provisionctl) lab up`"
+        )
     builds = [BUILDS[kind] for kind in kinds]
     programs = PROGRAMS | {build.program: build.package for build in builds}
     files = FILES | {build.flash.package: (build.flash.code,) for build in builds if build.flash is not None}
@@ -135,9 +137,10 @@ def _write(rack: RackSpec) -> None:
     if namespace.exists(rack.name):
         raise LabError(f"there is a network namespace {rack.name} that is not a rack of ours", hint="give --name")
     rack.state.mkdir(parents=True, exist_ok=True)
-    record = rack.state / RECORD
-    record.touch(0o600)
-    record.write_text(encode(rack))
+    scratch = rack.state / f".{RECORD}"
+    scratch.touch(0o600)
+    scratch.write_text(encode(rack))
+    scratch.replace(rack.state / RECORD)
 
 
 def _supervise(rack: RackSpec) -> None:
@@ -159,11 +162,12 @@ def down(name: str, state: Path, say: Say) -> bool:
 
 
 def _down(name: str, state: Path, say: Say) -> bool:
-    rack = load(state)
-    if rack is None and not state.exists():
+    if not state.exists():
         return False
-    _stop(rack.name if rack else name, state, say)
-    if rack is None and any(state.iterdir()):
+    there = {path.name for path in state.iterdir()} if state.is_dir() else {state.name}
+    if RECORD in there:  # be it damaged: a rack whose record cannot be read is taken down by its name
+        _stop(name, state, say)
+    elif there - {f".{RECORD}"}:
         raise LabError(f"{state} holds no {RECORD}: not removed", hint="remove it yourself if it is of no use")
     shutil.rmtree(state)
     return True

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.cli.client import Client, waited_for
+from provisioner.cli.client import Client, waited_for, who_may
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -25,6 +25,21 @@ WAITED_FOR = {
 @pytest.mark.parametrize(("path", "whom"), WAITED_FOR.values(), ids=WAITED_FOR.keys())
 def test_waited_for(path: str, whom: str) -> None:
     assert waited_for(path) == whom
+
+
+GROUPS = {
+    "the rack's": ("root", "it is root's: use sudo"),
+    "one that cannot be looked at": ("", "it is root's: use sudo"),
+    "the daemon's": (
+        "provisioner",
+        "join its group (`sudo usermod -aG provisioner $USER`, then log in anew), or use sudo",
+    ),
+}
+
+
+@pytest.mark.parametrize(("group", "hint"), GROUPS.values(), ids=GROUPS.keys())
+def test_who_may(group: str, hint: str) -> None:
+    assert who_may(group) == hint
 
 
 @contextmanager

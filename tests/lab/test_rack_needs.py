@@ -28,6 +28,35 @@ def test_a_package_that_is_not_there_is_named_with_its_file(tmp_path: Path) -> N
     assert rack.absent({"ipxe-qemu": places, "ovmf": (tmp_path,)}) == {"ipxe-qemu": str(tmp_path / "share")}
 
 
+LEFT = {
+    "a record that is empty": {"rack.json": "", "daemon.log": ""},
+    "half a record": {"rack.json": '{"name": "provlab-left", "machi'},
+    "another record": {"rack.json": "[]", "supervisor.json": "{", "daemon.json": ""},
+    "a record that was never given its name": {".rack.json": "{"},
+    "nothing yet": {},
+}
+
+
+@pytest.mark.parametrize("files", LEFT.values(), ids=LEFT.keys())
+def test_what_a_command_that_was_killed_left_is_taken_down(tmp_path: Path, files: dict[str, str]) -> None:
+    state = tmp_path / "rack"
+    state.mkdir()
+    for name, text in files.items():
+        (state / name).write_text(text)
+    assert rack.down("provlab-left", state, print)
+    assert not state.exists()
+
+
+def test_what_is_no_rack_is_not_taken_down(tmp_path: Path) -> None:
+    (tmp_path / "rack").mkdir()
+    (tmp_path / "rack" / "letters").write_text("")
+    (tmp_path / "file").write_text("")
+    for name in ("rack", "file"):
+        with pytest.raises(LabError, match=r"holds no rack.json: not removed"):
+            rack.down("provlab-left", tmp_path / name, print)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "letters", "rack"]
+
+
 def test_two_commands_do_not_work_on_one_rack(tmp_path: Path) -> None:
     state = tmp_path / "rack"
     with rack.alone("provlab-twice"), pytest.raises(LabError, match="another command brings the rack provlab-twice"):
