@@ -7,23 +7,17 @@ firmware() {
 
 # load_drivers: load what the devices ask for until nothing new appears (a driver brings new buses), at most 6 rounds
 load_drivers() {
-    local round=0 before after
-    after=$(modalias_count)
+    local round=0 asked served=''
     while [ $round -lt 6 ]; do
-        before=$after round=$((round + 1))
-        find /sys/devices -name modalias -exec cat {} + 2>/dev/null | grep . | sort -u |
-            xargs -r /usr/bin/modprobe --all --use-blacklist --quiet 2>/dev/null
-        after=$(modalias_count)
-        [ "$after" = "$before" ] && break
+        asked=$(find /sys/devices -name modalias -exec cat {} + 2>/dev/null | grep . | sort -u)
+        [ "$asked" = "$served" ] && break
+        served=$asked round=$((round + 1))
+        printf '%s\n' "$asked" | xargs -r /usr/bin/modprobe --all --use-blacklist --quiet 2>/dev/null
     done
     for module in ipmi_si ipmi_devintf sd_mod; do
         /usr/bin/modprobe --quiet $module 2>/dev/null
     done
     wait_for_disks
-}
-
-modalias_count() {
-    find /sys/devices -name modalias 2>/dev/null | wc -l
 }
 
 # wait_for_disks: SCSI and USB disks appear some time after their driver: wait until none came for a second
