@@ -43,6 +43,8 @@ class TimelessDatabase(KillableDatabase):
     """The real store; no virtual time passes while it works."""
 
     _at_work = 0
+    _holding = False
+    """One `_hold` follows another: two would see each other as work to be done, and never wait for the thread."""
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
         future = super().submit(work)
@@ -59,7 +61,8 @@ class TimelessDatabase(KillableDatabase):
 
     def _begin(self) -> None:
         self._at_work += 1
-        if self._at_work == 1:
+        if not self._holding:
+            self._holding = True
             asyncio.get_running_loop().call_soon(self._hold)
 
     def _end(self, _done: object = None) -> None:
@@ -67,7 +70,8 @@ class TimelessDatabase(KillableDatabase):
 
     def _hold(self) -> None:
         loop: Any = asyncio.get_running_loop()
-        if self._at_work:
+        self._holding = self._at_work > 0
+        if self._holding:
             if not loop._ready:  # nobody else has anything to do until the thread answers
                 select.select([loop._ssock], [], [], 0.01)
             loop.call_soon(self._hold)

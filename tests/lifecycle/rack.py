@@ -134,6 +134,7 @@ class Rack:
 
     def __init__(self, folder: Path, names: Sequence[str] = ("node17",)) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.metal = [
             Metal(name, Mac(f"52:54:00:00:00:{at:02x}"), f"10.0.0.{at}", f"00000000-0000-4000-8000-{at:012x}")
             for at, name in enumerate(names, start=17)
