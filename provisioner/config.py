@@ -18,6 +18,7 @@ from provisioner.ddns import settings as ddns
 from provisioner.ddns.settings import Dns
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
 from provisioner.dhcp.validate import faults_of, faults_without_tls
+from provisioner.dhcp.written import places_in
 from provisioner.errors import ConfigError, ListenError
 from provisioner.fields import Faults
 from provisioner.settings import decode, setting
@@ -194,25 +195,26 @@ def read(path: Path) -> Written:
     document = yamlfile.load(text, str(path))
     faults = Faults()
     config = decode(Config, document, faults)
-    if not faults.found:
-        faults.found.extend(f"{path}: dhcp: {fault}" for fault in faults_of(config.dhcp))
-        if not config.http.tls_port:
-            faults.found.extend(f"{path}: dhcp: {fault}" for fault in faults_without_tls(config.dhcp))
-        faults.found.extend(f"{path}: dns: {fault}" for fault in ddns.faults_of(config.dns))
-        faults.found.extend(
-            f"{document.where(('http', key))}: http.{key}: {fault}" for key, fault in _http(config.http)
-        )
-        faults.found.extend(
-            f"{document.where(('tftp', 'addresses'))}: tftp.addresses: {fault}"
-            for fault in _twice(config.tftp.addresses)
-        )
-        if config.catalogue.vault_address and not config.catalogue.vault_token_file:
-            where = document.where(("catalogue", "vault_address"))
-            faults.add(
-                where, "catalogue.vault_token_file: empty, and vault_address is given: name the file of its token"
-            )
+    for place, text in _together(config) if not faults.found else ():
+        faults.add(document.where(place), text)
     faults.check(str(path))
     return Written(config, document.where)
+
+
+def _together(config: Config) -> Iterator[tuple[yamlfile.Path, str]]:
+    """Say which settings do not go together, or cannot be served, each with its place in the file."""
+    place_of = places_in(config.dhcp)
+    for fault in (*faults_of(config.dhcp), *(faults_without_tls(config.dhcp) if not config.http.tls_port else ())):
+        yield place_of(fault), f"dhcp: {fault}"
+    for fault in ddns.faults_of(config.dns):
+        yield ("dns", fault.partition(":")[0]), f"dns: {fault}"
+    for key, fault in _http(config.http):
+        yield ("http", key), f"http.{key}: {fault}"
+    for fault in _twice(config.tftp.addresses):
+        yield ("tftp", "addresses"), f"tftp.addresses: {fault}"
+    if config.catalogue.vault_address and not config.catalogue.vault_token_file:
+        text = "catalogue.vault_token_file: empty, and vault_address is given: name the file of its token"
+        yield ("catalogue", "vault_address"), text
 
 
 def _http(http: Http) -> Iterator[tuple[str, str]]:

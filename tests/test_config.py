@@ -100,7 +100,11 @@ BAD = {
     "a number of installs below none": ("life: {quarantine_after: -1}\n", ":1: life.quarantine_after: -1: 0 or more"),
     "HTTPS where nothing is served by it": (
         "dhcp:\n  profiles:\n    gpu: {https: firmware}\n",
-        "dhcp: profile gpu: https: firmware: nothing is served by HTTPS: set http.tls_port"),
+        ":3: dhcp: profile gpu: https: firmware: nothing is served by HTTPS: set http.tls_port"),
+    "a subnet that begins too late, with the line of its network": (
+        "dhcp:\n  subnets:\n    - interface: a\n      network: 10.0.0.1/24\n",
+        ":4: dhcp: subnet 10.0.0.1/24: network: 10.0.0.1/24 has host bits set; write the first address"),
+    "DNS without zones": ("dns:\n  server: 10.0.0.1\n", ":1: dns: forward: empty: name at least one zone"),
     "broken YAML": ("http: {\n", "provisioner.yaml:"),
     "two subnets that overlap": (
         "dhcp:\n  subnets:\n    - {network: 10.0.0.0/16, interface: a, unknown: ignore}\n"

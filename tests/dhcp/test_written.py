@@ -1,0 +1,36 @@
+"""Where the setting stands that a fault is about."""
+
+from __future__ import annotations
+
+import pytest
+
+from provisioner.dhcp.subnets import Dhcp, Overrides, PortRule, Reservation, Subnet
+from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
+from provisioner.dhcp.written import Place, places_in
+
+CONFIG = Dhcp(
+    subnets=(Subnet(network="10.0.0.0/24"), Subnet(network="10.1.0.0/24", name="rack two"), Subnet()),
+    subnets6=(Subnet6(network="fd00:8::/64"),),
+    reservations=(Reservation(mac="52:54:00:00:00:01"), Reservation(name="node17")),
+    reservations6=(Reservation6(address="fd00:8::5"),),
+    ports=(PortRule(), PortRule()),
+    profiles={"gpu": Overrides()},
+)
+PLACES: dict[str, tuple[str, Place]] = {
+    "a subnet": ("subnet 10.0.0.0/24: pools: no range", ("dhcp", "subnets", 0, "pools")),
+    "a subnet with a name": ("subnet rack two: lease_s: 1: from 60", ("dhcp", "subnets", 1, "lease_s")),
+    "a subnet without a network": ("subnets[2]: network: ''", ("dhcp", "subnets", 2, "network")),
+    "a subnet of IPv6": ("subnet fd00:8::/64: dns: x", ("dhcp", "subnets6", 0, "dns")),
+    "a reservation": ("reservation 52:54:00:00:00:01: address: x", ("dhcp", "reservations", 0, "address")),
+    "a reservation by name": ("reservation node17: mac: x", ("dhcp", "reservations", 1, "mac")),
+    "a reservation of IPv6": ("reservation6 fd00:8::5: address: x", ("dhcp", "reservations6", 0, "address")),
+    "a profile": ("profile gpu: loader: x", ("dhcp", "profiles", "gpu", "loader")),
+    "a switch port": ("ports[1]: another rule", ("dhcp", "ports", 1, "another rule")),
+    "a setting of all": ("watch_s: 1: from 5 to 3600, or 0", ("dhcp", "watch_s")),
+    "two subnets": ("subnets a and b: the networks overlap", ("dhcp", "subnets a and b")),
+}
+
+
+@pytest.mark.parametrize(("fault", "place"), PLACES.values(), ids=PLACES.keys())
+def test_place_of(fault: str, place: Place) -> None:
+    assert places_in(CONFIG)(fault) == place
