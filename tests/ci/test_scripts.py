@@ -88,3 +88,27 @@ def test_the_line_of_the_readme_makes_the_command(tmp_path: Path) -> None:
         ended = called("bash", "-c", f"me={me}\n{shell}")
         assert ended.stdout.splitlines()[:-1] == said
         assert ended.stdout.splitlines()[-1].startswith("provisionctl ")
+
+
+INSTALLED = {"where it comes now": (("jq", "cloud-init"), "off"), "where it does not": (("jq",), "as it was")}
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize(("packages", "said"), INSTALLED.values(), ids=INSTALLED.keys())
+def test_cloud_init_does_not_set_up_the_host_of_the_tests(packages: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    """What root's shell does, below layers that are thrown away, with an apt-get that installs nothing."""
+    functions = (ROOT / "scripts/setup").read_text().partition("\nnew_enough()")[0]
+    apt_get = tmp_path / "apt-get"
+    apt_get.write_text('#!/bin/sh\ntest -x /usr/sbin/policy-rc.d && echo "$*"\n')
+    apt_get.chmod(0o755)
+    world = f"""
+        mount -t tmpfs tmpfs {tmp_path}/layers && cd {tmp_path}/layers && mkdir 1 2 3 4
+        mount -t overlay -o lowerdir=/etc,upperdir=1,workdir=2 overlay /etc
+        mount -t overlay -o lowerdir=/usr/sbin,upperdir=3,workdir=4 overlay /usr/sbin
+        rm -f /etc/cloud/cloud-init.disabled
+        PATH={tmp_path}:$PATH sh -c "$quietly" sh {" ".join(packages)} || exit
+        test -e /etc/cloud/cloud-init.disabled && echo off || echo as it was"""
+    (tmp_path / "layers").mkdir()
+    ended = called("unshare", "-m", "--propagation", "private", "bash", "-c", functions + world, "scripts/setup")
+    lines = ended.stdout.splitlines()
+    assert lines == [f"install -y -q --no-install-recommends {' '.join(packages)}", said], ended.stderr
