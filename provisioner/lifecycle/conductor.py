@@ -142,6 +142,10 @@ class Conductor:
         """Wake who waits for a change of a machine, or of what is wanted of it."""
         self._runner.wake(machine_id)
 
+    def newest_event(self, machine_id: str) -> int:
+        """Return the number of a machine's newest event since the daemon was started; 0 where it had none."""
+        return self._runner.newest.get(machine_id, 0)
+
     async def wait_change(self, machine_id: str, timeout_s: float) -> None:
         """Return when a machine changes, or after `timeout_s`."""
         await self._runner.wait_change(machine_id, timeout_s)

@@ -6,7 +6,8 @@ key of its own, so a daemon that dies between deciding and doing does it once mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -15,7 +16,7 @@ from provisioner.errors import ConfigError, ConflictError
 from provisioner.model.machine import Machine
 
 MOST = 10_000
-"""Machines in one rollout: each of its steps looks at all of them, which takes some milliseconds then."""
+"""Machines in one rollout: who begins one or looks at it is shown all of them."""
 
 
 class Stage(StrEnum):
@@ -53,6 +54,25 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """What is known of all machines of a rollout without looking at each: events come by the thousand."""
+
+    counts: dict[Stage, int] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+    """Where each machine (its id) stands in `members`."""
+    first: int = 0
+    """Nobody waits before this place."""
+    touched: tuple[int, ...] = ()
+    """Places that the last event changed."""
+
+
+def tally(members: Sequence[Member]) -> Tally:
+    """Count machines, all of which are new."""
+    places = {member.machine: at for at, member in enumerate(members)}
+    return Tally(dict(Counter(member.stage for member in members)), places, 0, tuple(range(len(members))))
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """One rollout and all its machines, in the order of their turn. Times are seconds since the epoch."""
 
@@ -70,10 +90,17 @@ class Rollout:
     params: Mapping[str, Any] = field(default_factory=dict)
     created: float = 0.0
     ended: float = 0.0
+    tally: Tally = field(default=Tally(), compare=False, repr=False)
+    """Made of `members`; not stored."""
 
     def count(self, *stages: Stage) -> int:
         """Count the machines in any of these stages."""
-        return sum(member.stage in stages for member in self.members)
+        return sum(self.tally.counts.get(stage, 0) for stage in stages)
+
+    def member(self, machine: str) -> Member | None:
+        """Find a machine by its id."""
+        at = self.tally.places.get(machine)
+        return None if at is None else self.members[at]
 
     @property
     def over(self) -> bool:
@@ -140,7 +167,7 @@ def plan(rollout_id: str, bootenv: str, select: str, machines: Iterable[Machine]
         faults.append(f"select: {len(members)} machines, more than {MOST}")
     if faults:
         raise ConfigError(f"{bootenv} cannot be rolled out", faults=faults)
-    return Rollout(rollout_id, bootenv, select, at_once, max_failures, members)
+    return Rollout(rollout_id, bootenv, select, at_once, max_failures, members, tally=tally(members))
 
 
 def advance(rollout: Rollout, event: Event, now: float) -> tuple[Rollout, list[str]]:
@@ -148,12 +175,26 @@ def advance(rollout: Rollout, event: Event, now: float) -> tuple[Rollout, list[s
 
     What concerns no machine under way changes nothing. Raises `ConflictError` where an order does not fit.
     """
+    rollout = replace(rollout, tally=replace(rollout.tally, touched=()))
     rollout = _ordered(rollout, event) if isinstance(event, Order) else _happened(rollout, event)
-    rollout = _judged(rollout, now)
-    before = {member.machine for member in rollout.members if member.stage is Stage.STARTING}
-    rollout = _next(rollout)
-    starting = [member.machine for member in rollout.members if member.stage is Stage.STARTING]
-    return rollout, starting if event is Order.CARRY_ON else [each for each in starting if each not in before]
+    rollout, starting = _next(_judged(rollout, now))
+    if event is Order.CARRY_ON:
+        starting = [member.machine for member in rollout.members if member.stage is Stage.STARTING]
+    return rollout, starting
+
+
+def _put(rollout: Rollout, changes: Mapping[int, Member]) -> Rollout:
+    """Put machines into their places, and count them anew."""
+    if not changes:
+        return rollout
+    members, known = list(rollout.members), rollout.tally
+    counts = Counter(known.counts)
+    for at, member in changes.items():
+        counts[members[at].stage] -= 1
+        counts[member.stage] += 1
+        members[at] = member
+    known = replace(known, counts=dict(counts), touched=(*known.touched, *changes))
+    return replace(rollout, members=tuple(members), tally=known)
 
 
 def _ordered(rollout: Rollout, order: Order) -> Rollout:
@@ -167,11 +208,12 @@ def _ordered(rollout: Rollout, order: Order) -> Rollout:
         case Order.RESUME:
             return replace(rollout, status=Status.RUNNING, reason="", forgiven=rollout.count(Stage.FAILED))
         case _:
-            skipped = tuple(
-                replace(member, stage=Stage.SKIPPED) if member.stage is Stage.WAITING else member
-                for member in rollout.members
-            )
-            return replace(rollout, status=Status.ABORTED, reason="aborted by the operator", members=skipped)
+            skipped = {
+                at: replace(member, stage=Stage.SKIPPED)
+                for at, member in enumerate(rollout.members)
+                if member.stage is Stage.WAITING
+            }
+            return replace(_put(rollout, skipped), status=Status.ABORTED, reason="aborted by the operator")
 
 
 _MAY = {
@@ -182,8 +224,11 @@ _MAY = {
 
 
 def _happened(rollout: Rollout, event: Begun | Refused | Ended) -> Rollout:
-    members = tuple(_member(each, event) if each.machine == event.machine else each for each in rollout.members)
-    return replace(rollout, members=members)
+    at = rollout.tally.places.get(event.machine)
+    if at is None:
+        return rollout
+    member = _member(rollout.members[at], event)
+    return rollout if member is rollout.members[at] else _put(rollout, {at: member})
 
 
 def _member(member: Member, event: Begun | Refused | Ended) -> Member:
@@ -210,19 +255,18 @@ def _judged(rollout: Rollout, now: float) -> Rollout:
     return replace(rollout, status=status, ended=now)
 
 
-def _next(rollout: Rollout) -> Rollout:
-    """Give their turn to as many machines as there are places."""
+def _next(rollout: Rollout) -> tuple[Rollout, list[str]]:
+    """Give their turn to as many machines as there are places; which these are, by their ids."""
     if rollout.status is not Status.RUNNING:
-        return rollout
-    places = rollout.at_once - rollout.count(*UNDER_WAY)
-    members = list(rollout.members)
-    for at, member in enumerate(members):
-        if places <= 0:
-            break
-        if member.stage is Stage.WAITING:
-            members[at] = replace(member, stage=Stage.STARTING)
-            places -= 1
-    return replace(rollout, members=tuple(members))
+        return rollout, []
+    free, at = rollout.at_once - rollout.count(*UNDER_WAY), rollout.tally.first
+    turns: dict[int, Member] = {}
+    while len(turns) < free and at < len(rollout.members):
+        if rollout.members[at].stage is Stage.WAITING:
+            turns[at] = replace(rollout.members[at], stage=Stage.STARTING)
+        at += 1
+    rollout = _put(rollout, turns)
+    return replace(rollout, tally=replace(rollout.tally, first=at)), [each.machine for each in turns.values()]
 
 
 Named = tuple[str, dict[str, Any]]

@@ -117,7 +117,7 @@ class Rollouts:
 
     def _keep(self, rollout: Rollout) -> None:
         self._all[rollout.id] = rollout
-        for member in rollout.members:
+        for member in (rollout.members[at] for at in rollout.tally.touched):
             over = rollout.over or member.stage in (Stage.DONE, Stage.FAILED, Stage.SKIPPED)
             if not over:
                 self._members[member.machine] = rollout.id
@@ -151,8 +151,8 @@ class Rollouts:
         rollout = self._all.get(self._members.get(machine_id, ""))
         if rollout is None:
             return
-        member = next(m for m in rollout.members if m.machine == machine_id)
-        if member.stage is not Stage.RUNNING:
+        member = rollout.member(machine_id)
+        if member is None or member.stage is not Stage.RUNNING:
             return
         reason = await self._ending(machine_id, member.run)
         if reason is not None:

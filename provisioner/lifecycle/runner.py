@@ -81,6 +81,8 @@ class Runner:
         self._changed: dict[str, asyncio.Event] = {}
         self._anything = asyncio.Event()
         self.last_event = 0
+        self.newest: dict[str, int] = {}
+        """Number of the newest event of each machine that had one since this daemon was started."""
         self.followers: list[Follower] = []
 
     async def run(self) -> None:
@@ -183,6 +185,7 @@ class Runner:
             for follow in self.followers:
                 follow(machine, None)
         self._locks.pop(machine.id, None)
+        self.newest.pop(machine.id, None)
 
     async def _save(self, before: Machine | None, after: Machine, now: float, intent: Asked) -> None:
         events: list[Named] = describe(before, after)
@@ -196,7 +199,11 @@ class Runner:
         self.wake(after.id)
 
     def announce(self, written: Sequence[Written]) -> None:
-        """Wake who waits for events: these were written."""
+        """Wake who waits for events, of any machine or of one: these were written."""
+        for event in written:
+            if event.machine:
+                self.newest[event.machine] = event.seq
+                self.wake(event.machine)
         if written:
             self.last_event = max(self.last_event, written[-1].seq)
             self._anything.set()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from provisioner.lifecycle.fleet import Member, Rollout
+from provisioner.lifecycle.fleet import Member, Rollout, Tally, tally
 from provisioner.model.intent import Event
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
@@ -49,8 +49,7 @@ class RolloutStore:
     ) -> list[Event]:
         """Write what changed, durably; return the events with their numbers."""
         head = _head(after) if _head(before) != _head(after) else None
-        pairs = zip(before.members, after.members, strict=True)
-        members = [(at, encode(new)) for at, (old, new) in enumerate(pairs) if old is not new and old != new]
+        members = [(at, encode(after.members[at])) for at in after.tally.touched]
         named = [(kind, encode(data), data) for kind, data in events]
 
         def work(cursor: sqlite3.Cursor) -> list[Event]:
@@ -72,7 +71,7 @@ class RolloutStore:
 
 
 def _head(rollout: Rollout) -> bytes:
-    return encode(replace(rollout, members=()))
+    return encode(replace(rollout, members=(), tally=Tally()))
 
 
 def _put_members(cursor: sqlite3.Cursor, rollout: str, members: Sequence[tuple[int, bytes]]) -> None:
@@ -94,4 +93,8 @@ def _load(cursor: sqlite3.Cursor) -> list[Rollout]:
     for rollout, document in cursor.execute("SELECT rollout, document FROM rollout_member ORDER BY rollout, position"):
         members.setdefault(rollout, []).append(_member_in(document))
     rows = cursor.execute("SELECT id, document FROM rollout ORDER BY created").fetchall()
-    return [replace(_rollout_in(document), members=tuple(members.get(ref, ()))) for ref, document in rows]
+    return [_whole(_rollout_in(document), tuple(members.get(ref, ()))) for ref, document in rows]
+
+
+def _whole(rollout: Rollout, members: tuple[Member, ...]) -> Rollout:
+    return replace(rollout, members=members, tally=tally(members))

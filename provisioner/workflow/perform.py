@@ -185,17 +185,19 @@ class Performer:
 
     async def _event(self, attempt: Try, kind: str, match: Mapping[str, Any]) -> tuple[str, str]:
         """Wait for an event of the machine since the run began: one that came before this step counts, too."""
-        cursor = attempt.run.since
+        cursor, ref = attempt.run.since, attempt.member.machine
         while True:
-            events = await self._conductor.events(cursor, 1000, attempt.member.machine)
+            newest = self._conductor.newest_event(ref)
+            events = await self._conductor.events(cursor, 1000, ref)
             for event in events:
                 fits = all(str(event.data.get(key)) == str(value) for key, value in match.items())
                 if fits and fnmatchcase(event.type, kind):
                     return f"event {event.seq} {event.type}", json.dumps(event.data) + "\n"
             if events:
                 cursor = events[-1].seq
-            else:
-                await self._conductor.wait_event(max(cursor, await self._conductor.last_event()), LOOK_S)
+                continue
+            while self._conductor.newest_event(ref) <= max(newest, cursor):  # what others do is not read
+                await self._conductor.wait_change(ref, LOOK_S)
 
     # asking others
 
