@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from provisioner import yamlfile
 from provisioner.catalog.validate import Schemas, validate
 
 TIMEOUT_S = 60.0
+FILE = "\0"
+"""Stands for the name of the file in what a program said of it."""
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
 CLOUD_INIT_SCHEMAS = (
     Path("/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"),
@@ -47,6 +49,8 @@ class Program:
 
     command: Callable[[str, Path], list[str]]
     package: str
+    takes_many: bool = False
+    """It takes several files and answers for all of them: most of its time goes by before it reads the first."""
 
 
 PROGRAMS: Mapping[str, Program] = {
@@ -63,13 +67,22 @@ PROGRAMS: Mapping[str, Program] = {
         ],
         "shellcheck",
     ),
-    "kickstart": Program(lambda kind, path: ["ksvalidator", "-v", kind, str(path)], "pykickstart"),
+    "kickstart": Program(lambda kind, path: ["ksvalidator", "-v", kind, str(path)], "pykickstart", takes_many=True),
     "preseed": Program(lambda kind, path: ["debconf-set-selections", "-c", str(path)], "debconf"),
     "ignition": Program(lambda kind, path: ["ignition-validate", str(path)], "ignition"),
     "autoyast": Program(lambda kind, path: ["xmllint", "--noout", str(path)], "libxml2-utils"),
     "unattend": Program(lambda kind, path: ["xmllint", "--noout", str(path)], "libxml2-utils"),
 }
 """By the first word of a bootenv's `validator`; what follows the colon goes to the program."""
+
+AT_A_TIME = 25
+"""Files that a program which takes many is given at once."""
+
+
+def batch_size(validator: str) -> int:
+    """Say how many files of this validator are best checked at once."""
+    program = PROGRAMS.get(validator.partition(":")[0])
+    return AT_A_TIME if program is not None and program.takes_many else 1
 
 
 class Linter:
@@ -82,28 +95,41 @@ class Linter:
         path = next((path for path in CLOUD_INIT_SCHEMAS if path.is_file()), None)
         self._cloud_init = Draft4Validator(json.loads(path.read_text())) if path is not None else None
 
-    def check(self, validator: str, name: str, text: str, verdict: Verdict) -> None:
-        """Check one rendered file and add what is wrong to the verdict, as `name: fault`."""
-        self.check_shape(validator, name, text, verdict)
+    def check(self, validator: str, texts: Mapping[str, str], verdict: Verdict) -> None:
+        """Check rendered files, texts by name, and add what is wrong to the verdict, as `name: fault`."""
         word, _, kind = validator.partition(":")
-        if word in PROGRAMS:
-            self._ask(PROGRAMS[word], kind, name, text, verdict)
-        if word in ("autoinstall", "cloud-config"):
-            self._ask_cloud_init(word, name, text, verdict)
+        program = PROGRAMS.get(word)
+        for name, text in texts.items():
+            self.check_shape(validator, name, text, verdict)
+            if word in ("autoinstall", "cloud-config"):
+                self._ask_cloud_init(word, name, text, verdict)
+        if program is not None:
+            self._ask(program, kind, texts, verdict)
 
     def check_shape(self, validator: str, name: str, text: str, verdict: Verdict) -> None:
         """Check one rendered file by what we know ourselves, without starting a program."""
         verdict.faults += [f"{name}: {fault}" for fault in validate(validator, text, self._schemas)]
 
-    def _ask(self, program: Program, kind: str, name: str, text: str, verdict: Verdict) -> None:
+    def _ask(self, program: Program, kind: str, texts: Mapping[str, str], verdict: Verdict) -> None:
+        """Ask of all at once where that can be, and of each alone where something is wrong: whose fault it is."""
+        if program.takes_many and len(texts) > 1 and not self._said(program, kind, list(texts.values()), verdict):
+            return
+        for name, text in texts.items():
+            if said := self._said(program, kind, [text], verdict):
+                lines = [line for line in said.replace(FILE, name).splitlines() if line.strip()]
+                verdict.faults.append(f"{name}: " + "\n    ".join(lines[:13]))
+
+    def _said(self, program: Program, kind: str, texts: Sequence[str], verdict: Verdict) -> str:
+        """What the program has against the files, each called FILE, after its own name; nothing if they are good."""
         with tempfile.TemporaryDirectory(prefix="provisioner-lint-") as folder:
-            path = Path(folder) / "file"
-            path.write_text(text, encoding="utf-8")
-            command = program.command(kind, path)
+            paths = [Path(folder) / f"file{number}" for number in range(len(texts))]
+            for path, text in zip(paths, texts, strict=True):
+                path.write_text(text, encoding="utf-8")
+            command = [*program.command(kind, paths[0]), *(str(path) for path in paths[1:])]
             found = shutil.which(command[0]) or shutil.which(command[0], path=str(Path(sys.executable).parent))
             if found is None:
                 verdict.missing.add(f"{command[0]} (package {program.package})")
-                return
+                return ""
             verdict.asked.add(command[0])
             done = subprocess.run(
                 [found, *command[1:]],
@@ -116,11 +142,9 @@ class Linter:
                 env=os.environ
                 | {"DEBCONF_DB_REPLACE": f"File{{{folder}/debconf}}", "LC_ALL": "C.UTF-8", "TMPDIR": folder},
             )
-        said = f"{done.stdout}\n{done.stderr}".replace(str(path), name)
+        said = f"{done.stdout}\n{done.stderr}".replace(str(paths[0]), FILE)
         warned = re.search(r"(?im)^(warning|error)", said)
-        if done.returncode != 0 or warned:
-            lines = [line for line in said.splitlines() if line.strip()]
-            verdict.faults.append(f"{name}: {command[0]}: " + "\n    ".join(lines[:12]))
+        return f"{command[0]}: {said.lstrip()}" if done.returncode != 0 or warned else ""
 
     def _ask_cloud_init(self, word: str, name: str, text: str, verdict: Verdict) -> None:
         if self._cloud_init is None:

@@ -15,7 +15,7 @@ from typing import Any
 from provisioner.catalog.context import Occasion, answer_context, subject_of
 from provisioner.catalog.fleet import SECRETS, Sample, boot, samples
 from provisioner.catalog.kernelargs import check_line
-from provisioner.catalog.lint import Linter, Verdict
+from provisioner.catalog.lint import Linter, Verdict, batch_size
 from provisioner.catalog.load import Catalog, args_template
 from provisioner.errors import CatalogError, RefusedError, RenderError
 from provisioner.model.catalog import Bootenv
@@ -105,9 +105,10 @@ def prove(catalog: Catalog, linter: Linter, *, only: Sequence[str] = (), tell: T
         report.verdict.faults += list(unknown_paths(catalog, seen.values))
     report.texts = len(texts)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        checked = pool.map(lambda item: _checked(linter, *item), texts.items())
-        for number, (name, verdict) in enumerate(checked):
-            tell(number, len(texts), f"validating {name}")
+        done = 0
+        for batch, verdict in pool.map(lambda batch: _checked(linter, batch), _batches(texts)):
+            tell(done, len(texts), f"validating {next(iter(batch.texts))}")
+            done += len(batch.texts)
             report.verdict.faults += verdict.faults
             report.verdict.asked |= verdict.asked
             report.verdict.missing |= verdict.missing
@@ -153,10 +154,28 @@ def _render(catalog: Catalog, bootenv: Bootenv, machines: Sequence[Sample], to: 
     return proof
 
 
-def _checked(linter: Linter, key: tuple[str, bytes], place: tuple[str, str]) -> tuple[str, Verdict]:
-    verdict, (name, text) = Verdict(), place
-    linter.check(key[0], name, text, verdict)
-    return name, verdict
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Texts by name that one validator is asked of together."""
+
+    validator: str
+    texts: dict[str, str]
+
+
+def _batches(texts: Texts) -> Iterator[_Batch]:
+    open_ones: dict[str, _Batch] = {}
+    for (validator, _), (name, text) in texts.items():
+        batch = open_ones.setdefault(validator, _Batch(validator, {}))
+        batch.texts[name] = text
+        if len(batch.texts) >= batch_size(validator):
+            yield open_ones.pop(validator)
+    yield from open_ones.values()
+
+
+def _checked(linter: Linter, batch: _Batch) -> tuple[_Batch, Verdict]:
+    verdict = Verdict()
+    linter.check(batch.validator, batch.texts, verdict)
+    return batch, verdict
 
 
 def unknown_paths(catalog: Catalog, given: Mapping[str, Any]) -> Iterator[str]:

@@ -34,21 +34,30 @@ WRONG = {
 @pytest.mark.parametrize(("validator", "text", "program"), WRONG.values(), ids=WRONG.keys())
 def test_a_program_finds_what_is_wrong(validator: str, text: str, program: str) -> None:
     verdict = Verdict()
-    LINTER.check(validator, "node17/file", text, verdict)
+    LINTER.check(validator, {"node17/file": text}, verdict)
     assert any(fault.startswith(f"node17/file: {program}: ") for fault in verdict.faults), verdict.faults
     assert any(who.startswith(program) for who in verdict.asked)
 
 
 def test_a_good_file_has_no_faults() -> None:
     verdict = Verdict()
-    LINTER.check("shellcheck", "x", "#!/bin/sh\necho hello\n", verdict)
+    LINTER.check("shellcheck", {"x": "#!/bin/sh\necho hello\n"}, verdict)
     assert (verdict.faults, verdict.asked) == ([], {"shellcheck"})
+
+
+def test_of_several_files_each_fault_is_told_with_its_own_file() -> None:
+    verdict = Verdict()
+    texts = {"good": "text\n", "bad": "text\nno-such-command\n", "worse": "no-such-command\n"}
+    LINTER.check("kickstart:RHEL9", texts, verdict)
+    assert [fault.partition(": ")[0] for fault in verdict.faults] == ["bad", "worse"]
+    LINTER.check("kickstart:RHEL9", dict.fromkeys(("one", "two"), "text\n"), good := Verdict())
+    assert (good.faults, good.asked) == ([], {"ksvalidator"})
 
 
 def test_who_cannot_be_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     verdict = Verdict()
-    LINTER.check("ignition", "x", '{"ignition": {"version": "3.3.0"}}', verdict)
+    LINTER.check("ignition", {"x": '{"ignition": {"version": "3.3.0"}}'}, verdict)
     assert verdict.faults == []
     assert verdict.missing == {"ignition-validate (package ignition)"}
 
@@ -57,7 +66,7 @@ def test_what_a_program_leaves_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     verdict = Verdict()
-    LINTER.check("kickstart:RHEL9", "x", "text\n", verdict)  # ksvalidator works on a copy, and leaves it
+    LINTER.check("kickstart:RHEL9", {"x": "text\n"}, verdict)  # ksvalidator works on a copy, and leaves it
     assert (verdict.faults, verdict.asked) == ([], {"ksvalidator"})
     assert not list(tmp_path.iterdir())
 
