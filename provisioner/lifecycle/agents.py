@@ -92,7 +92,7 @@ class Agents:
         """Return the agent's next command, waiting for one at most `wait_s`."""
         bearer = self._bearer(token, address)
         machine = self._machine(bearer)
-        if machine.run is not None and machine.run.job_taken:
+        if machine.run is not None and machine.run.step is not None:
             machine = await self._runner.apply(machine.id, Idle(machine.run.id))
         command = await self._command(machine, bearer)
         if command.startswith("wait"):

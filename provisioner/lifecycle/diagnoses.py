@@ -244,7 +244,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "old RAID or LVM on the disks is the usual reason: `provisionctl release {name}` erases them",
     ),
     Diagnosis(
-        "agent-gone", agent_gone, "it went silent in the middle of its job: the power was lost, or the system hangs",
+        "agent-gone", agent_gone, "it went silent before its job was done: the power was lost, or the system hangs",
         "look at its power and console; `provisionctl cancel {name}`, then boot it again",
     ),
     Diagnosis(

@@ -148,25 +148,28 @@ def _of_job(machine: Machine, run: Run, event: OfJob, now: float) -> tuple[Machi
             return replace(machine, run=replace(run, job_taken=True), seen=now), []
         case JobFailed():
             return _again_or_fail(machine, run, Failed(run.id, run.at, event.reason, again=False), now)
-        case Idle() if run.job_taken:
+        case Idle() if not run.job_taken:
+            return replace(machine, seen=now), []
+        case Idle():
             reason = "its job was lost on the way: the daemon was restarted while it was fetched"
             return _again_or_fail(machine, run, Failed(run.id, run.at, reason), now)
-        case Looked(at=at, seen=seen) if run.job_taken and (at, seen) == (run.at, machine.seen):
+        case Looked(at=at, seen=seen) if (at, seen) == (run.at, machine.seen):
             return _lost(replace(machine, power=event.power), run, event.power, now)
         case _:
             return machine, []
 
 
 SILENT_S = 300.0
-"""An agent gives a sign of life at least every minute while it works; so long without one, and it is gone."""
+"""An agent asks what to do every 20 s, and gives a sign of life at least every minute while it works; so long without
+one, and it is gone."""
 AGENT_SILENT = "its agent was not heard of"
 """How the failure of such a run begins."""
 
 
 def is_silent(machine: Machine, since: float, now: float) -> bool:
-    """Say whether the agent that took the job has not been heard of for too long; we listen since `since`."""
+    """Say whether the agent that has the job, or is to take it, was silent for too long; we listen since `since`."""
     run = machine.run
-    if run is None or run.step is None or run.step.name != JOB_STEP or not run.job_taken:
+    if run is None or run.step is None or run.step.name != JOB_STEP:
         return False
     return now - max(machine.seen, since) >= SILENT_S
 

@@ -212,7 +212,7 @@ def agent_gone(story: Story) -> Evidence:
     run = story.run
     if AGENT_SILENT in story.failed and story.where == "wait.job":
         return story.find("agent.")[-1:]
-    if run is None or run.step is None or run.step.name != "wait.job" or not run.job_taken:
+    if run is None or run.step is None or run.step.name != "wait.job":
         return None
     return story.find("agent.")[-1:] if story.now - story.machine.seen >= SILENT_S else None
 

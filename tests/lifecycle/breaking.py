@@ -277,7 +277,8 @@ def to_come(machine: Machine, now: float) -> float:
     """Say how long nothing happens: until an agent has been silent for too long, or a limit is over; in seconds."""
     run = machine.run
     assert run is not None
-    return SILENT_S if run.job_taken else max(0.0, run.deadline - now) + 1
+    assert run.step is not None
+    return SILENT_S if run.step.name == JOB_STEP else max(0.0, run.deadline - now) + 1
 
 
 def is_quiet(scene: Scene) -> bool:

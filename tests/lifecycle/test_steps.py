@@ -307,7 +307,9 @@ def test_the_job_of_a_run_that_was_resumed_is_another_job() -> None:
 
 
 SILENCE = {
-    "a job that nobody took has no agent to be silent": (at_step("wait.job"), 9999.0, False),
+    "an agent that never takes its job is gone, too": (at_step("wait.job"), 9999.0, True),
+    "but not one that asks for it": (play(at_step("wait.job"), Idle("r1"), now=9700.0)[0], 9999.0, False),
+    "before the job there is none to wait for": (at_step("wait.facts"), 9999.0, False),
     "an agent is given five minutes": (play(at_step("wait.job"), JobTaken("r1"), now=100.0)[0], 399.0, False),
     "not more": (play(at_step("wait.job"), JobTaken("r1"), now=100.0)[0], 400.0, True),
     "nor before we listened long enough": (play(at_step("wait.job"), JobTaken("r1"), now=0.0)[0], 349.0, False),
