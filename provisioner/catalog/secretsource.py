@@ -30,6 +30,8 @@ STORED = "store:"
 AT_HAND = (STORED, "env:")
 """What is read without waiting, mostly: a task for each would cost more than the reading."""
 
+AT_ONCE = 32
+"""Files and answers of Vault that are waited for at once: an apply may ask for those of 10,000 machines."""
 MAX_REMEMBERED = 1024
 """Sets of references whose values are remembered: machines of one profile mostly have the same."""
 
@@ -69,6 +71,7 @@ class SecretSources:
     def __init__(self, stored: Store, *, folder: Path | None = None, vault: Vault | None = None) -> None:
         self._stored = stored
         self._read: dict[tuple[str, ...], _Read] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._folder = folder
         self._vault = vault
         self._by_scheme: Mapping[str, Lookup] = {
@@ -102,11 +105,15 @@ class SecretSources:
         at_hand = [each for each in wanted if each.startswith(AT_HAND)]
         told = [await self._told(reference) for reference in at_hand]
         elsewhere = [each for each in wanted if not each.startswith(AT_HAND)]
-        told += await asyncio.gather(*map(self._told, elsewhere)) if elsewhere else []
+        told += await asyncio.gather(*map(self._told_in_turn, elsewhere)) if elsewhere else []
         faults = [fault for _, _, fault in told if fault]
         if faults:
             raise RenderError(f"{len(faults)} secret(s) cannot be had", faults=faults)
         return {reference: value for reference, value, _ in told}
+
+    async def _told_in_turn(self, reference: str) -> tuple[str, str, str]:
+        async with self._turns:
+            return await self._told(reference)
 
     async def _told(self, reference: str) -> tuple[str, str, str]:
         """Look one up: the reference, its value, and why it cannot be had."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from provisioner.catalog.secretsource import MAX_ANSWER_BYTES, SecretSources, Vault
+from provisioner.catalog.secretsource import AT_ONCE, MAX_ANSWER_BYTES, SecretSources, Vault
 from provisioner.errors import NotFoundError, RenderError
 
 STORED = {"param/root": "hunter2", "bmc/m-17": "canary", "param/empty": ""}
@@ -146,12 +146,25 @@ async def _in_pieces(request: web.Request, body: bytes) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
-    """A Vault that knows one token, a KV engine of each version, and how to misbehave."""
+async def vault(tmp_path: Path, most: list[int] | None = None) -> AsyncIterator[Vault]:
+    """A Vault that knows one token, a KV engine of each version, and how to misbehave.
+
+    `most` is told how many questions it had at once, at most.
+    """
+    most = [0] if most is None else most
     token = tmp_path / "token"
     token.write_text("s.abc\n")
+    asking: list[web.Request] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        asking.append(request)
+        most[0] = max(most[0], len(asking))
+        try:
+            return await said(request)
+        finally:
+            asking.pop()
+
+    async def said(request: web.Request) -> web.StreamResponse:
         if request.headers.get("X-Vault-Token") != "s.abc":
             return web.json_response({"errors": ["permission denied"]}, status=403)
         if request.path == "/v1/away":
@@ -202,3 +215,12 @@ async def test_vault(tmp_path: Path) -> None:
         with pytest.raises(RenderError) as caught:
             await sources.look_up(["vault:kv1/node#root"])
         assert caught.value.faults == (f"vault:kv1/node#root: {unread}No such file or directory",)
+
+
+async def test_vault_is_asked_a_bounded_number_of_things_at_once(tmp_path: Path) -> None:
+    most = [0]
+    async with vault(tmp_path, most) as server:
+        with pytest.raises(RenderError) as caught:
+            await SecretSources(Stored(), vault=server).look_up([f"vault:kv1/node#{at}" for at in range(AT_ONCE * 3)])
+    assert len(caught.value.faults) == AT_ONCE * 3
+    assert 1 < most[0] <= AT_ONCE
