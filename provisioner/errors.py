@@ -139,6 +139,11 @@ class BmcError(ProvisionerError):
 class BmcUnreachable(BmcError):
     """No answer from the BMC."""
 
+    def __init__(self, message: str, *, hint: str = "", silent: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.silent = silent
+        """It took a request, and gave no answer for as long as it had: whoever only looks asks no second time."""
+
 
 class BmcTimeout(BmcError):
     """The BMC answered, but the wanted end state was not observed in time."""

@@ -164,14 +164,14 @@ class Lanes:
         `troubles` gets what it is tried again for.
         """
         now = asyncio.get_running_loop().time
-        began, attempt = now(), 0
+        attempt = 0
         while True:
             attempt += 1
             try:
                 result = await call(lane.bmc)
             except BmcError as error:
                 _keep_record(lane, error, now())
-                pause = retry_pause(error, attempt, _chance()) if may_retry(verb, now() - began) else None
+                pause = retry_pause(error, attempt, _chance()) if may_retry(verb, error) else None
                 if pause is None or lane.breaker.wait_s(now()):
                     raise
                 troubles.append(error)

@@ -10,7 +10,6 @@ from provisioner.errors import BmcBusy, BmcError, BmcUnreachable
 RETRY_PAUSES_S = (0.5, 2.0)
 """Two more tries after the first; with the drivers' own, a lost packet or a BMC that restarts is outlived."""
 
-RETRY_SHARE = 1 / 3
 BREAKER_FAILURES = 3
 BREAKER_FIRST_S = 10.0
 BREAKER_LONGEST_S = 120.0
@@ -33,13 +32,13 @@ def retry_pause(error: BmcError, attempt: int, chance: float) -> float | None:
     return wait * (1 + chance / 2)
 
 
-def may_retry(verb: Verb, took_s: float) -> bool:
-    """Say whether a call that failed after so long may be made again.
+def may_retry(verb: Verb, error: BmcError) -> bool:
+    """Say whether a call that failed may be made again.
 
-    A read whose BMC was silent for a third of its time is not: whoever looks waits for it, and hears no more by waiting
-    twice. A change goes on until its time is up.
+    A read of a BMC that was silent is not: whoever looks waits for it, and hears no more by waiting twice.
     """
-    return verb.again and (verb.changes or took_s < verb.limit_s * RETRY_SHARE)
+    silent = isinstance(error, BmcUnreachable) and error.silent
+    return verb.again and (verb.changes or not silent)
 
 
 @dataclass(frozen=True, slots=True)

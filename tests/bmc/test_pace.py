@@ -34,18 +34,19 @@ PAUSES = {
 }
 
 
+SILENT, LOST = BmcUnreachable("x", silent=True), BmcUnreachable("x")
 AGAIN = {
-    "a read, at once": ("power.status", 5.0, True),
-    "a read whose BMC was silent for half of its time": ("power.status", 30.0, False),
-    "a long read": ("sensors.read", 30.0, True),
-    "a change, for as long as it has": ("power.on", 100.0, True),
-    "what is done once only": ("power.reset", 0.0, False),
+    "a read whose connection was lost": ("power.status", LOST, True),
+    "a read of a BMC that was silent": ("power.status", SILENT, False),
+    "the first word with one": ("identify", SILENT, False),
+    "a change, for as long as it has": ("power.on", SILENT, True),
+    "what is done once only": ("power.reset", LOST, False),
 }
 
 
-@pytest.mark.parametrize(("verb", "took_s", "again"), AGAIN.values(), ids=AGAIN.keys())
-def test_may_retry(verb: str, took_s: float, again: bool) -> None:
-    assert may_retry(VERBS[verb], took_s) is again
+@pytest.mark.parametrize(("verb", "error", "again"), AGAIN.values(), ids=AGAIN.keys())
+def test_may_retry(verb: str, error: BmcError, again: bool) -> None:
+    assert may_retry(VERBS[verb], error) is again
 
 
 @pytest.mark.parametrize(("error", "attempt", "chance", "pause"), PAUSES.values(), ids=PAUSES.keys())

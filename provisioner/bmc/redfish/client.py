@@ -158,7 +158,9 @@ class RedfishClient:
                 raise BmcTimeout(
                     f"{where}: sent once, and no answer came: it may have been done", hint="read the state"
                 ) from error
-            reply = await self._sent(request)
+            if error.silent:
+                raise
+            reply = await self._sent(request)  # a connection that was kept open is gone, more often than the BMC
         if reply.status == 401 and self._session and not request.is_used_up:  # the session expired: nothing was done
             self._forget_login()
             await self._log_in()

@@ -93,7 +93,9 @@ class TlsWay:
             async with self._gate:
                 answer = await call(path, headers=dict(headers), **sent)
         except RedfishTimeoutError as error:
-            raise BmcUnreachable(f"{where}: no answer within {self._read_s:g} s") from error
+            if isinstance(error.__cause__, aiohttp.ConnectionTimeoutError):
+                raise no_connection(where, TimeoutError()) from error
+            raise BmcUnreachable(f"{where}: no answer within {self._read_s:g} s", silent=True) from error
         except RedfishConnectionError as error:
             raise _connection_failure(where, error.__cause__) from error
         except RedfishInvalidTargetError as error:

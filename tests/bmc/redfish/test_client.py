@@ -311,11 +311,12 @@ async def test_a_silent_bmc_is_not_waited_for_longer_than_the_limit(
         await never.wait()
         return web.Response()
 
-    service.next(f"GET {SYSTEM}", is_silent, is_silent)
+    service.next(f"GET {SYSTEM}", is_silent)
     async with RedfishClient(service.address, PASSWORD, read_s=0.2) as quick:
         with pytest.raises(BmcUnreachable, match=r"no answer within 0\.2 s"):
             await quick.get(SYSTEM)
     never.set()
+    assert service.asked.count(f"GET {SYSTEM}") == 1, "it was asked again"
 
 
 def test_base_url_puts_ipv6_in_brackets() -> None:
