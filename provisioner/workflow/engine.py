@@ -235,7 +235,7 @@ class Engine:
     async def _ended(self, attempt: Try) -> Ended:
         machine, fence = attempt.member.machine, attempt.member.fence
         try:
-            note, output = await self._performer.perform(attempt)
+            note, output = await self._performed(attempt)
         except ProvisionerError as error:
             note, output = str(error).replace("\n", " ")[:NOTE_CHARS], f"{error}\n"
             ended = Ended(machine, fence, False, note, can_help(error))
@@ -249,6 +249,17 @@ class Engine:
             with suppress(StoreError):  # the run is what counts
                 await self.store.put_output(attempt.run.id, machine, fence, 0, output.encode())
         return ended
+
+    async def _performed(self, attempt: Try) -> tuple[str, str]:
+        """Perform a step. An action of ours that cannot be kept is none that failed: it is keyed, and begun again."""
+        while True:
+            try:
+                return await self._performer.perform(attempt)
+            except StoreError as error:
+                if not attempt.step.action:
+                    raise
+                log.error("workflow.unsaved run=%s error=%s", attempt.run.id, error)
+            await asyncio.sleep(self._pause_s)
 
     # time
 

@@ -1,0 +1,74 @@
+"""The disk is full, or another process locks the store, at every point of a workflow: it is carried out all the same.
+
+The points are those of `test_crash`, and so is what has to be true in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import StoreError
+from provisioner.model.workflow import FlowRun
+from tests.lifecycle.breaking import BreakableDatabase, Struck, hurried
+from tests.lifecycle.points import Point
+from tests.lifecycle.test_crash import check_events
+from tests.workflow.rack import FlowRack
+from tests.workflow.test_crash import STORIES, hook, reached
+from tests.workflow.test_engine import over, ready
+
+BREAKAGES: dict[str, Callable[[BreakableDatabase], None]] = {
+    "the disk is full": BreakableDatabase.fill,
+    "another process locks the store": BreakableDatabase.lock,
+}
+
+
+async def play(folder: Path, story: str, breaks: Callable[[BreakableDatabase], None], at: Point | None) -> Struck:
+    """Run a workflow by a daemon whose store breaks at a point, and judge the end."""
+    flow, names, counts = STORIES[story]
+    async with hook() as (url, keys):
+        rack = FlowRack(folder, names, flow.replace("HOOK", url))
+        rack.database, rack.opened = BreakableDatabase, hurried
+
+        def strike(_name: str) -> None:
+            assert rack.conductor
+            db = rack.conductor._store._db
+            assert isinstance(db, BreakableDatabase)
+            breaks(db)
+
+        points = Struck(at, strike)
+        async with rack.alive():
+            async with rack.daemon():
+                await ready(rack)
+            async with rack.daemon(points) as conductor:
+                run = await over(rack, await insisted(rack, rack.library.all()[0].name))
+                check_events(
+                    [e for e in await conductor.events(0, 10_000) if not e.type.startswith("workflow.")], False
+                )
+                reached(counts)(rack, run, keys, f"{at}")
+    return points
+
+
+async def insisted(rack: FlowRack, workflow: str) -> FlowRun:
+    """Ask until it is accepted, under one key."""
+    while True:
+        try:
+            return await rack.begin(workflow)
+        except StoreError:
+            await asyncio.sleep(0.002)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("what", BREAKAGES)
+async def test_the_store_breaks_at_every_point(tmp_path_factory: pytest.TempPathFactory, what: str, story: str) -> None:
+    whole = (await play(tmp_path_factory.mktemp("whole"), story, BREAKAGES[what], None)).certain()
+    assert len(whole) >= 6
+    for at, point in enumerate(whole):
+        async with asyncio.timeout(30):
+            struck = await play(tmp_path_factory.mktemp(f"at{at}"), story, BREAKAGES[what], point)
+        assert struck.struck, point
