@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from provisioner.boot.plan import BootPolicy, arch_name, direct_file, next_boot
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence, Via
-from provisioner.dhcp.identify import LIES
+from provisioner.dhcp.identify import LIES, client_of
 from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import Packet, address, decode
 from provisioner.dhcp.pxe import arch_of
@@ -99,7 +99,7 @@ class Desk:
         return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
 
     def _decide(self, client: BootClient) -> Plan:
-        client = replace(client, secure_boot=self._secure_boot)
+        client = client._replace(secure_boot=self._secure_boot)
         self._plan = decided(client, self._taken_for, self._bootenv)
         return self._plan
 
@@ -113,7 +113,7 @@ class Desk:
         known = self._site.known(case.key, packet, case.relay, case.info)
         found = answer(packet, arrival, self._site, now)
         pairs = (
-            ("read as", _client(self._site.client_of(packet, case.kind), packet)),
+            ("read as", _client(client_of(packet, case.kind), packet)),
             ("subnet", _subnet(case.nets[0]) if case.nets else "none of ours"),
             ("machine", self._taken_for or ("known: it has a reservation" if known else "unknown")),
             ("plan", planned(self._plan)),

@@ -6,7 +6,6 @@ The rules are the daemon's own: `dhcp.v6.answer` and `boot.plan`. Leases of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from ipaddress import IPv6Address
 
 from provisioner.cli.question import Told, decided, in_words, planned
@@ -108,7 +107,7 @@ class Desk6:
         return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
 
     def _decide(self, client: BootClient) -> Plan:
-        client = replace(client, secure_boot=self._secure_boot)
+        client = client._replace(secure_boot=self._secure_boot)
         self._plan = decided(client, self._taken_for, self._bootenv)
         return self._plan
 

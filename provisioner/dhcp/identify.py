@@ -63,6 +63,9 @@ LIES = (
 _ARCH_IN_CLASS = re.compile(r"(?:PXE|HTTP)Client:Arch:(\d{5})")
 
 
+_CLIENT_UUID = int(Opt.CLIENT_UUID)
+_new = tuple.__new__
+
 Signature = tuple[bytes | None, bytes | None, bytes | None, bytes | None, bytes | None, bytes | None]
 """Options 60, 77, 93, 175, 55 and 57: what does not depend on the one machine, only on its firmware."""
 
@@ -126,4 +129,6 @@ def identify(packet: Packet) -> BootClient:
 
 def client_of(packet: Packet, kind: Kind) -> BootClient:
     """Name the one machine, whose kind is known."""
-    return BootClient(packet.mac, kind.asker, kind.arch, uuid_of(packet.options.get(Opt.CLIENT_UUID)))
+    value = packet.options.get(_CLIENT_UUID)
+    uuid = uuid_of(value) if value is not None else None
+    return _new(BootClient, (packet.mac, kind.asker, kind.arch, uuid, False))  # the last: no request tells it

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import struct
-
 from provisioner.errors import WireError
 from provisioner.wire import tlv, tlvs
 
-_NETWORK, _SMBIOS = struct.Struct(">IHH").unpack_from, struct.Struct("<IHH").unpack_from
-"""The first three fields of a UUID, in network and in SMBIOS order."""
 PXE_CLIENT = b"PXEClient"
 HTTP_CLIENT = b"HTTPClient"
 
@@ -70,10 +66,10 @@ def smbios_uuid(value: bytes) -> str:
 
     By hand: the uuid module takes ten times as long, and this runs for every machine that boots.
     """
-    network = not 1 <= value[7] >> 4 <= 8 and 1 <= value[6] >> 4 <= 8
-    first, second, third = (_NETWORK if network else _SMBIOS)(value)
-    rest = value.hex()
-    return f"{first:08x}-{second:04x}-{third:04x}-{rest[16:20]}-{rest[20:]}"
+    if 1 <= value[7] >> 4 <= 8 or not 1 <= value[6] >> 4 <= 8:
+        value = value[3::-1] + value[5:3:-1] + value[7:5:-1] + value[8:]  # its first three fields, in network order
+    found = value.hex()
+    return f"{found[:8]}-{found[8:12]}-{found[12:16]}-{found[16:20]}-{found[20:]}"
 
 
 def ipxe_settings(value: bytes | None) -> dict[int, bytes]:

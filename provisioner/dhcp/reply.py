@@ -6,6 +6,7 @@ from provisioner.boot.plan import by_https
 from provisioner.dhcp.blocks import Block, Terms, compose, fit
 from provisioner.dhcp.boot import Boot, Where, load_file, reason_of, run_script
 from provisioner.dhcp.case import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Case, Reply, To, Via
+from provisioner.dhcp.identify import client_of
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt, Type, encode_option, encode_options
 from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, HEADER, MAGIC, MIN_SIZE, Packet
@@ -33,7 +34,7 @@ def ask_plan(case: Case, net: Net) -> bool:
     if case.known is None and net.config.unknown is _QUARANTINE:
         case.reason = "unknown machine in quarantine"
         return True
-    plan = case.site.decide(case.site.client_of(case.packet, case.kind))
+    plan = case.site.decide(client_of(case.packet, case.kind))
     case.reason = plan.reason
     match plan:
         case LoadFile():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 
 from provisioner.dhcp.claims import Claims
-from provisioner.dhcp.identify import Kind, Signature, client_of, kind_of, signature_of
+from provisioner.dhcp.identify import Kind, Signature, kind_of, signature_of
 from provisioner.dhcp.layouts import Reader
 from provisioner.dhcp.leases import Lease, Pool
 from provisioner.dhcp.limit import Limiter
@@ -28,8 +28,6 @@ KINDS_LIMIT = 1024
 """Kinds of firmware remembered; a site has a few, made-up ones must not grow us."""
 SCENES_LIMIT = 1024
 """Combinations of firmware, link and way to us remembered, about 1 MB."""
-CLIENTS_LIMIT = 4096
-"""Clients remembered, about 2 MB."""
 
 
 _SUBNET_SELECTION, _CLIENT_UUID = int(Opt.SUBNET_SELECTION), int(Opt.CLIENT_UUID)
@@ -64,12 +62,11 @@ class Site:
         self._kinds: dict[Signature, Kind] = {}
         self._scenes: dict[tuple[Arrival, tuple[Net, ...], Kind], Scene] = {}
         self.read = Reader(self.kind_of).read
-        self._clients: dict[bytes, tuple[Kind, bytes | None, BootClient]] = {}
 
     def asked_by(self, decide: Callable[[BootClient], Plan]) -> Site:
         """Give the same site with another one who decides; who asks it is neither counted nor remembered."""
         other = copy(self)
-        other.decide, other.limiter, other._clients = decide, Limiter(), {}
+        other.decide, other.limiter = decide, Limiter()
         return other
 
     @property
@@ -117,18 +114,6 @@ class Site:
                 self._kinds.clear()
             kind = self._kinds[signature] = kind_of(signature)
         return kind
-
-    def client_of(self, packet: Packet, kind: Kind) -> BootClient:
-        """Say who sent `packet`; its REQUEST follows its DISCOVER, so the last few thousand are kept."""
-        uuid = packet.options.get(_CLIENT_UUID)
-        kept = self._clients.get(packet.chaddr)
-        if kept is not None and kept[0] is kind and kept[1] == uuid:
-            return kept[2]
-        if len(self._clients) >= CLIENTS_LIMIT:
-            self._clients.clear()
-        client = client_of(packet, kind)
-        self._clients[packet.chaddr] = (kind, uuid, client)
-        return client
 
     def known(self, key: bytes, packet: Packet, relay: int, info: RelayInfo) -> Known | None:
         """Give what is fixed for the machine that sent `packet`, and hangs on this port of this relay."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from provisioner.boot.files import MADE_OF
@@ -111,7 +110,7 @@ class Boots:
             self._see(client.mac, machine, "boot.refused", text, ok=False)
         if not self._refusals.has_refused(client.mac) or not self.ports.network.serves(signed):
             return client
-        return replace(client, secure_boot=True)
+        return client._replace(secure_boot=True)
 
     def _plan_for_stranger(self, client: BootClient) -> Plan:
         kind = (client.asker, client.arch, client.secure_boot)
@@ -131,10 +130,9 @@ class Boots:
             if len(clients) > CLIENTS_LIMIT:
                 clients.popitem(last=False)
             return client
-        if client is not before:
-            if client.asker is Asker.OS:  # an operating system does not tell its firmware's architecture
-                client = replace(before, asker=Asker.OS)
-            clients[mac] = client
+        if client.asker is Asker.OS:  # an operating system does not tell its firmware's architecture
+            client = before._replace(asker=Asker.OS)
+        clients[mac] = client
         clients.move_to_end(mac)
         return client
 
@@ -195,7 +193,7 @@ class Boots:
     def _to_start(self, mac: Mac, machine: Machine | None, address: str, asker: Asker) -> Bootenv | Plan:
         """Say what a machine starts, now that a loader or a CD is asked for; else what its plan is instead."""
         client = self._clients.get(mac, BootClient(mac, Asker.IPXE))
-        plan = next_boot(replace(client, asker=asker), machine, self.ports.network.policy(address))
+        plan = next_boot(client._replace(asker=asker), machine, self.ports.network.policy(address))
         if not isinstance(plan, RunScript):
             self._see(mac, machine, "http.script", f"boot script: local disk ({plan.reason})")
             return plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from provisioner.model.net import Mac
 
@@ -59,9 +60,8 @@ class Trust(StrEnum):
     IPXE = "ipxe"  # UEFI HTTP boot, and the iPXE that the machine is given
 
 
-@dataclass(frozen=True, slots=True)
-class BootClient:
-    """Who asks, as far as its request tells.
+class BootClient(NamedTuple):
+    """Who asks, as far as its request tells. A named tuple, as `dhcp.packet.Packet`: one is made for every request.
 
     `uuid` is the SMBIOS UUID as Linux prints it (lower case, hyphens), whatever the byte order on the wire.
     `secure_boot`: its firmware did not start a loader that nobody signed; no request tells it.

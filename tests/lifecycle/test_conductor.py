@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -224,7 +223,7 @@ async def test_firmware_starts_an_iso_by_itself(tmp_path: Path) -> None:
                 await asyncio.sleep(0)
         name = "artifacts/fake-iso/amd64/image.iso"
         assert conductor.decide(client) == LoadFile(name, "node17 is inspecting: fake-iso", direct=True)
-        conductor.decide(replace(client, asker=Asker.OS))  # OVMF asks as if it were one, while it fetches over IPv6
+        conductor.decide(client._replace(asker=Asker.OS))  # OVMF asks as if it were one, while it fetches over IPv6
         conductor.observe(TraceLine(0.0, Channel.HTTP, "http.sent", f"{name}: 5 bytes in 0.1 s", mac=metal.mac))
         machine = await settled(conductor)
         assert (machine.state, machine.run and machine.run.outcome) == (State.ENROLLED, "done")
