@@ -14,7 +14,7 @@ import hashlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import resources
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from provisioner.errors import ProvisionerError, StoreError
 from provisioner.store.checkpoint import Checkpointer, write_out
+from provisioner.store.rows import Row, statements
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Cursor], T]
@@ -35,8 +36,6 @@ CACHE_KIB = 16 * 1024
 """Pages that the writer keeps in memory: the leases of 100,000 machines."""
 GROUP_LIMIT = 1024
 """Most pieces of work in one transaction: bounds how long one commit can take."""
-STATEMENT_LIMIT = 500_000
-"""Characters of rows in one statement; SQLite takes a million."""
 
 TOLD_AT_ONCE = 16
 """Most futures that resolve in one turn of the loop: what follows a change takes 0.2 to 0.5 ms of it."""
@@ -46,8 +45,8 @@ class _Item(NamedTuple):
     work: Work[Any]
     future: asyncio.Future[Any]
     insert: str = ""
-    rows: str = ""
-    """The work as one statement written out in two parts, where it is that."""
+    rows: Sequence[Row] = ()
+    """The work as rows and what is done with them, where it is that (`rows.statements`)."""
     durable: bool = True
 
 
@@ -104,16 +103,15 @@ class Database:
         """
         return self._put(_Item(work, self._new_future()))
 
-    def submit_rows(self, insert: str, rows: str, *, durable: bool = True) -> asyncio.Future[None]:
-        """Execute `insert` (`INSERT INTO ... VALUES`) with rows written out in the next group's transaction.
+    def submit_rows(self, insert: str, rows: Sequence[Row], *, durable: bool = True) -> asyncio.Future[None]:
+        """Execute `insert` (`INSERT INTO ... VALUES`) with rows of one length in the next group's transaction.
 
-        For those who write thousands of rows a second: what was gathered becomes one statement. Every other statement
-        and every value bound to one takes the interpreter lock once more, against the thread that answers packets.
+        For those who write thousands of rows a second: what was gathered goes into few statements together.
 
         Not `durable`: the future resolves when the rows are with the kernel. They outlive a crash of the daemon and
         not a power cut, which is what most DHCP servers promise.
         """
-        work = partial(_execute, f"{insert} {rows}")
+        work = partial(insert_rows, insert, rows)
         return self._put(_Item(work, self._new_future(), insert, rows, durable))
 
     def _new_future(self) -> asyncio.Future[Any]:
@@ -201,11 +199,7 @@ class Database:
         outcomes: list[_Outcome] = []
         try:
             self._sync(cursor, any(item.durable for item in group))
-            if all(item.insert for item in group):
-                cursor.executescript(_script(group))
-                outcomes = [(item.future, None, None) for item in group]
-            else:
-                outcomes = _together(cursor, group) or _apart(cursor, group)
+            outcomes = _together(cursor, group) or _apart(cursor, group)
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.rollback()
@@ -238,16 +232,33 @@ def _together(cursor: sqlite3.Cursor, group: list[_Item]) -> list[_Outcome]:
     Nearly always nothing does, and two statements less for each piece of work are as many turns less of the
     interpreter's lock, which the loop waits for.
     """
-    cursor.execute("BEGIN IMMEDIATE")
     try:
+        if all(item.insert for item in group):
+            return _all_rows(cursor, group)
+        cursor.execute("BEGIN IMMEDIATE")
         outcomes: list[_Outcome] = [(item.future, item.work(cursor), None) for item in group]
+        cursor.execute("COMMIT")
     except Exception as error:
-        if isinstance(error, sqlite3.Error) and _concerns_all(error):
+        if _concerns_all(error):
             raise
-        cursor.execute("ROLLBACK")
+        if cursor.connection.in_transaction:
+            cursor.execute("ROLLBACK")
         return []
-    cursor.execute("COMMIT")
     return outcomes
+
+
+def _all_rows(cursor: sqlite3.Cursor, group: list[_Item]) -> list[_Outcome]:
+    """Write the rows of a group, all of which is rows. One statement is a transaction by itself."""
+    found = [
+        each
+        for insert, items in groupby(group, attrgetter("insert"))
+        for each in statements(insert, [row for item in items for row in item.rows])
+    ]
+    if len(found) > 1:
+        found = [("BEGIN IMMEDIATE", []), *found, ("COMMIT", [])]
+    for statement, values in found:
+        cursor.execute(statement, values)
+    return [(item.future, None, None) for item in group]
 
 
 def _apart(cursor: sqlite3.Cursor, group: list[_Item]) -> list[_Outcome]:
@@ -276,24 +287,10 @@ def _run(cursor: sqlite3.Cursor, item: _Item) -> _Outcome:
     return outcome
 
 
-def _script(group: list[_Item]) -> str:
-    """Write out a group as one transaction: in one statement, which is one by itself, where that is possible."""
-    statements = []
-    for insert, items in groupby(group, attrgetter("insert")):
-        parts: list[str] = []
-        length = 0
-        for item in items:
-            if length + len(item.rows) > STATEMENT_LIMIT and parts:
-                statements.append(f"{insert} {','.join(parts)}")
-                parts, length = [], 0
-            parts.append(item.rows)
-            length += len(item.rows)
-        statements.append(f"{insert} {','.join(parts)}")
-    return statements[0] if len(statements) == 1 else "; ".join(("BEGIN IMMEDIATE", *statements, "COMMIT"))
-
-
-def _execute(sql: str, cursor: sqlite3.Cursor) -> None:
-    cursor.execute(sql)
+def insert_rows(insert: str, rows: Sequence[Row], cursor: sqlite3.Cursor) -> None:
+    """Execute `insert` (`INSERT INTO ... VALUES`) with rows of one length, within a transaction."""
+    for statement, values in statements(insert, rows):
+        cursor.execute(statement, values)
 
 
 def _concerns_all(error: Exception) -> bool:

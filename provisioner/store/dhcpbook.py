@@ -12,9 +12,9 @@ from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.store.codec import Reader, encode
-from provisioner.store.db import Database
-from provisioner.store.leases import LeaseStore, insert
-from provisioner.store.leases6 import insert6
+from provisioner.store.db import Database, insert_rows
+from provisioner.store.leases import SAVE, LeaseStore
+from provisioner.store.leases6 import SAVE6, rows6
 
 T = TypeVar("T")
 
@@ -129,19 +129,18 @@ class DhcpBookStore:
     async def take_over(self, entries: Sequence[Entry]) -> None:
         """Keep all of an import in one transaction, or nothing of it."""
         rows: list[tuple[str, str, bytes]] = []
-        statements: list[str] = []
+        leases, leases6 = list[Lease](), list[Lease]()
         for at in range(0, len(entries), SLICE):
             some = entries[at : at + SLICE]
             rows += [_said(each.reservation) for each in some if each.reservation is not None]
-            for write, six in ((insert, False), (insert6, True)):
-                if leases := [lease for each in some if each.want.six is six for lease in each.leases]:
-                    statements.append(write(leases))
+            leases += [lease for each in some if not each.want.six for lease in each.leases]
+            leases6 += rows6(lease for each in some if each.want.six for lease in each.leases)
             await asyncio.sleep(0)
 
         def work(cursor: sqlite3.Cursor) -> None:
             _put(cursor, rows)
-            for statement in statements:
-                cursor.execute(statement)
+            insert_rows(SAVE, leases, cursor)
+            insert_rows(SAVE6, leases6, cursor)
 
         await self._db.submit(work)
 

@@ -6,14 +6,13 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
-from functools import partial
 
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.store.db import Database
 
 log = logging.getLogger(__name__)
 
-_SAVE = "INSERT OR REPLACE INTO lease VALUES"
+SAVE = "INSERT OR REPLACE INTO lease VALUES"
 _LOAD = (
     "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
     " FROM lease ORDER BY ip"
@@ -32,41 +31,11 @@ class LeaseStore:
         """Store these; the future resolves when they are safe, or fails with `StoreError`."""
         if not leases:
             return self._database.submit(lambda cursor: None)
-        return self._database.submit_rows(_SAVE, rows(leases), durable=self._durable)
+        return self._database.submit_rows(SAVE, leases, durable=self._durable)
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
         return await self._database.read(_read)
-
-
-def insert(leases: Sequence[Lease]) -> str:
-    """Write leases out as one statement."""
-    return f"{_SAVE} {rows(leases)}"
-
-
-def rows(leases: Sequence[Lease]) -> str:
-    """Write out what stands behind VALUES. Whatever a client may have chosen is written in hex."""
-    return ",".join(map(partial(_row, Spelt()), leases))
-
-
-class Spelt(dict[str | float, str]):
-    """Texts and times as SQL has them: those of one submission are the same few, and spelt once."""
-
-    def __missing__(self, value: str | float) -> str:
-        if isinstance(value, str):
-            found = f"CAST(x'{value.encode().hex()}' AS TEXT)" if value else "''"
-        else:
-            found = repr(value)
-        self[value] = found
-        return found
-
-
-def _row(spelt: Spelt, lease: Lease) -> str:
-    ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason = lease
-    return (
-        f"({ip},x'{key.hex()}',{spelt[pool]},{spelt[until]},'{state}',{spelt[since]},{spelt[name]},"
-        f"x'{client_id.hex()}',{relay},x'{circuit_id.hex()}',x'{remote_id.hex()}',{spelt[reason]})"
-    )
 
 
 def _read(cursor: sqlite3.Cursor) -> list[Lease]:

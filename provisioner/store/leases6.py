@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.store.db import Database
-from provisioner.store.leases import Spelt
 
 log = logging.getLogger(__name__)
 
-_SAVE = "INSERT OR REPLACE INTO lease6 VALUES"
+SAVE6 = "INSERT OR REPLACE INTO lease6 VALUES"
 _LOAD = (
     "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
     " FROM lease6 ORDER BY ip"
@@ -33,7 +32,7 @@ class LeaseStore6:
         """Store these; the future resolves when they are safe, or fails with `StoreError`."""
         if not leases:
             return self._database.submit(lambda cursor: None)
-        return self._database.submit_rows(_SAVE, _rows(leases), durable=self._durable)
+        return self._database.submit_rows(SAVE6, rows6(leases), durable=self._durable)
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""
@@ -50,22 +49,9 @@ class LeaseStore6:
         return await self._database.submit(work)
 
 
-def insert6(leases: Sequence[Lease]) -> str:
-    """Write leases out as one statement."""
-    return f"{_SAVE} {_rows(leases)}"
-
-
-def _rows(leases: Sequence[Lease]) -> str:
-    return ",".join(map(partial(_row, Spelt()), leases))
-
-
-def _row(spelt: Spelt, lease: Lease) -> str:
-    """Write a row out. Whatever a client may have chosen is written in hex."""
-    ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason = lease
-    return (
-        f"(x'{ip:032x}',x'{key.hex()}',{spelt[pool]},{spelt[until]},'{state}',{spelt[since]},{spelt[name]},"
-        f"x'{client_id.hex()}',x'{relay:032x}',x'{circuit_id.hex()}',x'{remote_id.hex()}',{spelt[reason]})"
-    )
+def rows6(leases: Iterable[Lease]) -> list[Lease]:
+    """Write leases as rows: SQLite's numbers end at 64 bits, so addresses are octets."""
+    return [lease._replace(ip=_octets(lease.ip), relay=_octets(lease.relay)) for lease in leases]
 
 
 def _read(cursor: sqlite3.Cursor) -> list[Lease]:
@@ -77,6 +63,10 @@ def _read(cursor: sqlite3.Cursor) -> list[Lease]:
         except (ValueError, TypeError) as error:
             log.error("dhcp6.lease-unreadable row=%r error=%s", row, error)
     return found
+
+
+def _octets(address: int) -> Any:
+    return address.to_bytes(_ADDRESS_SIZE, "big")
 
 
 def _number(address: bytes) -> int:

@@ -125,12 +125,10 @@ def test_bundled_migrations_are_numbered() -> None:
 
 
 def rows(db: Database, *names: str, durable: bool = True) -> asyncio.Future[None]:
-    return db.submit_rows(
-        "INSERT INTO secret VALUES", ",".join(f"('{name}', x'00')" for name in names), durable=durable
-    )
+    return db.submit_rows("INSERT INTO secret VALUES", [(name, b"\0") for name in names], durable=durable)
 
 
-async def test_rows_written_out_go_with_the_rest(db: Database) -> None:
+async def test_rows_go_with_the_rest(db: Database) -> None:
     await rows(db, "alone")
     await asyncio.gather(*(rows(db, name) for name in "abc"), rows(db, "x", "y", durable=False))
     await asyncio.gather(db.submit(put("d")), rows(db, "e"), db.submit(put("f")))
@@ -139,11 +137,26 @@ async def test_rows_written_out_go_with_the_rest(db: Database) -> None:
 
 async def test_rows_for_several_tables_and_too_many_for_one_statement(db: Database) -> None:
     replace = "INSERT OR REPLACE INTO secret VALUES"
-    long = [f"('{number}', x'{'00' * 50_000}')" for number in range(12)]
+    many = [(str(number), bytes(number)) for number in range(150)]
     await asyncio.gather(
-        rows(db, "a"), db.submit_rows(replace, "('a', x'01')"), *(db.submit_rows(replace, r) for r in long)
+        rows(db, "a"),
+        db.submit_rows(replace, [("a", b"1")]),
+        db.submit_rows(replace, many[:99]),
+        db.submit_rows(replace, many[99:]),
     )
-    assert len(await keys(db)) == 13
+    assert dict(await db.read(lambda c: c.execute("SELECT * FROM secret").fetchall())) == dict(many) | {"a": b"1"}
+
+
+async def test_rows_that_cannot_be_written_take_no_others_with_them(db: Database) -> None:
+    """Also where a value is none that SQLite has: what raises is not always an error of SQLite."""
+    insert, good = "INSERT INTO secret VALUES", rows(db, "a", "b")
+    bad = [rows(db, "c", "a"), db.submit_rows(insert, [(2**64, b"")]), db.submit_rows(insert, [("\ud800", b"")])]
+    later = rows(db, "d")
+    await asyncio.gather(good, later)
+    for each in bad:
+        with pytest.raises(StoreError):
+            await each
+    assert await keys(db) == ["a", "b", "d"]
 
 
 async def test_a_statement_that_fails_takes_none_but_its_like_with_it(db: Database) -> None:
