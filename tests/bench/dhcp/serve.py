@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisioner import fairloop
 from provisioner.config import Api, Config, Store
 from provisioner.daemon import Daemon
 from provisioner.dhcp.subnets import Dhcp, Durability, Reservation, Subnet
@@ -82,4 +83,4 @@ async def main(settings: Settings) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(main(Settings(**json.loads(Path(sys.argv[1]).read_text()))))
+    fairloop.run(main(Settings(**json.loads(Path(sys.argv[1]).read_text()))))
