@@ -29,7 +29,7 @@ SIX = 0xFD00 << 112 | 5
 
 
 class NoLeases:
-    def save(self, leases: object) -> asyncio.Future[None]:
+    def save(self, leases: object, then: object = None) -> asyncio.Future[None]:
         raise AssertionError("nothing is saved here")
 
     async def load(self) -> list[Lease]:

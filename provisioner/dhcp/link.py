@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 import struct
+import threading
 from collections.abc import Iterable, Mapping
 
 from provisioner.dhcp.addresses import interface_index
@@ -28,7 +29,10 @@ _UDP, _FRAME = Via.UDP, Via.FRAME
 
 
 class Link:
-    """One interface and port. `receive` and `send` never block and never raise for what a peer did."""
+    """One interface and port. `receive` and `send` never block and never raise for what a peer did.
+
+    Others than the thread that receives may send.
+    """
 
     def __init__(self, interface: str, port: int) -> None:
         self.interface = interface
@@ -38,6 +42,9 @@ class Link:
         self._raw = _open_raw()
         self._receiver = Receiver(self._socket.fileno())
         self._sender = Sender(self._socket.fileno())
+        self._sending = threading.Lock()
+        """Held by who sends: the tables of `Sender` are for one, and a descriptor must not be closed and become another
+        file's in between."""
         self._seen: dict[bytes, Arrival] = {}
         self._ways: dict[tuple[To, int], bytes] = {}
 
@@ -47,9 +54,10 @@ class Link:
 
     def close(self) -> None:
         """Let go of the port."""
-        self._socket.close()
-        if self._raw is not None:
-            self._raw.close()
+        with self._sending:
+            self._socket.close()
+            if self._raw is not None:
+                self._raw.close()
 
     def receive(self) -> list[tuple[bytes, Arrival]]:
         """Give what has arrived, a batch at most; nothing where the interface is gone."""
@@ -73,6 +81,10 @@ class Link:
     def send(self, replies: Iterable[tuple[bytes, To, int, bytes]]) -> Mapping[int, str]:
         """Send (data, where to, our address, hardware address) each; give those by their place that could not leave,
         and why."""
+        with self._sending:
+            return self._send(replies)
+
+    def _send(self, replies: Iterable[tuple[bytes, To, int, bytes]]) -> Mapping[int, str]:
         if self._socket.fileno() < 0:  # its number may be another file's by now
             return {place: "the socket that it came by was closed since" for place, _ in enumerate(replies)}
         lost: dict[int, str] = {}

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Address
-from typing import Protocol
+from typing import Any, Protocol
 
 from provisioner.clock import SteadyClock
 from provisioner.dhcp.addresses import by_interface, reachable
@@ -47,7 +47,7 @@ HELD_LIMIT = 8192
 class Leases(Protocol):
     """Where leases are kept durably (`store.leases.LeaseStore`)."""
 
-    def save(self, leases: list[Lease]) -> asyncio.Future[None]: ...
+    def save(self, leases: list[Lease], then: Callable[[], Any] | None = None) -> asyncio.Future[Any]: ...
     async def load(self) -> list[Lease]: ...
 
 
@@ -93,7 +93,7 @@ class DhcpServer:
         self.followers: list[OnKnown] = []
         """Told what holds for a hardware address whenever that has changed."""
         self.held: Held[Link, Answered] = Held(
-            leases, finish=self._finish, refuse=_refused, tell=self.tell, limit=HELD_LIMIT
+            leases, leave=self._leave, finish=self._left, refuse=_refused, tell=self.tell, limit=HELD_LIMIT
         )
         self._teller = Teller(self.trace, self._clock)
         for subnet in config.subnets:
@@ -275,20 +275,28 @@ class DhcpServer:
 
     def _finish(self, link: Link, answers: list[Answered]) -> None:
         """Send and tell, but look first at addresses that are new to a machine."""
-        if self._probe is not None:
-            answers = [each for each in answers if not (each[2].fresh and self._look_first(link, each))]
-        self._send(link, answers)
+        self._left(link, answers, self._leave(link, answers))
 
-    def _send(self, link: Link, answers: list[Answered]) -> None:
-        """Send what is a reply, all in one go, and tell of each."""
-        now = self._clock.now()
-        lost = link.send(
+    def _leave(self, link: Link, answers: list[Answered]) -> Mapping[int, str]:
+        """Send what is a reply and needs no look, all in one go. Called by the store's thread, too (`held`)."""
+        look = self._probe is not None
+        return link.send(
             [
                 (found.data, found.to, found.us, packet.chaddr)
                 for packet, _, found in answers
-                if isinstance(found, Reply)
+                if isinstance(found, Reply) and not (look and found.fresh)
             ]
         )
+
+    def _left(self, link: Link, answers: list[Answered], lost: Mapping[int, str]) -> None:
+        """Tell of what has left, and look at the addresses that are new."""
+        if self._probe is not None:
+            answers = [each for each in answers if not (each[2].fresh and self._look_first(link, each))]
+        self._told(answers, lost)
+
+    def _told(self, answers: list[Answered], lost: Mapping[int, str]) -> None:
+        """Tell of each answer; `lost` are replies that could not leave, by their place among the replies."""
+        now = self._clock.now()
         if lost:
             answers = _without(lost, answers)
         answered = self.trace.answered
@@ -312,16 +320,21 @@ class DhcpServer:
         now = self._clock.now()
         user = "" if probed.cancelled() or probed.exception() is not None else probed.result()
         if user in ("", packet.mac):  # nobody, or the machine itself, which came back without its lease
-            self._send(link, [answered])
+            self._send(link, answered)
             return
         declined = self.site.decline(found.ip, now, f"{user} uses it already")
         self._leases.save(declined).add_done_callback(partial(self._saved, declined))
-        self._send(link, [(packet, arrival, Silence(f"{user} uses {address(found.ip)} already", "dhcp.conflict"))])
+        self._told([(packet, arrival, Silence(f"{user} uses {address(found.ip)} already", "dhcp.conflict"))], {})
         again = packet, arrival, answer(packet, arrival, self.site, now)
         if again[2].store:
             self.held.hold(link, [again], list(again[2].store))
         else:
             self._finish(link, [again])
+
+    def _send(self, link: Link, answered: Answered) -> None:
+        packet, _, found = answered
+        assert isinstance(found, Reply)
+        self._told([answered], link.send([(found.data, found.to, found.us, packet.chaddr)]))
 
     def _saved(self, leases: list[Lease], saved: asyncio.Future[None]) -> None:
         error = saved.exception() if not saved.cancelled() else StoreError("the store was closed")

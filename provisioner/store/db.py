@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import queue
 import sqlite3
 import threading
@@ -26,6 +27,8 @@ from typing import Any, NamedTuple, TypeVar
 from provisioner.errors import ProvisionerError, StoreError
 from provisioner.store.checkpoint import Checkpointer, write_out
 from provisioner.store.rows import Row, statements
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Cursor], T]
@@ -48,6 +51,8 @@ class _Item(NamedTuple):
     rows: Sequence[Row] = ()
     """The work as rows and what is done with them, where it is that (`rows.statements`)."""
     durable: bool = True
+    then: Callable[[], Any] | None = None
+    """Called by the writer's thread once this is committed; the future gives what it returns."""
 
 
 class Database:
@@ -103,16 +108,21 @@ class Database:
         """
         return self._put(_Item(work, self._new_future()))
 
-    def submit_rows(self, insert: str, rows: Sequence[Row], *, durable: bool = True) -> asyncio.Future[None]:
+    def submit_rows(
+        self, insert: str, rows: Sequence[Row], *, durable: bool = True, then: Callable[[], T] | None = None
+    ) -> asyncio.Future[T]:
         """Execute `insert` (`INSERT INTO ... VALUES`) with rows of one length in the next group's transaction.
 
         For those who write thousands of rows a second: what was gathered goes into few statements together.
 
         Not `durable`: the future resolves when the rows are with the kernel. They outlive a crash of the daemon and
         not a power cut, which is what most DHCP servers promise.
+
+        `then` is called by the writer's thread as soon as they are that safe: what waits for the disk alone needs not
+        wait for the loop. It must be quick; what it raises fails the future.
         """
         work = partial(insert_rows, insert, rows)
-        return self._put(_Item(work, self._new_future(), insert, rows, durable))
+        return self._put(_Item(work, self._new_future(), insert, rows, durable, then))
 
     def _new_future(self) -> asyncio.Future[Any]:
         if self._thread is None or self._loop is None:
@@ -207,7 +217,10 @@ class Database:
             refusal = StoreError(self.failure, hint="check free space and permissions of the state directory")
             return [(item.future, None, refusal) for item in group]
         self.failure = ""
-        return outcomes
+        return [
+            outcome if item.then is None or outcome[2] is not None else _done(item.future, item.then)
+            for item, outcome in zip(group, outcomes, strict=True)
+        ]
 
     def _sync(self, cursor: sqlite3.Cursor, syncs: bool) -> None:
         """Have the next commit wait for the disk or not."""
@@ -224,6 +237,14 @@ class Database:
 
 
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+def _done(future: asyncio.Future[Any], then: Callable[[], Any]) -> _Outcome:
+    try:
+        return future, then(), None
+    except Exception as error:
+        log.exception("store.unfinished")
+        return future, None, error
 
 
 def _together(cursor: sqlite3.Cursor, group: list[_Item]) -> list[_Outcome]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.store.db import Database
@@ -27,11 +28,14 @@ class LeaseStore:
         self._durable = durable
         """Leases are on the disk when their future resolves; else with the kernel (`dhcp.durability`)."""
 
-    def save(self, leases: Sequence[Lease]) -> asyncio.Future[None]:
-        """Store these; the future resolves when they are safe, or fails with `StoreError`."""
+    def save(self, leases: Sequence[Lease], then: Callable[[], Any] | None = None) -> asyncio.Future[Any]:
+        """Store these; the future resolves when they are safe, or fails with `StoreError`.
+
+        It gives what `then` returned, which the store's thread called at once (`Database.submit_rows`).
+        """
         if not leases:
             return self._database.submit(lambda cursor: None)
-        return self._database.submit_rows(SAVE, leases, durable=self._durable)
+        return self._database.submit_rows(SAVE, leases, durable=self._durable, then=then)
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""

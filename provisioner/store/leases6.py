@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from provisioner.dhcp.leases import Lease, LeaseState
@@ -28,11 +28,11 @@ class LeaseStore6:
         self._database = database
         self._durable = durable
 
-    def save(self, leases: Sequence[Lease]) -> asyncio.Future[None]:
-        """Store these; the future resolves when they are safe, or fails with `StoreError`."""
+    def save(self, leases: Sequence[Lease], then: Callable[[], Any] | None = None) -> asyncio.Future[Any]:
+        """Store these; as `LeaseStore.save`."""
         if not leases:
             return self._database.submit(lambda cursor: None)
-        return self._database.submit_rows(SAVE6, rows6(leases), durable=self._durable)
+        return self._database.submit_rows(SAVE6, rows6(leases), durable=self._durable, then=then)
 
     async def load(self) -> list[Lease]:
         """Read all leases. A row that cannot be understood is logged and left out; raises `StoreError`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Type
@@ -26,24 +27,24 @@ class Store:
     def __init__(self) -> None:
         self.fail = self.stall = False
         self.kept: dict[int, Lease] = {}
-        self.waiting: list[tuple[asyncio.Future[None], list[Lease]]] = []
+        self.waiting: list[tuple[asyncio.Future[Any], list[Lease], Callable[[], Any] | None]] = []
 
-    def save(self, leases: list[Lease]) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def save(self, leases: list[Lease], then: Callable[[], Any] | None = None) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.fail:
             future.set_exception(StoreError("no space left"))
             future.add_done_callback(lambda done: done.exception())
             return future
-        self.waiting.append((future, leases))
+        self.waiting.append((future, leases, then))
         if not self.stall:
             self.go_on()
         return future
 
     def go_on(self) -> None:
         self.stall = False
-        for future, leases in self.waiting:
+        for future, leases, then in self.waiting:
             self.kept |= {lease.ip: lease for lease in leases}
-            future.set_result(None)
+            future.set_result(then() if then is not None else None)
         self.waiting.clear()
 
     async def load(self) -> list[Lease]:

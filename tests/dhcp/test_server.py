@@ -52,8 +52,33 @@ async def test_a_lease_is_stored_before_it_is_acknowledged(rig: Rig) -> None:
     assert not rig.told
     rig.store.go_on()
     assert (await rig.hear()).type == Type.ACK
+    async with asyncio.timeout(10):
+        while not rig.told:
+            await asyncio.sleep(0)
     assert [lease.ip for lease in rig.told] == [ip("10.0.0.100")]
     await server.stop()
+
+
+async def test_one_that_waits_alone_leaves_from_the_stores_thread_and_several_from_the_loop(rig: Rig) -> None:
+    server = await rig.start(rig.server())
+    await rig.ask(discover())
+    await rig.ask(discover(OTHER_MAC))
+    rig.store.stall = True
+    rig.say(request("10.0.0.100", server=US))
+    await rig.ask(discover())
+    rig.say(request("10.0.0.101", OTHER_MAC, server=US))
+    await rig.ask(discover(OTHER_MAC))
+    alone, other = (then for _, _, then in rig.store.waiting)
+    assert alone is not None
+    assert other is None
+    lost = await asyncio.to_thread(alone)
+    assert lost == {}
+    assert (await rig.hear()).chaddr.hex(":") == MAC
+    rig.store.waiting[0] = (*rig.store.waiting[0][:2], lambda: lost)
+    rig.store.go_on()
+    assert (await rig.hear()).chaddr.hex(":") == OTHER_MAC
+    await server.stop()
+    assert rig.events().count("dhcp.ack") == 2
 
 
 async def test_what_could_not_be_stored_is_not_acknowledged(rig: Rig) -> None:

@@ -21,7 +21,7 @@ KEY = bytes.fromhex("525400770011")
 class NoLeases:
     """A store that nothing was ever kept in, and that keeps nothing."""
 
-    def save(self, leases: list[Lease]) -> asyncio.Future[None]:
+    def save(self, leases: list[Lease], then: object = None) -> asyncio.Future[None]:
         raise AssertionError("nothing is given here")
 
     async def load(self) -> list[Lease]:

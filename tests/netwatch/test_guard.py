@@ -35,7 +35,7 @@ ROGUE = "10.0.0.66"
 class NoLeases:
     """A store that keeps nothing."""
 
-    def save(self, leases: object) -> asyncio.Future[None]:
+    def save(self, leases: object, then: object = None) -> asyncio.Future[None]:
         saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         saved.set_result(None)
         return saved

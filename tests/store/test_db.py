@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -166,3 +167,22 @@ async def test_a_statement_that_fails_takes_none_but_its_like_with_it(db: Databa
     with pytest.raises(StoreError):
         await bad
     assert await keys(db) == ["x", "y"]
+
+
+async def test_what_follows_is_done_once_rows_are_safe(db: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """By the writer's thread: nothing else comes in between. What fails then takes nothing back."""
+    insert = "INSERT INTO secret VALUES"
+
+    def names() -> tuple[str, list[str]]:
+        with contextlib.closing(sqlite3.connect(db.path)) as other:
+            return threading.current_thread().name, [name for (name,) in other.execute("SELECT id FROM secret")]
+
+    done = db.submit_rows(insert, [("a", b"")], then=names)
+    broken, refused = db.submit_rows(insert, [("b", b"")], then=[].pop), db.submit_rows(insert, [()], then=names)
+    assert await done in [("store-write", ["a"]), ("store-write", ["a", "b"])]
+    with pytest.raises(IndexError):
+        await broken
+    with pytest.raises(StoreError):
+        await refused
+    assert "store.unfinished" in caplog.text
+    assert await keys(db) == ["a", "b"]

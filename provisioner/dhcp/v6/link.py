@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import struct
+import threading
 from collections import OrderedDict
 from ipaddress import IPv6Address
 
@@ -55,6 +56,8 @@ class Link6:
             hint = _hint(error, interface)
             raise ListenError(f"DHCPv6 cannot listen on {interface}: {error.strerror or error}", hint=hint) from error
         self._frames = _open_frames(interface)
+        self._sending = threading.Lock()
+        """Held by who sends, in whichever thread: the descriptor must not become another file's meanwhile."""
         self._senders: OrderedDict[bytes, bytes] = OrderedDict()
 
     def fileno(self) -> int:
@@ -63,7 +66,8 @@ class Link6:
 
     def close(self) -> None:
         """Let go of the port."""
-        self._socket.close()
+        with self._sending:
+            self._socket.close()
         if self._frames is not None:
             self._frames.close()
 
@@ -111,7 +115,8 @@ class Link6:
         """Send to an address and port; say why it could not leave, empty where it has."""
         address, port = to
         try:
-            self._socket.sendto(data, (str(IPv6Address(address)), port, 0, self.index))
+            with self._sending:
+                self._socket.sendto(data, (str(IPv6Address(address)), port, 0, self.index))
         except OSError as error:
             return error.strerror or str(error)
         return ""

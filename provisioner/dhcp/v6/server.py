@@ -6,9 +6,9 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv6Address
-from typing import Protocol
+from typing import Any, Protocol
 
 from provisioner.clock import SteadyClock
 from provisioner.dhcp.addresses import by_interface, is_local, reachable
@@ -44,7 +44,7 @@ Answered = tuple[Message, Arrival6, Reply6 | Silence]
 class Leases6(Protocol):
     """Where leases and our DUID are kept durably (`store.leases6.LeaseStore6`)."""
 
-    def save(self, leases: list[Lease]) -> asyncio.Future[None]: ...
+    def save(self, leases: list[Lease], then: Callable[[], Any] | None = None) -> asyncio.Future[Any]: ...
     async def load(self) -> list[Lease]: ...
     async def server_duid(self, fresh: bytes) -> bytes: ...
 
@@ -75,7 +75,7 @@ class Dhcp6Server:
         self.links: Links[Link6] = Links(self._open, self._on_readable, self._look_around, config.interfaces)
         self._advertising = advertising or Advertising()
         self.held: Held[Link6, Answered] = Held(
-            leases, finish=self._send, refuse=_refused, tell=self.tell, limit=HELD_LIMIT
+            leases, leave=_leave, finish=self._told, refuse=_refused, tell=self.tell, limit=HELD_LIMIT
         )
         self._teller = Teller(self.trace.budget, self._clock)
         for subnet in config.subnets6:
@@ -185,16 +185,21 @@ class Dhcp6Server:
                 (held if stores else ready).append((message, arrival, found))
         if held:
             self.held.hold(link, held, [lease for _, _, found in held for lease in found.store])
-        self._send(link, ready)
+        self._told(link, ready, _leave(link, ready))
 
-    def _send(self, link: Link6, answers: list[Answered]) -> None:
+    def _told(self, _link: Link6, answers: list[Answered], lost: Mapping[int, str]) -> None:
+        """Tell of each answer; `lost` are replies that could not leave, by their place among the answers."""
         now = self._clock.now()
-        for message, arrival, found in answers:
-            if isinstance(found, Reply6) and (why := link.send(found.data, found.to)):
-                self.trace.answered(message, arrival, unsent(found, why), now)
-                continue
-            self.trace.answered(message, arrival, found, now)
+        for place, (message, arrival, found) in enumerate(answers):
+            said = unsent(found, lost[place]) if isinstance(found, Reply6) and place in lost else found
+            self.trace.answered(message, arrival, said, now)
         self._teller.wake()
+
+
+def _leave(link: Link6, answers: list[Answered]) -> Mapping[int, str]:
+    """Send what is a reply. Called by the store's thread, too (`held`)."""
+    replies = ((place, found) for place, (_, _, found) in enumerate(answers) if isinstance(found, Reply6))
+    return {place: why for place, found in replies if (why := link.send(found.data, found.to))}
 
 
 def _tell_nobody(lease: Lease) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,23 +53,23 @@ class Store:
     def __init__(self) -> None:
         self.fail = self.stall = False
         self.kept: dict[int, Lease] = {}
-        self.waiting: list[tuple[asyncio.Future[None], list[Lease]]] = []
+        self.waiting: list[tuple[asyncio.Future[Any], list[Lease], Callable[[], Any] | None]] = []
 
-    def save(self, leases: list[Lease]) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def save(self, leases: list[Lease], then: Callable[[], Any] | None = None) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.fail:
             future.set_exception(StoreError("no space left"))
             return future
-        self.waiting.append((future, leases))
+        self.waiting.append((future, leases, then))
         if not self.stall:
             self.go_on()
         return future
 
     def go_on(self) -> None:
         self.stall = False
-        for future, leases in self.waiting:
+        for future, leases, then in self.waiting:
             self.kept |= {lease.ip: lease for lease in leases}
-            future.set_result(None)
+            future.set_result(then() if then is not None else None)
         self.waiting.clear()
 
     async def load(self) -> list[Lease]:
@@ -157,6 +158,9 @@ async def test_a_lease_is_stored_before_it_is_given(rig: Rig) -> None:
     assert (offered.type, rig.told) == (Type.ADVERTISE, [])  # offers do not wait for the disk
     rig.store.go_on()
     assert (await rig.hear()).type == Type.REPLY
+    async with asyncio.timeout(10):
+        while not rig.told:
+            await asyncio.sleep(0)
     assert [lease.ip for lease in rig.told] == [ip("fd00::100")]
     await server.stop()
 
