@@ -223,7 +223,7 @@ _RULES: Mapping[int, Callable[[Case], Reply | Silence]] = {
 def _ack(case: Case, place: Place) -> Reply:
     net, pool, ip, _ = place
     options, known, now = case.options, case.known, case.now
-    relay, (circuit_id, remote_id, _, _, _) = case.relay, case.info
+    relay, (circuit_id, remote_id, _, _) = case.relay, case.info
     name = text_of(options, _HOST_NAME)[:63] if _HOST_NAME in options else ""
     if known is not None and known.name:
         name = known.name.decode("ascii")

@@ -1,4 +1,8 @@
-"""Relay agent information: option 82 and its sub-options (RFC 3046, 3527, 5010, 5107). No I/O."""
+"""Relay agent information: option 82 and its sub-options (RFC 3046, 3527, 5107). No I/O.
+
+What others there are goes back as it came, and is passed over here: no answer follows from the flag of RFC 5010, since
+a renewal and a rebinding are answered alike.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,7 @@ from typing import NamedTuple
 from provisioner.errors import WireError
 from provisioner.wire import tlvs
 
-CIRCUIT_ID, REMOTE_ID, LINK_SELECTION, FLAGS, SERVER_OVERRIDE = 1, 2, 5, 10, 11
-UNICAST_FLAG = 0x80
+CIRCUIT_ID, REMOTE_ID, LINK_SELECTION, SERVER_OVERRIDE = 1, 2, 5, 11
 
 
 class RelayInfo(NamedTuple):
@@ -20,8 +23,6 @@ class RelayInfo(NamedTuple):
     """Link selection: the subnet that the client is on, where giaddr only says where to answer (RFC 3527)."""
     server: int = 0
     """Server identifier override: what the client shall take for the server (RFC 5107)."""
-    unicast: bool = False
-    """The client sent this by unicast to the relay (RFC 5010)."""
 
 
 NOTHING = RelayInfo()
@@ -37,7 +38,6 @@ def decode(value: bytes | None) -> RelayInfo:
         remote_id=found.get(REMOTE_ID, b""),
         link=_address(found.get(LINK_SELECTION), LINK_SELECTION),
         server=_address(found.get(SERVER_OVERRIDE), SERVER_OVERRIDE),
-        unicast=bool(found.get(FLAGS, b"\0")[:1] == bytes((UNICAST_FLAG,))),
     )
 
 

@@ -16,8 +16,7 @@ CASES = {
     "circuit and remote id": (b"\1\3se1\2\2\xab\1", RelayInfo(b"se1", b"\xab\1")),
     "link selection (RFC 3527)": (b"\5\4\x0a\2\0\0", RelayInfo(link=0x0A020000)),
     "server identifier override (RFC 5107)": (b"\x0b\4\x0a\0\0\xfe", RelayInfo(server=0x0A0000FE)),
-    "flags: unicast (RFC 5010)": (b"\x0a\1\x80", RelayInfo(unicast=True)),
-    "flags: broadcast": (b"\x0a\1\0", RelayInfo()),
+    "no answer follows from flags (RFC 5010)": (b"\x0a\1\x80", RelayInfo()),
     "an unknown sub-option is passed over": (b"\x97\2\1\2\1\1x", RelayInfo(b"x")),
     "empty ids": (b"\1\0\2\0", RelayInfo()),
 }

@@ -217,23 +217,6 @@ def encode_vendor_class(found: VendorClass) -> bytes:
     return struct.pack("!I", found.enterprise) + encode_texts(found.classes)
 
 
-class InterfaceType(NamedTuple):
-    """Option 62: the interface that a boot loader finds (RFC 5970 section 3.4): 1 UNDI, and its version."""
-
-    kind: int
-    major: int
-    minor: int
-
-
-def interface_type(value: bytes | None) -> InterfaceType | None:
-    """Read option 62; None without one. Raise `WireError`."""
-    if value is None:
-        return None
-    if len(value) != 3:
-        raise WireError(f"option 62 has {len(value)} bytes instead of 3")
-    return InterfaceType(*value)
-
-
 def client_name(value: bytes | None) -> str:
     """Read the host's own name out of option 39 (RFC 4704): its first label, safe to show; empty for none."""
     if value is None or len(value) < 2 or not 0 < value[1] < 64:
