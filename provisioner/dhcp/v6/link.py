@@ -111,13 +111,19 @@ class Link6:
         while len(self._senders) > SENDERS_LIMIT:
             self._senders.popitem(last=False)
 
-    def send(self, data: bytes, to: tuple[int, int]) -> str:
-        """Send to an address and port; say why it could not leave, empty where it has."""
+    def send(self, data: bytes, to: tuple[int, int], source: int = 0) -> str:
+        """Send to an address and port, from `source`; say why it could not leave, empty where it has.
+
+        0: from the address that the kernel chooses, which for a client on the link is link-local (RFC 6724 section 5).
+        """
         address, port = to
+        info = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO.pack(source.to_bytes(16, "big"), self.index)
         try:
             with self._sending:
-                self._socket.sendto(data, (str(IPv6Address(address)), port, 0, self.index))
+                self._socket.sendmsg([data], [info], 0, (str(IPv6Address(address)), port, 0, self.index))
         except OSError as error:
+            if error.errno == errno.EINVAL and source:  # the interface went down meanwhile, or an operator took it away
+                return "the address that it was sent to is ours no more"
             return error.strerror or str(error)
         return ""
 

@@ -198,8 +198,11 @@ class Dhcp6Server:
 
 def _leave(link: Link6, answers: list[Answered]) -> Mapping[int, str]:
     """Send what is a reply. Called by the store's thread, too (`held`)."""
-    replies = ((place, found) for place, (_, _, found) in enumerate(answers) if isinstance(found, Reply6))
-    return {place: why for place, found in replies if (why := link.send(found.data, found.to))}
+    return {
+        place: why
+        for place, (_, arrival, found) in enumerate(answers)
+        if isinstance(found, Reply6) and (why := link.send(found.data, found.to, arrival.target))
+    }
 
 
 def _tell_nobody(lease: Lease) -> None:

@@ -134,6 +134,27 @@ async def rig(lan: Wires) -> AsyncIterator[Rig]:
     it.socket.close()
 
 
+async def test_replies_leave_from_the_address_that_was_asked(rig: Rig) -> None:
+    """That of the interface where it was a group: a client's link-local address is told nothing from another kind."""
+    rig.lan.ip("server", "addr", "add", "fd00::9/64", "dev", "eth0", "nodad")
+    server = await rig.start(rig.server())
+    loop = asyncio.get_running_loop()
+    for us in ("fd00::9", US):
+        rig.socket.sendto(encode(by_relay(ONE.message(SOLICIT, ia()), RELAY, link_local(MAC))), (us, 547))
+        async with asyncio.timeout(10):
+            assert (await loop.sock_recvfrom(rig.socket, 4096))[1][:2] == (us, 547)
+    with inside(rig.lan.names["relay"]):
+        index = socket.if_nametoindex("eth0")
+        client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        client.bind(("::", 546))
+    with client:
+        client.setblocking(False)
+        client.sendto(encode(ONE.message(SOLICIT, ia())), ("ff02::1:2", 547, 0, index))
+        async with asyncio.timeout(10):
+            assert (await loop.sock_recvfrom(client, 4096))[1][0].startswith("fe80::")
+    await server.stop()
+
+
 async def test_what_could_not_leave_is_not_told_as_said(rig: Rig) -> None:
     server = await rig.start(rig.server())
     rig.store.stall = True
@@ -145,7 +166,7 @@ async def test_what_could_not_leave_is_not_told_as_said(rig: Rig) -> None:
         while not server.trace.counts["dhcp6.unsent"]:
             await asyncio.sleep(0)
     assert [line.event for line in rig.lines] == ["dhcp6.advertise", "dhcp6.unsent"]
-    assert "the reply could not leave: Network is unreachable" in rig.lines[-1].text
+    assert "the reply could not leave: the address that it was sent to is ours no more" in rig.lines[-1].text
     await server.stop()
 
 
