@@ -52,7 +52,8 @@ class Addressing:
     ) -> Addressing:
         """Take up what is on record, then serve. Raises `ListenError` or `StoreError`."""
         durable, advertising = config.dhcp.durability is Durability.DURABLE, Advertising()
-        leases, clock, jumps = LeaseStore(db, durable=durable), SteadyClock(), ClockStore(db)
+        leases, leases6 = LeaseStore(db, durable=durable), LeaseStore6(db, durable=durable)
+        clock, jumps = SteadyClock(), ClockStore(db)
         await jumps.settle(clock.now())
         v4 = DhcpServer(
             config.dhcp,
@@ -70,7 +71,7 @@ class Addressing:
         v6 = Dhcp6Server(
             config.dhcp,
             decide=conductor.decide,
-            leases=LeaseStore6(db, durable=durable),
+            leases=leases6,
             observe=conductor.observe,
             http_port=config.http.port,
             tls_port=config.http.tls_port,
@@ -79,7 +80,7 @@ class Addressing:
             clock=clock,
         )
         store = DhcpBookStore(db)
-        book, book6 = DhcpBook(v4, store, leases), Dhcp6Book(v6, store)
+        book, book6 = DhcpBook(v4, store, leases), Dhcp6Book(v6, store, leases6)
         await book.open()
         await book6.open()
         conductor.follow(KnownMachines(v4))

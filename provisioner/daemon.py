@@ -165,7 +165,7 @@ class Daemon:
             previews_of(conductor, ports, catalog),
             NetworkApi(guard, netwatch),
             metrics,
-            DhcpApi(addressing.book, addressing.imports, naming.keeper),
+            DhcpApi(addressing.book, addressing.book6, addressing.imports, naming.keeper),
             Dhcp6Api(addressing.book6),
             workflows.api,
             CaApi(config.state_dir / "tls" / "ca.pem", config.http.tls_port),

@@ -126,7 +126,7 @@ def leases(session: Session, state: str | None, mac: str, network: str, six: boo
 @command("free")
 @click.argument("address")
 def free(session: Session, address: str) -> None:
-    """Let an ADDRESS that was declined be given again, before its time."""
+    """Let an ADDRESS of either family that was declined be given again, before its time."""
     session.client().post(f"/v1/dhcp/leases/{quoted(address)}/free")
     session.note(f"{address} may be given again")
 

@@ -175,12 +175,7 @@ class DhcpBook:
 
     async def forgive(self, ip: int) -> None:
         """Let an address that was declined be given again. Raises `NotFoundError`."""
-        net = self._server.site.net_at(ip)
-        pools = net.pools if net is not None else ()
-        leases = [lease for pool in pools if (lease := pool.forgive(ip, self._server.now())) is not None]
-        if not leases:
-            raise NotFoundError("that address is not out of use", hint="`provisionctl dhcp leases --state declined`")
-        await self._leases.save(leases)
+        await self._leases.save(self._server.site.topology.forgive(ip, self._server.now()))
 
     # imports
 

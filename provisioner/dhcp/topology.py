@@ -15,7 +15,7 @@ from provisioner.dhcp.options import Opt
 from provisioner.dhcp.packet import addresses
 from provisioner.dhcp.reservations import loaders_by_arch
 from provisioner.dhcp.subnets import Mode, Subnet
-from provisioner.errors import ConfigError
+from provisioner.errors import ConfigError, NotFoundError
 from provisioner.model.boot import Unknown
 
 CACHE_LIMIT = 4096
@@ -186,6 +186,14 @@ class Topology(Generic[N]):
     def holding(self, ip: int) -> N | None:
         """Give the subnet that an address belongs to."""
         return next((net for net in self.at(ip) if net.holds(ip)), None)
+
+    def forgive(self, ip: int, now: float) -> list[Lease]:
+        """Let an address that was declined be given again; give what has to be stored. Raises `NotFoundError`."""
+        net = self.holding(ip)
+        found = [pool.forgive(ip, now) for pool in net.pools] if net is not None else []
+        if not any(found):
+            raise NotFoundError("that address is not out of use", hint="`provisionctl dhcp leases --state declined`")
+        return [lease for lease in found if lease is not None]
 
     def remove(self, name: str) -> None:
         """Serve a subnet no more."""

@@ -21,6 +21,7 @@ from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.subnets import Reservation, Subnet
+from provisioner.dhcp.v6.book import Dhcp6Book
 from provisioner.dhcp.v6.duid import unspell
 from provisioner.dhcp.v6.site import port_of
 from provisioner.errors import WireError
@@ -65,10 +66,11 @@ class EntryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DhcpApi:
-    """Handlers over one `DhcpBook`."""
+    """Handlers over one `DhcpBook`, and what is the same of both families."""
 
-    def __init__(self, book: DhcpBook, imports: Imports, names: Keeper | None = None) -> None:
+    def __init__(self, book: DhcpBook, book6: Dhcp6Book, imports: Imports, names: Keeper | None = None) -> None:
         self._book = book
+        self._book6 = book6
         self._imports = imports
         self._names = names
 
@@ -104,7 +106,9 @@ class DhcpApi:
 
     async def free(self, request: web.Request) -> web.Response:
         """Let an address that was declined be given again."""
-        await self._book.forgive(_ip(request.match_info["address"], "address"))
+        text = request.match_info["address"]
+        six = ":" in text
+        await (self._book6 if six else self._book).forgive(_ip(text, "address", six=six))
         return web.Response(status=204)
 
     async def reservations(self, request: web.Request) -> web.Response:

@@ -25,6 +25,7 @@ from provisioner.dhcp.v6.validate import faults_of_reservation, faults_of_subnet
 from provisioner.dhcp.validate import faults_without_tls
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
+from provisioner.store.leases6 import LeaseStore6
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,10 @@ SLICE = 2000
 class Dhcp6Book:
     """Changes one server. `open` comes before the server's start."""
 
-    def __init__(self, server: Dhcp6Server, store: DhcpBookStore) -> None:
+    def __init__(self, server: Dhcp6Server, store: DhcpBookStore, leases: LeaseStore6) -> None:
         self._server = server
         self._store = store
+        self._leases = leases
         self.lock = asyncio.Lock()
         """Held by who changes anything."""
         self.subnets: SubnetBook[Subnet6] = SubnetBook(
@@ -132,6 +134,10 @@ class Dhcp6Book:
     def _drop(self, reservation: Reservation6) -> None:
         self._server.remove_reservation(reservation)
         del self._by_key[key_of(reservation)]
+
+    async def forgive(self, ip: int) -> None:
+        """Let an address that was declined be given again. Raises `NotFoundError`."""
+        await self._leases.save(self._server.site.topology.forgive(ip, self._server.now()))
 
     # imports
 
