@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from provisioner.dhcp.adopt import Adoption
-from provisioner.dhcp.fixed import Ground, barred_faults, reservation_faults
+from provisioner.dhcp.fixed import Ground, barred_faults, faults_of_loaders, is_beside_another, reservation_faults
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.server import DhcpServer
@@ -122,6 +122,9 @@ class DhcpBook:
     def _subnet_faults(self, subnet: Subnet, others: Sequence[Subnet]) -> list[str]:
         fixed = self._server.site.reservations.addresses()
         faults = faults_of_subnet(subnet, others, self._server.config, fixed)
+        if not faults and is_beside_another(subnet):
+            ground = Ground(replace(self._server.config, subnets=(subnet, *others)))
+            faults += faults_of_loaders(self._server.layers.special(), ground)
         return faults + self._untrusted(subnets=(subnet,))
 
     def _check_reservation(self, reservation: Reservation, ground: Ground) -> None:

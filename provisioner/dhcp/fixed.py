@@ -56,11 +56,16 @@ def overrides_faults(overrides: Overrides) -> Iterator[str]:
     yield from faults or formats.twice(overrides.options)
 
 
+def is_beside_another(subnet: Subnet) -> bool:
+    """Say whether it is, or may come to be, beside another DHCP server."""
+    return subnet.mode is Mode.PROXY or subnet.rogue is Rogue.FALLBACK
+
+
 def unfit_faults(loader: Mapping[str, str], subnets: Iterable[Subnet]) -> Iterator[str]:
     """Say which loaders fail on whichever of these subnets: all are, or may come to be, beside another DHCP server."""
     unfit = [(arch, name) for arch, name in loader.items() if is_unfit(name.encode())]
     served = [each for each in subnets if each.mode is not Mode.OFF] if unfit else []
-    if served and all(each.mode is Mode.PROXY or each.rogue is Rogue.FALLBACK for each in served):
+    if served and all(map(is_beside_another, served)):
         for arch, name in unfit:
             yield f"loader: {arch}: {name} does not work beside another DHCP server: name an iPXE loader"
 
@@ -109,6 +114,16 @@ def _unfit_there(addresses: Iterable[str], profile: str, loader: Mapping[str, st
     of_profile = ground.config.profiles.get(profile, Overrides()).loader
     there = [subnet for address in addresses if (subnet := ground.at(number_of(address))) is not None]
     yield from unfit_faults({**of_profile, **loader}, there or ground.config.subnets)
+
+
+def faults_of_loaders(reservations: Iterable[Reservation], ground: Ground) -> Iterator[str]:
+    """Say which loaders that are fixed for machines, all right before, fail on the subnets as they are to be."""
+    for each in reservations:
+        for fault in _unfit_there(each.fixed, each.profile, each.loader, ground):
+            yield f"reservation {each.mac}: {fault}"
+    for rule in ground.config.ports:
+        for fault in _unfit_there((rule.address,), rule.profile, {}, ground):
+            yield f"port {rule.circuit_id or rule.remote_id}: {fault}"
 
 
 def _ports_of_others(each: Reservation, ground: Ground) -> Iterator[str]:

@@ -85,6 +85,11 @@ class Layers:
         """Say which hardware addresses this address is fixed for."""
         return frozenset(self._holders.get(ip, ()))
 
+    def special(self) -> list[Reservation]:
+        """Give what holds for hardware addresses with loaders of their own, or a profile, which may name some."""
+        macs = {mac for mac, said in self._by_mac.items() for each in said.values() if each.loader or each.profile}
+        return [merged for mac in sorted(macs) if (merged := self.merged(mac)) is not None]
+
     def __iter__(self) -> Iterator[tuple[Origin, Reservation]]:
         for said in self._by_mac.values():
             yield from said.items()

@@ -104,3 +104,16 @@ def test_pages_in_the_order_of_hardware_addresses() -> None:
     layers.remove(Origin.FILE, macs[2])
     assert layers.page(macs[1], 9) == macs[3:]
     assert layers.page("", 9) == [*macs[:2], *macs[3:]]
+
+
+def test_who_has_a_loader_or_a_profile_of_its_own() -> None:
+    layers = Layers()
+    macs = [Mac(f"52:54:00:00:00:0{number}") for number in range(4)]
+    layers.set(Origin.FILE, Reservation(mac=macs[3], loader={"bios": "a"}, name="file"))
+    layers.set(Origin.OPERATOR, Reservation(mac=macs[3], name="said"))
+    layers.set(Origin.MACHINE, Reservation(mac=macs[1], profile="storage"))
+    layers.set(Origin.FILE, Reservation(mac=macs[2], name="plain"))
+    assert layers.special() == [
+        Reservation(mac=macs[1], profile="storage"),
+        Reservation(mac=macs[3], loader={"bios": "a"}, name="said"),
+    ]

@@ -19,7 +19,6 @@ from provisioner.dhcp.packet import address
 from provisioner.dhcp.subnets import Dhcp
 from provisioner.store.leases6 import LeaseStore6
 from tests.dhcp.clients import MAC, NOW, OTHER_MAC, ask, discover, ip, said, subnet
-from tests.dhcp.v6.clients import ip as ip6
 from tests.web.dhcp import CONFIG, Desk
 from tests.web.test_api import Session, call
 
@@ -274,17 +273,6 @@ async def test_a_declined_address_is_freed_before_its_time(desk: Desk, api: Sess
     _, body, _ = await call(api, "GET", "/v1/dhcp/leases")
     assert [row["state"] for row in body["leases"]] == ["expired"]
     assert {relayed(desk, f"52:54:00:00:01:0{n}") for n in range(10)} >= {"10.0.0.100"}
-
-
-async def test_a_declined_address_of_ipv6_is_freed_alike(desk: Desk, api: Session) -> None:
-    net = next(iter(desk.server6.site.topology))
-    await desk.leases6.save([net.pool.decline(ip6("fd00::100"), desk.server6.now(), 600, "odd")])
-    assert (await call(api, "POST", "/v1/dhcp/leases/fd00::100/free"))[0] == 204
-    _, body, _ = await call(api, "GET", "/v1/dhcp/leases?family=6")
-    assert [(row["address"], row["state"]) for row in body["leases"]] == [("fd00::100", "expired")]
-    status, body, _ = await call(api, "POST", "/v1/dhcp/leases/fd00::100/free")
-    assert (status, "not out of use" in str(body)) == (404, True)
-    assert (await call(api, "POST", "/v1/dhcp/leases/fd00:::1/free"))[0] == 400
 
 
 # imports

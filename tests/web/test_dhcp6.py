@@ -268,3 +268,14 @@ BAD = {
 async def test_a_line_that_is_none(api: Session, entry: dict[str, Any], text: str) -> None:
     status, problem, _ = await call(api, "POST", "/v1/dhcp/import", data=json.dumps(entry).encode())
     assert (status, problem["detail"].startswith(text)) == (400, True), problem
+
+
+async def test_a_declined_address_of_ipv6_is_freed_alike(desk: Desk, api: Session) -> None:
+    net = next(iter(desk.server6.site.topology))
+    await desk.leases6.save([net.pool.decline(ip("fd00::100"), desk.server6.now(), 600, "odd")])
+    assert (await call(api, "POST", "/v1/dhcp/leases/fd00::100/free"))[0] == 204
+    _, body, _ = await call(api, "GET", "/v1/dhcp/leases?family=6")
+    assert [(row["address"], row["state"]) for row in body["leases"]] == [("fd00::100", "expired")]
+    status, body, _ = await call(api, "POST", "/v1/dhcp/leases/fd00::100/free")
+    assert (status, "not out of use" in str(body)) == (404, True)
+    assert (await call(api, "POST", "/v1/dhcp/leases/fd00:::1/free"))[0] == 400

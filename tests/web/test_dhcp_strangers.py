@@ -1,4 +1,4 @@
-"""Fixed addresses and those of strangers in the API: whichever is there first stands."""
+"""What is fixed for machines and what subnets become, in the API: whichever is there first stands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.dhcp.subnets import Dhcp, PortRule, Reservation
+from provisioner.dhcp.subnets import Dhcp, Mode, PortRule, Reservation
 from provisioner.model.boot import Unknown
 from tests.dhcp.clients import MAC, OTHER_MAC, subnet
 from tests.web.dhcp import Desk
@@ -78,3 +78,18 @@ async def test_a_fixed_address_is_left_out_where_the_file_now(
     assert f"dhcp.setting-unfit mac={MAC}" in caplog.text
     assert why in caplog.text
     await again.close()
+
+
+async def test_a_subnet_does_not_come_beside_another_server_while_grub_is_fixed_there(tmp_path: Path) -> None:
+    desk = await Desk(tmp_path).open()
+    async with session_of(desk) as api:
+        mac, path = "52:54:00:00:00:77", "/v1/dhcp/subnets/rack1"
+        proxy = {"network": "10.0.0.0/24", "name": "rack1", "interface": "", "mode": "proxy"}
+        await call(api, "PUT", f"/v1/dhcp/reservations/{mac}", json={"loader": {"efi-x64": "grubx64.efi"}})
+        status, body, _ = await call(api, "PUT", path, json=proxy)
+        why = f"reservation {mac}: loader: efi-x64: grubx64.efi does not work beside another DHCP server"
+        assert (status, why in str(body)) == (422, True), body
+        assert desk.server.subnets()[0].mode is Mode.AUTHORITATIVE
+        await call(api, "PUT", f"/v1/dhcp/reservations/{mac}", json={"loader": {"efi-x64": "snponly.efi"}})
+        assert (await call(api, "PUT", path, json=proxy))[0] == 200
+    await desk.close()
