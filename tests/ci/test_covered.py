@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 from pathlib import Path
 
@@ -27,3 +28,14 @@ def test_floor(
     (tmp_path / "report.json").write_text(json.dumps(report))
     assert COVERED.main(str(tmp_path / "report.json")) == status
     assert said in capsys.readouterr().out
+
+
+def test_what_has_no_floor_is_not_measured(tmp_path: Path) -> None:
+    assert COVERED.main("--settings", str(tmp_path / "settings")) == 0
+    said = configparser.ConfigParser()
+    said.read(tmp_path / "settings")
+    assert (said["run"]["branch"], said["run"]["source"]) == ("true", "provisioner")
+    left_out = said["run"]["omit"].split()
+    assert "provisioner/dhcp/server.py" in left_out
+    assert "provisioner/boot/plan.py" not in left_out
+    assert not [path for path in left_out if COVERED.is_measured(path)]
