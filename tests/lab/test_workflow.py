@@ -64,7 +64,7 @@ def run_of(number: str) -> dict[str, Any]:
 
 def test_two_machines_are_burnt_in_though_the_daemon_is_killed(racked: RackSpec) -> None:
     control("discover", MACHINES, "--wait", limit_s=LIMIT_S)
-    given = ("--set", "minutes=0.5", "--set", "megabytes=16", "--set", "memory=64", "-y", "-o", "json")
+    given = ("--set", "minutes=0.25", "--set", "megabytes=16", "--set", "memory=64", "-y", "-o", "json")
     number = json.loads(control("workflow", "run", "burn-in", MACHINES, *given))["id"]
 
     def under_load() -> bool:
@@ -84,7 +84,7 @@ def test_two_machines_are_burnt_in_though_the_daemon_is_killed(racked: RackSpec)
         assert [step for step, outcome in story if outcome == "done"] == ["memory", "disks", "load", "health"], story
         assert "lost" not in {outcome for _, outcome in story}, "a script went on without the daemon"
     log = control("workflow", "logs", number, "node17", "--step", "load")
-    assert "second 0 of 30 on" in log
+    assert "second 0 of 15 on" in log
     assert "reading /dev/" in control("workflow", "logs", number, "node18", "--step", "disks")
     assert "is ready" in control("why", "node17")
 
