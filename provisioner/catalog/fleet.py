@@ -286,7 +286,6 @@ FLEET: dict[str, Kind] = {
             "proxy.except": ["*.example.org", "10.0.0.0/8"],
             "packages.install": ["tmux"],
             "packages.remove": ["nano", "vim-tiny"],
-            "disk.filesystem": "xfs",
             "disk.select": {
                 "transport": "sata",
                 "model": "SSD*",
@@ -326,6 +325,11 @@ FLEET: dict[str, Kind] = {
                 }
             ],
         },
+    ),
+    "uefi-swap": Kind(
+        "swap, the second serial port, kernel arguments",
+        facts("uefi", (NVME,), PORTS[:1]),
+        {"disk.swap": "2GiB", "kernel.consoles": ["tty0", "ttyS1,57600n8"], "kernel.args": ["mitigations=off"]},
     ),
     "uefi-zfs": Kind("ZFS on one of two disks", facts("uefi", (sata("a"), sata("b")), PORTS), {"disk.layout": "zfs"}),
 }

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from provisioner.catalog import proving
+from provisioner.catalog.context import MADE
 from provisioner.catalog.fleet import CERTIFICATE, FLEET, KEY, NVME, PORTS, SITE, Sample, facts, sata
 from provisioner.catalog.load import shipped
 from provisioner.catalog.params import Layer
 from provisioner.catalog.words import DEFAULTS, DISPENSABLE, WORDS
 from provisioner.errors import RenderError
-from provisioner.model.catalog import Kind, Param
+from provisioner.model.catalog import Param
 from provisioner.model.machine import Machine, State
 from tests.catalog.golden import groups
 from tests.shipped import catalogue
@@ -248,7 +249,7 @@ NAMES = sorted(
     {
         (catalogue().bootenv(name).family, first, catalogue().bootenv(name).supports): name
         for name, first in groups().items()
-        if catalogue().bootenv(name).kind in (Kind.BOOTSTRAP, Kind.INSTALLER)
+        if catalogue().bootenv(name).kind in MADE
     }.values()
 )
 """One bootenv for each set of templates and of what an installer can be told."""

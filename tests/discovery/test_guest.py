@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import lzma
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -15,9 +16,13 @@ from typing import Any
 import pytest
 
 from provisioner.catalog.load import Catalog
+from provisioner.catalog.params import Layer
+from provisioner.catalog.system import Secrets, describe
 from provisioner.discovery.build import cache
 from provisioner.discovery.facts import decode_facts
 from provisioner.lab.images import gpt
+from provisioner.model.facts import Disk, Facts, Nic
+from provisioner.model.net import Mac
 from tests.discovery.guest import ADDRESS, MAC, SERIAL, StandIn, discovery_system, run_guest
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -25,8 +30,26 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 MIB = 1 << 20
 DISK_MIB = 256
 IDS = gpt.Ids.of("test")
-RENDERER = Catalog.load().content.renderer
+CATALOG = Catalog.load()
 """Loaded before any loop runs: it reads files."""
+RENDERER = CATALOG.content.renderer
+ASKED = {
+    "system.domain": "lab",
+    "time.zone": "Europe/Vienna",
+    "time.ntp": ["10.0.2.4"],
+    "disk.swap": "8MiB",
+    "kernel.args": ["mitigations=off"],
+    "kernel.consoles": ["tty0", "ttyS1,57600"],
+    "net.dns.servers": ["10.0.2.3"],
+    "net.dns.search": ["lab"],
+    "proxy.https": "http://10.0.2.5:3128",
+}
+PROGRAMS = (
+    *("awk", "cat", "chmod", "chown", "cut", "fallocate", "grep", "id", "ln", "mkdir", "mkswap", "mount", "mv", "rm"),
+    *("sed", "sh", "umount"),
+)
+"""Of BusyBox, in an image that is as small as can be."""
+GETENT = b'#!/bin/sh\ngrep "^$2:" "/etc/$1"\n'
 IMAGE_URL = f"http://{ADDRESS}/files/disk.raw.zst"
 HOME_URL = f"http://{ADDRESS}/agent/v1/phone-home"
 
@@ -41,10 +64,31 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A whole disk as small as can be, with what an installation touches and some bytes that do not compress."""
     place = tmp_path_factory.mktemp("image")
     root = place / "root"
-    for folder in ("etc", "boot/grub", "usr/lib"):
+    for folder in (
+        "etc",
+        "boot/grub",
+        "usr/lib",
+        "usr/share/zoneinfo/Europe",
+        "bin",
+        "dev",
+        "proc",
+        "sys",
+        "run",
+        "root",
+    ):
         (root / folder).mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    for program in PROGRAMS:
+        (root / "bin" / program).symlink_to("busybox")
+    (root / "bin/getent").write_bytes(GETENT)
+    (root / "bin/getent").chmod(0o755)
+    (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\n")
+    (root / "usr/share/zoneinfo/Europe/Vienna").write_text("TZif2")
     (root / "etc/fstab").write_text(f"PARTUUID={IDS.root_partition} / ext4 defaults 0 1\n")
-    (root / "boot/grub/grub.cfg").write_text(f"linux /vmlinuz root=PARTUUID={IDS.root_partition} ro\n")
+    (root / "boot/grub/grub.cfg").write_text(
+        f"serial --unit=0 --speed=115200\nlinux /vmlinuz root=PARTUUID={IDS.root_partition} ro console=ttyS0\n"
+    )
     (root / "usr/lib/blob").write_bytes(
         b"".join(hashlib.sha512(bytes([n % 256, n // 256])).digest() for n in range(65536))
     )
@@ -61,10 +105,17 @@ def blank(place: Path, size_mib: int = DISK_MIB) -> Path:
     return disk
 
 
+def asked() -> dict[str, Any]:
+    """The system that is to be."""
+    declared = CATALOG.content.declarations
+    params = declared.resolve([declared.checked(Layer("machine", "machine node17", ASKED))]).values
+    disk = Disk("vda", 10 * 10**9, f"/dev/disk/by-id/virtio-{SERIAL}")
+    facts = Facts(firmware="bios", disks=(disk,), nics=(Nic("eth0", Mac(MAC)),))
+    return describe(CATALOG.bootenv("debian-12"), "node17", facts, Mac(MAC), params, Secrets("seed"))
+
+
 def install_job(image: bytes, sha256: str = "", name: str = "disk.raw.zst") -> str:
     """The job as the daemon renders it."""
-    link = {"kind": "ethernet", "name": "nic0", "mac": MAC, "dhcp": True, "addresses": [], "gateway": "", "mtu": None,
-            "routes": [], "primary": True}  # fmt: skip
     context: dict[str, Any] = {
         "artifacts": {
             name: {
@@ -73,18 +124,11 @@ def install_job(image: bytes, sha256: str = "", name: str = "disk.raw.zst") -> s
                 "size_bytes": len(image),
             }
         },
-        "system": {
-            "hostname": "node17",
-            "fqdn": "node17.lab",
-            "disk": {"disks": [{"path": f"/dev/disk/by-id/virtio-{SERIAL}"}]},
-            "root": {"ssh_keys": []},
-            "users": [],
-            "net": {"links": [link], "dns": ["10.0.2.3"], "search": ["lab"]},
-            "hooks": {"late": [], "first_boot": []},
-        },
-        "bootenv": {"image": name},
+        "system": asked(),
+        "params": {"bootstrap": {}},
+        "bootenv": {"name": "debian-12", "image": name},
         "machine": {"id": "7b1f"},
-        "urls": {"phone_home": HOME_URL},
+        "urls": {"base": f"http://{ADDRESS}", "host": ADDRESS, "phone_home": HOME_URL, "sources": {}},
         "agent": {"phone_home_token": "it's a secret", "steps": []},
     }
     return RENDERER.render("agent/image.sh.j2", context)
@@ -125,7 +169,20 @@ def check_installed(disk: Path) -> None:
     assert f"root=PARTUUID={own} " in debugfs(root, "cat /boot/grub/grub.cfg")
     assert debugfs(root, "cat /etc/hostname") == "node17\n"
     assert "127.0.1.1 node17.lab node17" in debugfs(root, "cat /etc/hosts")
-    assert f"MACAddress={MAC}" in debugfs(root, "cat /etc/systemd/network/10-nic0.network")
+    network = debugfs(root, "cat /etc/systemd/network/30-provisioner-nic0.network")
+    assert f"PermanentMACAddress={MAC}\n" in network
+    assert "DNS=10.0.2.3\nDomains=lab\n" in network
+    assert debugfs(root, "cat /boot/grub/grub.cfg").splitlines() == [
+        "serial --unit=1 --speed=57600",
+        f"linux /vmlinuz root=PARTUUID={own} ro mitigations=off console=tty0 console=ttyS1,57600",
+    ]
+    assert "/swapfile none swap sw 0 0\n" in debugfs(root, "cat /etc/fstab")
+    assert "Mode:  0600" in debugfs(root, "stat /swapfile")
+    assert "zoneinfo/Europe/Vienna" in debugfs(root, "stat /etc/localtime")
+    assert "NTP=10.0.2.4\n" in debugfs(root, "cat /etc/systemd/timesyncd.conf.d/provisioner.conf")
+    assert "PasswordAuthentication no\n" in debugfs(root, "cat /etc/ssh/sshd_config.d/10-provisioner.conf")
+    assert "https_proxy=http://10.0.2.5:3128\n" in debugfs(root, "cat /etc/environment")
+    assert "provisioner-settings" not in debugfs(root, "ls /root")
     home = debugfs(root, "cat /etc/provisioner/phone-home")
     assert home == f"url='{HOME_URL}'\ntoken='it'\\''s a secret'\n"
     assert "Mode:  0600" in debugfs(root, "stat /etc/provisioner/phone-home")
@@ -210,11 +267,12 @@ def archive() -> bytes:
         "usr/sbin/grub-install": says,
         "usr/sbin/grub-mkconfig": says,
         "usr/bin/cloud-init": b"#!/bin/sh\n",
+        "usr/bin/getent": GETENT,
         "etc/passwd": b"root:x:0:0::/root:/bin/sh\n",
     }
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name in ("bin", "usr/sbin", "usr/bin", "etc", "run", "proc", "sys", "dev", "boot"):
+        for name in ("bin", "usr/sbin", "usr/bin", "etc", "root", "run", "proc", "sys", "dev", "boot"):
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(entry)
@@ -222,7 +280,7 @@ def archive() -> bytes:
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o755
             tar.addfile(entry, io.BytesIO(content))
-        for name in ("sh", "mkdir", "mount", "umount"):
+        for name in PROGRAMS:
             entry = tarfile.TarInfo(f"bin/{name}")
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)

@@ -33,12 +33,28 @@ BUILT = {"discovery": ("--kernel", "virtual"), SYSTEM: ()}
 """What is built, and with which options: the same as by scripts/lab, so that it is built once."""
 MACHINES = ("node17", "node18", "node19")
 BY_MEDIUM = "node18"
-"""Installed by a CD of its own in its BMC's virtual drive, with a fixed address; the others by the network."""
+"""Installed by a CD of its own in its BMC's virtual drive, with an address of its own; the others by the network."""
+CHECK = """set -eu
+grep -q ' ro mitigations=off console=tty0 console=ttyS0,115200n8$' /proc/cmdline
+[ "$(readlink /etc/localtime)" = /usr/share/zoneinfo/Europe/Vienna ]
+grep -q '^/swapfile ' /proc/swaps
+grep -qx NTP=10.77.0.1 /etc/systemd/timesyncd.conf.d/provisioner.conf
+grep -q '^PasswordAuthentication no' /etc/ssh/sshd_config.d/10-provisioner.conf
+ip -4 -o addr show dev lan0 | grep -q ' 10.77.0.60/24 '
+"""
+"""Runs in the installed system before it reports: where it fails, the machine never becomes active."""
 STATIC = {
     "bootenv": SYSTEM,
     "via": "media",
     "params": {
-        "net.interfaces": [{"match": {"boot": True}, "addresses": ["10.77.0.60/24"], "gateway": GATEWAY}],
+        "time.zone": "Europe/Vienna",
+        "time.ntp": [GATEWAY],
+        "disk.swap": "64MiB",
+        "kernel.args": ["mitigations=off"],
+        "hooks.first_boot": [CHECK],
+        "net.interfaces": [
+            {"name": "lan0", "match": {"boot": True}, "addresses": ["10.77.0.60/24"], "gateway": GATEWAY}
+        ],
         "net.dns.servers": [GATEWAY],
     },
 }

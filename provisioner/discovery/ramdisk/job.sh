@@ -219,22 +219,6 @@ inside() {
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin chroot $root "$@"
 }
 
-# add_user NAME FULL_NAME SHELL GROUPS: an account in the installed system, with groups that exist there
-add_user() {
-    inside useradd --create-home --comment "$2" --shell "$3" ${4:+--groups "$4"} "$1"
-}
-
-# authorize USER KEY: one more key that opens the account
-authorize() {
-    local home owner
-    home=$(inside getent passwd "$1" | cut -d: -f6)
-    owner=$(inside id -u "$1"):$(inside id -g "$1")
-    mkdir -p -m 700 "$root$home/.ssh"
-    printf '%s\n' "$2" >>"$root$home/.ssh/authorized_keys"
-    chmod 600 "$root$home/.ssh/authorized_keys"
-    chown -R "$owner" "$root$home/.ssh"
-}
-
 # in_root SCRIPT: run a script inside the installed system
 in_root() {
     local name
