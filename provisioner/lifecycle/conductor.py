@@ -264,12 +264,7 @@ class Conductor:
     @in_turn
     async def resume(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take up the run that failed or was cancelled, where that is safe; not one that a workflow is to judge."""
-
-        def rule(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
-            self._refuse_engaged(machine)
-            return advance(machine, Resume(), now)
-
-        return await self._settle(ref, asked(key, "resume"), generation, rule)
+        return await self._if_free(ref, asked(key, "resume"), generation, lambda m, now: advance(m, Resume(), now))
 
     @in_turn
     async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
@@ -294,28 +289,37 @@ class Conductor:
         """Keep a machine back until `let_go`."""
         state = State.QUARANTINED if quarantine else State.MAINTENANCE
         intent = asked(key, "hold", reason=reason, state=state)
-        return await self._settle(ref, intent, generation, lambda m, now: (rest.hold(m, state, reason, now), []))
+        return await self._if_free(ref, intent, generation, lambda m, now: (rest.hold(m, state, reason, now), []))
 
     @in_turn
     async def let_go(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """End a hold."""
-        return await self._settle(ref, asked(key, "let-go"), generation, lambda m, now: (rest.let_go(m, now), []))
+        return await self._if_free(ref, asked(key, "let-go"), generation, lambda m, now: (rest.let_go(m, now), []))
 
     @in_turn
     async def adopt(self, ref: str, bootenv: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Put on record that a machine already runs `bootenv`, whatever we call it."""
         intent = asked(key, "adopt", bootenv=bootenv)
-        return await self._settle(ref, intent, generation, lambda m, now: (rest.adopt(m, bootenv, now), []))
+        return await self._if_free(ref, intent, generation, lambda m, now: (rest.adopt(m, bootenv, now), []))
 
     @in_turn
     async def retire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take a machine out of use; its record stays."""
-        return await self._settle(ref, asked(key, "retire"), generation, lambda m, now: (rest.retire(m, now), []))
+        return await self._if_free(ref, asked(key, "retire"), generation, lambda m, now: (rest.retire(m, now), []))
 
     @in_turn
     async def unretire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take a retired machine into use again."""
-        return await self._settle(ref, asked(key, "unretire"), generation, lambda m, now: (rest.unretire(m, now), []))
+        return await self._if_free(ref, asked(key, "unretire"), generation, lambda m, now: (rest.unretire(m, now), []))
+
+    async def _if_free(self, ref: str, intent: Asked, generation: int | None, rule: Rule) -> Machine:
+        """Settle what is refused while a workflow has the machine, unless that workflow asks for it."""
+
+        def free(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
+            self._refuse_engaged(machine, intent.key)
+            return rule(machine, now)
+
+        return await self._settle(ref, intent, generation, free)
 
     async def _settle(self, ref: str, intent: Asked, generation: int | None, rule: Rule) -> Machine:
         """Do at once what was not done under this key before."""
@@ -351,12 +355,13 @@ class Conductor:
 
     @in_turn
     async def forget(self, ref: str, *, key: str = "", generation: int | None = None) -> None:
-        """Remove a machine from the record. Refused while a run is under way."""
+        """Remove a machine from the record. Refused while a run is under way, or a workflow has it."""
         if await self._once.was_accepted(intent := asked(key, "forget", machine=ref)):
             return
         machine = self.machines.get(ref)
         rest.check_generation(machine, generation)
         rest.check_idle(machine)
+        self._refuse_engaged(machine)
         await self._runner.forget(machine, intent)
         with contextlib.suppress(StoreError):  # the machine is off the record; its lines are of no use to anybody
             await self._trace.forget(machine.id)

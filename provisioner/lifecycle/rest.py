@@ -14,6 +14,18 @@ from provisioner.model.machine import MOVING, Hold, Machine, State
 
 HELD = frozenset({State.MAINTENANCE, State.QUARANTINED})
 IDLE = frozenset({State.DISCOVERED, State.ENROLLED, State.READY})
+IN_USE = frozenset({State.ACTIVE, State.RESERVED})
+
+
+def in_use(machine: Machine) -> bool:
+    """Say whether somebody's system is on a machine's disk: now, or as soon as its hold or its run is over."""
+    states, held = {machine.state}, machine.hold
+    while held is not None:
+        states.add(held.return_to)
+        held = held.within
+    if machine.run is not None and machine.run.step is not None:
+        states.add(machine.run.return_to)
+    return bool(states & IN_USE)
 
 
 def hold(machine: Machine, state: State, reason: str, now: float) -> Machine:
@@ -53,6 +65,11 @@ def retire(machine: Machine, now: float) -> Machine:
         raise ConflictError(
             f"{machine.name} is {machine.state}: it is in use", hint=f"`provisionctl release {machine.name}` first"
         )
+    if in_use(machine) or _may_be_half_erased(machine):
+        raise ConflictError(
+            f"{machine.name} is {machine.state}: its disks were not erased since it was in use",
+            hint=f"`provisionctl let-go {machine.name}`, then `provisionctl release {machine.name}` first",
+        )
     return replace(_changed(machine, State.RETIRED, now, None), bootenv="", failure=None)
 
 
@@ -91,6 +108,11 @@ def check_idle(machine: Machine) -> None:
     """Raise `ConflictError` where a run is under way."""
     if machine.run is not None and machine.run.step is not None:
         raise ConflictError(f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first")
+
+
+def _may_be_half_erased(machine: Machine) -> bool:
+    """Say whether a machine is kept back whose last run was a release that stopped in its erase."""
+    return machine.state in HELD and machine.failure is not None and machine.failure.return_to is State.QUARANTINED
 
 
 def _not_moving(machine: Machine, what: str) -> None:

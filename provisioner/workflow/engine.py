@@ -14,11 +14,12 @@ from contextlib import suppress
 from provisioner.errors import ConflictError, NotFoundError, ProvisionerError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.machine import Machine
-from provisioner.model.workflow import FlowMember, FlowRun, Stage
+from provisioner.model.workflow import FlowMember, FlowRun, FlowStep, Stage
 from provisioner.store.db import Database
 from provisioner.store.workflows import WorkflowStore
 from provisioner.workflow.events import describe, trace_lines
 from provisioner.workflow.gates import waits
+from provisioner.workflow.guard import refusal
 from provisioner.workflow.perform import Performer, Try, can_help
 from provisioner.workflow.progress import Ended, Event, Forgotten, Lost, Order, Signal, Start, Tick, advance
 
@@ -169,7 +170,7 @@ class Engine:
         """Advance a run by an event, durably; then begin what follows. Raises `ConflictError`, `StoreError`."""
         async with self._lock:
             before, now = self._all[ref], self.now()
-            after, starts = advance(before, event, now)
+            after, starts = advance(before, event, now, self._refusal)
             if after != before:
                 events = describe(before, after)
                 self._conductor.announce(await self.store.save(before, after, events, now))
@@ -180,6 +181,10 @@ class Engine:
             self._changed(before, after)
         self._start(after, starts)
         return after
+
+    def _refusal(self, machine: str, step: FlowStep) -> str:
+        found = self._conductor.machines.find(machine)
+        return refusal(step, found) if found is not None else ""
 
     async def until_kept(self, ref: str, event: Event) -> None:
         """Apply an event, again and again where the store refuses it."""

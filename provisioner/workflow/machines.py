@@ -11,6 +11,7 @@ from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStep, Stage, Where
 from provisioner.workflow.engine import NOTE_CHARS, Engine
+from provisioner.workflow.guard import refusal
 from provisioner.workflow.jobs import command, expects, job_name, of_job, script
 from provisioner.workflow.progress import Ended, Lost, Taken
 
@@ -75,6 +76,9 @@ class FlowAgents:
         """Give the script of a try: to one holder, to the same one again. Raises `TicketError` for all others."""
         run, member, step = self._of(machine, job)
         if member.taken not in ("", _holder(by)):
+            raise TicketError("this job is not to be had")
+        if text := refusal(step, machine):
+            await self._engine.apply(run.id, Ended(machine.id, member.fence, False, text, again=False))
             raise TicketError("this job is not to be had")
         self._engine.hear(machine.id)
         run = await self._engine.apply(run.id, Taken(machine.id, member.fence, _holder(by)))

@@ -159,7 +159,7 @@ class Performer:
     async def _hold(self, attempt: Try) -> tuple[str, str]:
         given = attempt.given
         machine = await self._conductor.hold(
-            attempt.member.machine, str(given["reason"]), quarantine=bool(given.get("quarantine"))
+            attempt.member.machine, str(given["reason"]), quarantine=bool(given.get("quarantine")), key=attempt.key
         )
         return f"{machine.name} is {machine.state}", ""
 

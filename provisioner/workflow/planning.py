@@ -15,6 +15,7 @@ from provisioner.lifecycle.runner import new_run_id
 from provisioner.lifecycle.selectors import parse
 from provisioner.model.machine import MOVING, Machine, State
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStatus, FlowStep, Where
+from provisioner.workflow import guard
 from provisioner.workflow.actions import filled
 from provisioner.workflow.decode import Workflow
 from provisioner.workflow.load import Library
@@ -29,7 +30,6 @@ AT_ONCE = 64
 """BMCs that are asked together for what they can."""
 POLLED_S = 60.0
 """A discovery system asks what to do every 20 s at the latest."""
-IN_USE = frozenset({State.ACTIVE, State.RESERVED})
 AWAY = frozenset({State.RETIRED, State.EXTERNAL})
 
 
@@ -142,16 +142,24 @@ class Planning:
     def _in_the_way(self, run: FlowRun, machine: Machine, found: FlowPlan) -> list[str]:
         if machine.state in MOVING or machine.state in AWAY:
             return [f"{machine.name} is {machine.state}"]
-        faults = [fault for name in found.steps if (fault := self._bad_boot(run, machine, run.steps[name]))]
         steps = [run.steps[name] for name in found.steps]
-        given_back = next((at for at, step in enumerate(steps) if step.action == "release"), len(steps))
-        destroys = [step.name for step in steps[:given_back] if step.destructive]
-        if destroys and machine.state in IN_USE:
-            faults.append(
-                f"{machine.name} is {machine.state}, and {', '.join(destroys)} destroys what is on its disk:"
-                f" `provisionctl release {machine.name}` first"
-            )
+        handlers = dict.fromkeys(step.handler for step in steps if step.handler)
+        each = [*steps, *(run.steps[name] for name in handlers if name not in found.steps)]
+        faults = [fault for step in each if (fault := self._bad_boot(run, machine, step))]
+        if faults:
+            return faults
+        installs = {step.name for step in steps if self._installs(run, machine, step)}
+        path = [(step, run.steps.get(step.handler)) for step in steps]
+        if names := tuple(dict.fromkeys(guard.destroyers(path, installs, machine))):
+            faults.append(guard.in_the_way(names, machine))
         return faults
+
+    def _installs(self, run: FlowRun, machine: Machine, step: FlowStep) -> bool:
+        """Say whether a step installs a machine. Raises `ProvisionerError`."""
+        if step.where is not Where.DAEMON or step.action != "boot":
+            return False
+        given = filled(step.given, run, FlowMember(machine.id, machine.name, (step.name,)))
+        return verb_for(self._conductor.bootenv(given["bootenv"])) in INSTALLS
 
     def _bad_boot(self, run: FlowRun, machine: Machine, step: FlowStep) -> str:
         """Say what is wrong with a step that boots or gives away a machine."""
@@ -160,7 +168,7 @@ class Planning:
         given = filled(step.given, run, FlowMember(machine.id, machine.name, (step.name,)))
         erases = step.action == "release" and given.get("erase", True)
         try:
-            installs = step.action == "boot" and verb_for(self._conductor.bootenv(given["bootenv"])) in INSTALLS
+            installs = self._installs(run, machine, step)
         except ProvisionerError as error:
             return f"{step.name}: {error}"
         if (erases or installs) and not step.destructive:

@@ -93,6 +93,14 @@ class Order(StrEnum):
     CARRY_ON = "carry-on"
 
 
+Refusal = Callable[[str, FlowStep], str]
+"""Says why a step must not begin on a machine (its id) as it stands; empty where it may."""
+
+
+def _nothing(_machine: str, _step: FlowStep) -> str:
+    return ""
+
+
 OfMember = Taken | Ended | Lost | Forgotten
 Event = OfMember | Signal | Tick | Order
 
@@ -107,10 +115,11 @@ MAY = {
 """In which states of a run each order is taken."""
 
 
-def advance(run: FlowRun, event: Event, now: float) -> tuple[FlowRun, list[Start]]:
+def advance(run: FlowRun, event: Event, now: float, refusal: Refusal = _nothing) -> tuple[FlowRun, list[Start]]:
     """Say what `event` makes of `run`, and which steps are to be carried out by us.
 
-    What concerns no try under way changes nothing. Raises `ConflictError` where an order does not fit.
+    What concerns no try under way changes nothing. `refusal` is asked before a step begins. Raises `ConflictError`
+    where an order does not fit.
     """
     again: list[Start] = []
     match event:
@@ -124,7 +133,7 @@ def advance(run: FlowRun, event: Event, now: float) -> tuple[FlowRun, list[Start
         case _:
             run = _each(run, lambda m: _happened(run, m, event, now) if m.machine == event.machine else m)
     run = _gates(run, now)
-    run, begun = _begin(run, now)
+    run, begun = _begin(run, now, refusal)
     return _judged(run, now), [*again, *begun]
 
 
@@ -335,12 +344,16 @@ def _at_gate(run: FlowRun, member: FlowMember, gates: Gates, now: float) -> Flow
     return member
 
 
-def _begin(run: FlowRun, now: float) -> tuple[FlowRun, list[Start]]:
+def _begin(run: FlowRun, now: float, refusal: Refusal) -> tuple[FlowRun, list[Start]]:
     members, starts, gates = list(run.members), [], Gates(run)
     places = (run.at_once or len(members)) - run.count(Stage.RUNNING)
     for at, member in enumerate(members):
         step = run.step(member)
         if step is None or places <= 0 or not _may_begin(run, member, step, gates, now):
+            continue
+        if text := refusal(member.machine, step):
+            reason = f"{member.reason}; {text}" if member.handling else text
+            members[at] = replace(member, stage=Stage.FAILED, reason=reason)
             continue
         places -= 1
         members[at] = begun = replace(

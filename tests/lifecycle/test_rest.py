@@ -8,10 +8,11 @@ import pytest
 
 from provisioner.errors import ConflictError
 from provisioner.lifecycle import rest
-from provisioner.model.machine import MOVING, Machine, State
+from provisioner.model.machine import MOVING, Failure, Hold, Machine, Phase, Run, State, Step
 
 NODE = Machine("m1", "node17", State.READY, bootenv="debian-12", failed_runs=3)
 S = State
+LOOK = Step("wait.facts", Phase.FETCH, 60.0)
 
 ALLOWED: dict[str, tuple[frozenset[State], State]] = {
     "hold": (frozenset(set(S) - MOVING - {S.RETIRED, S.RESCUE}), S.MAINTENANCE),
@@ -54,6 +55,55 @@ def test_let_go_leads_back_and_forgives() -> None:
     assert (back.state, back.hold, back.failed_runs) == (S.ACTIVE, None, 0)
     with pytest.raises(ConflictError, match="not held"):
         rest.let_go(back, 8.0)
+
+
+HALF = Failure("cancelled by the operator", "install", 5.0, S.QUARANTINED)
+NOT_ERASED: dict[str, Machine] = {
+    "held while it was active": rest.hold(replace(NODE, state=S.ACTIVE), S.MAINTENANCE, "new fan", 5.0),
+    "held twice": rest.hold(
+        rest.hold(replace(NODE, state=S.RESERVED), S.MAINTENANCE, "new fan", 5.0), S.QUARANTINED, "smokes", 6.0
+    ),
+    "half erased": replace(NODE, state=S.QUARANTINED, hold=Hold("half erased", S.READY, 5.0), failure=HALF),
+    "half erased, and held since": rest.hold(
+        replace(NODE, state=S.QUARANTINED, hold=Hold("half erased", S.READY, 5.0), failure=HALF),
+        S.MAINTENANCE,
+        "x",
+        6.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("machine", NOT_ERASED.values(), ids=NOT_ERASED.keys())
+def test_what_was_not_erased_is_not_retired(machine: Machine) -> None:
+    with pytest.raises(ConflictError, match="were not erased since it was in use") as refused:
+        rest.retire(machine, 7.0)
+    assert "`provisionctl let-go node17`" in str(refused.value.hint)
+
+
+USED: dict[str, tuple[Machine, bool]] = {
+    "ready": (NODE, False),
+    "active": (replace(NODE, state=S.ACTIVE), True),
+    "reserved": (replace(NODE, state=S.RESERVED), True),
+    "held while ready": (rest.hold(NODE, S.MAINTENANCE, "new fan", 5.0), False),
+    "held while active": (NOT_ERASED["held while it was active"], True),
+    "rescued from its hold": (
+        replace(NODE, state=S.RESCUE, hold=Hold("", S.MAINTENANCE, 6.0, Hold("", S.ACTIVE, 5.0))),
+        True,
+    ),
+    "looked at while active": (
+        replace(NODE, state=S.INSPECTING, run=Run("r1", "inspect", "", (LOOK,), return_to=S.ACTIVE)),
+        True,
+    ),
+    "was looked at while active": (
+        replace(NODE, run=Run("r1", "inspect", "", (LOOK,), outcome="done", return_to=S.ACTIVE)),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("machine", "used"), USED.values(), ids=USED.keys())
+def test_in_use(machine: Machine, used: bool) -> None:
+    assert rest.in_use(machine) is used
 
 
 def test_what_is_adopted_runs_what_was_said() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, PreflightError, TicketError
-from provisioner.model.intent import Event
+from provisioner.model.intent import UNKEYED, Event
 from provisioner.model.machine import State
 from provisioner.model.workflow import FlowRun, FlowStatus, Stage
 from provisioner.store.db import Database
@@ -293,7 +293,7 @@ async def test_who_waits_reads_nothing_for_events_of_others(tmp_path: Path, what
         assert reads == [0]
         await rack.engine.signal(run.id, "go")
         for name in NAMES:
-            await conductor.hold(name, "as is waited for")
+            await conductor.hold(name, "as is waited for", key=f"workflow/{run.id}/{name}")
         assert (await over(rack, run)).status is FlowStatus.DONE
 
 
@@ -304,7 +304,17 @@ async def test_while_a_machine_is_in_a_workflow_nobody_else_takes_it(tmp_path: P
         await conductor.release("node17")
         await conductor.cancel("node17")
         run = await rack.begin("waits")
-        for ask in (lambda: conductor.boot("node17", "debian-12"), lambda: conductor.resume("node17")):
+        asks: list[Callable[[], Awaitable[object]]] = [
+            lambda: conductor.boot("node17", "debian-12"),
+            lambda: conductor.resume("node17"),
+            lambda: conductor.hold("node17", "new fan"),
+            lambda: conductor.let_go("node17"),
+            lambda: conductor.adopt("node17", "theirs"),
+            lambda: conductor.retire("node17"),
+            lambda: conductor.unretire("node17"),
+            lambda: conductor.forget("node17"),
+        ]
+        for ask in asks:
             with pytest.raises(ConflictError, match=f"node17 is in workflow waits \\(run {run.id}\\)"):
                 await ask()
         with pytest.raises(ConflictError, match="are in another workflow"):
@@ -321,7 +331,9 @@ async def test_a_machine_that_is_forgotten_ends_its_part(tmp_path: Path) -> None
     async with rack.daemon() as conductor:
         await rack.enrol()
         run = await rack.begin("waits")
-        await conductor.forget("node17")
+        with pytest.raises(ConflictError, match="node17 is in workflow waits"):
+            await conductor.forget("node17")
+        await conductor._runner.forget(conductor.machines.get("node17"), UNKEYED)  # as `apply --prune` does
         assert reasons(await over(rack, run)) == {"node17": "the machine was forgotten"}
 
 
@@ -334,6 +346,8 @@ REFUSED: dict[str, tuple[str, dict[str, object], type[Exception], str]] = {
     "how many at once": ("burn", {"at_once": -1}, ConfigError, "at_once: -1"),
     "a destructive step on a machine in use": ("wipe", {}, PreflightError, "wipe destroys what is on its disk"),
     "an install that does not say that it destroys": ("bad", {}, PreflightError, "has to say destructive: true"),
+    "a handler that installs a machine in use": ("redo", {}, PreflightError, "redo destroys what is on its disk"),
+    "a handler that does not say that it destroys": ("bare", {}, PreflightError, "redo writes the machine's disk"),
     "a bootenv that is not there": ("worse", {}, PreflightError, "no bootenv 'debain'"),
 }
 BAD = """
@@ -342,11 +356,20 @@ title: installs and does not say so
 goal: [os.made]
 steps: {one: {where: daemon, action: boot, with: {bootenv: debian-12}, provides: [os.made]}}
 """
+REDO = """
+name: redo
+title: a look, whose handler installs
+goal: [site.seen]
+steps:
+  look: {where: daemon, action: http, with: {url: "http://127.0.0.1:9/"}, provides: [site.seen], on_error: redo}
+  redo: {where: daemon, action: boot, with: {bootenv: debian-12}, destructive: true}
+"""
 
 
 async def test_refused(tmp_path: Path) -> None:
     worse = BAD.replace("name: bad", "name: worse").replace("debian-12", "debain")
-    rack = FlowRack(tmp_path, ("node17",), BURN, WIPE, BAD, worse)
+    bare = REDO.replace(", destructive: true", "").replace("name: redo", "name: bare")
+    rack = FlowRack(tmp_path, ("node17",), BURN, WIPE, BAD, REDO, bare, worse)
     async with rack.alive(), rack.daemon() as conductor:
         await ready(rack)
         await conductor.adopt("node17", "theirs")

@@ -14,7 +14,6 @@ from aiohttp import web
 from provisioner.errors import BmcUnreachable
 from provisioner.model.machine import Machine, State
 from provisioner.model.workflow import FlowRun, FlowStatus
-from provisioner.workflow.progress import Order
 from tests.lifecycle.points import KillableDatabase
 from tests.workflow.rack import FakeBoards, FlowRack
 from tests.workflow.test_engine import BURN, NAMES, over, ready, reasons
@@ -96,19 +95,30 @@ async def test_a_url_is_asked_until_it_answers_as_it_should(tmp_path: Path, monk
     assert reasons(run) == {"node17": "one: not done within 1 s"}
 
 
+SEEN = """
+name: seen
+title: something happens, and is waited for after that
+goal: [hold.seen]
+steps:
+  keep: {where: daemon, action: hold, with: {reason: since then}, provides: [kept.back]}
+  look:
+    {where: daemon, action: wait, with: {event: "machine.st*", match: {to: maintenance}},
+     requires: [kept.back], provides: [hold.seen]}
+"""
+
+
 async def test_an_event_counts_though_it_came_before_the_step(tmp_path: Path) -> None:
-    text = action("seen", "action: wait, with: {event: 'machine.st*', match: {to: maintenance}}")
-    rack = FlowRack(tmp_path, ("node17",), text)
+    rack = FlowRack(tmp_path, ("node17",), SEEN)
     async with rack.alive(), rack.daemon() as conductor:
         await ready(rack)
         await conductor.hold("node17", "before the run: does not count")
         await conductor.let_go("node17")
-        run = await rack.begin("seen", paused=True)
-        await conductor.hold("node17", "since then")
-        await rack.engine.order(run.id, Order.RESUME)
-        run = await over(rack, run)
+        before = await conductor.last_event()
+        run = await over(rack, await rack.begin("seen"))
         assert run.status is FlowStatus.DONE
-        assert run.members[0].journal[0].note.endswith("machine.state")
+        note = run.members[0].journal[1].note
+        assert note.endswith("machine.state")
+        assert int(note.split()[1]) > before
 
 
 async def test_a_machine_that_is_held_by_a_step(tmp_path: Path) -> None:

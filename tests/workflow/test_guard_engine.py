@@ -1,0 +1,40 @@
+"""A machine that is in use by the time that a destructive step comes to it is left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import ConflictError, TicketError
+from provisioner.lifecycle.rest import adopt
+from provisioner.workflow.planning import Wish
+from tests.workflow.rack import FlowRack
+from tests.workflow.test_engine import WIPE, over, ready, reasons
+
+
+async def test_what_destroys_does_not_begin_on_a_machine_that_is_in_use_since(tmp_path: Path) -> None:
+    paused = FlowRack(tmp_path, ("node17",), WIPE)
+    async with paused.alive(), paused.daemon() as conductor:
+        await ready(paused)
+        planned = await paused.planning.run(Wish("wipe", "node17"))
+        await conductor.adopt("node17", "theirs")  # before the machine is in the run
+        run = await over(paused, await paused.engine.begin(planned, ""))
+        assert reasons(run)["node17"].startswith("node17 is active, and wipe destroys what is on its disk")
+        assert not [each for each in paused.one().log if not each.startswith("power")]
+        with pytest.raises(ConflictError, match="only a machine that is not in use"):
+            await conductor.adopt("node17", "theirs")
+
+
+async def test_a_script_that_destroys_is_not_handed_out_to_a_machine_that_is_in_use_by_now(tmp_path: Path) -> None:
+    rack = FlowRack(tmp_path, ("node17",), WIPE)
+    async with rack.daemon() as conductor:
+        async with rack.alive():
+            await ready(rack)
+        run = await rack.begin("wipe")  # nobody asks any more
+        member, agents = run.members[0], conductor._agents.flows
+        machine = await conductor._runner.change(run.members[0].machine, lambda m, now: (adopt(m, "theirs", now), []))
+        with pytest.raises(TicketError):
+            await agents.job(machine, f"{run.id}.w{member.fence}", "one")
+        run = await over(rack, run)
+        assert "node17 is active, and wipe destroys what is on its disk" in reasons(run)["node17"]
