@@ -27,7 +27,7 @@ from provisioner.lifecycle.discs import Discs
 from provisioner.lifecycle.doors import Doors, twin_of
 from provisioner.lifecycle.inputs import Begin, Cancel, Resume
 from provisioner.lifecycle.media import Media
-from provisioner.lifecycle.once import Once, asked
+from provisioner.lifecycle.once import Once, WithdrawnError, asked
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Flows, Ports
 from provisioner.lifecycle.preflight import verb_for
@@ -95,6 +95,8 @@ class Conductor:
         """Says which workflow a machine is in, for who asks for it under a key; empty where it is free."""
         self.stands: Callable[[str], str] = lambda _machine: ""
         """Says where a machine stands in its workflow."""
+        self.withdrawn: Callable[[str], str] = lambda _key: ""
+        """Says why the request of a key does not hold any more: asked in the turn that begins, after all checks."""
 
     async def open(self) -> None:
         """Read machines and tokens from the store."""
@@ -247,6 +249,8 @@ class Conductor:
         begin = replace(begin, quarantine_after=self._quarantine_after, by_medium=medium)
 
         def rule(current: Machine, now: float) -> tuple[Machine, list[Perform]]:
+            if gone := self.withdrawn(intent.key):
+                raise WithdrawnError(gone)
             rest.check_generation(current, generation)
             return advance(current, begin, now)
 

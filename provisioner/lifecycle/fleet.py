@@ -23,7 +23,7 @@ class Stage(StrEnum):
     """How far a rollout has come with one machine."""
 
     WAITING = "waiting"
-    STARTING = "starting"  # decided, durable; whether the run was begun is seen by its key
+    STARTING = "starting"  # decided, durable, and looked at; whether the run was begun is seen by its key
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"  # its run failed or was cancelled, or was refused before anything was touched
@@ -112,6 +112,12 @@ class Rollout:
         return f"rollout/{self.id}/{machine}"
 
 
+def rollout_of(key: str) -> str:
+    """Name the rollout whose intent for a machine a key is; empty where it is another's."""
+    kind, _, rest = key.partition("/")
+    return rest.partition("/")[0] if kind == "rollout" else ""
+
+
 # events
 
 
@@ -132,6 +138,13 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """A machine was not begun, since the rollout was paused or aborted while it was looked at; nothing was touched."""
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A run reached its end; `reason` is empty where that was the one that was wanted."""
 
@@ -149,7 +162,7 @@ class Order(StrEnum):
     CARRY_ON = "carry-on"
 
 
-Event = Begun | Refused | Ended | Order
+Event = Begun | Refused | Stopped | Ended | Order
 
 
 def plan(rollout_id: str, bootenv: str, select: str, machines: Iterable[Machine], limits: tuple[int, int]) -> Rollout:
@@ -193,7 +206,9 @@ def _put(rollout: Rollout, changes: Mapping[int, Member]) -> Rollout:
         counts[members[at].stage] -= 1
         counts[member.stage] += 1
         members[at] = member
-    known = replace(known, counts=dict(counts), touched=(*known.touched, *changes))
+    back = (at for at, member in changes.items() if member.stage is Stage.WAITING)
+    first = min(known.first, *back, known.first)
+    known = replace(known, counts=dict(counts), first=first, touched=(*known.touched, *changes))
     return replace(rollout, members=tuple(members), tally=known)
 
 
@@ -223,20 +238,22 @@ _MAY = {
 }
 
 
-def _happened(rollout: Rollout, event: Begun | Refused | Ended) -> Rollout:
+def _happened(rollout: Rollout, event: Begun | Refused | Stopped | Ended) -> Rollout:
     at = rollout.tally.places.get(event.machine)
     if at is None:
         return rollout
-    member = _member(rollout.members[at], event)
+    member = _member(rollout.members[at], event, aborted=rollout.status is Status.ABORTED)
     return rollout if member is rollout.members[at] else _put(rollout, {at: member})
 
 
-def _member(member: Member, event: Begun | Refused | Ended) -> Member:
+def _member(member: Member, event: Begun | Refused | Stopped | Ended, *, aborted: bool) -> Member:
     match event, member.stage:
         case Begun(run=run), Stage.STARTING:
             return replace(member, stage=Stage.RUNNING, run=run)
         case Refused(reason=reason), Stage.STARTING:
             return replace(member, stage=Stage.FAILED, reason=reason)
+        case Stopped(), Stage.STARTING:
+            return replace(member, stage=Stage.SKIPPED if aborted else Stage.WAITING)
         case Ended(run=run, reason=reason), Stage.RUNNING if run == member.run:
             return replace(member, stage=Stage.FAILED if reason else Stage.DONE, reason=reason)
     return member
@@ -246,7 +263,8 @@ def _judged(rollout: Rollout, now: float) -> Rollout:
     """Pause a rollout that has failed too often, end one that has nothing left to do."""
     failed = rollout.count(Stage.FAILED) - rollout.forgiven
     waiting, under_way = rollout.count(Stage.WAITING), rollout.count(*UNDER_WAY)
-    if rollout.status is Status.RUNNING and failed > rollout.max_failures and waiting:
+    to_come = waiting or rollout.count(Stage.STARTING)
+    if rollout.status is Status.RUNNING and failed > rollout.max_failures and to_come:
         reason = f"{failed} machines failed, {rollout.max_failures} may"
         rollout = replace(rollout, status=Status.PAUSED, reason=reason)
     if waiting or under_way or rollout.over:

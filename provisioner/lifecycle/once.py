@@ -19,6 +19,10 @@ def asked(key: str, verb: str, **given: Any) -> Asked:
     return Asked(key, f"{verb} {hashlib.sha256(text.encode()).hexdigest()}")
 
 
+class WithdrawnError(ConflictError):
+    """Who asked took the request back while it was looked at; nothing was touched."""
+
+
 class Once:
     """Knows what was accepted before."""
 

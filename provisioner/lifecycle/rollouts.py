@@ -10,7 +10,22 @@ from typing import Any
 
 from provisioner.errors import ConflictError, NotFoundError, ProvisionerError, StoreError
 from provisioner.lifecycle.conductor import Conductor
-from provisioner.lifecycle.fleet import Begun, Ended, Event, Order, Refused, Rollout, Stage, advance, describe, plan
+from provisioner.lifecycle.fleet import (
+    Begun,
+    Ended,
+    Event,
+    Order,
+    Refused,
+    Rollout,
+    Stage,
+    Status,
+    Stopped,
+    advance,
+    describe,
+    plan,
+    rollout_of,
+)  # fmt: skip
+from provisioner.lifecycle.once import WithdrawnError
 from provisioner.lifecycle.runner import new_run_id
 from provisioner.lifecycle.selectors import parse
 from provisioner.lifecycle.turns import Turns, in_turn
@@ -50,6 +65,7 @@ class Rollouts:
             self._keep(rollout)
         await self._trim()
         self._conductor.follow(self._follow)
+        self._conductor.withdrawn = self._withdrawn
 
     async def run(self) -> None:
         """Carry on where the last daemon stopped, until cancelled."""
@@ -204,6 +220,8 @@ class Rollouts:
                 log.error("fleet.unsaved rollout=%s error=%s", rollout.id, error)
                 await asyncio.sleep(self._pause_s)
                 continue
+            except WithdrawnError:
+                await self._until_kept(rollout.id, Stopped(machine_id))
             except ProvisionerError as error:
                 await self._until_kept(rollout.id, Refused(machine_id, str(error)))
             return
@@ -212,9 +230,18 @@ class Rollouts:
         """Begin a machine, unless an earlier daemon did; return its run."""
         if (known := await self._runs.intent(key)) is not None:
             return known.run
+        if gone := self._withdrawn(key):
+            raise WithdrawnError(gone)
         machine = await self._conductor.boot(machine_id, rollout.bootenv, key=key, params=rollout.params)
         assert machine.run is not None
         return machine.run.id
+
+    def _withdrawn(self, key: str) -> str:
+        """Say why no machine is begun under a key of ours any more: its rollout was paused or aborted meanwhile."""
+        rollout = self._all.get(rollout_of(key))
+        if rollout is None or rollout.status is Status.RUNNING:
+            return ""
+        return f"rollout {rollout.id} is {rollout.status}"
 
 
 def _reason(run: Run, failure: str) -> str:

@@ -17,6 +17,7 @@ from provisioner.lifecycle.fleet import (
     Rollout,
     Stage,
     Status,
+    Stopped,
     advance,
     plan,
 )
@@ -63,6 +64,15 @@ CASES: dict[str, tuple[tuple[Event, ...], str, list[str], Status]] = {
     "and resumed": ((GO, Order.PAUSE, *run(0), Order.RESUME), "dssww", ["m2"], Status.RUNNING),
     "aborted: what waits is left out, what runs is seen to its end": (
         (GO, Order.ABORT, Begun("m0", "r0")), "rsxxx", [], Status.ABORTED),
+    "one that was looked at meanwhile is left out with them": (
+        (GO, Begun("m0", "r0"), Order.ABORT, Stopped("m1")), "rxxxx", [], Status.ABORTED),
+    "paused: it waits for its turn": ((GO, Order.PAUSE, Stopped("m0")), "wswww", [], Status.PAUSED),
+    "which is the next one": ((GO, Order.PAUSE, Stopped("m0"), Order.RESUME), "sswww", ["m0"], Status.RUNNING),
+    "and comes at once where it was resumed meanwhile": (
+        (GO, Order.PAUSE, Order.RESUME, Stopped("m0")), "sswww", ["m0"], Status.RUNNING),
+    "too many failures with all others looked at": (
+        (GO, *run(0), *run(1), *run(2), Refused("m3", "no"), Refused("m4", "no")), "dddff", [], Status.DONE),
+    "what runs is not stopped": ((GO, Begun("m0", "r0"), Order.PAUSE, Stopped("m0")), "rswww", [], Status.PAUSED),
     "the end of all": (
         (GO, *run(0), *run(1), *run(2), *run(3), *run(4)), "ddddd", [], Status.DONE),
     "too many failures at the very end pause nothing": (
@@ -113,6 +123,7 @@ MACHINE = st.integers(0, 6).map(lambda at: f"m{at}")
 EVENTS = st.one_of(
     st.builds(Begun, MACHINE, st.just("r")),
     st.builds(Refused, MACHINE, st.just("no")),
+    st.builds(Stopped, MACHINE),
     st.builds(Ended, MACHINE, st.just("r"), st.sampled_from(["", "no"])),
     st.sampled_from(Order),
 )
@@ -127,6 +138,8 @@ def test_whatever_happens(machines: int, at_once: int, max_failures: int, story:
             rollout, started = advance(rollout, event, 1.0)
         except ConflictError:
             continue
+        if isinstance(event, Stopped) and (member := before.member(event.machine)) and member.stage is Stage.STARTING:
+            begun.remove(event.machine)  # it was not
         if event is not Order.CARRY_ON:
             begun += started
         else:

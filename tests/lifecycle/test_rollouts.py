@@ -104,11 +104,31 @@ async def test_abort_leaves_out_what_waits_and_sees_the_rest_to_its_end(tmp_path
     async with rack.alive(), fleet(rack) as rollouts:
         await ready(rack)
         begun = await rollouts.begin("debian-12", "name=*", (1, 0), {})
+        await until(rollouts, begun.id, lambda r: bool(r.count(Stage.RUNNING)))
         await rollouts.order(begun.id, Order.ABORT)
         rollout = await until(rollouts, begun.id, over)
         assert rollout.status is Status.ABORTED
         assert (rollout.count(Stage.DONE), rollout.count(Stage.SKIPPED)) == (1, 3)
         assert [metal.log.count("job job") for metal in rack.metal] == [1, 0, 0, 0]
+
+
+async def test_what_is_still_looked_at_is_not_begun_after_an_abort_or_a_pause(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, NAMES)
+    async with rack.alive(), fleet(rack) as rollouts:
+        await ready(rack)
+        conductor = rack.conductor
+        assert conductor
+        async with conductor._runner.holding([conductor.machines.get(name).id for name in NAMES]):
+            begun = await rollouts.begin("debian-12", "name=*", (2, 0), {})
+            assert (await rollouts.order(begun.id, Order.PAUSE)).count(Stage.STARTING) == 2
+        rollout = await until(rollouts, begun.id, lambda r: r.count(Stage.WAITING) == 4)
+        async with conductor._runner.holding([conductor.machines.get(name).id for name in NAMES]):
+            assert (await rollouts.order(begun.id, Order.RESUME)).count(Stage.STARTING) == 2
+            await rollouts.order(begun.id, Order.ABORT)
+        rollout = await until(rollouts, begun.id, over)
+        assert (rollout.status, rollout.count(Stage.SKIPPED)) == (Status.ABORTED, 4)
+        assert [conductor.machines.get(name).state for name in NAMES] == [State.READY] * 4
+        assert [metal.log for metal in rack.metal] == [["power on"]] * 4
 
 
 async def test_what_is_refused(tmp_path: Path) -> None:
