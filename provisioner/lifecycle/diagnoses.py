@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from provisioner.lifecycle.story import Story
 from provisioner.lifecycle.symptoms import (
+    ANSWERED,
     AT_WORK,
+    FETCHES,
     FROM_DISK,
     TO_LOADER,
     TO_SYSTEM,
@@ -41,6 +43,7 @@ from provisioner.lifecycle.symptoms import (
     stuck_at,
     system_silent,
     tftp_stalled,
+    unserved,
 )
 
 
@@ -54,7 +57,10 @@ class Diagnosis:
     todo: str
 
 
+HELD = Diagnosis("held", held, "it is kept back: {hold}", "`provisionctl let-go {name}` lets it go")
+
 DIAGNOSES: tuple[Diagnosis, ...] = (
+    HELD,
     Diagnosis(
         "bmc-password", bmc("BmcAuthError"),
         "its BMC refuses our user or password",
@@ -84,41 +90,42 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
     ),
     Diagnosis(
         "two-dhcp-servers",
-        line("dhcp.", "chose another server|another DHCP server.* gave it", *TO_SYSTEM, until="dhcp.ack"),
+        line("dhcp.", "chose another server|another DHCP server.* gave it", *TO_SYSTEM, until=("dhcp.ack",)),
         "another DHCP server on this network answers it, and it takes that one's offers",
         "find and stop the other server (its address is in the line), or set this subnet to mode proxy",
     ),
     Diagnosis(
-        "pool-empty", line("dhcp.pool-empty", "", *TO_SYSTEM, until="dhcp.ack"), "there is no address left to give it",
+        "pool-empty", line("dhcp.pool-empty", "", *TO_SYSTEM, until=ANSWERED), "there is no address left to give it",
         "enlarge the subnet's pools, or reserve an address for it",
     ),
     Diagnosis(
-        "address-conflict", line("dhcp.conflict", "", *TO_LOADER, until="dhcp.ack"),
+        "address-conflict", line("dhcp.conflict", "", *TO_LOADER, until=ANSWERED),
         "the address meant for it is used by something else",
         "find what uses the address without a lease; it is left out of the pool for a day",
     ),
     Diagnosis(
-        "declined", line("dhcp.decline", "", *TO_SYSTEM, until="dhcp.ack"),
+        "declined", line("dhcp.decline", "", *TO_SYSTEM, until=("dhcp.ack",)),
         "it found its address taken by another host and gave it back",
         "find the host that uses the address without a lease",
     ),
     Diagnosis(
-        "too-many-new", line("dhcp.limited", "", *TO_SYSTEM, until="dhcp.ack"),
+        "too-many-new", line("dhcp.limited", "", *TO_SYSTEM, until=ANSWERED),
         "so many new machines ask on its port or interface that it was made to wait",
         "look for something that makes up addresses there, or raise new_per_s of the subnet",
     ),
     Diagnosis(
-        "wrong-network", line("dhcp.silence", "no subnet of ours|switched off", *TO_LOADER, until="dhcp.ack"),
+        "wrong-network", unserved("no subnet of ours|switched off"),
         "it asks on a network that is none of ours: the wrong port is first in its boot order, or in the wrong VLAN",
         "put the port on the provisioning network first in the firmware's boot order, or configure the subnet",
     ),
     Diagnosis(
-        "not-served",
-        line("dhcp.silence", "nobody enrolled|no reservation|no fixed address", *TO_LOADER, until="dhcp.ack"),
+        "not-served", unserved("nobody enrolled|no reservation|no fixed address"),
         "the subnet's settings say not to answer it", "enrol its MAC, or change `unknown` or `mode` of the subnet",
     ),
     Diagnosis(
-        "no-architecture", line("dhcp.", "does not say which architecture|no loader for architecture", *TO_LOADER),
+        "no-architecture",
+        line("dhcp.", "does not say which architecture|no loader for architecture", *TO_LOADER,
+             until=(*ANSWERED, *FETCHES)),
         "there is no loader for what its firmware says it is",
         "set `loader` for the architecture in the subnet's settings",
     ),
@@ -126,11 +133,6 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "boot-override-ignored", override_ignored,
         "it started the system on its disk although its BMC took the order to boot from the network",
         "update the BMC's firmware, or put network boot first in the boot order",
-    ),
-    Diagnosis(
-        "slow-port", late_first_packet,
-        "its first packet came minutes after power-on: the switch port forwards late (STP), or its memory test is long",
-        "set the switch port to portfast/edge; otherwise raise the time limit",
     ),
     Diagnosis(
         "offers-not-taken", offer_not_taken,
@@ -142,7 +144,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "check cable and VLAN of its boot port, and that network boot is enabled in its firmware",
     ),
     Diagnosis(
-        "loader-missing", line("tftp.refused", "", "wait.loader", until="tftp.done"),
+        "loader-missing", line("tftp.refused", "", "wait.loader", until=FETCHES),
         "it asks for a loader that is not served", "`provisionctl loaders install`, then `provisionctl loaders list`",
     ),
     Diagnosis(
@@ -161,6 +163,11 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "open UDP 69 and the ports above 1024 towards us; check that its firmware boots {via}",
     ),
     Diagnosis(
+        "slow-port", late_first_packet,
+        "its first packet came minutes after power-on: the switch port forwards late (STP), or its memory test is long",
+        "set the switch port to portfast/edge; otherwise raise the time limit",
+    ),
+    Diagnosis(
         "loader-loop", loops, "it fetches its loader again and again: the loader crashes or the machine restarts",
         "try another loader for it (`loader` in the subnet's settings), and look at its console",
     ),
@@ -169,12 +176,12 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "install signed loaders (`provisionctl loaders list`), or switch Secure Boot off",
     ),
     Diagnosis(
-        "artifact-missing", line("http.script.missing", "", *TO_SYSTEM, until="http.script"),
+        "artifact-missing", line("http.script.missing", "", *TO_SYSTEM, until=("http.script",)),
         "what it is to boot is not complete on the server",
         "run the command that the line names",
     ),
     Diagnosis(
-        "script-refused", line("http.script.refused", "", "wait.script", until="http.script"),
+        "script-refused", line("http.script.refused", "", "wait.script", until=("http.script",)),
         "it asks for its boot script from an address that it holds no lease for",
         "look for a second DHCP server, or an address that was set by hand",
     ),
@@ -272,5 +279,4 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "nothing-from-disk", nothing_from_disk, "nothing was heard of it since it was told to boot its disk",
         "look at its console; its network may be configured for another port",
     ),
-    Diagnosis("held", held, "it is kept back: {hold}", "`provisionctl let-go {name}` lets it go"),
 )  # fmt: skip

@@ -18,7 +18,7 @@ OS_ASKS = "an operating system asks"
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One attempt. `lines` are those since the run began, in order; `now` is when somebody asks."""
+    """One attempt. `lines` are those since the run began, in order; `now` is when it is judged, or its end."""
 
     machine: Machine
     lines: Sequence[TraceLine]
@@ -43,6 +43,11 @@ class Story:
         return self.machine.failure.reason if self.machine.failure else ""
 
     @property
+    def cancelled(self) -> bool:
+        """Say whether the last run was ended by somebody, and not by a fault."""
+        return self.machine.failure is not None and self.run is not None and self.run.outcome == "cancelled"
+
+    @property
     def since(self) -> float:
         """When the step at which the run stands, or stopped, was begun."""
         run = self.run
@@ -55,9 +60,7 @@ class Story:
     @property
     def waited_s(self) -> float:
         """How long the step under way has waited, or waited before it failed."""
-        run = self.run
-        end = run.ended if run is not None and run.ended else self.now
-        return max(0.0, end - self.since)
+        return max(0.0, self.now - self.since)
 
     def find(self, event: str, pattern: str = "", after: float = 0.0) -> list[TraceLine]:
         """List lines whose id begins with `event` and whose text has `pattern`, not before `after`."""

@@ -6,10 +6,11 @@ A rule returns the lines that speak for it, or None. It never guesses.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from provisioner.lifecycle.steps import AGENT_SILENT, SILENT_S
-from provisioner.lifecycle.story import Story
+from provisioner.lifecycle.story import OS_ASKS, Story
 from provisioner.model.machine import State
 from provisioner.model.trace import TraceLine
 
@@ -21,8 +22,11 @@ PATIENCE_S = 45.0
 SYSTEM = r"artifacts/|^cd\w+\.iso"
 """Files that are a system, or hold one."""
 AGAIN = 3
-"""Times that the same loader or script is fetched before it is called a loop."""
-
+"""Times that the same loader is fetched before it is called a loop, and that offers to a port are not taken."""
+TAKES_S = 10.0
+"""An offer is taken within a second or so; firmware that waits for more of them does not wait so long."""
+ANSWERED = ("dhcp.offer", "dhcp.ack", "dhcp.proxy", "dhcp6.advertise", "dhcp6.reply")
+FETCHES = ("tftp.start", "tftp.done")
 
 TO_LOADER = ("wait.dhcp", "wait.loader")
 TO_SCRIPT = (*TO_LOADER, "wait.script")
@@ -43,13 +47,26 @@ def bmc(*kinds: str, power: bool = False) -> Callable[[Story], Evidence]:
     return test
 
 
-def line(event: str, pattern: str = "", *steps: str, until: str = "") -> Callable[[Story], Evidence]:
-    """A line of the trace says so itself while the run stands at one of `steps`, and no line `until` came after it."""
+def line(event: str, pattern: str = "", *steps: str, until: tuple[str, ...] = ()) -> Callable[[Story], Evidence]:
+    """A line of the trace says so itself while the run stands at one of `steps`, and no line `until` came after it.
+
+    On the way to a loader an operating system that asks is no end of it: that is the one on the disk.
+    """
 
     def test(story: Story) -> Evidence:
         found = story.find(event, pattern) if story.where in steps else []
-        over = found and until and any(later.at > found[-1].at for later in story.find(until) if later.ok)
+        later = [x for name in until for x in story.find(name) if x.ok and found and x.at > found[-1].at]
+        over = [x for x in later if story.where not in TO_LOADER or OS_ASKS not in x.text]
         return found if found and not over else None
+
+    return test
+
+
+def unserved(pattern: str) -> Callable[[Story], Evidence]:
+    """It was met with silence, for these words, and none of its ports was answered."""
+
+    def test(story: Story) -> Evidence:
+        return None if story.firmware_asked(story.powered) else line("dhcp.silence", pattern, *TO_LOADER)(story)
 
     return test
 
@@ -118,21 +135,30 @@ def override_ignored(story: Story) -> Evidence:
 
 
 def no_dhcp(story: Story) -> Evidence:
+    """Nothing came in half of the time that firmware has for it, which is twice what most take."""
+    run = story.run
     heard = [x for x in story.lines if x.event.startswith("dhcp") and x.at >= story.powered]
-    return [] if waited(story, "wait.dhcp") and not heard else None
+    silent = run is not None and story.where == "wait.dhcp" and story.waited_s >= run.steps[run.at].timeout_s / 2
+    return [] if silent and not heard else None
 
 
 def offer_not_taken(story: Story) -> Evidence:
     offers = story.find("dhcp.offer", after=story.powered)
-    taken = story.find("dhcp.ack", after=story.powered)
-    stuck = story.where in ("wait.dhcp", "wait.loader") and len(offers) >= AGAIN
-    return offers if stuck and not taken else None
+    to_port = [x for x in offers if x.mac == offers[-1].mac]
+    stuck = story.where in TO_LOADER and len(to_port) >= AGAIN and story.now - to_port[-1].at >= TAKES_S
+    return to_port if stuck and not story.find("dhcp.ack", after=story.powered) else None
+
+
+LATE_S = 240.0
+"""STP makes a port wait 30 to 50 s, and firmware gives up and starts over meanwhile, some of it with a pause."""
 
 
 def late_first_packet(story: Story) -> Evidence:
+    """It came so late that it may be the port's doing, and nothing is known of what came after."""
     first = next((x for x in story.lines if x.event.startswith("dhcp") and x.at >= story.powered), None)
-    late = first is not None and first.at - story.powered > 240 and story.where in ("wait.dhcp", "wait.loader")
-    return [first] if late and first is not None else None
+    if first is None or first.at - story.powered <= LATE_S or story.where not in TO_LOADER:
+        return None
+    return None if story.find("tftp.", after=first.at) or story.find("http.", after=first.at) else [first]
 
 
 def no_tftp(story: Story) -> Evidence:
@@ -143,15 +169,15 @@ def no_tftp(story: Story) -> Evidence:
 
 def no_hands(story: Story) -> Evidence:
     """It refused our certificate, or, with no CA enrolled at all, did not even connect (EDK2)."""
-    refused = line("http.tls-refused", "", "wait.loader", "wait.script", until="http.sent")(story)
+    refused = line("http.tls-refused", "", "wait.loader", "wait.script", until=("http.sent",))(story)
     acks = no_tftp(story)
     return refused if refused or acks is None else [ack for ack in acks if "; by HTTPS" in ack.text] or None
 
 
 def tftp_stalled(story: Story) -> Evidence:
     failed = story.find("tftp.failed", after=story.powered)
-    over = failed and [x for x in story.find("tftp.done") if x.at > failed[-1].at]
-    return failed if failed and not over and story.where == "wait.loader" else None
+    again = [x for name in FETCHES for x in story.find(name) if failed and x.at > failed[-1].at]
+    return failed if failed and not again and story.where == "wait.loader" else None
 
 
 def loader_no_script(story: Story) -> Evidence:
@@ -172,9 +198,22 @@ def loader_no_address(story: Story) -> Evidence:
     return asked if asked and waited(story, "wait.script") else None
 
 
+def _file(told: TraceLine) -> str:
+    """Name the file of a line that tells of a transfer."""
+    return told.text.partition(":")[0]
+
+
 def loops(story: Story) -> Evidence:
+    """The same file came again and again, or one after each of several requests.
+
+    Firmware that seems to have refused a loader is given another one.
+    """
     loaders = story.find("tftp.done", after=story.powered)
-    return loaders if len(loaders) >= AGAIN and story.where in ("wait.script", "wait.facts") else None
+    same = [x for x in loaders if _file(x) == _file(loaders[-1])]
+    asks = [x.at for x in story.firmware_asked(story.powered) if x.event == "dhcp.ack"]
+    rounds = list({bisect_right(asks, x.at): x for x in loaders}.values())
+    stuck = story.where in ("wait.script", "wait.facts") and max(len(same), len(rounds)) >= AGAIN
+    return (same if len(same) >= AGAIN else rounds) if stuck else None
 
 
 # the discovery system
@@ -250,4 +289,7 @@ def system_silent(story: Story) -> Evidence:
 
 
 def held(story: Story) -> Evidence:
-    return [] if story.machine.state in (State.QUARANTINED, State.MAINTENANCE) and not story.failed else None
+    """Somebody keeps the machine back, and nothing was tried on it since."""
+    machine, failure = story.machine, story.machine.failure
+    kept = machine.hold if machine.state in (State.QUARANTINED, State.MAINTENANCE) else None
+    return [] if kept is not None and (failure is None or kept.at > failure.at) else None

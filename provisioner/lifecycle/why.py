@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from provisioner.lifecycle.diagnoses import DIAGNOSES, Diagnosis
+from provisioner.lifecycle.diagnoses import DIAGNOSES, HELD, Diagnosis
 from provisioner.lifecycle.plans import KINDS
 from provisioner.lifecycle.story import Story, Verdict
 from provisioner.model.machine import Machine, Run
@@ -35,14 +35,23 @@ WAITS = {
     "wait.phone-home": "the installed system to report",
 }
 assert WAITS.keys() == KINDS.keys()
+MEANWHILE = {
+    "wait.dhcp": "big servers take up to ten minutes to ask; if this one is faster, check its port and VLAN",
+}
+"""What can be looked at while a wait is not yet so long that something has to be wrong."""
 
 
 def why(machine: Machine, lines: Sequence[TraceLine], now: float, port: int = 8080) -> Verdict:
-    """Judge a machine by the trace of its last run (`lines`, in order). What fits no rule is "unknown"."""
-    story = Story(machine, lines, now)
-    trouble = bool(story.failed) or (machine.run is not None and machine.run.step is not None) or machine.hold
+    """Judge a machine by the trace of its last run (`lines`, in order). What fits no rule is "unknown".
+
+    A run that has ended is judged as it was when it ended, whenever somebody asks. What somebody did to it comes before
+    what the trace suggests: a hold since then, and that it was cancelled.
+    """
+    run = machine.run
+    story = Story(machine, lines, run.ended if run is not None and run.ended else now)
+    trouble = bool(story.failed) or (run is not None and run.step is not None) or machine.hold
     if trouble:
-        for diagnosis in DIAGNOSES:
+        for diagnosis in (HELD,) if story.cancelled else DIAGNOSES:
             evidence = diagnosis.test(story)
             if evidence is not None:
                 return _verdict(story, diagnosis, evidence, port)
@@ -63,12 +72,14 @@ def _plain(story: Story) -> Verdict:
         left = max(0.0, run.deadline - story.now)
         percent = f" ({run.percent:.0f} %)" if run.percent is not None else ""
         text = f"{machine.name} waits for {WAITS[run.step.name]}{percent}, since {story.waited_s:.0f} s"
-        return Verdict("waiting", text, f"it has {left:.0f} s left for that", tuple(story.lines[-1:]), _tried(run))
+        meanwhile = f"; {MEANWHILE[run.step.name]}" if run.step.name in MEANWHILE else ""
+        return Verdict(
+            "waiting", text, f"it has {left:.0f} s left for that{meanwhile}", tuple(story.lines[-1:]), _tried(run)
+        )
     if machine.failure is not None:
         text = f"{machine.name} failed at {machine.failure.phase}: {machine.failure.reason}"
         todo = machine.failure.hint or "the last lines of the trace are all that is known"
-        cancelled = machine.run is not None and machine.run.outcome == "cancelled"
-        name = "cancelled" if cancelled else "unknown"
+        name = "cancelled" if story.cancelled else "unknown"
         return Verdict(name, text, todo, tuple(story.lines[-EVIDENCE:]), _tried(run))
     return Verdict("fine", f"{machine.name} is {machine.state}, and nothing was asked of it that is not done")
 

@@ -104,7 +104,7 @@ CASES: dict[str, tuple[str, Case]] = {
         POWER, replace(OFFER, at=ON + 300), replace(ACK, at=ON + 301)), 20.0)),
     "offers that nobody takes": ("offers-not-taken", Case("wait.dhcp", (
         POWER, OFFER, replace(OFFER, at=ON + 9), replace(OFFER, at=ON + 17)))),
-    "a cable that is not plugged": ("no-dhcp", Case("wait.dhcp", (POWER,), 90.0)),
+    "a cable that is not plugged": ("no-dhcp", Case("wait.dhcp", (POWER,), 320.0)),
     "a loader that is not there": ("loader-missing", Case("wait.loader", (
         POWER, OFFER, ACK, line(ON + 7, "tftp.refused", "x.efi: nothing is served under this name", ok=False)))),
     "a link that loses large packets": ("tftp-stalled", Case("wait.loader", (

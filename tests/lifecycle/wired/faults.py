@@ -193,7 +193,7 @@ FAULTS: dict[str, Fault] = {
     "its BMC forgets the boot override": Fault("boot-override-ignored", starts_its_disk),
     "its switch port forwards late": Fault("slow-port", nothing, 260, late=asks),
     "our answers do not reach it": Fault("offers-not-taken", takes_no_offer),
-    "its cable is not plugged": Fault("no-dhcp", nothing),
+    "its cable is not plugged": Fault("no-dhcp", nothing, 320),
     "it asks for a loader that is not there": Fault("loader-missing", wants_another_loader),
     "blocks of its loader are lost": Fault("tftp-stalled", loses_blocks),
     "UDP port 69 is filtered": Fault("no-tftp", asks),

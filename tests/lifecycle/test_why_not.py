@@ -1,0 +1,120 @@
+"""Stories that look like a fault and are none, or another one than they look like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from provisioner.lifecycle import rest
+from provisioner.lifecycle.inputs import Cancel
+from provisioner.lifecycle.steps import advance
+from provisioner.lifecycle.why import why
+from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
+from provisioner.model.trace import TraceLine
+from tests.lifecycle.test_why import (
+    ACK,
+    BOOTED,
+    DISK_ON,
+    KERNEL,
+    LOADER,
+    OFFER,
+    ON,
+    OS_ACK,
+    POWER,
+    Case,
+    line,
+    stand,
+)
+
+OTHER_PORT = Mac("52:54:00:77:00:12")
+LATE = (POWER, replace(OFFER, at=ON + 300), replace(ACK, at=ON + 301))
+THREE_OFFERS = (OFFER, replace(OFFER, at=ON + 9), replace(OFFER, at=ON + 17))
+FOREIGN = replace(line(ON + 4, "dhcp.silence", "DISCOVER on br9: no subnet of ours", ok=False), mac=OTHER_PORT)
+NO_LOADER = line(ON + 4, "dhcp.offer", "DISCOVER on br0: 10.0.0.9 x, but there is no loader for architecture 0x0010")
+NO_DHCP, NO_FETCH = "its firmware sent no DHCP request", "it got an address but fetched no loader"
+
+
+def fetched(at: float, name: str) -> TraceLine:
+    return replace(LOADER, at=ON + at, text=f"{name}: 74000 bytes in 0.10 s")
+
+
+STORIES: dict[str, tuple[str, Case]] = {
+    "a long self-test, and a loader that is not served": ("loader-missing", Case("wait.loader", (
+        *LATE, line(ON + 303, "tftp.refused", "x.efi: nothing is served under this name", ok=False)), failed=NO_FETCH)),
+    "a long self-test, and a filter on port 69": ("no-tftp", Case("wait.loader", LATE, 120.0, failed=NO_FETCH)),
+    "a long self-test, and a transfer that stalls": ("tftp-stalled", Case("wait.loader", (
+        *LATE, line(ON + 340, "tftp.failed", "x: no answer at byte 1468", ok=False)), 120.0)),
+    "a long self-test, and a CA that is not trusted": ("ca-not-trusted", Case("wait.loader", (
+        *LATE, line(ON + 340, "http.tls-refused", "it does not trust our CA", ok=False)), 120.0)),
+    "a long self-test, and offers that nobody takes": ("offers-not-taken", Case("wait.dhcp", (
+        POWER, *(replace(OFFER, at=ON + 300 + 8 * n) for n in range(4))), 360.0)),
+    "a long self-test, and a transfer under way": ("waiting", Case("wait.loader", (
+        *LATE, line(ON + 303, "tftp.start", "x.efi: 900000 bytes, blksize 1428")), 5.0)),
+    "a self-test of a minute": ("waiting", Case("wait.dhcp", (POWER,), 60.0)),
+    "three files, one after the other": ("waiting", Case("wait.script", (
+        POWER, ACK, fetched(7, "shimx64.efi"), fetched(8, "grubx64.efi"), fetched(9, "grub.cfg")), 5.0)),
+    "another loader after each request": ("loader-loop", Case("wait.script", (
+        POWER, ACK, fetched(7, "snponly.efi"), replace(ACK, at=ON + 16), fetched(17, "shimx64.efi"),
+        fetched(18, "grubx64.efi"), replace(ACK, at=ON + 26), fetched(27, "shimx64.efi")), 5.0)),
+    "three ports that ask": ("waiting", Case("wait.loader", (
+        POWER, OFFER, replace(OFFER, at=ON + 20), replace(OFFER, at=ON + 21, mac=OTHER_PORT)), 20.0)),
+    "three offers, the last just now": ("waiting", Case("wait.loader", (POWER, *THREE_OFFERS), 8.0)),
+    "a mode without a loader, then one with": ("no-tftp", Case("wait.loader", (
+        POWER, NO_LOADER, replace(OFFER, at=ON + 20), replace(ACK, at=ON + 21)), 120.0)),
+    "no loader, and then the system on its disk": ("no-architecture", Case("wait.loader", (
+        POWER, NO_LOADER, OS_ACK), 120.0)),
+    "a second port elsewhere, and offers that nobody takes": (
+        "offers-not-taken", Case("wait.loader", (POWER, FOREIGN, *THREE_OFFERS), 600.0, failed=NO_FETCH)),
+    "a second port elsewhere, and our offer just now": ("waiting", Case("wait.loader", (POWER, OFFER, FOREIGN), 8.0)),
+    "a second port elsewhere, and a filter on port 69": (
+        "no-tftp", Case("wait.loader", (POWER, FOREIGN, OFFER, ACK), 120.0)),
+    "an address in use, the next offered, that nobody takes": ("offers-not-taken", Case("wait.loader", (
+        POWER, line(ON + 1, "dhcp.conflict", "10.0.0.9: x uses it"), *THREE_OFFERS), 600.0, failed=NO_FETCH)),
+    "too many new ones at first, and offers that nobody takes": ("offers-not-taken", Case("wait.loader", (
+        POWER, line(ON + 1, "dhcp.limited", "too many"), *THREE_OFFERS), 600.0, failed=NO_FETCH)),
+    "no address at first, then an offer": ("waiting", Case("wait.loader", (
+        POWER, line(ON + 1, "dhcp.pool-empty", "no address left", ok=False), OFFER), 5.0)),
+    "a file that need not exist, and the loader under way": ("waiting", Case("wait.loader", (
+        POWER, OFFER, ACK, line(ON + 7, "tftp.refused", "grub.cfg-01-52: not served", ok=False),
+        line(ON + 8, "tftp.start", "shimx64.efi")), 8.0)),
+    "a transfer that failed once, and began again": ("waiting", Case("wait.loader", (
+        POWER, OFFER, ACK, line(ON + 7, "tftp.failed", "x: closed its port", ok=False),
+        line(ON + 8, "tftp.start", "x.efi")), 8.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "case"), STORIES.values(), ids=STORIES.keys())
+def test_what_it_looks_like_is_not_said(name: str, case: Case) -> None:
+    assert why(*stand(case)).id == name
+
+
+ENDED: dict[str, tuple[str, Case, bool]] = {
+    "cancelled just after the discovery system asked": (
+        "cancelled", Case("wait.facts", (*BOOTED, KERNEL, OS_ACK), 25.0), True),
+    "cancelled during a self-test": ("cancelled", Case("wait.dhcp", (POWER,), 400.0), True),
+    "cancelled while it boots its disk": ("cancelled", Case("wait.local-boot", (DISK_ON,), 200.0), True),
+    "its limit, just after the installed system asked": ("unknown", Case("wait.phone-home", (
+        DISK_ON, replace(OS_ACK, at=ON + 890)), 895.0, failed="the installed system did not report"), False),
+}  # fmt: skip
+
+
+def ended(case: Case, *, cancel: bool) -> tuple[Machine, list[TraceLine], float]:
+    machine, lines, now = stand(case)
+    return advance(machine, Cancel(), now)[0] if cancel else machine, lines, now
+
+
+@pytest.mark.parametrize(("name", "case", "cancel"), ENDED.values(), ids=ENDED.keys())
+def test_a_run_that_has_ended_is_judged_alike_whenever_somebody_asks(name: str, case: Case, cancel: bool) -> None:
+    machine, lines, now = ended(case, cancel=cancel)
+    assert [why(machine, lines, now + later).id for later in (0.0, 3600.0, 1e6)] == [name] * 3
+
+
+@pytest.mark.parametrize("state", [State.MAINTENANCE, State.QUARANTINED])
+@pytest.mark.parametrize("cancel", [True, False], ids=["cancelled", "failed"])
+def test_a_hold_comes_before_what_was_before_it(state: State, cancel: bool) -> None:
+    case = Case("wait.dhcp", (POWER,), 600.0, failed="" if cancel else NO_DHCP)
+    machine, lines, now = ended(case, cancel=cancel)
+    held = rest.hold(machine, state, "new fan", now + 5)
+    assert why(held, lines, now + 9).text == "node17: it is kept back: new fan"
