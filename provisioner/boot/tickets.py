@@ -1,7 +1,9 @@
 """Tickets: who may fetch a boot's answer files, once, and until when. No I/O.
 
 A ticket is 32 random octets in a URL; only their SHA-256 is kept. It is bound to the machine, its run and phases, the
-MAC and the address that the boot script went to; it lasts as long as the run may, since installers fetch what they run
+MAC and the address that the boot script went to. Some installers configure the system's network already in themselves
+(Ubuntu's, Agama): once a file was given, the static addresses that the machine is told to take count as well, as long
+as nobody else has a lease for them. A ticket lasts as long as the run may, since installers fetch what they run
 at their end with it. Each file of it is given once: the first fetch wins, and a second one
 is answered 410 and reported. The one tolerance: an answer file whose bootenv says `refetch` (Anaconda and
 cloud-init read theirs twice) is given once more within `REFETCH_S` to the same address, with the same bytes. And what
@@ -92,6 +94,8 @@ class Ask:
     """Names this life of the daemon: of what an earlier one gave, nobody knows whether it arrived."""
     owed: bool = False
     """It was granted by this daemon, and nothing of it has left."""
+    declared: bool = False
+    """The machine is told to take `address`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +191,15 @@ def redeem(ticket: Ticket | None, ask: Ask, now: float) -> Granted | Refused:
 
 def _bindings(ticket: Ticket, ask: Ask, now: float) -> Iterator[tuple[Refusal, bool, str]]:
     """List what a ticket is bound to: the refusal, whether it holds, what is said where it does not."""
-    yield Refusal.ADDRESS, ask.address == ticket.address, f"armed for {ticket.address}, asked from {ask.address}"
+    moved = ask.declared and ask.mac in (None, ticket.mac) and bool(ticket.fetched)
+    yield (
+        Refusal.ADDRESS,
+        moved or ask.address == ticket.address,
+        f"armed for {ticket.address}, asked from {ask.address}",
+    )
     yield (
         Refusal.MAC,
-        ask.mac == ticket.mac,
+        moved or ask.mac == ticket.mac,
         f"armed for {ticket.mac}; {ask.address} is leased to {ask.mac or 'nobody'}",
     )
     yield Refusal.FILE, ask.answer in ticket.answers, f"{ask.answer[:80]!r} is not one of {', '.join(ticket.answers)}"

@@ -83,6 +83,13 @@ def plan(params: Mapping[str, Any], nics: Sequence[Nic], boot_mac: Mac) -> tuple
     return tuple(links)
 
 
+def declared(params: Mapping[str, Any]) -> frozenset[str]:
+    """List the static addresses that a machine is told to take, whatever its ports are. `params` is the group `net`."""
+    items = [*params["interfaces"], *params["bonds"], *params["vlans"]]
+    texts = {str(text).partition("/")[0] for item in items for text in item.get("addresses", ())}
+    return frozenset(str(ipaddress.ip_address(text)) for text in texts)
+
+
 def primary(links: Sequence[Link]) -> Link | None:
     """Find the link that carries the default route: the first with a gateway, else the first that asks DHCP."""
     by_gateway = (link for link in links if link.gateway)

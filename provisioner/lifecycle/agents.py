@@ -228,7 +228,12 @@ class Agents:
             await self._tokens.end(machine.id, Purpose.HOME)
 
     def _bearer(self, token: str, address: str) -> Token:
-        return self._tokens.check(token, Purpose.AGENT, address, self._clock.now())
+        def moved(bearer: Token) -> bool:
+            machine = self._machines.find(bearer.machine)
+            of_its_run = machine is not None and machine.run is not None and machine.run.id == bearer.run
+            return of_its_run and self._boots.declares(machine, address)
+
+        return self._tokens.check(token, Purpose.AGENT, address, self._clock.now(), moved)
 
     def _machine(self, bearer: Token) -> Machine:
         machine = self._machines.find(bearer.machine)

@@ -79,7 +79,7 @@ class Answers:
         key = digest_of(secret)
         ticket = await self._tickets.find(key)
         machine = self._machines.find(ticket.machine) if ticket is not None else None
-        outcome = redeem(ticket, self._ask(machine, key, answer, address), self._boots.clock.now())
+        outcome = redeem(ticket, self._ask(machine, ticket, answer, address), self._boots.clock.now())
         if isinstance(outcome, Refused) or ticket is None or machine is None:
             raise self._refused(machine, outcome, answer)
         bootenv = self._ports.catalogue.bootenv(ticket.bootenv)
@@ -87,7 +87,7 @@ class Answers:
         if found is None:
             raise NotFoundError(f"{bootenv.name} has no answer file {answer[:80]!r}")
         content = await self.render(machine, bootenv, found, secret, ticket)
-        ask = self._ask(self._machines.find(machine.id), key, answer, address)  # its run may have ended meanwhile
+        ask = self._ask(self._machines.find(machine.id), ticket, answer, address)  # its run may have ended meanwhile
         self._owed.discard((key, answer))  # of many who ask at once, one is owed it
         try:
             _, outcome = await self._tickets.redeem(key, ask, self._boots.clock.now())
@@ -101,7 +101,7 @@ class Answers:
         self._see(machine, "http.answer", f"answer file {answer} given{again}")
         return content, found.content_type
 
-    def _ask(self, machine: Machine | None, digest: str, answer: str, address: str) -> Ask:
+    def _ask(self, machine: Machine | None, ticket: Ticket | None, answer: str, address: str) -> Ask:
         run = machine.run if machine is not None else None
         phase = run.step.phase if run is not None and run.step is not None else None
         holder = self._ports.network.lease_of(address)
@@ -112,7 +112,8 @@ class Answers:
             run.id if run is not None else "",
             phase,
             self._daemon,
-            (digest, answer) in self._owed,
+            ticket is not None and (ticket.digest, answer) in self._owed,
+            bool(machine and ticket and ticket.address != address) and self._boots.declares(machine, address),
         )
 
     async def _answered(self, machine: Machine, key: str, answer: str) -> Machine:

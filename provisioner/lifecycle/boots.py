@@ -10,9 +10,10 @@ from provisioner.boot.files import MADE_OF
 from provisioner.boot.plan import SECURE_BOOT_LOADERS, arch_name, direct_file, next_boot
 from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
+from provisioner.catalog import nics
 from provisioner.catalog.context import Boot, Occasion, Stored, subject_of
 from provisioner.clock import SteadyClock
-from provisioner.errors import NotFoundError, ProvisionerError
+from provisioner.errors import ConfigError, NotFoundError, ProvisionerError
 from provisioner.lifecycle.inputs import Seen
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.ports import Ports
@@ -79,6 +80,17 @@ class Boots:
         """Plans for unknown machines, which follow from their firmware alone."""
         self.arm: Arm | None = None
         """Makes the ticket of a boot whose bootenv has answer files (`answers.Answers`)."""
+
+    def declares(self, machine: Machine | None, address: str) -> bool:
+        """Say whether a machine is told, by its run's parameters, to take this static address."""
+        run = machine.run if machine is not None else None
+        if run is None or run.step is None:
+            return False
+        try:
+            bootenv = self.ports.catalogue.bootenv(run.bootenv)
+            return address in nics.declared(self.ports.catalogue.params(bootenv, machine, run.params).values["net"])
+        except (ConfigError, NotFoundError):  # it has changed since: what it declares is not known
+            return False
 
     def decide(self, client: BootClient) -> Plan:
         """Say what a client boots. Called for every DHCP request: no I/O, and only what is new reaches the runner."""

@@ -236,10 +236,7 @@ class Conductor:
         """Take a machine back: erase its disks (unless told not to), power off, ready."""
         verb = Verb.RELEASE if erase else Verb.POWER_OFF_RELEASE
         begin = Begin(new_run_id(), verb, "discovery" if erase else "", ERASE_JOB if erase else "")
-        if (known := await self._once.accepted(ref, intent := asked(key, verb))) is not None:
-            return known
-        machine = await self._reachable(ref, "be released", generation)
-        return await self._begin(machine, begin, intent, generation)
+        return await self._begin_by_bmc(ref, begin, "be released", key, generation)
 
     async def _begin(
         self, machine: Machine, begin: Begin, intent: Asked, generation: int | None, via: str = ""
@@ -255,6 +252,16 @@ class Conductor:
             return advance(current, begin, now)
 
         return await self._runner.change(machine.id, rule, intent=intent)
+
+    async def _begin_by_bmc(self, ref: str, begin: Begin, what: str, key: str, generation: int | None) -> Machine:
+        if (known := await self._once.accepted(ref, intent := asked(key, begin.verb))) is not None:
+            return known
+        machine = self.machines.get(ref)
+        rest.check_generation(machine, generation)
+        fault = "there is no BMC on record" if machine.bmc is None else await self._bmc_fault(machine)
+        if fault is not None:
+            raise PreflightError(f"{machine.name} cannot {what}; nothing was touched", faults=[f"bmc: {fault}"])
+        return await self._begin(machine, begin, intent, generation)
 
     def _refuse_engaged(self, machine: Machine, key: str = "") -> None:
         if by := self.engaged(machine.id, key):
@@ -273,18 +280,14 @@ class Conductor:
     @in_turn
     async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine into the rescue system; `unrescue` leads back."""
-        if (known := await self._once.accepted(ref, intent := asked(key, Verb.RESCUE))) is not None:
-            return known
-        machine = await self._reachable(ref, "be rescued", generation)
-        return await self._begin(machine, Begin(new_run_id(), Verb.RESCUE, DISCOVERY), intent, generation)
+        begin = Begin(new_run_id(), Verb.RESCUE, DISCOVERY)
+        return await self._begin_by_bmc(ref, begin, "be rescued", key, generation)
 
     @in_turn
     async def unrescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Boot a machine from its disk again, and back to the state it was rescued from."""
-        if (known := await self._once.accepted(ref, intent := asked(key, Verb.UNRESCUE))) is not None:
-            return known
-        machine = await self._reachable(ref, "leave the rescue system", generation)
-        return await self._begin(machine, Begin(new_run_id(), Verb.UNRESCUE, ""), intent, generation)
+        begin = Begin(new_run_id(), Verb.UNRESCUE, "")
+        return await self._begin_by_bmc(ref, begin, "leave the rescue system", key, generation)
 
     @in_turn
     async def hold(
@@ -335,14 +338,6 @@ class Conductor:
             return rule(machine, now)
 
         return await self._runner.change(self.machines.get(ref).id, current, intent=intent)
-
-    async def _reachable(self, ref: str, what: str, generation: int | None) -> Machine:
-        machine = self.machines.get(ref)
-        rest.check_generation(machine, generation)
-        fault = "there is no BMC on record" if machine.bmc is None else await self._bmc_fault(machine)
-        if fault is not None:
-            raise PreflightError(f"{machine.name} cannot {what}; nothing was touched", faults=[f"bmc: {fault}"])
-        return machine
 
     @in_turn
     async def power(self, ref: str, verb: str, *, key: str = "", generation: int | None = None) -> Machine:

@@ -11,7 +11,7 @@ import hashlib
 import heapq
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -91,10 +91,17 @@ class Tokens:
         self._drop(ended)
         self._put(token)
 
-    def check(self, secret: str, purpose: Purpose, address: str, now: float) -> Token:
-        """Return whom `secret` stands for; raise `TicketError`, which never says what was wrong."""
+    def check(
+        self, secret: str, purpose: Purpose, address: str, now: float, moved: Callable[[Token], bool] = lambda _: False
+    ) -> Token:
+        """Return whom `secret` stands for; raise `TicketError`, which never says what was wrong.
+
+        `moved` is asked where a token is bound to another address: whether its machine has this one as well.
+        """
         token = self._good.get(digest(secret))
-        if token is None or token.purpose != purpose or token.expires < now or token.address not in ("", address):
+        if token is None or token.purpose != purpose or token.expires < now:
+            token = None
+        if token is None or not (token.address in ("", address) or moved(token)):
             raise TicketError("this token is not good here", hint="the machine has to boot again to get another")
         return token
 

@@ -32,6 +32,7 @@ ANSWERS = (AnswerFile("job.sh", "x.sh.j2"), AnswerFile("user-data", "y.yaml.j2",
 NOW, LIFE_S = 1_000_000.0, 4 * 3600.0
 SECRET, TICKET = arm(bytes(range(48)), Holder("node17", "run1", MAC, "10.77.0.100"), "x-1", ANSWERS, NOW, LIFE_S)
 ASK = Ask("job.sh", "10.77.0.100", MAC, "run1", Phase.FETCH)
+MOVED = replace(ASK, address="10.77.0.50", mac=None, declared=True)
 
 
 def fetched(answer: str, at: float = NOW + 1) -> Ticket:
@@ -63,6 +64,8 @@ GIVEN: dict[str, tuple[Ticket, Ask, float, bool]] = {
         NOW + 3,
         True,
     ),
+    "its installer has taken the machine's static address": (fetched("user-data"), MOVED, NOW + 2, False),
+    "which is leased to it as well": (fetched("user-data"), replace(MOVED, mac=MAC), NOW + 2, False),
     "the clock was set back meanwhile": (TICKET, ASK, NOW - 7200, False),
     "a second reading where the bootenv allows it": (
         fetched("user-data"),
@@ -114,6 +117,8 @@ REFUSED: dict[str, tuple[Ticket | None, Ask, float, Refusal, int]] = {
     "another address": (TICKET, replace(ASK, address="10.77.0.9"), NOW, Refusal.ADDRESS, 404),
     "another machine at the address": (TICKET, replace(ASK, mac=OTHER), NOW, Refusal.MAC, 404),
     "an address that nobody holds": (TICKET, replace(ASK, mac=None), NOW, Refusal.MAC, 404),
+    "a static address before its installer can know it": (TICKET, MOVED, NOW, Refusal.ADDRESS, 404),
+    "one that is leased to another": (fetched("user-data"), replace(MOVED, mac=OTHER), NOW + 2, Refusal.ADDRESS, 404),
     "another run": (TICKET, replace(ASK, run="run2"), NOW, Refusal.REVOKED, 404),
     "no run": (TICKET, replace(ASK, run="", phase=None), NOW, Refusal.REVOKED, 404),
     "a phase that fetches nothing": (TICKET, replace(ASK, phase=Phase.PHONE_HOME), NOW, Refusal.PHASE, 404),

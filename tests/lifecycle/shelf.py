@@ -12,7 +12,7 @@ from provisioner.catalog.params import Layer, Resolved
 from provisioner.catalog.system import references
 from provisioner.errors import NotFoundError
 from provisioner.model.artifact import Inspected
-from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind
+from provisioner.model.catalog import AnswerFile, Bootenv, Files, Kind, Supports
 from provisioner.model.machine import Machine
 from tests.shipped import catalogue
 
@@ -26,6 +26,7 @@ DEBIAN = Bootenv(
 INSTALLER = Bootenv(
     "fake-installer", "Installer", Kind.INSTALLER, "debian", AMD64,
     answers=(AnswerFile("preseed", "debian/preseed"), AnswerFile("late.sh", "debian/late.sh")),
+    supports=Supports(network=("static",)),
 )  # fmt: skip
 LIVE = Bootenv("fake-live", "Live", Kind.LIVE, "memtest", AMD64)
 ISO = Bootenv("fake-iso", "An ISO", Kind.LIVE, "iso", {"amd64": Files(http="image.iso")})

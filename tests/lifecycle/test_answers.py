@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -29,14 +29,14 @@ from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_faults import SetClock, at, until
 
 
-async def installing(rack: Rack, conductor: Conductor) -> tuple[Metal, str]:
+async def installing(rack: Rack, conductor: Conductor, params: dict[str, Any] | None = None) -> tuple[Metal, str]:
     """Bring node17 to where its installer has been started; return the secret of its ticket."""
     metal = rack.one()
     await rack.enrol()
     conductor.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))
     token = token_of(await conductor.booter.boot_script(metal.mac, metal.ip, "ipxe"))
     await conductor.booter.agent_facts(token, metal.ip, b'{"name": "node17"}')
-    await conductor.boot("node17", "fake-installer")
+    await conductor.boot("node17", "fake-installer", params=params)
     async with asyncio.timeout(10):
         while step(conductor) != "wait.dhcp":
             await asyncio.sleep(0)
@@ -260,6 +260,25 @@ async def test_of_a_thousand_at_once_one_is_answered(tmp_path: Path) -> None:
         lines = [line for _, line in await conductor.trace("node17", limit=2000) if line.event == "http.answer.refused"]
         assert len(lines) == 999
         assert all(ticket not in line.text for line in lines)
+
+
+async def test_an_installer_that_takes_the_static_address_is_known_there(tmp_path: Path) -> None:
+    rack, static = Rack(tmp_path), "10.0.0.200"
+    async with rack.daemon() as conductor:
+        params = {"net.interfaces": [{"match": {"mac": str(rack.one().mac)}, "addresses": [f"{static}/24"]}]}
+        metal, ticket = await installing(rack, conductor, params)
+        with pytest.raises(TicketError, match="there is no such answer file"):
+            await conductor.booter.answer(ticket, "preseed", static)  # that it may know of from the file alone
+        body, _ = await conductor.booter.answer(ticket, "preseed", metal.ip)
+        token = json.loads(body)["token"]
+        await conductor.booter.answer(ticket, "late.sh", static)
+        await conductor.booter.agent_progress(token, static, "install", 90.0, "")
+        for stranger in ("10.0.0.201", "not an address"):
+            with pytest.raises(TicketError):
+                await conductor.booter.agent_progress(token, stranger, "install", 95.0, "")
+        await conductor.cancel("node17")
+        with pytest.raises(TicketError):
+            await conductor.booter.agent_progress(token, static, "install", 95.0, "")
 
 
 @pytest.mark.parametrize("bad", ["guessed", "other address", "other file", "after a newer script", "after the run"])

@@ -36,6 +36,15 @@ def good(tokens: Tokens, secret: str, purpose: Purpose, address: str = "10.0.0.1
     return True
 
 
+async def test_a_bearer_that_has_moved_is_known_by_who_can_say_so(db: Database) -> None:
+    tokens = Tokens(db)
+    secret = await mint(tokens, AGENT, NODE)
+    assert tokens.check(secret, AGENT, "10.0.0.2", 1.0, lambda token: token.machine == "m1").machine == "m1"
+    for purpose, now in ((HOME, 1.0), (AGENT, 1e9)):
+        with pytest.raises(TicketError):
+            tokens.check(secret, purpose, "10.0.0.2", now, lambda _: True)
+
+
 async def test_a_token_is_good_for_its_purpose_address_and_time(db: Database) -> None:
     tokens = Tokens(db)
     agent, home = await mint(tokens, AGENT, NODE), await mint(tokens, HOME, NODE)
