@@ -39,7 +39,8 @@ class Status(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"  # by an operator, or since too many failed
     ABORTED = "aborted"
-    DONE = "done"
+    DONE = "done"  # every machine had its turn, and no more failed than may
+    FAILED = "failed"  # every machine had its turn, and more failed than may
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Rollout:
     members: tuple[Member, ...]
     status: Status = Status.RUNNING
     reason: str = ""
-    """Why it is paused."""
+    """Why it is paused or failed."""
     forgiven: int = 0
     """Failures before it was last resumed: they count no more."""
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -264,13 +265,14 @@ def _judged(rollout: Rollout, now: float) -> Rollout:
     failed = rollout.count(Stage.FAILED) - rollout.forgiven
     waiting, under_way = rollout.count(Stage.WAITING), rollout.count(*UNDER_WAY)
     to_come = waiting or rollout.count(Stage.STARTING)
-    if rollout.status is Status.RUNNING and failed > rollout.max_failures and to_come:
-        reason = f"{failed} machines failed, {rollout.max_failures} may"
+    reason = f"{failed} machines failed, {rollout.max_failures} may" if failed > rollout.max_failures else ""
+    if rollout.status is Status.RUNNING and reason and to_come:
         rollout = replace(rollout, status=Status.PAUSED, reason=reason)
     if waiting or under_way or rollout.over:
         return rollout
-    status = Status.ABORTED if rollout.status is Status.ABORTED else Status.DONE
-    return replace(rollout, status=status, ended=now)
+    if rollout.status is Status.ABORTED:
+        return replace(rollout, ended=now)
+    return replace(rollout, status=Status.FAILED if reason else Status.DONE, reason=reason, ended=now)
 
 
 def _next(rollout: Rollout) -> tuple[Rollout, list[str]]:
@@ -288,7 +290,13 @@ def _next(rollout: Rollout) -> tuple[Rollout, list[str]]:
 
 
 Named = tuple[str, dict[str, Any]]
-_CALLED = {Status.RUNNING: "resumed", Status.PAUSED: "paused", Status.ABORTED: "aborted", Status.DONE: "done"}
+_CALLED = {
+    Status.RUNNING: "resumed",
+    Status.PAUSED: "paused",
+    Status.ABORTED: "aborted",
+    Status.DONE: "done",
+    Status.FAILED: "failed",
+}
 
 
 def describe(before: Rollout | None, after: Rollout) -> list[Named]:

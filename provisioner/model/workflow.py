@@ -100,7 +100,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class FlowLine:
-    """One try of a step as it went: done, retried, failed, lost, by-leader or skipped."""
+    """One try of a step as it went: done, retried, failed, lost, by-leader, skipped or gone-on."""
 
     step: str
     fence: int
@@ -175,6 +175,8 @@ class FlowRun:
     """Number of the last event before it began: what its steps wait for came after that."""
     created: float = 0.0
     ended: float = 0.0
+    paused: float = 0.0
+    """When it was last paused: until it is resumed, its limit does not come nearer."""
 
     @property
     def over(self) -> bool:

@@ -25,6 +25,7 @@ OF_STEP = {
     "lost": "workflow.step.lost",
     "by-leader": "workflow.step.by-leader",
     "skipped": "workflow.step.skipped",
+    "gone-on": "workflow.step.gone-on",
 }
 """By the outcome of a line of a machine's journal."""
 OF_MACHINE = {

@@ -78,7 +78,9 @@ def _leader(members: list[FlowMember], step: FlowStep) -> _Stand:
     if broken := next((m for m in tried if m.stage is Stage.FAILED), None):
         return _Stand((Gate.BROKEN, f"its leader {broken.name} failed at {step.name}"))
     able = [m for m in tried or members if not m.over]
-    return _Stand(OPEN, min(able, key=lambda m: m.name, default=None))
+    if not able:  # who comes later would begin it a second time
+        return _Stand((Gate.BROKEN, f"no machine is left to lead {step.name}"))
+    return _Stand(OPEN, min(able, key=lambda m: m.name))
 
 
 def was_begun(member: FlowMember, step: FlowStep) -> bool:
@@ -88,7 +90,7 @@ def was_begun(member: FlowMember, step: FlowStep) -> bool:
 
 
 def _carried_out(member: FlowMember, step: FlowStep) -> bool:
-    return any(line.step == step.name and line.outcome in ("done", "skipped") for line in member.journal)
+    return any(line.step == step.name and line.outcome in ("done", "skipped", "gone-on") for line in member.journal)
 
 
 def names(members: list[FlowMember]) -> str:

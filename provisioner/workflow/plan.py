@@ -113,6 +113,8 @@ class _Planner:
         """Milestones that a chosen step leads to, and which."""
         self._refused: dict[str, str] = {}
         """Why steps that were looked at are left out."""
+        self._outdone: dict[str, str] = {}
+        """Why steps that could have been taken are left out: which one was taken instead."""
 
     def reach(self, milestone: str, reason: str) -> str:
         """Choose what leads to a milestone; say what is in the way where nothing does."""
@@ -124,7 +126,7 @@ class _Planner:
             if not why_not:
                 why_not = self._take(offer, reason)
                 if not why_not:
-                    self._outdone(milestone, offer)
+                    self._put_behind(milestone, offer)
                     return ""
             self._refused[offer.step.name] = why_not
             faults.append(f"{offer.step.name}: {why_not}")
@@ -132,9 +134,13 @@ class _Planner:
 
     def attempt(self, milestone: str) -> None:
         """Reach a milestone where that is possible; otherwise leave everything as it was."""
-        before = dict(self._chosen), dict(self._reached)
+        before = self._stand()
         if self.reach(milestone, f"leads to {milestone}, which is wanted where it can be had"):
-            self._chosen, self._reached = before
+            self._chosen, self._reached, self._outdone = before
+
+    def _stand(self) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+        """Keep what is chosen, to come back to it. Why a step does not fit holds whatever becomes of the others."""
+        return dict(self._chosen), dict(self._reached), dict(self._outdone)
 
     def _leading_to(self, milestone: str) -> list[Offer]:
         fitting = [offer for offer in self._offers if milestone in offer.step.provides]
@@ -142,10 +148,10 @@ class _Planner:
 
     def _take(self, offer: Offer, reason: str) -> str:
         """Choose a step and all that it requires, in the order of need; say what is in the way."""
-        before = dict(self._chosen), dict(self._reached)
+        before = self._stand()
         for needed in offer.step.requires:
             if fault := self.reach(needed, f"leads to {needed}, which {offer.step.name} requires"):
-                self._chosen, self._reached = before
+                self._chosen, self._reached, self._outdone = before
                 return fault
         self._chosen[offer.step.name] = reason + self._because(offer)
         self._reached |= dict.fromkeys(offer.step.provides, offer.step.name)
@@ -165,11 +171,12 @@ class _Planner:
         holds += [f"its BMC offers {verb}" for verb in offer.verbs]
         return f" ({', '.join(holds)})" if holds else ""
 
-    def _outdone(self, milestone: str, taken: Offer) -> None:
+    def _put_behind(self, milestone: str, taken: Offer) -> None:
         for other in self._leading_to(milestone):
-            if other is not taken and other.step.name not in self._refused:
-                reason = f"{taken.step.name} leads to {milestone} and is more specific"
-                self._refused[other.step.name] = reason
+            if other is not taken:
+                self._outdone.setdefault(
+                    other.step.name, f"{taken.step.name} leads to {milestone} and is more specific"
+                )
 
     def result(self, faults: list[str]) -> FlowPlan:
         out = [
@@ -184,6 +191,8 @@ class _Planner:
         step = offer.step
         if step.name in self._refused:
             return self._refused[step.name]
+        if step.name in self._outdone:
+            return self._outdone[step.name]
         there = [name for name in step.provides if name in self._ground.given]
         if len(there) == len(step.provides):
             return f"{', '.join(there)}: holds already"

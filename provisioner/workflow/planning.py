@@ -103,6 +103,7 @@ class Planning:
             "begun paused" if wish.paused else "",
             since=since,
             created=now,
+            paused=now if wish.paused else 0.0,
         )
 
     def is_wished(self, run: FlowRun, wish: Wish) -> bool:

@@ -96,11 +96,6 @@ class Order(StrEnum):
 Refusal = Callable[[str, FlowStep], str]
 """Says why a step must not begin on a machine (its id) as it stands; empty where it may."""
 
-
-def _nothing(_machine: str, _step: FlowStep) -> str:
-    return ""
-
-
 OfMember = Taken | Ended | Lost | Forgotten
 Event = OfMember | Signal | Tick | Order
 
@@ -115,7 +110,7 @@ MAY = {
 """In which states of a run each order is taken."""
 
 
-def advance(run: FlowRun, event: Event, now: float, refusal: Refusal = _nothing) -> tuple[FlowRun, list[Start]]:
+def advance(run: FlowRun, event: Event, now: float, refusal: Refusal | None = None) -> tuple[FlowRun, list[Start]]:
     """Say what `event` makes of `run`, and which steps are to be carried out by us.
 
     What concerns no try under way changes nothing. `refusal` is asked before a step begins. Raises `ConflictError`
@@ -149,24 +144,30 @@ def _ordered(run: FlowRun, order: Order, now: float) -> tuple[FlowRun, list[Star
         raise ConflictError(f"run {run.id} is {run.status}: it cannot {order} from there")
     match order:
         case Order.PAUSE:
-            return replace(run, status=FlowStatus.PAUSED, reason="paused by the operator"), []
+            return replace(run, status=FlowStatus.PAUSED, reason="paused by the operator", paused=now), []
         case Order.STEP:
             return _each(run, lambda m: replace(m, granted=1) if m.stage is Stage.WAITING else m), []
         case Order.RESUME:
-            after = _each(run, lambda m: _revived(run, m))
+            return _going_on(run, _each(run, lambda m: _revived(run, m)), now), []
         case Order.SKIP:
-            after = _each(run, lambda m: _skipped(run, m, now))
+            return _going_on(run, _each(run, lambda m: _skipped(run, m, now)), now), []
         case Order.ABORT:
             run = _each(run, lambda m: m if m.over else replace(m, stage=Stage.ABORTED, reason=_aborted(run, m)))
             return replace(run, status=FlowStatus.ABORTED, reason="aborted by the operator"), []
         case Order.CARRY_ON:
             return _taken_up(run, now)
+
+
+def _going_on(run: FlowRun, after: FlowRun, now: float) -> FlowRun:
+    """Let a run go on, whose machines stand as in `after` then: one that is over has all its time again."""
     if run.over:
         if after == run:
             hint = f"look at the machines, then `provisionctl workflow resume {run.id} --skip`"
             raise ConflictError(f"run {run.id}: what failed may be begun only once", hint=hint)
         after = replace(after, ended=0.0, limit=now + run.limit_s)
-    return replace(after, status=FlowStatus.RUNNING, reason=""), []
+    elif run.status is FlowStatus.PAUSED:
+        after = replace(after, limit=min(run.limit + max(0.0, now - run.paused), now + run.limit_s))
+    return replace(after, status=FlowStatus.RUNNING, reason="")
 
 
 def _aborted(run: FlowRun, member: FlowMember) -> str:
@@ -194,7 +195,10 @@ def _skipped(run: FlowRun, member: FlowMember, now: float) -> FlowMember:
 
 def _taken_up(run: FlowRun, now: float) -> tuple[FlowRun, list[Start]]:
     """Go on after a restart: actions of ours are begun again, or told to be of unknown outcome."""
-    run = replace(run, limit=min(max(run.limit, now + GRACE_S), now + run.limit_s)) if not run.over else run
+    if run.status is FlowStatus.PAUSED:
+        run = replace(run, paused=min(run.paused, now))
+    elif not run.over:
+        run = replace(run, limit=min(max(run.limit, now + GRACE_S), now + run.limit_s))
     again: list[Start] = []
 
     def each(member: FlowMember) -> FlowMember:
@@ -233,7 +237,7 @@ def _happened(run: FlowRun, member: FlowMember, event: OfMember, now: float) -> 
 
 
 def _tick(run: FlowRun, now: float) -> FlowRun:
-    whole = not run.over and run.limit and now >= run.limit
+    whole = not run.over and run.limit and now >= run.limit and run.status is not FlowStatus.PAUSED
 
     def each(member: FlowMember) -> FlowMember:
         step = run.step(member)
@@ -277,6 +281,10 @@ def _out_of_tries(run: FlowRun, member: FlowMember, step: FlowStep, note: str, n
         return replace(member, stage=Stage.FAILED, journal=journal, reason=reason, taken="")
     member = replace(member, journal=journal, reason=f"{step.name}: {note}", taken="", attempt=1, lost=0)
     if step.handler and step.name not in member.mended:
+        handler = run.steps[step.handler]
+        if handler.once and was_begun(member, handler):
+            reason = f"{member.reason}; its handler {handler.name} may be begun only once, and was"
+            return replace(member, stage=Stage.FAILED, reason=reason)
         mended = (*member.mended, step.name)
         return replace(member, stage=Stage.WAITING, handling=step.handler, mended=mended, not_before=0.0)
     return replace(member, stage=Stage.FAILED)
@@ -292,7 +300,8 @@ def _handled(run: FlowRun, member: FlowMember, now: float) -> FlowMember:
         case Then.AGAIN:
             return replace(member, stage=Stage.WAITING, not_before=now + step.pause_s, reason="")
         case Then.GO_ON:
-            return _behind(member)
+            line = FlowLine(step.name, member.fence, member.attempt, now, now, "gone-on", member.reason)
+            return _behind(replace(member, journal=(*member.journal, line)))
 
 
 def _behind(member: FlowMember) -> FlowMember:
@@ -344,14 +353,14 @@ def _at_gate(run: FlowRun, member: FlowMember, gates: Gates, now: float) -> Flow
     return member
 
 
-def _begin(run: FlowRun, now: float, refusal: Refusal) -> tuple[FlowRun, list[Start]]:
+def _begin(run: FlowRun, now: float, refusal: Refusal | None) -> tuple[FlowRun, list[Start]]:
     members, starts, gates = list(run.members), [], Gates(run)
     places = (run.at_once or len(members)) - run.count(Stage.RUNNING)
     for at, member in enumerate(members):
         step = run.step(member)
         if step is None or places <= 0 or not _may_begin(run, member, step, gates, now):
             continue
-        if text := refusal(member.machine, step):
+        if refusal is not None and (text := refusal(member.machine, step)):
             reason = f"{member.reason}; {text}" if member.handling else text
             members[at] = replace(member, stage=Stage.FAILED, reason=reason)
             continue

@@ -74,6 +74,28 @@ def test_what_is_in_the_way_is_told() -> None:
     )
 
 
+GIVEN_UP = """also: [x.y]
+steps:
+  g: {where: daemon, action: hold, with: {reason: r}, provides: [test.done]}
+  x: {where: daemon, action: hold, with: {reason: r}, provides: [x.y], requires: [p.q, n.n]}
+  p1: {where: daemon, action: hold, with: {reason: r}, provides: [p.q], when: {virtual: true}}
+  p2: {where: daemon, action: hold, with: {reason: r}, provides: [p.q]}
+  n: {where: daemon, action: hold, with: {reason: r}, provides: [n.n], when: {firmware: bios}}
+"""
+
+
+@pytest.mark.parametrize("goal", ["also: [x.y]", "also: [y.y]"])
+def test_what_was_given_up_is_no_reason(goal: str) -> None:
+    text = GIVEN_UP.replace("also: [x.y]", goal)
+    if "y.y" in goal:  # given up as one of two ways
+        text += "  y: {where: daemon, action: hold, with: {reason: r}, provides: [y.y], requires: [x.y]}\n"
+    found = plan(flow(text), Ground(facts=Facts(virtual=True, firmware="uefi")))
+    assert found.steps == ("g",)
+    out = {each.step: each.reason for each in found.left_out}
+    assert out["p1"] == out["p2"] == "nothing that is wanted needs p.q"
+    assert out["x"].startswith("n.n cannot be reached: n: ")
+
+
 def test_a_goal_that_holds_needs_nothing() -> None:
     installed = flow(
         "steps:\n  one: {where: discovery, provides: [x.y], script: x}\n", "name: a\ntitle: b\ngoal: [os.installed]\n"

@@ -127,7 +127,7 @@ def test_a_script_is_taken_by_one() -> None:
 
 HANDLED: dict[Then, tuple[FlowStatus, list[tuple[str, str]]]] = {
     Then.FAIL: (FlowStatus.FAILED, [("x", "failed"), ("mend", "done")]),
-    Then.GO_ON: (FlowStatus.DONE, [("x", "failed"), ("mend", "done"), ("call", "done")]),
+    Then.GO_ON: (FlowStatus.DONE, [("x", "failed"), ("mend", "done"), ("x", "gone-on"), ("call", "done")]),
     Then.AGAIN: (FlowStatus.DONE, [("x", "failed"), ("mend", "done"), ("x", "done"), ("call", "done")]),
 }
 
@@ -152,7 +152,30 @@ def test_a_handler_that_fails_too_and_one_that_has_mended_once() -> None:
     assert (run.status, node(run).reason) == (FlowStatus.FAILED, "x: broke again")
 
 
+def test_a_handler_that_is_begun_once_is_not_begun_again() -> None:
+    wipe = replace(WIPE, provides=())
+    step = replace(SCRIPT, name="x", retries=0, handler="wipe")
+    run = end(end(begun(step, wipe), ok=False, note="broke"), note="wiped")
+    assert (run.status, outcomes(run)) == (FlowStatus.FAILED, [("x", "failed"), ("wipe", "done")])
+    run = end(drive(run, Order.RESUME), ok=False, note="again")
+    told = "x: again; its handler wipe may be begun only once, and was"
+    assert (run.status, node(run).reason, outcomes(run)[2:]) == (FlowStatus.FAILED, told, [("x", "failed")])
+    first, other = replace(step, then=Then.GO_ON), replace(step, name="y", provides=("y.y",))
+    run = end(end(end(begun(first, other, wipe), ok=False), ok=True), ok=False, note="no")
+    assert node(run).reason == "y: no; its handler wipe may be begun only once, and was"
+
+
 # machines that wait for each other
+
+
+def test_a_leader_that_went_on_by_its_handler_has_led() -> None:
+    make = replace(ONE, barrier=True, retries=0, handler="mend", then=Then.GO_ON)
+    for after in ((), (ALL,)):
+        run = begun(make, *after, MEND, machines=3)
+        run = end(end(run, ok=False, note="boom"), note="mended")
+        assert [outcomes(run, name) for name in ("node2", "node3")] == [[("one", "by-leader")]] * 2
+        assert run.status is (FlowStatus.RUNNING if after else FlowStatus.DONE)
+        assert {member.next for member in run.members} == ({"all"} if after else {""})
 
 
 def test_a_barrier_opens_when_all_have_come() -> None:
@@ -219,6 +242,25 @@ def test_pause_step_resume() -> None:
     assert (run.over, node(run, "node2").stage) == (False, Stage.WAITING)
     run = drive(run, Order.RESUME)
     assert node(run, "node2").stage is Stage.RUNNING
+
+
+@pytest.mark.parametrize("order", [Order.RESUME, Order.SKIP])
+def test_a_paused_run_does_not_come_nearer_to_its_limit(order: Order) -> None:
+    run = drive(run_of(SCRIPT), Order.PAUSE, now=NOW + 400)
+    late = NOW + 400 + 200_000
+    run = drive(run, Tick(), Order.CARRY_ON, now=late)
+    assert (run.status, run.over) == (FlowStatus.PAUSED, False)
+    run = drive(run, order, now=late)
+    assert (node(run).stage, run.limit) == (Stage.RUNNING, NOW + 86400 + 200_000)
+    run = drive(run, Tick(), now=run.limit)
+    assert "the run took longer than 24.0 h" in node(run).reason
+
+
+def test_a_clock_that_was_set_gives_a_paused_run_no_more_than_its_limit() -> None:
+    run = drive(drive(begun(SCRIPT), Order.PAUSE), Order.CARRY_ON, Order.RESUME, now=NOW - 86400)
+    assert run.limit == NOW
+    run = drive(drive(begun(SCRIPT), Order.PAUSE), Order.RESUME, now=NOW + 10 * 86400)
+    assert run.limit == NOW + 11 * 86400
 
 
 def test_abort_leaves_what_is_under_way_and_resume_takes_up_what_failed() -> None:
