@@ -7,7 +7,7 @@
     │       └── RenderError     a template could not be rendered for a machine
     │           └── RefusedError    its hardware, or the installer, cannot give what is asked for
     ├── NotFoundError           no such machine, bootenv, run, artefact ...
-    ├── CursorError             what comes after a cursor is no longer kept
+    ├── CursorError             a cursor is none of those that there is something after
     ├── ConflictError           the state, the generation or a name does not allow it
     ├── PreflightError          an operation was refused before anything was touched
     ├── ArtifactError           an artefact is missing, half there or not what was signed

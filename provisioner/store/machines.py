@@ -16,6 +16,7 @@ from provisioner.store.db import Database
 _machine_in = Reader(Machine)
 _run_in = Reader(Run)
 _data_in = Reader(dict)
+_NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +57,24 @@ class MachineStore:
         return await self._db.submit(prepared(change))
 
     async def events(self, after: int, limit: int, machine: str = "") -> list[Event]:
-        """Read events with a number above `after`, oldest first. Raises `CursorError` where some of them are gone."""
+        """Read events with a number above `after`, oldest first; from 0 on: what is kept.
+
+        Raises `CursorError` where some of them are gone, and where no event had the number `after` yet: it is of
+        another store, or of a time after the backup that this one was restored from.
+        """
         where = "seq > ?" + (" AND machine = ?" if machine else "")
         values = (after, machine, limit) if machine else (after, limit)
         query = f"SELECT seq, at, type, machine, document FROM event WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
 
         def work(cursor: sqlite3.Cursor) -> list[Any]:
-            (oldest,) = cursor.execute("SELECT coalesce(min(seq), 0) FROM event").fetchone()
+            (newest,) = cursor.execute(_NEWEST).fetchone()
+            (oldest,) = cursor.execute("SELECT coalesce(min(seq), ?) FROM event", (newest + 1,)).fetchone()
+            hint = "read the machines anew, and go on from the last event"
             if 0 < after < oldest - 1:
-                hint = "read the machines anew, and go on from the last event"
                 gone = f"events up to {oldest - 1} are no longer kept, and {after} was asked for"
                 raise CursorError(gone, oldest=oldest, hint=hint)
+            if after > newest:
+                raise CursorError(f"no event has the number {after}: the last is {newest}", oldest=oldest, hint=hint)
             return cursor.execute(query, values).fetchall()
 
         rows = await self._db.read(work)
@@ -74,8 +82,7 @@ class MachineStore:
 
     async def last_event(self) -> int:
         """Return the number of the newest event; 0 when there is none."""
-        query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'"
-        return await self._db.read(lambda c: c.execute(query).fetchone()[0])
+        return await self._db.read(lambda c: c.execute(_NEWEST).fetchone()[0])
 
     async def intent(self, key: str) -> Accepted | None:
         """Find the request that was accepted under this idempotency key."""

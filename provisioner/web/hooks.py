@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,7 +19,7 @@ import aiohttp
 
 from provisioner.errors import CursorError, ProvisionerError
 from provisioner.model.intent import Event, Tell
-from provisioner.store.hooks import HookStore
+from provisioner.store.hooks import HookStore, Progress
 from provisioner.web.cloudevents import CONTENT_TYPE, envelope, signature
 from provisioner.web.ports import Machines
 from provisioner.web.sse import shown
@@ -27,7 +27,12 @@ from provisioner.web.sse import shown
 log = logging.getLogger(__name__)
 
 PAGE = 200
-"""Events of one receiver that are under way at most; those after them wait in the store."""
+"""Events that are read at once."""
+HELD = 2_000
+"""Events of one receiver that wait in memory; the outbox is read on when there are fewer: 2,000 of 1 KB are 2 MB."""
+STUCK = "webhook.stuck"
+STUCK_TRIES = 8
+"""Tries after which it is told that an event is not taken: eleven minutes, more than a restart takes."""
 AT_ONCE = 16
 """Requests to one receiver at once, for different machines."""
 TIMEOUT_S = 10.0
@@ -81,11 +86,11 @@ class Hooks:
         pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
         self._hooks = hooks
-        self._outbox = outbox
-        self._store = store
-        self._source = source
-        self._tell = tell
-        self._pauses_s = pauses_s
+        self.outbox = outbox
+        self.store = store
+        self.source = source
+        self.tell = tell
+        self.pauses_s = pauses_s
 
     async def run(self) -> None:
         """Deliver until cancelled. Each receiver goes its own way: one that is dead keeps no other waiting."""
@@ -97,98 +102,130 @@ class Hooks:
     async def _serve(self, hook: Hook, session: aiohttp.ClientSession) -> None:
         while True:
             try:
-                delivery = await self._taken_up(hook, session)
-                while True:
-                    await self._go_on(hook, delivery)
+                if (known := await self.store.load(hook.name)) is None:  # a new receiver is told what happens from now
+                    known = Progress(await self.outbox.last_event())
+                    await self.store.save(hook.name, known)
+                await Delivery(self, hook, session, known).run()
             except* ProvisionerError as errors:  # the store: what was not kept is sent again
                 log.error("hook.unsaved hook=%s error=%s", hook.name, errors.exceptions[0])
-            await asyncio.sleep(self._pauses_s[0])
-
-    async def _go_on(self, hook: Hook, delivery: Delivery) -> None:
-        try:
-            page = await self._outbox.events(delivery.cursor, PAGE)
-        except CursorError as gone:
-            await self._pass_over(hook, delivery, gone.oldest)
-            return
-        if page:
-            await delivery.page(page, self._outbox.machines)
-        else:
-            await self._outbox.wait_event(delivery.cursor, IDLE_S)
-
-    async def _pass_over(self, hook: Hook, delivery: Delivery, oldest: int) -> None:
-        """Go on from what is kept: a receiver that was not configured for long has missed what went meanwhile.
-
-        The loss is told before it is passed over: a daemon that is killed between the two tells it twice.
-        """
-        first, last = delivery.cursor + 1, oldest - 1
-        log.error("hook.lost hook=%s first=%d last=%d", hook.name, first, last)
-        await self._tell("webhook.lost", {"webhook": hook.name, "first": first, "last": last})
-        await delivery.pass_over(last)
-
-    async def _taken_up(self, hook: Hook, session: aiohttp.ClientSession) -> Delivery:
-        known = await self._store.load(hook.name)
-        if known is None:  # a new receiver is told what happens from now on
-            known = (await self._outbox.last_event(), [])
-            await self._store.save(hook.name, *known)
-        return Delivery(hook, session, self._store, self._source, self._pauses_s, known)
+            await asyncio.sleep(self.pauses_s[0])
 
 
 class Delivery:
-    """How far one receiver is."""
+    """How one receiver is served: a reader of the outbox, and for each machine that has events a sender of them."""
 
-    def __init__(
-        self,
-        hook: Hook,
-        session: aiohttp.ClientSession,
-        store: HookStore,
-        source: str,
-        pauses_s: Sequence[float],
-        known: tuple[int, Sequence[int]],
-    ) -> None:
+    def __init__(self, site: Hooks, hook: Hook, session: aiohttp.ClientSession, known: Progress) -> None:
+        self._site = site
         self._hook = hook
         self._session = session
-        self._store = store
-        self._source = source
-        self._pauses_s = pauses_s
-        self.cursor = known[0]
-        self._ahead = set(known[1])
+        self._reach = known.reach
+        self._behind = dict(known.waiting)
+        """What an earlier daemon left, until it is read again."""
+        self._queues: dict[str, deque[Event]] = {}
+        self._held = 0
+        self._room = asyncio.Event()
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._told_stuck = False
+        """It was told that an event is not taken, and none was taken since."""
 
-    async def page(self, page: Sequence[Event], machines: Machines) -> None:
-        """Deliver a page of the outbox: machines side by side, the events of each one after the other."""
-        chains: defaultdict[str, list[Event]] = defaultdict(list)
-        for event in page:
-            if self._hook.wants(event) and event.seq not in self._ahead:
-                chains[event.machine].append(event)
+    async def run(self) -> None:
+        """Deliver until cancelled; raise what the store raises."""
         async with asyncio.TaskGroup() as group:
-            for events in chains.values():
-                group.create_task(self._chain(events, machines))
-        self.cursor, self._ahead = page[-1].seq, set()
-        await self._store.save(self._hook.name, self.cursor, ())
+            await self._take_up(group)
+            while True:
+                self._room.clear()
+                if self._held >= HELD:
+                    await self._room.wait()
+                elif page := await self._page(self._reach):
+                    for event in page:
+                        self._queue(event, group)
+                    self._reach = page[-1].seq
+                    await self._save()
+                else:
+                    await self._site.outbox.wait_event(self._reach, IDLE_S)
 
-    async def pass_over(self, last: int) -> None:
-        """Count everything up to event number `last` as delivered."""
-        self.cursor, self._ahead = last, {seq for seq in self._ahead if seq > last}
-        await self._store.save(self._hook.name, self.cursor, self._ahead)
+    async def _take_up(self, group: asyncio.TaskGroup) -> None:
+        """Read again what waited when an earlier daemon ended, before anything is sent: no order is lost."""
+        at, behind = Progress(self._reach, self._behind).cursor, self._behind
+        left: list[Event] = []
+        while at < self._reach and (page := await self._page(at)):
+            left += [e for e in page if e.seq <= self._reach and e.seq >= behind.get(e.machine, self._reach + 1)]
+            at = page[-1].seq
+        for event in left:
+            self._queue(event, group)
+        self._behind = {}
 
-    async def _chain(self, events: Sequence[Event], machines: Machines) -> None:
-        for event in events:
-            await self._deliver(event, envelope(event, shown(event, machines), self._source))
-            self._ahead.add(event.seq)
-            await self._store.save(self._hook.name, self.cursor, self._ahead)
+    async def _page(self, after: int) -> Sequence[Event]:
+        """Read the next events; those that are gone are told and passed over."""
+        try:
+            page = await self._site.outbox.events(after, PAGE)
+        except CursorError as gone:
+            await self._tell_lost(after + 1, gone.oldest - 1)
+            return await self._site.outbox.events(gone.oldest - 1, PAGE)
+        if not after and page and page[0].seq > 1:  # from the beginning: the outbox gives what there is
+            await self._tell_lost(1, page[0].seq - 1)
+        return page
 
-    async def _deliver(self, event: Event, body: bytes) -> None:
-        failed = 0
+    async def _tell_lost(self, first: int, last: int) -> None:
+        """Tell what a receiver that was not configured for long has missed.
+
+        It is told before it is passed over: a daemon that is killed between the two tells it twice.
+        """
+        log.error("hook.lost hook=%s first=%d last=%d", self._hook.name, first, last)
+        await self._site.tell("webhook.lost", {"webhook": self._hook.name, "first": first, "last": last})
+        self._reach = max(self._reach, last)
+        self._behind = {machine: max(seq, last + 1) for machine, seq in self._behind.items()}
+        await self._save()
+
+    def _queue(self, event: Event, group: asyncio.TaskGroup) -> None:
+        if not self._hook.wants(event):
+            return
+        queue = self._queues.get(event.machine)
+        if queue is None:
+            queue = self._queues[event.machine] = deque()
+            group.create_task(self._send(event.machine, queue))
+        queue.append(event)
+        self._held += 1
+
+    async def _send(self, machine: str, queue: deque[Event]) -> None:
+        """Deliver the events of one machine, one after the other."""
+        while queue:
+            await self._deliver(queue[0])
+            queue.popleft()
+            if not queue:
+                del self._queues[machine]
+            self._held -= 1
+            self._room.set()
+            await self._save()
+
+    async def _save(self) -> None:
+        waiting = {machine: queue[0].seq for machine, queue in self._queues.items()}
+        await self._site.store.save(self._hook.name, Progress(self._reach, {**self._behind, **waiting}))
+
+    async def _deliver(self, event: Event) -> None:
+        body = envelope(event, shown(event, self._site.outbox.machines), self._site.source)
+        failed, told, pauses_s = 0, False, self._site.pauses_s
         while True:
             async with self._places:
                 fault = await self._post(event, body)
             if not fault:
                 break
-            log.warning("hook.failed hook=%s event=%d try=%d error=%s", self._hook.name, event.seq, failed + 1, fault)
-            await asyncio.sleep(self._pauses_s[min(failed, len(self._pauses_s) - 1)])
             failed += 1
+            log.warning("hook.failed hook=%s event=%d try=%d error=%s", self._hook.name, event.seq, failed, fault)
+            if failed >= STUCK_TRIES and not (told or self._told_stuck):
+                told = self._told_stuck = True
+                await self._tell_stuck(event, failed, fault)
+            await asyncio.sleep(pauses_s[min(failed, len(pauses_s)) - 1])
+        self._told_stuck = False
         if failed:
             log.info("hook.delivered hook=%s event=%d tries=%d", self._hook.name, event.seq, failed + 1)
+
+    async def _tell_stuck(self, event: Event, tries: int, fault: str) -> None:
+        """Say which event holds back its machine's; once while nothing at all is taken, and never of what this says."""
+        log.error("hook.stuck hook=%s event=%d tries=%d error=%s", self._hook.name, event.seq, tries, fault)
+        if event.type != STUCK:
+            about = {"webhook": self._hook.name, "event": event.seq, "tries": tries, "error": fault}
+            await self._site.tell(STUCK, {**about, "machine": event.machine})
 
     async def _post(self, event: Event, body: bytes) -> str:
         """Send one event once; say what went wrong, empty when it was taken."""
@@ -201,7 +238,7 @@ class Delivery:
             return f"{type(error).__name__}: {error}"
 
     def _headers(self, event: Event, body: bytes) -> Mapping[str, str]:
-        message, now = f"{self._source}#{event.seq}", int(time.time())
+        message, now = f"{self._site.source}#{event.seq}", int(time.time())
         return {
             "Content-Type": f"{CONTENT_TYPE}; charset=utf-8",
             "webhook-id": message,

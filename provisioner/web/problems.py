@@ -25,7 +25,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.RenderError: (422, "a template could not be rendered"),
     errors.RefusedError: (422, "a machine or an installer cannot give what is asked"),
     errors.NotFoundError: (404, "there is no such thing"),
-    errors.CursorError: (410, "what comes after this cursor is no longer kept"),
+    errors.CursorError: (410, "nothing can be read on from this cursor"),
     errors.ConflictError: (409, "not possible as things stand"),
     StaleError: (412, "the machine has changed since it was read"),
     errors.PreflightError: (422, "refused before anything was touched"),

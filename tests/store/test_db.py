@@ -125,6 +125,19 @@ def test_bundled_migrations_are_numbered() -> None:
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
 
 
+def test_how_far_webhooks_are_outlives_the_change_of_what_is_kept(connection: sqlite3.Connection) -> None:
+    known = bundled_migrations()
+    before = next(at for at, migration in enumerate(known) if migration.name.startswith("0017"))
+    migrate(connection, known[:before], "here")
+    events = [(machine,) for machine in ("a", "a", "b", "a", "b", "", "c")]
+    connection.executemany("INSERT INTO event (at, type, machine, document) VALUES (1.0, 'x', ?, '{}')", events)
+    hooks = [("idle", 7, b"[]"), ("half", 1, b"[2,3,6]")]
+    connection.executemany("INSERT INTO hook (name, cursor, ahead) VALUES (?, ?, ?)", hooks)
+    migrate(connection, known, "here")
+    kept = connection.execute("SELECT name, cursor, reach, waiting FROM hook ORDER BY name").fetchall()
+    assert kept == [("half", 1, 6, b'{"a":4,"b":5}'), ("idle", 7, 7, b"{}")]
+
+
 def rows(db: Database, *names: str, durable: bool = True) -> asyncio.Future[None]:
     return db.submit_rows("INSERT INTO secret VALUES", [(name, b"\0") for name in names], durable=durable)
 

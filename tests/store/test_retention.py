@@ -11,7 +11,7 @@ import pytest
 from provisioner.clock import SteadyClock
 from provisioner.errors import CursorError
 from provisioner.store.db import Database
-from provisioner.store.hooks import HookStore
+from provisioner.store.hooks import HookStore, Progress
 from provisioner.store.machines import MachineStore
 from provisioner.store.retention import AT_ONCE, Keep, Retention
 
@@ -51,8 +51,8 @@ async def test_only_so_much_is_kept(db: Database) -> None:
 
 async def test_what_a_webhook_was_not_sent_stays(db: Database) -> None:
     hooks = HookStore(db)
-    await hooks.save("slow", 20, [])
-    await hooks.save("of a configuration that is gone", 5, [])
+    await hooks.save("slow", Progress(30, {"m": 21, "other": 25}))
+    await hooks.save("of a configuration that is gone", Progress(5))
     await Retention(db, SteadyClock(), ["slow", "new"], KEEP).drop()
     assert (await rows(db, "SELECT min(seq) FROM event"))[0] == 21
 
@@ -77,3 +77,5 @@ async def test_a_number_is_never_used_twice_and_an_old_cursor_is_told(db: Databa
     assert [event.seq for event in await store.events(0, 10)] == [41], "from the beginning means from what is kept"
     with pytest.raises(CursorError, match="events up to 40 are no longer kept"):
         await store.events(39, 10)
+    with pytest.raises(CursorError, match="no event has the number 42: the last is 41"):
+        await store.events(42, 10)

@@ -19,9 +19,10 @@ from provisioner.model.intent import Event
 from provisioner.model.machine import Machine, State
 from provisioner.store.db import Database
 from provisioner.store.events import EventStore
-from provisioner.store.hooks import HookStore
+from provisioner.store.hooks import HookStore, Progress
 from provisioner.store.machines import Change, MachineStore
 from provisioner.store.retention import Keep, Retention
+from provisioner.web import hooks as module
 from provisioner.web.cloudevents import signature
 from provisioner.web.hooks import Hook, Hooks
 
@@ -36,6 +37,8 @@ class Receiver:
         self.taken: list[tuple[int, str]] = []
         self.tries = 0
         self.answer: Callable[[int], int] = lambda _try: 204
+        self.refused: set[int] = set()
+        """Numbers of events that it answers with 400."""
         self.url = ""
 
     async def _post(self, request: web.Request) -> web.Response:
@@ -46,7 +49,7 @@ class Receiver:
         event = json.loads(body)
         assert message == f"{event['source']}#{event['id']}"
         self.tries += 1
-        status = self.answer(self.tries)
+        status = 400 if int(event["id"]) in self.refused else self.answer(self.tries)
         if status == 0:
             assert request.transport
             request.transport.abort()
@@ -82,6 +85,7 @@ class Outbox:
 
     async def tell(self, kind: str, data: Mapping[str, Any]) -> None:
         await EventStore(self.db).add(kind, data, 1.0)
+        self._wake()
 
     async def write(self, count: int, kind: str = "machine.state") -> None:
         for at in range(count):
@@ -89,6 +93,9 @@ class Outbox:
             found = await self.store.load()
             before = next((m for m in found if m.id == node.id), None)
             await self.store.save(Change(1.0, before, node, [(kind, {"n": at})]))
+        self._wake()
+
+    def _wake(self) -> None:
         self._new.set()
         self._new = asyncio.Event()
 
@@ -99,7 +106,9 @@ class Outbox:
         return await self.store.last_event()
 
     async def wait_event(self, after: int, timeout_s: float) -> bool:
-        await self._new.wait()
+        new = self._new
+        if await self.last_event() <= after:
+            await new.wait()
         return True
 
 
@@ -206,7 +215,7 @@ async def test_one_that_is_configured_again_goes_on_from_what_is_kept(
     async with receiver.listening():
         async with stopped(tmp_path) as db:
             await Outbox(db).write(1)
-            await HookStore(db).save("h", 1, [])
+            await HookStore(db).save("h", Progress(1))
             await Outbox(db).write(5)
             await Retention(db, SteadyClock(), [], Keep(events=3)).drop()
         for _ in range(2):  # a restart tells no second loss
@@ -216,3 +225,65 @@ async def test_one_that_is_configured_again_goes_on_from_what_is_kept(
                 assert lost == [{"webhook": "h", "first": 2, "last": 3}]
         assert {seq for seq, _ in receiver.taken} == set(range(4, 8))
         assert caplog.text.count("hook.lost hook=h first=2 last=3") == 1
+
+
+async def test_one_that_was_configured_on_a_fresh_site_is_told_the_loss_too(tmp_path: Path) -> None:
+    receiver = Receiver()
+    async with receiver.listening():
+        async with stopped(tmp_path) as db:
+            await HookStore(db).save("h", Progress(0))
+            await Outbox(db).write(5)
+            await Retention(db, SteadyClock(), [], Keep(events=3)).drop()
+        async with site(tmp_path, receiver) as outbox:
+            await receiver.until(3 + 1)
+            lost = [event.data for event in await outbox.events(2, 100) if event.type == "webhook.lost"]
+    assert lost == [{"webhook": "h", "first": 1, "last": 2}]
+
+
+async def test_an_event_that_is_not_taken_holds_back_its_machine_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And this is told, once; a restart meanwhile doubles nothing; once it is taken, the rest of its machine comes."""
+    monkeypatch.setattr(module, "PAGE", 10)
+    receiver = Receiver()
+    receiver.refused = {1}
+    async with receiver.listening():
+        for _ in range(2):
+            async with site(tmp_path, receiver) as outbox:
+                await outbox.write(40)  # several pages
+                told = 30 + 1  # of three machines, and that something is stuck
+                await receiver.until(len(receiver.taken) // told * told + told)
+                stuck = [event for event in await outbox.events(0, 2000) if event.type == "webhook.stuck"][-1]
+                assert stuck.data | {"tries": 0} == {
+                    "webhook": "h",
+                    "event": 1,
+                    "machine": "m0",
+                    "tries": 0,
+                    "error": "HTTP 400",
+                }
+                assert "m0" not in {machine for _, machine in receiver.taken}
+        receiver.refused = set()
+        async with site(tmp_path, receiver):
+            await receiver.until(2 * (40 + 1))
+    assert in_order(receiver.taken)
+    assert {seq for seq, _ in receiver.taken} == set(range(1, 2 * (40 + 1) + 1))
+
+
+async def test_a_receiver_that_takes_nothing_is_told_of_once_and_fills_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "HELD", 8)
+    monkeypatch.setattr(module, "PAGE", 4)
+    receiver = Receiver()
+    receiver.answer = lambda n: 503 if n <= 100 else 204
+    async with receiver.listening(), site(tmp_path, receiver) as outbox:
+        await outbox.write(40)
+        async with asyncio.timeout(20):
+            while receiver.tries < 100:
+                await asyncio.sleep(0.005)
+        known = await HookStore(outbox.db).load("h")
+        assert known is not None
+        assert known.reach <= 8 + 4
+        await receiver.until(40 + 1)
+        assert in_order(receiver.taken)
+    assert caplog.text.count("hook.stuck") == 1
