@@ -11,7 +11,7 @@ import click
 
 from provisioner.cli.client import Client, pause
 from provisioner.cli.complete import machine_names
-from provisioner.cli.exits import Unreachable
+from provisioner.cli.exits import ApiProblem, Unreachable
 from provisioner.cli.machines import quoted
 from provisioner.cli.output import BOLD, CYAN, RED, print_data
 from provisioner.cli.session import Session, colours, command
@@ -19,6 +19,8 @@ from provisioner.cli.text import Row, painted, printable, seconds_of
 
 POLL_S = 0.5
 PAGE = 1000
+GONE = 410
+"""HTTP status of a cursor that nothing can be read on from."""
 
 
 @command("trace")
@@ -56,6 +58,10 @@ def trace(session: Session, name: str, follow: bool, last: bool, **only: Any) ->
             lines, after = _all(client, name, after, wanted)
         except Unreachable:
             continue  # it restarts; the cursor stays
+        except ApiProblem as problem:
+            if problem.status != GONE:
+                raise
+            lines, after = _all(client, name, 0, wanted)  # a MAC that became a machine's: counted anew
         for line in lines:
             writer.write(line)
 

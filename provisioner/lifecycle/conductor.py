@@ -371,8 +371,8 @@ class Conductor:
     ) -> list[tuple[int, TraceLine]]:
         """Read the boot trace of a machine, or of a MAC that is none's: those lines that are meant."""
         machine = self.machines.find(ref)
-        if machine is None and (lines := self._trace.of_stranger(Mac(ref))):
-            return [(at, line) for at, line in enumerate(lines, start=1) if at > after and only.fits(line)][:limit]
+        if machine is None and Mac(ref) in self._trace.strangers():
+            return [(seq, line) for seq, line in self._trace.of_stranger(Mac(ref), after) if only.fits(line)][:limit]
         found = await self._trace.read(self.machines.get(ref).id, after, limit, only)
         return sorted(found, key=lambda item: item[1].at)  # what was seen before the machine was known is kept later
 

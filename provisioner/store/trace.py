@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import replace
 
 from provisioner.clock import SteadyClock
-from provisioner.errors import StoreError
+from provisioner.errors import CursorError, StoreError
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, NOW, Channel, TraceFilter, TraceLine
 from provisioner.store.db import Database
@@ -36,7 +36,9 @@ class Trace:
         self._db = db
         self._clock = clock
         self._pending: list[TraceLine] = []
-        self._strangers: OrderedDict[Mac, deque[TraceLine]] = OrderedDict()
+        self._strangers: OrderedDict[Mac, deque[tuple[int, TraceLine]]] = OrderedDict()
+        self._heard = 0
+        """Lines of strangers that were noted; a MAC that was forgotten and comes again has higher numbers, too."""
         self._grown: Counter[str] = Counter()
         """Rows that came to each machine since its oldest ones went."""
         self.dropped = 0
@@ -51,22 +53,25 @@ class Trace:
             else:
                 self.dropped += 1
         elif line.mac is not None:
-            self._ring(line.mac).append(line)
+            self._heard += 1
+            self._ring(line.mac).append((self._heard, line))
 
     def claim(self, mac: Mac, machine: str, run: str = "") -> None:
         """Say whose MAC this is: what was seen of it before becomes part of the machine's trace."""
-        for line in self._strangers.pop(mac, ()):
+        for _, line in self._strangers.pop(mac, ()):
             self.note(TraceLine(line.at, line.channel, line.event, line.text, mac, machine, run, line.ok))
 
-    def of_stranger(self, mac: Mac) -> list[TraceLine]:
-        """List what is remembered of a MAC that is no machine's."""
-        return list(self._strangers.get(mac, ()))
+    def of_stranger(self, mac: Mac, after: int = 0) -> list[tuple[int, TraceLine]]:
+        """List what is remembered of a MAC that is no machine's, with numbers above `after`. Raises `CursorError`."""
+        lines = self._strangers.get(mac, ())
+        _check_cursor(after, lines[-1][0] if lines else 0)
+        return [(seq, line) for seq, line in lines if seq > after]
 
     def strangers(self) -> list[Mac]:
         """List the unknown MACs that were heard of, the latest last."""
         return list(self._strangers)
 
-    def _ring(self, mac: Mac) -> deque[TraceLine]:
+    def _ring(self, mac: Mac) -> deque[tuple[int, TraceLine]]:
         ring = self._strangers.get(mac)
         if ring is None:
             ring = self._strangers[mac] = deque(maxlen=LINES_EACH)
@@ -104,9 +109,11 @@ class Trace:
     async def read(
         self, machine: str, after: int, limit: int, only: TraceFilter = ALL_LINES
     ) -> list[tuple[int, TraceLine]]:
-        """Read a machine's lines with a number above `after`, oldest first; flushes first."""
+        """Read a machine's lines with a number above `after`, oldest first; flushes first. Raises `CursorError`."""
         with contextlib.suppress(StoreError):
             await self.flush()
+        newest = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'trace'"
+        _check_cursor(after, await self._db.read(lambda c: c.execute(newest).fetchone()[0]))
         narrow, values = _narrowed(only)
         return await self._select(f"seq > ?{narrow} ORDER BY seq LIMIT ?", machine, (after, *values, limit))
 
@@ -145,6 +152,13 @@ class Trace:
         self._pending = [line for line in self._pending if line.machine != machine]
         await self._db.submit(lambda c: c.execute("DELETE FROM trace WHERE machine = ?", (machine,)) and None)
         self._grown.pop(machine, None)
+
+
+def _check_cursor(after: int, newest: int) -> None:
+    """Raise `CursorError` for a number that no line has yet: it was of a MAC that nobody owned, or of another store."""
+    if after > newest:
+        gone = f"no line of the trace has the number {after}: the last is {newest}"
+        raise CursorError(gone, oldest=1, hint="read the trace from its beginning")
 
 
 def _narrowed(only: TraceFilter) -> tuple[str, tuple[str, ...]]:

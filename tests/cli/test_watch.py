@@ -124,3 +124,16 @@ def test_a_trace_is_followed(daemon: Daemon) -> None:
         daemon.conductor.see("node17", Channel.TFTP, "second")
         assert command.stdout.readline().endswith("second\n")
         command.terminate()
+
+
+@pytest.mark.slow
+def test_a_trace_that_is_counted_anew_is_followed_from_its_beginning(daemon: Daemon) -> None:
+    for text in ("one", "two"):
+        daemon.conductor.see("node17", Channel.DHCP, text)
+    with following(daemon, "trace", "-f", "node17") as command:
+        assert command.stdout is not None
+        assert [command.stdout.readline().split()[-1] for _ in range(2)] == ["one", "two"]
+        daemon.conductor.lines.clear()
+        daemon.conductor.see("node17", Channel.DHCP, "anew")
+        assert command.stdout.readline().endswith("anew\n")
+        command.terminate()

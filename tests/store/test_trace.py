@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.clock import SteadyClock
-from provisioner.errors import StoreError
+from provisioner.errors import CursorError, StoreError
 from provisioner.model.net import Mac
 from provisioner.model.trace import NOW, Channel, TraceFilter, TraceLine
 from provisioner.store import trace as module
@@ -46,7 +46,7 @@ async def test_what_is_told_as_it_happens_has_the_time_of_the_clock_that_runs_ha
     trace = Trace(db, CLOCK)
     trace.note(line(NOW, "ours", machine="m1"))
     trace.note(line(NOW, "a stranger's"))
-    assert [seen.at for seen in trace.of_stranger(MAC)] == [1000.0]
+    assert [seen.at for _, seen in trace.of_stranger(MAC)] == [1000.0]
     trace.claim(MAC, "m1")
     trace.note(line(7.0, "told late", machine="m1"))
     assert [row.at for _, row in await trace.read("m1", 0, 100)] == [1000.0, 1000.0, 7.0]
@@ -62,6 +62,17 @@ async def test_what_a_stranger_did_becomes_its_machines(db: Database) -> None:
     assert trace.of_stranger(MAC) == []
 
 
+async def test_a_number_that_no_line_has_yet_is_told(db: Database) -> None:
+    trace = Trace(db, CLOCK)
+    trace.note(line(1.0, machine="m1"))
+    trace.note(line(1.0))
+    assert await trace.read("m1", 1, 100) == trace.of_stranger(MAC, 1) == []
+    with pytest.raises(CursorError, match="no line of the trace has the number 2: the last is 1"):
+        trace.of_stranger(MAC, 2)
+    with pytest.raises(CursorError, match="no line of the trace has the number 70: the last is 1"):
+        await trace.read("m1", 70, 100)
+
+
 async def test_strangers_are_bounded_in_number_and_lines(db: Database) -> None:
     trace = Trace(db, CLOCK)
     for at in range(STRANGERS + 10):
@@ -70,6 +81,21 @@ async def test_strangers_are_bounded_in_number_and_lines(db: Database) -> None:
         trace.note(line(at))
     assert len(trace.strangers()) == STRANGERS
     assert len(trace.of_stranger(MAC)) == LINES_EACH
+
+
+async def test_a_number_of_a_strangers_line_is_never_used_twice(db: Database) -> None:
+    """Neither when its oldest lines go, nor when it was forgotten for others and comes again."""
+    trace, seen = Trace(db, CLOCK), 0
+    for at in range(3 * LINES_EACH):
+        trace.note(line(at))
+        [(number, last)] = trace.of_stranger(MAC, seen)
+        assert (number > seen, last.at) == (True, at)
+        seen = number
+    for at in range(STRANGERS):
+        trace.note(line(at, mac=Mac(f"02:00:00:00:{at >> 8:02x}:{at & 255:02x}")))
+    assert trace.of_stranger(MAC) == []
+    trace.note(line(1.0))
+    assert trace.of_stranger(MAC)[0][0] > seen
 
 
 async def test_a_store_that_refuses_loses_nothing_within_bounds(db: Database) -> None:

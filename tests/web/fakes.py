@@ -11,6 +11,7 @@ from typing import Any
 from provisioner.errors import (
     BmcAuthError,
     ConflictError,
+    CursorError,
     NotFoundError,
     PreflightError,
     TicketError,
@@ -246,6 +247,8 @@ class FakeConductor:
         self, ref: str, *, after: int = 0, limit: int = 1000, only: TraceFilter = ALL_LINES
     ) -> Sequence[tuple[int, TraceLine]]:
         machine_id = self.machines.get(ref).id
+        if after > len(self.lines):
+            raise CursorError(f"no line of the trace has the number {after}", oldest=1)
         mine = [(seq, line) for seq, line in self.lines if seq > after and line.machine == machine_id]
         found = [(seq, line) for seq, line in mine if only.fits(line)][:limit]
         return sorted(found, key=lambda item: item[1].at)
