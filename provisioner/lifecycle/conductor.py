@@ -270,12 +270,13 @@ class Conductor:
     @in_turn
     async def cancel(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """End the run under way; the machine goes back to where it came from."""
-        return await self._settle(ref, asked(key, "cancel"), generation, lambda m, now: advance(m, Cancel(), now))
+        intent = asked(key, "cancel")
+        return await self._settle(ref, intent, generation, lambda m, now: advance(m, Cancel(), now), engaged=True)
 
     @in_turn
     async def resume(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take up the run that failed or was cancelled, where that is safe; not one that a workflow is to judge."""
-        return await self._if_free(ref, asked(key, "resume"), generation, lambda m, now: advance(m, Resume(), now))
+        return await self._settle(ref, asked(key, "resume"), generation, lambda m, now: advance(m, Resume(), now))
 
     @in_turn
     async def rescue(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
@@ -296,45 +297,40 @@ class Conductor:
         """Keep a machine back until `let_go`."""
         state = State.QUARANTINED if quarantine else State.MAINTENANCE
         intent = asked(key, "hold", reason=reason, state=state)
-        return await self._if_free(ref, intent, generation, lambda m, now: (rest.hold(m, state, reason, now), []))
+        return await self._settle(ref, intent, generation, lambda m, now: (rest.hold(m, state, reason, now), []))
 
     @in_turn
     async def let_go(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """End a hold."""
-        return await self._if_free(ref, asked(key, "let-go"), generation, lambda m, now: (rest.let_go(m, now), []))
+        return await self._settle(ref, asked(key, "let-go"), generation, lambda m, now: (rest.let_go(m, now), []))
 
     @in_turn
     async def adopt(self, ref: str, bootenv: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Put on record that a machine already runs `bootenv`, whatever we call it."""
         intent = asked(key, "adopt", bootenv=bootenv)
-        return await self._if_free(ref, intent, generation, lambda m, now: (rest.adopt(m, bootenv, now), []))
+        return await self._settle(ref, intent, generation, lambda m, now: (rest.adopt(m, bootenv, now), []))
 
     @in_turn
     async def retire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take a machine out of use; its record stays."""
-        return await self._if_free(ref, asked(key, "retire"), generation, lambda m, now: (rest.retire(m, now), []))
+        return await self._settle(ref, asked(key, "retire"), generation, lambda m, now: (rest.retire(m, now), []))
 
     @in_turn
     async def unretire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take a retired machine into use again."""
-        return await self._if_free(ref, asked(key, "unretire"), generation, lambda m, now: (rest.unretire(m, now), []))
+        return await self._settle(ref, asked(key, "unretire"), generation, lambda m, now: (rest.unretire(m, now), []))
 
-    async def _if_free(self, ref: str, intent: Asked, generation: int | None, rule: Rule) -> Machine:
-        """Settle what is refused while a workflow has the machine, unless that workflow asks for it."""
-
-        def free(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
-            self._refuse_engaged(machine, intent.key)
-            return rule(machine, now)
-
-        return await self._settle(ref, intent, generation, free)
-
-    async def _settle(self, ref: str, intent: Asked, generation: int | None, rule: Rule) -> Machine:
-        """Do at once what was not done under this key before."""
+    async def _settle(
+        self, ref: str, intent: Asked, generation: int | None, rule: Rule, *, engaged: bool = False
+    ) -> Machine:
+        """Do at once what was not done under this key before; for a machine that a workflow has: if `engaged`."""
         if (known := await self._once.accepted(ref, intent)) is not None:
             return known
 
         def current(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
             rest.check_generation(machine, generation)
+            if not engaged:
+                self._refuse_engaged(machine, intent.key)
             return rule(machine, now)
 
         return await self._runner.change(self.machines.get(ref).id, current, intent=intent)
@@ -370,8 +366,7 @@ class Conductor:
         self, ref: str, *, after: int = 0, limit: int = 1000, only: TraceFilter = ALL_LINES
     ) -> list[tuple[int, TraceLine]]:
         """Read the boot trace of a machine, or of a MAC that is none's: those lines that are meant."""
-        machine = self.machines.find(ref)
-        if machine is None and Mac(ref) in self._trace.strangers():
+        if self.machines.find(ref) is None and Mac(ref) in self._trace.strangers():
             return [(seq, line) for seq, line in self._trace.of_stranger(Mac(ref), after) if only.fits(line)][:limit]
         found = await self._trace.read(self.machines.get(ref).id, after, limit, only)
         return sorted(found, key=lambda item: item[1].at)  # what was seen before the machine was known is kept later
