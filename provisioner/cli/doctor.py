@@ -15,6 +15,7 @@ import click
 from provisioner import config as configuration
 from provisioner.cli.client import Client
 from provisioner.cli.doctor_probes import Offer, ProbeError, fetch_http, fetch_tftp, holder_of, probe_dhcp
+from provisioner.cli.exits import Forbidden, Unreachable
 from provisioner.cli.machines import quoted
 from provisioner.cli.output import GREEN, RED, YELLOW, print_data
 from provisioner.cli.session import Session, colours, command
@@ -22,13 +23,14 @@ from provisioner.cli.text import painted, printable, size
 from provisioner.config import Config
 from provisioner.dhcp.subnets import Mode, Subnet
 from provisioner.errors import ApiError, ProvisionerError
-from provisioner.model.boot import Arch
+from provisioner.model.boot import Arch, Unknown
 from provisioner.netwatch.rogues import How
 
 ENOUGH_BYTES = 10 << 30
 """Less free space than this will not hold the images of three systems."""
 LITTLE_BYTES = 1 << 30
 MAX_BMCS = 50
+BY_WHICH_RULE = "the daemon's log says whether it was asked; `provisionctl explain --arch 7` says by which rule"
 NO_ADDRESS = "0.0.0.0"
 """What a server of boot information offers."""
 TIME_ERROR = 5
@@ -100,8 +102,10 @@ def _told(session: Session, checks: list[Callable[[], Findings]]) -> Findings:
                 finding = next(findings)
             except StopIteration:
                 break
-            except ApiError:
+            except (Unreachable, Forbidden):
                 break  # the first check has told that the daemon does not answer
+            except ApiError as error:  # this check has ended
+                finding = Finding(Level.FAIL, "daemon", f"it does not say how it stands: {error.message}", error.hint)
             if session.output not in {"json", "yaml"}:
                 click.echo(_words(finding))
             yield finding
@@ -147,8 +151,7 @@ def _network(config: Config, interfaces: tuple[str, ...], wait_s: float) -> Find
             offers = probe_dhcp(name, int(Arch.EFI_X64), wait_s)
             ours = _own_addresses(name, subnet)
         except ProvisionerError as error:
-            level = Level.WARN if isinstance(error, ProbeError) else Level.FAIL
-            yield Finding(level, "dhcp", error.message, error.hint)
+            yield Finding(Level.FAIL, "dhcp", f"{name}: not tested: {error.message}", error.hint)
             continue
         yield from offers_of(name, offers, ours, config, subnet)
 
@@ -163,7 +166,7 @@ def offers_of(interface: str, offers: list[Offer], ours: set[str], config: Confi
     mine = [offer for offer in offers if offer.server in ours]
     others = [offer for offer in offers if offer.server not in ours]
     if subnet is not None and subnet.mode is Mode.PROXY:
-        yield from _beside(interface, mine, others)
+        yield from _beside(interface, mine, others, subnet)
         return
     for offer in others:
         text = f"{interface}: another DHCP server, {offer.server}, offers {offer.ip}"
@@ -173,18 +176,16 @@ def offers_of(interface: str, offers: list[Offer], ours: set[str], config: Confi
             hint = "machines take whichever answers first: switch it off, or serve as a proxy beside it"
             yield Finding(Level.FAIL, "dhcp", text, hint)
     if not mine:
-        text = f"{interface}: an unknown machine gets no offer from us"
-        hint = "fine where unknown machines are ignored; `provisionctl explain --arch 7` says by which rule"
-        yield Finding(Level.WARN, "dhcp", text, hint)
+        yield _no_offer(interface, "gets no offer from us", _answers(subnet))
     for offer in mine:
-        yield Finding(
-            Level.OK, "dhcp", f"{interface}: {offer.server} offers {offer.ip}, to load {offer.file or 'nothing'}"
-        )
+        to_boot = offer.file or subnet is None or subnet.unknown is not Unknown.DISCOVER
+        text = f"{interface}: {offer.server} offers {offer.ip}, to load {offer.file or 'nothing'}"
+        yield Finding(Level.OK if to_boot else Level.FAIL, "dhcp", text, BY_WHICH_RULE)
         if offer.file and "://" not in offer.file:
             yield from _loader(offer, config)
 
 
-def _beside(interface: str, mine: list[Offer], others: list[Offer]) -> Findings:
+def _beside(interface: str, mine: list[Offer], others: list[Offer], subnet: Subnet) -> Findings:
     """Where we are a proxy, there has to be another server: it gives the addresses."""
     givers = [offer for offer in others if offer.ip != NO_ADDRESS]
     for offer in others:
@@ -196,8 +197,23 @@ def _beside(interface: str, mine: list[Offer], others: list[Offer]) -> Findings:
     if mine:
         yield Finding(Level.OK, "dhcp", f"{interface}: {mine[0].server} offers boot information beside it")
     else:
-        text = f"{interface}: an unknown machine gets no boot information from us"
-        yield Finding(Level.WARN, "dhcp", text, "`provisionctl explain --arch 7` says by which rule")
+        yield _no_offer(interface, "gets no boot information from us", subnet.unknown is Unknown.DISCOVER)
+
+
+def _answers(subnet: Subnet | None) -> bool | None:
+    """Say whether a machine that nobody knows is to have an address of ours; None where nothing is said of it."""
+    if subnet is None:
+        return None
+    return subnet.mode is Mode.AUTHORITATIVE and subnet.unknown is not Unknown.IGNORE
+
+
+def _no_offer(interface: str, what: str, wanted: bool | None) -> Finding:
+    text = f"{interface}: an unknown machine {what}"
+    if wanted is None:
+        return Finding(Level.WARN, "dhcp", text, "the configuration serves no subnet on this interface")
+    if wanted:
+        return Finding(Level.FAIL, "dhcp", f"{text}, as the configuration says that it should", BY_WHICH_RULE)
+    return Finding(Level.OK, "dhcp", f"{text}, as the configuration has it")
 
 
 def _watched(client: Client) -> Findings:
@@ -294,7 +310,13 @@ def _bmcs(client: Client) -> Findings:
     machines = [row for row in client.get("/v1/machines")["machines"] if row["bmc"]]
     for row in machines[:MAX_BMCS]:
         query = {"bootenv": "discovery"}
-        checks = client.get(f"/v1/machines/{quoted(row['name'])}/preflight", query)["checks"]
+        try:
+            checks = client.get(f"/v1/machines/{quoted(row['name'])}/preflight", query)["checks"]
+        except (Unreachable, Forbidden):
+            raise
+        except ApiError as error:  # the next machine can be looked at all the same
+            yield Finding(Level.FAIL, "bmc", f"{row['name']}: cannot be looked at: {error.message}", error.hint)
+            continue
         for check in checks:
             if check["name"] == "bmc":
                 level = Level.OK if check["ok"] else Level.FAIL

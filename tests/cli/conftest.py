@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from provisioner.cli.root import run
 from provisioner.netwatch.rogues import Rogue
@@ -18,8 +19,9 @@ from provisioner.web.app import operator_app
 from provisioner.web.ca import CaApi
 from provisioner.web.fleet import FleetApi
 from provisioner.web.network import NetworkApi
-from provisioner.web.ports import Site
+from provisioner.web.ports import Route, Site
 from provisioner.web.preview import PreviewApi
+from provisioner.web.replies import json_reply
 from provisioner.web.server import Server
 from tests.lifecycle.previews import previews, readiness
 from tests.web.fakes import FakeConductor, site
@@ -40,6 +42,16 @@ class FakeWatch:
 
     def fallen(self) -> dict[str, str]:
         return self.proxies
+
+
+class NoNames:
+    """No names are kept in the DNS."""
+
+    def routes(self) -> list[Route]:
+        return [Route("GET", "/v1/dhcp/names", self.names)]
+
+    async def names(self, _request: web.Request) -> web.Response:
+        return json_reply({"enabled": False})
 
 
 class Daemon:
@@ -64,7 +76,7 @@ class Daemon:
         site, watch = self.site(self.conductor), self.watch
         machines = self.conductor.machines
         shown = PreviewApi(previews(machines), readiness(machines).forecast)
-        apis = (Api(site), FleetApi(self.rollouts), NetworkApi(watch, watch), shown, self.ca)
+        apis = (Api(site), FleetApi(self.rollouts), NetworkApi(watch, watch), NoNames(), shown, self.ca)
         routes = [route for api in apis for route in api.routes()]
         self._server = Server(operator_app(routes), drain_s=0.05)
         self.do(self._server.listen_unix(self.path))

@@ -20,6 +20,8 @@ from provisioner.cli.doctor import _names, offers_of
 from provisioner.cli.doctor_probes import Offer, ProbeError, fetch_http, holder_of
 from provisioner.config import Config
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
+from provisioner.errors import StoreError
+from provisioner.model.boot import Unknown
 from provisioner.netwatch.rogues import How, Rogue
 from provisioner.web.ports import Site
 from tests.cli.conftest import Ctl, Daemon
@@ -84,6 +86,7 @@ def test_what_the_daemon_sees_on_its_wires(ctl: Ctl, daemon: Daemon) -> None:
     ]
 
 
+SHOULD = ", as the configuration says that it should"
 OURS, THEIRS = Offer("10.0.0.1", "0.0.0.0", "10.0.0.1", ""), Offer("10.0.0.66", "10.0.0.200", "10.0.0.66", "")
 BESIDE: dict[str, tuple[Mode, list[Offer], list[tuple[str, str]]]] = {
     "a proxy beside a server": (
@@ -105,7 +108,7 @@ BESIDE: dict[str, tuple[Mode, list[Offer], list[tuple[str, str]]]] = {
         [
             ("ok", "10.0.0.66 offers 10.0.0.200"),
             ("FAIL", "10.0.0.77 offers boot information, as we do"),
-            ("warn", "an unknown machine gets no boot information from us"),
+            ("FAIL", f"an unknown machine gets no boot information from us{SHOULD}"),
         ],
     ),
     "a server that may be there": (
@@ -113,10 +116,79 @@ BESIDE: dict[str, tuple[Mode, list[Offer], list[tuple[str, str]]]] = {
         [replace(OURS, ip="10.0.0.100"), replace(THEIRS, server="10.0.0.7")],
         [
             ("ok", "another DHCP server, 10.0.0.7, offers 10.0.0.200, as it may"),
-            ("ok", "10.0.0.1 offers 10.0.0.100, to load nothing"),
+            ("FAIL", "10.0.0.1 offers 10.0.0.100, to load nothing"),
         ],
     ),
 }
+
+IGNORED, SILENT = "an unknown machine gets no offer from us, as the configuration has it", Mode.RESERVATIONS_ONLY
+ALONE = replace(OURS, ip="10.0.0.100")
+UNKNOWN: dict[str, tuple[Subnet | None, list[Offer], tuple[str, str]]] = {
+    "to be found": (Subnet(), [], ("FAIL", f"an unknown machine gets no offer from us{SHOULD}")),
+    "quarantine": (
+        Subnet(unknown=Unknown.QUARANTINE),
+        [],
+        ("FAIL", f"an unknown machine gets no offer from us{SHOULD}"),
+    ),
+    "ignored": (Subnet(unknown=Unknown.IGNORE), [], ("ok", IGNORED)),
+    "no reservation": (Subnet(mode=SILENT), [], ("ok", IGNORED)),
+    "ignored by a proxy": (
+        Subnet(mode=Mode.PROXY, unknown=Unknown.IGNORE),
+        [THEIRS],
+        ("ok", "an unknown machine gets no boot information from us, as the configuration has it"),
+    ),
+    "an interface of nobody's": (None, [], ("warn", "an unknown machine gets no offer from us")),
+    "to be found, and nothing to load": (Subnet(), [ALONE], ("FAIL", "10.0.0.1 offers 10.0.0.100, to load nothing")),
+    "quarantine, and nothing to load": (
+        Subnet(unknown=Unknown.QUARANTINE),
+        [ALONE],
+        ("ok", "10.0.0.1 offers 10.0.0.100, to load nothing"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("subnet", "offers", "said"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_machines_that_nobody_knows(subnet: Subnet | None, offers: list[Offer], said: tuple[str, str]) -> None:
+    found = list(offers_of("eth0", offers, {"10.0.0.1"}, Config(), subnet))
+    assert (str(found[-1].level), found[-1].text) == (said[0], f"eth0: {said[1]}")
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_a_port_that_cannot_be_asked_from_is_no_success(ctl: Ctl) -> None:
+    ran = ctl("doctor", "--no-bmcs", "--interface", "nosuch0")
+    assert ran.status == 1
+    assert "FAIL  dhcp      nosuch0: not tested: nosuch0: cannot ask from port 68: No such device" in ran.out
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_a_machine_that_answers_an_error_hides_no_other(
+    ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = daemon.conductor.preflight
+
+    async def locked(ref: str, *given: Any, **more: Any) -> Any:
+        if ref == "node17":
+            raise StoreError("database is locked")
+        return await look(ref, *given, **more)
+
+    daemon.conductor.machines.by_name["node99"] = replace(fakes.NODE17, id="m99", name="node99")
+    monkeypatch.setattr(daemon.conductor, "preflight", locked)
+    ran = ctl("doctor")
+    assert ran.status == 1
+    assert "FAIL  bmc       node17: cannot be looked at: database is locked" in ran.out
+    assert "ok    bmc       node99: answers" in ran.out
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_a_check_that_is_answered_an_error_is_told(ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Any:
+        raise StoreError("database is locked")
+
+    monkeypatch.setattr(daemon.watch, "rogues", broken)
+    ran = ctl("doctor")
+    assert ran.status == 1
+    assert "FAIL  daemon    it does not say how it stands: database is locked" in ran.out
+    assert "ok    bmc       node17: answers" in ran.out
 
 
 @pytest.mark.parametrize(("mode", "offers", "said"), BESIDE.values(), ids=BESIDE.keys())
@@ -299,4 +371,4 @@ def test_ports_that_somebody_holds_are_named_while_the_daemon_is_down(wire: Wire
         found = wire.doctor()
     assert found[0][0] == "FAIL"
     assert [level for level, text in found if "udp port 67 is held by python" in text] == ["warn"]
-    assert ("warn", "we0: an unknown machine gets no offer from us") in found
+    assert ("FAIL", "we0: an unknown machine gets no offer from us, as the configuration says that it should") in found
