@@ -21,6 +21,11 @@ PATIENCE_S = 45.0
 """A wait that is shorter is no trouble: iPXE, UEFI and kernels take seconds to tens of seconds for a step."""
 SYSTEM = r"artifacts/|^cd\w+\.iso"
 """Files that are a system, or hold one."""
+WHOLE = r"artifacts/.*initrd|^cd\w+\.iso"
+"""Files that are the last of a system: with them it starts."""
+STARTS_S = 180.0
+"""A kernel that has terabytes of memory to set up, or a slow console to write to, asks for an address after minutes."""
+TRANSFERS = ("http.start", "http.sent", "http.busy", "http.broken", "http.stalled", "http.unreadable")
 AGAIN = 3
 """Times that the same loader is fetched before it is called a loop, and that offers to a port are not taken."""
 TAKES_S = 10.0
@@ -219,22 +224,29 @@ def loops(story: Story) -> Evidence:
 # the discovery system
 
 
+def fetching(story: Story) -> bool:
+    """Say whether a file is on its way by HTTP, or waits for its turn: its beginning was told, and no end."""
+    last = {_file(x): x.event for x in story.find("http.", after=story.powered) if x.event in TRANSFERS}
+    return "http.start" in last.values()
+
+
 def fetch_broken(story: Story) -> Evidence:
     broken = [line for line in story.find("http.") if line.event in ("http.broken", "http.stalled", "http.unreadable")]
     over = broken and [x for x in story.find("http.sent", "artifacts/") if x.at > broken[-1].at]
-    return broken if broken and not over and waited(story, "wait.facts") else None
+    return broken if broken and not over and not fetching(story) and waited(story, "wait.facts") else None
 
 
 def kernel_not_fetched(story: Story) -> Evidence:
     scripts = story.find("http.script", "^boot script", story.powered)
-    kernels = story.find("http.sent", "artifacts/", story.powered)
+    kernels = story.find("http.sent", "artifacts/", story.powered) or fetching(story)
     return scripts if waited(story, "wait.facts") and scripts and not kernels else None
 
 
 def no_driver(story: Story) -> Evidence:
-    kernels = story.find("http.sent", SYSTEM, story.powered)
-    silent = kernels and not story.system_asked(kernels[-1].at) and story.waited_s >= 2 * PATIENCE_S
-    return kernels if silent and story.where == "wait.facts" else None
+    """All of the system was sent, its ramdisk last, and time to unpack and start it went by."""
+    whole = story.find("http.sent", WHOLE, story.powered)
+    silent = whole and not story.system_asked(whole[-1].at) and story.now - whole[-1].at >= STARTS_S
+    return whole if silent and not fetching(story) and story.where == "wait.facts" else None
 
 
 def agent_cannot_reach(story: Story) -> Evidence:

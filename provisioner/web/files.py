@@ -40,6 +40,8 @@ MEDIA_TYPES = {
 }
 
 
+LONG_BYTES = 1 << 20
+"""Of a file of this size the beginning is told, too: it may take minutes, and waits for its turn first."""
 BULK_BYTES = 128 * 1024 * 1024
 """Larger files are images and whole installers: what takes them waits and asks again, which firmware does not."""
 DESCRIPTORS = 8
@@ -120,6 +122,8 @@ class Files:
         headers = _headers(file, part)
         if request.method == "HEAD" or not part.length:
             return _NoBody(part, status=part.status, headers=headers)
+        if part.status == 200 and part.length >= LONG_BYTES:
+            self._trace(request, "http.start", f"{file.name}: {part.length} bytes")
         turns, address = self._images if file.size_bytes > BULK_BYTES else self._turns, address_of(request)
         try:
             async with asyncio.timeout(self._bounds.wait_s):

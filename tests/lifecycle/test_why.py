@@ -46,6 +46,7 @@ LOADER = line(ON + 7, "tftp.done", "undionly.kpxe: 74000 bytes in 0.10 s")
 ACK2 = line(ON + 9, "dhcp.ack", "REQUEST on br0: 10.0.0.9 node17 is deploying: debian-12")
 SCRIPT = line(ON + 10, "http.script", "boot script: Discovery for node17")
 KERNEL = line(ON + 12, "http.sent", "artifacts/discovery/amd64/vmlinuz: 14186432 bytes in 0.59 s")
+INITRD = line(ON + 14, "http.sent", "artifacts/discovery/amd64/initrd.img: 24186432 bytes in 1.01 s")
 OS_ACK = line(ON + 20, "dhcp.ack", f"REQUEST on br0: 10.0.0.9 {OS}")
 FACTS = line(ON + 22, "agent.facts", "discovery system reports: QEMU, 1 disks")
 DISK_ON = line(ON, "bmc.finalize.on", "power is on, 1.0 s")
@@ -132,7 +133,7 @@ CASES: dict[str, tuple[str, Case]] = {
     "too little memory": ("out-of-memory", Case("wait.facts", (*BOOTED, KERNEL),
         console=("Initramfs unpacking failed: write error",))),
     "a loader that cannot fetch the kernel": ("kernel-not-fetched", Case("wait.facts", BOOTED)),
-    "a network card without a driver": ("no-driver", Case("wait.facts", (*BOOTED, KERNEL), 120.0)),
+    "a network card without a driver": ("no-driver", Case("wait.facts", (*BOOTED, KERNEL, INITRD), 200.0)),
     "an agent behind a filter": ("agent-unreachable", Case("wait.facts", (*BOOTED, KERNEL, OS_ACK), 90.0)),
     "an image that was damaged": (
         "image-damaged", Case("wait.job", (line(90.0, "agent.done", WRONG_HASH, ok=False),), failed=WRONG_HASH)),

@@ -17,6 +17,7 @@ from tests.lifecycle.test_why import (
     ACK,
     BOOTED,
     DISK_ON,
+    INITRD,
     KERNEL,
     LOADER,
     OFFER,
@@ -40,6 +41,13 @@ def fetched(at: float, name: str) -> TraceLine:
     return replace(LOADER, at=ON + at, text=f"{name}: 74000 bytes in 0.10 s")
 
 
+RAMDISK = INITRD.text.partition(":")[0]
+
+
+def begun(at: float, sent: TraceLine) -> TraceLine:
+    return replace(sent, at=ON + at, event="http.start", text=sent.text.partition(" in ")[0])
+
+
 STORIES: dict[str, tuple[str, Case]] = {
     "a long self-test, and a loader that is not served": ("loader-missing", Case("wait.loader", (
         *LATE, line(ON + 303, "tftp.refused", "x.efi: nothing is served under this name", ok=False)), failed=NO_FETCH)),
@@ -58,6 +66,16 @@ STORIES: dict[str, tuple[str, Case]] = {
     "another loader after each request": ("loader-loop", Case("wait.script", (
         POWER, ACK, fetched(7, "snponly.efi"), replace(ACK, at=ON + 16), fetched(17, "shimx64.efi"),
         fetched(18, "grubx64.efi"), replace(ACK, at=ON + 26), fetched(27, "shimx64.efi")), 5.0)),
+    "a ramdisk under way for minutes": ("waiting", Case("wait.facts", (*BOOTED, KERNEL, begun(13, INITRD)), 600.0)),
+    "a ramdisk that is begun again": ("waiting", Case("wait.facts", (
+        *BOOTED, KERNEL, begun(13, INITRD), line(ON + 60, "http.broken", f"{RAMDISK}: the client closed", ok=False),
+        begun(70, INITRD)), 200.0)),
+    "a ramdisk that was sent just now": ("waiting", Case("wait.facts", (
+        *BOOTED, KERNEL, begun(13, INITRD), replace(INITRD, at=ON + 290)), 300.0)),
+    "a ramdisk that was never asked for": ("waiting", Case("wait.facts", (*BOOTED, KERNEL), 300.0)),
+    "a kernel under way for a minute": ("waiting", Case("wait.facts", (*BOOTED, begun(11, KERNEL)), 70.0)),
+    "an ISO under way for a minute": ("waiting", Case("wait.loader", (
+        POWER, OFFER, ACK, line(ON + 7, "http.start", "cdx64.iso: 90000000 bytes")), 70.0)),
     "three ports that ask": ("waiting", Case("wait.loader", (
         POWER, OFFER, replace(OFFER, at=ON + 20), replace(OFFER, at=ON + 21, mac=OTHER_PORT)), 20.0)),
     "three offers, the last just now": ("waiting", Case("wait.loader", (POWER, *THREE_OFFERS), 8.0)),

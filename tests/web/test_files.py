@@ -38,8 +38,10 @@ class Web:
     told: asyncio.Queue[TraceLine]
 
     async def event(self) -> str:
-        """What the server says next: of what it sent, after the client has it."""
-        return (await asyncio.wait_for(self.told.get(), 20)).event
+        """What the server says next but that it begins: of what it sent, after the client has it."""
+        while (told := await asyncio.wait_for(self.told.get(), 20)).event == "http.start":
+            pass
+        return told.event
 
     async def raw(self, request: bytes) -> bytes:
         """Send octets as they are: clients tidy paths up."""
@@ -109,6 +111,19 @@ async def test_get(web: Web, path: str) -> None:
         assert answer.content_length == len(CONTENT)
         assert await answer.read() == CONTENT
     assert await web.event() == "http.sent"
+
+
+async def test_the_beginning_of_a_long_file_is_told(web: Web) -> None:
+    reader, writer = await stuck(web)
+    await reader.readexactly(4096)
+    begun = web.told.get_nowait()
+    assert (begun.event, begun.text) == ("http.start", f"snponly.efi: {len(CONTENT)} bytes")
+    writer.transport.abort()
+    assert await web.event() == "http.broken"
+    async with web.client.get("/files/snponly.efi", headers={"Range": "bytes=4-"}) as answer:
+        await answer.read()
+    told = await asyncio.wait_for(web.told.get(), 20)
+    assert told.event == "http.sent", "of a range, and a medium is read in thousands, only the end is told"
 
 
 async def test_firmware_is_told_what_it_is(web: Web) -> None:

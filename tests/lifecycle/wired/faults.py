@@ -207,7 +207,7 @@ FAULTS: dict[str, Fault] = {
     "its kernel panics": Fault("kernel-panic", prints("[    1.2] Kernel panic - not syncing: VFS"), driver=IPMI),
     "its memory is too small": Fault("out-of-memory", prints("Initramfs unpacking failed: write error"), driver=IPMI),
     "its loader cannot load kernels": Fault("kernel-not-fetched", Guest.reads_script),
-    "its network card has no driver": Fault("no-driver", Guest.starts_kernel, 120),
+    "its network card has no driver": Fault("no-driver", Guest.starts_kernel, 200),
     "its agent cannot reach us": Fault("agent-unreachable", cannot_reach),
     "its image is damaged": install("image-damaged", ends("failed: image has the wrong hash, the disk was wiped")),
     "its disk is too small": install("disk-too-small", ends("failed: /dev/vda is too small: 1 GB, the image has 2 GB")),
