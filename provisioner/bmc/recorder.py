@@ -24,7 +24,8 @@ BURST_LINES = 20
 LINES_A_SECOND = 0.2
 """A kernel prints a thousand lines in ten seconds: the trace takes the first of a burst, the file takes all.
 
-Lines that speak for a fault have a budget of their own, one for each fault: a panic comes after all those lines."""
+Lines that speak for a fault, or say that a system came up, have a budget of their own, one for each kind: a panic and
+a login prompt come after all those lines."""
 
 ASK_AGAIN_S = 600.0
 """A board that has no console is not asked for it by every run: a rack's worth of such boards answers little else."""
@@ -39,7 +40,7 @@ MAX_TAIL_BYTES = 4096
 
 Board = tuple[BmcAddress | None, ...]
 Shows = Callable[[str], str]
-"""Says for which fault a line speaks, of a few that there are; "" for none."""
+"""Says for which fault a line speaks, or how far the machine has come, of a few that there are; "" for neither."""
 
 
 class Recorder:

@@ -99,18 +99,34 @@ def job(pattern: str) -> Callable[[Story], Evidence]:
 
 
 CONSOLE = {
-    "kernel-panic": r"kernel panic|BUG: unable to handle|Oops:",
-    "out-of-memory": r"out of memory|initramfs unpacking failed|not enough memory",
-    "grub-rescue": r"grub rescue>|error: (no such|unknown) (device|filesystem|partition)",
-    "no-bootable-disk": r"no bootable d|boot failed|insert boot media|UEFI Interactive Shell|not a bootable disk",
+    "kernel-panic": r"kernel panic",
+    "out-of-memory": r"out of memory|initramfs unpacking failed: write error|not enough memory",
+    "grub-rescue": r"grub rescue>",
+    "no-bootable-disk": r"no bootable (d|option)|insert boot media|UEFI Interactive Shell|not a bootable disk",
     "root-not-found": r"unable to mount root|ALERT!.*does not exist|Gave up waiting for root",
 }
-"""What a serial console shows of a fault, by its diagnosis."""
+"""What a serial console shows of a fault, by its diagnosis: the last words of what has given up, and no warnings."""
+_GOES_ON = {
+    "loads": r"^(GRUB loading|Welcome to GRUB|Loading Linux|Booting )",
+    "starts": r"Linux version \d",
+    "runs": r"Welcome to .*!|Reached target |\blogin:\s*$",
+}
+"""What it shows when a loader, a kernel or a system came up."""
+COMES_UP = {
+    "grub-rescue": ("loads", "starts", "runs"),
+    "no-bootable-disk": ("loads", "starts", "runs"),
+    "kernel-panic": ("runs",),
+    "out-of-memory": ("runs",),
+    "root-not-found": ("runs",),
+}
+"""What came up later says that a fault was none, or is over."""
+assert COMES_UP.keys() == CONSOLE.keys()
 
 
 def console_shows(text: str) -> str:
-    """Say for which diagnosis a line of a serial console speaks; "" for none."""
-    return next((fault for fault, pattern in CONSOLE.items() if re.search(pattern, text, re.IGNORECASE)), "")
+    """Say for which diagnosis a line of a serial console speaks, or how far the machine has come; "" for neither."""
+    kinds = CONSOLE | _GOES_ON
+    return next((kind for kind, pattern in kinds.items() if re.search(pattern, text, re.IGNORECASE)), "")
 
 
 def console(fault: str, *steps: str) -> Callable[[Story], Evidence]:
@@ -121,8 +137,10 @@ def console(fault: str, *steps: str) -> Callable[[Story], Evidence]:
         if not found or story.where not in steps:
             return None
         since = found[-1].at
-        alive = story.find("agent.", after=since) or story.system_asked(since) or story.firmware_asked(since)
-        return None if alive else found
+        heard = story.find("agent.", after=since) or story.system_asked(since) or story.firmware_asked(since)
+        later = story.console("|".join(_GOES_ON[kind] for kind in COMES_UP[fault]))
+        up = later and story.lines.index(later[-1]) > story.lines.index(found[-1])
+        return None if heard or up else found
 
     return test
 

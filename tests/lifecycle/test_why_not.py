@@ -9,6 +9,7 @@ import pytest
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.inputs import Cancel
 from provisioner.lifecycle.steps import advance
+from provisioner.lifecycle.symptoms import console_shows
 from provisioner.lifecycle.why import why
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
@@ -101,6 +102,37 @@ STORIES: dict[str, tuple[str, Case]] = {
         POWER, OFFER, ACK, line(ON + 7, "tftp.failed", "x: closed its port", ok=False),
         line(ON + 8, "tftp.start", "x.efi")), 8.0)),
 }  # fmt: skip
+
+
+FROM_DISK, TO_FACTS = Case("wait.local-boot", (DISK_ON,), 60.0), Case("wait.facts", (*BOOTED, KERNEL), 60.0)
+PROMPT = "node17 login: "
+CONSOLES: dict[str, tuple[str, Case, tuple[str, ...]]] = {
+    "an empty drive before the disk": ("waiting", FROM_DISK, (
+        "Boot failed: not a bootable disk", "Booting from Hard Disk...")),
+    "a boot entry that is gone": ("waiting", FROM_DISK, ("Boot Failed. EFI DVD/CDROM",)),
+    "no system at all, in the end": ("no-bootable-disk", FROM_DISK, (
+        "Booting from Hard Disk...", "Boot failed: not a bootable disk", "No bootable device.")),
+    "a complaint of GRUB, which goes on": ("waiting", FROM_DISK, ("error: no such device: root.", "Booting Debian")),
+    "the rescue shell, and then a start by hand": ("waiting", FROM_DISK, ("grub rescue>", "Linux version 6.1.0")),
+    "a driver that stumbles": ("waiting", TO_FACTS, ("BUG: unable to handle page fault in mgag200", PROMPT)),
+    "a driver that stumbles, and more is not seen": ("waiting", TO_FACTS, ("Oops: 0000 [#1] SMP",)),
+    "a panic, and then a good start": ("waiting", TO_FACTS, ("Kernel panic - not syncing", "Linux version 6", PROMPT)),
+    "a good start, and then a panic": ("kernel-panic", TO_FACTS, ("Linux version 6", PROMPT, "Kernel panic - not")),
+    "a kernel that starts and panics again": ("kernel-panic", TO_FACTS, ("Kernel panic - not", "Linux version 6")),
+    "a ramdisk in another compression": ("waiting", TO_FACTS, ("Initramfs unpacking failed: Decoding failed",)),
+    "a process that took all memory, and a system that runs on": ("waiting", TO_FACTS, (
+        "Out of memory: Killed process 77", "Welcome to Debian GNU/Linux 12 (bookworm)!")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "case", "console"), CONSOLES.values(), ids=CONSOLES.keys())
+def test_a_console_that_goes_on_shows_no_fault(name: str, case: Case, console: tuple[str, ...]) -> None:
+    assert why(*stand(replace(case, console=console))).id == name
+
+
+@pytest.mark.parametrize(("text", "kind"), [(PROMPT, "runs"), ("[ 0.0] Linux version 6", "starts"), ("x", "")])
+def test_how_far_it_has_come_is_recorded_among_a_thousand_lines(text: str, kind: str) -> None:
+    assert console_shows(text) == kind
 
 
 @pytest.mark.parametrize(("name", "case"), STORIES.values(), ids=STORIES.keys())
