@@ -222,15 +222,16 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "the discovery system has an address but cannot report to us", "open TCP port {port} from its network to us",
     ),
     Diagnosis(
-        "image-damaged", job(r"wrong hash|checksum|(sha256|hash).*(differs|expected|mismatch)|hash sum mismatch"),
+        "image-damaged", job(r"wrong hash"),
         "what was written is not what the catalogue promises", "`provisionctl artifacts verify`, then fetch it again",
     ),
     Diagnosis(
-        "disk-too-small", job(r"too small|no space left|larger than the disk"),
+        "disk-too-small",
+        job(r"(/dev/|disk).*\b(is|are) too small|larger than the disk|(/dev/(?!shm)|/target|/mnt)\S*.*no space left"),
         "its disk is too small for what is to be installed", "choose another disk or profile, or a smaller image",
     ),
     Diagnosis(
-        "no-disk", job(r"no (suitable )?disk|no such disk|disk not found|disk .* is not in this machine"),
+        "no-disk", job(r"no (suitable )?disk( drive)?s? (was |were )?(found|detected)|disk .* is not in this machine"),
         "it has no disk that the profile asks for", "compare `provisionctl show {name}` with the profile",
     ),
     Diagnosis(
@@ -238,12 +239,17 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "its disk reports errors", "replace the disk",
     ),
     Diagnosis(
-        "expired", job(r"expired|is not valid yet|certificate .*valid"),
+        "expired",
+        job(r"(\bkey|signature|release file|certificate|valid-until)\b.*"
+            r"((?<!timeout )(?<!limit )\bexpired|not (yet valid|valid yet))|EXPKEYSIG"),
         "something that it fetches has expired, or its clock is wrong",
         "check the machine's clock, and fetch the artefact or mirror index anew",
     ),
     Diagnosis(
-        "mirror", job(r"failed to (fetch|download)|404 +not found|unable to connect to|could not resolve"),
+        "mirror",
+        job(r"\bE: (failed to fetch|failed getting release|couldn't download)|failed to download (metadata|packages)"
+            r"|hash sum mismatch|repomd\.xml|(/dists/|/pool/|\.deb\b|\.rpm\b).*\b404\b"
+            r"|unable to connect to \S+:https?\b|could not resolve (host\b|'|https?:)"),
         "it cannot fetch packages from its mirror", "check the mirror parameter and that the machine reaches it",
     ),
     Diagnosis(

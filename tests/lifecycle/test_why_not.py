@@ -168,3 +168,45 @@ def test_a_hold_comes_before_what_was_before_it(state: State, cancel: bool) -> N
     machine, lines, now = ended(case, cancel=cancel)
     held = rest.hold(machine, state, "new fan", now + 5)
     assert why(held, lines, now + 9).text == "node17: it is kept back: new fan"
+
+
+WORDS = {
+    "udevadm settle: timeout expired": "unknown",
+    "command timed out: the time limit expired": "unknown",
+    "user's password has expired": "unknown",
+    "the key agent: timeout expired": "unknown",
+    "E: Release file for http://mirror/debian/dists/x is expired (invalid since 3 d)": "expired",
+    "curl: (60) SSL certificate problem: certificate has expired": "expired",
+    "SSL certificate problem: certificate is not yet valid": "expired",
+    "E: The repository is not signed: EXPKEYSIG 77": "expired",
+    "E: Failed to fetch http://mirror/x.deb  Hash Sum mismatch": "mirror",
+    "E: Failed to fetch http://mirror/x.deb  404  Not Found": "mirror",
+    "Error: Failed to download metadata for repo 'appstream'": "mirror",
+    "curl: (6) Could not resolve host: mirror": "mirror",
+    "could not resolve the volume group name": "unknown",
+    "late command: curl http://10.0.0.1/postinst: 404 Not Found": "unknown",
+    "unable to connect to X server": "unknown",
+    "cp: cannot create /tmp/x: No space left on device": "unknown",
+    "dd: error writing '/dev/shm/x': No space left on device": "unknown",
+    "dd: error writing '/dev/sda': No space left on device": "disk-too-small",
+    "cannot copy to /target/usr/lib/x: No space left on device": "disk-too-small",
+    "the block size is too small": "unknown",
+    "mdadm: no suitable disk drives": "unknown",
+    "grub-install: error: no such disk": "unknown",
+    "no disk was chosen and there is not exactly one: sda sdb": "unknown",
+    "no disk drive was detected": "no-disk",
+    "no disk found: nothing was erased": "no-disk",
+    "XFS metadata checksum error on the old disk": "unknown",
+    "kexec: checksum of purgatory failed": "unknown",
+}
+"""What a job ends with, and what is made of it."""
+
+
+@pytest.mark.parametrize(("words", "name"), WORDS.items(), ids=WORDS.keys())
+def test_words_that_mean_something_else_name_nothing(words: str, name: str) -> None:
+    reason = f"status 1: failed: {words}"
+    failed = Case("wait.job", (line(90.0, "agent.done", reason, ok=False),), failed=reason)
+    assert why(*stand(failed)).id == name
+    told = words if words.startswith("E: ") else f"error: {words}"
+    logged = Case("wait.job", (line(90.0, "agent.log", told),), failed="status 1")
+    assert why(*stand(logged)).id == name
