@@ -22,7 +22,7 @@ _MAGIC = {
 _SECTION, _INTERFACE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 3, 6
 _ORDER = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 _TIMESTAMP_RESOLUTION = 9
-_VLAN = frozenset({0x8100, 0x88A8})
+_VLAN = frozenset({0x8100, 0x88A8, 0x9100})
 _IP = frozenset({0x0800, 0x86DD})
 _UDP = 17
 MAX_FRAME = 1 << 18
@@ -38,12 +38,16 @@ class Datagram(NamedTuple):
     source_port: int
     target_port: int
     payload: bytes
+    cut: str = ""
+    """How much of its frame the capture has, where the payload is not all there for that."""
 
 
 class _Frame(NamedTuple):
     at: float
     link: int
     data: bytes
+    size: int
+    """Bytes of it on the wire; `data` has fewer where the capture was made with a snap length."""
 
 
 def datagrams(raw: bytes) -> Iterator[Datagram]:
@@ -54,7 +58,7 @@ def datagrams(raw: bytes) -> Iterator[Datagram]:
         if strip is None:
             raise WireError(f"link type {frame.link} is not read", hint="capture on one interface: tcpdump -i eth1")
         packet = strip(frame.data)
-        if packet and (found := _udp(frame.at, packet)) is not None:
+        if packet and (found := _udp(frame, packet)) is not None:
             yield found
 
 
@@ -67,9 +71,9 @@ def _pcap(raw: bytes) -> Iterator[_Frame]:
     while at < len(raw):
         if at + head.size > len(raw):
             raise WireError(f"cut off at byte {at}")
-        seconds, fraction, size, _ = head.unpack_from(raw, at)
+        seconds, fraction, size, whole = head.unpack_from(raw, at)
         at += head.size
-        yield _Frame(seconds + fraction * unit, link, _cut(raw, at, size))
+        yield _Frame(seconds + fraction * unit, link, _cut(raw, at, size), whole)
         at += size
 
 
@@ -116,63 +120,68 @@ def _interface(body: bytes, order: str) -> tuple[int, float]:
 
 def _packet(kind: int, body: bytes, order: str, interfaces: list[tuple[int, float]]) -> _Frame | None:
     if kind == _SIMPLE:
-        return _Frame(0.0, interfaces[0][0], body[4:]) if interfaces and len(body) > 4 else None
+        if not interfaces or len(body) <= 4:
+            return None
+        whole = struct.unpack_from(f"{order}I", body)[0]
+        return _Frame(0.0, interfaces[0][0], body[4 : 4 + whole], whole)
     if len(body) < 20:
         raise WireError("a packet block without packet")
-    number, high, low, size, _ = struct.unpack_from(f"{order}5I", body)
+    number, high, low, size, whole = struct.unpack_from(f"{order}5I", body)
     if number >= len(interfaces):
         raise WireError(f"a packet of interface {number}, which the file does not have")
     link, unit = interfaces[number]
-    return _Frame((high << 32 | low) * unit, link, _cut(body, 20, size))
+    return _Frame((high << 32 | low) * unit, link, _cut(body, 20, size), whole)
 
 
 # from a frame to its datagram
 
 
-def _ethernet(data: bytes) -> bytes:
-    at = 12
-    while int.from_bytes(data[at : at + 2], "big") in _VLAN:
+def _tagged(data: bytes, protocol_at: int, at: int) -> bytes:
+    """Strip a header of `at` bytes that has its protocol at `protocol_at`, and VLAN tags behind it; empty: not IP."""
+    protocol = int.from_bytes(data[protocol_at : protocol_at + 2], "big")
+    while protocol in _VLAN:
+        protocol = int.from_bytes(data[at + 2 : at + 4], "big")
         at += 4
-    return data[at + 2 :] if int.from_bytes(data[at : at + 2], "big") in _IP else b""
-
-
-def _cooked(protocol_at: int, size: int) -> Callable[[bytes], bytes]:
-    def strip(data: bytes) -> bytes:
-        is_ip = int.from_bytes(data[protocol_at : protocol_at + 2], "big") in _IP
-        return data[size:] if is_ip else b""
-
-    return strip
+    return data[at:] if protocol in _IP else b""
 
 
 _LINKS: dict[int, Callable[[bytes], bytes]] = {
-    1: _ethernet,
+    0: lambda data: data[4:],  # loopback of BSD: the address family, in the order of whoever captured
+    1: lambda data: _tagged(data, 12, 14),  # Ethernet
+    12: lambda data: data,  # raw IP, as OpenBSD and some others number it
     101: lambda data: data,  # raw IP
-    113: _cooked(14, 16),  # tcpdump -i any, version 1
-    276: _cooked(0, 20),  # and version 2
+    108: lambda data: data[4:],  # loopback of OpenBSD
+    113: lambda data: _tagged(data, 14, 16),  # tcpdump -i any, version 1
+    228: lambda data: data,  # raw IPv4
+    229: lambda data: data,  # raw IPv6
+    276: lambda data: _tagged(data, 0, 20),  # and version 2
 }
 
 
-def _udp(at: float, packet: bytes) -> Datagram | None:
+def _udp(frame: _Frame, packet: bytes) -> Datagram | None:
     """Read a UDP datagram out of a packet; None for all others, and for pieces of one."""
-    return _udp6(at, packet) if packet[0] >> 4 == 6 else _udp4(at, packet)
+    return _udp6(frame, packet) if packet[0] >> 4 == 6 else _udp4(frame, packet)
 
 
-def _udp6(at: float, packet: bytes) -> Datagram | None:
+def _udp6(frame: _Frame, packet: bytes) -> Datagram | None:
     """The same over IPv6 (RFC 8200 section 3): DHCPv6 comes without extension headers."""
     if len(packet) < 48 or packet[6] != _UDP:
         return None
-    source, target = str(IPv6Address(packet[8:24])), str(IPv6Address(packet[24:40]))
-    source_port, target_port, size = struct.unpack_from("!3H", packet, 40)
-    return Datagram(at, source, target, source_port, target_port, packet[48 : 40 + max(size, 8)])
+    return _datagram(frame, packet, 40, str(IPv6Address(packet[8:24])), str(IPv6Address(packet[24:40])))
 
 
-def _udp4(at: float, packet: bytes) -> Datagram | None:
+def _udp4(frame: _Frame, packet: bytes) -> Datagram | None:
     """The same over IPv4 (RFC 791, RFC 768)."""
     if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != _UDP:
         return None
     head = (packet[0] & 15) * 4
     if int.from_bytes(packet[6:8], "big") & 0x3FFF or len(packet) < head + 8 or head < 20:
         return None
+    return _datagram(frame, packet, head, str(IPv4Address(packet[12:16])), str(IPv4Address(packet[16:20])))
+
+
+def _datagram(frame: _Frame, packet: bytes, head: int, source: str, target: str) -> Datagram:
     source_port, target_port, size = struct.unpack_from("!3H", packet, head)
-    source, target = str(IPv4Address(packet[12:16])), str(IPv4Address(packet[16:20]))
-    return Datagram(at, source, target, source_port, target_port, packet[head + 8 : head + max(size, 8)])
+    is_cut = len(packet) < head + size and len(frame.data) < frame.size
+    cut = f"the capture has only {len(frame.data)} of its {frame.size} bytes" if is_cut else ""
+    return Datagram(frame.at, source, target, source_port, target_port, packet[head + 8 : head + max(size, 8)], cut)

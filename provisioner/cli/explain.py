@@ -140,13 +140,13 @@ def _of_capture(desks: tuple[Desk, Desk6], path: Path, interface: str) -> tuple[
     A capture that is cut off, as one is that tcpdump still writes, gives what comes before, and what is wrong with it.
     """
     try:
-        if path.stat().st_size > MAX_CAPTURE:
-            raise ConfigError(
-                f"{path}: more than {MAX_CAPTURE >> 20} MiB", hint="cut it: tcpdump -r FILE -w CUT port 67"
-            )
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_CAPTURE + 1)  # no more of a device or a pipe, which have no size
     except OSError as error:
         raise ConfigError(f"--pcap {path}: {error.strerror}") from error
+    if len(raw) > MAX_CAPTURE:
+        hint = "cut it: tcpdump -r FILE -w CUT port 67"
+        raise ConfigError(f"--pcap {path}: more than {MAX_CAPTURE >> 20} MiB", hint=hint)
     told: list[Told] = []
     try:
         for number, datagram in enumerate(datagrams(raw), start=1):
@@ -158,10 +158,12 @@ def _of_capture(desks: tuple[Desk, Desk6], path: Path, interface: str) -> tuple[
 
 
 def _answered(desks: tuple[Desk, Desk6], datagram: Datagram, number: int, interface: str) -> Told | None:
+    about = f"datagram {number} from {datagram.source}"
+    if datagram.cut and datagram.target_port in (*PORTS, SERVER_PORT):
+        return Told(about, (("answer", f"none: {datagram.cut} (tcpdump -s 0 takes all)"),), silent=True)
     try:
         return _of_datagram(desks, datagram, interface)
     except WireError as error:
-        about = f"datagram {number} from {datagram.source}"
         return Told(about, (("answer", f"none: it is malformed: {error}"),), silent=True)
 
 

@@ -59,7 +59,15 @@ DATAGRAM = Datagram(1_800_000_000.5, "10.0.0.1", "10.0.0.255", 68, 67, b"ping")
 LINKS = {
     "Ethernet": (1, bytes(12) + b"\x08\0" + IP),
     "two VLAN tags": (1, bytes(12) + b"\x88\xa8\0\x05\x81\0\0\x06\x08\0" + IP),
+    "an old QinQ": (1, bytes(12) + b"\x91\0\0\x05\x81\0\0\x06\x08\0" + IP),
     "raw IP": (101, IP),
+    "raw IP by another number": (12, IP),
+    "raw IPv4": (228, IP),
+    "loopback": (0, b"\2\0\0\0" + IP),
+    "loopback of OpenBSD": (108, b"\0\0\0\2" + IP),
+    "tcpdump -i any on a trunk": (113, bytes(14) + b"\x81\0\0\x05\x08\0" + IP),
+    "two tags": (113, bytes(14) + b"\x88\xa8\0\x05\x81\0\0\x06\x08\0" + IP),
+    "the newer one on a trunk": (276, b"\x81\0" + bytes(18) + b"\0\x05\x08\0" + IP),
     "tcpdump -i any": (113, bytes(14) + b"\x08\0" + IP),
     "the newer tcpdump -i any": (276, b"\x08\0" + bytes(18) + IP),
     "padding behind the datagram": (1, bytes(12) + b"\x08\0" + IP + bytes(20)),
@@ -71,11 +79,26 @@ def test_link_types(link: int, frame: bytes) -> None:
     assert list(datagrams(dhcp(link, frame))) == [DATAGRAM]
 
 
+def test_a_capture_with_a_snap_length_says_so(tmp_path: Path) -> None:
+    frame = bytes(12) + b"\x08\0" + IP
+    head, size = dhcp(1, b"")[:32], len(frame)
+    for kept, cut in ((size, ""), (size - 2, f"the capture has only {size - 2} of its 60 bytes")):
+        whole = DATAGRAM._replace(payload=b"ping"[: kept - size or None], cut=cut)
+        assert list(datagrams(head + struct.pack("<2I", kept, 60) + frame[:kept])) == [whole]
+        path = tmp_path / f"{kept}.pcapng"
+        with PcapNgWriter(str(path)) as writer:
+            short = Ether(frame[:kept])
+            short.wirelen = 60
+            writer.write(short)
+        assert [found.cut for found in datagrams(path.read_bytes())] == [cut]
+
+
 PASSED_OVER = {
     "ARP": bytes(12) + b"\x08\x06" + bytes(28),
     "IPv6": bytes(12) + b"\x86\xdd" + bytes(48),
     "TCP": bytes(12) + b"\x08\0" + IP[:9] + b"\x06" + IP[10:],
     "a later fragment": bytes(12) + b"\x08\0" + IP[:6] + b"\0\x10" + IP[8:],
+    "a tag and nothing behind it": bytes(12) + b"\x81\0",
     "a runt": bytes(12) + b"\x08\0" + IP[:24],
     "nothing": b"",
 }

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from scapy.layers.l2 import Ether
+from scapy.utils import rdpcap, wrpcap
 
 from tests.cli.conftest import Ctl
 
@@ -65,6 +67,26 @@ def test_a_capture_that_is_still_written_is_explained_so_far(ctl: Ctl, tmp_path:
     assert ran.out.startswith(all_of_it.out[:2000])
     assert ran.err.startswith(f"provisionctl: --pcap {cut}: after ")
     assert "a frame of" in ran.err
+
+
+def test_a_capture_that_has_only_the_beginning_of_packets_says_so(ctl: Ctl, tmp_path: Path) -> None:
+    packets = [packet for packet in rdpcap(str(CAPTURES / "ovmf-http4.pcap")) if len(packet) > 300]
+    short = Ether(bytes(packets[0])[:96])
+    short.wirelen = len(packets[0])
+    wrpcap(str(tmp_path / "short.pcap"), short)
+    ran = ctl("explain", "-q", "--pcap", str(tmp_path / "short.pcap"))
+    assert f"none: the capture has only 96 of its {len(packets[0])} bytes" in ran.out
+    assert "malformed" not in ran.out
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "file"])
+def test_no_more_of_a_capture_is_read_than_may_be(
+    ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("provisioner.cli.explain.MAX_CAPTURE", 1 << 20)
+    (tmp_path / "file").write_bytes(bytes((1 << 20) + 1))
+    ran = ctl("explain", "-q", "--pcap", str(tmp_path / name))
+    assert ran.err.startswith(f"provisionctl: --pcap {tmp_path / name}: more than 1 MiB")
 
 
 FAULTS = {
