@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from aiohttp import web
 from provisioner.errors import BmcUnreachable
 from provisioner.model.machine import Machine, State
 from provisioner.model.workflow import FlowRun, FlowStatus
+from provisioner.workflow.perform import Try
 from tests.lifecycle.points import KillableDatabase
 from tests.workflow.rack import FakeBoards, FlowRack
 from tests.workflow.test_engine import BURN, NAMES, over, ready, reasons
@@ -123,9 +125,12 @@ async def test_an_event_counts_though_it_came_before_the_step(tmp_path: Path) ->
 
 async def test_a_machine_that_is_held_by_a_step(tmp_path: Path) -> None:
     text = action("keep", "action: hold, with: {reason: 'by {workflow}, {step} on {machine}', quarantine: true}")
-    rack, _ = await play(tmp_path, text)
+    rack, run = await play(tmp_path, text)
     async with rack.daemon() as conductor:
         machine = conductor.machines.get("node17")
+        again = Try(run, replace(run.members[0], at=0), run.steps["one"], lambda: run)
+        assert await rack.engine._performer.perform(again) == ("node17 is quarantined", "")
+        assert conductor.machines.get("node17") == machine, "a try that is begun again holds nothing twice"
         assert machine.hold
         assert (machine.state, machine.hold.reason) == (State.QUARANTINED, "by keep, one on node17")
 
