@@ -49,14 +49,14 @@ CASES: dict[str, tuple[BootClient, Machine | None, BootPolicy, Plan]] = {
     "UEFI HTTP boot gets the same loader by URL": (
         UEFI_HTTP, None, DISCOVER, LoadFile("snponly.efi", "unknown machine: discover it")),
     "on arm64 that is a CD at once: there is no iPXE, and GRUB as it is signed fetches nothing by HTTP": (
-        replace(UEFI_HTTP, arch=Arch.EFI_ARM64_HTTP), None, DISCOVER,
+        UEFI_HTTP._replace(arch=Arch.EFI_ARM64_HTTP), None, DISCOVER,
         LoadFile("cdaa64.iso", "unknown machine: discover it")),
     "firmware that refused a loader gets the signed one": (
-        replace(UEFI, secure_boot=True), None, DISCOVER, LoadFile("shimx64.efi", "unknown machine: discover it")),
+        UEFI._replace(secure_boot=True), None, DISCOVER, LoadFile("shimx64.efi", "unknown machine: discover it")),
     "by HTTP that is a CD, since the signed GRUB knows no HTTP": (
-        replace(UEFI_HTTP, secure_boot=True), None, DISCOVER, LoadFile("cdx64.iso", "unknown machine: discover it")),
+        UEFI_HTTP._replace(secure_boot=True), None, DISCOVER, LoadFile("cdx64.iso", "unknown machine: discover it")),
     "what discovery saw of Secure Boot outweighs what firmware seemed to refuse": (
-        replace(UEFI, secure_boot=True),
+        UEFI._replace(secure_boot=True),
         replace(running(Verb.DEPLOY, "wait.dhcp"), facts=Facts(secure_boot=False)), DISCOVER,
         LoadFile("snponly.efi", INSTALLING)),
     "iPXE gets the script": (IPXE, None, DISCOVER, RunScript("unknown machine: discover it")),

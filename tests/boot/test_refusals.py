@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from provisioner.boot import refusals
@@ -67,7 +65,7 @@ def test_no_flood_makes_it_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "LIMIT", 3)
     seen = Refusals()
     for number in range(5):
-        seen.fetched(replace(UEFI, mac=Mac(f"52:54:00:77:00:{number:02x}")), "snponly.efi")
-    assert [seen.asks(replace(UEFI, mac=Mac(f"52:54:00:77:00:{number:02x}"))) for number in range(5)] == [
+        seen.fetched(UEFI._replace(mac=Mac(f"52:54:00:77:00:{number:02x}")), "snponly.efi")
+    assert [seen.asks(UEFI._replace(mac=Mac(f"52:54:00:77:00:{number:02x}"))) for number in range(5)] == [
         False, False, True, True, True,
     ]  # fmt: skip
