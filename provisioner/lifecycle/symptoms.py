@@ -177,11 +177,12 @@ LATE_S = 240.0
 
 
 def late_first_packet(story: Story) -> Evidence:
-    """It came so late that it may be the port's doing, and nothing is known of what came after."""
+    """It came so late that it may be the port's doing, and the machine has come no further since."""
     first = next((x for x in story.lines if x.event.startswith("dhcp") and x.at >= story.powered), None)
     if first is None or first.at - story.powered <= LATE_S or story.where not in TO_LOADER:
         return None
-    return None if story.find("tftp.", after=first.at) or story.find("http.", after=first.at) else [first]
+    further = [x for event in ("dhcp.ack", "tftp.", "http.") for x in story.find(event, after=first.at)]
+    return None if further else [first]
 
 
 def no_tftp(story: Story) -> Evidence:
@@ -270,7 +271,7 @@ def no_driver(story: Story) -> Evidence:
 def agent_cannot_reach(story: Story) -> Evidence:
     kernels = story.find("http.sent", SYSTEM, story.powered)
     asked = kernels and story.system_asked(kernels[-1].at)
-    late = asked and story.now - asked[-1].at >= PATIENCE_S
+    late = asked and story.now - asked[-1].at >= PATIENCE_S and not story.find("http.", after=asked[0].at)
     return asked if asked and late and story.where == "wait.facts" else None
 
 

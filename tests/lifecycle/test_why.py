@@ -102,7 +102,7 @@ CASES: dict[str, tuple[str, Case]] = {
         POWER, replace(ACK, text="REQUEST on br0: 10.0.0.9 x, but there is no loader for architecture 0x0027")))),
     "a boot override that the BMC ignores": ("boot-override-ignored", Case("wait.dhcp", (POWER, OS_ACK), 90.0)),
     "a switch port that forwards late": ("slow-port", Case("wait.loader", (
-        POWER, replace(OFFER, at=ON + 300), replace(ACK, at=ON + 301)), 20.0)),
+        POWER, replace(OFFER, at=ON + 300)), 20.0)),
     "offers that nobody takes": ("offers-not-taken", Case("wait.dhcp", (
         POWER, OFFER, replace(OFFER, at=ON + 9), replace(OFFER, at=ON + 17)))),
     "a cable that is not plugged": ("no-dhcp", Case("wait.dhcp", (POWER,), 320.0)),

@@ -61,6 +61,9 @@ STORIES: dict[str, tuple[str, Case]] = {
         POWER, *(replace(OFFER, at=ON + 300 + 8 * n) for n in range(4))), 360.0)),
     "a long self-test, and a transfer under way": ("waiting", Case("wait.loader", (
         *LATE, line(ON + 303, "tftp.start", "x.efi: 900000 bytes, blksize 1428")), 5.0)),
+    "a long self-test, and all is well": ("waiting", Case("wait.loader", LATE, 5.0)),
+    "an agent that is told to come back": ("waiting", Case("wait.facts", (
+        *BOOTED, KERNEL, OS_ACK, line(ON + 21, "http.busy", "too many transfers are under way", ok=False)), 90.0)),
     "a self-test of a minute": ("waiting", Case("wait.dhcp", (POWER,), 60.0)),
     "three files, one after the other": ("waiting", Case("wait.script", (
         POWER, ACK, fetched(7, "shimx64.efi"), fetched(8, "grubx64.efi"), fetched(9, "grub.cfg")), 5.0)),

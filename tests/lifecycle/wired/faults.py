@@ -93,6 +93,10 @@ async def asks(guest: Guest) -> None:
     await guest.asks(FIRMWARE)
 
 
+async def asks_once(guest: Guest) -> None:
+    await guest.asks(FIRMWARE, take=False)
+
+
 async def wants_another_loader(guest: Guest) -> None:
     await guest.asks(FIRMWARE)
     await guest.tftp("no-such.efi")
@@ -191,7 +195,7 @@ FAULTS: dict[str, Fault] = {
     "its subnet serves only reservations": Fault("not-served", is_on_a_network_of_others),
     "its architecture has no loader": Fault("no-architecture", is_of_no_known_kind),
     "its BMC forgets the boot override": Fault("boot-override-ignored", starts_its_disk),
-    "its switch port forwards late": Fault("slow-port", nothing, 260, late=asks),
+    "its switch port forwards late": Fault("slow-port", nothing, 260, late=asks_once),
     "our answers do not reach it": Fault("offers-not-taken", takes_no_offer),
     "its cable is not plugged": Fault("no-dhcp", nothing, 320),
     "it asks for a loader that is not there": Fault("loader-missing", wants_another_loader),
