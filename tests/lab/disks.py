@@ -14,13 +14,19 @@ BLOB_BYTES = 24 << 20
 
 
 def qcow2(folder: Path) -> Path:
-    """Make the image of a disk whose root has a shell and no kernel, in qcow2."""
+    """Make the image of a disk whose root has what is run to set it up and no kernel, in qcow2."""
     root = folder / "root"
-    for name in ("bin", "boot/grub", "dev", "etc", "proc", "run", "sys"):
+    for name in ("bin", "boot/grub", "dev", "etc", "proc", "root", "run", "sys"):
         (root / name).mkdir(parents=True)
     shutil.copy("/bin/busybox", root / "bin/busybox")
-    for applet in ("sh", "sleep"):
-        (root / "bin" / applet).symlink_to("busybox")
+    for applet in subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():
+        if applet != "busybox":
+            (root / "bin" / applet).symlink_to("busybox")
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\n")
+    getent = root / "bin/getent"
+    getent.write_text('#!/bin/sh\ngrep "^$2:" "/etc/$1"\n')
+    getent.chmod(0o755)
     ids = gpt.Ids.of("shared")
     (root / "etc/fstab").write_text(f"PARTUUID={ids.root_partition} / ext4 defaults 0 1\n")
     (root / "boot/grub/grub.cfg").write_text(f"linux /vmlinuz root=PARTUUID={ids.root_partition} ro\n")
