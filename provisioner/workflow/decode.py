@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from provisioner.bmc.table import DESTROYS, VERBS
+from provisioner.bmc.table import DESTROYS
+from provisioner.bmc.table import VERBS as BMC_VERBS
 from provisioner.discovery.classify import Condition, decode_conditions
 from provisioner.fields import Faults, Fields, nearest
+from provisioner.lifecycle.plans import VERBS, Verb
 from provisioner.model.workflow import FlowStep, Then, Where
 from provisioner.workflow.actions import ACTIONS, KNOWN, decode_given, placeholders
 from provisioner.workflow.milestones import BUILT_IN, GIVEN, IMPLIED
@@ -25,6 +27,14 @@ SCRIPT_LIMIT = 64 * 1024
 LONGEST_S = 7 * 86400.0
 LIMITS_S = {Where.DAEMON: 3600.0, Where.BMC: 300.0}
 SCRIPT_LIMIT_S = 3600.0
+RUN_LIMIT_S = 2 * 86400.0
+"""Longer than an erase may take, with what is around it."""
+SLACK_S = 600.0
+ACTION_LIMITS_S = {
+    "boot": VERBS[Verb.INSTALL].limit_s + SLACK_S,
+    "release": VERBS[Verb.RELEASE].limit_s + SLACK_S,
+}
+"""Of actions that begin a run of the machine: it ends by its own limit before, and says why."""
 RETRIES_LIMIT = 20
 
 
@@ -85,7 +95,7 @@ class Workflow:
     params: Mapping[str, FlowParam] = field(default_factory=dict)
     offers: tuple[Offer, ...] = ()
     max_failures: int = 0
-    limit_s: float = 86400.0
+    limit_s: float = RUN_LIMIT_S
     source: str = ""
 
     @property
@@ -113,7 +123,7 @@ def decode_workflow(document: Document, faults: Faults) -> Workflow:
         params={name: _param(name, part) for name, part in fields.parts("params")},
         offers=tuple(_offer(name, part) for name, part in fields.parts("steps")),
         max_failures=fields.whole("max_failures", 0, 0, 10_000),
-        limit_s=fields.seconds("limit_s", 86400.0, 1.0, LONGEST_S),
+        limit_s=fields.seconds("limit_s", RUN_LIMIT_S, 1.0, LONGEST_S),
         source=document.source,
     )
     fields.done()
@@ -148,6 +158,7 @@ def _offer(name: str, fields: Fields) -> Offer:
     handler = fields.part("on_error") if isinstance(fields.any("on_error"), dict) else None
     destructive = fields.flag("destructive")
     action, given = _what(where, fields)
+    limit_s = ACTION_LIMITS_S.get(action if where is Where.DAEMON else "", LIMITS_S.get(where, SCRIPT_LIMIT_S))
     step = FlowStep(
         name=name,
         where=where,
@@ -158,14 +169,14 @@ def _offer(name: str, fields: Fields) -> Offer:
         action=action if where is Where.DAEMON else "",
         verb=action if where is Where.BMC else "",
         given=given,
-        limit_s=fields.seconds("limit_s", LIMITS_S.get(where, SCRIPT_LIMIT_S), 1.0, LONGEST_S),
+        limit_s=fields.seconds("limit_s", limit_s, 1.0, LONGEST_S),
         retries=fields.whole("retries", 0, 0, RETRIES_LIMIT),
         pause_s=fields.seconds("pause_s", 10.0, 0.0, 86400.0),
         handler=handler.text("step", None) if handler else fields.text("on_error"),
         then=handler.choice("then", Then, Then.FAIL) if handler else Then.FAIL,
         destructive=destructive,
         bmc_account=fields.flag("bmc_account"),
-        once=destructive or (where is Where.BMC and action in VERBS and not VERBS[action].again),
+        once=destructive or (where is Where.BMC and action in BMC_VERBS and not BMC_VERBS[action].again),
         barrier=fields.flag("barrier"),
         leader=fields.flag("leader"),
     )
@@ -181,8 +192,8 @@ def _what(where: Where, fields: Fields) -> tuple[str, dict[str, Any]]:
     """Read what a step does: the name of an action or a verb, and its arguments."""
     if where is Where.BMC:
         verb = fields.text("verb", None)
-        if verb and verb not in VERBS:
-            fields.fault("verb", f"{verb!r} is not known{nearest(verb, VERBS)}")
+        if verb and verb not in BMC_VERBS:
+            fields.fault("verb", f"{verb!r} is not known{nearest(verb, BMC_VERBS)}")
         return verb, fields.mapping("with")
     if where is not Where.DAEMON:
         return "", {}

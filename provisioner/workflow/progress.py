@@ -144,7 +144,8 @@ def _ordered(run: FlowRun, order: Order, now: float) -> tuple[FlowRun, list[Star
         raise ConflictError(f"run {run.id} is {run.status}: it cannot {order} from there")
     match order:
         case Order.PAUSE:
-            return replace(run, status=FlowStatus.PAUSED, reason="paused by the operator", paused=now), []
+            run = replace(run, status=FlowStatus.PAUSED, reason="paused by the operator", paused=now)
+            return _each(run, lambda m: replace(m, granted=0)), []  # of an earlier pause
         case Order.STEP:
             return _each(run, lambda m: replace(m, granted=1) if m.stage is Stage.WAITING else m), []
         case Order.RESUME:
@@ -267,10 +268,8 @@ def _ended(run: FlowRun, member: FlowMember, event: Ended, now: float) -> FlowMe
         return _handled(run, done, now) if member.handling else _behind(done)
     if event.again and not step.once and member.attempt <= step.retries:
         journal = _line(member, "retried", event.note, now)
-        later = now + step.pause_s
-        return replace(
-            member, stage=Stage.WAITING, attempt=member.attempt + 1, taken="", not_before=later, journal=journal
-        )
+        member = replace(member, attempt=member.attempt + 1, not_before=now + step.pause_s, taken="")
+        return replace(member, stage=Stage.WAITING, journal=journal)
     return _out_of_tries(run, member, step, event.note, now)
 
 

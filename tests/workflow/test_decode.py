@@ -165,6 +165,21 @@ def test_faults(text: str, fault: str) -> None:
     assert all(each.startswith("test.yaml:") for each in found)
 
 
+@pytest.mark.parametrize(
+    ("step", "hours"),
+    [
+        ("where: daemon, action: boot, with: {bootenv: debian-12}", 4),
+        ("where: daemon, action: release", 24),
+        ("where: daemon, action: hold, with: {reason: x}", 1),
+        ("where: discovery, script: x", 1),
+    ],
+)
+def test_an_action_has_the_time_of_the_command_that_it_is(step: str, hours: int) -> None:
+    found = flow(f"steps:\n  one: {{{step}, provides: [test.done], destructive: true}}\n")
+    assert 0 <= found.offers[0].step.limit_s - hours * 3600 <= 600
+    assert found.limit_s > found.offers[0].step.limit_s
+
+
 def test_every_fault_is_told_at_once() -> None:
     assert len(faults_of("nonsense: 1\nsteps:\n  one: {where: mars}\n")) >= 3
 

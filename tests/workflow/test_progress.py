@@ -242,6 +242,8 @@ def test_pause_step_resume() -> None:
     assert (run.over, node(run, "node2").stage) == (False, Stage.WAITING)
     run = drive(run, Order.RESUME)
     assert node(run, "node2").stage is Stage.RUNNING
+    run = drive(end(begun(SCRIPT, ALL, machines=2), "node1"), Order.PAUSE, Order.STEP, Order.RESUME, Order.PAUSE)
+    assert [member.stage for member in end(run, "node2").members] == [Stage.WAITING] * 2
 
 
 @pytest.mark.parametrize("order", [Order.RESUME, Order.SKIP])
