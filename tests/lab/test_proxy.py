@@ -73,6 +73,8 @@ def as_proxy(rack: RackSpec, folder: Path) -> Path:
     for name in ("pools", "dns", "domain"):
         del subnet[name]
     subnet["mode"] = "proxy"
+    for named in (*config["catalogue"]["paths"], *config["catalogue"]["loaders"]):
+        Path(named).mkdir(exist_ok=True)
     config["store"]["state_dir"] = str(folder / "daemon")
     config["api"]["socket"] = str(folder / "api.sock")
     file = folder / "provisioner.yaml"
