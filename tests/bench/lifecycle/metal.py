@@ -21,6 +21,8 @@ ASKED = bytes((1, 3, 6, 12, 15, 42, 54, 60, 66, 67))
 AGAIN_S = 4.0
 """RFC 2131 section 4.1: the first repeat comes after four seconds."""
 TRIES = 5
+REPORT_S = 10.0
+"""Pause before an installed system reports once more, as in templates/snippets/phone-home-script.sh.j2."""
 ANSWER_S = 60.0
 BODY_LIMIT = 1 << 22
 HOME = re.compile(r"quoted '?([A-Za-z0-9_-]{43})\b")
@@ -135,9 +137,18 @@ class Metal:
             await self._from_network()
         elif self._home:
             address, _ = await self._relay.lease(self._mac, SYSTEM)
-            with closing(await Connection.open(address)) as line:
-                body = {"hostname": name_of(self._at), "os": "Debian GNU/Linux 12", "addresses": [address]}
+            while not await self._reports(address):
+                await asyncio.sleep(REPORT_S)
+
+    async def _reports(self, address: str) -> bool:
+        """Say that the system runs, and whether that was heard: this one is up before its BMC says that it is on."""
+        body = {"hostname": name_of(self._at), "os": "Debian GNU/Linux 12", "addresses": [address]}
+        with closing(await Connection.open(address)) as line:
+            try:
                 await line.ask("POST", "/agent/v1/phone-home", self._home, body)
+            except RuntimeError:
+                return False
+        return True
 
     async def _from_network(self) -> None:
         address, loader = await self._relay.lease(self._mac, FIRMWARE)
