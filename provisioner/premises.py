@@ -18,9 +18,7 @@ from provisioner.store.secrets import read_key
 from provisioner.web.server import look_at
 from provisioner.wiring import hook_secret
 from provisioner.workflow.load import load_workflows
-
-Place = tuple[str, ...]
-"""Keys of the configuration, from the top."""
+from provisioner.yamlfile import Path as Place
 
 
 def check(written: Written, *, catalogue: bool) -> None:
@@ -28,7 +26,9 @@ def check(written: Written, *, catalogue: bool) -> None:
 
     Blocks.
     """
-    faults = [f"{written.where(place)}: {'.'.join(place)}: {text}" for place, text in faults_of(written.config)]
+    faults = [
+        f"{written.where(place)}: {'.'.join(map(str, place))}: {text}" for place, text in faults_of(written.config)
+    ]
     folders = [Path(folder) for folder in written.config.catalogue.paths]
     for read in (Catalog.load, load_profiles, load_workflows) if catalogue else ():
         try:
@@ -70,7 +70,11 @@ def _read(place: Place, read: Callable[[], object]) -> Iterator[tuple[Place, str
     try:
         read()
     except ProvisionerError as error:
-        yield place, str(error).removeprefix(f"{'.'.join(place)}: ")
+        yield place, str(error).removeprefix(f"{_named(place)}: ")
+
+
+def _named(place: Place) -> str:
+    return ".".join(map(str, place))
 
 
 def _key(config: Config) -> Iterator[tuple[Place, str]]:

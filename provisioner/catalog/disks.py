@@ -100,8 +100,6 @@ def plan(params: Mapping[str, Any], disks: Sequence[Disk], firmware: str, min_by
         raise RenderError(
             "disk.encryption: swap and more volumes than the root", hint="disk.layout: lvm holds them all"
         )
-    if name in ("zfs", "zfs-mirror"):
-        _check_pool(params)
     layout = Layout(
         name=name,
         firmware=firmware or "bios",
@@ -110,6 +108,8 @@ def plan(params: Mapping[str, Any], disks: Sequence[Disk], firmware: str, min_by
         volumes=volumes if name in ("lvm", "raid1-lvm") else (),
         encryption=encryption,
     )
+    if layout.zfs:
+        _check_pool(params)
     _check_room(layout, volumes)
     return layout
 

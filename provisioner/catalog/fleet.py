@@ -158,11 +158,7 @@ FLEET: dict[str, Kind] = {
     "uefi-root-keys": Kind(
         "keys for root, a password hash",
         facts("uefi", (NVME,), PORTS),
-        {
-            "users.root.ssh_keys": [KEY],
-            "users.root.password": "store:root",
-            "time.ntp": ["10.0.0.2"],
-        },
+        {"users.root.ssh_keys": [KEY], "users.root.password": "store:root", "time.ntp": ["10.0.0.2"]},
     ),
     "uefi-vlan": Kind(
         "a static address on a VLAN of the port that netboots",

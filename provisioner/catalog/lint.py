@@ -120,7 +120,10 @@ class Linter:
                 verdict.faults.append(f"{name}: " + "\n    ".join(lines[:13]))
 
     def _said(self, program: Program, kind: str, texts: Sequence[str], verdict: Verdict) -> str:
-        """What the program has against the files, each called FILE, after its own name; nothing if they are good."""
+        """What the program has against the files, after its own name; nothing if they are good.
+
+        The first is called FILE: of several, only whether anything is said counts.
+        """
         with tempfile.TemporaryDirectory(prefix="provisioner-lint-") as folder:
             paths = [Path(folder) / f"file{number}" for number in range(len(texts))]
             for path, text in zip(paths, texts, strict=True):

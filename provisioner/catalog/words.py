@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provisioner.catalog.nics import Link
+from provisioner.catalog.nics import Link, LinkKind
 
 Params = Mapping[str, Any]
 
@@ -45,7 +45,11 @@ def _on_btrfs(params: Params, _: Sequence[Link]) -> bool:
 def _of_ipv6(params: Params, links: Sequence[Link]) -> bool:
     texts = [*params["net"]["dns"]["servers"], *(link.gateway for link in links)]
     addresses = any(address.version == 6 for link in links for address in link.addresses)
-    return addresses or any(":" in text for text in texts) or any(":" in r.to for link in links for r in link.routes)
+    return (
+        addresses
+        or any(":" in text for text in texts)
+        or any(route.version == 6 for link in links for route in link.routes)
+    )
 
 
 WORDS: Mapping[str, Word] = {
@@ -71,7 +75,7 @@ WORDS: Mapping[str, Word] = {
     "first-boot-hooks": Word("hooks.first_boot", lambda params, _: params["hooks"]["first_boot"]),
     "port-names": Word(
         "net.interfaces: the name of a port",
-        lambda _, links: any(link.named for link in links if link.kind == "ethernet"),
+        lambda _, links: any(link.named for link in links if link.kind is LinkKind.ETHERNET),
     ),
     "second-address": Word(
         "net: a second address on one link", lambda _, links: any(len(link.addresses) > 1 for link in links)

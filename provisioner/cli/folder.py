@@ -56,7 +56,7 @@ def _fault(path: Path, top: Path, ending: str) -> str:
     """Say why a file is not read; empty where it is."""
     try:
         mode = path.stat().st_mode
-    except (OSError, RuntimeError):  # RuntimeError: links in a circle
+    except OSError:  # links in a circle, too
         return "a link that leads nowhere"
     if not path.resolve().is_relative_to(top.resolve()):
         return f"a link that leads out of {top.name}/; put the file itself here"

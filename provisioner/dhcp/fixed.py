@@ -121,9 +121,9 @@ def faults_of_loaders(reservations: Iterable[Reservation], ground: Ground) -> It
     for each in reservations:
         for fault in _unfit_there(each.fixed, each.profile, each.loader, ground):
             yield f"reservation {each.mac}: {fault}"
-    for rule in ground.config.ports:
+    for index, rule in enumerate(ground.config.ports):
         for fault in _unfit_there((rule.address,), rule.profile, {}, ground):
-            yield f"port {rule.circuit_id or rule.remote_id}: {fault}"
+            yield f"ports[{index}]: {fault}"
 
 
 def _ports_of_others(each: Reservation, ground: Ground) -> Iterator[str]:

@@ -192,7 +192,8 @@ class Topology(Generic[N]):
         net = self.holding(ip)
         found = [pool.forgive(ip, now) for pool in net.pools] if net is not None else []
         if not any(found):
-            raise NotFoundError("that address is not out of use", hint="`provisionctl dhcp leases --state declined`")
+            hint = "`provisionctl dhcp leases --state declined`, with -6 for IPv6"
+            raise NotFoundError("that address is not out of use", hint=hint)
         return [lease for lease in found if lease is not None]
 
     def remove(self, name: str) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from provisioner.dhcp.subnets import Dhcp
-
-Place = tuple[str | int, ...]
-"""Keys and indexes from the top of the file."""
+from provisioner.yamlfile import Path as Place
 
 
 def places_in(config: Dhcp) -> Callable[[str], Place]:

@@ -92,7 +92,8 @@ class Answers:
         try:
             _, outcome = await self._tickets.redeem(key, ask, self._boots.clock.now())
         except StoreError:
-            self._owed |= {(key, answer)} if ask.owed else set()
+            if ask.owed:
+                self._owed.add((key, answer))
             raise
         if isinstance(outcome, Refused):  # or somebody else was faster
             raise self._refused(machine, outcome, answer)

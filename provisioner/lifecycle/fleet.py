@@ -92,7 +92,7 @@ class Rollout:
     created: float = 0.0
     ended: float = 0.0
     tally: Tally = field(default=Tally(), compare=False, repr=False)
-    """Made of `members`; not stored."""
+    """Made of `members`; stored empty."""
 
     def count(self, *stages: Stage) -> int:
         """Count the machines in any of these stages."""
@@ -208,7 +208,7 @@ def _put(rollout: Rollout, changes: Mapping[int, Member]) -> Rollout:
         counts[member.stage] += 1
         members[at] = member
     back = (at for at, member in changes.items() if member.stage is Stage.WAITING)
-    first = min(known.first, *back, known.first)
+    first = min([known.first, *back])
     known = replace(known, counts=dict(counts), first=first, touched=(*known.touched, *changes))
     return replace(rollout, members=tuple(members), tally=known)
 

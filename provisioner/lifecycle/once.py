@@ -10,13 +10,19 @@ from provisioner.errors import ConflictError
 from provisioner.lifecycle.registry import Machines
 from provisioner.model.intent import Asked
 from provisioner.model.machine import Machine
-from provisioner.store.machines import MachineStore
+from provisioner.store.machines import Accepted, MachineStore
 
 
 def asked(key: str, verb: str, **given: Any) -> Asked:
     """Name a request by its verb and a digest of all that it says: that may hold secrets, and is kept for a month."""
     text = json.dumps(given, sort_keys=True, default=str)
     return Asked(key, f"{verb} {hashlib.sha256(text.encode()).hexdigest()}")
+
+
+def used_for(key: str, what: str) -> ConflictError:
+    """Refuse a request under a key that is another one's."""
+    hint = "another request needs a key of its own"
+    return ConflictError(f"the idempotency key {key[:40]!r} was used for {what}", hint=hint)
 
 
 class WithdrawnError(ConflictError):
@@ -35,21 +41,21 @@ class Once:
 
         What an earlier version accepted was not named: it is taken for what is asked.
         """
-        if not await self.was_accepted(request):
+        found = await self._found(request)
+        if found is None:
             return None
-        machine, found = self._machines.get(ref), await self._store.intent(request.key)
-        if found is not None and found.machine != machine.id:
-            raise ConflictError(f"the idempotency key {request.key[:40]!r} was used for another machine")
+        machine = self._machines.get(ref)
+        if found.machine != machine.id:
+            raise used_for(request.key, "another machine")
         return machine
 
     async def was_accepted(self, request: Asked) -> bool:
         """Say whether this request was accepted before, of whichever machine; raises `ConflictError` as `accepted`."""
+        return await self._found(request) is not None
+
+    async def _found(self, request: Asked) -> Accepted | None:
         found = await self._store.intent(request.key) if request.key else None
-        if found is None:
-            return False
-        if found.request not in ("", request.request):
+        if found is not None and found.request not in ("", request.request):
             was, wanted = found.request.partition(" ")[0], request.request.partition(" ")[0]
-            what = f"another {was}" if was == wanted else was
-            hint = "another request needs a key of its own"
-            raise ConflictError(f"the idempotency key {request.key[:40]!r} was used for {what}", hint=hint)
-        return True
+            raise used_for(request.key, f"another {was}" if was == wanted else was)
+        return found

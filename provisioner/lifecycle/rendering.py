@@ -50,7 +50,7 @@ class Imagined:
 Make = Callable[[], Awaitable[RenderedFile]]
 
 
-class HiddenSecrets(Secrets):
+class _HiddenSecrets(Secrets):
     """Stands for every secret, and gives none."""
 
     def value(self, reference: str) -> str:
@@ -60,7 +60,7 @@ class HiddenSecrets(Secrets):
         return {"hash": HIDDEN if reference else ""}
 
 
-HIDDEN_SECRETS = HiddenSecrets("preview")
+_HIDDEN_SECRETS = _HiddenSecrets("preview")
 
 
 def starts_with(catalogue: Catalogue, bootenv: Bootenv) -> Bootenv:
@@ -78,7 +78,7 @@ class Renderings:
         """Say what the machine starts."""
         return starts_with(self._ports.catalogue, boot.bootenv)
 
-    def files(self, boot: Imagined, secrets: Secrets = HIDDEN_SECRETS) -> Sequence[tuple[str, Make]]:
+    def files(self, boot: Imagined, secrets: Secrets = _HIDDEN_SECRETS) -> Sequence[tuple[str, Make]]:
         """Name the files of a boot, each with what makes it."""
         catalogue, bootenv, started = self._ports.catalogue, boot.bootenv, self.started(boot)
 

@@ -24,8 +24,8 @@ from provisioner.lifecycle.fleet import (
     describe,
     plan,
     rollout_of,
-)  # fmt: skip
-from provisioner.lifecycle.once import WithdrawnError
+)
+from provisioner.lifecycle.once import WithdrawnError, used_for
 from provisioner.lifecycle.runner import new_run_id
 from provisioner.lifecycle.selectors import parse
 from provisioner.lifecycle.turns import Turns, in_turn
@@ -101,8 +101,7 @@ class Rollouts:
             before = self.get(known)
             wanted = (before.bootenv, before.select, (before.at_once, before.max_failures), dict(before.params))
             if wanted != (bootenv, select, limits, dict(params)):
-                hint = "another request needs a key of its own"
-                raise ConflictError(f"the idempotency key {key[:40]!r} was used for another rollout", hint=hint)
+                raise used_for(key, "another rollout")
             return before
         self._conductor.bootenv(bootenv)
         machines = self._conductor.machines.all()

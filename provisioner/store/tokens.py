@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from provisioner.errors import StoreError, TicketError
 from provisioner.model.net import Mac
+from provisioner.store.codec import encode
 from provisioner.store.db import Database
 
 
@@ -68,8 +69,11 @@ class Tokens:
 
         Nobody could use them while no daemon ran, and the clock may have been set since.
         """
-        rows = [(now + life_s, purpose.value, run) for purpose, life_s in LIFE_S.items() for run in runs]
-        update = "UPDATE token SET expires = max(expires, ?) WHERE purpose = ? AND run = ?"
+        wanted = encode(list(runs)).decode()
+        rows = [(now + life_s, purpose.value, wanted) for purpose, life_s in LIFE_S.items()]
+        update = (  # all runs at once: no index has them
+            "UPDATE token SET expires = max(expires, ?) WHERE purpose = ? AND run IN (SELECT value FROM json_each(?))"
+        )
         await self._db.submit(lambda c: c.executemany(update, rows) and None)
 
     async def mint(self, purpose: Purpose, mac: Mac, machine: str, run: str, address: str, now: float) -> str:
@@ -99,9 +103,8 @@ class Tokens:
         `moved` is asked where a token is bound to another address: whether its machine has this one as well.
         """
         token = self._good.get(digest(secret))
-        if token is None or token.purpose != purpose or token.expires < now:
-            token = None
-        if token is None or not (token.address in ("", address) or moved(token)):
+        good = token is not None and token.purpose == purpose and token.expires >= now
+        if token is None or not good or not (token.address in ("", address) or moved(token)):
             raise TicketError("this token is not good here", hint="the machine has to boot again to get another")
         return token
 

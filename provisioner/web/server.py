@@ -110,12 +110,12 @@ def _refused(host: str, port: int, error: OSError) -> ListenError:
 def _bind_unix(path: Path, mode: int, gid: int) -> tuple[socket.socket, SocketFile]:
     """Bind under another name and link: there is no moment at which the socket stands open to everybody, and none at
     which something that came to lie there meanwhile is replaced."""
-    _clear(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
+    _clear(path)
+    _clear(beside)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(beside)
         sock.bind(str(beside))
         try:
             beside.chmod(mode)
@@ -138,7 +138,10 @@ def _clear(path: Path) -> None:
         return
     if not _is_dead(path):
         raise ListenError(f"{path}: another daemon answers on this socket", hint="stop it, or give another path")
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ListenError(f"{path}: the socket of a dead daemon cannot be taken away: {error.strerror}") from error
 
 
 def look_at(path: Path) -> bool:

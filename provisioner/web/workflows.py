@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from provisioner.errors import ConflictError, NotFoundError, WireError
+from provisioner.errors import NotFoundError, WireError
+from provisioner.lifecycle.once import used_for
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStatus, FlowStep, Stage
 from provisioner.web.ports import Route
 from provisioner.web.replies import condition, json_reply, query, read, whole
@@ -90,8 +91,7 @@ class WorkflowApi:
         if run is None:
             run = await self._engine.begin(await self._planning.run(wish), key)
         elif not self._planning.is_wished(run, wish):
-            hint = "another request needs a key of its own"
-            raise ConflictError(f"the idempotency key {key[:40]!r} was used for another run", hint=hint)
+            raise used_for(key, "another run")
         response = json_reply(self._view(run), status=202)
         response.headers["Location"] = f"/v1/workflow-runs/{run.id}"
         return response

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from provisioner.catalog.context import MADE
 from provisioner.catalog.decode import SUPPORTS
-from provisioner.model.catalog import Kind
 from tests.shipped import catalogue
 
 FILE = Path(__file__).parents[2] / "docs/bootenvs.md"
@@ -25,7 +24,7 @@ def columns() -> dict[tuple[frozenset[str], ...], list[str]]:
     found: dict[tuple[frozenset[str], ...], list[str]] = {}
     for name in catalogue().names():
         bootenv = catalogue().bootenv(name)
-        if bootenv.kind in (Kind.IMAGE, Kind.BOOTSTRAP, Kind.INSTALLER):
+        if bootenv.kind in MADE:
             can = bootenv.supports
             taken = (can.layouts, can.encryption, can.network, can.bonds, set(SUPPORTS["lacks"]) - set(can.lacks))
             found.setdefault(tuple(frozenset(words) for words in taken), []).append(name)
@@ -54,11 +53,10 @@ def split(text: str) -> tuple[str, str, str]:
     return before + heading + introduction + "\n", body + "\n", end + after
 
 
-def main() -> int:
+def main() -> None:
     before, _, after = split(FILE.read_text())
     FILE.write_text(f"{before}{table().rstrip()}{after}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -24,6 +24,7 @@ from provisioner.lab.images import gpt
 from provisioner.model.facts import Disk, Facts, Nic
 from provisioner.model.net import Mac
 from tests.discovery.guest import ADDRESS, MAC, SERIAL, StandIn, discovery_system, run_guest
+from tests.lab.disks import GETENT
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -49,7 +50,6 @@ PROGRAMS = (
     *("sed", "sh", "umount"),
 )
 """Of BusyBox, in an image that is as small as can be."""
-GETENT = b'#!/bin/sh\ngrep "^$2:" "/etc/$1"\n'
 IMAGE_URL = f"http://{ADDRESS}/files/disk.raw.zst"
 HOME_URL = f"http://{ADDRESS}/agent/v1/phone-home"
 

@@ -13,6 +13,10 @@ BLOB_BYTES = 24 << 20
 """More than 16 MiB, from which on chunks are listed; it does not compress."""
 
 
+GETENT = b'#!/bin/sh\ngrep "^$2:" "/etc/$1"\n'
+"""Stands in for the C library's program, which BusyBox does not have."""
+
+
 def qcow2(folder: Path) -> Path:
     """Make the image of a disk whose root has what is run to set it up and no kernel, in qcow2."""
     root = folder / "root"
@@ -25,7 +29,7 @@ def qcow2(folder: Path) -> Path:
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\n")
     getent = root / "bin/getent"
-    getent.write_text('#!/bin/sh\ngrep "^$2:" "/etc/$1"\n')
+    getent.write_bytes(GETENT)
     getent.chmod(0o755)
     ids = gpt.Ids.of("shared")
     (root / "etc/fstab").write_text(f"PARTUUID={ids.root_partition} / ext4 defaults 0 1\n")

@@ -10,15 +10,16 @@ from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from provisioner.errors import BmcUnreachable, PreflightError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.plans import JOB_STEP, KINDS, Verb
 from provisioner.lifecycle.steps import SILENT_S
 from provisioner.model.bmc import Power
+from provisioner.model.intent import Event
 from provisioner.model.machine import Machine, Run
-from provisioner.store.db import Database
+from provisioner.store.db import Database, T
 from tests.lifecycle.points import KillableDatabase, Point, Points
 from tests.lifecycle.rack import Metal, Rack
 from tests.lifecycle.test_conductor import settled
@@ -29,8 +30,6 @@ REFUSED = 3
 """Writes that are refused before there is room again, or the lock is gone."""
 LASTING = ("job ", "install")
 """How entries of a machine's log begin that are done to its disk."""
-
-T = TypeVar("T")
 
 
 class Struck(Points):
@@ -108,12 +107,12 @@ class Scene:
     def note_untold(self, before: int) -> None:
         """Remember whether the disk has what the run does not know of; `before`: what was done to it before the run."""
         told = machine_was_told(self.machine.run) if self.machine.run is not None else False
-        self.untold = max(self.untold, 0 if told else len(done_to_disk(self.metal)) - before)
+        self.untold = max(self.untold, 0 if told else len(done_to_disk(self.metal.log)) - before)
 
 
-def done_to_disk(metal: Metal) -> list[str]:
-    """List what was done to a disk, in order."""
-    return [what for what in metal.log if what.startswith(LASTING)]
+def done_to_disk(log: list[str]) -> list[str]:
+    """List what of a machine's log was done to its disk, in order."""
+    return [what for what in log if what.startswith(LASTING)]
 
 
 def machine_was_told(run: Run) -> bool:
@@ -212,7 +211,6 @@ class Start:
 
 async def start_of(folder: Path, verb: Verb) -> Start:
     """Bring a machine to where a verb starts."""
-    folder.mkdir()
     rack = Rack(folder)
     async with rack.alive(), rack.daemon() as conductor:
         await rack.enrol()
@@ -226,7 +224,7 @@ async def play(start: Start, folder: Path, verb: Verb, breakage: Breakage, at: P
     """Ask for a verb, let something break at a point, have it mended, and see the machine to its end."""
     scene = Scene(await asyncio.to_thread(start.rack, folder), SetClock())
     scene.rack.clock = scene.clock
-    before = len(done_to_disk(scene.metal))
+    before = len(done_to_disk(scene.metal.log))
 
     def strike(name: str) -> None:
         scene.note_untold(before)
@@ -288,13 +286,13 @@ def is_quiet(scene: Scene) -> bool:
     return waits and not scene.db.pending and not scene.rack.asking["node17", scene.metal.lives]
 
 
-def check_story(machine: Machine, events: list[object]) -> None:
+def check_story(machine: Machine, events: list[Event]) -> None:
     """Hold that the outbox tells the last run as its journal does, once each, and all events without a gap."""
     run = machine.run
     assert run is not None
-    numbers = [getattr(event, "seq", 0) for event in events]
+    numbers = [event.seq for event in events]
     assert numbers == list(range(1, len(numbers) + 1))
-    of_run = [(str(getattr(e, "type", "")), e.data) for e in events if getattr(e, "data", {}).get("run") == run.id]  # type: ignore[attr-defined]
+    of_run = [(event.type, event.data) for event in events if event.data.get("run") == run.id]
     kinds = [kind for kind, _ in of_run]
     assert kinds.count("run.started") == 1
     assert kinds.count("run.done") == 1

@@ -165,7 +165,7 @@ class FillingDatabase(KillableDatabase):
     fails: ClassVar[tuple[str, ...]] = ()
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
-        name = work.__qualname__ if hasattr(work, "__qualname__") else ""
+        name = getattr(work, "__qualname__", "")
         self.redeemed += name.startswith("TicketStore.redeem")
         self.full = self.redeemed == 1 and name.startswith(self.fails)
         return super().submit(work)
@@ -279,6 +279,8 @@ async def test_an_installer_that_takes_the_static_address_is_known_there(tmp_pat
         await conductor.cancel("node17")
         with pytest.raises(TicketError):
             await conductor.booter.agent_progress(token, static, "install", 95.0, "")
+        with pytest.raises(TicketError, match="its run has stopped"):
+            await conductor.booter.phone_home(json.loads(body)["home"], static, "node17", "Debian 12", 20.0, [])
 
 
 @pytest.mark.parametrize("bad", ["guessed", "other address", "other file", "after a newer script", "after the run"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -266,12 +266,6 @@ async def test_an_artefact_that_is_removed_is_in_no_file(tmp_path: Path) -> None
         assert await made.changed() == ALL
 
 
-@pytest.fixture(scope="module")
-def folders() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
 BACK = [
     edit("bootenvs/values/site.yaml", "2", "1"),
     put_secret("word", "from the store"),
@@ -287,8 +281,8 @@ BACK = [
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from([*(change for change, _ in CHANGES.values()), *BACK]), max_size=8))
-async def test_what_is_kept_is_what_rendering_anew_gives(folders: Path, steps: list[Change]) -> None:
-    with tempfile.TemporaryDirectory(dir=folders) as folder:
+async def test_what_is_kept_is_what_rendering_anew_gives(steps: list[Change]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
         async with world(Path(folder)) as made:
             for step in steps:
                 await do(step, made)

@@ -21,10 +21,6 @@ from tests.lifecycle.test_crash import STORIES, ask, check_events
 from tests.lifecycle.test_faults import DAY, SetClock
 
 
-def lasting(log: list[str]) -> list[str]:
-    return [what for what in log if what.startswith(("job ", "install"))]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("verb", Verb)
@@ -40,7 +36,7 @@ async def test_something_breaks_at_every_point(tmp_path: Path, what: str, verb: 
         scene, machine = await play(start, tmp_path / f"at{at}", verb, BREAKAGES[what], point)
         assert scene.points.struck, where
         assert (machine.state, machine.failure) == (end, None), where
-        done, wanted = done_to_disk(scene.metal), lasting(effects)
+        done, wanted = done_to_disk(scene.metal.log), done_to_disk(effects)
         assert done[: len(wanted)] == wanted, where
         assert len(done) <= len(wanted) + scene.untold, where
         if not BREAKAGES[what].mended:

@@ -58,10 +58,6 @@ async def test_a_key_that_was_used_for_another_request_is_refused(tmp_path: Path
             await conductor.boot("node17", "debian-12", key="k1")
 
 
-async def active(conductor: Conductor) -> None:
-    await conductor.adopt("node17", "theirs")
-
-
 async def held(conductor: Conductor) -> None:
     await conductor.hold("node17", "first")
 

@@ -14,7 +14,7 @@ from provisioner.lifecycle.diagnoses import DIAGNOSES
 from provisioner.lifecycle.inputs import Begin, Failed, JobTaken, Progress
 from provisioner.lifecycle.plans import KINDS, VERBS, Verb
 from provisioner.lifecycle.steps import advance
-from provisioner.lifecycle.why import why
+from provisioner.lifecycle.why import MEANWHILE, why
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
@@ -238,6 +238,7 @@ def test_a_wait_says_how_long_it_may_last() -> None:
     verdict = why(machine, [], 10.0)
     assert verdict.text == "node17 waits for its job to end, since 10 s"
     assert verdict.todo == "it has 3590 s left for that"
+    assert why(at_step("wait.dhcp"), [], 10.0).todo.endswith(f" s left for that; {MEANWHILE['wait.dhcp']}")
     assert completing(machine)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,8 +77,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("make", "said"), BAD.values(), ids=BAD.keys())
-def test_a_place_that_cannot_hold_one_says_why(tmp_path: Path, make: object, said: str) -> None:
-    assert callable(make)
+def test_a_place_that_cannot_hold_one_says_why(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
     make(tmp_path / "state")
     with pytest.raises(StoreError, match=said), alone(tmp_path / "state", "provisionerd", "end it"):
         pass

@@ -160,27 +160,23 @@ class FakeConductor:
         return await self.put(changed, "run.started")
 
     async def release(self, ref: str, *, erase: bool = True, key: str = "", generation: int | None = None) -> Machine:
-        machine = self.machines.get(ref)
-        self._current(machine, generation)
+        machine = self._current(self.machines.get(ref), generation)
         run = Run(f"r-{next(self._ids)}", "release" if erase else "release-keep", "", PLAN[:1], started=NOW)
         return await self.put(replace(machine, state=State.RELEASING, run=run), "run.started")
 
     async def power(self, ref: str, verb: PowerVerb, *, key: str = "", generation: int | None = None) -> Machine:
-        self._current(self.machines.get(ref), generation)
-        machine = self.machines.get(ref)
+        machine = self._current(self.machines.get(ref), generation)
         return await self.put(replace(machine, power=Power.OFF if verb == "off" else Power.ON), "machine.power")
 
     async def cancel(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
-        self._current(self.machines.get(ref), generation)
-        machine = self.machines.get(ref)
+        machine = self._current(self.machines.get(ref), generation)
         if machine.run is None or machine.run.outcome != "running":
             raise ConflictError(f"{machine.name}: nothing is under way")
         run = replace(machine.run, outcome="cancelled", ended=NOW)
         return await self.put(replace(machine, state=State.READY, run=run), "run.cancelled")
 
     async def resume(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
-        self._current(self.machines.get(ref), generation)
-        machine = self.machines.get(ref)
+        machine = self._current(self.machines.get(ref), generation)
         if machine.run is None or machine.run.outcome in {"running", "done"}:
             raise ConflictError(f"{machine.name}: nothing to take up")
         return await self.put(replace(machine, run=replace(machine.run, outcome="running")), "run.resumed")
@@ -192,37 +188,35 @@ class FakeConductor:
         return await self._begin(ref, "unrescue", generation)
 
     async def _begin(self, ref: str, verb: str, generation: int | None) -> Machine:
-        machine = self.machines.get(ref)
-        self._current(machine, generation)
+        machine = self._current(self.machines.get(ref), generation)
         run = Run(f"r-{next(self._ids)}", verb, "", PLAN, started=NOW)
         return await self.put(replace(machine, state=State.INSPECTING, run=run), "run.started")
 
     async def hold(
         self, ref: str, reason: str, *, quarantine: bool = False, key: str = "", generation: int | None = None
     ) -> Machine:
-        self._current(self.machines.get(ref), generation)
+        machine = self._current(self.machines.get(ref), generation)
         state = State.QUARANTINED if quarantine else State.MAINTENANCE
-        return await self.put(rest.hold(self.machines.get(ref), state, reason, NOW), "machine.state")
+        return await self.put(rest.hold(machine, state, reason, NOW), "machine.state")
 
     async def let_go(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
-        self._current(self.machines.get(ref), generation)
-        return await self.put(rest.let_go(self.machines.get(ref), NOW), "machine.state")
+        machine = self._current(self.machines.get(ref), generation)
+        return await self.put(rest.let_go(machine, NOW), "machine.state")
 
     async def adopt(self, ref: str, bootenv: str, *, key: str = "", generation: int | None = None) -> Machine:
-        self._current(self.machines.get(ref), generation)
-        return await self.put(rest.adopt(self.machines.get(ref), bootenv, NOW), "machine.state")
+        machine = self._current(self.machines.get(ref), generation)
+        return await self.put(rest.adopt(machine, bootenv, NOW), "machine.state")
 
     async def retire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
-        self._current(self.machines.get(ref), generation)
-        return await self.put(rest.retire(self.machines.get(ref), NOW), "machine.state")
+        machine = self._current(self.machines.get(ref), generation)
+        return await self.put(rest.retire(machine, NOW), "machine.state")
 
     async def unretire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
-        self._current(self.machines.get(ref), generation)
-        return await self.put(rest.unretire(self.machines.get(ref), NOW), "machine.state")
+        machine = self._current(self.machines.get(ref), generation)
+        return await self.put(rest.unretire(machine, NOW), "machine.state")
 
     async def forget(self, ref: str, *, key: str = "", generation: int | None = None) -> None:
-        self._current(self.machines.get(ref), generation)
-        machine = self.machines.get(ref)
+        machine = self._current(self.machines.get(ref), generation)
         del self.machines.by_name[machine.name]
         await self.emit(machine.id, "machine.forgotten", {"name": machine.name})
 
@@ -302,9 +296,10 @@ class FakeConductor:
         line = TraceLine(at, channel, f"{channel}.seen", text, machine=machine, run=run, ok=ok)
         self.lines.append((len(self.lines) + 1, line))
 
-    def _current(self, machine: Machine, generation: int | None) -> None:
+    def _current(self, machine: Machine, generation: int | None) -> Machine:
         if generation is not None and generation != machine.generation:
             raise ConflictError(f"{machine.name} has generation {machine.generation}, not {generation}")
+        return machine
 
     # the machines' side
 

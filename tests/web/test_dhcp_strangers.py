@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.dhcp.subnets import Dhcp, Mode, PortRule, Reservation
+from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Subnet
 from provisioner.model.boot import Unknown
 from tests.dhcp.clients import MAC, OTHER_MAC, subnet
 from tests.web.dhcp import Desk
@@ -92,4 +92,19 @@ async def test_a_subnet_does_not_come_beside_another_server_while_grub_is_fixed_
         assert desk.server.subnets()[0].mode is Mode.AUTHORITATIVE
         await call(api, "PUT", f"/v1/dhcp/reservations/{mac}", json={"loader": {"efi-x64": "snponly.efi"}})
         assert (await call(api, "PUT", path, json=proxy))[0] == 200
+    await desk.close()
+
+
+async def test_nor_while_the_profile_of_a_switch_port_fixes_it(tmp_path: Path) -> None:
+    other = Subnet(network="10.1.0.0/24", name="rack2")
+    profiles = {"grub": Overrides(loader={"efi-x64": "grubx64.efi"})}
+    ports = (PortRule(circuit_id="p1", address="10.0.0.200", profile="grub"),)
+    desk = await Desk(
+        tmp_path, Dhcp(subnets=(subnet(name="rack1", interface=""), other), profiles=profiles, ports=ports)
+    ).open()
+    async with session_of(desk) as api:
+        proxy = {"network": "10.0.0.0/24", "name": "rack1", "interface": "", "mode": "proxy"}
+        status, body, _ = await call(api, "PUT", "/v1/dhcp/subnets/rack1", json=proxy)
+        why = "ports[0]: loader: efi-x64: grubx64.efi does not work beside another DHCP server"
+        assert (status, why in str(body)) == (422, True), body
     await desk.close()

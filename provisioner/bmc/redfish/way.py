@@ -151,12 +151,18 @@ def _connection_failure(where: str, cause: BaseException | None) -> BmcError:
             return BmcUnreachable(f"{where}: the connection was lost: {cause}")
 
 
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+"""What OpenSSL calls an answer that is none of TLS."""
+
+
 def no_connection(where: str, error: OSError) -> BmcError:
     """Say why there is no connection, and what to look at."""
     number = _number_of(error)
     match error:
-        case ssl.SSLError():
+        case ssl.SSLError() if any(word in str(error) for word in _NO_TLS):
             return BmcProtocolError(f"{where}: what answers there speaks no TLS", hint="Redfish is HTTPS, on port 443")
+        case ssl.SSLError():
+            return BmcProtocolError(f"{where}: no TLS connection: {error}", hint="is its TLS older than 1.2?")
         case socket.gaierror():
             return BmcUnreachable(
                 f"{where}: there is no address for this name", hint="check the name, or give an address"

@@ -152,6 +152,13 @@ NO_WAY = {
         ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"),
         BmcProtocolError("x: what answers there speaks no TLS", hint="Redfish is HTTPS, on port 443"),
     ),
+    "TLS that is too old": (
+        ssl.SSLError(1, "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version (_ssl.c:1006)"),
+        BmcProtocolError(
+            "x: no TLS connection: [SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version (_ssl.c:1006)",
+            hint="is its TLS older than 1.2?",
+        ),
+    ),
     "nobody knows": (
         OSError("?"),
         BmcUnreachable("x: the connection was lost", hint="is the BMC powered, is the address right?"),

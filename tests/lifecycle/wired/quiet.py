@@ -15,7 +15,7 @@ PROC = Path("/proc")
 LOOK_S = 0.002
 """Between two looks; how long they are apart does not matter to what they say."""
 SLEEPS = "S"
-SYN_SENT, SYN_RECEIVED = "02", "03"
+SYN_SENT, SYN_RECEIVED, LISTEN = "02", "03", "0A"
 
 Ran = dict[Path, str]
 """How often each thread went to sleep or was put aside so far, by its folder."""
@@ -33,12 +33,20 @@ def asleep(pids: Sequence[int]) -> Ran | None:
     """Look at all threads once: how often each has run, or None where one is awake."""
     ran: Ran = {}
     for pid in _family(pids):
-        for thread in (PROC / str(pid) / "task").iterdir():
+        for thread in _threads(pid):
             fields = dict(line.split(":\t", 1) for line in _read(thread / "status").splitlines() if ":\t" in line)
             if not fields.get("State", "").startswith(SLEEPS):
                 return None
             ran[thread] = fields["voluntary_ctxt_switches"] + "+" + fields["nonvoluntary_ctxt_switches"]
     return ran
+
+
+def _threads(pid: int) -> Sequence[Path]:
+    """List the threads of a process; none of one that has ended meanwhile, which its parent then hears of."""
+    try:
+        return list((PROC / str(pid) / "task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
 
 
 def _family(pids: Sequence[int]) -> Iterator[int]:
@@ -64,7 +72,7 @@ def _on_its_way(pids: Sequence[int]) -> bool:
     for pid in pids:
         for line in _read(PROC / str(pid) / "net" / "tcp").splitlines()[1:]:
             _, _, _, state, queues, *_ = line.split()
-            if state in (SYN_SENT, SYN_RECEIVED) or (state != "0A" and int(queues.partition(":")[0], 16)):
+            if state in (SYN_SENT, SYN_RECEIVED) or (state != LISTEN and int(queues.partition(":")[0], 16)):
                 return True
     return False
 
