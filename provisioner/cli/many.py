@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 
 from provisioner.cli.exits import Partly
-from provisioner.cli.text import printable
+from provisioner.cli.text import error_lines
 from provisioner.errors import ApiError, ProvisionerError
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ AT_ONCE = 16
 def for_each(names: Sequence[str], ask: Callable[[str], T], tell: Callable[[T], None]) -> ProvisionerError | None:
     """Ask for every machine, and tell of each, in their order; return what the command is to exit with, if not 0.
 
-    Where there are several, a refusal is a line on stderr.
+    Where there are several, a refusal is told on stderr, with what is at fault.
     """
     failures: list[ProvisionerError] = []
     for name, outcome in zip(names, _outcomes(names, ask), strict=True):
@@ -29,16 +29,17 @@ def for_each(names: Sequence[str], ask: Callable[[str], T], tell: Callable[[T], 
             continue
         failures.append(outcome)
         if len(names) > 1:
-            click.echo(printable(_named(name, str(outcome))), err=True)
+            for line in error_lines(outcome, "" if _names(name, outcome.message) else f"{name}: "):
+                click.echo(line, err=True)
     if not failures or len(names) == 1:
         return failures[0] if failures else None
     message = f"{len(failures)} of {len(names)} machines refused"
     return Partly(message) if len(failures) < len(names) else ApiError(message)
 
 
-def _named(name: str, text: str) -> str:
-    """Say whose refusal it is, where it does not say that itself."""
-    return text if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) else f"{name}: {text}"
+def _names(name: str, text: str) -> bool:
+    """Tell whether a refusal says itself whose it is."""
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
 
 
 def _outcomes(names: Sequence[str], ask: Callable[[str], T]) -> Iterator[T | ProvisionerError]:

@@ -15,7 +15,7 @@ import click
 
 from provisioner.cli.exits import Exit, exit_of
 from provisioner.cli.session import Session, common_options
-from provisioner.cli.text import printable
+from provisioner.cli.text import error_lines, printable
 from provisioner.errors import ProvisionerError
 
 
@@ -214,10 +214,5 @@ def _usage(error: click.ClickException) -> int:
 
 def _say(error: ProvisionerError) -> None:
     """Say an error in one line, with a line more for each fault where there are several."""
-    faults = [printable(fault) for fault in getattr(error, "faults", ())]
-    hint = f" ({printable(error.hint)})" if error.hint else ""
-    message = printable(error.message.partition("\n")[0])
-    click.echo(f"provisionctl: {message}{': ' + faults[0] if len(faults) == 1 else ''}{hint}", err=True)
-    if len(faults) > 1:
-        for fault in faults:
-            click.echo(f"  {fault}", err=True)
+    for line in error_lines(error, "provisionctl: "):
+        click.echo(line, err=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from provisioner.errors import ProvisionerError
 
 Row = Mapping[str, Any]
 
@@ -20,6 +22,16 @@ SHORTEST = 4
 def printable(value: object) -> str:
     """Write a value with control characters escaped: a host name may hold ESC, a vendor class a line feed."""
     return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
+
+
+def error_lines(error: ProvisionerError, before: str = "") -> Iterator[str]:
+    """Say an error in one line that begins with `before`, with a line more for each fault where there are several."""
+    faults = [printable(fault) for fault in getattr(error, "faults", ())]
+    hint = f" ({printable(error.hint)})" if error.hint else ""
+    message = printable(error.message.partition("\n")[0])
+    yield f"{before}{message}{': ' + faults[0] if len(faults) == 1 else ''}{hint}"
+    if len(faults) > 1:
+        yield from (f"  {fault}" for fault in faults)
 
 
 def seconds_of(written: str | None) -> float | None:

@@ -67,6 +67,25 @@ def test_a_refusal_says_whose_it_is(text: str, told: str, capsys: pytest.Capture
     assert capsys.readouterr().err == f"{told}\n"
 
 
+FAULTS = {
+    "one": (("bmc: no answer",), "node01 cannot boot x: bmc: no answer (wait)\n"),
+    "several": (("bmc: no answer", "subnet: none"), "node01 cannot boot x (wait)\n  bmc: no answer\n  subnet: none\n"),
+}
+
+
+@pytest.mark.parametrize(("faults", "told"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_refusal_says_what_is_at_fault(
+    faults: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(name: str) -> str:
+        if name == "node01":
+            raise ApiProblem(422, "node01 cannot boot x", faults=faults, hint="wait")
+        return name
+
+    for_each(["node01", "node02"], ask, lambda name: None)
+    assert capsys.readouterr().err == told
+
+
 def test_one_alone_says_its_own_error() -> None:
     def ask(name: str) -> str:
         raise ApiProblem(404, "no such machine")
