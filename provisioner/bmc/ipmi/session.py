@@ -97,6 +97,9 @@ class LanSession(Session, asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sent = 0
+        self._began = 0.0
+        self._patience = 1.0
+        """How many times longer than usual the login waits: the first answer shows how slow the board is."""
         self._waiting: asyncio.Future[Any] | None = None
         self._restarts = 0
         self.used_at = self._loop.time()
@@ -211,6 +214,7 @@ class LanSession(Session, asyncio.DatagramProtocol):
         self._initsession()
         # Not used before, so that an answer to a session from before this process is not taken for ours.
         self.localsid = random.SystemRandom().randrange(1 << 24, 1 << 31)
+        self._began = self._loop.time()
         self._get_channel_auth_cap()
 
     def _xmit_packet(self, retry: bool = True, delay_xmit: float | None = None, timeout: float | None = None) -> None:
@@ -220,8 +224,8 @@ class LanSession(Session, asyncio.DatagramProtocol):
             self._transport.sendto(bytes(self.netpacket))
         self._disarm()
         if retry:
-            pauses = RETRANSMIT_S if self.logged else LOGIN_RETRANSMIT_S
-            pause = pauses[min(self._sent, len(pauses) - 1)]
+            pauses, times = (RETRANSMIT_S, 1.0) if self.logged else (LOGIN_RETRANSMIT_S, self._patience)
+            pause = pauses[min(self._sent, len(pauses) - 1)] * times
             self._timer = self._loop.call_later(pause, self._timedout)
 
     def _disarm(self) -> None:
@@ -281,6 +285,7 @@ class LanSession(Session, asyncio.DatagramProtocol):
 
     def _got_channel_auth_cap(self, response: dict[str, Any]) -> None:
         self._next_message()
+        self._patience = max(self._patience, 2 * (self._loop.time() - self._began))  # RAKP is begun anew, not repeated
         data = response.get("data", b"")
         if response.get("code") == 0 and not (len(data) > 3 and data[1] & 0x80 and data[3] & 0x02):
             raise SessionError(

@@ -6,11 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from provisioner.bmc.ipmi.driver import Ipmi
+from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.bmc.ipmi.messages import Trouble
 from provisioner.bmc.ipmi.session import LanSession, SessionError, trouble_of
+from provisioner.model.bmc import BmcAddress, Driver, Power
 from tests.bmc.simulated import IPMI_PORT, PASSWORD, USER, host, simulated
 
 NUMBER = 120
@@ -137,8 +141,8 @@ async def test_a_port_that_is_closed_is_told_at_once() -> None:
     session.abandon()
 
 
-class Lossy(asyncio.DatagramProtocol):
-    """A relay that loses every seventh datagram, in either direction, and doubles every fifth."""
+class Relay(asyncio.DatagramProtocol):
+    """Stands between the daemon and a BMC, and passes on what it hears."""
 
     def __init__(self, port: int, name: str) -> None:
         self.towards = (name, port)
@@ -152,31 +156,69 @@ class Lossy(asyncio.DatagramProtocol):
         self.seen += 1
         if addr != self.towards:
             self.client = addr
-        where = self.client if addr == self.towards else self.towards
-        if where is None or self.seen % 7 == 6:
-            return
-        for _ in range(2 if self.seen % 5 == 0 else 1):
+        if where := self.client if addr == self.towards else self.towards:
+            self.forward(data, where)
+
+    def forward(self, data: bytes, where: tuple[str, int]) -> None:
+        raise NotImplementedError
+
+    def send(self, data: bytes, where: tuple[str, int]) -> None:
+        if not self.transport.is_closing():
             self.transport.sendto(data, where)  # type: ignore[attr-defined]
+
+
+class Lossy(Relay):
+    """Loses every seventh datagram, in either direction, and doubles every fifth."""
+
+    def forward(self, data: bytes, where: tuple[str, int]) -> None:
+        if self.seen % 7 != 6:
+            for _ in range(2 if self.seen % 5 == 0 else 1):
+                self.send(data, where)
+
+
+class Late(Relay):
+    """Keeps each answer for 1.2 s, as a board does that has other things to do."""
+
+    def forward(self, data: bytes, where: tuple[str, int]) -> None:
+        asyncio.get_running_loop().call_later(0 if where == self.towards else 1.2, self.send, data, where)
+
+
+R = TypeVar("R", bound=Relay)
+
+
+@contextlib.asynccontextmanager
+async def relayed(kind: Callable[[int, str], R]) -> AsyncIterator[tuple[int, R]]:
+    """A relay before the simulated BMC, and the port where it is asked."""
+    transport, relay = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: kind(IPMI_PORT, host(NUMBER)), local_addr=("127.0.0.1", 0)
+    )
+    try:
+        yield transport.get_extra_info("sockname")[1], relay
+    finally:
+        transport.close()
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+async def test_a_busy_board_is_waited_for(tmp_path: Path, worker: WorkerLink) -> None:
+    """Its login takes longer than a board's that is silent is waited for, and sends each message twice."""
+    async with simulated(1, tmp_path, first=NUMBER), relayed(Late) as (port, _):
+        assert await Ipmi(BmcAddress(Driver.IPMI, "127.0.0.1", port, USER), PASSWORD, worker).power() is Power.OFF
 
 
 @pytest.mark.peer
 @pytest.mark.slow
 async def test_packets_that_are_lost_and_doubled(tmp_path: Path) -> None:
     """Each lost datagram costs a second; what is asked is answered all the same."""
-    async with simulated(1, tmp_path, first=NUMBER):
-        loop = asyncio.get_running_loop()
-        transport, relay = await loop.create_datagram_endpoint(
-            lambda: Lossy(IPMI_PORT, host(NUMBER)), local_addr=("127.0.0.1", 0)
-        )
+    async with simulated(1, tmp_path, first=NUMBER), relayed(Lossy) as (port, relay):
         session = LanSession(USER, PASSWORD)
         try:
-            await session.open("127.0.0.1", transport.get_extra_info("sockname")[1])
+            await session.open("127.0.0.1", port)
             for _ in range(10):
                 code, data = await session.request(0, 1, b"", repeat=True)
                 assert (code, len(data) >= 3) == (0, True)
         finally:
             session.leave()
-            transport.close()
         assert relay.seen > 30
 
 
