@@ -33,6 +33,7 @@ class Server(Protocol[S]):
     """The server of one family, as far as it is changed here."""
 
     def subnets(self) -> Sequence[S]: ...
+    def leases(self) -> Sequence[Lease]: ...
     def set_subnet(self, subnet: S, leases: Iterable[Lease] = ()) -> None: ...
     def remove_subnet(self, name: str) -> None: ...
 
@@ -87,6 +88,7 @@ class SubnetBook(Generic[S]):
             self._check(subnet)
             before = next((each for each in self._server.subnets() if each.title == subnet.title), None)
             stored = await self._stored(subnet, before)
+            lost = self._lost(subnet, before)
             self._server.set_subnet(subnet, stored)
             try:
                 await self._rules.put(subnet)
@@ -94,7 +96,7 @@ class SubnetBook(Generic[S]):
                 if before is None:
                     self._server.remove_subnet(subnet.title)
                 else:
-                    self._server.set_subnet(before)
+                    self._server.set_subnet(before, lost)
                 raise
             self._said[subnet.title] = subnet
             self._tell()
@@ -128,6 +130,12 @@ class SubnetBook(Generic[S]):
         if low <= first and last <= high:
             return []
         return [lease for lease in await self._rules.leases_in(subnet) if not low <= lease.ip <= high]
+
+    def _lost(self, subnet: S, before: S | None) -> list[Lease]:
+        """Give the leases of addresses that are this subnet's no more: what memory forgets with the change."""
+        low, high = _bounds(before.network) if before is not None else (0, -1)
+        first, last = _bounds(subnet.network)
+        return [each for each in self._server.leases() if low <= each.ip <= high and not first <= each.ip <= last]
 
     def _check(self, subnet: S) -> None:
         faults = self._rules.faults(subnet, [each for each, _ in self.all() if each.title != subnet.title])

@@ -140,13 +140,16 @@ class Topology(Generic[N]):
         return self._nets.get(name)
 
     def set(self, net: N, fixed: Iterable[int] = ()) -> None:
-        """Add or replace a subnet; leases and offers of the one before stay. `fixed` are addresses of reservations."""
+        """Add or replace a subnet; leases and offers of the one before stay, those of addresses that it has lost go.
+
+        `fixed` are addresses of reservations. A lease that went is still stored, for whoever serves its address next.
+        """
         for ip in fixed:
             if net.holds(ip):
                 net.pool.fix(ip)
         before = self._nets.get(net.name)
         if before is not None:
-            _put(net, (lease for pool in before.pools for lease in pool.by_ip.values()))
+            _put(net, (lease for pool in before.pools for lease in pool.by_ip.values() if net.holds(lease.ip)))
             for pool in net.pools:
                 pool.keep_offers(before.pools)
         self._nets[net.name] = net

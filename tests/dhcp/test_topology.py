@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 import pytest
@@ -60,6 +60,7 @@ CHANGES = {
     "pool and quarantine change places": (((100, 104), (105, 109)), ((105, 109), (100, 104))),
     "nothing changes": (((100, 104), (105, 109)), ((100, 104), (105, 109))),
 }
+Moved = tuple[str, str]
 Ranges = tuple[tuple[int, int], tuple[int, int] | None]
 
 
@@ -79,6 +80,36 @@ def test_what_is_held_or_offered_is_so_in_the_pool_that_has_the_address_now(
     assert [lease.pool for lease in topology.leases()] == [new.pool_at(held).name]
     for pool in new.pools:
         assert not {pool.pick(STRANGER, wanted, NOW, known=True) for wanted in (0, held, offered)} & {held, offered}
+
+
+LOSSES: dict[str, Moved] = {
+    "it is split": ("10.0.0.0/24", "fd00::/65"),
+    "it is numbered anew": ("10.9.0.0/24", "fd09::/64"),
+    "it shrinks to the other half": ("10.0.0.128/25", "fd00:0:0:0:4000::/66"),
+}
+"""What becomes of a subnet whose last addresses, in its second half, are held: its network after that, by family."""
+
+
+@pytest.mark.parametrize("after", LOSSES.values(), ids=LOSSES.keys())
+@pytest.mark.parametrize("place", [0, 1], ids=FAMILIES)
+def test_a_subnet_keeps_nothing_of_the_addresses_that_it_loses(place: int, after: Moved) -> None:
+    """Another subnet may serve them by now: its record of their holder is the one that counts."""
+    make = tuple(FAMILIES.values())[place].net
+    wide, other = ("10.0.0.0/23", "fd00::/64"), ("10.0.1.0/24", "fd00:0:0:0:8000::/65")
+    low = int(ip_network(other[place]).network_address) + 0x32
+    pools = (f"{ip_address(low)}-{ip_address(low + 9)}",)
+    before = make(name="A", network=wide[place], pools=pools)
+    topology: Topology[Served] = Topology([before])
+    (stored,) = before.pool.bind(Lease(low, HOLDER, "A", NOW + 100, since=NOW))
+    before.pool.offer(ASKER, low + 1, NOW)
+    rest = make(name="A", network=after[place], pools=())
+    topology.set(rest)
+    topology.set(make(name="B", network=other[place], pools=pools))
+    topology.take_over([stored], NOW)
+    assert topology.leases() == [stored._replace(pool="B")]
+    assert not any(pool.knows(key) for pool in rest.pools for key in (HOLDER, ASKER))
+    again = Lease(int(ip_network(after[place]).network_address) + 5, HOLDER, "A", NOW + 100, since=NOW)
+    assert rest.pool.bind(again) == (again,)
 
 
 @pytest.mark.parametrize(("size", "percent", "spare"), SPARES.values(), ids=SPARES.keys())
