@@ -263,6 +263,7 @@ class Pool:
             self._fixed_inside += self.covers(ip)
             self._timed.pop(ip, None)
             self._free.pop(ip, None)
+            self._declined.discard(ip)
 
     def unfix(self, ip: int) -> None:
         """A reservation is gone: give its address back to the pool, if it lies in it, and offer it to others."""

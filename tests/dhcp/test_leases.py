@@ -117,6 +117,21 @@ def test_declines_beyond_a_quarter_of_the_pool_are_doubted() -> None:
     assert here.decline(4, NOW + 2000, 1000, "taken").until == NOW + 3000
 
 
+def test_a_declined_address_that_a_reservation_names_counts_as_declined_no_more() -> None:
+    """The usual life of a host with an address of its own: found in the pool, then reserved for it."""
+    here = pool(8)
+    here.decline(1, NOW, 1000, "the printer uses it")
+    here.decline(2, NOW, 1000, "the camera uses it")
+    here.fix(1)
+    here.fix(2)
+    assert here.declined == 0
+    assert here.decline(3, NOW, 1000, "taken").until == NOW + 1000
+    here.unfix(1)
+    assert here.declined == 2
+    assert here.used(NOW + 1000) == 1
+    assert here.declined == 0
+
+
 def test_a_declined_offer_is_withdrawn() -> None:
     here = pool(2)
     here.offer(A, 1, NOW)
