@@ -186,7 +186,7 @@ def _release(case: Case) -> Silence:
 
 def _inform(case: Case) -> Reply | Silence:
     """Tell settings to a client that has an address of its own (RFC 2131 section 4.3.5)."""
-    net = case.nets[0]
+    net = holding(case.nets, case.packet.ciaddr) or case.nets[0]
     refusal = _refusal(case, net)
     if refusal is not None:
         return refusal

@@ -307,6 +307,20 @@ def test_a_shared_network_goes_on_in_the_next_subnet() -> None:
     assert isinstance(ask(here, discover("52:54:00:00:00:03")), Silence)
 
 
+@pytest.mark.parametrize(
+    ("arrival", "relay"),
+    [(DIRECT, 0), (UNICAST, 0), (FROM_RELAY, "10.0.0.254"), (FROM_RELAY, "10.0.1.254")],
+    ids=["to everybody", "to us", "by a relay in the first subnet", "by a relay in its own"],
+)
+def test_on_a_shared_network_an_inform_gets_the_settings_of_its_own_subnet(arrival: Arrival, relay: str | int) -> None:
+    there = subnet(network="10.0.1.0/24", pools=(), unknown="ignore", router=("10.0.1.1",), **SHARED)
+    here = site(subnet(unknown="ignore", **SHARED), there, known=(Reservation(mac=MAC),))
+    found = said(ask(here, packet(Type.INFORM, ciaddr="10.0.1.77", giaddr=relay), arrival))
+    assert found.options[Opt.ROUTER] == bytes((10, 0, 1, 1))
+    found = said(ask(here, packet(Type.INFORM, ciaddr="192.0.2.7", giaddr="10.0.0.254"), FROM_RELAY))
+    assert found.options[Opt.ROUTER] == bytes((10, 0, 0, 1))
+
+
 RELAY_82 = bytes.fromhex("0103736531" + "0202ab01")
 LINKS: dict[str, tuple[Packet, Arrival, str]] = {
     "by the relay's address": (discover(giaddr="10.2.0.1"), FROM_RELAY, "10.2.0.100"),
