@@ -13,7 +13,7 @@ from provisioner.dhcp.subnets import Mode
 from provisioner.dhcp.topology import Net
 from provisioner.model.net import mac_from_bytes
 
-TOO_MANY = Silence("too many new machines on this port, interface or relay; it may ask again", "dhcp.limited")
+TOO_MANY = Silence("too many new machines on this port, interface or subnet; it may ask again", "dhcp.limited")
 _RESERVATIONS_ONLY = Mode.RESERVATIONS_ONLY
 _REQUESTED_ADDRESS = int(Opt.REQUESTED_ADDRESS)
 
@@ -85,15 +85,21 @@ def _choose_new(case: Case, known: bool) -> Place | Silence:
 
 
 def admitted(case: Case, net: Net) -> bool:
-    """Bound how fast unknown machines take addresses, by switch port, and by relay or interface."""
-    info, config, limiter, now, relay = case.info, net.config, case.site.limiter, case.now, case.relay
+    """Bound how fast unknown machines take addresses, by switch port, and by interface or relayed subnet.
+
+    What a packet says can be made up, and so can the address that it comes from: the last bound goes by nothing but the
+    interface that it came in on and the subnet of ours that it takes from. A relay writes to us, not to everybody.
+    """
+    info, config, limiter, now = case.info, net.config, case.site.limiter, case.now
     if info is not NOTHING and (info.circuit_id or info.remote_id) and config.port_per_s:
-        port = (relay, info.remote_id, info.circuit_id)
+        port = (case.relay, info.remote_id, info.circuit_id)
         if not limiter.take(port, config.port_per_s, config.port_burst, now):
             return False
     if not config.new_per_s:
         return True
-    return limiter.take(relay or case.arrival.interface, config.new_per_s, config.new_burst, now)
+    relayed = case.packet.giaddr and case.arrival.unicast
+    source = (case.arrival.interface, net.name if relayed else "")
+    return limiter.take(source, config.new_per_s, config.new_burst, now)
 
 
 def may_take(case: Case, net: Net, ip: int) -> str | Silence:

@@ -10,6 +10,7 @@ import pytest
 from provisioner.dhcp.case import Arrival, Silence
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.options import Opt, Type
+from provisioner.dhcp.packet import address
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Mode, Overrides, PortRule, Reservation
 from provisioner.errors import ConfigError
@@ -210,10 +211,39 @@ def offered(here: Site, many: list[str], options: dict[int, bytes] | None = None
 BIG = subnet(network="10.0.0.0/16", pools=("10.0.1.0-10.0.250.255",), new_per_s=10, new_burst=100, port_burst=4)
 
 
-def test_unknown_machines_are_bounded_by_relay_or_interface() -> None:
+def test_unknown_machines_are_bounded_by_subnet_behind_a_relay() -> None:
     here = site(BIG)
     assert offered(here, macs(300)) == 100
     assert offered(here, macs(600)[300:], now=NOW + 2) == 20
+
+
+OWN_WIRE = Arrival("eth0", ip(US))
+BOUNDED = {
+    "broadcast": (OWN_WIRE, False),
+    "broadcast by what says that it is a relay, a new one each time": (OWN_WIRE, True),
+    "sent to us by what says that it is a relay, a new one each time": (RELAY, True),
+}
+
+
+@pytest.mark.parametrize(("arrival", "relayed"), BOUNDED.values(), ids=BOUNDED.keys())
+@pytest.mark.parametrize("kind", [Type.DISCOVER, Type.REQUEST])
+def test_a_made_up_relay_passes_by_no_bound(arrival: Arrival, relayed: bool, kind: Type) -> None:
+    here = site(BIG)
+    answered = 0
+    for number, mac in enumerate(macs(200)):
+        giaddr = ip("10.0.251.0") + number if relayed else 0
+        wanted = address(ip("10.0.1.0") + number)
+        asked = request(wanted, mac, server=US) if kind is Type.REQUEST else discover(mac)
+        answered += not isinstance(ask(here, asked._replace(giaddr=giaddr), arrival), Silence)
+    assert answered == 100
+
+
+def test_a_flood_on_one_wire_leaves_relayed_subnets_their_own_bound() -> None:
+    here = site(BIG, subnet(network="10.9.0.0/24", interface="", pools=("10.9.0.10-10.9.0.99",), new_burst=5))
+    flood = [ask(here, discover(mac, giaddr="10.0.0.254"), OWN_WIRE) for mac in macs(150)]
+    assert sum(not isinstance(found, Silence) for found in flood) == 100
+    behind = [ask(here, discover(mac, giaddr="10.9.0.1"), RELAY) for mac in macs(160)[150:]]
+    assert sum(not isinstance(found, Silence) for found in behind) == 5
 
 
 def test_unknown_machines_are_bounded_by_switch_port() -> None:

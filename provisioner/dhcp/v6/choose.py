@@ -17,7 +17,7 @@ class Why(StrEnum):
     """Why an association gets no address."""
 
     EMPTY = "no address left"
-    LIMITED = "too many new machines on this port, interface or relay; it may ask again"
+    LIMITED = "too many new machines on this port, interface or subnet; it may ask again"
     HELD = "its fixed address is held by another machine until that lease ends, and others are not given"
     CONFLICT = "its fixed address is out of use for decline_s, and others are not given: find the host that uses it"
     ELSEWHERE = "it has no fixed address on this network, and others are not given: `provisionctl dhcp reserve6`"
@@ -97,14 +97,18 @@ def _choose_new(case: Case6, slot: bytes, asked: list[IaAddress]) -> Place6 | Wh
 
 
 def admitted(case: Case6, net: Net6) -> bool:
-    """Bound how fast unknown machines take addresses, by switch port, and by relay or interface."""
+    """Bound how fast unknown machines take addresses, by switch port, and by interface or relayed subnet.
+
+    A relay's address can be made up; the interface and the subnet are ours. Relays may write to a group (RFC 8415 19).
+    """
     config, limiter, now = net.config, case.site.limiter, case.now
     link, port = link_of(case), switch_port(case)
     if any(port) and config.port_per_s and not limiter.take((link, *port), config.port_per_s, config.port_burst, now):
         return False
     if not config.new_per_s:
         return True
-    return limiter.take(link or case.arrival.interface, config.new_per_s, config.new_burst, now)
+    source = (case.arrival.interface, net.name if link else "")
+    return limiter.take(source, config.new_per_s, config.new_burst, now)
 
 
 def lease_for(case: Case6, place: Place6, ia: Ia) -> Lease:

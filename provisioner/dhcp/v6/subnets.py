@@ -67,8 +67,8 @@ class Subnet6:
         "Who trusts the daemon's CA and gets https:// URLs: nobody (empty is the same), firmware (UEFI HTTP boot), "
         "ipxe (firmware, and an iPXE that was told of it). Needs http.tls_port.",
     )
-    new_per_s: float = setting(50.0, "New unknown machines a second, per interface or relay; 0: no limit.")
-    new_burst: int = setting(500, "New unknown machines at once, per interface or relay.")
+    new_per_s: float = setting(50.0, "New unknown machines a second, per interface, by relays per subnet; 0: no limit.")
+    new_burst: int = setting(500, "New unknown machines at once, per interface, by relays per subnet.")
     port_per_s: float = setting(1.0, "New unknown machines a second behind one switch port (option 18 or 37); 0: any.")
     port_burst: int = setting(16, "New unknown machines at once behind one switch port.")
     known_spare: int = setting(10, "Percent of the pool, rounded up, that only enrolled machines may use up.")

@@ -181,6 +181,16 @@ def test_unknown_machines_are_limited_and_known_ones_are_not() -> None:
     assert acquire(here)
 
 
+def test_a_made_up_relay_passes_by_no_limit() -> None:
+    here = site(subnet(pools=("fd00::100-fd00::1ff",), new_burst=3))
+    found = []
+    for number in range(6):
+        mac = stranger(number)
+        asked = by_relay(Says(duid_ll(mac)).message(SOLICIT, ia()), f"fd00::{number:x}fe", link_local(mac))
+        found.append(ask(here, asked, RELAYED))
+    assert sum(isinstance(each, Reply6) for each in found) == 3
+
+
 def test_a_switch_port_is_limited_by_itself() -> None:
     here = site(subnet(pools=("fd00::100-fd00::1ff",), port_burst=1))
 
