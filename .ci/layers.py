@@ -194,6 +194,7 @@ HOMES = {
     "sqlite3": ("store.*",),
     "cryptography": ("store.secrets", "store.authority", "lab.*"),
     "jsonschema": ("catalog.*",),
+    "re2": ("catalog.shapes",),
     "dns": ("ddns.update",),
     "click": ("cli", "cli.*"),
     "rich": ("cli", "cli.*"),

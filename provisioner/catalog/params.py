@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
+from provisioner.catalog.shapes import Purse, Shape, TooMuch
 from provisioner.errors import ConfigError
 from provisioner.fields import nearest
 from provisioner.model.catalog import Merge, Param
@@ -70,7 +68,7 @@ class Declarations:
 
     def __init__(self, params: Mapping[str, Param]) -> None:
         self._params = dict(params)
-        self._validators: dict[str, Draft202012Validator] = {}
+        self._shapes: dict[str, Shape] = {}
         self._groups = {name.rsplit(".", at)[0] for name in params for at in range(1, name.count(".") + 1)}
         self._paths = {name: tuple(name.split(".")) for name in params}
         self._secret = [name for name, param in params.items() if param.secret]
@@ -80,21 +78,18 @@ class Declarations:
         for name, param in self._params.items():
             if name in self._groups:
                 yield f"{param.source}: {name}: other parameters' names begin with it"
-            try:
-                Draft202012Validator.check_schema(param.schema)
-            except SchemaError as error:
-                yield f"{param.source}: {name}: schema: {error.message}"
-                continue
+            yield from (f"{param.source}: {name}: schema: {fault}" for fault in self._shape(name).faults)
             if param.default is not None:
-                yield from (f"{param.source}: {fault}" for fault in self._check(name, param.default))
+                yield from (f"{param.source}: {fault}" for fault in self._check(name, param.default, Purse()))
 
     def flatten(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """Bring a layer to declared names; also say what is wrong with it, one line for each fault."""
         flat: dict[str, Any] = {}
         faults: list[str] = []
         self._flatten("", values, flat, faults)
+        purse = Purse()
         for name, value in flat.items():
-            faults += self._check(name, value)
+            faults += self._check(name, value, purse)
         return flat, faults
 
     def checked(self, layer: Layer) -> Layer:
@@ -166,17 +161,21 @@ class Declarations:
             else:
                 faults.append(f"{name}: no such parameter{nearest(name, self._params)}")
 
-    def _check(self, name: str, value: Any) -> Iterator[str]:
-        validator = self._validators.get(name)
-        if validator is None:
-            validator = self._validators[name] = Draft202012Validator(
-                self._params[name].schema, format_checker=Draft202012Validator.FORMAT_CHECKER
-            )
-        for error in validator.iter_errors(value):
-            where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
-            secret = self._params[name].secret or (_has_secret(error.schema) and error.validator not in _NAMES_ONLY)
-            what = "wrong value of a secret" if secret else error.message[:300]
-            yield f"{name}{where}: {what}"
+    def _shape(self, name: str) -> Shape:
+        shape = self._shapes.get(name)
+        if shape is None:
+            shape = self._shapes[name] = Shape(self._params[name].schema)
+        return shape
+
+    def _check(self, name: str, value: Any, purse: Purse) -> Iterator[str]:
+        try:
+            for error in self._shape(name).errors(value, purse):
+                where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+                secret = self._params[name].secret or (_has_secret(error.schema) and error.validator not in _NAMES_ONLY)
+                what = "wrong value of a secret" if secret else error.message[:300]
+                yield f"{name}{where}: {what}"
+        except TooMuch:
+            yield f"{name}: takes too long to check, with the values before it: less of it, or a simpler schema"
 
 
 _NAMES_ONLY = ("required", "additionalProperties")
@@ -217,6 +216,13 @@ def _is_left(merge: Merge, value: Any, above: Sequence[Any]) -> bool:
     return merge is Merge.APPEND and bool(value) and all(isinstance(each, list) for each in (value, *above))
 
 
+def _frozen(value: Any) -> Any:
+    """Give what equals as the value does, and can be looked up: lists of thousands are compared in no time."""
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(item)) for key, item in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 def _combine(merge: Merge, below: Any, above: Any) -> Any:
     if merge is Merge.MERGE and isinstance(below, dict) and isinstance(above, dict):
         return below | {
@@ -224,5 +230,6 @@ def _combine(merge: Merge, below: Any, above: Any) -> Any:
             for key, value in above.items()
         }
     if merge is Merge.APPEND and isinstance(below, list) and isinstance(above, list):
-        return [*below, *(item for item in above if item not in below)]
+        known = {_frozen(item) for item in below}
+        return [*below, *(item for item in above if _frozen(item) not in known)]
     return above

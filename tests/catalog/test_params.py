@@ -204,3 +204,28 @@ def test_declarations_are_checked_too() -> None:
     assert "p.yaml: a: other parameters' names begin with it" in faults[0]
     assert "p.yaml: a.b: schema:" in faults[1]
     assert "p.yaml: c: 5 is not of type 'string'" in faults[2]
+
+
+def test_a_schema_that_is_wrong_is_told_once_and_nothing_is_checked_by_it() -> None:
+    declared = Declarations({"a.b": Param("a.b", "x", {"$ref": "#"}, "x", source="p.yaml")})
+    assert [fault.partition(": no keyword")[0] for fault in declared.faults()] == ["p.yaml: a.b: schema: $ref"]
+    assert declared.flatten({"a.b": 5}) == ({"a.b": 5}, [])
+
+
+def test_a_layer_that_takes_too_long_to_check_is_refused() -> None:
+    slow = Param("a.slow", "x", {"items": {"allOf": [{"minimum": 0}] * 300}}, source="p.yaml")
+    declared = Declarations({"a.slow": slow, "a.word": Param("a.word", "x", {"pattern": "^(a+)+$"})})
+    assert declared.flatten({"a.slow": [1, 2], "a.word": "a" * 1000}) == ({"a.slow": [1, 2], "a.word": "a" * 1000}, [])
+    _, faults = declared.flatten({"a.slow": list(range(1000)), "a.word": "a" * 40 + "1"})
+    assert [fault.partition(":")[0] for fault in faults] == ["a.slow", "a.word"]
+    assert all("takes too long to check" in fault for fault in faults)
+
+
+def test_long_lists_are_appended_in_one_go() -> None:
+    def names(first: int) -> list[Any]:
+        return [each for number in range(first, first + 5_000) for each in (f"p{number}", {"name": [number]})]
+
+    listed = Param("packages.install", "x", {"type": "array"}, names(0), Merge.APPEND)
+    declared = Declarations({"packages.install": listed})
+    both = declared.resolve([Layer("site", "x", {"packages.install": names(2_500)})])
+    assert both.flat["packages.install"] == names(0) + names(5_000)[:5_000]
