@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-MOST = 64
-"""Servers remembered. Somebody who makes up more is the same trouble."""
+MOST = 8
+"""Servers remembered of one place; two are rare. Somebody who makes up more is the same trouble: it is told of once."""
 GONE_AFTER = 3
 """Questions of ours left unanswered: packets get lost, servers restart."""
 QUIET_S = 3600.0
@@ -26,6 +26,7 @@ class How(StrEnum):
     ACK = "gave an address"
     NAK = "refused an address"
     CHOSEN = "was chosen by a machine"
+    """Hearsay: a machine names a server, which need not exist."""
     OFFER6 = "offered an IPv6 address"
     REPLY6 = "gave an IPv6 address"
     ROUTER = "advertises itself as a router"
@@ -59,14 +60,20 @@ class Rogue:
     """It answers them with addresses, not only with something to boot."""
     missed: int = 0
 
+    @property
+    def certainty(self) -> int:
+        """How far it can be made up: by a word of a machine, by a message, by an answer to our own question."""
+        return max(self.how is not How.CHOSEN, 2 * self.answers, 3 * self.gives)
+
 
 class Rogues:
-    """All that are known."""
+    """All that are known, some of each place: in one that is full, the more certain take the place of the less."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._known: dict[tuple[str, str, bool], Rogue] = {}
         """By place, address, and whether it was seen as a router."""
+        self._given_up: list[Rogue] = []
 
     def __iter__(self) -> Iterator[Rogue]:
         return iter(list(self._known.values()))
@@ -75,18 +82,35 @@ class Rogues:
         """Take note; give the server where it is a new one."""
         key = sighting.place, sighting.server, sighting.how is How.ROUTER
         known = self._known.get(key)
-        if known is None and len(self._known) >= self._most:
-            return None
         base = known or Rogue(sighting.place, sighting.server, sighting.how, now, now)
-        found = self._known[key] = replace(
+        found = replace(
             base,
+            how=sighting.how if base.how is How.CHOSEN else base.how,
             last=now,
             mac=sighting.mac or base.mac,
             answers=base.answers or sighting.asked,
             gives=base.gives or (sighting.asked and sighting.how is How.OFFER),
             missed=0 if sighting.asked or not base.answers else base.missed,
         )
+        if known is None and not self._make_room(found):
+            return None
+        self._known[key] = found
         return found if known is None else None
+
+    def _make_room(self, new: Rogue) -> bool:
+        """Give up the least certain of its place where that is full, the one unheard of for longest; False: none is."""
+        here = [rogue for rogue in self if rogue.place == new.place]
+        if len(here) < self._most:
+            return True
+        least = min(here, key=lambda rogue: (rogue.certainty, rogue.last))
+        if least.certainty >= new.certainty:
+            return False
+        self._forget(least)
+        self._given_up.append(least)
+        return True
+
+    def _forget(self, rogue: Rogue) -> None:
+        del self._known[rogue.place, rogue.server, rogue.how is How.ROUTER]
 
     def asked(self, place: str) -> None:
         """A question of ours is about to be asked there."""
@@ -95,11 +119,12 @@ class Rogues:
                 self._known[key] = replace(rogue, missed=rogue.missed + 1)
 
     def gone(self, now: float) -> list[Rogue]:
-        """Forget those that are gone, and name them."""
+        """Forget those that are gone, and name them, with those that were given up for others."""
         over = [rogue for rogue in self if _is_gone(rogue, now)]
         for rogue in over:
-            del self._known[rogue.place, rogue.server, rogue.how is How.ROUTER]
-        return over
+            self._forget(rogue)
+        given_up, self._given_up = self._given_up, []
+        return given_up + over
 
 
 def _is_gone(rogue: Rogue, now: float) -> bool:

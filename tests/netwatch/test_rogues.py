@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from provisioner.netwatch.rogues import GONE_AFTER, QUIET_S, How, Rogue, Rogues, Sighting
+import pytest
+
+from provisioner.netwatch.rogues import GONE_AFTER, MOST, QUIET_S, How, Rogue, Rogues, Sighting
 
 NOW = 1000.0
 OFFER = Sighting("eth0", "10.0.0.66", How.OFFER, "52:54:00:00:00:66", asked=True)
@@ -71,10 +73,42 @@ def test_one_that_was_only_heard_of_is_gone_when_it_was_quiet_for_long() -> None
     assert [rogue.server for rogue in rogues.gone(NOW + QUIET_S + 1)] == ["10.9.0.1"]
 
 
-def test_they_are_bounded() -> None:
-    rogues = Rogues(most=2)
-    for number in range(5):
-        rogues.seen(OFFER._replace(server=f"10.0.0.{number}"), NOW)
-    assert [rogue.server for rogue in rogues] == ["10.0.0.0", "10.0.0.1"]
-    rogues.seen(OFFER._replace(server="10.0.0.0", mac="52:54:00:00:00:01"), NOW + 1)
-    assert next(iter(rogues)).mac == "52:54:00:00:00:01"
+def made_up(like: Sighting, count: int = MOST) -> list[Sighting]:
+    return [like._replace(server=f"10.0.9.{number}") for number in range(count)]
+
+
+CHOSEN = Sighting("eth0", "10.0.0.66", How.CHOSEN)
+BOOTS = OFFER._replace(how=How.BOOT)
+FULL = {
+    "one that gives us an address is told beside any number that machines named": (CHOSEN, OFFER, True),
+    "one that is heard is told beside any number that machines named": (CHOSEN, HEARD, True),
+    "one more that a machine names is not": (CHOSEN, CHOSEN, False),
+    "one that answers us is told beside any number that are heard": (HEARD, BOOTS, True),
+    "one that a machine names is not told where the place is full of heard ones": (HEARD, CHOSEN, False),
+    "one that gives addresses is told beside any number of proxies": (BOOTS, OFFER, True),
+    "one more that gives addresses is not": (OFFER, OFFER, False),
+    "one at another place is told": (OFFER, CHOSEN._replace(place="rack1"), True),
+}
+
+
+@pytest.mark.parametrize(("many", "one", "told"), FULL.values(), ids=FULL.keys())
+def test_a_place_is_bounded_and_hides_nothing_that_is_more_certain(many: Sighting, one: Sighting, told: bool) -> None:
+    rogues = Rogues()
+    for number, each in enumerate(made_up(many)):
+        assert rogues.seen(each, NOW + number)
+    found = rogues.seen(one, NOW + MOST)
+    assert (found is not None) == told
+    assert len([rogue for rogue in rogues if rogue.place == "eth0"]) == MOST
+    given_up = ["10.0.9.0"] if told and one.place == "eth0" else []
+    assert [rogue.server for rogue in rogues.gone(NOW + MOST)] == given_up
+    assert rogues.gone(NOW + MOST) == []
+
+
+def test_one_that_a_machine_named_and_that_is_then_heard_is_not_new_but_certain() -> None:
+    rogues = Rogues()
+    assert rogues.seen(CHOSEN, NOW)
+    assert rogues.seen(HEARD, NOW + 1) is None
+    assert only(rogues).how is How.OFFER
+    for each in made_up(HEARD):
+        rogues.seen(each, NOW + 2)
+    assert "10.0.0.66" in {rogue.server for rogue in rogues}
