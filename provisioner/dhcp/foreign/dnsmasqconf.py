@@ -24,6 +24,8 @@ HOSTS_KIND = "dnsmasq dhcp-hostsfile"
 ELSEWHERE = ("conf-file", "conf-dir", "dhcp-hostsfile", "dhcp-hostsdir", "servers-file")
 
 _MAC = re.compile(r"(?:([0-9a-fA-F]{1,2})-)?([0-9a-fA-F*]{1,2}(?::[0-9a-fA-F*]{1,2}){2,19})")
+_ADDRESS = re.compile(r"[0-9a-fA-F.: ]*")
+"""What dnsmasq takes for the beginning of the addresses of a range; what stands before it is a tag."""
 _TIME = re.compile(r"\d+[smhdw]?|infinite|deprecated")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 
@@ -130,7 +132,7 @@ def _identifier(text: str) -> bytes:
 
 def _range(contents: Contents, line: int, value: str) -> None:
     parts = [part.strip() for part in value.split(",")]
-    while parts and (parts[0].startswith(("set:", "tag:", "net:", "interface:"))):
+    while len(parts) > 1 and not _ADDRESS.fullmatch(parts[0]):  # tags, with `set:` and `tag:` or bare, interfaces
         parts.pop(0)
     if parts and ":" in parts[0]:
         _range6(contents, line, parts)

@@ -87,15 +87,26 @@ def test_ranges_of_v6() -> None:
     assert contents.ranges == [FoundRange(IP6, IP6 + 4, "f:1", six=True)]
 
 
-def test_ranges() -> None:
-    text = "dhcp-range=set:x,10.0.0.5,10.0.0.9,255.255.255.0,12h\ndhcp-range=10.0.0.9,10.0.0.5\ninterface=br0\n"
-    contents = dnsmasqconf.read(text.encode(), "f")
-    assert contents.ranges == [FoundRange(IP, IP + 4, "f:1"), FoundRange(IP, IP + 4, "f:2")]
+RANGES = {
+    "a tag that is set": "set:x,10.0.0.5,10.0.0.9,255.255.255.0,12h",
+    "a bare tag, which is set": "red,10.0.0.5,10.0.0.9,1h",
+    "a tag of an older dnsmasq": "net:x,10.0.0.5,10.0.0.9",
+    "conditions, and a tag that is set": "tag:a,tag:!b,set:x,10.0.0.5,10.0.0.9",
+    "an interface": "interface:br0,10.0.0.5,10.0.0.9",
+    "the wrong way round": "10.0.0.9,10.0.0.5",
+}
+
+
+@pytest.mark.parametrize("value", RANGES.values(), ids=RANGES.keys())
+def test_ranges(value: str) -> None:
+    contents = dnsmasqconf.read(f"dhcp-range={value}\ninterface=br0\n".encode(), "f")
+    assert (contents.ranges, contents.faults) == ([FoundRange(IP, IP + 4, "f:1")], [])
 
 
 FAULTS = {
     "an address that is none": (f"dhcp-host={A},10.0.0.500", "f:1: Octet 500"),
     "a range with one end": ("\ndhcp-range=10.0.0.5", "f:2: dhcp-range has two addresses"),
+    "a range of a tag alone": ("dhcp-range=red", "f:1: dhcp-range has two addresses"),
     "a hardware type that is none": (f"dhcp-host=0-{A},10.0.0.5", ""),
     "an identifier that is none": (f"dhcp-host=id:zz:1,{A}", "f:1: invalid literal"),
 }
