@@ -164,15 +164,39 @@ class Barred:
 
 
 def between(subnets: Iterable[Settings], shared: Sequence[str]) -> Iterator[str]:
-    """Say which subnets do not go together. Those on one wire have all of `shared` alike."""
-    for a, b in combinations(subnets, 2):
-        if ip_network(a.network).overlaps(ip_network(b.network)):
-            yield f"subnets {a.title} and {b.title}: the networks overlap"
-        if a.title == b.title:
-            yield f"subnets {a.network} and {b.network}: both are called {a.title}"
-        if a.shared_network and a.shared_network == b.shared_network:
-            for name in shared:
-                if getattr(a, name) != getattr(b, name):
-                    yield f"subnets {a.title} and {b.title}: they share {a.shared_network}, but differ in {name}"
-        elif a.interface and a.interface == b.interface:
+    """Say which subnets do not go together. Those on one wire have all of `shared` alike.
+
+    Each is compared with one other of its kind, not with all: a site has hundreds.
+    """
+    found = list(subnets)
+    yield from _overlaps(found)
+    for a, b in _alike(found, lambda each: each.title):
+        yield f"subnets {a.network} and {b.network}: both are called {a.title}"
+    for a, b in _alike(found, lambda each: each.shared_network):
+        for name in shared:
+            if getattr(a, name) != getattr(b, name):
+                yield f"subnets {a.title} and {b.title}: they share {a.shared_network}, but differ in {name}"
+    for a, b in _alike(found, lambda each: each.interface):
+        if not a.shared_network or a.shared_network != b.shared_network:
             yield f"subnets {a.title} and {b.title}: both on {a.interface}: give them the same shared_network"
+
+
+def _overlaps(subnets: Sequence[Settings]) -> Iterator[str]:
+    """Compare each network with the widest one that begins before it or where it does: a part of it, or behind it."""
+    read = [(ip_network(each.network), at) for at, each in enumerate(subnets)]
+    read.sort(key=lambda each: (int(each[0].network_address), each[0].prefixlen))
+    widest, its = read[0] if read else (None, 0)
+    for network, at in read[1:]:
+        if widest is not None and network.network_address in widest:
+            a, b = sorted((its, at))
+            yield f"subnets {subnets[a].title} and {subnets[b].title}: the networks overlap"
+        else:
+            widest, its = network, at
+
+
+def _alike(subnets: Iterable[Settings], of: Callable[[Settings], str]) -> Iterator[tuple[Settings, Settings]]:
+    """Give each subnet with the first one that has the same value, where that is not empty or its own."""
+    first: dict[str, Settings] = {}
+    for each in subnets:
+        if (value := of(each)) and (other := first.setdefault(value, each)) is not each:
+            yield other, each
