@@ -66,7 +66,11 @@ class Api:
     socket: str = setting(
         "/run/provisioner/api.sock", "UNIX socket of the operator API; its file mode is 0660.", check=socket_path
     )
-    group: str = setting("", "Group that may use the socket; empty: the daemon's own.")
+    group: str = setting(
+        "",
+        "Group that may use the socket, and that the daemon's user is in (`SupplementaryGroups=` of its unit); "
+        "empty: the daemon's own.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +106,13 @@ class Mirror:
 class Catalogue:
     """Bootenvs, templates and hardware profiles."""
 
-    paths: tuple[str, ...] = setting((), "Directories of your own bootenvs/ and templates/, after ours.")
-    loaders: tuple[str, ...] = setting((), "Directories of boot loaders, searched before those of installed packages.")
-    keyrings: tuple[str, ...] = setting((), "Directories of OpenPGP keyrings, NAME.gpg, before /usr/share/keyrings.")
+    paths: tuple[str, ...] = setting((), "Directories of your own bootenvs/ and templates/, after ours.", check=given)
+    loaders: tuple[str, ...] = setting(
+        (), "Directories of boot loaders, searched before those of installed packages.", check=given
+    )
+    keyrings: tuple[str, ...] = setting(
+        (), "Directories of OpenPGP keyrings, NAME.gpg, before /usr/share/keyrings.", check=given
+    )
     secrets_dir: str = setting(
         "/etc/provisioner/secrets", "Directory of the secrets that parameters name as file:NAME."
     )

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from provisioner import config as configuration
@@ -284,6 +285,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--api-socket", metavar="PATH", help="UNIX socket of the operator API")
     example = "print a configuration that lists every key with its default, and what it means"
     parser.add_argument("--example-config", action="store_true", help=example)
+    parser.add_argument("--version", action="version", version=f"provisionerd {version('provisioner')}")
     parser.add_argument("--check", action="store_true", help="read the configuration and the catalogue, start nothing")
     return parser
 
@@ -302,11 +304,16 @@ def read_config(arguments: argparse.Namespace) -> Written:
     return Written(config, where)
 
 
+def _on_hangup() -> None:
+    log.warning("daemon.hangup it goes on; settings are read at the start only (restart it for others)")
+
+
 async def serve(config: Config) -> None:
-    """Run a daemon until SIGTERM or SIGINT."""
+    """Run a daemon until SIGTERM or SIGINT; SIGHUP (a terminal closes, a hand means a reload) ends nothing."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _on_hangup)
 
     def ready() -> None:
         log.info("daemon.ready pid=%d", os.getpid())

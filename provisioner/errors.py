@@ -11,6 +11,7 @@
     ├── ConflictError           the state, the generation or a name does not allow it
     ├── PreflightError          an operation was refused before anything was touched
     ├── ArtifactError           an artefact is missing, half there or not what was signed
+    │   └── FullError           there is no room for it on the disk
     ├── TicketError             a ticket is unknown, late or somebody else's
     │   └── TicketUsedError     it was good once
     ├── StoreError              the durable state could not be read or written
@@ -102,6 +103,10 @@ class PreflightError(ProvisionerError):
 
 class ArtifactError(ProvisionerError):
     """An artefact is missing, half there, or not what was signed."""
+
+
+class FullError(ArtifactError):
+    """There is no room for an artefact on the disk."""
 
 
 class TicketError(ProvisionerError):

@@ -196,6 +196,9 @@ class Fields:
             quote = ": quote it" if wanted.endswith(("text", "texts")) and isinstance(value, int | float) else ""
             self.fault(key, f"{wanted} is wanted, not {_kind(value)}{quote}")
             return None
+        if isinstance(value, str) and "\0" in value:
+            self.fault(key, f"{value!r}: a text has no NUL in it")
+            return None
         return value
 
 

@@ -96,6 +96,7 @@ BAD = {
     "mirrors of which nothing is kept": ("mirror: {max_gib: 0}\n", ":1: mirror.max_gib: 0: 1 or more"),
     "a Vault without a token": (
         "catalogue: {vault_address: 'https://v'}\n", ":1: catalogue.vault_token_file: empty, and vault_address is"),
+    "a directory without a name": ("catalogue: {paths: ['']}\n", ":1: catalogue.paths.0: empty: give a path"),
     "a proxy without a host": ("catalogue: {proxy: 'http://'}\n", ":1: catalogue.proxy: 'http://' is not http://HOST"),
     "a number of installs below none": ("life: {quarantine_after: -1}\n", ":1: life.quarantine_after: -1: 0 or more"),
     "HTTPS where nothing is served by it": (

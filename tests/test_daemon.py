@@ -97,6 +97,19 @@ def test_a_signal_to_all_of_its_processes_is_a_clean_stop(tmp_path: Path, number
         assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
+def test_a_terminal_that_closes_ends_nothing(tmp_path: Path) -> None:
+    with daemon(tmp_path) as process:
+        assert process.stderr is not None
+        started = children(process.pid)
+        os.killpg(process.pid, signal.SIGHUP)
+        for pid in started:  # netwatch is in a session of its own
+            os.kill(pid, signal.SIGHUP)
+        assert " daemon.hangup it goes on" in process.stderr.readline()
+        assert children(process.pid) == started
+        process.terminate()
+        assert process.wait() == 0
+
+
 def test_what_templates_would_compute_holds_nothing_up(tmp_path: Path) -> None:
     """Constants that take minutes and gigabytes: a check, a start and a plan have nothing to do with their values."""
     site = tmp_path / "site"

@@ -46,6 +46,7 @@ def test_takes(text: str, take: Callable[[Fields], Any], value: Any) -> None:
 
 WRONG: dict[str, tuple[str, Callable[[Fields], Any], str]] = {
     "missing": ("b: 1", lambda f: f.text("a", None), "x.yaml:1: a: missing"),
+    "a NUL": ('a: "x\\0"', lambda f: f.text("a"), "x.yaml:1: a: 'x\\x00': a text has no NUL in it"),
     "a number for text": (
         "a: 22.10",
         lambda f: f.text("a"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from provisioner.errors import ArtifactError
+from provisioner.errors import FullError
 
 KEEP_FREE_BYTES = 256 * 1024 * 1024
 """Left on the disk by whatever comes in: leases and machine states are written to the same one."""
@@ -14,12 +14,12 @@ LOOK_EVERY_BYTES = 64 * 1024 * 1024
 
 
 def room_for(folder: Path, size_bytes: int) -> None:
-    """Raise `ArtifactError` where this many bytes more would fill the disk that `folder` is on."""
+    """Raise `FullError` where this many bytes more would fill the disk that `folder` is on."""
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if size_bytes + KEEP_FREE_BYTES > free:
-        text = f"{folder}: {size_bytes / 1e6:.0f} MB wanted, {free / 1e6:.0f} MB free"
-        raise ArtifactError(text, hint=f"{KEEP_FREE_BYTES / 1e6:.0f} MB stay free for the daemon's own state")
+        text = f"{folder}: {size_bytes / 1e6:.1f} MB wanted, {free / 1e6:.1f} MB free"
+        raise FullError(text, hint=f"{KEEP_FREE_BYTES / 1e6:.0f} MB stay free for the daemon's own state")
 
 
 class Room:
@@ -29,7 +29,7 @@ class Room:
         self._folder, self._unseen = folder, LOOK_EVERY_BYTES
 
     def take(self, size_bytes: int) -> None:
-        """Hear that this many bytes are written next; raise `ArtifactError` where they would fill the disk."""
+        """Hear that this many bytes are written next; raise `FullError` where they would fill the disk."""
         self._unseen += size_bytes
         if self._unseen >= LOOK_EVERY_BYTES:
             room_for(self._folder, size_bytes)

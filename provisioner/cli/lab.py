@@ -76,11 +76,19 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
 
 @_command("up")
-@click.option("--machines", default=3, show_default=True, help="How many: BIOS, UEFI PXE and UEFI HTTP boot in turn.")
+@click.option(
+    "--machines",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="How many: BIOS, UEFI PXE and UEFI HTTP boot in turn.",
+)
 @click.option("--daemon/--no-daemon", default=True, help="Start provisionerd in the rack and enrol the machines there.")
-@click.option("--disks", default=1, show_default=True, help="How many every machine has.")
-@click.option("--ports", default=1, show_default=True, help="Network ports that every machine has.")
-@click.option("--cpus", default=1, show_default=True, help="Processors that every machine has.")
+@click.option("--disks", type=click.IntRange(1), default=1, show_default=True, help="How many every machine has.")
+@click.option(
+    "--ports", type=click.IntRange(1), default=1, show_default=True, help="Network ports that every machine has."
+)
+@click.option("--cpus", type=click.IntRange(1), default=1, show_default=True, help="Processors that every machine has.")
 @click.option("--memory", default="1GiB", show_default=True, help="Of every machine.")
 @click.option("--disk-size", default="8GiB", show_default=True, help="Of every disk; it takes up what is written.")
 @click.option("--kinds", default="", metavar="KIND,...", help=f"Firmware in turn; there are {', '.join(Firmware)}.")
@@ -95,7 +103,7 @@ def up(session: Session, machines: int, daemon: bool, name: str, **shape: Any) -
     built = rack.up(name, state_of(name), machines, session.note, wanted)
     if daemon:
         _start_daemon(session, built)
-    session.note(f"the rack {name} is up: `provisionctl lab status`")
+    session.note(f"the rack {name} is up: `provisionctl lab status{'' if name == DEFAULT_NAME else f' --name {name}'}`")
 
 
 def _kind(word: str) -> Firmware:

@@ -84,8 +84,11 @@ def _going_on(names: list[str]) -> str:
     if not names:
         return "nothing is under way"
     some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    verb = "goes" if len(names) == 1 else "go"
-    return f"{some} {verb} on; `provisionctl trace -f {names[0]}` follows, `provisionctl cancel {names[0]}` ends it"
+    verb, them = ("goes", "it") if len(names) == 1 else ("go", "them")
+    cancel = (
+        f"`provisionctl cancel {','.join(names)}` ends {them}" if len(names) <= 3 else "`provisionctl cancel` ends them"
+    )
+    return f"{some} {verb} on; `provisionctl trace -f {names[0]}` follows, {cancel}"
 
 
 @contextmanager

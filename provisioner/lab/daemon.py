@@ -100,10 +100,11 @@ def _spawn(rack: RackSpec, record: Path) -> process.Recorded:
     return process.spawn(command, log_of(rack), record)
 
 
-def stop(rack_state: Path) -> None:
+def stop(rack_state: Path, say: Callable[[str], None] = lambda _: None) -> None:
     """End the daemon, if it runs."""
     running = process.recall(rack_state / "daemon.json")
     if running is not None:
+        say("stopping the daemon")
         process.end(running)
 
 

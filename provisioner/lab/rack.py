@@ -175,8 +175,7 @@ def _down(name: str, state: Path, say: Say) -> bool:
 
 def _stop(name: str, state: Path, say: Say = lambda _: None) -> None:
     """End the rack's processes and remove its namespace."""
-    say("stopping the daemon")
-    lab_daemon.stop(state)
+    lab_daemon.stop(state, say)
     say("switching the machines off")
     running = supervisor_of(state)
     if running is not None:

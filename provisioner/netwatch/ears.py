@@ -84,7 +84,7 @@ class Pinger:
 def link_local(interface: str) -> bytes:
     """Give our link-local address on an interface, once it may be used; empty where there is none."""
     try:
-        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+        lines = Path("/proc/self/net/if_inet6").read_text().splitlines()
     except OSError:  # a host without IPv6
         return b""
     for address, _, _, scope, flags, name in map(str.split, lines):

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -37,6 +38,9 @@ BUSY_TIMEOUT_S = 5.0
 """How long a transaction waits for a lock that another process holds before the group is refused."""
 CACHE_KIB = 16 * 1024
 """Pages that the writer keeps in memory: the leases of 100,000 machines."""
+FULL_BYTES = 1 << 20
+"""A disk with less than this free is called full: a transaction needs some pages of the log."""
+
 GROUP_LIMIT = 1024
 """Most pieces of work in one transaction: bounds how long one commit can take."""
 
@@ -160,7 +164,7 @@ class Database:
             self._deliver([(opened, None, error)])
             return
         except (sqlite3.Error, OSError) as error:
-            self._deliver([(opened, None, StoreError(f"{self.path}: cannot open the store: {error}"))])
+            self._deliver([(opened, None, _unopened(self.path, error))])
             return
         checkpointer = Checkpointer(self._file)
         checkpointer.start()
@@ -214,7 +218,7 @@ class Database:
             if connection.in_transaction:
                 connection.rollback()
             self.failure = f"{self.path}: cannot commit: {error}"
-            refusal = StoreError(self.failure, hint="check free space and permissions of the state directory")
+            refusal = StoreError(self.failure, hint=_hint_for(self.path, error))
             return [(item.future, None, refusal) for item in group]
         self.failure = ""
         return [
@@ -234,6 +238,21 @@ class Database:
             self._loop.call_soon_threadsafe(_resolve, self._loop, outcomes)
         except RuntimeError:
             return  # the loop is gone: nobody waits for the answer any more
+
+
+def _unopened(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path}: cannot open the store: {error}", hint=_hint_for(path, error))
+
+
+def _hint_for(path: Path, error: Exception) -> str:
+    """Say what to do about a store that cannot be opened or written: SQLite says "disk I/O error" of a full disk."""
+    if isinstance(error, sqlite3.DatabaseError) and ("malformed" in str(error) or "not a database" in str(error)):
+        return "restore it from your backup: docs/backup.md"
+    with contextlib.suppress(OSError):
+        disk = os.statvfs(path.parent)
+        if (free := disk.f_bavail * disk.f_frsize) < FULL_BYTES:
+            return f"its disk is full: {free / 1e6:.1f} MB free"
+    return "check free space and permissions of the state directory"
 
 
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]

@@ -73,9 +73,18 @@ class Secrets:
     @classmethod
     async def opened(cls, db: Database, key_file: Path) -> Secrets:
         """Open the store's secrets, making the key where there are none yet. Raises `StoreError`."""
-        kept: int = await db.read(lambda c: c.execute("SELECT count(*) FROM secret").fetchone()[0])
-        read = read_key if kept else load_key
-        return cls(db, await asyncio.to_thread(read, key_file))
+        row: tuple[str] | None = await db.read(lambda c: c.execute("SELECT id FROM secret LIMIT 1").fetchone())
+        opened = cls(db, await asyncio.to_thread(read_key if row else load_key, key_file))
+        if row:
+            await opened._prove(row[0], key_file)
+        return opened
+
+    async def _prove(self, name: str, key_file: Path) -> None:
+        try:
+            await self.get(name)
+        except StoreError as error:
+            hint = "the key file and the store belong together: restore both from one backup"
+            raise StoreError(f"{key_file}: does not open the secrets of {self._db.path}", hint=hint) from error
 
     @property
     def version(self) -> int:

@@ -30,6 +30,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     StaleError: (412, "the machine has changed since it was read"),
     errors.PreflightError: (422, "refused before anything was touched"),
     errors.ArtifactError: (422, "an artefact is missing or not what was signed"),
+    errors.FullError: (507, "there is no room on the disk"),
     errors.TicketError: (404, "there is no such thing"),
     errors.TicketUsedError: (410, "it was given already"),
     errors.StoreError: (503, "the durable state could not be read or written"),

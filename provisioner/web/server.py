@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import os
 import socket
 import ssl
@@ -114,22 +115,33 @@ def _bind_unix(path: Path, mode: int, gid: int) -> tuple[socket.socket, SocketFi
     _clear(path)
     _clear(beside)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sock.bind(str(beside))
+    with contextlib.ExitStack() as undo:
+        undo.callback(sock.close)
         try:
-            beside.chmod(mode)
-            if gid != -1:
-                os.chown(beside, -1, gid)
-            sock.listen(BACKLOG)
-            made = beside.lstat()
-            path.hardlink_to(beside)
-        finally:
-            beside.unlink()
-    except OSError as error:
-        sock.close()
-        raise ListenError(f"{path}: cannot listen on this socket: {error.strerror or error}") from error
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sock.bind(str(beside))
+            try:
+                beside.chmod(mode)
+                if gid != -1:
+                    _give(beside, path, gid)
+                sock.listen(BACKLOG)
+                made = beside.lstat()
+                path.hardlink_to(beside)
+            finally:
+                beside.unlink()
+        except OSError as error:
+            raise ListenError(f"{path}: cannot listen on this socket: {error.strerror or error}") from error
+        undo.pop_all()
     return sock, SocketFile(path, made.st_dev, made.st_ino)
+
+
+def _give(beside: Path, path: Path, gid: int) -> None:
+    try:
+        os.chown(beside, -1, gid)
+    except OSError as error:
+        hint = "the daemon's user has to be in it: `SupplementaryGroups=` of the unit, by `systemctl edit provisioner`"
+        message = f"{path}: cannot be given to the group {grp.getgrgid(gid).gr_name}: {error.strerror}"
+        raise ListenError(message, hint=hint) from error
 
 
 def _clear(path: Path) -> None:

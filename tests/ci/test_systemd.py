@@ -65,6 +65,21 @@ def test_only_the_daemon_is_told_to_stop() -> None:
     assert re.search(r"^KillMode=mixed$", (UNITS / "provisioner.service").read_text(), re.MULTILINE)
 
 
+def listed(group: str) -> set[str]:
+    """The system calls of one of systemd's groups, and of those in it."""
+    names = re.findall(r"(?m)^ +([@a-z]\S*)", run("systemd-analyze", "syscall-filter", group))
+    return set().union(*(listed(name) if name.startswith("@") else {name} for name in names))
+
+
+def test_its_socket_may_be_given_to_a_group() -> None:
+    """The filter's lines add and take away in their order (systemd.exec(5)); chown is in the group `@privileged`."""
+    allowed: set[str] = set()
+    for names in re.findall(r"(?m)^SystemCallFilter=(.*)$", (UNITS / "provisioner.service").read_text()):
+        allowed = allowed - listed(names[1:]) if names.startswith("~") else allowed | listed(names)
+    assert {"chown", "fchownat", "bind", "sendmmsg"} <= allowed
+    assert not {"setuid", "chroot", "mount", "init_module", "ptrace"} & allowed
+
+
 def test_its_user_and_directories_are_made(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     run("systemd-sysusers", f"--root={tmp_path}", UNITS / "sysusers.d/provisioner.conf")

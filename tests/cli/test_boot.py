@@ -193,6 +193,17 @@ def test_ctrl_c_leaves_it_going_and_says_so(daemon: Daemon) -> None:
     assert daemon.conductor.machines.get("node17").state is State.DEPLOYING
 
 
+def test_ctrl_c_says_of_all_how_they_are_ended(daemon: Daemon) -> None:
+    with waiting(daemon, "boot", "node[17-18]", "debian-12", "--wait") as command:
+        assert command.stderr is not None
+        command.stderr.readline()
+        command.send_signal(signal.SIGINT)
+        assert command.wait(timeout=20) == 130
+        said = command.stderr.read().strip().splitlines()[-1]
+    assert said.startswith("no longer waiting: node17, node18 go on; ")
+    assert said.endswith("`provisionctl cancel node17,node18` ends them")
+
+
 def waiting(daemon: Daemon, *args: str) -> subprocess.Popen[str]:
     """Run a command in a process of its own, which takes Ctrl-C even where a shell's background job does not."""
     return subprocess.Popen(

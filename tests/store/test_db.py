@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -91,8 +93,24 @@ async def test_closing_commits_what_was_submitted(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_no_database_is_refused_with_its_path(tmp_path: Path) -> None:
     await asyncio.to_thread((tmp_path / "state.db").write_bytes, b"not a database" * 100)
-    with pytest.raises(StoreError, match=r"state\.db: cannot open the store"):
+    with pytest.raises(StoreError, match=r"state\.db: cannot open the store: .*restore it from your backup"):
         await Database(tmp_path / "state.db").open()
+
+
+@pytest.mark.slow
+def test_a_full_disk_at_the_start_is_called_full() -> None:
+    """SQLite says "disk I/O error" there. A disk of its own, in a mount namespace of its own."""
+    lines = (
+        "import asyncio, pathlib",
+        "from provisioner.store.db import Database",
+        "asyncio.run(Database(pathlib.Path('/mnt/state.db')).open())",
+    )
+    fill = "mount -t tmpfs -o size=64k tmpfs /mnt; head -c 60k /dev/zero > /mnt/x"
+    command = ("unshare", "-m", "sh", "-c", f'{fill}; exec {sys.executable} -c "$0"', "\n".join(lines))
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = ran.stderr.splitlines()[-1]
+    assert "/mnt/state.db: cannot open the store: " in said
+    assert said.endswith("(its disk is full: 0.0 MB free)")
 
 
 @pytest.fixture

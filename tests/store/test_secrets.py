@@ -73,6 +73,13 @@ async def test_a_key_that_is_lost_is_not_replaced_by_a_new_one(db: Database, tmp
     assert not await asyncio.to_thread(file.exists)
 
 
+async def test_the_key_of_another_store_is_refused(db: Database, tmp_path: Path) -> None:
+    await (await Secrets.opened(db, tmp_path / "the.key")).put("bmc/1", "one")
+    await asyncio.to_thread(load_key, tmp_path / "other.key")
+    with pytest.raises(StoreError, match=r"other.key: does not open the secrets of .*state.db .*both from one backup"):
+        await Secrets.opened(db, tmp_path / "other.key")
+
+
 def test_a_key_that_others_may_read_or_of_another_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "key"
     load_key(path)

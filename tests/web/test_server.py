@@ -6,6 +6,8 @@ import asyncio
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,6 +176,30 @@ async def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ListenError, match="cannot listen on this socket"):
         await Server(operator_app(APP)).listen_unix(tmp_path / "file" / "api.sock")
+
+
+OF_A_STRANGER = """
+import os, pathlib
+from provisioner.errors import ListenError
+from provisioner.web.server import _bind_unix
+os.setgroups([])
+os.setresgid(64000, 64000, 64000)
+os.setresuid(64000, 64000, 64000)
+try:
+    _bind_unix(pathlib.Path("api.sock"), 0o660, 0)
+except ListenError as error:
+    print(error)
+"""
+
+
+def test_a_group_that_the_daemon_is_not_in(tmp_path: Path) -> None:
+    """Only root gives files to a group that it is not in."""
+    tmp_path.chmod(0o777)
+    command = (sys.executable, "-W", "error", "-c", OF_A_STRANGER)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path)
+    assert "api.sock: cannot be given to the group root: Operation not permitted (the daemon's user" in ran.stdout
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_stop_ends_streams_that_would_never_end(tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ async def serve(descriptor: int) -> None:
 def main() -> None:
     """Run until the daemon closes its end. What ends both (Ctrl-C, a service that is stopped) is the daemon's to
     handle: it still has sessions to close."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     asyncio.run(serve(int(sys.argv[1])))
 
