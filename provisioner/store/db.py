@@ -247,7 +247,7 @@ def _unopened(path: Path, error: Exception) -> StoreError:
 def _hint_for(path: Path, error: Exception) -> str:
     """Say what to do about a store that cannot be opened or written: SQLite says "disk I/O error" of a full disk."""
     if isinstance(error, sqlite3.DatabaseError) and ("malformed" in str(error) or "not a database" in str(error)):
-        return "restore it from your backup: docs/backup.md"
+        return "restore it from your backup"
     with contextlib.suppress(OSError):
         disk = os.statvfs(path.parent)
         if (free := disk.f_bavail * disk.f_frsize) < FULL_BYTES:
