@@ -108,8 +108,10 @@ class Case:
         self.now = now
         self.options = options = packet.options
         value = options.get(_RELAY_AGENT)
-        self.info = relay.decode(value) if value else relay.NOTHING
-        self.scene = scene = site.scene(packet, arrival, self.info, kind)
+        self.info = info = relay.decode(value) if value else relay.NOTHING
+        if value and not packet.giaddr:  # no relay says where the client is, or who the server: perhaps it does itself
+            self.info = info = info._replace(link=0, server=0)
+        self.scene = scene = site.scene(packet, arrival, info, kind)
         self.relay = packet.giaddr
         """The relay, and in `info` the switch port, that the machine is behind: for a renewal, what its lease says."""
         self.nets = scene.nets

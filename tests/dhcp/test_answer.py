@@ -339,6 +339,11 @@ LINKS: dict[str, tuple[Packet, Arrival, str]] = {
         DIRECT,
         "10.0.0.100",
     ),
+    "by link selection only where a relay says it": (
+        discover(options={Opt.RELAY_AGENT: b"\5\4" + bytes((10, 2, 0, 0))}),
+        DIRECT,
+        "10.0.0.100",
+    ),
     "by the interface": (discover(), DIRECT, "10.0.0.100"),
 }
 
@@ -385,3 +390,5 @@ def test_server_identifier_override() -> None:
     assert offer.options[Opt.SERVER_ID] == bytes((10, 0, 0, 254))
     asked = request("10.0.0.100", options=override, server="10.0.0.254", giaddr="10.0.0.254")
     assert said(ask(here, asked, FROM_RELAY)).type == Type.ACK
+    by_itself = said(ask(here, discover(OTHER_MAC, override), DIRECT))
+    assert by_itself.options[Opt.SERVER_ID] == bytes((10, 0, 0, 1))
