@@ -62,8 +62,8 @@ class Reply(NamedTuple):
     """Our address that it comes from."""
     ip: int = 0
     store: tuple[Lease, ...] = ()
-    fresh: bool = False
-    """The address is new to this machine: worth a look whether somebody else uses it."""
+    fresh: int = 0
+    """Not 0: the address is new to this machine, and worth a look whether somebody else uses it; 2: the second look."""
 
 
 class Silence(NamedTuple):
@@ -72,7 +72,7 @@ class Silence(NamedTuple):
     reason: str
     event: str = "dhcp.silence"
     store: tuple[Lease, ...] = ()
-    fresh: bool = False
+    fresh: int = 0
 
 
 def unsent(reply: Reply, why: str) -> Silence:

@@ -74,7 +74,7 @@ def _load(case: Case, net: Net, plan: LoadFile) -> Boot:
     return boot
 
 
-def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] = (), fresh: bool = False) -> Reply:
+def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] = (), fresh: int = 0) -> Reply:
     """Make the reply of this type (0: BOOTP) that gives `ip` (0: none)."""
     packet, boot, known, client = case.packet, case.boot, case.known, case.kind
     us = case.info.server or case.scene.us_in(net)

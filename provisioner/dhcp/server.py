@@ -17,6 +17,7 @@ from provisioner.dhcp.answer import answer
 from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.boards import Boards
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence, unsent
+from provisioner.dhcp.conflicts import LOOKS
 from provisioner.dhcp.foretell import Foretold, foretell
 from provisioner.dhcp.held import Held
 from provisioner.dhcp.layers import Layers, Origin
@@ -322,12 +323,17 @@ class DhcpServer:
         if user in ("", packet.mac):  # nobody, or the machine itself, which came back without its lease
             self._send(link, answered)
             return
-        declined = self.site.decline(found.ip, now, f"{user} uses it already")
+        why, declined = self.site.found_in_use(found.ip, user, now)
         self._leases.save(declined).add_done_callback(partial(self._saved, declined))
-        self._told([(packet, arrival, Silence(f"{user} uses {address(found.ip)} already", "dhcp.conflict"))], {})
-        again = packet, arrival, answer(packet, arrival, self.site, now)
-        if again[2].store:
-            self.held.hold(link, [again], list(again[2].store))
+        enough = found.fresh >= LOOKS
+        said = f"{why}; it may ask again, after {LOOKS} such addresses" if enough else why
+        self._told([(packet, arrival, Silence(said, "dhcp.conflict"))], {})
+        if enough:
+            return
+        other = answer(packet, arrival, self.site, now)
+        again = packet, arrival, other._replace(fresh=found.fresh + 1 if other.fresh else 0)
+        if other.store:
+            self.held.hold(link, [again], list(other.store))
         else:
             self._finish(link, [again])
 

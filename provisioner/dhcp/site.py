@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 
 from provisioner.dhcp.claims import Claims
+from provisioner.dhcp.conflicts import Conflicts
 from provisioner.dhcp.identify import Kind, Signature, kind_of, signature_of
 from provisioner.dhcp.layouts import Reader
-from provisioner.dhcp.leases import Lease, Pool
+from provisioner.dhcp.leases import DOUBTED_S, FOR_EVER, Lease, Pool
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.options import Opt, number_of
 from provisioner.dhcp.packet import Packet, address
@@ -57,6 +58,7 @@ class Site:
         """All of them."""
         self.claims = Claims()
         """Addresses that machines have of other DHCP servers."""
+        self.conflicts = Conflicts()
         self.on_other_server: Callable[[str, int, Mac], None] = lambda _net, _server, _mac: None
         """Told of each machine that chose another server, with the subnet."""
         self._kinds: dict[Signature, Kind] = {}
@@ -148,12 +150,20 @@ class Site:
                 net.pool.unfix(ip)
         return known
 
-    def decline(self, ip: int, now: float, reason: str) -> list[Lease]:
-        """Keep an address out of use that somebody else was found to use."""
+    def decline(self, ip: int, now: float, reason: str, most_s: float = FOR_EVER) -> list[Lease]:
+        """Keep an address out of use that somebody else uses, for `decline_s`, or this time if it is less."""
         net = self.net_at(ip)
         if net is None:
             return []
-        return [net.pool_at(ip).decline(ip, now, net.config.decline_s, reason)]
+        return [net.pool_at(ip).decline(ip, now, min(net.config.decline_s, most_s), reason)]
+
+    def found_in_use(self, ip: int, user: str, now: float) -> tuple[str, list[Lease]]:
+        """Keep an address out of use that `user` answered on; what is to be said of it, and to be stored."""
+        if ip in self.ours or not self.conflicts.answers_for_several(user, now):
+            return f"{user} uses {address(ip)} already", self.decline(ip, now, f"{user} uses it already")
+        others = "and others: a proxy ARP, or a port that is looped back?"
+        declined = self.decline(ip, now, f"{user} answers for it {others}", DOUBTED_S)
+        return f"{user} answers for {address(ip)} {others}", declined
 
     def end_unfixed(self, leases: Iterable[Lease], now: float) -> list[Lease]:
         """End those of these leases whose address is fixed for their machine no more; give what has to be stored."""

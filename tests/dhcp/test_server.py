@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.dhcp.leases import LeaseState
+from provisioner.dhcp.conflicts import LOOKS, SEVERAL
+from provisioner.dhcp.leases import DOUBTED_S, LeaseState
 from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import encode
 from provisioner.dhcp.subnets import Dhcp, PortRule, Reservation
@@ -173,6 +174,22 @@ async def test_an_address_in_use_is_not_offered(rig: Rig) -> None:
     assert (await rig.ask(discover())).yiaddr == ip("10.0.0.102")
     assert rig.events() == ["dhcp.conflict", "dhcp.conflict", "dhcp.offer"]
     assert "de:ad:be:ef:00:01 uses it already" in rig.store.kept[ip("10.0.0.100")].reason
+    await server.stop()
+
+
+async def test_a_host_that_answers_for_all_addresses_is_not_asked_for_ever(rig: Rig) -> None:
+    """A proxy ARP, or a port that is looped back: the pool is there again a minute after it is gone."""
+    rig.probes = {ip("10.0.0.100") + number: "de:ad:be:ef:00:01" for number in range(99)}
+    server = await rig.start(rig.server(Dhcp(subnets=(subnet(pools=("10.0.0.100-10.0.0.199",)),)), probing=True))
+    rig.say(discover())
+    async with asyncio.timeout(10):
+        while len(rig.lines) < LOOKS:
+            await asyncio.sleep(0)
+    assert (await rig.ask(request(ciaddr="10.0.0.150", mac=OTHER_MAC))).type == Type.ACK
+    assert rig.events() == ["dhcp.conflict"] * LOOKS + ["dhcp.ack"]
+    assert rig.lines[LOOKS - 1].text.endswith("it may ask again, after 8 such addresses")
+    declined = [lease for lease in rig.store.kept.values() if lease.state is LeaseState.DECLINED]
+    assert sum(lease.until - lease.since > DOUBTED_S for lease in declined) == SEVERAL - 1
     await server.stop()
 
 
