@@ -29,6 +29,12 @@ BOOT_MIB = 1024
 SPARE_MIB = 8
 """Room for both partition tables, alignment and md's superblocks."""
 MIN_ROOT_MIB = 1024
+MIN_MIB = {"swap": 1, "ext4": 16, "btrfs": 128, "xfs": 300}
+"""What the smallest of each has: mkfs.xfs(8) refuses less, mkfs.btrfs wants 109 MiB, and ext4 its journal."""
+OWN_NAMES = ("root", "swap", "boot", "esp", "bios", "system", "zfs")
+"""What partitions and volumes of ours are called, and the volume group."""
+OWN_MOUNTS = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys")
+"""Nothing can be mounted there: the kernel or systemd mounts it, or the root has to have it to get as far."""
 
 
 class Role(StrEnum):
@@ -164,17 +170,33 @@ def _volumes(params: Mapping[str, Any]) -> tuple[Volume, ...]:
     volumes = []
     if swap := _mib(params["swap"]):
         volumes.append(Volume("swap", "", "swap", swap))
-    mounts = {"/"}
     for item in params["volumes"]:
-        if item["mount"] in mounts or item["mount"] in ("/boot", "/boot/efi"):
-            raise RenderError(f"disk.volumes: {item['mount']} is taken")
-        mounts.add(item["mount"])
-        volumes.append(Volume(item["name"], item["mount"], item.get("filesystem", filesystem), _mib(item["size"])))
-    names = [volume.name for volume in volumes]
-    if len(set(names)) != len(names) or "root" in names:
-        raise RenderError(f"disk.volumes: names are taken: {', '.join(names)}, root")
+        size = _mib(item["size"])
+        _check_mount(item["mount"], [volume.mount for volume in volumes])
+        volumes.append(Volume(item["name"], item["mount"], item.get("filesystem", filesystem), size))
+    names = [item["name"] for item in params["volumes"]]
+    if taken := sorted({name for name in names if name in OWN_NAMES or names.count(name) > 1}):
+        own = ", ".join(OWN_NAMES)
+        raise RenderError(f"disk.volumes: names are taken: {', '.join(taken)}", hint=f"each once, and none of {own}")
     root_size = _mib(params["root_size"]) if params["root_size"] else None
-    return (*volumes, Volume("root", "/", filesystem, root_size))
+    root = Volume("root", "/", filesystem, root_size)
+    for volume in (*volumes, root):
+        least = MIN_ROOT_MIB if volume is root else MIN_MIB[volume.filesystem]
+        if volume.size_mib is not None and volume.size_mib < least:
+            what = f"{volume.mount or volume.name} ({volume.filesystem})"
+            raise RenderError(
+                f"disk.*: {volume.size_mib} MiB for {what}, at least {least}", hint="a size without a unit is in octets"
+            )
+    return (*volumes, root)
+
+
+def _check_mount(mount: str, others: Sequence[str]) -> None:
+    """Raise `RenderError` where a volume cannot be mounted there."""
+    parts = mount.split("/")[1:]
+    if mount in others or f"/{parts[0]}" in OWN_MOUNTS:
+        raise RenderError(f"disk.volumes: {mount} is taken", hint=f"each once, and nothing in {', '.join(OWN_MOUNTS)}")
+    if "." in parts or ".." in parts:
+        raise RenderError(f"disk.volumes: {mount}: write it without . and ..")
 
 
 def _check_pool(params: Mapping[str, Any]) -> None:

@@ -126,7 +126,25 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a mount point twice": ({"volumes": [VAR, VAR | {"name": "v2"}]}, "/var is taken"),
     "a name twice": ({"volumes": [VAR, VAR | {"mount": "/srv"}]}, "names are taken"),
     "the root again": ({"volumes": [VAR | {"name": "root"}]}, "names are taken"),
-    "/boot as a volume": ({"volumes": [VAR | {"mount": "/boot"}]}, "/boot is taken"),
+    **{
+        f"a name of ours: {name}": ({"layout": "lvm", "volumes": [VAR | {"name": name}]}, f"names are taken: {name}")
+        for name in ("boot", "swap", "esp", "bios", "system", "zfs")
+    },
+    **{
+        f"a place that is none: {mount}": ({"volumes": [VAR | {"mount": mount}]}, f"{mount} is taken")
+        for mount in ("/boot", "/boot/efi", "/boot/x", "/etc", "/etc/ssh", "/proc", "/sys", "/dev/shm", "/run", "/lib")
+    },
+    **{
+        f"a way and no place: {mount}": ({"volumes": [VAR | {"mount": mount}]}, f"{mount}: write it without . and ..")
+        for mount in ("/..", "/../x", "/srv/./x", "/srv/..")
+    },
+    "a volume without a size": ({"volumes": [VAR | {"size": "0"}]}, "0 MiB for /var (ext4), at least 16"),
+    "a volume that forgot its unit": (
+        {"volumes": [VAR | {"size": "20", "filesystem": "xfs"}]},
+        "1 MiB for /var (xfs), at least 300 (a size without a unit is in octets)",
+    ),
+    "a root that forgot its unit": ({"root_size": "40"}, "1 MiB for / (ext4), at least 1024"),
+    "a root of nothing": ({"root_size": "0"}, "0 MiB for / (ext4), at least 1024"),
     "encrypted partitions beside the root": ({"encryption": "passphrase", "swap": "1GiB"}, "disk.layout: lvm"),
     "one disk for a mirror": ({"layout": "raid1", "select": {"transport": "nvme"}}, "2 disk(s) are wanted, 1 fit"),
 }
