@@ -110,6 +110,7 @@ SITE = {
     "windows.source": "\\\\10.0.0.2\\media",
     "windows.source_user": "installer",
     "windows.source_password": "store:admin",
+    "windows.disk_numbers": {NVME.path: 0, "S1": 1, "S2": 2},
     "suse.registration_code": "store:site",
     "redhat.organization": "12345",
     "redhat.activation_key": "store:site",

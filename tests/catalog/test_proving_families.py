@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,52 @@ def test_what_zfs_cannot_be_is_refused(bootenv: str, params: dict[str, Any], why
     with pytest.raises(RefusedError) as caught:
         files(bootenv, "uefi-zfs", **params)
     assert why in f"{caught.value.message}; {'; '.join(caught.value.faults)}"
+
+
+WINDOWS = {
+    "a name that Windows would cut": ({"system__hostname": "rack12-row3-node17"}, "Windows takes 15 characters"),
+    "a name of digits alone": ({"system__hostname": "12345"}, "Windows takes no name of digits alone"),
+    "a disk of several, whose number nobody knows": ({"windows__disk_numbers": {"S9": 0}}, "nvme-1 is one of 3 disks"),
+}
+
+
+@pytest.mark.parametrize(("params", "why"), WINDOWS.values(), ids=WINDOWS.keys())
+def test_what_windows_would_make_something_else_of_is_refused(params: dict[str, Any], why: str) -> None:
+    with pytest.raises(RenderError, match=why):
+        files("windows-server-2025", "uefi-ports", **{"users__root__password": "store:admin"} | params)
+
+
+@pytest.mark.parametrize(("numbers", "number"), [({"S2": 5}, 5), ({"/dev/disk/by-path/pci-0000:00:1f.2-ata-2": 1}, 1)])
+def test_windows_is_told_its_own_number_of_the_disk(numbers: dict[str, int], number: int) -> None:
+    answer = files("windows-server-2025", "uefi-storage", windows__disk_numbers=numbers)["autounattend.xml"]
+    assert re.findall(r"<DiskID>(\d+)</DiskID>", answer) == [str(number)] * 2
+
+
+def test_the_only_disk_has_the_first_number_of_windows() -> None:
+    assert "<DiskID>0</DiskID>" in files("windows-server-2025", windows__disk_numbers={})["autounattend.xml"]
+
+
+IN_FILES = [
+    name for name in catalogue().names() if str(catalogue().bootenv(name).kind) in ("image", "bootstrap", "installer")
+]
+
+
+def test_scripts_of_the_first_start_are_named_in_their_order() -> None:
+    """Who runs them takes them as the shell's `*` does."""
+    scripts = [f"echo number{number}" for number in range(12)]
+    tried = 0
+    for name in IN_FILES:
+        lacks = catalogue().bootenv(name).supports.lacks
+        if not {"first-boot-hooks", "late-hooks"} & set(lacks):
+            text = "\n".join(
+                files(
+                    name, hooks__first_boot=scripts, hooks__late=scripts, users__root__password="store:admin"
+                ).values()
+            )
+            names = re.findall(r"first-boot\.d/([0-9][\w-]*)", text)
+            assert names == sorted(names), name
+            tried += len(names) >= 12
+    assert tried > 20
 
 
 def test_an_efi_program_is_given_to_uefi_alone() -> None:
