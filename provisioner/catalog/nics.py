@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -18,6 +19,11 @@ from provisioner.model.net import Mac
 
 BOND_OPTIONS = {"lacp_rate": ("802.3ad",), "hash_policy": ("802.3ad", "balance-xor")}
 """Modes of bonds that an option means something with (the kernel's Documentation/networking/bonding.rst)."""
+
+NAME_MAX = 15
+"""Characters of a port's name: IFNAMSIZ of linux/if.h is 16 with the final NUL."""
+KERNELS_OWN = ("all", "default", "lo")
+"""Names that a port cannot have: the loopback, and what /proc/sys/net calls every port and the ones to come."""
 
 Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
@@ -76,18 +82,27 @@ def plan(params: Mapping[str, Any], nics: Sequence[Nic], boot_mac: Mac) -> tuple
     links = [*ports, *links]
     for item in params["vlans"]:
         links.append(_vlan(item, links))
-    names = [link.name for link in links]
-    for name in names:
-        if names.count(name) > 1:
-            raise RenderError(f"net: two links are called {name}")
+    if not links:
+        raise RenderError("net.interfaces and net.bonds are empty: the system could never report")
+    for link in links:
+        _check_name(link, links)
+    _check_together(links)
+    for server in params["dns"]["servers"]:
+        try:
+            ipaddress.ip_address(server)
+        except ValueError as error:
+            raise RenderError(f"net.dns.servers: {error}") from error
     return tuple(links)
 
 
 def declared(params: Mapping[str, Any]) -> frozenset[str]:
     """List the static addresses that a machine is told to take, whatever its ports are. `params` is the group `net`."""
     items = [*params["interfaces"], *params["bonds"], *params["vlans"]]
-    texts = {str(text).partition("/")[0] for item in items for text in item.get("addresses", ())}
-    return frozenset(str(ipaddress.ip_address(text)) for text in texts)
+    found = set()
+    for text in (text for item in items for text in item.get("addresses", ())):
+        with suppress(ValueError):  # what is none is refused before a machine is touched
+            found.add(str(ipaddress.ip_interface(text).ip))
+    return frozenset(found)
 
 
 def primary(links: Sequence[Link]) -> Link | None:
@@ -144,8 +159,9 @@ def _with_addresses(item: Mapping[str, Any], **rest: Any) -> Link:
         routes = tuple(_route(route["to"], route["via"]) for route in item.get("routes", ()))
     except ValueError as error:
         raise RenderError(f"net: {rest['name']}: {error}") from error
-    if gateway and not any(ipaddress.ip_address(gateway) in address.network for address in addresses):
-        raise RenderError(f"net: {rest['name']}: gateway {gateway} is in the network of none of its addresses")
+    for address in addresses:
+        _check_address(rest["name"], address)
+    _check_gateway(rest["name"], gateway, addresses)
     dhcp = item.get("dhcp", not addresses)
     for route in routes:
         if not dhcp and route.version not in {address.version for address in addresses}:
@@ -158,6 +174,56 @@ def _with_addresses(item: Mapping[str, Any], **rest: Any) -> Link:
         mtu=item.get("mtu"),
         **rest,
     )
+
+
+def _check_name(link: Link, links: Sequence[Link]) -> None:
+    if len(link.name) > NAME_MAX:
+        raise RenderError(f"net: {link.name} is longer than the {NAME_MAX} characters that a port's name may have")
+    if link.name in KERNELS_OWN:
+        raise RenderError(f"net: no link can be called {link.name}")
+    if sum(other.name == link.name for other in links) > 1:
+        raise RenderError(f"net: two links are called {link.name}")
+
+
+def _check_address(name: str, address: Address) -> None:
+    """Raise `RenderError` for an address that no host can have (RFC 1122 section 3.2.1.3, RFC 4291 section 2)."""
+    ip, network = address.ip, address.network
+    what = ""
+    if ip.is_multicast or ip.is_loopback or ip.is_unspecified:
+        what = "multicast, loopback or nothing"
+    elif network.num_addresses > 2 and ip == network.network_address:
+        what = f"that of the network {network} itself"
+    elif network.num_addresses > 2 and ip.version == 4 and ip == network.broadcast_address:
+        what = f"the broadcast address of {network}"
+    if what:
+        raise RenderError(f"net: {name}: {ip} is no address of a host: it is {what}")
+
+
+def _check_gateway(name: str, gateway: str, addresses: Sequence[Address]) -> None:
+    """Raise `RenderError` for a gateway that is not on this link. IPv6 has mostly a link-local one (RFC 4861 6.3.4)."""
+    if not gateway:
+        return
+    router = ipaddress.ip_address(gateway)
+    if any(router == address.ip for address in addresses):
+        raise RenderError(f"net: {name}: gateway {gateway} is its own address")
+    on_link = router.version == 6 and router.is_link_local and any(address.version == 6 for address in addresses)
+    if not on_link and not any(router in address.network for address in addresses):
+        raise RenderError(f"net: {name}: gateway {gateway} is in the network of none of its addresses")
+
+
+def _check_together(links: Sequence[Link]) -> None:
+    """Raise `RenderError` for what two links cannot have both: an address, the default route of one family."""
+    addresses: dict[Any, str] = {}
+    gateways: dict[bool, str] = {}
+    for link in links:
+        for ip in (address.ip for address in link.addresses):
+            if (other := addresses.setdefault(ip, link.name)) != link.name:
+                raise RenderError(f"net: {other} and {link.name} both have the address {ip}")
+        if link.gateway and (other := gateways.setdefault(":" in link.gateway, link.name)) != link.name:
+            raise RenderError(
+                f"net: {other} and {link.name} both have a gateway, and there is one default route",
+                hint="what is behind the other is a route",
+            )
 
 
 def _route(to: str, via: str) -> Route:

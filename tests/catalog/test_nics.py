@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.catalog.nics import Link, LinkKind, plan, primary
+from provisioner.catalog.nics import Link, LinkKind, declared, plan, primary
 from provisioner.errors import RenderError
 from provisioner.model.facts import Nic
 from provisioner.model.net import Mac
@@ -18,7 +18,7 @@ NICS = (
     Nic("eth2", C, "ixgbe", True, 10_000, "0000:02:00.0", "leaf1", "Eth2"),
     Nic("eth3", D, "ixgbe", True, 10_000, "0000:02:00.1", "leaf2", "Eth2"),
 )
-EMPTY: dict[str, Any] = {"interfaces": [], "bonds": [], "vlans": []}
+EMPTY: dict[str, Any] = {"interfaces": [], "bonds": [], "vlans": [], "dns": {"servers": []}}
 
 MATCHED: dict[str, tuple[dict[str, Any], Mac]] = {
     "the one that netboots": ({"boot": True}, A),
@@ -98,6 +98,35 @@ def test_the_default_route_goes_by_the_gateway_or_by_dhcp() -> None:
     assert primary(()) is None
 
 
+def on(mac: Mac, *addresses: str, **more: Any) -> dict[str, Any]:
+    return {"match": {"mac": mac}, "addresses": list(addresses)} | more
+
+
+GATEWAYS: dict[str, dict[str, Any]] = {
+    "of IPv6, link-local as routers announce themselves": on(A, "2001:db8::5/64", gateway="fe80::1"),
+    "of IPv6, in the network": on(A, "2001:db8::5/64", gateway="2001:db8::1"),
+    "one of two that are alone on their link": on(A, "10.0.0.0/31", gateway="10.0.0.1"),
+    "the other of them": on(A, "10.0.0.1/31", gateway="10.0.0.0"),
+}
+
+
+@pytest.mark.parametrize("item", GATEWAYS.values(), ids=GATEWAYS.keys())
+def test_takes_a_gateway(item: dict[str, Any]) -> None:
+    assert plan(EMPTY | {"interfaces": [item]}, NICS, A)[0].gateway == item["gateway"]
+
+
+def test_each_family_has_a_gateway_of_its_own() -> None:
+    items = [on(A, "10.0.0.5/24", gateway="10.0.0.1"), on(B, "fd00::5/64", gateway="fd00::1")]
+    assert [link.gateway for link in plan(EMPTY | {"interfaces": items}, NICS, A)] == ["10.0.0.1", "fd00::1"]
+
+
+def test_what_is_declared_is_known_whatever_else_is_wrong() -> None:
+    assert declared(EMPTY | {"interfaces": [on(A, "10.0.0.5/24", "999.1.1.1/24", "fd00::0:5/64")]}) == {
+        "10.0.0.5",
+        "fd00::5",
+    }
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no port fits": (
         {"interfaces": [{"match": {"min_speed": 25_000}}]},
@@ -123,6 +152,52 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a gateway elsewhere": (
         {"interfaces": [{"match": {"mac": A}, "addresses": ["10.0.0.5/24"], "gateway": "10.1.0.1"}]},
         "gateway 10.1.0.1 is in the network of none of its addresses",
+    ),
+    "no port at all": ({}, "net.interfaces and net.bonds are empty"),
+    "the loopback's name": ({"interfaces": [{"match": {"mac": A}, "name": "lo"}]}, "no link can be called lo"),
+    "a VLAN's name that is too long": (
+        {
+            "bonds": [{"name": "storagebond12", "match": {"driver": "ixgbe"}}],
+            "vlans": [{"id": 4094, "link": "storagebond12"}],
+        },
+        "storagebond12.4094 is longer than the 15 characters",
+    ),
+    **{
+        f"an address of no host: {address}": ({"interfaces": [on(A, address)]}, says)
+        for address, says in {
+            "10.0.0.0/24": "10.0.0.0 is no address of a host: it is that of the network 10.0.0.0/24 itself",
+            "10.0.0.255/24": "10.0.0.255 is no address of a host: it is the broadcast address of 10.0.0.0/24",
+            "fd00::/64": "fd00:: is no address of a host: it is that of the network fd00::/64 itself",
+            "224.0.0.1/24": "is no address of a host",
+            "127.0.0.1/32": "is no address of a host",
+            "0.0.0.0/32": "is no address of a host",
+            "10.0.0.5/99": "'10.0.0.5/99'",
+        }.items()
+    },
+    "itself as the gateway": (
+        {"interfaces": [on(A, "10.0.0.5/24", gateway="10.0.0.5")]},
+        "net: nic0: gateway 10.0.0.5 is its own address",
+    ),
+    "a link-local gateway without IPv6": (
+        {"interfaces": [on(A, "10.0.0.5/24", gateway="fe80::1")]},
+        "gateway fe80::1 is in the network of none",
+    ),
+    "one address twice": (
+        {"interfaces": [on(A, "10.0.0.5/24"), on(B, "10.0.0.5/16")]},
+        "net: nic0 and nic1 both have the address 10.0.0.5",
+    ),
+    "two default routes": (
+        {
+            "interfaces": [
+                on(A, "10.0.0.5/24", gateway="10.0.0.1"),
+                on(B, "10.1.0.5/24", gateway="10.1.0.1"),
+            ]
+        },
+        "net: nic0 and nic1 both have a gateway",
+    ),
+    "a name server that is none": (
+        {"interfaces": [on(A)], "dns": {"servers": ["10.0.0.1", "999"]}},
+        "net.dns.servers: '999' does not appear to be",
     ),
     "an address that is none": (
         {"interfaces": [{"match": {"mac": A}, "addresses": ["10.0.0.500/24"]}]},
