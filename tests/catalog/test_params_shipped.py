@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -64,3 +65,40 @@ def test_whatever_is_taken_for_a_size_is_one() -> None:
         text = "".join(parts)
         assert faults("disk.swap", text) == []
         assert parse_size(text) is not None
+
+
+def patterns(schema: Any) -> Iterator[str]:
+    """Every pattern in a schema."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("pattern"), str):
+            yield schema["pattern"]
+        for part in schema.values():
+            yield from patterns(part)
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_a_pattern_is_for_the_whole_text(name: str) -> None:
+    assert [one for one in patterns(PARAMS[name].schema) if not (one.startswith("^") and one.endswith("$"))] == []
+
+
+ENDED: dict[str, tuple[str, Any]] = {
+    "a host name": ("system.hostname", "node17\n"),
+    "a domain": ("system.domain", "example.org\n"),
+    "a time server": ("time.ntp", ["10.0.0.1\n"]),
+    "a name server": ("net.dns.servers", ["10.0.0.1\n"]),
+    "a port": ("net.interfaces", [{"match": {"boot": True}, "name": "lan0\n"}]),
+    "a person": ("users.accounts", [{"name": "ann\n"}]),
+    "a package": ("packages.install", ["htop\n"]),
+    "a keyboard": ("system.keyboard", "us\n"),
+    "a secret's place": ("users.root.password", "store:root\n"),
+    "a size": ("disk.swap", "1GB\n"),
+    "a registration": ("suse.email", "ops@example.org\n"),
+    "a line of sources": ("bootstrap.sources", ["deb http://deb.example.org/debian\n trixie main"]),
+    "a mirror": ("mirror.debian", "http://deb.example.org/debian\n"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), ENDED.values(), ids=ENDED.keys())
+def test_a_line_end_is_no_part_of_a_name(name: str, value: Any) -> None:
+    """YAML's block texts (`|`) end with one; of Python's regular expressions, `$` would let it pass."""
+    assert len(faults(name, value)) == 1
