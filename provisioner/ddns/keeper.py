@@ -11,7 +11,8 @@ import asyncio
 import heapq
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from provisioner.clock import SteadyClock
@@ -22,7 +23,8 @@ from provisioner.store.names import NameStore, Record
 log = logging.getLogger(__name__)
 
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 60.0)
-"""After each failure in a row, the last one for ever: a server that is mended gets all that it missed."""
+"""Until what failed is tried anew, after each failure in a row, the last one for ever: a server that is mended gets all
+that it missed. What is new does not wait for that: one zone may fail and another be well."""
 TAKEN_S = 3600.0
 """When a name that belongs to somebody else is tried again."""
 AT_ONCE = 8
@@ -73,6 +75,12 @@ class Keeper:
         self._sharing: dict[str, set[bytes]] = {}
         """Addresses that have, or may have, a name in the DNS."""
         self._pending: OrderedDict[bytes, None] = OrderedDict()
+        self._failed: OrderedDict[bytes, None] = OrderedDict()
+        """Those to be tried again: first who failed once, then the one tried longest ago."""
+        self._failures = 0
+        """How often in a row all that were tried again failed."""
+        self._again = 0.0
+        """When they are tried again."""
         self._busy: set[bytes] = set()
         """Those that the DNS is being told of."""
         self._taken: dict[bytes, str] = {}
@@ -108,7 +116,7 @@ class Keeper:
     def status(self) -> Status:
         """Say how it stands."""
         taken = dict(list(self._taken.items())[:SHOWN])
-        pending = len(self._pending) + len(self._busy - self._pending.keys())
+        pending = len(self._pending.keys() | self._failed.keys() | self._busy)
         return Status(len(self._there) - len(self._doubtful), pending, taken, self._error, self._since)
 
     def _look_at(self, address: bytes, due: float) -> None:
@@ -117,6 +125,7 @@ class Keeper:
             heapq.heappush(self._timers, (due, address))
 
     def _mark(self, address: bytes) -> None:
+        self._failed.pop(address, None)
         self._pending[address] = None
         self._wake.set()
 
@@ -124,23 +133,23 @@ class Keeper:
 
     async def run(self) -> None:
         """Carry on until cancelled."""
-        failed = 0
         while True:
             self._look_at_the_clock()
             batch = self._batch()
-            if not batch:
+            if batch:
+                await self._work(batch)
+            else:
                 await self._rest()
-                continue
-            failed = failed + 1 if await self._work(batch) else 0
-            if failed:
-                await asyncio.sleep(self._pauses_s[min(failed, len(self._pauses_s)) - 1])
 
     async def _rest(self) -> None:
-        """Wait for something to do; the next lease that ends is that, too."""
+        """Wait for something to do; the next lease that ends is that, too, and what failed."""
         self._wake.clear()
-        due = self._timers[0][0] - self._clock.now() if self._timers else IDLE_S
+        now = self._clock.now()
+        due = self._timers[0][0] if self._timers else now + IDLE_S
+        if self._failed:
+            due = min(due, self._again)
         try:
-            async with asyncio.timeout(min(max(due, 0.0), IDLE_S)):
+            async with asyncio.timeout(min(max(due - now, 0.0), IDLE_S)):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -164,7 +173,8 @@ class Keeper:
         """Take up some addresses, none of which shares a name with another."""
         found: list[bytes] = []
         names: set[str] = set()
-        for address in self._pending:
+        again = self._failed if self._clock.now() >= self._again else ()
+        for address in chain(self._pending, again):
             concerned = set(self._there.get(address, ()))
             if (wanted := self._wanted.get(address)) is not None:
                 concerned.add(wanted.name)
@@ -175,25 +185,38 @@ class Keeper:
                 break
         return found
 
-    async def _work(self, batch: Iterable[bytes]) -> bool:
-        """Bring the DNS up to date for these; True where something failed, which then waits."""
-        errors = [error for error in await asyncio.gather(*map(self._settle, batch)) if error]
+    async def _work(self, batch: Sequence[bytes]) -> None:
+        """Bring the DNS up to date for these. What failed waits, longer each time unless some of it went well."""
+        again = [address in self._failed for address in batch]
+        first = not self._failed
+        found = await asyncio.gather(*map(self._settle, batch))
+        errors = [error for error in found if error]
+        if first or any(again):
+            well = any(each and not error for each, error in zip(again, found, strict=True))
+            self._failures = 0 if first or well else min(self._failures + 1, len(self._pauses_s) - 1)
+            self._again = self._clock.now() + (0.0 if well else self._pauses_s[self._failures])
+        self._tell(errors)
+
+    def _tell(self, errors: Sequence[str]) -> None:
         if errors and errors[0] != self._error:
-            log.warning("dns.failed pending=%d error=%s", len(self._pending), errors[0])
-            self._since = self._clock.now()
-        if self._error and not errors:
+            log.warning("dns.failed pending=%d error=%s", self.status().pending, errors[0])
+            self._error, self._since = errors[0], self._clock.now()
+        if self._error and not errors and not self._failed:
             log.info("dns.mended pending=%d", len(self._pending))
-        self._error = errors[0] if errors else ""
-        return bool(errors)
+            self._error = ""
 
     async def _settle(self, address: bytes) -> str:
         """Bring the DNS up to date for one address; say what went wrong."""
+        again = address in self._failed
         self._pending.pop(address, None)
+        self._failed.pop(address, None)
         self._busy.add(address)
         try:
             await self._converge(address)
         except ProvisionerError as error:
-            self._mark(address)
+            if address not in self._pending:
+                self._failed[address] = None
+                self._failed.move_to_end(address, last=again)
             return str(error)
         finally:
             self._busy.discard(address)

@@ -28,33 +28,35 @@ class FakeDns:
     def __init__(self) -> None:
         self.names: dict[str, tuple[Owner | None, set[bytes]]] = {}
         self.fault = ""
+        self.faulty = ""
+        """The part of a name, such as a zone, that alone is at fault where there is one."""
         self.steps = 0
         self.killed_at = 0
 
-    def step(self) -> None:
+    def step(self, name: str) -> None:
         self.steps += 1
-        if self.fault:
+        if self.fault and self.faulty in name:
             raise DnsError(self.fault)
         if self.steps == self.killed_at:
             raise asyncio.CancelledError
 
     async def add(self, name: str, owner: Owner, addresses: Sequence[bytes]) -> bool:
-        self.step()
+        self.step(name)
         whose, _ = self.names.get(name, (owner, set()))
         if whose != owner:
             return False
         self.names[name] = (owner, set(addresses))
-        self.step()
+        self.step(name)
         return True
 
     async def remove(self, name: str, owner: Owner, address: bytes) -> None:
-        self.step()
+        self.step(name)
         whose, addresses = self.names.get(name, (None, set()))
         if whose == owner:
             addresses.discard(address)
             if not addresses:
                 del self.names[name]
-        self.step()
+        self.step(name)
 
     def addresses(self) -> dict[str, list[bytes]]:
         return {name: sorted(addresses) for name, (_, addresses) in self.names.items()}
@@ -239,6 +241,44 @@ async def test_a_server_that_is_down_gets_everything_when_it_is_up(
         assert len(site.dns.names) == 49
         assert keeper.status().error == ""
         assert (caplog.text.count("dns.failed"), caplog.text.count("dns.mended")) == (1, 1)
+
+
+async def test_a_zone_that_fails_holds_up_no_name_of_another(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """However many have failed in it: what is new, changed or gone elsewhere is told at once."""
+    caplog.set_level("INFO", "provisioner.ddns")
+    site.dns.fault, site.dns.faulty = "it refuses our updates", "bad."
+    async with site.running() as keeper:
+        for n in range(80):
+            keeper.hold(bytes((10, 0, 1, n)), named(f"n{n}.bad"))
+        await asyncio.sleep(600)
+        for name in ("one.good", "two.good"):
+            keeper.hold(A, named(name))
+            await asyncio.sleep(1)
+            assert site.dns.addresses() == {f"{name}.": [A]}
+            keeper.hold(B, named("n0.bad", TWO))
+            await asyncio.sleep(1)
+        keeper.drop(A)
+        await asyncio.sleep(1)
+        assert (site.dns.names, keeper.status().error, keeper.status().pending) == ({}, site.dns.fault, 81)
+        assert (caplog.text.count("dns.failed"), caplog.text.count("dns.mended")) == (1, 0)
+        site.dns.faulty = "n0.bad"
+        await asyncio.sleep(PAUSES_S[-1] + 1)
+        await asyncio.sleep(sum(PAUSES_S))
+        assert (len(site.dns.names), keeper.status().pending) == (79, 2)
+
+
+async def test_what_failed_once_among_many_that_fail_is_tried_again_soon(site: Site) -> None:
+    site.dns.fault, site.dns.faulty = "it refuses our updates", "bad."
+    async with site.running() as keeper:
+        for n in range(80):
+            keeper.hold(bytes((10, 0, 1, n)), named(f"n{n}.bad"))
+        await asyncio.sleep(600)
+        site.dns.faulty = ""
+        keeper.hold(A, named("one.good"))
+        await asyncio.sleep(1)
+        site.dns.faulty = "bad."
+        await asyncio.sleep(PAUSES_S[-1] + 1)
+        assert site.dns.addresses() == {"one.good.": [A]}
 
 
 async def test_a_store_that_fails_sends_nothing(site: Site) -> None:
