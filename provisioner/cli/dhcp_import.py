@@ -26,7 +26,7 @@ KEA = {"kea-leases4.csv": "kea-leases", "kea-leases6.csv": "kea-leases6"}
 LEFTOVERS = (".completed", ".2", ".1")
 """What Kea's clean-up of lease files leaves beside them when it is interrupted, oldest first; read before the file."""
 STYLES = {"new": GREEN, "same": DIM, "conflict": RED, "expired": YELLOW, "left out": YELLOW, "unreadable": RED}
-BLANK = dict.fromkeys(("kind", "address", "high", "mac", "client_id", "duid", "name"), "")
+BLANK = {**dict.fromkeys(("kind", "address", "high", "mac", "client_id", "duid", "name"), ""), "options": {}}
 """A row of which nothing is known."""
 COLUMNS = (
     Column("WHAT", lambda row: row["kind"]),
@@ -37,6 +37,7 @@ COLUMNS = (
     Column("UNTIL", lambda row: row["until"] or ("for ever" if row["kind"] == "lease" else "")),
     Column("BECOMES", lambda row: row["what"], style=lambda row: STYLES.get(row["what"], CYAN), keep=True),
     Column("WHY", lambda row: row["reason"]),
+    Column("OPTIONS", lambda row: ", ".join(f"{k}: {v}" for k, v in row["options"].items()), wide=True),
     Column("WHERE", lambda row: row["where"], wide=True),
 )
 
@@ -99,15 +100,15 @@ def entries(found: Iterable[Contents], leases: Iterable[FoundLease | FoundLease6
     """Write what the daemon is asked to take over: reservations first, since leases depend on them."""
     contents = list(found)
     for each in (each for one in contents for each in one.reservations):
-        ip = address(each.ip) if each.ip else ""
-        yield {"kind": "reservation", "address": ip, "mac": each.key.hex(":"), "name": each.name, "where": each.where}
+        said = {"kind": "reservation", "mac": each.key.hex(":"), "name": each.name, "options": dict(each.options)}
+        yield {**said, "address": address(each.ip) if each.ip else "", "where": each.where}
     for six in (six for one in contents for six in one.reservations6):
         who = {"mac": six.key.hex(":"), "duid": six.duid.hex(":"), "name": six.name}
         yield {"kind": "reservation", "address": address6(six.ip), "where": six.where, **who}
     for lease in leases:
         until = None if lease.until >= FOR_EVER else lease.until
-        said = {"kind": "lease", "name": lease.name, "until": until, "since": lease.since, "where": lease.where}
-        yield {**said, **_holder(lease)}
+        held = {"kind": "lease", "name": lease.name, "until": until, "since": lease.since, "where": lease.where}
+        yield {**held, **_holder(lease)}
     for span in (span for one in contents for span in one.ranges):
         low, high = (address6 if span.six else address)(span.low), (address6 if span.six else address)(span.high)
         yield {"kind": "range", "address": low, "high": high, "where": span.where}

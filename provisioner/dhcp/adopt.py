@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
@@ -57,6 +58,8 @@ class Want(NamedTuple):
     """It is of DHCPv6; then `duid` and `iaid` name the holder of a lease, and `key` may be empty."""
     duid: bytes = b""
     iaid: int = 0
+    options: Mapping[str, str] = {}
+    """Those that a reservation of DHCPv4 gives its machine, which can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class Adoption(Judge):
             why = f"{address(before)} is reserved for it, and a machine has one fixed address in a subnet"
             return Verdict(want, What.CONFLICT, why)
         name, reason = usable_name(want.name, said.name if said is not None else "")
+        options, kept = _more_options(want.options, said.options if said is not None else {})
+        reason = "; ".join(each for each in (reason, kept) if each)
         own = self._layers.get(mac, Origin.OPERATOR)
         base = own or Reservation(mac=mac)
         text = address(want.ip) if want.ip else ""
@@ -140,9 +145,9 @@ class Adoption(Judge):
             profile=base.profile,
             loader=base.loader,
             https=base.https,
-            options=base.options,
+            options={**base.options, **options},
         )
-        if said is not None and (not text or text in said.fixed) and (not name or said.name):
+        if said is not None and (not text or text in said.fixed) and (not name or said.name) and not options:
             return Verdict(want, What.SAME, reason)
         self._reserved[want.key] = found
         if want.ip:
@@ -281,6 +286,19 @@ def usable_name(wanted: str, there: str) -> tuple[str, str]:
     except ValueError:
         return "", f"{wanted!r} is no host name, and is left out"
     return wanted, f"it keeps the name {there}" if there and there != wanted else ""
+
+
+def _more_options(wanted: Mapping[str, str], there: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """Give the options that a reservation has not got yet, and what is to be said of those that differ."""
+    held = {formats.option_code(key): value for key, value in there.items()}
+    new = {key: value for key, value in wanted.items() if formats.option_code(key) not in held}
+    kept = [
+        key
+        for key, value in wanted.items()
+        if (code := formats.option_code(key)) in held
+        and formats.option_value(code, held[code]) != formats.option_value(code, value)
+    ]
+    return new, f"it keeps its {', '.join(kept)}" if kept else ""
 
 
 def _fixed_in(said: Reservation | None, net: Net | None) -> int:

@@ -13,7 +13,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from provisioner.ddns.keeper import Keeper
-from provisioner.dhcp import relay
+from provisioner.dhcp import formats, relay
 from provisioner.dhcp.adopt import Kind, Verdict, Want
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.imports import Imports
@@ -47,7 +47,8 @@ Time = Annotated[float, msgspec.Meta(ge=0, le=2**33)]
 class EntryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of an import. Times are seconds since the epoch, octets hex; `until` null: for ever.
 
-    Of DHCPv6 it is where its address is; a lease of that names its client by `duid` and `iaid`.
+    Of DHCPv6 it is where its address is; a lease of that names its client by `duid` and `iaid`. Options are those of a
+    reservation of DHCPv4.
     """
 
     kind: Kind
@@ -62,6 +63,7 @@ class EntryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: str = ""
     duid: Octets = ""
     iaid: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)] = 0
+    options: Annotated[dict[str, Octets], msgspec.Meta(max_length=64)] = {}
     where: Annotated[str, msgspec.Meta(max_length=4096)] = ""
 
 
@@ -203,6 +205,7 @@ def verdict_view(verdict: Verdict) -> dict[str, Any]:
         "client_id": want.client_id.hex(":"),
         "duid": want.duid.hex(":"),
         "name": want.name,
+        "options": want.options,
         "until": None if endless else when(want.until),
         "what": verdict.what,
         "reason": verdict.reason,
@@ -214,6 +217,9 @@ def _want(line: int, text: bytes) -> Want:
     try:
         body = bodies.decode(text, EntryBody)
         six = ":" in body.address
+        formats.parse_options(body.options)
+        for fault in formats.twice(body.options):
+            raise ValueError(fault)
         return Want(
             kind=body.kind,
             ip=_ip(body.address, "address", six=six) if body.address else 0,
@@ -229,6 +235,7 @@ def _want(line: int, text: bytes) -> Want:
             six=six,
             duid=_duid(body.duid),
             iaid=body.iaid,
+            options=body.options,
         )
     except (WireError, ValueError) as error:
         raise WireError(f"line {line}: {error}") from error

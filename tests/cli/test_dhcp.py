@@ -162,7 +162,8 @@ def test_reservations_and_leases_of_several_files(ctl: Ctl, tmp_path: Path, desk
     conf = tmp_path / "dhcpd.conf"
     conf.write_text(
         f'subnet 10.0.0.0 netmask 255.255.255.0 {{ range 10.0.0.100 10.0.0.105; include "x"; }}\n'
-        f'host c {{ hardware ethernet {C}; fixed-address 10.0.0.60; option host-name "sea"; }}\n'
+        f'host c {{ hardware ethernet {C}; fixed-address 10.0.0.60; option host-name "sea"; '
+        'option routers 10.0.0.7; filename "x"; }\n'
     )
     ran = ctl("import", str(conf), dnsmasq(tmp_path, ("10.0.0.105", A)), "-o", "json")
     assert [(row["kind"], row["address"], row["what"]) for row in json.loads(ran.out)] == [
@@ -171,7 +172,9 @@ def test_reservations_and_leases_of_several_files(ctl: Ctl, tmp_path: Path, desk
         ("range", "10.0.0.100", "same"),
     ]
     assert "includes 'x': import that file, too" in ran.err
-    assert json.loads(ctl("reservations", "-o", "json").out)[0]["name"] == "sea"
+    assert f"{conf}:2: host c: `filename x` is left out" in ran.err
+    row = json.loads(ctl("reservations", "-o", "json").out)[0]
+    assert (row["name"], row["options"]) == ("sea", {"routers": "10.0.0.7"})
 
 
 def test_what_keas_clean_up_left_is_read_first(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:

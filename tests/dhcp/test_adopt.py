@@ -65,6 +65,8 @@ SAID_ONE = ((Origin.FILE, Reservation(mac=MAC, address="10.0.0.50", name="one"))
 SAID_TWO = ((Origin.OPERATOR, Reservation(mac=OTHER_MAC, address="10.0.0.105")),)
 KNOWN = ((Origin.MACHINE, Reservation(mac=MAC, name="node1")),)
 
+ROUTED = ((Origin.FILE, Reservation(mac=MAC, address="10.0.0.50", options={"3": "10.0.0.9"})),)
+
 LEASES: dict[str, tuple[Here, Want, What, str]] = {
     "an address that nobody has": (here(), lease(), What.NEW, ""),
     "no hardware address": (here(), lease(key=b""), What.LEFT_OUT, "it names no hardware address"),
@@ -191,6 +193,15 @@ RESERVATIONS: dict[str, tuple[Here, Want, What, str]] = {
         "a rule in `dhcp.ports` gives it to whatever machine is on that port",
     ),
     "a machine on record": (Here(said=KNOWN), fixed(name="old"), What.NEW, "it keeps the name node1"),
+    "options alone": (here(), fixed("", options={"routers": "10.0.0.9"}), What.NEW, ""),
+    "options that it has": (Here(said=ROUTED), fixed(options={"routers": "10.0.0.9"}), What.SAME, ""),
+    "an option more": (Here(said=ROUTED), fixed(options={"ntp-servers": "10.0.0.8"}), What.NEW, ""),
+    "another value of an option": (
+        Here(said=ROUTED),
+        fixed(options={"routers": "10.0.0.8", "ntp-servers": "10.0.0.8"}),
+        What.NEW,
+        "it keeps its routers",
+    ),
     "a name that is none": (here(), fixed(name="a b"), What.NEW, "'a b' is no host name, and is left out"),
 }
 

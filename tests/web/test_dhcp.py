@@ -352,6 +352,14 @@ BAD = {
     "a kind that is none": (b'{"kind": "odd"}', "line 1: body.kind"),
     "an address that is none": (b'{"kind": "lease", "address": "10"}', "line 1: address: Expected 4 octets"),
     "a hardware address that is none": (b'{"kind": "lease", "address": "10.0.0.1", "mac": "zz"}', "line 1: non-hex"),
+    "an option that is none": (
+        b'{"kind": "reservation", "options": {"colour": "red"}}',
+        "line 1: 'colour' is no option",
+    ),
+    "one option twice": (
+        b'{"kind": "reservation", "options": {"3": "10.0.0.1", "routers": "10.0.0.2"}}',
+        "line 1: options: 3 and routers are one option",
+    ),
     "the end of days": (b'{"kind": "lease", "until": 1e300}', "line 1: body.until"),
 }
 

@@ -22,6 +22,22 @@ from provisioner.dhcp.v6.duid import is_duid
 KIND = "dnsmasq.conf"
 HOSTS_KIND = "dnsmasq dhcp-hostsfile"
 ELSEWHERE = ("conf-file", "conf-dir", "dhcp-hostsfile", "dhcp-hostsdir", "servers-file")
+TAGS = (
+    "dhcp-match",
+    "dhcp-name-match",
+    "dhcp-vendorclass",
+    "dhcp-userclass",
+    "dhcp-mac",
+    "dhcp-circuitid",
+    "dhcp-remoteid",
+    "dhcp-subscrid",
+    "dhcp-ignore",
+    "tag-if",
+)
+"""What gives tags to clients, and what refuses them by tags."""
+TAGGED = ("dhcp-option", "dhcp-option-force", "dhcp-boot", "pxe-service")
+"""What is told to clients with a tag, where it names one."""
+_CONDITION = re.compile(r"(?:[^,]*,)*?\s*(?:tag|net):")
 
 _MAC = re.compile(r"(?:([0-9a-fA-F]{1,2})-)?([0-9a-fA-F*]{1,2}(?::[0-9a-fA-F*]{1,2}){2,19})")
 _ADDRESS = re.compile(r"[0-9a-fA-F.: ]*")
@@ -59,6 +75,10 @@ def _take(contents: Contents, line: int, key: str, value: str) -> None:
             _host(contents, line, value)
         elif key == "dhcp-range":
             _range(contents, line, value)
+            if _CONDITION.match(value):
+                contents.note(line, f"the condition of dhcp-range={value[:100]} is left out: tags are not taken over")
+        elif key in TAGS or (key in TAGGED and _CONDITION.match(value)):
+            contents.note(line, f"{key}={value[:100]}: tags are not taken over, nor what is told by them")
         elif key in ELSEWHERE and value:
             contents.note(line, f"{key} {value[:200]}: import that, too")
         elif key == "read-ethers":
@@ -72,7 +92,7 @@ def _host(contents: Contents, line: int, value: str) -> None:
     ip, name, client_id = 0, "", b""
     six: list[int] = []
     for part in (part.strip() for part in value.split(",")):
-        if part.startswith(("set:", "tag:", "net:")) or _TIME.fullmatch(part) or not part:
+        if _says_nothing(contents, line, part):
             continue
         if part.startswith("id:"):
             client_id = _identifier(part[3:])
@@ -93,6 +113,14 @@ def _host(contents: Contents, line: int, value: str) -> None:
     _keep6(contents, line, six, (keys, client_id, name))
     if ip or not six:
         _keep(contents, line, keys or [key for key in [key_in(client_id)] if key], (ip, name))
+
+
+def _says_nothing(contents: Contents, line: int, part: str) -> bool:
+    """Say whether it is a tag, which says nothing by itself, or a lease time, which is left out."""
+    if not _TIME.fullmatch(part):
+        return not part or part.startswith(("set:", "tag:", "net:"))
+    contents.note(line, f"the lease time {part} of a host is left out: `lease_s` of a subnet is for all")
+    return True
 
 
 def _address6(contents: Contents, line: int, part: str) -> list[int]:

@@ -43,13 +43,18 @@ class FoundLease(NamedTuple):
     remote_id: bytes = b""
 
 
+Options = tuple[tuple[str, str], ...]
+"""Options of DHCPv4 by their names here (`dhcp.formats`), with their values."""
+
+
 class FoundReservation(NamedTuple):
-    """One fixed address (0: none, only a name) of one hardware address."""
+    """One fixed address (0: none, only a name or options) of one hardware address."""
 
     ip: int
     key: bytes
     where: str
     name: str = ""
+    options: Options = ()
 
 
 class FoundLease6(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -44,6 +44,10 @@ class Statement:
         """Say whether the statement begins with these words, which are written in any case."""
         found = [word.text.lower() for word in self.words[: len(words)] if not word.quoted]
         return found == list(words)
+
+    def starts_any(self, words: Sequence[str]) -> bool:
+        """Say whether the first word is one of these."""
+        return any(self.starts(word) for word in words)
 
 
 def unescape(text: str) -> str:

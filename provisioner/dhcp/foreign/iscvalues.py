@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 
+from provisioner.dhcp.foreign import hostoptions
 from provisioner.dhcp.foreign.found import (
     FOR_EVER,
     Contents,
     FoundReservation,
     FoundReservation6,
+    Options,
     clean_name,
     duid_in,
     key_in,
@@ -19,6 +21,19 @@ from provisioner.dhcp.foreign.found import (
 )
 from provisioner.dhcp.foreign.isctext import Statement, Word
 
+BOOT = ("filename", "next-server", "server-name")
+READ = (
+    ("hardware",),
+    ("option", "host-name"),
+    ("ddns-hostname",),
+    ("option", "dhcp-client-identifier"),
+    ("host-identifier", "option", "dhcp6.client-id"),
+    ("fixed-address",),
+    ("fixed-address6",),
+    ("dynamic",),
+    ("deleted",),
+)
+"""Statements of a host that are read, or say how it came to be there; all others tell its client something."""
 HARDWARE = {"ethernet": 1, "token-ring": 6, "fddi": 8, "infiniband": 32}
 
 
@@ -59,8 +74,32 @@ def name_of(statement: Statement, at: int) -> str:
     return clean_name(statement.text(at).encode("latin-1", "replace").decode("utf-8", "replace"))
 
 
-def host(contents: Contents, statement: Statement, *, by_name: bool) -> list[FoundReservation]:
-    """Read a `host` block. `by_name`: its own name is the machine's (use-host-decl-names)."""
+def options_of(contents: Contents, who: str, found: Iterable[Statement]) -> Options:
+    """Read the options that hosts are told, of these statements; of all others is said that they are left out."""
+    options = []
+    for statement in found:
+        key = statement.text(1).lower()
+        try:
+            if not statement.starts("option"):
+                raise ValueError(hostoptions.BOOTS if statement.starts_any(BOOT) else "there is nothing like it here")
+            options.append(hostoptions.taken(key, _value(key, statement.words[2:])))
+        except ValueError as error:
+            said = " ".join(word.text for word in statement.words)
+            contents.note(statement.line, f"{who}: `{said[:100]}` is left out: {error}")
+    return tuple(options)
+
+
+def _value(key: str, words: Sequence[Word]) -> str:
+    """Write an option's value as it is written here."""
+    if hostoptions.is_text(key):
+        if len(words) != 1 or not words[0].quoted:
+            raise ValueError("one string is wanted")
+        return words[0].text
+    return ",".join(word.text for word in words if word.text != ",")
+
+
+def host(contents: Contents, statement: Statement, *, by_name: bool, outer: Options = ()) -> list[FoundReservation]:
+    """Read a `host` block. `by_name`: its own name is the machine's (use-host-decl-names); `outer`: of its groups."""
     name = name_of(statement, 1) if by_name else ""
     key = client_id = duid = b""
     ips: list[int] = []
@@ -78,11 +117,14 @@ def host(contents: Contents, statement: Statement, *, by_name: bool) -> list[Fou
             ips = _addresses(contents, inner)
         elif inner.starts("fixed-address6"):
             six = [int(IPv6Address(word.text)) for word in inner.words[1:] if word.text != ","]
+    others = (inner for inner in statement.block or () if not any(inner.starts(*words) for words in READ))
+    own = options_of(contents, f"host {statement.text(1)[:63]}", others)
     if six:
         _reserve6(contents, statement, (key, duid, name), six)
-        if not ips:
-            return []
-    return _reservations(contents, statement, key or key_in(client_id), ips, name)
+    if six and not ips and not own:
+        return []
+    found = FoundReservation(0, key or key_in(client_id), contents.at(statement.line), name)
+    return _reservations(contents, statement, found._replace(options=hostoptions.merged(outer, own)), ips)
 
 
 def _reserve6(contents: Contents, statement: Statement, who: tuple[bytes, bytes, str], ips: list[int]) -> None:
@@ -110,14 +152,15 @@ def _addresses(contents: Contents, statement: Statement) -> list[int]:
 
 
 def _reservations(
-    contents: Contents, statement: Statement, key: bytes, ips: list[int], name: str
+    contents: Contents, statement: Statement, found: FoundReservation, ips: list[int]
 ) -> list[FoundReservation]:
     title = statement.text(1)[:63]
-    if not key:
+    if not found.key:
         contents.note(statement.line, f"host {title} names no hardware address, and machines are known by theirs")
         return []
-    if not ips and not name:
-        contents.note(statement.line, f"host {title} has neither an address nor a name")
+    if not ips and not found.name and not found.options:
+        contents.note(
+            statement.line, f"host {title} has neither an address nor a name, nor options that are taken over"
+        )
         return []
-    where = contents.at(statement.line)
-    return [FoundReservation(ip, key, where, name) for ip in ips or [0]]
+    return [found._replace(ip=ip) for ip in ips or [0]]

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 
+from provisioner.dhcp.foreign import hostoptions
 from provisioner.dhcp.foreign.found import (
     Contents,
     FoundRange,
     FoundReservation,
     FoundReservation6,
+    Options,
     clean_name,
     duid_in,
     ends_of,
@@ -23,6 +25,14 @@ from provisioner.dhcp.foreign.json import Map, Reader
 KIND = "a configuration of Kea"
 Read = Callable[[Contents, Map], None]
 OTHER_IDENTITIES = ("circuit-id", "duid", "flex-id")
+READ = {"hw-address", "client-id", "ip-address", "hostname", "option-data", *OTHER_IDENTITIES}
+READ6 = {"hw-address", "duid", "ip-addresses", "hostname", "prefixes", "flex-id"}
+OF_NO_CLIENT = {"user-context", "comment"}
+BOOT = {"boot-file-name", "next-server", "server-hostname"}
+CLASSES = {"client-class", "client-classes", "require-client-classes", "evaluate-additional-classes"}
+NOTHING: tuple[Any, ...] = ("", "0.0.0.0", [], {}, None)
+"""What Kea itself writes where nothing was said."""
+NO_CLASSES = "client classes are not taken over: `unknown` of a subnet and profiles are what is here"
 
 
 def read(data: bytes, where: str) -> Contents:
@@ -46,7 +56,11 @@ def read(data: bytes, where: str) -> Contents:
 
 
 def _server(contents: Contents, server: Map, subnets: str, readers: tuple[Read, Read]) -> None:
+    for each in _maps(server.get("client-classes")):
+        contents.note(each.line, f"class {each.get('name', '')!r}: {NO_CLASSES}")
     for scope in _scopes(server, subnets):
+        for each in (scope, *_maps(scope.get("pools"))) if scope is not server else ():
+            _of_classes(contents, each)
         for each in _maps(scope.get("reservations")):
             _take(contents, each, readers[0])
         for each in _maps(scope.get("pools")):
@@ -76,6 +90,42 @@ def _take(contents: Contents, each: Map, read_one: Read) -> None:
         contents.fault(each.line, str(error))
 
 
+def _of_classes(contents: Contents, each: Map) -> None:
+    for key in sorted(CLASSES & each.keys()):
+        if each[key] not in NOTHING:
+            contents.note(each.line, f"{key} {each[key]!r}: {NO_CLASSES}")
+
+
+def _left_out(contents: Contents, each: Map, read: set[str]) -> None:
+    """Say what else a reservation says."""
+    _of_classes(contents, each)
+    for key in sorted(each.keys() - read - OF_NO_CLIENT - CLASSES):
+        if each[key] not in NOTHING:
+            why = hostoptions.BOOTS if key in BOOT else "there is nothing like it here"
+            contents.note(each.line, f"{key} {each[key]!r:.100} of a reservation is left out: {why}")
+
+
+def _options(contents: Contents, each: Map) -> Options:
+    """Read the options that a reservation has for its client alone."""
+    found = []
+    for option in _maps(each.get("option-data")):
+        key = str(option.get("name") or option.get("code", ""))
+        try:
+            if option.get("space", "dhcp4") != "dhcp4":
+                raise ValueError("there is no such option here")
+            found.append(hostoptions.taken(key, _option_value(key, option)))
+        except ValueError as error:
+            contents.note(option.line, f"option {key[:60]} of a reservation is left out: {error}")
+    return tuple(found)
+
+
+def _option_value(key: str, option: Map) -> str:
+    data = _text(option, "data")
+    if option.get("csv-format", True) is False:
+        return "hex:" + data.removeprefix("0x").replace(":", "").replace(" ", "")
+    return data.replace("\\,", ",") if hostoptions.is_text(key) else data
+
+
 def _text(each: Map, key: str) -> str:
     value = each.get(key, "")
     if not isinstance(value, str):
@@ -94,11 +144,14 @@ def _reservation(contents: Contents, each: Map) -> None:
         by = next((kind for kind in OTHER_IDENTITIES if kind in each), "client-id")
         hint = "; `dhcp.ports` places machines by switch port" if by == "circuit-id" else ""
         contents.note(each.line, f"a reservation by {by}, and machines are known by hardware address{hint}")
-    elif not ip and not name:
-        contents.note(each.line, "a reservation with neither an address nor a name")
+        return
+    _left_out(contents, each, READ)
+    options = _options(contents, each)
+    if not ip and not name and not options:
+        contents.note(each.line, "a reservation with neither an address nor a name, nor options that are taken over")
     else:
         number = int(IPv4Address(ip)) if ip else 0
-        contents.reservations.append(FoundReservation(number, key, contents.at(each.line), name))
+        contents.reservations.append(FoundReservation(number, key, contents.at(each.line), name, options))
 
 
 def _identifier(text: str) -> bytes:
@@ -127,6 +180,7 @@ def _reservation6(contents: Contents, each: Map) -> None:
     name, where = clean_name(_text(each, "hostname").partition(".")[0]), contents.at(each.line)
     if each.get("prefixes"):
         contents.note(each.line, "prefixes are not given here")
+    _left_out(contents, each, READ6)
     if not key and not duid:
         contents.note(each.line, "a reservation by neither a hardware address nor a DUID")
     elif not ips:

@@ -34,6 +34,17 @@ def test_hosts(line: str, found: list[tuple[int, bytes, str]]) -> None:
 
 
 NOTES = {
+    "a lease time of one host": (f"dhcp-host={A},10.0.0.5,12h", "the lease time 12h of a host is left out"),
+    "an option by tag": (
+        "dhcp-option=tag:red,option:router,10.0.0.9",
+        "dhcp-option=tag:red,option:router,10.0.0.9: tags",
+    ),
+    "a boot file by tag": ("dhcp-boot = net:efi, x.efi", "dhcp-boot=net:efi, x.efi: tags are not taken over"),
+    "a tag by what a client says": (
+        "dhcp-match=set:efi,option:client-arch,7",
+        "dhcp-match=set:efi,option:client-arch,7:",
+    ),
+    "a range by tag": ("dhcp-range=tag:red,10.0.0.5,10.0.0.9", "the condition of dhcp-range=tag:red,10.0.0.5,10.0.0.9"),
     "ignore": (f"dhcp-host={A},ignore", "ignore: a subnet's"),
     "a pattern": ("dhcp-host=52:54:00:*:*:*,10.0.0.5", "52:54:00:*:*:* is a pattern"),
     "no hardware address": ("dhcp-host=id:text,10.0.0.5", "dhcp-host without a hardware address"),
@@ -101,6 +112,13 @@ RANGES = {
 def test_ranges(value: str) -> None:
     contents = dnsmasqconf.read(f"dhcp-range={value}\ninterface=br0\n".encode(), "f")
     assert (contents.ranges, contents.faults) == ([FoundRange(IP, IP + 4, "f:1")], [])
+
+
+def test_what_is_for_all_clients_is_the_subnets_and_is_not_told() -> None:
+    text = (
+        "dhcp-option=option:router,10.0.0.1\ndhcp-boot=x.efi\ndhcp-range=set:red,10.0.0.5,10.0.0.9\ndhcp-authoritative"
+    )
+    assert dnsmasqconf.read(text.encode(), "f").notes == []
 
 
 FAULTS = {

@@ -6,6 +6,7 @@ import pytest
 
 from provisioner.dhcp.foreign import iscconf
 from provisioner.dhcp.foreign.found import FoundRange, FoundReservation, FoundReservation6
+from provisioner.dhcp.foreign.hostoptions import BOOTS
 
 ONE, TWO = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
 IP, IP6 = 0x0A000005, (0xFD00 << 112) + 5
@@ -65,13 +66,87 @@ def test_a_configuration() -> None:
     ]
     assert [(note.where, note.text) for note in contents.notes] == [
         ("f:4", "includes '/etc/dhcp/more.conf': import that file, too"),
+        ("f:5", f"`class pxe`: {iscconf.NO_CLASSES}"),
+        ("f:6", f"`if option arch = 00:07`: {iscconf.NO_CLASSES}"),
+        ("f:10", "`allow unknown-clients`: `unknown` and `mode` of a subnet say who gets addresses here"),
+        ("f:16", f"host two: `filename x` is left out: {BOOTS}"),
         ("f:20", "host five names no hardware address, and machines are known by theirs"),
-        ("f:21", "host six has neither an address nor a name"),
+        ("f:21", "host six has neither an address nor a name, nor options that are taken over"),
         ("f:22", "fixed-address seven.example.org is a name, whose address this file does not say"),
-        ("f:22", "host seven has neither an address nor a name"),
+        ("f:22", "host seven has neither an address nor a name, nor options that are taken over"),
         ("f:24", "prefix6: prefixes are not given here"),
         ("f:27", "host zehn names neither a hardware address nor a DUID for its address"),
     ]
+
+
+WHO = "hardware ethernet 52:54:00:00:00:01; fixed-address 10.0.0.5;"
+OPTIONS = {
+    "of a host": (f"host a {{ {WHO} option routers 10.0.0.8, 10.0.0.9; }}", (("routers", "10.0.0.8,10.0.0.9"),)),
+    "a text": (f'host a {{ {WHO} option root-path "a, b"; }}', (("root-path", "a, b"),)),
+    "names": (f'host a {{ {WHO} option domain-search "a", "b"; }}', (("domain-search", "a,b"),)),
+    "of its groups, its own first": (
+        f'group {{ option domain-name "o"; option routers 10.0.0.1; group {{ option ntp-servers 10.0.0.3;'
+        f"host a {{ {WHO} option routers 10.0.0.9; }} }} }}",
+        (("domain-name", "o"), ("routers", "10.0.0.9"), ("ntp-servers", "10.0.0.3")),
+    ),
+    "of no group beside it": (f"group {{ option routers 10.0.0.1; }} host a {{ {WHO} }}", ()),
+    "of no subnet, whose they stay": (f"subnet 10.0.0.0 {{ option routers 10.0.0.1; host a {{ {WHO} }} }}", ()),
+}
+
+
+@pytest.mark.parametrize(("text", "options"), OPTIONS.values(), ids=OPTIONS.keys())
+def test_options_of_hosts_are_taken_over(text: str, options: tuple[tuple[str, str], ...]) -> None:
+    contents = iscconf.read(text.encode(), "f")
+    assert (contents.faults, contents.notes) == ([], [])
+    assert contents.reservations == [FoundReservation(IP, ONE, "f:1", "", options)]
+
+
+LEFT_OUT = {
+    "a boot file": ('filename "x";', "f:2: host a: `filename x` is left out: what a machine boots"),
+    "where to boot from": ("next-server 10.0.0.9;", "f:2: host a: `next-server 10.0.0.9` is left out: what a machine"),
+    "an option of ours that is no constant": (
+        'option root-path = concat("a", "b");',
+        "f:2: host a: `option root-path = concat( a , b )` is left out: one string",
+    ),
+    "an option that we have no word for": (
+        'option nis-domain "x";',
+        "f:2: host a: `option nis-domain x` is left out: t",
+    ),
+    "a name where an address belongs": (
+        "option routers gw;",
+        "f:2: host a: `option routers gw` is left out: 'gw' cannot",
+    ),
+    "another statement": (
+        "max-lease-time 60;",
+        "f:2: host a: `max-lease-time 60` is left out: there is nothing like it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "note"), LEFT_OUT.values(), ids=LEFT_OUT.keys())
+def test_what_is_left_out_of_a_host_is_said_with_its_place(text: str, note: str) -> None:
+    contents = iscconf.read(f"host a {{ {WHO}\n{text} }}".encode(), "f")
+    assert [f"{each.where}: {each.text}"[: len(note)] for each in contents.notes] == [note]
+    assert contents.reservations == [FoundReservation(IP, ONE, "f:1")]
+
+
+ELSEWHERE = {
+    "a subclass": ('subclass "allow" 1:52:54:00:00:00:01;', "`subclass allow 1:52:54:00:00:00:01`: classes"),
+    "who gets addresses": ('subnet 10.0.0.0 { pool { deny members of "x"; } }', "`deny members of x`: `unknown` and"),
+    "a group's boot file, once": (
+        f'group {{ filename "x"; host a {{ {WHO} }} host b {{ {WHO} }} }}',
+        "group: `filename",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "note"), ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_what_is_left_out_elsewhere(text: str, note: str) -> None:
+    assert [each.text[: len(note)] for each in iscconf.read(text.encode(), "f").notes] == [note]
+
+
+def test_what_is_served_at_all_is_not_told() -> None:
+    assert iscconf.read(b"allow booting; allow bootp; deny declines; ddns-update-style none;", "f").notes == []
 
 
 FAULTS = {

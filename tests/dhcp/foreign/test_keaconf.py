@@ -47,6 +47,8 @@ def test_a_configuration() -> None:
         "a reservation by client-id",
         "a reservation by circuit-id",
         "a reservation by duid",
+        "next-server '10.0.0.1' of a reservation is left out: what a machine boots is decided here (`loader` of its "
+        "reservation names another loader)",
         "a reservation with neither an address nor a name",
     ]
 
@@ -54,6 +56,72 @@ def test_a_configuration() -> None:
 def test_what_stands_in_an_included_file() -> None:
     contents = keaconf.read(b'{"reservations": [{"hw-address": "52:54:00:00:00:01", "ip-address": "10.0.0.5"}]}', "f")
     assert len(contents.reservations) == 1
+
+
+def one(text: str) -> bytes:
+    """A configuration with one reservation, on line 2."""
+    who = '"hw-address": "52:54:00:00:00:01", "ip-address": "10.0.0.5"'
+    return f'{{"Dhcp4": {{"subnet4": [{{"reservations": [\n{{{who}, {text}}}]}}]}}}}'.encode()
+
+
+def option(text: str) -> bytes:
+    return one(f'"option-data": [\n{{{text}}}]')
+
+
+OPTIONS = {
+    "by name": ('"name": "routers", "data": "10.0.0.9"', ("routers", "10.0.0.9")),
+    "by code": ('"code": 42, "data": "10.0.0.8, 10.0.0.9"', ("ntp-servers", "10.0.0.8, 10.0.0.9")),
+    "a comma in a text": ('"name": "root-path", "data": "a\\\\,b"', ("root-path", "a,b")),
+    "octets": ('"code": 224, "csv-format": false, "data": "0x00 FF"', ("224", "hex:00FF")),
+}
+
+
+@pytest.mark.parametrize(("text", "found"), OPTIONS.values(), ids=OPTIONS.keys())
+def test_options_of_a_reservation_are_taken_over(text: str, found: tuple[str, str]) -> None:
+    contents = keaconf.read(option(text), "f")
+    assert (contents.faults, contents.notes) == ([], [])
+    assert contents.reservations == [FoundReservation(IP, ONE, "f:2", "", (found,))]
+
+
+LEFT_OUT = {
+    "an option that cannot be taken over": (option('"name": "nis-domain", "data": "x"'), "f:3: option nis-domain of a"),
+    "an option of another space": (option('"space": "vendor-1", "code": 3, "data": "10.0.0.9"'), "f:3: option 3 of a"),
+    "the boot file": (one('"boot-file-name": "x.efi"'), "f:2: boot-file-name 'x.efi' of a reservation is left out: wh"),
+    "where to boot from": (
+        one('"next-server": "10.0.0.9"'),
+        "f:2: next-server '10.0.0.9' of a reservation is left out",
+    ),
+    "its classes": (one('"client-classes": ["a"]'), "f:2: client-classes ['a']: client classes are not taken over"),
+    "what we have no word for": (
+        one('"auth-key": "x"'),
+        "f:2: auth-key 'x' of a reservation is left out: there is noth",
+    ),
+    "a class": (b'{"Dhcp4": {"client-classes": [\n{"name": "pxe", "test": "x"}]}}', "f:2: class 'pxe': client classes"),
+    "a class that a subnet is for": (b'{"subnet4": [\n{"client-class": "pxe"}]}', "f:2: client-class 'pxe': client cl"),
+    "a class that a pool is for": (
+        b'{"subnet4": [{"pools": [\n{"pool": "10.0.0.0/28", "require-client-classes": ["a"]}]}]}',
+        "f:2: require-client-classes ['a']: client classes",
+    ),
+    "of the other family": (
+        b'{"subnet6": [{"reservations": [\n{"duid": "00:03:00", "ip-addresses": ["fd00::5"], "option-data": [5]}]}]}',
+        "f:2: option-data [5] of a reservation is left out",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "note"), LEFT_OUT.values(), ids=LEFT_OUT.keys())
+def test_what_is_left_out_is_said_with_its_place(data: bytes, note: str) -> None:
+    contents = keaconf.read(data, "f")
+    assert contents.faults == []
+    assert [f"{each.where}: {each.text}"[: len(note)] for each in contents.notes] == [note]
+
+
+def test_what_kea_writes_where_nothing_was_said_is_not_told() -> None:
+    contents = keaconf.read(
+        one('"boot-file-name": "", "next-server": "0.0.0.0", "client-classes": [], "option-data": [], "comment": "x"'),
+        "f",
+    )
+    assert contents.notes == []
 
 
 SIX = """{ "Dhcp6": { "subnet6": [ { "id": 1, "subnet": "fd00::/64",
