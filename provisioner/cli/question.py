@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from provisioner.boot.plan import BootPolicy, arch_name, direct_file, next_boot
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence, Via
-from provisioner.dhcp.identify import LIES, client_of
+from provisioner.dhcp.identify import LIES, client_of, spelled
 from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import Packet, address, decode
 from provisioner.dhcp.pxe import arch_of
@@ -169,7 +169,8 @@ def in_words(client: BootClient, lie: str = "") -> str:
     if client.arch is not None:
         name = Arch(client.arch).name.lower().replace("_", "-") if client.arch in set(Arch) else "of no known name"
         parts.append(f"architecture {client.arch:#06x} ({name})")
-    parts += [part for part in (lie, f"UUID {client.uuid}" if client.uuid else "") if part]
+    uuid = spelled(client)
+    parts += [part for part in (lie, f"UUID {uuid}" if uuid else "") if part]
     return ", ".join(parts)
 
 

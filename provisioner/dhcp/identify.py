@@ -123,12 +123,19 @@ def _has(settings: dict[int, bytes], feature: int) -> bool:
 
 
 def identify(packet: Packet) -> BootClient:
-    """Say who sent `packet`."""
-    return client_of(packet, kind_of(signature_of(packet)))
+    """Say who sent `packet`, all of it spelled."""
+    client = client_of(packet, kind_of(signature_of(packet)))
+    return client._replace(uuid=spelled(client))
 
 
 def client_of(packet: Packet, kind: Kind) -> BootClient:
-    """Name the one machine, whose kind is known."""
-    value = packet.options.get(_CLIENT_UUID)
-    uuid = uuid_of(value) if value is not None else None
-    return _new(BootClient, (packet.mac, kind.asker, kind.arch, uuid, False))  # the last: no request tells it
+    """Name the one machine, whose kind is known; its UUID is not spelled."""
+    mac = packet.chaddr.hex(":") or packet.mac
+    uuid = packet.options.get(_CLIENT_UUID)
+    return _new(BootClient, (mac, kind.asker, kind.arch, uuid, False))  # the last: no request tells it
+
+
+def spelled(client: BootClient) -> str | None:
+    """Spell the UUID of a client; None where it has none that identifies a machine."""
+    uuid = client.uuid
+    return uuid_of(uuid) if isinstance(uuid, bytes) else uuid

@@ -13,6 +13,7 @@ from provisioner.boot.script import BootRecord, Dialect, leave, write
 from provisioner.catalog import nics
 from provisioner.catalog.context import Boot, Occasion, Stored, subject_of
 from provisioner.clock import SteadyClock
+from provisioner.dhcp.identify import spelled
 from provisioner.errors import ConfigError, NotFoundError, ProvisionerError
 from provisioner.lifecycle.inputs import Seen
 from provisioner.lifecycle.plans import Signal
@@ -154,8 +155,8 @@ class Boots:
 
     def _machine_of(self, mac: Mac, client: BootClient | None) -> Machine | None:
         machine = self.machines.by_mac(mac)
-        if machine is None and client is not None and client.uuid:
-            machine = self.machines.by_uuid(client.uuid)
+        if machine is None and client is not None and client.uuid and self.machines.without_ports:
+            machine = self.machines.by_uuid(spelled(client) or "")
             if machine is not None and machine.macs:
                 return None  # its ports are known, and this is none of them: a UUID alone proves nothing
         return machine

@@ -45,6 +45,8 @@ class Machines:
         self._by_board: defaultdict[str, set[str]] = defaultdict(set)
         """Ids by what a BMC may say of its machine: blades share a serial number."""
         self._moving: dict[str, Machine] = {}
+        self.without_ports: set[str] = set()
+        """Ids of machines of which nobody knows a port yet: those alone are found by UUID when they boot."""
         for machine in machines:
             self.put(machine)
 
@@ -102,12 +104,17 @@ class Machines:
             self._moving[machine.id] = machine
         else:
             self._moving.pop(machine.id, None)
+        if machine.macs:
+            self.without_ports.discard(machine.id)
+        else:
+            self.without_ports.add(machine.id)
 
     def remove(self, machine: Machine) -> None:
         """Forget a machine."""
         self._unindex(machine)
         self._by_id.pop(machine.id, None)
         self._moving.pop(machine.id, None)
+        self.without_ports.discard(machine.id)
 
     def _unindex(self, machine: Machine) -> None:
         self._by_name.pop(machine.name, None)

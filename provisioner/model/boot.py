@@ -63,14 +63,15 @@ class Trust(StrEnum):
 class BootClient(NamedTuple):
     """Who asks, as far as its request tells. A named tuple, as `dhcp.packet.Packet`: one is made for every request.
 
-    `uuid` is the SMBIOS UUID as Linux prints it (lower case, hyphens), whatever the byte order on the wire.
+    `uuid` is the SMBIOS UUID as Linux prints it (lower case, hyphens), whatever the byte order on the wire; or option
+    97 as it came, where nobody had to spell it yet (`dhcp.identify.spelled`): that takes longer than all else of this.
     `secure_boot`: its firmware did not start a loader that nobody signed; no request tells it.
     """
 
     mac: Mac
     asker: Asker
     arch: int | None = None
-    uuid: str | None = None
+    uuid: str | bytes | None = None
     secure_boot: bool = False
 
 

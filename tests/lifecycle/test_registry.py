@@ -33,6 +33,16 @@ def test_a_change_moves_the_index_with_it() -> None:
     assert machines.find("node17") is machines.by_mac(A) is machines.by_uuid("u1") is None
 
 
+def test_those_without_a_port_are_told_apart() -> None:
+    machines = Machines([NODE, replace(NODE, id="m2", name="node18", macs=())])
+    assert machines.without_ports == {"m2"}
+    machines.put(replace(NODE, macs=()))
+    machines.put(replace(NODE, id="m2", name="node18", macs=(B,)))
+    assert machines.without_ports == {"m1"}
+    machines.remove(machines.get("m1"))
+    assert machines.without_ports == set()
+
+
 def test_a_port_that_moved_to_another_machine_stays_there() -> None:
     machines = Machines([NODE])
     other = Machine("m2", "node18", State.READY, macs=(A,))
