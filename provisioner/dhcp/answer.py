@@ -71,12 +71,13 @@ def _stay_on_port(case: Case, ip: int) -> None:
 
 def _refusal(case: Case, net: Net) -> Silence | None:
     """Say why this machine gets no answer on this subnet, if it gets none."""
-    if case.known is None:
+    known = case.known
+    if known is None:
         if net.mode is _RESERVATIONS_ONLY:
             return Silence("the machine has no reservation, and the subnet serves nobody else")
-        if net.config.unknown is _IGNORE:
+        if net.unknown is _IGNORE:
             return Silence("nobody enrolled the machine, and the subnet ignores such")
-    elif not case.known.ips and net.mode is _RESERVATIONS_ONLY:
+    elif not known.ips and net.mode is _RESERVATIONS_ONLY:
         return Silence("the machine has no fixed address, and the subnet gives no others")
     return None if ask_plan(case, net) else Silence(f"the plan is to give this machine nothing: {case.reason}")
 

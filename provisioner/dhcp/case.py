@@ -10,7 +10,7 @@ from provisioner.dhcp.boot import NOTHING
 from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt
-from provisioner.dhcp.packet import Packet, address
+from provisioner.dhcp.packet import ETHERNET, Packet, address
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.scene import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Arrival
 from provisioner.dhcp.topology import Net
@@ -116,7 +116,8 @@ class Case:
         """The relay, and in `info` the switch port, that the machine is behind: for a renewal, what its lease says."""
         self.nets = scene.nets
         self.kind = kind
-        self.key = packet.key
+        chaddr = packet.chaddr
+        self.key = chaddr if len(chaddr) == 6 and packet.htype == ETHERNET else packet.key
         self.known: Known | None = None
         self.boot = NOTHING
         self.reason = ""

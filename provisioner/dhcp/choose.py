@@ -72,8 +72,8 @@ def _why_not_fixed(case: Case) -> str:
 
 
 def _choose_new(case: Case, known: bool) -> Place | Silence:
-    wanted = number_of(case.options, _REQUESTED_ADDRESS, 4) or 0
-    nets = case.nets
+    options, nets = case.options, case.nets
+    wanted = (number_of(options, _REQUESTED_ADDRESS, 4) or 0) if _REQUESTED_ADDRESS in options else 0
     for net in nets if len(nets) == 1 else sorted(nets, key=lambda net: not net.holds(wanted)):
         if not known and net.limited and not admitted(case, net):
             return TOO_MANY
@@ -106,6 +106,8 @@ def may_take(case: Case, net: Net, ip: int) -> str | Silence:
     """Say why the machine may not have a pool address that it names (empty: it may), or why it gets no answer."""
     known = case.known is not None
     pool = net.pool_for(known)
+    if pool.has_offered(case.key, ip, case.now):
+        return ""
     if not pool.covers(ip) or pool.is_fixed(ip):
         return "it is not in a pool for this machine"
     if not pool.free_for(case.key, ip, case.now):

@@ -21,7 +21,8 @@ LAYOUTS_LIMIT = 1024
 TRIED_EVERY = 8
 """Of packets that are not laid out as the last one of their size and type, every so many is remembered instead: clients
 that differ in more than is known here cost little more than without."""
-_KEY = slice(HEADER_SIZE, OPTIONS_AT + 3)
+_KEY, _BEHIND_HEADER = slice(HEADER_SIZE, OPTIONS_AT + 3), slice(HEADER_SIZE, None)
+_number = int.from_bytes
 
 
 class Layout:
@@ -35,8 +36,8 @@ class Layout:
             mask[begin - HEADER_SIZE : end - HEADER_SIZE] = bytes(end - begin)
         self.mask = int.from_bytes(mask, "little")
         self.value = int.from_bytes(data[HEADER_SIZE:], "little") & self.mask
-        self.own = own
-        """Options that are the machine's own: code, and where the value begins and ends."""
+        self.own = tuple((code, slice(begin, end)) for code, begin, end in own)
+        """Options that are the machine's own: code, and where the value lies."""
         self.fixed = {code: value for code, value in packet.options.items() if code not in OWN}
         self.type = packet.type
         self.kind = kind
@@ -53,10 +54,10 @@ class Reader:
     def read(self, data: bytes) -> tuple[Packet, Kind]:
         """Read one message and say what kind of client sent it; raise `WireError`."""
         layout = self._layouts.get((len(data), data[_KEY]))
-        if layout is not None and int.from_bytes(data[HEADER_SIZE:], "little") & layout.mask == layout.value:
+        if layout is not None and _number(data[_BEHIND_HEADER], "little") & layout.mask == layout.value:
             options = layout.fixed.copy()
-            for code, begin, end in layout.own:
-                options[code] = data[begin:end]
+            for code, place in layout.own:
+                options[code] = data[place]
             return assemble(data, layout.type, options), layout.kind
         packet = decode(data)
         kind = self._kind_of(packet)

@@ -198,6 +198,14 @@ class Pool:
         offer = self._offers.get(key)
         return None if offer is None else offer.ip
 
+    def has_offered(self, key: bytes, ip: int, now: float) -> bool:
+        """Say whether this machine may take the address because it was offered: most do, and nothing else is asked."""
+        offer = self._offers.get(key)
+        if offer is None or offer[0] != ip or offer[1] <= now or ip in self._fixed:
+            return False
+        lease = self.by_ip.get(ip)
+        return lease is None or lease.key == key or lease.state is _RELEASED or lease.until <= now
+
     def withdraw(self, key: bytes) -> None:
         """Forget what was offered to this machine; the address is the next to be given."""
         offer = self._offers.pop(key, None)

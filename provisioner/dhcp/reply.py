@@ -31,19 +31,19 @@ _QUARANTINE = Unknown.QUARANTINE
 
 def ask_plan(case: Case, net: Net) -> bool:
     """Ask what the machine boots and put it into its words (`case.boot`); False: it gets no answer at all."""
-    if case.known is None and net.config.unknown is _QUARANTINE:
+    if case.known is None and net.unknown is _QUARANTINE:
         case.reason = "unknown machine in quarantine"
         return True
     plan = case.site.decide(client_of(case.packet, case.kind))
-    case.reason = plan.reason
     match plan:
         case LoadFile():
             case.boot = _load(case, net, plan)
         case RunScript():
-            case.boot = run_script(case.kind, case.packet.mac, _where(case, net, case.scene.us_in(net)))
+            case.boot = run_script(case.kind, case.packet.mac, _where(case, net, case.scene.us_in[net]))
         case LocalDisk():
             pass
         case NoBoot():
+            case.reason = plan.reason
             return False
     case.reason = reason_of(plan, case.boot.name)
     return True
@@ -59,7 +59,7 @@ def _where(case: Case, net: Net, us: int) -> Where:
 def _load(case: Case, net: Net, plan: LoadFile) -> Boot:
     """The loader that the machine, its profile or its subnet names, else the plan's; made once for all who get it."""
     known, name = case.known, plan.name
-    us = case.scene.us_in(net)
+    us = case.scene.us_in[net]
     key = (case.kind, us, name, known.serial if known is not None else 0)
     boot = net.boots.get(key)
     if boot is None:
@@ -77,7 +77,7 @@ def _load(case: Case, net: Net, plan: LoadFile) -> Boot:
 def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] = (), fresh: int = 0) -> Reply:
     """Make the reply of this type (0: BOOTP) that gives `ip` (0: none)."""
     packet, boot, known, client = case.packet, case.boot, case.known, case.kind
-    us = case.info.server or case.scene.us_in(net)
+    us = case.info.server or case.scene.us_in[net]
     proxy = net.proxy or case.arrival.port == PROXY_PORT
     name, special = b"", 0
     if known is not None:

@@ -30,19 +30,16 @@ class Arrival:
 class Scene:
     """Where a packet plays. Not changed once made."""
 
-    __slots__ = ("_ours", "kind", "nets", "us")
+    __slots__ = ("kind", "nets", "us", "us_in")
 
     def __init__(self, nets: tuple[Net, ...], arrival: Arrival, kind: Kind, own: Mapping[str, tuple[int, ...]]) -> None:
         self.nets = nets
         """The subnets on the client's link; empty: none of ours."""
         self.kind = kind
-        self._ours = {net: _ours_in(net, arrival, own) for net in nets}
-        self.us = self._ours[nets[0]] if nets else arrival.us
+        self.us_in: Mapping[Net, int] = {net: _ours_in(net, arrival, own) for net in nets}
+        """Our address as a client of each of these subnets reaches it."""
+        self.us = self.us_in[nets[0]] if nets else arrival.us
         """Our address as the client reaches it."""
-
-    def us_in(self, net: Net) -> int:
-        """Our address as a client of one of these subnets reaches it."""
-        return self._ours[net]
 
 
 def _ours_in(net: Net, arrival: Arrival, own: Mapping[str, tuple[int, ...]]) -> int:

@@ -98,8 +98,9 @@ class Site:
 
         Subnet selection (RFC 3011) is a relay's to say: a client on our wire would get an address of somewhere else.
         """
-        link = info.link or packet.giaddr
-        if _SUBNET_SELECTION in packet.options and packet.giaddr and not info.link:
+        giaddr = packet.giaddr
+        link = info.link or giaddr
+        if giaddr and _SUBNET_SELECTION in packet.options and not info.link:
             link = number_of(packet.options, _SUBNET_SELECTION, 4) or link
         if link:
             return self.topology.at(link)

@@ -96,6 +96,7 @@ class Net(Served):
         self.config = config
         self.lease_s = config.lease_s
         self.mode = config.mode
+        self.unknown = config.unknown
         self.proxy = config.mode is Mode.PROXY
         self.server = int(IPv4Address(config.server_address)) if config.server_address else 0
         self.options = base_options(config, network)

@@ -95,8 +95,10 @@ class Boots:
 
     def decide(self, client: BootClient) -> Plan:
         """Say what a client boots. Called for every DHCP request: no I/O, and only what is new reaches the runner."""
-        machine = self._machine_of(client.mac, self._remember(client))
-        client = self._with_evidence(client, machine)
+        mac = client.mac
+        machine = self._machine_of(mac, self._remember(mac, client))
+        if self._refusals.knows(mac):
+            client = self._with_evidence(client, machine)
         if machine is None:
             return self._plan_for_stranger(client)
         direct = self._direct(client.mac, machine) if client.asker is Asker.HTTP else ""
@@ -114,8 +116,6 @@ class Boots:
 
     def _with_evidence(self, client: BootClient, machine: Machine | None) -> BootClient:
         """Say of firmware that refused a loader that it wants signed ones, where there is one for it."""
-        if not self._refusals.knows(client.mac):
-            return client
         signed = SECURE_BOOT_LOADERS.get(-1 if client.arch is None else client.arch, "")
         if self._refusals.asks(client):
             what = f"it is given {signed}" if self.ports.network.serves(signed) else f"there is no {signed} to give it"
@@ -134,9 +134,9 @@ class Boots:
             plan = self._strangers[kind] = next_boot(client, None, self._policy)
         return plan
 
-    def _remember(self, client: BootClient) -> BootClient:
+    def _remember(self, mac: Mac, client: BootClient) -> BootClient:
         """Keep who asked last from this MAC; what is known of it."""
-        mac, clients = client.mac, self._clients
+        clients = self._clients
         before = clients.get(mac)
         if before is None:
             clients[mac] = client

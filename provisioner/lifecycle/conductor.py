@@ -40,7 +40,6 @@ from provisioner.lifecycle.story import Verdict
 from provisioner.lifecycle.turns import Turns, in_turn
 from provisioner.lifecycle.why import why
 from provisioner.model.bmc import BmcIdentity, Driver
-from provisioner.model.boot import BootClient, Plan
 from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Asked, EnrolRequest, Event
 from provisioner.model.machine import Machine, State
@@ -78,6 +77,8 @@ class Conductor:
         self.doors = Doors(self.machines, self._runner, ports.bmcs, secrets)
         self._silence = Silence(self.machines, self._runner, self.clock, self._actions.look, pace.look)
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
+        self.decide = self._boots.decide
+        """Says what a client boots."""
         self.media = Media(db.path.parent / "media", self._boots, self._tokens, ports, secrets, self.observe)
         self.discs = Discs(db.path.parent / "discs", self._boots, ports.network)
         self._actions.media = self.media.perform
@@ -153,10 +154,6 @@ class Conductor:
         await self._runner.wait_change(machine_id, timeout_s)
 
     # what servers ask and tell
-
-    def decide(self, client: BootClient) -> Plan:
-        """Say what a client boots."""
-        return self._boots.decide(client)
 
     def observe(self, line: TraceLine) -> None:
         """Keep what a server saw, as part of its machine's trace when the MAC is known."""

@@ -381,3 +381,15 @@ def test_no_address_is_ever_given_twice_or_lost(history: list[tuple[str, bytes, 
     later = it.now + 1000
     assert it.pool.used(later) == 0
     assert sorted(take(it.pool, key, later) or 0 for key in (A, B, C)) == [1, 2, 3]
+
+
+@given(steps)
+def test_what_was_offered_may_be_taken_by_the_rules_for_all_addresses(history: list[tuple[str, bytes, int]]) -> None:
+    it = History()
+    for what, key, number in history:
+        getattr(it, what)(key, number)
+        for who in (A, B, C, D):
+            for ip in range(1, 5):
+                may = it.pool.covers(ip) and not it.pool.is_fixed(ip) and it.pool.free_for(who, ip, it.now)
+                offered = it.pool.offered(who) == ip and it.pool.keeps_for(who, it.now)
+                assert it.pool.has_offered(who, ip, it.now) == (may and offered)

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from provisioner.boot.plan import BootPolicy
 from provisioner.clock import SteadyClock
@@ -272,10 +273,9 @@ class Rack:
             await self.steps(metal, metal.disk[5:])
 
     async def _netboot(self, metal: Metal) -> str:
-        await self._until(metal, lambda c: _soon(c.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid))))
-        plan = await self._until(
-            metal, lambda c: _soon(c.decide(BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid)))
-        )
+        asks = BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, b"\0" + UUID(metal.uuid).bytes_le)  # as option 97 has it
+        await self._until(metal, lambda c: _soon(c.decide(asks)))
+        plan = await self._until(metal, lambda c: _soon(c.decide(asks)))
         if not isinstance(plan, LoadFile):
             return ""
         script = await self._until(metal, lambda c: c.booter.boot_script(metal.mac, metal.ip, "ipxe"))
