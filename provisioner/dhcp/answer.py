@@ -160,7 +160,7 @@ def _grant(case: Case, ip: int) -> Reply | Silence:
         return refused
     if refused:
         return nak(case, f"{address(ip)}: {refused}")
-    return _ack(case, Place(net, net.pool_for(case.known is not None), ip, fixed=False))
+    return _ack(case, _new(Place, (net, net.pool_for(case.known is not None), ip, False)))
 
 
 def _decline(case: Case) -> Silence:

@@ -37,7 +37,7 @@ class Boards:
     def note(self, packet: Packet, ip: int, now: float) -> BoardSeen | None:
         """Hear of an address that was given out; return what is new of a BMC, None where it is none or known."""
         kind = _kind(packet.options.get(60, b""))
-        if not kind and not self._in_range(packet.chaddr):
+        if not kind and not (self._ranges and self._in_range(packet.chaddr)):
             return None
         seen = BoardSeen(packet.mac, str(address(ip)), kind, now)
         before = self._seen.pop(seen.mac, None)
@@ -51,9 +51,7 @@ class Boards:
         return sorted(self._seen.values(), key=lambda one: tuple(map(int, one.address.split("."))))
 
     def _in_range(self, chaddr: bytes) -> bool:
-        if not self._ranges or len(chaddr) != OCTETS:
-            return False
-        return any(low <= chaddr <= high for low, high in self._ranges)
+        return len(chaddr) == OCTETS and any(low <= chaddr <= high for low, high in self._ranges)
 
 
 @lru_cache(maxsize=512)

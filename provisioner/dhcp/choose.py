@@ -16,6 +16,7 @@ from provisioner.model.net import mac_from_bytes
 TOO_MANY = Silence("too many new machines on this port, interface or subnet; it may ask again", "dhcp.limited")
 _RESERVATIONS_ONLY = Mode.RESERVATIONS_ONLY
 _REQUESTED_ADDRESS = int(Opt.REQUESTED_ADDRESS)
+_new = tuple.__new__
 
 
 class Place(NamedTuple):
@@ -51,7 +52,7 @@ def choose(case: Case) -> Place | Silence:
         pool = net.pool_for(known)
         ip = pool.held(key, now)
         if ip is not None:
-            return Place(net, pool, ip, False)
+            return _new(Place, (net, pool, ip, False))
     return _choose_new(case, known)
 
 
@@ -80,7 +81,7 @@ def _choose_new(case: Case, known: bool) -> Place | Silence:
         pool = net.pool_for(known)
         ip = pool.pick(case.key, wanted, case.now, known=known)
         if ip is not None:
-            return Place(net, pool, ip, False)
+            return _new(Place, (net, pool, ip, False))
     return Silence(f"no address left in {', '.join(net.name for net in case.nets)}", "dhcp.pool-empty")
 
 

@@ -27,9 +27,13 @@ class Limiter:
                 buckets.popitem(last=False)
         else:
             buckets.move_to_end(source)
-        tokens = bucket[0] + (now - bucket[1]) * per_s
+        before, since = bucket
+        tokens = before + (now - since) * per_s
         if tokens > burst:
             tokens = float(burst)
-        allowed = tokens >= 1.0
-        bucket[:] = (tokens - 1.0 if allowed else tokens), now
-        return allowed
+        bucket[1] = now
+        if tokens >= 1.0:
+            bucket[0] = tokens - 1.0
+            return True
+        bucket[0] = tokens
+        return False

@@ -21,9 +21,8 @@ EVENTS = {0: "dhcp.bootp", 2: "dhcp.offer", 5: "dhcp.ack"}
 
 _BY_RELAY, _BY_FRAME, _TO_ALL = Via.UDP, Via.FRAME, To(Via.BROADCAST, EVERYBODY, CLIENT_PORT)
 _ACK, _DISCOVER = int(Type.ACK), int(Type.DISCOVER)
-_ECHOED = (Opt.CLIENT_ID, Opt.CLIENT_UUID, Opt.RELAY_AGENT)
-_ECHOED_TO_RELAYS = (Opt.CLIENT_ID, Opt.CLIENT_UUID, Opt.SUBNET_SELECTION, Opt.RELAY_AGENT)
-"""In the order of `blocks.fit`: the first is left out first where a client has too little room."""
+_CLIENT_ID, _CLIENT_UUID = int(Opt.CLIENT_ID), int(Opt.CLIENT_UUID)
+_SUBNET_SELECTION, _RELAY_AGENT = int(Opt.SUBNET_SELECTION), int(Opt.RELAY_AGENT)
 _RAPID = encode_option(Opt.RAPID_COMMIT, b"")
 _new, _head = tuple.__new__, HEADER.pack
 _QUARANTINE = Unknown.QUARANTINE
@@ -59,26 +58,26 @@ def _where(case: Case, net: Net, us: int) -> Where:
 def _load(case: Case, net: Net, plan: LoadFile) -> Boot:
     """The loader that the machine, its profile or its subnet names, else the plan's; made once for all who get it."""
     known, name = case.known, plan.name
-    us = case.scene.us_in[net]
-    key = (case.kind, us, name, known.serial if known is not None else 0)
+    kind, us = case.kind, case.scene.us_in[net]
+    key = (kind, us, name, known.serial if known is not None else 0)
     boot = net.boots.get(key)
     if boot is None:
-        arch = -1 if case.kind.arch is None else case.kind.arch
+        arch = -1 if kind.arch is None else kind.arch
         if not plan.direct:
             name = net.loader.get(arch, name)
         if known is not None and not plan.direct:
             name = known.loader.get(arch, name)
         if len(net.boots) >= KEPT_LIMIT:
             net.boots.clear()
-        boot = net.boots[key] = load_file(case.kind, name, _where(case, net, us))
+        boot = net.boots[key] = load_file(kind, name, _where(case, net, us))
     return boot
 
 
 def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] = (), fresh: int = 0) -> Reply:
     """Make the reply of this type (0: BOOTP) that gives `ip` (0: none)."""
-    packet, boot, known, client = case.packet, case.boot, case.known, case.kind
+    packet, boot, known, client, arrival = case.packet, case.boot, case.known, case.kind, case.arrival
     us = case.info.server or case.scene.us_in[net]
-    proxy = net.proxy or case.arrival.port == PROXY_PORT
+    proxy = net.proxy or arrival.port == PROXY_PORT
     name, special = b"", 0
     if known is not None:
         special = known.serial
@@ -89,7 +88,8 @@ def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] 
     block = net.blocks.get(terms) or _block(net, Terms(*terms), known)
     sname, file, options = fit(block, name, _echo(packet, packet.type if kind == _ACK else 0), client.room)
     data = _pack(packet, ip, boot.siaddr, sname, file, options)
-    return _new(Reply, (EVENTS[kind], data, _destination(case, ip), case.reason, _source(case, us), ip, store, fresh))
+    source = arrival.us if arrival.unicast else _source(case, us)
+    return _new(Reply, (EVENTS[kind], data, _destination(case, ip), case.reason, source, ip, store, fresh))
 
 
 def _block(net: Net, terms: Terms, known: Known | None) -> Block:
@@ -104,14 +104,19 @@ def _block(net: Net, terms: Terms, known: Known | None) -> Block:
 def _echo(packet: Packet, acknowledged: int) -> bytes:
     """What goes back as it came: client identifier (RFC 6842), UUID (RFC 4578), relay information last (RFC 3046).
 
-    A relay also gets back the subnet that it selected (RFC 3011 section 3). `acknowledged` is the type of the packet
-    that an ACK answers.
+    A relay also gets back the subnet that it selected (RFC 3011 section 3). Where a client has too little room, the
+    first is left out first (`blocks.fit`). `acknowledged` is the type of the packet that an ACK answers.
     """
     options = packet.options
     found = _RAPID if acknowledged == _DISCOVER else b""
-    for code in _ECHOED_TO_RELAYS if packet.giaddr else _ECHOED:
-        if code in options:
-            found += encode_option(code, options[code])
+    if _CLIENT_ID in options:
+        found += encode_option(_CLIENT_ID, options[_CLIENT_ID])
+    if _CLIENT_UUID in options:
+        found += encode_option(_CLIENT_UUID, options[_CLIENT_UUID])
+    if packet.giaddr and _SUBNET_SELECTION in options:
+        found += encode_option(_SUBNET_SELECTION, options[_SUBNET_SELECTION])
+    if _RELAY_AGENT in options:
+        found += encode_option(_RELAY_AGENT, options[_RELAY_AGENT])
     return found
 
 

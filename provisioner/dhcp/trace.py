@@ -15,7 +15,7 @@ from functools import partial
 from typing import NamedTuple
 
 from provisioner.dhcp.backlog import Backlog, Waiting
-from provisioner.dhcp.boards import Boards
+from provisioner.dhcp.boards import Boards, BoardSeen
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.packet import Packet, address
@@ -115,32 +115,28 @@ class Trace:
         """Tell of a reply that left, or of a silence."""
         event = found.event
         self.counts[event] += 1
-        if event == "dhcp.ack" and isinstance(found, Reply) and found.ip:
-            self._board(packet, found.ip, now)
-        who, kind = packet.chaddr, packet.type
-        if who in self.late.whose and self.late.again((who, kind, event, found.reason)):
-            return
         ip = found.ip if isinstance(found, Reply) else 0
-        late = self.late
+        if ip and event == "dhcp.ack" and (seen := self.boards.note(packet, ip, now)) is not None:
+            self._board(packet.chaddr, seen, now)
+        who, kind, late = packet.chaddr, packet.type, self.late
+        if who in late.whose and late.again((who, kind, event, found.reason)):
+            return
         if now < self._silent_until and len(late.strangers) >= late.limit and not self._known(who):
             self.counts["dhcp.untold"] += 1  # as `keep` would find: spare the words
         elif self.allows(who, now):
             self.tell(_line(Seen(now, who, kind, packet.giaddr, arrival, event, ip, found.reason)))
         else:
-            seen = _new(Seen, (now, who, kind, packet.giaddr, arrival, event, ip, found.reason))
-            self.keep(who, (kind, event, found.reason), partial(_line, seen))
+            what = _new(Seen, (now, who, kind, packet.giaddr, arrival, event, ip, found.reason))
+            self.keep(who, (kind, event, found.reason), partial(_line, what))
 
-    def _board(self, packet: Packet, ip: int, now: float) -> None:
-        """Tell of a BMC that got an address, when that is news."""
-        seen = self.boards.note(packet, ip, now)
-        if seen is None:
-            return
+    def _board(self, who: bytes, seen: BoardSeen, now: float) -> None:
+        """Tell of a BMC that got an address."""
         text = f"{seen.kind or 'a BMC by its range'} is at {seen.address}"
         line = TraceLine(now, Channel.DHCP, "dhcp.bmc", text, seen.mac)
-        if self.allows(packet.chaddr, now):
+        if self.allows(who, now):
             self.tell(line)
         else:
-            self.keep(packet.chaddr, ("dhcp.bmc", text), lambda: line)
+            self.keep(who, ("dhcp.bmc", text), lambda: line)
 
     def malformed(self, data: bytes, arrival: Arrival, why: str, now: float) -> None:
         """Tell of bytes that are no DHCP message."""

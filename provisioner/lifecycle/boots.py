@@ -100,7 +100,8 @@ class Boots:
         if self._refusals.knows(mac):
             client = self._with_evidence(client, machine)
         if machine is None:
-            return self._plan_for_stranger(client)
+            kind = (client.asker, client.arch, client.secure_boot)
+            return self._strangers.get(kind) or self._plan_for_stranger(kind, client)
         direct = self._direct(client.mac, machine) if client.asker is Asker.HTTP else ""
         plan = next_boot(client, machine, self._policy, direct)
         if client.asker is not Asker.OS:
@@ -125,13 +126,10 @@ class Boots:
             return client
         return client._replace(secure_boot=True)
 
-    def _plan_for_stranger(self, client: BootClient) -> Plan:
-        kind = (client.asker, client.arch, client.secure_boot)
-        plan = self._strangers.get(kind)
-        if plan is None:
-            if len(self._strangers) >= PLANS_LIMIT:
-                self._strangers.clear()
-            plan = self._strangers[kind] = next_boot(client, None, self._policy)
+    def _plan_for_stranger(self, kind: tuple[Asker, int | None, bool], client: BootClient) -> Plan:
+        if len(self._strangers) >= PLANS_LIMIT:
+            self._strangers.clear()
+        plan = self._strangers[kind] = next_boot(client, None, self._policy)
         return plan
 
     def _remember(self, mac: Mac, client: BootClient) -> BootClient:
@@ -155,7 +153,7 @@ class Boots:
 
     def _machine_of(self, mac: Mac, client: BootClient | None) -> Machine | None:
         machine = self.machines.by_mac(mac)
-        if machine is None and client is not None and client.uuid and self.machines.without_ports:
+        if machine is None and self.machines.without_ports and client is not None and client.uuid:
             machine = self.machines.by_uuid(spelled(client) or "")
             if machine is not None and machine.macs:
                 return None  # its ports are known, and this is none of them: a UUID alone proves nothing
