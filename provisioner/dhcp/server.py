@@ -94,7 +94,13 @@ class DhcpServer:
         self.followers: list[OnKnown] = []
         """Told what holds for a hardware address whenever that has changed."""
         self.held: Held[Link, Answered] = Held(
-            leases, leave=self._leave, finish=self._left, refuse=_refused, tell=self.tell, limit=HELD_LIMIT
+            leases,
+            leases_at=self.site.topology.leases_at,
+            leave=self._leave,
+            finish=self._left,
+            refuse=_refused,
+            tell=self.tell,
+            limit=HELD_LIMIT,
         )
         self._teller = Teller(self.trace, self._clock)
         for subnet in config.subnets:
@@ -113,7 +119,7 @@ class DhcpServer:
         """Take no more requests, let the ACKs that wait for the disk leave, close."""
         self._look_at_clock()
         if self.links.stop_reading():
-            await self._leases.save([])
+            await self.held.settle()
         self._teller.stop()
         self._advertising.follow(())
         self.links.close()
@@ -346,6 +352,7 @@ class DhcpServer:
         error = saved.exception() if not saved.cancelled() else StoreError("the store was closed")
         if error is not None:
             log.error("dhcp.lease-unsaved error=%s", error)
+            self.held.owe(leases)
             return
         for lease in leases:
             self.tell(lease)

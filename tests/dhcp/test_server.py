@@ -95,6 +95,19 @@ async def test_what_could_not_be_stored_is_not_acknowledged(rig: Rig) -> None:
     await server.stop()
 
 
+async def test_the_former_lease_ends_on_the_disk_though_the_first_try_failed(rig: Rig) -> None:
+    server = await rig.start(rig.server())
+    await rig.acquire()
+    server.set_reservation(Reservation(mac=MAC, address="10.0.0.50"))
+    rig.store.fail = True
+    await rig.silence(server, request("10.0.0.50", server=US))
+    rig.store.fail = False
+    assert (await rig.ask(request("10.0.0.50", server=US))).type == Type.ACK
+    kept = {each: lease.state for each, lease in rig.store.kept.items()}
+    assert kept == {ip("10.0.0.50"): LeaseState.BOUND, ip("10.0.0.100"): LeaseState.RELEASED}
+    await server.stop()
+
+
 async def test_stopping_lets_waiting_acknowledgements_leave(rig: Rig) -> None:
     server = await rig.start(rig.server())
     await rig.ask(discover())

@@ -75,7 +75,13 @@ class Dhcp6Server:
         self.links: Links[Link6] = Links(self._open, self._on_readable, self._look_around, config.interfaces)
         self._advertising = advertising or Advertising()
         self.held: Held[Link6, Answered] = Held(
-            leases, leave=_leave, finish=self._told, refuse=_refused, tell=self.tell, limit=HELD_LIMIT
+            leases,
+            leases_at=self.site.topology.leases_at,
+            leave=_leave,
+            finish=self._told,
+            refuse=_refused,
+            tell=self.tell,
+            limit=HELD_LIMIT,
         )
         self._teller = Teller(self.trace.budget, self._clock)
         for subnet in config.subnets6:
@@ -95,7 +101,7 @@ class Dhcp6Server:
     async def stop(self) -> None:
         """Take no more messages, let the replies that wait for the disk leave, close."""
         if self.links.stop_reading():
-            await self._leases.save([])
+            await self.held.settle()
         self._teller.stop()
         self._advertising.follow6(())
         self.links.close()

@@ -195,6 +195,12 @@ async def test_what_could_not_be_stored_is_not_given(rig: Rig) -> None:
     assert "the lease could not be stored: no space left" in refused.text
     rig.store.fail = False
     assert await rig.acquire() == ip("fd00::100")
+    rig.store.fail = True
+    rig.say(ONE.message(Type.RELEASE, ia(1, "fd00::100"), server=SERVER_DUID))
+    assert (await rig.ask(OTHER.message(SOLICIT, ia()), OTHER_MAC)).type == Type.ADVERTISE
+    rig.store.fail = False
+    assert await rig.acquire(OTHER, OTHER_MAC) == ip("fd00::101")
+    assert rig.store.kept[ip("fd00::100")].state is LeaseState.RELEASED
     await server.stop()
 
 
