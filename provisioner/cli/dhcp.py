@@ -159,8 +159,19 @@ def reserve(session: Session, mac: str, addresses: Sequence[str], **given: str |
     """
     fixed = {"address": addresses[0], "addresses": list(addresses[1:])} if addresses else {}
     row = session.client().put(f"/v1/dhcp/reservations/{quoted(mac)}", {**fixed, **said(given)})
+    _say_held(session, row)
     shown = [("mac", row["mac"]), ("address", ", ".join(fixed_in(row)))]
     print_one(session, row, lambda: listing([*shown, *((key, str(row[key])) for key in ("name", "profile", "https"))]))
+
+
+def _say_held(session: Session, row: Row) -> None:
+    """Say which of the addresses others have, who lose them."""
+    for each in row["held"]:
+        until = f"until {each['until']}" if each["until"] else "without end"
+        who = each["mac"] or "another machine"
+        session.note(
+            f"{each['address']} is leased to {who} {until}: it loses it when it renews, and nobody has it before"
+        )
 
 
 @command("unreserve")
@@ -185,6 +196,7 @@ def reserve6(session: Session, address: str, **given: str | None) -> None:
       provisionctl dhcp reserve6 fd00:8::17 --mac 52:54:00:12:34:56 --name node17
     """
     row = session.client().put(f"/v1/dhcp/reservations6/{quoted(address)}", said(given))
+    _say_held(session, row)
     keys = ("address", "mac", "uuid", "duid", "name", "https")
     print_one(session, row, lambda: listing([(key, str(row[key])) for key in keys]))
 

@@ -89,6 +89,12 @@ class DhcpBook:
         log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, fixed, reservation.name)
         return reservation
 
+    def held_by_others(self, reservation: Reservation) -> list[Lease]:
+        """Give the leases of its addresses that other machines have: they lose them when they renew."""
+        key, now, topology = bytes.fromhex(reservation.mac.replace(":", "")), self.now(), self._server.site.topology
+        leases = (lease for text in reservation.fixed for lease in topology.leases_at(int(IPv4Address(text))))
+        return [lease for lease in leases if lease.active(now) and lease.key != key]
+
     def faults(self, reservations: Sequence[Reservation]) -> list[str]:
         """Say what is wrong with reservations that are to be made."""
         found: list[str] = []

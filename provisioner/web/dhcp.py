@@ -18,7 +18,7 @@ from provisioner.dhcp.adopt import Kind, Verdict, Want
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.imports import Imports
 from provisioner.dhcp.layers import Origin
-from provisioner.dhcp.leases import Lease, LeaseState
+from provisioner.dhcp.leases import FOR_EVER, Lease, LeaseState
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.subnets import Reservation, Subnet
 from provisioner.dhcp.v6.book import Dhcp6Book
@@ -28,7 +28,7 @@ from provisioner.errors import WireError
 from provisioner.model.net import mac_from_bytes, parse_mac
 from provisioner.store.dhcpbook import STATES, Filter
 from provisioner.web import bodies
-from provisioner.web.dhcpsettings import SubnetsApi, read_settings, said_view
+from provisioner.web.dhcpsettings import SubnetsApi, held_view, read_settings, said_view
 from provisioner.web.ports import Route
 from provisioner.web.replies import PAGE_LIMIT, json_reply, query, whole
 from provisioner.web.views import when
@@ -37,8 +37,6 @@ IMPORT_LIMIT = 128 << 20
 """Half a million leases."""
 SLICE = 100
 """Entries read or shown at once: about a millisecond of the loop."""
-FOR_EVER = float(0xFFFFFFFF)
-
 
 Octets = Annotated[str, msgspec.Meta(max_length=1024)]
 Time = Annotated[float, msgspec.Meta(ge=0, le=2**33)]
@@ -129,7 +127,7 @@ class DhcpApi:
         if wanted.mac and parse_mac(wanted.mac) != mac:
             raise WireError(f"body.mac: {wanted.mac[:20]!r} is not the one of the path")
         said = await self._book.set_reservation(replace(wanted, mac=mac))
-        return json_reply(said_view(said, Origin.OPERATOR))
+        return json_reply(said_view(said, Origin.OPERATOR) | held_view(self._book.held_by_others(said), address))
 
     async def unreserve(self, request: web.Request) -> web.Response:
         """Take it back."""

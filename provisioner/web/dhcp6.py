@@ -11,7 +11,7 @@ from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.v6.book import Dhcp6Book
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.errors import WireError
-from provisioner.web.dhcpsettings import SubnetsApi, read_settings, said_view
+from provisioner.web.dhcpsettings import SubnetsApi, held_view, read_settings, said_view
 from provisioner.web.ports import Route
 from provisioner.web.replies import PAGE_LIMIT, json_reply, query, whole
 
@@ -49,7 +49,8 @@ class Dhcp6Api:
             raise WireError(f"body.address: {wanted.address[:40]!r} is not the one of the path")
         said = replace(wanted, address=address)
         await self._book.set_reservation(said)
-        return json_reply(said_view(said, Origin.OPERATOR))
+        held = held_view(self._book.held_by_others(said), lambda ip: str(IPv6Address(ip)))
+        return json_reply(said_view(said, Origin.OPERATOR) | held)
 
     async def unreserve(self, request: web.Request) -> web.Response:
         """Take it back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any, Generic
 
@@ -10,13 +11,16 @@ from aiohttp import web
 
 from provisioner import yamlfile
 from provisioner.dhcp.layers import Origin
+from provisioner.dhcp.leases import FOR_EVER, Lease
 from provisioner.dhcp.subnetbook import S, SubnetBook
 from provisioner.errors import WireError
 from provisioner.fields import Faults
+from provisioner.model.net import mac_from_bytes
 from provisioner.settings import decode
 from provisioner.web import bodies
 from provisioner.web.ports import Route
 from provisioner.web.replies import BODY_LIMIT, json_reply, query
+from provisioner.web.views import when
 
 
 class SubnetsApi(Generic[S]):
@@ -57,6 +61,20 @@ def said_view(settings: Any, origin: Origin) -> dict[str, Any]:
     """Show settings by the keys of the configuration file, with who said them."""
     words = {Origin.FILE: "file", Origin.OPERATOR: "api", Origin.MACHINE: "machine"}
     return {field.name: getattr(settings, field.name) for field in fields(settings)} | {"origin": words[origin]}
+
+
+def held_view(leases: Iterable[Lease], spell: Callable[[int], str]) -> dict[str, Any]:
+    """Show who else has the addresses of a reservation that was just made."""
+    return {
+        "held": [
+            {
+                "address": spell(lease.ip),
+                "mac": mac_from_bytes(lease.key[:6]) if len(lease.key) in (6, 7) else "",
+                "until": when(lease.until) if lease.until < FOR_EVER else None,
+            }
+            for lease in leases
+        ]
+    }
 
 
 async def read_settings(request: web.Request, kind: type[Any]) -> Any:

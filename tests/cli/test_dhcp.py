@@ -87,6 +87,16 @@ def test_an_address_that_is_reserved_for_another(ctl: Ctl) -> None:
     assert (ran.status, "10.0.0.99 is reserved for 52:54:00:00:00:99" in ran.err) == (4, True)
 
 
+def test_an_address_that_is_leased_to_another(ctl: Ctl, tmp_path: Path) -> None:
+    ctl("import", dnsmasq(tmp_path, ("10.0.0.105", B)))
+    ran = ctl("reserve", A, "10.0.0.105")
+    assert (ran.status, ran.err[: len(f"10.0.0.105 is leased to {B} until 2")]) == (
+        0,
+        f"10.0.0.105 is leased to {B} until 2",
+    )
+    assert ctl("reserve", A, "10.0.0.106").err == ""
+
+
 def test_subnets(ctl: Ctl, tmp_path: Path) -> None:
     file = tmp_path / "b.yaml"
     file.write_text("network: 10.5.0.0/24\nname: b\npools: [10.5.0.10-10.5.0.20]\n")

@@ -17,9 +17,11 @@ from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.subnetbook import Rules, SubnetBook
 from provisioner.dhcp.subnets import Dhcp, Reservation
 from provisioner.dhcp.v6.adopt import Adoption6, Said
+from provisioner.dhcp.v6.duid import uuids_of
 from provisioner.dhcp.v6.net import POOL_LIMIT
 from provisioner.dhcp.v6.reservations import key_of
 from provisioner.dhcp.v6.server import Dhcp6Server
+from provisioner.dhcp.v6.site import DUID_AT, port_of
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.dhcp.v6.validate import faults_of_reservation, faults_of_subnet
 from provisioner.dhcp.validate import faults_without_tls
@@ -84,6 +86,11 @@ class Dhcp6Book:
             await self._store.put_reservation6(reservation)
             self._put(reservation)
         log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, reservation.address, reservation.name)
+
+    def held_by_others(self, reservation: Reservation6) -> list[Lease]:
+        """Give the lease of its address that another machine has: it loses it when it renews."""
+        lease = self._server.site.lease_at(number_of(reservation.address), self.now())
+        return [lease] if lease is not None and not _is_of(lease, reservation) else []
 
     async def remove_reservation(self, address: str) -> None:
         """Take back what was said here of an address: what the configuration file says holds again."""
@@ -171,6 +178,12 @@ class Dhcp6Book:
         network = IPv6Network(subnet.network)
         wanted = Filter(int(network.network_address), int(network.broadcast_address), six=True)
         return await self._store.leases(wanted, self._server.now(), limit=2 * POOL_LIMIT)
+
+
+def _is_of(lease: Lease, reservation: Reservation6) -> bool:
+    """Say whether the machine that has a lease is the one of a reservation, as far as its lease tells."""
+    (mac, duid, uuid), its_duid = key_of(reservation), lease.client_id[DUID_AT:]
+    return mac == port_of(lease.key) or duid == its_duid or uuid in uuids_of(its_duid)
 
 
 def number_of(address: str) -> int:

@@ -27,6 +27,8 @@ CLAIMS_LIMIT = 16384
 """Associations remembered with whether they boot, about 4 MB; what is forgotten is still in the lease."""
 
 
+DUID_AT = 5
+"""Where the DUID stands in an association's identity, behind 255 and the IAID."""
 BOOTS = "boots"
 """The reason in a lease of what boots: it is known after a restart as well."""
 
@@ -39,7 +41,7 @@ class Claim(NamedTuple):
 
     @property
     def duid(self) -> bytes:
-        return self.association[5:]
+        return self.association[DUID_AT:]
 
 
 def association_of(duid: bytes, iaid: bytes) -> bytes:
