@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 from provisioner.dhcp import formats
@@ -90,6 +92,9 @@ class ByUuid:
                 del self._keys[uuid]
 
 
+_ips = attrgetter("ips")
+
+
 class Reservations:
     """The index. Every change touches one entry."""
 
@@ -123,8 +128,7 @@ class Reservations:
 
     def addresses(self) -> Iterator[int]:
         """Give all fixed addresses, as often as they are named."""
-        for known in (*self._by_key.values(), *self._ports.values()):
-            yield from known.ips
+        return chain.from_iterable(map(_ips, chain(self._by_key.values(), self._ports.values())))
 
     def find(self, key: bytes, uuid: bytes | None, giaddr: int = 0, info: RelayInfo = NOTHING) -> Known | None:
         """Give what is known of this machine: by hardware address, option 97 (another port asks) or switch port."""

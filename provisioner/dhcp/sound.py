@@ -159,6 +159,8 @@ class Barred:
 
     def faults(self, fixed: Iterable[int]) -> list[str]:
         """Say which of these addresses cannot stay fixed, the first few."""
+        if not self._quarantine:
+            fixed = (ip for ip in fixed if ip in self._own)  # of 100,000 in some milliseconds
         found = ((ip, why) for ip in fixed if (why := self.why(ip)))
         return [f"{self._spell(ip)} is reserved, and {why}" for ip, why in islice(found, FEW)]
 

@@ -63,12 +63,32 @@ class Served:
         quarantine = cut(parse_ranges(config.quarantine_pools, type(network)), limit)
         self.quarantine = Pool(f"{self.name}/quarantine", quarantine, offer_s=config.offer_s)
         self.pools = (self.pool, self.quarantine)
-        strangers = self.quarantine if config.unknown is Unknown.QUARANTINE else self.pool
-        self._pools = (strangers, self.pool)
+        self._separate = config.unknown is Unknown.QUARANTINE
+        self._pools = self._by_known()
+
+    def _by_known(self) -> tuple[Pool, Pool]:
+        return self.quarantine if self._separate else self.pool, self.pool
+
+    def keep_pools(self, network: int, mask: int, pools: tuple[Pool, Pool]) -> bool:
+        """Go on with the pools of the subnet before, where all addresses are the same ones; say whether they are."""
+        if (network, mask) != (self.network, self.mask):
+            return False
+        if [pool.ranges for pool in pools] != [pool.ranges for pool in self.pools]:
+            return False
+        for kept, new in zip(pools, self.pools, strict=True):
+            kept.offer_s, kept.spare = new.offer_s, new.spare
+        self.pools = self.pool, self.quarantine = pools
+        self._pools = self._by_known()
+        return True
 
     def holds(self, ip: int) -> bool:
         """Say whether the address belongs to this network."""
         return ip & self.mask == self.network
+
+    def inside(self, ips: Iterable[int]) -> list[int]:
+        """Give those that belong to this network: of 100,000 in some milliseconds."""
+        mask, network = self.mask, self.network
+        return [ip for ip in ips if ip & mask == network]
 
     def pool_at(self, ip: int) -> Pool:
         """Give the pool that keeps the lease of an address."""
@@ -114,12 +134,16 @@ class Located(Protocol):
     """A subnet of either family, as far as it has to be found and its leases kept."""
 
     name: str
+    network: int
+    mask: int
     pools: tuple[Pool, Pool]
     pool: Pool
 
     @property
     def config(self) -> Given: ...
+    def keep_pools(self, network: int, mask: int, pools: tuple[Pool, Pool]) -> bool: ...
     def holds(self, ip: int) -> bool: ...
+    def inside(self, ips: Iterable[int]) -> list[int]: ...
     def pool_at(self, ip: int) -> Pool: ...
 
 
@@ -145,14 +169,14 @@ class Topology(Generic[N]):
 
         `fixed` are addresses of reservations. A lease that went is still stored, for whoever serves its address next.
         """
-        for ip in fixed:
-            if net.holds(ip):
-                net.pool.fix(ip)
         before = self._nets.get(net.name)
-        if before is not None:
-            _put(net, (lease for pool in before.pools for lease in pool.by_ip.values() if net.holds(lease.ip)))
-            for pool in net.pools:
-                pool.keep_offers(before.pools)
+        if before is None or not net.keep_pools(before.network, before.mask, before.pools):
+            for ip in net.inside(fixed):
+                net.pool.fix(ip)
+            if before is not None:
+                _put(net, (lease for pool in before.pools for lease in pool.by_ip.values() if net.holds(lease.ip)))
+                for pool in net.pools:
+                    pool.keep_offers(before.pools)
         self._nets[net.name] = net
         self._forget()
 

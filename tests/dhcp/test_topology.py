@@ -82,6 +82,29 @@ def test_what_is_held_or_offered_is_so_in_the_pool_that_has_the_address_now(
         assert not {pool.pick(STRANGER, wanted, NOW, known=True) for wanted in (0, held, offered)} & {held, offered}
 
 
+def looked_at(ip: int) -> int:
+    raise AssertionError(f"all fixed addresses were looked through, from {ip} on")
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+def test_a_change_of_other_settings_touches_no_lease(family: Family) -> None:
+    """A site may have 100,000 leases and as many fixed addresses, and they are not to wait meanwhile."""
+    place = {"pools": family.ranges(100, 109), "quarantine_pools": family.ranges(110, 111)}
+    before = family.net(**place, unknown=Unknown.QUARANTINE, offer_s=30, known_spare=0)
+    topology: Topology[Served] = Topology()
+    topology.set(before, [family.ip(105)])
+    held, offered = family.ip(100), family.ip(101)
+    before.pool.bind(Lease(held, HOLDER, before.pool.name, NOW + 100, since=NOW))
+    before.pool.offer(ASKER, offered, NOW)
+    after = family.net(**place, unknown=Unknown.DISCOVER, offer_s=60, known_spare=50)
+    topology.set(after, map(looked_at, [family.ip(105)]))
+    assert after.pools == before.pools
+    assert after.pool_for(known=False) is after.pool
+    assert (after.pool.held(HOLDER, NOW), after.pool.held(ASKER, NOW)) == (held, offered)
+    assert (after.pool.offer_s, after.pool.spare, after.pool.is_fixed(family.ip(105))) == (60, 5, True)
+    assert after.pool_at(family.ip(110)) is after.quarantine is before.quarantine
+
+
 LOSSES: dict[str, Moved] = {
     "it is split": ("10.0.0.0/24", "fd00::/65"),
     "it is numbered anew": ("10.9.0.0/24", "fd09::/64"),
