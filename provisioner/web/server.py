@@ -16,6 +16,7 @@ from aiohttp import web
 
 from provisioner.errors import ListenError
 from provisioner.listening import hint_for
+from provisioner.web.plaindoor import PlainDoor
 from provisioner.web.tlsdoor import Refused, TlsDoor
 
 MAX_HEADER_BYTES = 16 * 1024  # a line; iPXE, UEFI and curl send a few hundred octets
@@ -79,20 +80,21 @@ class Server:
     async def _serve(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None = None) -> None:
         sock.setblocking(False)
         await self._runner.setup()
-        if tls is None:
-            await web.SockSite(self._runner, sock, backlog=BACKLOG).start()
-        else:
-            await self._open_door(sock, tls)
-        self.addresses = (*self.addresses, address)
-
-    async def _open_door(self, sock: socket.socket, tls: ssl.SSLContext) -> None:
         application = self._runner.server
         assert application is not None
-        sock.listen(BACKLOG)
-        group = await self._doors.enter_async_context(asyncio.TaskGroup())
-        door = TlsDoor(sock, tls, application, self.refused)
-        task = group.create_task(door.serve())
-        self._doors.callback(task.cancel)
+        if sock.family == socket.AF_UNIX:
+            await web.SockSite(self._runner, sock, backlog=BACKLOG).start()
+        elif tls is None:
+            sock.listen(BACKLOG)
+            door = PlainDoor(sock, application)
+            door.open()
+            self._doors.callback(door.close)
+        else:
+            sock.listen(BACKLOG)
+            group = await self._doors.enter_async_context(asyncio.TaskGroup())
+            task = group.create_task(TlsDoor(sock, tls, application, self.refused).serve())
+            self._doors.callback(task.cancel)
+        self.addresses = (*self.addresses, address)
 
     async def close(self) -> None:
         """Stop listening, give what is under way `drain_s`, then end it."""
