@@ -99,6 +99,13 @@ def test_a_system_with_the_duid_of_its_loader_has_its_address() -> None:
         assert acquire(where, system, iaid=3) == "fd00::101"
 
 
+def test_a_system_that_starts_from_the_disk_after_its_installer_has_its_address() -> None:
+    """Nothing boots from the network in between. So two that live at once behind one port share it (docs/dhcp.md)."""
+    here = site(fixed=(Reservation6(address="fd00::50", mac=MAC),))
+    installer = OS._replace(duid=duid_ll("52:54:00:00:00:77"))
+    assert [acquire(here, each) for each in (installer, OS)] == ["fd00::50"] * 2
+
+
 EDK2_IA = (Opt.IA_NA, b"\0\0\0\7" + b"\xff" * 8)
 EDK2 = Says(OVMF_DUID, ((Opt.REQUEST_LIST, b"\0\x17"),))
 """UEFI's own configuration, which a router advertisement told to ask."""
