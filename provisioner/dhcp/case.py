@@ -14,6 +14,7 @@ from provisioner.dhcp.packet import ETHERNET, Packet, address
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.scene import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Arrival
 from provisioner.dhcp.topology import Net
+from provisioner.model.boot import Plan
 
 if TYPE_CHECKING:
     from provisioner.dhcp.site import Site
@@ -95,6 +96,7 @@ class Case:
         "now",
         "options",
         "packet",
+        "plan",
         "reason",
         "relay",
         "scene",
@@ -119,6 +121,7 @@ class Case:
         chaddr = packet.chaddr
         self.key = chaddr if len(chaddr) == 6 and packet.htype == ETHERNET else packet.key
         self.known: Known | None = None
+        self.plan: Plan | None = None
         self.boot = NOTHING
         self.reason = ""
         """Why it is told to boot that."""

@@ -12,7 +12,7 @@ from provisioner.dhcp.options import Opt, Type, encode_option, encode_options
 from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, HEADER, MAGIC, MIN_SIZE, Packet
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.topology import Net
-from provisioner.model.boot import LoadFile, LocalDisk, NoBoot, RunScript, Trust, Unknown
+from provisioner.model.boot import LoadFile, LocalDisk, NoBoot, Plan, RunScript, Trust, Unknown
 
 KEPT_LIMIT = 1024
 """Option fields and boot files remembered by subnet, about 1 MB."""
@@ -28,12 +28,16 @@ _new, _head = tuple.__new__, HEADER.pack
 _QUARANTINE = Unknown.QUARANTINE
 
 
-def ask_plan(case: Case, net: Net) -> bool:
-    """Ask what the machine boots and put it into its words (`case.boot`); False: it gets no answer at all."""
+def ask_plan(case: Case, net: Net, plan: Plan | None = None) -> bool:
+    """Ask what the machine boots and put it into its words (`case.boot`); False: it gets no answer at all.
+
+    `plan`: what was said of it already, for another subnet on its link.
+    """
     if case.known is None and net.unknown is _QUARANTINE:
         case.reason = "unknown machine in quarantine"
         return True
-    plan = case.site.decide(client_of(case.packet, case.kind))
+    if plan is None:
+        case.plan = plan = case.site.decide(client_of(case.packet, case.kind))
     match plan:
         case LoadFile():
             case.boot = _load(case, net, plan)

@@ -26,6 +26,7 @@ from tests.dhcp.clients import (
     ask,
     discover,
     ip,
+    packet,
     request,
     said,
     site,
@@ -205,6 +206,36 @@ def test_who_names_the_loader(places: tuple[bool, bool, bool], file: bytes) -> N
     assert said(ask(here, discover(options=UEFI))).options[Opt.BOOT_FILE] == file
     stranger = said(ask(here, discover(OTHER_MAC, UEFI))).options[Opt.BOOT_FILE]
     assert stranger == (b"subnet.efi" if places[0] else b"snponly.efi")
+
+
+SECOND: dict[str, list[Packet]] = {
+    "offer and acknowledgement": [discover(options=IPXE), request("10.0.1.100", options=IPXE, server=US)],
+    "renewal": [request("10.0.1.100", options=IPXE, server=US), request(ciaddr="10.0.1.100", options=IPXE)],
+    "rapid commit": [discover(options=IPXE | {Opt.RAPID_COMMIT: b""})],
+    "BOOTP": [packet(0, options=IPXE)],
+}
+
+
+@pytest.mark.parametrize("questions", SECOND.values(), ids=SECOND.keys())
+def test_on_a_shared_network_a_machine_boots_as_the_subnet_of_its_address_says(questions: list[Packet]) -> None:
+    """From our address there, too: it may have no way to the other one."""
+    asked: list[BootClient] = []
+
+    def decide(client: BootClient) -> Plan:
+        asked.append(client)
+        return RunScript("go on")
+
+    wire: dict[str, Any] = {"shared_network": "lab", "rapid_commit": True, "bootp": True, "pools": ()}
+    there = subnet(network="10.0.1.0/24", router=(), http_port=81, **wire)
+    fixed = Reservation(mac=MAC, address="10.0.1.100")
+    here = site(subnet(http_port=80, unknown="ignore", **wire), there, known=(fixed,), decide=decide)
+    here.addresses = {"eth0": (ip(US), ip("10.0.1.1"))}
+    for question in questions:
+        found = said(ask(here, question))
+        assert found.yiaddr == ip("10.0.1.100")
+        script = found.file.rstrip(b"\0") or found.options[Opt.BOOT_FILE]
+        assert script == f"http://10.0.1.1:81/boot/{MAC}/script.ipxe".encode()
+    assert len(asked) == len(questions)
 
 
 HTTPS: dict[str, tuple[tuple[Trust, Trust, Trust], dict[int, bytes], str]] = {

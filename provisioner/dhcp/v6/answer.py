@@ -91,7 +91,7 @@ def _solicit(case: Case6) -> Reply6 | Silence:
     if isinstance(boot, Silence):
         return boot
     if case.nets[0].config.rapid_commit and case.message.option(Opt.RAPID_COMMIT) is not None:
-        return commit(case, (*boot, (Opt.RAPID_COMMIT, b"")))
+        return commit(case, boot, ((Opt.RAPID_COMMIT, b""),))
     return offer(case, boot)
 
 

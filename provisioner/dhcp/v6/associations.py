@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.v6.boot import boot_options
 from provisioner.dhcp.v6.case import Case6, Reply6
 from provisioner.dhcp.v6.choose import Place6, Why, choose, lease_for
 from provisioner.dhcp.v6.message import Type, address
@@ -49,9 +50,9 @@ def offer(case: Case6, boot: Options) -> Reply6 | Silence:
     return _answer(case, boot, Type.ADVERTISE, _offer)
 
 
-def commit(case: Case6, boot: Options) -> Reply6 | Silence:
-    """Give addresses."""
-    return _answer(case, boot, Type.REPLY, _commit)
+def commit(case: Case6, boot: Options, also: Options = ()) -> Reply6 | Silence:
+    """Give addresses. `also` is said with them."""
+    return _answer(case, boot, Type.REPLY, _commit, also)
 
 
 def extend(case: Case6, boot: Options) -> Reply6 | Silence:
@@ -59,7 +60,7 @@ def extend(case: Case6, boot: Options) -> Reply6 | Silence:
     return _answer(case, boot, Type.REPLY, _extend)
 
 
-def _answer(case: Case6, boot: Options, kind: Type, handle: Handle) -> Reply6 | Silence:
+def _answer(case: Case6, boot: Options, kind: Type, handle: Handle, also: Options = ()) -> Reply6 | Silence:
     given = [_given(case, ia, handle, number) for number, ia in enumerate(_associations(case))]
     refused = [each.why for each in given if each.why]
     ips = [each.ip for each in given if each.ip]
@@ -69,9 +70,12 @@ def _answer(case: Case6, boot: Options, kind: Type, handle: Handle) -> Reply6 | 
     if not ips and refused:
         event = "dhcp6.pool-empty" if Why.EMPTY in refused else "dhcp6.refused"
         reason = f"{refused[0]}: {', '.join(net.name for net in case.nets)}"
-    options = (*(each.option for each in given), *(boot if ips or not refused else ()))
+    home = next((net for net in case.nets if ips and net.holds(ips[0])), case.nets[0])
+    if home is not case.nets[0]:
+        boot = boot_options(case, home, case.plan) or ()
+    options = (*(each.option for each in given), *((*boot, *also) if ips or not refused else ()))
     store = [lease for each in given for lease in each.store]
-    return reply(case, kind, options, net=case.nets[0], event=event, reason=reason, ips=ips, store=store)
+    return reply(case, kind, options, net=home, event=event, reason=reason, ips=ips, store=store)
 
 
 def _associations(case: Case6) -> Iterator[Ia]:

@@ -22,12 +22,16 @@ def client_of(case: Case6) -> BootClient:
     return BootClient(case.who.mac, case.kind.asker, case.kind.arch, uuid)
 
 
-def boot_options(case: Case6, net: Net6) -> Options | None:
-    """Ask what the machine boots; None: it gets no answer at all. The reason is in `case.reason`."""
+def boot_options(case: Case6, net: Net6, plan: Plan | None = None) -> Options | None:
+    """Ask what the machine boots; None: it gets no answer at all. The reason is in `case.reason`.
+
+    `plan`: what was said of it already, for another subnet on its link.
+    """
     if case.known is None and net.config.unknown is Unknown.QUARANTINE:
         case.reason = "unknown machine in quarantine"
         return ()
-    plan = case.site.decide(client_of(case))
+    if plan is None:
+        case.plan = plan = case.site.decide(client_of(case))
     case.reason = plan.reason
     return None if isinstance(plan, NoBoot) else _in_options(case, net, plan)
 

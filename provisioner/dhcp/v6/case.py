@@ -12,6 +12,7 @@ from provisioner.dhcp.v6.net import Net6
 from provisioner.dhcp.v6.options import Opt, first
 from provisioner.dhcp.v6.reservations import Known6
 from provisioner.dhcp.v6.site import Site6
+from provisioner.model.boot import Plan
 
 SERVER_PORT, CLIENT_PORT = 547, 546
 
@@ -55,7 +56,7 @@ def unsent(reply: Reply6, why: str) -> Silence:
 class Case6:
     """One message with what is known about it."""
 
-    __slots__ = ("arrival", "kind", "known", "message", "nets", "now", "reason", "site", "who")
+    __slots__ = ("arrival", "kind", "known", "message", "nets", "now", "plan", "reason", "site", "who")
 
     def __init__(self, message: Message, arrival: Arrival6, site: Site6, now: float) -> None:
         self.message = message
@@ -66,6 +67,7 @@ class Case6:
         self.kind: Kind = kind_of(message)
         self.nets = nets_of(self)
         self.known: Known6 | None = None
+        self.plan: Plan | None = None
         self.reason = ""
         """Why it is told to boot what it is told."""
 

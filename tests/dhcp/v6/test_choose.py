@@ -169,6 +169,28 @@ def test_shared_networks_are_used_one_after_the_other() -> None:
     assert acquire(here) == "fd00::100"
 
 
+def test_on_a_shared_network_a_machine_is_told_what_the_subnet_of_its_address_says() -> None:
+    here = site(
+        subnet(name="a", shared_network="wire", pools=(), unknown="ignore", dns=("fd00::2",)),
+        subnet(
+            name="b",
+            network="fd01::/64",
+            shared_network="wire",
+            pools=(),
+            unknown="ignore",
+            dns=("fd01::2",),
+            server_address="fd01::1",
+            loader={"efi-x64": "b.efi"},
+        ),
+        fixed=(Reservation6(address="fd01::50", mac=MAC),),
+    )
+    for question in (FIRMWARE.message(SOLICIT, ia()), us(FIRMWARE, REQUEST, ia()), us(FIRMWARE, RENEW, ia())):
+        found = ask(here, question)
+        assert given(found) == [["fd01::50"]]
+        assert said(found).option(Opt.BOOT_URL) == b"tftp://[fd01::1]/b.efi"
+        assert said(found).option(Opt.DNS) == ip("fd01::2").to_bytes(16, "big")
+
+
 # limits
 
 
