@@ -13,7 +13,8 @@
     ├── ArtifactError           an artefact is missing, half there or not what was signed
     │   └── FullError           there is no room for it on the disk
     ├── TicketError             a ticket is unknown, late or somebody else's
-    │   └── TicketUsedError     it was good once
+    │   ├── TicketUsedError     it was good once
+    │   └── RunOverError        the run that it is of is over: whoever holds it is to stop
     ├── StoreError              the durable state could not be read or written
     ├── DnsError                a DNS server did not take an update: it is tried again
     ├── ListenError             a port or interface could not be bound
@@ -115,6 +116,10 @@ class TicketError(ProvisionerError):
 
 class TicketUsedError(TicketError):
     """A ticket was good once, and what it is for has been given."""
+
+
+class RunOverError(TicketError):
+    """What an agent does was ended, or another run began since: it is to stop."""
 
 
 class StoreError(ProvisionerError):

@@ -12,13 +12,14 @@ import click
 from provisioner.cli.bootplan import plan_lines
 from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names, machine_names
+from provisioner.cli.exits import Partly
 from provisioner.cli.machines import quoted
 from provisioner.cli.many import for_each
 from provisioner.cli.output import print_data
-from provisioner.cli.progress import wait_for
+from provisioner.cli.progress import until_over, wait_for
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.text import Row, parse_span, printable
-from provisioner.errors import PreflightError
+from provisioner.errors import ApiError, PreflightError, ProvisionerError
 from provisioner.model.names import expand
 
 DEFAULT_WAIT = "90m"
@@ -137,19 +138,47 @@ def resume(session: Session, names: str, wait: bool, timeout: float) -> None:
 @command("cancel")
 @_NAMES
 def cancel(session: Session, names: str) -> None:
-    """End what is under way; the machine goes back to the state that it came from."""
-    client = session.client()
+    """End what is under way; the machine goes back to the state that it came from.
+
+    One that may be writing to its disk is switched off by its BMC, and waited for until it is. Where its BMC does not
+    do that, this says so: the machine may go on writing.
+    """
+    client, writing = session.client(), []
 
     def ask(name: str) -> Row:
         machine: Row = client.post(f"/v1/machines/{quoted(name)}/cancel", key=str(uuid.uuid4()))
         return machine
 
     def tell(machine: Row) -> None:
-        verb = machine["run"]["verb"]
-        session.note(f"{printable(machine['name'])}: {verb} cancelled, it is {machine['state']} again")
+        name, run = printable(machine["name"]), machine["run"]
+        if run["outcome"] == "running":
+            writing.append(machine)
+            session.note(f"{name}: {run['verb']} is being cancelled; it may be writing to its disk: switching it off")
+        else:
+            session.note(f"{name}: {run['verb']} cancelled, it is {machine['state']} again")
 
-    if failure := for_each(expand(names), ask, tell):
-        raise failure
+    failure = for_each(expand(names), ask, tell)
+    failures = [error for machine in until_over(client, writing) if (error := _still_on(session, machine)) is not None]
+    if len(writing) > 1:
+        for error in failures:
+            click.echo(f"{error.message} ({error.hint})", err=True)
+        kind = Partly if len(failures) < len(writing) else ApiError
+        failures = [kind(f"{len(failures)} of {len(writing)} machines were not switched off")] if failures else []
+    if failure or failures:
+        raise failure or failures[0]
+
+
+def _still_on(session: Session, machine: Row) -> ProvisionerError | None:
+    """Say how a run was ended that had to be by the power: to the operator, or as an error."""
+    name, run, failure = printable(machine["name"]), machine["run"], machine["failure"]
+    last = run["journal"][-1]
+    if (last["step"], last["outcome"]) == ("cancel.off", "done"):
+        session.note(f"{name}: {run['verb']} cancelled, it is off, and {machine['state']} again")
+        return None
+    if not failure:
+        session.note(f"{name}: {run['verb']} {run['outcome']}, it is {machine['state']}")
+        return None
+    return ApiError(f"{name}: {printable(failure['reason'])}", hint=printable(failure["hint"]))
 
 
 def _ask_back(client: Client, machines: Sequence[str], what: str, keeps: bool) -> None:

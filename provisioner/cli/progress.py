@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -13,7 +13,7 @@ import click
 from provisioner.cli.client import Client, pause
 from provisioner.cli.exits import Partly, Unreachable, WaitTimeout
 from provisioner.cli.session import Session, is_terminal
-from provisioner.cli.text import printable, span
+from provisioner.cli.text import Row, printable, span
 from provisioner.cli.wait import Ending, Waiting, share, where
 from provisioner.errors import ApiError
 
@@ -41,6 +41,17 @@ def wait_for(session: Session, client: Client, runs: dict[str, str], timeout_s: 
         click.echo(f"no longer waiting: {_going_on(waiting.left)}", err=True)
         raise
     _conclude(session, waiting)
+
+
+def until_over(client: Client, machines: Sequence[Row]) -> list[Row]:
+    """Wait until the runs that machines are in have ended; return the machines then, without those that are gone."""
+    waiting = Waiting({machine["name"]: machine["run"]["id"] for machine in machines})
+    while True:
+        if waiting.left:
+            _ask(client, waiting)
+        if waiting.over:
+            return list(waiting.rows.values())
+        pause(POLL_S)
 
 
 def _ask(client: Client, waiting: Waiting) -> str:

@@ -11,12 +11,12 @@ from dataclasses import replace
 from provisioner.catalog.context import Occasion, subject_of
 from provisioner.catalog.system import Secrets
 from provisioner.clock import SteadyClock
-from provisioner.errors import ConflictError, RenderError, TicketError
+from provisioner.errors import ConflictError, RenderError, RunOverError, TicketError
 from provisioner.lifecycle.boots import Boots
 from provisioner.lifecycle.declared import profile_of
 from provisioner.lifecycle.endings import with_facts
 from provisioner.lifecycle.inputs import Idle, JobFailed, JobTaken, Progress, Seen
-from provisioner.lifecycle.plans import Signal, Verb, agent_command, job_id
+from provisioner.lifecycle.plans import Signal, Verb, agent_command, is_to_stop, job_id
 from provisioner.lifecycle.ports import Flows, NoFlows, Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
@@ -84,9 +84,12 @@ class Agents:
         machine = Machine(str(uuid.uuid4()), name, State.DISCOVERED, macs=(mac,), created=now, changed=now)
         return _with(machine, *seen, now)
 
-    def whose(self, token: str, address: str) -> str:
-        """Name the machine (its id) whose agent this token is of."""
-        return self._machine(self._bearer(token, address)).id
+    def sharer(self, token: str, address: str) -> str:
+        """Name the machine (its id) whose agent takes an image with this token; `RunOverError` where it is to stop."""
+        bearer = self._bearer(token, address)
+        machine = self._machine(bearer)
+        _check_wanted(machine, bearer)
+        return machine.id
 
     async def next(self, token: str, address: str, wait_s: float) -> str:
         """Return the agent's next command, waiting for one at most `wait_s`."""
@@ -171,11 +174,12 @@ class Agents:
         return await ports.catalogue.answer(Occasion(bootenv, subject_of(machine), boot, run.params, secrets), job)
 
     async def progress(self, token: str, address: str, phase: str, percent: float | None, message: str) -> None:
-        """Hear how far a job is."""
+        """Hear how far a job is. `RunOverError` where it is to stop: the agent kills it."""
         bearer = self._any_bearer(token, address)
         beaten = self._machine(bearer)
         if self.flows.beat(beaten, bearer.digest) and (beaten.run is None or beaten.run.step is None):
             return
+        _check_wanted(beaten, bearer)
         machine, run = self._run_of(bearer)
         note = f"{phase}: {message}" if message else phase
         await self._runner.apply(machine.id, Progress(run.id, percent, note[:LINE_CHARS]))
@@ -187,7 +191,9 @@ class Agents:
             machine = self._machine(bearer)
             await self.flows.done(machine, job, status, message)
             return agent_command(machine)
-        machine, run = self._run_of(self._bearer(token, address))
+        bearer = self._bearer(token, address)
+        _check_wanted(self._machine(bearer), bearer)
+        machine, run = self._run_of(bearer)
         if job != job_id(run) or not run.job_taken:
             return agent_command(machine)
         if status == 0:
@@ -252,6 +258,11 @@ class Agents:
         self._trace.note(TraceLine(at, Channel.AGENT, event, text, None, machine.id, run, ok))
 
 
+def _check_wanted(machine: Machine, bearer: Token) -> None:
+    if is_to_stop(machine, bearer.run):
+        raise RunOverError("its run is over", hint="what it does is not wanted any more: it stops")
+
+
 def age_of(line: str, up_s: float | None) -> tuple[float, str]:
     """Say for how many seconds a line of a log has stood there, and what it says; 0 where it does not tell."""
     told = _STAMPED.match(line) if up_s is not None else None
@@ -301,6 +312,7 @@ def _reported(machine: Machine, facts: Facts, profile: tuple[str, str], now: flo
 
 def _take(machine: Machine, run: Run, wanted: str, now: float) -> tuple[Machine, list[Perform]]:
     current = machine.run
-    if current is None or current.id != run.id or current.job_taken or job_id(current) != wanted:
+    under_way = current is not None and current.step is not None  # it may have ended while the job was rendered
+    if current is None or not under_way or current.job_taken or (current.id, job_id(current)) != (run.id, wanted):
         raise ConflictError("this job is not to be had")
     return advance(machine, JobTaken(run.id), now)

@@ -185,7 +185,9 @@ class Boots:
         record = await self.record(mac, machine, bootenv, address, by_https=dialect == Dialect.IPXE_HTTPS)
         self._see(mac, machine, "http.script", f"boot script: {record.title}")
         if machine is not None:  # known before an octet leaves: what boots may never say anything again
-            await self._runner.apply(machine.id, Seen(Signal.SCRIPT))
+            now = await self._runner.apply(machine.id, Seen(Signal.SCRIPT))
+            if _under_way(machine) not in ("", _under_way(now)):
+                return self._local(LocalDisk("its run was ended meanwhile"), dialect)
         return write(record, dialect).encode()
 
     def system_on_disc(self, mac: Mac, address: str) -> Bootenv:
@@ -237,7 +239,7 @@ class Boots:
         files = bootenv.arch.get(arch)
         if files is None or not files.kernel:
             raise ProvisionerError(f"{bootenv.name} has nothing to boot for {arch}")
-        run = machine.run.id if machine and machine.run and machine.run.step else ""
+        run = _under_way(machine) if machine is not None else ""
         owner = machine.id if machine else ""
         now, ticket = self.clock.now(), ""
         if asks_for_answers(bootenv) and machine is not None and run and self.arm is not None:
@@ -276,3 +278,8 @@ class Boots:
     def _see(self, mac: Mac, machine: Machine | None, event: str, text: str, ok: bool = True) -> None:
         owner, run = (machine.id, machine.run.id if machine.run else "") if machine else ("", "")
         self._trace.note(TraceLine(NOW, Channel.HTTP, event, text, mac, owner, run, ok))
+
+
+def _under_way(machine: Machine) -> str:
+    """Name the run of a machine that is under way; empty where none is."""
+    return machine.run.id if machine.run is not None and machine.run.step is not None else ""

@@ -85,7 +85,7 @@ class Conductor:
         self._runner.followers.append(self.media)
         self._answers = Answers(self._runner, self._boots, db, self._tokens, self._trace)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
-        self.agent_machine = self._agents.whose
+        self.agent_machine = self._agents.sharer
         self.holding, self.written = self._runner.holding, self._runner.written
         self.booter = Booter(ports, self._boots, self._answers, self._agents)
         """What machines ask and say."""

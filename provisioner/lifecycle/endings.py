@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from provisioner.lifecycle.plans import JOB_STEP, KEEPS_DISK, Verb
-from provisioner.model.machine import Failure, Hold, Machine, Run, State
+from provisioner.lifecycle.plans import CANCEL_STEP, JOB_STEP, KEEPS_DISK, Verb, may_have_begun_its_job
+from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Run, State
 
 
 def ended(machine: Machine, run: Run, now: float) -> Machine:
@@ -43,18 +43,13 @@ def return_to(run: Run) -> State:
     A disk that may be half written is not `active` any more, and one that may be half erased is nobody's.
     """
     if run.verb == Verb.RELEASE and not _was_done(run, JOB_STEP):
-        return State.QUARANTINED if _may_have_begun_its_job(run) else run.return_to
+        return State.QUARANTINED if may_have_begun_its_job(run) else run.return_to
     touched = run.verb not in KEEPS_DISK and (_was_done(run, "wait.facts") or _was_done(run, "wait.answer"))
     return State.READY if touched and run.return_to is State.ACTIVE else run.return_to
 
 
 def _was_done(run: Run, step: str) -> bool:
     return any((line.step, line.outcome) == (step, "done") for line in run.journal)
-
-
-def _may_have_begun_its_job(run: Run) -> bool:
-    """Say whether an agent has the job, or may have had it in a try before this one."""
-    return run.job_taken or any(line.step == JOB_STEP for line in run.journal)
 
 
 def stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
@@ -73,6 +68,29 @@ def stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
         return machine
     reason = f"{machine.failed_runs} installs in a row failed, the last: {failure.reason}"
     return replace(machine, state=State.QUARANTINED, hold=Hold(reason, failure.return_to, failure.at))
+
+
+CANCELLED = "cancelled by the operator"
+
+
+def cancelled(machine: Machine, run: Run, line: JournalLine, fault: Failure | None = None) -> Machine:
+    """Say what is left of a run that an operator ended at the step of `line`, the last of its journal.
+
+    `fault` is why the machine was not switched off although it may be writing to its disk.
+    """
+    at = run.at
+    if run.steps[at].name == CANCEL_STEP:  # the plan is again as it was pinned
+        at -= 1
+        run = replace(run, steps=run.steps[: at + 1] + run.steps[at + 2 :], at=at)
+    failure = Failure(CANCELLED, run.steps[at].phase, line.ended, return_to(run))
+    run = replace(run, journal=(*run.journal, line), outcome="cancelled", ended=line.ended)
+    if fault is not None:
+        reason = f"{CANCELLED}, but not switched off: {fault.reason}. It may go on writing to its disk"
+        failure = replace(failure, reason=reason, hint=SWITCH_OFF.format(machine.name), kind=fault.kind)
+    return stopped(machine, run, failure)
+
+
+SWITCH_OFF = "switch it off by hand, or by `provisionctl power {} off` once its BMC answers"
 
 
 def stands_where_it_stopped(machine: Machine) -> bool:

@@ -58,12 +58,15 @@ KINDS: dict[str, StepKind] = {
     "finalize.on": StepKind(Phase.FINALIZE, 150, retries=2),
     "wait.local-boot": StepKind(Phase.LOCAL_BOOT, 900, Signal.LOCAL),
     "wait.phone-home": StepKind(Phase.PHONE_HOME, 900, Signal.HOME),
+    "cancel.off": StepKind(Phase.POWER, 150, retries=2),
 }
 """Time limits: BMC verbs end by themselves within two minutes; firmware of big servers needs up to ten minutes from
 power-on to its first DHCP packet (memory training), an image of 10 GB on a 1 Gbit/s link needs two, a package install
 up to an hour."""
 
 JOB_STEP = "wait.job"
+CANCEL_STEP = "cancel.off"
+"""No verb has it: it follows the step at which an operator ends a run whose machine may be writing to its disk."""
 
 NETBOOT = ("power.off", "boot.network", "power.on", "wait.dhcp", "wait.loader", "wait.script", "wait.facts")
 BY_MEDIUM = ("power.off", "media.insert", "boot.media", "power.on", "wait.facts", "media.eject")
@@ -77,6 +80,7 @@ FROM_DISK = ("finalize.off", "boot.disk", "finalize.on", "wait.local-boot", "wai
 ENSURES: dict[str, Power | BootTarget] = {
     "power.off": Power.OFF,
     "finalize.off": Power.OFF,
+    CANCEL_STEP: Power.OFF,
     "power.on": Power.ON,
     "finalize.on": Power.ON,
     "boot.disk": BootTarget.DISK,
@@ -170,6 +174,41 @@ def goes_by_medium(run: Run) -> bool:
 def wants_network(run: Run) -> bool:
     """Say whether the machine is to boot from the network at this point of its run."""
     return run.step is not None and KINDS[run.step.name].network and not goes_by_medium(run)
+
+
+def may_have_begun_its_job(run: Run) -> bool:
+    """Say whether an agent has the job, or may have had it in a try before this one."""
+    return run.job_taken or any(line.step == JOB_STEP for line in run.journal)
+
+
+def may_be_writing(run: Run) -> bool:
+    """Say whether what runs on the machine may write to its disk now, and would to its end.
+
+    An installer of others is told nothing once it was started, and nobody knows when it begins to write.
+    """
+    step = run.step
+    if step is None:
+        return False
+    if run.verb == Verb.INSTALL:
+        return step.name in INSTALLER[INSTALLER.index("wait.answer") :] or bool(_STARTED.intersection(run.early))
+    return step.name == JOB_STEP and run.job_taken
+
+
+_STARTED = frozenset({Signal.SCRIPT, Signal.ANSWER})
+"""What tells that a machine has what starts its installer: heard early, while its BMC is still asked."""
+
+
+def is_to_stop(machine: Machine, run_id: str) -> bool:
+    """Say whether what an agent or installer does for this run is not wanted any more: ended, or another run began."""
+    run = machine.run
+    if run is None or run.id != run_id:
+        return bool(run_id)
+    ended = run.outcome in ("failed", "cancelled") or (run.step is not None and run.step.name == CANCEL_STEP)
+    had = run.job_taken or any((line.step, line.outcome) in _TRIED for line in run.journal)
+    return ended and (had or run.verb == Verb.INSTALL)
+
+
+_TRIED = frozenset({(JOB_STEP, "failed"), (JOB_STEP, "retried")})
 
 
 def job_id(run: Run) -> str:

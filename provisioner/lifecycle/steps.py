@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from provisioner.errors import ConflictError
-from provisioner.lifecycle.endings import ended, return_to, stands_where_it_stopped, stopped
+from provisioner.lifecycle.endings import cancelled, ended, return_to, stands_where_it_stopped, stopped
 from provisioner.lifecycle.inputs import (
     Begin,
     Cancel,
@@ -29,6 +29,7 @@ from provisioner.lifecycle.inputs import (
     Tick,
 )
 from provisioner.lifecycle.plans import (
+    CANCEL_STEP,
     ENSURES,
     JOB_STEP,
     KINDS,
@@ -39,6 +40,7 @@ from provisioner.lifecycle.plans import (
     Signal,
     Verb,
     VerbRule,
+    may_be_writing,
     steps_of,
 )
 from provisioner.model.bmc import Power
@@ -80,7 +82,7 @@ def _intent(machine: Machine, event: Begin | Cancel | Resume, now: float) -> tup
         case Begin():
             return _begin(machine, event, now)
         case Cancel():
-            return _cancel(machine, now), []
+            return _cancel(machine, now)
         case Resume():
             return _resume(machine, now)
 
@@ -131,6 +133,8 @@ def _of_run(machine: Machine, run: Run, event: OfRun, now: float) -> tuple[Machi
         case Done(at=at) if at == run.at:
             ensured = ENSURES.get(run.steps[at].name)
             machine = replace(machine, power=ensured) if isinstance(ensured, Power) else machine
+            if run.steps[at].name == CANCEL_STEP:
+                return cancelled(machine, run, _line(run, now, "done", event.note)), []
             return _move(machine, run, run.at + 1, event.note, now)
         case Failed(at=at) if at == run.at:
             return _again_or_fail(machine, run, event, now)
@@ -280,9 +284,12 @@ def _again_or_fail(
     assert step is not None
     may = event.again and (run.unheard or _retried(run, step) < step.retries)
     outcome = "retried" if may else "failed"
-    line = JournalLine(step.name, step.phase, run.attempt, run.step_started, now, outcome, event.reason)
+    line = _line(run, now, outcome, event.reason)
+    if outcome == "failed" and step.name == CANCEL_STEP:
+        return cancelled(machine, run, line, Failure(event.reason, step.phase, now, run.return_to, kind=event.kind)), []
     back = return_to(run)
-    run = replace(run, journal=(*run.journal, line), step_started=now, job_taken=False, percent=None, note="")
+    run = replace(run, journal=(*run.journal, line), step_started=now, percent=None, note="")
+    run = replace(run, job_taken=run.job_taken and step.name == CANCEL_STEP)  # which keeps what it ends
     if outcome == "retried" and anew:
         run = _from_restart(run, now)
         return replace(machine, run=run, changed=now), _perform(run)
@@ -325,13 +332,28 @@ def _resume(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
     return replace(machine, hold=hold), _perform(run)
 
 
-def _cancel(machine: Machine, now: float) -> Machine:
+def _cancel(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
+    """End a run; one whose machine may be writing to its disk once its BMC has switched it off, or cannot."""
     run = machine.run
     if run is None or run.step is None:
         raise ConflictError(f"{machine.name} is {machine.state}: there is nothing to cancel")
-    line = JournalLine(run.step.name, run.step.phase, run.attempt, run.step_started, now, "cancelled")
-    failure = Failure("cancelled by the operator", line.phase, now, return_to(run))
-    return stopped(machine, replace(run, journal=(*run.journal, line), outcome="cancelled", ended=now), failure)
+    line = _line(run, now, "cancelled")
+    if run.step.name == CANCEL_STEP:
+        return cancelled(machine, run, line, Failure("nobody waited for that", line.phase, now, run.return_to)), []
+    if not may_be_writing(run):
+        return cancelled(machine, run, line), []
+    kind, at = KINDS[CANCEL_STEP], run.at + 1
+    off = Step(CANCEL_STEP, kind.phase, kind.timeout_s, {}, kind.retries)
+    run = replace(run, steps=(*run.steps[:at], off, *run.steps[at:]), at=at, attempt=1, journal=(*run.journal, line))
+    run = replace(run, step_started=now, deadline=now + due_s(off), percent=None, note="", early=(), unheard=False)
+    run = replace(run, limit=max(run.limit, now + due_s(off) * (1 + off.retries)))
+    return replace(machine, run=run, changed=now), _perform(run)
+
+
+def _line(run: Run, now: float, outcome: str, note: str = "") -> JournalLine:
+    """Write down how the try of the step under way went."""
+    step = run.steps[run.at]
+    return JournalLine(step.name, step.phase, run.attempt, run.step_started, now, outcome, note)
 
 
 def current_action(machine: Machine) -> list[Perform]:

@@ -33,6 +33,7 @@ WAITS = {
     "finalize.on": "its BMC to switch it on",
     "wait.local-boot": "it to start from its disk",
     "wait.phone-home": "the installed system to report",
+    "cancel.off": "its BMC to switch it off, since it may be writing to its disk: the run was cancelled",
 }
 assert WAITS.keys() == KINDS.keys()
 MEANWHILE = {

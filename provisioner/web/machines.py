@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from provisioner.boot.script import Dialect
-from provisioner.errors import ConfigError, NotFoundError, TicketError, TicketUsedError, WireError
+from provisioner.errors import ConfigError, NotFoundError, RunOverError, TicketError, TicketUsedError, WireError
 from provisioner.model.net import Mac, parse_mac
 from provisioner.web import bodies
 from provisioner.web.ports import Booter, Route
@@ -171,14 +171,17 @@ class MachineSide:
 
 
 def authorised(handler: Handler) -> Handler:
-    """Answer 401 to every token that is not good now: missing, unknown, used, late or somebody else's."""
+    """Answer 401 to every token that is not good now: missing, unknown, used, late or somebody else's.
+
+    410 to one whose run is over: whoever holds it is to stop.
+    """
 
     async def checked(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except TicketError as error:
             log.warning("agent.refused remote=%s path=%s: %s", request.remote, request.rel_url.raw_path, error)
-            raise web.HTTPUnauthorized from error
+            raise (web.HTTPGone if isinstance(error, RunOverError) else web.HTTPUnauthorized) from error
 
     return checked
 

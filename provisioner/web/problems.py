@@ -33,6 +33,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.FullError: (507, "there is no room on the disk"),
     errors.TicketError: (404, "there is no such thing"),
     errors.TicketUsedError: (410, "it was given already"),
+    errors.RunOverError: (410, "its run is over"),
     errors.StoreError: (503, "the durable state could not be read or written"),
     errors.DnsError: (502, "a DNS server did not take an update"),
     errors.ListenError: (500, "a port or interface could not be bound"),
@@ -55,6 +56,7 @@ _NAMES = {
     errors.WireError: "bad-request",
     errors.TicketError: "not-found",
     errors.TicketUsedError: "gone",
+    errors.RunOverError: "gone",
 }
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from provisioner.cli import progress
-from provisioner.model.machine import Machine, State
+from provisioner.model.machine import Failure, JournalLine, Machine, Phase, State
 from tests.cli.conftest import Ctl, Daemon
 from tests.web.fakes import NODE17
 
@@ -124,8 +124,6 @@ def test_wait_tells_each_phase_and_the_end(ctl: Ctl, daemon: Daemon) -> None:
 
 
 def test_wait_ends_with_the_reason_and_what_to_do(ctl: Ctl, daemon: Daemon) -> None:
-    from provisioner.model.machine import Failure
-
     failure = Failure("no DHCP request within 300 s", "dhcp", 0, State.READY, "check the cable")
     follow(daemon, lambda: end(daemon, "node17", "failed", failure=failure))
     ran = ctl("boot", "node17", "debian-12", "--wait")
@@ -247,6 +245,53 @@ def test_release_keeps_or_erases(ctl: Ctl, daemon: Daemon) -> None:
 def test_cancel(ctl: Ctl) -> None:
     ctl("boot", "node17", "debian-12")
     assert ctl("cancel", "node17").err == "node17: boot cancelled, it is ready again\n"
+
+
+UNANSWERED = Failure(
+    "cancelled by the operator, but not switched off: no answer. It may go on writing to its disk",
+    "install", 0, State.READY, "switch it off by hand",
+)  # fmt: skip
+OFFS = {
+    "it is switched off": ("done", None, 0, "node17: boot cancelled, it is off, and ready again"),
+    "its BMC does not answer": ("failed", UNANSWERED, 1, f"{UNANSWERED.reason} (switch it off by hand)"),
+}
+
+
+@pytest.mark.parametrize(("outcome", "failure", "status", "said"), OFFS.values(), ids=OFFS.keys())
+def test_a_machine_that_may_be_writing_is_waited_for_until_it_is_off(
+    ctl: Ctl, daemon: Daemon, outcome: str, failure: Failure | None, status: int, said: str
+) -> None:
+    ctl("boot", "node17", "debian-12")
+    daemon.conductor.writing.add("node17")
+    off = JournalLine("cancel.off", Phase.POWER, 1, 0.0, 1.0, outcome)
+
+    def over() -> None:
+        change(daemon, "node17", journal=(off,))
+        end(daemon, "node17", "cancelled", state=State.READY, failure=failure)
+
+    follow(daemon, lambda: None, lambda: None, over)
+    ran = ctl("cancel", "node17")
+    assert "node17: boot is being cancelled; it may be writing to its disk: switching it off" in ran.err
+    assert (ran.status, ran.err.count(said)) == (status, 1), ran.err
+
+
+def test_of_several_it_is_said_which_may_go_on_writing(ctl: Ctl, daemon: Daemon) -> None:
+    ctl("boot", "node17,node18", "debian-12")
+    daemon.conductor.writing |= {"node17", "node18"}
+    off = JournalLine("cancel.off", Phase.POWER, 1, 0.0, 1.0, "done")
+
+    def over() -> None:
+        change(daemon, "node18", journal=(off,))
+        end(daemon, "node18", "cancelled", state=State.READY)
+        change(daemon, "node17", journal=(replace(off, outcome="failed"),))
+        end(daemon, "node17", "cancelled", state=State.READY, failure=UNANSWERED)
+
+    follow(daemon, lambda: None, lambda: None, over)
+    ran = ctl("cancel", "node17,node18")
+    assert ran.status == 7
+    assert "node18: boot cancelled, it is off" in ran.err
+    assert f"node17: {UNANSWERED.reason} (switch it off by hand)\n" in ran.err
+    assert "1 of 2 machines were not switched off" in ran.err
 
 
 def test_discover_boots_the_discovery_system(ctl: Ctl, daemon: Daemon) -> None:

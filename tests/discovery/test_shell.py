@@ -258,3 +258,26 @@ def test_an_address_of_the_command_line_is_taken_without_asking(tmp_path: Path) 
         "nameserver 10.0.8.3",
         "eth0 10.0.8.17/22, fixed",
     ], done.stderr
+
+
+STOPPED = """
+set +e  # as the agent runs, unlike its jobs
+. $PROVISIONER_LIB/work.sh
+log() { echo "$@" >>$state/said; }
+stamp() { cat >/dev/null; }
+call() { case $2 in job/*) cp $state/job "$3" && echo 200 ;; *) echo 410 ;; esac; }
+post() { echo "$2" >>$state/posted; echo 410; }
+persist() { post; return 1; }
+sleep() { command sleep 0.1; }
+run_job j1
+"""
+
+
+def test_a_job_whose_run_is_over_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
+    """410 is the answer to what it says of itself: nothing is written any more, by it or by what it left running."""
+    (tmp_path / "job").write_text("(while sleep 0.05; do :; done) & echo $! >$PROVISIONER_STATE/writer; sleep 60")
+    run(STOPPED, tmp_path, part="lib.sh")
+    writer = int((tmp_path / "writer").read_text())
+    assert not Path(f"/proc/{writer}").exists() or Path(f"/proc/{writer}/stat").read_text().split()[2] == "Z"
+    assert (tmp_path / "work" / "status").read_text().strip() == "137"
+    assert "the run of this job is over: it is stopped" in (tmp_path / "said").read_text()

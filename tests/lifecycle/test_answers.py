@@ -12,7 +12,7 @@ import pytest
 from provisioner.boot.tickets import ANSWER_PHASES
 from provisioner.catalog.context import Occasion
 from provisioner.catalog.kept import Stamp
-from provisioner.errors import ProvisionerError, RenderError, StoreError, TicketError, TicketUsedError
+from provisioner.errors import ProvisionerError, RenderError, RunOverError, StoreError, TicketError, TicketUsedError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import ANSWERS_S, Verb
@@ -277,8 +277,9 @@ async def test_an_installer_that_takes_the_static_address_is_known_there(tmp_pat
             with pytest.raises(TicketError):
                 await conductor.booter.agent_progress(token, stranger, "install", 95.0, "")
         await conductor.cancel("node17")
-        with pytest.raises(TicketError):
+        with pytest.raises(RunOverError):
             await conductor.booter.agent_progress(token, static, "install", 95.0, "")
+        await settled(conductor)  # its BMC has switched it off
         with pytest.raises(TicketError, match="its run has stopped"):
             await conductor.booter.phone_home(json.loads(body)["home"], static, "node17", "Debian 12", 20.0, [])
 

@@ -7,7 +7,19 @@ from dataclasses import replace
 import pytest
 
 from provisioner.errors import ConflictError
-from provisioner.lifecycle.inputs import Begin, Cancel, Event, Failed, Idle, JobFailed, JobTaken, Resume, Seen, Tick
+from provisioner.lifecycle.inputs import (
+    Begin,
+    Cancel,
+    Done,
+    Event,
+    Failed,
+    Idle,
+    JobFailed,
+    JobTaken,
+    Resume,
+    Seen,
+    Tick,
+)
 from provisioner.lifecycle.plans import Signal, Verb
 from provisioner.lifecycle.rest import hold, let_go
 from provisioner.lifecycle.steps import advance
@@ -18,6 +30,7 @@ ACTIVE = replace(READY, state=State.ACTIVE, bootenv="debian-12")
 DAY = 86400.0
 TAKEN, ERASED = JobTaken("r1"), Seen(Signal.JOB)
 FAILS = JobFailed("r1", "the job ended with status 1: blkdiscard failed")
+OFF = Done("r1", 8)
 OFF_FAILS = Failed("r1", 8, "no answer", again=False)
 
 
@@ -33,7 +46,7 @@ RELEASES: dict[str, tuple[Machine, tuple[Event, ...], State, str]] = {
     "cancelled before its agent was heard": (releasing("wait.dhcp"), (Cancel(),), State.ACTIVE, "debian-12"),
     "cancelled before its job was fetched": (releasing(), (Cancel(),), State.ACTIVE, "debian-12"),
     "no agent fetched its job in time": (releasing(), (Tick(),), State.ACTIVE, "debian-12"),
-    "cancelled while it erased": (releasing(), (TAKEN, Cancel()), State.QUARANTINED, "debian-12"),
+    "cancelled while it erased": (releasing(), (TAKEN, Cancel(), OFF), State.QUARANTINED, "debian-12"),
     "its erase failed": (releasing(), (TAKEN, FAILS), State.QUARANTINED, "debian-12"),
     "its erase did not end in time": (releasing(), (TAKEN, Tick()), State.QUARANTINED, "debian-12"),
     "cancelled when its erase was to begin anew": (

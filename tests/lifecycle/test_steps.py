@@ -33,6 +33,7 @@ from provisioner.lifecycle.plans import (
     Verb,
     agent_command,
     job_id,
+    may_be_writing,
 )
 from provisioner.lifecycle.rest import hold
 from provisioner.lifecycle.steps import Perform, advance, current_action, is_silent
@@ -298,7 +299,7 @@ def test_rescue_of_a_held_machine_leads_back_into_its_hold() -> None:
 
 def test_the_job_of_a_run_that_was_resumed_is_another_job() -> None:
     first = at_step("wait.job")
-    machine, _ = play(first, JobTaken("r1"), Cancel(), Resume())
+    machine, _ = play(first, JobTaken("r1"), Cancel(), Done("r1", 8), Resume())
     while step_of(machine) != "wait.job":
         machine, _ = advance(machine, completing(machine), 9.0)
     assert first.run
@@ -368,6 +369,11 @@ def test_every_run_can_be_cancelled_and_resumed_at_every_step(verb: Verb, step: 
     if step == JOB_STEP:
         moving, _ = advance(moving, JobTaken("r1"), 1.0)
     stopped, actions = advance(moving, Cancel(), 2.0)
+    assert moving.run
+    if may_be_writing(moving.run):
+        assert [action.step.name for action in actions] == ["cancel.off"]
+        stopped, actions = advance(stopped, Done("r1", actions[0].at), 2.0)
+        assert stopped.power is Power.OFF
     touched = verb not in KEEPS_DISK and any(line.step in ("wait.facts", "wait.answer") for line in moving.run.journal)
     where = State.READY if touched else before.state
     where = State.QUARANTINED if (verb, step) == (Verb.RELEASE, JOB_STEP) else where  # half erased
@@ -375,7 +381,7 @@ def test_every_run_can_be_cancelled_and_resumed_at_every_step(verb: Verb, step: 
     assert stopped.failure
     assert stopped.failure.reason == "cancelled by the operator"
     assert stopped.run
-    assert (stopped.run.step, stopped.run.outcome) == (None, "cancelled")
+    assert (stopped.run.step, stopped.run.outcome, stopped.run.steps) == (None, "cancelled", moving.run.steps)
     assert agent_command(stopped) == "wait 15"
     late, _ = advance(stopped, Done("r1", moving.run.at), 3.0)
     assert late == stopped, "what was under way is not listened to"

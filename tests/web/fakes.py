@@ -14,6 +14,7 @@ from provisioner.errors import (
     CursorError,
     NotFoundError,
     PreflightError,
+    RunOverError,
     TicketError,
 )
 from provisioner.lifecycle import rest
@@ -104,6 +105,10 @@ class FakeConductor:
         self.lines: list[tuple[int, TraceLine]] = []
         self.keys: dict[str, str] = {}
         self.via = ""
+        self.writing: set[str] = set()
+        """Machines that may be writing to their disks."""
+        self.over = False
+        """The run that agents speak of is over."""
         self.heard: list[tuple[Any, ...]] = []
         self.passwords: dict[str, str] = {}
         self._news = asyncio.Condition()
@@ -172,6 +177,8 @@ class FakeConductor:
         machine = self._current(self.machines.get(ref), generation)
         if machine.run is None or machine.run.outcome != "running":
             raise ConflictError(f"{machine.name}: nothing is under way")
+        if machine.name in self.writing:  # it is over once its machine is off
+            return await self.put(replace(machine, run=replace(machine.run, note="off")), "step.cancelled")
         run = replace(machine.run, outcome="cancelled", ended=NOW)
         return await self.put(replace(machine, state=State.READY, run=run), "run.cancelled")
 
@@ -306,6 +313,8 @@ class FakeConductor:
     def _admit(self, token: str, address: str) -> None:
         if token != TOKEN or address == OTHER_ADDRESS:
             raise TicketError(f"token {token[:4]}... from {address}: unknown")
+        if self.over:
+            raise RunOverError("its run is over")
 
     async def boot_script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:
         if mac not in NODE17.macs:

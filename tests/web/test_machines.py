@@ -93,6 +93,14 @@ async def test_without_a_good_token_all_answers_are_the_same(
     assert conductor.heard == []
 
 
+@pytest.mark.parametrize("path", ["progress", "done"])
+async def test_who_is_to_stop_is_told_so(boot: Session, conductor: FakeConductor, path: str) -> None:
+    body = b'{"phase": "x", "job": "j-1", "status": 0}'
+    conductor.over = True
+    assert await call(boot, "POST", f"/agent/v1/{path}", headers=GOOD, data=body) == (410, b"Gone\n")
+    assert conductor.heard == []
+
+
 REFUSED = {
     "facts that nest without end": ("facts", b"[" * 10_000, 400, b"the JSON body nests deeper than 32"),
     "facts without end": ("facts", b"x" * (FACTS_LIMIT + 1), 413, b"the body is too large"),

@@ -43,13 +43,14 @@ execute() {
     echo 1 >$work/status
     (cd $work && JOB_ID=$1 exec setsid sh -euo pipefail $work/script </dev/null) &
     group=$!
+    echo $group >$work/group
     wait $group || status=$?
     kill -KILL -- -$group 2>/dev/null || true
     echo $status >$work/status
 }
 
 # keep_posting: send the job's progress when it changed, and now and then when it did not, as a sign of life.
-# A post that fails is dropped: the next one says more.
+# A post that fails is dropped: the next one says more. 410: the run was ended, so the job is, with all that it started.
 keep_posting() {
     local silent=0 said='' now
     while sleep $post_every; do
@@ -59,9 +60,19 @@ keep_posting() {
         [ -n "$now" ] || now='{"phase": "work", "percent": 0, "message": ""}'
         if [ "$now" != "$said" ] || [ $silent -ge $post_at_least_every ]; then
             printf '%s' "$now" >$work/posting
-            case $(post 5 progress $work/posted $work/posting) in 2??) said=$now silent=0 ;; esac
+            case $(post 5 progress $work/posted $work/posting) in
+                2??) said=$now silent=0 ;;
+                410) stop_job && return 0 ;;
+            esac
         fi
     done
+}
+
+# stop_job: nothing of the job goes on, and what neighbours may take of it ends with it
+stop_job() {
+    log "the run of this job is over: it is stopped"
+    kill -KILL -- "-$(cat $work/group)"
+    if [ -s $state/share/httpd ]; then kill "$(cat $state/share/httpd)"; fi
 }
 
 # post_output ID: what a step of a workflow printed since the last time; of other jobs only the end is kept
