@@ -151,6 +151,17 @@ def test_scripts_of_the_first_start_are_named_in_their_order() -> None:
     assert tried > 20
 
 
+@pytest.mark.parametrize("name", ["debian-12-installer", "debian-13-installer", "proxmox-8"])
+def test_name_servers_for_networkd_are_asked_by_resolved(name: str) -> None:
+    """systemd-networkd asks nobody itself. What fetches something comes before: /etc/resolv.conf is gone then."""
+    late = files(name, "uefi-static", packages__remove=["nano"])["late.sh"]
+    assert "\nDNS=10.20.0.2\nDNS=10.20.0.3\nDomains=dc1.example.org\n" in late
+    assert late.index("apt-get -y -q install systemd-resolved") > max(
+        late.rfind("apt-get -y -q purge"), late.rfind("wget ")
+    )
+    assert late.splitlines()[-1] == "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf"
+
+
 def test_an_efi_program_is_given_to_uefi_alone() -> None:
     found = [catalogue().bootenv(name) for name in catalogue().names()]
     starts = {
