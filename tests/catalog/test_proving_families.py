@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 
 from provisioner import yamlfile
 from provisioner.catalog import proving
-from provisioner.catalog.fleet import FLEET, SITE, Sample, machine
+from provisioner.catalog.context import Occasion, answer_context, subject_of
+from provisioner.catalog.fleet import FLEET, SITE, Sample, boot, machine
 from provisioner.catalog.lint import Linter, Verdict
+from provisioner.catalog.load import args_template
 from provisioner.catalog.params import Layer
 from provisioner.errors import RefusedError, RenderError
 from tests.shipped import catalogue
@@ -160,6 +163,90 @@ def test_name_servers_for_networkd_are_asked_by_resolved(name: str) -> None:
         late.rfind("apt-get -y -q purge"), late.rfind("wget ")
     )
     assert late.splitlines()[-1] == "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf"
+
+
+PROXIES = {"proxy__http": None, "proxy__https": "http://p.example.org:3128"}
+PROXIED: dict[str, tuple[str, dict[str, Any], str, bool]] = {
+    "Debian's, a mirror by https": (
+        "debian-13-installer",
+        {"mirror__debian": "https://m.example.org/debian"},
+        "mirror/https/proxy string http://p.example.org:3128\n",
+        True,
+    ),
+    "Debian's, a mirror by http": ("debian-13-installer", {}, "mirror/http/proxy string http", False),
+    "Ubuntu's, a mirror by https": (
+        "ubuntu-24.04",
+        {"mirror__ubuntu": "https://m.example.org/ubuntu"},
+        '\n  proxy: "http://p.example.org:3128"\n',
+        True,
+    ),
+    "Ubuntu's, a mirror by http": ("ubuntu-24.04", {}, "\n  proxy: ", False),
+}
+
+
+@pytest.mark.parametrize(("name", "params", "line", "there"), PROXIED.values(), ids=PROXIED.keys())
+def test_an_installer_goes_to_its_mirror_by_the_proxy_for_that(
+    name: str, params: dict[str, Any], line: str, there: bool
+) -> None:
+    answer = files(name, **PROXIES, **params)
+    assert (line in answer["preseed" if "preseed" in answer else "user-data"]) is there
+
+
+TALOS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "arguments by UEFI": ("uefi-small", {"kernel__args": ["a=b"]}, "kernel.args: Talos takes none"),
+    "consoles by UEFI": ("uefi-small", {"kernel__consoles": ["ttyS1,57600"]}, "kernel.consoles: by UEFI"),
+    "arguments by UEFI for the installer": (
+        "uefi-small",
+        {"kernel__args": ["a=b"], "system__without": ["root-password", "kernel-args"]},
+        "",
+    ),
+    "consoles of an image that has them": (
+        "uefi-small",
+        {"kernel__consoles": ["ttyS1"], "talos__install_image": "factory.example.org/x:v1"},
+        "",
+    ),
+    "both by BIOS": ("bios-vm", {"kernel__args": ["a=b"], "kernel__consoles": ["ttyS1"]}, ""),
+}
+
+
+@pytest.mark.parametrize(("kind", "params", "why"), TALOS.values(), ids=TALOS.keys())
+def test_talos_has_no_kernel_arguments_that_it_would_drop(kind: str, params: dict[str, Any], why: str) -> None:
+    if why:
+        with pytest.raises(RenderError, match=why):
+            files("talos", kind, **params)
+    else:
+        install = yamlfile.load(files("talos", kind, **params)["config.yaml"], "x").value["machine"]["install"]
+        assert install.get("extraKernelArgs", []) == (["a=b", "console=ttyS1"] if kind == "bios-vm" else [])
+
+
+def arguments(name: str, base: str) -> str:
+    """The kernel arguments of a machine that reaches us there."""
+    one, layers = machine("uefi-small"), (Layer("global", "site", SITE),)
+    bootenv = catalogue().bootenv(name)
+    occasion = Occasion(bootenv, subject_of(one), replace(boot(one, bootenv), base=base), {})
+    seen = answer_context(occasion, catalogue().resolve(bootenv, layers))
+    return catalogue().content.renderer.render(args_template(name, "amd64"), seen)
+
+
+ASKING = [
+    name
+    for name in catalogue().names()
+    if "ip={{" in str(catalogue().content.templates.get(args_template(name, "amd64")))
+]
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_an_installer_asks_for_an_address_of_the_family_that_leads_to_us(name: str) -> None:
+    assert "ip=dhcp " in arguments(name, "http://10.77.0.1:8080") + " "
+    if name.startswith("ubuntu"):
+        with pytest.raises(RenderError, match="an address of IPv4 alone"):
+            arguments(name, "http://[fd00::1]:8080")
+    else:
+        assert "ip=dhcp6 " in arguments(name, "http://[fd00::1]:8080") + " "
+
+
+def test_those_that_ask_are_found() -> None:
+    assert len(ASKING) == 16
 
 
 def test_an_efi_program_is_given_to_uefi_alone() -> None:
