@@ -8,8 +8,10 @@ than the text is long, and a check has so many steps and no more.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from itertools import islice
 from typing import Any
+from zoneinfo import available_timezones
 
 import re2
 from jsonschema import Draft202012Validator, FormatChecker, validators
@@ -27,8 +29,8 @@ TEXT_A_STEP = 64
 """Characters that are copied into a message, or looked at for each instruction of a pattern, in the time of a step."""
 PATTERN_BYTES = 1 << 18
 """What RE2 may take for one pattern; ours need a tenth."""
-FORMATS = ("date", "email", "ipv4", "ipv6", "uuid")
-"""Those that are checked; as the standard has it, others are said for people."""
+FORMATS = ("date", "email", "ipv4", "ipv6", "uuid", "time-zone")
+"""Those that are checked; as the standard has it, others are said for people. `time-zone` is ours."""
 
 _SCHEMA, _SCHEMAS, _NAMED, _PLAIN = "schema", "list of schemas", "schemas by name", "value"
 KEYWORDS: Mapping[str, str] = {
@@ -57,8 +59,20 @@ class TooMuch(Exception):
     """A check took all the steps that it had."""
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """The time zones that this machine knows, read once; none where it has no data of them."""
+    return frozenset(available_timezones())
+
+
+def _is_zone(value: object) -> bool:
+    return not isinstance(value, str) or not _zones() or value in _zones()
+
+
 class Purse(FormatChecker):
     """The steps that are left to a check. A `FormatChecker` is what jsonschema hands on from a caller to each rule."""
+
+    checkers = {**FormatChecker.checkers, "time-zone": (_is_zone, ())}  # noqa: RUF012  as jsonschema declares it
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
         super().__init__(FORMATS)

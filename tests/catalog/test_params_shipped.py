@@ -36,6 +36,8 @@ WRONG: dict[str, tuple[str, Any]] = {
     "a domain with a long label": ("system.domain", "x" * 64),
     "a search domain with an empty label": ("net.dns.search", ["a..b"]),
     "a time server that is an option": ("time.ntp", ["-x"]),
+    "a time zone that does not exist": ("time.zone", "Europe/Nowhere"),
+    "a part of the world": ("time.zone", "Europe"),
     "a disk of Windows without a name": ("windows.disk_numbers", {"": 0}),
     "a disk of Windows by its letter": ("windows.disk_numbers", {"S1": "C"}),
 }
@@ -48,6 +50,8 @@ def test_refuses(name: str, value: Any) -> None:
 
 RIGHT: dict[str, tuple[str, Any]] = {
     **{f"a swap of {text}": ("disk.swap", text) for text in ("0", "512", "4G", "4GB", "4 GiB", "1.5TiB", "10B", "2P")},
+    "a time zone": ("time.zone", "Europe/Vienna"),
+    "UTC": ("time.zone", "UTC"),
     "a domain": ("system.domain", "dc1.example.org"),
     "a domain of one label": ("system.domain", "lan"),
     "time servers": ("time.ntp", ["ntp1.example.org", "10.0.0.2", "fd00::2", "::1"]),
