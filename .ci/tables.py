@@ -7,14 +7,22 @@ A document holds `<!-- table NAME -->` and `<!-- end -->`; what stands between i
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from provisioner import yamlfile
+from provisioner.catalog.decode import decode_param
+from provisioner.catalog.load import shipped
+from provisioner.catalog.spelled import words
+from provisioner.fields import Faults, Fields
 from provisioner.lifecycle.plans import KINDS, VERBS, WAITED_FOR, VerbRule
+from provisioner.model.catalog import Param
 from provisioner.model.machine import State
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -67,7 +75,45 @@ def step_table() -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {"verbs": verb_table, "steps": step_table}
+def parameter_table(source: str) -> str:
+    """The parameters of one file of `bootenvs/params`, each with the keys inside of it."""
+    document = yamlfile.load((shipped() / PARAMS / f"{source}.yaml").read_bytes(), f"{source}.yaml")
+    fields = Fields(document, Faults())
+    return table(
+        ("parameter", "what", "it takes", "default", "layers"),
+        (row for name in document.value for row in parameter_rows(decode_param(name, fields.part(name)))),
+    )
+
+
+def parameter_rows(param: Param) -> Iterator[Sequence[str]]:
+    """One parameter, and what it is made of."""
+    for word in words(param.name, param.schema):
+        takes = "where a secret is" if param.secret else word.takes
+        what = word.about or (" ".join(param.about.split()) if word.path == param.name else "")
+        default = code(json.dumps(param.default)) if word.path == param.name and param.default is not None else ""
+        yield (
+            f"`{word.path}`",
+            cell(what),
+            cell(f"{code(takes) if '^' in takes else takes}{', has to be there' if word.required else ''}"),
+            default,
+            str(param.merge) if word.path == param.name else "",
+        )
+
+
+def cell(text: str) -> str:
+    """Text in a cell: a stroke would end it."""
+    return text.replace("|", "\\|")
+
+
+def code(text: str) -> str:
+    """Text as it is."""
+    return f"`{text}`"
+
+
+PARAMS = "bootenvs/params"
+TABLES: dict[str, Callable[[], str]] = {"verbs": verb_table, "steps": step_table} | {
+    f"parameters-{path.stem}": partial(parameter_table, path.stem) for path in (shipped() / PARAMS).glob("*.yaml")
+}
 
 
 def renewed(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,13 @@ ROOT = Path(__file__).parents[2]
 def tables(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, root / ".ci/tables.py", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+
+
+def test_every_parameter_is_in_the_document() -> None:
+    files = {path.stem for path in (ROOT / "bootenvs/params").glob("*.yaml")}
+    text = (ROOT / "docs/parameters.md").read_text()
+    assert set(re.findall(r"<!-- table parameters-(\w+) -->", text)) == files
+    assert "| `net.interfaces[].match.min_speed` |" in text
 
 
 def test_an_old_table_is_told_and_written_anew(tmp_path: Path) -> None:
