@@ -144,7 +144,9 @@ class Dhcp6Book:
 
     async def forgive(self, ip: int) -> None:
         """Let an address that was declined be given again. Raises `NotFoundError`."""
-        await self._leases.save(self._server.site.topology.forgive(ip, self._server.now()))
+        freed = self._server.site.topology.forgive(ip, self._server.now())
+        self._server.held.owe(freed)  # should the store fail now
+        await self._leases.save(freed)
 
     # imports
 
