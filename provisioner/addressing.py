@@ -18,6 +18,7 @@ from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.naming import Naming
+from provisioner.netwatch.guard import Guard
 from provisioner.netwatch.prober import Prober
 from provisioner.netwatch.supervisor import Netwatch
 from provisioner.store.clock import ClockStore
@@ -26,7 +27,7 @@ from provisioner.store.dhcpbook import DhcpBookStore
 from provisioner.store.leases import LeaseStore
 from provisioner.store.leases6 import LeaseStore6
 from provisioner.web.ports import Listener
-from provisioner.wiring import KnownMachines
+from provisioner.wiring import KnownMachines, guard_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Addressing:
     book: DhcpBook
     book6: Dhcp6Book
     imports: Imports
+    guard: Guard
 
     @classmethod
     async def start(
@@ -83,6 +85,7 @@ class Addressing:
         book, book6 = DhcpBook(v4, store, leases), Dhcp6Book(v6, store, leases6)
         await book.open()
         await book6.open()
+        guard = await guard_of(v4, v6, netwatch, conductor, db)
         conductor.follow(KnownMachines(v4))
         v4.follow(v6.know)
         stack.callback(advertising.stop)
@@ -93,7 +96,7 @@ class Addressing:
         stack.push_async_callback(v6.stop)
         await naming.open6(v6)
         advertising.start()
-        return cls(v4, v6, book, book6, Imports(book, book6, store))
+        return cls(v4, v6, book, book6, Imports(book, book6, store), guard)
 
     def follow(self, v4: Callable[[Sequence[Subnet]], None], v6: Callable[[Sequence[Subnet6]], None]) -> None:
         """Tell all subnets of each family now, and whenever one has changed."""

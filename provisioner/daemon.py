@@ -69,7 +69,6 @@ from provisioner.wiring import (
     SiteArtifacts,
     artifact_api,
     bmc_api,
-    guard_of,
     hooks_of,
     previews_of,
     secret_sources,
@@ -138,7 +137,7 @@ class Daemon:
         naming = await Naming.of(config.dns, db)
         addressing = await Addressing.start(stack, config, conductor=conductor, db=db, netwatch=netwatch, naming=naming)
         holders.v4, holders.v6 = addressing.v4, addressing.v6
-        guard = guard_of(addressing.v4, addressing.v6, netwatch, conductor, teller(conductor, EventStore(db)))
+        guard = addressing.guard
         addressing.follow(addresses.follow, addresses.follow6)
         addressing.follow(guard.changed, guard.changed)
         shelf = artifact_api(config, artifacts, table, catalog.bootenv, conductor.machines.all)
@@ -166,7 +165,7 @@ class Daemon:
             previews_of(conductor, ports, catalog),
             NetworkApi(guard, netwatch),
             metrics,
-            DhcpApi(addressing.book, addressing.book6, addressing.imports, naming.keeper),
+            DhcpApi(addressing.book, addressing.book6, addressing.imports, guard.fallen, naming.keeper),
             Dhcp6Api(addressing.book6),
             workflows.api,
             CaApi(config.state_dir / "tls" / "ca.pem", config.http.tls_port),

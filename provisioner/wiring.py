@@ -53,6 +53,7 @@ from provisioner.netwatch.supervisor import Netwatch
 from provisioner.store.db import Database
 from provisioner.store.events import EventStore
 from provisioner.store.evidence import EvidenceStore
+from provisioner.store.fallbacks import FallbackStore
 from provisioner.store.hostkeys import HostKeyStore
 from provisioner.store.secrets import Secrets
 from provisioner.web.artifacts import ArtifactApi
@@ -332,10 +333,15 @@ def teller(conductor: Conductor, events: EventStore) -> Tell:
     return tell
 
 
-def guard_of(dhcp: DhcpServer, dhcp6: Dhcp6Server, netwatch: Netwatch, conductor: Conductor, tell: Tell) -> Guard:
-    """Have rogue DHCP servers watched for: what is found is an event of the site."""
-    guard = Guard(dhcp, netwatch, tell, conductor.observe, conductor.clock.now, dhcp6.subnets)
+async def guard_of(
+    dhcp: DhcpServer, dhcp6: Dhcp6Server, netwatch: Netwatch, conductor: Conductor, db: Database
+) -> Guard:
+    """Have rogue DHCP servers watched for: what is found is an event of the site. Raises `StoreError`."""
+    tell, memory = teller(conductor, EventStore(db)), FallbackStore(db)
+    now, six = conductor.clock.now, dhcp6.subnets
+    guard = Guard(dhcp, netwatch, tell, conductor.observe, now, memory=memory, subnets6=six)
     dhcp.site.on_other_server = guard.chosen
+    await guard.open()
     return guard
 
 

@@ -100,7 +100,7 @@ SUBNETS = (
     Column("NETWORK", lambda row: row["network"], keep=True),
     Column("NAME", lambda row: row["name"]),
     Column("INTERFACE", lambda row: row["interface"] or "(relays)"),
-    Column("MODE", lambda row: row["mode"]),
+    Column("MODE", lambda row: f"proxy (fallback: {row['fallback']})" if row["fallback"] else row["mode"]),
     Column("UNKNOWN", lambda row: row["unknown"]),
     Column("POOLS", lambda row: ", ".join(row["pools"])),
     Column("FROM", lambda row: row["origin"]),

@@ -7,8 +7,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -50,6 +51,16 @@ class Server(Protocol):
     def set_subnet(self, subnet: Subnet) -> None: ...
 
 
+class Memory(Protocol):
+    """Keeps through restarts in which subnets we are a proxy only, and whose (`store.fallbacks.FallbackStore`)."""
+
+    async def load(self) -> Mapping[str, str]: ...
+
+    async def put(self, subnet: str, server: str) -> None: ...
+
+    async def remove(self, subnet: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Fallen:
     """A subnet in which we are a proxy only: as it is configured, as it is served, and whose proxy we are."""
@@ -60,15 +71,17 @@ class Fallen:
 
 
 class Guard:
-    """Watches for rogue servers. `run` until cancelled."""
+    """Watches for rogue servers. `open` comes before the DHCP server's start; `run` until cancelled."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the daemon joins the parts here
         self,
         server: Server,
         netwatch: Netwatch,
         tell: Tell,
         observe: Observe,
         now: Callable[[], float],
+        *,
+        memory: Memory,
         subnets6: Callable[[], Sequence[Subnet6]] = tuple,
     ) -> None:
         self._server = server
@@ -76,18 +89,33 @@ class Guard:
         self._tell = tell
         self._observe = observe
         self._now = now
+        self._memory = memory
         self._allowed = frozenset(str(ip_address(each)) for each in server.config.allowed_servers)
         self._watch6 = Watch6(subnets6, self._allowed)
         self._rogues = Rogues()
         self._wake = asyncio.Event()
         self._next = self._soonest = 0.0
         """When the next question is asked, and before when none is."""
-        self._news: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+        self._news: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] = asyncio.Queue()
+        """What is to be written, in order, with the event that it is about."""
         self._limiter = Limiter()
         self._fallen: dict[str, Fallen] = {}
         netwatch.on_heard = self.hear
         netwatch.on_heard6 = self.hear6
         netwatch.on_up = self._ask_soon
+
+    async def open(self) -> None:
+        """Be the proxy again that we were when the daemon ended: a moment beside the other server is a moment too long.
+
+        Raises `StoreError`.
+        """
+        subnets = {subnet.title: subnet for subnet in self.subnets() if subnet.rogue is Policy.FALLBACK}
+        for name, server in (await self._memory.load()).items():
+            if (subnet := subnets.get(name)) is None:  # an operator or the file says otherwise now
+                await self._memory.remove(name)
+            else:
+                self._rogues.remember(subnet.interface, server, self._now())
+                self._serve(subnet, server)
 
     def fallen(self) -> dict[str, str]:
         """Name the subnets in which we are a proxy only, and whose."""
@@ -202,7 +230,7 @@ class Guard:
             self._report("dhcp.rogue-gone", **_data(rogue))
         subnets = {subnet.title: subnet for subnet in self.subnets()}
         for name in self._fallen.keys() - subnets.keys():
-            del self._fallen[name]  # an operator changed its mode, or removed it
+            self._stand_up(name)  # an operator changed its mode, or removed it
         for subnet in subnets.values():
             self._serve(subnet, self._giver(subnet) if subnet.rogue is Policy.FALLBACK else "")
 
@@ -216,25 +244,33 @@ class Guard:
         if giver and (fallen is None or fallen.subnet is not subnet):
             served = replace(subnet, mode=Mode.PROXY)
             self._fallen[subnet.title] = Fallen(subnet, served, giver)
+            self._write("dhcp.fallback", partial(self._memory.put, subnet.title, giver))
             self._server.set_subnet(served)
             log.error("dhcp.fallback subnet=%s server=%s mode=%s", subnet.title, giver, served.mode)
             self._report("dhcp.fallback", subnet=subnet.title, server=giver, mode=str(served.mode))
         elif fallen is not None and not giver:
-            del self._fallen[subnet.title]
+            self._stand_up(subnet.title)
             self._server.set_subnet(subnet)
             log.warning("dhcp.restored subnet=%s server=%s mode=%s", subnet.title, fallen.server, subnet.mode)
             self._report("dhcp.restored", subnet=subnet.title, server=fallen.server, mode=str(subnet.mode))
 
+    def _stand_up(self, name: str) -> None:
+        del self._fallen[name]
+        self._write("dhcp.restored", partial(self._memory.remove, name))
+
     def _report(self, kind: str, **data: Any) -> None:
-        self._news.put_nowait((kind, data))
+        self._write(kind, partial(self._tell, kind, data))
+
+    def _write(self, kind: str, write: Callable[[], Awaitable[None]]) -> None:
+        self._news.put_nowait((kind, write))
 
     async def _tell_news(self) -> None:
-        """Put what happened into the outbox, in order; a full disk delays it and loses nothing."""
+        """Write what happened, most of it into the outbox, in order; a full disk delays it and loses nothing."""
         while True:
-            kind, data = await self._news.get()
+            kind, write = await self._news.get()
             while True:
                 try:
-                    await self._tell(kind, data)
+                    await write()
                     break
                 except StoreError as error:
                     log.error("dhcp.rogue-untold event=%s error=%s", kind, error)

@@ -97,6 +97,11 @@ class Rogues:
         self._known[key] = found
         return found if known is None else None
 
+    def remember(self, place: str, server: str, now: float) -> None:
+        """Take up one that gave addresses when the daemon ended: until it leaves questions unanswered it is there."""
+        known = Rogue(place, server, How.OFFER, now, now, answers=True, gives=True)
+        self._known[place, server, False] = known
+
     def _make_room(self, new: Rogue) -> bool:
         """Give up the least certain of its place where that is full, the one unheard of for longest; False: none is."""
         here = [rogue for rogue in self if rogue.place == new.place]

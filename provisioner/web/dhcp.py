@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Any
@@ -68,10 +69,18 @@ class EntryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DhcpApi:
     """Handlers over one `DhcpBook`, and what is the same of both families."""
 
-    def __init__(self, book: DhcpBook, book6: Dhcp6Book, imports: Imports, names: Keeper | None = None) -> None:
+    def __init__(
+        self,
+        book: DhcpBook,
+        book6: Dhcp6Book,
+        imports: Imports,
+        fallen: Callable[[], Mapping[str, str]],
+        names: Keeper | None = None,
+    ) -> None:
         self._book = book
         self._book6 = book6
         self._imports = imports
+        self._fallen = fallen
         self._names = names
 
     def routes(self) -> tuple[Route, ...]:
@@ -83,7 +92,7 @@ class DhcpApi:
             Route("GET", "/v1/dhcp/reservations", self.reservations),
             Route("PUT", reservation, self.reserve),
             Route("DELETE", reservation, self.unreserve),
-            *SubnetsApi(self._book.subnets, Subnet, "subnets").routes(),
+            *SubnetsApi(self._book.subnets, Subnet, "subnets", self._fallen).routes(),
             Route("POST", "/v1/dhcp/import", self.take_over),
             Route("GET", "/v1/dhcp/names", self.names),
         )

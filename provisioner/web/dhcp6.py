@@ -29,7 +29,7 @@ class Dhcp6Api:
             Route("GET", "/v1/dhcp/reservations6", self.reservations),
             Route("PUT", reservation, self.reserve),
             Route("DELETE", reservation, self.unreserve),
-            *SubnetsApi(self._book.subnets, Subnet6, "subnets6").routes(),
+            *SubnetsApi(self._book.subnets, Subnet6, "subnets6", dict).routes(),
         )
 
     async def reservations(self, request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Generic
 
@@ -26,8 +26,10 @@ from provisioner.web.views import when
 class SubnetsApi(Generic[S]):
     """Handlers over the subnets of one family, below /v1/dhcp/`word`."""
 
-    def __init__(self, book: SubnetBook[S], kind: type[S], word: str) -> None:
+    def __init__(self, book: SubnetBook[S], kind: type[S], word: str, fallen: Callable[[], Mapping[str, str]]) -> None:
         self._book, self._kind, self._word = book, kind, word
+        self._fallen = fallen
+        """In which we are a proxy only for now, and whose."""
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -41,7 +43,7 @@ class SubnetsApi(Generic[S]):
     async def list(self, request: web.Request) -> web.Response:
         """List the subnets that are served."""
         query(request)
-        return json_reply({self._word: [said_view(said, by) for said, by in self._book.all()]})
+        return json_reply({self._word: [self._view(said, by) for said, by in self._book.all()]})
 
     async def set(self, request: web.Request) -> web.Response:
         """Add or change a subnet."""
@@ -49,12 +51,15 @@ class SubnetsApi(Generic[S]):
         if wanted.title != name:
             raise WireError(f"body.name: the subnet of this body is called {wanted.title[:40]!r}, that of the path not")
         await self._book.set(wanted)
-        return json_reply(said_view(wanted, Origin.OPERATOR))
+        return json_reply(self._view(wanted, Origin.OPERATOR))
 
     async def remove(self, request: web.Request) -> web.Response:
         """Take back what was said of a subnet."""
         await self._book.remove(request.match_info["name"])
         return web.Response(status=204)
+
+    def _view(self, subnet: S, origin: Origin) -> dict[str, Any]:
+        return said_view(subnet, origin) | {"fallback": self._fallen().get(subnet.title, "")}
 
 
 def said_view(settings: Any, origin: Origin) -> dict[str, Any]:

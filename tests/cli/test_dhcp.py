@@ -97,12 +97,14 @@ def test_an_address_that_is_leased_to_another(ctl: Ctl, tmp_path: Path) -> None:
     assert ctl("reserve", A, "10.0.0.106").err == ""
 
 
-def test_subnets(ctl: Ctl, tmp_path: Path) -> None:
+def test_subnets(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
     file = tmp_path / "b.yaml"
     file.write_text("network: 10.5.0.0/24\nname: b\npools: [10.5.0.10-10.5.0.20]\n")
     assert ctl("subnet-set", str(file)).status == 0
     rows = rows_of(ctl("subnets"))
     assert rows[2] == ["10.5.0.0/24", "b", "(relays)", "authoritative", "discover", "10.5.0.10-10.5.0.20", "api"]
+    desk.fallen = {"b": "10.5.0.66"}
+    assert rows_of(ctl("subnets"))[2][3:6] == ["proxy", "(fallback:", "10.5.0.66)"]
     assert ctl("subnet-remove", "b").status == 0
     assert [row[1] for row in rows_of(ctl("subnets"))] == ["NAME", "rack1", "rack6"]
     file.write_text("[1]")

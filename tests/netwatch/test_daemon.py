@@ -123,6 +123,14 @@ def test_a_rogue_server_is_an_event_a_metric_a_finding_and_a_reason(lan: Wires) 
     assert rogue["warn"] == "10.63.0.0/24: only boot information is served, as a proxy of the rogue server 10.63.0.66"
     got = udhcpc(lan, "one")
     assert got["serverid"] == "10.63.0.66", "as a proxy we leave addresses to the other server"
+    (shown,) = daemon.control("dhcp", "subnets")
+    assert (shown["mode"], shown["fallback"]) == ("authoritative", "10.63.0.66")
+    daemon.process.kill()
+    daemon.process.wait(20)
+    before = len(daemon.log)
+    again = Daemon(lan, "fallback")
+    assert wait_until(lambda: "daemon.ready" in again.log[before:], LIMIT_S)
+    assert "dhcp.fallback" in again.log[before:].partition("daemon.ready")[0], "a proxy from its first packet on"
 
 
 def test_a_machine_that_takes_a_rogue_servers_offer_says_so_in_its_trace(lan: Wires) -> None:

@@ -20,7 +20,7 @@ from provisioner.model.net import Mac
 from provisioner.model.trace import TraceLine
 from provisioner.netwatch.guard import Guard
 from provisioner.netwatch.messages import Heard, Heard6, Kind
-from provisioner.netwatch.rogues import How
+from provisioner.netwatch.rogues import GONE_AFTER, How
 from provisioner.netwatch.supervisor import Netwatch
 from tests.dhcp import netns
 from tests.dhcp.clients import MAC, US, chain, ip, subnet
@@ -44,10 +44,36 @@ class NoLeases:
         return []
 
 
+class Memory:
+    """What outlives the daemon; `refuse` counts writes that fail first."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+        self.refuse = 0
+
+    def _write(self) -> None:
+        if self.refuse:
+            self.refuse -= 1
+            raise StoreError("the disk is full")
+
+    async def load(self) -> Mapping[str, str]:
+        return dict(self.rows)
+
+    async def put(self, subnet: str, server: str) -> None:
+        self._write()
+        self.rows[subnet] = server
+
+    async def remove(self, subnet: str) -> None:
+        self._write()
+        self.rows.pop(subnet, None)
+
+
 class Rig:
     """A server, a guard, and what it told."""
 
-    def __init__(self, config: Dhcp, netwatch: Netwatch, six: tuple[Subnet6, ...] = ()) -> None:
+    def __init__(
+        self, config: Dhcp, netwatch: Netwatch, six: tuple[Subnet6, ...] = (), memory: Memory | None = None
+    ) -> None:
         self.lines: list[TraceLine] = []
         self.events: list[tuple[str, Mapping[str, Any]]] = []
         self.refuse = 0
@@ -55,7 +81,16 @@ class Rig:
         leases: Any = NoLeases()
         self.server = DhcpServer(config, decide=chain, leases=leases, observe=self.lines.append)
         self.server.site.ours = frozenset({ip(US)})
-        self.guard = Guard(self.server, netwatch, self.tell, self.lines.append, time.monotonic, lambda: six)
+        self.memory = memory if memory is not None else Memory()
+        self.guard = Guard(
+            self.server,
+            netwatch,
+            self.tell,
+            self.lines.append,
+            time.monotonic,
+            memory=self.memory,
+            subnets6=lambda: six,
+        )
         self.server.site.on_other_server = self.guard.chosen
 
     async def tell(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -248,10 +283,11 @@ async def test_an_outbox_that_is_full_is_tried_again_and_nothing_is_lost(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("provisioner.netwatch.guard.SOON_S", 0.0)
-    rig.refuse = 3
+    rig.refuse, rig.memory.refuse = 3, 2
     rig.guard.hear(heard(asked=True))
     await settle(rig)
     assert rig.kinds() == ["dhcp.rogue", "dhcp.fallback"]
+    assert rig.memory.rows == {"10.0.0.0/24": ROGUE}
 
 
 async def test_a_subnet_that_is_added_is_watched_at_once(rig: Rig) -> None:
@@ -271,12 +307,43 @@ async def test_a_subnet_that_an_operator_changes_meanwhile_is_served_as_it_says(
     assert rig.mode() is Mode.PROXY, "the rogue server is still there"
     rig.server.set_subnet(subnet(lease_s=7200))
     await settle(rig)
-    assert (rig.mode(), rig.guard.fallen()) == (Mode.AUTHORITATIVE, {})
+    assert (rig.mode(), rig.guard.fallen(), rig.memory.rows) == (Mode.AUTHORITATIVE, {}, {})
     rig.server.set_subnet(falling())
     await settle(rig)
     rig.server.set_subnet(subnet(mode=Mode.OFF))
     await settle(rig)
     assert (rig.mode(), rig.guard.fallen()) == (Mode.OFF, {})
+
+
+async def test_a_daemon_that_ends_as_a_proxy_starts_as_one_until_the_other_server_is_gone(rig: Rig) -> None:
+    rig.guard.hear(heard(asked=True))
+    await settle(rig)
+    later = Rig(Dhcp(subnets=(falling(lease_s=7200),)), Netwatch(), memory=rig.memory)
+    await later.guard.open()
+    assert (later.mode(), later.guard.fallen()) == (Mode.PROXY, {"10.0.0.0/24": ROGUE})
+    await settle(later)
+    assert (later.mode(), later.kinds()) == (Mode.PROXY, ["dhcp.fallback"])
+    for _ in range(GONE_AFTER + 1):
+        later.guard._rogues.asked("eth0")
+    await settle(later)
+    assert (later.mode(), later.memory.rows) == (Mode.AUTHORITATIVE, {})
+    assert later.kinds() == ["dhcp.fallback", "dhcp.rogue-gone", "dhcp.restored"]
+
+
+CHANGED = {
+    "the subnet is gone": Dhcp(),
+    "it only reports now": Dhcp(subnets=(subnet(),)),
+    "it is switched off": Dhcp(subnets=(subnet(mode=Mode.OFF),)),
+}
+
+
+@pytest.mark.parametrize("config", CHANGED.values(), ids=CHANGED.keys())
+async def test_what_was_a_proxy_is_forgotten_where_the_file_says_otherwise_now(config: Dhcp) -> None:
+    memory = Memory()
+    memory.rows = {"10.0.0.0/24": ROGUE}
+    rig = Rig(config, Netwatch(), memory=memory)
+    await rig.guard.open()
+    assert (rig.guard.fallen(), rig.guard.rogues(), memory.rows) == ({}, [], {})
 
 
 def heard6(kind: Kind = Kind.ADVERTISE, *, server: str = "fe80::66", asked: bool = False) -> Heard6:

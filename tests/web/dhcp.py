@@ -54,6 +54,7 @@ class Desk:
         self.book = DhcpBook(self.server, DhcpBookStore(self.db), leases)
         self.server6 = Dhcp6Server(config, decide=chain, leases=self.leases6, observe=lambda _line: None, clock=steady)
         self.book6 = Dhcp6Book(self.server6, DhcpBookStore(self.db), self.leases6)
+        self.fallen: dict[str, str] = {}
         self.imports = Imports(self.book, self.book6, DhcpBookStore(self.db))
         self._stack = AsyncExitStack()
 
@@ -68,7 +69,10 @@ class Desk:
         await self.book.open()
         await self.book6.open()
         self.server.site.topology.take_over(await LeaseStore(self.db).load(), self.server.now())
-        routes = (*DhcpApi(self.book, self.book6, self.imports).routes(), *Dhcp6Api(self.book6).routes())
+        routes = (
+            *DhcpApi(self.book, self.book6, self.imports, lambda: self.fallen).routes(),
+            *Dhcp6Api(self.book6).routes(),
+        )
         api = Server(operator_app(routes), drain_s=0.05)
         self._stack.push_async_callback(api.close)
         await api.listen_unix(self.socket)
