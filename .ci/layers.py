@@ -45,6 +45,7 @@ TABLE = (
     ("checks", "ground"),
     ("listening", "ground"),
     ("premises", "root"),
+    ("shelves", "root"),
     ("model.*", "ground"),
     # what does I/O within packages of rules
     ("*.server", "shells"),

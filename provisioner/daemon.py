@@ -26,7 +26,7 @@ from provisioner.catalog.renderer import RenderProcess
 from provisioner.catalog.site import SiteCatalogue
 from provisioner.collector import settle
 from provisioner.config import Config, Written
-from provisioner.declaring import Declaring, generations, shelf_of
+from provisioner.declaring import Declaring
 from provisioner.discovery.facts import decode_facts
 from provisioner.discovery.identity import identify
 from provisioner.errors import ConfigError, ProvisionerError
@@ -42,6 +42,7 @@ from provisioner.netwatch.privileges import keep_from_children
 from provisioner.netwatch.supervisor import Netwatch
 from provisioner.premises import group_id
 from provisioner.reach import Reach, called_by
+from provisioner.shelves import generations, shelf_of, tell_lacking
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
 from provisioner.store.declarations import DeclarationStore
@@ -129,8 +130,14 @@ class Daemon:
         discovery = Discovery(decode_facts, identify, site_shelf.classify)
         secrets = await Secrets.opened(db, config.key_file)
         renderer = await stack.enter_async_context(RenderProcess(catalog.content.templates))
-        shelves = SiteCatalogue(catalog, renderer), SiteArtifacts(artifacts)
-        ports = Ports(bmcs, *shelves, discovery, network, secrets=secret_sources(config, secrets).look_up)
+        ports = Ports(
+            bmcs,
+            SiteCatalogue(catalog, renderer),
+            SiteArtifacts(artifacts),
+            discovery,
+            network,
+            secrets=secret_sources(config, secrets).look_up,
+        )
         conductor = Conductor(db, secrets, ports, quarantine_after=config.life.quarantine_after)
         await conductor.open()
         netwatch = Netwatch()
@@ -154,6 +161,7 @@ class Daemon:
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
         workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), site_shelf.library)
+        await tell_lacking(site_shelf.lacking, teller(conductor, EventStore(db)))
         metrics = MetricsApi(
             lambda: measure(conductor.machines.all(), addressing.v4, addressing.v6, netwatch, guard, served)
         )

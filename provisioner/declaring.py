@@ -12,20 +12,16 @@ import logging
 import uuid
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 from provisioner.bmc.ways import secret_of
 from provisioner.catalog.compare import compare
 from provisioner.catalog.generations import Generations
-from provisioner.catalog.load import Catalog, Content, read, shipped
+from provisioner.catalog.load import Content
 from provisioner.catalog.params import Declarations, Layer
 from provisioner.catalog.system import references
-from provisioner.config import Config
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.subnets import Reservation
-from provisioner.discovery.classify import Profiles
-from provisioner.discovery.profiles import load_profiles
 from provisioner.errors import BmcError, CatalogError, ConfigError, ConflictError, ProvisionerError, RenderError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.declared import Applied, Declared, Deed, Planned, Wanted, become, difference
@@ -33,13 +29,11 @@ from provisioner.lifecycle.doors import check_board
 from provisioner.lifecycle.events import describe
 from provisioner.lifecycle.ports import Ports
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
-from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, State
-from provisioner.store.db import Database
+from provisioner.shelves import Read, Shelf, read_all, unplaced
 from provisioner.store.declarations import Batch, DeclarationStore
 from provisioner.store.machines import Change
 from provisioner.store.secrets import Secrets
-from provisioner.workflow.load import Library, load_workflows
 
 log = logging.getLogger(__name__)
 
@@ -50,46 +44,12 @@ class Templates(Protocol):
     def load(self, templates: Mapping[str, str]) -> Awaitable[object]: ...
 
 
-@dataclass(slots=True)
-class Shelf:
-    """What comes from catalogue directories, as it is used now; `paths` are those of the configuration."""
-
-    catalog: Catalog
-    profiles: Profiles
-    library: Library
-    paths: Sequence[Path] = ()
-
-    def classify(self, facts: Facts) -> tuple[str, str]:
-        """Name the hardware profile of facts, and say why."""
-        return self.profiles.classify(facts)
-
-
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """A catalogue that is not in use yet."""
+class _Found:
+    """A catalogue that is not in use yet, and the folder that its files are kept in."""
 
     folder: str
-    roots: tuple[Path, ...]
-    content: Content
-    profiles: Profiles
-    library: Library
-
-
-def generations(config: Config) -> Generations:
-    """Say where applied catalogues are kept."""
-    return Generations(config.state_dir / "catalogue")
-
-
-async def shelf_of(config: Config, db: Database) -> tuple[Shelf, Applied]:
-    """Read every catalogue directory: ours, the configuration's, what was applied. Raises `CatalogError`."""
-    applied = await DeclarationStore(db).last()
-    paths = [Path(path) for path in config.catalogue.paths]
-    roots = [*paths, *([generations(config).path(applied.folder)] if applied.folder else [])]
-
-    def load() -> Shelf:
-        return Shelf(Catalog.load(roots), load_profiles(roots), load_workflows(roots), paths)
-
-    return await asyncio.to_thread(load), applied
+    read: Read
 
 
 class Declaring:
@@ -142,16 +102,20 @@ class Declaring:
         )  # fmt: skip
         return planned
 
-    async def _plan(self, wanted: Wanted) -> tuple[Planned, _Read | None]:
+    @property
+    def lacking(self) -> Sequence[str]:
+        """Why what was applied last is not in use; empty where it is."""
+        return self._shelf.lacking
+
+    async def _plan(self, wanted: Wanted) -> tuple[Planned, _Found | None]:
         machines = self._conductor.machines
-        faults, lines, read_now, content = list[str](), list[str](), None, self._shelf.catalog.content
+        faults, lines, found_now, content = list[str](), list[str](), None, self._shelf.catalog.content
         try:
-            read_now = await asyncio.to_thread(self._read, wanted.files)
+            found_now = await asyncio.to_thread(self._read, wanted.files)
         except CatalogError as error:
-            hidden = f"{self._generations.path('')}/"
-            faults += [_unplaced(fault, hidden) for fault in error.faults or [error.message]]
+            faults += [unplaced(fault, self._generations) for fault in error.faults or [error.message]]
         else:
-            lines, content = list(compare(content, read_now.content)), read_now.content
+            lines, content = list(compare(content, found_now.read.content)), found_now.read.content
             faults += _unfit(wanted.machines, machines.all(), content)
         shown = content.declarations.shown
         found = difference(wanted.machines, machines, self.applied, prune=wanted.prune, shown=shown)
@@ -159,14 +123,12 @@ class Declaring:
         put, _ = _reservations(found.deeds, self.applied)
         faults += self._book.faults(put)
         planned = Planned(self.applied, wanted.revision, tuple(lines), tuple(found.deeds), tuple(faults))
-        return planned, read_now
+        return planned, found_now
 
-    def _read(self, files: Mapping[str, str]) -> _Read:
+    def _read(self, files: Mapping[str, str]) -> _Found:
         """Read the catalogue that it would be. Blocks; raises `CatalogError` with every fault."""
         folder = self._generations.write(files) if files else ""
-        own = [*self._shelf.paths, *([self._generations.path(folder)] if folder else [])]
-        roots = (shipped(), *own)
-        return _Read(folder, roots, read(roots), load_profiles(own), load_workflows(own))
+        return _Found(folder, read_all([*self._shelf.paths, *([self._generations.path(folder)] if folder else [])]))
 
     async def _faults_of_secrets(self, deeds: Sequence[Deed], declarations: Declarations) -> Sequence[str]:
         try:
@@ -175,7 +137,7 @@ class Declaring:
             return error.faults or [error.message]
         return []
 
-    async def _write(self, wanted: Wanted, planned: Planned, found: _Read) -> None:
+    async def _write(self, wanted: Wanted, planned: Planned, found: _Found) -> None:
         values = await self._ports.secrets(_references(planned.deeds))
         boards = await self._boards(planned.deeds, values, verify=wanted.verify)
         put, freed = _reservations(planned.deeds, self.applied)
@@ -194,7 +156,7 @@ class Declaring:
             applied = Applied(wanted.revision, found.folder, wanted.machines, at=now)
             told = {"revision": wanted.revision, "machines": len(changes), "catalogue": len(planned.catalogue)}
             self.applied, events = await self._store.write(Batch(applied, changes, sealed, put, freed, told))
-            loaded = self._use(found)
+            loaded = self._use(found.read)
             for name, locked in sealed:
                 self._secrets.written(name, locked)
             self._conductor.written(changes, events)
@@ -203,11 +165,9 @@ class Declaring:
             if change.after is None and change.before is not None:
                 await self._conductor.doors.forget(change.before)
 
-    def _use(self, found: _Read) -> Awaitable[object]:
+    def _use(self, found: Read) -> Awaitable[object]:
         """Go by what was read from now on; what is asked after this is rendered with its templates."""
-        self._shelf.catalog.adopt(found.roots, found.content)
-        self._shelf.profiles = found.profiles
-        self._shelf.library.adopt(found.library)
+        self._shelf.adopt(found)
         return self._renderer.load(found.content.templates)
 
     def _change(self, deed: Deed, board: tuple[BmcAddress, BmcIdentity] | None, now: float) -> Change | None:
@@ -297,9 +257,3 @@ def _unfit(wanted: Sequence[Declared], machines: Sequence[Machine], content: Con
         if run is not None and run.step is not None and run.bootenv and run.bootenv not in content.bootenvs:
             faults.append(f"{machine.name} is {machine.state} with {run.bootenv}, which the catalogue would not have")
     return faults
-
-
-def _unplaced(fault: str, hidden: str) -> str:
-    """Name a file as the operator does: without the folder that we keep it in."""
-    before, found, after = fault.partition(hidden)
-    return before + after.partition("/")[2] if found else fault

@@ -4,6 +4,7 @@
     ├── WireError               bytes from a peer are not what the protocol says
     ├── ConfigError             what an operator wrote is wrong; carries every fault found, not only the first
     │   └── CatalogError        the same for a bootenv or a template
+    │       ├── LackingError    what was applied is not in use: nothing is resolved without it, for now
     │       └── RenderError     a template could not be rendered for a machine
     │           └── RefusedError    its hardware, or the installer, cannot give what is asked for
     ├── NotFoundError           no such machine, bootenv, run, artefact ...
@@ -67,6 +68,10 @@ class ConfigError(ProvisionerError):
 
 class CatalogError(ConfigError):
     """A bootenv or a template is wrong."""
+
+
+class LackingError(CatalogError):
+    """What was applied to the catalogue is not in use, and without it nothing is resolved: come back later."""
 
 
 class RenderError(CatalogError):

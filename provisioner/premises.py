@@ -5,19 +5,18 @@ before anything is served, by the daemon and by `check`.
 from __future__ import annotations
 
 import grp
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from provisioner.catalog.load import Catalog
 from provisioner.config import Catalogue, Config, Written
-from provisioner.discovery.profiles import load_profiles
-from provisioner.errors import ConfigError, ProvisionerError
+from provisioner.errors import CatalogError, ConfigError, ProvisionerError, StoreError
 from provisioner.naming import key_of
+from provisioner.shelves import read_all, read_applied
+from provisioner.store.declarations import folder_in
 from provisioner.store.secrets import read_key
 from provisioner.web.server import look_at
 from provisioner.wiring import hook_secret
-from provisioner.workflow.load import load_workflows
 from provisioner.yamlfile import Path as Place
 
 
@@ -29,14 +28,25 @@ def check(written: Written, *, catalogue: bool) -> None:
     faults = [
         f"{written.where(place)}: {'.'.join(map(str, place))}: {text}" for place, text in faults_of(written.config)
     ]
-    folders = [Path(folder) for folder in written.config.catalogue.paths]
-    for read in (Catalog.load, load_profiles, load_workflows) if catalogue else ():
-        try:
-            read(folders)
-        except ConfigError as error:
-            faults += error.faults or [str(error)]
+    if catalogue:
+        faults += _what_can_be_booted(written.config)
     if faults:
         raise ConfigError(f"{len(faults)} fault(s)", faults=faults)
+
+
+def _what_can_be_booted(config: Config) -> Sequence[str]:
+    """Say what is wrong with the catalogue; with what was applied only where all below it is in order."""
+    try:
+        read_all([Path(folder) for folder in config.catalogue.paths])
+    except CatalogError as error:
+        return error.faults
+    try:
+        read_applied(config, folder_in(config.state_dir / "state.db"))
+    except CatalogError as error:
+        return [f"applied: {fault}" for fault in error.faults]
+    except StoreError as error:
+        return [str(error)]
+    return ()
 
 
 def faults_of(config: Config) -> Iterator[tuple[Place, str]]:

@@ -14,7 +14,7 @@ from provisioner.catalog.secretsource import SecretSources
 from provisioner.catalog.site import SiteCatalogue
 from provisioner.config import Config
 from provisioner.config import Store as StoreSettings
-from provisioner.declaring import Declaring, Shelf, generations, shelf_of
+from provisioner.declaring import Declaring
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.server import DhcpServer
@@ -26,6 +26,7 @@ from provisioner.lifecycle.ports import Bmcs, Discovery, Ports
 from provisioner.model.bmc import BmcAddress, BmcIdentity
 from provisioner.model.boot import LocalDisk
 from provisioner.model.net import Mac
+from provisioner.shelves import Shelf, generations, shelf_of
 from provisioner.store.db import Database
 from provisioner.store.declarations import DeclarationStore
 from provisioner.store.dhcpbook import DhcpBookStore

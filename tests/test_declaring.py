@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from provisioner.bmc.ways import secret_of
-from provisioner.declaring import shelf_of
 from provisioner.errors import BmcAuthError, ConfigError, ConflictError
 from provisioner.lifecycle.declared import Declared, Wanted
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.machine import State
 from provisioner.model.net import Mac
+from provisioner.shelves import shelf_of
 from tests.declarations import Declared as Rig
 from tests.declarations import declared
 

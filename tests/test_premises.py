@@ -12,6 +12,7 @@ import pytest
 from provisioner import premises
 from provisioner.config import read
 from provisioner.errors import ConfigError
+from tests.test_shelves import apply
 
 HOOK = {"url": "https://a.example/"}
 BAD: dict[str, tuple[Mapping[str, Any], str]] = {
@@ -75,3 +76,18 @@ def test_all_is_told_at_once(tmp_path: Path) -> None:
         premises.check(read(path), catalogue=True)
     text = str(caught.value)
     assert all(word in text for word in ("api.group", "none' is no directory", "mine.yaml:1: title"))
+
+
+@pytest.mark.slow
+def test_what_was_applied_is_looked_at_too(tmp_path: Path) -> None:
+    path, state = tmp_path / "provisioner.yaml", tmp_path / "state"
+    path.write_text(json.dumps({"store": {"state_dir": str(state)}}))
+    written = read(path)
+    premises.check(written, catalogue=True)
+    apply(written.config, {"bootenvs/values/site.yaml": "disk: {swop: 8GiB}\n"})
+    with pytest.raises(ConfigError) as caught:
+        premises.check(written, catalogue=True)
+    assert caught.value.faults[0].startswith("applied: bootenvs/values/site.yaml: disk.swop: no such parameter")
+    (state / "state.db").write_text("no database")
+    with pytest.raises(ConfigError, match="what was applied cannot be read"):
+        premises.check(written, catalogue=True)

@@ -37,14 +37,25 @@ class Generations:
             faults.append(f"more than {MAX_FILES} files or {MAX_BYTES >> 20} MiB")
         if faults:
             raise CatalogError("the catalogue is not taken", faults=faults)
-        digest = hashlib.sha256()
-        for name in sorted(files):
-            content = files[name].encode()
-            digest.update(f"{name}\0{len(content)}\0".encode() + content)
-        folder = digest.hexdigest()[:NAME_DIGITS]
-        if not self.path(folder).is_dir():
+        folder = _name_of({name: text.encode() for name, text in files.items()})
+        try:
+            self.check(folder)
+        except CatalogError:
             self._make(folder, files)
         return folder
+
+    def check(self, folder: str) -> None:
+        """Raise `CatalogError` where a generation is gone, or is not what was written."""
+        path = self.path(folder)
+        if not path.is_dir():
+            raise CatalogError("catalogue", faults=[f"{path}: is gone"])
+        try:
+            names = {each.relative_to(path).as_posix(): each for each in path.rglob("*") if not each.is_dir()}
+            same = len(names) <= MAX_FILES and _name_of({n: each.read_bytes() for n, each in names.items()}) == folder
+        except OSError as error:
+            raise CatalogError("catalogue", faults=[f"{path}: cannot be read: {error}"]) from error
+        if not same:
+            raise CatalogError("catalogue", faults=[f"{path}: holds something else than what was applied"])
 
     def _make(self, folder: str, files: Mapping[str, str]) -> None:
         self._root.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -59,6 +70,8 @@ class Generations:
                     os.fsync(file.fileno())
             for place in (*(each for each in made.rglob("*") if each.is_dir()), made):
                 _sync(place)
+            if self.path(folder).is_dir():  # it was damaged
+                self.path(folder).rename(made.with_name(f"{made.name}-damaged"))
             made.rename(self.path(folder))
             _sync(self._root)
         finally:
@@ -69,6 +82,13 @@ class Generations:
         for path in self._root.iterdir() if self._root.is_dir() else ():
             if path.name != keep and _OURS.fullmatch(path.name):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _name_of(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
+    return digest.hexdigest()[:NAME_DIGITS]
 
 
 def _sync(folder: Path) -> None:

@@ -20,7 +20,7 @@ from provisioner.catalog.context import Subject
 from provisioner.catalog.decode import NAME, decode_bootenv, decode_param
 from provisioner.catalog.params import LAYERS, Declarations, Layer, Resolved
 from provisioner.catalog.render import Renderer
-from provisioner.errors import CatalogError, ConfigError, NotFoundError
+from provisioner.errors import CatalogError, ConfigError, LackingError, NotFoundError
 from provisioner.fields import Faults, Fields, nearest
 from provisioner.model.catalog import Bootenv, Kind, Param
 
@@ -65,6 +65,8 @@ class Catalog:
         self._content = content
         self._seen: OrderedDict[tuple[str, int], tuple[Mapping[str, Any], Layer]] = OrderedDict()
         self._common: dict[tuple[str, ...], tuple[Bootenv, Resolved]] = {}
+        self.lacking: LackingError | None = None
+        """Raised by whatever resolves parameters, where a layer of the site is known to be missing."""
 
     @classmethod
     def load(cls, paths: Sequence[Path] = (), *, ours: bool = True) -> Catalog:
@@ -80,6 +82,7 @@ class Catalog:
         """Go by what was read of these directories, ours among them, from now on (`read`)."""
         self._roots = tuple(roots)
         self._content = content
+        self.lacking = None
         self._seen.clear()
         self._common.clear()
 
@@ -103,7 +106,7 @@ class Catalog:
 
     def resolve(self, bootenv: Bootenv, layers: Sequence[Layer] = ()) -> Resolved:
         """Combine parameters: defaults, the site's, the bootenv's, and `layers` (checked here), in their order."""
-        content = self._content
+        content = self._whole()
         own = Layer("bootenv", f"bootenv {bootenv.name}", bootenv.params)
         given = [self._checked(content, layer) for layer in (own, *layers)]
         ours = [layer for name in ("global", "site") if (layer := content.values.get((name, "")))]
@@ -113,22 +116,28 @@ class Catalog:
         """Combine the parameters of one boot: what machines have in `common`, then the machine's own and the boot's."""
         layers = [] if machine is None else [Layer("machine", f"machine {machine.name}", machine.params)]
         layers += [Layer("boot", "this boot", boot)] if boot else []
-        content = self._content
+        content = self._whole()
         own = [self._checked(content, layer) for layer in layers]
         return content.declarations.resolve(own, self.common(bootenv, machine))
 
     def common(self, bootenv: Bootenv, machine: Subject | None) -> Resolved:
         """Combine what machines of one profile and the same roles (tags `role:NAME`) have in common, once for all."""
+        content = self._whole()
         roles = [tag for tag in machine.tags if tag.startswith("role:")] if machine is not None else []
         key = (bootenv.name, machine.profile if machine is not None else "", *roles)
         known = self._common.get(key)
         if known is None or known[0] is not bootenv:
             names = [("profile", key[1]), *(("role", role.removeprefix("role:")) for role in roles)]
-            layers = [layer for name in names if (layer := self._content.values.get(name))]
+            layers = [layer for name in names if (layer := content.values.get(name))]
             if len(self._common) >= MAX_COMMON:
                 self._common.clear()
             known = self._common[key] = bootenv, self.resolve(bootenv, layers)
         return known[1]
+
+    def _whole(self) -> Content:
+        if self.lacking is not None:
+            raise self.lacking
+        return self._content
 
     def _checked(self, content: Content, layer: Layer) -> Layer:
         """Check a layer's values once: whoever changes a machine's parameters puts a new mapping in their place."""

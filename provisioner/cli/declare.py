@@ -78,6 +78,8 @@ def _show(session: Session, planned: Row) -> None:
     if base["seq"]:
         before = f"revision {base['revision']}" if base["revision"] else "no revision"
         session.note(printable(f"applied before: {before}, {base['at']}"))
+    for fault in planned["lacking"]:
+        session.note(printable(f"what was applied is not in use: {fault}"))
     if planned["revision"]:
         session.note(printable(f"this is revision {planned['revision']}"))
     for line in planned["catalogue"]:

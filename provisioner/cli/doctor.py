@@ -79,6 +79,7 @@ def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
         lambda: _network(config or Config(), interfaces, given["wait_s"]),
         lambda: _watched(client),
         lambda: _names(client),
+        lambda: _applied(client),
         lambda: _bootenvs(client),
         _clock,
     ]
@@ -268,6 +269,16 @@ def _names(client: Client) -> Findings:
     for each in row["taken"]:
         text = f"{each['name']} is somebody else's, so {each['address']} has no name"
         yield Finding(Level.WARN, "names", text, "remove the name there, or give the machine another")
+
+
+def _applied(client: Client) -> Findings:
+    """Say whether the daemon goes by what was applied last from a directory."""
+    site = client.get("/v1/site")
+    for fault in site["lacking"]:
+        text = f"what was applied last is not in use, and nothing is booted without it: {fault}"
+        yield Finding(Level.FAIL, "site", text, "`provisionctl apply DIR` mends it")
+    if site["seq"] and not site["lacking"]:
+        yield Finding(Level.OK, "site", f"what was applied at {site['at']} is in use")
 
 
 def _bootenvs(client: Client) -> Findings:

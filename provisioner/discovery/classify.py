@@ -124,9 +124,12 @@ class Profiles:
         return "", "no profile fits"
 
 
-def decode_profiles(documents: Iterable[Document]) -> Profiles:
-    """Read profiles; a later one replaces an earlier of the same name. Raise `CatalogError` with all faults."""
-    faults = Faults(CatalogError)
+def decode_profiles(documents: Iterable[Document], faults: Faults | None = None) -> Profiles:
+    """Read profiles; a later one replaces an earlier of the same name. Raise `CatalogError` with all faults.
+
+    `faults` are those of documents that could not be read.
+    """
+    faults = faults if faults is not None else Faults(CatalogError)
     found: dict[str, Profile] = {}
     for document in documents:
         top = Fields(document, faults)

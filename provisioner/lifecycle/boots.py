@@ -113,7 +113,10 @@ class Boots:
         """Name the file that UEFI HTTP boot starts by itself for what is wanted of a machine; empty: there is none."""
         if machine.run is None or machine.run.step is None:
             return ""
-        return direct_file(self._bootenv_of(machine), self.arch_of(mac))
+        try:
+            return direct_file(self._bootenv_of(machine), self.arch_of(mac))
+        except NotFoundError:  # the catalogue that it was in is not in use: DHCP answers all the same
+            return ""
 
     def _with_evidence(self, client: BootClient, machine: Machine | None) -> BootClient:
         """Say of firmware that refused a loader that it wants signed ones, where there is one for it."""

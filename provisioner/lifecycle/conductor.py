@@ -224,7 +224,6 @@ class Conductor:
         if failed:
             lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
             raise PreflightError(f"{machine.name} cannot boot {wanted.name}; nothing was touched", faults=lines)
-        self._ports.catalogue.params(wanted, machine, params or {})  # a parameter that does not fit is refused now
         begin = Begin(new_run_id(), verb_for(wanted), wanted.name, wanted.job, dict(params or {}))
         return await self._begin(machine, begin, intent, generation, via)
 
@@ -239,6 +238,8 @@ class Conductor:
         self, machine: Machine, begin: Begin, intent: Asked, generation: int | None, via: str = ""
     ) -> Machine:
         self._refuse_engaged(machine, intent.key)
+        if begin.bootenv:  # a parameter that does not fit, or that nobody knows for now, is refused before power
+            self._ports.catalogue.params(self.bootenv(begin.bootenv), machine, begin.params)
         medium = boots_by_medium(machine, via)
         begin = replace(begin, quarantine_after=self._quarantine_after, by_medium=medium)
 

@@ -212,7 +212,7 @@ class Readiness:
         arm = all(arch in (Arch.EFI_ARM64, Arch.EFI_ARM64_HTTP) for _, arch in firmwares(boot.machine))
         try:
             record = await self._renderings.record(boot)
-        except RenderError:
+        except ConfigError:
             return ""  # the check of the parameters says why
         return write(record, Dialect.GRUB if arm else Dialect.IPXE) if record is not None else ""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from provisioner.dhcp.subnets import Reservation
+from provisioner.errors import StoreError
 from provisioner.lifecycle.declared import Applied
 from provisioner.model.intent import Event
 from provisioner.store.codec import Reader, encode
@@ -29,6 +32,23 @@ class Batch:
     freed: Sequence[str] = ()
     told: dict[str, Any] = field(default_factory=dict)
     """What the event of the site says."""
+
+
+def folder_in(path: Path) -> str:
+    """Read from a database, beside its daemon or without, the folder of what was applied last; empty for nothing.
+
+    Blocks. Raises `StoreError`.
+    """
+    try:
+        if not path.exists():
+            return ""
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'declaration'").fetchone():
+                return ""
+            row = connection.execute("SELECT folder FROM declaration ORDER BY seq DESC LIMIT 1").fetchone()
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{path}: what was applied cannot be read: {error}", hint="as the daemon's user?") from error
+    return row[0] if row else ""
 
 
 class DeclarationStore:

@@ -22,6 +22,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.WireError: (400, "the request is not what the protocol says"),
     errors.ConfigError: (422, "something that an operator wrote is wrong"),
     errors.CatalogError: (422, "a bootenv or template is wrong"),
+    errors.LackingError: (503, "what was applied is not in use"),
     errors.RenderError: (422, "a template could not be rendered"),
     errors.RefusedError: (422, "a machine or an installer cannot give what is asked"),
     errors.NotFoundError: (404, "there is no such thing"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -25,6 +26,9 @@ class Asked(Protocol):
     """Who does it; `declaring.Declaring` is the real one."""
 
     applied: Applied
+
+    @property
+    def lacking(self) -> Sequence[str]: ...
 
     async def plan(self, wanted: Wanted) -> Planned: ...
 
@@ -74,12 +78,12 @@ class SiteApi:
     async def site(self, request: web.Request) -> web.Response:
         """Say what was applied last."""
         query(request)
-        return json_reply(_applied_view(self._ask.applied))
+        return json_reply(_applied_view(self._ask.applied) | {"lacking": list(self._ask.lacking)})
 
     async def plan(self, request: web.Request) -> web.Response:
         """Say what an apply would do, and why it would be refused."""
         wanted, _ = await self._read(request)
-        return json_reply(planned_view(await self._ask.plan(wanted)))
+        return json_reply(planned_view(await self._ask.plan(wanted)) | {"lacking": list(self._ask.lacking)})
 
     async def apply(self, request: web.Request) -> web.Response:
         """Apply a directory, all of it or nothing."""

@@ -10,7 +10,7 @@ from provisioner import yamlfile
 from provisioner.bmc.arguments import NOT_HERE, arguments
 from provisioner.bmc.table import VERBS
 from provisioner.catalog.load import shipped
-from provisioner.errors import CatalogError, ConfigError, NotFoundError, WireError
+from provisioner.errors import CatalogError, ConfigError, LackingError, NotFoundError, WireError
 from provisioner.fields import Faults
 from provisioner.workflow.actions import placeholders
 from provisioner.workflow.decode import Workflow, decode_workflow
@@ -21,17 +21,21 @@ class Library:
 
     def __init__(self, workflows: Iterable[Workflow] = ()) -> None:
         self._known = {flow.name: flow for flow in workflows}
+        self.lacking: LackingError | None = None
+        """Raised instead of giving a workflow that a missing one of the site may stand for."""
 
     def adopt(self, other: Library) -> None:
         """Go by what another one knows from now on; runs keep the workflow that they began with."""
-        self._known = other._known
+        self._known, self.lacking = other._known, other.lacking
 
     def all(self) -> list[Workflow]:
         """List workflows, by name."""
         return [self._known[name] for name in sorted(self._known)]
 
     def get(self, name: str) -> Workflow:
-        """Find a workflow; raise `NotFoundError` with the nearest names."""
+        """Find a workflow; raise `NotFoundError` with the nearest names, `LackingError`."""
+        if self.lacking is not None:
+            raise self.lacking
         if name not in self._known:
             near = difflib.get_close_matches(name, self._known, n=2)
             hint = f"did you mean {' or '.join(near)}?" if near else "`provisionctl workflow list` lists them"

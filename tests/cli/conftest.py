@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from provisioner.cli.root import run
+from provisioner.lifecycle.declared import Applied
 from provisioner.netwatch.rogues import Rogue
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
@@ -23,6 +24,7 @@ from provisioner.web.ports import Route, Site
 from provisioner.web.preview import PreviewApi
 from provisioner.web.replies import json_reply
 from provisioner.web.server import Server
+from provisioner.web.site import SiteApi
 from tests.lifecycle.previews import previews, readiness
 from tests.web.fakes import FakeConductor, site
 from tests.web.rollouts import FakeRollouts
@@ -44,6 +46,13 @@ class FakeWatch:
         return self.proxies
 
 
+class FakeDeclared:
+    """What was applied from a directory, and why it is not in use."""
+
+    def __init__(self) -> None:
+        self.applied, self.lacking = Applied(), list[str]()
+
+
 class NoNames:
     """No names are kept in the DNS."""
 
@@ -62,6 +71,7 @@ class Daemon:
         self.conductor = FakeConductor()
         self.rollouts = FakeRollouts(self.conductor)
         self.watch = FakeWatch()
+        self.declared = FakeDeclared()
         self.ca = CaApi(path.with_name("ca.pem"), 0)
         self.site: Callable[[FakeConductor], Site] = site
         self._loop = asyncio.new_event_loop()
@@ -76,7 +86,15 @@ class Daemon:
         site, watch = self.site(self.conductor), self.watch
         machines = self.conductor.machines
         shown = PreviewApi(previews(machines), readiness(machines).forecast)
-        apis = (Api(site), FleetApi(self.rollouts), NetworkApi(watch, watch), NoNames(), shown, self.ca)
+        apis = (
+            Api(site),
+            FleetApi(self.rollouts),
+            NetworkApi(watch, watch),
+            NoNames(),
+            shown,
+            self.ca,
+            SiteApi(self.declared),
+        )
         routes = [route for api in apis for route in api.routes()]
         self._server = Server(operator_app(routes), drain_s=0.05)
         self.do(self._server.listen_unix(self.path))

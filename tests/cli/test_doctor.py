@@ -21,6 +21,7 @@ from provisioner.cli.doctor_probes import Offer, ProbeError, fetch_http, holder_
 from provisioner.config import Config
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
 from provisioner.errors import StoreError
+from provisioner.lifecycle.declared import Applied
 from provisioner.model.boot import Unknown
 from provisioner.netwatch.rogues import How, Rogue
 from provisioner.web.ports import Site
@@ -63,6 +64,19 @@ def test_a_daemon_that_cannot_serve(ctl: Ctl, daemon: Daemon) -> None:
     assert "FAIL  bootenvs  the discovery system is not here" in ran.out
     assert "bmc" not in ran.out
     assert ran.err == "provisionctl: 2 of 7 checks failed\n"
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_what_was_applied(ctl: Ctl, daemon: Daemon) -> None:
+    daemon.declared.applied = Applied(seq=2, at=1_800_000_000.0)
+    ran = ctl("doctor", "--no-bmcs")
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("ok    site")]
+    assert line.startswith("ok    site      what was applied at 2027-01-15T08:00:00")
+    daemon.declared.lacking = ["bootenvs/x.yaml:1: title: missing"]
+    ran = ctl("doctor", "--no-bmcs")
+    assert ran.status == 1
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("FAIL")]
+    assert "is not in use, and nothing is booted without it: bootenvs/x.yaml:1: title: missing (`prov" in line
 
 
 @pytest.mark.usefixtures("unconfigured")

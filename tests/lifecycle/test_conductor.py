@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from provisioner.catalog.params import Resolved
 from provisioner.errors import (
     BmcAuthError,
     BmcUnreachable,
     ConflictError,
+    LackingError,
     NotFoundError,
     PreflightError,
     TicketError,
@@ -19,11 +23,13 @@ from provisioner.lifecycle.agents import age_of
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk
+from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import SwitchPort
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.trace import Channel, TraceLine
 from tests.lifecycle.rack import PASSWORD, Rack
+from tests.lifecycle.shelf import FakeCatalogue
 
 
 def waits(run: Run) -> bool:
@@ -99,6 +105,29 @@ async def test_two_machines_at_once_do_not_disturb_each_other(tmp_path: Path) ->
         for metal in rack.metal:
             assert (await settled(conductor, metal.name)).state is State.ACTIVE
             assert metal.log == ["power on", "power off", "power on", "job job", "power off", "power on"]
+
+
+class Lacking(FakeCatalogue):
+    """A catalogue of which a part is missing."""
+
+    def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
+        raise LackingError("what was applied last is not in use")
+
+
+async def test_nothing_is_begun_that_cannot_be_made_out(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.alive(), rack.daemon() as conductor:
+        await rack.enrol()
+        await conductor.boot("node17", "discovery")
+        await settled(conductor)
+    rack.catalogue, log = Lacking, list(metal.log)
+    async with rack.alive(), rack.daemon() as conductor:
+        with pytest.raises(PreflightError, match="parameters: what was applied last is not in use"):
+            await conductor.boot("node17", "discovery")
+        with pytest.raises(LackingError):
+            await conductor.rescue("node17")
+        assert (conductor.machines.get("node17").state, metal.log) == (State.READY, log)
 
 
 async def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
