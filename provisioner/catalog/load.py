@@ -178,7 +178,10 @@ def read(roots: Sequence[Path]) -> Content:
     values = _values(roots, declarations, faults)
     urls = {name: param.default for name, param in params.items() if isinstance(param.default, str)}
     for layer in (values.get(("global", "")), values.get(("site", ""))):
-        urls |= {name: url for name, url in (layer.values if layer else {}).items() if isinstance(url, str)}
+        said = (
+            {name: params[name].default if url is None else url for name, url in layer.values.items()} if layer else {}
+        )
+        urls |= {name: url for name, url in said.items() if isinstance(url, str)}
     bootenvs: dict[str, Bootenv] = {}
     for path in _files(roots, "bootenvs", ".yaml", faults):
         document = _document(path, faults)

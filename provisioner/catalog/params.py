@@ -2,7 +2,8 @@
 
 Layers go from the most general to the most specific: default, global, site, bootenv, profile, role, machine, boot.
 A layer may be written nested (`disk: {layout: lvm}`) or dotted (`disk.layout: lvm`); a name that is not declared is a
-fault with a hint, never a value that nobody reads.
+fault with a hint, never a value that nobody reads. Null takes back what more general layers say of a parameter, or of a
+key of one that merges: the default holds, as if nobody had said anything.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Resolved:
         return [
             Setting(layer.name, layer.origin, HIDDEN if param.secret else value, wins)
             for at, (layer, value) in enumerate(said)
-            for wins in [_is_left(param.merge, value, [above for _, above in said[at + 1 :]])]
+            for wins in [_is_left(param.merge, value, [v for _, v in said[at + 1 :]], default=layer.name == "default")]
         ]
 
 
@@ -128,12 +129,15 @@ class Declarations:
         flat = dict(below.flat)
         for layer in layers:
             for name, value in layer.values.items():
-                flat[name] = _combine(self._params[name].merge, flat.get(name), value)
+                param = self._params[name]
+                flat[name] = _combine(param.merge, flat.get(name), value, param.default)
+                if flat[name] is None:
+                    del flat[name]
         secrets = {name: flat[name] for name in self._secret if flat.get(name)}
         said = [*below.layers, *((layer, layer.values) for layer in layers)]
         values = below.values
         for name in {name for layer in layers for name in layer.values}:
-            values = _with(values, self._paths[name], flat[name])
+            values = _with(values, self._paths[name], flat.get(name))
         return Resolved(values, flat, said, secrets)
 
     @cached_property
@@ -168,6 +172,10 @@ class Declarations:
         return shape
 
     def _check(self, name: str, value: Any, purse: Purse) -> Iterator[str]:
+        if value is None:
+            return
+        if self._params[name].merge is Merge.MERGE:
+            value = _without_nulls(value)
         try:
             for error in self._shape(name).errors(value, purse):
                 where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
@@ -207,13 +215,25 @@ def _with(values: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, 
     return {**values, first: _with(values[first], rest, value) if rest else value}
 
 
-def _is_left(merge: Merge, value: Any, above: Sequence[Any]) -> bool:
+def _is_left(merge: Merge, value: Any, above: Sequence[Any], *, default: bool = False) -> bool:
     """Say whether something of a layer's value is left in what it and the layers above it are combined to."""
+    taken_back = [at for at, each in enumerate(above) if each is None]
+    if taken_back and not default:
+        return False
+    above = above[taken_back[-1] + 1 :] if taken_back else above
     if not above:
         return True
     if merge is Merge.MERGE and isinstance(value, dict) and all(isinstance(each, dict) for each in above):
-        return any(_is_left(merge, item, [each[key] for each in above if key in each]) for key, item in value.items())
+        kept = [(item, [each[key] for each in above if key in each]) for key, item in value.items()]
+        return any(_is_left(merge, item, said, default=default) for item, said in kept)
     return merge is Merge.APPEND and bool(value) and all(isinstance(each, list) for each in (value, *above))
+
+
+def _without_nulls(value: Any) -> Any:
+    """Give a mapping without the keys that take something back."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_nulls(item) for key, item in value.items() if item is not None}
 
 
 def _frozen(value: Any) -> Any:
@@ -223,13 +243,17 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-def _combine(merge: Merge, below: Any, above: Any) -> Any:
-    if merge is Merge.MERGE and isinstance(below, dict) and isinstance(above, dict):
-        return below | {
-            key: _combine(merge, below[key], value) if isinstance(value, dict) and key in below else value
-            for key, value in above.items()
-        }
+def _combine(merge: Merge, below: Any, above: Any, default: Any) -> Any:
+    if above is None:
+        return default
+    if merge is Merge.MERGE and isinstance(above, dict):
+        return _merged(below if isinstance(below, dict) else {}, above, default if isinstance(default, dict) else {})
     if merge is Merge.APPEND and isinstance(below, list) and isinstance(above, list):
         known = {_frozen(item) for item in below}
         return [*below, *(item for item in above if _frozen(item) not in known)]
     return above
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    both = below | {key: _combine(Merge.MERGE, below.get(key), item, default.get(key)) for key, item in above.items()}
+    return {key: item for key, item in both.items() if item is not None}

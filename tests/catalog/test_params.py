@@ -58,6 +58,72 @@ COMBINED: dict[str, tuple[list[Layer], str, Any]] = {
         "packages.install",
         ["openssh-server", "vim", "tmux"],
     ),
+    "null takes back what others said": (
+        [layer("site", disk__layout="lvm"), layer("machine", disk__layout=None)],
+        "disk.layout",
+        "plain",
+    ),
+    "null where there is no default": (
+        [layer("site", time__zone="UTC"), layer("role", time__zone=None)],
+        "time.zone",
+        None,
+    ),
+    "null takes back a secret": (
+        [
+            layer("site", users={"root": {"password": "store:root"}}),
+            layer("machine", users={"root": {"password": None}}),
+        ],
+        "users.root",
+        {"password": None},
+    ),
+    "null where nobody said anything": ([layer("machine", time__zone=None)], "time.zone", None),
+    "null that something more specific replaces": (
+        [layer("site", disk__layout=None), layer("machine", disk__layout="lvm")],
+        "disk.layout",
+        "lvm",
+    ),
+    "null takes a list back to the default": (
+        [layer("site", packages__install=["vim"]), layer("machine", packages__install=None)],
+        "packages.install",
+        ["openssh-server"],
+    ),
+    "items after a list was taken back": (
+        [
+            layer("site", packages__install=["vim"]),
+            layer("role", packages__install=None),
+            layer("machine", packages__install=["tmux"]),
+        ],
+        "packages.install",
+        ["openssh-server", "tmux"],
+    ),
+    "null takes back a key": (
+        [
+            layer("site", disk__select={"model": "X*", "order": "largest"}),
+            layer("machine", disk__select={"model": None}),
+        ],
+        "disk.select",
+        {"order": "largest"},
+    ),
+    "a key taken back to the default": (
+        [layer("site", disk__select={"order": "largest"}), layer("machine", disk__select={"order": None})],
+        "disk.select",
+        {"order": "smallest"},
+    ),
+    "null takes back a key of a key": (
+        [layer("site", disk__select={"a": {"b": 1, "c": 2}}), layer("boot", disk__select={"a": {"c": None}})],
+        "disk.select",
+        {"order": "smallest", "a": {"b": 1}},
+    ),
+    "null takes back a whole mapping": (
+        [layer("site", disk__select={"model": "X*"}), layer("machine", disk__select=None)],
+        "disk.select",
+        {"order": "smallest"},
+    ),
+    "null for a key that is not there": (
+        [layer("machine", disk__select={"a": {"b": None}})],
+        "disk.select",
+        {"order": "smallest", "a": {}},
+    ),
     "nested is the same as dotted": ([layer("site", disk={"layout": "lvm"})], "disk.layout", "lvm"),
 }
 
@@ -66,7 +132,7 @@ COMBINED: dict[str, tuple[list[Layer], str, Any]] = {
 def test_layers_combine(layers: list[Layer], name: str, value: Any) -> None:
     resolved = DECLARED.resolve(layers)
     group, last = name.split(".")
-    assert resolved.flat.get(name) == value
+    assert resolved.flat.get(name) == (None if isinstance(value, dict) and name not in PARAMS else value)
     assert resolved.values[group][last] == value
 
 
@@ -116,6 +182,12 @@ WON: dict[str, tuple[str, list[Any], list[bool]]] = {
     "a mapping that something else replaces": ("disk.select", [{"a": {"c": 2}}, {"a": 3}], [True, False, True]),
     "an empty mapping below another": ("disk.select", [{}, {"a": 3}], [True, False, True]),
     "lists": ("packages.install", [["vim"], ["tmux"]], [True, True, True]),
+    "what null took back": ("disk.layout", ["lvm", None], [True, False, True]),
+    "null that is replaced": ("disk.layout", [None, "lvm"], [False, False, True]),
+    "a list that null took back": ("packages.install", [["vim"], None], [True, False, True]),
+    "a key that null took back": ("disk.select", [{"a": 1}, {"a": None}], [True, False, True]),
+    "a default's key that came back": ("disk.select", [{"order": "largest"}, {"order": None}], [True, False, True]),
+    "a mapping of which null took back a part": ("disk.select", [{"a": 1, "b": 1}, {"a": None}], [True, True, True]),
     "an empty list below another": ("packages.install", [[], ["tmux"]], [True, False, True]),
 }
 
@@ -165,6 +237,13 @@ def test_a_fault_tells_no_secret(accounts: Any, fault: str) -> None:
     assert "hunter2" not in faults[0]
 
 
+def test_a_secret_that_was_taken_back_is_none() -> None:
+    layers = [layer("site", users={"root": {"password": "store:root"}}), layer("boot", users__root__password=None)]
+    assert DECLARED.resolve(layers[:1]).secrets == {"users.root.password": "store:root"}
+    assert DECLARED.resolve(layers).secrets == {}
+    assert DECLARED.resolve(layers[1:], DECLARED.resolve(layers[:1])).secrets == {}
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a name that does not exist": (
         {"disk.layuot": "lvm"},
@@ -174,6 +253,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a value of the wrong type": ({"packages.install": [1]}, "packages.install[0]: 1 is not of type 'string'"),
     "a value that is not among those known": ({"disk.layout": "zfs"}, "disk.layout: 'zfs' is not one of"),
     "nested and dotted at once": ({"disk.layout": "lvm", "disk": {"layout": "lvm"}}, "disk.layout: given twice"),
+    "null in a list": ({"packages.install": [None]}, "packages.install[0]: None is not of type 'string'"),
+    "null in what does not merge": (
+        {"users.accounts": [{"name": None}]},
+        "users.accounts[0].name: None is not of type 'string'",
+    ),
+    "null for a group": ({"disk": None}, "disk: no such parameter"),
     "a group that is no mapping": ({"disk": "lvm"}, "disk: no such parameter"),
     "a secret in plain text is not repeated": (
         {"users.root.password": "hunter2"},
