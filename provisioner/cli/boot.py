@@ -18,6 +18,7 @@ from provisioner.cli.many import for_each
 from provisioner.cli.output import print_data
 from provisioner.cli.progress import until_over, wait_for
 from provisioner.cli.session import Session, command, is_terminal
+from provisioner.cli.setting import boot_params, in_query, sets
 from provisioner.cli.text import Row, parse_span, printable
 from provisioner.errors import ApiError, PreflightError, ProvisionerError
 from provisioner.model.names import expand
@@ -64,6 +65,7 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
     type=click.Choice(["network", "media"]),
     help="From the network, or from a CD of the machine's own in its BMC's virtual drive, without DHCP; as enrolled.",
 )
+@sets
 @_YES
 @waits
 def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
@@ -79,14 +81,16 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
       provisionctl boot node[01-20] debian-12
       provisionctl boot node17 ubuntu-22.04 --plan
       provisionctl boot node18 debian-12 --via media
+      provisionctl boot node18 debian-12 --set disk.layout=lvm --set packages.install=[vim]
     """
-    machines, client = expand(names), session.client()
+    machines, client, params = expand(names), session.client(), boot_params(given["settings"])
+    asked = {"bootenv": bootenv} | ({"via": given["via"]} if given["via"] else {})
     if given["plan"]:
-        _show_plan(session, client, machines, bootenv, given["via"] or "")
+        _show_plan(session, client, machines, asked | in_query(params))
         return
     if not given["yes"]:
         _ask_back(client, machines, f"boot {bootenv}", keeps=bootenv == "discovery")
-    body = {"bootenv": bootenv} | ({"via": given["via"]} if given["via"] else {})
+    body = asked | ({"params": params} if params else {})
     _each(session, client, machines, ("boot", body), given["timeout"] if given["wait"] else None)
 
 
@@ -233,8 +237,8 @@ def _started(machine: Row) -> str:
     return f"{name} is {machine['state']} ({what}): `provisionctl trace -f {name}` follows it"
 
 
-def _show_plan(session: Session, client: Client, machines: Sequence[str], bootenv: str, via: str) -> None:
-    plans, asked = {}, {"bootenv": bootenv} | ({"via": via} if via else {})
+def _show_plan(session: Session, client: Client, machines: Sequence[str], asked: Mapping[str, str]) -> None:
+    plans = {}
     for name in machines:
         plans[name] = client.get(f"/v1/machines/{quoted(name)}/plan", asked, slow=True)
     if session.output in {"json", "yaml"}:
@@ -244,4 +248,4 @@ def _show_plan(session: Session, client: Client, machines: Sequence[str], booten
             for line in plan_lines(plan):
                 click.echo(line)
     if not all(plan["ok"] for plan in plans.values()):
-        raise PreflightError(f"boot {bootenv} would be refused; nothing was touched")
+        raise PreflightError(f"boot {asked['bootenv']} would be refused; nothing was touched")

@@ -141,6 +141,7 @@ def _run(run: Row | None) -> list[str]:
         return []
     title = f"{run['verb']} {run['bootenv']}".strip()
     lines = ["", f"{title}: {run['outcome']} (run {run['id']})"]
+    lines += [printable(f"  {key} = {value}") for key, value in sorted(run["params"].items())]
     for line in run["journal"]:
         began, ended = seconds_of(line["started"]), seconds_of(line["ended"])
         took = span(ended - began) if began and ended else ""

@@ -11,6 +11,7 @@ from provisioner.cli.complete import bootenv_names, machine_names
 from provisioner.cli.machines import quoted
 from provisioner.cli.output import GREEN, print_data, print_rows
 from provisioner.cli.session import Session, command
+from provisioner.cli.setting import boot_params, in_query, sets
 from provisioner.cli.text import Column, Row, printable
 
 
@@ -42,18 +43,19 @@ LAYERS = (
 @click.argument("name", shell_complete=machine_names)
 @click.argument("bootenv", shell_complete=bootenv_names)
 @click.argument("file", required=False, default="")
-def render(session: Session, name: str, bootenv: str, file: str) -> None:
+@sets
+def render(session: Session, name: str, bootenv: str, file: str, settings: tuple[str, ...]) -> None:
     """Print exactly what a machine would get, and touch nothing.
 
     Kernel arguments and answer files are rendered by the daemon as for a boot; TICKET, TOKEN and (hidden) stand where
     secrets would. With FILE only that one goes to standard output, and nothing else. Where the values come from is
-    said on standard error.
+    said on standard error. While BOOTENV is brought onto the machine, that boot's parameters count; --set says others.
 
     \b
       provisionctl render node17 ubuntu-24.04
       provisionctl render node17 ubuntu-24.04 user-data | less
     """
-    asked = {"bootenv": bootenv} | ({"file": file} if file else {})
+    asked = {"bootenv": bootenv} | ({"file": file} if file else {}) | in_query(boot_params(settings))
     found = session.client().get(f"/v1/machines/{quoted(name)}/render", asked)
     if session.output in {"json", "yaml"}:
         print_data(session, found)
@@ -74,17 +76,20 @@ def render(session: Session, name: str, bootenv: str, file: str) -> None:
 @click.argument("param", required=False, default="")
 @click.option("--bootenv", default="", shell_complete=bootenv_names, help="For this one instead of the machine's own.")
 @click.option("--explain", is_flag=True, help="Every layer, and which of them won.")
-def params(session: Session, name: str, param: str, bootenv: str, explain: bool) -> None:
+@sets
+def params(session: Session, name: str, param: str, bootenv: str, explain: bool, settings: tuple[str, ...]) -> None:
     """Show a machine's parameters, and where each comes from.
 
     Layers are default, global, site, bootenv, profile, role, machine and boot, the most specific one last; how they
-    combine (replace, merge, append) is declared with the parameter.
+    combine (replace, merge, append) is declared with the parameter. The layer boot is what --set says, else that of the
+    boot under way.
 
     \b
       provisionctl params node17
       provisionctl params node17 disk.layout --explain
     """
     asked = {key: value for key, value in (("bootenv", bootenv), ("name", param)) if value}
+    asked |= in_query(boot_params(settings))
     rows = session.client().get(f"/v1/machines/{quoted(name)}/params", asked)["params"]
     if session.output in {"json", "yaml"}:
         print_data(session, rows)

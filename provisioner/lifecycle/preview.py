@@ -12,7 +12,7 @@ from provisioner.fields import nearest
 from provisioner.lifecycle.boots import arch_by_facts
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.rendering import Imagined, RenderedFile, Renderings
-from provisioner.model.catalog import Param
+from provisioner.model.catalog import Bootenv, Param
 from provisioner.model.machine import Machine
 
 
@@ -58,13 +58,17 @@ class Previews:
         self._renderings = Renderings(ports)
         self._declared = declared
 
-    async def render(self, ref: str, bootenv: str, file: str = "") -> Preview:
-        """Render what a machine would get (one `file` of it); raise `RenderError` where it cannot be."""
+    async def render(self, ref: str, bootenv: str, file: str = "", params: Mapping[str, Any] | None = None) -> Preview:
+        """Render what a machine would get (one `file` of it); raise `RenderError` where it cannot be.
+
+        `params` are those of the boot; None: those of the run under way, where it is of this bootenv.
+        """
         machine, wanted = self._machines.get(ref), self._ports.catalogue.bootenv(bootenv)
         if not machine.macs:
             raise ConflictError(f"no hardware address of {machine.name} is known", hint="discover it first")
-        boot = Imagined(machine, wanted, arch_by_facts(machine), self._ports.network.address_of(machine.macs[0]))
-        resolved = self._ports.catalogue.params(wanted, machine, {})
+        given, address = _given(machine, wanted, params), self._ports.network.address_of(machine.macs[0])
+        boot = Imagined(machine, wanted, arch_by_facts(machine), address, given)
+        resolved = self._ports.catalogue.params(wanted, machine, given)
         makes = self._renderings.files(boot)
         files = [await make() for name, make in makes if file in ("", name)]
         if not files:
@@ -72,13 +76,19 @@ class Previews:
             raise NotFoundError(f"{wanted.name} has no file {file[:80]!r}{nearest(file, known)}", hint=", ".join(known))
         return Preview(wanted.name, boot.arch, boot.address, tuple(files), self._values(resolved, ""))
 
-    def values(self, ref: str, bootenv: str = "", name: str = "") -> tuple[Value, ...]:
-        """Explain the parameters of a machine for a bootenv (its own, where none is named), or one of them."""
+    def values(
+        self, ref: str, bootenv: str = "", name: str = "", params: Mapping[str, Any] | None = None
+    ) -> tuple[Value, ...]:
+        """Explain the parameters of a machine, or one of them, for a bootenv.
+
+        Where none is named, that is the one of the run under way, else its own. `params` as for `render`.
+        """
         machine = self._machines.get(ref)
-        wanted = self._ports.catalogue.bootenv(bootenv or machine.bootenv or "discovery")
+        under_way = machine.run.bootenv if machine.run is not None and machine.run.step is not None else ""
+        wanted = self._ports.catalogue.bootenv(bootenv or under_way or machine.bootenv or "discovery")
         if name and name not in self._declared():
             raise NotFoundError(f"no parameter {name[:80]!r}{nearest(name, self._declared())}")
-        return self._values(self._ports.catalogue.params(wanted, machine, {}), name)
+        return self._values(self._ports.catalogue.params(wanted, machine, _given(machine, wanted, params)), name)
 
     def _values(self, resolved: Resolved, name: str) -> tuple[Value, ...]:
         return tuple(
@@ -92,3 +102,10 @@ class Previews:
             for param in sorted(self._declared().values(), key=lambda param: param.name)
             if name in ("", param.name)
         )
+
+
+def _given(machine: Machine, bootenv: Bootenv, params: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    run = machine.run
+    if params is not None or run is None or run.step is None or run.bootenv != bootenv.name:
+        return params or {}
+    return run.params

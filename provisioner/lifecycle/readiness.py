@@ -77,9 +77,9 @@ class Readiness:
             return early
         return checks(machine, wanted, replace(found, **await self._asked(boot)))
 
-    async def forecast(self, ref: str, name: str, via: str = "") -> Forecast:
+    async def forecast(self, ref: str, name: str, via: str = "", params: Mapping[str, Any] | None = None) -> Forecast:
         """Say everything that booting a bootenv would do. The BMC is asked whatever else is wrong."""
-        boot = self._boot(ref, name, None, via)
+        boot = self._boot(ref, name, params, via)
         machine, bootenv = boot.machine, boot.bootenv
         if not machine.macs:
             raise ConflictError(f"no hardware address of {machine.name} is known", hint="discover it first")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from provisioner.errors import WireError
 from provisioner.lifecycle.forecast import Forecast
 from provisioner.lifecycle.preview import Preview, Value
 from provisioner.model.facts import Disk
+from provisioner.web.bodies import decode
 from provisioner.web.intents import check_via
 from provisioner.web.ports import Route
 from provisioner.web.replies import json_reply, query
@@ -20,15 +21,19 @@ from provisioner.web.views import masked, when
 MACHINE = "/v1/machines/{ref}"
 
 
+Given = Mapping[str, Any] | None
+"""Parameters of one boot; None where the query has none."""
+
+
 class Asked(Protocol):
     """Who knows; `lifecycle.preview.Previews` is the real one."""
 
-    async def render(self, ref: str, bootenv: str, file: str = "") -> Preview: ...
+    async def render(self, ref: str, bootenv: str, file: str = "", params: Given = None) -> Preview: ...
 
-    def values(self, ref: str, bootenv: str = "", name: str = "") -> tuple[Value, ...]: ...
+    def values(self, ref: str, bootenv: str = "", name: str = "", params: Given = None) -> tuple[Value, ...]: ...
 
 
-Foresee = Callable[[str, str, str], Awaitable[Forecast]]
+Foresee = Callable[[str, str, str, Given], Awaitable[Forecast]]
 """Says what a boot would do; `Conductor.forecast` is the real one."""
 
 
@@ -49,28 +54,38 @@ class PreviewApi:
 
     async def render(self, request: web.Request) -> web.Response:
         """Render a boot's files for one machine; nothing is made that would open anything."""
-        given = query(request, "bootenv", "file")
+        given = query(request, "bootenv", "file", "params")
         if not given.get("bootenv"):
             raise WireError("bootenv: missing in the query", hint="GET .../render?bootenv=debian-12")
-        found = await self._ask.render(request.match_info["ref"], given["bootenv"], given.get("file", ""))
+        params, ref = _params(given.get("params", "")), request.match_info["ref"]
+        found = await self._ask.render(ref, given["bootenv"], given.get("file", ""), params)
         files = [{"name": one.name, "content_type": one.content_type, "text": one.text} for one in found.files]
         head = {"bootenv": found.bootenv, "arch": found.arch, "address": found.address, "files": files}
         return json_reply(head | {"params": [value_view(value) for value in found.values]})
 
     async def params(self, request: web.Request) -> web.Response:
         """Explain a machine's parameters: every layer, and which of them won."""
-        given = query(request, "bootenv", "name")
-        values = self._ask.values(request.match_info["ref"], given.get("bootenv", ""), given.get("name", ""))
+        given = query(request, "bootenv", "name", "params")
+        params, ref = _params(given.get("params", "")), request.match_info["ref"]
+        values = self._ask.values(ref, given.get("bootenv", ""), given.get("name", ""), params)
         return json_reply({"params": [value_view(value) for value in values]})
 
     async def plan(self, request: web.Request) -> web.Response:
         """Say everything that a boot would do, and what it would be refused for; nothing is touched."""
-        given = query(request, "bootenv", "via")
+        given = query(request, "bootenv", "via", "params")
         bootenv, via = given.get("bootenv", ""), given.get("via", "")
         if not bootenv:
             raise WireError("bootenv: missing in the query", hint="GET .../plan?bootenv=debian-12")
         check_via(via)
-        return json_reply(forecast_view(await self._forecast(request.match_info["ref"], bootenv, via)))
+        params = _params(given.get("params", ""))
+        return json_reply(forecast_view(await self._forecast(request.match_info["ref"], bootenv, via, params)))
+
+
+def _params(text: str) -> Given:
+    try:
+        return decode(text.encode(errors="surrogatepass"), dict[str, Any]) if text else None
+    except WireError as error:
+        raise WireError(f"params: {text[:80]!r} is no JSON object", hint='params={"disk.layout":"lvm"}') from error
 
 
 def forecast_view(found: Forecast) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class RunView(msgspec.Struct, frozen=True):
     id: str
     verb: str
     bootenv: str
+    params: dict[str, Any]
     outcome: str
     phase: str
     step: str
@@ -237,6 +238,7 @@ def run_view(run: Run) -> RunView:
         id=run.id,
         verb=run.verb,
         bootenv=run.bootenv,
+        params=masked(run.params),
         outcome=run.outcome,
         phase=step.phase if step else "",
         step=step.name if step else "",

@@ -69,6 +69,14 @@ def test_plan_says_what_would_be_refused(ctl: Ctl, daemon: Daemon) -> None:
     assert plans["node17"]["ok"] is False
 
 
+def test_parameters_of_one_boot(ctl: Ctl, daemon: Daemon) -> None:
+    daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={})
+    assert ctl("boot", "node17", "debian-12", "--set", "disk.layout=zfs", "--plan").status == 1
+    ran = ctl("boot", "node17", "debian-12", "--set", "disk.layout=lvm", "--set", "packages.install=[vim, tmux]", "-y")
+    assert (ran.status, daemon.conductor.params) == (0, {"disk.layout": "lvm", "packages.install": ["vim", "tmux"]})
+    assert "--set 'disk.layout': NAME=VALUE is wanted" in ctl("boot", "node17", "debian-12", "--set", "disk.layout").err
+
+
 def test_the_way_of_one_boot_is_chosen(ctl: Ctl, daemon: Daemon) -> None:
     for way, is_medium in (("media", True), ("network", False)):
         ran = ctl("boot", "node17", "debian-12", "--via", way, "--plan")

@@ -39,6 +39,14 @@ def test_what_is_not_there_is_said(ctl: Ctl) -> None:
     assert ctl("params", "node17", "disk.layuot").err.startswith("provisionctl: no parameter 'disk.layuot'")
 
 
+def test_parameters_of_one_boot(ctl: Ctl) -> None:
+    ran = ctl("params", "node17", "system.domain", "--set", "system.domain=dc1.example", "--explain")
+    assert ran.out.splitlines()[-1].split() == ["system.domain", "boot", "dc1.example", "this", "boot", "wins"]
+    ran = ctl("render", "node17", "debian-12", "job.sh", "--set", "system.domain=dc1.example")
+    assert "system.domain = dc1.example  (this boot)" in ran.err
+    assert "node17.dc1.example" in ran.out
+
+
 def test_parameters_and_their_layers(ctl: Ctl) -> None:
     ran = ctl("params", "node17", "disk.layout")
     assert ran.out.splitlines()[0].split() == ["PARAMETER", "VALUE", "FROM"]

@@ -10,7 +10,7 @@ from provisioner.catalog.fleet import SITE, machine
 from provisioner.errors import ConflictError, NotFoundError, RenderError
 from provisioner.lifecycle.preview import Value
 from provisioner.lifecycle.registry import Machines
-from provisioner.model.machine import Machine
+from provisioner.model.machine import Machine, Run, Step
 from provisioner.model.net import Mac
 from tests.lifecycle.previews import previews
 
@@ -92,3 +92,14 @@ def test_without_a_bootenv_it_is_the_machines_own() -> None:
     assert ask("node17") == ask("node17", "rocky-9")
     with pytest.raises(NotFoundError, match=r"did you mean 'disk\.layout'"):
         ask("node17", "", "disk.layuot")
+
+
+async def test_a_boot_under_way_has_parameters_of_its_own() -> None:
+    run = Run("r-1", "deploy", "rocky-9", (Step("power.off", "power", 60),), params={"time.zone": "Europe/Vienna"})
+    ask = previews(Machines([replace(NODE, bootenv="debian-12", run=run)]))
+    assert value(ask.values("node17"), "time.zone").settings[-1].origin == "this boot"
+    assert value(ask.values("node17", "rocky-9", params={}), "time.zone").value == "Etc/UTC"
+    assert value(ask.values("node17", "debian-12"), "time.zone").value == "Etc/UTC"
+    assert "timezone Europe/Vienna" in (await ask.render("node17", "rocky-9", "kickstart")).files[0].text
+    given = {"time.zone": "Asia/Tokyo"}
+    assert "timezone Asia/Tokyo" in (await ask.render("node17", "rocky-9", "kickstart", given)).files[0].text

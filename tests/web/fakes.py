@@ -146,7 +146,7 @@ class FakeConductor:
         params: Mapping[str, Any] | None = None,
         via: str = "",
     ) -> Machine:
-        self.via = via
+        self.via, self.params = via, params
         machine = self.machines.get(ref)
         if key and self.keys.get(key) == machine.id:
             return machine

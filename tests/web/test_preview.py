@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -46,6 +47,15 @@ async def test_parameters_by_name(asked: Session) -> None:
     assert body["params"][0]["layers"][0]["layer"] == "default"
 
 
+@pytest.mark.parametrize(("path", "holds"), [("params?name=disk.layout", "lvm"), ("plan?bootenv=rocky-9", "disk")])
+async def test_parameters_of_one_boot(asked: Session, path: str, holds: str) -> None:
+    given = quote('{"disk.layout": "lvm", "disk.select": {"model": "none"}}')
+    status, body, _ = await call(asked, "GET", f"/v1/machines/node17/{path}&params={given}")
+    assert status == 200
+    assert holds in str(body)
+    assert "this boot" in str(body) or "0 fit" in str(body)
+
+
 async def test_a_boot_before_it_is_one(asked: Session) -> None:
     status, body, _ = await call(asked, "GET", "/v1/machines/node17/plan?bootenv=rocky-9")
     assert (status, body["verb"], body["arch"]) == (200, "install", "amd64")
@@ -61,6 +71,9 @@ REFUSED = {
     "no such file": ("render?bootenv=rocky-9&file=nothing", 404),
     "a question that is none": ("render?bootenv=rocky-9&colour=red", 400),
     "no such parameter": ("params?name=nothing", 404),
+    "parameters that are no mapping": ("params?params=[1]", 400),
+    "parameters that are no JSON": ("plan?bootenv=rocky-9&params=a", 400),
+    "a parameter that does not fit": ("params?params=%7B%22disk.layout%22:5%7D", 422),
 }
 
 
