@@ -7,27 +7,28 @@ folder of the catalogue's files and the revision; what is live follows it in one
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from provisioner.bmc.ways import secret_of
 from provisioner.catalog.compare import compare
 from provisioner.catalog.generations import Generations
 from provisioner.catalog.load import Content
-from provisioner.catalog.params import Declarations, Layer
+from provisioner.catalog.params import Layer
 from provisioner.catalog.system import references
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.subnets import Reservation
 from provisioner.errors import BmcError, CatalogError, ConfigError, ConflictError, ProvisionerError, RenderError
 from provisioner.lifecycle.conductor import Conductor
-from provisioner.lifecycle.declared import Applied, Declared, Deed, Planned, Wanted, become, difference
+from provisioner.lifecycle.declared import Applied, Deed, Difference, Planned, Wanted, become, difference
 from provisioner.lifecycle.doors import check_board
 from provisioner.lifecycle.events import describe
 from provisioner.lifecycle.ports import Ports
+from provisioner.lifecycle.registry import Machines
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.machine import Machine, State
 from provisioner.shelves import Read, Shelf, read_all, unplaced
@@ -42,6 +43,10 @@ class Templates(Protocol):
     """What renders; `catalog.renderer.RenderProcess` is the real one."""
 
     def load(self, templates: Mapping[str, str]) -> Awaitable[object]: ...
+
+
+Boards = Mapping[str, tuple[BmcAddress, BmcIdentity]]
+"""What BMCs that are new said, by the machine's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +121,12 @@ class Declaring:
             faults += [unplaced(fault, self._generations) for fault in error.faults or [error.message]]
         else:
             lines, content = list(compare(content, found_now.read.content)), found_now.read.content
-            faults += _unfit(wanted.machines, machines.all(), content)
-        shown = content.declarations.shown
-        found = difference(wanted.machines, machines, self.applied, prune=wanted.prune, shown=shown)
-        faults += [*found.faults, *await self._faults_of_secrets(found.deeds, content.declarations)]
+            faults += _stranded(machines.all(), content)
+        judge = partial(_judged, wanted, machines, self.applied, content, fits=found_now is not None)
+        found, named = await asyncio.to_thread(judge)
+        faults += [*found.faults, *await self._faults_of_secrets(named)]
         put, _ = _reservations(found.deeds, self.applied)
-        faults += self._book.faults(put)
+        faults += await self._book.faults(put)
         planned = Planned(self.applied, wanted.revision, tuple(lines), tuple(found.deeds), tuple(faults))
         return planned, found_now
 
@@ -130,9 +135,9 @@ class Declaring:
         folder = self._generations.write(files) if files else ""
         return _Found(folder, read_all([*self._shelf.paths, *([self._generations.path(folder)] if folder else [])]))
 
-    async def _faults_of_secrets(self, deeds: Sequence[Deed], declarations: Declarations) -> Sequence[str]:
+    async def _faults_of_secrets(self, named: Sequence[str]) -> Sequence[str]:
         try:
-            await self._ports.secrets(sorted({*_references(deeds), *_named(deeds, declarations)}))
+            await self._ports.secrets(named)
         except RenderError as error:
             return error.faults or [error.message]
         return []
@@ -141,25 +146,19 @@ class Declaring:
         values = await self._ports.secrets(_references(planned.deeds))
         boards = await self._boards(planned.deeds, values, verify=wanted.verify)
         put, freed = _reservations(planned.deeds, self.applied)
-        held = [deed.machine.id for deed in planned.deeds if deed.machine is not None]
-        async with self._conductor.holding(held), self._book.adopting(put, freed):
+        done = [deed for deed in planned.deeds if deed.what != "left"]
+        ids = {deed.name: deed.machine.id if deed.machine is not None else str(uuid.uuid4()) for deed in done}
+        async with self._conductor.holding(ids.values()), self._book.adopting(put, freed):
             now = self._conductor.clock.now()
-            changes, sealed = [], []
-            for deed in planned.deeds:
-                change = self._change(deed, boards.get(deed.name), now)
-                if change is None:
-                    continue
-                changes.append(change)
-                if deed.login and change.after is not None and deed.declared is not None:
-                    name = secret_of(change.after.id)
-                    sealed.append((name, self._secrets.seal(name, values.get(deed.declared.password, ""))))
+            making = partial(self._changes, done, ids, boards, values, now)
+            changes, sealed = await asyncio.to_thread(making)
             applied = Applied(wanted.revision, found.folder, wanted.machines, at=now)
             told = {"revision": wanted.revision, "machines": len(changes), "catalogue": len(planned.catalogue)}
             self.applied, events = await self._store.write(Batch(applied, changes, sealed, put, freed, told))
             loaded = self._use(found.read)
             for name, locked in sealed:
                 self._secrets.written(name, locked)
-            self._conductor.written(changes, events)
+            await self._conductor.written(changes, events)
         await loaded
         for change in changes:
             if change.after is None and change.before is not None:
@@ -170,14 +169,26 @@ class Declaring:
         self._shelf.adopt(found)
         return self._renderer.load(found.content.templates)
 
-    def _change(self, deed: Deed, board: tuple[BmcAddress, BmcIdentity] | None, now: float) -> Change | None:
-        before = self._conductor.machines.get(deed.machine.id) if deed.machine is not None else None
+    def _changes(
+        self, deeds: Sequence[Deed], ids: Mapping[str, str], boards: Boards, values: Mapping[str, str], now: float
+    ) -> tuple[list[Change], list[tuple[str, bytes]]]:
+        """Make out what is written of machines that are held, and the passwords of their boards, sealed."""
+        changes, sealed = [], []
+        for deed in deeds:
+            change = self._change(deed, ids[deed.name], boards.get(deed.name), now)
+            changes.append(change)
+            if deed.login and change.after is not None and deed.declared is not None:
+                name = secret_of(change.after.id)
+                sealed.append((name, self._secrets.seal(name, values.get(deed.declared.password, ""))))
+        return changes, sealed
+
+    def _change(self, deed: Deed, machine_id: str, board: tuple[BmcAddress, BmcIdentity] | None, now: float) -> Change:
+        before = self._conductor.machines.get(machine_id) if deed.machine is not None else None
         if deed.what == "forget":
             return Change(now, before, None, describe(before, None))
-        if deed.declared is None:
-            return None
+        assert deed.declared is not None
         declared = deed.declared
-        start = before or Machine(str(uuid.uuid4()), declared.name, State.ENROLLED, created=now)
+        start = before or Machine(machine_id, declared.name, State.ENROLLED, created=now)
         if board is not None:
             address, says = board
             declared = replace(declared, bmc=address)
@@ -185,9 +196,7 @@ class Declaring:
         after = become(declared, start, now)
         return Change(now, before, after, describe(before, after))
 
-    async def _boards(
-        self, deeds: Sequence[Deed], values: Mapping[str, str], *, verify: bool
-    ) -> dict[str, tuple[BmcAddress, BmcIdentity]]:
+    async def _boards(self, deeds: Sequence[Deed], values: Mapping[str, str], *, verify: bool) -> Boards:
         """Log in to every BMC that is new; raise `ConfigError` with each that does not let us in."""
         wanted = [deed for deed in deeds if deed.login and deed.declared is not None and verify]
         found = await asyncio.gather(*(self._board(deed, values) for deed in wanted), return_exceptions=True)
@@ -221,13 +230,26 @@ def _references(deeds: Sequence[Deed]) -> list[str]:
     return sorted({deed.declared.password for deed in deeds if deed.login and deed.declared and deed.declared.password})
 
 
-def _named(deeds: Sequence[Deed], declarations: Declarations) -> Iterator[str]:
-    """List the secrets that parameters of machines refer to. What does not fit is a fault of its own."""
-    for deed in deeds:
-        if deed.declared is not None and deed.declared.params:
-            layer = Layer("machine", deed.name, deed.declared.params)
-            with contextlib.suppress(ConfigError):
-                yield from references(declarations.resolve([declarations.checked(layer)]))
+def _judged(
+    wanted: Wanted, machines: Machines, last: Applied, content: Content, *, fits: bool
+) -> tuple[Difference, list[str]]:
+    """Say what follows from declarations alone, and name the secrets that new and changed machines refer to.
+
+    Takes a second for a few thousand machines: in a thread, where DHCP does not wait for it. `fits`: parameters that
+    the catalogue does not take are faults.
+    """
+    declarations = content.declarations
+    found = difference(wanted.machines, machines, last, prune=wanted.prune, shown=declarations.shown)
+    changed, named, unfit = {deed.name for deed in found.deeds}, set(_references(found.deeds)), list[str]()
+    for each in wanted.machines:
+        try:
+            layer = declarations.checked(Layer("machine", f"machine {each.name}", each.params or {}))
+        except ConfigError as error:
+            unfit += [f"{each.source}: {fault}" for fault in error.faults or [error.message]]
+        else:
+            named |= set(references(declarations.resolve([layer]))) if each.name in changed and each.params else set()
+    found.faults[:0] = unfit if fits else []
+    return found, sorted(named)
 
 
 def _reservations(deeds: Sequence[Deed], before: Applied) -> tuple[list[Reservation], list[str]]:
@@ -244,16 +266,9 @@ def _reservations(deeds: Sequence[Deed], before: Applied) -> tuple[list[Reservat
     return put, freed
 
 
-def _unfit(wanted: Sequence[Declared], machines: Sequence[Machine], content: Content) -> list[str]:
-    """Say which declared parameters the catalogue does not take, and which runs it would leave without a bootenv."""
-    faults = []
-    for each in wanted:
-        try:
-            content.declarations.checked(Layer("machine", f"machine {each.name}", each.params or {}))
-        except ConfigError as error:
-            faults += [f"{each.source}: {fault}" for fault in error.faults or [error.message]]
+def _stranded(machines: Sequence[Machine], content: Content) -> Iterator[str]:
+    """Say which runs the catalogue would leave without a bootenv."""
     for machine in machines:
         run = machine.run
         if run is not None and run.step is not None and run.bootenv and run.bootenv not in content.bootenvs:
-            faults.append(f"{machine.name} is {machine.state} with {run.bootenv}, which the catalogue would not have")
-    return faults
+            yield f"{machine.name} is {machine.state} with {run.bootenv}, which the catalogue would not have"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from provisioner.bmc.ways import secret_of
 from provisioner.errors import BmcAuthError, ConfigError, ConflictError
 from provisioner.lifecycle.declared import Declared, Wanted
+from provisioner.lifecycle.runner import SLICE
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.machine import State
 from provisioner.model.net import Mac
@@ -171,3 +174,40 @@ async def test_a_password_that_was_rotated_is_not_set_back(tmp_path: Path) -> No
         assert await rig.secrets.get(secret) == "rotated"
         await rig.site.apply(Wanted("", (replace(NODE, password="env:OTHER"),)))
         assert await rig.secrets.get(secret) == "secret of env:OTHER"
+
+
+@pytest.mark.slow
+async def test_many_machines_leave_the_loop_to_others(tmp_path: Path) -> None:
+    """What is judged and encoded is in threads; what has to be on the loop is there for some machines in each turn."""
+    many = [
+        Declared(f"n{at}", (Mac(f"52:54:00:00:01:{at:02x}"),), params={"disk.layout": "lvm"}, address=f"10.77.0.{at}")
+        for at in range(2, 62)
+    ]
+    turns, seen, on_loop = 0, [], []
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    class Told(dict[str, object]):
+        """Parameters that say where somebody looks at them."""
+
+        def items(self) -> Any:
+            on_loop.append(threading.current_thread() is threading.main_thread())
+            return super().items()
+
+    many[0] = replace(many[0], params=Told({"disk.layout": "lvm"}))
+    async with declared(tmp_path) as rig, asyncio.TaskGroup() as group:
+        rig.conductor.follow(lambda _before, after: seen.append((turns, after and after.name)))
+        other = group.create_task(others())
+        await rig.site.apply(Wanted("", tuple(many)))
+        assert len(seen) == len(many)
+        assert len({turn for turn, _ in seen}) >= len(many) / SLICE
+        assert on_loop
+        assert not any(on_loop)
+        assert len(rig.reserved()) == len(many)
+        await rig.site.apply(Wanted("", (many[0],), prune=True))
+        assert [machine.name for machine in rig.conductor.machines.all()] == ["n2"]
+        other.cancel()

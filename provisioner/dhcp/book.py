@@ -30,6 +30,10 @@ from provisioner.store.leases import LeaseStore
 log = logging.getLogger(__name__)
 
 
+SLICE = 50
+"""Reservations judged or set in one turn of the loop, where there are many: a millisecond."""
+
+
 class DhcpBook:
     """Changes one server. `open` comes before the server's start."""
 
@@ -95,11 +99,12 @@ class DhcpBook:
         leases = (lease for text in reservation.fixed for lease in topology.leases_at(int(IPv4Address(text))))
         return [lease for lease in leases if lease.active(now) and lease.key != key]
 
-    def faults(self, reservations: Sequence[Reservation]) -> list[str]:
+    async def faults(self, reservations: Sequence[Reservation]) -> list[str]:
         """Say what is wrong with reservations that are to be made."""
         found: list[str] = []
         ground = self._ground()
-        for reservation in reservations:
+        for at, reservation in enumerate(reservations, 1):
+            await _between(at)
             try:
                 self._check_reservation(reservation, ground)
             except ConfigError as error:
@@ -113,13 +118,16 @@ class DhcpBook:
         """Check reservations, let the body write them with other things, then make them live."""
         async with self.lock:
             ground = self._ground()
-            for reservation in reserved:
+            for at, reservation in enumerate(reserved, 1):
                 self._check_reservation(reservation, ground)
+                await _between(at)
             yield
-            for mac in freed:
+            for at, mac in enumerate(freed, 1):
                 self._server.remove_reservation(parse_mac(mac), Origin.OPERATOR)
-            for reservation in reserved:
+                await _between(at)
+            for at, reservation in enumerate(reserved, 1):
                 self._server.set_reservation(reservation, Origin.OPERATOR)
+                await _between(at)
 
     def _ground(self) -> Ground:
         """Give what reservations are judged by: the configuration, with the subnets that are served now."""
@@ -202,3 +210,9 @@ class DhcpBook:
     def tell(self, lease: Lease) -> None:
         """Tell who follows leases of one."""
         self._server.tell(lease)
+
+
+async def _between(at: int) -> None:
+    """Let others have the loop after every `SLICE` of many."""
+    if at % SLICE == 0:
+        await asyncio.sleep(0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,13 @@ class DeclarationStore:
 
     async def write(self, batch: Batch) -> tuple[Applied, list[Event]]:
         """Write all of it in one transaction, or nothing. Returns it with its number, and the events."""
-        writes = [prepared(change) for change in batch.changes]
-        applied = batch.applied
-        row = (applied.at, applied.revision, applied.folder, encode(applied))
-        told = encode(batch.told)
+        applied, told = batch.applied, encode(batch.told)
+
+        def encoded() -> tuple[list[Callable[[sqlite3.Cursor], list[Event]]], bytes]:
+            return [prepared(change) for change in batch.changes], encode(applied)
+
+        writes, document = await asyncio.to_thread(encoded)  # ten thousand machines: half a second
+        row = (applied.at, applied.revision, applied.folder, document)
 
         def work(cursor: sqlite3.Cursor) -> tuple[int, list[Event]]:
             events = [event for write in writes for event in write(cursor)]
