@@ -13,7 +13,7 @@ import pytest
 from provisioner.catalog.load import Catalog
 from provisioner.config import Catalogue, Config, Store
 from provisioner.discovery.profiles import load_profiles
-from provisioner.errors import CatalogError, LackingError, NotFoundError
+from provisioner.errors import CatalogError, LackingError
 from provisioner.lifecycle.declared import Applied, Wanted
 from provisioner.model.facts import Facts
 from provisioner.shelves import Read, Shelf, generations, read_all, shelf_of, tell_lacking
@@ -129,7 +129,7 @@ def test_a_start_goes_on_without_what_no_longer_fits(tmp_path: Path) -> None:
     used, _ = start(config)
     (fault,) = used.lacking
     assert fault.startswith("bootenvs/values/site.yaml: disk.swop: no such parameter")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(LackingError):
         used.catalog.bootenv("site-os")
 
 

@@ -100,6 +100,8 @@ class Catalog:
         content = self._content
         found = content.bootenvs.get(content.aliases.get(name, name))
         if found is None:
+            if self.lacking is not None:  # it may be what is missing
+                raise self.lacking
             known = (*content.bootenvs, *content.aliases)
             raise NotFoundError(f"no bootenv {name[:80]!r}{nearest(name, known)}", hint="provisionctl bootenvs")
         return found

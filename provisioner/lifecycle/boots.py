@@ -115,7 +115,7 @@ class Boots:
             return ""
         try:
             return direct_file(self._bootenv_of(machine), self.arch_of(mac))
-        except NotFoundError:  # the catalogue that it was in is not in use: DHCP answers all the same
+        except (ConfigError, NotFoundError):  # the catalogue that it was in is not in use: DHCP answers all the same
             return ""
 
     def _with_evidence(self, client: BootClient, machine: Machine | None) -> BootClient:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk
 from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import SwitchPort
 from provisioner.model.intent import EnrolRequest
-from provisioner.model.machine import Machine, Run, State
+from provisioner.model.machine import Machine, Phase, Run, State, Step
 from provisioner.model.trace import Channel, TraceLine
 from tests.lifecycle.rack import PASSWORD, Rack
 from tests.lifecycle.shelf import FakeCatalogue
@@ -108,7 +109,12 @@ async def test_two_machines_at_once_do_not_disturb_each_other(tmp_path: Path) ->
 
 
 class Lacking(FakeCatalogue):
-    """A catalogue of which a part is missing."""
+    """A catalogue of which a part is missing, with the system of a run under way."""
+
+    def bootenv(self, name: str) -> Bootenv:
+        if name == "debian-12":
+            raise LackingError("what was applied last is not in use")
+        return super().bootenv(name)
 
     def params(self, bootenv: Bootenv, machine: Machine | None, boot: Mapping[str, Any]) -> Resolved:
         raise LackingError("what was applied last is not in use")
@@ -128,6 +134,10 @@ async def test_nothing_is_begun_that_cannot_be_made_out(tmp_path: Path) -> None:
         with pytest.raises(LackingError):
             await conductor.rescue("node17")
         assert (conductor.machines.get("node17").state, metal.log) == (State.READY, log)
+        run = Run("r-1", "deploy", "debian-12", (Step("wait.dhcp", Phase.DHCP, 60),))
+        conductor.machines.put(replace(conductor.machines.get("node17"), run=run))
+        client = BootClient(metal.mac, Asker.HTTP, Arch.EFI_X64_HTTP, metal.uuid)
+        assert conductor.decide(client) is not None  # who asks by DHCP has an answer
 
 
 async def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
