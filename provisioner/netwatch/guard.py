@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Any, Protocol
 
 from provisioner.dhcp.limit import Limiter
@@ -111,7 +111,8 @@ class Guard:
         """
         subnets = {subnet.title: subnet for subnet in self.subnets() if subnet.rogue is Policy.FALLBACK}
         for name, server in (await self._memory.load()).items():
-            if (subnet := subnets.get(name)) is None:  # an operator or the file says otherwise now
+            subnet = subnets.get(name)
+            if subnet is None or self._is_friend(int(IPv4Address(server))):  # an operator or the file says otherwise
                 await self._memory.remove(name)
             else:
                 self._rogues.remember(subnet.interface, server, self._now())

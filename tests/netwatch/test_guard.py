@@ -333,6 +333,7 @@ async def test_a_daemon_that_ends_as_a_proxy_starts_as_one_until_the_other_serve
 CHANGED = {
     "the subnet is gone": Dhcp(),
     "it only reports now": Dhcp(subnets=(subnet(),)),
+    "the other server may answer now": Dhcp(subnets=(falling(),), allowed_servers=(ROGUE,)),
     "it is switched off": Dhcp(subnets=(subnet(mode=Mode.OFF),)),
 }
 
