@@ -62,7 +62,7 @@ class EntryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: str = ""
     duid: Octets = ""
     iaid: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)] = 0
-    options: Annotated[dict[str, Octets], msgspec.Meta(max_length=64)] = {}
+    options: Annotated[dict[str, Octets], msgspec.Meta(max_length=254)] = {}
     where: Annotated[str, msgspec.Meta(max_length=4096)] = ""
 
 

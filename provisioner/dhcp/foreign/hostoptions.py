@@ -20,6 +20,8 @@ ALIASES = {
     "default-url": 114,
 }
 """Names of dhcpd and Kea that are not ours."""
+MOST = 1024
+"""Characters of a value, as the API takes them."""
 BOOTS = "what a machine boots is decided here (`loader` of its reservation names another loader)"
 
 
@@ -30,6 +32,8 @@ def taken(key: str, value: str) -> tuple[str, str]:
         raise ValueError(BOOTS)
     if code in OF_NETWORK:
         raise ValueError("it follows from the subnet")
+    if len(value) > MOST:
+        raise ValueError(f"it has more than {MOST} characters")
     raw = value.startswith("hex:")
     if code not in formats.FORMATS and not (raw and code):
         raise ValueError("there is no such option here")

@@ -30,6 +30,7 @@ LEFT_OUT = {
     "a number whose format we do not know": (("44", "10.0.0.9"), "there is no such option here"),
     "no option at all": (("", "10.0.0.9"), "there is no such option here"),
     "a value that is none": (("routers", "gateway"), "'gateway' cannot be read: "),
+    "more than the API takes": (("224", "hex:" + "00" * 511), "it has more than 1024 characters"),
     "no value": (("routers", ""), "'' cannot be read: it is empty"),
     "one that the server sets itself": (("51", "hex:0000"), "'hex:0000' cannot be read: option 51 is set by"),
 }
