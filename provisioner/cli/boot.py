@@ -89,17 +89,25 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
         _show_plan(session, client, machines, asked | in_query(params))
         return
     if not given["yes"]:
-        _ask_back(client, machines, f"boot {bootenv}", keeps=bootenv == "discovery")
+        loses = RESTARTS if bootenv == "discovery" else DESTROYS
+        _ask_back(client, machines, f"boot {bootenv}", loses)
     body = asked | ({"params": params} if params else {})
     _each(session, client, machines, ("boot", body), given["timeout"] if given["wait"] else None)
 
 
 @command("discover")
 @_NAMES
+@_YES
 @waits
-def discover(session: Session, names: str, wait: bool, timeout: float) -> None:
-    """Boot the discovery system and read a machine's hardware anew. Disks are left as they are."""
-    _each(session, session.client(), expand(names), ("boot", {"bootenv": "discovery"}), timeout if wait else None)
+def discover(session: Session, names: str, yes: bool, wait: bool, timeout: float) -> None:
+    """Boot the discovery system and read a machine's hardware anew. Disks are left as they are.
+
+    A machine in use is switched off, whatever runs on it, and started from its disk again after that.
+    """
+    machines, client = expand(names), session.client()
+    if not yes:
+        _ask_back(client, machines, "discover", RESTARTS)
+    _each(session, client, machines, ("boot", {"bootenv": "discovery"}), timeout if wait else None)
 
 
 @command("release")
@@ -110,8 +118,8 @@ def discover(session: Session, names: str, wait: bool, timeout: float) -> None:
 def release(session: Session, names: str, keep_data: bool, yes: bool, wait: bool, timeout: float) -> None:
     """Give machines back: erase their disks, power off, ready for the next use."""
     machines, client = expand(names), session.client()
-    if not yes:
-        _ask_back(client, machines, "release", keeps=keep_data)
+    if not yes and not keep_data:
+        _ask_back(client, machines, "release", DESTROYS)
     _each(session, client, machines, ("release", {"erase": not keep_data}), timeout if wait else None)
 
 
@@ -185,16 +193,20 @@ def _still_on(session: Session, machine: Row) -> ProvisionerError | None:
     return ApiError(f"{name}: {printable(failure['reason'])}", hint=printable(failure["hint"]))
 
 
-def _ask_back(client: Client, machines: Sequence[str], what: str, keeps: bool) -> None:
-    """On a terminal, ask before the disk of a machine in use is overwritten; a script has said what it wants."""
-    if keeps or not is_terminal(sys.stdin):
+DESTROYS = "destroys what is on the disk"
+RESTARTS = "switches it off, whatever runs on it, and starts it from its disk again"
+
+
+def _ask_back(client: Client, machines: Sequence[str], what: str, does: str) -> None:
+    """On a terminal, ask before that is done to a machine in use; a script has said what it wants."""
+    if not is_terminal(sys.stdin):
         return
     used = [row for row in client.machines(machines) if row["state"] in {"active", "reserved"}]
     if not used:
         return
     some = ", ".join(f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used[:5])
     more = f" and {len(used) - 5} more" if len(used) > 5 else ""
-    click.confirm(f"{some}{more}: in use; `{what}` destroys what is on the disk. Go on?", abort=True, err=True)
+    click.confirm(f"{some}{more}: in use; `{what}` {does}. Go on?", abort=True, err=True)
 
 
 def _each(

@@ -242,6 +242,7 @@ class Conductor:
             self._ports.catalogue.params(self.bootenv(begin.bootenv), machine, begin.params)
         medium = boots_by_medium(machine, via)
         begin = replace(begin, quarantine_after=self._quarantine_after, by_medium=medium)
+        begin = replace(begin, stays=bool(self.engaged(machine.id, "")))  # it is the machine's workflow that asks
 
         def rule(current: Machine, now: float) -> tuple[Machine, list[Perform]]:
             if gone := self.withdrawn(intent.key):

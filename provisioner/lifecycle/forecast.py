@@ -13,6 +13,7 @@ from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.foretell import Foretold
 from provisioner.lifecycle.plans import KINDS, VERBS, Verb, steps_of, wants_network
 from provisioner.lifecycle.preflight import verb_for
+from provisioner.lifecycle.rest import in_use
 from provisioner.model.artifact import Inspected
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript
 from provisioner.model.catalog import Bootenv
@@ -67,7 +68,7 @@ class Forecast:
     @property
     def steps(self) -> tuple[str, ...]:
         """Name the steps of the run."""
-        return steps_of(self.verb, by_medium=self.by_medium)
+        return steps_of(self.verb, by_medium=self.by_medium, in_use=in_use(self.machine))
 
 
 def imagined(machine: Machine, bootenv: Bootenv, *, installed: bool = False) -> Machine:

@@ -22,6 +22,8 @@ class Begin:
     """Parameters of this boot alone."""
     by_medium: bool = False
     """Boot from a CD of this machine's own in its BMC's virtual drive, not from the network."""
+    stays: bool = False
+    """The discovery system goes on, also where the machine is in use: a workflow has work for it."""
     quarantine_after: int = 3
     """Installs in a row that may fail before the machine is kept back; 0: it never is."""
 

@@ -158,9 +158,17 @@ WAITED_FOR = {
 }
 
 
-def steps_of(verb: Verb, *, by_medium: bool) -> tuple[str, ...]:
-    """Name the steps of a verb, for a machine that boots from the network or from a medium of its own."""
-    steps = VERBS[verb].steps
+COMES_BACK = FROM_DISK[:3]
+"""How a machine comes back to its own system. What that says of itself is not waited for: with a static address it
+may say nothing that we hear."""
+
+
+def steps_of(verb: Verb, *, by_medium: bool, in_use: bool = False) -> tuple[str, ...]:
+    """Name the steps of a verb, for a machine that boots from the network or from a medium of its own.
+
+    One that is inspected while somebody's system is on its disk (`in_use`) comes back to it.
+    """
+    steps = VERBS[verb].steps + (COMES_BACK if in_use and verb is Verb.INSPECT else ())
     if not by_medium or steps[: len(NETBOOT)] != NETBOOT:
         return steps
     return (*BY_MEDIUM, *steps[len(NETBOOT) :])

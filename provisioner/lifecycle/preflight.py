@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from provisioner.dhcp.foretell import Foretold
 from provisioner.lifecycle.plans import ENSURES, KINDS, NETBOOT, VERBS, Verb, steps_of
+from provisioner.lifecycle.rest import in_use
 from provisioner.model.bmc import BootTarget, Driver
 from provisioner.model.boot import Place
 from provisioner.model.catalog import Bootenv, Kind, Report
@@ -101,7 +102,7 @@ def bmc_verbs(machine: Machine, verb: Verb, *, by_medium: bool = False) -> list[
     """Name the verbs that a BMC is asked for on the way, each once, as capabilities are called."""
     target = BootTarget.HTTP if machine.boot_via == "http" else BootTarget.PXE
     names = []
-    for step in steps_of(verb, by_medium=by_medium):
+    for step in steps_of(verb, by_medium=by_medium, in_use=in_use(machine)):
         wanted = ENSURES.get(step)
         if step == "boot.network":
             names.append(f"boot.once.{target}")

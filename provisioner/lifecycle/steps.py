@@ -43,6 +43,7 @@ from provisioner.lifecycle.plans import (
     may_be_writing,
     steps_of,
 )
+from provisioner.lifecycle.rest import in_use
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Failure, JournalLine, Machine, Run, State, Step
 
@@ -105,7 +106,7 @@ def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Pe
         )
     if machine.state not in rule.start:
         raise ConflictError(f"{machine.name} is {machine.state}: it cannot {event.verb} from there")
-    names = steps_of(event.verb, by_medium=event.by_medium)
+    names = steps_of(event.verb, by_medium=event.by_medium, in_use=in_use(machine) and not event.stays)
     steps = tuple(_step(name, event, rule) for name in names)
     run = Run(event.run_id, event.verb, event.bootenv, steps, started=now, step_started=now, params=event.params)
     run = replace(run, quarantine_after=event.quarantine_after)

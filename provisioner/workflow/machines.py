@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 
 from provisioner.errors import TicketError
-from provisioner.lifecycle.plans import Verb
+from provisioner.lifecycle.plans import COMES_BACK, Verb
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStep, Stage, Where
@@ -34,7 +34,8 @@ class FlowAgents:
         """Say whether the discovery system of a machine asked what to do a moment ago, and was not ended since."""
         heard, run = self._polled.get(machine.id, 0.0), machine.run
         ended = max(run.ended if run is not None else 0.0, self._restarted.get(machine.id, 0.0))
-        if run is not None and run.verb in TO_DISCOVERY and run.outcome == "done":
+        stayed = run is not None and run.steps[-1].name != COMES_BACK[-1]
+        if run is not None and run.verb in TO_DISCOVERY and run.outcome == "done" and stayed:
             heard = max(heard, run.ended)  # it ended when the discovery system reported
         return self._engine.now() - heard <= within_s and heard >= ended and machine.power is not Power.OFF
 

@@ -336,3 +336,16 @@ def test_a_machine_in_use_is_asked_for(
     assert ran.status == status
     assert "node17 (debian-12): in use; `release` destroys what is on the disk. Go on?" in ran.out + ran.err
     assert daemon.conductor.machines.get("node17").state is state
+
+
+@pytest.mark.parametrize("command", [("discover", "node17"), ("boot", "node17", "discovery")], ids=" ".join)
+def test_a_discovery_asks_for_a_machine_in_use_too(
+    ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    daemon.conductor.machines.by_name["node17"] = replace(NODE17, state=State.ACTIVE, bootenv="debian-12")
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    ran = ctl(*command)
+    assert ran.status == 1
+    assert "switches it off, whatever runs on it, and starts it from its disk again. Go on?" in ran.out + ran.err
+    assert daemon.conductor.machines.get("node17").state is State.ACTIVE
+    assert ctl(*command, "--yes").status == 0

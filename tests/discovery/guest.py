@@ -50,6 +50,8 @@ class StandIn:
     progress: list[dict[str, Any]] = field(default_factory=list)
     given: list[str] = field(default_factory=list)
     log: str = ""
+    over: frozenset[str] = frozenset()
+    """Jobs whose run is over as soon as they say how far they are."""
     deaths: int = 0
     port: int = 0
     _runner: web.AppRunner | None = None
@@ -96,6 +98,8 @@ class StandIn:
                 self.facts = json.loads(body)
                 return self.command()
             case "progress":
+                if self.over.intersection(self.given[-1:]):
+                    return web.Response(status=410)
                 self.progress.append(json.loads(body))
             case "log":
                 self.log += body.decode()

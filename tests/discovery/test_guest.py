@@ -318,6 +318,7 @@ async def test_erasing_leaves_nothing_to_find(system: cache.Manifest, image: byt
     assert not any(disk.read_bytes())
 
 
+OVER = "one whose run is over is killed, with all that it started"
 JOBS = {
     "a failing command ends the job": ("false\necho on", 1, ""),
     "a status of its own": ("exit 7", 7, ""),
@@ -334,6 +335,8 @@ JOBS = {
         "HTTP 404",
     ),
     "the right disk by its serial number": (f". /usr/lib/provisioner/job.sh\nfind_disk {SERIAL}", 0, "/dev/vda"),
+    OVER: ("(while sleep 1; do date >/dev/vda; done) & echo $! >/run/writer; sleep 600", 137, ""),
+    "nothing of it goes on": ("if kill -0 $(cat /run/writer); then exit 1; fi", 0, ""),
     "the only disk": (". /usr/lib/provisioner/job.sh\nfind_disk ''", 0, "/dev/vda"),
 }
 
@@ -341,8 +344,9 @@ JOBS = {
 async def test_how_jobs_end(system: cache.Manifest, tmp_path: Path) -> None:
     """All in one boot: what a job says is what the daemon hears."""
     jobs = {f"j{number}": script for number, (script, _, _) in enumerate(JOBS.values())}
-    daemon = StandIn(jobs)
+    daemon = StandIn(jobs, over=frozenset({f"j{list(JOBS).index(OVER)}"}))
     screen = await run_guest(system, blank(tmp_path), daemon)
+    assert "the run of this job is over: it is stopped" in screen
     for (what, (_, status, message)), said in zip(JOBS.items(), daemon.done.values(), strict=True):
         assert said["status"] == status, (what, screen)
         assert message in said["message"], (what, said)

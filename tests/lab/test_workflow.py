@@ -32,14 +32,15 @@ MACHINES = "node17,node18"
 LIMIT_S = 600.0
 
 
-def control(*arguments: str, limit_s: float = 60.0) -> str:
-    """Run provisionctl against the rack's daemon; what it said on stdout."""
+def control(*arguments: str, limit_s: float = 60.0, said: str = "") -> str:
+    """Run provisionctl against the rack's daemon; what it said on stdout, and on stderr where that has `said`."""
     environment = os.environ | {"XDG_CACHE_HOME": str(KEPT), "PROVISIONER_SOCKET": str(state_of(NAME) / "api.sock")}
     done = subprocess.run(
         [CONTROL, *arguments], env=environment, capture_output=True, text=True, timeout=limit_s, check=False, cwd=ROOT
     )
     assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert said in done.stderr
+    return done.stdout + (done.stderr if said else "")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,8 @@ def shared(name: str) -> list[str]:
 def test_a_machine_takes_an_image_from_its_neighbour(racked: RackSpec, tmp_path: Path) -> None:
     """The image comes as qcow2, and is what both machines write."""
     control("artifacts", "import", "debian-12/disk.raw.zst", str(disks.qcow2(tmp_path)))
-    install("node17", ["sleep 600"])  # it has written all, and gives it while its job lasts
+    # it has written all, and gives it while its job lasts, which writes on
+    install("node17", ["while sleep 1; do date >/root/alive; sync; done"])
     assert process.wait_until(lambda: shared("node17"), LIMIT_S, tick_s=1.0), log_of(racked).read_text()[-4000:]
     install("node18", [])
     assert process.wait_until(lambda: shared("node18"), LIMIT_S, tick_s=1.0), log_of(racked).read_text()[-4000:]
@@ -113,3 +115,14 @@ def test_a_machine_takes_an_image_from_its_neighbour(racked: RackSpec, tmp_path:
     ask = ["curl", "-s", "--unix-socket", str(state_of(NAME) / "api.sock"), "http://localhost/metrics"]
     metrics = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
     assert re.search(r'provisioner_image_chunks_total\{source="neighbour"\} [1-9]', metrics), metrics
+
+    disk = racked.state / "machines" / "node17" / "disk.raw"
+    shown = control("cancel", "node17", said="it is off, and ready again", limit_s=LIMIT_S)
+    written = disk.stat().st_mtime_ns
+    assert "may be writing to its disk: switching it off" in shown
+    machine = Client(str(state_of(NAME) / "api.sock")).get("/v1/machines/node17")
+    assert (machine["state"], machine["power"], machine["run"]["outcome"]) == ("ready", "off", "cancelled")
+    story = [(line["step"], line["outcome"]) for line in machine["run"]["journal"][-2:]]
+    assert story == [("wait.job", "cancelled"), ("cancel.off", "done")]
+    assert "cancelled by the operator" in control("why", "node17")
+    assert disk.stat().st_mtime_ns == written, "it is written to no more"

@@ -65,7 +65,9 @@ async def test_from_enrolled_to_active_and_back(tmp_path: Path) -> None:
         assert plan == LocalDisk("node17 is active: nothing was asked for it")
 
         await conductor.boot("node17", "discovery")
-        assert (await settled(conductor)).state is State.ACTIVE
+        machine = await settled(conductor)
+        assert (machine.state, machine.power, metal.power) == (State.ACTIVE, Power.ON, Power.ON)
+        assert metal.log[-4:] == ["power off", "power on", "power off", "power on"], "its own system runs again"
         assert metal.disk.startswith("home:")
 
         await conductor.release("node17")

@@ -118,8 +118,6 @@ CASES: dict[str, tuple[Machine, tuple[Event, ...], str, list[str]]] = {
     "without a BMC it stays as it is": (
         at_step("wait.facts", Verb.INSPECT, Machine("m1", "x", State.ENROLLED)), (Seen(Signal.FACTS),),
         "enrolled", []),
-    "an active machine that was inspected is active again": (
-        at_step("wait.facts", Verb.INSPECT, replace(READY, state=State.ACTIVE)), (Seen(Signal.FACTS),), "active", []),
     "a tick before the deadline changes nothing": (READY, (DEPLOY, Tick()), "power.off", []),
     "what a machine does without a run is only noted": (READY, (Seen(Signal.DHCP),), "ready", []),
 }  # fmt: skip
