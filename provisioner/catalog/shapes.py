@@ -8,7 +8,7 @@ than the text is long, and a check has so many steps and no more.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
 from zoneinfo import available_timezones
@@ -29,6 +29,8 @@ TEXT_A_STEP = 64
 """Characters that are copied into a message, or looked at for each instruction of a pattern, in the time of a step."""
 PATTERN_BYTES = 1 << 18
 """What RE2 may take for one pattern; ours need a tenth."""
+MAX_PATTERNS = 512
+"""Those that are kept compiled; ours are a hundred, of some 10 kB each."""
 FORMATS = ("date", "email", "ipv4", "ipv6", "uuid", "time-zone")
 """Those that are checked; as the standard has it, others are said for people. `time-zone` is ours."""
 
@@ -141,8 +143,9 @@ def _of_pattern(pattern: str) -> Iterator[str]:
         yield f"{said.decode() if isinstance(said, bytes) else said} (RE2's syntax: without look-around and references)"
 
 
+@lru_cache(MAX_PATTERNS)
 def _compiled(pattern: str) -> Any:
-    """Compile a pattern, or find it in the library's own memory of them; raise `re2.error`."""
+    """Compile a pattern; raise `re2.error`."""
     options = re2.Options()
     options.max_mem, options.log_errors, options.never_capture = PATTERN_BYTES, False, True
     return re2.compile(pattern, options)
