@@ -113,7 +113,7 @@ def test_dhclient_comes_back_to_its_address_and_gives_it_up(lan: Wires) -> None:
     assert server.events() == ["dhcp.offer", "dhcp.ack", "dhcp.ack"]
     lan.ip("one", "addr", "add", f"{first}/24", "dev", "eth0")
     dhclient(lan, "one", "-r")
-    assert server.events()[-1] == "dhcp.release"
+    server.until("dhcp.release")  # the client ends before it is here
 
 
 def test_dhclient_with_another_identifier_is_the_same_machine(lan: Wires) -> None:
@@ -234,7 +234,7 @@ def test_dhcrelay_carries_a_renewal_and_a_release(routed: Wires) -> None:
     routed.ip("one", "addr", "add", f"{first}/24", "dev", "eth0")
     routed.ip("one", "route", "add", "default", "via", "10.44.0.1")
     dhclient(routed, "one", "-r")
-    assert server.events()[-1] == "dhcp.release"
+    server.until("dhcp.release")  # the client ends before it is here
 
 
 @pytest.fixture(scope="session")
