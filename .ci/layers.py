@@ -81,6 +81,7 @@ TABLE = (
     ("catalog.artifacts", "shells"),
     ("catalog.blobs", "shells"),
     ("catalog.arriving", "shells"),
+    ("catalog.bounded", "shells"),
     ("catalog.bundle", "shells"),
     ("catalog.convert", "shells"),
     ("catalog.download", "shells"),

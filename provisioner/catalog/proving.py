@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from provisioner.catalog.bounded import BoundedRenderer
 from provisioner.catalog.context import Occasion, answer_context, subject_of
 from provisioner.catalog.fleet import SECRETS, Sample, boot, samples
 from provisioner.catalog.kernelargs import check_line
@@ -68,9 +69,18 @@ def arches(bootenv: Bootenv) -> Sequence[str]:
     return sorted(bootenv.arch) or ["amd64"]
 
 
-def files(catalog: Catalog, bootenv: Bootenv, sample: Sample, arch: str = "amd64") -> Iterator[File]:
-    """Render everything that one machine gets. Raises `RefusedError` where it cannot have it, else `RenderError`."""
-    render = catalog.content.renderer.render
+Render = Callable[[str, Mapping[str, Any]], str]
+"""Gives the text of a template for one context."""
+
+
+def files(
+    catalog: Catalog, bootenv: Bootenv, sample: Sample, arch: str = "amd64", render: Render | None = None
+) -> Iterator[File]:
+    """Render everything that one machine gets. Raises `RefusedError` where it cannot have it, else `RenderError`.
+
+    Without `render` it is done here and now, which is for templates of ours: those of others may take for ever.
+    """
+    render = render or catalog.content.renderer.render
     in_the_open, for_the_ticket = contexts(catalog, bootenv, sample, arch)
     if (found := bootenv.arch.get(arch)) and found.args:
         yield File(KERNEL_ARGS, "", check_line(render(args_template(bootenv.name, arch), in_the_open)) + "\n")
@@ -98,9 +108,11 @@ def prove(catalog: Catalog, linter: Linter, *, only: Sequence[str] = (), tell: T
     seen.add({"secrets": _secret_names(catalog)})
     names = [catalog.bootenv(name).name for name in only] or catalog.names()
     machines = samples(catalog.content.values)
-    for number, name in enumerate(names):
-        tell(number, len(names), f"rendering {name}")
-        report.proofs.append(_render(catalog, catalog.bootenv(name), machines, (report.verdict, texts, seen)))
+    with BoundedRenderer(catalog.content.templates) as renderer:
+        for number, name in enumerate(names):
+            tell(number, len(names), f"rendering {name}")
+            to = (report.verdict, texts, seen)
+            report.proofs.append(_render(catalog, catalog.bootenv(name), machines, renderer.render, to))
     if not only:
         report.verdict.faults += list(unknown_paths(catalog, seen.values))
     report.texts = len(texts)
@@ -129,7 +141,13 @@ class _Seen:
         _merge(self.values, given)
 
 
-def _render(catalog: Catalog, bootenv: Bootenv, machines: Sequence[Sample], to: tuple[Verdict, Texts, _Seen]) -> Proof:
+def _render(
+    catalog: Catalog,
+    bootenv: Bootenv,
+    machines: Sequence[Sample],
+    render: Render,
+    to: tuple[Verdict, Texts, _Seen],
+) -> Proof:
     verdict, texts, seen = to
     proof = Proof(bootenv)
     for sample in machines:
@@ -138,7 +156,7 @@ def _render(catalog: Catalog, bootenv: Bootenv, machines: Sequence[Sample], to: 
             for arch in arches(bootenv):
                 for context in contexts(catalog, bootenv, sample, arch):
                     seen.add(context)
-                made += [(arch, file) for file in files(catalog, bootenv, sample, arch)]
+                made += [(arch, file) for file in files(catalog, bootenv, sample, arch, render)]
         except RefusedError as error:
             proof.refused[sample.name] = "; ".join(error.faults) or error.message
             continue

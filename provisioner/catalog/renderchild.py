@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from provisioner.catalog.render import Renderer
-from provisioner.errors import RenderError
+from provisioner.errors import RefusedError, RenderError
 
 MAX_MEMORY_BYTES = 256 << 20
 """Address space, of which the interpreter and all templates take some 60 MiB."""
@@ -27,6 +27,7 @@ MAX_CPU_S = 2.0
 """Of one rendering. A large answer file takes a millisecond."""
 MAX_FRAME_BYTES = 16 << 20
 _PR_SET_PDEATHSIG = 1
+_ENCODER = msgspec.msgpack.Encoder()
 
 
 class Load(msgspec.Struct, frozen=True, tag="load", array_like=True):
@@ -53,6 +54,15 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", array_like=True):
 
     message: str
     hint: str = ""
+    refused: bool = False
+    """The template says so itself (`fail`): no fault of it."""
+    bound: bool = False
+    """It took too long or too much memory."""
+
+
+def error_of(failed: Failed) -> RenderError:
+    """Give what is to be raised where the answer was waited for."""
+    return (RefusedError if failed.refused else RenderError)(failed.message, hint=failed.hint)
 
 
 Request = Load | Render
@@ -87,9 +97,9 @@ class Child:
         try:
             return Rendered(self._renderer.render(template, context, checked=True))
         except RenderError as error:
-            return Failed(error.message, error.hint)
+            return Failed(error.message, error.hint, isinstance(error, RefusedError), isinstance(error, _TooLong))
         except MemoryError:
-            return Failed(f"templates/{template}: takes more than {MAX_MEMORY_BYTES >> 20} MiB of memory")
+            return Failed(f"templates/{template}: takes more than {MAX_MEMORY_BYTES >> 20} MiB of memory", bound=True)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
@@ -122,6 +132,17 @@ def serve(sock: socket.socket) -> None:
             answers += len(body).to_bytes(4, "big") + body
         if answers:
             sock.sendall(answers)
+
+
+def frame_of(request: Request) -> bytes:
+    """Pack one message with its length before it; raise `RenderError` where that cannot be."""
+    try:
+        body = _ENCODER.encode(request)
+    except (TypeError, ValueError) as error:
+        raise RenderError(f"cannot be given to a template: {error}") from error
+    if len(body) > MAX_FRAME_BYTES:
+        raise RenderError(f"a context of {len(body)} octets, at most {MAX_FRAME_BYTES}")
+    return len(body).to_bytes(4, "big") + body
 
 
 def take_frame(buffer: bytearray) -> bytes | None:

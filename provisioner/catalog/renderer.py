@@ -18,7 +18,16 @@ from typing import Any
 
 import msgspec
 
-from provisioner.catalog.renderchild import MAX_FRAME_BYTES, Answer, Failed, Load, Render, Rendered, take_frame
+from provisioner.catalog.renderchild import (
+    Answer,
+    Failed,
+    Load,
+    Render,
+    Rendered,
+    error_of,
+    frame_of,
+    take_frame,
+)
 from provisioner.errors import RenderError
 
 log = logging.getLogger(__name__)
@@ -50,7 +59,6 @@ class RenderProcess:
     def __init__(self, templates: Mapping[str, str], *, wall_s: float = WALL_S) -> None:
         self._templates = dict(templates)
         self._wall_s = wall_s
-        self._encoder = msgspec.msgpack.Encoder()
         self._process: asyncio.subprocess.Process | None = None
         self._pipe: _Pipe | None = None
         self._gone = False
@@ -113,13 +121,7 @@ class RenderProcess:
     def _frame(self, request: Load | Render) -> bytes:
         if len(self._waiting) >= MAX_WAITING:
             raise RenderError("too many renderings wait already")
-        try:
-            body = self._encoder.encode(request)
-        except (TypeError, ValueError) as error:
-            raise RenderError(f"cannot be given to a template: {error}") from error
-        if len(body) > MAX_FRAME_BYTES:
-            raise RenderError(f"a context of {len(body)} octets, at most {MAX_FRAME_BYTES}")
-        return len(body).to_bytes(4, "big") + body
+        return frame_of(request)
 
     # the process
 
@@ -139,8 +141,7 @@ class RenderProcess:
         pipe = _Pipe(self._answered, self._hung_up)
         await asyncio.get_running_loop().create_connection(lambda: pipe, sock=ours)
         ready = asyncio.get_running_loop().create_future()
-        body = self._encoder.encode(Load(self._templates))
-        first = _Asked(len(body).to_bytes(4, "big") + body, ready, START_S)
+        first = _Asked(frame_of(Load(self._templates)), ready, START_S)
         self._waiting.appendleft(first)
         self._pipe = pipe
         for asked in self._waiting:
@@ -211,8 +212,8 @@ class RenderProcess:
         match answer:
             case Rendered(text):
                 asked.future.set_result(text)
-            case Failed(message, hint):
-                asked.future.set_exception(RenderError(message, hint=hint))
+            case Failed():
+                asked.future.set_exception(error_of(answer))
 
     def _hung_up(self) -> None:
         self._gone = True
