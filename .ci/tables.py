@@ -87,14 +87,14 @@ def parameter_table(source: str) -> str:
 
 def parameter_rows(param: Param) -> Iterator[Sequence[str]]:
     """One parameter, and what it is made of."""
-    for word in words(param.name, param.schema):
-        takes = "where a secret is" if param.secret else word.takes
-        what = word.about or (" ".join(param.about.split()) if word.path == param.name else "")
+    for word in words(param):
         default = code(json.dumps(param.default)) if word.path == param.name and param.default is not None else ""
         yield (
             f"`{word.path}`",
-            cell(what),
-            cell(f"{code(takes) if '^' in takes else takes}{', has to be there' if word.required else ''}"),
+            cell(word.about),
+            cell(
+                f"{code(word.takes) if '^' in word.takes else word.takes}{', has to be there' if word.required else ''}"
+            ),
             default,
             str(param.merge) if word.path == param.name else "",
         )

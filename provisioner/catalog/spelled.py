@@ -6,11 +6,16 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from provisioner.model.catalog import Param
+
 Schema = Mapping[str, Any]
 
 _KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}
 
 _WRITTEN = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+
+
+REFERENCE = "where a secret is"
 
 
 class Word(NamedTuple):
@@ -22,10 +27,10 @@ class Word(NamedTuple):
     required: bool = False
 
 
-def words(name: str, schema: Schema) -> Iterator[Word]:
-    """List what a parameter is made of, itself first; `about` is what the schema says of a part."""
-    yield Word(name, spelled(schema), schema.get("description", ""))
-    yield from _inside(name, schema)
+def words(param: Param) -> Iterator[Word]:
+    """List what a parameter is made of, itself first."""
+    yield Word(param.name, REFERENCE if param.secret else spelled(param.schema), " ".join(param.about.split()))
+    yield from _inside(param.name, param.schema)
 
 
 def spelled(schema: Schema) -> str:

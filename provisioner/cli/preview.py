@@ -27,8 +27,11 @@ def shown(value: Any) -> str:
 
 PARAMS = (
     Column("PARAMETER", lambda row: row["name"], keep=True),
-    Column("VALUE", lambda row: shown(row["value"])),
-    Column("FROM", origin_of),
+    Column("VALUE", lambda row: shown(row["value"]) if "value" in row else ""),
+    Column("FROM", lambda row: origin_of(row) if "layers" in row else ""),
+    Column("LAYERS", lambda row: row.get("merge", ""), wide=True),
+    Column("TAKES", lambda row: row["takes"], wide=True),
+    Column("ABOUT", lambda row: row["about"], wide=True),
 )
 LAYERS = (
     Column("PARAMETER", lambda row: row["name"], keep=True),
@@ -75,17 +78,19 @@ def render(session: Session, name: str, bootenv: str, file: str, settings: tuple
 @click.argument("name", shell_complete=machine_names)
 @click.argument("param", required=False, default="")
 @click.option("--bootenv", default="", shell_complete=bootenv_names, help="For this one instead of the machine's own.")
-@click.option("--explain", is_flag=True, help="Every layer, and which of them won.")
+@click.option("--explain", "how", flag_value="explain", help="Every layer, and which of them won.")
+@click.option("--all", "how", flag_value="all", help="Also those of which nobody said anything.")
 @sets
-def params(session: Session, name: str, param: str, bootenv: str, explain: bool, settings: tuple[str, ...]) -> None:
+def params(session: Session, name: str, param: str, bootenv: str, how: str | None, settings: tuple[str, ...]) -> None:
     """Show a machine's parameters, and where each comes from.
 
     Layers are default, global, site, bootenv, profile, role, machine and boot, the most specific one last; how they
     combine (replace, merge, append) is declared with the parameter. The layer boot is what --set says, else that of the
-    boot under way.
+    boot under way. With -o wide each says what it is and takes, with the keys inside of it.
 
     \b
       provisionctl params node17
+      provisionctl params node17 --all -o wide
       provisionctl params node17 disk.layout --explain
     """
     asked = {key: value for key, value in (("bootenv", bootenv), ("name", param)) if value}
@@ -93,12 +98,19 @@ def params(session: Session, name: str, param: str, bootenv: str, explain: bool,
     rows = session.client().get(f"/v1/machines/{quoted(name)}/params", asked)["params"]
     if session.output in {"json", "yaml"}:
         print_data(session, rows)
-    elif explain:
+    elif how == "explain":
         print_rows(
             session, [_layer(row, each) for row in rows for each in row["layers"]], LAYERS, empty="nothing is set"
         )
     else:
-        print_rows(session, [row for row in rows if param or row["layers"]], PARAMS, empty="nothing is set")
+        rows = [row for row in rows if param or how == "all" or row["layers"]]
+        if session.output == "wide":
+            rows = [each for row in rows for each in (row, *_inside(row))]
+        print_rows(session, rows, PARAMS, empty="nothing is set")
+
+
+def _inside(row: Row) -> list[Row]:
+    return [{"name": word["path"], **word} for word in row["inside"]]
 
 
 def _layer(row: Row, layer: dict[str, Any]) -> Row:

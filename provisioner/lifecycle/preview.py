@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from provisioner.catalog.params import HIDDEN, Resolved, Setting
+from provisioner.catalog.spelled import Word, words
 from provisioner.errors import ConflictError, NotFoundError
 from provisioner.fields import nearest
 from provisioner.lifecycle.boots import arch_by_facts
@@ -25,6 +26,8 @@ class Value:
     merge: str
     value: Any
     settings: tuple[Setting, ...]
+    words: tuple[Word, ...]
+    """What it takes, and the keys inside of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Previews:
                 str(param.merge),
                 HIDDEN if param.secret and resolved.flat.get(param.name) else resolved.flat.get(param.name),
                 tuple(resolved.explain(param)),
+                tuple(words(param)),
             )
             for param in sorted(self._declared().values(), key=lambda param: param.name)
             if name in ("", param.name)

@@ -141,5 +141,7 @@ def value_view(value: Value) -> dict[str, Any]:
         {"layer": each.layer, "origin": each.origin, "wins": each.wins, **masked({"value": each.value})}
         for each in value.settings
     ]
-    head = {"name": value.name, "about": value.about, "merge": value.merge}
-    return head | masked({"value": value.value}) | {"layers": layers}
+    itself, *inside = value.words
+    head = {"name": value.name, "about": value.about, "merge": value.merge, "takes": itself.takes}
+    keys = [word._asdict() for word in inside]
+    return head | {"inside": keys} | masked({"value": value.value}) | {"layers": layers}

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from provisioner.catalog.spelled import Word, spelled, words
+from provisioner.catalog.spelled import REFERENCE, Word, spelled, words
+from provisioner.model.catalog import Param
 from tests.shipped import catalogue
 
 SPELLED: dict[str, tuple[dict[str, Any], str]] = {
@@ -36,8 +37,8 @@ def test_says_what_a_schema_takes(schema: dict[str, Any], said: str) -> None:
 def test_lists_what_is_inside() -> None:
     match = {"type": "object", "properties": {"mac": {"type": "string", "description": "its own"}}}
     item = {"type": "object", "required": ["match"], "properties": {"match": match, "dhcp": {"type": "boolean"}}}
-    assert list(words("net.x", {"type": "array", "items": item})) == [
-        Word("net.x", "list of mapping", ""),
+    assert list(words(Param("net.x", "Some\nports.", {"type": "array", "items": item}))) == [
+        Word("net.x", "list of mapping", "Some ports."),
         Word("net.x[].match", "mapping", "", True),
         Word("net.x[].match.mac", "text", "its own"),
         Word("net.x[].dhcp", "true or false", ""),
@@ -45,5 +46,9 @@ def test_lists_what_is_inside() -> None:
 
 
 def test_every_parameter_of_ours_says_what_it_takes() -> None:
-    for name, param in catalogue().content.params.items():
-        assert [word.path for word in words(name, param.schema) if word.takes == "anything"] == []
+    for param in catalogue().content.params.values():
+        assert [word.path for word in words(param) if word.takes == "anything"] == []
+
+
+def test_of_a_secret_it_says_where_it_is() -> None:
+    assert next(words(Param("a.b", "x", {"type": "string", "pattern": "^store:"}, secret=True))).takes == REFERENCE

@@ -47,6 +47,19 @@ def test_parameters_of_one_boot(ctl: Ctl) -> None:
     assert "node17.dc1.example" in ran.out
 
 
+def test_every_parameter_and_what_it_takes(ctl: Ctl) -> None:
+    some, everything = (ctl("params", "node17", *more).out for more in ((), ("--all",)))
+    assert "suse.email" not in some
+    assert "suse.email" in everything
+    wide = ctl("params", "node17", "disk.select", "-o", "wide").out.splitlines()
+    assert wide[0].split() == ["PARAMETER", "VALUE", "FROM", "LAYERS", "TAKES", "ABOUT"]
+    assert "merge" in wide[1]
+    assert "Which disks the system may use" in wide[1]
+    assert next(line for line in wide if line.startswith("disk.select.order ")).split()[1:] == [
+        "smallest,", "largest,", "first",
+    ]  # fmt: skip
+
+
 def test_parameters_and_their_layers(ctl: Ctl) -> None:
     ran = ctl("params", "node17", "disk.layout")
     assert ran.out.splitlines()[0].split() == ["PARAMETER", "VALUE", "FROM"]
