@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from provisioner import yamlfile
 from provisioner.errors import ConfigError
 
 
@@ -20,6 +19,8 @@ def sets(function: Callable[..., None]) -> Callable[..., None]:
 
 def boot_params(settings: Sequence[str]) -> dict[str, Any]:
     """Read parameters by name; raise `ConfigError` with every fault. An empty value is null: take it back."""
+    from provisioner import yamlfile
+
     found: dict[str, Any] = {}
     faults: list[str] = []
     for each in settings:
