@@ -21,6 +21,23 @@ import provisioner
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("here")
 
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 << 30
+"""Several times what all tests have there at once."""
+
+
+def holds_files(folder: Path) -> bool:
+    """Say whether the files of tests can lie here: there is room, and programs may be run from it."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    there = os.statvfs(folder)
+    return there.f_bavail * there.f_frsize >= ROOM_BYTES and not there.f_flag & os.ST_NOEXEC
+
+
+if holds_files(IN_MEMORY):
+    # thousands of stores are written and synced; what waits for a disk that is real says so itself (tests/store/disk.c)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
 PACKAGE = Path(provisioner.__file__).parent
 blocked: list[str] = []
 """Blocking calls, and where in our code, seen on a running loop since the current test began."""

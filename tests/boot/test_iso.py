@@ -40,7 +40,18 @@ def test_xorriso_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "cd.iso"
     path.write_bytes(write())
     done = subprocess.run(
-        ["xorriso", "-indev", str(path), "-report_el_torito", "plain", "-osirrox", "on", "-extract", "/", tmp_path],
+        [
+            "xorriso",
+            "-indev",
+            f"stdio:{path}",
+            "-report_el_torito",
+            "plain",
+            "-osirrox",
+            "on",
+            "-extract",
+            "/",
+            tmp_path,
+        ],
         check=True,
         capture_output=True,
         text=True,
@@ -58,7 +69,7 @@ def test_xorriso_reads_it(tmp_path: Path) -> None:
 def test_one_firmware_alone(tmp_path: Path, loaders: Loaders, platforms: list[str]) -> None:
     path = tmp_path / "cd.iso"
     path.write_bytes(write(loaders))
-    command = ["xorriso", "-indev", str(path), "-report_el_torito", "plain"]
+    command = ["xorriso", "-indev", f"stdio:{path}", "-report_el_torito", "plain"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     assert [line.split()[6] for line in said if line.startswith("El Torito boot img")] == platforms
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import holds_files
+
 ROOT = Path(__file__).parents[2]
 
 SLEEPY = """import time
@@ -48,6 +50,18 @@ LEFT_OUT = {
     "a_machine": "import pytest\n@pytest.mark.lab\ndef test_it(): pass",
 }
 """What does not run where the user is not root."""
+
+
+NO_PLACES = {
+    "none such": "/nowhere",
+    "nobody can make a file there, and nothing is run from it": "/proc",
+    "a file": "/dev/full",
+}
+
+
+@pytest.mark.parametrize("folder", NO_PLACES.values(), ids=NO_PLACES.keys())
+def test_files_of_tests_lie_where_there_is_room_and_programs_run(folder: str) -> None:
+    assert not holds_files(Path(folder))
 
 
 @pytest.fixture
