@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import blockbuster.blockbuster as guard
@@ -90,13 +91,33 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what boots machines in order, the longest first: workers that share it end at about the same time."""
+    """Put what boots machines in order, the longest first: workers that share it end at about the same time.
+
+    Leave properties unmeasured.
+    """
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            # what chance reaches, tables have to reach as well; and measured, hundreds of examples take twice as long
+            item.add_marker("no_cover")
     items.sort(key=lambda item: -_limit_s(item) if item.get_closest_marker("lab") else 0.0)
 
 
 def _limit_s(item: pytest.Item) -> float:
     mark = item.get_closest_marker("timeout")
     return float(mark.args[0]) if mark is not None and mark.args else 0.0
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Measure nothing where the test says so: in a worker pytest-cov has begun twice, and ends once."""
+    measuring = sys.gettrace()
+    if item.get_closest_marker("no_cover") is None or not type(measuring).__module__.startswith("coverage"):
+        return (yield)
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(measuring)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -108,6 +108,14 @@ def test_every_dialect_leaves_the_network(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("dialect", Dialect)
+def test_every_dialect_names_the_kernel_and_what_it_is_told(dialect: Dialect) -> None:
+    script = write(RECORD, dialect)
+    assert [
+        word for word in ("discovery/kernel", "discovery/initrd", "console=ttyS0,115200") if word not in script
+    ] == []
+
+
+@pytest.mark.parametrize("dialect", Dialect)
 @given(st.text(), st.text())
 def test_no_value_adds_a_line_in_any_dialect(dialect: Dialect, title: str, args: str) -> None:
     try:

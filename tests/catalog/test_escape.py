@@ -92,6 +92,16 @@ READ_BACK: dict[str, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
 @given(value=texts)
 @settings(max_examples=300)
 def test_text_is_read_back_or_refused(dialect: str, value: str) -> None:
+    is_read_back_or_refused(dialect, value)
+
+
+@pytest.mark.parametrize("dialect", READ_BACK)
+def test_hostile_text_is_read_back_or_refused(dialect: str) -> None:
+    for value in HOSTILE:
+        is_read_back_or_refused(dialect, value)
+
+
+def is_read_back_or_refused(dialect: str, value: str) -> None:
     write, read = READ_BACK[dialect]
     try:
         written = write(value)
@@ -129,6 +139,24 @@ def test_structures_are_read_back_from_json(value: Any) -> None:
     assert json.loads(escape.json_(value)) == value
 
 
+STRUCTURES: dict[str, Any] = {
+    "lists in mappings": {"a": [1, True, None, "x"], "b: c": {}},
+    "mappings in lists": [{"it's": ["- x", "#c"]}, [], ""],
+    "text that is a number, a truth value, a date": ["012", "no", "2024-01-01", "~"],
+}
+
+
+@pytest.mark.parametrize("value", STRUCTURES.values(), ids=STRUCTURES.keys())
+def test_a_structure_is_read_back(value: Any) -> None:
+    assert read_yaml(escape.yaml(value)) == value
+    assert json.loads(escape.json_(value)) == value
+
+
+def test_lists_and_numbers_are_read_back_from_toml() -> None:
+    value = ["x", 'say "hi"', 7, True, ["\\"]]
+    assert tomllib.loads(f"a = {escape.toml(value)}")["a"] == value
+
+
 REFUSED: dict[str, tuple[Callable[[Any], str], Any]] = {
     "a line end in a preseed line": (escape.preseed, "a\nd-i x"),
     "a continuation in a preseed line": (escape.preseed, "a\\"),
@@ -142,6 +170,7 @@ REFUSED: dict[str, tuple[Callable[[Any], str], Any]] = {
     "a list printed as text": (escape.shell, ["a"]),
     "nothing printed as text": (escape.shell, None),
     "half a surrogate pair in YAML": (escape.yaml, "\ud800"),
+    "half a surrogate pair in TOML": (escape.toml, "\ud800"),
     "a console that is no argument": (escape.consoles, ["tty0 x"]),
     "a kernel argument with a quote": (escape.kernel_args, ["a='b'"]),
 }
