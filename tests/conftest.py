@@ -7,6 +7,7 @@ takes no time at all. Tests that talk to real sockets, threads or programs stay 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import traceback
@@ -88,6 +89,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     needs_root = [mark for mark in ("lab", "netns") if item.get_closest_marker(mark)]
     if needs_root and os.geteuid() != 0:
         pytest.skip(f"needs root ({needs_root[0]}): sudo scripts/test")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among what is imported: it stays. Takes two fifths of the time off every worker's start."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
