@@ -11,12 +11,15 @@ import gc
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import blockbuster.blockbuster as guard
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 import provisioner
 
@@ -91,6 +94,36 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"needs root ({needs_root[0]}): sudo scripts/test")
 
 
+APART = frozenset(
+    {
+        "tests/lab/test_board_journeys.py",
+        "tests/lifecycle/test_crash.py",
+        "tests/lifecycle/test_faults_everywhere.py",
+        "tests/tftp/test_clients.py",
+        "tests/workflow/test_crash.py",
+        "tests/workflow/test_faults_everywhere.py",
+    }
+)
+"""Files of tests that take long and share nothing, no port and no rack: they may run at the same time."""
+
+
+def scope_of(test: str) -> str:
+    """What one worker runs from beginning to end: the file of a test, which may have a port or a rack of its own."""
+    file = test.partition("::")[0]
+    return test if file in APART else file
+
+
+class Spread(LoadScopeScheduling):
+    """Hands out files, and single tests of those that are apart."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread | None:
+    return Spread(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Look for no garbage among what is imported: it stays. Takes two fifths of the time off every worker's start."""
@@ -103,15 +136,16 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what boots machines in order, the longest first: workers that share it end at about the same time.
-
-    Leave properties unmeasured.
-    """
+    """Put what may take long first: workers that share it end at about the same time. Leave properties unmeasured."""
+    limits: dict[str, float] = {}
     for item in items:
+        scope = scope_of(item.nodeid)
+        limits[scope] = max(limits.get(scope, 0.0), _limit_s(item))
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             # what chance reaches, tables have to reach as well; and measured, hundreds of examples take twice as long
             item.add_marker("no_cover")
-    items.sort(key=lambda item: -_limit_s(item) if item.get_closest_marker("lab") else 0.0)
+    tests = Counter(scope_of(item.nodeid) for item in items)
+    items.sort(key=lambda item: (-limits[scope := scope_of(item.nodeid)], -tests[scope]))
 
 
 def _limit_s(item: pytest.Item) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import holds_files
+from tests.conftest import APART, holds_files, scope_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +64,24 @@ def test_files_of_tests_lie_where_there_is_room_and_programs_run(folder: str) ->
     assert not holds_files(Path(folder))
 
 
+SCOPES = {
+    "a file is one worker's": ("tests/lab/test_rack.py::test_up_twice", "tests/lab/test_rack.py"),
+    "of classes too": ("tests/test_wire.py::TestLife::test_it[a::b]", "tests/test_wire.py"),
+    "each test of a file that is apart": (
+        "tests/workflow/test_crash.py::test_killed[deploy]", "tests/workflow/test_crash.py::test_killed[deploy]"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("test", "scope"), SCOPES.values(), ids=SCOPES.keys())
+def test_scope(test: str, scope: str) -> None:
+    assert scope_of(test) == scope
+
+
+def test_files_that_are_apart_are_there() -> None:
+    assert [file for file in sorted(APART) if not (ROOT / file).exists()] == []
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A small project with our conftest and our settings of pytest."""
@@ -98,3 +116,31 @@ def test_skips_are_told_with_their_reason(project: pytest.Pytester, options: tup
     assert result.ret == exit_status
     if exit_status:
         result.stdout.fnmatch_lines_random(["*5 not run, which*"] + [f"test_{name}.py*root*" for name in LEFT_OUT])
+
+
+TOGETHER = """import os
+from pathlib import Path
+MEETING = Path(__file__).with_suffix(".fifo")
+try: os.mkfifo(MEETING)
+except FileExistsError: pass
+def test_one(): MEETING.open("wb").close()
+def test_other(): MEETING.open("rb").close()
+"""
+"""Each of them waits for the other."""
+ONE_BY_ONE = """seen = []
+def test_one(): seen.append(1)
+def test_two(): assert seen == [1]
+"""
+SPREAD = {
+    "tests of a file that is apart, at the same time": ("tests/workflow/test_crash.py", TOGETHER),
+    "a file's tests, by one worker": ("tests/workflow/test_plan.py", ONE_BY_ONE),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "text"), SPREAD.values(), ids=SPREAD.keys())
+def test_what_workers_are_given(project: pytest.Pytester, file: str, text: str) -> None:
+    (project.path / file).parent.mkdir(parents=True)
+    (project.path / file).write_text(text)
+    result = project.runpytest_subprocess("-n", "2", "--dist", "loadfile", "--timeout", "50", str(project.path))
+    result.assert_outcomes(passed=2)
