@@ -44,7 +44,7 @@ from provisioner.lifecycle.preview import Previews
 from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.artifact import Inspected
 from provisioner.model.board import LogEntry
-from provisioner.model.catalog import Bootenv
+from provisioner.model.catalog import Artifact, Bootenv
 from provisioner.model.intent import Tell
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
@@ -81,7 +81,7 @@ class SiteArtifacts:
             blob = self._store.lookup(bootenv.name, arch, artifact.name)
             name = f"{bootenv.name}/{arch}/{artifact.name}"
             if artifact.name in lacking or blob is None:
-                fault = f"missing: run `{how_to_get(bootenv.name, artifact.build)}`"
+                fault = f"missing: {how_to_get(bootenv.name, arch, artifact)}"
                 found.append(Inspected(name, "artefact", origin=artifact.url or artifact.supplied, fault=fault))
                 continue
             damaged = not await self._store.is_whole(blob)
@@ -94,14 +94,16 @@ class SiteArtifacts:
         if arch not in bootenv.arch:
             return [f"{bootenv.name} has nothing for {arch}, only {', '.join(bootenv.arch)}"]
         return [
-            f"{bootenv.name}: {artifact.name} for {arch} is missing: run `{how_to_get(bootenv.name, artifact.build)}`"
+            f"{bootenv.name}: {artifact.name} for {arch} is missing: {how_to_get(bootenv.name, arch, artifact)}"
             for artifact in self._store.missing(bootenv, arch)
         ]
 
 
-def how_to_get(bootenv: str, build: str) -> str:
-    """Name the command that brings an artefact into the store."""
-    return build or f"provisionctl artifacts fetch {bootenv}"
+def how_to_get(bootenv: str, arch: str, artifact: Artifact) -> str:
+    """Say which command brings an artefact into the store. What people supply has no URL to fetch it from."""
+    if artifact.supplied:
+        return f"run `provisionctl artifacts import {bootenv}/{arch}/{artifact.name} FILE`: {artifact.supplied}"
+    return f"run `{artifact.build or f'provisionctl artifacts fetch {bootenv}'}`"
 
 
 def artifact_api(

@@ -18,7 +18,7 @@ from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.boot import BootClient, LocalDisk, Plan, Unknown
-from provisioner.model.catalog import Bootenv, Kind
+from provisioner.model.catalog import Artifact, Bootenv, Kind
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.wiring import Addresses, KnownMachines, booting, how_to_get, reservations
@@ -88,8 +88,13 @@ def test_a_fixed_address_of_the_file_outlives_the_enrolment_of_its_machine() -> 
 
 
 def test_how_a_missing_artefact_is_to_be_had() -> None:
-    assert how_to_get("ubuntu-22.04", "") == "provisionctl artifacts fetch ubuntu-22.04"
-    assert how_to_get("discovery", "provisionctl images build discovery") == "provisionctl images build discovery"
+    fetched, built = Artifact("iso", "http://x"), Artifact("vmlinuz", build="provisionctl images build discovery")
+    given = Artifact("bcd", supplied="boot/bcd of the medium")
+    assert [how_to_get("x", "amd64", one) for one in (fetched, built, given)] == [
+        "run `provisionctl artifacts fetch x`",
+        "run `provisionctl images build discovery`",
+        "run `provisionctl artifacts import x/amd64/bcd FILE`: boot/bcd of the medium",
+    ]
 
 
 CATALOGUE = {
