@@ -61,7 +61,16 @@ class Actions:
         return await self._ways.ask(machine, "power.status", self._bmcs.power)
 
     async def power(self, machine: Machine, verb: str) -> Power:
-        """Do what an operator asked of the power, and say what it is then."""
+        """Do what an operator asked of the power, and say what it is then. Raises `BmcError`."""
+        try:
+            power = await self._power(machine, verb)
+        except BmcError as error:
+            self._see(machine, f"bmc.power.{verb}", f"power {verb} asked for, it failed: {error.message}", ok=False)
+            raise
+        self._see(machine, f"bmc.power.{verb}", f"power {verb} asked for, it is {power}")
+        return power
+
+    async def _power(self, machine: Machine, verb: str) -> Power:
         ask, bmcs = partial(self._ways.ask, machine), self._bmcs
         match verb:
             case "on" | "off":
@@ -71,9 +80,7 @@ class Actions:
                 await ask("power.on", lambda to, password: bmcs.set_power(to, password, Power.ON))
             case "reset":
                 await ask("power.reset", bmcs.reset)
-        power = await self.look(machine)
-        self._see(machine, f"bmc.power.{verb}", f"power {verb} asked for, it is {power}")
-        return power
+        return await self.look(machine)
 
     def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from provisioner.lifecycle.diagnoses import DIAGNOSES, HELD, Diagnosis
+from provisioner.lifecycle.endings import stands_where_it_stopped
 from provisioner.lifecycle.plans import KINDS
 from provisioner.lifecycle.story import Story, Verdict
 from provisioner.model.machine import Machine, Run
@@ -77,11 +78,15 @@ def _plain(story: Story) -> Verdict:
         return Verdict(
             "waiting", text, f"it has {left:.0f} s left for that{meanwhile}", tuple(story.lines[-1:]), _tried(run)
         )
+    if machine.failure is not None and run is not None and story.cancelled:
+        text = f"{machine.name}: at {machine.failure.phase}, {run.verb} was {machine.failure.reason}"
+        again = f"`provisionctl resume {machine.name}` takes it up" if stands_where_it_stopped(machine) else ""
+        todo = "; ".join(part for part in (machine.failure.hint, again) if part)
+        return Verdict("cancelled", text, todo, tuple(story.lines[-EVIDENCE:]), _tried(run))
     if machine.failure is not None:
         text = f"{machine.name} failed at {machine.failure.phase}: {machine.failure.reason}"
         todo = machine.failure.hint or "the last lines of the trace are all that is known"
-        name = "cancelled" if story.cancelled else "unknown"
-        return Verdict(name, text, todo, tuple(story.lines[-EVIDENCE:]), _tried(run))
+        return Verdict("unknown", text, todo, tuple(story.lines[-EVIDENCE:]), _tried(run))
     return Verdict("fine", f"{machine.name} is {machine.state}, and nothing was asked of it that is not done")
 
 

@@ -360,3 +360,14 @@ STAMPS = {
 def test_lines_of_a_log_stand_at_their_time(line: str, up_s: float | None, told: tuple[float, str]) -> None:
     ago, text = age_of(line, up_s)
     assert (round(ago, 2), text) == told
+
+
+async def test_what_an_operator_asks_of_a_dead_bmc_stands_in_the_trace(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        rack.one().broken = BmcUnreachable("no answer")
+        with pytest.raises(BmcUnreachable):
+            await conductor.power("node17", "on")
+        told = [(line.event, line.text, line.ok) for _, line in await conductor.trace("node17")]
+        assert ("bmc.power.on", "power on asked for, it failed: no answer", False) in told

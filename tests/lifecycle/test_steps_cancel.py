@@ -125,7 +125,9 @@ def test_a_machine_that_is_not_switched_off_is_told_of(events: tuple[Event, ...]
     )
     assert "`provisionctl power node17 off`" in machine.failure.hint
     assert machine.failed_runs == 0
-    assert "It may go on writing" in why(machine, [], 999.0).text
+    verdict = why(machine, [], 999.0)
+    assert verdict.text == f"node17: at install, deploy was {machine.failure.reason}"
+    assert verdict.todo == f"{machine.failure.hint}; `provisionctl resume node17` takes it up"
 
 
 def test_a_half_erased_machine_is_kept_back_whether_it_was_switched_off_or_not() -> None:

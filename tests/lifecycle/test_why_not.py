@@ -164,6 +164,15 @@ def test_a_run_that_has_ended_is_judged_alike_whenever_somebody_asks(name: str, 
     assert [why(machine, lines, now + later).id for later in (0.0, 3600.0, 1e6)] == [name] * 3
 
 
+def test_what_was_cancelled_says_where_and_that_it_can_be_taken_up() -> None:
+    machine, lines, now = ended(Case("wait.dhcp", (POWER,), 400.0), cancel=True)
+    verdict = why(machine, lines, now)
+    assert verdict.text == "node17: at dhcp, deploy was cancelled by the operator"
+    assert verdict.todo == "`provisionctl resume node17` takes it up"
+    retired = rest.retire(machine, now + 5)
+    assert "resume" not in why(retired, lines, now + 9).todo
+
+
 @pytest.mark.parametrize("state", [State.MAINTENANCE, State.QUARANTINED])
 @pytest.mark.parametrize("cancel", [True, False], ids=["cancelled", "failed"])
 def test_a_hold_comes_before_what_was_before_it(state: State, cancel: bool) -> None:
