@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fnmatch import translate
 
 from provisioner.errors import ConfigError
-from provisioner.model.machine import Machine
+from provisioner.model.bmc import Power
+from provisioner.model.machine import Machine, State
 from provisioner.model.names import expand
 
 FIELDS: dict[str, Callable[[Machine], Iterable[str]]] = {
@@ -31,6 +32,13 @@ FIELDS: dict[str, Callable[[Machine], Iterable[str]]] = {
 
 _COMMA = re.compile(r",(?![^\[]*\])")
 _WILD = frozenset("*?[")
+ONE_OF: dict[str, frozenset[str]] = {
+    "state": frozenset(State),
+    "power": frozenset({"", *Power}),
+    "failed": frozenset({"yes", "no"}),
+}
+"""What a field may be: another word selects nothing, or with `!` everything."""
+_NAME = re.compile(r"[A-Za-z0-9._*?-]+")
 _KEY = re.compile(r"[A-Za-z0-9_.-]+")
 TERMS = 100
 """Most terms of a selector: it is looked at for every machine."""
@@ -131,11 +139,18 @@ def _term(part: str) -> tuple[str, list[str], bool]:
     other = body != part
     key, equals, value = body.partition("=")
     if not equals:
-        return "name" if other else "", expand(body), other
+        return "name" if other else "", _names(part, body), other
     if not _KEY.fullmatch(key):
         raise ConfigError(f"{part[:80]!r}: {key[:40]!r} is neither a field nor the key of a tag")
-    return (
-        key,
-        [name for each in value.split("|") for name in (expand(each) if key == "name" and each else [each])],
-        other,
-    )
+    values = [name for each in value.split("|") for name in (_names(part, each) if key == "name" and each else [each])]
+    known = ONE_OF.get(key)
+    if known and (odd := [each for each in values if not _is_pattern(each) and each not in known]):
+        raise ConfigError(f"{part[:80]!r}: {odd[0][:40]!r} is none of {', '.join(filter(None, sorted(known)))}")
+    return key, values, other
+
+
+def _names(part: str, text: str) -> list[str]:
+    names = expand(text)
+    if odd := [name for name in names if not _NAME.fullmatch(name)]:
+        raise ConfigError(f"{part[:80]!r}: {odd[0][:40]!r} is no name of a machine")
+    return names

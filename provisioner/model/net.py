@@ -24,6 +24,12 @@ def parse_mac(text: str) -> Mac:
     return Mac(":".join(match.groups()))
 
 
+def is_of_port(mac: Mac) -> bool:
+    """Say whether a network port can have this address: not a group's (IEEE 802 section 8.2.2), nor all zeros."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    return any(octets) and not octets[0] & 1
+
+
 def mac_from_bytes(octets: bytes) -> Mac:
     """Spell the hardware address of a packet (any length; six on Ethernet)."""
     return Mac(octets.hex(":"))

@@ -9,15 +9,16 @@ from itertools import islice
 
 from aiohttp import web
 
+from provisioner.errors import WireError
 from provisioner.lifecycle.selectors import parse
-from provisioner.model.machine import Machine
+from provisioner.model.machine import Machine, State
 from provisioner.web import views
 from provisioner.web.cloudevents import BATCH_TYPE, envelope
 from provisioner.web.hooks import source_of
 from provisioner.web.intents import EnrolBody, enrol_request
 from provisioner.web.lists import Encoded
 from provisioner.web.ports import Route, Site
-from provisioner.web.replies import condition, json_reply, machine_reply, page, query, read, whole
+from provisioner.web.replies import condition, json_reply, machine_reply, page, page_limit, query, read, whole
 from provisioner.web.sse import shown, stream_events
 from provisioner.web.verbs import Verbs
 
@@ -50,7 +51,9 @@ class Api:
         given = query(request, "name", "state", "tag", "select", "limit", "after")
         names = {name for value in given.getall("name", []) for name in value.split(",")}
         state, tag, after = given.get("state", ""), given.get("tag", ""), given.get("after", "")
-        limit = whole(given.get("limit", "0"), "limit")
+        limit = page_limit(given) if "limit" in given else None
+        if state and state not in set(State):
+            raise WireError(f"state: {state[:40]!r}", hint=f"one of {', '.join(State)}")
         selects = parse(text).selects if (text := given.get("select", "")) else None
 
         def wanted(machine: Machine) -> bool:
@@ -58,7 +61,7 @@ class Api:
             return like and machine.name > after and (selects is None or selects(machine))
 
         found = filter(wanted, self._named(names))
-        some = list(islice(found, limit or None))
+        some = list(islice(found, limit))
         more = next(found, None) is not None  # not looked for beyond that: a page costs no more on a large site
         return await self._encoded.reply(request, some, some[-1].name if more else None)
 

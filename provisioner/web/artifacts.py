@@ -88,6 +88,7 @@ class ArtifactApi:
         if unknown := query.keys() - {"sha256", "origin"}:
             raise WireError(f"unknown query parameter {min(unknown)[:40]!r}", hint="this path takes origin, sha256")
         origin = "".join(c if c.isprintable() else "?" for c in query.get("origin", "sent by an operator")[:MAX_ORIGIN])
+        self._bootenv(request.match_info["bootenv"])  # what nobody knows is of no use to anybody
         content = Content(_chunks(request), request.content_length)
         try:
             blob = await self._store.receive(_names(request), content, origin, sha256=query.get("sha256", ""))

@@ -31,7 +31,7 @@ from provisioner.store.dhcpbook import STATES, Filter
 from provisioner.web import bodies
 from provisioner.web.dhcpsettings import SubnetsApi, held_view, read_settings, said_view
 from provisioner.web.ports import Route
-from provisioner.web.replies import PAGE_LIMIT, json_reply, query, whole
+from provisioner.web.replies import json_reply, page_limit, query
 from provisioner.web.views import when
 
 IMPORT_LIMIT = 128 << 20
@@ -102,7 +102,7 @@ class DhcpApi:
         given = query(request, "state", "mac", "network", "family", "after", "limit")
         wanted = _filter(given)
         after = _ip(given["after"], "after", six=wanted.six) if given.get("after") else -1
-        limit = min(whole(given.get("limit", str(PAGE_LIMIT)), "limit"), PAGE_LIMIT) or PAGE_LIMIT
+        limit = page_limit(given)
         found = await self._book.leases(wanted, after=after, limit=limit)
         now = self._book.now()
         rows = []
@@ -123,7 +123,7 @@ class DhcpApi:
     async def reservations(self, request: web.Request) -> web.Response:
         """List reservations by hardware address, a page at a time."""
         given = query(request, "after", "limit")
-        limit = min(whole(given.get("limit", str(PAGE_LIMIT)), "limit"), PAGE_LIMIT) or PAGE_LIMIT
+        limit = page_limit(given)
         found = self._book.reservations(given.get("after", ""), limit)
         rows = [said_view(said, origin) for said, origin in found]
         following = rows[-1]["mac"] if len({row["mac"] for row in rows}) == limit else None

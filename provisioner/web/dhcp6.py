@@ -13,7 +13,7 @@ from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.errors import WireError
 from provisioner.web.dhcpsettings import SubnetsApi, held_view, read_settings, said_view
 from provisioner.web.ports import Route
-from provisioner.web.replies import PAGE_LIMIT, json_reply, query, whole
+from provisioner.web.replies import json_reply, page_limit, query
 
 
 class Dhcp6Api:
@@ -35,7 +35,7 @@ class Dhcp6Api:
     async def reservations(self, request: web.Request) -> web.Response:
         """List fixed addresses in order, a page at a time."""
         given = query(request, "after", "limit")
-        limit = min(whole(given.get("limit", str(PAGE_LIMIT)), "limit"), PAGE_LIMIT) or PAGE_LIMIT
+        limit = page_limit(given)
         after = _address(given["after"]) if given.get("after") else ""
         found = self._book.reservations(after, limit)
         rows = [said_view(said, origin) for said, origin in found]

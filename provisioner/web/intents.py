@@ -11,7 +11,7 @@ from provisioner.errors import ConfigError, WireError
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import BY_MEDIUM
-from provisioner.model.net import parse_mac
+from provisioner.model.net import is_of_port, parse_mac
 from provisioner.web.ports import PowerVerb
 
 DEFAULT_PORT = {Driver.IPMI: 623, Driver.REDFISH: 443}
@@ -83,9 +83,14 @@ def enrol_request(body: EnrolBody) -> EnrolRequest:
     macs = []
     for number, text in enumerate(body.macs):
         try:
-            macs.append(parse_mac(text))
+            macs.append(mac := parse_mac(text))
+            if not is_of_port(mac):
+                faults.append(f"macs[{number}]: {mac} is no network port's: a group's address, or none at all")
         except ConfigError as error:
             faults.append(f"macs[{number}]: {error}")
+    faults += [
+        f"tags[{at}]: {tag[:80]!r}: no control characters" for at, tag in enumerate(body.tags) if not tag.isprintable()
+    ]
     faults += [f"bmc.{fault}" for fault in _bmc_faults(body.bmc)]
     if faults:
         raise ConfigError(f"{body.name[:80]!r} cannot be enrolled", faults=faults)

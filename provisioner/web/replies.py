@@ -22,8 +22,14 @@ T = TypeVar("T")
 
 BODY_LIMIT = 256 * 1024  # parameters of a machine: the largest answer file that people paste is some 30 KiB
 PAGE_LIMIT = 1000
+REPEATED = frozenset({"name"})
+"""What may stand in a query more than once: each is one of those that are meant."""
 KEY_LIMIT = 200
 _ETAG = re.compile(r'(?:W/)?"?([0-9]{1,18})"?')
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """No key at all."""
 
 
 async def read(request: web.Request, kind: type[T], default: T | None = None) -> T:
@@ -40,13 +46,27 @@ def query(request: web.Request, *known: str) -> MultiMapping[str]:
         if name not in known:
             hint = f"this path takes {', '.join(known)}" if known else "this path takes none"
             raise WireError(f"unknown query parameter {name[:40]!r}", hint=hint)
+        if name not in REPEATED and len(request.query.getall(name)) > 1:
+            raise WireError(f"{name}: given more than once")
     return request.query
 
 
 def page(given: MultiMapping[str]) -> tuple[int, int]:
     """Read cursor and limit of a list that is read from a cursor."""
-    limit = whole(given.get("limit", str(PAGE_LIMIT)), "limit")
-    return whole(given.get("after", "0"), "after"), min(limit, PAGE_LIMIT) or PAGE_LIMIT
+    return whole(given.get("after", "0"), "after"), page_limit(given)
+
+
+def page_limit(given: MultiMapping[str]) -> int:
+    """Read how much a page has at the most; raise `WireError`."""
+    text = given.get("limit", str(PAGE_LIMIT))
+    if not re.fullmatch(r"[0-9]{1,18}", text) or not 1 <= int(text) <= PAGE_LIMIT:
+        raise WireError(f"limit: {text[:40]!r}", hint=f"a whole number from 1 to {PAGE_LIMIT}")
+    return int(text)
+
+
+async def nothing(request: web.Request) -> None:
+    """Read the body of what takes no word: empty, or an object without any key."""
+    await read(request, Nothing, Nothing())
 
 
 def whole(text: str, name: str) -> int:

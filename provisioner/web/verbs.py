@@ -13,10 +13,12 @@ from provisioner.model.trace import Channel, TraceFilter
 from provisioner.web import views
 from provisioner.web.intents import AdoptBody, BootBody, HoldBody, PowerBody, ReleaseBody, check_via
 from provisioner.web.ports import Operator, Route
-from provisioner.web.replies import Condition, condition, current, json_reply, machine_reply, page, query, read
+from provisioner.web.replies import Condition, condition, current, json_reply, machine_reply, nothing, page, query, read
 
 MACHINE = "/v1/machines/{ref}"
 QUERY_CHARS = 200
+REASON_CHARS = 500
+"""Every list that shows why a machine is held has all of it."""
 
 
 class Verbs:
@@ -76,18 +78,22 @@ class Verbs:
 
     async def rescue(self, request: web.Request) -> web.Response:
         """Boot the rescue system; the disk stays as it is."""
+        await nothing(request)
         return await self._run(request, condition(request), self._ask.rescue)
 
     async def unrescue(self, request: web.Request) -> web.Response:
         """Boot from the disk again, back to where the machine came from."""
+        await nothing(request)
         return await self._run(request, condition(request), self._ask.unrescue)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """End the run that is under way; the machine goes back to the state that it came from."""
+        await nothing(request)
         return await self._run(request, condition(request), self._ask.cancel)
 
     async def resume(self, request: web.Request) -> web.Response:
         """Take up the run that failed or was cancelled, where that is safe."""
+        await nothing(request)
         return await self._run(request, condition(request), self._ask.resume)
 
     async def _run(
@@ -113,10 +119,13 @@ class Verbs:
         body = await read(request, HoldBody)
         if not body.reason.strip():
             raise WireError("reason: empty", hint="whoever finds the machine held has to know why")
+        if len(body.reason) > REASON_CHARS:
+            raise WireError(f"reason: {len(body.reason)} characters, at most {REASON_CHARS}")
         return await self._at_once(request, self._ask.hold, body.reason, quarantine=body.quarantine)
 
     async def let_go(self, request: web.Request) -> web.Response:
         """End a hold."""
+        await nothing(request)
         return await self._at_once(request, self._ask.let_go)
 
     async def adopt(self, request: web.Request) -> web.Response:
@@ -126,10 +135,12 @@ class Verbs:
 
     async def retire(self, request: web.Request) -> web.Response:
         """Take a machine out of use; its record stays."""
+        await nothing(request)
         return await self._at_once(request, self._ask.retire)
 
     async def unretire(self, request: web.Request) -> web.Response:
         """Take a retired machine into use again."""
+        await nothing(request)
         return await self._at_once(request, self._ask.unretire)
 
     # looking

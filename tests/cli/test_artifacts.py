@@ -87,6 +87,13 @@ def test_an_imported_file_is_listed(ctl: Ctl, kernel: Path) -> None:
     assert (row["name"], row["sha256"], row["origin"]) == ("discovery/amd64/vmlinuz", SHA, "file vmlinuz")
 
 
+def test_a_file_of_a_bootenv_that_nobody_knows_is_refused(ctl: Ctl, kernel: Path) -> None:
+    ran = ctl("artifacts", "import", "discvery/vmlinuz", str(kernel))
+    assert ran.status == 3
+    assert "discvery" in ran.err
+    assert ctl("artifacts", "list").out == ""
+
+
 def test_a_file_with_another_hash_is_refused(ctl: Ctl, kernel: Path) -> None:
     ran = ctl("artifacts", "import", "discovery/vmlinuz", str(kernel), "--sha256", "0" * 64)
     assert ran.status == 1

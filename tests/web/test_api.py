@@ -309,7 +309,7 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "an unknown key": ("POST", "/v1/machines/node17/boot", {"json": {"os": "x"}}, 400, "body: unknown key os"),
     "an unknown filter": ("GET", "/v1/machines?stat=active", {}, 400, "unknown query parameter 'stat'"),
     "a filter where none is": ("GET", "/v1/bootenvs?name=a", {}, 400, "unknown query parameter 'name'"),
-    "a limit that is no number": ("GET", "/v1/events?limit=-1", {}, 400, "limit: not a whole number: '-1'"),
+    "a limit that is no number": ("GET", "/v1/events?limit=-1", {}, 400, "limit: '-1'"),
     "preflight of nothing": ("GET", "/v1/machines/node17/preflight", {}, 400, "bootenv: missing in the query"),
     "a hold without a reason": ("POST", "/v1/machines/node17/hold", {"json": {"reason": " "}}, 400, "reason: empty"),
     "an ETag of something else": (
