@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,16 @@ def waits(run: Run) -> bool:
     return run.step is not None and run.step.name.startswith("wait.")
 
 
-async def settled(conductor: Conductor, ref: str = "node17") -> Machine:
-    """Wait until a machine's run has ended."""
+def ended(run: Run | None) -> bool:
+    """Say whether there was a run, and it is over."""
+    return run is not None and run.step is None
+
+
+async def settled(conductor: Conductor, ref: str = "node17", at: Callable[[Run | None], bool] = ended) -> Machine:
+    """Wait until a machine's run has ended, or is where it is wanted `at`."""
     cursor = 0
     async with asyncio.timeout(20):
-        while (machine := conductor.machines.get(ref)).run is None or machine.run.step is not None:
+        while not at((machine := conductor.machines.get(ref)).run):
             await conductor.wait_event(cursor, 0.2)
             cursor = max([cursor, *(e.seq for e in await conductor.events(cursor, 1000))])
     return machine

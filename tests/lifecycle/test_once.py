@@ -14,7 +14,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from tests.lifecycle.rack import PASSWORD, Rack
-from tests.lifecycle.test_conductor import settled
+from tests.lifecycle.test_conductor import settled, waits
 
 Ask = Callable[..., Awaitable[Any]]
 
@@ -106,8 +106,7 @@ async def test_what_is_asked_again_under_its_key_is_done_once(tmp_path: Path, ve
             await ask(conductor)(generation=generation + 1)
         await asyncio.gather(*(ask(conductor)(key="k", generation=generation) for _ in range(3)))
         await undo(conductor)()
-        if verb == "adopt":
-            await settled(conductor)
+        await settled(conductor, at=lambda run: run is None or run.step is None or waits(run))
         now, log = conductor.machines.get("node17"), list(rack.one().log)
         again: Machine = await ask(conductor)(key="k")
         assert (again.state, again.generation, rack.one().log) == (now.state, now.generation, log)
