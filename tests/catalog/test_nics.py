@@ -115,6 +115,12 @@ def test_takes_a_gateway(item: dict[str, Any]) -> None:
     assert plan(EMPTY | {"interfaces": [item]}, NICS, A)[0].gateway == item["gateway"]
 
 
+def test_the_other_familys_default_route_is_a_route() -> None:
+    item = on(A, "10.0.0.5/24", "fd00::5/64", gateway="10.0.0.1", routes=[{"to": "::/0", "via": "fe80::1"}])
+    (link,) = plan(EMPTY | {"interfaces": [item]}, NICS, A)
+    assert [(route.to, route.via, route.version) for route in link.routes] == [("::/0", "fe80::1", 6)]
+
+
 def test_each_family_has_a_gateway_of_its_own() -> None:
     items = [on(A, "10.0.0.5/24", gateway="10.0.0.1"), on(B, "fd00::5/64", gateway="fd00::1")]
     assert [link.gateway for link in plan(EMPTY | {"interfaces": items}, NICS, A)] == ["10.0.0.1", "fd00::1"]
