@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from provisioner.boot.trust import FORMATS
 from provisioner.errors import LabError
 from provisioner.lab import namespace, process
+from provisioner.lab.hardware import Firmware
 from provisioner.lab.qemu import Files
 from provisioner.lab.spec import GATEWAY, GATEWAY6, NETWORK, NETWORK6, USERNAME, MachineSpec, RackSpec
 
@@ -19,6 +20,11 @@ TLS_PORT = 8443
 PORTS = {"ipmi": 623, "redfish": 443}
 POOL = f"{NETWORK[100]}-{NETWORK[199]}"
 POOL6 = f"{NETWORK6[0x1000]}-{NETWORK6[0x1FFF]}"
+
+
+TIMER = "no_timer_check"
+"""Linux looks whether the timer's interrupt comes, and panics where it does not: on a busy computer an emulated one may
+be late. Under KVM it does not look (Documentation/admin-guide/kernel-parameters.txt)."""
 
 
 class Api(Protocol):
@@ -141,4 +147,5 @@ def enrolment(machine: MachineSpec) -> dict[str, Any]:
         "bmc": bmc,
         "macs": list(machine.identity.macs),
         "boot_via": machine.boot_via,
+        "params": {"kernel.args": [TIMER]} if machine.identity.firmware is not Firmware.UEFI_ARM64 else {},
     }

@@ -25,7 +25,7 @@ from provisioner.lifecycle.booter import Booter
 from provisioner.lifecycle.boots import DISCOVERY, Boots
 from provisioner.lifecycle.discs import Discs
 from provisioner.lifecycle.doors import Doors, twin_of
-from provisioner.lifecycle.inputs import Begin, Cancel, Resume
+from provisioner.lifecycle.inputs import Begin, Cancel, Panicked, Resume
 from provisioner.lifecycle.media import Media
 from provisioner.lifecycle.once import Once, WithdrawnError, asked
 from provisioner.lifecycle.plans import Verb
@@ -37,6 +37,7 @@ from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Rule, Run
 from provisioner.lifecycle.silence import Silence
 from provisioner.lifecycle.steps import Perform, advance
 from provisioner.lifecycle.story import Verdict
+from provisioner.lifecycle.symptoms import panicked
 from provisioner.lifecycle.turns import Turns, in_turn
 from provisioner.lifecycle.why import why
 from provisioner.model.bmc import BmcIdentity, Driver
@@ -165,6 +166,8 @@ class Conductor:
             if machine is not None:
                 run = machine.run.id if machine.run and machine.run.step else ""
                 line = replace(line, machine=machine.id, run=run)
+        if panicked(line) and (machine := self.machines.find(line.machine)) is not None:
+            self._runner.hear(machine, Panicked(line.run, f"its kernel panicked: {line.text}"))
         self._trace.note(line)
 
     # what operators ask

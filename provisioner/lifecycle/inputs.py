@@ -100,6 +100,14 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class Panicked:
+    """The console showed that the kernel gave up, in these words."""
+
+    run_id: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed; `now` tells how much."""
 
@@ -116,4 +124,4 @@ class Resume:
 
 OfJob = JobTaken | JobFailed | Idle | Looked
 OfRun = Done | Failed | Progress | OfJob
-Event = Begin | Seen | Tick | Cancel | Resume | OfRun
+Event = Begin | Seen | Tick | Cancel | Resume | OfRun | Panicked

@@ -135,13 +135,18 @@ class Runner:
     def signal(self, machine: Machine, signal: Signal) -> None:
         """Hear of something that a run may wait for. From a hot path: what changes nothing costs no task."""
         if self._group is not None and machine.run is not None and waits_for(machine.run, signal):
-            self._group.create_task(self._hear(machine, signal), name=f"hear {machine.name}")
+            self.hear(machine, Seen(signal))
 
-    async def _hear(self, machine: Machine, signal: Signal) -> None:
+    def hear(self, machine: Machine, event: Event) -> None:
+        """Advance a machine by what was heard of it, soon."""
+        if self._group is not None:
+            self._group.create_task(self._hear(machine, event), name=f"hear {machine.name}")
+
+    async def _hear(self, machine: Machine, event: Event) -> None:
         try:
-            await self.apply(machine.id, Seen(signal))
+            await self.apply(machine.id, event)
         except ProvisionerError as error:  # the machine repeats itself, or the run's deadline tells
-            log.error("life.unsaved machine=%s signal=%s error=%s", machine.name, signal, error)
+            log.error("life.unsaved machine=%s step=heard error=%s", machine.name, error)
 
     async def change(self, machine_id: str, rule: Rule, *, intent: Asked = UNKEYED) -> Machine:
         """Replace a machine by what `rule` makes of it, durably, then start the actions that follow.

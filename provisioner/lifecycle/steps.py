@@ -23,6 +23,7 @@ from provisioner.lifecycle.inputs import (
     Looked,
     OfJob,
     OfRun,
+    Panicked,
     Progress,
     Resume,
     Seen,
@@ -33,6 +34,7 @@ from provisioner.lifecycle.plans import (
     ENSURES,
     JOB_STEP,
     KINDS,
+    PANICS_AT,
     RESTARTS,
     UNHEARD_S,
     VERBS,
@@ -75,6 +77,8 @@ def advance(machine: Machine, event: Event, now: float) -> tuple[Machine, list[P
     run = machine.run
     if run is None or run.step is None or run.id != event.run_id:
         return machine, []
+    if isinstance(event, Panicked):
+        return _panicked(machine, run, event, now)
     return _of_run(machine, run, event, now)
 
 
@@ -189,6 +193,13 @@ def _lost(machine: Machine, run: Run, power: Power, now: float) -> tuple[Machine
     return _again_or_fail(machine, run, Failed(run.id, run.at, reason, hint, again=False), now)
 
 
+def _panicked(machine: Machine, run: Run, event: Panicked, now: float) -> tuple[Machine, list[Perform]]:
+    if run.step is None or run.step.name not in PANICS_AT:
+        return machine, []
+    hint = "another kernel, other kernel arguments (`kernel.args`), or its hardware: the console has the rest"
+    return _again_or_fail(machine, run, Failed(run.id, run.at, event.words, hint), now, anew=True)
+
+
 def waits_for(run: Run, signal: str) -> bool:
     """Say whether a signal changes anything about a run: for hot paths, most of what they see changes nothing."""
     if run.step is None:
@@ -283,7 +294,8 @@ def _again_or_fail(
     """Try the step once more, or (`anew`) all from the power on; fail the run where the tries are used up."""
     step = run.step
     assert step is not None
-    may = event.again and (run.unheard or _retried(run, step) < step.retries)
+    tries = max(step.retries, int(anew))  # what begins anew may do so once, whatever it waits for
+    may = event.again and (run.unheard or _retried(run, step) < tries)
     outcome = "retried" if may else "failed"
     line = _line(run, now, outcome, event.reason)
     if outcome == "failed" and step.name == CANCEL_STEP:

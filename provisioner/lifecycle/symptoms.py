@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from provisioner.lifecycle.steps import AGENT_SILENT, SILENT_S
 from provisioner.lifecycle.story import OS_ASKS, Story
 from provisioner.model.machine import State
-from provisioner.model.trace import TraceLine
+from provisioner.model.trace import Channel, TraceLine
 
 Evidence = Sequence[TraceLine] | None
 """Lines that speak for a diagnosis; an empty list where the machine's record alone does; None where it is not so."""
@@ -127,6 +127,11 @@ def console_shows(text: str) -> str:
     """Say for which diagnosis a line of a serial console speaks, or how far the machine has come; "" for neither."""
     kinds = CONSOLE | _GOES_ON
     return next((kind for kind, pattern in kinds.items() if re.search(pattern, text, re.IGNORECASE)), "")
+
+
+def panicked(line: TraceLine) -> bool:
+    """Say whether a line of a serial console is how Linux says that it gives up."""
+    return line.channel is Channel.CONSOLE and "Kernel panic - not syncing" in line.text
 
 
 def console(fault: str, *steps: str) -> Callable[[Story], Evidence]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from provisioner.config import load
 from provisioner.lab import daemon
+from provisioner.lab.hardware import Firmware
 from tests.lab.test_spec import rack
 
 
@@ -45,9 +47,12 @@ def test_a_machine_is_enrolled_once() -> None:
             },
             "macs": ["52:54:00:77:00:19"],
             "boot_via": "http",
+            "params": {"kernel.args": ["no_timer_check"]},
         }
     ]  # fmt: skip
     assert daemon.enrol(Api("node19"), machine) is False
+    arm = replace(machine, identity=replace(machine.identity, firmware=Firmware.UEFI_ARM64))
+    assert daemon.enrolment(arm)["params"] == {}, "it has no such timer"
 
 
 def test_the_end_of_a_log(tmp_path: Path) -> None:
