@@ -78,6 +78,7 @@ class MachineHttp:
         await self.cache.open()
         rate = http.rate_mbit * 1e6 / 8
         files = Files(table, observe=self.conductor.observe, whose=self.network.lease_of, rate=rate)
+        files.serves = self.conductor.booter.boots.serves
         stack.push_async_callback(asyncio.to_thread, files.close)
         where = http.addresses or hosts
         named = [host for host in dict.fromkeys((*where, *hosts, *called)) if host not in ANYWHERE]

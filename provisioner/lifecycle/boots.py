@@ -16,7 +16,7 @@ from provisioner.clock import SteadyClock
 from provisioner.dhcp.identify import spelled
 from provisioner.errors import ConfigError, NotFoundError, ProvisionerError
 from provisioner.lifecycle.inputs import Seen
-from provisioner.lifecycle.plans import Signal
+from provisioner.lifecycle.plans import Signal, is_to_stop
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.rendering import record_of, starts_with
@@ -161,6 +161,15 @@ class Boots:
             if machine is not None and machine.macs:
                 return None  # its ports are known, and this is none of them: a UUID alone proves nothing
         return machine
+
+    def serves(self, address: str) -> bool:
+        """Say whether whoever holds an address is given artefacts: not what installs for a run that was ended."""
+        mac = self.ports.network.lease_of(address)
+        machine = self.machine_of(mac) if mac is not None else None
+        if mac is None or machine is None or machine.run is None or not is_to_stop(machine, machine.run.id):
+            return True
+        plan = next_boot(BootClient(mac, Asker.IPXE), machine, self.ports.network.policy(address))
+        return isinstance(plan, RunScript)
 
     def loader_fetched(self, mac: Mac, name: str) -> None:
         """Hear that a machine has its loader, the file of this name."""

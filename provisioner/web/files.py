@@ -88,6 +88,8 @@ class Files:
         self._images = Turns(min(bounds.images, max(1, places // 2)), bounds.per_client)
         self._sender = Sender(rate=rate)
         self._crowd = _Crowd()
+        self.serves: Callable[[str], bool] = lambda _address: True
+        """Says whether whoever holds an address is given artefacts."""
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -107,7 +109,11 @@ class Files:
 
     async def artifact(self, request: web.Request) -> web.StreamResponse:
         """Serve an artefact: BOOTENV/ARCH/NAME."""
-        return await self._serve(request, ARTIFACTS + request.match_info["name"])
+        name = request.match_info["name"]
+        if not self.serves(address_of(request)):
+            self._trace(request, "http.refused", f"{ARTIFACTS}{name}: the run that it is for was ended", ok=False)
+            raise NotFoundError("the run that it is for was ended")
+        return await self._serve(request, ARTIFACTS + name)
 
     async def _serve(self, request: web.Request, name: str) -> web.StreamResponse:
         file = self._table.find(name)

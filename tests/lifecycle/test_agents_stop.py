@@ -54,6 +54,8 @@ async def writing(rack: Writing, conductor: Conductor) -> Machine:
 async def refused(rack: Writing, conductor: Conductor) -> None:
     """Hold that an agent is told to stop, whatever it says."""
     ip = rack.one().ip
+    assert not conductor.booter.boots.serves(ip), "nor is it given artefacts"
+    assert conductor.booter.boots.serves("10.0.0.99"), "as others are"
     with pytest.raises(RunOverError):
         await conductor.booter.agent_progress(rack.token, ip, "write", 50.0, "")
     with pytest.raises(RunOverError):
@@ -69,6 +71,7 @@ async def test_an_install_that_is_cancelled_ends_with_the_power(tmp_path: Path) 
     async with rack.alive(), rack.daemon() as conductor:
         await writing(rack, conductor)
         assert conductor.agent_machine(rack.token, rack.one().ip)
+        assert conductor.booter.boots.serves(rack.one().ip)
         await conductor.booter.agent_progress(rack.token, rack.one().ip, "write", 50.0, "")
         await conductor.cancel("node17")
         machine = await settled(conductor)
@@ -106,6 +109,7 @@ async def test_the_agent_of_a_run_before_this_one_is_told_to_stop(tmp_path: Path
         before = rack.token
         rack.during_job = lambda _metal: True
         await conductor.boot("node17", "discovery")
+        assert conductor.booter.boots.serves(rack.one().ip), "it boots anew"
         with pytest.raises(RunOverError):
             await conductor.booter.agent_progress(before, rack.one().ip, "write", 50.0, "")
         await settled(conductor)

@@ -262,3 +262,19 @@ async def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(web: Web)
     assert len(body) < len(CONTENT)
     assert await web.event() == "http.unreadable"
     writer.close()
+
+
+async def test_an_artefact_for_a_run_that_was_ended_is_not_given(tmp_path: Path) -> None:
+    (tmp_path / SHA).write_bytes(CONTENT)
+    image = ServedFile("disk.raw.zst", tmp_path / SHA, len(CONTENT), SHA)
+    files = Files(FileTable([], artifacts={"debian-12/amd64/disk.raw.zst": image}.get), observe=(told := []).append)
+    asked: list[str] = []
+    files.serves = lambda address: asked.append(address) is not None
+    server = Server(machine_app(files.routes()))
+    port = await server.listen_tcp("127.0.0.1", 0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+        assert (await client.get("/artifacts/debian-12/amd64/disk.raw.zst")).status == 404
+    await server.close()
+    await asyncio.to_thread(files.close)
+    assert asked == ["127.0.0.1"]
+    assert [(line.event, line.ok) for line in told] == [("http.refused", False)]
