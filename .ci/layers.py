@@ -46,6 +46,7 @@ TABLE = (
     ("listening", "ground"),
     ("premises", "root"),
     ("shelves", "root"),
+    ("backups", "root"),
     ("model.*", "ground"),
     # what does I/O within packages of rules
     ("*.server", "shells"),

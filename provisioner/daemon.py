@@ -44,6 +44,7 @@ from provisioner.premises import group_id
 from provisioner.reach import Reach, called_by
 from provisioner.shelves import generations, shelf_of, tell_lacking
 from provisioner.store.artifacts import ArtifactIndex
+from provisioner.store.backup import tell_origin
 from provisioner.store.db import Database
 from provisioner.store.declarations import DeclarationStore
 from provisioner.store.events import EventStore
@@ -104,9 +105,7 @@ class Daemon:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
         config = self.config
-        db = Database(config.state_dir / "state.db")
-        await db.open(written_out=True)
-        stack.push_async_callback(db.close)
+        db = await self._open_store(stack)
         site_shelf, applied = await shelf_of(config, db)
         catalog = site_shelf.catalog
         artifacts = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
@@ -211,6 +210,14 @@ class Daemon:
             "names": naming.run,
             "reach": reach.run,
         }
+
+    async def _open_store(self, stack: contextlib.AsyncExitStack) -> Database:
+        config = self.config
+        db = Database(config.state_dir / "state.db")
+        await db.open(written_out=True)
+        stack.push_async_callback(db.close)
+        await tell_origin(db, None if config.store.key_file else config.key_file)
+        return db
 
     async def _serve_boot(
         self, stack: contextlib.AsyncExitStack, table: FileTable, machines: MachineHttp, addressing: Addressing

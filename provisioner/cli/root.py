@@ -78,6 +78,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("plan", "declare:plan", "what a directory of machines and bootenvs would change"),
         Entry("apply", "declare:apply", "make it so, all or nothing"),
         Entry("check", "check:check", "check the configuration, start nothing"),
+        Entry("backup", "backup:backup", "copy what cannot be made again into a new folder"),
         Entry("info", "site:info", "which daemon answers, and where it listens"),
         Entry("completion", "site:completion", "completion for bash, zsh, fish"),
     ),

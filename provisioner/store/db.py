@@ -74,6 +74,8 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: str = ""
         """Why the last group could not be committed; empty while all is well. Health reports it."""
+        self.fresh = False
+        """Nothing was in the file when it was opened, or there was none."""
 
     async def open(self, *, written_out: bool = False) -> None:
         """Open or create the file, bring its schema up to date and start the writer. Raises `StoreError`.
@@ -189,6 +191,7 @@ class Database:
             connection.execute("PRAGMA wal_autocheckpoint=0")
             connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             connection.execute("PRAGMA foreign_keys=ON")
+            self.fresh = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
             migrate(connection, bundled_migrations(), str(self.path))
             undo.pop_all()
         return connection
@@ -218,7 +221,7 @@ class Database:
             if connection.in_transaction:
                 connection.rollback()
             self.failure = f"{self.path}: cannot commit: {error}"
-            refusal = StoreError(self.failure, hint=_hint_for(self.path, error))
+            refusal = StoreError(self.failure, hint=hint_for(self.path, error))
             return [(item.future, None, refusal) for item in group]
         self.failure = ""
         return [
@@ -241,10 +244,10 @@ class Database:
 
 
 def _unopened(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"{path}: cannot open the store: {error}", hint=_hint_for(path, error))
+    return StoreError(f"{path}: cannot open the store: {error}", hint=hint_for(path, error))
 
 
-def _hint_for(path: Path, error: Exception) -> str:
+def hint_for(path: Path, error: Exception) -> str:
     """Say what to do about a store that cannot be opened or written: SQLite says "disk I/O error" of a full disk."""
     if isinstance(error, sqlite3.DatabaseError) and ("malformed" in str(error) or "not a database" in str(error)):
         return "restore it from your backup"
