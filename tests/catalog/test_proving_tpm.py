@@ -28,7 +28,7 @@ mount -t tmpfs tmpfs layers
 mkdir layers/upper layers/work
 mount -t overlay -o lowerdir=/etc,upperdir=layers/upper,workdir=layers/work overlay /etc
 mount -t tmpfs tmpfs /root
-printf '#!/bin/sh\\n' | tee bin/update-initramfs bin/dracut bin/modprobe >bin/partx
+printf '#!/bin/sh\\n' | tee bin/apt-get bin/update-initramfs bin/dracut bin/modprobe >bin/partx
 chmod 755 bin/*
 export PATH="$PWD/bin:$PATH" TPM2TOOLS_TCTI={TPM}
 swtpm socket --tpm2 --tpmstate dir="$PWD/tpm" --server type=tcp,port=2321,disconnect --ctrl type=tcp,port=2322 \\
