@@ -15,14 +15,13 @@ TEMPLATES = {
     "refused.sh.j2": "{{ fail('not on this one') }}",
     "loop.sh.j2": "{% for a in range(4000) %}" * 3 + "{% endfor %}" * 3,
     "memory.sh.j2": "{% set n = namespace(x=['a']) %}{% for a in range(64) %}{% set n.x = n.x + n.x %}{% endfor %}",
-    "stuck.sh.j2": "{% set n = namespace(x=123456789) %}{% for a in range(64) %}{% set n.x = n.x * n.x %}{% endfor %}",
 }
 CONTEXT: dict[str, Any] = {"machine": {"name": "a b"}}
 
 
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[BoundedRenderer]:
-    with BoundedRenderer(TEMPLATES, wall_s=4.0) as one:
+    with BoundedRenderer(TEMPLATES) as one:
         yield one
 
 
@@ -47,14 +46,16 @@ def test_memory_is_bounded(renderer: BoundedRenderer) -> None:
     assert renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"
 
 
+BOUNDS = {"processor time": (60.0, "took more than 2 s of processor time"), "time": (1.0, "did not end within 1 s")}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "why"), [("loop", "took more than 2 s of processor|did not end"), ("stuck", "did not end within 4 s")]
-)
-def test_what_takes_too_long_is_tried_once(renderer: BoundedRenderer, name: str, why: str) -> None:
-    with pytest.raises(RenderError, match=why) as first:
-        renderer.render(f"{name}.sh.j2", CONTEXT)
-    with pytest.raises(RenderError) as second:
-        renderer.render(f"{name}.sh.j2", CONTEXT)
-    assert str(second.value) == str(first.value)
-    assert renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"
+@pytest.mark.parametrize(("wall_s", "why"), BOUNDS.values(), ids=BOUNDS.keys())
+def test_what_takes_too_long_is_tried_once(wall_s: float, why: str) -> None:
+    with BoundedRenderer(TEMPLATES, wall_s=wall_s) as renderer:
+        with pytest.raises(RenderError, match=why) as first:
+            renderer.render("loop.sh.j2", CONTEXT)
+        with pytest.raises(RenderError) as second:
+            renderer.render("loop.sh.j2", CONTEXT)
+        assert str(second.value) == str(first.value)
+        assert renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,9 +157,9 @@ def test_what_no_machine_has_is_found_where_no_machine_goes() -> None:
 
 
 @pytest.mark.slow
-def test_a_template_that_takes_for_ever_is_told_once_and_the_others_are_rendered(site: Path, lint: Lint) -> None:
+def test_a_template_that_takes_for_ever_is_told(site: Path, lint: Lint) -> None:
     text = "#!/bin/sh\n" + "{% for a in range(4000) %}" * 3 + "{% endfor %}" * 3
     (site / "templates/site/setup.sh.j2").write_text(text)
     status, _, err = lint()
     assert status == 1
-    assert "setup.sh.j2: took more than 2 s of processor time" in err or "did not end within 5 s" in err
+    assert re.search(r"setup\.sh\.j2\S* (took more than 2 s of processor time|the rendering did not end within)", err)
