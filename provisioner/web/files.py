@@ -22,7 +22,7 @@ from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.web.machines import address_of
 from provisioner.web.ports import Route
 from provisioner.web.ranges import Part, select
-from provisioner.web.sender import Patience, Range, Sender
+from provisioner.web.sender import Patience, Range, Sender, Sending
 from provisioner.web.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -157,17 +157,22 @@ class Files:
         except ConnectionError:
             return self._ended(request, body, "http.broken", f"{file.name}: the client closed the connection")
         except asyncio.CancelledError:
-            if request.transport is None:  # the server noticed it first, and ends whoever answers
+            if body.is_whole:
+                self._sent(request, file, part, started)
+            elif request.transport is None:  # the server noticed it first, and ends whoever answers
                 self._trace(request, "http.broken", f"{file.name}: the client closed the connection", ok=False)
             raise
         except OSError as error:
             return self._ended(request, body, "http.unreadable", f"{file.name}: {error}")
         finally:
             source.close()
+        self._sent(request, file, part, started)
+        return body
+
+    def _sent(self, request: web.Request, file: ServedFile, part: Part, started: float) -> None:
         some = "" if part.status == 200 else f" from byte {part.offset} of {file.size_bytes}"
         took = time.monotonic() - started
         self._trace(request, "http.sent", f"{file.name}: {part.length} bytes{some} in {took:.2f} s")
-        return body
 
     def _ended(self, request: web.Request, body: _Body, event: str, text: str) -> _Body:
         """End the connection: its body was announced and cannot be sent."""
@@ -242,6 +247,12 @@ class _Body(web.StreamResponse):
         super().__init__(status=status, headers=headers)
         self.content_length = part.length
         self._part, self._crowd = part, crowd
+        self._sending: Sending | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether the kernel has all of it, without TLS."""
+        return self._sending is not None and self._sending.is_whole
 
     async def send(
         self, request: web.Request, source: BinaryIO, wanted: Range, sender: Sender, patience: Patience
@@ -259,7 +270,8 @@ class _Body(web.StreamResponse):
         else:
             await _flush(request.transport, writer, patience.stall_s)
             sock = request.transport.get_extra_info("socket")
-            await sender.send(sock.fileno(), source.fileno(), wanted, patience)
+            self._sending = sender.begin(sock.fileno(), source.fileno(), wanted, patience)
+            await self._sending.over()
         await self.write_eof()
 
     async def _encrypted(

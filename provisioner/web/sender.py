@@ -29,6 +29,8 @@ THREADS = 2
 """A file that has to come from the disk holds up its thread's clients, not the other's."""
 LOOK_S = 1.0
 """How often stalled clients are looked for."""
+LAST_WORD_S = 1.0
+"""A thread that waits for the interpreter has its last word by then, or is about to send to a closed socket."""
 TRICKLE_S = 1.0
 TRICKLE_BYTES = 16 * 1024
 """What everybody gets at least: UEFI waits 5 s for the next piece (EDK2, HTTP_BOOT_RESPONSE_TIMEOUT)."""
@@ -81,6 +83,27 @@ class Sending:
         self.number = 0
         """In the order of asking."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Say whether the kernel has all of it."""
+        return self.offset == self.end
+
+    async def over(self) -> None:
+        """Wait for its end.
+
+        Raises `TimeoutError` when the client takes too little, `ConnectionError` when it is gone, `OSError` when the
+        file cannot be read. Cancelling ends it soon; what the thread says then is waited for, since a client that has
+        all of it may close before the thread could tell.
+        """
+        try:
+            await asyncio.shield(self.done)
+        except asyncio.CancelledError:
+            self.given_up = True
+            await asyncio.wait((self.done,), timeout=LAST_WORD_S)
+            if self.done.done():
+                self.done.exception()  # heard
+            raise
+
     def is_lost(self, now: float) -> bool:
         """Say whether its client took too little. Where it is we who send too little, the socket takes more."""
         if now - self.moved_at > self.patience.stall_s:
@@ -114,18 +137,11 @@ class Sender:
         self._threads = [_Thread(number, self._bucket) for number in range(1 if rate else threads)]
         self._asking = asyncio.Lock()
 
-    async def send(self, descriptor: int, file: int, part: Range, patience: Patience) -> None:
-        """Send a range of `file` on a non-blocking socket; both may be closed by the caller while it lasts.
-
-        Raises `TimeoutError` when the client takes too little, `ConnectionError` when it is gone,
-        `OSError` when the file cannot be read. Cancelling ends it soon.
-        """
+    def begin(self, descriptor: int, file: int, part: Range, patience: Patience) -> Sending:
+        """Send a range of `file` on a non-blocking socket; both may be closed by the caller while it lasts."""
         sending = Sending(os.dup(descriptor), os.dup(file), part, patience)
         min(self._threads, key=lambda thread: thread.load).add(sending)
-        try:
-            await sending.done
-        finally:
-            sending.given_up = True
+        return sending
 
     async def permit(self, wanted: int) -> int:
         """Wait until the limit has something left for who sends on the loop; say how many bytes it may send at most.

@@ -74,7 +74,7 @@ async def test_a_limit_is_kept_and_everything_arrives() -> None:
     with ours, theirs:
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        await sender.send(ours.fileno(), file, Range(1000, 299_000), Patience())
+        await sender.begin(ours.fileno(), file, Range(1000, 299_000), Patience()).over()
         theirs.settimeout(10)
         got = b""
         while len(got) < 299_000:
@@ -124,6 +124,28 @@ async def test_who_takes_too_little_is_dropped() -> None:
     with ours, theirs:
         ours.setblocking(False)
         with pytest.raises(TimeoutError):
-            await sender.send(ours.fileno(), file, Range(0, 1 << 30), NO_RATE_IS_ENOUGH)
+            await sender.begin(ours.fileno(), file, Range(0, 1 << 30), NO_RATE_IS_ENOUGH).over()
+    os.close(file)
+    await asyncio.to_thread(sender.close)
+
+
+async def test_what_was_given_whole_is_known_though_its_client_is_gone_first() -> None:
+    """The thread may still wait for the interpreter when the loop hears that the client, who has all, has closed."""
+    size = 8 << 20
+    file = os.memfd_create("content")
+    os.truncate(file, size)
+    sender = Sender()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        async with asyncio.TaskGroup() as group:
+            sending = sender.begin(ours.fileno(), file, Range(0, size), Patience())
+            waiting = group.create_task(sending.over())
+            await asyncio.sleep(0)
+            while size:
+                size -= len(theirs.recv(1 << 20))  # the loop hears nothing meanwhile
+            waiting.cancel()
+        assert waiting.cancelled()
+        assert sending.is_whole
     os.close(file)
     await asyncio.to_thread(sender.close)
