@@ -88,15 +88,14 @@ def parameter_table(source: str) -> str:
 def parameter_rows(param: Param) -> Iterator[Sequence[str]]:
     """One parameter, and what it is made of."""
     for word in words(param):
-        default = code(json.dumps(param.default)) if word.path == param.name and param.default is not None else ""
+        is_itself = word.path == param.name
+        takes = code(word.takes) if "^" in word.takes else word.takes
         yield (
-            f"`{word.path}`",
+            code(word.path),
             cell(word.about),
-            cell(
-                f"{code(word.takes) if '^' in word.takes else word.takes}{', has to be there' if word.required else ''}"
-            ),
-            default,
-            str(param.merge) if word.path == param.name else "",
+            cell(takes + (", has to be there" if word.required else "")),
+            cell(code(json.dumps(param.default))) if is_itself and param.default is not None else "",
+            str(param.merge) if is_itself else "",
         )
 
 

@@ -43,7 +43,7 @@ def write(config: Config, folder: Path, at: float, *, key: bool = True) -> Backu
         raise StoreError(f"{folder}: is there already", hint="a backup is a folder of its own")
     if not folder.parent.is_dir():
         raise StoreError(f"{folder.parent}: there is no such folder")
-    if not (source := config.state_dir / DATABASE).is_file():
+    if not (source := config.database).is_file():
         raise StoreError(f"{source}: there is no store here", hint="does the configuration name its state_dir?")
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))  # 0700
     try:
@@ -71,12 +71,12 @@ def _fill(config: Config, staged: Path, at: float, key: bool) -> Stopped:
     if (tls := config.state_dir / TLS).is_dir():
         _copy_tree(tls, staged / TLS)
     while True:
-        stopped = copy(config.state_dir / DATABASE, staged / DATABASE, at, key_file)
+        stopped = copy(config.database, staged / DATABASE, at, key_file)
         folder = folder_in(staged / DATABASE)
         try:
             _copy_catalogue(generations(config), Generations(staged / CATALOGUE), folder)
         except (CatalogError, FileNotFoundError):
-            if folder_in(config.state_dir / DATABASE) == folder:
+            if folder_in(config.database) == folder:
                 raise
         else:
             return stopped
@@ -102,14 +102,7 @@ def _copy_tree(source: Path, target: Path) -> None:
         if path.is_dir():
             _copy_tree(path, target / path.name)
         else:
-            _copy_file(path, target / path.name)
-
-
-def _copy_file(source: Path, target: Path) -> None:
-    """Copy a file, never readable for more than may read it."""
-    mode = source.stat().st_mode & 0o777
-    with source.open("rb") as content, os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT, mode), "wb") as file:
-        shutil.copyfileobj(content, file)
+            shutil.copy(path, target / path.name)  # nobody else may enter the folder meanwhile
 
 
 def _files(folder: Path) -> Iterator[Path]:

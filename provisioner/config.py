@@ -176,6 +176,11 @@ class Config:
         return Path(self.store.state_dir)
 
     @property
+    def database(self) -> Path:
+        """Where the store is."""
+        return self.state_dir / "state.db"
+
+    @property
     def key_file(self) -> Path:
         return Path(self.store.key_file) if self.store.key_file else self.state_dir / "secrets.key"
 

@@ -213,7 +213,7 @@ class Daemon:
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Database:
         config = self.config
-        db = Database(config.state_dir / "state.db")
+        db = Database(config.database)
         await db.open(written_out=True)
         stack.push_async_callback(db.close)
         await tell_origin(db, None if config.store.key_file else config.key_file)

@@ -89,8 +89,12 @@ class Declaring:
     async def apply(self, wanted: Wanted, after: int | None = None) -> Planned:
         """Do it, all or nothing; `after` is the number of what was applied when it was planned.
 
-        Raises `ConfigError` with every fault, `ConflictError` where somebody else was first.
+        Raises `ConfigError` with every fault, `ConflictError` where somebody else was first. Who goes away meanwhile
+        does not cut it in two: what is durable becomes live.
         """
+        return await asyncio.shield(self._apply(wanted, after))
+
+    async def _apply(self, wanted: Wanted, after: int | None) -> Planned:
         async with self._lock:
             if after is not None and after != self.applied.seq:
                 raise ConflictError("something else was applied meanwhile", hint="plan again, and look")
@@ -247,8 +251,10 @@ def _judged(
         except ConfigError as error:
             unfit += [f"{each.source}: {fault}" for fault in error.faults or [error.message]]
         else:
-            named |= set(references(declarations.resolve([layer]))) if each.name in changed and each.params else set()
-    found.faults[:0] = unfit if fits else []
+            if each.name in changed and each.params:
+                named.update(references(declarations.resolve([layer])))
+    if fits:
+        found.faults[:0] = unfit
     return found, sorted(named)
 
 

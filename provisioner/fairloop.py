@@ -137,6 +137,12 @@ def _events(mask: int) -> int:
     )
 
 
+async def between(at: int, every: int) -> None:
+    """Let others have the loop after `every` of many things that are counted from 1 (`at`)."""
+    if at % every == 0:
+        await asyncio.sleep(0)
+
+
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run the daemon to its end, as `asyncio.run` does."""
     sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES

@@ -17,6 +17,7 @@ from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.errors import ConfigError
+from provisioner.fairloop import between
 from provisioner.model.net import Mac
 from provisioner.store.db import Database
 from provisioner.store.names import NameStore
@@ -107,8 +108,7 @@ def _holder(known: Known | None, domain: str) -> Holder:
 
 
 async def _hear(on_lease: OnLease | None, leases: Iterable[Lease]) -> None:
-    for at, lease in enumerate(leases if on_lease is not None else ()):
+    for at, lease in enumerate(leases if on_lease is not None else (), 1):
         assert on_lease is not None
         on_lease(lease)
-        if at % SLICE == 0:
-            await asyncio.sleep(0)
+        await between(at, SLICE)

@@ -12,7 +12,7 @@ from pathlib import Path
 from provisioner.config import Catalogue, Config, Written
 from provisioner.errors import CatalogError, ConfigError, ProvisionerError, StoreError
 from provisioner.naming import key_of
-from provisioner.shelves import read_all, read_applied
+from provisioner.shelves import paths_of, read_all, read_applied
 from provisioner.store.declarations import folder_in
 from provisioner.store.secrets import read_key
 from provisioner.web.server import look_at
@@ -25,9 +25,7 @@ def check(written: Written, *, catalogue: bool) -> None:
 
     Blocks.
     """
-    faults = [
-        f"{written.where(place)}: {'.'.join(map(str, place))}: {text}" for place, text in faults_of(written.config)
-    ]
+    faults = [f"{written.where(place)}: {_named(place)}: {text}" for place, text in faults_of(written.config)]
     if catalogue:
         faults += _what_can_be_booted(written.config)
     if faults:
@@ -37,11 +35,12 @@ def check(written: Written, *, catalogue: bool) -> None:
 def _what_can_be_booted(config: Config) -> Sequence[str]:
     """Say what is wrong with the catalogue; with what was applied only where all below it is in order."""
     try:
-        read_all([Path(folder) for folder in config.catalogue.paths])
+        read_all(paths_of(config))
     except CatalogError as error:
         return error.faults
     try:
-        read_applied(config, folder_in(config.state_dir / "state.db"))
+        if folder := folder_in(config.database):
+            read_applied(config, folder)
     except CatalogError as error:
         return [f"applied: {fault}" for fault in error.faults]
     except StoreError as error:

@@ -94,6 +94,11 @@ class Shelf:
         return self.profiles.classify(facts)
 
 
+def paths_of(config: Config) -> list[Path]:
+    """Say which directories of the site's own the configuration names."""
+    return [Path(path) for path in config.catalogue.paths]
+
+
 def generations(config: Config) -> Generations:
     """Say where applied catalogues are kept."""
     return Generations(config.state_dir / "catalogue")
@@ -106,7 +111,7 @@ async def shelf_of(config: Config, db: Database) -> tuple[Shelf, Applied]:
 
 
 def _shelf(config: Config, folder: str) -> Shelf:
-    paths = [Path(path) for path in config.catalogue.paths]
+    paths = paths_of(config)
     faults: Sequence[str] = ()
     try:
         found = read_applied(config, folder)
@@ -120,7 +125,7 @@ def _shelf(config: Config, folder: str) -> Shelf:
 
 def read_applied(config: Config, folder: str) -> Read:
     """Read ours, the configuration's and what was applied; raise `CatalogError` with every fault. Blocks."""
-    paths, kept = [Path(path) for path in config.catalogue.paths], generations(config)
+    paths, kept = paths_of(config), generations(config)
     if not folder:
         return read_all(paths)
     kept.check(folder)

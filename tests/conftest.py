@@ -98,6 +98,7 @@ APART = frozenset(
     {
         "tests/lab/test_board_journeys.py",
         "tests/lifecycle/test_crash.py",
+        "tests/lifecycle/test_faults_cancel.py",
         "tests/lifecycle/test_faults_everywhere.py",
         "tests/tftp/test_clients.py",
         "tests/workflow/test_crash.py",

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from provisioner import backups
-from provisioner.catalog.generations import Generations
 from provisioner.config import Config, Store
 from provisioner.daemon import Daemon
 from provisioner.errors import ProvisionerError
 from provisioner.lifecycle.declared import Applied
+from provisioner.shelves import generations
 from provisioner.store import backup
 from provisioner.store.db import Database
 from provisioner.store.declarations import Batch, DeclarationStore
@@ -46,7 +46,7 @@ def _beside(folder: Path) -> None:
 
 
 async def apply(config: Config, db: Database, files: dict[str, str]) -> None:
-    kept = Generations(config.state_dir / "catalogue")
+    kept = generations(config)
     folder = await asyncio.to_thread(kept.write, files)
     await DeclarationStore(db).write(Batch(Applied(at=1.0, revision="r", folder=folder)))
     await asyncio.to_thread(kept.sweep, folder)
@@ -95,7 +95,7 @@ async def test_an_apply_meanwhile_is_copied_with_its_store(tmp_path: Path, monke
     monkeypatch.setattr(backups, "copy", copied)
     await asyncio.to_thread(backups.write, config, tmp_path / "b", AT)
     folder = await asyncio.to_thread(backups.folder_in, tmp_path / "b" / "state.db")
-    kept = Generations(tmp_path / "b" / "catalogue")
+    kept = generations(Config(store=Store(state_dir=str(tmp_path / "b"))))
     assert await asyncio.to_thread((kept.path(folder) / "bootenvs/a.yaml").read_text) == CHANGED["bootenvs/a.yaml"]
     assert len(copies) == 2
 

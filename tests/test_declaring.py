@@ -176,6 +176,25 @@ async def test_a_password_that_was_rotated_is_not_set_back(tmp_path: Path) -> No
         assert await rig.secrets.get(secret) == "secret of env:OTHER"
 
 
+async def test_who_goes_away_meanwhile_does_not_cut_it_in_two(tmp_path: Path) -> None:
+    many = tuple(replace(NODE, name=f"n{at}", macs=(Mac(f"52:54:00:00:01:{at:02x}"),), bmc=None, password="",
+                         address=f"10.77.0.{at}") for at in range(2, 2 + 2 * SLICE))  # fmt: skip
+    async with declared(tmp_path) as rig, asyncio.TaskGroup() as group:
+        asked = group.create_task(rig.site.apply(Wanted("", many)))
+        followed = []
+
+        def follow(_before: Machine | None, after: Machine | None) -> None:
+            followed.append(after)
+            asked.cancel()
+
+        rig.conductor.follow(follow)
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        await rig.site.plan(Wanted("", many))  # comes after it
+        assert (len(followed), len(rig.reserved())) == (len(many), len(many))
+        assert "site.applied" in [event.type for event in await rig.conductor.events(0, 1000)]
+
+
 @pytest.mark.slow
 async def test_many_machines_leave_the_loop_to_others(tmp_path: Path) -> None:
     """What is judged and encoded is in threads; what has to be on the loop is there for some machines in each turn."""

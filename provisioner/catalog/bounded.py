@@ -50,6 +50,8 @@ class BoundedRenderer:
         """Render one template; raise `RenderError`, also where it takes too long or too much."""
         if template in self._given_up:
             raise self._given_up[template]
+        if self._pipe is None:  # it did not start the last time
+            self._start()
         try:
             answer = self._ask(Render(template, dict(context)), self._wall_s)
         except (TimeoutError, ConnectionError) as error:
@@ -84,7 +86,14 @@ class BoundedRenderer:
         command = [sys.executable, "-m", "provisioner.catalog.renderchild", str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
-        self._ask(Load(self._templates), START_S)
+        try:
+            self._ask(Load(self._templates), START_S)
+        except (TimeoutError, ConnectionError) as error:
+            self._end()
+            raise RenderError("the renderer does not start") from error
+        except RenderError:  # more than one message holds
+            self._end()
+            raise
 
     def _end(self) -> None:
         if self._pipe is not None:
@@ -92,3 +101,4 @@ class BoundedRenderer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+        self._pipe = self._process = None

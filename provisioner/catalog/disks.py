@@ -29,7 +29,7 @@ BOOT_MIB = 1024
 SPARE_MIB = 8
 """Room for both partition tables, alignment and md's superblocks."""
 MIN_ROOT_MIB = 1024
-MIN_MIB = {"swap": 1, "ext4": 16, "btrfs": 128, "xfs": 300}
+MIN_MIB = {"ext4": 16, "btrfs": 128, "xfs": 300}
 """What the smallest of each has: mkfs.xfs(8) refuses less, mkfs.btrfs wants 109 MiB, and ext4 its journal."""
 OWN_NAMES = ("root", "swap", "boot", "esp", "bios", "system", "zfs")
 """What partitions and volumes of ours are called, and the volume group."""
@@ -181,7 +181,7 @@ def _volumes(params: Mapping[str, Any]) -> tuple[Volume, ...]:
     root_size = _mib(params["root_size"]) if params["root_size"] else None
     root = Volume("root", "/", filesystem, root_size)
     for volume in (*volumes, root):
-        least = MIN_ROOT_MIB if volume is root else MIN_MIB[volume.filesystem]
+        least = MIN_ROOT_MIB if volume is root else MIN_MIB.get(volume.filesystem, 0)
         if volume.size_mib is not None and volume.size_mib < least:
             what = f"{volume.mount or volume.name} ({volume.filesystem})"
             raise RenderError(

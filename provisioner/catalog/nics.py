@@ -216,7 +216,7 @@ def _check_together(links: Sequence[Link]) -> None:
     addresses: dict[Any, str] = {}
     gateways: dict[bool, str] = {}
     for link in links:
-        for ip in (address.ip for address in link.addresses):
+        for ip in (address.ip for address in link.addresses if not address.ip.is_link_local):  # RFC 4291 section 2.5.6
             if (other := addresses.setdefault(ip, link.name)) != link.name:
                 raise RenderError(f"net: {other} and {link.name} both have the address {ip}")
         if link.gateway and (other := gateways.setdefault(":" in link.gateway, link.name)) != link.name:

@@ -63,7 +63,10 @@ class TooMuch(Exception):
 
 @cache
 def _zones() -> frozenset[str]:
-    """The time zones that this machine knows, read once; none where it has no data of them."""
+    """The time zones that this machine knows, none where it has no data of them.
+
+    Read once, when a catalogue is: that is in a thread.
+    """
     return frozenset(available_timezones())
 
 

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 from provisioner.model.catalog import Param
 
-Schema = Mapping[str, Any]
+Schema = Mapping[str, Any] | bool
+"""True takes anything, and False nothing (JSON Schema, section 4.3.2)."""
+REFERENCE = "where a secret is"
 
 _KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}
 
 _WRITTEN = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
-
-
-REFERENCE = "where a secret is"
 
 
 class Word(NamedTuple):
@@ -35,6 +34,8 @@ def words(param: Param) -> Iterator[Word]:
 
 def spelled(schema: Schema) -> str:
     """Say what values a schema takes, on one line."""
+    if isinstance(schema, bool):
+        return "anything" if schema else "nothing"
     if "const" in schema or "enum" in schema:
         return ", ".join(_value(value) for value in schema.get("enum", [schema.get("const")]))
     match schema.get("type"):
@@ -49,7 +50,7 @@ def spelled(schema: Schema) -> str:
             return "anything"
 
 
-def _plain(kind: str, schema: Schema) -> str:
+def _plain(kind: str, schema: Mapping[str, Any]) -> str:
     said = [_KINDS.get(kind, kind)]
     if bounds := _bounds(schema.get("minimum"), schema.get("maximum")):
         said.append(bounds)
@@ -63,15 +64,18 @@ def _plain(kind: str, schema: Schema) -> str:
 
 
 def _inside(name: str, schema: Schema) -> Iterator[Word]:
-    if isinstance(schema.get("items"), dict):
-        schema, name = schema["items"], f"{name}[]"
-    for key, part in schema.get("properties", {}).items():
-        path = f"{name}.{key}"
-        yield Word(path, spelled(part), part.get("description", ""), key in schema.get("required", ()))
+    if isinstance(schema, bool):
+        return
+    items = schema.get("items")
+    where, one = (f"{name}[]", items) if isinstance(items, dict) else (name, schema)
+    for key, part in one.get("properties", {}).items():
+        path = f"{where}.{key}"
+        about = part.get("description", "") if isinstance(part, dict) else ""
+        yield Word(path, spelled(part), about, key in one.get("required", ()))
         yield from _inside(path, part)
 
 
-def _count(schema: Schema) -> str:
+def _count(schema: Mapping[str, Any]) -> str:
     bounds = _bounds(schema.get("minItems"), schema.get("maxItems"))
     return f" ({bounds})" if bounds else ""
 

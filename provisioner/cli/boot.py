@@ -19,7 +19,7 @@ from provisioner.cli.output import print_data
 from provisioner.cli.progress import until_over, wait_for
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.setting import boot_params, in_query, sets
-from provisioner.cli.text import Row, parse_span, printable
+from provisioner.cli.text import Row, error_lines, parse_span, printable
 from provisioner.errors import ApiError, PreflightError, ProvisionerError
 from provisioner.model.names import expand
 
@@ -173,7 +173,8 @@ def cancel(session: Session, names: str) -> None:
     failures = [error for machine in until_over(client, writing) if (error := _still_on(session, machine)) is not None]
     if len(writing) > 1:
         for error in failures:
-            click.echo(f"{error.message} ({error.hint})", err=True)
+            for line in error_lines(error):
+                click.echo(line, err=True)
         kind = Partly if len(failures) < len(writing) else ApiError
         failures = [kind(f"{len(failures)} of {len(writing)} machines were not switched off")] if failures else []
     if failure or failures:

@@ -20,7 +20,7 @@ from provisioner.wiring import artifact_api
 async def start(stack: contextlib.AsyncExitStack, config: Config, socket: Path) -> None:
     """Open the state directory and serve it on `socket`, until `stack` is closed."""
     catalog = await asyncio.to_thread(Catalog.load, [Path(path) for path in config.catalogue.paths])
-    db = Database(config.state_dir / "state.db")
+    db = Database(config.database)
     await db.open()
     stack.push_async_callback(db.close)
     store = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))

@@ -97,8 +97,6 @@ def _discover(case: Case) -> Reply | Silence:
         return _ack(case, place)._replace(fresh=look)
     if fresh:
         pool.offer(case.key, ip, case.now)
-    if net is not case.nets[0]:
-        ask_plan(case, net, case.plan)
     return reply(case, net, _OFFER, ip, fresh=look)
 
 
@@ -210,8 +208,6 @@ def _bootp(case: Case) -> Reply | Silence:
     net, _, ip, _ = fixed
     until = FOR_EVER if case.site.reservations.fixes(case.key, ip) else case.now + net.lease_s
     lease = Lease(ip, case.key, net.pool.name, until, since=case.now, reason=BOOTP)
-    if net is not case.nets[0]:
-        ask_plan(case, net, case.plan)
     return reply(case, net, 0, ip, store=net.pool.bind(lease))
 
 
@@ -227,8 +223,6 @@ _RULES: Mapping[int, Callable[[Case], Reply | Silence]] = {
 
 def _ack(case: Case, place: Place) -> Reply:
     net, pool, ip, _ = place
-    if net is not case.nets[0]:
-        ask_plan(case, net, case.plan)
     options, known, now = case.options, case.known, case.now
     relay, (circuit_id, remote_id, _, _) = case.relay, case.info
     name = text_of(options, _HOST_NAME)[:63] if _HOST_NAME in options else ""

@@ -22,7 +22,8 @@ from provisioner.dhcp.subnetbook import Rules, SubnetBook
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.dhcp.validate import faults_of_subnet, faults_without_tls
-from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
+from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError, StoreError
+from provisioner.fairloop import between
 from provisioner.model.net import Mac, parse_mac
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
 from provisioner.store.leases import LeaseStore
@@ -104,7 +105,7 @@ class DhcpBook:
         found: list[str] = []
         ground = self._ground()
         for at, reservation in enumerate(reservations, 1):
-            await _between(at)
+            await between(at, SLICE)
             try:
                 self._check_reservation(reservation, ground)
             except ConfigError as error:
@@ -120,14 +121,14 @@ class DhcpBook:
             ground = self._ground()
             for at, reservation in enumerate(reserved, 1):
                 self._check_reservation(reservation, ground)
-                await _between(at)
+                await between(at, SLICE)
             yield
             for at, mac in enumerate(freed, 1):
                 self._server.remove_reservation(parse_mac(mac), Origin.OPERATOR)
-                await _between(at)
+                await between(at, SLICE)
             for at, reservation in enumerate(reserved, 1):
                 self._server.set_reservation(reservation, Origin.OPERATOR)
-                await _between(at)
+                await between(at, SLICE)
 
     def _ground(self) -> Ground:
         """Give what reservations are judged by: the configuration, with the subnets that are served now."""
@@ -193,8 +194,11 @@ class DhcpBook:
     async def forgive(self, ip: int) -> None:
         """Let an address that was declined be given again. Raises `NotFoundError`."""
         freed = self._server.site.topology.forgive(ip, self._server.now())
-        self._server.held.owe(freed)  # should the store fail now
-        await self._leases.save(freed)
+        try:
+            await self._leases.save(freed)
+        except StoreError:
+            self._server.held.owe(freed)
+            raise
 
     # imports
 
@@ -210,9 +214,3 @@ class DhcpBook:
     def tell(self, lease: Lease) -> None:
         """Tell who follows leases of one."""
         self._server.tell(lease)
-
-
-async def _between(at: int) -> None:
-    """Let others have the loop after every `SLICE` of many."""
-    if at % SLICE == 0:
-        await asyncio.sleep(0)

@@ -119,6 +119,7 @@ class Case:
         self.nets = scene.nets
         self.kind = kind
         chaddr = packet.chaddr
+        # as `Packet.key`: a call less for what nearly all are
         self.key = chaddr if len(chaddr) == 6 and packet.htype == ETHERNET else packet.key
         self.known: Known | None = None
         self.plan: Plan | None = None

@@ -86,11 +86,14 @@ class Held(Generic[L, A]):
 
     async def settle(self) -> None:
         """Return when all that waits is stored, with what the store is owed, or was refused."""
-        leases = self._take_owed()
-        try:
-            await self._store.save(leases)
-        except StoreError as error:
-            log.error("dhcp.lease-unsaved answers=0 error=%s", error)
+        while True:
+            try:
+                await self._store.save(self._take_owed())  # after what was submitted before, which may be owed by then
+            except StoreError as error:
+                log.error("dhcp.lease-unsaved answers=0 error=%s", error)
+                return
+            if not self._owed:
+                return
 
     def _take_owed(self) -> list[Lease]:
         taken = list(islice(self._owed, OWED_AT_ONCE))

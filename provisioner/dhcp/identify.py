@@ -13,6 +13,7 @@ from provisioner.dhcp.pxe import (
     IPXE_HTTP,
     IPXE_TFTP,
     PXE_CLIENT,
+    UUID_OCTETS,
     arch_of,
     ipxe_settings,
     user_classes,
@@ -130,8 +131,10 @@ def identify(packet: Packet) -> BootClient:
 
 def client_of(packet: Packet, kind: Kind) -> BootClient:
     """Name the one machine, whose kind is known; its UUID is not spelled."""
-    mac = packet.chaddr.hex(":") or packet.mac
+    mac = packet.chaddr.hex(":") or packet.mac  # as `Packet.mac`: a call less for what nearly all are
     uuid = packet.options.get(_CLIENT_UUID)
+    if uuid is not None and len(uuid) != UUID_OCTETS:
+        uuid = None  # it is none, and would be remembered at any length
     return _new(BootClient, (mac, kind.asker, kind.arch, uuid, False))  # the last: no request tells it
 
 

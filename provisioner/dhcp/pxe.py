@@ -49,13 +49,17 @@ def arch_of(value: bytes | None) -> int | None:
     return int.from_bytes(value[:2], "big") if value is not None and len(value) >= 2 and not len(value) % 2 else None
 
 
+UUID_OCTETS = 17
+"""Of option 97: its type, and a UUID."""
+
+
 def uuid_of(value: bytes | None) -> str | None:
     """Read option 97 (type 0) as the UUID that Linux prints; None where there is none that identifies a machine.
 
     The wire carries SMBIOS byte order (first three fields little-endian). A few firmwares send them big-endian:
     where only that reading has a valid version (RFC 9562 section 4.2), it is taken.
     """
-    if value is None or len(value) != 17 or value[0] != 0:
+    if value is None or len(value) != UUID_OCTETS or value[0] != 0:
         return None
     found = smbios_uuid(value[1:])
     return None if found in PLACEHOLDERS else found

@@ -79,6 +79,8 @@ def _load(case: Case, net: Net, plan: LoadFile) -> Boot:
 
 def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] = (), fresh: int = 0) -> Reply:
     """Make the reply of this type (0: BOOTP) that gives `ip` (0: none)."""
+    if net is not case.nets[0]:
+        ask_plan(case, net, case.plan)  # in the words of the subnet that the address is in
     packet, boot, known, client, arrival = case.packet, case.boot, case.known, case.kind, case.arrival
     us = case.info.server or case.scene.us_in[net]
     proxy = net.proxy or arrival.port == PROXY_PORT

@@ -187,8 +187,9 @@ def _overlaps(subnets: Sequence[Settings]) -> Iterator[str]:
     """Compare each network with the widest one that begins before it or where it does: a part of it, or behind it."""
     read = [(ip_network(each.network), at) for at, each in enumerate(subnets)]
     read.sort(key=lambda each: (int(each[0].network_address), each[0].prefixlen))
-    widest, its = read[0] if read else (None, 0)
-    for network, at in read[1:]:
+    widest: IPv4Network | IPv6Network | None = None
+    its = 0
+    for network, at in read:
         if widest is not None and network.network_address in widest:
             a, b = sorted((its, at))
             yield f"subnets {subnets[a].title} and {subnets[b].title}: the networks overlap"

@@ -133,8 +133,9 @@ class SubnetBook(Generic[S]):
 
     def _lost(self, subnet: S, before: S | None) -> list[Lease]:
         """Give the leases of addresses that are this subnet's no more: what memory forgets with the change."""
-        low, high = _bounds(before.network) if before is not None else (0, -1)
-        first, last = _bounds(subnet.network)
+        if before is None:
+            return []
+        (low, high), (first, last) = _bounds(before.network), _bounds(subnet.network)
         if first <= low and high <= last:
             return []
         return [each for each in self._server.leases() if low <= each.ip <= high and not first <= each.ip <= last]

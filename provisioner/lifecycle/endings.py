@@ -11,6 +11,9 @@ from dataclasses import replace
 from provisioner.lifecycle.plans import CANCEL_STEP, JOB_STEP, KEEPS_DISK, Verb, may_have_begun_its_job
 from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Run, State
 
+CANCELLED = "cancelled by the operator"
+SWITCH_OFF = "switch it off by hand, or by `provisionctl power {} off` once its BMC answers"
+
 
 def ended(machine: Machine, run: Run, now: float) -> Machine:
     """Say where a run leads that came to its end."""
@@ -70,9 +73,6 @@ def stopped(machine: Machine, run: Run, failure: Failure) -> Machine:
     return replace(machine, state=State.QUARANTINED, hold=Hold(reason, failure.return_to, failure.at))
 
 
-CANCELLED = "cancelled by the operator"
-
-
 def cancelled(machine: Machine, run: Run, line: JournalLine, fault: Failure | None = None) -> Machine:
     """Say what is left of a run that an operator ended at the step of `line`, the last of its journal.
 
@@ -88,9 +88,6 @@ def cancelled(machine: Machine, run: Run, line: JournalLine, fault: Failure | No
         reason = f"{CANCELLED}, but not switched off: {fault.reason}. It may go on writing to its disk"
         failure = replace(failure, reason=reason, hint=SWITCH_OFF.format(machine.name), kind=fault.kind)
     return stopped(machine, run, failure)
-
-
-SWITCH_OFF = "switch it off by hand, or by `provisionctl power {} off` once its BMC answers"
 
 
 def stands_where_it_stopped(machine: Machine) -> bool:

@@ -91,7 +91,7 @@ class Machines:
         """Add or replace a machine."""
         before = self._by_id.get(machine.id)
         if before is not None and _named(before) != _named(machine):
-            self._unindex(before)
+            self._unindex(before, machine)
         if before is None or _named(before) != _named(machine):
             for key in _said_of(machine.uuid, machine.serial):
                 self._by_board[key].add(machine.id)
@@ -116,12 +116,14 @@ class Machines:
         self._moving.pop(machine.id, None)
         self.without_ports.discard(machine.id)
 
-    def _unindex(self, machine: Machine) -> None:
-        self._by_name.pop(machine.name, None)
+    def _unindex(self, machine: Machine, after: Machine | None = None) -> None:
+        """Take out what finds a machine, but for what finds it `after` too: another thread may be looking."""
+        if after is None or after.name != machine.name:
+            self._by_name.pop(machine.name, None)
         for mac in machine.macs:
-            if self._by_mac.get(mac) == machine.id:
+            if self._by_mac.get(mac) == machine.id and (after is None or mac not in after.macs):
                 del self._by_mac[mac]
-        if self._by_uuid.get(machine.uuid) == machine.id:
+        if self._by_uuid.get(machine.uuid) == machine.id and (after is None or after.uuid != machine.uuid):
             del self._by_uuid[machine.uuid]
         for key in _said_of(machine.uuid, machine.serial):
             self._by_board[key].discard(machine.id)

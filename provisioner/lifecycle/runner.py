@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcAuthError, BmcError, BmcPrivilegeError, BmcUnsupported, ProvisionerError, StoreError
+from provisioner.fairloop import between
 from provisioner.lifecycle.events import Named, describe, is_lasting, trace_lines
 from provisioner.lifecycle.inputs import Done, Event, Failed, Seen, Tick
 from provisioner.lifecycle.plans import Signal
@@ -37,7 +38,8 @@ Follower = Callable[[Machine | None, Machine | None], None]
 """Told of every change after it was committed: the machine before and after (None: new, forgotten). Must not wait."""
 
 SLICE = 20
-"""Machines of an apply that are dealt with in one turn of the loop: 2 ms."""
+"""Machines of an apply that are dealt with in one turn of the loop: 2 ms. There may be ten thousand, and DHCP waits for
+none."""
 
 NEVER_AGAIN = (BmcAuthError, BmcPrivilegeError, BmcUnsupported)
 """Another try cannot help with these; with a wrong password it locks the account."""
@@ -58,12 +60,6 @@ class Pace:
 
 
 DEFAULT_PACE = Pace()
-
-
-async def between(at: int) -> None:
-    """Let others have the loop after every `SLICE` of many: an apply has ten thousand machines, DHCP waits for none."""
-    if at % SLICE == 0:
-        await asyncio.sleep(0)
 
 
 class Runner:
@@ -175,7 +171,7 @@ class Runner:
             for at, machine_id in enumerate(sorted(set(machine_ids)), 1):
                 # in one order: who wants several never waits for another
                 await stack.enter_async_context(self._locks[machine_id])
-                await between(at)
+                await between(at, SLICE)
             yield
 
     async def written(self, changes: Sequence[Change], events: Sequence[Written]) -> None:
@@ -193,7 +189,7 @@ class Runner:
                 follow(change.before, change.after)
             if change.after is not None:
                 self.wake(change.after.id)
-            await between(at)
+            await between(at, SLICE)
         self.announce(events)
 
     async def forget(self, machine: Machine, intent: Asked = UNKEYED) -> None:

@@ -78,6 +78,9 @@ def patterns(schema: Any) -> Iterator[str]:
             yield schema["pattern"]
         for part in schema.values():
             yield from patterns(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from patterns(part)
 
 
 @pytest.mark.parametrize("name", PARAMS)

@@ -13,7 +13,7 @@ import pytest
 
 from provisioner import yamlfile
 from provisioner.catalog import proving
-from provisioner.catalog.context import Occasion, answer_context, subject_of
+from provisioner.catalog.context import MADE, Occasion, answer_context, subject_of
 from provisioner.catalog.fleet import FLEET, SITE, Sample, boot, machine
 from provisioner.catalog.lint import Linter, Verdict
 from provisioner.catalog.load import args_template
@@ -132,9 +132,7 @@ def test_the_only_disk_has_the_first_number_of_windows() -> None:
     assert "<DiskID>0</DiskID>" in files("windows-server-2025", windows__disk_numbers={})["autounattend.xml"]
 
 
-IN_FILES = [
-    name for name in catalogue().names() if str(catalogue().bootenv(name).kind) in ("image", "bootstrap", "installer")
-]
+IN_FILES = [name for name in catalogue().names() if catalogue().bootenv(name).kind in MADE]
 
 
 def test_scripts_of_the_first_start_are_named_in_their_order() -> None:

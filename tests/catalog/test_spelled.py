@@ -22,6 +22,8 @@ SPELLED: dict[str, tuple[dict[str, Any], str]] = {
     "a text without line ends": ({"type": "string", "pattern": "^[^\n\r\t]*$"}, "text ^[^\\n\\r\\t]*$"),
     "a list": ({"type": "array", "items": {"type": "string"}}, "list of text"),
     "a list that is not long": ({"type": "array", "maxItems": 8, "items": {"enum": ["a"]}}, "list (up to 8) of a"),
+    "a list of anything, said so": ({"type": "array", "items": True}, "list of anything"),
+    "a list of nothing more": ({"type": "array", "items": False}, "list of nothing"),
     "a list of anything": ({"type": "array"}, "list of anything"),
     "names": ({"type": "object", "additionalProperties": {"type": "integer"}}, "mapping of names to whole number"),
     "a mapping": ({"type": "object"}, "mapping"),
@@ -36,12 +38,14 @@ def test_says_what_a_schema_takes(schema: dict[str, Any], said: str) -> None:
 
 def test_lists_what_is_inside() -> None:
     match = {"type": "object", "properties": {"mac": {"type": "string", "description": "its own"}}}
-    item = {"type": "object", "required": ["match"], "properties": {"match": match, "dhcp": {"type": "boolean"}}}
+    keys = {"match": match, "dhcp": {"type": "boolean"}, "x": True}
+    item = {"type": "object", "required": ["match"], "properties": keys}
     assert list(words(Param("net.x", "Some\nports.", {"type": "array", "items": item}))) == [
         Word("net.x", "list of mapping", "Some ports."),
         Word("net.x[].match", "mapping", "", True),
         Word("net.x[].match.mac", "text", "its own"),
         Word("net.x[].dhcp", "true or false", ""),
+        Word("net.x[].x", "anything", ""),
     ]
 
 

@@ -186,28 +186,29 @@ def test_wait_survives_a_restart_of_the_daemon(daemon: Daemon) -> None:
         assert command.wait(timeout=20) == 0
 
 
-def test_ctrl_c_leaves_it_going_and_says_so(daemon: Daemon) -> None:
-    with waiting(daemon, "boot", "node17", "debian-12", "--wait") as command:
+STOPPED = {
+    "one": (
+        "node17",
+        "no longer waiting: node17 goes on; `provisionctl trace -f node17` follows, "
+        "`provisionctl cancel node17` ends it",
+    ),
+    "several": (
+        "node[17-18]",
+        "no longer waiting: node17, node18 go on; `provisionctl trace -f node17` follows, "
+        "`provisionctl cancel node17,node18` ends them",
+    ),
+}
+
+
+@pytest.mark.parametrize(("names", "said"), STOPPED.values(), ids=STOPPED.keys())
+def test_ctrl_c_leaves_it_going_and_says_so(daemon: Daemon, names: str, said: str) -> None:
+    with waiting(daemon, "boot", names, "debian-12", "--wait") as command:
         assert command.stderr is not None
         command.stderr.readline()
         command.send_signal(signal.SIGINT)
         assert command.wait(timeout=20) == 130
-        assert command.stderr.read().strip().splitlines() == [
-            "no longer waiting: node17 goes on; `provisionctl trace -f node17` follows, "
-            "`provisionctl cancel node17` ends it"
-        ]
+        assert command.stderr.read().strip().splitlines()[-1] == said
     assert daemon.conductor.machines.get("node17").state is State.DEPLOYING
-
-
-def test_ctrl_c_says_of_all_how_they_are_ended(daemon: Daemon) -> None:
-    with waiting(daemon, "boot", "node[17-18]", "debian-12", "--wait") as command:
-        assert command.stderr is not None
-        command.stderr.readline()
-        command.send_signal(signal.SIGINT)
-        assert command.wait(timeout=20) == 130
-        said = command.stderr.read().strip().splitlines()[-1]
-    assert said.startswith("no longer waiting: node17, node18 go on; ")
-    assert said.endswith("`provisionctl cancel node17,node18` ends them")
 
 
 def waiting(daemon: Daemon, *args: str) -> subprocess.Popen[str]:

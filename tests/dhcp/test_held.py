@@ -84,10 +84,19 @@ async def test_little_is_taken_along_at_once() -> None:
     server = Server()
     server.memory = {ip: lease(ip) for ip in range(2 * OWED_AT_ONCE)}
     server.held.owe(server.memory.values())
-    await server.say(lease(0))
-    assert len(server.kept) in (OWED_AT_ONCE, OWED_AT_ONCE + 1)
-    await server.say(lease(0))
-    assert len(server.kept) == 2 * OWED_AT_ONCE
+    another = lease(2 * OWED_AT_ONCE)
+    await server.say(another)
+    assert len(server.kept) == OWED_AT_ONCE + 1
+    await server.say(another)
+    assert len(server.kept) == 2 * OWED_AT_ONCE + 1
+
+
+async def test_all_that_is_owed_is_stored_when_the_server_ends() -> None:
+    server = Server()
+    server.memory = {ip: lease(ip) for ip in range(2 * OWED_AT_ONCE + 1)}
+    server.held.owe(server.memory.values())
+    await server.held.settle()
+    assert len(server.kept) == 2 * OWED_AT_ONCE + 1
 
 
 async def test_a_store_that_still_fails_when_the_server_ends_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

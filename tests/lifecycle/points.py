@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from provisioner.errors import StoreError
@@ -43,9 +44,20 @@ class Points:
         self._came_by[name] += 1
         self.passed.append(point)
 
-    def certain(self) -> list[Point]:
-        """Those that a daemon comes by however slow the machine is: the trace is also written twice a second."""
-        return [point for point in self.passed if not (point.nth and point.name.endswith(" Trace.flush"))]
+
+LIVES = 3
+"""So many whole lives tell what every life comes by."""
+
+
+def certain(lives: Iterable[Points]) -> list[Point]:
+    """Those that a daemon comes by however slow the machine is, in the life that has the fewest.
+
+    The trace is also written twice a second, and two things that a machine says are one write, or two.
+    """
+    return min(
+        ([point for point in life.passed if not (point.nth and point.name.endswith(" Trace.flush"))] for life in lives),
+        key=len,
+    )
 
 
 class KillableDatabase(Database):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, State
 from tests.lifecycle.rack import Metal, Rack
-from tests.lifecycle.test_conductor import settled
-from tests.lifecycle.test_faults import ready
+from tests.lifecycle.test_conductor import ready, settled
+from tests.lifecycle.test_faults import until, working
 from tests.lifecycle.test_steps import at_step
 
 
@@ -39,16 +38,9 @@ class Writing(Rack):
 async def writing(rack: Writing, conductor: Conductor) -> Machine:
     """Bring node17 to where its job is under way, and stays."""
     await ready(rack)
-    begun = asyncio.Event()
-
-    def during(_metal: Metal) -> bool:
-        begun.set()
-        return False
-
-    rack.during_job = during
+    rack.during_job = lambda _metal: False
     await conductor.boot("node17", "debian-12")
-    await asyncio.wait_for(begun.wait(), 10)
-    return conductor.machines.get("node17")
+    return await until(conductor, working)
 
 
 async def refused(rack: Writing, conductor: Conductor) -> None:

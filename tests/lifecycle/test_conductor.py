@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,19 +38,23 @@ def waits(run: Run) -> bool:
     return run.step is not None and run.step.name.startswith("wait.")
 
 
-def ended(run: Run | None) -> bool:
-    """Say whether there was a run, and it is over."""
-    return run is not None and run.step is None
-
-
-async def settled(conductor: Conductor, ref: str = "node17", at: Callable[[Run | None], bool] = ended) -> Machine:
-    """Wait until a machine's run has ended, or is where it is wanted `at`."""
+async def settled(conductor: Conductor, ref: str = "node17") -> Machine:
+    """Wait until a machine's run has ended."""
     cursor = 0
     async with asyncio.timeout(20):
-        while not at((machine := conductor.machines.get(ref)).run):
+        while (machine := conductor.machines.get(ref)).run is None or machine.run.step is not None:
             await conductor.wait_event(cursor, 0.2)
             cursor = max([cursor, *(e.seq for e in await conductor.events(cursor, 1000))])
     return machine
+
+
+async def ready(rack: Rack) -> Conductor:
+    """Bring node17 to where it can be deployed."""
+    await rack.enrol()
+    assert rack.conductor
+    await rack.conductor.boot("node17", "discovery")
+    assert (await settled(rack.conductor)).state is State.READY
+    return rack.conductor
 
 
 async def test_from_enrolled_to_active_and_back(tmp_path: Path) -> None:
@@ -131,9 +135,7 @@ async def test_nothing_is_begun_that_cannot_be_made_out(tmp_path: Path) -> None:
     rack = Rack(tmp_path)
     metal = rack.one()
     async with rack.alive(), rack.daemon() as conductor:
-        await rack.enrol()
-        await conductor.boot("node17", "discovery")
-        await settled(conductor)
+        await ready(rack)
     rack.catalogue, log = Lacking, list(metal.log)
     async with rack.alive(), rack.daemon() as conductor:
         with pytest.raises(PreflightError, match="parameters: what was applied last is not in use"):
@@ -339,9 +341,7 @@ async def test_a_retired_machine_that_comes_back_is_known(tmp_path: Path) -> Non
     rack = Rack(tmp_path)
     metal = rack.one()
     async with rack.alive(), rack.daemon() as conductor:
-        await rack.enrol()
-        await conductor.boot("node17", "discovery")
-        await settled(conductor)
+        await ready(rack)
         await conductor.retire("node17")
         metal.power, metal.once = Power.ON, BootTarget.PXE
         rack.boots(metal)

@@ -20,7 +20,7 @@ from provisioner.model.trace import Channel
 from provisioner.store.db import Database
 from tests.lifecycle.points import KillableDatabase, Points
 from tests.lifecycle.rack import Metal, Rack
-from tests.lifecycle.test_conductor import settled
+from tests.lifecycle.test_conductor import ready, settled
 from tests.lifecycle.test_crash import ACTIVE, check_events
 
 DAY = 86400.0
@@ -53,15 +53,6 @@ def at(step: str) -> Callable[[Machine], bool]:
 
 def working(machine: Machine) -> bool:
     return machine.run is not None and machine.run.job_taken
-
-
-async def ready(rack: Rack) -> Conductor:
-    """Bring node17 to where it can be deployed."""
-    await rack.enrol()
-    assert rack.conductor
-    await rack.conductor.boot("node17", "discovery")
-    assert (await settled(rack.conductor)).state is State.READY
-    return rack.conductor
 
 
 # the store

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from provisioner.lifecycle.plans import CANCEL_STEP, VERBS, Verb
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine
 from tests.lifecycle.breaking import Start, Struck, start_of
-from tests.lifecycle.points import Point, Points
+from tests.lifecycle.points import LIVES, Point, Points, certain
 from tests.lifecycle.rack import LIFE, Metal, Rack
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_crash import ask
@@ -68,7 +69,7 @@ async def cancelled(start: Start, folder: Path, verb: Verb, at: Point | None, *,
     """Ask for a verb and end it at a point; hold what is said of it then. Without a point: as it goes by itself."""
     await asyncio.to_thread(shutil.copytree, start.folder, folder)
     rack, there = Writers(folder), asyncio.Event()
-    rack.metal = start.rack(folder.with_suffix(".metal")).metal
+    rack.metal = deepcopy(start.metal)
     metal = rack.one()
 
     def strike(_name: str) -> None:
@@ -83,9 +84,12 @@ async def cancelled(start: Start, folder: Path, verb: Verb, at: Point | None, *,
             return points, rack
         await asyncio.wait_for(there.wait(), 20)
         try:
-            machine = await conductor.cancel("node17")
+            await conductor.cancel("node17")
         except ConflictError:
-            return points, rack  # it was over: this was the last point
+            run = conductor.machines.get("node17").run
+            assert run is not None
+            assert run.step is None, "it is refused only where the run was over: this was the last point"
+            return points, rack
         machine = await settled(conductor)
         writes = len(rack.written)
         await asyncio.sleep(0.01)  # for a writer that goes on
@@ -130,10 +134,11 @@ CASES = {
 @pytest.mark.parametrize(("verb", "dead"), CASES.values(), ids=CASES.keys())
 async def test_what_is_cancelled_at_any_point_writes_no_more(tmp_path: Path, verb: Verb, dead: bool) -> None:
     start = await start_of(tmp_path / "start", verb)
-    whole, rack = await cancelled(start, tmp_path / "whole", verb, None, dead=False)
-    assert bool(rack.written) == (verb in WRITERS)
-    assert len(whole.certain()) > 4
-    for at, point in enumerate(whole.certain()):
+    lives = [await cancelled(start, tmp_path / f"whole{number}", verb, None, dead=False) for number in range(LIVES)]
+    assert {bool(rack.written) for _, rack in lives} == {verb in WRITERS}
+    whole = certain(points for points, _ in lives)
+    assert len(whole) > 4
+    for at, point in enumerate(whole):
         points, _ = await cancelled(start, tmp_path / f"at{at}", verb, point, dead=dead)
         assert isinstance(points, Struck)
         assert points.struck, point

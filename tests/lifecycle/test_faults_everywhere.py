@@ -15,7 +15,7 @@ import pytest
 from provisioner.clock import SteadyClock
 from provisioner.lifecycle.plans import Verb
 from tests.lifecycle.breaking import BREAKAGES, UNBROKEN, done_to_disk, play, start_of
-from tests.lifecycle.points import Point, Points
+from tests.lifecycle.points import LIVES, Point, Points, certain
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_crash import STORIES, ask, check_events
 from tests.lifecycle.test_faults import DAY, SetClock
@@ -28,9 +28,9 @@ from tests.lifecycle.test_faults import DAY, SetClock
 async def test_something_breaks_at_every_point(tmp_path: Path, what: str, verb: Verb) -> None:
     _, end, effects = STORIES[verb]
     start = await start_of(tmp_path / "start", verb)
-    scene, machine = await play(start, tmp_path / "whole", verb, UNBROKEN, None)
-    assert (machine.state, scene.metal.log) == (end, effects)
-    whole = scene.points.certain()
+    lives = [await play(start, tmp_path / f"whole{number}", verb, UNBROKEN, None) for number in range(LIVES)]
+    assert all((machine.state, scene.metal.log) == (end, effects) for scene, machine in lives)
+    whole = certain(scene.points for scene, _ in lives)
     for at, point in enumerate(whole):
         where = f"{what} {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"
         scene, machine = await play(start, tmp_path / f"at{at}", verb, BREAKAGES[what], point)
@@ -66,7 +66,7 @@ async def test_the_clock_is_set_while_the_daemon_is_down_at_every_point(
         assert (machine.state, machine.failure, rack.one().log) == (end, None, effects), f"{die_at}"
         return points
 
-    for at, point in enumerate((await killed(tmp_path / "whole", None)).certain()):
+    for at, point in enumerate(certain([await killed(tmp_path / f"whole{number}", None) for number in range(LIVES)])):
         assert (await killed(tmp_path / f"at{at}", point)).dead.is_set(), f"{point}"
 
 

@@ -15,6 +15,7 @@ from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from tests.lifecycle.rack import PASSWORD, Rack
 from tests.lifecycle.test_conductor import settled, waits
+from tests.lifecycle.test_faults import until
 
 Ask = Callable[..., Awaitable[Any]]
 
@@ -106,7 +107,7 @@ async def test_what_is_asked_again_under_its_key_is_done_once(tmp_path: Path, ve
             await ask(conductor)(generation=generation + 1)
         await asyncio.gather(*(ask(conductor)(key="k", generation=generation) for _ in range(3)))
         await undo(conductor)()
-        await settled(conductor, at=lambda run: run is None or run.step is None or waits(run))
+        await until(conductor, lambda node: node.run is None or node.run.step is None or waits(node.run))
         now, log = conductor.machines.get("node17"), list(rack.one().log)
         again: Machine = await ask(conductor)(key="k")
         assert (again.state, again.generation, rack.one().log) == (now.state, now.generation, log)

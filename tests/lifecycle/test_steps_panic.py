@@ -14,8 +14,8 @@ from provisioner.lifecycle.symptoms import panicked
 from provisioner.model.machine import Machine, State
 from provisioner.model.trace import Channel, TraceLine
 from tests.lifecycle.rack import Rack
-from tests.lifecycle.test_conductor import settled
-from tests.lifecycle.test_faults import ready, until, working
+from tests.lifecycle.test_conductor import ready, settled
+from tests.lifecycle.test_faults import until, working
 from tests.lifecycle.test_steps import at_step, completing, step_of
 
 TEXT = "[    1.204311] Kernel panic - not syncing: IO-APIC + timer doesn't work!"

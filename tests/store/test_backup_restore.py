@@ -28,6 +28,7 @@ from provisioner.store.backup import copy
 from provisioner.workflow.progress import Order
 from tests.lifecycle.points import Point, Points
 from tests.lifecycle.test_conductor import settled
+from tests.lifecycle.test_rollouts import fleet
 from tests.lifecycle.test_rollouts import over as rolled_out
 from tests.lifecycle.test_rollouts import until as until_rollout
 from tests.workflow.rack import FlowRack
@@ -84,13 +85,10 @@ async def live(folder: Path, journey: Journey, wanted: Callable[[Point], bool]) 
     async with rack.alive():
         async with rack.daemon():
             await ready(rack)
-        async with rack.daemon(points) as conductor, asyncio.TaskGroup() as group:
-            rollouts = Rollouts(conductor, conductor._store._db, 0.02)
-            await rollouts.open()
-            running = group.create_task(rollouts.run())
+        async with fleet(rack, points) as rollouts:
             await journey(rack, rollouts)
-            assert conductor.machines.get("node17").state is State.ACTIVE
-            running.cancel()
+            assert rack.conductor
+            assert rack.conductor.machines.get("node17").state is State.ACTIVE
     assert points.copies
     return rack, points.copies
 
@@ -103,11 +101,9 @@ async def restored(rack: FlowRack, path: Path, folder: Path, where: str) -> None
     in_use, rack.metal = rack.metal, [replace(metal, log=[]) for metal in rack.metal]
     points = Points()
     try:
-        async with rack.alive(), rack.daemon(points) as conductor, asyncio.TaskGroup() as group:
-            rollouts = Rollouts(conductor, conductor._store._db, 0.02)
-            await rollouts.open()
-            running = group.create_task(rollouts.run())
-            machine = conductor.machines.get("node17")
+        async with rack.alive(), fleet(rack, points) as rollouts:
+            assert rack.conductor
+            machine = rack.conductor.machines.get("node17")
             assert machine.run is None or machine.run.step is None, where
             for rollout in [each for each in rollouts.all() if not each.over]:
                 await until_rollout(
@@ -122,7 +118,6 @@ async def restored(rack: FlowRack, path: Path, folder: Path, where: str) -> None
                 assert machine.failure, where
                 assert machine.failure.reason == REASON, where
             await taken_up(rack, rollouts, where)
-            running.cancel()
     finally:
         rack.folder, rack.metal = site, in_use
 

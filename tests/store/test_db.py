@@ -97,6 +97,7 @@ async def test_a_file_that_is_no_database_is_refused_with_its_path(tmp_path: Pat
         await Database(tmp_path / "state.db").open()
 
 
+@pytest.mark.netns
 @pytest.mark.slow
 def test_a_full_disk_at_the_start_is_called_full() -> None:
     """SQLite says "disk I/O error" there. A disk of its own, in a mount namespace of its own."""

@@ -12,6 +12,7 @@ from provisioner.web.api import Api
 from provisioner.web.app import machine_app, operator_app
 from provisioner.web.machines import MachineSide
 from provisioner.web.server import Server
+from tests.web.dhcp import Desk
 from tests.web.fakes import FakeConductor, site
 
 
@@ -28,6 +29,13 @@ async def api(conductor: FakeConductor, tmp_path: Path) -> AsyncIterator[aiohttp
     async with aiohttp.ClientSession("http://localhost", connector=connector) as session:
         yield session
     await server.close()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    found = await Desk(tmp_path).open()
+    yield found
+    await found.close()
 
 
 @pytest.fixture

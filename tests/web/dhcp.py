@@ -24,6 +24,7 @@ from provisioner.web.dhcp import DhcpApi
 from provisioner.web.dhcp6 import Dhcp6Api
 from provisioner.web.server import Server
 from tests.dhcp.clients import NOW, chain, subnet
+from tests.dhcp.v6.clients import SERVER_DUID
 from tests.dhcp.v6.clients import subnet as subnet6
 
 CONFIG = Dhcp(
@@ -68,6 +69,7 @@ class Desk:
         await self.jumps.settle(self.server.now())
         await self.book.open()
         await self.book6.open()
+        self.server6.site.duid = SERVER_DUID
         self.server.site.topology.take_over(await LeaseStore(self.db).load(), self.server.now())
         routes = (
             *DhcpApi(self.book, self.book6, self.imports, lambda: self.fallen).routes(),

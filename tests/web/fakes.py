@@ -105,6 +105,7 @@ class FakeConductor:
         self.lines: list[tuple[int, TraceLine]] = []
         self.keys: dict[str, str] = {}
         self.via = ""
+        self.params: Mapping[str, Any] | None = None
         self.writing: set[str] = set()
         """Machines that may be writing to their disks."""
         self.over = False

@@ -61,8 +61,10 @@ class Ear(asyncio.Protocol):
 @asynccontextmanager
 async def by_asyncio(sock: socket.socket, ear: Ear) -> AsyncIterator[None]:
     server = await asyncio.get_running_loop().create_server(lambda: ear, sock=sock)
-    yield
-    server.close()
+    try:
+        yield
+    finally:
+        server.close()
 
 
 @asynccontextmanager
@@ -70,8 +72,10 @@ async def by_ours(sock: socket.socket, ear: Ear) -> AsyncIterator[None]:
     sock.listen()
     door = PlainDoor(sock, lambda: ear)
     door.open()
-    yield
-    door.close()
+    try:
+        yield
+    finally:
+        door.close()
 
 
 Way = Callable[[socket.socket, Ear], AbstractAsyncContextManager[None]]

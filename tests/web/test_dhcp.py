@@ -26,13 +26,6 @@ KEY = bytes.fromhex(MAC.replace(":", ""))
 PRINTER = "52:54:00:00:00:99"
 
 
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    found = await Desk(tmp_path).open()
-    yield found
-    await found.close()
-
-
 def session_of(desk: Desk) -> Session:
     return aiohttp.ClientSession("http://localhost", connector=aiohttp.UnixConnector(str(desk.socket)))
 

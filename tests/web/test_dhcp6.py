@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,14 +40,6 @@ SECOND = {"network": "fd05::/64", "interface": "", "pools": ["fd05::10-fd05::20"
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    found = await Desk(tmp_path).open()
-    found.server6.site.duid = SERVER_DUID
-    yield found
-    await found.close()
-
-
-@pytest.fixture
 async def api(desk: Desk) -> AsyncIterator[Session]:
     async with session_of(desk) as session:
         yield session
@@ -75,7 +66,6 @@ async def test_what_is_said_outlives_the_daemon(desk: Desk, api: Session) -> Non
     await call(api, "PUT", FIXED + "fd05::5", json={"mac": MAC})
     await desk.close()
     again = await Desk(desk.folder).open()
-    again.server6.site.duid = SERVER_DUID
     assert offered(again, link="fd05::fe") == [["fd05::5"]]
     await again.close()
 
@@ -225,7 +215,6 @@ async def test_both_families_are_taken_over_in_one_piece_and_kept(desk: Desk, ap
             OTHER,
             "five",
         )
-    again.server6.site.duid = SERVER_DUID
     assert renews(again, DUID, "fd00::105") == [["fd00::105"]]
     assert renews(again, OTHER, "fd00::50") == [["fd00::50"]]
     await again.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,6 @@ from tests.dhcp.v6.clients import (
     MAC,
     OTHER_MAC,
     RELAYED,
-    SERVER_DUID,
     Says,
     ask,
     by_relay,
@@ -27,14 +25,6 @@ from tests.web.test_api import Session, call
 from tests.web.test_dhcp import lease, session_of, take_over
 
 FIXED = "/v1/dhcp/reservations6/"
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    found = await Desk(tmp_path).open()
-    found.server6.site.duid = SERVER_DUID
-    yield found
-    await found.close()
 
 
 @pytest.fixture

@@ -192,6 +192,7 @@ except ListenError as error:
 """
 
 
+@pytest.mark.netns  # root becomes somebody else
 def test_a_group_that_the_daemon_is_not_in(tmp_path: Path) -> None:
     """Only root gives files to a group that it is not in."""
     tmp_path.chmod(0o777)

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from provisioner.model.workflow import FlowRun, FlowStatus
-from tests.lifecycle.points import Point, Points
+from tests.lifecycle.points import LIVES, Point, Points, certain
 from tests.lifecycle.test_crash import check_events
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import over, ready, reasons
@@ -133,8 +133,9 @@ def at_most_once(rack: FlowRack, run: FlowRun, keys: list[str], where: str) -> N
 
 
 async def enumerate_points(factory: pytest.TempPathFactory, flow: str, names: tuple[str, ...], judge: Judge) -> None:
-    points = await play(factory.mktemp("whole"), flow, names, None, judge, "not killed at all")
-    whole = points.certain()
+    whole = certain(
+        [await play(factory.mktemp("whole"), flow, names, None, judge, "not killed at all") for _ in range(LIVES)]
+    )
     assert len(whole) >= 6
     for at, point in enumerate(whole):
         where = f"killed {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"

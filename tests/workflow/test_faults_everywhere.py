@@ -14,7 +14,7 @@ import pytest
 from provisioner.errors import StoreError
 from provisioner.model.workflow import FlowRun
 from tests.lifecycle.breaking import BreakableDatabase, Struck, hurried
-from tests.lifecycle.points import Point
+from tests.lifecycle.points import LIVES, Point, certain
 from tests.lifecycle.test_crash import check_events
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_crash import STORIES, hook, reached
@@ -66,7 +66,7 @@ async def insisted(rack: FlowRack, workflow: str) -> FlowRun:
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("what", BREAKAGES)
 async def test_the_store_breaks_at_every_point(tmp_path_factory: pytest.TempPathFactory, what: str, story: str) -> None:
-    whole = (await play(tmp_path_factory.mktemp("whole"), story, BREAKAGES[what], None)).certain()
+    whole = certain([await play(tmp_path_factory.mktemp("whole"), story, BREAKAGES[what], None) for _ in range(LIVES)])
     assert len(whole) >= 6
     for at, point in enumerate(whole):
         async with asyncio.timeout(30):

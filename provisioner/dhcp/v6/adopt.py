@@ -17,7 +17,7 @@ from provisioner.dhcp.v6.identify import Identity
 from provisioner.dhcp.v6.message import address
 from provisioner.dhcp.v6.net import Net6
 from provisioner.dhcp.v6.reservations import Key, key_of
-from provisioner.dhcp.v6.site import Site6, association_of, by_association, port_of
+from provisioner.dhcp.v6.site import DUID_AT, Site6, association_of, by_association, port_of
 from provisioner.dhcp.v6.subnets import Mode6, Reservation6
 from provisioner.dhcp.v6.validate import OWN
 from provisioner.model.net import mac_from_bytes
@@ -87,7 +87,7 @@ class Adoption6(Judge):
         if why := Barred(net.config, OWN).why(want.ip):
             return f"it {why}"
         lease = self._site.lease_at(want.ip, self._now)
-        if lease is None or lease.client_id[5:] == want.duid or port_of(lease.key) == want.key:
+        if lease is None or lease.client_id[DUID_AT:] == want.duid or port_of(lease.key) == want.key:
             return ""
         return f"{_who(lease)} holds it for another {lease.until - self._now:.0f} s"
 
@@ -168,4 +168,4 @@ class Adoption6(Judge):
 def _who(lease: Lease) -> str:
     """Name the holder of a lease, by its port where that is known."""
     port = port_of(lease.key)
-    return mac_from_bytes(port) if len(port) == 6 else spell(lease.client_id[5:])
+    return mac_from_bytes(port) if len(port) == 6 else spell(lease.client_id[DUID_AT:])

@@ -21,8 +21,8 @@ ASKED = bytes((1, 3, 6, 12, 15, 42, 54, 60, 66, 67))
 AGAIN_S = 4.0
 """RFC 2131 section 4.1: the first repeat comes after four seconds."""
 TRIES = 5
-REPORT_S = 10.0
-"""Pause before an installed system reports once more, as in templates/snippets/phone-home-script.sh.j2."""
+REPORT_S, REPORTS = 10.0, 360
+"""Pause before an installed system reports once more, and how often, as templates/snippets/phone-home-script.sh.j2."""
 ANSWER_S = 60.0
 BODY_LIMIT = 1 << 22
 HOME = re.compile(r"quoted '?([A-Za-z0-9_-]{43})\b")
@@ -137,8 +137,11 @@ class Metal:
             await self._from_network()
         elif self._home:
             address, _ = await self._relay.lease(self._mac, SYSTEM)
-            while not await self._reports(address):
+            for _ in range(REPORTS):
+                if await self._reports(address):
+                    return
                 await asyncio.sleep(REPORT_S)
+            raise RuntimeError(f"{self._mac}: its report was not taken")
 
     async def _reports(self, address: str) -> bool:
         """Say that the system runs, and whether that was heard: this one is up before its BMC says that it is on."""

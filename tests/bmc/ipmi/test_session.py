@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -141,56 +140,50 @@ async def test_a_port_that_is_closed_is_told_at_once() -> None:
     session.abandon()
 
 
-class Relay(asyncio.DatagramProtocol):
-    """Stands between the daemon and a BMC, and passes on what it hears."""
+Address = tuple[str, int]
 
-    def __init__(self, port: int, name: str) -> None:
+
+class Relay(asyncio.DatagramProtocol):
+    """Stands between the daemon and a BMC, and passes on what it hears as `how` does."""
+
+    def __init__(self, port: int, name: str, how: Callable[[Relay, bytes, Address], None]) -> None:
         self.towards = (name, port)
-        self.client: tuple[str, int] | None = None
+        self.client: Address | None = None
         self.seen = 0
+        self.how = how
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+    def datagram_received(self, data: bytes, addr: Address) -> None:
         self.seen += 1
         if addr != self.towards:
             self.client = addr
         if where := self.client if addr == self.towards else self.towards:
-            self.forward(data, where)
+            self.how(self, data, where)
 
-    def forward(self, data: bytes, where: tuple[str, int]) -> None:
-        raise NotImplementedError
-
-    def send(self, data: bytes, where: tuple[str, int]) -> None:
+    def send(self, data: bytes, where: Address) -> None:
         if not self.transport.is_closing():
             self.transport.sendto(data, where)  # type: ignore[attr-defined]
 
 
-class Lossy(Relay):
-    """Loses every seventh datagram, in either direction, and doubles every fifth."""
-
-    def forward(self, data: bytes, where: tuple[str, int]) -> None:
-        if self.seen % 7 != 6:
-            for _ in range(2 if self.seen % 5 == 0 else 1):
-                self.send(data, where)
+def lossy(relay: Relay, data: bytes, where: Address) -> None:
+    """Lose every seventh datagram, in either direction, and double every fifth."""
+    if relay.seen % 7 != 6:
+        for _ in range(2 if relay.seen % 5 == 0 else 1):
+            relay.send(data, where)
 
 
-class Late(Relay):
-    """Keeps each answer for 1.2 s, as a board does that has other things to do."""
-
-    def forward(self, data: bytes, where: tuple[str, int]) -> None:
-        asyncio.get_running_loop().call_later(0 if where == self.towards else 1.2, self.send, data, where)
-
-
-R = TypeVar("R", bound=Relay)
+def late(relay: Relay, data: bytes, where: Address) -> None:
+    """Keep each answer for 1.2 s, as a board does that has other things to do."""
+    asyncio.get_running_loop().call_later(0 if where == relay.towards else 1.2, relay.send, data, where)
 
 
 @contextlib.asynccontextmanager
-async def relayed(kind: Callable[[int, str], R]) -> AsyncIterator[tuple[int, R]]:
+async def relayed(how: Callable[[Relay, bytes, Address], None]) -> AsyncIterator[tuple[int, Relay]]:
     """A relay before the simulated BMC, and the port where it is asked."""
     transport, relay = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: kind(IPMI_PORT, host(NUMBER)), local_addr=("127.0.0.1", 0)
+        lambda: Relay(IPMI_PORT, host(NUMBER), how), local_addr=("127.0.0.1", 0)
     )
     try:
         yield transport.get_extra_info("sockname")[1], relay
@@ -202,7 +195,7 @@ async def relayed(kind: Callable[[int, str], R]) -> AsyncIterator[tuple[int, R]]
 @pytest.mark.slow
 async def test_a_busy_board_is_waited_for(tmp_path: Path, worker: WorkerLink) -> None:
     """Its login takes longer than a board's that is silent is waited for, and sends each message twice."""
-    async with simulated(1, tmp_path, first=NUMBER), relayed(Late) as (port, _):
+    async with simulated(1, tmp_path, first=NUMBER), relayed(late) as (port, _):
         assert await Ipmi(BmcAddress(Driver.IPMI, "127.0.0.1", port, USER), PASSWORD, worker).power() is Power.OFF
 
 
@@ -210,7 +203,7 @@ async def test_a_busy_board_is_waited_for(tmp_path: Path, worker: WorkerLink) ->
 @pytest.mark.slow
 async def test_packets_that_are_lost_and_doubled(tmp_path: Path) -> None:
     """Each lost datagram costs a second; what is asked is answered all the same."""
-    async with simulated(1, tmp_path, first=NUMBER), relayed(Lossy) as (port, relay):
+    async with simulated(1, tmp_path, first=NUMBER), relayed(lossy) as (port, relay):
         session = LanSession(USER, PASSWORD)
         try:
             await session.open("127.0.0.1", port)
