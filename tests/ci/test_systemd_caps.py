@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.spaces import fresh
+
 pytestmark = pytest.mark.netns
 
 UNIT = Path(__file__).parents[2] / "systemd/provisioner.service"
@@ -25,7 +27,7 @@ def ip(*arguments: str) -> None:
 @pytest.fixture
 def wire() -> Iterator[tuple[str, str]]:
     """Two namespaces, the daemon's and a client's, joined by a cable whose ends are called `eth0`."""
-    ours, client = f"house-{os.getpid()}-s", f"house-{os.getpid()}-c"
+    ours, client = fresh("house-server"), fresh("house-client")
     for name in (ours, client):
         ip("netns", "add", name)
     try:

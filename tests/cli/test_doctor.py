@@ -26,6 +26,7 @@ from provisioner.model.boot import Unknown
 from provisioner.netwatch.rogues import How, Rogue
 from provisioner.web.ports import Site
 from tests.cli.conftest import Ctl, Daemon
+from tests.spaces import fresh
 from tests.web import fakes
 
 ROOT = Path(__file__).parent.parent.parent
@@ -301,7 +302,7 @@ class Wire:
 
 @pytest.fixture
 def wire(tmp_path: Path) -> Iterator[Wire]:
-    made = Wire(tmp_path, f"webdoc-a{os.getpid()}", f"webdoc-b{os.getpid()}")
+    made = Wire(tmp_path, fresh("webdoc-ours"), fresh("webdoc-other"))
     lines = [
         f"netns add {made.ours}",
         f"netns add {made.other}",

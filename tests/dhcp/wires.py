@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal
@@ -15,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 
 from provisioner.lab.process import wait_until
+from tests.spaces import fresh
 
 ROOT = Path(__file__).parents[2]
 CLIENT_LIMIT_S = 40
-_numbers = itertools.count()
 
 
 def run(*words: str, env: Mapping[str, str] | None = None, timeout_s: float = CLIENT_LIMIT_S) -> str:
@@ -47,7 +46,7 @@ class Wires:
 
     def add(self, name: str) -> None:
         """Make a namespace."""
-        real = f"dhcpt{os.getpid()}x{next(_numbers)}"
+        real = fresh("dhcpt")
         run("ip", "netns", "add", real)
         self.names[name] = real
         run("ip", "-n", real, "link", "set", "lo", "up")

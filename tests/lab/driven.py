@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 from provisioner.boot.loaders import find_loaders
 from provisioner.boot.packages import fetch, fetched
 from provisioner.cli.client import Client
-from provisioner.lab import rack
+from provisioner.lab import process, rack
 from provisioner.lab.spec import RackSpec, state_of
 
 ROOT = Path(__file__).parents[2]
@@ -41,23 +42,57 @@ class Driven:
     def spec(self) -> RackSpec:
         return rack.find(state_of(self.name))
 
-    def control(self, *arguments: str, limit_s: float = CALL_S, status: int = 0) -> str:
-        """Run provisionctl; what it said on stdout."""
+    @property
+    def api(self) -> Client:
+        """Its daemon's."""
+        return Client(str(state_of(self.name) / "api.sock"))
+
+    def run(self, *arguments: str, limit_s: float = CALL_S, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run provisionctl; all that it said."""
         command = [CONTROL, *arguments]
         done = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=limit_s, check=False, cwd=ROOT
         )
         assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return done
+
+    def control(self, *arguments: str, limit_s: float = CALL_S) -> str:
+        """Run provisionctl; what it said on stdout."""
+        return self.run(*arguments, limit_s=limit_s).stdout
+
+    @contextlib.contextmanager
+    def beside(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that waits for machines, while the test does something else."""
+        with subprocess.Popen(
+            [CONTROL, *arguments, "--wait"],
+            env=self.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as child:  # fmt: skip
+            try:
+                yield child
+            finally:
+                child.kill()
+
+    def up(self, *options: str) -> None:
+        self.control("lab", "up", "--name", self.name, *options)
+
+    def down(self) -> None:
+        self.control("lab", "down", "--name", self.name)
+
+    def kill_daemon(self) -> None:
+        """As the kernel does when memory runs out; then start it again."""
+        running = process.recall(self.spec.state / "daemon.json")
+        assert running is not None
+        process.end(running, signal.SIGKILL)
+        self.up()
 
     def machine(self, name: str) -> dict[str, Any]:
         """What the API says of a machine."""
-        found: dict[str, Any] = Client(str(state_of(self.name) / "api.sock")).get(f"/v1/machines/{name}")
+        found: dict[str, Any] = self.api.get(f"/v1/machines/{name}")
         return found
 
-    def trace(self, name: str) -> list[dict[str, Any]]:
+    def trace(self, name: str, *options: str) -> list[dict[str, Any]]:
         """The lines of a machine's trace."""
-        said = json.loads(self.control("trace", name, "-o", "json"))
+        said = json.loads(self.control("trace", name, *options, "-o", "json"))
         lines: list[dict[str, Any]] = said if isinstance(said, list) else said["lines"]
         return lines
 
@@ -86,10 +121,14 @@ class Driven:
 
 @contextlib.contextmanager
 def driven(name: str, *options: str) -> Iterator[Driven]:
-    """Bring a rack up with these options of `lab up`; it is gone afterwards, whatever happened."""
+    """Bring a rack up with these options of `lab up`; it is gone afterwards, whatever happened.
+
+    What a run of tests that was killed has left of it is gone before.
+    """
     found = Driven(name)
+    found.down()
     try:
-        found.control("lab", "up", "--name", name, *options)
+        found.up(*options)
         yield found
     finally:
-        found.control("lab", "down", "--name", name)
+        found.down()

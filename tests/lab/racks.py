@@ -23,7 +23,9 @@ def ignore(_: str) -> None:
 
 @contextlib.contextmanager
 def rack_of(name: str, root: Path, machines: int = 3) -> Iterator[RackSpec]:
-    """A rack that is gone afterwards, whatever happened."""
+    """A rack that is gone afterwards, whatever happened; as is before what a run that was killed has left of it."""
+    if not namespace.processes(name):
+        namespace.remove(name)
     try:
         yield rack.up(name, root / name, machines, ignore)
     finally:

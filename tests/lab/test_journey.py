@@ -7,27 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from provisioner.cli.client import Client
-from provisioner.lab import namespace, process, rack
+from provisioner.lab import namespace, process
 from provisioner.lab.daemon import log_of
-from provisioner.lab.spec import GATEWAY, RackSpec, state_of
+from provisioner.lab.spec import GATEWAY, RackSpec
+from tests.lab.driven import Driven, driven
 from tests.lab.racks import Screen, ipmitool, running
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
-ROOT = Path(__file__).parents[2]
-CONTROL = str(Path(sys.executable).with_name("provisionctl"))
-NAME = "provlab-journey"
 SYSTEM = "debian-12"
 BUILT = {"discovery": ("--kernel", "virtual"), SYSTEM: ()}
 """What is built, and with which options: the same as by scripts/lab, so that it is built once."""
@@ -58,66 +51,16 @@ STATIC = {
         "net.dns.servers": [GATEWAY],
     },
 }
-KEPT = ROOT / ".lab"
-BUILD_S, JOURNEY_S, CALL_S = 900.0, 900.0, 60.0
-
-
-def control(*arguments: str, limit_s: float = CALL_S, status: int = 0) -> str:
-    """Run provisionctl against the rack's daemon; what it said on stdout."""
-    environment = os.environ | {"XDG_CACHE_HOME": str(KEPT), "PROVISIONER_SOCKET": str(state_of(NAME) / "api.sock")}
-    done = subprocess.run(
-        [CONTROL, *arguments], env=environment, capture_output=True, text=True, timeout=limit_s, check=False, cwd=ROOT
-    )
-    assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def machine(name: str) -> dict[str, Any]:
-    """What the API says of a machine."""
-    found: dict[str, Any] = Client(str(state_of(NAME) / "api.sock")).get(f"/v1/machines/{name}")
-    return found
-
-
-def store(bootenv: str) -> None:
-    """Build what a bootenv needs, unless it is current, and give it to the daemon."""
-    folder = KEPT / "provisioner" / "images" / bootenv
-    control("images", "build", bootenv, *BUILT[bootenv], limit_s=BUILD_S)
-    for item in json.loads((folder / "manifest.json").read_text())["artifacts"]:
-        path = str(folder / item["path"])
-        control("artifacts", "import", f"{bootenv}/{item['name']}", path, "--sha256", item["sha256"])
+JOURNEY_S = 900.0
 
 
 @pytest.fixture(scope="module")
-def racked() -> Iterator[RackSpec]:
+def racked() -> Iterator[Driven]:
     """The rack with its daemon, which has the artefacts."""
-    try:
-        control("lab", "up", "--name", NAME)
-        for bootenv in BUILT:
-            store(bootenv)
-        yield rack.find(state_of(NAME))
-    finally:
-        control("lab", "down", "--name", NAME)
-
-
-def kill_daemon(spec: RackSpec) -> None:
-    """As the kernel does when memory runs out; then start it again."""
-    running = process.recall(spec.state / "daemon.json")
-    assert running is not None
-    process.end(running, signal.SIGKILL)
-    control("lab", "up", "--name", NAME)
-
-
-@contextlib.contextmanager
-def journey(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that waits for machines, while the test does something else."""
-    environment = os.environ | {"PROVISIONER_SOCKET": str(state_of(NAME) / "api.sock")}
-    with subprocess.Popen(
-        [CONTROL, *arguments, "--wait"], env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+    with driven("provlab-journey") as lab:
+        for bootenv, options in BUILT.items():
+            lab.store(bootenv, *options)
+        yield lab
 
 
 @contextlib.contextmanager
@@ -131,98 +74,96 @@ def no_dhcp(spec: RackSpec, mac: str, log: Path) -> Iterator[None]:
 
 
 def test_machines_are_discovered_and_installed_though_the_daemon_dies_on_the_way(
-    racked: RackSpec, tmp_path: Path
+    racked: Driven, tmp_path: Path
 ) -> None:
-    control("discover", ",".join(MACHINES), "--wait", limit_s=JOURNEY_S)
-    found = {name: machine(name) for name in MACHINES}
+    racked.control("discover", ",".join(MACHINES), "--wait", limit_s=JOURNEY_S)
+    found = {name: racked.machine(name) for name in MACHINES}
     assert {name: found[name]["state"] for name in MACHINES} == dict.fromkeys(MACHINES, "ready")
     assert [found[name]["facts"]["firmware"] for name in MACHINES] == ["bios", "uefi", "uefi"]
     assert all(found[name]["profile"]["name"] for name in MACHINES)
     assert found["node17"]["facts"]["serial"] == "LAB0017"
     assert found["node17"]["facts"]["bmc"]["address"] == "10.77.1.17", "the guest sees the BMC that we talk to"
 
-    with no_dhcp(racked, found[BY_MEDIUM]["macs"][0], tmp_path / "dhcp.log"):
+    with no_dhcp(racked.spec, found[BY_MEDIUM]["macs"][0], tmp_path / "dhcp.log"):
         deaths = _install_and_kill(racked, {"fetch", "install", "local-boot"})
 
-    found = {name: machine(name) for name in MACHINES}
+    found = {name: racked.machine(name) for name in MACHINES}
     assert {name: found[name]["state"] for name in MACHINES} == dict.fromkeys(MACHINES, "active"), log_of(
-        racked
+        racked.spec
     ).read_text()
     assert {found[name]["bootenv"] for name in MACHINES} == {SYSTEM}
     assert deaths, "no phase was seen in which to kill the daemon"
 
 
-def _install_and_kill(spec: RackSpec, phases: set[str]) -> set[str]:
+def _install_and_kill(lab: Driven, phases: set[str]) -> set[str]:
     """Install all machines; kill the daemon once in each of these phases of the first machine that is seen in it."""
     deaths: set[str] = set()
-    Client(str(spec.api)).post(f"/v1/machines/{BY_MEDIUM}/boot", STATIC, slow=True)
+    lab.api.post(f"/v1/machines/{BY_MEDIUM}/boot", STATIC, slow=True)
 
     def step() -> bool:
         for name in MACHINES:
-            run = machine(name)["run"] or {}
+            run = lab.machine(name)["run"] or {}
             phase = run.get("phase", "")
             if run.get("outcome") == "running" and phase in phases - deaths:
                 deaths.add(phase)
-                kill_daemon(spec)
-        return child.poll() is not None and (machine(BY_MEDIUM)["run"] or {}).get("outcome") != "running"
+                lab.kill_daemon()
+        return child.poll() is not None and (lab.machine(BY_MEDIUM)["run"] or {}).get("outcome") != "running"
 
     others = ",".join(name for name in MACHINES if name != BY_MEDIUM)
-    with journey("boot", others, SYSTEM, "--yes") as child:
+    with lab.beside("boot", others, SYSTEM, "--yes") as child:
         assert process.wait_until(step, JOURNEY_S, tick_s=1.0), "the journey did not end"
         assert child.stdout is not None
         assert child.returncode == 0, child.stdout.read().decode()
     return deaths
 
 
-def test_the_trace_tells_the_journey(racked: RackSpec) -> None:
+def test_the_trace_tells_the_journey(racked: Driven) -> None:
     for name, channels in {
         "node17": {"dhcp", "http", "bmc", "agent", "life"},
         "node18": {"dhcp", "tftp", "http", "bmc", "agent", "life"},
         "node19": {"dhcp", "http", "bmc", "agent", "life"},
     }.items():
-        lines = json.loads(control("trace", name, "-o", "json"))
-        seen = {line["channel"] for line in (lines if isinstance(lines, list) else lines["lines"])}
+        seen = {line["channel"] for line in racked.trace(name)}
         assert seen >= channels, name
 
 
-def test_the_medium_of_a_machine_is_out_and_gone(racked: RackSpec) -> None:
-    slots = json.loads(control("bmc", "do", BY_MEDIUM, "vmedia.status", "-o", "json"))
+def test_the_medium_of_a_machine_is_out_and_gone(racked: Driven) -> None:
+    slots = json.loads(racked.control("bmc", "do", BY_MEDIUM, "vmedia.status", "-o", "json"))
     assert [slot["inserted"] for slot in slots] == [False]
-    assert list((racked.state / "daemon" / "media").iterdir()) == []
-    lines = json.loads(control("trace", BY_MEDIUM, "--run", machine(BY_MEDIUM)["run"]["id"], "-o", "json"))
-    told = [line["event"] for line in (lines if isinstance(lines, list) else lines["lines"])]
+    assert list((racked.spec.state / "daemon" / "media").iterdir()) == []
+    told = [line["event"] for line in racked.trace(BY_MEDIUM, "--run", racked.machine(BY_MEDIUM)["run"]["id"])]
     # that it was taken out may be a line that died with the daemon; that it is out was seen above
     assert [event for event in told if event.startswith("bmc.")][:4] == [
         "bmc.power.off", "bmc.media.insert", "bmc.boot.media", "bmc.power.on",
     ]  # fmt: skip
     assert not [event for event in told if event.startswith(("dhcp", "tftp"))]
     assert "console.line" in told, "its console came by SSH"
-    why = control("bmc", "why", BY_MEDIUM, "console.open")
+    why = racked.control("bmc", "why", BY_MEDIUM, "console.open")
     assert "redfish: proven" in why
 
 
-def test_an_active_machine_that_asks_the_network_boots_its_disk(racked: RackSpec) -> None:
-    screen = Screen(racked, "node17")
-    ipmitool(racked, "node17", "chassis", "bootdev", "pxe")
+def test_an_active_machine_that_asks_the_network_boots_its_disk(racked: Driven) -> None:
+    screen = Screen(racked.spec, "node17")
+    ipmitool(racked.spec, "node17", "chassis", "bootdev", "pxe")
     screen.skip()
-    ipmitool(racked, "node17", "power", "reset")
+    ipmitool(racked.spec, "node17", "power", "reset")
     screen.expect("iPXE")
     screen.expect("login:")
-    assert machine("node17")["state"] == "active"
+    assert racked.machine("node17")["state"] == "active"
 
 
-def test_the_api_shows_the_same_machine(racked: RackSpec) -> None:
+def test_the_api_shows_the_same_machine(racked: Driven) -> None:
     said = subprocess.run(
-        ["curl", "-sS", "--unix-socket", str(racked.api), "http://lab/v1/machines/node18"],
+        ["curl", "-sS", "--unix-socket", str(racked.spec.api), "http://lab/v1/machines/node18"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     shown = json.loads(said)
     assert (shown["name"], shown["state"], shown["bootenv"]) == ("node18", "active", SYSTEM)
 
 
-def test_a_machine_is_given_back(racked: RackSpec) -> None:
-    control("release", "node17", "--yes", "--wait", limit_s=JOURNEY_S)
-    assert (machine("node17")["state"], machine("node17")["bootenv"]) == ("ready", "")
+def test_a_machine_is_given_back(racked: Driven) -> None:
+    racked.control("release", "node17", "--yes", "--wait", limit_s=JOURNEY_S)
+    assert (racked.machine("node17")["state"], racked.machine("node17")["bootenv"]) == ("ready", "")
 
 
 REFUSED = {
@@ -233,15 +174,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "status", "word"), REFUSED.values(), ids=REFUSED.keys())
-def test_refused_before_anything_is_touched(
-    racked: RackSpec, arguments: tuple[str, ...], status: int, word: str
-) -> None:
-    before = machine("node17")
-    environment = os.environ | {"PROVISIONER_SOCKET": str(racked.api)}
-    done = subprocess.run([CONTROL, *arguments], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    assert word in done.stderr
-    after = machine("node17")
+def test_refused_before_anything_is_touched(racked: Driven, arguments: tuple[str, ...], status: int, word: str) -> None:
+    before = racked.machine("node17")
+    assert word in racked.run(*arguments, status=status).stderr
+    after = racked.machine("node17")
     assert (after["state"], after["generation"], after["power"]) == (
         before["state"], before["generation"], before["power"],
     )  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from tests.spaces import fresh
 
 SERVER, CLIENT = "10.95.0.1", "10.95.0.2"
 BADLINK = Path(__file__).with_name("badlink.py")
@@ -37,9 +38,9 @@ Faults = tuple[float, float, float, int]
 
 
 @contextmanager
-def namespaces(number: int) -> Iterator[tuple[str, str]]:
+def namespaces() -> Iterator[tuple[str, str]]:
     """One for the server, one for the client; they go with everything in them."""
-    names = (f"tftp-{os.getpid()}-s{number}", f"tftp-{os.getpid()}-c{number}")
+    names = (fresh("tftp-server"), fresh("tftp-client"))
     for name in names:
         subprocess.run(["ip", "netns", "add", name], check=True)
         subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
@@ -65,9 +66,9 @@ def running(*command: str) -> Iterator[list[str]]:
         assert process.returncode == 0
 
 
-def lay(stack: ExitStack, number: int, faults: Faults, root: Path) -> tuple[str, str, list[str]]:
-    """Lay link `number` with a server of what is in `root`: both ends, and what the server says when it has ended."""
-    server, client = stack.enter_context(namespaces(number))
+def lay(stack: ExitStack, faults: Faults, root: Path) -> tuple[str, str, list[str]]:
+    """Lay a link with a server of what is in `root`: both ends, and what the server says when it has ended."""
+    server, client = stack.enter_context(namespaces())
     ends = (f"{server}:{SERVER}/24", f"{client}:{CLIENT}/24")
     words = ("1", *(str(fault) for fault in faults))
     stack.enter_context(running(sys.executable, str(BADLINK), *words, *ends))

@@ -103,7 +103,7 @@ def lay(root: Path) -> Iterator[Lay]:
 
         def link(faults: Faults) -> Link:
             if faults not in laid:
-                _, client, _ = links.lay(stack, len(laid), faults, root)
+                _, client, _ = links.lay(stack, faults, root)
                 laid[faults] = Link(client, root)
             return laid[faults]
 

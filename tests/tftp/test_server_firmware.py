@@ -90,7 +90,7 @@ def test_firmware_starts_what_it_fetched(tmp_path: Path, chain: Chain, faults: l
     shutil.copyfile(LOADERS / chain.loader, tmp_path / "root" / chain.loader)
     console = tmp_path / "console"
     with ExitStack() as stack:
-        server, client, said = links.lay(stack, 0, faults, tmp_path / "root")
+        server, client, said = links.lay(stack, faults, tmp_path / "root")
         with ExitStack() as behind:
             attach(behind, server, client, chain.loader)
             behind.enter_context(program("ip", "netns", "exec", client, *machine(chain.firmware, tmp_path)))
