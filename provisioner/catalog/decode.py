@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from provisioner.catalog.words import WORDS
+from provisioner.catalog.disks import COUNTS
+from provisioner.catalog.words import POOL_WORDS, WORDS
 from provisioner.fields import Faults, Fields
 from provisioner.model.catalog import AnswerFile, Artifact, Bootenv, Files, Kind, Merge, Param, Report, Supports
 from provisioner.yamlfile import Document
@@ -29,6 +30,7 @@ VALIDATORS = (
     "json",
     "kickstart",
     "preseed",
+    "proxmox",
     "shellcheck",
     "talos",
     "toml",
@@ -36,7 +38,8 @@ VALIDATORS = (
     "yaml",
 )
 SUPPORTS = {
-    "layouts": ("plain", "lvm", "raid1", "raid1-lvm", "zfs", "zfs-mirror"),
+    "layouts": tuple(COUNTS),
+    "pool": tuple(POOL_WORDS),
     "encryption": ("passphrase", "tpm"),
     "network": ("static", "several", "bond", "vlan", "mtu", "routes"),
     "bonds": ("802.3ad", "active-backup", "balance-xor", "balance-rr", "balance-alb"),
@@ -111,6 +114,7 @@ def _supports(fields: Fields) -> Supports:
         encryption=words["encryption"],
         network=words["network"],
         bonds=words["bonds"] or SUPPORTS["bonds"],
+        pool=words["pool"],
         lacks=words["lacks"],
     )
 
@@ -219,6 +223,7 @@ def _answer(answer_id: str, fields: Fields) -> AnswerFile:
         validator=validator,
         secret=fields.flag("secret", True),
         refetch=fields.flag("refetch"),
+        by_address=fields.flag("by_address"),
         content_type=fields.text("content_type", "text/plain; charset=utf-8"),
     )
     fields.done()

@@ -7,7 +7,7 @@ and volumes inside LVM. Templates write it in their installer's dialect.
     lvm         bios|esp boot pv{ [swap] [volumes] root }
     raid1       bios|esp boot [swap] [volumes] root      each but the first an md array over both disks
     raid1-lvm   bios|esp boot pv{ ... }                  the same
-    zfs(-mirror)  left to the installer: bios|esp and one pool
+    zfs, zfs-*  left to the installer: bios|esp and one pool over all disks
 """
 
 from __future__ import annotations
@@ -35,6 +35,19 @@ OWN_NAMES = ("root", "swap", "boot", "esp", "bios", "system", "zfs")
 """What partitions and volumes of ours are called, and the volume group."""
 OWN_MOUNTS = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys")
 """Nothing can be mounted there: the kernel or systemd mounts it, or the root has to have it to get as far."""
+
+
+COUNTS: Mapping[str, tuple[int, int]] = {
+    "plain": (1, 1),
+    "lvm": (1, 1),
+    "raid1": (2, 2),
+    "raid1-lvm": (2, 2),
+    "zfs": (1, 1),
+    "zfs-mirror": (2, 8),
+    "zfs-raidz1": (3, 32),
+    "zfs-raidz2": (4, 32),
+}
+"""How many disks each layout takes at the least, which is what it gets where nobody says, and at the most."""
 
 
 class Role(StrEnum):
@@ -73,7 +86,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Everything about the disks of one system. `volumes` are those inside LVM."""
+    """Everything about the disks of one system. `volumes` are those inside LVM, or what a pool is to have room for."""
 
     name: str
     firmware: str
@@ -92,14 +105,13 @@ class Layout:
 
     @property
     def zfs(self) -> bool:
-        return self.name in ("zfs", "zfs-mirror")
+        return self.name.startswith("zfs")
 
 
 def plan(params: Mapping[str, Any], disks: Sequence[Disk], firmware: str, min_bytes: int) -> Layout:
     """Divide a machine's disks as `params` (the group `disk`) say; raise `RenderError` where that cannot be done."""
     name, encryption = params["layout"], params["encryption"]
-    count = 2 if name in ("raid1", "raid1-lvm", "zfs-mirror") else 1
-    chosen = choose(params["select"], disks, count, min_bytes)
+    chosen = choose(params["select"], disks, _count(name, params["count"]), min_bytes)
     volumes = _volumes(params)
     encrypted = encryption != "none"
     if encrypted and name in ("plain", "raid1") and len(volumes) > 1:
@@ -111,13 +123,22 @@ def plan(params: Mapping[str, Any], disks: Sequence[Disk], firmware: str, min_by
         firmware=firmware or "bios",
         disks=tuple(chosen),
         partitions=tuple(_partitions(name, firmware, encrypted, volumes)),
-        volumes=volumes if name in ("lvm", "raid1-lvm") else (),
+        volumes=volumes if name in ("lvm", "raid1-lvm") or name.startswith("zfs") else (),
         encryption=encryption,
     )
     if layout.zfs:
         _check_pool(params)
     _check_room(layout, volumes)
     return layout
+
+
+def _count(name: str, wanted: int | None) -> int:
+    """Say how many disks a layout goes on; raise `RenderError` where it cannot go on as many as are wanted."""
+    least, most = COUNTS[name]
+    if wanted is not None and not least <= wanted <= most:
+        takes = f"{least} to {most} disks" if most > least else f"{least} disk(s)"
+        raise RenderError(f"disk.count: {wanted}; disk.layout: {name} takes {takes}")
+    return wanted or least
 
 
 def choose(select: Mapping[str, Any], disks: Sequence[Disk], count: int, min_bytes: int) -> list[Disk]:
@@ -200,10 +221,10 @@ def _check_mount(mount: str, others: Sequence[str]) -> None:
 
 
 def _check_pool(params: Mapping[str, Any]) -> None:
-    """Raise `RenderError` for what cannot be said of a pool: its installer divides it."""
-    wanted = [key for key in ("volumes", "root_size") if params[key]]
-    wanted += ["swap"] if _mib(params["swap"]) else []
+    """Raise `RenderError` for what no installer can be told of a pool."""
+    wanted = ["volumes"] if params["volumes"] else []
     wanted += ["encryption"] if params["encryption"] != "none" else []
+    wanted += ["filesystem"] if params["filesystem"] != "ext4" else []
     if wanted:
         raise RenderError(
             f"disk.layout: {params['layout']} leaves {', '.join(f'disk.{key}' for key in wanted)} to its installer"
@@ -220,7 +241,7 @@ def _mib(text: str) -> int:
 def _partitions(name: str, firmware: str, encrypted: bool, volumes: Sequence[Volume]) -> list[Partition]:
     uefi = firmware == "uefi"
     first = Partition(1, Role.ESP, "esp", ESP_MIB) if uefi else Partition(1, Role.BIOS, "bios", BIOS_MIB)
-    if name in ("zfs", "zfs-mirror"):
+    if name.startswith("zfs"):
         return [first, Partition(2, Role.ZFS, "zfs", None)]
     made = (
         [(Role.BOOT, "boot", BOOT_MIB, Volume("boot", "/boot", "ext4", BOOT_MIB))]

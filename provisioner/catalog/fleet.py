@@ -329,6 +329,16 @@ FLEET: dict[str, Kind] = {
         {"disk.swap": "2GiB", "kernel.consoles": ["tty0", "ttyS1,57600n8"], "kernel.args": ["mitigations=off"]},
     ),
     "uefi-zfs": Kind("ZFS on one of two disks", facts("uefi", (sata("a"), sata("b")), PORTS), {"disk.layout": "zfs"}),
+    "bios-zfs-mirror": Kind(
+        "ZFS, mirrored on two disks among others, of a size, with keys for root",
+        facts("bios", (*(sata(letter, 8000, True) for letter in "cd"), sata("a"), sata("b")), PORTS),
+        {"disk.layout": "zfs-mirror", "disk.root_size": "100GiB", "users.root.ssh_keys": [KEY]},
+    ),
+    "uefi-zfs-raidz": Kind(
+        "ZFS over all four disks, one of which may fail",
+        facts("uefi", tuple(sata(letter) for letter in "abcd"), PORTS[:1]),
+        {"disk.layout": "zfs-raidz1", "disk.count": 4},
+    ),
 }
 
 

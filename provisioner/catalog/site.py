@@ -67,7 +67,20 @@ class SiteCatalogue:
 
     def context(self, occasion: Occasion) -> dict[str, Any]:
         """Build what templates see."""
-        return answer_context(occasion, self._catalog.resolve_for(occasion.bootenv, occasion.subject, occasion.given))
+        resolved = self._catalog.resolve_for(occasion.bootenv, occasion.subject, occasion.given)
+        try:
+            return answer_context(occasion, resolved)
+        except RenderError as error:
+            layout = resolved.values["disk"]["layout"]
+            if layout in occasion.bootenv.supports.layouts:
+                raise
+            hint = f"disk.layout: {layout} can be had with {', '.join(self._able(layout)) or 'no bootenv'}"
+            hints = "; ".join(filter(None, (error.hint, hint)))
+            raise RenderError(error.message, faults=error.faults, hint=hints) from error
+
+    def _able(self, layout: str) -> list[str]:
+        """List the bootenvs whose installers can divide disks so."""
+        return [name for name in self.names() if layout in self.bootenv(name).supports.layouts]
 
     async def kernel_args(self, occasion: Occasion) -> str:
         """Render the kernel's command line: one line that no boot loader can misread."""

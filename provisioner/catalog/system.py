@@ -144,6 +144,11 @@ def _check_supported(
     ]
     if layout.name not in can.layouts:
         faults.append(f"{bootenv.name} cannot do disk.layout: {layout.name}; it can do {', '.join(can.layouts)}")
+    pool = [word for word in words.POOL_WORDS if layout.zfs and word not in (*can.pool, *can.lacks)]
+    faults += [
+        f"{bootenv.name} cannot do {words.WORDS[word].param} with disk.layout: {layout.name}"
+        for word in words.refused(pool, params, links)
+    ]
     if layout.encryption != "none" and layout.encryption not in can.encryption:
         faults.append(f"{bootenv.name} cannot do disk.encryption: {layout.encryption}")
     if layout.encryption == "tpm" and tpm != "2.0":

@@ -87,6 +87,16 @@ def _toml(text: str, schemas: Schemas) -> Iterator[str]:
         yield f"not TOML: {error}"
 
 
+def _shaped_toml(shape: str) -> Callable[[str, Schemas], Iterator[str]]:
+    def check(text: str, schemas: Schemas) -> Iterator[str]:
+        try:
+            yield from _shaped(tomllib.loads(text), schemas[shape])
+        except tomllib.TOMLDecodeError as error:
+            yield f"not TOML: {error}"
+
+    return check
+
+
 def _shaped_xml(shape: str) -> Callable[[str, Schemas], Iterator[str]]:
     def check(text: str, schemas: Schemas) -> Iterator[str]:
         try:
@@ -183,6 +193,7 @@ CHECKS: Mapping[str, Callable[[str, Schemas], Iterator[str]]] = {
     "ignition": _shaped_json("ignition"),
     "json": _json,
     "preseed": _preseed,
+    "proxmox": _shaped_toml("proxmox"),
     "talos": _shaped_yaml("talos"),
     "toml": _toml,
     "unattend": _shaped_xml("unattend"),

@@ -87,6 +87,9 @@ WORDS: Mapping[str, Word] = {
 }
 """By the names that `supports.lacks` has for them."""
 
+POOL_WORDS = ("swap", "root-size")
+"""What some installers can be told beside a layout of ZFS (`supports.pool`), and others cannot."""
+
 DISPENSABLE = tuple(name for name, word in WORDS.items() if ":" not in word.param)
 """What `system.without` may name: whole parameters. Of a part, nobody could say what comes in its place."""
 

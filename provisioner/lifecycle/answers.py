@@ -45,6 +45,8 @@ class Answers:
         self._daemon = secrets.token_hex(8)
         self._owed: set[tuple[str, str]] = set()
         """Ticket and file of what was redeemed and did not leave, where the store could not be told so: it is full."""
+        self._asking: set[str] = set()
+        """Machines whose own answer is being given, at the place that all are told."""
         boots.arm = self.arm
 
     async def renew(self, runs: Sequence[str]) -> None:
@@ -101,6 +103,31 @@ class Answers:
         again = " once more" if isinstance(outcome, Granted) and outcome.again else ""
         self._see(machine, "http.answer", f"answer file {answer} given{again}")
         return content, found.content_type
+
+    async def own(self, answer: str, address: str) -> tuple[bytes, str]:
+        """Give an answer file at the one place that an installer asks at: to whom the ticket's address is leased.
+
+        It is the boot script's rule: such an installer cannot be told a secret, and who holds the lease may ask once.
+        """
+        mac = self._ports.network.lease_of(address)
+        machine = self._boots.machine_of(mac) if mac is not None else None
+        if machine is None or machine.id in self._asking:
+            raise TicketError("there is no such answer file")
+        self._asking.add(machine.id)  # of many who ask at once, one is given it
+        try:
+            ticket = await self._tickets.latest(machine.id)
+            bootenv = None if ticket is None else self._ports.catalogue.bootenv(ticket.bootenv)
+            found = None if bootenv is None else bootenv.answer(answer)
+            if ticket is None or bootenv is None or found is None or not found.by_address:
+                raise TicketError("there is no such answer file")
+            now = self._boots.clock.now()
+            outcome = redeem(ticket, self._ask(machine, ticket, answer, address), now)
+            if isinstance(outcome, Refused):
+                raise self._refused(machine, outcome, answer)
+            secret, _ = await self.arm(machine, ticket.mac, bootenv, address, now)
+            return await self.fetch(secret, answer, address)
+        finally:
+            self._asking.discard(machine.id)
 
     def _ask(self, machine: Machine | None, ticket: Ticket | None, answer: str, address: str) -> Ask:
         run = machine.run if machine is not None else None

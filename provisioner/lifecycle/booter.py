@@ -33,6 +33,10 @@ class Booter:
         """Give out an answer file, once, with its content type."""
         return await self.answers.fetch(ticket, answer, address)
 
+    async def own_answer(self, answer: str, address: str) -> tuple[bytes, str]:
+        """Give out the answer file of this name that is for whoever has this address, once."""
+        return await self.answers.own(answer, address)
+
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
         """Record facts; return a command."""
         return await self.agents.facts(self.ports, token, address, raw)

@@ -112,6 +112,8 @@ class AnswerFile:
     """Behind a one-shot ticket."""
     refetch: bool = False
     """The installer reads it twice: the same bytes once more, to the same address, within a minute."""
+    by_address: bool = False
+    """Its installer is told one place for all machines, and gets the file there that is for whoever has its address."""
     content_type: str = "text/plain; charset=utf-8"
 
 
@@ -125,6 +127,8 @@ class Supports:
     """Of static, several, bond, vlan, mtu, routes."""
     lacks: tuple[str, ...] = ()
     """Of the rest of the vocabulary, what it cannot do: `catalog.words.WORDS` lists the words."""
+    pool: tuple[str, ...] = ()
+    """Of swap and root-size, what it can be told beside a layout of ZFS."""
     bonds: tuple[str, ...] = ("802.3ad", "active-backup", "balance-xor", "balance-rr", "balance-alb")
     """Modes of bonds."""
 

@@ -38,6 +38,10 @@ class TicketStore:
         """Give the tickets of runs under way their whole time again: nobody could use them while no daemon ran."""
         await self._db.submit(lambda cursor: _renew(cursor, runs, expires))
 
+    async def latest(self, machine: str) -> Ticket | None:
+        """Find the ticket that a machine has now."""
+        return await self._db.read(lambda cursor: _latest(cursor, machine))
+
     async def find(self, digest: str) -> Ticket | None:
         """Look a ticket up."""
         return await self._db.read(lambda cursor: _find(cursor, digest))
@@ -74,6 +78,11 @@ def _keep(cursor: sqlite3.Cursor, ticket: Ticket) -> None:
 def _find(cursor: sqlite3.Cursor, digest: str) -> Ticket | None:
     row = cursor.execute("SELECT document FROM ticket WHERE digest = ?", (digest,)).fetchone()
     return _ticket_in(row[0]) if row else None
+
+
+def _latest(cursor: sqlite3.Cursor, machine: str) -> Ticket | None:
+    rows = cursor.execute("SELECT document FROM ticket WHERE machine = ?", (machine,)).fetchall()
+    return next((ticket for (document,) in rows if not (ticket := _ticket_in(document)).revoked), None)
 
 
 def _redeem(cursor: sqlite3.Cursor, digest: str, ask: Ask, now: float) -> tuple[Ticket | None, Granted | Refused]:

@@ -83,6 +83,8 @@ class MachineSide:
         return (
             Route("GET", "/boot/{mac}/script.ipxe", self.ipxe_script),
             Route("GET", "/boot/{mac}/grub.cfg", self.grub_script),
+            Route("GET", "/answers/own/{answer}", self.own_answer),
+            Route("POST", "/answers/own/{answer}", self.own_answer),
             Route("GET", "/answers/{ticket}/{answer}", self.answer),
             *(Route(method, f"/agent/v1/{path}", authorised(call)) for (method, path), call in agent.items()),
         )
@@ -102,13 +104,12 @@ class MachineSide:
     async def answer(self, request: web.Request) -> WholeAnswer:
         """Give an answer file, once. A ticket that is not good is a path that is not there; one that was, is gone."""
         ticket, answer = request.match_info["ticket"], request.match_info["answer"]
-        try:
-            body, kind = await self._ask.answer(ticket, answer, address_of(request))
-        except TicketUsedError as error:
-            raise web.HTTPGone(reason="given already") from error
-        except TicketError as error:
-            raise NotFoundError("there is no such answer file") from error
-        return WholeAnswer(body, kind)
+        return await _given(self._ask.answer(ticket, answer, address_of(request)))
+
+    async def own_answer(self, request: web.Request) -> WholeAnswer:
+        """Give the answer file of whoever has this address, once. What an installer tells of its machine is let by."""
+        await bodies.read_body(request, FACTS_LIMIT)
+        return await _given(self._ask.own_answer(request.match_info["answer"], address_of(request)))
 
     async def facts(self, request: web.Request) -> WholeAnswer:
         """Take a machine's facts; the answer is its first command."""
@@ -168,6 +169,15 @@ class MachineSide:
         address = address_of(request)
         await self._ask.phone_home(token, address, body.hostname, body.os, body.uptime_s, body.addresses)
         return web.Response(status=204)
+
+
+async def _given(answer: Awaitable[tuple[bytes, str]]) -> WholeAnswer:
+    try:
+        return WholeAnswer(*await answer)
+    except TicketUsedError as error:
+        raise web.HTTPGone(reason="given already") from error
+    except TicketError as error:
+        raise NotFoundError("there is no such answer file") from error
 
 
 def authorised(handler: Handler) -> Handler:

@@ -107,6 +107,9 @@ class Booter(Protocol):
 
     async def answer(self, ticket: str, answer: str, address: str) -> tuple[bytes, str]: ...
 
+    async def own_answer(self, answer: str, address: str) -> tuple[bytes, str]:
+        """Give an answer file to the machine that has this address, where its bootenv says `by_address`."""
+
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str: ...
 
     async def agent_next(self, token: str, address: str, wait_s: float) -> str: ...

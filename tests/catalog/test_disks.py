@@ -19,6 +19,7 @@ STICK = Disk("sdd", 16 * GB, "", "Stick", "S5", "", False, "usb")
 DISKS = (HDD, NVME, SATA_A, SATA_B, STICK)
 DEFAULTS: dict[str, Any] = {
     "layout": "plain",
+    "count": None,
     "select": {"order": "smallest"},
     "filesystem": "ext4",
     "swap": "0",
@@ -103,7 +104,12 @@ SHAPES: dict[str, tuple[dict[str, Any], str, list[str]]] = {
         "uefi",
         ["1 esp 512", "2 boot 1024", "3 system rest encrypted", "swap 1024", "root rest"],
     ),
-    "ZFS": ({"layout": "zfs-mirror"}, "uefi", ["1 esp 512", "2 zfs rest"]),
+    "ZFS": ({"layout": "zfs-mirror"}, "uefi", ["1 esp 512", "2 zfs rest", "root rest"]),
+    "ZFS of a size, with swap": (
+        {"layout": "zfs", "root_size": "50GiB", "swap": "2GiB"},
+        "bios",
+        ["1 bios 1", "2 zfs rest", "swap 2048", "root 51200"],
+    ),
 }
 
 
@@ -146,6 +152,22 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a root that forgot its unit": ({"root_size": "40"}, "1 MiB for / (ext4), at least 1024"),
     "a root of nothing": ({"root_size": "0"}, "0 MiB for / (ext4), at least 1024"),
     "encrypted partitions beside the root": ({"encryption": "passphrase", "swap": "1GiB"}, "disk.layout: lvm"),
+    **{
+        f"not enough disks: {name}": (
+            {"layout": name, "select": {"order": "smallest", "path": f"/dev/sd{disks}"}},
+            f"{least} disk(s) are wanted, {least - 1} fit",
+        )
+        for name, disks, least in (("zfs-mirror", "a", 2), ("zfs-raidz1", "[ab]", 3), ("zfs-raidz2", "[abc]", 4))
+    },
+    "fewer disks than the level takes": (
+        {"layout": "zfs-raidz2", "count": 3},
+        "disk.count: 3; disk.layout: zfs-raidz2 takes 4 to 32 disks",
+    ),
+    "more disks than a plain system goes on": ({"count": 2}, "disk.count: 2; disk.layout: plain takes 1 disk(s)"),
+    "volumes of a pool": ({"layout": "zfs", "volumes": [VAR]}, "zfs leaves disk.volumes to its installer"),
+    "a file system beside ZFS": ({"layout": "zfs", "filesystem": "xfs"}, "zfs leaves disk.filesystem to its installer"),
+    "a pool that is encrypted": ({"layout": "zfs", "encryption": "tpm"}, "zfs leaves disk.encryption to its installer"),
+    "a pool larger than its disk": ({"layout": "zfs", "root_size": "300GB"}, "the layout needs 286"),
     "one disk for a mirror": ({"layout": "raid1", "select": {"transport": "nvme"}}, "2 disk(s) are wanted, 1 fit"),
 }
 

@@ -87,8 +87,12 @@ def test_zfs_on_ubuntu_is_laid_out_by_its_installer_on_the_disk_that_was_chosen(
 NOT_OF_A_POOL = {
     "a mirror": ("ubuntu-24.04", {"disk__layout": "zfs-mirror"}, "ubuntu-24.04 cannot do disk.layout: zfs-mirror"),
     "a system that has none": ("debian-12-installer", {}, "debian-12-installer cannot do disk.layout: zfs"),
-    "swap": ("ubuntu-24.04", {"disk__swap": "1GiB"}, "leaves disk.swap to its installer"),
-    "a size": ("ubuntu-24.04", {"disk__root_size": "9GiB"}, "leaves disk.root_size to its installer"),
+    "swap": ("ubuntu-24.04", {"disk__swap": "1GiB"}, "ubuntu-24.04 cannot do disk.swap with disk.layout: zfs"),
+    "a size": (
+        "ubuntu-24.04",
+        {"disk__root_size": "9GiB"},
+        "ubuntu-24.04 cannot do disk.root_size with disk.layout: zfs",
+    ),
     "volumes": (
         "ubuntu-24.04",
         {"disk__volumes": [{"name": "var", "mount": "/var", "size": "1GiB"}]},

@@ -26,6 +26,26 @@ GOOD = {
     "yaml": "a: 1\n",
     "preseed": "# x\nd-i netcfg/get_hostname string a\nd-i clock-setup/utc boolean true\n",
     "esxi": "vmaccepteula\nrootpw --iscrypted x\ninstall --firstdisk\nnetwork --bootproto=dhcp\n%firstboot\nanything\n",
+    "proxmox": """
+[global]
+keyboard = "de"
+country = "at"
+fqdn = "pve.example.org"
+mailto = "root@pve.example.org"
+timezone = "Europe/Vienna"
+root-password-hashed = "$6$x$y"
+[network]
+source = "from-answer"
+cidr = "10.1.0.17/24"
+gateway = "10.1.0.1"
+dns = "10.1.0.2"
+filter.ID_NET_NAME_MAC = "enx525400770001"
+[disk-setup]
+filesystem = "zfs"
+zfs.raid = "raid1"
+zfs.hdsize = 80
+disk-list = ["sda", "sdb"]
+""",
     "autoyast": "<profile><general><mode><confirm>false</confirm></mode></general></profile>",
     "unattend": "<unattend><settings><component><TimeZone>UTC</TimeZone></component></settings></unattend>",
 }
@@ -76,6 +96,23 @@ WRONG = {
         GOOD["esxi"].replace("install --firstdisk\n", ""),
         "install: missing",
     ),
+    **{
+        f"an answer for Proxmox VE: {what}": ("proxmox", GOOD["proxmox"].replace(*change), says)
+        for what, change, says in (
+            ("a key that it does not know", ("zfs.hdsize", "zfs.size"), "disk-setup.zfs: Additional properties"),
+            ("one disk for a mirror", ('["sda", "sdb"]', '["sda"]'), "disk-setup.disk-list: ['sda'] is too short"),
+            ("three disks are too few", ("raid1", "raidz-2"), "disk-setup.disk-list: ['sda', 'sdb'] is too short"),
+            ("a level that there is not", ("raid1", "mirror"), "disk-setup.zfs.raid: 'mirror' is not one of"),
+            ("ZFS and LVM together", ("zfs.hdsize", "lvm.hdsize"), "disk-setup: False schema does not allow"),
+            ("ZFS' options without it", ('"zfs"', '"ext4"'), "disk-setup: False schema does not allow"),
+            ("disks by two ways", ("zfs.hdsize = 80", 'filter.ID_PATH = "x"'), "disk-setup: "),
+            ("no root password", ('root-password-hashed = "$6$x$y"', ""), "global: "),
+            ("an address beside DHCP", ("from-answer", "from-dhcp"), "network: "),
+            ("no name server", ('dns = "10.1.0.2"', ""), "network: 'dns' is a required property"),
+            ("a name without a domain", ('= "pve.example.org', '= "pve'), "global.fqdn: 'pve' does not match"),
+            ("what is no TOML", ("[global]", "[global"), "not TOML: "),
+        )
+    },
     "a Talos document of no kind": ("talos", "version: v1alpha1\n", "is not valid under any of the given schemas"),
 }
 

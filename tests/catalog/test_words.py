@@ -14,6 +14,7 @@ import pytest
 
 from provisioner.catalog import proving
 from provisioner.catalog.context import MADE
+from provisioner.catalog.disks import COUNTS
 from provisioner.catalog.fleet import CERTIFICATE, FLEET, KEY, NVME, PORTS, SITE, Sample, facts, sata
 from provisioner.catalog.load import shipped
 from provisioner.catalog.params import Layer
@@ -92,7 +93,15 @@ def volume(**more: Any) -> Case:
 
 
 CASES: dict[str, Case] = {
-    **{f"layout {name}": plain("disk.layout", name) for name in ("lvm", "raid1", "raid1-lvm", "zfs", "zfs-mirror")},
+    **{
+        f"layout {name}": Case("disk.layout", {"disk.layout": name}, {"disk.layout": "plain"})
+        for name in COUNTS
+        if name != "plain"
+    },
+    "disks of a mirror": plain("disk.count", 3, disk__layout="zfs-mirror"),
+    "disks of a plain layout": plain("disk.count", 2),
+    "size of a pool": plain("disk.root_size", "20GiB", disk__layout="zfs"),
+    "swap beside a pool": plain("disk.swap", "2GiB", disk__layout="zfs"),
     **{
         f"disk by {next(iter(wish))}": plain("disk.select", wish)
         for wish in (

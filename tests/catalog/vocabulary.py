@@ -12,6 +12,7 @@ FILE = Path(__file__).parents[2] / "docs/bootenvs.md"
 HEADING = "## What each takes of the vocabulary\n"
 GROUPS = {
     "layouts": "disk.layout",
+    "pool": "disk.layout: zfs with",
     "encryption": "disk.encryption",
     "network": "net",
     "bonds": "net.bonds",
@@ -26,7 +27,14 @@ def columns() -> dict[tuple[frozenset[str], ...], list[str]]:
         bootenv = catalogue().bootenv(name)
         if bootenv.kind in MADE:
             can = bootenv.supports
-            taken = (can.layouts, can.encryption, can.network, can.bonds, set(SUPPORTS["lacks"]) - set(can.lacks))
+            taken = (
+                can.layouts,
+                can.pool,
+                can.encryption,
+                can.network,
+                can.bonds,
+                set(SUPPORTS["lacks"]) - set(can.lacks),
+            )
             found.setdefault(tuple(frozenset(words) for words in taken), []).append(name)
     return found
 

@@ -16,6 +16,7 @@ from provisioner.errors import (
     PreflightError,
     RunOverError,
     TicketError,
+    TicketUsedError,
 )
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.story import Verdict
@@ -323,6 +324,13 @@ class FakeConductor:
         if address == OTHER_ADDRESS:
             raise TicketError(f"{address} holds no lease of {mac}")
         return b"#!ipxe\nexit\n" if dialect == "ipxe" else b"exit\n"
+
+    async def own_answer(self, answer: str, address: str) -> tuple[bytes, str]:
+        if answer == "gone.toml":
+            raise TicketUsedError("this answer file was given already")
+        if (answer, address) != ("answer.toml", "127.0.0.1"):
+            raise TicketError("there is no such answer file")
+        return b"[global]\n", "application/toml"
 
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
         self._admit(token, address)

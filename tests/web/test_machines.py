@@ -40,6 +40,24 @@ async def test_boot_scripts(boot: Session, path: str, status: int, body: bytes) 
     assert await call(boot, "GET", path) == (status, body)
 
 
+OWN = {
+    "with what an installer tells of itself": ("POST", "answer.toml", b"{}", 200, b"[global]\n"),
+    "without": ("GET", "answer.toml", None, 200, b"[global]\n"),
+    "with too much": ("POST", "answer.toml", b"x" * (FACTS_LIMIT + 1), 413, b"the body is too large\n"),
+    "another file": ("POST", "shadow", b"{}", 404, b"there is no such thing\n"),
+    "a second time": ("POST", "gone.toml", b"{}", 410, b"given already\n"),
+}
+
+
+@pytest.mark.parametrize(("method", "answer", "told", "status", "body"), OWN.values(), ids=OWN.keys())
+async def test_an_answer_by_address(
+    boot: Session, method: str, answer: str, told: bytes | None, status: int, body: bytes
+) -> None:
+    data = None if told is None else io.BytesIO(told)
+    answered, text = await call(boot, method, f"/answers/own/{answer}", data=data)
+    assert (answered, text[: len(body)]) == (status, body)
+
+
 async def test_the_agent_s_journey(boot: Session, conductor: FakeConductor) -> None:
     async def post(path: str, **given: Any) -> tuple[int, bytes]:
         return await call(boot, "POST", f"/agent/v1/{path}", headers=GOOD, **given)
