@@ -91,7 +91,7 @@ def _discover(case: Case) -> Reply | Silence:
         return place
     net, pool, ip, fixed = place
     lease = pool.of(case.key)
-    fresh = not fixed and (lease is None or lease.ip != ip)
+    fresh = not fixed and (lease is None or lease.ip != ip or not lease.active(case.now))
     look = fresh and (net.config.probe or ip in case.site.ours)
     if net.config.rapid_commit and Opt.RAPID_COMMIT in case.options:
         return _ack(case, place)._replace(fresh=look)

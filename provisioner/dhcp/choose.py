@@ -48,12 +48,15 @@ def choose(case: Case) -> Place | Silence:
         return fixed
     if nets[0].mode is _RESERVATIONS_ONLY:
         return Silence(_why_not_fixed(case))
+    back = 0
     for net in nets:
         pool = net.pool_for(known)
         ip = pool.held(key, now)
         if ip is not None:
-            return _new(Place, (net, pool, ip, False))
-    return _choose_new(case, known)
+            if known or pool.serves(key, now):
+                return _new(Place, (net, pool, ip, False))
+            back = back or ip
+    return _choose_new(case, known, back)
 
 
 def _why_not_fixed(case: Case) -> str:
@@ -72,9 +75,11 @@ def _why_not_fixed(case: Case) -> str:
     return f"it has no fixed address in {', '.join(net.name for net in case.nets)}: `provisionctl dhcp reserve`"
 
 
-def _choose_new(case: Case, known: bool) -> Place | Silence:
+def _choose_new(case: Case, known: bool, back: int) -> Place | Silence:
+    """Choose for one that has no address now. `back`: what a stranger had, which takes as much of the pool as a new one
+    when it comes back."""
     options, nets = case.options, case.nets
-    wanted = (number_of(options, _REQUESTED_ADDRESS, 4) or 0) if _REQUESTED_ADDRESS in options else 0
+    wanted = back or ((number_of(options, _REQUESTED_ADDRESS, 4) or 0) if _REQUESTED_ADDRESS in options else 0)
     for net in nets if len(nets) == 1 else sorted(nets, key=lambda net: not net.holds(wanted)):
         if not known and net.limited and not admitted(case, net):
             return TOO_MANY
@@ -113,7 +118,7 @@ def may_take(case: Case, net: Net, ip: int) -> str | Silence:
         return "it is not in a pool for this machine"
     if not pool.free_for(case.key, ip, case.now):
         return "another machine holds it"
-    if pool.knows(case.key):
+    if pool.serves(case.key, case.now) or (known and pool.knows(case.key)):
         return ""
     if not known and net.limited and not admitted(case, net):
         return TOO_MANY

@@ -145,6 +145,11 @@ class Pool:
         """Say whether the machine has, had or is offered an address here."""
         return key in self._by_key or key in self._offers
 
+    def serves(self, key: bytes, now: float) -> bool:
+        """Say whether the machine holds an address here or is offered one: it takes nobody's by another instead."""
+        lease = self.of(key)
+        return (lease is not None and lease.active(now)) or self.keeps_for(key, now)
+
     def keeps_for(self, key: bytes, now: float) -> bool:
         """Say whether an address is kept for this machine."""
         offer = self._offers.get(key)
@@ -360,8 +365,9 @@ class Pool:
                 heapq.heappush(timers, (until, ip))
             else:
                 del self._timed[ip]
-                self._free[ip] = None
                 self._declined.discard(ip)
+                if ip not in self._offered:  # to the one that comes back
+                    self._free[ip] = None
 
     def _forget_offers(self, now: float) -> None:
         """Take back what nobody took; offers end in the order in which they were made."""

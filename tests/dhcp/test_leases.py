@@ -27,6 +27,7 @@ def take(where: Pool, key: bytes, now: float = NOW, lease_s: float = 100, wanted
     if ip is None:
         ip = where.pick(key, wanted, now, known=True)
     if ip is not None:
+        assert where.free_for(key, ip, now)
         where.offer(key, ip, now)
         bind(where, key, ip, now + lease_s, now)
     return ip

@@ -44,12 +44,15 @@ def choose(case: Case6, ia: Ia, asked: list[IaAddress]) -> Place6 | Why:
         return _why_not_fixed(case) if slot == key else Why.BESIDE
     if (had := _had_elsewhere(case, claim.association, slot)) is not None:
         return had
+    back = 0
     for net in case.nets:
         pool = net.pool_for(known)
         ip = pool.held(slot, now)
         if ip is not None:
-            return Place6(net, pool, slot, ip)
-    return _choose_new(case, slot, asked)
+            if known or pool.serves(slot, now):
+                return Place6(net, pool, slot, ip)
+            back = back or ip
+    return _choose_new(case, slot, asked, back)
 
 
 def _had_elsewhere(case: Case6, association: bytes, slot: bytes) -> Place6 | None:
@@ -83,9 +86,11 @@ def _why_not_fixed(case: Case6) -> Why:
     return Why.ELSEWHERE if holder is None else Why.HELD if holder else Why.CONFLICT
 
 
-def _choose_new(case: Case6, slot: bytes, asked: list[IaAddress]) -> Place6 | Why:
+def _choose_new(case: Case6, slot: bytes, asked: list[IaAddress], back: int) -> Place6 | Why:
+    """Choose for one that has no address now. `back`: what a stranger had, which takes as much of the pool as a new one
+    when it comes back."""
     known = case.known is not None
-    wanted = next((each.ip for each in asked if any(net.holds(each.ip) for net in case.nets)), 0)
+    wanted = back or next((each.ip for each in asked if any(net.holds(each.ip) for net in case.nets)), 0)
     for net in sorted(case.nets, key=lambda net: not net.holds(wanted)):
         if not known and net.limited and not admitted(case, net):
             return Why.LIMITED

@@ -84,6 +84,21 @@ def test_starvation_takes_nothing_from_known_machines() -> None:
     assert len(here.limiter._buckets) <= 4096
 
 
+def test_strangers_that_come_back_leave_what_is_kept_for_known_machines() -> None:
+    """What they had is everybody's since: they are new ones, who get it again while there is room for such."""
+    here = site(subnet(pools=("fd00::100-fd00::113",), known_spare=10), known=(Reservation(mac=MAC),))
+    held = {number: acquire(here, *stranger(number)) for number in range(18)}
+    later = NOW + 4000
+    assert acquire(here, *stranger(0), now=later) == held[0]
+    for number in (*range(18, 21), *range(18)):
+        client, mac = stranger(number)
+        found = ask(here, client.message(Type.SOLICIT, ia()), direct(mac), later)
+        if given(found)[0]:
+            ask(here, us(client, Type.REQUEST, ia(1, given(found)[0][0])), direct(mac), later)
+    assert next(iter(here.topology)).pool.used(later) == 18
+    assert acquire(here, now=later)
+
+
 def test_one_frame_with_many_identities_has_a_bounded_number_of_addresses() -> None:
     """A stranger that makes up DUIDs and associations, but no hardware addresses."""
     here = site(subnet(pools=("fd00::100-fd00::1ff",)))
