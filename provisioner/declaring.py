@@ -24,7 +24,17 @@ from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.subnets import Reservation
 from provisioner.errors import BmcError, CatalogError, ConfigError, ConflictError, ProvisionerError, RenderError
 from provisioner.lifecycle.conductor import Conductor
-from provisioner.lifecycle.declared import Applied, Deed, Difference, Planned, Wanted, become, difference
+from provisioner.lifecycle.declared import (
+    Applied,
+    Deed,
+    Difference,
+    Planned,
+    Wanted,
+    become,
+    difference,
+    kept_for,
+    left_of,
+)
 from provisioner.lifecycle.doors import check_board
 from provisioner.lifecycle.events import describe
 from provisioner.lifecycle.ports import Ports
@@ -129,8 +139,7 @@ class Declaring:
         judge = partial(_judged, wanted, machines, self.applied, content, fits=found_now is not None)
         found, named = await asyncio.to_thread(judge)
         faults += [*found.faults, *await self._faults_of_secrets(named)]
-        put, _ = _reservations(found.deeds, self.applied)
-        faults += await self._book.faults(put)
+        faults += await self._book.faults(*_reservations(found.deeds, wanted, self.applied))
         planned = Planned(self.applied, wanted.revision, tuple(lines), tuple(found.deeds), tuple(faults))
         return planned, found_now
 
@@ -149,14 +158,14 @@ class Declaring:
     async def _write(self, wanted: Wanted, planned: Planned, found: _Found) -> None:
         values = await self._ports.secrets(_references(planned.deeds))
         boards = await self._boards(planned.deeds, values, verify=wanted.verify)
-        put, freed = _reservations(planned.deeds, self.applied)
+        put, freed = _reservations(planned.deeds, wanted, self.applied)
         done = [deed for deed in planned.deeds if deed.what != "left"]
         ids = {deed.name: deed.machine.id if deed.machine is not None else str(uuid.uuid4()) for deed in done}
         async with self._conductor.holding(ids.values()), self._book.adopting(put, freed):
             now = self._conductor.clock.now()
             making = partial(self._changes, done, ids, boards, values, now)
             changes, sealed = await asyncio.to_thread(making)
-            applied = Applied(wanted.revision, found.folder, wanted.machines, at=now)
+            applied = Applied(wanted.revision, found.folder, wanted.machines, at=now, left=left_of(planned.deeds))
             told = {"revision": wanted.revision, "machines": len(changes), "catalogue": len(planned.catalogue)}
             self.applied, events = await self._store.write(Batch(applied, changes, sealed, put, freed, told))
             loaded = self._use(found.read)
@@ -258,18 +267,15 @@ def _judged(
     return found, sorted(named)
 
 
-def _reservations(deeds: Sequence[Deed], before: Applied) -> tuple[list[Reservation], list[str]]:
+def _reservations(deeds: Sequence[Deed], wanted: Wanted, before: Applied) -> tuple[list[Reservation], list[str]]:
     """Say which fixed addresses are set, and which hardware addresses lose theirs."""
-    put: list[Reservation] = []
-    freed: list[str] = []
-    said = before.by_name()
-    for deed in deeds:
-        declared, was = deed.declared, said.get(deed.name)
-        if deed.fixed and declared is not None and declared.address:
-            put.append(Reservation(mac=declared.macs[0], address=declared.address, name=declared.name))
-        elif was is not None and was.address and (deed.fixed or deed.what == "forget"):
-            freed.append(was.macs[0])
-    return put, freed
+    put = [
+        Reservation(mac=deed.declared.macs[0], address=deed.declared.address, name=deed.declared.name)
+        for deed in deeds
+        if deed.fixed and deed.declared is not None and deed.declared.address
+    ]
+    keep = {kept_for(each)[1] for each in (*wanted.machines, *left_of(deeds))}
+    return put, sorted({kept_for(each)[1] for each in before.holds()} - keep - {""})
 
 
 def _stranded(machines: Sequence[Machine], content: Content) -> Iterator[str]:

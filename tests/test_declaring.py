@@ -165,6 +165,45 @@ async def test_what_is_no_longer_declared_stays_until_it_is_pruned(tmp_path: Pat
 
 
 @pytest.mark.slow
+async def test_who_was_left_is_pruned_later_and_its_address_given_to_another(tmp_path: Path) -> None:
+    other = Declared("other", (B,), address="10.77.0.17", source="b.yaml")
+    async with declared(tmp_path) as rig:
+        await rig.site.apply(Wanted("", (NODE,)))
+        await rig.site.apply(Wanted("", ()))
+        await rig.site.apply(Wanted("", ()))
+        assert (rig.site.applied.left, rig.reserved()) == ((NODE,), {A: "10.77.0.17"})
+        assert [f"10.77.0.17 is reserved for {A}"] == list((await rig.site.plan(Wanted("", (other,)))).faults)
+    async with declared(tmp_path) as rig:
+        planned = await rig.site.apply(Wanted("", (other,), prune=True))
+        assert [(deed.what, deed.name) for deed in planned.deeds] == [("create", "other"), ("forget", "node17")]
+        assert rig.reserved() == {B: "10.77.0.17"}
+        assert rig.site.applied.left == ()
+
+
+@pytest.mark.slow
+async def test_a_fixed_address_goes_with_the_first_port_and_is_taken_back_from_it(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        await rig.site.apply(Wanted("", (NODE,)))
+        await rig.site.apply(Wanted("", (replace(NODE, macs=(B,)),)))
+        assert rig.reserved() == {B: "10.77.0.17"}
+        await rig.site.apply(Wanted("", (replace(NODE, macs=(B,), address=""),)))
+        assert rig.reserved() == {}
+
+
+@pytest.mark.slow
+async def test_a_machine_that_gets_another_name_is_not_pruned_by_the_old_one(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        await rig.site.apply(Wanted("", (NODE,)))
+        before = rig.conductor.machines.get("node17")
+        await rig.site.apply(Wanted("", (replace(NODE, name="web1"),), prune=True))
+        assert [(each.name, each.id) for each in rig.conductor.machines.all()] == [("web1", before.id)]
+        assert (rig.reserved(), await rig.secrets.get(secret_of(before.id))) == (
+            {A: "10.77.0.17"},
+            "secret of env:NODE17",
+        )
+
+
+@pytest.mark.slow
 async def test_a_password_that_was_rotated_is_not_set_back(tmp_path: Path) -> None:
     async with declared(tmp_path) as rig:
         await rig.site.apply(Wanted("", (NODE,)))

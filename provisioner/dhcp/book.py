@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -100,14 +100,14 @@ class DhcpBook:
         leases = (lease for text in reservation.fixed for lease in topology.leases_at(int(IPv4Address(text))))
         return [lease for lease in leases if lease.active(now) and lease.key != key]
 
-    async def faults(self, reservations: Sequence[Reservation]) -> list[str]:
-        """Say what is wrong with reservations that are to be made."""
+    async def faults(self, reservations: Sequence[Reservation], freed: Collection[str] = ()) -> list[str]:
+        """Say what is wrong with reservations that are to be made, once those of `freed` are taken back."""
         found: list[str] = []
         ground = self._ground()
         for at, reservation in enumerate(reservations, 1):
             await between(at, SLICE)
             try:
-                self._check_reservation(reservation, ground)
+                self._check_reservation(reservation, ground, freed)
             except ConfigError as error:
                 found += error.faults
             except ConflictError as error:
@@ -120,7 +120,7 @@ class DhcpBook:
         async with self.lock:
             ground = self._ground()
             for at, reservation in enumerate(reserved, 1):
-                self._check_reservation(reservation, ground)
+                self._check_reservation(reservation, ground, freed)
                 await between(at, SLICE)
             yield
             for at, mac in enumerate(freed, 1):
@@ -142,18 +142,24 @@ class DhcpBook:
             faults += faults_of_loaders(self._server.layers.special(), ground)
         return faults + self._untrusted(subnets=(subnet,))
 
-    def _check_reservation(self, reservation: Reservation, ground: Ground) -> None:
+    def _check_reservation(self, reservation: Reservation, ground: Ground, freed: Collection[str] = ()) -> None:
         faults = [*reservation_faults(reservation, ground), *self._untrusted(reservations=(reservation,))]
         if faults:
             raise ConfigError(f"reservation {reservation.mac}", faults=faults)
-        self._check_holders(reservation)
+        self._check_holders(reservation, freed)
 
-    def _check_holders(self, reservation: Reservation) -> None:
-        """Raise `ConflictError` where one of its addresses is another machine's."""
+    def _check_holders(self, reservation: Reservation, freed: Collection[str] = ()) -> None:
+        """Raise `ConflictError` where one of its addresses is another machine's, also without what is `freed`."""
         for address in reservation.fixed:
-            if others := self._server.layers.holders(int(IPv4Address(address))) - {Mac(reservation.mac)}:
+            holders = self._server.layers.holders(int(IPv4Address(address))) - {Mac(reservation.mac)}
+            if others := [mac for mac in holders if mac not in freed or self._stays_with(mac, address)]:
                 hint = f"`provisionctl dhcp unreserve {min(others)}` frees it"
                 raise ConflictError(f"{address} is reserved for {min(others)}", hint=hint)
+
+    def _stays_with(self, mac: Mac, address: str) -> bool:
+        """Say whether an address is a machine's whatever is said here of it."""
+        left = self._server.layers.without(Origin.OPERATOR, mac)
+        return left is not None and address in left.fixed
 
     def _untrusted(self, **said: Any) -> list[str]:
         """Say what of this asks for HTTPS where none is served."""

@@ -47,24 +47,29 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was applied: the revision, the folder of the catalogue's files, and the machines. `seq` numbers it."""
+    """What was applied: the revision, the folder of the catalogue's files, and the machines. `seq` numbers it.
+
+    `left` is what was said once of machines that are no longer declared and are still on record.
+    """
 
     revision: str = ""
     folder: str = ""
     machines: tuple[Declared, ...] = ()
     seq: int = 0
     at: float = 0.0
+    left: tuple[Declared, ...] = ()
 
-    def by_name(self) -> dict[str, Declared]:
-        """Give what it said of machines, by name."""
-        return {each.name: each for each in self.machines}
+    def holds(self) -> tuple[Declared, ...]:
+        """Give all that was said of machines and still holds."""
+        return (*self.left, *self.machines)
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
     """What is done to one machine: `what` is create, change, forget, or left (no longer declared, and kept).
 
-    `login` says that its BMC or the password of it is new, `fixed` that DHCP keeps another address for it.
+    `declared` is what is said of it, of one that is left what was said last. `login` says that its BMC or the password
+    of it is new, `fixed` that DHCP keeps another address for it, or the same one for another port.
     """
 
     what: str
@@ -110,27 +115,43 @@ def difference(
     wanted: Sequence[Declared], machines: Machines, last: Applied, *, prune: bool, shown: Shown
 ) -> Difference:
     """Compare declarations with the record. `prune` forgets machines that were declared before and are no more."""
-    found, before = Difference(), last.by_name()
+    found, before = Difference(), {each.name: each for each in last.holds()}
     found.faults += _twice(wanted)
+    taken: dict[str, Declared] = {}
     for each in wanted:
         machine = _machine_of(each, machines, found.faults)
-        deed = _deed(each, machine, before.get(each.name), shown)
+        said = before.get(each.name)
+        if machine is not None:
+            said = before.get(machine.name, said)
+            found.faults += _both(each, taken.setdefault(machine.id, each), machine)
+        deed = _deed(each, machine, said, shown)
         if deed is not None:
             found.deeds.append(deed)
             found.faults += _under_way(deed)
     names = {each.name for each in wanted}
-    for gone in last.machines:
+    for gone in last.holds():
         machine = machines.find(gone.name)
-        if gone.name in names or machine is None:
+        if gone.name in names or machine is None or machine.id in taken:
             continue
         if not prune:
-            lines = ("no longer declared; it stays on record (--prune forgets it)",)
-            found.deeds.append(Deed("left", gone.name, lines))
+            stays = f"stays on record{f' with its address {gone.address}' if gone.address else ''}"
+            lines = (f"no longer declared; it {stays} (--prune forgets it)",)
+            found.deeds.append(Deed("left", gone.name, lines, gone))
         else:
             found.deeds.append(Deed("forget", gone.name, machine=machine))
             if machine.state not in rest.IDLE | rest.HELD | {State.RETIRED}:
                 found.faults.append(f"{gone.name} is {machine.state}: it cannot be forgotten; release it first")
     return found
+
+
+def left_of(deeds: Iterable[Deed]) -> tuple[Declared, ...]:
+    """Give what was said of machines that are no longer declared and stay on record."""
+    return tuple(deed.declared for deed in deeds if deed.what == "left" and deed.declared is not None)
+
+
+def kept_for(declared: Declared | None) -> tuple[str, str]:
+    """Say which fixed address is kept, and for which port; two empty texts where none is."""
+    return (declared.address, declared.macs[0]) if declared is not None and declared.address else ("", "")
 
 
 def become(declared: Declared, machine: Machine, now: float) -> Machine:
@@ -173,6 +194,11 @@ def _machine_of(declared: Declared, known: Machines, faults: list[str]) -> Machi
     return named
 
 
+def _both(one: Declared, other: Declared, machine: Machine) -> Iterator[str]:
+    if one is not other:
+        yield f"{one.source}: {one.name} and {other.name} (in {other.source}) are both {machine.name}"
+
+
 def _twice(wanted: Sequence[Declared]) -> Iterator[str]:
     seen: dict[str, str] = {}
     for each in wanted:
@@ -192,14 +218,21 @@ def _deed(declared: Declared, machine: Machine | None, before: Declared | None, 
     )
     if login and declared.password:
         lines.append(f"bmc.password: from {declared.password}")
-    said = before.address if before is not None else ""
-    fixed = said != declared.address or (machine is None and bool(declared.address))
-    if fixed:
-        lines.append(f"address: {said or 'none'} -> {declared.address or 'none'}")
+    was, says = kept_for(before), kept_for(declared)
+    new = machine is None or (before is not None and before.name != declared.name)
+    if was != says or (machine is None and says[0]):
+        lines.append(_address(was, says))
+    fixed = was != says or (new and bool(says[0]))
     if machine is not None and not lines:
         return None
     what = "create" if machine is None else "change"
     return Deed(what, declared.name, tuple(lines), declared, machine, login, fixed)
+
+
+def _address(was: tuple[str, str], says: tuple[str, str]) -> str:
+    moved = was[1] and says[1] and was[1] != says[1]
+    before, after = (f"{ip or 'none'}{f' of {mac}' if moved else ''}" for ip, mac in (was, says))
+    return f"address: {before} -> {after}"
 
 
 def _lines(before: Machine, after: Machine) -> Iterator[str]:

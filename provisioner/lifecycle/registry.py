@@ -110,9 +110,8 @@ class Machines:
             self.without_ports.add(machine.id)
 
     def remove(self, machine: Machine) -> None:
-        """Forget a machine."""
-        self._unindex(machine)
-        self._by_id.pop(machine.id, None)
+        """Forget a machine, whatever it was called when somebody decided so."""
+        self._unindex(self._by_id.pop(machine.id, machine))
         self._moving.pop(machine.id, None)
         self.without_ports.discard(machine.id)
 

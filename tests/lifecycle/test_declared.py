@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from provisioner.lifecycle.declared import Applied, Declared, become, difference
+from provisioner.lifecycle.declared import Applied, Declared, become, difference, left_of
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.registry import Machines
@@ -53,6 +53,14 @@ CASES: dict[str, tuple[Declared, Machine | None, Applied, list[str]]] = {
     "a fixed address": (replace(SAYS, address="10.0.0.17"), NODE, NOTHING, ["change", "address: none -> 10.0.0.17"]),
     "one that is fixed no more": (
         SAYS, NODE, Applied(machines=(replace(SAYS, address="10.0.0.17"),)), ["change", "address: 10.0.0.17 -> none"]),
+    "the same one for another port": (
+        replace(SAYS, macs=(B,), address="10.0.0.17"), NODE, Applied(machines=(replace(SAYS, address="10.0.0.17"),)),
+        ["change", f"macs: + {B}", f"address: 10.0.0.17 of {A} -> 10.0.0.17 of {B}"]),
+    "another name, with the address and the password that it has": (
+        replace(SAYS, name="web1", bmc=BMC, password="env:X", address="10.0.0.17"), NODE,
+        Applied(machines=(replace(SAYS, password="env:X", address="10.0.0.17"),)), ["change", "name: node17 -> web1"]),
+    "one that was left, declared again": (
+        replace(SAYS, address="10.0.0.17"), NODE, Applied(left=(replace(SAYS, address="10.0.0.17"),)), []),
     "the same BMC, whose certificate was pinned since": (
         replace(SAYS, bmc=replace(BMC, fingerprint=""), password="env:X"), NODE,
         Applied(machines=(replace(SAYS, password="env:X"),)), []),
@@ -77,6 +85,12 @@ FAULTS: dict[str, tuple[list[Declared], list[Machine], Applied, str]] = {
     "an address twice": (
         [replace(SAYS, address="10.0.0.1"), Declared("node18", (B,), address="10.0.0.1", source="b.yaml")],
         [NODE, OTHER], NOTHING, "b.yaml: 10.0.0.1 is declared in machines/rack.yaml, too"),
+    "one machine that is declared as two": (
+        [Declared("x1", (A,), source="a.yaml"), Declared("x2", (B,), source="b.yaml")],
+        [replace(NODE, macs=(A, B))], NOTHING, "b.yaml: x2 and x1 (in a.yaml) are both node17"),
+    "one machine by its name and by its port": (
+        [Declared("node17", source="a.yaml"), Declared("x2", (A,), source="b.yaml")],
+        [NODE], NOTHING, "b.yaml: x2 and node17 (in a.yaml) are both node17"),
     "another BMC while a run is under way": (
         [replace(SAYS, bmc=replace(BMC, host="10.0.0.8"), password="env:X")], [BUSY], NOTHING,
         "node17 is deploying, bmc cannot change now"),
@@ -99,6 +113,25 @@ def test_who_is_no_longer_declared() -> None:
     last = Applied(machines=(SAYS, Declared("gone")))
     assert [deed.what for deed in difference([], Machines([NODE]), last, prune=False, shown=SHOWN).deeds] == ["left"]
     assert [deed.what for deed in difference([], Machines([NODE]), last, prune=True, shown=SHOWN).deeds] == ["forget"]
+
+
+def test_who_was_left_before_is_left_until_it_is_pruned() -> None:
+    last = Applied(left=(replace(SAYS, address="10.0.0.17"),))
+    found = difference([], Machines([NODE]), last, prune=False, shown=SHOWN)
+    assert [deed.lines for deed in found.deeds] == [
+        ("no longer declared; it stays on record with its address 10.0.0.17 (--prune forgets it)",)
+    ]
+    assert left_of(found.deeds) == last.left
+    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=True, shown=SHOWN).deeds] == ["forget"]
+
+
+def test_who_has_another_name_now_is_not_forgotten_by_the_old_one() -> None:
+    found = difference(
+        [replace(SAYS, name="web1")], Machines([NODE]), Applied(machines=(SAYS,)), prune=True, shown=SHOWN
+    )
+    assert [(deed.what, deed.name) for deed in found.deeds] == [("change", "web1")]
+    left = difference([replace(SAYS, name="web1")], Machines([NODE]), Applied(left=(SAYS,)), prune=True, shown=SHOWN)
+    assert [(deed.what, deed.name) for deed in left.deeds] == [("change", "web1")]
 
 
 def test_a_machine_becomes_what_is_declared() -> None:

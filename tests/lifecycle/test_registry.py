@@ -33,6 +33,14 @@ def test_a_change_moves_the_index_with_it() -> None:
     assert machines.find("node17") is machines.by_mac(A) is machines.by_uuid("u1") is None
 
 
+def test_who_is_forgotten_by_an_older_word_of_it_leaves_nothing() -> None:
+    machines = Machines([NODE])
+    machines.put(replace(NODE, name="node18", macs=(B,)))
+    machines.remove(NODE)
+    assert machines.all() == []
+    assert machines.find("node18") is machines.by_mac(B) is None
+
+
 def test_those_without_a_port_are_told_apart() -> None:
     machines = Machines([NODE, replace(NODE, id="m2", name="node18", macs=())])
     assert machines.without_ports == {"m2"}
