@@ -321,9 +321,12 @@ async def bmc_api(
         return found
 
     conductor.follow(await stack.enter_async_context(BoardLogs(board_log, conductor.observe)))
-    return BmcApi(
-        conductor.machines, Boards(bmcs, ways, conductor.doors, new_password, dhcp.trace.boards.all), consoles
-    )
+
+    def engaged(machine: str) -> str:
+        return conductor.engaged(machine, "")
+
+    boards = Boards(bmcs, ways, conductor.doors, new_password, dhcp.trace.boards.all, engaged)
+    return BmcApi(conductor.machines, boards, consoles)
 
 
 def teller(conductor: Conductor, events: EventStore) -> Tell:

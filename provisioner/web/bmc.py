@@ -18,6 +18,7 @@ from provisioner.bmc.table import DESTROYS, VERBS, Verb
 from provisioner.bmc.ways import Ways
 from provisioner.dhcp.boards import BoardSeen
 from provisioner.errors import ConflictError, WireError
+from provisioner.lifecycle.rest import in_use
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
@@ -46,6 +47,8 @@ class Boards:
     rotate: Callable[[Machine], Awaitable[None]]
     seen: Callable[[], Sequence[BoardSeen]] = tuple
     """BMCs that DHCP gave addresses to."""
+    engaged: Callable[[str], str] = lambda _machine: ""
+    """Says which workflow a machine (its id) is in; empty where it is free."""
 
 
 class WaiveBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -122,22 +125,21 @@ class BmcApi:
         raw = await read_body(request, BODY_BYTES)
         given = decode(raw, dict[str, Any]) if raw.strip() else {}
         read = arguments(name, given)
-        _refuse_in_use(machine, VERBS[name])
+        self._check_free(machine, VERBS[name])
         if name == SET_PASSWORD and any(read["name"] == one.username for one, _ in await self._ways.all(machine)):
             raise ConflictError(
                 f"{machine.name}: {read['name']!r} is the daemon's own account",
                 hint=f"`provisionctl bmc rotate {machine.name}` gives it a new password, and keeps it",
             )
-        done = await self._ways.ask(machine, name, lambda to, password: self._bmcs.do(to, password, name, **read))
-        return json_reply({"result": plain(done)})
+        return json_reply({"result": plain(await self._done(machine, name, **read))})
 
     async def push(self, request: web.Request) -> web.Response:
         """Send firmware to the BMC and have it installed; answers when its task has ended well."""
         name = query(request, "name").get("name", "")
         machine = self._machine(request)
-        _refuse_in_use(machine, VERBS[PUSH])
+        self._check_free(machine, VERBS[PUSH])
         async with spooled(request, name, FIRMWARE_BYTES) as file:
-            await self._ways.ask(machine, PUSH, lambda to, password: self._bmcs.do(to, password, PUSH, file=file))
+            await self._done(machine, PUSH, file=file)
         return json_reply({"result": None})
 
     async def add_way(self, request: web.Request) -> web.Response:
@@ -172,7 +174,7 @@ class BmcApi:
         """Give the daemon's own account at the BMC a new random password."""
         query(request)
         machine = self._machine(request)
-        _refuse_in_use(machine, VERBS[SET_PASSWORD])
+        self._check_free(machine, VERBS[SET_PASSWORD])
         await self._boards.rotate(machine)
         return web.Response(status=204)
 
@@ -203,6 +205,30 @@ class BmcApi:
 
     def _machine(self, request: web.Request) -> Machine:
         return self._machines.get(request.match_info["ref"])
+
+    async def _done(self, machine: Machine, name: str, **given: Any) -> Any:
+        """Have a verb done. What the machine is doing is looked at again, in the turn in which its BMC is asked."""
+
+        def call(to: BmcAddress, password: str) -> Awaitable[Any]:
+            self._check_free(self._machines.get(machine.id), VERBS[name])
+            return self._bmcs.do(to, password, name, **given)
+
+        return await self._ways.ask(machine, name, call)
+
+    def _check_free(self, machine: Machine, verb: Verb) -> None:
+        """Keep a run's machine for the run, a workflow's for the workflow, and the data of a machine in use."""
+        if not verb.changes:
+            return
+        about = f"{machine.name}: {verb.name}"
+        if machine.run is not None and machine.run.step is not None:
+            raise ConflictError(f"{about}: a run is under way", hint=f"`provisionctl cancel {machine.name}` ends it")
+        if by := self._boards.engaged(machine.id):
+            raise ConflictError(f"{about}: it is in {by}", hint="`provisionctl workflow abort RUN` ends it")
+        if verb.name in DESTROYS and in_use(machine):
+            now = "" if machine.state is State.ACTIVE else f", though it is {machine.state} now"
+            raise ConflictError(
+                f"{about}: the machine is in use{now}", hint=f"`provisionctl release {machine.name}` first"
+            )
 
 
 def found_view(machines: Iterable[Machine], seen: Iterable[BoardSeen]) -> list[dict[str, Any]]:
@@ -239,17 +265,3 @@ def verb_view(verb: Verb) -> dict[str, Any]:
         "takes": {name: {"needed": needed, "secret": name in SECRETS} for name, (_, needed) in takes.items()},
         "drivers": [str(driver) for driver in DRIVERS if verb.name in offered_by(driver)],
     }
-
-
-def _refuse_in_use(machine: Machine, verb: Verb) -> None:
-    """Keep a run's machine for the run, and the data of a machine in use."""
-    if not verb.changes:
-        return
-    if machine.run is not None and machine.run.step is not None:
-        raise ConflictError(
-            f"{machine.name}: {verb.name}: a run is under way", hint=f"`provisionctl cancel {machine.name}` ends it"
-        )
-    if verb.name in DESTROYS and machine.state is State.ACTIVE:
-        raise ConflictError(
-            f"{machine.name}: {verb.name}: the machine is in use", hint=f"`provisionctl release {machine.name}` first"
-        )

@@ -18,7 +18,7 @@ from provisioner.bmc.ways import Ways
 from provisioner.dhcp.boards import BoardSeen
 from provisioner.model.bmc import Power
 from provisioner.model.facts import BmcSeen, Facts
-from provisioner.model.machine import Machine, Run, State
+from provisioner.model.machine import Hold, Machine, Run, State
 from provisioner.model.net import Mac
 from provisioner.web.app import operator_app
 from provisioner.web.bmc import BmcApi, Boards
@@ -39,6 +39,7 @@ class Rack:
     machines: FakeMachines = field(default_factory=FakeMachines)
     rotated: list[str] = field(default_factory=list)
     seen: list[BoardSeen] = field(default_factory=list)
+    engaged: str = ""
 
     def set(self, **changes: Any) -> None:
         self.machines.by_name["node17"] = replace(NODE17, **changes)
@@ -59,7 +60,7 @@ def rack() -> Rack:
 async def client(rack: Rack) -> AsyncIterator[Client]:
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
     rack.set(bmc=ADDRESS)
-    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, lambda: rack.seen)
+    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, lambda: rack.seen, lambda _: rack.engaged)
     async with Consoles(Bay(rack.line).open) as consoles:
         api = BmcApi(rack.machines, boards, consoles)
         async with TestClient(TestServer(operator_app(api.routes()))) as made:
@@ -115,10 +116,40 @@ async def test_what_is_refused(client: Client, verb: str, body: Any, status: int
     assert "canary" not in text
 
 
-async def test_a_machine_in_use_keeps_its_data(client: Client, rack: Rack) -> None:
-    rack.set(state=State.ACTIVE)
-    response = await client.post(f"{M17}/bmc/drive.erase", json={"drive": "D1"})
-    assert (response.status, "in use" in await response.text()) == (409, True)
+IN_USE: dict[str, tuple[State, Hold | None]] = {
+    "active": (State.ACTIVE, None),
+    "reserved": (State.RESERVED, None),
+    "in rescue": (State.RESCUE, Hold("in rescue", State.ACTIVE, 0.0)),
+    "in maintenance": (State.MAINTENANCE, Hold("new fan", State.ACTIVE, 0.0)),
+    "in quarantine": (State.QUARANTINED, Hold("odd", State.RESERVED, 0.0)),
+    "in rescue from maintenance": (
+        State.RESCUE,
+        Hold("in rescue", State.MAINTENANCE, 1.0, Hold("new fan", State.ACTIVE, 0.0)),
+    ),
+}
+DESTROYING: dict[str, dict[str, Any]] = {
+    "drive.erase": {"drive": "D1"},
+    "volumes.delete": {"volume": "V1"},
+    "volumes.create": {"raid": "RAID1", "drives": ["D1", "D2"]},
+}
+
+
+@pytest.mark.parametrize(("state", "hold"), IN_USE.values(), ids=IN_USE.keys())
+async def test_a_machine_in_use_keeps_its_data(client: Client, rack: Rack, state: State, hold: Hold | None) -> None:
+    rack.set(bmc=ADDRESS, state=state, hold=hold)
+    for verb, body in DESTROYING.items():
+        response = await client.post(f"{M17}/bmc/{verb}", json=body)
+        assert (response.status, "in use" in await response.text()) == (409, True), verb
+
+
+async def test_a_workflow_keeps_its_machine(client: Client, rack: Rack) -> None:
+    rack.engaged = "workflow burn-in (run 7)"
+    for verb in ("power.off", "rotate"):
+        response = await client.post(f"{M17}/bmc/{verb}")
+        assert (response.status, "in workflow burn-in (run 7)" in await response.text()) == (409, True)
+    assert (await client.put(f"{M17}/bmc/firmware", params={"name": "x.bin"}, data=b"x")).status == 409
+    assert (await client.post(f"{M17}/bmc/power.status")).status == 200, "looking is always allowed"
+    assert rack.rotated == []
 
 
 async def test_a_run_keeps_its_machine(client: Client, rack: Rack) -> None:
@@ -173,6 +204,18 @@ async def test_firmware_is_sent_through_the_daemon(client: Client, rack: Rack) -
     assert (await client.put(f"{M17}/bmc/firmware", params={"name": "../x"}, data=b"x")).status == 400
     rack.set(bmc=ADDRESS, state=State.DEPLOYING, run=Run("r-1", "deploy", "debian-12", PLAN))
     assert (await client.put(f"{M17}/bmc/firmware", params={"name": "x.bin"}, data=b"x")).status == 409
+
+
+async def test_a_run_that_begins_while_firmware_arrives_keeps_its_machine(client: Client, rack: Rack) -> None:
+    rack.board = board = PushBmc()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"half of it"
+        rack.set(bmc=ADDRESS, state=State.DEPLOYING, run=Run("r-1", "deploy", "debian-12", PLAN))
+        yield b"and the rest"
+
+    response = await client.put(f"{M17}/bmc/firmware", params={"name": "x.bin"}, data=slowly())
+    assert (response.status, board.pushed) == (409, ("", 0))
 
 
 async def test_bmcs_that_were_seen_are_joined_by_their_hardware_address(client: Client, rack: Rack) -> None:
