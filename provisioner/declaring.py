@@ -34,6 +34,7 @@ from provisioner.lifecycle.declared import (
     difference,
     kept_for,
     left_of,
+    overtaken,
 )
 from provisioner.lifecycle.doors import check_board
 from provisioner.lifecycle.events import describe
@@ -135,7 +136,7 @@ class Declaring:
             faults += [unplaced(fault, self._generations) for fault in error.faults or [error.message]]
         else:
             lines, content = list(compare(content, found_now.read.content)), found_now.read.content
-            faults += _stranded(machines.all(), content)
+            faults += _stranded(machines.moving(), content)
         judge = partial(_judged, wanted, machines, self.applied, content, fits=found_now is not None)
         found, named = await asyncio.to_thread(judge)
         faults += [*found.faults, *await self._faults_of_secrets(named)]
@@ -162,6 +163,7 @@ class Declaring:
         done = [deed for deed in planned.deeds if deed.what != "left"]
         ids = {deed.name: deed.machine.id if deed.machine is not None else str(uuid.uuid4()) for deed in done}
         async with self._conductor.holding(ids.values()), self._book.adopting(put, freed):
+            self._check_still_so(done, found.read.content)
             now = self._conductor.clock.now()
             making = partial(self._changes, done, ids, boards, values, now)
             changes, sealed = await asyncio.to_thread(making)
@@ -176,6 +178,13 @@ class Declaring:
         for change in changes:
             if change.after is None and change.before is not None:
                 await self._conductor.doors.forget(change.before)
+
+    def _check_still_so(self, deeds: Sequence[Deed], content: Content) -> None:
+        """Raise `ConflictError` where a machine changed since it was judged: BMCs take up to a minute."""
+        machines = self._conductor.machines
+        if changed := [*overtaken(deeds, machines), *_stranded(machines.moving(), content)]:
+            more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+            raise ConflictError(f"nothing was applied: {changed[0]}{more}", hint="plan again, and look")
 
     def _use(self, found: Read) -> Awaitable[object]:
         """Go by what was read from now on; what is asked after this is rendered with its templates."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +44,11 @@ class Board:
 
     def __init__(self) -> None:
         self.fault: BmcError | None = None
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What happens while somebody logs in."""
 
     async def identify(self, address: BmcAddress, password: str) -> BmcIdentity:
+        self.meanwhile()
         if self.fault is not None:
             raise self.fault
         return BmcIdentity()

@@ -13,7 +13,10 @@ import pytest
 from provisioner.bmc.ways import secret_of
 from provisioner.errors import BmcAuthError, ConfigError, ConflictError
 from provisioner.lifecycle.declared import Declared, Wanted
+from provisioner.lifecycle.inputs import Begin
+from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.runner import SLICE
+from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
@@ -130,6 +133,31 @@ async def test_a_bmc_that_does_not_let_us_in_stops_all_of_it(tmp_path: Path) -> 
         await untouched(rig, before)
         await rig.site.apply(Wanted("", (NODE,), FILES, verify=False))
         assert rig.conductor.machines.get("node17").bmc == BMC
+
+
+MEANWHILE: dict[str, Wanted] = {
+    "of one that gets another BMC": Wanted("", (replace(NODE, bmc=replace(BMC, host="10.0.0.77")),)),
+    "of one that is to be forgotten": Wanted("", (Declared("n2", (B,), BMC, "env:N2"),), prune=True),
+    "of a bootenv that is to go": Wanted("", (NODE, Declared("n2", (B,), BMC, "env:N2"))),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wanted", MEANWHILE.values(), ids=MEANWHILE.keys())
+async def test_a_run_that_begins_while_bmcs_are_asked_stops_all_of_it(tmp_path: Path, wanted: Wanted) -> None:
+    async with declared(tmp_path) as rig:
+        await rig.site.apply(Wanted("", (NODE,), FILES))
+
+        def begin() -> None:
+            busy, _ = advance(rig.conductor.machines.get("node17"), Begin("r1", Verb.LIVE, "site-os"), 0.0)
+            rig.conductor.machines.put(busy)
+
+        rig.board.meanwhile = begin
+        with pytest.raises(ConflictError, match="nothing was applied: node17 "):
+            await rig.site.apply(wanted)
+        machine = rig.conductor.machines.get("node17")
+        assert (machine.bmc, machine.run is not None, len(rig.conductor.machines.all())) == (BMC, True, 1)
+        assert (rig.site.applied.seq, "site-os" in rig.shelf.catalog.names()) == (1, True)
 
 
 @pytest.mark.slow

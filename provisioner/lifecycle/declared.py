@@ -144,6 +144,28 @@ def difference(
     return found
 
 
+def overtaken(deeds: Iterable[Deed], machines: Machines) -> Iterator[str]:
+    """Say which deeds were judged on what is no longer so: a run began, somebody renamed, enrolled or discovered."""
+    for deed in deeds:
+        was, said = deed.machine, deed.declared
+        now = machines.find(was.id) if was is not None else None
+        if was is not None and (now is None or _ground(now) != _ground(was)):
+            yield f"{was.name} has changed meanwhile" + (f": it is {now.state}" if now is not None else "")
+        for word, other in _owners(said, machines) if said is not None else ():
+            if other.id != (was.id if was is not None else ""):
+                yield f"{word} is on record meanwhile, of {other.name}"
+
+
+def _ground(machine: Machine) -> tuple[object, ...]:
+    run = machine.run.id if machine.run is not None and machine.run.step is not None else ""
+    return run, machine.generation, machine.name, machine.bmc, machine.boot_via, machine.params, machine.tags
+
+
+def _owners(said: Declared, machines: Machines) -> Iterator[tuple[str, Machine]]:
+    found = [(said.name, machines.find(said.name)), *((mac, machines.by_mac(mac)) for mac in said.macs)]
+    yield from ((word, owner) for word, owner in found if owner is not None)
+
+
 def left_of(deeds: Iterable[Deed]) -> tuple[Declared, ...]:
     """Give what was said of machines that are no longer declared and stay on record."""
     return tuple(deed.declared for deed in deeds if deed.what == "left" and deed.declared is not None)

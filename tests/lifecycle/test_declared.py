@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from provisioner.lifecycle.declared import Applied, Declared, become, difference, left_of
+from provisioner.lifecycle.declared import Applied, Declared, Deed, become, difference, left_of, overtaken
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.registry import Machines
@@ -132,6 +132,29 @@ def test_who_has_another_name_now_is_not_forgotten_by_the_old_one() -> None:
     assert [(deed.what, deed.name) for deed in found.deeds] == [("change", "web1")]
     left = difference([replace(SAYS, name="web1")], Machines([NODE]), Applied(left=(SAYS,)), prune=True, shown=SHOWN)
     assert [(deed.what, deed.name) for deed in left.deeds] == [("change", "web1")]
+
+
+CHANGE = Deed("change", "web1", declared=replace(SAYS, name="web1"), machine=NODE)
+CREATE = Deed("create", "node17", declared=SAYS)
+OVERTAKEN: dict[str, tuple[Deed, list[Machine], list[str]]] = {
+    "nothing that matters": (CHANGE, [replace(NODE, seen=7.0, macs=(A, B)), OTHER], []),
+    "a machine that is still not there": (CREATE, [], []),
+    "a run that began": (CHANGE, [BUSY], ["node17 has changed meanwhile: it is deploying"]),
+    "a run that began on one to be forgotten": (
+        Deed("forget", "node17", machine=NODE), [BUSY], ["node17 has changed meanwhile: it is deploying"]),
+    "somebody who gave it another name": (
+        CHANGE, [replace(NODE, name="node18")], ["node17 has changed meanwhile: it is ready"]),
+    "somebody who forgot it": (CHANGE, [], ["node17 has changed meanwhile"]),
+    "somebody who enrolled one of that name": (
+        CHANGE, [NODE, replace(OTHER, name="web1")], ["web1 is on record meanwhile, of web1"]),
+    "discovery of one with that port": (
+        CREATE, [replace(FOUND, macs=(A,))], [f"{A} is on record meanwhile, of new-00000b"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("deed", "known", "lines"), OVERTAKEN.values(), ids=OVERTAKEN.keys())
+def test_what_changed_since_it_was_judged(deed: Deed, known: list[Machine], lines: list[str]) -> None:
+    assert list(overtaken([deed], Machines(known))) == lines
 
 
 def test_a_machine_becomes_what_is_declared() -> None:
