@@ -155,6 +155,8 @@ class Rack:
         self.asking: Counter[tuple[str, int]] = Counter()
         """What machines wait for an answer to, by the machine and which of its lives asks."""
         self.up = asyncio.Event()
+        self._connections: set[asyncio.Timeout] = set()
+        """What machines have open to the daemon: it breaks when that is gone."""
 
     def one(self, name: str = "node17") -> Metal:
         return next(m for m in self.metal if m.name == name)
@@ -189,6 +191,12 @@ class Rack:
         finally:
             self.conductor = None
             await db.close()
+            self._break_connections()
+
+    def _break_connections(self) -> None:
+        broken, self._connections = self._connections, set()
+        for connection in broken:
+            connection.reschedule(asyncio.get_running_loop().time())
 
     async def beside(self, conductor: Conductor, db: Database, points: Points) -> list[Callable[[], Any]]:
         """Open what runs beside the conductor; nothing, here."""
@@ -325,9 +333,11 @@ class Rack:
             life = metal.name, LIFE.get(metal.lives)
             self.asking[life] += 1
             try:
-                answer = await ask(self.conductor)
+                answer = await self._connected(ask(self.conductor))
             except Killed:
                 self.conductor = None
+            except TimeoutError:
+                continue  # the connection broke
             except StoreError:  # 503: whatever asks, asks again
                 await asyncio.sleep(0.01)
             except ProvisionerError:
@@ -341,6 +351,14 @@ class Rack:
             finally:
                 self.asking[life] -= 1
         return None
+
+    async def _connected(self, asked: Awaitable[Any]) -> Any:
+        async with asyncio.timeout(None) as connection:
+            self._connections.add(connection)
+            try:
+                return await asked
+            finally:
+                self._connections.discard(connection)
 
 
 async def _nothing(_db: Database) -> None:
