@@ -11,7 +11,6 @@ from typing import Any
 
 from provisioner.catalog.context import Boot, Stored
 from provisioner.catalog.params import Layer
-from provisioner.catalog.system import Secrets
 from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import Cpu, Disk, Facts, Nic
 from provisioner.model.machine import Machine, State
@@ -21,28 +20,6 @@ GB = 10**9
 """Disks are sold by powers of ten."""
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk0bWxvT3ZlclRoZVJhY2tBbmRJdElzRmluZSEh ops@example.org"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUc2l0ZS1jYQ==\n-----END CERTIFICATE-----"
-ROOT_HASH = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
-
-
-class SampleSecrets(Secrets):
-    """Secrets of a site, and something like one for every reference that is none of them."""
-
-    def value(self, reference: str) -> str:
-        """Look a secret up."""
-        return self.values.get(reference, "Rack, <Stack> & 'Roll' 2026")
-
-
-SECRETS = SampleSecrets(
-    "00112233445566778899aabbccddeeff",
-    {
-        "store:root": ROOT_HASH,
-        "store:ann": "correct horse battery staple",
-        "store:disk": "pass phrase with 'quotes' and $signs",
-        "store:site": "c2l0ZS1zZWNyZXQ=",
-        "store:admin": "Rack, <Stack> & 'Roll' 2026",
-        "store:key": "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE",
-    },
-)
 
 
 def mac(last: int) -> Mac:

@@ -50,7 +50,7 @@ class Program:
     command: Callable[[str, Path], list[str]]
     package: str
     takes_many: bool = False
-    """It takes several files and answers for all of them: most of its time goes by before it reads the first."""
+    """It takes several files and answers for all of them: much of its time goes by before it reads the first."""
 
 
 PROGRAMS: Mapping[str, Program] = {
@@ -66,16 +66,17 @@ PROGRAMS: Mapping[str, Program] = {
             str(path),
         ],
         "shellcheck",
+        takes_many=True,
     ),
     "kickstart": Program(lambda kind, path: ["ksvalidator", "-v", kind, str(path)], "pykickstart", takes_many=True),
-    "preseed": Program(lambda kind, path: ["debconf-set-selections", "-c", str(path)], "debconf"),
+    "preseed": Program(lambda kind, path: ["debconf-set-selections", "-c", str(path)], "debconf", takes_many=True),
     "ignition": Program(lambda kind, path: ["ignition-validate", str(path)], "ignition"),
     "autoyast": Program(lambda kind, path: ["xmllint", "--noout", str(path)], "libxml2-utils"),
     "unattend": Program(lambda kind, path: ["xmllint", "--noout", str(path)], "libxml2-utils"),
 }
 """By the first word of a bootenv's `validator`; what follows the colon goes to the program."""
 
-AT_A_TIME = 25
+AT_A_TIME = 64
 """Files that a program which takes many is given at once."""
 
 

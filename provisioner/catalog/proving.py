@@ -14,10 +14,11 @@ from typing import Any
 
 from provisioner.catalog.bounded import BoundedRenderer
 from provisioner.catalog.context import Occasion, answer_context, subject_of
-from provisioner.catalog.fleet import SECRETS, Sample, boot, samples
+from provisioner.catalog.fleet import Sample, boot, samples
 from provisioner.catalog.kernelargs import check_line
 from provisioner.catalog.lint import Linter, Verdict, batch_size
 from provisioner.catalog.load import Catalog, args_template
+from provisioner.catalog.samplesecrets import SECRETS
 from provisioner.errors import CatalogError, RefusedError, RenderError
 from provisioner.model.catalog import Bootenv
 

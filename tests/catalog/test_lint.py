@@ -45,13 +45,22 @@ def test_a_good_file_has_no_faults() -> None:
     assert (verdict.faults, verdict.asked) == ([], {"shellcheck"})
 
 
-def test_of_several_files_each_fault_is_told_with_its_own_file() -> None:
-    verdict = Verdict()
-    texts = {"good": "text\n", "bad": "text\nno-such-command\n", "worse": "no-such-command\n"}
-    LINTER.check("kickstart:RHEL9", texts, verdict)
-    assert [fault.partition(": ")[0] for fault in verdict.faults] == ["bad", "worse"]
-    LINTER.check("kickstart:RHEL9", dict.fromkeys(("one", "two"), "text\n"), good := Verdict())
-    assert (good.faults, good.asked) == ([], {"ksvalidator"})
+TOGETHER = {
+    # a good file, a bad one and a worse one
+    "kickstart:RHEL9": ("text\n", "text\nno-such-command\n", "no-such-command\n"),
+    "preseed": ("# nothing is asked\n", "# nothing is asked\nd-i x\n", "d-i x"),
+    "shellcheck": ("#!/bin/sh\necho hello\n", "#!/bin/sh\nif true; then\n", "#!/bin/sh\necho $(\n"),
+}
+
+
+@pytest.mark.parametrize("validator", TOGETHER)
+def test_of_several_files_each_fault_is_told_with_its_own_file(validator: str) -> None:
+    good, bad, worse = TOGETHER[validator]
+    LINTER.check(validator, {"good": good, "bad": bad, "worse": worse, "fine": good}, verdict := Verdict())
+    (who,) = verdict.asked
+    assert [fault.split(": ")[0] for fault in verdict.faults if f": {who}: " in fault] == ["bad", "worse"]
+    LINTER.check(validator, dict.fromkeys(("one", "two"), good), nothing := Verdict())
+    assert (nothing.faults, nothing.asked) == ([], verdict.asked)
 
 
 def test_who_cannot_be_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,10 +25,11 @@ from provisioner import fairloop
 from provisioner.boot.plan import BootPolicy
 from provisioner.boot.tickets import SECRET_BYTES, Holder, Ticket, arm
 from provisioner.catalog.artifacts import ArtifactStore
-from provisioner.catalog.fleet import ROOT_HASH, SITE, machine
+from provisioner.catalog.fleet import SITE, machine
 from provisioner.catalog.kept import Kept
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.renderer import RenderProcess
+from provisioner.catalog.samplesecrets import ROOT_HASH
 from provisioner.catalog.secretsource import STORE_PREFIX, SecretSources
 from provisioner.catalog.site import SiteCatalogue
 from provisioner.collector import settle

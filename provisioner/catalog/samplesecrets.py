@@ -1,0 +1,36 @@
+"""What stands for a site's secrets when bootenvs are rendered for sample machines. No I/O."""
+
+from __future__ import annotations
+
+from provisioner.catalog.system import Secrets
+
+ROOT_HASH = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
+_HASHED: dict[tuple[str | None, str], dict[str, str]] = {}
+
+
+class SampleSecrets(Secrets):
+    """Secrets of a site, and something like one for every reference that is none of them."""
+
+    def value(self, reference: str) -> str:
+        """Look a secret up."""
+        return self.values.get(reference, "Rack, <Stack> & 'Roll' 2026")
+
+    def hashed(self, reference: str | None, user: str) -> dict[str, str]:
+        """Give the hash, which takes milliseconds to make: once, as all boots of samples have one seed."""
+        asked = reference, user
+        if asked not in _HASHED:
+            _HASHED[asked] = super().hashed(reference, user)
+        return dict(_HASHED[asked])
+
+
+SECRETS = SampleSecrets(
+    "00112233445566778899aabbccddeeff",
+    {
+        "store:root": ROOT_HASH,
+        "store:ann": "correct horse battery staple",
+        "store:disk": "pass phrase with 'quotes' and $signs",
+        "store:site": "c2l0ZS1zZWNyZXQ=",
+        "store:admin": "Rack, <Stack> & 'Roll' 2026",
+        "store:key": "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE",
+    },
+)
