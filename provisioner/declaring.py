@@ -22,13 +22,16 @@ from provisioner.catalog.params import Layer
 from provisioner.catalog.system import references
 from provisioner.dhcp.book import DhcpBook
 from provisioner.dhcp.subnets import Reservation
+from provisioner.discovery.classify import Profiles
 from provisioner.errors import BmcError, CatalogError, ConfigError, ConflictError, ProvisionerError, RenderError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.declared import (
     Applied,
+    Classify,
     Deed,
     Difference,
     Planned,
+    Terms,
     Wanted,
     become,
     difference,
@@ -129,15 +132,18 @@ class Declaring:
 
     async def _plan(self, wanted: Wanted) -> tuple[Planned, _Found | None]:
         machines = self._conductor.machines
-        faults, lines, found_now, content = list[str](), list[str](), None, self._shelf.catalog.content
+        faults, lines, found_now = list[str](), list[str](), None
+        content, profiles = self._shelf.catalog.content, self._shelf.profiles
         try:
             found_now = await asyncio.to_thread(self._read, wanted.files)
         except CatalogError as error:
             faults += [unplaced(fault, self._generations) for fault in error.faults or [error.message]]
         else:
-            lines, content = list(compare(content, found_now.read.content)), found_now.read.content
+            lines = list(compare(content, found_now.read.content))
+            content, profiles = found_now.read.content, found_now.read.profiles
             faults += _stranded(machines.moving(), content)
-        judge = partial(_judged, wanted, machines, self.applied, content, fits=found_now is not None)
+        terms = _terms(content, profiles)
+        judge = partial(_judged, wanted, machines, self.applied, content, terms, fits=found_now is not None)
         found, named = await asyncio.to_thread(judge)
         faults += [*found.faults, *await self._faults_of_secrets(named)]
         faults += await self._book.faults(*_reservations(found.deeds, wanted, self.applied))
@@ -165,7 +171,7 @@ class Declaring:
         async with self._conductor.holding(ids.values()), self._book.adopting(put, freed):
             self._check_still_so(done, found.read.content)
             now = self._conductor.clock.now()
-            making = partial(self._changes, done, ids, boards, values, now)
+            making = partial(self._changes, done, ids, boards, values, now, found.read.profiles.classify)
             changes, sealed = await asyncio.to_thread(making)
             applied = Applied(wanted.revision, found.folder, wanted.machines, at=now, left=left_of(planned.deeds))
             told = {"revision": wanted.revision, "machines": len(changes), "catalogue": len(planned.catalogue)}
@@ -192,19 +198,27 @@ class Declaring:
         return self._renderer.load(found.content.templates)
 
     def _changes(
-        self, deeds: Sequence[Deed], ids: Mapping[str, str], boards: Boards, values: Mapping[str, str], now: float
+        self,
+        deeds: Sequence[Deed],
+        ids: Mapping[str, str],
+        boards: Boards,
+        values: Mapping[str, str],
+        now: float,
+        classify: Classify,
     ) -> tuple[list[Change], list[tuple[str, bytes]]]:
         """Make out what is written of machines that are held, and the passwords of their boards, sealed."""
         changes, sealed = [], []
         for deed in deeds:
-            change = self._change(deed, ids[deed.name], boards.get(deed.name), now)
+            change = self._change(deed, ids[deed.name], boards.get(deed.name), now, classify)
             changes.append(change)
             if deed.login and change.after is not None and deed.declared is not None:
                 name = secret_of(change.after.id)
                 sealed.append((name, self._secrets.seal(name, values.get(deed.declared.password, ""))))
         return changes, sealed
 
-    def _change(self, deed: Deed, machine_id: str, board: tuple[BmcAddress, BmcIdentity] | None, now: float) -> Change:
+    def _change(
+        self, deed: Deed, machine_id: str, board: tuple[BmcAddress, BmcIdentity] | None, now: float, classify: Classify
+    ) -> Change:
         before = self._conductor.machines.get(machine_id) if deed.machine is not None else None
         if deed.what == "forget":
             return Change(now, before, None, describe(before, None))
@@ -215,7 +229,7 @@ class Declaring:
             address, says = board
             declared = replace(declared, bmc=address)
             start = replace(start, uuid=start.uuid or says.uuid, serial=start.serial or says.serial)
-        after = become(declared, start, now)
+        after = become(declared, start, now, classify)
         return Change(now, before, after, describe(before, after))
 
     async def _boards(self, deeds: Sequence[Deed], values: Mapping[str, str], *, verify: bool) -> Boards:
@@ -252,8 +266,14 @@ def _references(deeds: Sequence[Deed]) -> list[str]:
     return sorted({deed.declared.password for deed in deeds if deed.login and deed.declared and deed.declared.password})
 
 
+def _terms(content: Content, profiles: Profiles) -> Terms:
+    named = {layer: frozenset(name for kind, name in content.values if kind == layer) for layer in ("profile", "role")}
+    known = named["profile"] | {each.name for each in profiles.profiles}
+    return Terms(content.declarations.shown, profiles.classify, known, named["role"])
+
+
 def _judged(
-    wanted: Wanted, machines: Machines, last: Applied, content: Content, *, fits: bool
+    wanted: Wanted, machines: Machines, last: Applied, content: Content, terms: Terms, *, fits: bool
 ) -> tuple[Difference, list[str]]:
     """Say what follows from declarations alone, and name the secrets that new and changed machines refer to.
 
@@ -261,7 +281,7 @@ def _judged(
     the catalogue does not take are faults.
     """
     declarations = content.declarations
-    found = difference(wanted.machines, machines, last, prune=wanted.prune, shown=declarations.shown)
+    found = difference(wanted.machines, machines, last, prune=wanted.prune, terms=terms)
     changed, named, unfit = {deed.name for deed in found.deeds}, set(_references(found.deeds)), list[str]()
     for each in wanted.machines:
         try:

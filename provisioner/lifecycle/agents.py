@@ -13,7 +13,7 @@ from provisioner.catalog.system import Secrets
 from provisioner.clock import SteadyClock
 from provisioner.errors import ConflictError, RenderError, RunOverError, TicketError
 from provisioner.lifecycle.boots import Boots
-from provisioner.lifecycle.declared import profile_of
+from provisioner.lifecycle.declared import BY_WORD, profile_of
 from provisioner.lifecycle.endings import with_facts
 from provisioner.lifecycle.inputs import Idle, JobFailed, JobTaken, Progress, Seen
 from provisioner.lifecycle.plans import Signal, Verb, agent_command, is_to_stop, job_id
@@ -300,7 +300,7 @@ def _with(machine: Machine, facts: Facts, profile: tuple[str, str], now: float) 
 def _profile(ports: Ports, known: Machine | None, facts: Facts) -> tuple[str, str]:
     """Say which hardware profile a machine has, and why: the one that it is declared to have, else by its facts."""
     declared = profile_of(known.tags) if known is not None else ""
-    return (declared, "declared") if declared else ports.discovery.classify(facts)
+    return (declared, BY_WORD) if declared else ports.discovery.classify(facts)
 
 
 def _reported(machine: Machine, facts: Facts, profile: tuple[str, str], now: float) -> tuple[Machine, list[Perform]]:

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from provisioner.fields import nearest
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.registry import Machines
 from provisioner.model.bmc import BmcAddress
+from provisioner.model.facts import Facts
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
@@ -21,10 +23,25 @@ from provisioner.model.net import Mac
 PROFILE = "profile:"
 """A tag that says which hardware profile a machine has, whatever the rules make of its facts."""
 ROLE = "role:"
+BY_WORD = "declared"
+"""The reason of a profile that a machine is declared to have."""
 
 
-Shown = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""Gives parameters as they may be shown (`catalog.params.Declarations.shown`)."""
+Classify = Callable[[Facts], tuple[str, str]]
+"""Names the hardware profile of facts, and says why (`discovery.classify.Profiles.classify`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the catalogue says about machines that are declared.
+
+    `shown` gives parameters as they may be shown; `profiles` are those of rules and of values, `roles` those of values.
+    """
+
+    shown: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    classify: Classify
+    profiles: frozenset[str]
+    roles: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,7 @@ class Difference:
 
 
 def difference(
-    wanted: Sequence[Declared], machines: Machines, last: Applied, *, prune: bool, shown: Shown
+    wanted: Sequence[Declared], machines: Machines, last: Applied, *, prune: bool, terms: Terms
 ) -> Difference:
     """Compare declarations with the record. `prune` forgets machines that were declared before and are no more."""
     found, before = Difference(), {each.name: each for each in last.holds()}
@@ -120,11 +137,12 @@ def difference(
     taken: dict[str, Declared] = {}
     for each in wanted:
         machine = _machine_of(each, machines, found.faults)
+        found.faults += _unknown_profile(each, terms)
         said = before.get(each.name)
         if machine is not None:
             said = before.get(machine.name, said)
             found.faults += _both(each, taken.setdefault(machine.id, each), machine)
-        deed = _deed(each, machine, said, shown)
+        deed = _deed(each, machine, said, terms)
         if deed is not None:
             found.deeds.append(deed)
             found.faults += _under_way(deed)
@@ -176,8 +194,11 @@ def kept_for(declared: Declared | None) -> tuple[str, str]:
     return (declared.address, declared.macs[0]) if declared is not None and declared.address else ("", "")
 
 
-def become(declared: Declared, machine: Machine, now: float) -> Machine:
-    """Give a machine what is declared of it; its generation grows."""
+def become(declared: Declared, machine: Machine, now: float, classify: Classify) -> Machine:
+    """Give a machine what is declared of it; its generation grows.
+
+    One whose profile is no longer declared has that of its facts again.
+    """
     request = EnrolRequest(
         declared.name,
         boot_via=declared.boot_via or machine.boot_via,
@@ -189,13 +210,23 @@ def become(declared: Declared, machine: Machine, now: float) -> Machine:
     after = rest.enrolled(replace(machine, macs=macs), request, bmc, now)
     profile = profile_of(after.tags)
     if profile:
-        after = replace(after, profile=profile, profile_reason="declared")
+        after = replace(after, profile=profile, profile_reason=BY_WORD)
+    elif machine.profile_reason == BY_WORD:
+        found, reason = classify(after.facts) if after.facts is not None else ("", "")
+        after = replace(after, profile=found, profile_reason=reason)
     return replace(after, generation=machine.generation + 1)
 
 
 def profile_of(tags: Iterable[str]) -> str:
     """Name the hardware profile that a machine is declared to have; empty where its facts decide."""
     return next((tag.removeprefix(PROFILE) for tag in tags if tag.startswith(PROFILE)), "")
+
+
+def _unknown_profile(declared: Declared, terms: Terms) -> Iterator[str]:
+    name = profile_of(declared.tags or ())
+    if name and name not in terms.profiles:
+        known = nearest(name, terms.profiles)
+        yield f"{declared.source}: {declared.name}: profile: no such hardware profile {name[:80]!r}{known}"
 
 
 def _same_or_new(wanted: BmcAddress | None, held: BmcAddress | None) -> BmcAddress | None:
@@ -230,11 +261,11 @@ def _twice(wanted: Sequence[Declared]) -> Iterator[str]:
             seen[word] = each.source
 
 
-def _deed(declared: Declared, machine: Machine | None, before: Declared | None, shown: Shown) -> Deed | None:
+def _deed(declared: Declared, machine: Machine | None, before: Declared | None, terms: Terms) -> Deed | None:
     blank = Machine("", declared.name, State.ENROLLED)
     held = machine or blank
-    after = become(declared, held, held.changed)
-    lines = [*_lines(held, after), *_params(held.params, after.params, shown)]
+    after = become(declared, held, held.changed, terms.classify)
+    lines = [*_lines(held, after, terms), *_params(held.params, after.params, terms)]
     login = declared.bmc is not None and (
         after.bmc != held.bmc or before is None or before.password != declared.password
     )
@@ -257,7 +288,7 @@ def _address(was: tuple[str, str], says: tuple[str, str]) -> str:
     return f"address: {before} -> {after}"
 
 
-def _lines(before: Machine, after: Machine) -> Iterator[str]:
+def _lines(before: Machine, after: Machine, terms: Terms) -> Iterator[str]:
     if before.name != after.name:
         yield f"name: {before.name} -> {after.name}"
     yield from (f"macs: + {mac}" for mac in after.macs if mac not in before.macs)
@@ -266,13 +297,19 @@ def _lines(before: Machine, after: Machine) -> Iterator[str]:
     if before.boot_via != after.boot_via:
         yield f"boot_via: {before.boot_via} -> {after.boot_via}"
     yield from (f"tags: - {tag}" for tag in before.tags if tag not in after.tags)
-    yield from (f"tags: + {tag}" for tag in after.tags if tag not in before.tags)
+    yield from (f"tags: + {tag}{_without_values(tag, terms)}" for tag in after.tags if tag not in before.tags)
     if before.profile != after.profile:
-        yield f"profile: {before.profile or 'none'} -> {after.profile}"
+        yield f"profile: {before.profile or 'none'} -> {after.profile or 'none'}"
 
 
-def _params(old: Mapping[str, Any], new: Mapping[str, Any], shown: Shown) -> Iterator[str]:
-    was, becomes = shown(old), shown(new)
+def _without_values(tag: str, terms: Terms) -> str:
+    """Say of a role that the catalogue has no values for it: it may be a slip of the pen, or a word of the site's."""
+    role = tag.removeprefix(ROLE)
+    return f" (there is no bootenvs/values/roles/{role}.yaml)" if role != tag and role not in terms.roles else ""
+
+
+def _params(old: Mapping[str, Any], new: Mapping[str, Any], terms: Terms) -> Iterator[str]:
+    was, becomes = terms.shown(old), terms.shown(new)
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name) or (name in old) is not (name in new):
             yield f"params.{name}: {_short(was, name)} -> {_short(becomes, name)}"

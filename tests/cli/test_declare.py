@@ -106,7 +106,7 @@ def test_plan_shows_and_apply_makes_the_difference(ctl: Ctl, served: Served, sit
         "+ machine node17: create",
         "    macs: + 52:54:00:00:00:0a",
         "    bmc: none -> ipmi://admin@10.0.0.9:623",
-        "    tags: + role:web",
+        "    tags: + role:web (there is no bootenvs/values/roles/web.yaml)",
         "    tags: + profile:storage",
         "    profile: none -> storage",
         '    params.disk.layout: not set -> "lvm"',

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from provisioner.lifecycle.declared import Applied, Declared, Deed, become, difference, left_of, overtaken
+from provisioner.lifecycle.declared import Applied, Declared, Deed, Terms, become, difference, left_of, overtaken
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.registry import Machines
@@ -19,10 +19,14 @@ from tests.shipped import catalogue
 
 A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
 BMC = BmcAddress(Driver.REDFISH, "10.0.0.9", 443, "admin", "ab" * 32)
-SHOWN = catalogue().content.declarations.shown
+TERMS = Terms(
+    catalogue().content.declarations.shown, lambda facts: (facts.serial, "by its facts"),
+    frozenset({"storage", "compute"}), frozenset({"web"}),
+)  # fmt: skip
 NODE = Machine("m1", "node17", State.READY, macs=(A,), bmc=BMC, params={"disk.layout": "plain"}, tags=("rack=r1",))
 FOUND = Machine("m2", "new-00000b", State.DISCOVERED, macs=(B,), facts=Facts())
 BUSY, _ = advance(NODE, Begin("r1", Verb.DEPLOY, "debian-12"), 0.0)
+STORAGE = replace(NODE, tags=("profile:storage",), profile="storage", profile_reason="declared")
 SAYS = Declared("node17", (A,), source="machines/rack.yaml")
 NOTHING = Applied()
 
@@ -49,6 +53,14 @@ CASES: dict[str, tuple[Declared, Machine | None, Applied, list[str]]] = {
     "a profile": (
         replace(SAYS, tags=("rack=r1", "profile:storage")), NODE, NOTHING,
         ["change", "tags: + profile:storage", "profile: none -> storage"]),
+    "a profile that is no longer declared": (
+        replace(SAYS, tags=()), replace(STORAGE, facts=Facts(serial="compute")), NOTHING,
+        ["change", "tags: - profile:storage", "profile: storage -> compute"]),
+    "one of a machine without facts": (
+        replace(SAYS, tags=()), STORAGE, NOTHING, ["change", "tags: - profile:storage", "profile: storage -> none"]),
+    "a role that has no values": (
+        replace(SAYS, tags=("rack=r1", "role:wbe")), NODE, NOTHING,
+        ["change", "tags: + role:wbe (there is no bootenvs/values/roles/wbe.yaml)"]),
     "by HTTP": (replace(SAYS, boot_via="http"), NODE, NOTHING, ["change", "boot_via: pxe -> http"]),
     "a fixed address": (replace(SAYS, address="10.0.0.17"), NODE, NOTHING, ["change", "address: none -> 10.0.0.17"]),
     "one that is fixed no more": (
@@ -72,7 +84,7 @@ CASES: dict[str, tuple[Declared, Machine | None, Applied, list[str]]] = {
 
 @pytest.mark.parametrize(("said", "machine", "last", "lines"), CASES.values(), ids=CASES.keys())
 def test_what_would_change(said: Declared, machine: Machine | None, last: Applied, lines: list[str]) -> None:
-    found = difference([said], Machines([machine] if machine else []), last, prune=False, shown=SHOWN)
+    found = difference([said], Machines([machine] if machine else []), last, prune=False, terms=TERMS)
     assert [line for deed in found.deeds for line in (deed.what, *deed.lines)] == lines
     assert found.faults == []
 
@@ -91,6 +103,9 @@ FAULTS: dict[str, tuple[list[Declared], list[Machine], Applied, str]] = {
     "one machine by its name and by its port": (
         [Declared("node17", source="a.yaml"), Declared("x2", (A,), source="b.yaml")],
         [NODE], NOTHING, "b.yaml: x2 and node17 (in a.yaml) are both node17"),
+    "a profile that there is not": (
+        [replace(SAYS, tags=("profile:storaeg",))], [NODE], NOTHING,
+        "machines/rack.yaml: node17: profile: no such hardware profile 'storaeg', did you mean 'storage'?"),
     "another BMC while a run is under way": (
         [replace(SAYS, bmc=replace(BMC, host="10.0.0.8"), password="env:X")], [BUSY], NOTHING,
         "node17 is deploying, bmc cannot change now"),
@@ -102,35 +117,35 @@ FAULTS: dict[str, tuple[list[Declared], list[Machine], Applied, str]] = {
 
 @pytest.mark.parametrize(("said", "known", "last", "fault"), FAULTS.values(), ids=FAULTS.keys())
 def test_what_cannot_be(said: list[Declared], known: list[Machine], last: Applied, fault: str) -> None:
-    assert fault in difference(said, Machines(known), last, prune=True, shown=SHOWN).faults
+    assert fault in difference(said, Machines(known), last, prune=True, terms=TERMS).faults
 
 
 def test_parameters_of_a_machine_may_change_while_it_is_installed() -> None:
-    assert difference([replace(SAYS, params={})], Machines([BUSY]), NOTHING, prune=False, shown=SHOWN).faults == []
+    assert difference([replace(SAYS, params={})], Machines([BUSY]), NOTHING, prune=False, terms=TERMS).faults == []
 
 
 def test_who_is_no_longer_declared() -> None:
     last = Applied(machines=(SAYS, Declared("gone")))
-    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=False, shown=SHOWN).deeds] == ["left"]
-    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=True, shown=SHOWN).deeds] == ["forget"]
+    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=False, terms=TERMS).deeds] == ["left"]
+    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=True, terms=TERMS).deeds] == ["forget"]
 
 
 def test_who_was_left_before_is_left_until_it_is_pruned() -> None:
     last = Applied(left=(replace(SAYS, address="10.0.0.17"),))
-    found = difference([], Machines([NODE]), last, prune=False, shown=SHOWN)
+    found = difference([], Machines([NODE]), last, prune=False, terms=TERMS)
     assert [deed.lines for deed in found.deeds] == [
         ("no longer declared; it stays on record with its address 10.0.0.17 (--prune forgets it)",)
     ]
     assert left_of(found.deeds) == last.left
-    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=True, shown=SHOWN).deeds] == ["forget"]
+    assert [deed.what for deed in difference([], Machines([NODE]), last, prune=True, terms=TERMS).deeds] == ["forget"]
 
 
 def test_who_has_another_name_now_is_not_forgotten_by_the_old_one() -> None:
     found = difference(
-        [replace(SAYS, name="web1")], Machines([NODE]), Applied(machines=(SAYS,)), prune=True, shown=SHOWN
+        [replace(SAYS, name="web1")], Machines([NODE]), Applied(machines=(SAYS,)), prune=True, terms=TERMS
     )
     assert [(deed.what, deed.name) for deed in found.deeds] == [("change", "web1")]
-    left = difference([replace(SAYS, name="web1")], Machines([NODE]), Applied(left=(SAYS,)), prune=True, shown=SHOWN)
+    left = difference([replace(SAYS, name="web1")], Machines([NODE]), Applied(left=(SAYS,)), prune=True, terms=TERMS)
     assert [(deed.what, deed.name) for deed in left.deeds] == [("change", "web1")]
 
 
@@ -158,6 +173,8 @@ def test_what_changed_since_it_was_judged(deed: Deed, known: list[Machine], line
 
 
 def test_a_machine_becomes_what_is_declared() -> None:
-    after = become(replace(SAYS, macs=(B,), bmc=BMC, tags=("profile:storage",)), FOUND, 7.0)
+    after = become(replace(SAYS, macs=(B,), bmc=BMC, tags=("profile:storage",)), FOUND, 7.0, TERMS.classify)
     assert (after.name, after.state, after.generation, after.changed) == ("node17", State.READY, 2, 7.0)
     assert (after.profile, after.profile_reason, after.bmc) == ("storage", "declared", BMC)
+    again = become(replace(SAYS, tags=()), replace(after, facts=Facts(serial="compute")), 8.0, TERMS.classify)
+    assert (again.profile, again.profile_reason) == ("compute", "by its facts")
