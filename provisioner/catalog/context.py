@@ -201,6 +201,7 @@ def _urls(bootenv: Bootenv, boot: Boot) -> dict[str, Any]:
         "answers": {answer.id: answers + answer.id for answer in bootenv.answers},
         "artifacts_dir": f"{boot.base}/artifacts/{bootenv.name}/{boot.arch}/",
         "phone_home": f"{boot.base}/agent/v1/phone-home",
+        "hook_failed": f"{boot.base}/agent/v1/hook-failed",
         "progress": f"{boot.base}/agent/v1/progress",
         "log": f"{boot.base}/agent/v1/log",
     }

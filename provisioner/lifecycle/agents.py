@@ -11,12 +11,13 @@ from dataclasses import replace
 from provisioner.catalog.context import Occasion, subject_of
 from provisioner.catalog.system import Secrets
 from provisioner.clock import SteadyClock
-from provisioner.errors import ConflictError, RenderError, RunOverError, TicketError
+from provisioner.errors import ConflictError, ProvisionerError, RenderError, RunOverError, TicketError
 from provisioner.lifecycle.boots import Boots
 from provisioner.lifecycle.declared import BY_WORD, profile_of
 from provisioner.lifecycle.endings import with_facts
-from provisioner.lifecycle.inputs import Idle, JobFailed, JobTaken, Progress, Seen
-from provisioner.lifecycle.plans import Signal, Verb, agent_command, is_to_stop, job_id
+from provisioner.lifecycle.firstboot import HOOK_FAILED, HOOK_HINT, FailedHook, without
+from provisioner.lifecycle.inputs import Failed, Idle, JobFailed, JobTaken, Progress, Seen
+from provisioner.lifecycle.plans import SYSTEM_AT, Signal, Verb, agent_command, is_to_stop, job_id
 from provisioner.lifecycle.ports import Flows, NoFlows, Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
@@ -232,6 +233,35 @@ class Agents:
             raise TicketError("this report is noted, and not the last", hint="the run is not at its end: report again")
         if not self.flows.expects(machine.id, Where.SYSTEM):
             await self._tokens.end(machine.id, Purpose.HOME)
+
+    async def hook_failed(self, ports: Ports, token: str, address: str, failed: FailedHook) -> None:
+        """Hear that a script of a system's first start failed: its run fails at once. Its token stays good.
+
+        Refused where no run waits for that system; one that waits for its BMC first is told to report again.
+        """
+        bearer = self._tokens.check(token, Purpose.HOME, address, self._clock.now())
+        machine, run = self._run_of(bearer)
+        if run.step is None:
+            raise TicketError("this token is not good here", hint="its run is over")
+        if run.step.name not in SYSTEM_AT:
+            raise TicketError("this report is noted, and not the last", hint="the run is not so far: report again")
+        failed = await self._blanked(ports, machine, token, failed)
+        for line in failed.output.splitlines()[-LOG_LINES:]:
+            self._see(machine, "agent.log", line[:LINE_CHARS])
+        self._see(machine, "agent.hook", failed.reason, ok=False)
+        reason = Failed(run.id, run.at, failed.reason, HOOK_HINT, again=False, kind=HOOK_FAILED)
+        await self._runner.apply(machine.id, reason)
+
+    async def _blanked(self, ports: Ports, machine: Machine, token: str, failed: FailedHook) -> FailedHook:
+        """Take out of a script's last lines what is secret; all of them where nobody can say what that is."""
+        assert machine.run is not None
+        try:
+            bootenv = ports.catalogue.bootenv(machine.run.bootenv)
+            secrets = await ports.secrets(ports.catalogue.references(bootenv, machine, machine.run.params))
+        except ProvisionerError as error:
+            log.warning("agent.hook-unread machine=%s: %s", machine.name, error)
+            return replace(failed, output="")
+        return without(failed, (token, *secrets.values()))
 
     def _bearer(self, token: str, address: str) -> Token:
         def moved(bearer: Token) -> bool:

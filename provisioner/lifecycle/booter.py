@@ -12,6 +12,7 @@ from provisioner.boot.script import Dialect
 from provisioner.lifecycle.agents import Agents
 from provisioner.lifecycle.answers import Answers
 from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.firstboot import FailedHook
 from provisioner.lifecycle.ports import Ports
 from provisioner.model.net import Mac
 
@@ -68,6 +69,10 @@ class Booter:
     async def agent_output(self, token: str, address: str, job: str, place: int, text: bytes) -> None:
         """Keep a piece of what a step of a workflow prints."""
         await self.agents.output(token, address, job, place, text)
+
+    async def hook_failed(self, token: str, address: str, hook: str, status: int, output: str) -> None:
+        """Hear that a script of an installed system's first start failed."""
+        await self.agents.hook_failed(self.ports, token, address, FailedHook(hook, status, output))
 
     async def phone_home(
         self, token: str, address: str, hostname: str, os: str, uptime_s: float, addresses: Sequence[str]

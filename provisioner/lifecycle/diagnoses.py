@@ -24,6 +24,7 @@ from provisioner.lifecycle.symptoms import (
     console,
     fetch_broken,
     held,
+    hook_failed,
     job,
     kernel_not_fetched,
     late_first_packet,
@@ -61,6 +62,11 @@ HELD = Diagnosis("held", held, "it is kept back: {hold}", "`provisionctl let-go 
 
 DIAGNOSES: tuple[Diagnosis, ...] = (
     HELD,
+    Diagnosis(
+        "first-boot-hook", hook_failed,
+        "it is installed, and a script of its first start failed: {failure}",
+        "mend the script and install it again; it runs, and its journal has all that the script printed",
+    ),
     Diagnosis(
         "bmc-password", bmc("BmcAuthError"),
         "its BMC refuses our user or password",

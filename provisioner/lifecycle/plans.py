@@ -145,7 +145,9 @@ UNHEARD_S = {"wait.dhcp": 90.0, "wait.loader": 90.0, "wait.script": 90.0, "wait.
 at most (RFC 2131 section 4.1), and gives up for good after a minute; the discovery system asks until it is answered,
 but a loader whose download broke off does not."""
 
-PANICS_AT = frozenset({"wait.facts", "wait.job", "wait.answer", "wait.installed", "wait.local-boot", "wait.phone-home"})
+SYSTEM_AT = ("wait.local-boot", "wait.phone-home", "wait.installed")
+"""Where the system on a machine's disk starts, or may have started."""
+PANICS_AT = frozenset({"wait.facts", "wait.job", "wait.answer", *SYSTEM_AT})
 """Where a kernel is started or runs: one that gives up is not waited for."""
 
 WAITED_FOR = {

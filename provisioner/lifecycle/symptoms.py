@@ -9,6 +9,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from provisioner.lifecycle.firstboot import HOOK_FAILED
+from provisioner.lifecycle.plans import SYSTEM_AT
 from provisioner.lifecycle.steps import AGENT_SILENT, SILENT_S
 from provisioner.lifecycle.story import OS_ASKS, Story
 from provisioner.model.machine import State
@@ -37,7 +39,7 @@ TO_LOADER = ("wait.dhcp", "wait.loader")
 TO_SCRIPT = (*TO_LOADER, "wait.script")
 TO_SYSTEM = (*TO_SCRIPT, "wait.facts", "wait.answer")
 AT_WORK = ("wait.job", "wait.answer", "wait.installed")
-FROM_DISK = ("wait.local-boot", "wait.phone-home", "wait.installed")
+FROM_DISK = SYSTEM_AT
 
 
 def bmc(*kinds: str, power: bool = False) -> Callable[[Story], Evidence]:
@@ -304,6 +306,12 @@ def stuck_at(phase: str) -> Callable[[Story], Evidence]:
 
 
 # the disk
+
+
+def hook_failed(story: Story) -> Evidence:
+    """A script of the new system's first start said itself that it failed: what it printed last, and that."""
+    failure = story.machine.failure
+    return story.find("agent.") if failure is not None and failure.kind == HOOK_FAILED else None
 
 
 def netboots_again(story: Story) -> Evidence:

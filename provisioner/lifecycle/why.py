@@ -63,7 +63,7 @@ def why(machine: Machine, lines: Sequence[TraceLine], now: float, port: int = 80
 def _verdict(story: Story, diagnosis: Diagnosis, evidence: Sequence[TraceLine], port: int) -> Verdict:
     machine = story.machine
     hold = machine.hold.reason if machine.hold else ""
-    words = {"name": machine.name, "port": port, "via": machine.boot_via, "hold": hold}
+    words = {"name": machine.name, "port": port, "via": machine.boot_via, "hold": hold, "failure": story.failed}
     text = f"{machine.name}: {diagnosis.text.format(**words)}"
     return Verdict(diagnosis.id, text, diagnosis.todo.format(**words), tuple(evidence[-EVIDENCE:]), _tried(machine.run))
 

@@ -52,6 +52,12 @@ class DoneBody(msgspec.Struct):
     message: Text = ""
 
 
+class HookFailedBody(msgspec.Struct):
+    hook: Annotated[str, msgspec.Meta(max_length=64)]
+    status: int
+    output: Text = ""
+
+
 class PhoneHomeBody(msgspec.Struct):
     hostname: Annotated[str, msgspec.Meta(max_length=253)] = ""
     os: Annotated[str, msgspec.Meta(max_length=256)] = ""
@@ -77,6 +83,7 @@ class MachineSide:
             ("POST", "done"): self.done,
             ("POST", "log"): self.log,
             ("POST", "phone-home"): self.phone_home,
+            ("POST", "hook-failed"): self.hook_failed,
             ("GET", "step"): self.step,
             ("POST", "output/{job}"): self.output,
         }
@@ -160,6 +167,13 @@ class MachineSide:
         text = await bodies.read_body(request, LOG_LIMIT)
         job = request.match_info["job"]
         await self._ask.agent_output(token, address_of(request), job, min(place, PLACE_LIMIT), text)
+        return web.Response(status=204)
+
+    async def hook_failed(self, request: web.Request) -> web.Response:
+        """Take word that a script of the installed system's first start failed."""
+        token = token_of(request)
+        body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), HookFailedBody)
+        await self._ask.hook_failed(token, address_of(request), body.hook, body.status, body.output)
         return web.Response(status=204)
 
     async def phone_home(self, request: web.Request) -> web.Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -250,26 +249,6 @@ def test_an_installer_asks_for_an_address_of_the_family_that_leads_to_us(name: s
 
 def test_those_that_ask_are_found() -> None:
     assert len(ASKING) == 16
-
-
-def test_scripts_of_the_first_start_end_where_a_command_fails(tmp_path: Path) -> None:
-    late = files("debian-13-installer")["late.sh"]
-    text = late.partition("put /etc/provisioner/phone-home 755 <<'END_OF_FILE'\n")[2].partition("END_OF_FILE\n")[0]
-    script = text.replace("etc=/etc/provisioner", f"etc={tmp_path}")
-    (tmp_path / "url").write_text("http://127.0.0.1:9/")
-    (tmp_path / "first-boot.d").mkdir()
-    for name, content in {
-        "1001": f"#!{sys.executable}\nopen({str(tmp_path / 'named')!r}, 'w')\n",
-        "1002": f"touch {tmp_path}/before\nfalse\ntouch {tmp_path}/after\n",
-        "1003": f"touch {tmp_path}/never\n",
-    }.items():
-        (tmp_path / "first-boot.d" / name).write_text(content)
-        (tmp_path / "first-boot.d" / name).chmod(0o700)
-    done = subprocess.run(["sh"], input=script, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "1002 failed with status 1: this system does not report" in done.stdout
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "first-boot.d", "named", "url"]
-    assert sorted(path.name for path in (tmp_path / "first-boot.d").iterdir()) == ["1002", "1003"]
 
 
 def test_an_efi_program_is_given_to_uefi_alone() -> None:

@@ -10,10 +10,10 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from provisioner.boot.plan import BootPolicy
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcUnreachable, ProvisionerError, StoreError
 from provisioner.lifecycle.conductor import Conductor
-from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports
+from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports, no_secrets
 from provisioner.lifecycle.runner import Pace
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootTarget, Driver, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile
@@ -147,6 +147,7 @@ class Rack:
         self.reading: Callable[[Metal], Power] = lambda metal: metal.power
         self.opened: Callable[[Database], Awaitable[None]] = _nothing
         """Told when a daemon has opened its store, before it does anything with it."""
+        self.secrets: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]] = no_secrets
         self.clock: SteadyClock | None = None
         self._behaviour: asyncio.TaskGroup | None = None
         self.switch_ports: dict[str, SwitchPort] = {}
@@ -171,6 +172,7 @@ class Rack:
         await db.open()
         await self.opened(db)
         ports = Ports(self.bmcs(points), self.catalogue(), FakeArtifacts(), self._discovery(), self._network())
+        ports = replace(ports, secrets=self._read)
         conductor = Conductor(db, Secrets(db, key), ports, self.clock, self.pace)
         await conductor.open()
         services = await self.beside(conductor, db, points)
@@ -197,6 +199,9 @@ class Rack:
         broken, self._connections = self._connections, set()
         for connection in broken:
             connection.reschedule(asyncio.get_running_loop().time())
+
+    async def _read(self, references: Sequence[str]) -> Mapping[str, str]:
+        return await self.secrets(references)
 
     async def beside(self, conductor: Conductor, db: Database, points: Points) -> list[Callable[[], Any]]:
         """Open what runs beside the conductor; nothing, here."""

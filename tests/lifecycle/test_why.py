@@ -69,6 +69,9 @@ class Case:
 
 
 CASES: dict[str, tuple[str, Case]] = {
+    "a script of the first start that fails": ("first-boot-hook", Case("wait.phone-home", (
+        OS_ACK, line(90.0, "agent.hook", "hooks.first_boot, number 2, ended with status 1", ok=False)),
+        failed="hooks.first_boot, number 2, ended with status 1", kind="HookFailed")),
     "a wrong password": (
         "bmc-password", Case("power.off", failed="ipmi://admin@10.0.0.1: refused the password", kind="BmcAuthError")),
     "an account without the right": (

@@ -360,6 +360,10 @@ class FakeConductor:
         self._admit(token, address)
         self.heard.append(("log", text, up_s))
 
+    async def hook_failed(self, token: str, address: str, hook: str, status: int, output: str) -> None:
+        self._admit(token, address)
+        self.heard.append(("hook", hook, status, output))
+
     async def phone_home(
         self, token: str, address: str, hostname: str, os: str, uptime_s: float, addresses: Sequence[str]
     ) -> None:

@@ -75,6 +75,9 @@ async def test_the_agent_s_journey(boot: Session, conductor: FakeConductor) -> N
         204,
         b"",
     )
+    failed = {"hook": "1002", "status": 3, "output": "no such disk\nE: gone"}
+    assert await post("hook-failed", json=failed) == (204, b"")
+    assert (await post("hook-failed", json=failed | {"output": "x" * 4097}))[0] == 400
     assert conductor.heard == [
         ("facts", facts),
         ("progress", "write", 41.5, ""),
@@ -82,6 +85,7 @@ async def test_the_agent_s_journey(boot: Session, conductor: FakeConductor) -> N
         ("log", "[     9.10] sfdisk", 12.5),
         ("done", "j-1", 0, ""),
         ("home", "node17", "", 9.0, ("192.0.2.7",)),
+        ("hook", "1002", 3, "no such disk\nE: gone"),
     ]
 
 
@@ -98,6 +102,7 @@ AGENT = [
     ("POST", "progress"),
     ("POST", "done"),
     ("POST", "log"),
+    ("POST", "hook-failed"),
 ]
 
 
@@ -106,7 +111,7 @@ AGENT = [
 async def test_without_a_good_token_all_answers_are_the_same(
     boot: Session, conductor: FakeConductor, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    body = b'{"phase": "x", "job": "j-1", "status": 0}'
+    body = b'{"phase": "x", "job": "j-1", "hook": "1001", "status": 0}'
     assert await call(boot, method, f"/agent/v1/{path}", headers=headers, data=body) == (401, b"unauthorized\n")
     assert conductor.heard == []
 
