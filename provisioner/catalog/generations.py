@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from provisioner.errors import CatalogError
+from provisioner.errors import CatalogError, StoreError
 
 FILE = re.compile(r"(bootenvs(/[A-Za-z0-9][A-Za-z0-9._+-]*)+\.yaml|templates(/[A-Za-z0-9][A-Za-z0-9._+-]*)+\.j2)")
 """What a catalogue consists of: nothing else is taken, and no name leads anywhere else."""
@@ -31,7 +32,10 @@ class Generations:
         return self._root / folder
 
     def write(self, files: Mapping[str, str]) -> str:
-        """Keep a catalogue durably; return the name of its folder. The same content is kept once."""
+        """Keep a catalogue durably; return the name of its folder. The same content is kept once.
+
+        Raises `CatalogError` for what is no catalogue, `StoreError` where it cannot be written; nothing is left then.
+        """
         faults = [f"{name[:80]!r}: not a file of a catalogue" for name in files if not FILE.fullmatch(name)]
         if len(files) > MAX_FILES or sum(len(text) for text in files.values()) > MAX_BYTES:
             faults.append(f"more than {MAX_FILES} files or {MAX_BYTES >> 20} MiB")
@@ -41,7 +45,13 @@ class Generations:
         try:
             self.check(folder)
         except CatalogError:
-            self._make(folder, files)
+            try:
+                self._make(folder, files)
+            except OSError as error:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                why = "its disk is full" if full else str(error)
+                hint = "free space, then try again" if full else ""
+                raise StoreError(f"{self._root}: the catalogue cannot be written: {why}", hint=hint) from error
         return folder
 
     def check(self, folder: str) -> None:
