@@ -109,6 +109,7 @@ TABLE = (
     ("dhcp.links", "shells"),
     ("dhcp.mmsg", "shells"),
     ("dhcp.neighbours", "shells"),
+    ("dhcp.overflow", "shells"),
     ("dhcp.teller", "shells"),
     ("dhcp.trace", "shells"),
     ("dhcp.v6.advertising", "shells"),

@@ -7,12 +7,13 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from provisioner.dhcp.addresses import interface_index
 from provisioner.dhcp.case import Arrival, To, Via
 from provisioner.dhcp.frame import datagram
 from provisioner.dhcp.mmsg import COUNT, IP_PKTINFO, PKTINFO, Receiver, Sender, way
+from provisioner.dhcp.overflow import FULL, SO_BINDTODEVICE, Overflow
 from provisioner.errors import ListenError
 
 log = logging.getLogger(__name__)
@@ -21,11 +22,11 @@ RECEIVE_BUFFER = 4 << 20
 """A burst of 4,000 clients fits while we are busy; the kernel's default holds 160."""
 SOURCES_LIMIT = 1024
 """Senders remembered with how their packets come in: relays, and 0.0.0.0 for all clients without an address."""
-SO_BINDTODEVICE = 25
 SO_RCVBUFFORCE = 33
 ETH_P_IP = 0x0800
 _IN_PKTINFO = struct.Struct("=i4s4s")
-_UDP, _FRAME = Via.UDP, Via.FRAME
+_UDP, _FRAME, _BROADCAST = Via.UDP, Via.FRAME, Via.BROADCAST
+_ALL_HOSTS = b"\xff" * 6
 
 
 class Link:
@@ -40,6 +41,7 @@ class Link:
         self.index = interface_index(interface)
         self._socket = _open(interface, port)
         self._raw = _open_raw()
+        self._overflow = Overflow(interface)
         self._receiver = Receiver(self._socket.fileno())
         self._sender = Sender(self._socket.fileno())
         self._sending = threading.Lock()
@@ -56,6 +58,7 @@ class Link:
         """Let go of the port."""
         with self._sending:
             self._socket.close()
+            self._overflow.close()
             if self._raw is not None:
                 self._raw.close()
 
@@ -78,13 +81,13 @@ class Link:
         self._seen[meta] = found
         return found
 
-    def send(self, replies: Iterable[tuple[bytes, To, int, bytes]]) -> Mapping[int, str]:
+    def send(self, replies: Sequence[tuple[bytes, To, int, bytes]]) -> Mapping[int, str]:
         """Send (data, where to, our address, hardware address) each; give those by their place that could not leave,
         and why."""
         with self._sending:
             return self._send(replies)
 
-    def _send(self, replies: Iterable[tuple[bytes, To, int, bytes]]) -> Mapping[int, str]:
+    def _send(self, replies: Sequence[tuple[bytes, To, int, bytes]]) -> Mapping[int, str]:
         if self._socket.fileno() < 0:  # its number may be another file's by now
             return {place: "the socket that it came by was closed since" for place, _ in enumerate(replies)}
         lost: dict[int, str] = {}
@@ -101,13 +104,31 @@ class Link:
                 lost |= self._flush(batch, places)
         if batch:
             lost |= self._flush(batch, places)
-        return lost
+        return self._go_around(replies, lost) if lost else lost
 
     def _flush(self, batch: list[tuple[bytes, bytes]], places: list[int]) -> Mapping[int, str]:
         lost = {places[slot]: why for slot, why in self._sender.send(batch).items()}
         batch.clear()
         places.clear()
         return lost
+
+    def _go_around(self, replies: Sequence[tuple[bytes, To, int, bytes]], lost: Mapping[int, str]) -> Mapping[int, str]:
+        """Send what the socket had no room for by other ones; give what is still lost.
+
+        The socket fills where replies wait for the hardware address of relays or clients that are not there.
+        """
+        left: dict[int, str] = {}
+        for place, before in lost.items():
+            data, to, us, _ = replies[place]
+            why = before
+            if before == FULL and self._raw is not None:
+                if to.via is _BROADCAST:
+                    why = self._send_frame(data, to, us, _ALL_HOSTS)
+                elif to.via is _UDP:
+                    why = self._overflow.send(datagram(us, to.ip, (self.port, to.port), data), to.ip)
+            if why:
+                left[place] = why
+        return left
 
     def _way(self, to: To, us: int) -> bytes:
         if len(self._ways) >= SOURCES_LIMIT:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 
-from provisioner.dhcp.frame import checksum, datagram
+from provisioner.dhcp.frame import checksum, datagram, datagram6
 from tests.dhcp.clients import ip
 
 
@@ -21,6 +24,17 @@ def test_scapy_reads_it_and_computes_the_same_sums(payload: bytes, source: int, 
     del read.chksum, read[UDP].chksum
     again = IP(bytes(read))
     assert (again.chksum, again[UDP].chksum) == sums
+
+
+@given(st.binary(max_size=1472), st.integers(1, 2**128 - 2), st.integers(1, 2**128 - 2))
+def test_scapy_reads_ipv6_and_computes_the_same_sum(payload: bytes, source: int, target: int) -> None:
+    wire = datagram6(source, target, (547, 546), payload)
+    read = IPv6(wire)
+    assert (int(IPv6Address(read.src)), int(IPv6Address(read.dst))) == (source, target)
+    assert (read.plen, read.nh, bytes(read[UDP].payload)) == (len(wire) - 40, 17, payload)
+    was = read[UDP].chksum
+    del read[UDP].chksum
+    assert IPv6(bytes(read))[UDP].chksum == was
 
 
 SUMS = {"RFC 1071's example": ("0001f203f4f5f6f7", 0x220D), "an odd byte": ("ff", 0x00FF), "nothing": ("", 0xFFFF)}

@@ -11,6 +11,8 @@ import threading
 from collections import OrderedDict
 from ipaddress import IPv6Address
 
+from provisioner.dhcp.addresses import is_local, own_addresses
+from provisioner.dhcp.frame import datagram6
 from provisioner.dhcp.v6.case import SERVER_PORT, Arrival6
 from provisioner.errors import ListenError
 
@@ -59,6 +61,7 @@ class Link6:
         self._sending = threading.Lock()
         """Held by who sends, in whichever thread: the descriptor must not become another file's meanwhile."""
         self._senders: OrderedDict[bytes, bytes] = OrderedDict()
+        self._own = 0
 
     def fileno(self) -> int:
         """The descriptor to watch for reading."""
@@ -68,8 +71,8 @@ class Link6:
         """Let go of the port."""
         with self._sending:
             self._socket.close()
-        if self._frames is not None:
-            self._frames.close()
+            if self._frames is not None:
+                self._frames.close()
 
     def receive(self) -> list[tuple[bytes, Arrival6]]:
         """Give what has arrived, a batch at most; nothing where the interface is gone."""
@@ -122,10 +125,44 @@ class Link6:
             with self._sending:
                 self._socket.sendmsg([data], [info], 0, (str(IPv6Address(address)), port, 0, self.index))
         except OSError as error:
+            if _is_crowded(error, source) and self._has_gone_around(data, to, source):
+                return ""
             if error.errno == errno.EINVAL and source:  # the interface went down meanwhile, or an operator took it away
                 return "the address that it was sent to is ours no more"
             return error.strerror or str(error)
         return ""
+
+    def _has_gone_around(self, data: bytes, to: tuple[int, int], source: int) -> bool:
+        """Send by a frame to where those of this address come from, and ask the wire for nobody."""
+        address, port = to
+        mac = self._senders.get(address.to_bytes(16, "big"))
+        us = source or (self._link_local() if is_local(address) else 0)
+        if mac is None or not us or self._frames is None:
+            return False
+        wrapped = datagram6(us, address, (SERVER_PORT, port), data)
+        try:
+            with self._sending:
+                self._frames.sendto(wrapped, (self.interface, ETH_P_IPV6, 0, 0, mac))
+        except OSError:
+            return False
+        return True
+
+    def _link_local(self) -> int:
+        """Give our own address of the link alone; 0 where there is none yet."""
+        if not self._own:
+            values = (own.value for own in own_addresses() if own.interface == self.index and len(own.value) == 16)
+            self._own = next((each for each in map(_number, values) if is_local(each)), 0)
+        return self._own
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "big")
+
+
+def _is_crowded(error: OSError, source: int) -> bool:
+    """Say whether others are in the way that wait for addresses which nobody has: they fill the socket, or the kernel's
+    table of neighbours (EINVAL, as for an address that is ours no more)."""
+    return error.errno in (errno.EAGAIN, errno.ENOBUFS) or (error.errno == errno.EINVAL and not source)
 
 
 def _open(interface: str, index: int) -> socket.socket:
