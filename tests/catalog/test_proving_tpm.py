@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.catalog.fleet import SECRETS
+from provisioner.catalog.samplesecrets import SECRETS
 from tests.catalog.golden import files
 
 pytestmark = [pytest.mark.slow, pytest.mark.netns, pytest.mark.peer]
