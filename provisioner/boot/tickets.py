@@ -114,6 +114,8 @@ class Refused:
     reason: Refusal
     alarm: bool
     text: str
+    ticket: str = ""
+    """Its digest, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +182,12 @@ def redeem(ticket: Ticket | None, ask: Ask, now: float) -> Granted | Refused:
         again = ask.owed or (before.times == 1 and (twice or before.daemon != ask.daemon))
         if broken is not None or not again:
             text = f"{ask.answer} went to {before.address}, asked again from {ask.address}"
-            return Refused(410, Refusal.USED, True, f"{ticket.machine}: {text}")
+            return Refused(410, Refusal.USED, True, f"{ticket.machine}: {text}", ticket.digest)
         others = tuple(fetch for fetch in ticket.fetched if fetch.answer != ask.answer)
         times = before.times if ask.owed else 2
         return Granted(replace(ticket, fetched=(*others, replace(before, times=times))), again=True)
     if broken is not None:
-        return Refused(404, broken[0], True, f"{ticket.machine}: {broken[1]}")
+        return Refused(404, broken[0], True, f"{ticket.machine}: {broken[1]}", ticket.digest)
     return Granted(replace(ticket, fetched=(*ticket.fetched, Fetch(ask.answer, now, ask.address, daemon=ask.daemon))))
 
 

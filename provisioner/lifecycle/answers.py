@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import secrets
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, Ticket, arm, digest_of, redeem
@@ -22,6 +23,7 @@ from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.model.trace import NOW, Channel, TraceLine
 from provisioner.store.db import Database
+from provisioner.store.events import EventStore
 from provisioner.store.tickets import TicketStore
 from provisioner.store.tokens import LIFE_S, Purpose, Token, Tokens, digest
 from provisioner.store.trace import Trace
@@ -29,6 +31,11 @@ from provisioner.store.trace import Trace
 SEED_BYTES = 16
 AHEAD_S = 2.0
 """How long a boot script waits for its answer files: iPXE and GRUB do not mind, and 2,000 renderings take less."""
+
+ALARMS = 8
+"""Events of one ticket that was refused; the trace has each time."""
+ALARMED = 1024
+"""Tickets whose events are counted."""
 
 
 class Answers:
@@ -47,6 +54,9 @@ class Answers:
         """Ticket and file of what was redeemed and did not leave, where the store could not be told so: it is full."""
         self._asking: set[str] = set()
         """Machines whose own answer is being given, at the place that all are told."""
+        self._events = EventStore(db)
+        self._alarms: OrderedDict[str, int] = OrderedDict()
+        """How often it was told of each ticket that somebody held it who should not."""
         boots.arm = self.arm
 
     async def renew(self, runs: Sequence[str]) -> None:
@@ -81,9 +91,10 @@ class Answers:
         key = digest_of(secret)
         ticket = await self._tickets.find(key)
         machine = self._machines.find(ticket.machine) if ticket is not None else None
-        outcome = redeem(ticket, self._ask(machine, ticket, answer, address), self._boots.clock.now())
+        ask = self._ask(machine, ticket, answer, address)
+        outcome = redeem(ticket, ask, self._boots.clock.now())
         if isinstance(outcome, Refused) or ticket is None or machine is None:
-            raise self._refused(machine, outcome, answer)
+            raise await self._refused(machine, outcome, answer, ask)
         bootenv = self._ports.catalogue.bootenv(ticket.bootenv)
         found = bootenv.answer(answer)
         if found is None:
@@ -98,7 +109,7 @@ class Answers:
                 self._owed.add((key, answer))
             raise
         if isinstance(outcome, Refused):  # or somebody else was faster
-            raise self._refused(machine, outcome, answer)
+            raise await self._refused(machine, outcome, answer, ask)
         machine = await self._answered(machine, key, answer)
         again = " once more" if isinstance(outcome, Granted) and outcome.again else ""
         self._see(machine, "http.answer", f"answer file {answer} given{again}")
@@ -121,9 +132,10 @@ class Answers:
             if ticket is None or bootenv is None or found is None or not found.by_address:
                 raise TicketError("there is no such answer file")
             now = self._boots.clock.now()
-            outcome = redeem(ticket, self._ask(machine, ticket, answer, address), now)
+            ask = self._ask(machine, ticket, answer, address)
+            outcome = redeem(ticket, ask, now)
             if isinstance(outcome, Refused):
-                raise self._refused(machine, outcome, answer)
+                raise await self._refused(machine, outcome, answer, ask)
             secret, _ = await self.arm(machine, ticket.mac, bootenv, address, now)
             return await self.fetch(secret, answer, address)
         finally:
@@ -175,12 +187,27 @@ class Answers:
             text = await ports.catalogue.answer(Occasion(bootenv, subject, boot, given, secrets), answer.id, stamp)
         return text
 
-    def _refused(self, machine: Machine | None, outcome: Granted | Refused, answer: str) -> TicketError:
+    async def _refused(self, machine: Machine | None, outcome: Granted | Refused, answer: str, ask: Ask) -> TicketError:
+        """Say what the peer is told; who has the machine hears more."""
         if isinstance(outcome, Refused) and machine is not None:
             self._see(machine, "http.answer.refused", f"{answer[:80]}: {outcome.text}", ok=False)
+            if outcome.alarm:
+                await self._alarm(machine, outcome, ask)
         if isinstance(outcome, Refused) and outcome.status == 410:
             return TicketUsedError("this answer file was given already")
         return TicketError("there is no such answer file")
+
+    async def _alarm(self, machine: Machine, outcome: Refused, ask: Ask) -> None:
+        """Tell of a ticket in wrong hands, or used twice: the first times, since an installer may ask for ever."""
+        times = self._alarms.pop(outcome.ticket, 0)
+        self._alarms[outcome.ticket] = times + 1
+        if len(self._alarms) > ALARMED:
+            self._alarms.popitem(last=False)
+        if times < ALARMS:
+            data = {"answer": ask.answer[:80], "peer": ask.address, "reason": outcome.reason, "status": outcome.status}
+            with contextlib.suppress(StoreError):  # full: the trace has it
+                event = await self._events.add("ticket.refused", data, self._boots.clock.now(), machine.id)
+                self._runner.announce([event])
 
     def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from provisioner.boot.script import Dialect
-from provisioner.errors import ConfigError, NotFoundError, RunOverError, TicketError, TicketUsedError, WireError
+from provisioner.errors import ConfigError, NotFoundError, RunOverError, TicketError, WireError
 from provisioner.model.net import Mac, parse_mac
 from provisioner.web import bodies
 from provisioner.web.ports import Booter, Route
@@ -111,12 +111,12 @@ class MachineSide:
     async def answer(self, request: web.Request) -> WholeAnswer:
         """Give an answer file, once. A ticket that is not good is a path that is not there; one that was, is gone."""
         ticket, answer = request.match_info["ticket"], request.match_info["answer"]
-        return await _given(self._ask.answer(ticket, answer, address_of(request)))
+        return WholeAnswer(*await self._ask.answer(ticket, answer, address_of(request)))
 
     async def own_answer(self, request: web.Request) -> WholeAnswer:
         """Give the answer file of whoever has this address, once. What an installer tells of its machine is let by."""
         await bodies.read_body(request, FACTS_LIMIT)
-        return await _given(self._ask.own_answer(request.match_info["answer"], address_of(request)))
+        return WholeAnswer(*await self._ask.own_answer(request.match_info["answer"], address_of(request)))
 
     async def facts(self, request: web.Request) -> WholeAnswer:
         """Take a machine's facts; the answer is its first command."""
@@ -183,15 +183,6 @@ class MachineSide:
         address = address_of(request)
         await self._ask.phone_home(token, address, body.hostname, body.os, body.uptime_s, body.addresses)
         return web.Response(status=204)
-
-
-async def _given(answer: Awaitable[tuple[bytes, str]]) -> WholeAnswer:
-    try:
-        return WholeAnswer(*await answer)
-    except TicketUsedError as error:
-        raise web.HTTPGone(reason="given already") from error
-    except TicketError as error:
-        raise NotFoundError("there is no such answer file") from error
 
 
 def authorised(handler: Handler) -> Handler:

@@ -13,6 +13,7 @@ from provisioner.boot.tickets import ANSWER_PHASES
 from provisioner.catalog.context import Occasion
 from provisioner.catalog.kept import Stamp
 from provisioner.errors import ProvisionerError, RenderError, RunOverError, StoreError, TicketError, TicketUsedError
+from provisioner.lifecycle.answers import ALARMS
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import ANSWERS_S, Verb
@@ -262,6 +263,26 @@ async def test_of_a_thousand_at_once_one_is_answered(tmp_path: Path) -> None:
         assert all(ticket not in line.text for line in lines)
 
 
+async def told(conductor: Conductor) -> list[dict[str, object]]:
+    return [dict(event.data) for event in await conductor.events(0, 1000) if event.type == "ticket.refused"]
+
+
+async def test_a_second_fetch_is_an_event_and_many_are_a_few(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    async with rack.daemon() as conductor:
+        metal, ticket = await installing(rack, conductor)
+        await conductor.booter.answer(ticket, "preseed", metal.ip)
+        assert await told(conductor) == []
+        for _ in range(ALARMS + 2):
+            with pytest.raises(TicketUsedError):
+                await conductor.booter.answer(ticket, "preseed", "10.0.0.66")
+        said = {"answer": "preseed", "peer": "10.0.0.66", "reason": "used", "status": 410}
+        assert await told(conductor) == [said] * ALARMS
+        machine = conductor.machines.get("node17").id
+        events = await conductor.events(0, 1000)
+        assert {event.machine for event in events if event.type == "ticket.refused"} == {machine}
+
+
 async def test_an_installer_that_takes_the_static_address_is_known_there(tmp_path: Path) -> None:
     rack, static = Rack(tmp_path), "10.0.0.200"
     async with rack.daemon() as conductor:
@@ -304,6 +325,10 @@ async def test_whatever_does_not_fit_is_refused_alike(tmp_path: Path, bad: str) 
         with pytest.raises(TicketError, match="there is no such answer file") as caught:
             await conductor.booter.answer(secret, answer, address)
         assert not isinstance(caught.value, TicketUsedError)
+        reasons = {"other address": "other address", "other file": "no such file", "after the run": "other phase"}
+        assert [each["reason"] for each in await told(conductor)] == (
+            [] if bad == "guessed" else [reasons.get(bad, "revoked")]
+        )
 
 
 async def test_what_a_daemon_gave_that_was_killed_is_given_once_more(tmp_path: Path) -> None:

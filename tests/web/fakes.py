@@ -325,6 +325,9 @@ class FakeConductor:
             raise TicketError(f"{address} holds no lease of {mac}")
         return b"#!ipxe\nexit\n" if dialect == "ipxe" else b"exit\n"
 
+    async def answer(self, ticket: str, answer: str, address: str) -> tuple[bytes, str]:
+        raise TicketError("there is no such answer file")
+
     async def own_answer(self, answer: str, address: str) -> tuple[bytes, str]:
         if answer == "gone.toml":
             raise TicketUsedError("this answer file was given already")

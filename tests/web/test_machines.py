@@ -45,7 +45,7 @@ OWN = {
     "without": ("GET", "answer.toml", None, 200, b"[global]\n"),
     "with too much": ("POST", "answer.toml", b"x" * (FACTS_LIMIT + 1), 413, b"the body is too large\n"),
     "another file": ("POST", "shadow", b"{}", 404, b"there is no such thing\n"),
-    "a second time": ("POST", "gone.toml", b"{}", 410, b"given already\n"),
+    "a second time": ("POST", "gone.toml", b"{}", 410, b"this answer file was given already\n"),
 }
 
 
@@ -56,6 +56,18 @@ async def test_an_answer_by_address(
     data = None if told is None else io.BytesIO(told)
     answered, text = await call(boot, method, f"/answers/own/{answer}", data=data)
     assert (answered, text[: len(body)]) == (status, body)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), {f"{'x' * 43}/preseed": 404, "own/shadow": 404, "own/gone.toml": 410}.items()
+)
+async def test_a_ticket_that_is_not_good_is_logged_without_it(
+    boot: Session, caplog: pytest.LogCaptureFixture, path: str, status: int
+) -> None:
+    assert (await call(boot, "GET", f"/answers/{path}"))[0] == status
+    lines = [line for line in caplog.messages if line.startswith("http.ticket ")]
+    assert len(lines) == 1
+    assert "x" * 43 not in lines[0]
 
 
 async def test_the_agent_s_journey(boot: Session, conductor: FakeConductor) -> None:
