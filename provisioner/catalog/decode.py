@@ -41,7 +41,7 @@ SUPPORTS = {
     "layouts": tuple(COUNTS),
     "pool": tuple(POOL_WORDS),
     "encryption": ("passphrase", "tpm"),
-    "network": ("static", "several", "bond", "vlan", "mtu", "routes"),
+    "network": ("static", "several", "bond", "vlan", "mtu", "routes", "on-link"),
     "bonds": ("802.3ad", "active-backup", "balance-xor", "balance-rr", "balance-alb"),
     "lacks": tuple(WORDS),
 }

@@ -300,6 +300,25 @@ FLEET: dict[str, Kind] = {
             ],
         },
     ),
+    "uefi-on-link": Kind(
+        "single addresses of IPv4 and IPv6, with routers outside of them",
+        facts("uefi", (NVME,), PORTS[:1]),
+        {
+            "net.interfaces": [
+                {
+                    "match": {"boot": True},
+                    "addresses": ["203.0.113.17/32", "2001:db8:1::17/128"],
+                    "gateway": "198.51.100.1",
+                    "routes": [
+                        {"to": "10.9.0.0/16", "via": "198.51.100.2"},
+                        {"to": "::/0", "via": "fe80::1"},
+                        {"to": "2001:db8:9::/48", "via": "2001:db8::1"},
+                    ],
+                }
+            ],
+            "net.dns.servers": ["198.51.100.53"],
+        },
+    ),
     "uefi-swap": Kind(
         "swap, the second serial port, kernel arguments",
         facts("uefi", (NVME,), PORTS[:1]),

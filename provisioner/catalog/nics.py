@@ -67,6 +67,8 @@ class Link:
     parent: str = ""
     bond: str = ""
     """The bond that a port is a member of."""
+    on_link: tuple[str, ...] = ()
+    """Routers that are on the link although no network of its addresses holds them: those are of one host each."""
 
 
 def plan(params: Mapping[str, Any], nics: Sequence[Nic], boot_mac: Mac) -> tuple[Link, ...]:
@@ -166,9 +168,11 @@ def _with_addresses(item: Mapping[str, Any], **rest: Any) -> Link:
     for route in routes:
         if not dhcp and route.version not in {address.version for address in addresses}:
             raise RenderError(f"net: {rest['name']}: a route to {route.to}, and no address of IPv{route.version}")
+    routers = dict.fromkeys((*filter(None, [gateway]), *(route.via for route in routes)))
     return Link(
         addresses=addresses,
         gateway=gateway,
+        on_link=tuple(router for router in routers if _is_beyond(router, addresses)),
         routes=routes,
         dhcp=dhcp,
         mtu=item.get("mtu"),
@@ -206,9 +210,22 @@ def _check_gateway(name: str, gateway: str, addresses: Sequence[Address]) -> Non
     router = ipaddress.ip_address(gateway)
     if any(router == address.ip for address in addresses):
         raise RenderError(f"net: {name}: gateway {gateway} is its own address")
-    on_link = router.version == 6 and router.is_link_local and any(address.version == 6 for address in addresses)
-    if not on_link and not any(router in address.network for address in addresses):
+    local = router.version == 6 and router.is_link_local and any(address.version == 6 for address in addresses)
+    held = local or any(router in address.network for address in addresses)
+    if not held and not _is_beyond(gateway, addresses):
         raise RenderError(f"net: {name}: gateway {gateway} is in the network of none of its addresses")
+
+
+def _is_beyond(router: str, addresses: Sequence[Address]) -> bool:
+    """Say whether a router is on the link though no network holds it: all addresses of its family are of one host.
+
+    That is how hosting networks give out single addresses (/32, /128). A link-local router is on its link anyway.
+    """
+    ip = ipaddress.ip_address(router)
+    same = [address for address in addresses if address.version == ip.version]
+    hosts = all(address.network.prefixlen == address.max_prefixlen for address in same)
+    local = ip.version == 6 and ip.is_link_local
+    return bool(same) and hosts and not local and all(ip != address.ip for address in same)
 
 
 def _check_together(links: Sequence[Link]) -> None:

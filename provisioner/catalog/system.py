@@ -134,6 +134,7 @@ def _check_supported(
     wanted = {"static" for link in links if link.addresses}
     wanted |= {str(link.kind) for link in links if link.kind is not nics.LinkKind.ETHERNET}
     wanted |= {"routes" for link in links if link.routes} | {"mtu" for link in links if link.mtu}
+    wanted |= {"on-link" for link in links if link.on_link}
     if sum(1 for link in links if link.dhcp or link.addresses) > 1:
         wanted.add("several")
     faults += [f"{bootenv.name} cannot do net: {word}" for word in sorted(wanted - set(can.network))]
@@ -268,5 +269,6 @@ def _link(link: nics.Link, is_primary: bool) -> dict[str, Any]:
         "vlan": link.vlan,
         "parent": link.parent,
         "bond": link.bond,
+        "on_link": list(link.on_link),
         "primary": is_primary,
     }

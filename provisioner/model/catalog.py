@@ -124,7 +124,7 @@ class Supports:
     layouts: tuple[str, ...] = ("plain",)
     encryption: tuple[str, ...] = ()
     network: tuple[str, ...] = ()
-    """Of static, several, bond, vlan, mtu, routes."""
+    """Of static, several, bond, vlan, mtu, routes, on-link."""
     lacks: tuple[str, ...] = ()
     """Of the rest of the vocabulary, what it cannot do: `catalog.words.WORDS` lists the words."""
     pool: tuple[str, ...] = ()

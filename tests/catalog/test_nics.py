@@ -104,6 +104,10 @@ def on(mac: Mac, *addresses: str, **more: Any) -> dict[str, Any]:
 
 GATEWAYS: dict[str, dict[str, Any]] = {
     "of IPv6, link-local as routers announce themselves": on(A, "2001:db8::5/64", gateway="fe80::1"),
+    "outside of a single address": on(A, "10.0.0.5/32", gateway="192.0.2.1"),
+    "outside of one of IPv6": on(A, "2001:db8::5/128", gateway="2001:db8:1::1"),
+    "link-local, of a single address of IPv6": on(A, "2001:db8::5/128", gateway="fe80::1"),
+    "link-local of IPv4, of a single address": on(A, "10.0.0.5/32", gateway="169.254.1.1"),
     "of IPv6, in the network": on(A, "2001:db8::5/64", gateway="2001:db8::1"),
     "one of two that are alone on their link": on(A, "10.0.0.0/31", gateway="10.0.0.1"),
     "the other of them": on(A, "10.0.0.1/31", gateway="10.0.0.0"),
@@ -119,6 +123,35 @@ def test_the_other_familys_default_route_is_a_route() -> None:
     item = on(A, "10.0.0.5/24", "fd00::5/64", gateway="10.0.0.1", routes=[{"to": "::/0", "via": "fe80::1"}])
     (link,) = plan(EMPTY | {"interfaces": [item]}, NICS, A)
     assert [(route.to, route.via, route.version) for route in link.routes] == [("::/0", "fe80::1", 6)]
+
+
+ON_LINK: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "a gateway and routers outside of single addresses, each once": (
+        on(
+            A,
+            "10.0.0.5/32",
+            "2001:db8::5/128",
+            gateway="192.0.2.1",
+            routes=[
+                {"to": "10.9.0.0/16", "via": "192.0.2.1"},
+                {"to": "10.10.0.0/16", "via": "192.0.2.2"},
+                {"to": "::/0", "via": "2001:db8:1::1"},
+            ],
+        ),
+        ["192.0.2.1", "192.0.2.2", "2001:db8:1::1"],
+    ),
+    "one that is link-local is on its link anyway": (on(A, "2001:db8::5/128", gateway="fe80::1"), []),
+    "none in a network": (on(A, "10.0.0.5/24", gateway="10.0.0.1"), []),
+    "none where one of its addresses has a network": (
+        on(A, "10.0.0.5/32", "10.1.0.5/24", gateway="10.1.0.1", routes=[{"to": "10.9.0.0/16", "via": "10.1.0.2"}]),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("item", "routers"), ON_LINK.values(), ids=ON_LINK.keys())
+def test_routers_that_no_network_holds(item: dict[str, Any], routers: list[str]) -> None:
+    assert list(plan(EMPTY | {"interfaces": [item]}, NICS, A)[0].on_link) == routers
 
 
 def test_each_family_has_a_gateway_of_its_own() -> None:
@@ -180,6 +213,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
             "10.0.0.5/99": "'10.0.0.5/99'",
         }.items()
     },
+    "a single address as its own gateway": (
+        {"interfaces": [on(A, "10.0.0.5/32", gateway="10.0.0.5")]},
+        "gateway 10.0.0.5 is its own address",
+    ),
+    "a gateway of the other family": (
+        {"interfaces": [on(A, "10.0.0.5/32", gateway="2001:db8::1")]},
+        "gateway 2001:db8::1 is in the network of none",
+    ),
     "itself as the gateway": (
         {"interfaces": [on(A, "10.0.0.5/24", gateway="10.0.0.5")]},
         "net: nic0: gateway 10.0.0.5 is its own address",

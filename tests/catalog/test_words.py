@@ -168,6 +168,13 @@ CASES: dict[str, Case] = {
     "a route": ports(LAN | {"routes": [ROUTE4]}, LAN),
     "a route beside DHCP": ports(DHCP | {"routes": [ROUTE4]}),
     "a route of IPv6": ports(DHCP | {"routes": [ROUTE6]}),
+    "a router beyond a single address": ports(
+        LAN | {"addresses": ["10.1.0.17/32"]}, {"match": {"boot": True}, "addresses": ["10.1.0.17/32"]}
+    ),
+    "a single address": ports(LAN | {"addresses": ["10.1.0.17/32"]}, LAN),
+    "a route beyond a single address": ports(
+        LAN | {"addresses": ["10.1.0.17/32"], "routes": [ROUTE4]}, LAN | {"addresses": ["10.1.0.17/32"]}
+    ),
     "a second gateway": Case(
         "net.interfaces",
         {"net.interfaces": [LAN, OTHER | {"addresses": ["10.2.0.17/24"], "gateway": "10.2.0.1"}]},
