@@ -19,11 +19,12 @@ from provisioner.lifecycle.events import describe as of_machine
 from provisioner.lifecycle.fleet import describe as of_rollout
 from provisioner.lifecycle.restored import flow_stopped, machine_stopped, rollout_stopped
 from provisioner.store.codec import Reader
-from provisioner.store.db import Database, hint_for
+from provisioner.store.db import Database
 from provisioner.store.events import EventStore
 from provisioner.store.machines import Change, MachineStore
 from provisioner.store.rollouts import RolloutStore
 from provisioner.store.secrets import Secrets
+from provisioner.store.trouble import hint_for
 from provisioner.store.workflows import WorkflowStore
 from provisioner.workflow.events import describe as of_flow
 

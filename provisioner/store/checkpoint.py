@@ -24,11 +24,14 @@ LONG_PAGES = 2000
 """A log of 8 MB is too long: the writer waits some milliseconds for its rest to be copied."""
 LOG_BYTES = 10 << 20
 """What is written out of the log beforehand: as long as it becomes, and a little more."""
+COMMITS_AFTER = 2
+"""Of the writer's, until the log goes on as usual: the one after a copy may begin it anew, and then waits for the disk,
+whatever it promises. The first that is heard of may have been made before the copy ended."""
 _COPY = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
 class Checkpointer:
-    """One for each writer; `committed` is called from its thread."""
+    """One for each writer; `committed` is called from its thread, `count` by who commits in its place."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connect = connect
@@ -37,6 +40,9 @@ class Checkpointer:
         self._commits = self._rows = 0
         self.long = False
         """The writer has to copy the rest of the log itself."""
+        self._copying = False
+        self._since_copy = 0
+        """Commits of the writer's since a copy ended, or the log was opened."""
         self._thread = threading.Thread(target=self._copy_forever, name="store-checkpoint", daemon=True)
 
     def start(self) -> None:
@@ -53,7 +59,21 @@ class Checkpointer:
         """Hear of a commit. Raises `sqlite3.Error` where the rest of a long log could not be copied."""
         if self.long:
             self.long = False
+            self._since_copy = 0
             writer.execute(_COPY).fetchone()
+        elif self._copying:
+            self._since_copy = 0
+        else:
+            self._since_copy += 1
+        self.count(writer)
+
+    @property
+    def unsettled(self) -> bool:
+        """Say whether the next commit may have to wait for the disk: it begins the log anew, or copies what is left."""
+        return self.long or self._copying or self._since_copy < COMMITS_AFTER
+
+    def count(self, writer: sqlite3.Connection) -> None:
+        """Hear of a commit that was made while nothing was unsettled."""
         self._commits += 1
         rows = writer.total_changes
         if self._commits >= COPY_COMMITS or rows - self._rows >= COPY_ROWS:
@@ -64,12 +84,14 @@ class Checkpointer:
         with contextlib.closing(self._connect()) as connection:
             while self._wanted.wait() and not self._stopped:
                 self._wanted.clear()
+                self._since_copy, self._copying = 0, True
                 try:
                     _, pages, _ = connection.execute(_COPY).fetchone()
                 except sqlite3.Error as error:  # full or failing: the log keeps everything until a later copy
                     log.warning("store.uncopied error=%s", error)
                 else:
                     self.long = pages > LONG_PAGES
+                self._copying = False
 
 
 def write_out(database: Path, size: int = LOG_BYTES) -> None:

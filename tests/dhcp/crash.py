@@ -30,6 +30,8 @@ FIRST_CRASH = 10_000
 MORE = (1000, 4000)
 """Leases between one crash and the next."""
 ASKED = 100
+DURABILITIES = ("written", "durable")
+"""In turns: what is with the kernel outlives the server as well."""
 LINE = 31
 """Bytes of a line of the record, about."""
 
@@ -45,13 +47,13 @@ class Crashes:
         """What clients were promised: hardware address and address."""
         self.next = FIRST
 
-    async def once(self) -> None:
+    async def once(self, durability: str) -> None:
         """Serve until some thousand more leases are held, kill, and see that none was lost."""
         record = self.contest.folder / "record"
         record.write_text("")
         wanted = self.chance.randint(*MORE) + (0 if self.held else FIRST_CRASH)
         load = Load(seconds=60, clients=200_000, first=self.next, record=record)
-        process = await self.start()
+        process = await self.start(durability)
         driving = asyncio.get_running_loop().create_task(drive(self.contest.wire, self.contest.program, load))
         while record.stat().st_size < wanted * LINE and not driving.done():
             await asyncio.sleep(0.01)
@@ -62,8 +64,8 @@ class Crashes:
         self.remember(record)
         await self.check()
 
-    async def start(self) -> asyncio.subprocess.Process:
-        return await self.contest.start_ours(state_dir=str(self.folder), durability="durable")
+    async def start(self, durability: str = "durable") -> asyncio.subprocess.Process:
+        return await self.contest.start_ours(state_dir=str(self.folder), durability=durability)
 
     def remember(self, record: Path) -> None:
         for line in record.read_text().splitlines():
@@ -107,8 +109,9 @@ async def crash(times: int, seed: int = 1) -> int:
         async with wire() as it:
             crashes = Crashes(Contest(it, build(folder), folder), seed)
             for number in range(times):
-                await crashes.once()
-                print(f"crash {number + 1}: {len(crashes.held)} leases held, none lost", flush=True)
+                durability = DURABILITIES[number % len(DURABILITIES)]
+                await crashes.once(durability)
+                print(f"crash {number + 1}, {durability}: {len(crashes.held)} leases held, none lost", flush=True)
             return len(crashes.held)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.store.checkpoint import COPY_ROWS, LOG_BYTES, LONG_PAGES, Checkpointer, write_out
+from provisioner.store.checkpoint import COMMITS_AFTER, COPY_ROWS, LOG_BYTES, LONG_PAGES, Checkpointer, write_out
 from provisioner.store.db import Database
 
 PAGE = 4096
@@ -94,6 +94,29 @@ def test_what_was_committed_is_copied(writer: sqlite3.Connection, tmp_path: Path
     assert copies.begun.wait(10)
     checkpointer.stop()
     assert (tmp_path / "db").stat().st_size > 8 * PAGE
+
+
+def test_after_a_copy_commits_may_wait_for_a_while(writer: sqlite3.Connection, tmp_path: Path) -> None:
+    copies = Copies(tmp_path)
+    checkpointer = Checkpointer(copies)
+    checkpointer.start()
+    found = [checkpointer.unsettled]
+    for _ in range(COMMITS_AFTER):
+        checkpointer.committed(writer)
+        found.append(checkpointer.unsettled)
+    fill_directly(writer)
+    checkpointer.count(writer)
+    assert copies.begun.wait(10)
+    checkpointer.stop()  # the copy has ended
+    for _ in range(COMMITS_AFTER):
+        found.append(checkpointer.unsettled)
+        checkpointer.committed(writer)
+    found.append(checkpointer.unsettled)
+    checkpointer.long = True
+    found.append(checkpointer.unsettled)
+    checkpointer.committed(writer)
+    found.append(checkpointer.unsettled)
+    assert found == [True, True, False, True, True, False, True, True]
 
 
 def test_a_copy_that_fails_is_told(

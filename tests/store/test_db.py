@@ -8,13 +8,16 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from provisioner.errors import ConflictError, StoreError
-from provisioner.store.db import Database, Migration, bundled_migrations, migrate
+from provisioner.store.db import HERE_ROWS, Database
+from provisioner.store.rows import MOST_ROWS
+from provisioner.store.schema import Migration, bundled_migrations, migrate
 
 
 @pytest.fixture
@@ -218,3 +221,78 @@ async def test_what_follows_is_done_once_rows_are_safe(db: Database, caplog: pyt
         await refused
     assert "store.unfinished" in caplog.text
     assert await keys(db) == ["a", "b"]
+
+
+async def settled(db: Database) -> None:
+    """Have the writer make the commits that come after the log was opened, and lay its pen down."""
+    for name in ("a", "b"):
+        await rows(db, name)
+    await idle(db)
+
+
+async def idle(db: Database) -> None:
+    while db._given != db._worked_off:
+        await asyncio.sleep(0)
+
+
+async def test_rows_that_need_not_wait_for_the_disk_are_committed_at_once(db: Database) -> None:
+    """While the writer has nothing to do: what was submitted before is never overtaken."""
+    await settled(db)
+    insert, replace = "INSERT INTO secret VALUES", "INSERT OR REPLACE INTO secret VALUES"
+    done = db.submit_rows(insert, [("c", b"")], durable=False, then=lambda: threading.current_thread().name)
+    assert done.done()
+    assert done.result() == threading.current_thread().name
+    first = db.submit_rows(replace, [("d", b"1")])
+    second = db.submit_rows(replace, [("d", b"2")], durable=False, then=lambda: threading.current_thread().name)
+    assert not second.done()
+    await first
+    assert await second == "store-write"
+    assert dict(await db.read(lambda c: c.execute("SELECT * FROM secret").fetchall()))["d"] == b"2"
+
+
+async def test_a_commit_that_may_wait_is_the_writers(db: Database) -> None:
+    """The first ones after the log was opened or copied, and those that are long."""
+    found = [rows(db, name, durable=False) for name in "ab"]
+    assert not any(each.done() for each in found)
+    await asyncio.gather(*found)
+    await rows(db, "c")
+    await idle(db)
+    long = rows(db, *map(str, range(HERE_ROWS + 1)), durable=False)
+    assert not long.done()
+    await long
+    await idle(db)
+    assert rows(db, "d", durable=False).done()
+
+
+async def test_rows_that_cannot_be_committed_at_once_are_refused_by_the_writer(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioner.store.db.BUSY_TIMEOUT_S", 0.01)
+    insert = "INSERT INTO secret VALUES"
+    await settled(db)
+    two = [(f"k{number}", b"") for number in range(MOST_ROWS)] + [("a", b"")]  # the second of two statements
+    for bad in ([("a", b"")], [(2**64, b"")], [("\ud800", b"")], [()], [("x", b""), ("y",)], two):
+        refused = db.submit_rows(insert, bad, durable=False)
+        assert not refused.done()
+        with pytest.raises(StoreError):
+            await refused
+        await idle(db)
+    assert await keys(db) == ["a", "b"]
+    other = await asyncio.to_thread(sqlite3.connect, db.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="locked"):
+        await rows(db, "c", durable=False)
+    assert "locked" in db.failure
+    await asyncio.to_thread(other.close)
+    await idle(db)
+    assert rows(db, "c", durable=False).done()
+    assert db.failure == ""
+    assert await keys(db) == ["a", "b", "c"]
+
+
+async def test_after_a_slow_commit_the_writer_makes_them(db: Database) -> None:
+    await settled(db)
+    db._pace.took(0.0, time.monotonic())
+    slow = rows(db, "c", durable=False)
+    assert not slow.done()
+    await slow
