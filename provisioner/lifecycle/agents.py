@@ -181,7 +181,7 @@ class Agents:
         if self.flows.beat(beaten, bearer.digest) and (beaten.run is None or beaten.run.step is None):
             return
         _check_wanted(beaten, bearer)
-        machine, run = self._run_of(bearer)
+        machine, run = self._under_way(bearer)
         note = f"{phase}: {message}" if message else phase
         await self._runner.apply(machine.id, Progress(run.id, percent, note[:LINE_CHARS]))
 
@@ -281,6 +281,13 @@ class Agents:
         machine = self._machine(bearer)
         if machine.run is None or machine.run.id != bearer.run:
             raise TicketError("this token is not good here", hint="its run is over")
+        return machine, machine.run
+
+    def _under_way(self, bearer: Token) -> tuple[Machine, Run]:
+        """Find the run under way that a token is of. What works on without one does so for nobody any more."""
+        machine = self._machine(bearer)
+        if machine.run is None or machine.run.step is None or machine.run.id != bearer.run:
+            raise RunOverError("nothing of this is under way", hint="what it does is not wanted any more: it stops")
         return machine, machine.run
 
     def _see(self, machine: Machine, event: str, text: str, ok: bool = True, at: float = NOW) -> None:

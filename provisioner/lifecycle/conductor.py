@@ -310,7 +310,8 @@ class Conductor:
     async def adopt(self, ref: str, bootenv: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Put on record that a machine already runs `bootenv`, whatever we call it."""
         intent = asked(key, "adopt", bootenv=bootenv)
-        return await self._settle(ref, intent, generation, lambda m, now: (rest.adopt(m, bootenv, now), []))
+        free = self._agents.flows.free
+        return await self._settle(ref, intent, generation, lambda m, now: (rest.adopt(free(m), bootenv, now), []))
 
     @in_turn
     async def retire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:

@@ -143,7 +143,10 @@ class Flows(Protocol):
         """Say whether a machine is still to carry out a step there."""
 
     def beat(self, machine: Machine, by: str) -> bool:
-        """Hear that something on a machine works; say whether that is a step of a workflow."""
+        """Hear that something on a machine works; say whether that is a step of a workflow that may go on."""
+
+    def free(self, machine: Machine) -> Machine:
+        """Return a machine on which no script of a workflow can be at work; raise `ConflictError`."""
 
     def reported(self, machine: str) -> None:
         """Hear that the discovery system of a machine runs."""
@@ -172,6 +175,9 @@ class NoFlows:
 
     def beat(self, machine: Machine, by: str) -> bool:
         return False
+
+    def free(self, machine: Machine) -> Machine:
+        return machine
 
     def reported(self, machine: str) -> None:
         return

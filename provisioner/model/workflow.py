@@ -5,7 +5,7 @@ A run keeps its steps as they were when it began: an edited file or an upgraded 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -132,6 +132,8 @@ class FlowMember:
     """Steps whose handler has run already."""
     taken: str = ""
     """Who has fetched the script of this try: a digest of its token."""
+    loose: float = 0.0
+    """Until when the script of a try that is over may go on: who has fetched it did not say that it ended."""
     began: float = 0.0
     deadline: float = 0.0
     not_before: float = 0.0
@@ -144,6 +146,11 @@ class FlowMember:
     def over(self) -> bool:
         """Say whether nothing more happens with it."""
         return self.stage in OVER
+
+    @property
+    def unheld(self) -> FlowMember:
+        """Say the same of a machine whose try is over: a script that was fetched may go on until its limit."""
+        return replace(self, taken="", loose=self.deadline if self.taken else self.loose)
 
     @property
     def next(self) -> str:

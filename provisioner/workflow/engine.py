@@ -32,6 +32,8 @@ KEPT = 100
 """Runs that are over and still shown, the latest ones; older ones go, with all that their steps printed."""
 SILENT_S = 300.0
 """Whatever carries out a script gives a sign of life every few seconds; so long without one, and it is gone."""
+ENDS_S = 15.0
+"""A script whose limit is over is ended by the sign of life after that, at the latest: one comes every ten seconds."""
 NOTE_CHARS = 400
 SIGNALS = 100
 """Signals of one run: whoever sends them may be a program that runs wild."""
@@ -63,6 +65,8 @@ class Engine:
         self._heard: dict[str, float] = {}
         """When whatever carries out a script on a machine was last heard of."""
         self._gone: list[str] = []
+        self._loose: dict[str, FlowMember] = {}
+        """Machines (their ids) on which a script of a try that is over may go on."""
 
     async def open(self) -> None:
         """Read all runs, and follow their machines."""
@@ -198,8 +202,11 @@ class Engine:
                 return
 
     def _keep(self, run: FlowRun) -> None:
-        self._all[run.id] = run
-        for member in run.members:
+        before, self._all[run.id] = self._all.get(run.id), run
+        known = before.members if before is not None else (None,) * len(run.members)
+        for old, member in zip(known, run.members, strict=True):
+            if member.loose != (old.loose if old is not None else 0.0):
+                self._loose[member.machine] = member
             if not run.over and member.stage in (Stage.WAITING, Stage.RUNNING, Stage.FAILED):
                 self._members[member.machine] = run.id
             elif self._members.get(member.machine) == run.id:
@@ -291,6 +298,15 @@ class Engine:
     def hear(self, machine: str) -> None:
         """Note a sign of life of what carries out a script."""
         self._heard[machine] = self.now()
+
+    def loose(self, machine: str) -> FlowMember | None:
+        """Return how a machine stood in a run whose script may still go on on it, though its try is over."""
+        member = self._loose.get(machine)
+        return member if member is not None and self.now() < member.loose + ENDS_S else None
+
+    def still(self, machine: str) -> None:
+        """Note that no script of a try that is over goes on on a machine: it asked what to do, or was switched off."""
+        self._loose.pop(machine, None)
 
     def _is_silent(self, run: FlowRun, member: FlowMember, now: float) -> bool:
         if member.stage is not Stage.RUNNING or not member.taken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Mapping
@@ -45,8 +46,12 @@ def expects(run: FlowRun, member: FlowMember, where: Where) -> bool:
     return any(step.where is where for step in (*to_come, *handlers))
 
 
-def script(run: FlowRun, member: FlowMember, step: FlowStep, bmc_password: str = "") -> bytes:
-    """Write the script of a step: its own text behind what it may want to know, as variables of the shell."""
+def script(run: FlowRun, member: FlowMember, step: FlowStep, bmc_password: str = "", *, left_s: float = 0.0) -> bytes:
+    """Write the script of a step: its own text behind what it may want to know, as variables of the shell.
+
+    In the discovery system, where a job is a process group of its own and ends with all of that, it ends itself when
+    the `left_s` of its limit are over, though it is cut off from the daemon.
+    """
     group = [each.name for each in run.members if step.name in each.plan or each.handling == step.name]
     known: Mapping[str, Any] = {
         "WORKFLOW": run.workflow,
@@ -60,8 +65,13 @@ def script(run: FlowRun, member: FlowMember, step: FlowStep, bmc_password: str =
     }
     head = ["#!/bin/sh", *(f"{name}={shlex.quote(_plain(value))}" for name, value in known.items())]
     if step.where is Where.DISCOVERY:
+        head.append(_ENDS.format(left=max(1, math.ceil(left_s)), limit=step.limit_s))
         head.append(f". {LIBRARY}")
     return ("\n".join([*head, step.script]) + "\n").encode()
+
+
+_ENDS = "( (sleep {left} && echo 'not done within {limit:.0f} s' && kill -KILL -- -$$) & )"
+"""No child of the script's: its `wait` does not wait for that."""
 
 
 def _plain(value: Any) -> str:

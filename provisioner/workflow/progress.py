@@ -153,7 +153,7 @@ def _ordered(run: FlowRun, order: Order, now: float) -> tuple[FlowRun, list[Star
         case Order.SKIP:
             return _going_on(run, _each(run, lambda m: _skipped(run, m, now)), now), []
         case Order.ABORT:
-            run = _each(run, lambda m: m if m.over else replace(m, stage=Stage.ABORTED, reason=_aborted(run, m)))
+            run = _each(run, lambda m: m if m.over else _aborted(m))
             return replace(run, status=FlowStatus.ABORTED, reason="aborted by the operator"), []
         case Order.CARRY_ON:
             return _taken_up(run, now)
@@ -171,8 +171,10 @@ def _going_on(run: FlowRun, after: FlowRun, now: float) -> FlowRun:
     return replace(after, status=FlowStatus.RUNNING, reason="")
 
 
-def _aborted(run: FlowRun, member: FlowMember) -> str:
-    return f"{member.next} was under way; what it does is not stopped" if member.stage is Stage.RUNNING else ""
+def _aborted(member: FlowMember) -> FlowMember:
+    """Leave a machine as it is. Its script stays with who has it, who brings it to its end."""
+    reason = f"{member.next} was under way; what it does is not stopped" if member.stage is Stage.RUNNING else ""
+    return replace(member, stage=Stage.ABORTED, reason=reason, loose=member.unheld.loose)
 
 
 def _revived(run: FlowRun, member: FlowMember) -> FlowMember:
@@ -232,7 +234,7 @@ def _happened(run: FlowRun, member: FlowMember, event: OfMember, now: float) -> 
         case Taken():
             return member if member.taken else replace(member, taken=event.by)
         case Ended():
-            return _ended(run, member, event, now)
+            return _ended(run, replace(member, taken=""), event, now)
         case Lost():
             return _lost(run, member, event, now)
 
@@ -268,7 +270,7 @@ def _ended(run: FlowRun, member: FlowMember, event: Ended, now: float) -> FlowMe
         return _handled(run, done, now) if member.handling else _behind(done)
     if event.again and not step.once and member.attempt <= step.retries:
         journal = _line(member, "retried", event.note, now)
-        member = replace(member, attempt=member.attempt + 1, not_before=now + step.pause_s, taken="")
+        member = replace(member.unheld, attempt=member.attempt + 1, not_before=now + step.pause_s)
         return replace(member, stage=Stage.WAITING, journal=journal)
     return _out_of_tries(run, member, step, event.note, now)
 
@@ -277,8 +279,8 @@ def _out_of_tries(run: FlowRun, member: FlowMember, step: FlowStep, note: str, n
     journal = _line(member, "failed", note, now)
     if member.handling:
         reason = f"{member.reason}; its handler {step.name} failed, too: {note}"
-        return replace(member, stage=Stage.FAILED, journal=journal, reason=reason, taken="")
-    member = replace(member, journal=journal, reason=f"{step.name}: {note}", taken="", attempt=1, lost=0)
+        return replace(member.unheld, stage=Stage.FAILED, journal=journal, reason=reason)
+    member = replace(member.unheld, journal=journal, reason=f"{step.name}: {note}", attempt=1, lost=0)
     if step.handler and step.name not in member.mended:
         handler = run.steps[step.handler]
         if handler.once and was_begun(member, handler):
@@ -318,12 +320,12 @@ def _lost(run: FlowRun, member: FlowMember, event: Lost, now: float) -> FlowMemb
     if member.lost >= LOST_TRIES:
         return _ended(run, member, Ended(member.machine, member.fence, False, event.reason), now)
     journal = _line(member, "lost", event.reason, now)
-    return replace(member, stage=Stage.WAITING, lost=member.lost + 1, taken="", journal=journal, not_before=0.0)
+    return replace(member.unheld, stage=Stage.WAITING, lost=member.lost + 1, journal=journal, not_before=0.0)
 
 
 def _failed(member: FlowMember, reason: str, now: float) -> FlowMember:
     journal = _line(member, "failed", reason, now) if member.stage is Stage.RUNNING else member.journal
-    return replace(member, stage=Stage.FAILED, reason=reason, taken="", journal=journal)
+    return replace(member.unheld, stage=Stage.FAILED, reason=reason, journal=journal)
 
 
 # what begins
@@ -392,8 +394,7 @@ def _judged(run: FlowRun, now: float) -> FlowRun:
         return run
     if run.status is FlowStatus.ABORTED:
         return replace(run, ended=now)
-    failed = run.count(Stage.FAILED)
-    if failed:
+    if failed := run.count(Stage.FAILED):
         reason = f"{failed} of {len(run.members)} machines did not get there"
         return replace(run, status=FlowStatus.FAILED, reason=reason, ended=now)
     return replace(run, status=FlowStatus.DONE, reason="", ended=now)

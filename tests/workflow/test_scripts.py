@@ -41,6 +41,8 @@ steps:
   second: {where: system, requires: [first.done], provides: [all.done], script: "echo no luck >&2; exit 3"}
 """
 
+LATE = FLOW.replace('script: "echo no luck >&2; exit 3"', 'limit_s: 1, script: "sleep 600"')
+
 INSIDE = """
 name: inside
 title: a step in a system that is being made
@@ -69,6 +71,7 @@ class RealRack(FlowRack):
         self.port = 0
         self.path = path
         self.root = root
+        self.status: int | None = None
 
     async def steps(self, metal: Metal, token: str) -> None:
         (self.folder / "authorization").write_text(f"Authorization: Bearer {token}\n")
@@ -102,6 +105,20 @@ async def test_a_new_system_does_its_steps(tmp_path: Path, client: str) -> None:
         assert member.journal[1].note == "the end (1/2)"
         text, _ = await rack.engine.store.output(run.id, member.machine, 2, 0, 1 << 20)
         assert text == b'it\'s "quoted" $HOME on node17\n' + b"x" * 100_000 + b"\nthe end (1/2)\n"
+        await server.close()
+
+
+@pytest.mark.slow
+async def test_a_step_over_its_limit_is_ended_on_its_system(tmp_path: Path) -> None:
+    rack = RealRack(tmp_path, os.environ["PATH"], LATE)
+    async with rack.alive(), rack.daemon() as conductor:
+        server = Server(machine_app(MachineSide(conductor.booter).routes()))
+        rack.port = await server.listen_tcp("127.0.0.1", 0)
+        await ready(rack)
+        run = await over(rack, await rack.begin("setup"))
+        assert reasons(run) == {"node17": "second: not done within 1 s"}
+        while rack.status is None:  # it ends once its step does
+            await asyncio.sleep(0.05)
         await server.close()
 
 
