@@ -15,7 +15,7 @@ from fnmatch import translate
 from provisioner.errors import ConfigError
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, State
-from provisioner.model.names import expand
+from provisioner.model.names import MOST, expand, split
 
 FIELDS: dict[str, Callable[[Machine], Iterable[str]]] = {
     "name": lambda m: (m.name,),
@@ -30,7 +30,6 @@ FIELDS: dict[str, Callable[[Machine], Iterable[str]]] = {
 }
 """What a term can ask for, and what a machine has of it; docs/cli.md lists them."""
 
-_COMMA = re.compile(r",(?![^\[]*\])")
 _WILD = frozenset("*?[")
 ONE_OF: dict[str, frozenset[str]] = {
     "state": frozenset(State),
@@ -42,10 +41,10 @@ _NAME = re.compile(r"[A-Za-z0-9._*?-]+")
 _KEY = re.compile(r"[A-Za-z0-9_.-]+")
 TERMS = 100
 """Most terms of a selector: it is looked at for every machine."""
-
-
 PATTERNS = 100
 """Most values with `*`, `?` or `[` of a selector: each is tried on every machine. Others are looked up, all at once."""
+FAULTS = 20
+"""Faults that are told: behind these the text is not read on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +113,16 @@ def parse(text: str) -> Selector:
     """Read a selector; raise `ConfigError` with everything that is wrong with it."""
     written: list[tuple[str, list[str], bool]] = []
     faults: list[str] = []
-    for part in filter(None, (piece.strip() for piece in _COMMA.split(text))):
+    most = MOST
+    for part in filter(None, map(str.strip, split(text))):
         try:
-            written.append(_term(part))
+            written.append(_term(part, most))
         except ConfigError as error:
             faults.append(error.message)
+        else:
+            most -= len(written[-1][1])
+        if len(faults) == FAULTS:
+            break
     names = [name for key, values, _ in written if not key for name in values]
     terms = [each for each in written if each[0]]
     if not written and not faults:
@@ -133,24 +137,31 @@ def parse(text: str) -> Selector:
     return Selector(text, _values(names) if names else None, conditions)
 
 
-def _term(part: str) -> tuple[str, list[str], bool]:
-    """Read one term: its key, empty for names that add up, its values, and whether it is turned round."""
+def _term(part: str, most: int) -> tuple[str, list[str], bool]:
+    """Read one term: its key, empty for names that add up, its values, and whether it is turned round.
+
+    It has at most `most` values.
+    """
     body = part.removeprefix("!")
     other = body != part
     key, equals, value = body.partition("=")
     if not equals:
-        return "name" if other else "", _names(part, body), other
+        return "name" if other else "", _names(part, body, most), other
     if not _KEY.fullmatch(key):
         raise ConfigError(f"{part[:80]!r}: {key[:40]!r} is neither a field nor the key of a tag")
-    values = [name for each in value.split("|") for name in (_names(part, each) if key == "name" and each else [each])]
+    values: list[str] = []
+    for each in value.split("|"):
+        values += _names(part, each, most - len(values)) if key == "name" and each else [each]
+    if len(values) > most:
+        raise ConfigError(f"{part[:80]!r}: more than {MOST} names and values")
     known = ONE_OF.get(key)
     if known and (odd := [each for each in values if not _is_pattern(each) and each not in known]):
         raise ConfigError(f"{part[:80]!r}: {odd[0][:40]!r} is none of {', '.join(filter(None, sorted(known)))}")
     return key, values, other
 
 
-def _names(part: str, text: str) -> list[str]:
-    names = expand(text)
+def _names(part: str, text: str, most: int) -> list[str]:
+    names = expand(text, most)
     if odd := [name for name in names if not _NAME.fullmatch(name)]:
         raise ConfigError(f"{part[:80]!r}: {odd[0][:40]!r} is no name of a machine")
     return names

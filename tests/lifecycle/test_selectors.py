@@ -72,6 +72,10 @@ REFUSED = {
     "neither failed nor not": ("failed=true", "'true' is none of no, yes"),
     "more patterns than anybody writes": ("node[000-100]*", "more than 100 patterns"),
     "or of a field": ("name=" + "|".join(f"{at}*" for at in range(101)), "more than 100 patterns"),
+    "more names than there are machines": ("node[0-9999]," * 15_000, "more than 10000 names"),
+    "or in turned terms": (",".join(["!node[0-9999]"] * 20), "more than 10000 names"),
+    "or as a field": ("name=" + "|".join(["n[0-9999]"] * 20_000), "more than 10000 names"),
+    "more values than there are machines": ("rack=" + "|".join(map(str, range(10_001))), "more than 10000 names and"),
     "more terms than anybody writes": (",".join(["a=b"] * 101), "more than 100"),
 }
 
@@ -106,6 +110,16 @@ def test_a_machine_is_looked_up_once_however_many_names_there_are(text: str, cou
     sys.setprofile(before)
     assert len(chosen) == count
     assert calls[0] < 20 * len(FLEET)
+
+
+LONG = {"commas": ",", "terms": "a=b,", "brackets": "[", "ranges": "n[0-9999],", "faults": "!!,", "bars": "name=|"}
+
+
+@pytest.mark.parametrize("piece", LONG.values(), ids=LONG.keys())
+def test_a_text_as_long_as_a_request_is_read_in_steps_as_many_as_it_has_characters(piece: str) -> None:
+    """Hours, where every comma looked at all that follows it."""
+    with pytest.raises(ConfigError):
+        parse(piece * (250_000 // len(piece)))
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

@@ -14,6 +14,8 @@ CASES = {
     "a range keeps its digits": ("node[08-11]", ["node08", "node09", "node10", "node11"]),
     "ranges and numbers": ("node[1-2,7]", ["node1", "node2", "node7"]),
     "two ranges": ("r[1-2]n[1-2]", ["r1n1", "r1n2", "r2n1", "r2n2"]),
+    "as many as may be": ("node[0-9999]", [f"node{at}" for at in range(10_000)]),
+    "three ranges": ("a[1-2]b[3]c[4-5]d", ["a1b3c4d", "a1b3c5d", "a2b3c4d", "a2b3c5d"]),
     "what follows the range": ("r[1-2]-a,x", ["r1-a", "r2-a", "x"]),
 }
 
@@ -31,6 +33,11 @@ FAULTS = {
     "downwards": ("node[9-1]", "not a range"),
     "without end": ("node[0-999999999]", "not a range of at most"),
     "a product without end": ("r[1-999]n[1-999]", "more than 10000 names"),
+    "parts without end": ("node[0-9999]," * 15_000, "more than 10000 names"),
+    "numbers without end": (f"node[{'0-9999,' * 15_000}1]", "more than 10000 names"),
+    "one name too many": ("node[0000-9999],x", "more than 10000 names"),
+    "brackets without end": ("n" + "[1]" * 50_000, "more than 8 brackets in one name"),
+    "a bracket behind one": ("node[1]]", "a bracket without its other half"),
 }
 
 
