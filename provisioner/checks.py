@@ -48,7 +48,7 @@ def matching(pattern: str, says: str) -> Check:
 
 
 def url(*schemes: str, or_empty: bool = False) -> Check:
-    """A URL with a host, by one of these schemes."""
+    """A URL by one of these schemes, with a host that can be looked up: no label is empty, or of over 63 octets."""
     wanted = " or ".join(f"{scheme}://HOST" for scheme in schemes)
 
     def check(value: str) -> str:
@@ -56,7 +56,8 @@ def url(*schemes: str, or_empty: bool = False) -> Check:
             return ""
         try:
             parts = urlsplit(value)
-            good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+            host = (parts.hostname or "").encode("idna")  # as a look-up of it does; a UnicodeError is a ValueError
+            good = parts.scheme in schemes and bool(host) and parts.port != 0
         except ValueError:
             good = False
         return "" if good else f"{value!r} is not {wanted}"

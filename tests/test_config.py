@@ -89,6 +89,12 @@ BAD = {
     "a webhook to nowhere": (
         "webhooks:\n  x: {url: '', secret_file: /nope}\n",
         ":2: webhooks.x.url: '' is not https://HOST or http://HOST"),
+    "a webhook with a dot too many": (
+        "webhooks:\n  x: {url: 'https://pager..example/hook', secret_file: /nope}\n",
+        ":2: webhooks.x.url: 'https://pager..example/hook' is not https://HOST or http://HOST"),
+    "a webhook with a label too long": (
+        "webhooks:\n  x: {url: 'https://%s.example', secret_file: /nope}\n" % ("x" * 64),
+        f":2: webhooks.x.url: 'https://{'x' * 64}.example' is not https://HOST"),
     "a webhook without a secret": ("webhooks:\n  x:\n    url: https://a\n", "webhooks.x.secret_file: empty"),
     "webhooks without names": (
         "webhooks:\n  - {url: 'https://a'}\n", ":1: webhooks: a mapping is wanted, not a list: give each a name"),

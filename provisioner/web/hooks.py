@@ -234,7 +234,7 @@ class Delivery:
                 self._hook.url, data=body, headers=self._headers(event, body), allow_redirects=False
             ) as response:
                 return "" if 200 <= response.status < 300 else f"HTTP {response.status}"
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # a host that is no name, too
             return f"{type(error).__name__}: {error}"
 
     def _headers(self, event: Event, body: bytes) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
@@ -205,7 +206,9 @@ class Performer:
         given = attempt.given
         told = {"workflow": attempt.run.workflow, "run": attempt.run.id, "step": attempt.step.name}
         body = given.get("body") or {**told, "machine": attempt.member.name}
-        status, text = await self._ask("POST", given["url"], json=body, headers={"Idempotency-Key": attempt.message})
+        headers = {"Idempotency-Key": attempt.message}
+        # a redirection is no answer: who follows it asks with GET, and the body is taken by nobody
+        status, text = await self._ask("POST", given["url"], json=body, headers=headers, allow_redirects=False)
         if not 200 <= status < 300:
             raise StepFailed(f"{given['url']}: HTTP {status}: {_short(text)}")
         return f"{given['url']}: HTTP {status}", text
@@ -229,10 +232,18 @@ class Performer:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.request(method, url, **request) as got,
             ):
-                raw = await got.content.read(BODY_BYTES)
-                return got.status, raw.decode(errors="replace")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                return got.status, (await _body(got.content)).decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # a host that is no name, too
             raise StepFailed(f"{url}: {type(error).__name__}: {_short(str(error))}") from error
+
+
+async def _body(content: aiohttp.StreamReader) -> bytes:
+    """Read a body, of a long one its beginning; of one that does not end what came in the time of a request."""
+    raw = bytearray()
+    with suppress(TimeoutError):
+        while len(raw) < BODY_BYTES and (piece := await content.read(BODY_BYTES - len(raw))):
+            raw += piece
+    return bytes(raw)
 
 
 def _last_note(run: Run) -> str:

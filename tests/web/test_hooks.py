@@ -269,6 +269,17 @@ async def test_an_event_that_is_not_taken_holds_back_its_machine_only(
     assert {seq for seq, _ in receiver.taken} == set(range(1, 2 * (40 + 1) + 1))
 
 
+async def test_a_host_that_is_no_name_is_a_fault_of_that_try(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    receiver = Receiver()
+    receiver.url = "https://pager..example/hook"
+    async with site(tmp_path, receiver) as outbox:
+        await outbox.write(1)
+        async with asyncio.timeout(20):
+            while caplog.text.count("hook.failed") < 2:
+                await asyncio.sleep(0.005)
+    assert "error=UnicodeError" in caplog.text
+
+
 async def test_a_receiver_that_takes_nothing_is_told_of_once_and_fills_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +95,66 @@ async def test_a_url_is_asked_until_it_answers_as_it_should(tmp_path: Path, monk
         (tmp_path / "two").mkdir()
         _, run = await play(tmp_path / "two", action("up", f'action: http, limit_s: 1, with: {{url: "{url}"}}'))
     assert reasons(run) == {"node17": "one: not done within 1 s"}
+
+
+@asynccontextmanager
+async def answering(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Answer every request so."""
+    app = web.Application()
+    app.router.add_route("*", "/{path}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_webhook_that_is_sent_elsewhere_was_not_taken(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        asked.append(f"{request.method} {request.path}")
+        if request.path == "/old":
+            raise web.HTTPFound("/new")
+        return web.Response(text="please log in")
+
+    async with answering(elsewhere) as url:
+        _, run = await play(tmp_path, action("hook", f'action: webhook, with: {{url: "{url}/old"}}'))
+    assert (run.status, asked) == (FlowStatus.FAILED, ["POST /old"])
+    assert "/old: HTTP 302" in reasons(run)["node17"]
+
+
+PIECES: dict[str, bool] = {"a body that comes in pieces": True, "one that does not end": False}
+
+
+@pytest.mark.parametrize("ends", PIECES.values(), ids=PIECES.keys())
+async def test_a_word_is_looked_for_in_all_that_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr("provisioner.workflow.perform.ASK_S", 0.2)
+    asked: list[str] = []
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"checks:\n")
+        await asyncio.sleep(0.02)
+        await answer.write(b"all healthy\n")
+        while not ends and request.transport is not None:
+            await asyncio.sleep(0.01)
+        return answer
+
+    async with answering(slowly) as url:
+        _, run = await play(tmp_path, action("up", f'action: http, with: {{url: "{url}/x", contains: healthy}}'))
+    assert (run.status, asked) == (FlowStatus.DONE, ["/x"])
+
+
+async def test_a_host_that_is_no_name(tmp_path: Path) -> None:
+    _, run = await play(tmp_path, action("hook", 'action: webhook, with: {url: "http://pager..example/x"}'))
+    assert "one: http://pager..example/x: UnicodeError" in reasons(run)["node17"]
 
 
 SEEN = """
