@@ -19,7 +19,7 @@ from provisioner.store.db import Database
 from provisioner.store.workflows import WorkflowStore
 from provisioner.workflow.events import describe, trace_lines
 from provisioner.workflow.gates import waits
-from provisioner.workflow.guard import refusal
+from provisioner.workflow.guard import disturbs, refusal
 from provisioner.workflow.perform import Performer, Try, can_help
 from provisioner.workflow.progress import Ended, Event, Forgotten, Lost, Order, Signal, Start, Tick, advance
 
@@ -174,7 +174,7 @@ class Engine:
         """Advance a run by an event, durably; then begin what follows. Raises `ConflictError`, `StoreError`."""
         async with self._lock:
             before, now = self._all[ref], self.now()
-            after, starts = advance(before, event, now, self._refusal)
+            after, starts = advance(before, event, now, lambda member, step: self._refusal(before, member, step))
             if after != before:
                 events = describe(before, after)
                 self._conductor.announce(await self.store.save(before, after, events, now))
@@ -186,9 +186,9 @@ class Engine:
         self._start(after, starts)
         return after
 
-    def _refusal(self, machine: str, step: FlowStep) -> str:
-        found = self._conductor.machines.find(machine)
-        return refusal(step, found) if found is not None else ""
+    def _refusal(self, run: FlowRun, member: FlowMember, step: FlowStep) -> str:
+        found = self._conductor.machines.find(member.machine)
+        return "" if found is None else refusal(step, found) or disturbs(run, member, step, found)
 
     async def until_kept(self, ref: str, event: Event) -> None:
         """Apply an event, again and again where the store refuses it."""

@@ -1,15 +1,20 @@
 """What keeps workflows from the disks of machines in use. No I/O.
 
-Asked three times: when a run is planned, when a destructive step begins, and when its script is handed out.
+Asked three times: when a run is planned, when a destructive step begins, and when its script is handed out. And what
+keeps them from a run of a machine that is not theirs: asked when a step begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 
+from provisioner.bmc.table import VERBS
 from provisioner.lifecycle.rest import in_use
-from provisioner.model.machine import Machine, State
-from provisioner.model.workflow import FlowStep, Where
+from provisioner.model.machine import Machine, Run, State
+from provisioner.model.workflow import FlowMember, FlowRun, FlowStep, Where
+
+BOOTS = frozenset({"boot", "release"})
+"""Actions that begin a run of a machine."""
 
 
 def spares_users(step: FlowStep) -> bool:
@@ -25,6 +30,30 @@ def refusal(step: FlowStep, machine: Machine) -> str:
     if spares_users(step) or not in_use(machine):
         return ""
     return f"{machine.name} is {machine.state}, and {step.name} destroys what is on its disk{_first(machine)}"
+
+
+def disturbs(run: FlowRun, member: FlowMember, step: FlowStep, machine: Machine) -> str:
+    """Say why a step must not be carried out on a machine that has a run which the workflow did not begin.
+
+    A machine that failed in its workflow is free, so others may have begun one by the time that it goes on there. Such
+    a run is left alone: its power and its board, and what it runs on the machine. Intents are refused by themselves.
+    """
+    theirs = machine.run
+    if theirs is None or theirs.step is None or not _touches(step) or _began(run, member, theirs):
+        return ""
+    what = f"{theirs.verb} {theirs.bootenv}".strip()
+    hint = f"wait for it, or `provisionctl cancel {machine.name}`, then `provisionctl workflow resume {run.id}`"
+    return f"{machine.name} has a run of its own ({what}), and {step.name} would be in its way: {hint}"
+
+
+def _touches(step: FlowStep) -> bool:
+    return VERBS[step.verb].changes if step.verb else step.on_machine
+
+
+def _began(run: FlowRun, member: FlowMember, theirs: Run) -> bool:
+    """Say whether a run was begun by a step of the workflow: while that is under way, all others are refused."""
+    booted = (line for line in member.journal if line.step in run.steps and run.steps[line.step].action in BOOTS)
+    return any(line.started <= theirs.started <= line.ended for line in booted)
 
 
 def destroyers(

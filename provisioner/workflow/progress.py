@@ -93,8 +93,8 @@ class Order(StrEnum):
     CARRY_ON = "carry-on"
 
 
-Refusal = Callable[[str, FlowStep], str]
-"""Says why a step must not begin on a machine (its id) as it stands; empty where it may."""
+Refusal = Callable[[FlowMember, FlowStep], str]
+"""Says why a step must not begin on a machine as it stands; empty where it may."""
 
 OfMember = Taken | Ended | Lost | Forgotten
 Event = OfMember | Signal | Tick | Order
@@ -361,7 +361,7 @@ def _begin(run: FlowRun, now: float, refusal: Refusal | None) -> tuple[FlowRun, 
         step = run.step(member)
         if step is None or places <= 0 or not _may_begin(run, member, step, gates, now):
             continue
-        if refusal is not None and (text := refusal(member.machine, step)):
+        if refusal is not None and (text := refusal(member, step)):
             reason = f"{member.reason}; {text}" if member.handling else text
             members[at] = replace(member, stage=Stage.FAILED, reason=reason)
             continue

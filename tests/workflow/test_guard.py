@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from provisioner.lifecycle.rest import hold
-from provisioner.model.machine import Machine, State
-from provisioner.model.workflow import FlowStep, Where
-from provisioner.workflow.guard import destroyers, in_the_way, refusal
+from provisioner.model.machine import Machine, Phase, Run, State, Step
+from provisioner.model.workflow import FlowLine, FlowStep, Where
+from provisioner.workflow.guard import destroyers, disturbs, in_the_way, refusal
+from tests.workflow.flows import run_of
 
 READY = Machine("m1", "node17", State.READY)
 ACTIVE = Machine("m1", "node17", State.ACTIVE)
@@ -46,6 +49,43 @@ PATHS: dict[str, tuple[Machine, Path, list[str]]] = {
 def test_paths(machine: Machine, path: Path, refused: list[str]) -> None:
     pairs = [each if isinstance(each, tuple) else (each, None) for each in path]
     assert list(destroyers(pairs, {"put", "begin"}, machine)) == refused
+
+
+NOW = 1_000.0
+CYCLE = FlowStep("cycle", Where.BMC, verb="power.cycle")
+SENSORS = FlowStep("sensors", Where.BMC, verb="sensors.read")
+WAITS = FlowStep("waits", Where.DAEMON, action="wait", given={"state": "active"})
+UNDER_WAY = Run("r1", "install", "debian-12", (Step("wait.answer", Phase.INSTALL, 60.0),), started=NOW)
+OVER = replace(UNDER_WAY, outcome="done")
+BEGUN = FlowLine("begin", 1, 1, NOW - 1, NOW + 60, "done")
+EARLIER = FlowLine("begin", 1, 1, NOW - 900, NOW - 800, "failed")
+LOOKED = FlowLine("look", 1, 1, NOW - 1, NOW + 60, "done")
+
+DISTURBS: dict[str, tuple[FlowStep, Run | None, FlowLine | None, bool]] = {
+    "its power": (CYCLE, UNDER_WAY, None, True),
+    "a script of the discovery system": (LOOK, UNDER_WAY, None, True),
+    "a script of the installer": (DISKS, UNDER_WAY, None, True),
+    "a look at the board": (SENSORS, UNDER_WAY, None, False),
+    "waiting": (WAITS, UNDER_WAY, None, False),
+    "an intent, which is refused by itself": (PUT, UNDER_WAY, None, False),
+    "a run that is over": (CYCLE, OVER, None, False),
+    "no run": (CYCLE, None, None, False),
+    "a run that the workflow began": (DISKS, UNDER_WAY, BEGUN, False),
+    "and its power": (CYCLE, UNDER_WAY, BEGUN, False),
+    "a run after one that the workflow began": (CYCLE, UNDER_WAY, EARLIER, True),
+    "a run that began beside a step that begins none": (CYCLE, UNDER_WAY, LOOKED, True),
+}
+
+
+@pytest.mark.parametrize(("step", "run", "line", "refused"), DISTURBS.values(), ids=DISTURBS.keys())
+def test_a_run_that_is_not_the_workflows_is_left_alone(
+    step: FlowStep, run: Run | None, line: FlowLine | None, refused: bool
+) -> None:
+    flow = run_of(BEGIN, LOOK, step)
+    member = replace(flow.members[0], journal=() if line is None else (line,))
+    said = disturbs(flow, member, step, replace(READY, run=run))
+    assert bool(said) == refused
+    assert not refused or "node17 has a run of its own (install debian-12)" in said
 
 
 STEPS: dict[str, tuple[FlowStep, Machine, bool]] = {

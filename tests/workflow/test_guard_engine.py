@@ -8,7 +8,11 @@ import pytest
 
 from provisioner.errors import ConflictError, TicketError
 from provisioner.lifecycle.rest import adopt
+from provisioner.model.workflow import FlowStatus
 from provisioner.workflow.planning import Wish
+from provisioner.workflow.progress import Order
+from tests.lifecycle.test_conductor import settled
+from tests.lifecycle.test_faults import until, working
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import WIPE, over, ready, reasons
 
@@ -24,6 +28,33 @@ async def test_what_destroys_does_not_begin_on_a_machine_that_is_in_use_since(tm
         assert not [each for each in paused.one().log if not each.startswith("power")]
         with pytest.raises(ConflictError, match="only a machine that is not in use"):
             await conductor.adopt("node17", "theirs")
+
+
+CYCLE = """
+name: cycle
+title: something that fails, and then the power
+goal: [cycle.done]
+steps:
+  look: {where: daemon, action: webhook, with: {url: "http://127.0.0.1:1/"}, provides: [look.done]}
+  cycle: {where: bmc, verb: power.cycle, requires: [look.done], provides: [cycle.done]}
+"""
+
+
+async def test_a_run_that_began_since_its_machine_failed_is_not_switched_off(tmp_path: Path) -> None:
+    rack = FlowRack(tmp_path, ("node17",), CYCLE)
+    async with rack.alive(), rack.daemon() as conductor:
+        await ready(rack)
+        run = await over(rack, await rack.begin("cycle"))
+        rack.during_job = lambda _metal: False
+        await conductor.boot("node17", "debian-12")
+        await until(conductor, working)
+        run = await over(rack, await rack.engine.order(run.id, Order.SKIP))
+        assert "node17 has a run of its own (deploy debian-12)" in reasons(run)["node17"]
+        assert "power.cycle" not in rack.one().log
+        await conductor.cancel("node17")
+        await settled(conductor)
+        run = await over(rack, await rack.engine.order(run.id, Order.RESUME))
+        assert (run.status, rack.one().log.count("power.cycle")) == (FlowStatus.DONE, 1)
 
 
 async def test_a_script_that_destroys_is_not_handed_out_to_a_machine_that_is_in_use_by_now(tmp_path: Path) -> None:
