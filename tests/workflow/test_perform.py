@@ -141,7 +141,7 @@ async def test_a_word_is_looked_for_in_all_that_is_answered(
         answer = web.StreamResponse()
         await answer.prepare(request)
         await answer.write(b"checks:\n")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # so that it is another packet
         await answer.write(b"all healthy\n")
         while not ends and request.transport is not None:
             await asyncio.sleep(0.01)
