@@ -161,9 +161,7 @@ class Daemon:
         await rollouts.open()
         workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), site_shelf.library)
         await tell_lacking(site_shelf.lacking, teller(conductor, EventStore(db)))
-        metrics = MetricsApi(
-            lambda: measure(conductor.machines.all(), addressing.v4, addressing.v6, netwatch, guard, served)
-        )
+        metrics = MetricsApi(lambda: measure(conductor, addressing.v4, addressing.v6, netwatch, guard, served))
         apis = (
             Api(site),
             shelf,

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from provisioner.bmc.ways import secret_of
 from provisioner.catalog.compare import compare
 from provisioner.catalog.generations import Generations
 from provisioner.catalog.load import Content
@@ -43,7 +42,7 @@ from provisioner.lifecycle.doors import check_board
 from provisioner.lifecycle.events import describe
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
-from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver, secret_of
 from provisioner.model.machine import Machine, State
 from provisioner.shelves import Read, Shelf, read_all, unplaced
 from provisioner.store.declarations import Batch, DeclarationStore

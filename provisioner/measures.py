@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.v6.server import Dhcp6Server
-from provisioner.model.machine import Machine, State
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.model.machine import State
 from provisioner.netwatch.guard import Guard
 from provisioner.netwatch.supervisor import Netwatch
 from provisioner.tftp.server import TftpServer
@@ -28,7 +29,7 @@ class Served:
 
 
 def measure(
-    machines: Sequence[Machine],
+    conductor: Conductor,
     dhcp: DhcpServer,
     dhcp6: Dhcp6Server,
     netwatch: Netwatch,
@@ -37,12 +38,14 @@ def measure(
 ) -> Iterator[Metric]:
     """Give every metric."""
     yield gauge("provisioner_build_info", "The version that runs; always 1.", {VERSION: 1}, "version")
-    states = Counter(machine.state for machine in machines)
+    states = Counter(machine.state for machine in conductor.machines.all())
     yield gauge("provisioner_machines", "Machines on record.", {state: states[state] for state in State}, "state")
     yield from of_dhcp(dhcp, dhcp6)
     yield from _netwatch(netwatch, guard)
     counts = served.tftp.counts if served.tftp is not None else Counter[str]()
     yield counter("provisioner_tftp_total", "TFTP transfers and refusals by their outcome.", counts, "outcome")
+    what = "Lines of the boot trace that were thrown away, for the store did not take them in time."
+    yield single("provisioner_trace_lost_lines_total", Kind.COUNTER, what, conductor.lost_lines)
     chunks = "Chunks of images that machines took, by who gave them."
     yield counter("provisioner_image_chunks_total", chunks, served.sharing.counts, "source")
 

@@ -19,7 +19,6 @@ from provisioner.bmc.recorder import Recorder
 from provisioner.bmc.resolve import Evidence
 from provisioner.bmc.rotation import rotate
 from provisioner.bmc.ways import Ways
-from provisioner.bmc.ways import secret_of as secret_of_bmc
 from provisioner.boot.files import FileTable, Make
 from provisioner.boot.loaders import Loaders
 from provisioner.boot.names import machine_file
@@ -43,6 +42,7 @@ from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preview import Previews
 from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.artifact import Inspected
+from provisioner.model.bmc import secret_of as secret_of_bmc
 from provisioner.model.board import LogEntry
 from provisioner.model.catalog import Artifact, Bootenv
 from provisioner.model.intent import Tell

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from provisioner.bmc.ways import secret_of
 from provisioner.errors import BmcAuthError, ConfigError, ConflictError
 from provisioner.lifecycle.declared import Declared, Wanted
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.runner import SLICE
 from provisioner.lifecycle.steps import advance
-from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.bmc import BmcAddress, Driver, secret_of
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.shelves import shelf_of

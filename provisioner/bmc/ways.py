@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from provisioner.bmc.table import VERBS
 from provisioner.errors import BmcError, BmcUnreachable, BmcUnsupported, ConflictError
-from provisioner.model.bmc import BmcAddress
+from provisioner.model.bmc import BmcAddress, secret_of
 from provisioner.model.machine import Machine
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,6 @@ class Passwords(Protocol):
     """What is needed of the store."""
 
     async def get(self, name: str) -> str: ...
-
-
-def secret_of(machine_id: str, address: BmcAddress | None = None) -> str:
-    """Name the secret that holds a password: of a machine's first BMC address, or of another one."""
-    return f"bmc/{machine_id}" if address is None else f"bmc/{machine_id}/{address.driver}"
 
 
 class Ways:

@@ -288,12 +288,16 @@ _NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machin
 
 @command("forget")
 @_NAMES
-def forget(session: Session, names: str) -> None:
-    """Take machines off the record. The machines themselves are not touched."""
+@click.option("--force", is_flag=True, help="Also machines whose disks were not erased since they were in use.")
+def forget(session: Session, names: str, force: bool) -> None:
+    """Take machines off the record, with all that is kept of them. The machines themselves are not touched.
+
+    A machine that is in use is refused: once it is found again it would be a new one, free to be installed.
+    """
     client = session.client()
 
     def ask(name: str) -> str:
-        client.delete(f"/v1/machines/{quoted(name)}")
+        client.delete(f"/v1/machines/{quoted(name)}{'?force=true' if force else ''}")
         return name
 
     if failure := for_each(expand(names), ask, lambda name: session.note(f"{printable(name)} is forgotten")):

@@ -24,7 +24,7 @@ from provisioner.lifecycle.answers import Answers
 from provisioner.lifecycle.booter import Booter
 from provisioner.lifecycle.boots import DISCOVERY, Boots
 from provisioner.lifecycle.discs import Discs
-from provisioner.lifecycle.doors import Doors, twin_of
+from provisioner.lifecycle.doors import Doors
 from provisioner.lifecycle.inputs import Begin, Cancel, Panicked, Resume
 from provisioner.lifecycle.media import Media
 from provisioner.lifecycle.once import Once, WithdrawnError, asked
@@ -40,7 +40,6 @@ from provisioner.lifecycle.story import Verdict
 from provisioner.lifecycle.symptoms import panicked
 from provisioner.lifecycle.turns import Turns, in_turn
 from provisioner.lifecycle.why import why
-from provisioner.model.bmc import BmcIdentity, Driver
 from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Asked, EnrolRequest, Event
 from provisioner.model.machine import Machine, State
@@ -104,6 +103,8 @@ class Conductor:
         """Read machines and tokens from the store."""
         for machine in await self._store.load():
             self.machines.put(machine)
+        with contextlib.suppress(StoreError):  # full: they go at the next start
+            await self.doors.open()
         if runs := [machine.run.id for machine in self.machines.moving() if machine.run is not None]:
             with contextlib.suppress(StoreError):  # full: they last as long as they did
                 await self._tokens.renew(runs, self.clock.now())
@@ -183,25 +184,17 @@ class Conductor:
         for mac in request.macs:
             if (owner := self.machines.by_mac(mac)) is not None:
                 raise ConflictError(f"{mac} belongs to {owner.name}")
-        bmc, identity = request.bmc, BmcIdentity()
-        if bmc is not None and request.verify:
-            if bmc.driver is Driver.REDFISH and not bmc.fingerprint:
-                bmc = replace(bmc, fingerprint=await self._ports.bmcs.fingerprint(bmc))
-            identity = await self._ports.bmcs.identify(bmc, request.password)
-        twin = twin_of(identity, self.machines.like_board(identity))
-        if twin is not None and twin.bmc is not None:
-            raise ConflictError(f"the BMC at {request.bmc} says that it is {twin.name} (UUID {identity.uuid})")
+        bmc, identity, twin = await self.doors.look(request)
         machine_id = twin.id if twin is not None else str(uuid.uuid4())
-        if bmc is not None:
-            await self.doors.keep(machine_id, request.password)
-        if twin is not None:
-            return await self._runner.change(
-                twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []), intent=intent
-            )
-        now = self.clock.now()
-        machine = Machine(machine_id, request.name, State.ENROLLED, macs=request.macs, created=now)
-        machine = replace(machine, uuid=identity.uuid, serial=identity.serial)
-        return await self._runner.create(rest.enrolled(machine, request, bmc, now), intent)
+        async with self.doors.keeping(machine_id, request.password) if bmc is not None else contextlib.nullcontext():
+            if twin is not None:
+                return await self._runner.change(
+                    twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []), intent=intent
+                )
+            now = self.clock.now()
+            machine = Machine(machine_id, request.name, State.ENROLLED, macs=request.macs, created=now)
+            machine = replace(machine, uuid=identity.uuid, serial=identity.serial)
+            return await self._runner.create(rest.enrolled(machine, request, bmc, now), intent)
 
     async def _bmc_fault(self, machine: Machine) -> str | None:
         assert machine.bmc is not None
@@ -352,16 +345,20 @@ class Conductor:
         return await self._runner.change(machine.id, lambda m, _: (replace(m, power=power), []), intent=intent)
 
     @in_turn
-    async def forget(self, ref: str, *, key: str = "", generation: int | None = None) -> None:
-        """Remove a machine from the record. Refused while a run is under way, or a workflow has it."""
-        if await self._once.was_accepted(intent := asked(key, "forget", machine=ref)):
+    async def forget(self, ref: str, *, force: bool = False, key: str = "", generation: int | None = None) -> None:
+        """Remove a machine from the record, and all that is kept of it. Refused while a run is under way, a workflow
+        has it, or its disks were not erased since it was in use: the latter `force` overrules.
+        """
+        if await self._once.was_accepted(intent := asked(key, "forget", machine=ref, force=force)):
             return
         machine = self.machines.get(ref)
         rest.check_generation(machine, generation)
         rest.check_idle(machine)
+        if not force:
+            rest.check_erased(machine, f"`provisionctl release {ref}` first, or `forget --force` where it is gone")
         self._refuse_engaged(machine)
         await self._runner.forget(machine, intent)
-        with contextlib.suppress(StoreError):  # the machine is off the record; its lines are of no use to anybody
+        with contextlib.suppress(StoreError):  # full: what was noted meanwhile goes at the next start
             await self._trace.forget(machine.id)
         await self.doors.forget(machine)
 
@@ -373,6 +370,11 @@ class Conductor:
             return [(seq, line) for seq, line in self._trace.of_stranger(Mac(ref), after) if only.fits(line)][:limit]
         found = await self._trace.read(self.machines.get(ref).id, after, limit, only)
         return sorted(found, key=lambda item: item[1].at)  # what was seen before the machine was known is kept later
+
+    @property
+    def lost_lines(self) -> int:
+        """How many lines of the trace were thrown away since the daemon was started."""
+        return self._trace.lost
 
     async def why(self, ref: str) -> Verdict:
         """Say in a sentence what a machine waits for or why it failed, by the trace of its last run."""

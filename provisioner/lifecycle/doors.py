@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from provisioner.bmc.join import match
 from provisioner.bmc.rotation import NEXT, make_password
-from provisioner.bmc.ways import secret_of
-from provisioner.errors import BmcError, ConflictError, NotFoundError
+from provisioner.errors import BmcError, ConflictError, NotFoundError, StoreError
 from provisioner.lifecycle.ports import Bmcs
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
-from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
+from provisioner.model.bmc import PASSWORDS, BmcAddress, BmcIdentity, Driver, owner_of, secret_of
+from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine
 from provisioner.store.secrets import Secrets
 
@@ -26,9 +27,37 @@ class Doors:
         self._bmcs = bmcs
         self._secrets = secrets
 
-    async def keep(self, machine_id: str, password: str) -> None:
-        """Keep the password of a machine's first way."""
+    async def open(self) -> None:
+        """Forget the passwords of machines that never came on record: somebody died while enrolling one."""
+        names = await self._secrets.names(PASSWORDS)
+        if orphans := [name for name in names if self._machines.find(owner_of(name)) is None]:
+            await self._secrets.remove(*orphans)
+
+    async def look(self, request: EnrolRequest) -> tuple[BmcAddress | None, BmcIdentity, Machine | None]:
+        """Log in to the BMC of a machine that is put on record, if that is wanted: its address with what is pinned of
+        it, what it says, and the machine that was found on the network before. Raises `BmcError`, `ConflictError`.
+        """
+        bmc, identity = request.bmc, BmcIdentity()
+        if bmc is not None and request.verify:
+            if bmc.driver is Driver.REDFISH and not bmc.fingerprint:
+                bmc = replace(bmc, fingerprint=await self._bmcs.fingerprint(bmc))
+            identity = await self._bmcs.identify(bmc, request.password)
+        twin = twin_of(identity, self._machines.like_board(identity))
+        if twin is not None and twin.bmc is not None:
+            raise ConflictError(f"the BMC at {request.bmc} says that it is {twin.name} (UUID {identity.uuid})")
+        return bmc, identity, twin
+
+    @contextlib.asynccontextmanager
+    async def keeping(self, machine_id: str, password: str) -> AsyncIterator[None]:
+        """Keep the password of a machine's first way while the machine is put on record, and then if it is."""
         await self._secrets.put(secret_of(machine_id), password)
+        try:
+            yield
+        except BaseException:
+            if self._machines.find(machine_id) is None:
+                with contextlib.suppress(StoreError):  # full: the next start does it
+                    await self._secrets.remove(secret_of(machine_id))
+            raise
 
     async def next_password(self, machine_id: str) -> str:
         """Return the random password of an account that is being made from inside the machine; made once, kept."""
@@ -92,10 +121,9 @@ class Doors:
         return changed
 
     async def forget(self, machine: Machine) -> None:
-        """Forget all passwords of a machine's board, and end the sessions there."""
-        await self._secrets.remove(secret_of(machine.id))
-        for other in machine.more_bmcs:
-            await self._secrets.remove(secret_of(machine.id, other))
+        """Forget what is known by heart of a board whose machine is off the record, and end the sessions there."""
+        first = secret_of(machine.id)
+        self._secrets.removed(first, first + NEXT, *(secret_of(machine.id, other) for other in machine.more_bmcs))
         for address in (machine.bmc, *machine.more_bmcs):
             if address is not None:
                 await self._bmcs.forget(address)

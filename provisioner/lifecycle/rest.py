@@ -65,11 +65,7 @@ def retire(machine: Machine, now: float) -> Machine:
         raise ConflictError(
             f"{machine.name} is {machine.state}: it is in use", hint=f"`provisionctl release {machine.name}` first"
         )
-    if in_use(machine) or _may_be_half_erased(machine):
-        raise ConflictError(
-            f"{machine.name} is {machine.state}: its disks were not erased since it was in use",
-            hint=f"`provisionctl let-go {machine.name}`, then `provisionctl release {machine.name}` first",
-        )
+    check_erased(machine, f"`provisionctl let-go {machine.name}`, then `provisionctl release {machine.name}` first")
     return replace(_changed(machine, State.RETIRED, now, None), bootenv="", failure=None)
 
 
@@ -108,6 +104,13 @@ def check_idle(machine: Machine) -> None:
     """Raise `ConflictError` where a run is under way."""
     if machine.run is not None and machine.run.step is not None:
         raise ConflictError(f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first")
+
+
+def check_erased(machine: Machine, hint: str) -> None:
+    """Raise `ConflictError` where a machine's disks were not erased since it was in use; `hint` says what to do."""
+    if in_use(machine) or _may_be_half_erased(machine):
+        untouched = f"{machine.name} is {machine.state}: its disks were not erased since it was in use"
+        raise ConflictError(untouched, hint=hint)
 
 
 def _may_be_half_erased(machine: Machine) -> bool:

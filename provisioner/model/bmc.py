@@ -53,6 +53,20 @@ class BmcAddress:
         return f"{self.driver}://{self.username}@{host}:{self.port}{system}"
 
 
+PASSWORDS = "bmc/"
+"""The names of all secrets that are a BMC's password begin so; the machine's id follows, then what tells more."""
+
+
+def secret_of(machine_id: str, address: BmcAddress | None = None) -> str:
+    """Name the secret that holds a password: of a machine's first BMC address, or of another one."""
+    return f"{PASSWORDS}{machine_id}" if address is None else f"{PASSWORDS}{machine_id}/{address.driver}"
+
+
+def owner_of(secret: str) -> str:
+    """Return the id of the machine whose BMC's password a secret is."""
+    return secret.removeprefix(PASSWORDS).partition("/")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class BmcIdentity:
     """What a BMC says of the machine that it controls. Empty strings where it does not say."""

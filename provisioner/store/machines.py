@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from provisioner.errors import ConflictError, CursorError
+from provisioner.model.bmc import secret_of
 from provisioner.model.intent import UNKEYED, Asked, Event
 from provisioner.model.machine import Machine, Run
 from provisioner.store.codec import Reader, encode
@@ -23,7 +24,8 @@ _NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event
 class Change:
     """What one event made of one machine, to be written whole or not at all.
 
-    `before` is None for a new machine, `after` None for one that is forgotten. `intent` is the request for it.
+    `before` is None for a new machine, `after` None for one that is forgotten: with its trace and the passwords of its
+    BMC. `intent` is the request for it.
     """
 
     at: float
@@ -117,6 +119,9 @@ def _write(
     assert machine is not None
     if change.after is None:
         cursor.execute("DELETE FROM machine WHERE id = ?", (machine.id,))
+        cursor.execute("DELETE FROM trace WHERE machine = ?", (machine.id,))
+        password = secret_of(machine.id)
+        cursor.execute("DELETE FROM secret WHERE id = ? OR id GLOB ?", (password, f"{password}/*"))
     else:
         _put(cursor, change.before, change.after, document)
     if change.intent.key:

@@ -127,8 +127,19 @@ class Secrets:
             self._sealed[name] = sealed
         return sealed
 
-    async def remove(self, name: str) -> None:
-        """Forget a secret; not there is success."""
-        await self._db.submit(lambda c: c.execute("DELETE FROM secret WHERE id = ?", (name,)) and None)
+    async def names(self, prefix: str) -> list[str]:
+        """List the secrets whose names begin so."""
+        query = "SELECT id FROM secret WHERE substr(id, 1, ?) = ?"
+        return [name for (name,) in await self._db.read(lambda c: c.execute(query, (len(prefix), prefix)).fetchall())]
+
+    async def remove(self, *names: str) -> None:
+        """Forget secrets; not there is success."""
+        rows = [(name,) for name in names]
+        await self._db.submit(lambda c: c.executemany("DELETE FROM secret WHERE id = ?", rows) and None)
+        self.removed(*names)
+
+    def removed(self, *names: str) -> None:
+        """Hear that secrets are no longer in the store."""
         self._changes += 1
-        self._sealed.pop(name, None)
+        for name in names:
+            self._sealed.pop(name, None)

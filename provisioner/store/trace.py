@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter, OrderedDict, deque
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from provisioner.errors import CursorError, StoreError
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, NOW, Channel, TraceFilter, TraceLine
 from provisioner.store.db import Database
+
+log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 0.5
 PENDING_LIMIT = 20_000
@@ -41,7 +44,10 @@ class Trace:
         """Lines of strangers that were noted; a MAC that was forgotten and comes again has higher numbers, too."""
         self._grown: Counter[str] = Counter()
         """Rows that came to each machine since its oldest ones went."""
-        self.dropped = 0
+        self.lost = 0
+        """Lines that were thrown away since the daemon was started, for the store did not take them in time."""
+        self._told = 0
+        """How many of them were said in the log."""
 
     def note(self, line: TraceLine) -> None:
         """Keep a line. Lines without a machine stay in memory only, by MAC, until the MAC is claimed."""
@@ -51,7 +57,7 @@ class Trace:
             if len(self._pending) < PENDING_LIMIT:
                 self._pending.append(line)
             else:
-                self.dropped += 1
+                self.lost += 1
         elif line.mac is not None:
             self._heard += 1
             self._ring(line.mac).append((self._heard, line))
@@ -100,8 +106,13 @@ class Trace:
         try:
             await self._db.submit(lambda c: c.executemany(insert, rows) and None)
         except StoreError:
-            self._pending = (lines + self._pending)[-PENDING_LIMIT:]
+            waiting = lines + self._pending
+            self._pending = waiting[-PENDING_LIMIT:]
+            self.lost += len(waiting) - len(self._pending)
             raise
+        if self.lost > self._told:
+            log.warning("trace.lost lines=%d", self.lost - self._told)
+            self._told = self.lost
         self._grown.update(line.machine for line in lines)
         for machine in [machine for machine, rows in self._grown.items() if rows >= TRIM_EVERY]:
             await self.trim(machine)
@@ -141,11 +152,17 @@ class Trace:
         self._grown.pop(machine, None)
 
     async def _trim_all(self) -> None:
-        """Trim every machine that has too many rows: how many came to it is counted in memory only."""
+        """Trim every machine that has too many rows: how many came to it is counted in memory only.
+
+        Rows of machines that are no longer on record go: those that were noted while one was taken off it.
+        """
+        gone = "SELECT machine FROM trace GROUP BY machine EXCEPT SELECT id FROM machine"
         query = "SELECT machine FROM trace GROUP BY machine HAVING count(*) > ?"
         with contextlib.suppress(StoreError):  # the next start is as good
             for row in await self._db.read(lambda c: c.execute(query, (KEEP_ROWS_EACH,)).fetchall()):
                 await self.trim(row[0])
+            for row in await self._db.read(lambda c: c.execute(gone).fetchall()):
+                await self.forget(row[0])
 
     async def forget(self, machine: str) -> None:
         """Drop all rows of a machine that is no longer on record."""

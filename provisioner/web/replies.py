@@ -51,6 +51,14 @@ def query(request: web.Request, *known: str) -> MultiMapping[str]:
     return request.query
 
 
+def truth(given: MultiMapping[str], name: str) -> bool:
+    """Read a parameter that is true or false, the latter where it is not given; raise `WireError`."""
+    text = given.get(name, "")
+    if text not in ("", "true", "false"):
+        raise WireError(f"{name}: {text[:40]!r}", hint="true or false")
+    return text == "true"
+
+
 def page(given: MultiMapping[str]) -> tuple[int, int]:
     """Read cursor and limit of a list that is read from a cursor."""
     return whole(given.get("after", "0"), "after"), page_limit(given)

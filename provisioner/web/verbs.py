@@ -13,7 +13,18 @@ from provisioner.model.trace import Channel, TraceFilter
 from provisioner.web import views
 from provisioner.web.intents import AdoptBody, BootBody, HoldBody, PowerBody, ReleaseBody, check_via
 from provisioner.web.ports import Operator, Route
-from provisioner.web.replies import Condition, condition, current, json_reply, machine_reply, nothing, page, query, read
+from provisioner.web.replies import (
+    Condition,
+    condition,
+    current,
+    json_reply,
+    machine_reply,
+    nothing,
+    page,
+    query,
+    read,
+    truth,
+)
 
 MACHINE = "/v1/machines/{ref}"
 QUERY_CHARS = 200
@@ -59,9 +70,10 @@ class Verbs:
 
     async def forget(self, request: web.Request) -> web.Response:
         """Drop a machine from the record; the machine itself is not touched."""
+        force = truth(query(request, "force"), "force")
         given, ref = condition(request), _ref(request)
         with current(self._ask.machines, ref, given):
-            await self._ask.forget(ref, key=given.key, generation=given.generation)
+            await self._ask.forget(ref, force=force, key=given.key, generation=given.generation)
         return web.Response(status=204)
 
     # runs
@@ -181,12 +193,10 @@ class Verbs:
 
 def _only(given: MultiMapping[str]) -> TraceFilter:
     """Read which lines of a trace are meant."""
-    channel, troubles = given.get("channel", ""), given.get("troubles", "")
+    channel = given.get("channel", "")
     if channel and channel not in set(Channel):
         raise WireError(f"channel: {channel[:40]!r}", hint=f"one of {', '.join(Channel)}")
-    if troubles not in ("", "true", "false"):
-        raise WireError(f"troubles: {troubles[:40]!r}", hint="true or false")
-    return TraceFilter(given.get("q", "")[:QUERY_CHARS], channel, given.get("run", ""), troubles == "true")
+    return TraceFilter(given.get("q", "")[:QUERY_CHARS], channel, given.get("run", ""), truth(given, "troubles"))
 
 
 def _ref(request: web.Request) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from provisioner.bmc.ways import Login, Ways, secret_of
+from provisioner.bmc.ways import Login, Ways
 from provisioner.errors import BmcAuthError, BmcError, BmcTimeout, BmcUnreachable, BmcUnsupported, ConflictError
-from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.bmc import BmcAddress, Driver, secret_of
 from provisioner.model.machine import Machine, State
 
 REDFISH = BmcAddress(Driver.REDFISH, "192.0.2.1", 443, "admin")

@@ -109,12 +109,48 @@ async def test_a_store_that_refuses_loses_nothing_within_bounds(db: Database) ->
     assert [row.text for _, row in await trace.read("m1", 0, 100)] == ["kept", "later"]
 
 
-async def test_more_than_can_wait_is_dropped_and_counted(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_can_wait_is_lost_counted_and_told_once(
+    db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(module, "PENDING_LIMIT", 10)
     trace = Trace(db, CLOCK)
     for at in range(25):
         trace.note(line(at, machine="m1"))
-    assert trace.dropped == 15
+    assert trace.lost == 15
+    with caplog.at_level("WARNING"):
+        await trace.flush()
+        trace.note(line(99, machine="m1"))
+        await trace.flush()
+    assert [record.getMessage() for record in caplog.records] == ["trace.lost lines=15"]
+
+
+async def test_what_waits_for_a_store_that_refuses_is_bounded_and_counted(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PENDING_LIMIT", 10)
+    trace = Trace(db, CLOCK)
+    for at in range(10):
+        trace.note(line(at, machine="m1"))
+    await db.submit(lambda c: c.execute("ALTER TABLE trace RENAME TO gone") and None)
+
+    async def note_meanwhile() -> None:
+        for at in range(3):
+            trace.note(line(10 + at, machine="m1"))
+
+    [fault, _] = await asyncio.gather(trace.flush(), note_meanwhile(), return_exceptions=True)
+    assert (type(fault), trace.lost) == (StoreError, 3)
+    await db.submit(lambda c: c.execute("ALTER TABLE gone RENAME TO trace") and None)
+    assert [row.at for _, row in await trace.read("m1", 0, 100)] == list(range(3, 13))
+
+
+async def test_rows_of_machines_that_are_off_the_record_go_at_the_start(db: Database) -> None:
+    await db.submit(lambda c: c.execute("INSERT INTO machine VALUES ('m1', 'node17', 1, x'')") and None)
+    trace = Trace(db, CLOCK)
+    for machine in ("m1", "m2"):
+        trace.note(line(1.0, machine=machine))
+    await trace.flush()
+    await trace._trim_all()
+    assert [len(await trace.read(machine, 0, 10)) for machine in ("m1", "m2")] == [1, 0]
 
 
 async def test_old_rows_go(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

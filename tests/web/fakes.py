@@ -224,8 +224,10 @@ class FakeConductor:
         machine = self._current(self.machines.get(ref), generation)
         return await self.put(rest.unretire(machine, NOW), "machine.state")
 
-    async def forget(self, ref: str, *, key: str = "", generation: int | None = None) -> None:
+    async def forget(self, ref: str, *, force: bool = False, key: str = "", generation: int | None = None) -> None:
         machine = self._current(self.machines.get(ref), generation)
+        if not force:
+            rest.check_erased(machine, "")
         del self.machines.by_name[machine.name]
         await self.emit(machine.id, "machine.forgotten", {"name": machine.name})
 

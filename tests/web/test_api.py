@@ -74,6 +74,15 @@ async def test_enrol_and_forget(api: Session, conductor: FakeConductor) -> None:
     assert (await call(api, "GET", "/v1/machines/node20"))[0] == 404
 
 
+async def test_a_machine_in_use_is_forgotten_by_force_only(api: Session) -> None:
+    assert (await call(api, "POST", "/v1/machines/node17/adopt", json={"bootenv": "debian-12"}))[0] == 200
+    path = "/v1/machines/node17"
+    assert [(await call(api, "DELETE", path + more))[0] for more in ("", "?force=false")] == [409, 409]
+    status, body, _ = await call(api, "DELETE", f"{path}?force=yes")
+    assert (status, body["hint"]) == (400, "true or false")
+    assert (await call(api, "DELETE", f"{path}?force=true"))[0] == 204
+
+
 async def test_no_answer_holds_a_secret(api: Session) -> None:
     answers = [await call(api, "POST", "/v1/machines", json=ENROL)]
     answers += [await call(api, "GET", path) for path in ("/v1/machines", "/v1/machines/node17", "/v1/events")]
