@@ -78,13 +78,16 @@ class WorkflowStore:
     # what steps print
 
     async def put_output(self, run: str, machine: str, fence: int, place: int, text: bytes) -> None:
-        """Keep a piece that begins at `place`; the same piece sent again takes its own place."""
+        """Keep a piece that begins at `place`, instead of those that it overlaps; the last `OUTPUT_LIMIT` stay."""
+        delete = "DELETE FROM flow_output WHERE flow = ? AND machine = ? AND fence = ? AND place < ?"
+        end = "SELECT place + length(text) FROM flow_output WHERE flow = ? AND machine = ? AND fence = ?"
 
         def work(cursor: sqlite3.Cursor) -> None:
             whose = (run, machine, fence)
-            cursor.execute("INSERT OR REPLACE INTO flow_output VALUES (?, ?, ?, ?, ?)", (*whose, place, text))
-            delete = "DELETE FROM flow_output WHERE flow = ? AND machine = ? AND fence = ? AND place < ?"
-            cursor.execute(delete, (*whose, place + len(text) - OUTPUT_LIMIT))
+            cursor.execute(f"{delete} AND place + length(text) > ?", (*whose, place + len(text), place))
+            cursor.execute("INSERT INTO flow_output VALUES (?, ?, ?, ?, ?)", (*whose, place, text))
+            (newest,) = cursor.execute(f"{end} ORDER BY place DESC LIMIT 1", whose).fetchone()
+            cursor.execute(delete, (*whose, newest - OUTPUT_LIMIT))
 
         await self._db.submit(work)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -56,4 +58,25 @@ async def test_of_much_output_the_end_is_kept(tmp_path: Path) -> None:
     found, end = await store.output("run", "m1", 1, 0, 1 << 30)
     assert end == 30 * len(piece)
     assert OUTPUT_LIMIT - len(piece) <= len(found) <= OUTPUT_LIMIT
+    await db.close()
+
+
+ODD = {
+    "each a little further": lambda nth: nth,
+    "each a little nearer": lambda nth: 1_000 - nth,
+    "from far away and back": lambda nth: (1 << 40) - nth * 60_000,
+    "to and fro": lambda nth: (nth % 2) * 60_000 + nth,
+}
+
+
+@pytest.mark.parametrize("place", ODD.values(), ids=ODD.keys())
+async def test_no_order_of_pieces_fills_the_store(tmp_path: Path, place: Callable[[int], int]) -> None:
+    """What a machine sends is not to be believed: not where a piece begins, either."""
+    db = Database(tmp_path / "state.db")
+    await db.open()
+    store, piece = WorkflowStore(db), b"x" * 60_000
+    for nth in range(60):
+        await store.put_output("run", "m1", 1, place(nth), piece)
+    kept = await db.read(lambda c: c.execute("SELECT sum(length(text)) FROM flow_output").fetchone()[0])
+    assert 0 < kept <= OUTPUT_LIMIT + len(piece)
     await db.close()
