@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from provisioner.cli.root import run
+from provisioner.errors import ProvisionerError
 from provisioner.lifecycle.declared import Applied
 from provisioner.netwatch.rogues import Rogue
 from provisioner.web.api import Api
@@ -63,6 +64,23 @@ class NoNames:
         return json_reply({"enabled": False})
 
 
+class FakeBoards:
+    """Says that machines are on, unless their BMCs are `dead`."""
+
+    def __init__(self, conductor: FakeConductor) -> None:
+        self._conductor = conductor
+        self.dead: dict[str, ProvisionerError] = {}
+
+    def routes(self) -> tuple[Route, ...]:
+        return (Route("POST", "/v1/machines/{ref}/bmc/power.status", self.power),)
+
+    async def power(self, request: web.Request) -> web.Response:
+        name = self._conductor.machines.get(request.match_info["ref"]).name
+        if name in self.dead:
+            raise self.dead[name]
+        return web.json_response({"result": "on"})
+
+
 class Daemon:
     """The API over a `FakeConductor`. `do` runs something on its loop; it can be stopped and started."""
 
@@ -71,6 +89,7 @@ class Daemon:
         self.conductor = FakeConductor()
         self.rollouts = FakeRollouts(self.conductor)
         self.watch = FakeWatch()
+        self.boards = FakeBoards(self.conductor)
         self.declared = FakeDeclared()
         self.ca = CaApi(path.with_name("ca.pem"), 0)
         self.site: Callable[[FakeConductor], Site] = site
@@ -94,6 +113,7 @@ class Daemon:
             shown,
             self.ca,
             SiteApi(self.declared),
+            self.boards,
         )
         routes = [route for api in apis for route in api.routes()]
         self._server = Server(operator_app(routes), drain_s=0.05)

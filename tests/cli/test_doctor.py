@@ -20,9 +20,10 @@ from provisioner.cli.doctor import _names, offers_of
 from provisioner.cli.doctor_probes import Offer, ProbeError, fetch_http, holder_of
 from provisioner.config import Config
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
-from provisioner.errors import StoreError
+from provisioner.errors import BmcUnreachable, StoreError
 from provisioner.lifecycle.declared import Applied
 from provisioner.model.boot import Unknown
+from provisioner.model.machine import State
 from provisioner.netwatch.rogues import How, Rogue
 from provisioner.web.ports import Site
 from tests.cli.conftest import Ctl, Daemon
@@ -48,7 +49,7 @@ def test_a_site_that_is_in_order(ctl: Ctl) -> None:
     assert lines[0].startswith("ok    daemon    provisioner ")
     assert "ok    listens   boot: http://192.0.2.1:8080" in lines
     assert "ok    bootenvs  ready to boot: debian-12, discovery" in lines
-    assert "ok    bmc       node17: answers" in lines
+    assert "ok    bmc       node17: ipmi://admin@192.0.2.17:623 lets us in; the machine is on" in lines
 
 
 @pytest.mark.usefixtures("unconfigured")
@@ -176,22 +177,21 @@ def test_a_port_that_cannot_be_asked_from_is_no_success(ctl: Ctl) -> None:
 
 
 @pytest.mark.usefixtures("unconfigured")
-def test_a_machine_that_answers_an_error_hides_no_other(
-    ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    look = daemon.conductor.preflight
-
-    async def locked(ref: str, *given: Any, **more: Any) -> Any:
-        if ref == "node17":
-            raise StoreError("database is locked")
-        return await look(ref, *given, **more)
-
+def test_bmcs_are_asked_in_whatever_state_their_machines_are(ctl: Ctl, daemon: Daemon) -> None:
+    """A boot would be refused for other reasons before a BMC is asked; that it lets nobody in is told all the same."""
+    for name, state in (("node31", State.INSPECTING), ("node32", State.MAINTENANCE), ("node33", State.RETIRED)):
+        daemon.conductor.machines.by_name[name] = replace(fakes.NODE17, id=name, name=name, state=state)
+        daemon.boards.dead[name] = BmcUnreachable("ipmi://admin@192.0.2.17:623: no answer in 10 s")
+    daemon.boards.dead["node17"] = StoreError("database is locked")
     daemon.conductor.machines.by_name["node99"] = replace(fakes.NODE17, id="m99", name="node99")
-    monkeypatch.setattr(daemon.conductor, "preflight", locked)
     ran = ctl("doctor")
     assert ran.status == 1
-    assert "FAIL  bmc       node17: cannot be looked at: database is locked" in ran.out
-    assert "ok    bmc       node99: answers" in ran.out
+    told = [line.split(None, 2)[::2] for line in ran.out.splitlines() if " bmc " in line]
+    assert [(level, text.partition(":")[0]) for level, text in told] == [
+        ("FAIL", "node17"), ("ok", "node18"), ("FAIL", "node31"), ("FAIL", "node32"), ("ok", "node99"),
+    ]  # fmt: skip
+    assert "FAIL  bmc       node17: database is locked" in ran.out
+    assert "FAIL  bmc       node31: ipmi://admin@192.0.2.17:623: no answer in 10 s" in ran.out
 
 
 @pytest.mark.usefixtures("unconfigured")
@@ -203,7 +203,7 @@ def test_a_check_that_is_answered_an_error_is_told(ctl: Ctl, daemon: Daemon, mon
     ran = ctl("doctor")
     assert ran.status == 1
     assert "FAIL  daemon    it does not say how it stands: database is locked" in ran.out
-    assert "ok    bmc       node17: answers" in ran.out
+    assert "ok    bmc       node17: ipmi://admin@192.0.2.17:623 lets us in; the machine is on" in ran.out
 
 
 @pytest.mark.parametrize(("mode", "offers", "said"), BESIDE.values(), ids=BESIDE.keys())
