@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -214,7 +215,7 @@ class Daemon:
         db = Database(config.database)
         await db.open(written_out=True)
         stack.push_async_callback(db.close)
-        await tell_origin(db, None if config.store.key_file else config.key_file)
+        await tell_origin(db, None if config.store.key_file else config.key_file, time.time())
         return db
 
     async def _serve_boot(

@@ -83,6 +83,7 @@ async def _stop(path: Path, at: float, key_file: Path | None) -> Stopped:
     try:
         if key_file is not None:
             await Secrets.opened(db, key_file)
+        await EventStore(db).leap(at)
         machines, rollouts, flows = MachineStore(db), RolloutStore(db), WorkflowStore(db)
         found = Stopped(
             await _each(
@@ -110,10 +111,11 @@ async def _each(pairs: list[tuple[T, T]], save: Save[T]) -> int:
     return len(changed)
 
 
-async def tell_origin(db: Database, key_file: Path | None) -> None:
+async def tell_origin(db: Database, key_file: Path | None, at: float) -> None:
     """Say in the log that a store was restored, until it has an event of its own; or is new beside a key that is not.
 
-    `key_file` is None where somebody else puts the key there. Called before the key is made. Raises `StoreError`.
+    `at` is now: a backup may be restored twice, and what its first life numbered is not numbered again. `key_file` is
+    None where somebody else puts the key there. Called before the key is made. Raises `StoreError`.
     """
     if db.fresh and key_file is not None and await asyncio.to_thread(key_file.exists):
         log.warning("store.empty %s is new, and %s was there: is this half a restore?", db.path, key_file)
@@ -122,3 +124,4 @@ async def tell_origin(db: Database, key_file: Path | None) -> None:
     if row is not None and row[0] == RESTORED:
         told = " ".join(f"{name}={value:.0f}" for name, value in _restored_in(row[1]).items())
         log.warning("store.restored %s: what was under way then has stopped", told)
+        await EventStore(db).leap(at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from aiohttp import web
@@ -29,8 +28,8 @@ from provisioner.web.replies import (
 
 MACHINE = "/v1/machines/{ref}"
 QUERY_CHARS = 200
-SYSTEM = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
-"""How what a machine runs may be called; ours are called so, too."""
+SYSTEM_CHARS = 100
+"""Every list of machines shows what they run."""
 REASON_CHARS = 500
 """Every list that shows why a machine is held has all of it."""
 
@@ -146,9 +145,10 @@ class Verbs:
     async def adopt(self, request: web.Request) -> web.Response:
         """Put on record that a machine already runs something."""
         body = await read(request, AdoptBody)
-        if not re.fullmatch(SYSTEM, body.bootenv):
-            hint = "letters, digits, dot, dash, underscore and plus, at most 100; a name of your own will do"
-            raise WireError(f"bootenv: {body.bootenv[:40]!r}", hint=hint)
+        name = body.bootenv
+        if not 0 < len(name) <= SYSTEM_CHARS or name != name.strip() or not name.isprintable():
+            hint = f"at most {SYSTEM_CHARS} characters that can be shown; a name of your own will do"
+            raise WireError(f"bootenv: {name[:40]!r}", hint=hint)
         return await self._at_once(request, self._ask.adopt, body.bootenv)
 
     async def retire(self, request: web.Request) -> web.Response:

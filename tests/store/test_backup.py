@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -112,7 +113,7 @@ async def said_at_start(path: Path, key_file: Path | None, caplog: pytest.LogCap
     db = Database(path)
     await db.open()
     with caplog.at_level(logging.WARNING):
-        await tell_origin(db, key_file)
+        await tell_origin(db, key_file, AT + 60)
     await db.close()
     return caplog.text
 
@@ -146,3 +147,35 @@ async def test_a_new_store_beside_an_old_key_is_half_a_restore(
     assert await said_at_start(path, key, caplog) == "", "it is not new any more"
     assert await said_at_start(tmp_path / "2.db", None, caplog) == "", "the key comes from somewhere else"
     assert await said_at_start(tmp_path / "3.db", tmp_path / "none.key", caplog) == "", "a first start"
+
+
+async def test_no_number_of_an_event_is_used_twice_however_often_a_backup_is_restored(tmp_path: Path) -> None:
+    """Receivers tell doubles by numbers, and readers go on from them."""
+
+    async def live(path: Path, at: float, *names: str) -> list[int]:
+        db = Database(path)
+        await db.open()
+        await tell_origin(db, None, at)
+        written = [event.seq for name in names for event in await MachineStore(db).save(begun(name))]
+        await db.close()
+        return written
+
+    def begun(name: str) -> Change:
+        return Change(1.0, None, Machine(name, name, State.READY), [("machine.enrolled", {"name": name})])
+
+    first = await live(tmp_path / "state.db", AT - 60, "node17", "node18")
+    await asyncio.to_thread(copy, tmp_path / "state.db", tmp_path / "backup.db", AT)
+    first += await live(tmp_path / "state.db", AT, "node19", "node20", "node21")
+    lives = [first]
+    for nth in (1, 2):
+        path = tmp_path / f"restored-{nth}.db"
+        shutil.copy(tmp_path / "backup.db", path)
+        lives.append(await live(path, AT + 60 * nth, "node22", "node23"))
+    numbers = [number for life in lives for number in life]
+    assert len(set(numbers)) == len(numbers)
+    assert numbers == sorted(numbers)
+    db = Database(path)
+    await db.open()
+    later = await MachineStore(db).events(first[-1], 10)
+    assert [event.type for event in later] == ["site.restored", "machine.enrolled", "machine.enrolled"]
+    await db.close()

@@ -11,6 +11,7 @@ import pytest
 from provisioner.clock import SteadyClock
 from provisioner.errors import CursorError
 from provisioner.store.db import Database
+from provisioner.store.events import EventStore
 from provisioner.store.hooks import HookStore, Progress
 from provisioner.store.machines import MachineStore
 from provisioner.store.retention import AT_ONCE, Keep, Retention
@@ -47,6 +48,14 @@ async def test_only_so_much_is_kept(db: Database) -> None:
     assert await rows(db, "SELECT key FROM intent") == ["new"]
     assert await rows(db, "SELECT id FROM run ORDER BY id") == ["a3", "a4", "b3", "b4"]
     assert await Retention(db, SteadyClock(), [], KEEP).drop() == 0
+
+
+async def test_numbers_that_were_left_out_do_not_count(db: Database) -> None:
+    """A restored store goes on far from where it was."""
+    await EventStore(db).leap(1_790_000_000.0)
+    await EventStore(db).add("x", {}, 1.0)
+    await Retention(db, SteadyClock(), [], KEEP).drop()
+    assert await rows(db, "SELECT seq FROM event ORDER BY seq") == [*range(32, 41), 1_790_000_000_001]
 
 
 async def test_what_a_webhook_was_not_sent_stays(db: Database) -> None:

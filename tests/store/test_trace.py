@@ -32,6 +32,11 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
+async def put_on_record(db: Database, *machines: str) -> None:
+    rows = [(name, name) for name in machines]
+    await db.submit(lambda c: c.executemany("INSERT INTO machine VALUES (?, ?, 1, x'')", rows) and None)
+
+
 async def test_lines_of_a_machine_are_kept_in_order(db: Database) -> None:
     trace = Trace(db, CLOCK)
     for at in range(5):
@@ -144,7 +149,7 @@ async def test_what_waits_for_a_store_that_refuses_is_bounded_and_counted(
 
 
 async def test_rows_of_machines_that_are_off_the_record_go_at_the_start(db: Database) -> None:
-    await db.submit(lambda c: c.execute("INSERT INTO machine VALUES ('m1', 'node17', 1, x'')") and None)
+    await put_on_record(db, "m1")
     trace = Trace(db, CLOCK)
     for machine in ("m1", "m2"):
         trace.note(line(1.0, machine=machine))
@@ -178,6 +183,7 @@ async def test_a_talkative_machine_does_not_fill_the_store(db: Database, monkeyp
 
 async def test_daemons_that_are_restarted_often_keep_no_more(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEEP_ROWS_EACH", 10)
+    await put_on_record(db, "m1", "m2")
     for daemon in range(4):
         trace = Trace(db, CLOCK)
         for at in range(8):

@@ -74,7 +74,7 @@ async def test_enrol_and_forget(api: Session, conductor: FakeConductor) -> None:
     assert (await call(api, "GET", "/v1/machines/node20"))[0] == 404
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 101, "a b", "-x", "a\nb", "\u202e"])
+@pytest.mark.parametrize("name", ["", "  ", "x" * 101, " a", "a\nb", "\u202ea"])
 async def test_what_a_machine_runs_has_a_name(api: Session, name: str) -> None:
     status, body, _ = await call(api, "POST", "/v1/machines/node17/adopt", json={"bootenv": name})
     assert (status, "a name of your own will do" in body["hint"]) == (400, True)
