@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from collections.abc import Hashable
+from typing import NamedTuple, Protocol
 
 from provisioner.model.trace import TraceLine
 
@@ -12,11 +12,26 @@ LIMIT = 16_384
 """Lines of strangers that wait, and lines of known machines: 400 octets each, 13 MB."""
 
 
-class Waiting(NamedTuple):
-    """One line, of the first of its like; `line` puts it into words."""
+class Waiting(Protocol):
+    """What is kept of one line, of the first of its like, until there is time for words."""
+
+    @property
+    def who(self) -> bytes:
+        """Whose it is."""
+
+    def line(self) -> TraceLine:
+        """Put it into words."""
+
+
+class Worded(NamedTuple):
+    """A line that has its words already."""
 
     who: bytes
-    line: Callable[[], TraceLine]
+    words: TraceLine
+
+    def line(self) -> TraceLine:
+        """Give them."""
+        return self.words
 
 
 class Backlog:

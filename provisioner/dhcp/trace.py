@@ -11,10 +11,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
-from provisioner.dhcp.backlog import Backlog, Waiting
+from provisioner.dhcp.backlog import Backlog, Waiting, Worded
 from provisioner.dhcp.boards import Boards, BoardSeen
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Reply, Silence
 from provisioner.dhcp.limit import Limiter
@@ -49,6 +48,31 @@ class Seen(NamedTuple):
     ip: int
     reason: str
 
+    def line(self) -> TraceLine:
+        """Put it into words."""
+        now, who, kind, giaddr, arrival, event, ip, reason = self
+        asked = KINDS.get(kind, f"type {kind}")
+        came = f"by relay {address(giaddr)}" if giaddr else f"on {arrival.interface}"
+        what = f" {address(ip)}" if ip else ""
+        text = f"{asked} {came}:{what} {reason}".rstrip(": ")
+        channel = Channel.PROXY if arrival.port == PROXY_PORT else Channel.DHCP
+        return TraceLine(now, channel, event, text, mac_from_bytes(who), ok=event not in BAD_EVENTS)
+
+
+class Malformed(NamedTuple):
+    """The same of bytes that are no DHCP message."""
+
+    now: float
+    who: bytes
+    arrival: Arrival
+    mac: Mac | None
+    why: str
+
+    def line(self) -> TraceLine:
+        """Put it into words."""
+        text = f"from {self.arrival.source[0]}: {self.why}"
+        return TraceLine(self.now, Channel.DHCP, "dhcp.malformed", text, self.mac, ok=False)
+
 
 class Trace:
     """Counts everything, and tells it at once or late."""
@@ -79,14 +103,15 @@ class Trace:
             return False
         return self._each.take(key, MAC_PER_S, MAC_BURST, now)
 
-    def keep(self, who: bytes, what: tuple[object, ...], line: Callable[[], TraceLine]) -> None:
+    def keep(self, waiting: Waiting, what: tuple[object, ...]) -> None:
         """Tell a line late; `what` is the same for lines that are as good as one."""
+        who = waiting.who
         key = (who, *what)
         if self.late.again(key):
             return
         known = self._known(who)
         if self.late.has_room(known=known):
-            self.late.keep(key, Waiting(who, line), known=known)
+            self.late.keep(key, waiting, known=known)
         else:
             self.counts["dhcp.untold"] += 1
 
@@ -123,11 +148,12 @@ class Trace:
             return
         if now < self._silent_until and len(late.strangers) >= late.limit and not self._known(who):
             self.counts["dhcp.untold"] += 1  # as `keep` would find: spare the words
-        elif self.allows(who, now):
-            self.tell(_line(Seen(now, who, kind, packet.giaddr, arrival, event, ip, found.reason)))
+            return
+        what = _new(Seen, (now, who, kind, packet.giaddr, arrival, event, ip, found.reason))
+        if self.allows(who, now):
+            self.tell(what.line())
         else:
-            what = _new(Seen, (now, who, kind, packet.giaddr, arrival, event, ip, found.reason))
-            self.keep(who, (kind, event, found.reason), partial(_line, what))
+            self.keep(what, (kind, event, found.reason))
 
     def _board(self, who: bytes, seen: BoardSeen, now: float) -> None:
         """Tell of a BMC that got an address."""
@@ -136,29 +162,14 @@ class Trace:
         if self.allows(who, now):
             self.tell(line)
         else:
-            self.keep(who, ("dhcp.bmc", text), lambda: line)
+            self.keep(Worded(who, line), ("dhcp.bmc", text))
 
     def malformed(self, data: bytes, arrival: Arrival, why: str, now: float) -> None:
         """Tell of bytes that are no DHCP message."""
         self.counts["dhcp.malformed"] += 1
         mac = mac_from_bytes(data[28:34]) if len(data) >= 34 else None
-        make = partial(_malformed, now, arrival, mac, why)
-        who = arrival.source[0].encode()
-        if self.allows(who, now):
-            self.tell(make())
+        what = Malformed(now, arrival.source[0].encode(), arrival, mac, why)
+        if self.allows(what.who, now):
+            self.tell(what.line())
         else:
-            self.keep(who, ("malformed",), make)
-
-
-def _line(seen: Seen) -> TraceLine:
-    now, who, kind, giaddr, arrival, event, ip, reason = seen
-    asked = KINDS.get(kind, f"type {kind}")
-    came = f"by relay {address(giaddr)}" if giaddr else f"on {arrival.interface}"
-    what = f" {address(ip)}" if ip else ""
-    text = f"{asked} {came}:{what} {reason}".rstrip(": ")
-    channel = Channel.PROXY if arrival.port == PROXY_PORT else Channel.DHCP
-    return TraceLine(now, channel, event, text, mac_from_bytes(who), ok=event not in BAD_EVENTS)
-
-
-def _malformed(now: float, arrival: Arrival, mac: Mac | None, why: str) -> TraceLine:
-    return TraceLine(now, Channel.DHCP, "dhcp.malformed", f"from {arrival.source[0]}: {why}", mac, ok=False)
+            self.keep(what, ("malformed",))

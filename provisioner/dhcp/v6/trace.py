@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from provisioner.dhcp.backlog import Worded
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.trace import Trace
 from provisioner.dhcp.v6.case import Arrival6, Reply6
@@ -51,7 +52,7 @@ class Trace6:
         if self.budget.allows(who, now):
             self.budget.tell(line)
         else:
-            self.budget.keep(who, what, lambda: line)
+            self.budget.keep(Worded(who, line), what)
 
 
 def _who(message: Message, arrival: Arrival6) -> Identity:
