@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 from itertools import chain
@@ -50,12 +51,20 @@ class Known(NamedTuple):
     """Another number with every change: answers made for the old one are not used again. 0: nothing special."""
 
 
+_FILE_NAME = re.compile("[!-~]{1,127}")
+"""The field `file` has 128 octets, with a zero at its end (RFC 2131 section 2)."""
+
+
 def loaders_by_arch(loader: Mapping[str, str]) -> dict[int, str]:
-    """Turn the operator's names of architectures into numbers; raise `ConfigError` for an unknown one."""
+    """Turn the operator's names of architectures into numbers; raise `ConfigError` for an unknown one, or a file name
+    that cannot be told to firmware."""
     found: dict[int, str] = {}
     for name, file in loader.items():
         if name not in ARCHES:
             raise ConfigError(f"loader: unknown architecture {name!r}", hint=f"one of {', '.join(ARCHES)}")
+        if not _FILE_NAME.fullmatch(file):
+            hint = "1 to 127 ASCII characters without blanks"
+            raise ConfigError(f"loader: {name}: {file!r} cannot be told to firmware", hint=hint)
         found |= dict.fromkeys(ARCHES[name], file)
     return found
 

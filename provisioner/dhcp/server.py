@@ -274,6 +274,7 @@ class DhcpServer:
                 self.trace.malformed(data, arrival, str(error), now)
             except Exception:
                 log.exception("dhcp.fault data=%s", data.hex())
+                self.trace.fault(data, arrival, now)
             else:
                 (held if found.store else ready).append((packet, arrival, found))
         if held:

@@ -31,7 +31,8 @@ LATE_EVERY_S, LATE_COUNT = 0.1, 40
 """How often lines that wait are told, and how many at once (a millisecond): the 4,000 of a rack of 1,000 machines that
 power on together take ten seconds."""
 BAD_EVENTS = frozenset({"dhcp.nak", "dhcp.silence", "dhcp.pool-empty", "dhcp.decline", "dhcp.malformed", "dhcp.unsent"})
-LOUD = frozenset({"dhcp.malformed"})
+LOUD = frozenset({"dhcp.malformed", "dhcp.fault"})
+OUR_FAULT = "a fault of the daemon, whose log has the traceback: no answer"
 _new = tuple.__new__
 KINDS = {0: "BOOTP", 1: "DISCOVER", 3: "REQUEST", 4: "DECLINE", 7: "RELEASE", 8: "INFORM"}
 
@@ -59,19 +60,20 @@ class Seen(NamedTuple):
         return TraceLine(now, channel, event, text, mac_from_bytes(who), ok=event not in BAD_EVENTS)
 
 
-class Malformed(NamedTuple):
-    """The same of bytes that are no DHCP message."""
+class Unread(NamedTuple):
+    """The same of bytes that are no DHCP message, or that the daemon fails at."""
 
     now: float
     who: bytes
     arrival: Arrival
+    event: str
     mac: Mac | None
     why: str
 
     def line(self) -> TraceLine:
         """Put it into words."""
         text = f"from {self.arrival.source[0]}: {self.why}"
-        return TraceLine(self.now, Channel.DHCP, "dhcp.malformed", text, self.mac, ok=False)
+        return TraceLine(self.now, Channel.DHCP, self.event, text, self.mac, ok=False)
 
 
 class Trace:
@@ -166,10 +168,17 @@ class Trace:
 
     def malformed(self, data: bytes, arrival: Arrival, why: str, now: float) -> None:
         """Tell of bytes that are no DHCP message."""
-        self.counts["dhcp.malformed"] += 1
+        self._unanswered("dhcp.malformed", arrival.source[0].encode(), data, arrival, why, now)
+
+    def fault(self, data: bytes, arrival: Arrival, now: float) -> None:
+        """Tell of a packet that the daemon fails at."""
+        self._unanswered("dhcp.fault", data[28:34], data, arrival, OUR_FAULT, now)
+
+    def _unanswered(self, event: str, who: bytes, data: bytes, arrival: Arrival, why: str, now: float) -> None:
+        self.counts[event] += 1
         mac = mac_from_bytes(data[28:34]) if len(data) >= 34 else None
-        what = Malformed(now, arrival.source[0].encode(), arrival, mac, why)
-        if self.allows(what.who, now):
+        what = Unread(now, who, arrival, event, mac, why)
+        if self.allows(who, now):
             self.tell(what.line())
         else:
-            self.keep(what, ("malformed",))
+            self.keep(what, (event,))

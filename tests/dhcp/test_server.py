@@ -15,10 +15,11 @@ from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import encode
 from provisioner.dhcp.subnets import Dhcp, PortRule, Reservation
 from provisioner.errors import ListenError
+from provisioner.model.boot import Plan
 from provisioner.model.net import Mac
 from provisioner.store.db import Database
 from provisioner.store.leases import LeaseStore
-from tests.dhcp.clients import MAC, OTHER_MAC, US, discover, ip, request, subnet
+from tests.dhcp.clients import MAC, OTHER_MAC, US, chain, discover, ip, request, subnet
 from tests.dhcp.rig import RELAY, Rig
 from tests.dhcp.wires import Wires, wires
 
@@ -178,6 +179,22 @@ async def test_garbage_is_counted_and_the_next_packet_served(rig: Rig) -> None:
         rig.socket.sendto(data, (US, 67))
     assert (await rig.ask(discover())).type == Type.OFFER
     assert server.trace.counts["dhcp.malformed"] == 5
+    await server.stop()
+
+
+async def test_what_we_fail_at_is_in_the_machines_trace(rig: Rig) -> None:
+    def fail(_: object) -> Plan:
+        raise ValueError("a fault of ours")
+
+    server = await rig.start(rig.server())
+    server.site.decide = fail
+    rig.say(discover())
+    async with asyncio.timeout(10):
+        while not rig.lines:
+            await asyncio.sleep(0)
+    assert [(line.event, line.mac) for line in rig.lines] == [("dhcp.fault", MAC)]
+    server.site.decide = chain
+    assert (await rig.ask(discover())).type == Type.OFFER
     await server.stop()
 
 

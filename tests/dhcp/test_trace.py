@@ -7,7 +7,7 @@ import pytest
 from provisioner.dhcp.backlog import LIMIT
 from provisioner.dhcp.case import Arrival
 from provisioner.dhcp.options import Type
-from provisioner.dhcp.packet import Packet
+from provisioner.dhcp.packet import Packet, encode
 from provisioner.dhcp.trace import LATE_COUNT, LINES_BURST, MAC_BURST, Trace
 from provisioner.model.trace import Channel, TraceLine
 from tests.dhcp.clients import DIRECT, MAC, NOW, PROXY_PORT, UEFI, ask, discover, packet, request, site, subnet
@@ -113,3 +113,11 @@ def test_malformed_packets_are_told_by_their_sender() -> None:
     trace.tell_late(NOW + 10)
     assert (lines[0].event, lines[0].mac, lines[0].text) == ("dhcp.malformed", MAC, "from 0.0.0.0: too short")
     assert lines[-1].text == f"from 0.0.0.0: too short ({100 - MAC_BURST} times)"
+
+
+def test_a_fault_of_ours_is_in_the_machines_trace() -> None:
+    lines: list[TraceLine] = []
+    trace = Trace(lines.append)
+    trace.fault(encode(discover()), DIRECT, NOW)
+    assert [(line.event, line.mac, line.ok) for line in lines] == [("dhcp.fault", MAC, False)]
+    assert trace.counts["dhcp.fault"] == 1

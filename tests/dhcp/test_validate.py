@@ -56,6 +56,7 @@ RIGHT = {
     "a /31 uses both of its addresses": one(network="10.0.0.0/31", pools=("10.0.0.1",), router=(), dns=()),
     "a fixed address": known(Reservation(mac=MAC, address="10.0.0.50", name="node1")),
     "two machines": known(Reservation(mac=MAC, name="node1"), Reservation(mac=OTHER_MAC, name="node2")),
+    "the longest name of a loader": one(loader={"bios": "x" * 127}),
     "a profile": known(Reservation(mac=MAC, profile="gpu"), profiles={"gpu": Overrides(loader={"efi-x64": "x.efi"})}),
     "a name server that is a machine with a reservation": known(Reservation(mac=MAC, address="10.0.0.2")),
     "the whole of a /31 is for machines": Dhcp(
@@ -177,6 +178,9 @@ WRONG = {
     "a router that is none": (one(router=("gateway",)), f"{NET}: options: "),
     "a search domain that is none": (one(search=("a..b",)), "'a..b' is no domain name"),
     "an architecture that is none": (one(loader={"z80": "x"}), f"{NET}: loader: unknown architecture 'z80'"),
+    "a loader whose name is not ASCII": (one(loader={"bios": "größe.0"}), "loader: bios: 'größe.0' cannot be told"),
+    "a loader without a name": (one(loader={"bios": ""}), "loader: bios: '' cannot be told to firmware"),
+    "a loader whose name is too long": (one(loader={"bios": "x" * 128}), "cannot be told to firmware"),
     "an address of ours that is none": (one(server_address="us"), f"{NET}: server_address: "),
     "networks that overlap": (
         two({}, {"network": "10.0.0.0/16", "interface": "eth1", "pools": ("10.0.9.1",)}),

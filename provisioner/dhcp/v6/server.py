@@ -186,6 +186,7 @@ class Dhcp6Server:
                 self.trace.malformed(arrival, str(error), now)
             except Exception:
                 log.exception("dhcp6.fault data=%s", data.hex())
+                self.trace.fault(data, arrival, now)
             else:
                 stores = isinstance(found, Reply6) and found.store
                 (held if stores else ready).append((message, arrival, found))

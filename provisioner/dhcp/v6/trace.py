@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from provisioner.dhcp.backlog import Worded
 from provisioner.dhcp.case import Silence
-from provisioner.dhcp.trace import Trace
+from provisioner.dhcp.trace import OUR_FAULT, Trace
 from provisioner.dhcp.v6.case import Arrival6, Reply6
 from provisioner.dhcp.v6.identify import NO_HARDWARE, Identity, identity_of
 from provisioner.dhcp.v6.message import Message, Type, address
 from provisioner.errors import WireError
-from provisioner.model.net import mac_from_bytes
+from provisioner.model.net import Mac, mac_from_bytes
 from provisioner.model.trace import Channel, Observe, TraceLine
 
 BAD_EVENTS = frozenset(
@@ -43,10 +43,19 @@ class Trace6:
 
     def malformed(self, arrival: Arrival6, why: str, now: float) -> None:
         """Tell of bytes that are no DHCPv6 message."""
-        self.counts["dhcp6.malformed"] += 1
+        self._unanswered("dhcp6.malformed", None, arrival, why, now)
+
+    def fault(self, data: bytes, arrival: Arrival6, now: float) -> None:
+        """Tell of a message that the daemon fails at, also in reading it; a relay's frame does not say whose it is."""
+        relayed = data[:1] == bytes((Type.RELAY_FORWARD,))
+        mac = mac_from_bytes(arrival.mac) if arrival.mac and not relayed else None
+        self._unanswered("dhcp6.fault", mac, arrival, OUR_FAULT, now)
+
+    def _unanswered(self, event: str, mac: Mac | None, arrival: Arrival6, why: str, now: float) -> None:
+        self.counts[event] += 1
         text = f"from {address(arrival.source)} on {arrival.interface}: {why}"
-        line = TraceLine(now, Channel.DHCP6, "dhcp6.malformed", text, None, ok=False)
-        self._tell(arrival.source.to_bytes(16, "big"), ("malformed",), line, now)
+        line = TraceLine(now, Channel.DHCP6, event, text, mac, ok=False)
+        self._tell(arrival.source.to_bytes(16, "big"), (event,), line, now)
 
     def _tell(self, who: bytes, what: tuple[object, ...], line: TraceLine, now: float) -> None:
         if self.budget.allows(who, now):

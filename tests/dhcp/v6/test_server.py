@@ -19,6 +19,7 @@ from provisioner.dhcp.v6.options import Opt
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.errors import ListenError, StoreError
+from provisioner.model.boot import Plan
 from provisioner.model.net import Mac
 from provisioner.model.trace import TraceLine
 from provisioner.store.db import Database
@@ -295,6 +296,23 @@ async def test_live_changes(rig: Rig, lan: Wires) -> None:
         with pytest.raises(ListenError, match="cannot listen on eth9: no interface with this name"):
             server.set_subnet(subnet(network="fd02::/64", interface="eth9", pools=("fd02::1",)))
     assert [link.interface for link in server.links] == ["eth0", "eth1"]
+    await server.stop()
+
+
+async def test_what_we_fail_at_is_told(rig: Rig) -> None:
+    def fail(_: object) -> Plan:
+        raise ValueError("a fault of ours")
+
+    server = await rig.start(rig.server())
+    server.site.decide = fail
+    rig.say(ONE.message(SOLICIT, ia()))
+    async with asyncio.timeout(10):
+        while not rig.lines:
+            await asyncio.sleep(0)
+    assert [(line.event, line.mac, line.ok) for line in rig.lines] == [("dhcp6.fault", None, False)]
+    assert server.trace.counts["dhcp6.fault"] == 1
+    server.site.decide = chain
+    assert (await rig.ask(ONE.message(SOLICIT, ia()))).type == Type.ADVERTISE
     await server.stop()
 
 

@@ -30,6 +30,7 @@ SUBNETS: dict[str, tuple[dict[str, Any], str]] = {
     "a name server that is none": ({"dns": ("10.0.0.1",)}, "options: "),
     "an option that we set": ({"options": {"3": "x"}}, "options: option 3 is set by the server itself"),
     "an option that is none": ({"options": {"dns": "x"}}, "options: 'dns' is no option"),
+    "a loader with a blank": ({"loader": {"efi-x64": "a b"}}, "loader: efi-x64: 'a b' cannot be told to firmware"),
     "an architecture that is none": ({"loader": {"x86": "a"}}, "loader: unknown architecture 'x86'"),
     "too short a lease": ({"lease_s": 59}, "lease_s: 59: from 60 to 2147483647"),
     "preferred longer than valid": ({"preferred_s": 3601}, "preferred_s: 3601: from 0 to 3600"),
