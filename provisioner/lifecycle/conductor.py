@@ -379,10 +379,10 @@ class Conductor:
     async def why(self, ref: str) -> Verdict:
         """Say in a sentence what a machine waits for or why it failed, by the trace of its last run."""
         machine = self.machines.get(ref)
-        since = machine.run.started if machine.run else self.clock.now()
-        lines = await self._trace.since(machine.id, since)
+        run = machine.run
+        lines = await self._trace.since(machine.id, run.id, run.started) if run is not None else []
         stands = self.stands(machine.id)
-        if stands and not machine.failure and (machine.run is None or machine.run.step is None):
+        if stands and not machine.failure and (run is None or run.step is None):
             return Verdict("waiting", f"{machine.name} is {machine.state}, {stands}", "", tuple(lines[-1:]))
         return why(machine, sorted(lines, key=lambda line: line.at), self.clock.now(), self._ports.network.http_port)
 

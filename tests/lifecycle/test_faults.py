@@ -16,7 +16,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.steps import SILENT_S
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, State
-from provisioner.model.trace import Channel
+from provisioner.model.trace import NOW, Channel, TraceLine
 from provisioner.store.db import Database
 from tests.lifecycle.points import KillableDatabase, Points
 from tests.lifecycle.rack import Metal, Rack
@@ -154,6 +154,28 @@ async def test_the_trace_has_the_time_that_runs_have_when_the_clock_was_set_back
         lines = [line for _, line in await conductor.trace("node17")]
     assert {line.channel for line in lines} == {Channel.LIFE, Channel.BMC, Channel.HTTP, Channel.AGENT}
     assert not [line for line in lines if not began <= line.at <= clock.now()]
+
+
+@pytest.mark.slow
+async def test_why_tells_nothing_of_runs_from_when_the_clock_was_ahead(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    rack.clock = SetClock(DAY)
+    async with rack.alive():
+        async with rack.daemon() as conductor:
+            await ready(rack)
+            rack.during_job = lambda _metal: False
+            await conductor.boot("node17", "debian-12")
+            machine = await until(conductor, working)
+            assert machine.run
+            told = "[ 3.1] Out of memory: Killed process 1"
+            conductor.observe(TraceLine(NOW, Channel.CONSOLE, "console.line", told, None, machine.id, machine.run.id))
+            await conductor.cancel("node17")
+            await settled(conductor)
+        rack.clock = SteadyClock()
+        async with rack.daemon() as conductor:
+            await conductor.boot("node17", "debian-12")
+            await until(conductor, working)
+            assert (await conductor.why("node17")).id == "waiting"
 
 
 @pytest.mark.parametrize("jump_s", [DAY, -DAY])
