@@ -89,8 +89,7 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
         _show_plan(session, client, machines, asked | in_query(params))
         return
     if not given["yes"]:
-        loses = RESTARTS if bootenv == "discovery" else DESTROYS
-        _ask_back(client, machines, f"boot {bootenv}", loses)
+        _ask_back(client, machines, f"boot {bootenv}", lambda: _does(client, bootenv))
     body = asked | ({"params": params} if params else {})
     _each(session, client, machines, ("boot", body), given["timeout"] if given["wait"] else None)
 
@@ -106,7 +105,7 @@ def discover(session: Session, names: str, yes: bool, wait: bool, timeout: float
     """
     machines, client = expand(names), session.client()
     if not yes:
-        _ask_back(client, machines, "discover", RESTARTS)
+        _ask_back(client, machines, "discover", lambda: RESTARTS)
     _each(session, client, machines, ("boot", {"bootenv": "discovery"}), timeout if wait else None)
 
 
@@ -119,16 +118,23 @@ def release(session: Session, names: str, keep_data: bool, yes: bool, wait: bool
     """Give machines back: erase their disks, power off, ready for the next use."""
     machines, client = expand(names), session.client()
     if not yes and not keep_data:
-        _ask_back(client, machines, "release", DESTROYS)
+        _ask_back(client, machines, "release", lambda: DESTROYS)
     _each(session, client, machines, ("release", {"erase": not keep_data}), timeout if wait else None)
 
 
 @command("rescue")
 @_NAMES
+@_YES
 @waits
-def rescue(session: Session, names: str, wait: bool, timeout: float) -> None:
-    """Boot machines into the rescue system, to be mended. Disks are left as they are; `unrescue` leads back."""
-    _each(session, session.client(), expand(names), ("rescue", {}), timeout if wait else None)
+def rescue(session: Session, names: str, yes: bool, wait: bool, timeout: float) -> None:
+    """Boot machines into the rescue system, to be mended. Disks are left as they are; `unrescue` leads back.
+
+    A machine in use is switched off, whatever runs on it.
+    """
+    machines, client = expand(names), session.client()
+    if not yes:
+        _ask_back(client, machines, "rescue", lambda: STOPS)
+    _each(session, client, machines, ("rescue", {}), timeout if wait else None)
 
 
 @command("unrescue")
@@ -195,10 +201,19 @@ def _still_on(session: Session, machine: Row) -> ProvisionerError | None:
 
 
 DESTROYS = "destroys what is on the disk"
-RESTARTS = "switches it off, whatever runs on it, and starts it from its disk again"
+STOPS = "switches it off, whatever runs on it"
+RESTARTS = f"{STOPS}, and starts it from its disk again"
+STARTS = f"{STOPS}, and starts what may write to its disk"
+OF_KIND = {"disk": RESTARTS, "discovery": RESTARTS, "rescue": STOPS, "live": STARTS}
 
 
-def _ask_back(client: Client, machines: Sequence[str], what: str, does: str) -> None:
+def _does(client: Client, bootenv: str) -> str:
+    """Say what booting it does to a machine in use."""
+    kinds = {row["name"]: row["kind"] for row in client.get("/v1/bootenvs")["bootenvs"]}
+    return OF_KIND.get(kinds.get(bootenv, ""), DESTROYS)
+
+
+def _ask_back(client: Client, machines: Sequence[str], what: str, does: Callable[[], str]) -> None:
     """On a terminal, ask before that is done to a machine in use; a script has said what it wants."""
     if not is_terminal(sys.stdin):
         return
@@ -207,7 +222,7 @@ def _ask_back(client: Client, machines: Sequence[str], what: str, does: str) -> 
         return
     some = ", ".join(f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used[:5])
     more = f" and {len(used) - 5} more" if len(used) > 5 else ""
-    click.confirm(f"{some}{more}: in use; `{what}` {does}. Go on?", abort=True, err=True)
+    click.confirm(f"{some}{more}: in use; `{what}` {does()}. Go on?", abort=True, err=True)
 
 
 def _each(

@@ -14,8 +14,11 @@ from dataclasses import replace
 import pytest
 
 from provisioner.cli import progress
+from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.machine import Failure, JournalLine, Machine, Phase, State
+from provisioner.web.ports import BootenvStatus, Site
 from tests.cli.conftest import Ctl, Daemon
+from tests.web import fakes
 from tests.web.fakes import NODE17
 
 
@@ -339,14 +342,36 @@ def test_a_machine_in_use_is_asked_for(
     assert daemon.conductor.machines.get("node17").state is state
 
 
-@pytest.mark.parametrize("command", [("discover", "node17"), ("boot", "node17", "discovery")], ids=" ".join)
-def test_a_discovery_asks_for_a_machine_in_use_too(
-    ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+OFF = "switches it off, whatever runs on it"
+DOES = {
+    "discover node17": f"{OFF}, and starts it from its disk again",
+    "boot node17 discovery": f"{OFF}, and starts it from its disk again",
+    "boot node17 local": f"{OFF}, and starts it from its disk again",
+    "boot node17 memtest": f"{OFF}, and starts what may write to its disk",
+    "boot node17 debian-12": "destroys what is on the disk",
+    "boot node17 ubuntu-22.04": "destroys what is on the disk",
+    "boot node17 nosuch": "destroys what is on the disk",
+    "rescue node17": OFF,
+}
+
+
+def with_more(conductor: fakes.FakeConductor) -> Site:
+    more = (Bootenv("local", "The disk", Kind.DISK, "", {}), Bootenv("memtest", "Memory test", Kind.LIVE, "", {}))
+    return replace(fakes.site(conductor), bootenvs=lambda: (*fakes.BOOTENVS, *map(BootenvStatus, more)))
+
+
+@pytest.mark.parametrize("command", DOES)
+def test_what_it_does_to_a_machine_in_use_is_said_before(
+    ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     daemon.conductor.machines.by_name["node17"] = replace(NODE17, state=State.ACTIVE, bootenv="debian-12")
+    daemon.site = with_more
+    daemon.stop()
+    daemon.start()
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
-    ran = ctl(*command)
+    ran = ctl(*command.split())
     assert ran.status == 1
-    assert "switches it off, whatever runs on it, and starts it from its disk again. Go on?" in ran.out + ran.err
+    what = command.replace(" node17", "")
+    assert f"node17 (debian-12): in use; `{what}` {DOES[command]}. Go on?" in ran.out + ran.err
     assert daemon.conductor.machines.get("node17").state is State.ACTIVE
-    assert ctl(*command, "--yes").status == 0
+    assert "Go on?" not in ctl(*command.split(), "--yes").err
