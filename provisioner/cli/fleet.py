@@ -59,6 +59,9 @@ def rollout(session: Session, bootenv: str, select: str, **given: Any) -> None:
       provisionctl rollout debian-12 -l 'node[01-40],!state=active' --plan
     """
     client = session.client()
+    body = {"bootenv": bootenv, "select": select, "at_once": given["at_once"], "max_failures": given["max_failures"]}
+    if given["plan"]:
+        client.post("/v1/rollouts/plan", body)  # refused as the rollout would be
     meant = client.get("/v1/machines", {"select": select})["machines"]
     if given["plan"]:
         for row in meant:
@@ -67,7 +70,6 @@ def rollout(session: Session, bootenv: str, select: str, **given: Any) -> None:
         return
     if not given["yes"]:
         ask_back(lambda: meant, f"`rollout {bootenv}` destroys what is on {{count}} disks")
-    body = {"bootenv": bootenv, "select": select, "at_once": given["at_once"], "max_failures": given["max_failures"]}
     begun: Row = client.post("/v1/rollouts", body, key=str(uuid.uuid4()))
     if given["wait"]:
         begun = ROLLOUTS.wait(session, client, begun, given["timeout"])

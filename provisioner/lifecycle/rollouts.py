@@ -103,21 +103,24 @@ class Rollouts:
             if wanted != (bootenv, select, limits, dict(params)):
                 raise used_for(key, "another rollout")
             return before
+        async with self._lock:
+            now = self._conductor.clock.now()
+            rollout = replace(self.plan(bootenv, select, limits), id=new_run_id(), params=dict(params), created=now)
+            self._conductor.announce(await self._store.create(rollout, key, describe(None, rollout)))
+            self._keep(rollout)
+        return await self._apply(rollout.id, Order.CARRY_ON)
+
+    def plan(self, bootenv: str, select: str, limits: tuple[int, int]) -> Rollout:
+        """Say what `begin` would begin, or raise as it would; nothing is begun."""
         self._conductor.bootenv(bootenv)
         machines = self._conductor.machines.all()
         selector = parse(select)
         if unknown := selector.unknown(machines):
             more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
             raise NotFoundError(f"there is no machine {', '.join(unknown[:5])}{more}")
-        async with self._lock:
-            chosen = [machine for machine in machines if selector.selects(machine)]
-            self._refuse_taken(chosen)
-            now = self._conductor.clock.now()
-            rollout = plan(f"{new_run_id()}", bootenv, select, chosen, limits)
-            rollout = replace(rollout, params=dict(params), created=now)
-            self._conductor.announce(await self._store.create(rollout, key, describe(None, rollout)))
-            self._keep(rollout)
-        return await self._apply(rollout.id, Order.CARRY_ON)
+        chosen = [machine for machine in machines if selector.selects(machine)]
+        self._refuse_taken(chosen)
+        return plan("", bootenv, select, chosen, limits)
 
     def _refuse_taken(self, chosen: list[Machine]) -> None:
         taken = [f"{m.name} is in rollout {self._members[m.id]}" for m in chosen if m.id in self._members]

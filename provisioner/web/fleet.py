@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
@@ -27,6 +28,8 @@ class Rollouts(Protocol):
     async def begin(
         self, bootenv: str, select: str, limits: tuple[int, int], params: Mapping[str, Any], *, key: str = ""
     ) -> Rollout: ...
+
+    def plan(self, bootenv: str, select: str, limits: tuple[int, int]) -> Rollout: ...
 
     async def order(self, ref: str, order: Order) -> Rollout: ...
 
@@ -98,6 +101,7 @@ class FleetApi:
         return (
             Route("GET", "/v1/rollouts", self.list),
             Route("POST", "/v1/rollouts", self.begin),
+            Route("POST", "/v1/rollouts/plan", self.plan),
             Route("GET", "/v1/rollouts/{ref}", self.show),
             *(
                 Route("POST", f"/v1/rollouts/{{ref}}/{order}", self.order)
@@ -118,6 +122,13 @@ class FleetApi:
         response = json_reply(rollout_view(rollout), status=202)
         response.headers["Location"] = f"/v1/rollouts/{rollout.id}"
         return response
+
+    async def plan(self, request: web.Request) -> web.Response:
+        """Say what a rollout would be, or why it would be refused; nothing is begun."""
+        query(request)
+        body = await read(request, RolloutBody)
+        planned = self._rollouts.plan(body.bootenv, body.select, (body.at_once, body.max_failures))
+        return json_reply(rollout_view(replace(planned, params=body.params)))
 
     async def show(self, request: web.Request) -> web.Response:
         """Show one rollout with its machines."""

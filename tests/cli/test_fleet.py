@@ -51,6 +51,9 @@ def test_the_plan_touches_nothing(daemon: Daemon, ctl: Ctl) -> None:
     ran = ctl("rollout", "debian-12", "-l", "rack=r1", "--plan")
     assert ran.out.splitlines() == ["node17 is ready"]
     assert "1 machines, 4 at once; nothing was touched" in ran.err
+    ran = ctl("rollout", "debain-12", "-l", "rack=r1", "--plan")
+    assert (ran.status, ran.out) == (Exit.NOT_FOUND, "")
+    assert "no bootenv is called 'debain-12'" in ran.err
     assert daemon.rollouts.all() == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from provisioner.errors import NotFoundError
 from provisioner.lifecycle.fleet import Begun, Ended, Order, Rollout, Stage, advance, plan
 from provisioner.lifecycle.selectors import parse
-from tests.web.fakes import NOW, FakeConductor
+from tests.web.fakes import BOOTENVS, NOW, FakeConductor
 
 
 class FakeRollouts:
@@ -43,11 +43,17 @@ class FakeRollouts:
     ) -> Rollout:
         if key and key in self._keys:
             return self._all[self._keys[key]]
-        chosen = [machine for machine in self._conductor.machines.all() if parse(select).selects(machine)]
-        rollout = replace(plan(f"R{len(self._all) + 1}", bootenv, select, chosen, limits), params=params, created=NOW)
+        number = f"R{len(self._all) + 1}"
+        rollout = replace(self.plan(bootenv, select, limits), id=number, params=params, created=NOW)
         self._keys[key] = rollout.id
         self._all[rollout.id], _ = advance(rollout, Order.CARRY_ON, NOW)
         return self._all[rollout.id]
+
+    def plan(self, bootenv: str, select: str, limits: tuple[int, int]) -> Rollout:
+        if bootenv not in {status.bootenv.name for status in BOOTENVS}:
+            raise NotFoundError(f"no bootenv is called {bootenv!r}")
+        chosen = [machine for machine in self._conductor.machines.all() if parse(select).selects(machine)]
+        return plan("", bootenv, select, chosen, limits)
 
     async def order(self, ref: str, order: Order) -> Rollout:
         self._all[ref], _ = advance(self._all[ref], order, NOW)

@@ -47,6 +47,13 @@ async def test_begin_look_and_list(fleet: Session) -> None:
     assert [(row["id"], "members" in row) for row in body["rollouts"]] == [("R1", False)]
 
 
+async def test_a_plan_begins_nothing(fleet: Session) -> None:
+    status, body, _ = await call(fleet, "POST", "/v1/rollouts/plan", json=BODY)
+    assert (status, [member["stage"] for member in body["members"]]) == (200, ["waiting", "waiting"])
+    assert "canary" not in str(body)
+    assert (await call(fleet, "GET", "/v1/rollouts"))[1] == {"rollouts": []}
+
+
 async def test_orders(fleet: Session) -> None:
     await call(fleet, "POST", "/v1/rollouts", json=BODY)
     for order, status in (("pause", "paused"), ("resume", "running"), ("abort", "aborted")):
@@ -61,10 +68,12 @@ REFUSED: dict[str, tuple[dict[str, Any], int]] = {
     "no machine at once": (BODY | {"at_once": 0}, 422),
     "an unknown key": (BODY | {"at_one": 1}, 400),
     "no selector": ({"bootenv": "debian-12"}, 400),
+    "an unknown bootenv": (BODY | {"bootenv": "debain-12"}, 404),
 }
 
 
 @pytest.mark.parametrize(("body", "status"), REFUSED.values(), ids=REFUSED.keys())
 async def test_refused(fleet: Session, body: dict[str, Any], status: int) -> None:
-    assert (await call(fleet, "POST", "/v1/rollouts", json=body))[0] == status
+    for path in ("/v1/rollouts", "/v1/rollouts/plan"):
+        assert (await call(fleet, "POST", path, json=body))[0] == status
     assert (await call(fleet, "GET", "/v1/rollouts/R1"))[0] == 404
