@@ -75,7 +75,7 @@ def rollout(session: Session, bootenv: str, select: str, **given: Any) -> None:
         begun = ROLLOUTS.wait(session, client, begun, given["timeout"])
     ROLLOUTS.show(session, begun)
     if given["wait"]:
-        ROLLOUTS.judge(begun, of(begun, "failed"))
+        ROLLOUTS.judge(begun, total(begun) - of(begun, "done"))
 
 
 @command("rollouts")

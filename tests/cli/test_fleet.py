@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from provisioner.cli import following
 from provisioner.cli.exits import Exit
 from tests.cli.conftest import Ctl, Daemon
 
@@ -32,7 +33,7 @@ def test_one_that_failed_too_often_says_who_and_why(daemon: Daemon, ctl: Ctl) ->
     ran = ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "--wait", "--yes")
     assert ran.status == Exit.FAILED
     assert "node17: disk too small" in ran.out
-    assert "1 of 2 machines did not get there" in ran.err
+    assert "2 of 2 machines did not get there" in ran.err, "one was not begun"
     assert "1 machines failed, 0 may" in ran.out
     assert json.loads(ctl("rollout-resume", "R1", "-o", "json").out)["status"] == "running"
     daemon.rollouts.fails = set()
@@ -45,6 +46,26 @@ def test_pause_and_abort(daemon: Daemon, ctl: Ctl) -> None:
     assert ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "-y").status == Exit.OK
     assert "paused by the operator" in ctl("rollout-pause", "R1").out
     assert "1 starting, 1 skipped" in ctl("rollout-abort", "R1").out
+
+
+ORDERS = {"pause": "1 waiting, 1 done", "abort": "1 done, 1 skipped"}
+
+
+@pytest.mark.parametrize(("order", "counts"), ORDERS.items(), ids=ORDERS.keys())
+def test_one_that_somebody_else_ended_is_no_success(
+    daemon: Daemon, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, order: str, counts: str
+) -> None:
+    daemon.rollouts.stuck = True
+
+    def pause(_seconds: float) -> None:
+        if daemon.rollouts.stuck:
+            ctl(f"rollout-{order}", "R1")
+            daemon.rollouts.stuck = False
+
+    monkeypatch.setattr(following, "pause", pause)
+    ran = ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "--wait", "--yes")
+    assert counts in ran.out
+    assert (ran.status, "1 of 2 machines did not get there" in ran.err) == (Exit.PARTIAL, True)
 
 
 def test_the_plan_touches_nothing(daemon: Daemon, ctl: Ctl) -> None:
