@@ -96,10 +96,10 @@ class Followed:
 
         def words() -> list[str]:
             pairs = [(name, row["id" if name == self.noun else name]) for name in (self.noun, *self.pairs)]
-            failed = [m for m in row["members"] if m["stage"] == "failed"]
+            left = [m for m in row["members"] if m["stage"] in {"failed", "skipped"} and m["reason"]]
             return [
                 *listing([*pairs, ("why", row["reason"]), ("machines", counts(row))]),
-                *(f"  {printable(m['name'])}: {printable(m['reason'])}" for m in failed),
+                *(f"  {printable(m['name'])}: {printable(m['reason'])}" for m in left),
             ]
 
         print_one(session, _named(session, row), words)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from provisioner.errors import ConfigError, ConflictError
+from provisioner.lifecycle.rest import in_use
 from provisioner.model.machine import Machine
 
 MOST = 10_000
@@ -27,7 +28,7 @@ class Stage(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"  # its run failed or was cancelled, or was refused before anything was touched
-    SKIPPED = "skipped"  # the rollout was aborted before its turn
+    SKIPPED = "skipped"  # the rollout was aborted before its turn, or it was taken into use meanwhile
 
 
 UNDER_WAY = frozenset({Stage.STARTING, Stage.RUNNING})
@@ -45,13 +46,15 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One machine of a rollout. `reason` says why it failed."""
+    """One machine of a rollout. `reason` says why it failed or was left out."""
 
     machine: str
     name: str
     stage: Stage = Stage.WAITING
     run: str = ""
     reason: str = ""
+    used: str = ""
+    """What somebody's system on its disk was when the machine was chosen; empty where it was not in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,14 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A machine was not begun, since somebody has taken it into use since it was chosen; nothing was touched."""
+
+    machine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A run reached its end; `reason` is empty where that was the one that was wanted."""
 
@@ -163,13 +174,14 @@ class Order(StrEnum):
     CARRY_ON = "carry-on"
 
 
-Event = Begun | Refused | Stopped | Ended | Order
+OfMember = Begun | Refused | Stopped | LeftOut | Ended
+Event = OfMember | Order
 
 
 def plan(rollout_id: str, bootenv: str, select: str, machines: Iterable[Machine], limits: tuple[int, int]) -> Rollout:
     """Make a rollout of machines, by name; `limits` is how many at once and how many may fail. Raises `ConfigError`."""
     at_once, max_failures = limits
-    members = tuple(Member(m.id, m.name) for m in sorted(machines, key=lambda m: m.name))
+    members = tuple(Member(m.id, m.name, used=use_of(m)) for m in sorted(machines, key=lambda m: m.name))
     faults = []
     if not 1 <= at_once <= MOST:
         faults.append(f"at_once: {at_once}: 1 to {MOST}")
@@ -182,6 +194,23 @@ def plan(rollout_id: str, bootenv: str, select: str, machines: Iterable[Machine]
     if faults:
         raise ConfigError(f"{bootenv} cannot be rolled out", faults=faults)
     return Rollout(rollout_id, bootenv, select, at_once, max_failures, members, tally=tally(members))
+
+
+def use_of(machine: Machine) -> str:
+    """Name what somebody has on a machine's disk; empty where it is not in use."""
+    return (machine.bootenv or machine.state) if in_use(machine) else ""
+
+
+def taken(member: Member, machine: Machine) -> str:
+    """Say why a machine is left out whose turn has come; empty where it stands as when it was chosen.
+
+    What is in use is installed over only where that was so when somebody chose it, and by the same system.
+    """
+    used = use_of(machine)
+    if not used or used == member.used:
+        return ""
+    before = f"it had {member.used}" if member.used else "it was not in use"
+    return f"{machine.name} is {machine.state} by now ({used}); {before} when it was chosen: left as it is"
 
 
 def advance(rollout: Rollout, event: Event, now: float) -> tuple[Rollout, list[str]]:
@@ -239,7 +268,7 @@ _MAY = {
 }
 
 
-def _happened(rollout: Rollout, event: Begun | Refused | Stopped | Ended) -> Rollout:
+def _happened(rollout: Rollout, event: OfMember) -> Rollout:
     at = rollout.tally.places.get(event.machine)
     if at is None:
         return rollout
@@ -247,12 +276,14 @@ def _happened(rollout: Rollout, event: Begun | Refused | Stopped | Ended) -> Rol
     return rollout if member is rollout.members[at] else _put(rollout, {at: member})
 
 
-def _member(member: Member, event: Begun | Refused | Stopped | Ended, *, aborted: bool) -> Member:
+def _member(member: Member, event: OfMember, *, aborted: bool) -> Member:
     match event, member.stage:
         case Begun(run=run), Stage.STARTING:
             return replace(member, stage=Stage.RUNNING, run=run)
         case Refused(reason=reason), Stage.STARTING:
             return replace(member, stage=Stage.FAILED, reason=reason)
+        case LeftOut(reason=reason), Stage.STARTING:
+            return replace(member, stage=Stage.SKIPPED, reason=reason)
         case Stopped(), Stage.STARTING:
             return replace(member, stage=Stage.SKIPPED if aborted else Stage.WAITING)
         case Ended(run=run, reason=reason), Stage.RUNNING if run == member.run:
@@ -272,7 +303,10 @@ def _judged(rollout: Rollout, now: float) -> Rollout:
         return rollout
     if rollout.status is Status.ABORTED:
         return replace(rollout, ended=now)
-    return replace(rollout, status=Status.FAILED if reason else Status.DONE, reason=reason, ended=now)
+    out = rollout.count(Stage.SKIPPED)
+    told = [*filter(None, [reason]), *([f"{out} of {len(rollout.members)} machines were left out"] if out else [])]
+    status = Status.FAILED if reason else Status.DONE
+    return replace(rollout, status=status, reason="; ".join(told), ended=now)
 
 
 def _next(rollout: Rollout) -> tuple[Rollout, list[str]]:
@@ -304,7 +338,8 @@ def describe(before: Rollout | None, after: Rollout) -> list[Named]:
     data = {"rollout": after.id, "bootenv": after.bootenv, "select": after.select, "machines": len(after.members)}
     if before is None:
         return [("rollout.started", data)]
-    counts = {"done": after.count(Stage.DONE), "failed": after.count(Stage.FAILED), "reason": after.reason}
+    stages = (Stage.DONE, Stage.FAILED, Stage.SKIPPED)
+    counts = {str(stage): after.count(stage) for stage in stages} | {"reason": after.reason}
     found = []
     if before.status is not after.status:
         found.append((f"rollout.{_CALLED[after.status]}", data | counts))

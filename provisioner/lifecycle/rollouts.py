@@ -14,6 +14,7 @@ from provisioner.lifecycle.fleet import (
     Begun,
     Ended,
     Event,
+    LeftOut,
     Order,
     Refused,
     Rollout,
@@ -24,6 +25,7 @@ from provisioner.lifecycle.fleet import (
     describe,
     plan,
     rollout_of,
+    taken,
 )
 from provisioner.lifecycle.once import WithdrawnError, used_for
 from provisioner.lifecycle.runner import new_run_id
@@ -223,7 +225,8 @@ class Rollouts:
                 await asyncio.sleep(self._pause_s)
                 continue
             except WithdrawnError:
-                await self._until_kept(rollout.id, Stopped(machine_id))
+                reason = self._taken(rollout, machine_id)
+                await self._until_kept(rollout.id, LeftOut(machine_id, reason) if reason else Stopped(machine_id))
             except ProvisionerError as error:
                 await self._until_kept(rollout.id, Refused(machine_id, str(error)))
             return
@@ -239,11 +242,20 @@ class Rollouts:
         return machine.run.id
 
     def _withdrawn(self, key: str) -> str:
-        """Say why no machine is begun under a key of ours any more: its rollout was paused or aborted meanwhile."""
+        """Say why no machine is begun under a key of ours any more.
+
+        Its rollout was paused or aborted meanwhile, or somebody has taken the machine into use.
+        """
         rollout = self._all.get(rollout_of(key))
-        if rollout is None or rollout.status is Status.RUNNING:
+        if rollout is None:
             return ""
-        return f"rollout {rollout.id} is {rollout.status}"
+        if rollout.status is not Status.RUNNING:
+            return f"rollout {rollout.id} is {rollout.status}"
+        return self._taken(rollout, key.rpartition("/")[2])
+
+    def _taken(self, rollout: Rollout, machine_id: str) -> str:
+        member, machine = rollout.member(machine_id), self._conductor.machines.find(machine_id)
+        return taken(member, machine) if member is not None and machine is not None else ""
 
 
 def _reason(run: Run, failure: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from provisioner.lifecycle.fleet import (
     Begun,
     Ended,
     Event,
+    LeftOut,
     Order,
     Refused,
     Rollout,
@@ -20,8 +23,9 @@ from provisioner.lifecycle.fleet import (
     Stopped,
     advance,
     plan,
+    taken,
 )
-from provisioner.model.machine import Machine, State
+from provisioner.model.machine import Hold, Machine, State
 
 LETTER = {
     Stage.WAITING: "w", Stage.STARTING: "s", Stage.RUNNING: "r",
@@ -50,11 +54,44 @@ def run(at: int, reason: str = "") -> tuple[Event, Event]:
     return Begun(f"m{at}", f"r{at}"), Ended(f"m{at}", f"r{at}", reason)
 
 
+HELD = Hold("new fan", State.ACTIVE, 5.0)
+ACTIVE = Machine("m1", "node01", State.ACTIVE, bootenv="debian-12")
+TAKEN: dict[str, tuple[Machine, Machine, str]] = {
+    "free as it was": (replace(ACTIVE, state=State.READY), replace(ACTIVE, state=State.READY), ""),
+    "given back since": (ACTIVE, replace(ACTIVE, state=State.READY), ""),
+    "in use as it was": (ACTIVE, replace(ACTIVE, generation=9), ""),
+    "held as it was": (replace(ACTIVE, state=State.MAINTENANCE, hold=HELD), ACTIVE, ""),
+    "in use since": (replace(ACTIVE, state=State.READY), ACTIVE, "is active by now (debian-12); it was not in use"),
+    "with another system since": (ACTIVE, replace(ACTIVE, bootenv="theirs"), "(theirs); it had debian-12"),
+    "reserved since": (replace(ACTIVE, state=State.READY), Machine("m1", "node01", State.RESERVED), "is reserved"),
+    "held, and in use since": (
+        replace(ACTIVE, state=State.READY),
+        replace(ACTIVE, state=State.MAINTENANCE, hold=HELD),
+        "is maintenance by now (debian-12)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("chosen", "now", "said"), TAKEN.values(), ids=TAKEN.keys())
+def test_a_machine_that_was_taken_into_use_is_left_out(chosen: Machine, now: Machine, said: str) -> None:
+    rollout = plan("R", "debian-13", "name=*", [chosen], (1, 0))
+    why = taken(rollout.members[0], now)
+    assert (bool(why), said in why) == (bool(said), True)
+
+
+def test_a_rollout_says_how_many_were_left_out() -> None:
+    rollout, _ = play(fleet(2), GO, *run(0), LeftOut("m1", "node01 is active by now"))
+    assert (stages(rollout), rollout.status) == ("dx", Status.DONE)
+    assert rollout.reason == "1 of 2 machines were left out"
+    assert rollout.members[1].reason == "node01 is active by now"
+
+
 CASES: dict[str, tuple[tuple[Event, ...], str, list[str], Status]] = {
     "the first batch begins": ((GO,), "sswww", ["m0", "m1"], Status.RUNNING),
     "what was begun does not make room": ((GO, Begun("m0", "r0")), "rswww", [], Status.RUNNING),
     "what has ended does": ((GO, *run(0)), "dssww", ["m2"], Status.RUNNING),
     "a failure that is allowed does, too": ((GO, *run(0, "no")), "fssww", ["m2"], Status.RUNNING),
+    "one that is left out makes room": ((GO, LeftOut("m0", "in use")), "xssww", ["m2"], Status.RUNNING),
     "so does a refusal": ((GO, Refused("m0", "no BMC")), "fssww", ["m2"], Status.RUNNING),
     "one failure too many pauses it": ((GO, *run(0, "no"), *run(1, "no")), "ffsww", [], Status.PAUSED),
     "and what is under way goes on": ((GO, *run(0, "no"), *run(1, "no"), *run(2)), "ffdww", [], Status.PAUSED),

@@ -131,6 +131,40 @@ async def test_what_is_still_looked_at_is_not_begun_after_an_abort_or_a_pause(tm
         assert [metal.log for metal in rack.metal] == [["power on"]] * 4
 
 
+async def test_who_was_taken_into_use_before_its_turn_is_left_out(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, NAMES)
+    async with rack.alive(), fleet(rack) as rollouts:
+        await ready(rack)
+        conductor, ended = rack.conductor, asyncio.Event()
+        assert conductor
+        rack.during_job = lambda metal: metal.name != "node01" or ended.is_set()
+        begun = await rollouts.begin("debian-12", "node*,!state=active", (1, 0), {})
+        await until(rollouts, begun.id, lambda r: bool(r.count(Stage.RUNNING)))
+        await conductor.adopt("node03", "a customer's database")
+        await conductor.boot("node04", "debian-12")
+        await settled(conductor, "node04")
+        ended.set()
+        await conductor.cancel("node01")
+        rollout = await until(rollouts, begun.id, lambda r: r.status is Status.PAUSED)
+        await rollouts.order(begun.id, Order.RESUME)
+        rollout = await until(rollouts, begun.id, over)
+        assert [m.stage for m in rollout.members] == [Stage.FAILED, Stage.DONE, Stage.SKIPPED, Stage.SKIPPED]
+        assert rollout.members[2].reason.startswith("node03 is active by now (a customer's database)")
+        assert (rollout.status, rollout.reason) == (Status.DONE, "2 of 4 machines were left out")
+        assert [metal.log.count("job job") for metal in rack.metal] == [0, 1, 0, 1]
+
+
+async def test_who_was_in_use_when_it_was_chosen_is_installed_anew(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, ("node17",))
+    async with rack.alive(), fleet(rack) as rollouts:
+        await ready(rack)
+        assert rack.conductor
+        await rack.conductor.adopt("node17", "theirs")
+        begun = await rollouts.begin("debian-12", "state=active", (1, 0), {})
+        assert (await until(rollouts, begun.id, over)).status is Status.DONE
+        assert rack.one().log.count("job job") == 1
+
+
 async def test_what_is_refused(tmp_path: Path) -> None:
     rack = Rack(tmp_path, NAMES)
     async with rack.alive(), fleet(rack) as rollouts:
