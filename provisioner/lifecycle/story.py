@@ -12,6 +12,8 @@ from provisioner.model.trace import Channel, TraceLine
 NETWORK = (Channel.DHCP, Channel.DHCP6, Channel.PROXY)
 POWERS_ON = ("power.on", "finalize.on")
 """Steps that switch the machine on."""
+LOOKED_AT = 400
+"""Characters of a line of a serial console that are looked at: a machine may print a MB a second, of what it likes."""
 OS_ASKS = "an operating system asks"
 """How a DHCP line says that no firmware asked (`boot.plan`)."""
 
@@ -70,7 +72,7 @@ class Story:
     def console(self, pattern: str) -> list[TraceLine]:
         """List lines of the serial console that have `pattern`."""
         search = re.compile(pattern, re.IGNORECASE).search
-        return [line for line in self.lines if line.channel is Channel.CONSOLE and search(line.text)]
+        return [line for line in self.lines if line.channel is Channel.CONSOLE and search(line.text[:LOOKED_AT])]
 
     def firmware_asked(self, after: float = 0.0) -> list[TraceLine]:
         """List the answers to DHCP requests of firmware and boot loaders."""

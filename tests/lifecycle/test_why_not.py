@@ -133,7 +133,36 @@ def test_a_console_that_goes_on_shows_no_fault(name: str, case: Case, console: t
     assert why(*stand(replace(case, console=console))).id == name
 
 
-@pytest.mark.parametrize(("text", "kind"), [(PROMPT, "runs"), ("[ 0.0] Linux version 6", "starts"), ("x", "")])
+SHOWN = {
+    "Kernel panic - not syncing: VFS": "kernel-panic",
+    "Out of memory: Killed process 77": "out-of-memory",
+    "Initramfs unpacking failed: write error": "out-of-memory",
+    "error: not enough memory.": "out-of-memory",
+    "grub rescue>": "grub-rescue",
+    "No bootable device.": "no-bootable-disk",
+    "No bootable option or device was found": "no-bootable-disk",
+    "Please insert boot media": "no-bootable-disk",
+    "UEFI Interactive Shell v2.2": "no-bootable-disk",
+    "Boot failed: not a bootable disk": "no-bootable-disk",
+    "VFS: Unable to mount root fs on unknown-block(0,0)": "root-not-found",
+    "ALERT!  UUID=1234 does not exist.  Dropping to a shell!": "root-not-found",
+    "Gave up waiting for root file system device.": "root-not-found",
+    "GRUB loading.": "loads",
+    "Welcome to GRUB!": "loads",
+    "Loading Linux 6.1.0-18-amd64 ...": "loads",
+    "Booting `Debian GNU/Linux'": "loads",
+    "[    0.0] Linux version 6": "starts",
+    "Welcome to Debian GNU/Linux 12 (bookworm)!": "runs",
+    "[  OK  ] Reached target multi-user.target": "runs",
+    PROMPT: "runs",
+    "x": "",
+    "": "",
+    "usb 1-1: new high-speed USB device": "",
+    "ALERT!" * 600 + " does not exist": "",  # looked at no further than a line of an agent's log
+}
+
+
+@pytest.mark.parametrize(("text", "kind"), [*SHOWN.items(), *((text.upper(), kind) for text, kind in SHOWN.items())])
 def test_how_far_it_has_come_is_recorded_among_a_thousand_lines(text: str, kind: str) -> None:
     assert console_shows(text) == kind
 
