@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from operator import attrgetter
 from typing import NamedTuple
@@ -120,9 +120,19 @@ class Pool:
             if lease.ip in self._free:
                 self._time(lease.ip, lease.until, _BOUND)
 
+    def go_by(self, offer_s: float, spare: int) -> None:
+        """Go by other settings: what is offered is kept from then on as long as it were, had they been so before."""
+        self._offers = dict(self._moved(offer_s))
+        self._oldest_until = 0.0
+        self.offer_s, self.spare = offer_s, spare
+
+    def _moved(self, offer_s: float) -> Iterator[tuple[bytes, Offer]]:
+        for key, offer in self._offers.items():
+            yield key, Offer(offer.ip, offer.until - self.offer_s + offer_s)
+
     def keep_offers(self, before: Iterable[Pool]) -> None:
         """Take over what the pools before have offered here, so that a client in the middle is not turned away."""
-        offers = [(key, offer) for pool in before for key, offer in pool._offers.items()]
+        offers = [each for pool in before for each in pool._moved(self.offer_s)]
         for key, offer in sorted(offers, key=lambda each: each[1].until):
             if self.covers(offer.ip) and offer.ip not in self._fixed:
                 self.withdraw(key)

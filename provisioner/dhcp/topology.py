@@ -76,7 +76,7 @@ class Served:
         if [pool.ranges for pool in pools] != [pool.ranges for pool in self.pools]:
             return False
         for kept, new in zip(pools, self.pools, strict=True):
-            kept.offer_s, kept.spare = new.offer_s, new.spare
+            kept.go_by(new.offer_s, new.spare)
         self.pools = self.pool, self.quarantine = pools
         self._pools = self._by_known()
         return True

@@ -140,30 +140,6 @@ def test_a_declined_offer_is_withdrawn() -> None:
     assert take(here, A) == 2
 
 
-def test_an_offer_is_kept_for_its_time() -> None:
-    here = pool(1, offer_s=30)
-    here.offer(A, 1, NOW)
-    assert here.pick(B, 0, NOW + 29, known=True) is None
-    assert here.held(A, NOW + 29) == 1
-    assert here.pick(B, 0, NOW + 31, known=True) == 1
-
-
-def test_a_second_offer_replaces_the_first() -> None:
-    here = pool(2)
-    here.offer(A, 1, NOW)
-    here.offer(A, 2, NOW)
-    assert here.holder(1, NOW) is None
-    assert here.used(NOW) == 1
-    assert take(here, B) == 1
-
-
-def test_a_lease_for_another_address_than_the_one_offered_frees_the_offer() -> None:
-    here = pool(2)
-    here.offer(A, 1, NOW)
-    bind(here, A, 2)
-    assert take(here, B) == 1
-
-
 def test_a_machine_that_moves_ends_its_former_lease() -> None:
     here = pool(2)
     bind(here, A, 1)
@@ -285,18 +261,6 @@ def test_what_ran_out_goes_before_what_was_given_back_later() -> None:
     assert [take(here, A, NOW, 300), take(here, B, NOW, 100)] == [1, 2]
     bind(here, A, 3, NOW + 500, NOW + 200)  # who moves gives the address before back
     assert [take(here, C, NOW + 201), take(here, D, NOW + 202)] == [2, 1]
-
-
-def test_offers_of_pools_that_became_one_end_in_their_order_and_a_machine_has_one() -> None:
-    first, second, both = Pool("p", [(1, 2)]), Pool("q", [(3, 4)]), pool(4)
-    first.offer(A, 1, NOW)
-    second.offer(B, 3, NOW - 20)
-    second.offer(A, 4, NOW - 10)
-    both.keep_offers((first, second))
-    assert [both.offered(key) for key in (A, B)] == [1, 3]
-    assert [both.pick(C, 4, NOW, known=True), both.holder(3, NOW)] == [4, B]
-    assert both.used(NOW + 11) == 1
-    assert both.used(NOW + 31) == 0
 
 
 def test_ranges_that_shrank_do_not_give_what_lies_outside() -> None:
