@@ -10,10 +10,11 @@ from provisioner.dhcp.boot import NOTHING
 from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt
-from provisioner.dhcp.packet import ETHERNET, Packet, address
+from provisioner.dhcp.packet import ETHERNET, NOBODY, Packet, address
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.scene import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Arrival
 from provisioner.dhcp.topology import Net
+from provisioner.errors import WireError
 from provisioner.model.boot import Plan
 
 if TYPE_CHECKING:
@@ -120,12 +121,19 @@ class Case:
         self.kind = kind
         chaddr = packet.chaddr
         # as `Packet.key`: a call less for what nearly all are
-        self.key = chaddr if len(chaddr) == 6 and packet.htype == ETHERNET else packet.key
+        self.key = chaddr if len(chaddr) == 6 and packet.htype == ETHERNET else _odd_key(packet)
         self.known: Known | None = None
         self.plan: Plan | None = None
         self.boot = NOTHING
         self.reason = ""
         """Why it is told to boot that."""
+
+
+def _odd_key(packet: Packet) -> bytes:
+    key = packet.key
+    if key == NOBODY:
+        raise WireError("neither a hardware address nor a client identifier (RFC 4390 section 2.1)")
+    return key
 
 
 def holding(nets: tuple[Net, ...], ip: int) -> Net | None:

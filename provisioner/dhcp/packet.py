@@ -27,6 +27,7 @@ MAX_ROOM = 1500 - 28
 TOO_LONG = 2048
 """No message: nothing so long comes through an Ethernet of usual size, and `mmsg.Receiver` cuts what is longer."""
 ETHERNET = 1
+NOBODY = b"\0id"
 
 _NO_NAME, _NO_FILE = bytes(64), bytes(128)
 _MESSAGE_TYPE, _OVERLOAD = int(Opt.MESSAGE_TYPE), int(Opt.OVERLOAD)
@@ -60,14 +61,14 @@ class Packet(NamedTuple):
         """What identifies the network port: its hardware address, whatever client identifier the software sends.
 
         ROM, installer and installed system of one machine send different identifiers. Where there is no hardware
-        address (InfiniBand, RFC 4390) the identifier stands in.
+        address (InfiniBand, RFC 4390) the identifier stands in; `NOBODY` where there is neither.
         """
         chaddr = self.chaddr
         if len(chaddr) == 6 and self.htype == ETHERNET:
             return chaddr
         if chaddr:
             return bytes((self.htype,)) + chaddr
-        return b"\0id" + self.options.get(Opt.CLIENT_ID, b"")
+        return NOBODY + self.options.get(Opt.CLIENT_ID, b"")
 
     @property
     def mac(self) -> Mac:

@@ -145,7 +145,7 @@ class Trace:
         ip = found.ip if isinstance(found, Reply) else 0
         if ip and event == "dhcp.ack" and (seen := self.boards.note(packet, ip, now)) is not None:
             self._board(packet.chaddr, seen, now)
-        who, kind, late = packet.chaddr, packet.type, self.late
+        who, kind, late = packet.chaddr or packet.key, packet.type, self.late
         if who in late.whose and late.again((who, kind, event, found.reason)):
             return
         if now < self._silent_until and len(late.strangers) >= late.limit and not self._known(who):

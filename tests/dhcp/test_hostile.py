@@ -28,6 +28,7 @@ from tests.dhcp.clients import (
 )
 from tests.dhcp.fuzz import Fuzz
 
+NOBODY = "neither a hardware address nor a client identifier (RFC 4390 section 2.1)"
 ATTACKS: dict[str, tuple[Packet, Arrival, str]] = {
     "a host name that is no name (CVE-2019-6473, Kea)": (
         discover(options={Opt.HOST_NAME: b"\0\xff..%"}),
@@ -59,7 +60,8 @@ ATTACKS: dict[str, tuple[Packet, Arrival, str]] = {
     ),
     "an identifier of no bytes (CVE-2012-3571, dhcpd)": (discover(options={Opt.CLIENT_ID: b""}), DIRECT, "offer"),
     "an identifier of one byte (CVE-2012-3571, dhcpd)": (discover(options={Opt.CLIENT_ID: b"\0"}), DIRECT, "offer"),
-    "no hardware address and no identifier": (discover("", htype=32), DIRECT, "offer"),
+    "no hardware address and no identifier": (discover("", htype=32), DIRECT, NOBODY),
+    "no hardware address and an empty identifier": (discover("", {Opt.CLIENT_ID: b""}, htype=32), DIRECT, NOBODY),
     "inner lengths past the option (the rule of CVE-2017-14493)": (
         discover(options={Opt.RELAY_AGENT: b"\1\xff\0"}, giaddr="10.0.0.254"),
         DIRECT,

@@ -6,7 +6,7 @@ import pytest
 
 from provisioner.dhcp.backlog import LIMIT
 from provisioner.dhcp.case import Arrival
-from provisioner.dhcp.options import Type
+from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import Packet, encode
 from provisioner.dhcp.trace import LATE_COUNT, LINES_BURST, MAC_BURST, Trace
 from provisioner.model.trace import Channel, TraceLine
@@ -121,3 +121,19 @@ def test_a_fault_of_ours_is_in_the_machines_trace() -> None:
     trace.fault(encode(discover()), DIRECT, NOW)
     assert [(line.event, line.mac, line.ok) for line in lines] == [("dhcp.fault", MAC, False)]
     assert trace.counts["dhcp.fault"] == 1
+
+
+def test_machines_without_hardware_address_are_told_apart() -> None:
+    lines: list[TraceLine] = []
+    trace, here = Trace(lines.append), site()
+    for name in (b"one", b"two"):
+        asked = discover("", {Opt.CLIENT_ID: name}, htype=32)
+        trace.answered(asked, DIRECT, ask(here, asked), NOW)
+    assert [line.mac for line in lines] == [(b"\0id" + name).hex(":") for name in (b"one", b"two")]
+
+
+def test_what_names_nobody_can_be_told_of() -> None:
+    lines: list[TraceLine] = []
+    nobody = discover("", htype=32)._replace(op=2)
+    Trace(lines.append).answered(nobody, DIRECT, ask(site(), nobody), NOW)
+    assert [line.text for line in lines] == ["DISCOVER on eth0: not a request"]
