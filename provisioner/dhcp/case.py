@@ -11,6 +11,7 @@ from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt
 from provisioner.dhcp.packet import ETHERNET, NOBODY, Packet, address
+from provisioner.dhcp.relay import RelayInfo
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.scene import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Arrival
 from provisioner.dhcp.topology import Net
@@ -111,10 +112,9 @@ class Case:
         self.now = now
         self.options = options = packet.options
         value = options.get(_RELAY_AGENT)
-        self.info = info = relay.decode(value) if value else relay.NOTHING
-        if value and not packet.giaddr:  # no relay says where the client is, or who the server: perhaps it does itself
-            self.info = info = info._replace(link=0, server=0)
+        info = relay.decode(value) if value and packet.giaddr else relay.NOTHING
         self.scene = scene = site.scene(packet, arrival, info, kind)
+        self.info = info if packet.giaddr or not value else _by_switch(value, scene.nets)
         self.relay = packet.giaddr
         """The relay, and in `info` the switch port, that the machine is behind: for a renewal, what its lease says."""
         self.nets = scene.nets
@@ -127,6 +127,16 @@ class Case:
         self.boot = NOTHING
         self.reason = ""
         """Why it is told to boot that."""
+
+
+def _by_switch(value: bytes, nets: tuple[Net, ...]) -> RelayInfo:
+    """Read relay information that no relay wrote: the client itself did, unless its switch lets no client do so.
+
+    Where the client is and who its server is, no switch says.
+    """
+    if not any(net.config.snooping for net in nets):
+        return relay.NOTHING
+    return relay.decode(value)._replace(link=0, server=0)
 
 
 def _odd_key(packet: Packet) -> bytes:

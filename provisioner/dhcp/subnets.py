@@ -91,6 +91,11 @@ class Subnet:
     new_burst: int = setting(500, "New unknown machines at once, per interface, by relays per subnet.")
     port_per_s: float = setting(1.0, "New unknown machines a second behind one switch port (option 82); 0: no limit.")
     port_burst: int = setting(16, "New unknown machines at once behind one switch port (option 82).")
+    snooping: bool = setting(
+        False,
+        "Switches on this wire write the switch port (option 82) into requests without a relay, and take out what "
+        "clients write (DHCP snooping). false: what comes without a relay says nothing of a switch port.",
+    )
     known_spare: int = setting(10, "Percent of the pool, rounded up, that only enrolled machines may use up.")
     router_advertisements: bool = setting(
         False, "Send IPv6 router advertisements, so that iPXE does not wait 15 seconds for one."
@@ -105,7 +110,8 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortRule:
-    """Places and names whatever machine hangs on one switch port (option 82)."""
+    """Places and names whatever machine hangs on one switch port (option 82), as a relay says it, or a switch that a
+    subnet trusts (`snooping`)."""
 
     relay: str = setting("", "Address of the relay (giaddr); empty: any.")
     circuit_id: str = setting("", "Circuit id, as text or 0x and hex; empty: any.")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
-from provisioner.dhcp.case import Arrival, Silence
+from provisioner.dhcp.case import Arrival, Reply, Silence
 from provisioner.dhcp.limit import Limiter
 from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.site import Site
-from provisioner.dhcp.subnets import Mode, Overrides, PortRule, Reservation
+from provisioner.dhcp.subnets import Mode, Overrides, PortRule, Reservation, Subnet
 from provisioner.errors import ConfigError
 from provisioner.model.boot import Trust, Unknown
 from tests.dhcp.clients import (
@@ -82,6 +83,35 @@ def test_the_machines_own_reservation_comes_before_its_ports() -> None:
     here = site(known=(Reservation(mac=MAC, name="mine"),), ports=PORTS)
     found = said(ask(here, discover(options=behind(b"ge-0/0/1", b"sw1"), giaddr="10.0.0.254"), RELAY))
     assert (found.yiaddr, found.options[Opt.HOST_NAME]) == (ip("10.0.0.51"), b"mine")
+
+
+SNOOPED = {
+    "a switch wrote it": (subnet(unknown=Unknown.IGNORE, snooping=True), "10.0.0.51"),
+    "a client may have": (subnet(unknown=Unknown.IGNORE), None),
+}
+
+
+@pytest.mark.parametrize(("served", "address"), SNOOPED.values(), ids=SNOOPED.keys())
+def test_a_switch_port_without_a_relay_counts_where_switches_are_trusted(served: Subnet, address: str | None) -> None:
+    """Whether it counts or not, the option goes back, which the switch takes out."""
+    here = site(served, subnet(network="10.9.0.0/24", interface="eth9", snooping=True), ports=PORTS)
+    info = behind(b"ge-0/0/1", b"sw1")
+    assert isinstance(ask(here, discover(MAC)), Silence)
+    found = ask(here, discover(MAC, info))
+    assert (str(IPv4Address(said(found).yiaddr)) if isinstance(found, Reply) else None) == address
+    if isinstance(found, Reply):
+        assert said(found).options[Opt.RELAY_AGENT] == info[Opt.RELAY_AGENT]
+        renewed = ask(here, request(ciaddr="10.0.0.51", options=info), UNICAST)
+        assert isinstance(renewed, Reply)
+        assert (renewed.store[0].relay, renewed.store[0].circuit_id) == (0, b"ge-0/0/1")
+
+
+def test_made_up_switch_ports_pass_by_no_bound() -> None:
+    here = site(subnet(network="10.0.0.0/16", pools=("10.0.1.0-10.0.4.255",), new_burst=10, port_burst=1))
+    found = [ask(here, discover(mac, behind_only(str(number).encode()))) for number, mac in enumerate(macs(20))]
+    assert sum(isinstance(each, Reply) for each in found) == 10
+    again = [ask(here, discover(mac, behind_only(b"p1")), now=NOW + 9) for mac in macs(25)[20:]]
+    assert all(isinstance(each, Reply) for each in again)
 
 
 PROFILES = {
@@ -179,7 +209,7 @@ NO_RENEWALS = {
 @pytest.mark.parametrize(("mac", "address", "options", "now"), NO_RENEWALS.values(), ids=NO_RENEWALS.keys())
 def test_a_switch_port_speaks_for_nobody_else(mac: str, address: str, options: dict[int, bytes], now: float) -> None:
     port = PortRule(circuit_id="p1", address="10.0.0.60")
-    here = site(subnet(unknown=Unknown.IGNORE), ports=(port,))
+    here = site(subnet(unknown=Unknown.IGNORE, snooping=True), ports=(port,))
     asked = request("10.0.0.60", MAC, behind(b"p1"), server=US, giaddr="10.0.0.254")
     assert said(ask(here, asked, RELAY)).type == Type.ACK
     assert isinstance(ask(here, request(mac=mac, ciaddr=address, options=options), UNICAST, now), Silence)
