@@ -347,7 +347,7 @@ class Conductor:
     @in_turn
     async def forget(self, ref: str, *, force: bool = False, key: str = "", generation: int | None = None) -> None:
         """Remove a machine from the record, and all that is kept of it. Refused while a run is under way, a workflow
-        has it, or its disks were not erased since it was in use: the latter `force` overrules.
+        has it or may be at work on it, or its disks were not erased since it was in use: `force` overrules the latter.
         """
         if await self._once.was_accepted(intent := asked(key, "forget", machine=ref, force=force)):
             return
@@ -355,7 +355,8 @@ class Conductor:
         rest.check_generation(machine, generation)
         rest.check_idle(machine)
         if not force:
-            rest.check_erased(machine, f"`provisionctl release {ref}` first, or `forget --force` where it is gone")
+            free = self._agents.flows.free(machine)
+            rest.check_erased(free, f"`provisionctl release {ref}` first, or `forget --force` where it is gone")
         self._refuse_engaged(machine)
         await self._runner.forget(machine, intent)
         with contextlib.suppress(StoreError):  # full: what was noted meanwhile goes at the next start

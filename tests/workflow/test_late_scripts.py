@@ -128,8 +128,9 @@ async def test_a_script_of_an_aborted_run_comes_to_its_end_before_its_machine_is
             run = await rack.engine.order((await rack.begun()).id, Order.ABORT)
             assert run.members[0].reason == "wipe was under way; what it does is not stopped"
         async with rack.daemon() as conductor:
-            with pytest.raises(ConflictError, match="may go on on it"):
-                await conductor.adopt("node17", "debian-12")
+            for asked in (conductor.adopt("node17", "debian-12"), conductor.forget("node17")):
+                with pytest.raises(ConflictError, match="may go on on it"):
+                    await asked
             assert await rack.says(conductor) == [None, TicketError]
             rack.ended.set()
             assert await rack.adopted(conductor) is State.ACTIVE
