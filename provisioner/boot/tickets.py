@@ -6,7 +6,8 @@ MAC and the address that the boot script went to. Some installers configure the 
 as nobody else has a lease for them. A ticket lasts as long as the run may, since installers fetch what they run
 at their end with it. Each file of it is given once: the first fetch wins, and a second one
 is answered 410 and reported. The one tolerance: an answer file whose bootenv says `refetch` (Anaconda and
-cloud-init read theirs twice) is given once more within `REFETCH_S` to the same address, with the same bytes. And what
+cloud-init read theirs twice) is given once more within `REFETCH_S` to the same address, with the same bytes: all
+files of a boot are made when the first is given, and stay as they are (`lifecycle.handouts`). And what
 a daemon gave that was killed since may have been lost on the way: it is given once more, to the same address. What was
 granted and then could not be given, since the store was full or nothing could be rendered, has not left and is owed.
 
@@ -18,8 +19,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from provisioner.model.catalog import AnswerFile
@@ -75,6 +76,8 @@ class Ticket:
     """Drawn with the ticket: salts of password hashes are derived from it, so that a second reading is the same."""
     fetched: tuple[Fetch, ...] = ()
     revoked: bool = False
+    sums: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of each file as it was when the first one was given."""
 
     def fetch_of(self, answer: str) -> Fetch | None:
         """Find what was given out under this id."""
@@ -96,6 +99,8 @@ class Ask:
     """It was granted by this daemon, and nothing of it has left."""
     declared: bool = False
     """The machine is told to take `address`."""
+    sums: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of each file as it would be given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +193,9 @@ def redeem(ticket: Ticket | None, ask: Ask, now: float) -> Granted | Refused:
         return Granted(replace(ticket, fetched=(*others, replace(before, times=times))), again=True)
     if broken is not None:
         return Refused(404, broken[0], True, f"{ticket.machine}: {broken[1]}", ticket.digest)
-    return Granted(replace(ticket, fetched=(*ticket.fetched, Fetch(ask.answer, now, ask.address, daemon=ask.daemon))))
+    fetch = Fetch(ask.answer, now, ask.address, daemon=ask.daemon)
+    sums = ticket.sums if ticket.fetched else ask.sums
+    return Granted(replace(ticket, fetched=(*ticket.fetched, fetch), sums=sums))
 
 
 def _bindings(ticket: Ticket, ask: Ask, now: float) -> Iterator[tuple[Refusal, bool, str]]:

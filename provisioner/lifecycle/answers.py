@@ -8,13 +8,15 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from provisioner.boot.tickets import SECRET_BYTES, Ask, Granted, Holder, Refused, Ticket, arm, digest_of, redeem
 from provisioner.catalog.context import Occasion, subject_of
 from provisioner.catalog.kept import Stamp
 from provisioner.catalog.system import Secrets
-from provisioner.errors import NotFoundError, ProvisionerError, StoreError, TicketError, TicketUsedError
+from provisioner.errors import ConflictError, NotFoundError, ProvisionerError, StoreError, TicketError, TicketUsedError
 from provisioner.lifecycle.boots import Boots
+from provisioner.lifecycle.handouts import Handout, Handouts
 from provisioner.lifecycle.inputs import Seen
 from provisioner.lifecycle.plans import ANSWERS_S, Signal
 from provisioner.lifecycle.runner import Runner
@@ -57,7 +59,9 @@ class Answers:
         self._events = EventStore(db)
         self._alarms: OrderedDict[str, int] = OrderedDict()
         """How often it was told of each ticket that somebody held it who should not."""
-        boots.arm = self.arm
+        self._handouts = Handouts()
+        runner.followers.append(self._handouts.follow)
+        boots.arm, boots.told = self.arm, self._handouts.addresses
 
     async def renew(self, runs: Sequence[str]) -> None:
         """Let the tickets of runs under way last, whatever the clock says after a restart."""
@@ -95,12 +99,12 @@ class Answers:
         outcome = redeem(ticket, ask, self._boots.clock.now())
         if isinstance(outcome, Refused) or ticket is None or machine is None:
             raise await self._refused(machine, outcome, answer, ask)
-        bootenv = self._ports.catalogue.bootenv(ticket.bootenv)
-        found = bootenv.answer(answer)
-        if found is None:
-            raise NotFoundError(f"{bootenv.name} has no answer file {answer[:80]!r}")
-        content = await self.render(machine, bootenv, found, secret, ticket)
+        handout = self._handouts.of(machine.id, key)
+        if handout is None or answer not in handout.files:
+            handout = await self._made(machine, answer, secret, ticket)
+            self._check_same(machine, ticket, answer, handout)
         ask = self._ask(self._machines.find(machine.id), ticket, answer, address)  # its run may have ended meanwhile
+        ask = replace(ask, sums=handout.sums)
         self._owed.discard((key, answer))  # of many who ask at once, one is owed it
         try:
             _, outcome = await self._tickets.redeem(key, ask, self._boots.clock.now())
@@ -111,9 +115,10 @@ class Answers:
         if isinstance(outcome, Refused):  # or somebody else was faster
             raise await self._refused(machine, outcome, answer, ask)
         machine = await self._answered(machine, key, answer)
+        handout = self._handouts.keep(machine.id, handout)
         again = " once more" if isinstance(outcome, Granted) and outcome.again else ""
         self._see(machine, "http.answer", f"answer file {answer} given{again}")
-        return content, found.content_type
+        return handout.files[answer]
 
     async def own(self, answer: str, address: str) -> tuple[bytes, str]:
         """Give an answer file at the one place that an installer asks at: to whom the ticket's address is leased.
@@ -155,6 +160,34 @@ class Answers:
             ticket is not None and (ticket.digest, answer) in self._owed,
             bool(machine and ticket and ticket.address != address) and self._boots.declares(machine, address),
         )
+
+    async def _made(self, machine: Machine, wanted: str, secret: str, ticket: Ticket) -> Handout:
+        """Make every file of a ticket, of what is declared now; raise `RenderError` where the wanted one cannot be."""
+        bootenv = self._ports.catalogue.bootenv(ticket.bootenv)
+        if bootenv.answer(wanted) is None:
+            raise NotFoundError(f"{bootenv.name} has no answer file {wanted[:80]!r}")
+        files = {}
+        for answer in bootenv.answers:
+            try:
+                files[answer.id] = await self.render(machine, bootenv, answer, secret, ticket), answer.content_type
+            except ProvisionerError:
+                if answer.id == wanted:
+                    raise  # another one is tried again when it is asked for
+        if self._ports.catalogue.bootenv(ticket.bootenv) is not bootenv:  # another catalogue came amid them
+            return await self._made(machine, wanted, secret, ticket)
+        return Handout(ticket.digest, files, self._boots.declared(machine))
+
+    def _check_same(self, machine: Machine, ticket: Ticket, answer: str, handout: Handout) -> None:
+        """Say it where a file is not what it was when the first one was given: only memory has had that one.
+
+        Raises `ConflictError` where this very file was given, and is to be given again as it was.
+        """
+        if not ticket.fetched or ticket.sums.get(answer, handout.sums[answer]) == handout.sums[answer]:
+            return
+        text = f"{answer} is not what it was when the first file of this boot was given: something has changed since"
+        self._see(machine, "http.answer.changed", text, ok=False)
+        if answer in ticket.refetch and ticket.fetch_of(answer) is not None:
+            raise ConflictError(f"{answer} is not what was given of it", hint=f"boot {machine.name} again")
 
     async def _answered(self, machine: Machine, key: str, answer: str) -> Machine:
         """Tell the run before an octet leaves: whoever has the answers installs, and must find its disk after it."""

@@ -79,19 +79,27 @@ class Boots:
         self._refusals = Refusals()
         self._strangers: dict[tuple[Asker, int | None, bool], Plan] = {}
         """Plans for unknown machines, which follow from their firmware alone."""
+        self.told: Callable[[str], frozenset[str] | None] = lambda _machine: None
+        """Gives the static addresses that the files of a machine's boot say; None where it has none yet."""
         self.arm: Arm | None = None
         """Makes the ticket of a boot whose bootenv has answer files (`answers.Answers`)."""
 
     def declares(self, machine: Machine | None, address: str) -> bool:
-        """Say whether a machine is told, by its run's parameters, to take this static address."""
-        run = machine.run if machine is not None else None
-        if run is None or run.step is None:
+        """Say whether a machine is told, by its files or by its run's parameters, to take this static address."""
+        if machine is None or machine.run is None or machine.run.step is None:
             return False
+        told = self.told(machine.id)
+        return address in (told if told is not None else self.declared(machine))
+
+    def declared(self, machine: Machine) -> frozenset[str]:
+        """Give the static addresses that the parameters of a machine's run say now."""
+        run, catalogue = machine.run, self.ports.catalogue
+        assert run is not None
         try:
-            bootenv = self.ports.catalogue.bootenv(run.bootenv)
-            return address in nics.declared(self.ports.catalogue.params(bootenv, machine, run.params).values["net"])
+            net = catalogue.params(catalogue.bootenv(run.bootenv), machine, run.params).values["net"]
+            return frozenset(nics.declared(net))
         except (ConfigError, NotFoundError):  # it has changed since: what it declares is not known
-            return False
+            return frozenset()
 
     def decide(self, client: BootClient) -> Plan:
         """Say what a client boots. Called for every DHCP request: no I/O, and only what is new reaches the runner."""

@@ -53,6 +53,17 @@ def test_chance_of_the_wrong_length_is_refused() -> None:
         arm(b"x" * 16, Holder("m", "r", MAC, "10.0.0.1"), "x", (), NOW, LIFE_S)
 
 
+def test_what_the_files_were_is_kept_from_the_first_fetch_on() -> None:
+    first = redeem(TICKET, replace(ASK, sums={"job.sh": "1", "user-data": "1"}), NOW + 1)
+    assert isinstance(first, Granted)
+    second = redeem(first.ticket, replace(ASK, answer="user-data", sums={"user-data": "2"}), NOW + 2)
+    assert isinstance(second, Granted)
+    assert second.ticket.sums == {"job.sh": "1", "user-data": "1"}
+    anew = redeem(given_back(first.ticket, "job.sh"), replace(ASK, sums={"job.sh": "3"}), NOW + 3)
+    assert isinstance(anew, Granted)
+    assert anew.ticket.sums == {"job.sh": "3"}, "nothing had left"
+
+
 GIVEN: dict[str, tuple[Ticket, Ask, float, bool]] = {
     "the first fetch": (TICKET, ASK, NOW + 1, False),
     "in the last moment": (TICKET, ASK, NOW + LIFE_S - 0.1, False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,14 @@ import pytest
 from provisioner.boot.tickets import ANSWER_PHASES
 from provisioner.catalog.context import Occasion
 from provisioner.catalog.kept import Stamp
-from provisioner.errors import ProvisionerError, RenderError, RunOverError, StoreError, TicketError, TicketUsedError
+from provisioner.errors import (
+    ProvisionerError,
+    RenderError,
+    RunOverError,
+    StoreError,
+    TicketError,
+    TicketUsedError,
+)
 from provisioner.lifecycle.answers import ALARMS
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.inputs import Begin
@@ -23,6 +31,7 @@ from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import Machine, State
 from provisioner.store.db import T, Work
+from provisioner.store.machines import Change
 from tests.lifecycle.points import KillableDatabase, Point, Points
 from tests.lifecycle.rack import Metal, Rack
 from tests.lifecycle.shelf import FakeCatalogue
@@ -283,6 +292,14 @@ async def test_a_second_fetch_is_an_event_and_many_are_a_few(tmp_path: Path) -> 
         assert {event.machine for event in events if event.type == "ticket.refused"} == {machine}
 
 
+async def declare(conductor: Conductor, params: dict[str, Any], **changes: Any) -> None:
+    """Change what is declared of node17, as an apply does."""
+    machine = conductor.machines.get("node17")
+    after = replace(machine, params=params, generation=machine.generation + 1, **changes)
+    async with conductor.holding([machine.id]):
+        await conductor.written([Change(0.0, machine, after, ())], [])
+
+
 async def test_an_installer_that_takes_the_static_address_is_known_there(tmp_path: Path) -> None:
     rack, static = Rack(tmp_path), "10.0.0.200"
     async with rack.daemon() as conductor:
@@ -292,6 +309,10 @@ async def test_an_installer_that_takes_the_static_address_is_known_there(tmp_pat
             await conductor.booter.answer(ticket, "preseed", static)  # that it may know of from the file alone
         body, _ = await conductor.booter.answer(ticket, "preseed", metal.ip)
         token = json.loads(body)["token"]
+        await until(conductor, at("wait.installed"))
+        run = conductor.machines.get("node17").run
+        assert run is not None
+        await declare(conductor, {}, run=replace(run, params={}))  # what it was told holds
         await conductor.booter.answer(ticket, "late.sh", static)
         await conductor.booter.agent_progress(token, static, "install", 90.0, "")
         for stranger in ("10.0.0.201", "not an address"):
