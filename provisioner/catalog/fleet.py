@@ -44,6 +44,7 @@ NVME = Disk(
     "nvme0n1", 960 * GB, "/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "NV960", "N1", "eui.0025388b01", False, "nvme"
 )
 VDA = Disk("vda", 20 * GB, "/dev/disk/by-path/pci-0000:00:03.0", "", "", "", True, "virtio")
+ROUTE = {"to": "10.9.0.0/16", "via": "10.2.0.2"}
 PORTS = (nic(0), nic(1, link=False, speed=None), nic(2, "ixgbe", 10_000), nic(3, "ixgbe", 10_000))
 
 
@@ -180,11 +181,7 @@ FLEET: dict[str, Kind] = {
         facts("uefi", (NVME,), PORTS),
         {
             "net.interfaces": [
-                {
-                    "match": {"boot": True},
-                    "addresses": ["10.1.0.17/24"],
-                    "routes": [{"to": "10.9.0.0/16", "via": "10.1.0.2"}],
-                }
+                {"match": {"boot": True}, "addresses": ["10.1.0.17/24"], "routes": [ROUTE | {"via": "10.1.0.2"}]}
             ],
             "net.bonds": [{"name": "bond0", "match": {"driver": "ixgbe", "link": True}, "dhcp": False, "mtu": 9000}],
             "net.vlans": [{"id": 42, "link": "bond0", "addresses": ["10.42.0.17/24"], "gateway": "10.42.0.1"}],
@@ -319,6 +316,17 @@ FLEET: dict[str, Kind] = {
             "net.dns.servers": ["198.51.100.53"],
         },
     ),
+    "bios-routes": Kind(
+        "static addresses on two ports, a large MTU, a route",
+        facts("bios", (sata("a"),), PORTS),
+        {
+            "net.interfaces": [
+                {"match": {"boot": True}, "addresses": ["10.1.0.17/24"], "gateway": "10.1.0.1"},
+                {"match": {"driver": "ixgbe"}, "mtu": 9000, "addresses": ["10.2.0.17/24"], "routes": [ROUTE]},
+            ],
+            "net.dns.servers": ["10.1.0.2"],
+        },
+    ),
     "uefi-swap": Kind(
         "swap, the second serial port, kernel arguments",
         facts("uefi", (NVME,), PORTS[:1]),
@@ -330,9 +338,9 @@ FLEET: dict[str, Kind] = {
         facts("bios", (*(sata(letter, 8000, True) for letter in "cd"), sata("a"), sata("b")), PORTS),
         {"disk.layout": "zfs-mirror", "disk.root_size": "100GiB", "users.root.ssh_keys": [KEY]},
     ),
-    "uefi-zfs-raidz": Kind(
+    "bios-zfs-raidz": Kind(
         "ZFS over all four disks, one of which may fail",
-        facts("uefi", tuple(sata(letter) for letter in "abcd"), PORTS[:1]),
+        facts("bios", tuple(sata(letter) for letter in "abcd"), PORTS[:1]),
         {"disk.layout": "zfs-raidz1", "disk.count": 4},
     ),
 }

@@ -145,11 +145,10 @@ def test_scripts_of_the_first_start_are_named_in_their_order() -> None:
     for name in IN_FILES:
         lacks = catalogue().bootenv(name).supports.lacks
         if not {"first-boot-hooks", "late-hooks"} & set(lacks):
-            text = "\n".join(
-                files(
-                    name, hooks__first_boot=scripts, hooks__late=scripts, users__root__password="store:admin"
-                ).values()
-            )
+            firmware = {each for made in catalogue().bootenv(name).arch.values() for each in made.firmware}
+            kind = "uefi-small" if "uefi" in firmware else "bios-vm"
+            given = {"hooks__first_boot": scripts, "hooks__late": scripts, "users__root__password": "store:admin"}
+            text = "\n".join(files(name, kind, **given).values())
             names = re.findall(r"first-boot\.d/([0-9][\w-]*)", text)
             assert names == sorted(names), name
             tried += len(names) >= 12

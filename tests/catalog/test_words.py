@@ -21,6 +21,7 @@ from provisioner.catalog.params import Layer
 from provisioner.catalog.words import DEFAULTS, DISPENSABLE, WORDS
 from provisioner.errors import RenderError
 from provisioner.model.catalog import Param
+from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, State
 from tests.catalog.golden import groups
 from tests.shipped import catalogue
@@ -279,7 +280,9 @@ NAMED_ONLY = {("esxi-8", "a bond's name"): "VLANs find their bond by it; ESXi's 
 def rendered(name: str, given: Mapping[str, Any]) -> tuple[str, ...] | RenderError:
     """Everything that the machine gets, or why it gets nothing."""
     site = {key: value for key, value in SITE.items() if key not in ("system.without", "users.root.password")}
-    sample = Sample("x", MACHINE, (Layer("global", "site", site), Layer("machine", "m", given)))
+    bios = all(files.firmware == ("bios",) for files in catalogue().bootenv(name).arch.values())
+    machine = replace(MACHINE, facts=replace(MACHINE.facts or Facts(), firmware="bios")) if bios else MACHINE
+    sample = Sample("x", machine, (Layer("global", "site", site), Layer("machine", "m", given)))
     try:
         return tuple(file.text for file in proving.files(catalogue(), catalogue().bootenv(name), sample))
     except RenderError as error:

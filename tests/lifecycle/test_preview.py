@@ -58,7 +58,10 @@ async def test_an_image_is_written_by_the_discovery_system() -> None:
 async def test_what_cannot_be_is_said_as_before_a_boot() -> None:
     with pytest.raises(RenderError, match="installer cannot do") as caught:
         await previews(Machines([replace(NODE, params={"disk.layout": "zfs"})])).render("node17", "rocky-9")
-    assert "disk.layout: zfs can be had with proxmox-9, ubuntu-24.04, ubuntu-26.04" in caught.value.hint
+    assert (
+        "disk.layout: zfs can be had with freebsd-14-installer, proxmox-9, ubuntu-24.04, ubuntu-26.04"
+        in caught.value.hint
+    )
     stranger = replace(NODE, macs=(), facts=None)
     with pytest.raises(ConflictError, match="no hardware address"):
         await previews(Machines([stranger])).render("node17", "rocky-9")
