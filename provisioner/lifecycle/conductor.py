@@ -381,11 +381,11 @@ class Conductor:
         """Say in a sentence what a machine waits for or why it failed, by the trace of its last run."""
         machine = self.machines.get(ref)
         run = machine.run
-        lines = await self._trace.since(machine.id, run.id, run.started) if run is not None else []
+        lines = await self._trace.since(machine.id, run.id) if run is not None else []
         stands = self.stands(machine.id)
         if stands and not machine.failure and (run is None or run.step is None):
             return Verdict("waiting", f"{machine.name} is {machine.state}, {stands}", "", tuple(lines[-1:]))
-        return why(machine, sorted(lines, key=lambda line: line.at), self.clock.now(), self._ports.network.http_port)
+        return why(machine, lines, self.clock.now(), self._ports.network.http_port)
 
     async def events(self, after: int, limit: int, machine: str = "") -> list[Event]:
         """Read the outbox from a cursor."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from provisioner.model.machine import Machine, Run
 from provisioner.model.trace import Channel, TraceLine
@@ -12,6 +12,7 @@ from provisioner.model.trace import Channel, TraceLine
 NETWORK = (Channel.DHCP, Channel.DHCP6, Channel.PROXY)
 POWERS_ON = ("power.on", "finalize.on")
 """Steps that switch the machine on."""
+LITTLE_S = 0.001
 LOOKED_AT = 400
 """Characters of a line of a serial console that are looked at: a machine may print a MB a second, of what it likes."""
 OS_ASKS = "an operating system asks"
@@ -98,6 +99,23 @@ class Story:
         if run.step is not None and run.step.name in POWERS_ON:
             return run.step_started
         return next((x.started for x in reversed(run.journal) if x.step in POWERS_ON), run.started)
+
+
+def in_order(run: Run | None, lines: Sequence[TraceLine], now: float) -> Sequence[TraceLine]:
+    """Put lines, as they came since a run's first one, in the order of their times; what was before it is left out.
+
+    What was seen before anybody knew whose it was comes late. Where the daemon was started with its clock set back
+    since the run began, times say nothing of what was first: each line is a little later than what came before it.
+    """
+    if run is None:
+        return lines
+    if now >= run.started:
+        return sorted((line for line in lines if line.at >= run.started), key=lambda line: line.at)
+    latest, found = run.started, []
+    for line in lines:
+        latest = max(latest + LITTLE_S, line.at)
+        found.append(replace(line, at=latest))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

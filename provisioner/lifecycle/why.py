@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from provisioner.lifecycle.diagnoses import DIAGNOSES, HELD, Diagnosis
 from provisioner.lifecycle.endings import stands_where_it_stopped
 from provisioner.lifecycle.plans import KINDS
-from provisioner.lifecycle.story import Story, Verdict
+from provisioner.lifecycle.story import Story, Verdict, in_order
 from provisioner.model.machine import Machine, Run
 from provisioner.model.trace import TraceLine
 
@@ -44,13 +44,13 @@ MEANWHILE = {
 
 
 def why(machine: Machine, lines: Sequence[TraceLine], now: float, port: int = 8080) -> Verdict:
-    """Judge a machine by the trace of its last run (`lines`, in order). What fits no rule is "unknown".
+    """Judge a machine by the trace of its last run (`lines`, as they came). What fits no rule is "unknown".
 
     A run that has ended is judged as it was when it ended, whenever somebody asks. What somebody did to it comes before
     what the trace suggests: a hold since then, and that it was cancelled.
     """
     run = machine.run
-    story = Story(machine, lines, run.ended if run is not None and run.ended else now)
+    story = Story(machine, in_order(run, lines, now), run.ended if run is not None and run.ended else now)
     trouble = bool(story.failed) or (run is not None and run.step is not None) or machine.hold
     if trouble:
         for diagnosis in (HELD,) if story.cancelled else DIAGNOSES:

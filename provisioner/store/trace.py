@@ -128,16 +128,16 @@ class Trace:
         narrow, values = _narrowed(only)
         return await self._select(f"seq > ?{narrow} ORDER BY seq LIMIT ?", machine, (after, *values, limit))
 
-    async def since(self, machine: str, run: str, at: float) -> list[TraceLine]:
-        """Read a machine's lines from the first one of a run on, but what was seen before `at`, when that began.
+    async def since(self, machine: str, run: str) -> list[TraceLine]:
+        """Read a machine's lines from the first one of a run on, as they came.
 
-        Not by time alone: a daemon whose clock was ahead has left lines that are later than all of today.
+        Not by time: a daemon whose clock was ahead has left lines that are later than all of today.
         """
         with contextlib.suppress(StoreError):
             await self.flush()
         first = "SELECT min(seq) FROM trace WHERE machine = ? AND run = ?"
-        where = f"seq >= ({first}) AND at >= ? ORDER BY seq DESC LIMIT ?"
-        found = await self._select(where, machine, (machine, run, at, KEEP_ROWS_EACH))
+        where = f"seq >= ({first}) ORDER BY seq DESC LIMIT ?"
+        found = await self._select(where, machine, (machine, run, KEEP_ROWS_EACH))
         return [line for _, line in reversed(found)]
 
     async def _select(self, where: str, machine: str, values: tuple[float | str, ...]) -> list[tuple[int, TraceLine]]:

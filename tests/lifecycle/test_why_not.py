@@ -107,6 +107,25 @@ STORIES: dict[str, tuple[str, Case]] = {
 }  # fmt: skip
 
 
+def test_a_clock_that_was_set_back_meanwhile_turns_no_order_round() -> None:
+    """A transfer that failed, and after a restart with the right time one that did not: yesterday, it seems."""
+    failed = line(ON + 7, "tftp.failed", "x: closed its port", ok=False)
+    machine, lines, now = stand(Case("wait.loader", (POWER, OFFER, ACK, failed), 8.0))
+    assert machine.run
+    machine = replace(machine, run=replace(machine.run, started=ON - 1))
+    assert why(machine, lines, now).id == "tftp-stalled"
+    again = replace(failed, at=ON - 86_000, event="tftp.start", ok=True)
+    assert why(machine, [*lines, again], ON - 86_000).id == "waiting"
+
+
+def test_what_was_seen_before_a_run_is_no_part_of_it() -> None:
+    machine, lines, now = stand(Case("wait.loader", (POWER, OFFER, ACK), 8.0))
+    assert machine.run
+    before = line(ON - 50, "tftp.failed", "x: closed its port", ok=False)
+    machine = replace(machine, run=replace(machine.run, started=ON - 1))
+    assert why(machine, [*lines, before], now).id == "waiting", "told late"
+
+
 FROM_DISK, TO_FACTS = Case("wait.local-boot", (DISK_ON,), 60.0), Case("wait.facts", (*BOOTED, KERNEL), 60.0)
 PROMPT = "node17 login: "
 CONSOLES: dict[str, tuple[str, Case, tuple[str, ...]]] = {
