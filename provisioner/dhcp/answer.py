@@ -6,12 +6,12 @@ answer may leave comes back with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence, holding
 from provisioner.dhcp.choose import Place, choose, fixed_place, may_take
 from provisioner.dhcp.identify import Kind
-from provisioner.dhcp.leases import BOOTP, FOR_EVER, Lease, LeaseState
+from provisioner.dhcp.leases import BOOTP, FOR_EVER, Lease, LeaseState, Pool
 from provisioner.dhcp.options import Opt, Type, number_of, text_of
 from provisioner.dhcp.packet import BOOTREQUEST, Packet, address
 from provisioner.dhcp.proxy import boot_server, proxy_offer
@@ -186,8 +186,16 @@ def _release(case: Case) -> Silence:
 
 
 def _inform(case: Case) -> Reply | Silence:
-    """Tell settings to a client that has an address of its own (RFC 2131 section 4.3.5)."""
-    net = holding(case.nets, case.packet.ciaddr) or case.nets[0]
+    """Tell settings to a client that has an address of its own (RFC 2131 section 4.3.5).
+
+    They go to that address, so it has to be of its link: else anybody could have us send them to anywhere.
+    """
+    ip = case.packet.ciaddr
+    net = holding(case.nets, ip)
+    if net is None:
+        if ip and not case.packet.giaddr:
+            return Silence(f"it has {address(ip)}, which is not an address of this network")
+        net = case.nets[0]
     refusal = _refusal(case, net)
     if refusal is not None:
         return refusal
@@ -230,4 +238,18 @@ def _ack(case: Case, place: Place) -> Reply:
         name = known.name.decode("ascii")
     client_id, until = options.get(_CLIENT_ID, b""), now + net.lease_s
     lease = (ip, case.key, pool.name, until, _BOUND, now, name, client_id, relay, circuit_id, remote_id, "")
-    return reply(case, net, _ACK, ip, store=pool.bind(_new(Lease, lease)))
+    store = pool.bind(_new(Lease, lease))
+    if len(case.nets) > 1:
+        store += tuple(_give_up_others(case, pool))
+    return reply(case, net, _ACK, ip, store=store)
+
+
+def _give_up_others(case: Case, kept: Pool) -> Iterator[Lease]:
+    """End what the machine holds or is offered in other subnets of its wire: it has one address there."""
+    for net in case.nets:
+        for pool in net.pools:
+            lease = pool.of(case.key) if pool is not kept else None
+            if pool is not kept:
+                pool.withdraw(case.key)
+            if lease is not None and (ended := pool.release(case.key, lease.ip, case.now)) is not None:
+                yield ended

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from provisioner.dhcp import formats
 from provisioner.dhcp.proxy import is_unfit
 from provisioner.dhcp.reservations import loaders_by_arch, port_key
-from provisioner.dhcp.sound import Barred, attempt, uuid_faults
+from provisioner.dhcp.sound import Barred, attempt, port_mac, uuid_faults
 from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
 from provisioner.errors import ConfigError
 from provisioner.model.net import parse_mac
@@ -99,7 +99,7 @@ def _normal(mac: str) -> str:
 
 def reservation_faults(each: Reservation, ground: Ground) -> Iterator[str]:
     """Say what is wrong with one reservation where all else is right."""
-    yield from attempt("mac", lambda: parse_mac(each.mac))
+    yield from attempt("mac", lambda: port_mac(each.mac))
     yield from uuid_faults(each.uuid)
     yield from overrides_faults(Overrides(loader=each.loader, options=each.options))
     for address in each.fixed or ("",):

@@ -91,6 +91,10 @@ def option_value(code: int, text: str) -> bytes:
     return _READERS[kind](text)
 
 
+NAME_LIMIT = 253
+"""Characters of a domain name: 255 octets as the DNS has it (RFC 1035 section 2.3.4)."""
+
+
 def route_value(routes: Sequence[str]) -> bytes:
     """Write routes such as `10.9.0.0/16 via 10.0.8.2` as option 121 (RFC 3442)."""
     found = bytearray()
@@ -109,6 +113,8 @@ def domains_value(domains: Sequence[str]) -> bytes:
     """Write names as option 119 (RFC 3397), without compression, which some clients read wrongly."""
     found = bytearray()
     for domain in domains:
+        if len(domain.rstrip(".")) > NAME_LIMIT:
+            raise ValueError(f"{domain!r} is longer than {NAME_LIMIT} characters")
         for label in domain.rstrip(".").split("."):
             if not _LABEL.fullmatch(label):
                 raise ValueError(f"{domain!r} is no domain name")

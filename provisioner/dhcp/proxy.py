@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from provisioner.dhcp.boot import NOTHING
-from provisioner.dhcp.case import Case, Reply, Silence
+from provisioner.dhcp.case import Case, Reply, Silence, holding
 from provisioner.dhcp.options import Opt, Type, number_of
-from provisioner.dhcp.reply import ask_plan, reply
+from provisioner.dhcp.packet import address
+from provisioner.dhcp.reply import ask_plan, destination, reply
 from provisioner.dhcp.topology import Net
 from provisioner.model.boot import Arch, Asker, Unknown
 
@@ -42,6 +43,9 @@ def boot_server(case: Case, net: Net) -> Reply | Silence:
     """Name the boot file to a client that already has its address (PXE 2.1 section 2.2.5)."""
     if case.packet.type not in (Type.REQUEST, Type.INFORM):
         return Silence("port 4011 answers requests only")
+    to = destination(case, 0).ip
+    if not case.arrival.unicast and holding(case.nets, to) is None:
+        return Silence(f"it has {address(to)}, which is not an address of this network")
     _hear(case)
     refusal = _refusal(case, net)
     return reply(case, net, int(Type.ACK), 0) if refusal is None else refusal

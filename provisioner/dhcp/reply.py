@@ -5,7 +5,7 @@ from __future__ import annotations
 from provisioner.boot.plan import by_https
 from provisioner.dhcp.blocks import Block, Terms, compose, fit
 from provisioner.dhcp.boot import Boot, Where, load_file, reason_of, run_script
-from provisioner.dhcp.case import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Case, Reply, To, Via
+from provisioner.dhcp.case import CLIENT_PORT, PROXY_PORT, SERVER_PORT, Case, Reply, To, Via, holding
 from provisioner.dhcp.identify import client_of
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.options import Opt, Type, encode_option, encode_options
@@ -95,7 +95,7 @@ def reply(case: Case, net: Net, kind: int, ip: int, *, store: tuple[Lease, ...] 
     sname, file, options = fit(block, name, _echo(packet, packet.type if kind == _ACK else 0), client.room)
     data = _pack(packet, ip, boot.siaddr, sname, file, options)
     source = arrival.us if arrival.unicast else _source(case, us)
-    return _new(Reply, (EVENTS[kind], data, _destination(case, ip), case.reason, source, ip, store, fresh))
+    return _new(Reply, (EVENTS[kind], data, destination(case, ip), case.reason, source, ip, store, fresh))
 
 
 def _block(net: Net, terms: Terms, known: Known | None) -> Block:
@@ -156,14 +156,14 @@ def _source(case: Case, us: int) -> int:
     return us if not arrival.unicast and us in case.site.ours else arrival.us
 
 
-def _destination(case: Case, ip: int) -> To:
+def destination(case: Case, ip: int) -> To:
     """Say where the reply goes (RFC 2131 section 4.1)."""
     packet, arrival = case.packet, case.arrival
     if arrival.port == PROXY_PORT:
         return To(_BY_RELAY, packet.ciaddr or _number(arrival.source[0]), arrival.source[1])
     if packet.giaddr:
         return _new(To, (_BY_RELAY, packet.giaddr, SERVER_PORT))
-    if packet.ciaddr:
+    if packet.ciaddr and holding(case.nets, packet.ciaddr) is not None:
         return To(_BY_RELAY, packet.ciaddr, CLIENT_PORT)
     if packet.flags & BROADCAST or not ip:
         return _TO_ALL

@@ -12,6 +12,7 @@ from provisioner.dhcp.pxe import PLACEHOLDERS
 from provisioner.dhcp.topology import Given, parse_ranges
 from provisioner.errors import ConfigError
 from provisioner.model.boot import Unknown
+from provisioner.model.net import Mac, is_of_port, parse_mac
 
 AUTHORITATIVE, RESERVATIONS_ONLY = "authoritative", "reservations-only"
 """Modes that both families have."""
@@ -30,6 +31,7 @@ BOTH_LIMITS: Mapping[str, tuple[int, int]] = {
 """From and to, of numbers that subnets of both families have."""
 FEW = 10
 """Faults of one kind that are spelled out; ten thousand reservations may be wrong for one reason."""
+_INTERFACE = re.compile(r"(?!\.{1,2}$)[^\s/:]{1,15}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -51,6 +53,20 @@ def attempt(name: str, read: Callable[[], object]) -> Iterator[str]:
     except (ConfigError, ValueError) as error:
         text = str(error)
         yield text if text.startswith(name) else f"{name}: {text}"
+
+
+def port_mac(text: str) -> Mac:
+    """Read the hardware address of a network port."""
+    mac = parse_mac(text)
+    if not is_of_port(mac):
+        raise ValueError(f"{text} is no network port's, but a group's, or zeros")
+    return mac
+
+
+def interface_faults(name: str) -> Iterator[str]:
+    """Say why no interface can be called so (dev_valid_name of Linux)."""
+    if name and not _INTERFACE.fullmatch(name):
+        yield f"interface: {name!r} is none: 1 to 15 characters, no blank, slash or colon (`ip link` lists them)"
 
 
 def bounds(subnet: Settings, limits: Mapping[str, tuple[int, int]]) -> Iterator[str]:
@@ -91,6 +107,7 @@ def roles(subnet: Settings, reservations: str) -> Iterator[str]:
         yield "unknown: quarantine needs addresses of ours, and mode reservations-only gives strangers none: ignore"
     if subnet.unknown is not Unknown.QUARANTINE and subnet.quarantine_pools:
         yield f"quarantine_pools: unknown is {subnet.unknown}, so nobody gets these: leave them out"
+    yield from interface_faults(subnet.interface)
     if subnet.router_advertisements and not subnet.interface:
         yield "router_advertisements: needs an interface to send them on"
 

@@ -100,6 +100,8 @@ def _subnet(subnet: Subnet) -> Iterator[str]:
     except ValueError as error:
         yield f"network: {error}; write the first address, such as 10.0.8.0/22"
         return
+    if network.is_multicast or network.is_loopback or not network.prefixlen:
+        yield f"network: {network} is no network that machines are on"
     yield from attempt("pools", lambda: parse_ranges(subnet.pools))
     yield from attempt("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools))
     faults = list(attempt("options", lambda: base_options(subnet, network)))

@@ -17,6 +17,9 @@ IN_QUARANTINE = "is in quarantine_pools, which are for unknown machines: take it
 
 WRONG = {
     "a hardware address that is none": (known(Reservation(mac="node1")), "reservation node1: mac: not a MAC address"),
+    "a group's hardware address": (known(Reservation(mac="ff:ff:ff:ff:ff:ff")), "is no network port's, but a group's"),
+    "a hardware address of zeros": (known(Reservation(mac="00:00:00:00:00:00")), "or zeros"),
+    "a name that is too long": (known(Reservation(mac=MAC, name="n." * 126 + "xx")), "is longer than 253 characters"),
     "a hardware address twice": (
         known(Reservation(mac=MAC), Reservation(mac=MAC.upper())),
         f"mac {MAC.upper()} is taken",

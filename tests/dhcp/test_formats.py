@@ -27,6 +27,7 @@ VALUES = {
     "hex for any option": (42, "hex:0a000001", bytes((10, 0, 0, 1))),
     "an option without a format is text": (230, "abc", b"abc"),
     "domains": (119, "a.example, b.example.", b"\1a\7example\0\1b\7example\0"),
+    "the longest domain": (119, "a." * 126 + "a.", b"\1a" * 127 + b"\0"),
     "routes": (121, "10.0.0.0/8 via 10.0.0.1, default via 10.0.0.2", bytes.fromhex("080a0a00000100 0a000002")),
 }
 

@@ -6,7 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv6Address, IPv6Network
 
 from provisioner.dhcp.reservations import loaders_by_arch
-from provisioner.dhcp.sound import BOTH_LIMITS, Barred, attempt, between, bounds, doubled, places, roles, uuid_faults
+from provisioner.dhcp.sound import (
+    BOTH_LIMITS,
+    Barred,
+    attempt,
+    between,
+    bounds,
+    doubled,
+    places,
+    port_mac,
+    roles,
+    uuid_faults,
+)
 from provisioner.dhcp.topology import parse_ranges
 from provisioner.dhcp.v6.net import base_options
 from provisioner.dhcp.v6.reservations import Key, compiled, key_of
@@ -100,6 +111,8 @@ def _reservation(each: Reservation6, networks: Networks) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
         return
+    if each.mac:
+        yield from attempt("mac", lambda: port_mac(each.mac))
     yield from uuid_faults(each.uuid)
     found = next(((subnet, barred) for network, subnet, barred in networks if ip in network), None)
     if found is None:

@@ -30,6 +30,7 @@ SUBNETS: dict[str, tuple[dict[str, Any], str]] = {
     "a name server that is none": ({"dns": ("10.0.0.1",)}, "options: "),
     "an option that we set": ({"options": {"3": "x"}}, "options: option 3 is set by the server itself"),
     "an option that is none": ({"options": {"dns": "x"}}, "options: 'dns' is no option"),
+    "an interface that cannot be": ({"interface": "eth 0"}, "interface: 'eth 0' is none: 1 to 15 characters"),
     "a loader with a blank": ({"loader": {"efi-x64": "a b"}}, "loader: efi-x64: 'a b' cannot be told to firmware"),
     "an architecture that is none": ({"loader": {"x86": "a"}}, "loader: unknown architecture 'x86'"),
     "too short a lease": ({"lease_s": 59}, "lease_s: 59: from 60 to 2147483647"),
@@ -82,6 +83,7 @@ RESERVATIONS: dict[str, tuple[tuple[Reservation6, ...], str]] = {
     "for nobody": ((Reservation6(address="fd00::5"),), "mac, duid or uuid: one of them"),
     "no address": ((Reservation6(mac=MAC),), "address: "),
     "in no subnet": ((Reservation6(address="fd09::5", mac=MAC),), "address: fd09::5 is in no subnet"),
+    "a group's hardware address": ((Reservation6(address="fd00::5", mac="33:33:00:00:00:01"),), "is no network port's"),
     "a UUID that is none": ((Reservation6(address="fd00::5", uuid="zzz"),), "uuid: 'zzz' is none"),
     "a DUID that is none": ((Reservation6(address="fd00::5", duid="00"),), "duid: "),
     "an address twice": (
