@@ -166,7 +166,7 @@ class Database:
             return False
         if checkpointer.unsettled or not self._pace.allows(begun := time.monotonic()):
             return False
-        cursor = connection.cursor()
+        cursor, worked = connection.cursor(), time.thread_time()
         try:
             self._wait_for(cursor, disk=False, lock=False)
             _all_rows(cursor, [item])
@@ -175,7 +175,8 @@ class Database:
                 connection.rollback()
             return False
         checkpointer.count(connection)
-        self._pace.took(begun, time.monotonic())
+        ended, worked = time.monotonic(), time.thread_time() - worked
+        self._pace.waited(ended - begun - worked, ended)
         self.failure = ""
         _settle((item.future, None, None) if item.then is None else _done(item.future, item.then))
         return True

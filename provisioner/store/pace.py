@@ -6,23 +6,28 @@ does it, and the loop goes on.
 
 from __future__ import annotations
 
+import math
+
 SLOW_S = 0.005
-"""A commit that took so long waited for something."""
-REST_S = 10.0
-"""So long others are not tried."""
+"""Waiting so long in a commit, beside what it takes of the processor, is waiting for something."""
+FIRST_S, LONGEST_S = 0.1, 10.0
+"""So long no other is tried, twice as long each time: once it may have been another thread or program."""
 
 
 class Pace:
-    """Remembers the last that was slow."""
+    """Remembers the last one that waited."""
 
     def __init__(self) -> None:
-        self._until = 0.0
+        self._until = -math.inf
+        self._rest_s = FIRST_S
 
     def allows(self, now: float) -> bool:
         """Say whether a commit will take no time, as far as can be told."""
         return now >= self._until
 
-    def took(self, begun: float, ended: float) -> None:
-        """Hear how long one took."""
-        if ended - begun > SLOW_S:
-            self._until = ended + REST_S
+    def waited(self, seconds: float, now: float) -> None:
+        """Hear how long one waited."""
+        if seconds > SLOW_S:
+            again = now - self._until < LONGEST_S
+            self._rest_s = min(self._rest_s * 2, LONGEST_S) if again else FIRST_S
+            self._until = now + self._rest_s
