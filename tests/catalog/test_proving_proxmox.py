@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,3 +117,20 @@ def test_an_address_and_the_name() -> None:
         "filter": {"ID_NET_NAME_MAC": "enx525400770001"},
     }
     assert (told["global"]["fqdn"], told["global"]["keyboard"]) == ("node17.example.org", "en-gb")
+
+
+def test_what_fails_at_the_first_start_is_told(tmp_path: Path) -> None:
+    """Up to what changes the system; the rest of the script is a command that fails."""
+    one = replace(machine("uefi-small"), facts=facts("uefi", (NVME,), PORTS))
+    layers = (Layer("global", "site", SITE | {"users.root.password": "store:root"}),)
+    made = proving.files(catalogue(), catalogue().bootenv("proxmox-9"), Sample("x", one, layers))
+    text = next(file.text for file in made if file.name == "first-boot.sh")
+    head, trap, _ = text.partition("\ntrap tell_end EXIT\n")
+    (tmp_path / "curl").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/told\n')
+    (tmp_path / "curl").chmod(0o700)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(["sh"], input=f"{head}{trap}set -eu\n(exit 4)\n", env=env, text=True, check=False)
+    told = (tmp_path / "told").read_text().splitlines()
+    assert (done.returncode, told[-1]) == (4, "http://10.77.0.1:8080/agent/v1/hook-failed")
+    assert json.loads(told[-2]) == {"hook": "first-boot.sh", "status": 4, "output": ""}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curl", "told"]
