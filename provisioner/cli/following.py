@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -117,7 +118,7 @@ class Followed:
 
     def order(self, session: Session, ref: str, order: str) -> None:
         """Give an order, and show what it made of it."""
-        self.show(session, session.client().post(f"{self.path}/{quoted(ref)}/{order}"))
+        self.show(session, session.client().post(f"{self.path}/{quoted(ref)}/{order}", key=str(uuid.uuid4())))
 
 
 def _named(session: Session, row: Row) -> Row:

@@ -241,7 +241,7 @@ def enrol(session: Session, name: str, **given: Any) -> None:
         body["bmc"] = parse_bmc(given["bmc"]) | {
             "password": bmc_password(given["password_file"], given["password_stdin"])
         }
-    machine = session.client().post("/v1/machines", body, slow=True)
+    machine = session.client().post("/v1/machines", body, key=str(uuid.uuid4()), slow=True)
     where = f" with its BMC {machine['bmc']['url']}" if machine["bmc"] else ""
     print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['state']}{printable(where)}"])
 

@@ -257,7 +257,8 @@ def abort(session: Session, run: str) -> None:
 @click.argument("name")
 def signal(session: Session, run: str, name: str) -> None:
     """Say something to a run; a step that waits for it goes on, now or when it is reached."""
-    FLOWS.show(session, session.client().post(f"/v1/workflow-runs/{quoted(run)}/signal", {"name": name}))
+    path, key = f"/v1/workflow-runs/{quoted(run)}/signal", str(uuid.uuid4())
+    FLOWS.show(session, session.client().post(path, {"name": name}, key=key))
 
 
 @command("logs")

@@ -68,7 +68,7 @@ class Conductor:
         self.machines = Machines()
         self._ports = ports
         self._store = MachineStore(db)
-        self._once = Once(self._store, self.machines)
+        self._once = Once(db, self.machines)
         self._secrets = secrets
         self._tokens = Tokens(db)
         self._trace = Trace(db, self.clock)

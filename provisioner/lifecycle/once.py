@@ -10,7 +10,8 @@ from provisioner.errors import ConflictError
 from provisioner.lifecycle.registry import Machines
 from provisioner.model.intent import Asked
 from provisioner.model.machine import Machine
-from provisioner.store.machines import Accepted, MachineStore
+from provisioner.store.db import Database
+from provisioner.store.intents import Accepted, IntentStore
 
 
 def asked(key: str, verb: str, **given: Any) -> Asked:
@@ -19,43 +20,52 @@ def asked(key: str, verb: str, **given: Any) -> Asked:
     return Asked(key, f"{verb} {hashlib.sha256(text.encode()).hexdigest()}")
 
 
-def used_for(key: str, what: str) -> ConflictError:
-    """Refuse a request under a key that is another one's."""
-    hint = "another request needs a key of its own"
-    return ConflictError(f"the idempotency key {key[:40]!r} was used for {what}", hint=hint)
-
-
 class WithdrawnError(ConflictError):
     """Who asked took the request back while it was looked at; nothing was touched."""
 
 
-class Once:
-    """Knows what was accepted before."""
+async def accepted(store: IntentStore, request: Asked) -> Accepted | None:
+    """Find what was accepted under this request's key; raise `ConflictError` if that was another request.
 
-    def __init__(self, store: MachineStore, machines: Machines) -> None:
-        self._store = store
+    What an earlier version accepted has no digest, or not even a verb: it is taken for what is asked.
+    """
+    found = await store.find(request.key) if request.key else None
+    if found is None or found.request in ("", request.request):
+        return found
+    (was, _, digest), (wanted, _, _) = found.request.partition(" "), request.request.partition(" ")
+    if was == wanted and not digest:
+        return found
+    raise _used_for(request.key, f"another {was}" if was == wanted else was)
+
+
+def no_longer_kept(what: str) -> ConflictError:
+    """Refuse to begin anew what was begun under this key, and is over for so long that it was dropped."""
+    hint = "what is to be done again needs a key of its own"
+    return ConflictError(f"{what} was begun under this key, and is no longer kept", hint=hint)
+
+
+def _used_for(key: str, what: str) -> ConflictError:
+    hint = "another request needs a key of its own"
+    return ConflictError(f"the idempotency key {key[:40]!r} was used for {what}", hint=hint)
+
+
+class Once:
+    """Knows what was accepted before of machines."""
+
+    def __init__(self, db: Database, machines: Machines) -> None:
+        self._store = IntentStore(db)
         self._machines = machines
 
     async def accepted(self, ref: str, request: Asked) -> Machine | None:
-        """Find the machine of this request, if it was accepted before; raise `ConflictError` if its key was another's.
-
-        What an earlier version accepted was not named: it is taken for what is asked.
-        """
-        found = await self._found(request)
+        """Find the machine of this request, if it was accepted before; raise `ConflictError` as `accepted`."""
+        found = await accepted(self._store, request)
         if found is None:
             return None
         machine = self._machines.get(ref)
-        if found.machine != machine.id:
-            raise used_for(request.key, "another machine")
+        if found.subject != machine.id:
+            raise _used_for(request.key, "another machine")
         return machine
 
     async def was_accepted(self, request: Asked) -> bool:
-        """Say whether this request was accepted before, of whichever machine; raises `ConflictError` as `accepted`."""
-        return await self._found(request) is not None
-
-    async def _found(self, request: Asked) -> Accepted | None:
-        found = await self._store.intent(request.key) if request.key else None
-        if found is not None and found.request not in ("", request.request):
-            was, wanted = found.request.partition(" ")[0], request.request.partition(" ")[0]
-            raise used_for(request.key, f"another {was}" if was == wanted else was)
-        return found
+        """Say whether this request was accepted before, of whichever machine; raises `ConflictError` likewise."""
+        return await accepted(self._store, request) is not None

@@ -27,12 +27,14 @@ from provisioner.lifecycle.fleet import (
     rollout_of,
     taken,
 )
-from provisioner.lifecycle.once import WithdrawnError, used_for
+from provisioner.lifecycle.once import WithdrawnError, accepted, asked, no_longer_kept
 from provisioner.lifecycle.runner import new_run_id
 from provisioner.lifecycle.selectors import parse
 from provisioner.lifecycle.turns import Turns, in_turn
+from provisioner.model.intent import UNKEYED, Asked
 from provisioner.model.machine import Machine, Run
 from provisioner.store.db import Database
+from provisioner.store.intents import IntentStore
 from provisioner.store.machines import MachineStore
 from provisioner.store.rollouts import RolloutStore
 
@@ -51,6 +53,7 @@ class Rollouts:
         self._conductor = conductor
         self._store = RolloutStore(db)
         self._runs = MachineStore(db)
+        self._intents = IntentStore(db)
         self._pause_s = unsaved_pause_s
         self._all: dict[str, Rollout] = {}
         self._lock = asyncio.Lock()
@@ -99,16 +102,15 @@ class Rollouts:
         self, bootenv: str, select: str, limits: tuple[int, int], params: Mapping[str, Any], *, key: str = ""
     ) -> Rollout:
         """Start a rollout; returns once it is durable. `limits`: how many at once, how many may fail."""
-        if key and (known := await self._store.by_key(key)):
-            before = self.get(known)
-            wanted = (before.bootenv, before.select, (before.at_once, before.max_failures), dict(before.params))
-            if wanted != (bootenv, select, limits, dict(params)):
-                raise used_for(key, "another rollout")
-            return before
+        intent = asked(key, "rollout", bootenv=bootenv, select=select, limits=limits, params=params)
+        if (known := await accepted(self._intents, intent)) is not None:
+            if known.subject not in self._all:
+                raise no_longer_kept(f"rollout {known.subject}")
+            return self.get(known.subject)
         async with self._lock:
             now = self._conductor.clock.now()
             rollout = replace(self.plan(bootenv, select, limits), id=new_run_id(), params=dict(params), created=now)
-            self._conductor.announce(await self._store.create(rollout, key, describe(None, rollout)))
+            self._conductor.announce(await self._store.create(rollout, intent, describe(None, rollout)))
             self._keep(rollout)
         return await self._apply(rollout.id, Order.CARRY_ON)
 
@@ -129,9 +131,13 @@ class Rollouts:
         if taken:
             raise ConflictError(f"{len(taken)} of these machines are in another rollout", hint="; ".join(taken[:5]))
 
-    async def order(self, ref: str, order: Order) -> Rollout:
+    @in_turn
+    async def order(self, ref: str, order: Order, *, key: str = "") -> Rollout:
         """Pause, resume or abort a rollout; returns once that is durable."""
-        return await self._apply(self.get(ref).id, order)
+        rollout, intent = self.get(ref), asked(key, f"rollout-{order}", rollout=ref)
+        if await accepted(self._intents, intent) is not None:
+            return rollout
+        return await self._apply(rollout.id, order, intent)
 
     # what happens
 
@@ -199,12 +205,12 @@ class Rollouts:
             else:
                 return
 
-    async def _apply(self, ref: str, event: Event) -> Rollout:
+    async def _apply(self, ref: str, event: Event, intent: Asked = UNKEYED) -> Rollout:
         async with self._lock:
             before, now = self._all[ref], self._conductor.clock.now()
             after, starting = advance(before, event, now)
-            if after != before:
-                self._conductor.announce(await self._store.save(before, after, describe(before, after), now))
+            if after != before or intent.key:
+                self._conductor.announce(await self._store.save(before, after, describe(before, after), now, intent))
                 self._keep(after)
                 if after.over:
                     await self._trim()
@@ -233,7 +239,7 @@ class Rollouts:
 
     async def _begun(self, rollout: Rollout, machine_id: str, key: str) -> str:
         """Begin a machine, unless an earlier daemon did; return its run."""
-        if (known := await self._runs.intent(key)) is not None:
+        if (known := await self._intents.find(key)) is not None:
             return known.run
         if gone := self._withdrawn(key):
             raise WithdrawnError(gone)

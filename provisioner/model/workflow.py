@@ -5,6 +5,7 @@ A run keeps its steps as they were when it began: an edited file or an upgraded 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -201,3 +202,15 @@ class FlowRun:
     def step(self, member: FlowMember) -> FlowStep | None:
         """Find the step that a machine is at; None at the end."""
         return self.steps.get(member.next)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A run as an operator asks for it; `max_failures` is the workflow's own where it is None."""
+
+    workflow: str
+    select: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    at_once: int = 0
+    max_failures: int | None = None
+    paused: bool = False

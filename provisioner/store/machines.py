@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from provisioner.errors import ConflictError, CursorError
 from provisioner.model.bmc import secret_of
@@ -13,6 +13,7 @@ from provisioner.model.intent import UNKEYED, Asked, Event
 from provisioner.model.machine import Machine, Run
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
+from provisioner.store.intents import put_intent
 
 _machine_in = Reader(Machine)
 _run_in = Reader(Run)
@@ -33,14 +34,6 @@ class Change:
     after: Machine | None
     events: Sequence[tuple[str, dict[str, Any]]] = field(default_factory=tuple)
     intent: Asked = UNKEYED
-
-
-class Accepted(NamedTuple):
-    """What was accepted under an idempotency key: for which machine, its run then, and what was asked."""
-
-    machine: str
-    run: str
-    request: str
 
 
 class MachineStore:
@@ -86,12 +79,6 @@ class MachineStore:
         """Return the number of the newest event; 0 when there is none."""
         return await self._db.read(lambda c: c.execute(_NEWEST).fetchone()[0])
 
-    async def intent(self, key: str) -> Accepted | None:
-        """Find the request that was accepted under this idempotency key."""
-        query = "SELECT machine, run, request FROM intent WHERE key = ?"
-        row = await self._db.read(lambda c: c.execute(query, (key,)).fetchone())
-        return Accepted(*row) if row else None
-
     async def run(self, run_id: str) -> Run | None:
         """Read a run that has ended; None where it is not kept."""
         query = "SELECT document FROM run WHERE id = ?"
@@ -124,11 +111,7 @@ def _write(
         cursor.execute("DELETE FROM secret WHERE id = ? OR id GLOB ?", (password, f"{password}/*"))
     else:
         _put(cursor, change.before, change.after, document)
-    if change.intent.key:
-        run = machine.run.id if machine.run is not None else ""
-        row = (change.intent.key, machine.id, run, change.at, change.intent.request)
-        if cursor.execute("INSERT OR IGNORE INTO intent VALUES (?, ?, ?, ?, ?)", row).rowcount == 0:
-            raise ConflictError(f"the idempotency key {change.intent.key[:40]!r} was used for another request")
+    put_intent(cursor, change.intent, machine.id, change.at, machine.run.id if machine.run is not None else "")
     _keep_ended_run(cursor, change)
     return _put_events(cursor, change, machine.id, events)
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.lifecycle.fleet import Member, Rollout, Tally, tally
-from provisioner.model.intent import Event
+from provisioner.model.intent import UNKEYED, Asked, Event
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
+from provisioner.store.intents import put_intent
 
 _member_in = Reader(Member)
 _rollout_in = Reader(Rollout)
@@ -26,33 +27,36 @@ class RolloutStore:
         """Read every rollout, the oldest first."""
         return await self._db.read(_load)
 
-    async def by_key(self, key: str) -> str:
-        """Return the id of the rollout that was accepted under this idempotency key; empty where there is none."""
-        row = await self._db.read(lambda c: c.execute("SELECT id FROM rollout WHERE key = ?", (key,)).fetchone())
-        return str(row[0]) if row else ""
-
-    async def create(self, rollout: Rollout, key: str, events: Sequence[tuple[str, dict[str, Any]]]) -> list[Event]:
-        """Write a new rollout durably; return its events with their numbers."""
+    async def create(
+        self, rollout: Rollout, intent: Asked, events: Sequence[tuple[str, dict[str, Any]]]
+    ) -> list[Event]:
+        """Write a new rollout durably, and the request for it; return its events with their numbers."""
         head, members = _head(rollout), list(enumerate(map(encode, rollout.members)))
         named = [(kind, encode(data), data) for kind, data in events]
 
         def work(cursor: sqlite3.Cursor) -> list[Event]:
-            row = (rollout.id, key or None, rollout.created, head)
-            cursor.execute("INSERT INTO rollout VALUES (?, ?, ?, ?)", row)
+            put_intent(cursor, intent, rollout.id, rollout.created)
+            cursor.execute("INSERT INTO rollout VALUES (?, ?, ?)", (rollout.id, rollout.created, head))
             _put_members(cursor, rollout.id, members)
             return _put_events(cursor, rollout.created, named)
 
         return await self._db.submit(work)
 
     async def save(
-        self, before: Rollout, after: Rollout, events: Sequence[tuple[str, dict[str, Any]]], now: float
+        self,
+        before: Rollout,
+        after: Rollout,
+        events: Sequence[tuple[str, dict[str, Any]]],
+        now: float,
+        intent: Asked = UNKEYED,
     ) -> list[Event]:
-        """Write what changed, durably; return the events with their numbers."""
+        """Write what changed, durably, and the request that did it; return the events with their numbers."""
         head = _head(after) if _head(before) != _head(after) else None
         members = [(at, encode(after.members[at])) for at in after.tally.touched]
         named = [(kind, encode(data), data) for kind, data in events]
 
         def work(cursor: sqlite3.Cursor) -> list[Event]:
+            put_intent(cursor, intent, after.id, now)
             if head is not None:
                 cursor.execute("UPDATE rollout SET document = ? WHERE id = ?", (head, after.id))
             _put_members(cursor, after.id, members)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from provisioner.model.intent import Event
+from provisioner.model.intent import UNKEYED, Asked, Event
 from provisioner.model.workflow import FlowMember, FlowRun
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
+from provisioner.store.intents import put_intent
 
 _member_in = Reader(FlowMember)
 _flow_in = Reader(FlowRun)
@@ -32,25 +33,23 @@ class WorkflowStore:
         """Read every run, the oldest first."""
         return await self._db.read(_load)
 
-    async def by_key(self, key: str) -> str:
-        """Return the id of the run that was accepted under this idempotency key; empty where there is none."""
-        row = await self._db.read(lambda c: c.execute("SELECT id FROM flow WHERE key = ?", (key,)).fetchone())
-        return str(row[0]) if row else ""
-
-    async def create(self, run: FlowRun, key: str, events: Told) -> list[Event]:
-        """Write a new run durably; return its events with their numbers."""
+    async def create(self, run: FlowRun, intent: Asked, events: Told) -> list[Event]:
+        """Write a new run durably, and the request for it; return its events with their numbers."""
         head, members = _head(run), list(enumerate(map(encode, run.members)))
         named = [(kind, machine, encode(data), data) for kind, machine, data in events]
 
         def work(cursor: sqlite3.Cursor) -> list[Event]:
-            cursor.execute("INSERT INTO flow VALUES (?, ?, ?, ?)", (run.id, key or None, run.created, head))
+            put_intent(cursor, intent, run.id, run.created)
+            cursor.execute("INSERT INTO flow VALUES (?, ?, ?)", (run.id, run.created, head))
             _put_members(cursor, run.id, members)
             return _put_events(cursor, run.created, named)
 
         return await self._db.submit(work)
 
-    async def save(self, before: FlowRun, after: FlowRun, events: Told, now: float) -> list[Event]:
-        """Write what changed, durably; return the events with their numbers."""
+    async def save(
+        self, before: FlowRun, after: FlowRun, events: Told, now: float, intent: Asked = UNKEYED
+    ) -> list[Event]:
+        """Write what changed, durably, and the request that did it; return the events with their numbers."""
         changed = replace(before, members=()) != replace(after, members=())
         head = _head(after) if changed else None
         pairs = zip(before.members, after.members, strict=True)
@@ -58,6 +57,7 @@ class WorkflowStore:
         named = [(kind, machine, encode(data), data) for kind, machine, data in events]
 
         def work(cursor: sqlite3.Cursor) -> list[Event]:
+            put_intent(cursor, intent, after.id, now)
             if head is not None:
                 cursor.execute("UPDATE flow SET document = ? WHERE id = ?", (head, after.id))
             _put_members(cursor, after.id, members)

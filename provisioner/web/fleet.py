@@ -11,7 +11,7 @@ from aiohttp import web
 
 from provisioner.lifecycle.fleet import Order, Rollout, Stage, Status
 from provisioner.web.ports import Route
-from provisioner.web.replies import condition, json_reply, query, read
+from provisioner.web.replies import condition, json_reply, nothing, query, read
 from provisioner.web.views import masked, when
 
 AT_ONCE = 4
@@ -31,7 +31,7 @@ class Rollouts(Protocol):
 
     def plan(self, bootenv: str, select: str, limits: tuple[int, int]) -> Rollout: ...
 
-    async def order(self, ref: str, order: Order) -> Rollout: ...
+    async def order(self, ref: str, order: Order, *, key: str = "") -> Rollout: ...
 
 
 class RolloutBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -137,5 +137,6 @@ class FleetApi:
 
     async def order(self, request: web.Request) -> web.Response:
         """Pause, resume or abort."""
-        order = Order(request.path.rpartition("/")[2])
-        return json_reply(rollout_view(await self._rollouts.order(request.match_info["ref"], order)))
+        await nothing(request)
+        order, key = Order(request.path.rpartition("/")[2]), condition(request).key
+        return json_reply(rollout_view(await self._rollouts.order(request.match_info["ref"], order, key=key)))

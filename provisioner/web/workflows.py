@@ -9,15 +9,14 @@ import msgspec
 from aiohttp import web
 
 from provisioner.errors import NotFoundError, WireError
-from provisioner.lifecycle.once import used_for
-from provisioner.model.workflow import FlowMember, FlowRun, FlowStatus, FlowStep, Stage
+from provisioner.model.workflow import FlowMember, FlowRun, FlowStatus, FlowStep, Stage, Wish
 from provisioner.web.ports import Route
-from provisioner.web.replies import condition, json_reply, query, read, whole
+from provisioner.web.replies import condition, json_reply, nothing, query, read, whole
 from provisioner.web.views import masked, when
 from provisioner.workflow.decode import Offer, Workflow
 from provisioner.workflow.engine import Engine
 from provisioner.workflow.gates import Gates, waits
-from provisioner.workflow.planning import MachinePlan, Planning, Wish
+from provisioner.workflow.planning import MachinePlan, Planning
 from provisioner.workflow.progress import Order
 
 SIGNAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -87,11 +86,7 @@ class WorkflowApi:
         body = await read(request, RunBody)
         name, key = request.match_info["name"], condition(request).key
         wish = Wish(name, body.select, body.params, body.at_once, body.max_failures, body.paused)
-        run = await self._engine.accepted(key)
-        if run is None:
-            run = await self._engine.begin(await self._planning.run(wish), key)
-        elif not self._planning.is_wished(run, wish):
-            raise used_for(key, "another run")
+        run = await self._engine.begin(wish, self._planning.run, key=key)
         response = json_reply(self._view(run), status=202)
         response.headers["Location"] = f"/v1/workflow-runs/{run.id}"
         return response
@@ -108,15 +103,17 @@ class WorkflowApi:
 
     async def order(self, request: web.Request) -> web.Response:
         """Pause, resume, step, skip or abort."""
-        order = Order(request.path.rpartition("/")[2])
-        return json_reply(self._view(await self._engine.order(request.match_info["ref"], order)))
+        await nothing(request)
+        order, key = Order(request.path.rpartition("/")[2]), condition(request).key
+        return json_reply(self._view(await self._engine.order(request.match_info["ref"], order, key=key)))
 
     async def signal(self, request: web.Request) -> web.Response:
         """Say something to a run that a step may wait for."""
         body = await read(request, SignalBody)
         if not SIGNAL.fullmatch(body.name):
             raise WireError(f"name: {body.name[:80]!r}: letters, digits, dots, hyphens, at most 64")
-        return json_reply(self._view(await self._engine.signal(request.match_info["ref"], body.name)))
+        ref, key = request.match_info["ref"], condition(request).key
+        return json_reply(self._view(await self._engine.signal(ref, body.name, key=key)))
 
     async def log(self, request: web.Request) -> web.Response:
         """Show what a step printed, from `after` on: of the latest try, or of `try` (its fence)."""

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 
 from provisioner.errors import ConflictError, NotFoundError, ProvisionerError, StoreError
 from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.once import accepted, asked, no_longer_kept
+from provisioner.lifecycle.turns import Turns, in_turn
+from provisioner.model.intent import UNKEYED, Asked
 from provisioner.model.machine import Machine
-from provisioner.model.workflow import FlowMember, FlowRun, FlowStep, Stage
+from provisioner.model.workflow import FlowMember, FlowRun, FlowStep, Stage, Wish
 from provisioner.store.db import Database
+from provisioner.store.intents import IntentStore
 from provisioner.store.workflows import WorkflowStore
 from provisioner.workflow.events import describe, trace_lines
 from provisioner.workflow.gates import waits
@@ -52,6 +57,8 @@ class Engine:
         unsaved_pause_s: float = UNSAVED_PAUSE_S,
     ) -> None:
         self.store = WorkflowStore(db)
+        self._intents = IntentStore(db)
+        self.turns = Turns()
         self._conductor = conductor
         self._performer = performer
         self._tick_s = tick_s
@@ -129,16 +136,16 @@ class Engine:
 
     # what operators ask
 
-    async def accepted(self, key: str) -> FlowRun | None:
-        """Find the run of a request that was accepted under this key before."""
-        known = await self.store.by_key(key) if key else ""
-        return self.get(known) if known else None
-
-    async def begin(self, run: FlowRun, key: str) -> FlowRun:
-        """Begin a run that was planned; returns once it is durable."""
+    @in_turn
+    async def begin(self, wish: Wish, plan: Callable[[Wish], Awaitable[FlowRun]], *, key: str = "") -> FlowRun:
+        """Begin what is wished for, once it is planned; returns when that is durable."""
+        intent = asked(key, "workflow-run", **asdict(wish))
+        if (known := await accepted(self._intents, intent)) is not None:
+            if known.subject not in self._all:
+                raise no_longer_kept(f"run {known.subject}")
+            return self.get(known.subject)
+        run = await plan(wish)
         async with self._lock:
-            if (known := await self.accepted(key)) is not None:
-                return known
             taken = [
                 f"{m.name} is in run {self._members[m.machine]}" for m in run.members if m.machine in self._members
             ]
@@ -146,38 +153,44 @@ class Engine:
                 raise ConflictError(
                     f"{len(taken)} of these machines are in another workflow", hint="; ".join(taken[:5])
                 )
-            self._conductor.announce(await self.store.create(run, key, describe(None, run)))
+            self._conductor.announce(await self.store.create(run, intent, describe(None, run)))
             self._keep(run)
         return await self.apply(run.id, Tick())
 
-    async def order(self, ref: str, order: Order) -> FlowRun:
+    @in_turn
+    async def order(self, ref: str, order: Order, *, key: str = "") -> FlowRun:
         """Pause, resume, step, skip or abort; returns once that is durable."""
-        run = self.get(ref)
+        run, intent = self.get(ref), asked(key, f"workflow-{order}", run=ref)
+        if await accepted(self._intents, intent) is not None:
+            return run
         if run.over:
             other = [m.name for m in run.members if self._members.get(m.machine, run.id) != run.id]
             if other:
                 raise ConflictError(f"in another workflow by now: {', '.join(other[:5])}")
-        return await self.apply(run.id, order)
+        return await self.apply(run.id, order, intent)
 
-    async def signal(self, ref: str, name: str) -> FlowRun:
+    @in_turn
+    async def signal(self, ref: str, name: str, *, key: str = "") -> FlowRun:
         """Say something to a run; a step may wait for it, now or later."""
-        run = self.get(ref)
+        run, intent = self.get(ref), asked(key, "workflow-signal", run=ref, name=name)
+        if await accepted(self._intents, intent) is not None:
+            return run
         if run.over:
             raise ConflictError(f"run {run.id} is {run.status}: nothing in it waits for {name!r}")
         if len(run.signals) >= SIGNALS:
             raise ConflictError(f"run {run.id} was told {SIGNALS} signals already")
-        return await self.apply(run.id, Signal(name))
+        return await self.apply(run.id, Signal(name), intent)
 
     # what happens
 
-    async def apply(self, ref: str, event: Event) -> FlowRun:
+    async def apply(self, ref: str, event: Event, intent: Asked = UNKEYED) -> FlowRun:
         """Advance a run by an event, durably; then begin what follows. Raises `ConflictError`, `StoreError`."""
         async with self._lock:
             before, now = self._all[ref], self.now()
             after, starts = advance(before, event, now, lambda member, step: self._refusal(before, member, step))
-            if after != before:
+            if after != before or intent.key:
                 events = describe(before, after)
-                self._conductor.announce(await self.store.save(before, after, events, now))
+                self._conductor.announce(await self.store.save(before, after, events, now, intent))
                 self._keep(after)
                 for line in trace_lines(events, now):
                     self._conductor.observe(line)

@@ -22,6 +22,8 @@ from provisioner.lifecycle.plans import JOB_STEP, Verb
 from provisioner.model.bmc import Driver
 from provisioner.model.machine import Machine, Run
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStep
+from provisioner.store.db import Database
+from provisioner.store.intents import IntentStore
 from provisioner.store.machines import MachineStore
 from provisioner.workflow.actions import filled
 
@@ -75,9 +77,9 @@ class Try:
 class Performer:
     """Performs; returns a note for the journal and what is kept as the step's output."""
 
-    def __init__(self, conductor: Conductor, runs: MachineStore, boards: Boards) -> None:
+    def __init__(self, conductor: Conductor, db: Database, boards: Boards) -> None:
         self._conductor = conductor
-        self._runs = runs
+        self._runs, self._intents = MachineStore(db), IntentStore(db)
         self._boards = boards
         self._actions: Mapping[str, Callable[[Try], Awaitable[tuple[str, str]]]] = {
             "boot": self._boot,
@@ -119,7 +121,7 @@ class Performer:
 
     async def _accepted(self, attempt: Try) -> str:
         """Find the run that an earlier daemon began for this try."""
-        known = await self._runs.intent(attempt.key)
+        known = await self._intents.find(attempt.key)
         return known.run if known is not None else ""
 
     async def _end(self, attempt: Try, run_id: str) -> str:

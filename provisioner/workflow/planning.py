@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ConfigError, NotFoundError, PreflightError, ProvisionerError
@@ -14,7 +14,7 @@ from provisioner.lifecycle.preflight import verb_for
 from provisioner.lifecycle.runner import new_run_id
 from provisioner.lifecycle.selectors import parse
 from provisioner.model.machine import MOVING, Machine, State
-from provisioner.model.workflow import FlowMember, FlowRun, FlowStatus, FlowStep, Where
+from provisioner.model.workflow import FlowMember, FlowRun, FlowStatus, FlowStep, Where, Wish
 from provisioner.workflow import guard
 from provisioner.workflow.actions import filled
 from provisioner.workflow.decode import Workflow
@@ -31,18 +31,6 @@ AT_ONCE = 64
 POLLED_S = 60.0
 """A discovery system asks what to do every 20 s at the latest."""
 AWAY = frozenset({State.RETIRED, State.EXTERNAL})
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What an operator asks for."""
-
-    workflow: str
-    select: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    at_once: int = 0
-    max_failures: int | None = None
-    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +93,6 @@ class Planning:
             created=now,
             paused=now if wish.paused else 0.0,
         )
-
-    def is_wished(self, run: FlowRun, wish: Wish) -> bool:
-        """Say whether a run is what this wish asks for; raises `ConfigError`, `NotFoundError`."""
-        flow = self.library.get(wish.workflow)
-        failures = flow.max_failures if wish.max_failures is None else wish.max_failures
-        wanted = (flow.name, wish.select, checked_params(flow, wish.params), wish.at_once, failures)
-        return wanted == (run.workflow, run.select, run.params, run.at_once, run.max_failures)
 
     def _meant(self, select: str) -> Sequence[Machine]:
         machines, selector = self._conductor.machines.all(), parse(select)

@@ -13,7 +13,6 @@ from provisioner.errors import BmcUnsupported
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.machine import Machine
 from provisioner.store.db import Database
-from provisioner.store.machines import MachineStore
 from provisioner.store.secrets import Secrets
 from provisioner.web.workflows import WorkflowApi
 from provisioner.workflow.engine import Engine
@@ -52,7 +51,7 @@ class SiteWorkflows:
 
 async def site_workflows(conductor: Conductor, db: Database, boards: Boards, library: Library) -> SiteWorkflows:
     """Put workflows behind the conductor and the API."""
-    engine = Engine(conductor, db, Performer(conductor, MachineStore(db), boards))
+    engine = Engine(conductor, db, Performer(conductor, db, boards))
     await engine.open()
     agents = FlowAgents(engine, conductor.doors.next_password)
     conductor.serve(agents)

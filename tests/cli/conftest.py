@@ -147,6 +147,23 @@ class Ran:
 
 
 Ctl = Callable[..., Ran]
+Ask = Callable[..., Coroutine[Any, Any, Any]]
+
+
+def cut_once(ask: Ask) -> Ask:
+    """Have the line cut the first time, after what is asked for was done and before the answer."""
+    whole = iter([False])
+
+    async def asked(*args: Any, **given: Any) -> Any:
+        answer = await ask(*args, **given)
+        if not next(whole, True):
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+        return answer
+
+    return asked
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.cli import following
 from provisioner.cli.exits import Exit
-from tests.cli.conftest import Ctl, Daemon
+from tests.cli.conftest import Ctl, Daemon, cut_once
 
 
 @pytest.mark.slow
@@ -66,6 +66,15 @@ def test_one_that_somebody_else_ended_is_no_success(
     ran = ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "--wait", "--yes")
     assert counts in ran.out
     assert (ran.status, "1 of 2 machines did not get there" in ran.err) == (Exit.PARTIAL, True)
+
+
+@pytest.mark.slow
+def test_an_order_whose_answer_was_lost_is_given_once(daemon: Daemon, ctl: Ctl) -> None:
+    daemon.rollouts.stuck = True
+    ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "-y")
+    for order in ("pause", "resume", "abort"):  # a second one of each is refused
+        daemon.rollouts.order = cut_once(daemon.rollouts.order)  # type: ignore[method-assign]
+        assert ctl(f"rollout-{order}", "R1").status == Exit.OK
 
 
 def test_the_plan_touches_nothing(daemon: Daemon, ctl: Ctl) -> None:

@@ -15,7 +15,7 @@ from provisioner.cli.root import run
 from provisioner.web.app import operator_app
 from provisioner.web.server import Server
 from provisioner.web.workflows import WorkflowApi
-from tests.cli.conftest import Ctl, Ran
+from tests.cli.conftest import Ctl, Ran, cut_once
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import BURN, NAMES, WAITS, ready
 
@@ -112,6 +112,18 @@ def test_steering(rack: FlowRack, ctl: Ctl) -> None:
     ask("abort", number)
     assert ask("pause", number).status == Exit.CONFLICT
     assert ask("resume", number, "--skip").status == Exit.CONFLICT
+
+
+@pytest.mark.slow
+def test_an_order_whose_answer_was_lost_is_given_once(rack: FlowRack, ctl: Ctl) -> None:
+    ask = flow(ctl)
+    number = json.loads(ask("run", "waits", "node17", "--paused", "-o", "json").out)["id"]
+    for order in ("step", "resume", "pause", "abort"):  # a second one of the last three is refused
+        rack.engine.order = cut_once(rack.engine.order)  # type: ignore[method-assign]
+        assert ask(order, number).status == Exit.OK
+    number = json.loads(ask("run", "waits", "node17", "-o", "json").out)["id"]
+    rack.engine.signal = cut_once(rack.engine.signal)  # type: ignore[method-assign]
+    assert ask("signal", number, "go").status == Exit.OK  # the run is over then, and a second one is refused
 
 
 WRONG: dict[str, tuple[tuple[str, ...], Exit, str]] = {

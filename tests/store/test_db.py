@@ -161,6 +161,27 @@ def test_how_far_webhooks_are_outlives_the_change_of_what_is_kept(connection: sq
     assert kept == [("half", 1, 6, b'{"a":4,"b":5}'), ("idle", 7, 7, b"{}")]
 
 
+def test_keys_of_rollouts_and_runs_outlive_the_change_of_where_they_are_kept(connection: sqlite3.Connection) -> None:
+    known = bundled_migrations()
+    before = next(at for at, migration in enumerate(known) if migration.name.startswith("0019"))
+    migrate(connection, known[:before], "here")
+    connection.execute("INSERT INTO intent VALUES ('k1', 'm1', 'r1', 1.0, 'boot x')")
+    rows = [("R1", "k2", 2.0, b"r1"), ("R2", None, 3.0, b"r2"), ("R3", "k1", 4.0, b"r3")]
+    connection.executemany("INSERT INTO rollout VALUES (?, ?, ?, ?)", rows)
+    connection.execute("INSERT INTO flow VALUES ('F1', 'k3', 5.0, 'f1')")
+    migrate(connection, known, "here")
+    kept = connection.execute("SELECT key, subject, run, at, request FROM intent ORDER BY key").fetchall()
+    assert kept == [
+        ("k1", "m1", "r1", 1.0, "boot x"),
+        ("k2", "R1", "", 2.0, "rollout"),
+        ("k3", "F1", "", 5.0, "workflow-run"),
+    ]
+    assert connection.execute("SELECT id, created, document FROM rollout ORDER BY id").fetchall() == [
+        (name, at, document) for name, _, at, document in rows
+    ]
+    assert connection.execute("SELECT id, created FROM flow").fetchall() == [("F1", 5.0)]
+
+
 def rows(db: Database, *names: str, durable: bool = True) -> asyncio.Future[None]:
     return db.submit_rows("INSERT INTO secret VALUES", [(name, b"\0") for name in names], durable=durable)
 

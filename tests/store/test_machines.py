@@ -19,6 +19,7 @@ from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.store.codec import Reader
 from provisioner.store.db import Database
+from provisioner.store.intents import IntentStore
 from provisioner.store.machines import Change, MachineStore
 
 MAC = Mac("52:54:00:77:00:11")
@@ -85,8 +86,8 @@ async def test_an_idempotency_key_names_one_run(db: Database) -> None:
     deploying, _ = advance(MACHINE, Begin("r1", Verb.DEPLOY, "debian-12", "image"), 5.0)
     await store.save(Change(1.0, None, MACHINE))
     await store.save(Change(5.0, MACHINE, deploying, intent=Asked("k1", "boot x")))
-    assert await store.intent("k1") == ("m1", "r1", "boot x")
-    assert await store.intent("k2") is None
+    assert await IntentStore(db).find("k1") == ("m1", "r1", "boot x")
+    assert await IntentStore(db).find("k2") is None
     with pytest.raises(ConflictError, match="idempotency key"):
         await store.save(Change(6.0, MACHINE, deploying, intent=Asked("k1")))
 

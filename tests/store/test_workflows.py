@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from provisioner.model.intent import Asked
 from provisioner.store.db import Database
+from provisioner.store.intents import IntentStore
 from provisioner.store.workflows import OUTPUT_LIMIT, WorkflowStore
 from tests.workflow.flows import run_of
 from tests.workflow.test_progress import CALL, SCRIPT
@@ -19,8 +21,9 @@ async def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     db = Database(tmp_path / "state.db")
     await db.open()
     store, run = WorkflowStore(db), run_of(SCRIPT, CALL, machines=3)
-    events = await store.create(run, "key", [("workflow.started", "", {"run": run.id})])
-    assert ([event.type for event in events], await store.by_key("key")) == (["workflow.started"], run.id)
+    events = await store.create(run, Asked("key", "run x"), [("workflow.started", "", {"run": run.id})])
+    assert [event.type for event in events] == ["workflow.started"]
+    assert await IntentStore(db).find("key") == (run.id, "", "run x")
     assert await store.load() == [run]
     await store.put_output(run.id, "m1", 1, 0, b"x")
     await store.forget(run.id)

@@ -55,6 +55,9 @@ class FakeRollouts:
         chosen = [machine for machine in self._conductor.machines.all() if parse(select).selects(machine)]
         return plan("", bootenv, select, chosen, limits)
 
-    async def order(self, ref: str, order: Order) -> Rollout:
+    async def order(self, ref: str, order: Order, *, key: str = "") -> Rollout:
+        if key and key in self._keys:
+            return self._all[self._keys[key]]
+        self._keys[key] = ref
         self._all[ref], _ = advance(self._all[ref], order, NOW)
         return self._all[ref]

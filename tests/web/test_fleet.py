@@ -54,6 +54,14 @@ async def test_a_plan_begins_nothing(fleet: Session) -> None:
     assert (await call(fleet, "GET", "/v1/rollouts"))[1] == {"rollouts": []}
 
 
+async def test_orders_are_keyed_and_take_no_word(fleet: Session) -> None:
+    await call(fleet, "POST", "/v1/rollouts", json=BODY)
+    for _ in range(2):
+        given = {"headers": {"Idempotency-Key": "o1"}}
+        assert (await call(fleet, "POST", "/v1/rollouts/R1/pause", **given))[0] == 200
+    assert (await call(fleet, "POST", "/v1/rollouts/R1/resume", json={"at_once": 9}))[0] == 400
+
+
 async def test_orders(fleet: Session) -> None:
     await call(fleet, "POST", "/v1/rollouts", json=BODY)
     for order, status in (("pause", "paused"), ("resume", "running"), ("abort", "aborted")):

@@ -86,6 +86,19 @@ async def test_orders_and_signals(api: Session) -> None:
     assert (await call(api, "POST", f"{run}/signal", json={"name": "a b"}))[0] == 400
 
 
+async def test_orders_are_keyed_and_take_no_word(api: Session) -> None:
+    _, body, _ = await call(api, "POST", "/v1/workflows/waits/run", json={"select": "node17", "paused": True})
+    run = f"/v1/workflow-runs/{body['id']}"
+    for order, given in (("signal", {"json": {"name": "go"}}), ("abort", {})):
+        for _ in range(2):
+            given["headers"] = {"Idempotency-Key": order}
+            assert (await call(api, "POST", f"{run}/{order}", **given))[0] == 200
+    other = {"headers": {"Idempotency-Key": "signal"}, "json": {"name": "stop"}}
+    status, body, _ = await call(api, "POST", f"{run}/signal", **other)
+    assert (status, "'signal' was used for another workflow-signal" in body["detail"]) == (409, True)
+    assert (await call(api, "POST", f"{run}/resume", json={"steps": 2}))[0] == 400
+
+
 REFUSED: dict[str, tuple[str, str, dict[str, Any], int]] = {
     "no such workflow": ("POST", "/v1/workflows/brun/run", RUN, 404),
     "no such run": ("GET", "/v1/workflow-runs/x", {}, 404),

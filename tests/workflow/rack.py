@@ -13,16 +13,15 @@ from provisioner.fields import Faults
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine
-from provisioner.model.workflow import FlowRun
+from provisioner.model.workflow import FlowRun, Wish
 from provisioner.store.db import Database
-from provisioner.store.machines import MachineStore
 from provisioner.workflow.decode import decode_workflow
 from provisioner.workflow.engine import Engine
 from provisioner.workflow.jobs import of_job
 from provisioner.workflow.load import Library
 from provisioner.workflow.machines import FlowAgents
 from provisioner.workflow.perform import Performer
-from provisioner.workflow.planning import Planning, Wish
+from provisioner.workflow.planning import Planning
 from tests.lifecycle.points import Points
 from tests.lifecycle.rack import Metal, Rack
 
@@ -68,9 +67,7 @@ class FlowRack(Rack):
 
     async def beside(self, conductor: Conductor, db: Database, points: Points) -> list[Callable[[], Any]]:
         boards = FakeBoards(self, points)
-        self.engine = Engine(
-            conductor, db, Performer(conductor, MachineStore(db), boards), tick_s=PACE_S, unsaved_pause_s=PACE_S
-        )
+        self.engine = Engine(conductor, db, Performer(conductor, db, boards), tick_s=PACE_S, unsaved_pause_s=PACE_S)
         await self.engine.open()
         self.agents = FlowAgents(self.engine, conductor.doors.next_password)
         conductor.serve(self.agents)
@@ -78,9 +75,7 @@ class FlowRack(Rack):
         return [self.engine.run]
 
     async def begin(self, workflow: str, select: str = "name=*", key: str = "k", **wish: Any) -> FlowRun:
-        if (known := await self.engine.accepted(key)) is not None:
-            return known
-        return await self.engine.begin(await self.planning.run(Wish(workflow, select, **wish)), key)
+        return await self.engine.begin(Wish(workflow, select, **wish), self.planning.run, key=key)
 
     # what machines do with steps
 

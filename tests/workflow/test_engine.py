@@ -13,9 +13,8 @@ import pytest
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, PreflightError, TicketError
 from provisioner.model.intent import UNKEYED, Event
 from provisioner.model.machine import State
-from provisioner.model.workflow import FlowRun, FlowStatus, Stage
+from provisioner.model.workflow import FlowRun, FlowStatus, Stage, Wish
 from provisioner.store.db import Database
-from provisioner.workflow.planning import Wish
 from provisioner.workflow.progress import Order
 from tests.lifecycle.rack import Metal
 from tests.lifecycle.test_conductor import settled

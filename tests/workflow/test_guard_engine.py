@@ -8,8 +8,7 @@ import pytest
 
 from provisioner.errors import ConflictError, TicketError
 from provisioner.lifecycle.rest import adopt
-from provisioner.model.workflow import FlowStatus
-from provisioner.workflow.planning import Wish
+from provisioner.model.workflow import FlowRun, FlowStatus, Wish
 from provisioner.workflow.progress import Order
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_faults import until, working
@@ -21,9 +20,13 @@ async def test_what_destroys_does_not_begin_on_a_machine_that_is_in_use_since(tm
     paused = FlowRack(tmp_path, ("node17",), WIPE)
     async with paused.alive(), paused.daemon() as conductor:
         await ready(paused)
-        planned = await paused.planning.run(Wish("wipe", "node17"))
-        await conductor.adopt("node17", "theirs")  # before the machine is in the run
-        run = await over(paused, await paused.engine.begin(planned, ""))
+
+        async def plan(wish: Wish) -> FlowRun:
+            planned = await paused.planning.run(wish)
+            await conductor.adopt("node17", "theirs")  # before the machine is in the run
+            return planned
+
+        run = await over(paused, await paused.engine.begin(Wish("wipe", "node17"), plan))
         assert reasons(run)["node17"].startswith("node17 is active, and wipe destroys what is on its disk")
         assert not [each for each in paused.one().log if not each.startswith("power")]
         with pytest.raises(ConflictError, match="only a machine that is not in use"):
