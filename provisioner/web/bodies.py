@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
@@ -56,11 +59,20 @@ def bounded_json(raw: bytes) -> bytes:
 def decode(raw: bytes, kind: type[T]) -> T:
     """Read a JSON body as a typed value; raise `WireError` that names the key."""
     try:
-        return msgspec.json.decode(bounded_json(raw), type=kind)
+        found = msgspec.json.decode(bounded_json(raw), type=kind)
+        json.loads(raw, object_pairs_hook=_unique)
+        return found
     except msgspec.ValidationError as error:
         raise WireError(_in_words(str(error))) from error
     except (msgspec.DecodeError, UnicodeError) as error:
         raise WireError(f"the body is not JSON: {error}") from error
+
+
+def _unique(pairs: Sequence[tuple[str, object]]) -> None:
+    """Refuse an object in which a key stands twice: readers of JSON take the first, the last, or neither."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise WireError(f"body: the key {twice[:80]!r} stands twice in one object")
 
 
 def _in_words(message: str) -> str:

@@ -66,8 +66,24 @@ FAULTS: dict[str, tuple[type, bytes, str]] = {
         "body.bmc.driver: expected str, got int",
     ),
     "a wrong choice": (PowerBody, b'{"power": "up"}', "body.power: invalid enum value 'up'"),
+    "a key that stands twice": (BootBody, b'{"bootenv": "a", "bootenv": "b"}', "body: the key 'bootenv' stands twice"),
+    "written in two ways": (
+        BootBody,
+        b'{"bootenv": "a", "boot\\u0065nv": "a"}',
+        "body: the key 'bootenv' stands twice",
+    ),
+    "one further in": (
+        BootBody,
+        b'{"bootenv": "a", "params": {"x": [{"y": 1, "z": 2, "z": 2}]}}',
+        "body: the key 'z' stands twice in one object",
+    ),
     "not UTF-8": (BootBody, b'{"bootenv": "\xff"}', "the body is not JSON"),
 }
+
+
+def test_a_key_may_stand_in_several_objects() -> None:
+    raw = b'{"bootenv": "a", "params": {"bootenv": [{"x": 1}, {"x": 2}], "x": {"x": {}}}}'
+    assert list(decode(raw, BootBody).params) == ["bootenv", "x"]
 
 
 @pytest.mark.parametrize(("kind", "raw", "says"), FAULTS.values(), ids=FAULTS.keys())
