@@ -94,9 +94,14 @@ def pause_rollout(session: Session, rollout: str) -> None:
 
 @command("rollout-resume")
 @click.argument("rollout")
-def resume_rollout(session: Session, rollout: str) -> None:
-    """Go on with a rollout that is paused; failures so far count no more."""
-    ROLLOUTS.order(session, rollout, "resume")
+@click.option("--restored", is_flag=True, help="It comes from a backup: install machines that may be installed by now.")
+def resume_rollout(session: Session, rollout: str, restored: bool) -> None:
+    """Go on with a rollout that is paused; failures so far count no more.
+
+    One that comes from a backup says first which machines it would install: those that had their turn since the backup
+    was made are among them. `adopt` leaves a machine out.
+    """
+    ROLLOUTS.order(session, rollout, "resume", {"restored": True} if restored else None)
 
 
 @command("rollout-abort")

@@ -116,9 +116,9 @@ class Followed:
         (found,) = client.get(self.path).values()
         print_rows(session, [_named(session, row) for row in found], rows, empty=empty)
 
-    def order(self, session: Session, ref: str, order: str) -> None:
+    def order(self, session: Session, ref: str, order: str, body: Row | None = None) -> None:
         """Give an order, and show what it made of it."""
-        self.show(session, session.client().post(f"{self.path}/{quoted(ref)}/{order}", key=str(uuid.uuid4())))
+        self.show(session, session.client().post(f"{self.path}/{quoted(ref)}/{order}", body, key=str(uuid.uuid4())))
 
 
 def _named(session: Session, row: Row) -> Row:

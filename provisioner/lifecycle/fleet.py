@@ -18,6 +18,8 @@ from provisioner.model.machine import Machine
 
 MOST = 10_000
 """Machines in one rollout: who begins one or looks at it is shown all of them."""
+SHOWN = 20
+"""Names in one line for people."""
 
 
 class Stage(StrEnum):
@@ -94,6 +96,8 @@ class Rollout:
     params: Mapping[str, Any] = field(default_factory=dict)
     created: float = 0.0
     ended: float = 0.0
+    restored: float = 0.0
+    """When the backup was made that it comes from, until an operator has said that it is to go on; else 0."""
     tally: Tally = field(default=Tally(), compare=False, repr=False)
     """Made of `members`; stored empty."""
 
@@ -165,6 +169,20 @@ class Ended:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """An operator resumes a rollout that a backup held: since it was made, its machines may have had their turn.
+
+    `taken` are those (ids) that are left out when their turn comes; `sure` that the others are to be installed.
+    """
+
+    taken: frozenset[str]
+    sure: bool
+
+
+NOTHING_SAID = Recovered(frozenset(), sure=False)
+
+
 class Order(StrEnum):
     """What an operator says of a rollout; `CARRY_ON` also comes from a daemon that starts again."""
 
@@ -175,7 +193,7 @@ class Order(StrEnum):
 
 
 OfMember = Begun | Refused | Stopped | LeftOut | Ended
-Event = OfMember | Order
+Event = OfMember | Recovered | Order
 
 
 def plan(rollout_id: str, bootenv: str, select: str, machines: Iterable[Machine], limits: tuple[int, int]) -> Rollout:
@@ -219,7 +237,13 @@ def advance(rollout: Rollout, event: Event, now: float) -> tuple[Rollout, list[s
     What concerns no machine under way changes nothing. Raises `ConflictError` where an order does not fit.
     """
     rollout = replace(rollout, tally=replace(rollout.tally, touched=()))
-    rollout = _ordered(rollout, event) if isinstance(event, Order) else _happened(rollout, event)
+    match event:
+        case Order():
+            rollout = _ordered(rollout, event)
+        case Recovered():
+            rollout = _ordered(rollout, Order.RESUME, event)
+        case _:
+            rollout = _happened(rollout, event)
     rollout, starting = _next(_judged(rollout, now))
     if event is Order.CARRY_ON:
         starting = [member.machine for member in rollout.members if member.stage is Stage.STARTING]
@@ -242,7 +266,19 @@ def _put(rollout: Rollout, changes: Mapping[int, Member]) -> Rollout:
     return replace(rollout, members=tuple(members), tally=known)
 
 
-def _ordered(rollout: Rollout, order: Order) -> Rollout:
+def _recovered(rollout: Rollout, event: Recovered) -> Rollout:
+    """Let it go on; raise `ConflictError` where nobody is sure of machines that it would install."""
+    to_come = [m for m in rollout.members if m.stage in (Stage.WAITING, Stage.STARTING)]
+    left = [member.name for member in to_come if member.machine not in event.taken]
+    if left and not event.sure:
+        some = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if left[SHOWN:] else "")
+        what = f"it comes from a backup, and would install {len(left)} machines, even where that was done since: {some}"
+        hint = f"`provisionctl adopt` those that run it; `provisionctl rollout-resume {rollout.id} --restored` goes on"
+        raise ConflictError(f"rollout {rollout.id}: {what}", hint=hint)
+    return replace(rollout, restored=0.0)
+
+
+def _ordered(rollout: Rollout, order: Order, since: Recovered = NOTHING_SAID) -> Rollout:
     if order is Order.CARRY_ON:
         return rollout
     if rollout.status not in _MAY[order]:
@@ -251,6 +287,7 @@ def _ordered(rollout: Rollout, order: Order) -> Rollout:
         case Order.PAUSE:
             return replace(rollout, status=Status.PAUSED, reason="paused by the operator")
         case Order.RESUME:
+            rollout = _recovered(rollout, since) if rollout.restored else rollout
             return replace(rollout, status=Status.RUNNING, reason="", forgiven=rollout.count(Stage.FAILED))
         case _:
             skipped = {

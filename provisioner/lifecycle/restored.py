@@ -46,7 +46,9 @@ def rollout_stopped(rollout: Rollout, at: float) -> Rollout:
     """Say how a rollout stands that begins no further machine until an operator resumes it."""
     if rollout.over or rollout.status is Status.ABORTED:
         return rollout
-    return replace(rollout, status=Status.PAUSED, reason=reason_of(at), tally=replace(rollout.tally, touched=()))
+    since = rollout.restored or at
+    tally = replace(rollout.tally, touched=())
+    return replace(rollout, status=Status.PAUSED, reason=reason_of(since), restored=since, tally=tally)
 
 
 def flow_stopped(run: FlowRun, at: float) -> FlowRun:

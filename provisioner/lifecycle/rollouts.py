@@ -16,6 +16,7 @@ from provisioner.lifecycle.fleet import (
     Event,
     LeftOut,
     Order,
+    Recovered,
     Refused,
     Rollout,
     Stage,
@@ -132,12 +133,17 @@ class Rollouts:
             raise ConflictError(f"{len(taken)} of these machines are in another rollout", hint="; ".join(taken[:5]))
 
     @in_turn
-    async def order(self, ref: str, order: Order, *, key: str = "") -> Rollout:
-        """Pause, resume or abort a rollout; returns once that is durable."""
-        rollout, intent = self.get(ref), asked(key, f"rollout-{order}", rollout=ref)
+    async def order(self, ref: str, order: Order, *, sure: bool = False, key: str = "") -> Rollout:
+        """Pause, resume or abort a rollout; returns once that is durable.
+
+        One that a backup held is resumed only by who is `sure`: see `fleet.Recovered`.
+        """
+        rollout, intent = self.get(ref), asked(key, f"rollout-{order}", rollout=ref, sure=sure)
         if await accepted(self._intents, intent) is not None:
             return rollout
-        return await self._apply(rollout.id, order, intent)
+        left_out = [member.machine for member in rollout.members if self._taken(rollout, member.machine)]
+        resumes = order is Order.RESUME and rollout.restored
+        return await self._apply(ref, Recovered(frozenset(left_out), sure) if resumes else order, intent)
 
     # what happens
 

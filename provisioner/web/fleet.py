@@ -31,7 +31,7 @@ class Rollouts(Protocol):
 
     def plan(self, bootenv: str, select: str, limits: tuple[int, int]) -> Rollout: ...
 
-    async def order(self, ref: str, order: Order, *, key: str = "") -> Rollout: ...
+    async def order(self, ref: str, order: Order, *, sure: bool = False, key: str = "") -> Rollout: ...
 
 
 class RolloutBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,6 +40,10 @@ class RolloutBody(msgspec.Struct, forbid_unknown_fields=True):
     at_once: int = AT_ONCE
     max_failures: int = 0
     params: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class ResumeBody(msgspec.Struct, forbid_unknown_fields=True):
+    restored: bool = False
 
 
 class MemberView(msgspec.Struct, frozen=True):
@@ -67,6 +71,7 @@ class RolloutView(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str | None
     ended: str | None
     over: bool
+    restored: str | None = None
     members: list[MemberView] | None = None
 
 
@@ -86,6 +91,7 @@ def rollout_view(rollout: Rollout, members: bool = True) -> RolloutView:
         created=when(rollout.created),
         ended=when(rollout.ended),
         over=rollout.over,
+        restored=when(rollout.restored),
         members=shown,
     )
 
@@ -103,10 +109,8 @@ class FleetApi:
             Route("POST", "/v1/rollouts", self.begin),
             Route("POST", "/v1/rollouts/plan", self.plan),
             Route("GET", "/v1/rollouts/{ref}", self.show),
-            *(
-                Route("POST", f"/v1/rollouts/{{ref}}/{order}", self.order)
-                for order in (Order.PAUSE, Order.RESUME, Order.ABORT)
-            ),
+            Route("POST", "/v1/rollouts/{ref}/resume", self.resume),
+            *(Route("POST", f"/v1/rollouts/{{ref}}/{order}", self.order) for order in (Order.PAUSE, Order.ABORT)),
         )
 
     async def list(self, request: web.Request) -> web.Response:
@@ -135,8 +139,14 @@ class FleetApi:
         query(request)
         return json_reply(rollout_view(self._rollouts.get(request.match_info["ref"])))
 
+    async def resume(self, request: web.Request) -> web.Response:
+        """Go on; with one that a backup held only for who says `restored`."""
+        body, key = await read(request, ResumeBody, ResumeBody()), condition(request).key
+        rollout = await self._rollouts.order(request.match_info["ref"], Order.RESUME, sure=body.restored, key=key)
+        return json_reply(rollout_view(rollout))
+
     async def order(self, request: web.Request) -> web.Response:
-        """Pause, resume or abort."""
+        """Pause or abort."""
         await nothing(request)
         order, key = Order(request.path.rpartition("/")[2]), condition(request).key
         return json_reply(rollout_view(await self._rollouts.order(request.match_info["ref"], order, key=key)))

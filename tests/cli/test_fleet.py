@@ -8,7 +8,9 @@ import pytest
 
 from provisioner.cli import following
 from provisioner.cli.exits import Exit
+from provisioner.lifecycle.restored import rollout_stopped
 from tests.cli.conftest import Ctl, Daemon, cut_once
+from tests.web.fakes import NOW
 
 
 @pytest.mark.slow
@@ -66,6 +68,15 @@ def test_one_that_somebody_else_ended_is_no_success(
     ran = ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "--wait", "--yes")
     assert counts in ran.out
     assert (ran.status, "1 of 2 machines did not get there" in ran.err) == (Exit.PARTIAL, True)
+
+
+def test_one_from_a_backup_says_what_it_would_install(daemon: Daemon, ctl: Ctl) -> None:
+    daemon.rollouts.stuck = True
+    ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "-y")
+    daemon.rollouts.replace("R1", rollout_stopped(daemon.rollouts.get("R1"), NOW))
+    ran = ctl("rollout-resume", "R1")
+    assert (ran.status, "even where that was done since: node17, node18" in ran.err) == (Exit.CONFLICT, True)
+    assert "status    running" in ctl("rollout-resume", "R1", "--restored").out
 
 
 @pytest.mark.slow

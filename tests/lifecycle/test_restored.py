@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from provisioner.lifecycle.fleet import Begun, Order, Rollout, Stage, Status, Stopped, advance
+from provisioner.errors import ConflictError
+from provisioner.lifecycle.fleet import Begun, Order, Recovered, Rollout, Stage, Status, Stopped, advance
 from provisioner.lifecycle.inputs import Cancel, JobTaken, Resume
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.restored import flow_stopped, machine_stopped, reason_of, rollout_stopped
@@ -83,7 +84,28 @@ def test_no_rollout_begins_a_machine(rollout: Rollout, before: Status) -> None:
             found, starting = advance(found, Stopped(member.machine), AT)
             assert starting == []
     assert advance(found, Order.CARRY_ON, AT)[1] == []
-    assert advance(found, Order.RESUME, AT)[1], "until an operator resumes it"
+    with pytest.raises(ConflictError, match="machines, even where that was done since: node00"):
+        advance(found, Order.RESUME, AT)
+    assert advance(found, Recovered(frozenset(), sure=True), AT)[1], "until an operator says it"
+
+
+def test_who_resumes_it_is_sure_of_all_that_it_would_install() -> None:
+    found, two = rollout_stopped(fleet(3), AT), frozenset({"m0", "m1"})
+    assert found.restored == rollout_stopped(found, AT + 9).restored == AT
+    with pytest.raises(ConflictError, match=r"would install 1 machines, even where that was done since: node02 \("):
+        advance(found, Recovered(two, sure=False), AT)
+    for said in (Recovered(two, sure=True), Recovered(two | {"m2"}, sure=False)):
+        resumed, _ = advance(found, said, AT)
+        assert (resumed.status, resumed.restored) == (Status.RUNNING, 0.0)
+        paused, _ = advance(resumed, Order.PAUSE, AT)
+        assert advance(paused, Order.RESUME, AT)[0].status is Status.RUNNING, "it was said once"
+    with pytest.raises(ConflictError, match="aborted: it cannot resume"):
+        advance(advance(found, Order.ABORT, AT)[0], Recovered(frozenset(), sure=True), AT)
+
+
+def test_many_names_are_cut_short() -> None:
+    with pytest.raises(ConflictError, match="node18, node19 and 5 more"):
+        advance(rollout_stopped(fleet(25), AT), Order.RESUME, AT)
 
 
 def test_a_rollout_that_is_over_or_aborted_is_as_it_was() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.errors import ConflictError
 from provisioner.lifecycle.fleet import Order as FleetOrder
 from provisioner.lifecycle.fleet import Stage, Status
 from provisioner.lifecycle.restored import reason_of
@@ -132,7 +133,11 @@ async def taken_up(rack: FlowRack, rollouts: Rollouts, where: str) -> None:
     for rollout in rollouts.all():
         if rollout.status is Status.PAUSED:
             assert rollout.reason == REASON, where
-            await until_rollout(rollouts, (await rollouts.order(rollout.id, FleetOrder.RESUME)).id, rolled_out)
+            if rollout.count(Stage.WAITING):
+                with pytest.raises(ConflictError, match="would install 1 machines, even where that was done since"):
+                    await rollouts.order(rollout.id, FleetOrder.RESUME)
+            resumed = await rollouts.order(rollout.id, FleetOrder.RESUME, sure=True)
+            await until_rollout(rollouts, resumed.id, rolled_out)
     if conductor.machines.get("node17").failure is not None:
         await conductor.resume("node17")
         assert (await settled(conductor)).state is State.ACTIVE, where
@@ -143,6 +148,21 @@ async def test_a_backup_from_the_middle_of_it_takes_nothing_up(tmp_path: Path, j
     rack, copies = await live(tmp_path, journey, lambda point: point.name == "after power on")
     for at, (where, path) in enumerate(copies.items()):
         await restored(rack, path, tmp_path / f"restored{at}", where)
+
+
+async def test_a_machine_that_is_adopted_as_what_a_rollout_brings_is_left_alone(tmp_path: Path) -> None:
+    rack, copies = await live(tmp_path, in_rollout, lambda point: point == Point("after RolloutStore.create", 0))
+    (path,), folder = copies.values(), tmp_path / "restored"
+    await asyncio.to_thread(lambda: (folder.mkdir(), shutil.copy(rack.folder / "key", folder / "key")))
+    await asyncio.to_thread(copy, path, folder / "state.db", time.time())
+    rack.folder, log = folder, list(rack.one().log)
+    async with rack.alive(), fleet(rack) as rollouts:
+        assert rack.conductor
+        await rack.conductor.adopt("node17", "debian-12")
+        resumed = await rollouts.order(rollouts.all()[0].id, FleetOrder.RESUME)
+        resumed = await until_rollout(rollouts, resumed.id, rolled_out)
+        assert (resumed.status, [member.stage for member in resumed.members]) == (Status.DONE, [Stage.SKIPPED])
+        assert rack.one().log == log
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.errors import NotFoundError
-from provisioner.lifecycle.fleet import Begun, Ended, Order, Rollout, Stage, advance, plan
+from provisioner.lifecycle.fleet import Begun, Ended, Order, Recovered, Rollout, Stage, advance, plan
 from provisioner.lifecycle.selectors import parse
 from tests.web.fakes import BOOTENVS, NOW, FakeConductor
 
@@ -38,6 +38,10 @@ class FakeRollouts:
         self._all[ref] = found
         return found
 
+    def replace(self, ref: str, rollout: Rollout) -> None:
+        """Have it stand like that."""
+        self._all[ref] = rollout
+
     async def begin(
         self, bootenv: str, select: str, limits: tuple[int, int], params: Mapping[str, Any], *, key: str = ""
     ) -> Rollout:
@@ -55,9 +59,10 @@ class FakeRollouts:
         chosen = [machine for machine in self._conductor.machines.all() if parse(select).selects(machine)]
         return plan("", bootenv, select, chosen, limits)
 
-    async def order(self, ref: str, order: Order, *, key: str = "") -> Rollout:
+    async def order(self, ref: str, order: Order, *, sure: bool = False, key: str = "") -> Rollout:
         if key and key in self._keys:
             return self._all[self._keys[key]]
         self._keys[key] = ref
-        self._all[ref], _ = advance(self._all[ref], order, NOW)
+        resumes = order is Order.RESUME and self._all[ref].restored
+        self._all[ref], _ = advance(self._all[ref], Recovered(frozenset(), sure) if resumes else order, NOW)
         return self._all[ref]

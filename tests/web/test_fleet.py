@@ -9,10 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from provisioner.lifecycle.restored import rollout_stopped
 from provisioner.web.app import operator_app
 from provisioner.web.fleet import FleetApi
 from provisioner.web.server import Server
-from tests.web.fakes import FakeConductor
+from provisioner.web.views import when
+from tests.web.fakes import NOW, FakeConductor
 from tests.web.rollouts import FakeRollouts
 from tests.web.test_api import Session, call
 
@@ -60,6 +62,19 @@ async def test_orders_are_keyed_and_take_no_word(fleet: Session) -> None:
         given = {"headers": {"Idempotency-Key": "o1"}}
         assert (await call(fleet, "POST", "/v1/rollouts/R1/pause", **given))[0] == 200
     assert (await call(fleet, "POST", "/v1/rollouts/R1/resume", json={"at_once": 9}))[0] == 400
+
+
+async def test_one_that_a_backup_held_is_resumed_by_who_says_so(fleet: Session, rollouts: FakeRollouts) -> None:
+    rollouts.stuck = True
+    await call(fleet, "POST", "/v1/rollouts", json=BODY)
+    assert (await call(fleet, "POST", "/v1/rollouts/R1/resume", json={"restored": True}))[0] == 409, "it is not paused"
+    rollouts.replace("R1", rollout_stopped(rollouts.get("R1"), NOW))
+    assert (await call(fleet, "GET", "/v1/rollouts/R1"))[1]["restored"] == when(NOW)
+    status, body, _ = await call(fleet, "POST", "/v1/rollouts/R1/resume")
+    assert (status, "would install 2 machines" in body["detail"]) == (409, True)
+    assert "rollout-resume R1 --restored" in body["hint"]
+    body = (await call(fleet, "POST", "/v1/rollouts/R1/resume", json={"restored": True}))[1]
+    assert (body["status"], body.get("restored")) == ("running", None)
 
 
 async def test_orders(fleet: Session) -> None:
