@@ -147,6 +147,7 @@ TABLE = (
     ("collector", "shells"),
     ("hosts", "shells"),
     ("config", "shells"),
+    ("durable", "shells"),
     ("fairloop", "shells"),
     ("netwatch*", "shells"),
     ("bmc.*", "shells"),

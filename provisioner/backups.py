@@ -15,6 +15,7 @@ from pathlib import Path
 
 from provisioner.catalog.generations import Generations
 from provisioner.config import Config
+from provisioner.durable import sync
 from provisioner.errors import CatalogError, StoreError
 from provisioner.shelves import generations
 from provisioner.store.backup import Stopped, copy
@@ -48,11 +49,12 @@ def write(config: Config, folder: Path, at: float, *, key: bool = True) -> Backu
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))  # 0700
     try:
         stopped = _fill(config, staged, at, key)
-        _sync(staged)
+        for path in (*staged.rglob("*"), staged):
+            sync(path)
         parts = tuple(sorted(path.name for path in staged.iterdir()))
         size_bytes = sum(path.stat().st_size for path in _files(staged))
         staged.rename(folder)
-        _sync_one(folder.parent)
+        sync(folder.parent)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -107,16 +109,3 @@ def _copy_tree(source: Path, target: Path) -> None:
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
-
-
-def _sync(folder: Path) -> None:
-    for path in (*folder.rglob("*"), folder):
-        _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

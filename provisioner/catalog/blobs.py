@@ -18,6 +18,7 @@ from typing import BinaryIO
 from provisioner.boot import chunks
 from provisioner.boot.chunks import Chunker, ChunkList
 from provisioner.catalog.room import Room, room_for
+from provisioner.durable import sync
 from provisioner.errors import ArtifactError, WireError
 
 CHUNK_BYTES = 1024 * 1024
@@ -152,11 +153,7 @@ class BlobStore:
         os.fchmod(file.fileno(), 0o440)
         os.fsync(file.fileno())
         place.replace(self.path(hashed.sha256))
-        folder = os.open(self._blobs, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(self._blobs)
 
     def scratch(self) -> tuple[BinaryIO, Path]:
         """Open a new file beside the blobs."""

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from provisioner.durable import sync
 from provisioner.errors import CatalogError, StoreError
 
 FILE = re.compile(r"(bootenvs(/[A-Za-z0-9][A-Za-z0-9._+-]*)+\.yaml|templates(/[A-Za-z0-9][A-Za-z0-9._+-]*)+\.j2)")
@@ -79,11 +80,11 @@ class Generations:
                     file.flush()
                     os.fsync(file.fileno())
             for place in (*(each for each in made.rglob("*") if each.is_dir()), made):
-                _sync(place)
+                sync(place)
             if self.path(folder).is_dir():  # it was damaged
                 self.path(folder).rename(made.with_name(f"{made.name}-damaged"))
             made.rename(self.path(folder))
-            _sync(self._root)
+            sync(self._root)
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
@@ -99,11 +100,3 @@ def _name_of(files: Mapping[str, bytes]) -> str:
     for name in sorted(files):
         digest.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
     return digest.hexdigest()[:NAME_DIGITS]
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,7 +22,7 @@ from provisioner.dhcp.subnetbook import Rules, SubnetBook
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.dhcp.validate import faults_of_subnet, faults_without_tls
-from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError, StoreError
+from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.fairloop import between
 from provisioner.model.net import Mac, parse_mac
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
@@ -199,12 +199,7 @@ class DhcpBook:
 
     async def forgive(self, ip: int) -> None:
         """Let an address that was declined be given again. Raises `NotFoundError`."""
-        freed = self._server.site.topology.forgive(ip, self._server.now())
-        try:
-            await self._leases.save(freed)
-        except StoreError:
-            self._server.held.owe(freed)
-            raise
+        await self._server.held.keep(self._server.site.topology.forgive(ip, self._server.now()))
 
     # imports
 

@@ -90,6 +90,14 @@ class Held(Generic[L, A]):
         """
         self._owed.update(lease.ip for lease in leases)
 
+    async def keep(self, leases: list[Lease]) -> None:
+        """Return when leases that no answer waits for are stored; raises `StoreError`, and then they are owed."""
+        try:
+            await self._store.save(leases)
+        except StoreError:
+            self.owe(leases)
+            raise
+
     async def settle(self) -> None:
         """Return when all that waits is stored, with what the store is owed, or was refused."""
         while True:

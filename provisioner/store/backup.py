@@ -22,6 +22,7 @@ from provisioner.store.codec import Reader
 from provisioner.store.db import Database
 from provisioner.store.events import EventStore
 from provisioner.store.machines import Change, MachineStore
+from provisioner.store.readonly import read_only
 from provisioner.store.rollouts import RolloutStore
 from provisioner.store.secrets import Secrets
 from provisioner.store.trouble import hint_for
@@ -52,7 +53,7 @@ def copy(source: Path, target: Path, at: float, key_file: Path | None = None) ->
     With `key_file`, proves that this key opens the copy's secrets. Blocks. Raises `StoreError`.
     """
     try:
-        with _opened(source, "?mode=ro") as there, _opened(target) as here:
+        with read_only(source) as there, _opened(target) as here:
             there.backup(here)
             _check(here, source)
         found = asyncio.run(_stop(target, at, key_file))
@@ -64,8 +65,8 @@ def copy(source: Path, target: Path, at: float, key_file: Path | None = None) ->
     return found
 
 
-def _opened(path: Path, how: str = "") -> contextlib.closing[sqlite3.Connection]:
-    return contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}{how}", uri=True, isolation_level=None))
+def _opened(path: Path) -> contextlib.closing[sqlite3.Connection]:
+    return contextlib.closing(sqlite3.connect(path, isolation_level=None))
 
 
 def _check(connection: sqlite3.Connection, source: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
 from provisioner.store.dhcpbook import write_reservations
 from provisioner.store.machines import Change, prepared
+from provisioner.store.readonly import read_only
 
 _applied_in = Reader(Applied)
 
@@ -43,7 +43,7 @@ def folder_in(path: Path) -> str:
     try:
         if not path.exists():
             return ""
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with read_only(path) as connection:
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'declaration'").fetchone():
                 return ""
             row = connection.execute("SELECT folder FROM declaration ORDER BY seq DESC LIMIT 1").fetchone()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 from provisioner.errors import StoreError
 from provisioner.store.db import Database, T, Work
@@ -58,6 +61,25 @@ def certain(lives: Iterable[Points]) -> list[Point]:
         ([point for point in life.passed if not (point.nth and point.name.endswith(" Trace.flush"))] for life in lives),
         key=len,
     )
+
+
+Play = Callable[[Path, Point | None, str], Coroutine[Any, Any, Points]]
+"""Lives a life in a folder, with a daemon that dies at a point; says where if the end of it is wrong."""
+
+
+async def killed_at_each_write(factory: pytest.TempPathFactory, store: str, play: Play) -> int:
+    """Live once, then once for each write to a store, with a daemon that dies there; return how many points these are.
+
+    Only for lives that write to it as often however slow the machine is.
+    """
+    whole = await play(factory.mktemp("whole"), None, "not killed at all")
+    points = [point for point in whole.passed if f" {store}." in point.name]
+    for point in points:
+        where = f"killed {point.name} for the {point.nth + 1}. time"
+        async with asyncio.timeout(30):
+            died = await play(factory.mktemp("at"), point, where)
+        assert died.dead.is_set(), where
+    return len(points)
 
 
 class KillableDatabase(Database):

@@ -11,7 +11,7 @@ from provisioner.errors import ConflictError
 from provisioner.lifecycle import rollouts as module
 from provisioner.lifecycle.fleet import Order, Rollout, Stage, Status
 from provisioner.lifecycle.rollouts import Rollouts
-from tests.lifecycle.points import Point, Points
+from tests.lifecycle.points import Point, Points, killed_at_each_write
 from tests.lifecycle.rack import Rack
 from tests.lifecycle.test_rollouts import NAMES, fleet, ready, until
 
@@ -107,11 +107,5 @@ async def play(folder: Path, die_at: Point | None, where: str) -> Points:
 async def test_killed_at_every_write_of_a_rollout_an_order_is_carried_out_once(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    whole = await play(tmp_path_factory.mktemp("whole"), None, "not killed at all")
-    points = [point for point in whole.passed if " RolloutStore." in point.name]
-    assert len(points) == 2 * (1 + 2 + len(ORDERS)), "created, carried on, begun, and the orders"
-    for point in points:
-        where = f"killed {point.name} for the {point.nth + 1}. time"
-        async with asyncio.timeout(30):
-            died = await play(tmp_path_factory.mktemp("at"), point, where)
-        assert died.dead.is_set(), where
+    times = await killed_at_each_write(tmp_path_factory, "RolloutStore", play)
+    assert times == 2 * (1 + 2 + len(ORDERS)), "created, carried on, begun, and the orders"

@@ -10,7 +10,7 @@ import pytest
 from provisioner.errors import ConflictError
 from provisioner.model.workflow import FlowRun, FlowStatus, Stage
 from provisioner.workflow.progress import Order
-from tests.lifecycle.points import Point, Points
+from tests.lifecycle.points import Point, Points, killed_at_each_write
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import until
 
@@ -113,11 +113,5 @@ async def play(folder: Path, die_at: Point | None, where: str) -> Points:
 async def test_killed_at_every_write_of_a_run_an_order_is_carried_out_once(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    whole = await play(tmp_path_factory.mktemp("whole"), None, "not killed at all")
-    points = [point for point in whole.passed if " WorkflowStore." in point.name]
-    assert len(points) >= 2 * (1 + 2 * 2 + 2), "created, steps begun and ended, signal, aborted"
-    for point in points:
-        where = f"killed {point.name} for the {point.nth + 1}. time"
-        async with asyncio.timeout(30):
-            died = await play(tmp_path_factory.mktemp("at"), point, where)
-        assert died.dead.is_set(), where
+    times = await killed_at_each_write(tmp_path_factory, "WorkflowStore", play)
+    assert times >= 2 * (1 + 2 * 2 + 2), "created, steps begun and ended, signal, aborted"
