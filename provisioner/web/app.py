@@ -100,6 +100,8 @@ def _http_problem(request: web.Request, error: web.HTTPException) -> problems.Pr
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return problems.plain_problem(405, f"{request.method} is not for this path", hint=f"it takes {allowed}")
+        case web.HTTPRequestTimeout():
+            return problems.plain_problem(408, "the body did not come to its end in time", name="slow-body")
         case web.HTTPRequestEntityTooLarge():
             return problems.plain_problem(413, "the body is too large", name="too-large")
         case web.HTTPMisdirectedRequest():

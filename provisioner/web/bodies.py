@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter
@@ -17,6 +18,11 @@ T = TypeVar("T")
 
 MAX_DEPTH = 32
 """Deeper nesting is an attack on somebody's recursion, not data (CVE-2026-3608 of Kea was of this kind)."""
+
+PATIENCE_S = 30.0
+"""For a body beside what its size takes: as long as a connection may be idle."""
+SLOWEST_BYTES_S = 16 * 1024
+"""Of the slowest line between us and a machine: 128 kbit/s."""
 
 # A string that is not closed runs to the end: else each of its quotes would be tried anew, which is quadratic.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -38,14 +44,22 @@ def nested_deeper_than(raw: bytes, depth: int) -> bool:
 
 
 async def read_body(request: web.Request, limit_bytes: int) -> bytes:
-    """Take the body, at most `limit_bytes`; more is refused with 413 before it is read to the end."""
+    """Take the body, at most `limit_bytes`; more is refused with 413 before it is read to the end.
+
+    One that does not come to its end in the time that the largest takes on a slow line is refused with 408: what waits
+    for a request ends by `server.KEEP_ALIVE_S`, but nothing else does where a request has begun.
+    """
     if request.content_length is not None and request.content_length > limit_bytes:
         raise web.HTTPRequestEntityTooLarge(limit_bytes, request.content_length)
     taken = bytearray()
-    async for chunk in request.content.iter_any():
-        taken += chunk
-        if len(taken) > limit_bytes:
-            raise web.HTTPRequestEntityTooLarge(limit_bytes, len(taken))
+    try:
+        async with asyncio.timeout(PATIENCE_S + limit_bytes / SLOWEST_BYTES_S):
+            async for chunk in request.content.iter_any():
+                taken += chunk
+                if len(taken) > limit_bytes:
+                    raise web.HTTPRequestEntityTooLarge(limit_bytes, len(taken))
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
     return bytes(taken)
 
 

@@ -23,6 +23,9 @@ MAX_HEADER_BYTES = 16 * 1024  # a line; iPXE, UEFI and curl send a few hundred o
 DRAIN_S = 1.0
 """How long a stop waits for requests that are under way: event streams and long polls never end by themselves."""
 KEEP_ALIVE_S = 30.0
+"""How long a connection may be idle, before its first request as between others, with TLS as without."""
+LINGER_S = 10.0
+"""How long what is left of a body is taken and dropped after the answer, so that who sends it comes to read that."""
 BACKLOG = 1024  # a rack that is switched on at once
 
 
@@ -42,6 +45,7 @@ class Server:
             app,
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_S,
+            lingering_time=LINGER_S,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             shutdown_timeout=drain_s,
