@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -215,3 +215,11 @@ class DhcpBook:
     def tell(self, lease: Lease) -> None:
         """Tell who follows leases of one."""
         self._server.tell(lease)
+
+    async def store_again(self, ips: Iterable[int]) -> None:
+        """Store what is on record of these addresses now; what the store refuses it is owed."""
+        kept = [lease for ip in ips for lease in self._server.site.topology.leases_at(ip)]
+        try:
+            await self._leases.save(kept)
+        except StoreError:
+            self._server.held.owe(kept)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from provisioner.dhcp.adopt import Judge, Verdict, Want, What
-from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.store.dhcpbook import DhcpBookStore
@@ -42,6 +42,9 @@ class Book(Protocol):
 
     def tell(self, lease: Lease) -> None:
         """Tell who follows leases of one."""
+
+    async def store_again(self, ips: Iterable[int]) -> None:
+        """Store what is on record of these addresses now."""
 
 
 class Imports:
@@ -86,26 +89,37 @@ class Imports:
         return verdict
 
     async def _apply(self, verdicts: Sequence[Verdict]) -> None:
-        """Make live what is durable by now."""
+        """Make live what is durable by now, and store again what became otherwise meanwhile."""
+        stale: dict[bool, set[int]] = {six: set() for six in self._books}
         for at in range(0, len(verdicts), SLICE):
             for verdict in verdicts[at : at + SLICE]:
                 book = self._books[verdict.want.six]
                 if verdict.reservation is not None:
                     book.adopt(verdict.reservation)
-                _bind(book, verdict)
+                stale[verdict.want.six].update(_bind(book, verdict))
             await asyncio.sleep(0)
+        for six, ips in stale.items():
+            if ips:
+                await self._books[six].store_again(ips)
 
 
-def _bind(book: Book, verdict: Verdict) -> None:
-    """Give a lease to its machine, unless that has got a longer one meanwhile."""
+def _bind(book: Book, verdict: Verdict) -> tuple[int, ...]:
+    """Give a lease to its machine, unless that has got a longer one meanwhile, or another one, which it uses now.
+
+    Gives the addresses of which the import stored what is not so.
+    """
     if verdict.pool is None or not verdict.leases:
-        return
+        return ()
     lease, pool, now = verdict.leases[0], verdict.pool, book.now()
     before = pool.of(lease.key)
-    longer = before is not None and before.ip == lease.ip and before.until >= lease.until and before.active(now)
-    if not longer and pool.free_for(lease.key, lease.ip, now):
-        pool.bind(lease)
+    own = before is not None and before.active(now) and (before.ip != lease.ip or before.until >= lease.until)
+    if not own and pool.free_for(lease.key, lease.ip, now):
+        rows = pool.bind(lease)
         book.tell(lease)
+        return tuple(each.ip for each in rows[1:])
+    if lease.ip not in pool.by_ip:
+        pool.load((lease._replace(state=LeaseState.RELEASED, until=now),))
+    return (lease.ip,) if before is None else (lease.ip, before.ip)
 
 
 async def _let_go(verdicts: Sequence[Verdict]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
@@ -169,6 +169,14 @@ class Dhcp6Book:
     def tell(self, lease: Lease) -> None:
         """Tell who follows leases of one."""
         self._server.tell(lease)
+
+    async def store_again(self, ips: Iterable[int]) -> None:
+        """Store what is on record of these addresses now; what the store refuses it is owed."""
+        kept = [lease for ip in ips for lease in self._server.site.topology.leases_at(ip)]
+        try:
+            await self._leases.save(kept)
+        except StoreError:
+            self._server.held.owe(kept)
 
     def now(self) -> float:
         """Time as leases count it."""
