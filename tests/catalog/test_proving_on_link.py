@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 
@@ -123,3 +124,43 @@ def test_the_others_refuse_it() -> None:
         with pytest.raises(RenderError) as caught:
             list(files(name, "uefi-on-link"))
         assert f"{name} cannot do net: on-link" in caught.value.faults
+
+
+WORLD = """\
+set -eu
+mount -t tmpfs tmpfs /run
+mount -t sysfs -o ro sysfs /sys # read-only: no udev is waited for
+mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
+chown -R systemd-network /run/systemd/netif
+mount -t tmpfs tmpfs /etc/systemd/network
+cat >/etc/systemd/network/30-provisioner-nic0.network
+ip link add nic0 type veth peer name other
+ip link set other up
+/usr/lib/systemd/systemd-networkd >/dev/null 2>&1 &
+networkd=$!
+trap 'kill $networkd' EXIT
+until ip -6 route | grep -q '^default' && ip route | grep -q '^10.9'; do sleep 0.1; done
+ip route
+ip -6 route
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.netns
+@pytest.mark.peer
+@pytest.mark.timeout(60)
+def test_networkd_itself_makes_the_routes() -> None:
+    late = next(text for file, _, text in files("debian-13-installer", "uefi-on-link") if file == "late.sh")
+    start = "30-provisioner-nic0.network 644 <<'END_OF_FILE'\n"
+    network = late.partition(start)[2].partition("END_OF_FILE")[0]
+    network = re.sub(r"(?m)^PermanentMACAddress=.*\nType=ether$", "Name=nic0", network)  # which no veth has
+    line = ["unshare", "-n", "-m", "--propagation", "private", "bash", "-c", WORLD]
+    done = subprocess.run(line, input=network, capture_output=True, text=True, check=True, timeout=50)
+    routes = {" ".join(route.split()[:5]): "onlink" in route.split() for route in done.stdout.splitlines()}
+    wanted = {
+        "default via 198.51.100.1 dev nic0": True,
+        "10.9.0.0/16 via 198.51.100.2 dev nic0": True,
+        "default via fe80::1 dev nic0": False,
+        "2001:db8:9::/48 via 2001:db8::1 dev nic0": True,
+    }
+    assert wanted.items() <= routes.items(), done.stdout
