@@ -22,7 +22,7 @@ from provisioner.dhcp.subnetbook import Rules, SubnetBook
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.dhcp.validate import faults_of_subnet, faults_without_tls
-from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
+from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError, StoreError
 from provisioner.fairloop import between
 from provisioner.model.net import Mac, parse_mac
 from provisioner.store.dhcpbook import DhcpBookStore, Filter

@@ -25,7 +25,7 @@ from provisioner.dhcp.v6.site import DUID_AT, port_of
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.dhcp.v6.validate import faults_of_reservation, faults_of_subnet
 from provisioner.dhcp.validate import faults_without_tls
-from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
+from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError, StoreError
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
 from provisioner.store.leases6 import LeaseStore6
 
