@@ -241,16 +241,12 @@ class Agents:
         """
         bearer = self._tokens.check(token, Purpose.HOME, address, self._clock.now())
         machine, run = self._run_of(bearer)
-        if run.step is None:
-            raise TicketError("this token is not good here", hint="its run is over")
-        if run.step.name not in SYSTEM_AT:
-            raise TicketError("this report is noted, and not the last", hint="the run is not so far: report again")
+        _waits_for_system(machine, run.id)
         failed = await self._blanked(ports, machine, token, failed)
         for line in failed.output.splitlines()[-LOG_LINES:]:
             self._see(machine, "agent.log", line[:LINE_CHARS])
         self._see(machine, "agent.hook", failed.reason, ok=False)
-        reason = Failed(run.id, run.at, failed.reason, HOOK_HINT, again=False, kind=HOOK_FAILED)
-        await self._runner.apply(machine.id, reason)
+        await self._runner.change(machine.id, lambda m, at: _failed_by(m, run.id, failed, at))
 
     async def _blanked(self, ports: Ports, machine: Machine, token: str, failed: FailedHook) -> FailedHook:
         """Take out of a script's last lines what is secret; all of them where nobody can say what that is."""
@@ -345,6 +341,21 @@ def _reported(machine: Machine, facts: Facts, profile: tuple[str, str], now: flo
     if machine.run is None or machine.run.step is None:
         return replace(machine, state=with_facts(machine.state, machine)), []
     return advance(machine, Seen(Signal.FACTS), now)
+
+
+def _waits_for_system(machine: Machine, run_id: str) -> Run:
+    """Give the run of this id where it waits for a new system; raise `TicketError` where it does not, or not yet."""
+    run = machine.run
+    if run is None or run.id != run_id or run.step is None:
+        raise TicketError("this token is not good here", hint="its run is over")
+    if run.step.name not in SYSTEM_AT:
+        raise TicketError("this report is noted, and not the last", hint="the run is not so far: report again")
+    return run
+
+
+def _failed_by(machine: Machine, run_id: str, failed: FailedHook, now: float) -> tuple[Machine, list[Perform]]:
+    run = _waits_for_system(machine, run_id)  # it may have moved while secrets were looked up
+    return advance(machine, Failed(run.id, run.at, failed.reason, HOOK_HINT, again=False, kind=HOOK_FAILED), now)
 
 
 def _take(machine: Machine, run: Run, wanted: str, now: float) -> tuple[Machine, list[Perform]]:

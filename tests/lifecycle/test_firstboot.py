@@ -115,6 +115,22 @@ async def test_secrets_of_the_run_are_not_told(tmp_path: Path, can_be_read: bool
         assert not [text for text in told if "horse" in text]
 
 
+async def test_a_run_that_is_cancelled_meanwhile_stays_cancelled(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+
+    async def read(references: Sequence[str]) -> dict[str, str]:
+        await conductor.cancel("node17")
+        return {}
+
+    async with rack.daemon() as conductor:
+        metal, token = await installed(rack, conductor)
+        rack.secrets = read
+        with pytest.raises(TicketError):
+            await conductor.booter.hook_failed(token, metal.ip, "1001", 1, "")
+        machine = await settled(conductor)
+        assert (machine.run and machine.run.outcome, machine.failure and machine.failure.kind) == ("cancelled", "")
+
+
 def unchanged(conductor: Conductor, machine: Machine) -> bool:
     now = conductor.machines.get("node17")
     return replace(now, seen=0.0, changed=0.0) == replace(machine, seen=0.0, changed=0.0)
