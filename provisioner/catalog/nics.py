@@ -46,6 +46,10 @@ class Route:
     """Of IP: 4 or 6."""
 
 
+ETHERNET_MTU, IPV6_MTU = 1500, 1280
+DEFAULTS = frozenset({"0.0.0.0/0", "::/0"})
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """One port, bond or VLAN. `name` is what the system calls it; `named` says that somebody chose that name."""
@@ -168,6 +172,9 @@ def _with_addresses(item: Mapping[str, Any], **rest: Any) -> Link:
     for route in routes:
         if not dhcp and route.version not in {address.version for address in addresses}:
             raise RenderError(f"net: {rest['name']}: a route to {route.to}, and no address of IPv{route.version}")
+        if not dhcp and not _is_near(route.via, addresses):
+            said = f"a route to {route.to} via {route.via}, which is in the network of none of its addresses"
+            raise RenderError(f"net: {rest['name']}: {said}")
     routers = dict.fromkeys((*filter(None, [gateway]), *(route.via for route in routes)))
     return Link(
         addresses=addresses,
@@ -210,10 +217,15 @@ def _check_gateway(name: str, gateway: str, addresses: Sequence[Address]) -> Non
     router = ipaddress.ip_address(gateway)
     if any(router == address.ip for address in addresses):
         raise RenderError(f"net: {name}: gateway {gateway} is its own address")
-    local = router.version == 6 and router.is_link_local and any(address.version == 6 for address in addresses)
-    held = local or any(router in address.network for address in addresses)
-    if not held and not _is_beyond(gateway, addresses):
+    if not _is_near(gateway, addresses):
         raise RenderError(f"net: {name}: gateway {gateway} is in the network of none of its addresses")
+
+
+def _is_near(router: str, addresses: Sequence[Address]) -> bool:
+    """Say whether a router can be asked from these addresses without another router in between."""
+    ip = ipaddress.ip_address(router)
+    local = ip.version == 6 and ip.is_link_local and any(address.version == 6 for address in addresses)
+    return local or any(ip in address.network for address in addresses) or _is_beyond(router, addresses)
 
 
 def _is_beyond(router: str, addresses: Sequence[Address]) -> bool:
@@ -229,10 +241,15 @@ def _is_beyond(router: str, addresses: Sequence[Address]) -> bool:
 
 
 def _check_together(links: Sequence[Link]) -> None:
-    """Raise `RenderError` for what two links cannot have both: an address, the default route of one family."""
+    """Raise `RenderError` for what links cannot have together: an address, the default route of one family, frames
+    longer than those of the port below; and where the system could speak to nobody.
+    """
+    if not any(link.dhcp or link.addresses for link in links):
+        raise RenderError("net: no link asks DHCP, and none has an address: the system could never report")
     addresses: dict[Any, str] = {}
     gateways: dict[bool, str] = {}
     for link in links:
+        _check_mtu(link, next((other for other in links if other.name == link.parent), None))
         for ip in (address.ip for address in link.addresses if not address.ip.is_link_local):  # RFC 4291 section 2.5.6
             if (other := addresses.setdefault(ip, link.name)) != link.name:
                 raise RenderError(f"net: {other} and {link.name} both have the address {ip}")
@@ -241,6 +258,21 @@ def _check_together(links: Sequence[Link]) -> None:
                 f"net: {other} and {link.name} both have a gateway, and there is one default route",
                 hint="what is behind the other is a route",
             )
+    for link in links:
+        for route in link.routes:
+            if route.to in DEFAULTS:
+                if default := gateways.get(route.version == 6):
+                    raise RenderError(f"net: {link.name}: a route to {route.to}, and {default} has the default route")
+                gateways[route.version == 6] = link.name
+
+
+def _check_mtu(link: Link, parent: Link | None) -> None:
+    """Raise `RenderError` for an MTU that Linux refuses, or that takes IPv6 off the link (RFC 8200 section 5)."""
+    below = (parent.mtu or ETHERNET_MTU) if parent is not None else None
+    if link.mtu is not None and below is not None and link.mtu > below:
+        raise RenderError(f"net: {link.name}: mtu {link.mtu} is more than the {below} of {link.parent}, which it is on")
+    if (link.mtu or below or ETHERNET_MTU) < IPV6_MTU and any(address.version == 6 for address in link.addresses):
+        raise RenderError(f"net: {link.name}: IPv6 needs an mtu of {IPV6_MTU} at least")
 
 
 def _route(to: str, via: str) -> Route:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -25,6 +25,9 @@ TELLS_CHARS = 4
 """A text that has as many characters of a secret one after the other tells of it."""
 LINKS = uuid.UUID("6f1e2f0e-5a0b-4f5e-9a44-7c1b8f3f2a10")
 """Namespace of the UUIDs that NetworkManager knows connections by."""
+
+OWN = frozenset({"root", "bin", "daemon", "games", "lp", "mail", "nobody", "sshd", "sync"})
+"""Accounts that systems of every family have from the start."""
 
 Params = Mapping[str, Any]
 
@@ -115,7 +118,7 @@ def describe(
         "hooks": params["hooks"],
         "disk": _disk(layout, params, secrets),
         "net": _net(links, params["net"]),
-        "users": [_account(account, secrets) for account in params["users"]["accounts"]],
+        "users": [_account(account, secrets) for account in _told_apart(params["users"]["accounts"])],
         "root": {"ssh_keys": params["users"]["root"]["ssh_keys"]}
         | secrets.hashed(params["users"]["root"]["password"], "root"),
         "ssh_passwords": params["ssh"]["passwords"],
@@ -165,6 +168,19 @@ def _serial(console: str) -> dict[str, int]:
     name, _, speed = console.partition(",")
     digits = "".join(takewhile(str.isdigit, speed))
     return {"number": int(name.removeprefix("ttyS")), "baud": int(digits or 9600)}
+
+
+def _told_apart(accounts: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Raise `RenderError` for accounts that installers would make one of, or that every system has."""
+    names = [account["name"] for account in accounts]
+    for name in names:
+        if name in OWN:
+            hint = "root's keys and password are users.root" if name == "root" else "every system has that account"
+            raise RenderError(f"users.accounts: {name}: is no account to be made", hint=hint)
+        if names.count(name) > 1:
+            hint = "layers add up here: `provisionctl params MACHINE users.accounts --explain` shows which say it"
+            raise RenderError(f"users.accounts: {name}: stands there more than once", hint=hint)
+    return accounts
 
 
 def _account(account: Mapping[str, Any], secrets: Secrets) -> dict[str, Any]:

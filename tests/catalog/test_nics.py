@@ -274,7 +274,66 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"interfaces": [{"match": {"mac": A}, "routes": [{"to": "10.0.0.1/8", "via": "10.0.0.1"}]}]},
         "has host bits set",
     ),
+    "nobody to speak to": (
+        {"interfaces": [{"match": {"mac": A}, "dhcp": False}]},
+        "no link asks DHCP, and none has an address: the system could never report",
+    ),
+    "a route by a router elsewhere": (
+        {"interfaces": [on(A, "10.0.0.5/24", routes=[{"to": "10.9.0.0/16", "via": "10.1.0.1"}])]},
+        "net: nic0: a route to 10.9.0.0/16 via 10.1.0.1, which is in the network of none of its addresses",
+    ),
+    "a default route beside a gateway": (
+        {
+            "interfaces": [
+                on(A, "10.0.0.5/24", gateway="10.0.0.1"),
+                on(B, "10.1.0.5/24", routes=[{"to": "0.0.0.0/0", "via": "10.1.0.1"}]),
+            ]
+        },
+        "net: nic1: a route to 0.0.0.0/0, and nic0 has the default route",
+    ),
+    "two routes to everywhere": (
+        {"interfaces": [on(A, "fd00::5/64", routes=[{"to": "::/0", "via": f"fd00::{n}"} for n in (1, 2)])]},
+        "net: nic0: a route to ::/0, and nic0 has the default route",
+    ),
+    "frames of a VLAN longer than its port's": (
+        {"interfaces": [on(A, "10.0.0.5/24", name="a")], "vlans": [{"id": 7, "link": "a", "mtu": 9000}]},
+        "net: a.7: mtu 9000 is more than the 1500 of a, which it is on",
+    ),
+    "an mtu that IPv6 cannot have": (
+        {"interfaces": [on(A, "fd00::5/64", mtu=1279)]},
+        "net: nic0: IPv6 needs an mtu of 1280 at least",
+    ),
+    "an mtu of the port below that IPv6 cannot have": (
+        {
+            "interfaces": [on(A, "10.0.0.5/24", name="a", mtu=600)],
+            "vlans": [{"id": 7, "link": "a", "addresses": ["fd00::5/64"]}],
+        },
+        "net: a.7: IPv6 needs an mtu of 1280 at least",
+    ),
 }
+
+RIGHT: dict[str, dict[str, Any]] = {
+    "a VLAN with the mtu of its port": {
+        "interfaces": [on(A, "10.0.0.5/24", name="a", mtu=9000)],
+        "vlans": [{"id": 7, "link": "a", "mtu": 9000}],
+    },
+    "the default route of each family as a route": {
+        "interfaces": [
+            on(A, "10.0.0.5/24", routes=[{"to": "0.0.0.0/0", "via": "10.0.0.1"}]),
+            on(B, "fd00::5/64", routes=[{"to": "::/0", "via": "fe80::1"}]),
+        ]
+    },
+    "a route by a router that DHCP's network may hold": {
+        "interfaces": [on(A, dhcp=True, routes=[{"to": "10.9.0.0/16", "via": "10.1.0.1"}])]
+    },
+    "short frames without IPv6": {"interfaces": [on(A, "10.0.0.5/24", mtu=600)]},
+    "one port that is not used": {"interfaces": [on(A, "10.0.0.5/24"), on(B, dhcp=False)]},
+}
+
+
+@pytest.mark.parametrize("params", RIGHT.values(), ids=RIGHT.keys())
+def test_takes_what_works(params: dict[str, Any]) -> None:
+    assert plan(EMPTY | params, NICS, A)
 
 
 @pytest.mark.parametrize(("params", "says"), WRONG.values(), ids=WRONG.keys())

@@ -95,7 +95,16 @@ REFUSED: dict[str, tuple[tuple[Disk, ...], dict[str, Any], str]] = {
     "swap beside a pool": (SSDS, {"disk.layout": "zfs", "disk.swap": "1GiB"}, "disk.swap with disk.layout: zfs"),
     "a static address without a name server": ((NVME,), {"net.interfaces": [LAN]}, "net.dns.servers"),
     "DHCP on another port": ((NVME,), {"net.interfaces": [{"match": {"driver": "ixgbe"}}]}, "net.interfaces: "),
-    "no address": ((NVME,), {"net.interfaces": [{"match": {"boot": True}, "dhcp": False}]}, "neither DHCP nor"),
+    "no address": (
+        (NVME,),
+        {
+            "net.interfaces": [
+                {"match": {"boot": True}, "dhcp": False},
+                {"match": {"driver": "ixgbe"}, "addresses": ["10.1.0.17/24"]},
+            ]
+        },
+        "neither DHCP nor",
+    ),
     "a keyboard that it has not": ((NVME,), {"system.keyboard": "ru"}, "system.keyboard: "),
 }
 

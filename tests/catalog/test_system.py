@@ -219,3 +219,16 @@ SERIAL = {"a speed": ("ttyS1,57600", 1, 57600), "parity": ("ttyS0,115200n8", 0, 
 @pytest.mark.parametrize(("console", "number", "baud"), SERIAL.values(), ids=SERIAL.keys())
 def test_serial_ports_are_counted(console: str, number: int, baud: int) -> None:
     assert system(kernel__consoles=["tty0", console])["serial"] == [{"number": number, "baud": baud}]
+
+
+NO_ACCOUNTS = {
+    "of two layers": (["ann", "bob", "ann"], "users.accounts: ann: stands there more than once"),
+    "root": (["ann", "root"], "users.accounts: root: is no account to be made"),
+    "a system's own": (["daemon"], "users.accounts: daemon: is no account to be made"),
+}
+
+
+@pytest.mark.parametrize(("names", "said"), NO_ACCOUNTS.values(), ids=NO_ACCOUNTS.keys())
+def test_accounts_that_installers_would_not_make_as_told_are_refused(names: list[str], said: str) -> None:
+    with pytest.raises(RenderError, match=said):
+        system(users__accounts=[{"name": name} for name in names])
