@@ -30,7 +30,7 @@ from provisioner.web.app import machine_app
 from provisioner.web.machines import MachineSide
 from provisioner.web.ports import Route
 from provisioner.web.server import Server
-from tests.bench.render.serve import SECRETS, Kitchen
+from tests.bench.render.serve import BOOTENV, SECRETS, Kitchen
 
 
 class Counted(Database):
@@ -62,8 +62,9 @@ async def arm_all(kitchen: Kitchen, db: Database) -> None:
         kitchen.tickets[name] = secret, replace(ticket, armed=now, expires=now + 1e4)
         writes += [machines.save(Change(now, None, node)), tickets.arm(kitchen.tickets[name][1], now)]
     await asyncio.gather(*writes)
-    for start in range(0, len(kitchen.tickets), 100):
-        await asyncio.gather(*(kitchen.make(name) for name in list(kitchen.tickets)[start : start + 100]))
+    files = [(name, answer.id) for name in kitchen.tickets for answer in kitchen.catalog.bootenv(BOOTENV).answers]
+    for start in range(0, len(files), 100):  # as with their boot scripts
+        await asyncio.gather(*(kitchen.make(*each) for each in files[start : start + 100]))
 
 
 async def main(port: int, count: int) -> None:

@@ -110,12 +110,12 @@ class Kitchen:
             self.leases[address_of(number)] = macs[0]
             self.tickets[name] = armed(number, bootenv)
 
-    async def make(self, name: str) -> bytes:
+    async def make(self, name: str, wanted: str = ANSWER) -> bytes:
         """What one machine gets."""
         node = self.conductor.machines.get(name)
         secret, ticket = self.tickets[name]
         bootenv = self.ports.catalogue.bootenv(ticket.bootenv)
-        answer = bootenv.answer(ANSWER)
+        answer = bootenv.answer(wanted)
         assert answer is not None
         return await self.answers.render(node, bootenv, answer, secret, ticket)
 
