@@ -22,7 +22,7 @@ from provisioner.dhcp.subnetbook import Rules, SubnetBook
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.dhcp.validate import faults_of_subnet, faults_without_tls
-from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError, StoreError
+from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.fairloop import between
 from provisioner.model.net import Mac, parse_mac
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
@@ -217,9 +217,5 @@ class DhcpBook:
         self._server.tell(lease)
 
     async def store_again(self, ips: Iterable[int]) -> None:
-        """Store what is on record of these addresses now; what the store refuses it is owed."""
-        kept = [lease for ip in ips for lease in self._server.site.topology.leases_at(ip)]
-        try:
-            await self._leases.save(kept)
-        except StoreError:
-            self._server.held.owe(kept)
+        """Store what is on record of these addresses now; raises `StoreError`, and then it is owed."""
+        await self._server.held.keep([lease for ip in ips for lease in self._server.site.topology.leases_at(ip)])

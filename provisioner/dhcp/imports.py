@@ -11,6 +11,7 @@ from provisioner.dhcp.adopt import Judge, Verdict, Want, What
 from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.errors import StoreError
 from provisioner.store.dhcpbook import DhcpBookStore
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Book(Protocol):
         """Tell who follows leases of one."""
 
     async def store_again(self, ips: Iterable[int]) -> None:
-        """Store what is on record of these addresses now."""
+        """Store what is on record of these addresses now; raises `StoreError`, and then it is owed."""
 
 
 class Imports:
@@ -99,8 +100,10 @@ class Imports:
                 stale[verdict.want.six].update(_bind(book, verdict))
             await asyncio.sleep(0)
         for six, ips in stale.items():
-            if ips:
+            try:
                 await self._books[six].store_again(ips)
+            except StoreError as error:
+                log.error("dhcp.lease-unsaved answers=0 error=%s", error)
 
 
 def _bind(book: Book, verdict: Verdict) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from provisioner.dhcp.v6.site import DUID_AT, port_of
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.dhcp.v6.validate import faults_of_reservation, faults_of_subnet
 from provisioner.dhcp.validate import faults_without_tls
-from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError, StoreError
+from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
 from provisioner.store.leases6 import LeaseStore6
 
@@ -171,12 +171,8 @@ class Dhcp6Book:
         self._server.tell(lease)
 
     async def store_again(self, ips: Iterable[int]) -> None:
-        """Store what is on record of these addresses now; what the store refuses it is owed."""
-        kept = [lease for ip in ips for lease in self._server.site.topology.leases_at(ip)]
-        try:
-            await self._leases.save(kept)
-        except StoreError:
-            self._server.held.owe(kept)
+        """Store what is on record of these addresses now; raises `StoreError`, and then it is owed."""
+        await self._server.held.keep([lease for ip in ips for lease in self._server.site.topology.leases_at(ip)])
 
     def now(self) -> float:
         """Time as leases count it."""
