@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import os
+import pkgutil
 import sys
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +94,6 @@ def pytest_sessionstart() -> None:
     asyncio.set_event_loop(None)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave out what only root can do, and say so."""
-    needs_root = [mark for mark in ("lab", "netns") if item.get_closest_marker(mark)]
-    if needs_root and os.geteuid() != 0:
-        pytest.skip(f"needs root ({needs_root[0]}): sudo scripts/test")
-
-
 APART = frozenset(
     {
         "tests/lab/test_board_journeys.py",
@@ -128,12 +125,30 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread | Non
     return Spread(config, log) if config.getoption("dist") == "loadfile" else None
 
 
+UNMEASURED = (
+    "tests/catalog/test_load.py",
+    "tests/catalog/test_proving_families.py",
+    "tests/store/",
+    "tests/tftp/test_server.py",
+)
+"""Tests of shells that take long: what they reach of rules, the tables of those have to reach as well."""
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """Look for no garbage among what is imported: it stays. Takes two fifths of the time off every worker's start."""
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Look for no garbage among what is imported: it stays. Takes two fifths of the time off every worker's start.
+
+    What is measured is imported first, so that the rest needs not be.
+    """
     gc.disable()
+    measured = _is_measured() and session.config.getoption("dist") == "no"  # who collects for others imports nothing
+    if measured:
+        for module in pkgutil.walk_packages(provisioner.__path__, "provisioner."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
     try:
-        return (yield)
+        with _unmeasured() if measured else nullcontext():
+            return (yield)
     finally:
         gc.freeze()
         gc.enable()
@@ -145,7 +160,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         scope = scope_of(item.nodeid)
         limits[scope] = max(limits.get(scope, 0.0), _limit_s(item))
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        if item.nodeid.startswith(UNMEASURED) or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             # what chance reaches, tables have to reach as well; and measured, hundreds of examples take twice as long
             item.add_marker("no_cover")
     tests = Counter(scope_of(item.nodeid) for item in items)
@@ -157,17 +172,50 @@ def _limit_s(item: pytest.Item) -> float:
     return float(mark.args[0]) if mark is not None and mark.args else 0.0
 
 
+def _is_measured() -> bool:
+    return type(sys.gettrace()).__module__.startswith("coverage")
+
+
+@contextmanager
+def _unmeasured() -> Iterator[None]:
+    """Have coverage look away: whatever runs takes twice as long under its eyes.
+
+    Nothing is stopped: in a worker pytest-cov has begun twice, and ends once.
+    """
+    measuring, in_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        yield
+    finally:
+        threading.settrace(in_threads)
+        sys.settrace(measuring)
+
+
+def _around(item: pytest.Item) -> AbstractContextManager[None]:
+    return _unmeasured() if _is_measured() and item.get_closest_marker("no_cover") is not None else nullcontext()
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Measure nothing where the test says so, here and below; leave out what only root can do, and say so."""
+    needs_root = [mark for mark in ("lab", "netns") if item.get_closest_marker(mark)]
+    if needs_root and os.geteuid() != 0:
+        pytest.skip(f"needs root ({needs_root[0]}): sudo scripts/test")
+    with _around(item):
+        return (yield)
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Measure nothing where the test says so: in a worker pytest-cov has begun twice, and ends once."""
-    measuring = sys.gettrace()
-    if item.get_closest_marker("no_cover") is None or not type(measuring).__module__.startswith("coverage"):
+    with _around(item):
         return (yield)
-    sys.settrace(None)
-    try:
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    with _around(item):
         return (yield)
-    finally:
-        sys.settrace(measuring)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -48,3 +48,5 @@ def test_checksum(data: str, value: int) -> None:
 def test_the_client_is_addressed() -> None:
     read = IP(datagram(ip("10.0.0.1"), ip("10.0.0.100"), (67, 68), b"x"))
     assert (read.src, read.dst, read.ttl) == ("10.0.0.1", "10.0.0.100", 64)
+    read6 = IPv6(datagram6(int(IPv6Address("fd00::1")), int(IPv6Address("fd00::100")), (547, 546), b"x"))
+    assert (read6.src, read6.dst, read6.hlim, bytes(read6[UDP].payload)) == ("fd00::1", "fd00::100", 64, b"x")

@@ -77,6 +77,7 @@ def test_content_arrives_whole_over_any_network(
         assert journey.transfer.done
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("options", WINDOWS.values(), ids=WINDOWS.keys())
 @pytest.mark.parametrize("chatty", [False, True], ids=["a calm client", "a client that acknowledges everything"])
 def test_doubled_datagrams_cause_no_storm(options: Options, chatty: bool) -> None:

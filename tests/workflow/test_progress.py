@@ -353,6 +353,7 @@ def event(random: Random, run: FlowRun) -> Event:
     return random.choice([*Order, Order.RESUME, Order.CARRY_ON, Order.SKIP])
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("part", range(4))
 def test_no_long_random_walk_breaks_a_rule(part: int) -> None:
     stages: Counter[Stage] = Counter()
@@ -371,8 +372,7 @@ def test_no_long_random_walk_breaks_a_rule(part: int) -> None:
             run = Reader(FlowRun)(encode(after)) if random.random() < 0.1 else after
             assert run == after
         stages.update(member.stage for member in run.members)
-    assert stages[Stage.DONE]
-    assert stages[Stage.FAILED]
+    assert stages.keys() >= {Stage.DONE, Stage.FAILED}
 
 
 def hold(before: FlowRun, after: FlowRun, starts: list[Start], wiped: Counter[tuple[str, str]], now: float) -> None:
