@@ -19,7 +19,7 @@ from aiohttp import web
 
 from provisioner.discovery.build import cache
 from provisioner.lab.accel import QEMU, emulation
-from provisioner.lab.daemon import TIMER
+from provisioner.lab.daemon import CRYPTO, TIMER
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".lab" / "provisioner"
@@ -144,8 +144,8 @@ def command_line(system: cache.Manifest, disk: Path, port: int, memory_mib: int,
     files = {item.name: item.path for item in system.artifacts}
     accelerator = emulation("tests")
     arguments = (
-        f"console=ttyS0 quiet panic=-1 {TIMER} provisioner.url=http://{ADDRESS} provisioner.token=secret "
-        f"BOOTIF=01-{MAC.replace(':', '-')}"
+        f"console=ttyS0 quiet panic=-1 {TIMER} {CRYPTO} provisioner.url=http://{ADDRESS} "
+        f"provisioner.token=secret BOOTIF=01-{MAC.replace(':', '-')}"
     )
     network = f"user,id=n0,restrict=on,guestfwd=tcp:{ADDRESS}-cmd:busybox nc 127.0.0.1 {port}"
     return [

@@ -28,7 +28,7 @@ MACHINES = ("node17", "node18", "node19")
 BY_MEDIUM = "node18"
 """Installed by a CD of its own in its BMC's virtual drive, with an address of its own; the others by the network."""
 CHECK = """set -eu
-grep -q ' ro no_timer_check mitigations=off console=tty0 console=ttyS0,115200n8$' /proc/cmdline
+grep -q ' ro no_timer_check cryptomgr.notests mitigations=off console=tty0 console=ttyS0,115200n8$' /proc/cmdline
 [ "$(readlink /etc/localtime)" = /usr/share/zoneinfo/Europe/Vienna ]
 grep -q '^/swapfile ' /proc/swaps
 grep -qx NTP=10.77.0.1 /etc/systemd/timesyncd.conf.d/provisioner.conf
