@@ -193,7 +193,7 @@ HOMES = {
     "pyghmi": ("bmc.ipmi.*", "bmc.worker"),
     "redfish": ("bmc.redfish.*",),
     "asyncssh": ("bmc.redfish.ssh", "lab.ssh"),
-    "jinja2": ("catalog.compile", "catalog.render"),
+    "jinja2": ("catalog.compile", "catalog.paths", "catalog.render"),
     "yaml": ("yamlfile",),
     "netaddr": ("model.net",),
     "sqlite3": ("store.*",),

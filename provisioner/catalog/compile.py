@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
@@ -27,6 +27,7 @@ import jinja2.sandbox
 from jinja2.runtime import Context
 
 from provisioner.catalog import escape
+from provisioner.catalog.paths import paths
 from provisioner.errors import RefusedError, RenderError
 
 MAX_TEMPLATE_BYTES = 256 << 10
@@ -256,7 +257,7 @@ def _made(environment: Sandbox, name: str, source: str, nodes: Sequence[jinja2.n
         includes=frozenset(jinja2.meta.find_referenced_templates(tree)),
         given=frozenset(given),
         asked=frozenset(asked.undeclared_identifiers),
-        paths=frozenset(_paths(nodes, given)),
+        paths=frozenset(paths(nodes, frozenset(NAMES))),
     )
 
 
@@ -270,16 +271,3 @@ def _code(name: str, source: str) -> CodeType:
         lines = re.findall(r"(\d+)=(\d+)", source.rpartition("debug_info = ")[2])
         line = max((int(ours) for ours, made in lines if int(made) <= (error.lineno or 0)), default=1)
         raise jinja2.TemplateSyntaxError(error.msg, line, name) from error
-
-
-def _paths(nodes: Sequence[jinja2.nodes.Node], given: set[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """List the dotted names that begin with a value which every template is given."""
-    for node in nodes:
-        if not isinstance(node, jinja2.nodes.Getattr):
-            continue
-        path, at = [node.attr], node.node
-        while isinstance(at, jinja2.nodes.Getattr):
-            path.append(at.attr)
-            at = at.node
-        if isinstance(at, jinja2.nodes.Name) and at.name in NAMES and at.name not in given:
-            yield node.lineno, (at.name, *reversed(path))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,7 @@ from provisioner.catalog.fleet import Sample, boot, samples
 from provisioner.catalog.kernelargs import check_line
 from provisioner.catalog.lint import Linter, Verdict, batch_size
 from provisioner.catalog.load import Catalog, args_template
+from provisioner.catalog.paths import EACH
 from provisioner.catalog.samplesecrets import SECRETS
 from provisioner.errors import CatalogError, RefusedError, RenderError
 from provisioner.model.catalog import Bootenv
@@ -114,8 +117,14 @@ def prove(catalog: Catalog, linter: Linter, *, only: Sequence[str] = (), tell: T
             tell(number, len(names), f"rendering {name}")
             to = (report.verdict, texts, seen)
             report.proofs.append(_render(catalog, catalog.bootenv(name), machines, renderer.render, to))
-    if not only:
-        report.verdict.faults += list(unknown_paths(catalog, seen.values))
+            if not report.proofs[-1].taken and (why := list(report.proofs[-1].refused.values())):
+                report.verdict.faults.append(f"{name}: suits none of {len(machines)} sample machines: {why[0]}")
+    for name in sorted({*catalog.names()} - {*names}):  # what others are given is known to templates of all
+        for sample in machines:
+            with suppress(RefusedError):
+                seen.add(*contexts(catalog, catalog.bootenv(name), sample, arches(catalog.bootenv(name))[0]))
+    among = {template for name in names for template in _templates(catalog, catalog.bootenv(name))} if only else None
+    report.verdict.faults += list(unknown_paths(catalog, seen.values, among))
     report.texts = len(texts)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         done = 0
@@ -138,8 +147,9 @@ class _Seen:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
 
-    def add(self, given: Mapping[str, Any]) -> None:
-        _merge(self.values, given)
+    def add(self, *given: Mapping[str, Any]) -> None:
+        for values in given:
+            _merge(self.values, values)
 
 
 def _render(
@@ -155,8 +165,7 @@ def _render(
         made: list[tuple[str, File]] = []
         try:
             for arch in arches(bootenv):
-                for context in contexts(catalog, bootenv, sample, arch):
-                    seen.add(context)
+                seen.add(*contexts(catalog, bootenv, sample, arch))
                 made += [(arch, file) for file in files(catalog, bootenv, sample, arch, render)]
         except RefusedError as error:
             proof.refused[sample.name] = "; ".join(error.faults) or error.message
@@ -197,18 +206,27 @@ def _checked(linter: Linter, batch: _Batch) -> tuple[_Batch, Verdict]:
     return batch, verdict
 
 
-def unknown_paths(catalog: Catalog, given: Mapping[str, Any]) -> Iterator[str]:
-    """Name what templates read that no machine has, also in branches that no machine takes."""
+def _templates(catalog: Catalog, bootenv: Bootenv) -> Iterator[str]:
+    """Name the templates that a bootenv's files are made of."""
+    own = [args_template(bootenv.name, arch) for arch in arches(bootenv)]
+    for template in (*own, *(answer.template for answer in bootenv.answers)):
+        yield from catalog.content.renderer.reads(template).texts[::2]
+
+
+def unknown_paths(catalog: Catalog, given: Mapping[str, Any], among: AbstractSet[str] | None = None) -> Iterator[str]:
+    """Name what templates (those `among` them) read that no machine has, also in branches that no machine takes."""
     for template, line, path in catalog.content.renderer.paths():
+        if among is not None and template not in among:
+            continue
         at: Any = given
         for number, key in enumerate(path):
-            if not isinstance(at, dict) or not at:
-                break  # a list, a text, or a mapping that holds what a site puts there
+            if not isinstance(at, dict) or not at or (EACH in at) != (key == EACH):
+                break  # a text, a method of a list, or a mapping that holds what a site puts there
             if key not in at:
                 if key in ("get", "items", "keys", "values"):
                     break
-                known = ", ".join(sorted(at)[:12])
-                yield f"templates/{template}:{line}: {'.'.join(path[: number + 1])}: no such value; there is {known}"
+                known, read = ", ".join(sorted(at)[:12]), ".".join(path[: number + 1]).replace(f".{EACH}", EACH)
+                yield f"templates/{template}:{line}: {read}: no such value; there is {known}"
                 break
             at = at[key]
 
@@ -227,7 +245,13 @@ def _secret_names(catalog: Catalog) -> dict[str, Any]:
 
 
 def _merge(into: dict[str, Any], given: Mapping[str, Any]) -> None:
-    for key, value in given.items():
+    """Add what is given; a list is a mapping, too, whose one value is what any of its items has."""
+    for key, told in given.items():
+        value: Any = told
+        if isinstance(told, (list, tuple)):
+            value = {EACH: {}}
+            for item in told:
+                _merge(value, {EACH: item})
         if isinstance(value, Mapping):
             kept = into.get(key)
             into[key] = kept if isinstance(kept, dict) else {}

@@ -48,7 +48,8 @@ def lint(session: Session, folders: Sequence[Path], only: Sequence[str], strict:
 
     DIR is a site's catalogue, which is read on top of ours (default: those of the daemon's configuration, if there is
     one). Files are rendered for the sample machines and for each profile and role of the site, and go to the systems'
-    own validators: shellcheck, ksvalidator, debconf-set-selections, ignition-validate, xmllint, cloud-init's schema.
+    own validators: shellcheck, ksvalidator, debconf-set-selections, ignition-validate, cloud-init's schema; XML goes
+    to xmllint, which asks no schema, and to our own shapes.
     Those that are not installed are named. No daemon is needed. Exit status 1 where anything is wrong.
 
     \b

@@ -77,6 +77,15 @@ def test_for_scripts(lint: Lint) -> None:
 TYPOS = {
     "a name that nothing has": ("echo {{ machin.name }}", "machin: no such name"),
     "a key that nothing has": ("echo {{ machine.nme }}", "nme"),
+    "a key behind a name": ("{% set net = system.net %}{% if false %}{{ net.typo }}{% endif %}", "system.net.typo: no"),
+    "a key of an item that no machine has": (
+        '{% for link in system.net.links if link.kind == "nope" %}{{ link.typo }}{% endfor %}',
+        "system.net.links[].typo: no such value; there is ",
+    ),
+    "a key in brackets": ('{% if false %}{{ system["disk"]["tpyo"] }}{% endif %}', "system.disk.tpyo: no such value"),
+    "a key with a default": ('echo {{ params.disk.layuot | default("x") }}', "params.disk.layuot: no such value"),
+    "a key that may be there": ('echo {{ system.get("tpyo") }}', "system.tpyo: no such value"),
+    "a refusal of every machine": ('{{ fail("never") }}', "site-os: suits none of"),
     "a template that cannot be read": ("{% if %}", "Expected an expression"),
     "a script that no shell takes": ("if true; then\n", "shellcheck"),
 }
