@@ -25,6 +25,8 @@ CONTROL = str(Path(sys.executable).with_name("provisionctl"))
 KEPT = ROOT / ".lab"
 """What is built is kept here, as by scripts/lab."""
 BUILD_S, CALL_S = 900.0, 60.0
+_current: set[tuple[str, ...]] = set()
+"""What this process has built, or seen to be current: apt takes 3 s of processor time for a second look."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ class Driven:
     def store(self, bootenv: str, *options: str, arch: str = "", build: str = "") -> dict[str, Path]:
         """Build what a bootenv needs, unless it is current, and give it to the daemon; where it lies, by name."""
         given = ("--arch", arch) if arch else ()
-        self.control("images", "build", build or bootenv, *options, *given, limit_s=BUILD_S)
+        if (words := (build or bootenv, *options, *given)) not in _current:
+            self.control("images", "build", *words, limit_s=BUILD_S)
+            _current.add(words)
         folder = KEPT / "provisioner" / "images" / (f"{bootenv}-{arch}" if arch else build or bootenv)
         built: dict[str, Path] = {}
         for item in json.loads((folder / "manifest.json").read_text())["artifacts"]:
