@@ -74,9 +74,11 @@ def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
     path = given["config"] or (configuration.DEFAULT_PATH if configuration.DEFAULT_PATH.exists() else None)
     config = configuration.load(path) if path else None
     client = session.client()
+    tried = set[Fetched]()
     checks: list[Callable[[], Findings]] = [
         lambda: _daemon(client, config or Config()),
-        lambda: _network(config or Config(), interfaces, given["wait_s"]),
+        lambda: _network(config or Config(), interfaces, given["wait_s"], tried),
+        lambda: _served(client, config or Config(), tried),
         lambda: _watched(client),
         lambda: _names(client),
         lambda: _applied(client),
@@ -142,7 +144,11 @@ def _ports(config: Config) -> Findings:
             yield Finding(Level.WARN, "ports", f"{kind} port {port} is held by {holder}", hint)
 
 
-def _network(config: Config, interfaces: tuple[str, ...], wait_s: float) -> Findings:
+Fetched = tuple[str, str]
+"""What was fetched from: a service and an address."""
+
+
+def _network(config: Config, interfaces: tuple[str, ...], wait_s: float, tried: set[Fetched]) -> Findings:
     subnets = {subnet.interface: subnet for subnet in config.dhcp.subnets if subnet.interface}
     for name in dict.fromkeys((*subnets, *interfaces)):
         subnet = subnets.get(name)
@@ -155,6 +161,9 @@ def _network(config: Config, interfaces: tuple[str, ...], wait_s: float) -> Find
             yield Finding(Level.FAIL, "dhcp", f"{name}: not tested: {error.message}", error.hint)
             continue
         yield from offers_of(name, offers, ours, config, subnet)
+        for offer in offers:
+            if offer.server in ours and offer.file and "://" not in offer.file:
+                yield from _loader(offer, config, tried)
 
 
 def _own_addresses(interface: str, subnet: Subnet | None) -> set[str]:
@@ -182,8 +191,6 @@ def offers_of(interface: str, offers: list[Offer], ours: set[str], config: Confi
         to_boot = offer.file or subnet is None or subnet.unknown is not Unknown.DISCOVER
         text = f"{interface}: {offer.server} offers {offer.ip}, to load {offer.file or 'nothing'}"
         yield Finding(Level.OK if to_boot else Level.FAIL, "dhcp", text, BY_WHICH_RULE)
-        if offer.file and "://" not in offer.file:
-            yield from _loader(offer, config)
 
 
 def _beside(interface: str, mine: list[Offer], others: list[Offer], subnet: Subnet) -> Findings:
@@ -238,21 +245,46 @@ def _watched(client: Client) -> Findings:
         yield Finding(Level.OK, "rogue", "no DHCP server was seen that should not be there")
 
 
-def _loader(offer: Offer, config: Config) -> Findings:
+def _loader(offer: Offer, config: Config, tried: set[Fetched]) -> Findings:
     """Fetch what was offered, the way that firmware does, and over HTTP and HTTPS as newer ones do."""
-    host = offer.next_server
-    fetches: tuple[tuple[str, Callable[[], int]], ...] = (
-        ("tftp", lambda: fetch_tftp(host, offer.file, config.tftp.port)),
-        ("http", lambda: fetch_http(f"http://{host}:{config.http.port}/files/{offer.file}")),
-    )
-    if config.http.tls_port:
-        url, ours = f"https://{host}:{config.http.tls_port}/files/{offer.file}", config.state_dir / "tls" / "ca.pem"
-        fetches = (*fetches, ("https", lambda: fetch_http(url, trusted=ours)))
-    for about, fetch in fetches:
-        try:
-            yield Finding(Level.OK, about, f"{offer.file} from {host}: {size(fetch())}")
-        except ProbeError as error:
-            yield Finding(Level.FAIL, about, error.message, error.hint)
+    doors = [("tftp", config.tftp.port), ("http", config.http.port), ("https", config.http.tls_port)]
+    for service, port in doors:
+        if port:
+            tried.add((service, offer.next_server))
+            yield _fetch(service, offer.next_server, port, offer.file, config)
+
+
+def _served(client: Client, config: Config, tried: set[Fetched]) -> Findings:
+    """Fetch a loader wherever the daemon listens and no offer has led to: machines on record are sent there, too."""
+    smallest = min(client.get("/v1/loaders")["loaders"], key=lambda row: int(row["size_bytes"]), default=None)
+    if smallest is None:
+        yield Finding(Level.WARN, "loaders", "no boot loader is served", "`apt install ipxe`, then `loaders install`")
+        return
+    for listener in client.get("/v1/info")["listeners"]:
+        if listener["service"] in {"tftp", "http boot"}:
+            service, host, port = _where(listener["address"])
+            if (service, host) not in tried:
+                yield _fetch(service, host, port, smallest["name"], config)
+
+
+def _where(address: str) -> tuple[str, str, int]:
+    """Read where a service listens: `udp 192.0.2.1:69`, `https://192.0.2.1:8443`. Of all addresses one will do."""
+    service, _, at = address.replace("://", " ").partition(" ")
+    host, _, port = at.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))
+    return "tftp" if service == "udp" else service, host, int(port)
+
+
+def _fetch(service: str, host: str, port: int, name: str, config: Config) -> Finding:
+    url = f"{service}://{f'[{host}]' if ':' in host else host}:{port}/files/{name}"
+    try:
+        if service == "tftp":
+            got = fetch_tftp(host, name, port)
+        else:
+            got = fetch_http(url, trusted=config.state_dir / "tls" / "ca.pem" if service == "https" else None)
+    except ProbeError as error:
+        return Finding(Level.FAIL, service, error.message, error.hint)
+    return Finding(Level.OK, service, f"{name} from {host}: {size(got)}")
 
 
 def _names(client: Client) -> Findings:

@@ -64,6 +64,16 @@ class NoNames:
         return json_reply({"enabled": False})
 
 
+class FakeLoaders:
+    """One boot loader that is served."""
+
+    def routes(self) -> tuple[Route, ...]:
+        return (Route("GET", "/v1/loaders", self.list),)
+
+    async def list(self, request: web.Request) -> web.Response:
+        return web.json_response({"loaders": [{"name": "snponly.efi", "size_bytes": 10_000}]})
+
+
 class FakeBoards:
     """Says that machines are on, unless their BMCs are `dead`."""
 
@@ -114,6 +124,7 @@ class Daemon:
             self.ca,
             SiteApi(self.declared),
             self.boards,
+            FakeLoaders(),
         )
         routes = [route for api in apis for route in api.routes()]
         self._server = Server(operator_app(routes), drain_s=0.05)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provisioner.cli.doctor import _names, offers_of
+from provisioner.cli.doctor import _names, _where, offers_of
 from provisioner.cli.doctor_probes import Offer, ProbeError, fetch_http, holder_of
 from provisioner.config import Config
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
@@ -27,7 +22,6 @@ from provisioner.model.machine import State
 from provisioner.netwatch.rogues import How, Rogue
 from provisioner.web.ports import Site
 from tests.cli.conftest import Ctl, Daemon
-from tests.spaces import fresh
 from tests.web import fakes
 
 ROOT = Path(__file__).parent.parent.parent
@@ -278,112 +272,16 @@ def test_who_holds_a_port_is_found() -> None:
 # on a wire of its own
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """Two namespaces with a cable between them: ours with 10.213.7.1, the other with 10.213.7.2."""
-
-    folder: Path
-    ours: str
-    other: str
-
-    def run(self, name: str, *line: str, **more: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(["ip", "netns", "exec", name, *line], text=True, **more)
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "provisioner.yaml"
-
-    def doctor(self) -> Found:
-        line = [sys.executable, "-m", "provisioner.cli", "--socket", str(self.folder / "api.sock"), "doctor"]
-        line += ["--config", str(self.config), "--wait", "1.5", "-o", "json"]
-        said, _ = self.run(self.ours, *line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).communicate(timeout=60)
-        return [(finding["level"], finding["text"]) for finding in json.loads(said)]
+WHERE = {
+    "udp 192.0.2.1:69": ("tftp", "192.0.2.1", 69),
+    "udp [fd77::1]:6969": ("tftp", "fd77::1", 6969),
+    "http://192.0.2.1:8080": ("http", "192.0.2.1", 8080),
+    "https://[fd77::1]:8443": ("https", "fd77::1", 8443),
+    "http://0.0.0.0:80": ("http", "127.0.0.1", 80),
+    "udp [::]:69": ("tftp", "::1", 69),
+}
 
 
-@pytest.fixture
-def wire(tmp_path: Path) -> Iterator[Wire]:
-    made = Wire(tmp_path, fresh("webdoc-ours"), fresh("webdoc-other"))
-    lines = [
-        f"netns add {made.ours}",
-        f"netns add {made.other}",
-        f"-n {made.ours} link add we0 type veth peer name we1 netns {made.other}",
-        f"-n {made.ours} addr add 10.213.7.1/24 dev we0",
-        f"-n {made.other} addr add 10.213.7.2/24 dev we1",
-        *(f"-n {name} link set {link} up" for name, link in ((made.ours, "we0"), (made.other, "we1"))),
-        *(f"-n {name} link set lo up" for name in (made.ours, made.other)),
-    ]
-    for line in lines:
-        subprocess.run(["ip", *line.split()], check=True)
-    subnet = "{network: 10.213.7.0/24, interface: we0, pools: [10.213.7.100-10.213.7.150]}"
-    loaders = tmp_path / "loaders"
-    loaders.mkdir()
-    (loaders / "snponly.efi").write_bytes(b"MZ" * 5000)
-    made.config.write_text(
-        f"store: {{state_dir: {tmp_path / 'state'}}}\napi: {{socket: {tmp_path / 'api.sock'}}}\n"
-        f"http: {{tls_port: 8443}}\ncatalogue: {{loaders: [{loaders}]}}\ndhcp:\n  subnets:\n    - {subnet}\n"
-    )
-    yield made
-    for name in (made.ours, made.other):
-        subprocess.run(["ip", "netns", "del", name], check=True)
-
-
-@contextmanager
-def running(process: subprocess.Popen[str], says: str) -> Iterator[None]:
-    """Wait until a daemon says on stderr that it serves; end it afterwards."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if says in line:
-            break
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        for pipe in (process.stdin, process.stderr):
-            if pipe is not None:
-                pipe.close()
-        process.wait(timeout=30)
-
-
-@pytest.mark.slow
-@pytest.mark.netns
-@pytest.mark.peer
-def test_the_real_daemon_and_another_dhcp_server_are_told_apart(wire: Wire) -> None:
-    daemon = [sys.executable, "-m", "provisioner.daemon", "--config", str(wire.config)]
-    rogue = [
-        "dnsmasq",
-        "-k",
-        "--log-facility=-",
-        "-C",
-        "/dev/null",
-        "-i",
-        "we1",
-        "--bind-interfaces",
-        "--port=0",
-        "--no-ping",
-    ]
-    rogue += ["--dhcp-range=10.213.7.200,10.213.7.210", "--dhcp-leasefile=/dev/null", "--pid-file="]
-    with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
-        alone = wire.doctor()
-        with running(wire.run(wire.other, *rogue, stderr=subprocess.PIPE), "sockets bound exclusively"):
-            disturbed = wire.doctor()
-    assert ("ok", "we0: 10.213.7.1 offers 10.213.7.100, to load snponly.efi") in alone
-    assert [text for level, text in alone if "snponly.efi from" in text] == ["snponly.efi from 10.213.7.1: 9.8 KiB"] * 3
-    assert not [text for _, text in alone if "another DHCP server" in text]
-    rogues = [(level, text) for level, text in disturbed if "another DHCP server" in text]
-    assert len(rogues) == 1
-    assert rogues[0][0] == "FAIL"
-    assert rogues[0][1].startswith("we0: another DHCP server, 10.213.7.2, offers 10.213.7.2")
-    assert [level for level, text in disturbed if text.startswith("we0: 10.213.7.1 offers 10.213.7.1")] == ["ok"]
-
-
-@pytest.mark.slow
-@pytest.mark.netns
-def test_ports_that_somebody_holds_are_named_while_the_daemon_is_down(wire: Wire) -> None:
-    hold = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 67)); "
-    hold += "import sys; print('held', file=sys.stderr, flush=True); sys.stdin.read()"
-    line = [sys.executable, "-c", hold]
-    with running(wire.run(wire.ours, *line, stdin=subprocess.PIPE, stderr=subprocess.PIPE), "held"):
-        found = wire.doctor()
-    assert found[0][0] == "FAIL"
-    assert [level for level, text in found if "udp port 67 is held by python" in text] == ["warn"]
-    assert ("FAIL", "we0: an unknown machine gets no offer from us, as the configuration says that it should") in found
+@pytest.mark.parametrize("address", WHERE)
+def test_where_a_service_listens(address: str) -> None:
+    assert _where(address) == WHERE[address]
