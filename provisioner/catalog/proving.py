@@ -119,10 +119,11 @@ def prove(catalog: Catalog, linter: Linter, *, only: Sequence[str] = (), tell: T
             report.proofs.append(_render(catalog, catalog.bootenv(name), machines, renderer.render, to))
             if not report.proofs[-1].taken and (why := list(report.proofs[-1].refused.values())):
                 report.verdict.faults.append(f"{name}: suits none of {len(machines)} sample machines: {why[0]}")
-    for name in sorted({*catalog.names()} - {*names}):  # what others are given is known to templates of all
-        for sample in machines:
+    for bootenv in map(catalog.bootenv, sorted({*catalog.names()} - {*names})):
+        for sample in machines:  # what others are given is known to templates of all: one machine tells what they add
             with suppress(RefusedError):
-                seen.add(*contexts(catalog, catalog.bootenv(name), sample, arches(catalog.bootenv(name))[0]))
+                seen.add(*contexts(catalog, bootenv, sample, arches(bootenv)[0]))
+                break
     among = {template for name in names for template in _templates(catalog, catalog.bootenv(name))} if only else None
     report.verdict.faults += list(unknown_paths(catalog, seen.values, among))
     report.texts = len(texts)
