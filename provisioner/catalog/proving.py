@@ -119,13 +119,7 @@ def prove(catalog: Catalog, linter: Linter, *, only: Sequence[str] = (), tell: T
             report.proofs.append(_render(catalog, catalog.bootenv(name), machines, renderer.render, to))
             if not report.proofs[-1].taken and (why := list(report.proofs[-1].refused.values())):
                 report.verdict.faults.append(f"{name}: suits none of {len(machines)} sample machines: {why[0]}")
-    for bootenv in map(catalog.bootenv, sorted({*catalog.names()} - {*names})):
-        for sample in machines:  # what others are given is known to templates of all: one machine tells what they add
-            with suppress(RefusedError):
-                seen.add(*contexts(catalog, bootenv, sample, arches(bootenv)[0]))
-                break
-    among = {template for name in names for template in _templates(catalog, catalog.bootenv(name))} if only else None
-    report.verdict.faults += list(unknown_paths(catalog, seen.values, among))
+    report.verdict.faults += _unknown(catalog, names, machines, seen)
     report.texts = len(texts)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         done = 0
@@ -205,6 +199,23 @@ def _checked(linter: Linter, batch: _Batch) -> tuple[_Batch, Verdict]:
     verdict = Verdict()
     linter.check(batch.validator, batch.texts, verdict)
     return batch, verdict
+
+
+def _unknown(catalog: Catalog, names: Sequence[str], machines: Sequence[Sample], seen: _Seen) -> list[str]:
+    """List what templates of these bootenvs read that no machine has.
+
+    What other bootenvs are given is known to templates of all; asked where something is unknown, for it takes a second.
+    """
+    others = [bootenv for bootenv in map(catalog.bootenv, catalog.names()) if bootenv.name not in names]
+    among = {template for name in names for template in _templates(catalog, catalog.bootenv(name))} if others else None
+    found = list(unknown_paths(catalog, seen.values, among))
+    if not found or not others:
+        return found
+    for bootenv in others:
+        for sample in machines:
+            with suppress(RefusedError):
+                seen.add(*contexts(catalog, bootenv, sample, arches(bootenv)[0]))
+    return list(unknown_paths(catalog, seen.values, among))
 
 
 def _templates(catalog: Catalog, bootenv: Bootenv) -> Iterator[str]:
