@@ -6,7 +6,9 @@ what it is told, and what it tells, is the same.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -97,13 +99,18 @@ class AdoptRack(FlowRack):
         text = self.scripts[-1].replace("/usr/lib/provisioner/job.sh", str(library))
         (self.folder / "script").write_text(text)
         environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "IPMI_PASSWORD": PASSWORD}
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", str(self.folder / "script")],
-            env=environment, cwd=self.folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        self.said = done.stdout + done.stderr
+        said = self.folder / "said"
+        command = ["bash", "-euo", "pipefail", str(self.folder / "script")]
+        with said.open("wb") as out:  # a group of its own, which ends with it: so does what ends it at its limit
+            job = subprocess.Popen(
+                command, env=environment, cwd=self.folder, stdout=out, stderr=out, start_new_session=True
+            )
+            status = job.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGKILL)
+        self.said = said.read_text()
         self.seen = log.read_bytes() + self.said.encode()
-        return done.returncode
+        return status
 
 
 async def adopted(rack: AdoptRack, wish: Mapping[str, Any]) -> Sequence[str]:

@@ -35,6 +35,10 @@ NOT_TESTED = ("SERV_SSE_", "SERV_EVENT_", "SEC_PWD_CHANGE_", "SEC_SESSION_TERMIN
 """What the board does not offer: events, accounts that have to change their password, query parameters."""
 
 
+CHANCE = "WARN", "RESP_HEADERS_X_AUTH_TOKEN"
+"""Two statistical tests of one session's token, each at 1 %: of fifty tokens that are random, one does not pass."""
+
+
 async def test_the_protocol_validator_finds_no_fault(tmp_path: Path) -> None:
     said = await beside_a_board(
         tmp_path, str(PROGRAMS / "rf_protocol_validator"), *LOGIN,
@@ -45,7 +49,7 @@ async def test_the_protocol_validator_finds_no_fault(tmp_path: Path) -> None:
     with reports[0].open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     results = Counter(row["Result"] for row in rows)
-    faults = [row for row in rows if row["Result"] in ("FAIL", "WARN")]
+    faults = [row for row in rows if row["Result"] in ("FAIL", "WARN") and (row["Result"], row["Assertion"]) != CHANCE]
     assert faults == []
     assert results["PASS"] > 350
     left = [row["Assertion"] for row in rows if row["Result"] == "NOT_TESTED"]
