@@ -42,6 +42,8 @@ case $(cat /proc/cmdline) in
         for name in meta-data user-data vendor-data; do fetch $name "${seed#*s=}$name"; done
         ;;
     *coreos.inst.ignition_url=*) fetch config.ign "$(argument coreos.inst.ignition_url)" --header 'Accept: application/vnd.coreos.ignition+json' ;;
+    *ignition.config.url=*) fetch live.ign "$(argument ignition.config.url)" --header 'Accept: application/vnd.coreos.ignition+json' ;;
+    *inst.auto=*) fetch agama.json "$(argument inst.auto)" ;;
     *autoyast=*) fetch autoyast.xml "$(argument autoyast)" ;;
     *talos.config=*) fetch config.yaml "$(argument talos.config)" ;;
     *) say "no answer file in the arguments" ;;

@@ -64,6 +64,14 @@ FAMILIES = {
     "opensuse-leap-15.6": Family(
         "linux", "initrd", r"autoyast=http://10\.77\.0\.1:8080/answers/\S+", ("autoyast.xml",), (r"<hostname>node17<",)
     ),
+    "opensuse-leap-16.0": Family(
+        "linux", "initrd", r"inst\.auto=http://10\.77\.0\.1:8080/answers/\S+", ("agama.json",), (r'"hostname"',),
+        "installer.iso",
+    ),
+    "flatcar": Family(
+        "flatcar_production_pxe.vmlinuz", "flatcar_production_pxe_image.cpio.gz",
+        r"ignition\.config\.url=http://10\.77\.0\.1:8080/answers/\S+", ("live.ign",), (r'"ignition"',),
+    ),
     "talos": Family(
         "vmlinuz", "initramfs.xz", r"talos\.config=http://10\.77\.0\.1:8080/answers/\S+", ("config.yaml",),
         (r"hostname: .*node17",),
