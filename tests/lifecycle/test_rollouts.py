@@ -15,7 +15,7 @@ from provisioner.lifecycle.fleet import Order, Rollout, Stage, Status
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.model.machine import State
 from tests.lifecycle.points import LIVES, Point, Points, certain
-from tests.lifecycle.rack import Rack
+from tests.lifecycle.rack import Metal, Rack
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_crash import ACTIVE
 
@@ -103,9 +103,19 @@ async def test_abort_leaves_out_what_waits_and_sees_the_rest_to_its_end(tmp_path
     rack = Rack(tmp_path, NAMES)
     async with rack.alive(), fleet(rack) as rollouts:
         await ready(rack)
+        at_work = asyncio.Event()
+
+        def hold(_metal: Metal) -> bool:
+            rack.up.clear()  # what it says from here on waits
+            at_work.set()
+            return True
+
+        rack.during_job = hold
         begun = await rollouts.begin("debian-12", "name=*", (1, 0), {})
+        await at_work.wait()
         await until(rollouts, begun.id, lambda r: bool(r.count(Stage.RUNNING)))
         await rollouts.order(begun.id, Order.ABORT)
+        rack.up.set()
         rollout = await until(rollouts, begun.id, over)
         assert rollout.status is Status.ABORTED
         assert (rollout.count(Stage.DONE), rollout.count(Stage.SKIPPED)) == (1, 3)
