@@ -66,8 +66,9 @@ class Retention:
     async def drop(self) -> int:
         """Drop all that is too old; return how many rows went."""
         gone = 0
+        last = await self._db.read(self._delivered)
         for find, delete in (
-            (self._old_events, "DELETE FROM event WHERE seq = ?"),
+            (partial(_events_until, last), "DELETE FROM event WHERE seq = ?"),
             (self._old_intents, "DELETE FROM intent WHERE key = ?"),
             (self._old_runs, "DELETE FROM run WHERE id = ?"),
         ):
@@ -77,10 +78,6 @@ class Retention:
         if gone:
             log.info("store.pruned rows=%d", gone)
         return gone
-
-    def _old_events(self, cursor: sqlite3.Cursor) -> list[Key]:
-        query = "SELECT seq FROM event WHERE seq <= ? ORDER BY seq LIMIT ?"
-        return cursor.execute(query, (self._delivered(cursor), AT_ONCE)).fetchall()
 
     def _old_intents(self, cursor: sqlite3.Cursor) -> list[Key]:
         until = self._clock.now() - self._keep.intent_s
@@ -105,6 +102,11 @@ class Retention:
         cursors = dict(cursor.execute("SELECT name, cursor FROM hook").fetchall())
         sent = [int(cursors[name]) for name in self._hooks if name in cursors]
         return min([int(last), *sent])
+
+
+def _events_until(last: int, cursor: sqlite3.Cursor) -> list[Key]:
+    query = "SELECT seq FROM event WHERE seq <= ? ORDER BY seq LIMIT ?"
+    return cursor.execute(query, (last, AT_ONCE)).fetchall()
 
 
 def _delete(statement: str, keys: list[Key], cursor: sqlite3.Cursor) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from provisioner.catalog import proving
-from provisioner.catalog.fleet import PORTS, SITE, VDA, Sample, facts, machine, sata
+from provisioner.catalog.fleet import FLEET, PORTS, SITE, VDA, Sample, facts, machine, sata
 from provisioner.catalog.params import Layer
 from provisioner.errors import RenderError
 from provisioner.model.facts import Disk
@@ -135,14 +135,5 @@ ROUTES = {
 
 @pytest.mark.parametrize("line", ROUTES.values(), ids=ROUTES.keys())
 def test_routers_beyond_single_addresses(line: str) -> None:
-    link = {
-        "match": {"boot": True},
-        "addresses": ["203.0.113.17/32", "2001:db8:1::17/128"],
-        "gateway": "198.51.100.1",
-        "routes": [
-            {"to": "10.9.0.0/16", "via": "198.51.100.2"},
-            {"to": "::/0", "via": "fe80::1"},
-            {"to": "2001:db8:9::/48", "via": "2001:db8::1"},
-        ],
-    }
-    assert f"\n{line}\n" in told({"net.interfaces": [link]})[1]
+    params = {"net.interfaces": FLEET["uefi-on-link"].params["net.interfaces"]}
+    assert f"\n{line}\n" in told(params)[1]
