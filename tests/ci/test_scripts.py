@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -45,6 +47,45 @@ def test_help_is_how_it_is_called(script: str) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"  {script}" in ended.stdout
     assert not any(line.startswith(("#", "set ")) for line in ended.stdout.splitlines())
+
+
+CHOSEN = {
+    "nothing, in no part": ((), "5 5 5", 1, "FAILED after \\d+ s: no test was chosen by: -k typo; "),
+    "nothing, in the one part that is asked": (
+        ("--fast",),
+        "5",
+        1,
+        "FAILED after \\d+ s: no test was chosen by: -k typo; ",
+    ),
+    "something, in one part": ((), "5 0 5", 0, "all good in \\d+ s"),
+    "something that fails": ((), "5 1 5", 1, "FAILED after \\d+ s: slow tests; "),
+}
+
+
+@pytest.mark.parametrize(("words", "parts", "status", "said"), CHOSEN.values(), ids=CHOSEN.keys())
+def test_arguments_that_choose_no_test_are_a_failure(
+    tmp_path: Path, words: tuple[str, ...], parts: str, status: int, said: str
+) -> None:
+    """The script beside checks that find nothing, and a pytest that ends as it is told, part by part."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    script = shutil.copy(ROOT / "scripts/test", tmp_path / "scripts")
+    tool = tmp_path / "scripts/setup"
+    tool.write_text(f"""#!/bin/sh
+[ "$2" = pytest ] || exit 0
+read -r status left < {tmp_path}/parts
+echo "$left" > {tmp_path}/parts
+exit "$status"
+""")
+    tool.chmod(0o755)
+    for name in ("ruff", "mypy", "python", "shellcheck"):
+        (tmp_path / ".venv/bin" / name).symlink_to(tool)
+    (tmp_path / "parts").write_text(f"{parts}\n")
+    path = f"PATH={tmp_path}/.venv/bin:{os.environ['PATH']}"
+    ended = called("env", path, script, *words, "-k", "typo")
+    assert ended.returncode == status, ended.stdout
+    assert re.fullmatch(f"scripts/test: {said}", ended.stdout.splitlines()[-1])
+    assert (tmp_path / "parts").read_text() == "\n"
 
 
 @pytest.fixture(scope="module", params=["0", "1000"])
