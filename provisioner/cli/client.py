@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import socket
+import struct
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ AGAIN_PAUSE_S = 0.5
 
 NOTES = 5
 """Lines at most that say what is waited for."""
+PEER = struct.Struct("3i")
+"""struct ucred: process, user, group."""
 NAMES = 200
 """Machines asked for in one request: keeps the query below 16 KiB."""
 
@@ -102,6 +105,17 @@ class Client:
         if whom not in self._noted and len(self._noted) < NOTES:
             self._noted.add(whom)
             self._note(f"waiting for {whom}")
+
+    def peer(self) -> int:
+        """Tell which process serves the socket (unix(7), SO_PEERCRED); 0 where it is behind a URL."""
+        if self._url is not None:
+            return 0
+        connection = self._connect(TIMEOUT_S)
+        try:
+            pid: int = PEER.unpack(connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))[0]
+        finally:
+            connection.close()
+        return pid
 
     def put(self, path: str, body: Mapping[str, Any]) -> Json:
         """Say how something shall be; safe to repeat."""

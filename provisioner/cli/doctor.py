@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,10 @@ import click
 
 from provisioner import config as configuration
 from provisioner.cli.client import Client
-from provisioner.cli.doctor_probes import Offer, ProbeError, fetch_http, fetch_tftp, holder_of, probe_dhcp
+from provisioner.cli.doctor_loaders import Loaders
+from provisioner.cli.doctor_probes import Offer, holder_of, probe_dhcp
 from provisioner.cli.exits import Forbidden, Unreachable
+from provisioner.cli.finding import Finding, Findings, Level
 from provisioner.cli.machines import quoted
 from provisioner.cli.output import GREEN, RED, YELLOW, print_data
 from provisioner.cli.session import Session, colours, command
@@ -37,26 +38,7 @@ TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronised."""
 
 
-class Level(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Level
-    about: str
-    text: str
-    hint: str = ""
-
-
 STYLES = {Level.OK: GREEN, Level.WARN: YELLOW, Level.FAIL: RED}
-Findings = Iterator[Finding]
 
 
 @command("doctor")
@@ -74,11 +56,11 @@ def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
     path = given["config"] or (configuration.DEFAULT_PATH if configuration.DEFAULT_PATH.exists() else None)
     config = configuration.load(path) if path else None
     client = session.client()
-    tried = set[Fetched]()
+    loaders = Loaders(client, config or Config())
     checks: list[Callable[[], Findings]] = [
         lambda: _daemon(client, config or Config()),
-        lambda: _network(config or Config(), interfaces, given["wait_s"], tried),
-        lambda: _served(client, config or Config(), tried),
+        lambda: _network(config or Config(), interfaces, given["wait_s"], loaders),
+        loaders.served,
         lambda: _watched(client),
         lambda: _names(client),
         lambda: _applied(client),
@@ -144,11 +126,7 @@ def _ports(config: Config) -> Findings:
             yield Finding(Level.WARN, "ports", f"{kind} port {port} is held by {holder}", hint)
 
 
-Fetched = tuple[str, str]
-"""What was fetched from: a service and an address."""
-
-
-def _network(config: Config, interfaces: tuple[str, ...], wait_s: float, tried: set[Fetched]) -> Findings:
+def _network(config: Config, interfaces: tuple[str, ...], wait_s: float, loaders: Loaders) -> Findings:
     subnets = {subnet.interface: subnet for subnet in config.dhcp.subnets if subnet.interface}
     for name in dict.fromkeys((*subnets, *interfaces)):
         subnet = subnets.get(name)
@@ -163,7 +141,7 @@ def _network(config: Config, interfaces: tuple[str, ...], wait_s: float, tried: 
         yield from offers_of(name, offers, ours, config, subnet)
         for offer in offers:
             if offer.server in ours and offer.file and "://" not in offer.file:
-                yield from _loader(offer, config, tried)
+                yield from loaders.offered(offer)
 
 
 def _own_addresses(interface: str, subnet: Subnet | None) -> set[str]:
@@ -243,48 +221,6 @@ def _watched(client: Client) -> Findings:
         yield Finding(Level.WARN, "netwatch", f"{interface or 'ping'}: cannot be watched: {why}")
     if not (seen["rogues"] or seen["fault"] or seen["deaf"]):
         yield Finding(Level.OK, "rogue", "no DHCP server was seen that should not be there")
-
-
-def _loader(offer: Offer, config: Config, tried: set[Fetched]) -> Findings:
-    """Fetch what was offered, the way that firmware does, and over HTTP and HTTPS as newer ones do."""
-    doors = [("tftp", config.tftp.port), ("http", config.http.port), ("https", config.http.tls_port)]
-    for service, port in doors:
-        if port:
-            tried.add((service, offer.next_server))
-            yield _fetch(service, offer.next_server, port, offer.file, config)
-
-
-def _served(client: Client, config: Config, tried: set[Fetched]) -> Findings:
-    """Fetch a loader wherever the daemon listens and no offer has led to: machines on record are sent there, too."""
-    smallest = min(client.get("/v1/loaders")["loaders"], key=lambda row: int(row["size_bytes"]), default=None)
-    if smallest is None:
-        yield Finding(Level.WARN, "loaders", "no boot loader is served", "`apt install ipxe`, then `loaders install`")
-        return
-    for listener in client.get("/v1/info")["listeners"]:
-        if listener["service"] in {"tftp", "http boot"}:
-            service, host, port = _where(listener["address"])
-            if (service, host) not in tried:
-                yield _fetch(service, host, port, smallest["name"], config)
-
-
-def _where(address: str) -> tuple[str, str, int]:
-    """Read where a service listens: `udp 192.0.2.1:69`, `https://192.0.2.1:8443`. Of all addresses one will do."""
-    service, _, at = address.replace("://", " ").partition(" ")
-    host, _, port = at.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))
-    return "tftp" if service == "udp" else service, host, int(port)
-
-
-def _fetch(service: str, host: str, port: int, name: str, config: Config) -> Finding:
-    url = f"{service}://{f'[{host}]' if ':' in host else host}:{port}/files/{name}"
-    try:
-        if service == "tftp":
-            got = fetch_tftp(host, name, port)
-        else:
-            got = fetch_http(url, trusted=config.state_dir / "tls" / "ca.pem" if service == "https" else None)
-    except ProbeError as error:
-        return Finding(Level.FAIL, service, error.message, error.hint)
-    return Finding(Level.OK, service, f"{name} from {host}: {size(got)}")
 
 
 def _names(client: Client) -> Findings:

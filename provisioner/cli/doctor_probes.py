@@ -120,17 +120,17 @@ def fetch_tftp(host: str, name: str, port: int = 69, timeout_s: float = 3.0) -> 
     return len(body.getvalue())
 
 
-def fetch_http(url: str, timeout_s: float = 5.0, trusted: Path | None = None) -> int:
-    """Read a file over HTTP, or HTTPS where a CA's certificate is `trusted`; give its size."""
+def fetch_http(url: str, timeout_s: float = 5.0, trusted: str = "") -> int:
+    """Read a file over HTTP, or HTTPS where a CA's certificate (PEM) is `trusted`; give its size."""
     parts = urllib.parse.urlsplit(url)
     where = parts.hostname or "", parts.port
     try:
         connection = http.client.HTTPConnection(*where, timeout=timeout_s)
-        if trusted is not None:
-            context = ssl.create_default_context(cafile=str(trusted))
+        if trusted:
+            context = ssl.create_default_context(cadata=trusted)
             connection = http.client.HTTPSConnection(*where, timeout=timeout_s, context=context)
     except OSError as error:
-        raise ProbeError(f"{trusted}: {error.strerror or error}") from error
+        raise ProbeError(f"the daemon's CA cannot be read: {error.strerror or error}") from error
     try:
         connection.request("GET", parts.path)
         response = connection.getresponse()

@@ -36,9 +36,13 @@ class Wire:
         return self.folder / "provisioner.yaml"
 
     def doctor(self) -> Found:
+        """What it says where the daemon runs, with its configuration."""
+        return self.found(self.ours, "--config", str(self.config), "--wait", "1.5")
+
+    def found(self, name: str, *options: str) -> Found:
         line = [sys.executable, "-m", "provisioner.cli", "--socket", str(self.folder / "api.sock"), "doctor"]
-        line += ["--config", str(self.config), "--wait", "1.5", "-o", "json"]
-        said, _ = self.run(self.ours, *line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).communicate(timeout=60)
+        line += ["-o", "json", *options]
+        said, _ = self.run(name, *line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).communicate(timeout=60)
         return [(finding["level"], finding["text"]) for finding in json.loads(said)]
 
 
@@ -141,4 +145,16 @@ def test_what_is_served_is_fetched_also_where_strangers_are_not_answered(wire: W
     with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
         found = wire.doctor()
     assert ("ok", "we0: an unknown machine gets no offer from us, as the configuration has it") in found
+    assert [text for _, text in found if "snponly.efi from" in text] == ["snponly.efi from 10.213.7.1: 9.8 KiB"] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.netns
+@pytest.mark.peer
+def test_a_daemon_in_another_network_namespace_is_asked_there(wire: Wire) -> None:
+    """Elsewhere its addresses are somebody else's: the cable is cut, so that nobody can answer from here."""
+    daemon = [sys.executable, "-m", "provisioner.daemon", "--config", str(wire.config)]
+    with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
+        subprocess.run(["ip", "-n", wire.other, "link", "set", "we1", "down"], check=True)
+        found = wire.found(wire.other)
     assert [text for _, text in found if "snponly.efi from" in text] == ["snponly.efi from 10.213.7.1: 9.8 KiB"] * 3
