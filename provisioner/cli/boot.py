@@ -158,8 +158,9 @@ def resume(session: Session, names: str, wait: bool, timeout: float) -> None:
 def cancel(session: Session, names: str) -> None:
     """End what is under way; the machine goes back to the state that it came from.
 
-    One that may be writing to its disk is switched off by its BMC, and waited for until it is. Where its BMC does not
-    do that, this says so: the machine may go on writing.
+    It is `ready` where an install may have begun to write its disk, and quarantined where a release may have begun to
+    erase it, whatever it was before: `resume` erases anew. One that may be writing to its disk is switched off by its
+    BMC, and waited for until it is. Where its BMC does not do that, this says so: the machine may go on writing.
     """
     client, writing = session.client(), []
 
@@ -173,7 +174,7 @@ def cancel(session: Session, names: str) -> None:
             writing.append(machine)
             session.note(f"{name}: {run['verb']} is being cancelled; it may be writing to its disk: switching it off")
         else:
-            session.note(f"{name}: {run['verb']} cancelled, it is {machine['state']} again")
+            session.note(f"{name}: {run['verb']} cancelled, it is {_left(machine)}")
 
     failure = for_each(expand(names), ask, tell)
     failures = [error for machine in until_over(client, writing) if (error := _still_on(session, machine)) is not None]
@@ -187,12 +188,20 @@ def cancel(session: Session, names: str) -> None:
         raise failure or failures[0]
 
 
+def _left(machine: Row) -> str:
+    """Say in which state a run that was cancelled leaves a machine, and why in one that it may not have come from."""
+    name, failure = printable(machine["name"]), machine["failure"]
+    if failure and failure["return_to"] == "quarantined":
+        return f"quarantined: its disks may be half erased (`provisionctl resume {name}` erases them anew)"
+    return str(machine["state"])
+
+
 def _still_on(session: Session, machine: Row) -> ProvisionerError | None:
     """Say how a run was ended that had to be by the power: to the operator, or as an error."""
     name, run, failure = printable(machine["name"]), machine["run"], machine["failure"]
     last = run["journal"][-1]
     if (last["step"], last["outcome"]) == ("cancel.off", "done"):
-        session.note(f"{name}: {run['verb']} cancelled, it is off, and {machine['state']} again")
+        session.note(f"{name}: {run['verb']} cancelled, it is off, and {_left(machine)}")
         return None
     if not failure:
         session.note(f"{name}: {run['verb']} {run['outcome']}, it is {machine['state']}")

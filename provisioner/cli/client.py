@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from provisioner.cli.exits import ApiProblem, Forbidden, Unreachable
+from provisioner.cli.exits import ApiProblem, Forbidden, Stranger, Unreachable
 from provisioner.cli.text import printable
 from provisioner.errors import ApiError, ConfigError
 
@@ -309,6 +309,9 @@ def waited_for(path: str) -> str:
 
 
 _DOWN = "is it running? `systemctl status provisioner`; without hardware: `provisionctl lab up`"
+_STRANGERS = frozenset({400, 404, 405})
+"""What another server says to a path that it does not know; all that the API refuses is a problem."""
+_STRANGER = "that is a UNIX socket (api.socket), or what forwards to it; http.port is for machines alone"
 _LOST = "`journalctl -u provisioner` says more"
 
 
@@ -320,6 +323,8 @@ def _read(response: http.client.HTTPResponse, server: str) -> Json:
         faults = tuple(problem.get("faults", ()))
         message = problem.get("detail") or problem["title"]
         raise ApiProblem(response.status, message, hint=problem.get("hint", ""), faults=faults)
+    if response.status in _STRANGERS or kind == "text/html":
+        raise Stranger(f"{server} is not the operator API: HTTP {response.status} {response.reason}", hint=_STRANGER)
     if response.status >= 400:
         said = ", ".join(raw[:500].decode(errors="replace").split("\n")).strip(", ") if kind == "text/plain" else ""
         raise ApiProblem(response.status, said or f"{server}: HTTP {response.status} {response.reason}")

@@ -35,6 +35,10 @@ class Unreachable(errors.ApiError):
     """Nobody answers at the daemon's address."""
 
 
+class Stranger(errors.ApiError):
+    """Something else than a daemon's operator API answers at its address."""
+
+
 class Forbidden(errors.ApiError):
     """The socket is there, but this user may not open it."""
 
@@ -58,6 +62,7 @@ _BY_STATUS = {
 }
 _BY_CLASS: dict[type[errors.ProvisionerError], Exit] = {
     Unreachable: Exit.UNREACHABLE,
+    Stranger: Exit.UNREACHABLE,
     Forbidden: Exit.AUTH,
     WaitTimeout: Exit.TIMED_OUT,
     Partly: Exit.PARTIAL,

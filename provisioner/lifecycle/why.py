@@ -8,7 +8,7 @@ from provisioner.lifecycle.diagnoses import DIAGNOSES, HELD, Diagnosis
 from provisioner.lifecycle.endings import stands_where_it_stopped
 from provisioner.lifecycle.plans import KINDS
 from provisioner.lifecycle.story import Story, Verdict, in_order
-from provisioner.model.machine import Machine, Run
+from provisioner.model.machine import Machine, Run, State
 from provisioner.model.trace import TraceLine
 
 EVIDENCE = 5
@@ -80,7 +80,10 @@ def _plain(story: Story) -> Verdict:
         )
     if machine.failure is not None and run is not None and story.cancelled:
         text = f"{machine.name}: at {machine.failure.phase}, {run.verb} was {machine.failure.reason}"
-        again = f"`provisionctl resume {machine.name}` takes it up" if stands_where_it_stopped(machine) else ""
+        takes_up = "takes it up"
+        if machine.state is State.QUARANTINED and stands_where_it_stopped(machine):
+            text, takes_up = f"{text}; its disks may be half erased, so it is quarantined", "erases them anew"
+        again = f"`provisionctl resume {machine.name}` {takes_up}" if stands_where_it_stopped(machine) else ""
         todo = "; ".join(part for part in (machine.failure.hint, again) if part)
         return Verdict("cancelled", text, todo, tuple(story.lines[-EVIDENCE:]), _tried(run))
     if machine.failure is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from provisioner.errors import StoreError
@@ -13,7 +13,7 @@ from provisioner.errors import StoreError
 NAME = "lock"
 
 
-@contextmanager
+@contextlib.contextmanager
 def alone(state_dir: Path, program: str, hint: str) -> Iterator[None]:
     """Hold the state directory as `program`; raise `StoreError`, with who does, where another holds it. Blocks.
 
@@ -30,8 +30,9 @@ def alone(state_dir: Path, program: str, hint: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StoreError(f"{state_dir}: {_why(handle, error)}", hint=hint) from error
-        os.truncate(handle, 0)
-        os.pwrite(handle, f"{program} {os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: who holds it is for others to read, the lock needs no room
+            os.truncate(handle, 0)
+            os.pwrite(handle, f"{program} {os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)

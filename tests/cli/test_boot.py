@@ -240,7 +240,7 @@ def test_release_keeps_or_erases(ctl: Ctl, daemon: Daemon) -> None:
 
 def test_cancel(ctl: Ctl) -> None:
     ctl("boot", "node17", "debian-12")
-    assert ctl("cancel", "node17").err == "node17: boot cancelled, it is ready again\n"
+    assert ctl("cancel", "node17").err == "node17: boot cancelled, it is ready\n"
 
 
 UNANSWERED = Failure(
@@ -248,7 +248,14 @@ UNANSWERED = Failure(
     "install", 0, State.READY, "switch it off by hand",
 )  # fmt: skip
 OFFS = {
-    "it is switched off": ("done", None, 0, "node17: boot cancelled, it is off, and ready again"),
+    "it is switched off": ("done", None, 0, "node17: boot cancelled, it is off, and ready\n"),
+    "it is switched off amid its erase": (
+        "done",
+        Failure("cancelled by the operator", "install", 0, State.QUARANTINED),
+        0,
+        "node17: boot cancelled, it is off, and quarantined: its disks may be half erased "
+        "(`provisionctl resume node17` erases them anew)\n",
+    ),
     "its BMC does not answer": ("failed", UNANSWERED, 1, f"{UNANSWERED.reason} (switch it off by hand)"),
 }
 
@@ -263,7 +270,7 @@ def test_a_machine_that_may_be_writing_is_waited_for_until_it_is_off(
 
     def over() -> None:
         change(daemon, "node17", journal=(off,))
-        end(daemon, "node17", "cancelled", state=State.READY, failure=failure)
+        end(daemon, "node17", "cancelled", state=failure.return_to if failure else State.READY, failure=failure)
 
     follow(daemon, lambda: None, lambda: None, over)
     ran = ctl("cancel", "node17")

@@ -1,7 +1,8 @@
-"""What is told while an answer is waited for."""
+"""What is told while an answer is waited for, and of what answers and is no daemon."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 
 from provisioner.cli.client import Client, waited_for, who_may
+from provisioner.cli.exits import ApiProblem, Exit, Stranger, exit_of
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -85,3 +89,33 @@ def test_an_answer_that_comes_at_once_is_not_announced(tmp_path: Path) -> None:
         assert client.get("/v1/machines/node17/plan", slow=True) == {}
         assert client.get("/v1/machines/node17") == {}
     assert told == []
+
+
+STRANGERS = {
+    "what machines ask": (404, "text/plain", "HTTP 404 Not Found"),
+    "a server that knows no such verb": (405, "text/plain", "HTTP 405 Method Not Allowed"),
+    "a port of TLS": (400, "text/html", "HTTP 400 Bad Request"),
+    "somebody's page": (200, "text/html", "HTTP 200 OK"),
+}
+
+
+@pytest.mark.parametrize(("status", "kind", "said"), STRANGERS.values(), ids=STRANGERS.keys())
+async def test_what_is_no_daemon_is_not_taken_for_one(status: int, kind: str, said: str) -> None:
+    async def stranger(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=status, text="not found", content_type=kind)
+
+    async with RawTestServer(stranger) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        with pytest.raises(Stranger, match=f"{url} is not the operator API: {said} .that is a UNIX socket") as caught:
+            await asyncio.to_thread(Client(url).get, "/v1/machines/node17")
+    assert exit_of(caught.value) == Exit.UNREACHABLE
+
+
+async def test_what_a_proxy_says_before_a_daemon_stays_what_it_is() -> None:
+    async def proxy(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=401)
+
+    async with RawTestServer(proxy) as server:
+        with pytest.raises(ApiProblem, match="401") as caught:
+            await asyncio.to_thread(Client(f"http://127.0.0.1:{server.port}").get, "/v1/machines")
+    assert exit_of(caught.value) == Exit.AUTH

@@ -14,6 +14,7 @@ from provisioner.lifecycle.why import why
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import TraceLine
+from tests.lifecycle.test_endings import OFF, TAKEN, later, releasing
 from tests.lifecycle.test_why import (
     ACK,
     BOOTED,
@@ -219,6 +220,15 @@ def test_what_was_cancelled_says_where_and_that_it_can_be_taken_up() -> None:
     assert verdict.todo == "`provisionctl resume node17` takes it up"
     retired = rest.retire(machine, now + 5)
     assert "resume" not in why(retired, lines, now + 9).todo
+
+
+def test_a_cancelled_release_says_that_its_disks_may_be_half_erased() -> None:
+    machine = later(releasing(), TAKEN, Cancel(), OFF)
+    verdict = why(machine, (), 100.0)
+    assert verdict.text == (
+        "node17: at install, release was cancelled by the operator; its disks may be half erased, so it is quarantined"
+    )
+    assert verdict.todo == "`provisionctl resume node17` erases them anew"
 
 
 @pytest.mark.parametrize("state", [State.MAINTENANCE, State.QUARANTINED])

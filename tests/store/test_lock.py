@@ -82,3 +82,12 @@ def test_a_place_that_cannot_hold_one_says_why(tmp_path: Path, make: Callable[[P
     with pytest.raises(StoreError, match=said), alone(tmp_path / "state", "provisionerd", "end it"):
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.netns
+def test_a_full_disk_is_for_the_store_to_tell() -> None:
+    """The lock needs no room. A disk of its own, in a mount namespace of its own."""
+    fill = "mount -t tmpfs -o size=64k tmpfs /mnt && mkdir /mnt/state && ! head -c 100k /dev/zero > /mnt/x 2> /dev/null"
+    command = ("unshare", "-m", "sh", "-c", f'{fill} && exec {sys.executable} -c "$0" /mnt/state', HOLD)
+    ran = subprocess.run(command, capture_output=True, text=True, input="", timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "held\n", "")
