@@ -17,7 +17,7 @@ from provisioner.errors import LabError
 from provisioner.fields import parse_size
 from provisioner.lab import control, faults, rack
 from provisioner.lab.hardware import Firmware
-from provisioner.lab.spec import DEFAULT_NAME, RackSpec, Shape, state_of
+from provisioner.lab.spec import DEFAULT_NAME, RackSpec, Shape, line, state_of
 
 COLUMNS = (
     Column("NAME", lambda row: row["name"]),
@@ -79,31 +79,31 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @click.option(
     "--machines",
     type=click.IntRange(1),
-    default=3,
-    show_default=True,
+    show_default="3",
     help="How many: BIOS, UEFI PXE and UEFI HTTP boot in turn.",
 )
-@click.option("--daemon/--no-daemon", default=True, help="Start provisionerd in the rack and enrol the machines there.")
-@click.option("--disks", type=click.IntRange(1), default=1, show_default=True, help="How many every machine has.")
-@click.option(
-    "--ports", type=click.IntRange(1), default=1, show_default=True, help="Network ports that every machine has."
-)
-@click.option("--cpus", type=click.IntRange(1), default=1, show_default=True, help="Processors that every machine has.")
-@click.option("--memory", default="1GiB", show_default=True, help="Of every machine.")
-@click.option("--disk-size", default="8GiB", show_default=True, help="Of every disk; it takes up what is written.")
+@click.option("--daemon/--no-daemon", default=None, help="Start provisionerd in the rack and enrol the machines there.")
+@click.option("--disks", type=click.IntRange(1), show_default="1", help="How many every machine has.")
+@click.option("--ports", type=click.IntRange(1), show_default="1", help="Network ports that every machine has.")
+@click.option("--cpus", type=click.IntRange(1), show_default="1", help="Processors that every machine has.")
+@click.option("--memory", show_default="1GiB", help="Of every machine.")
+@click.option("--disk-size", show_default="8GiB", help="Of every disk; it takes up what is written.")
 @click.option("--kinds", default="", metavar="KIND,...", help=f"Firmware in turn; there are {', '.join(Firmware)}.")
 @name_option
-def up(session: Session, machines: int, daemon: bool, name: str, **shape: Any) -> None:
-    """Bring the rack up: machines off, with empty disks. Safe to run twice."""
+def up(session: Session, machines: int | None, daemon: bool | None, name: str, **shape: Any) -> None:
+    """Bring the rack up: machines off, with empty disks.
+
+    Safe to run twice: a rack that is up stays as it is, and one that is not as these options ask for it is refused.
+    """
     sizes = {
         "memory_bytes": _size("--memory", shape.pop("memory")),
         "disk_bytes": _size("--disk-size", shape.pop("disk_size")),
     }
     wanted = Shape(**shape | sizes | {"kinds": tuple(_kind(word) for word in shape["kinds"].split(",") if word)})
-    built = rack.up(name, state_of(name), machines, session.note, wanted)
-    if daemon:
+    built = rack.up(name, state_of(name), machines, session.note, wanted, bare=daemon is False)
+    if daemon is not False:
         _start_daemon(session, built)
-    session.note(f"the rack {name} is up: `provisionctl lab status{'' if name == DEFAULT_NAME else f' --name {name}'}`")
+    session.note(f"the rack {name} is up: `{line('status', name)}`")
 
 
 def _kind(word: str) -> Firmware:
@@ -112,7 +112,9 @@ def _kind(word: str) -> Firmware:
     return Firmware(word)
 
 
-def _size(option: str, text: str) -> int:
+def _size(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
     size = parse_size(text)
     if size is None:
         raise LabError(f"{option} {text}: not a size", hint="such as 4GiB")

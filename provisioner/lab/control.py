@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.errors import LabError
+from provisioner.lab.spec import line, name_of
 
 ANSWER_S = 30.0
 
@@ -22,7 +23,8 @@ def ask(path: Path, do: str, **arguments: Any) -> Any:
             with connection.makefile("rb") as stream:
                 answer = json.loads(stream.readline() or b'{"error": "the supervisor hung up"}')
     except (OSError, ValueError) as error:
-        raise LabError(f"the rack does not answer at {path}: {error}", hint="`provisionctl lab up`") from error
+        hint = f"`{line('up', name_of(path.parent))}`"
+        raise LabError(f"the rack does not answer at {path}: {error}", hint=hint) from error
     if "error" in answer:
         raise LabError(answer["error"], hint=answer.get("hint", ""))
     return answer.get("ok")

@@ -18,7 +18,7 @@ from provisioner.lab import accel, control, namespace, process
 from provisioner.lab import daemon as lab_daemon
 from provisioner.lab.builds import BUILDS
 from provisioner.lab.hardware import Firmware
-from provisioner.lab.spec import KINDS, RackSpec, Shape, decode, encode, plan
+from provisioner.lab.spec import KINDS, USUAL, RackSpec, Shape, decode, differences, encode, line, name_of, plan
 
 RECORD = "rack.json"
 START_S = 60.0
@@ -31,12 +31,15 @@ DEVICES = (Path("/dev/net/tun"),)
 Say = Callable[[str], None]
 
 
+def need_root(verb: str, name: str) -> None:
+    """Refuse to begin as anybody else. Raise `LabError`."""
+    if os.geteuid() != 0:
+        hint = f"`sudo $(command -v provisionctl) {line(verb, name).removeprefix('provisionctl ')}`"
+        raise LabError(f"the rack {name} needs root: it has a network namespace", hint=hint)
+
+
 def check(kinds: Iterable[Firmware] = KINDS) -> None:
     """Refuse to begin without what machines of these kinds need; names all that is missing. Raise `LabError`."""
-    if os.geteuid() != 0:
-        raise LabError(
-            "the rack needs root: it makes a network namespace", hint="`sudo $(command -v provisionctl) lab up`"
-        )
     builds = [BUILDS[kind] for kind in kinds]
     programs = PROGRAMS | {build.program: build.package for build in builds}
     files = FILES | {build.flash.package: (build.flash.code,) for build in builds if build.flash is not None}
@@ -56,16 +59,20 @@ def absent(files: Mapping[str, Sequence[Path]]) -> dict[str, str]:
 
 
 def load(state: Path) -> RackSpec | None:
-    """The rack that was brought up in this directory; None where there is none."""
+    """The rack that was brought up in this directory; None where there is none. Raise `LabError`."""
     record = state / RECORD
-    return decode(record.read_text()) if record.exists() else None
+    try:
+        return decode(record.read_text()) if record.exists() else None
+    except LabError as error:
+        hint = f"`{line('down', name_of(state))}`, then `up`"
+        raise LabError(f"{record}: {error.message}", hint=hint) from error
 
 
 def find(state: Path) -> RackSpec:
     """The rack in this directory; raise `LabError`."""
     rack = load(state)
     if rack is None:
-        raise LabError(f"there is no rack at {state}", hint="`provisionctl lab up` makes one")
+        raise LabError(f"there is no rack at {state}", hint=f"`{line('up', name_of(state))}` makes one")
     return rack
 
 
@@ -83,54 +90,72 @@ def alone(name: str) -> Iterator[None]:
         try:
             held.bind(f"\0provisioner-lab/{name}")
         except OSError as error:
-            hint = "wait for the other command, then see `provisionctl lab status`"
+            hint = f"wait for the other command, then see `{line('status', name)}`"
             raise LabError(f"another command brings the rack {name} up or down at this moment", hint=hint) from error
         yield
 
 
-def up(name: str, state: Path, count: int, say: Say, shape: Shape = Shape()) -> RackSpec:  # noqa: B008 - frozen
-    """Bring the rack up, or find it up; returns when its BMCs answer. Raise `LabError`."""
-    check(shape.kinds or KINDS)
+def up(
+    name: str,
+    state: Path,
+    count: int | None,
+    say: Say,
+    shape: Shape = Shape(),  # noqa: B008 - frozen
+    *,
+    bare: bool = False,
+) -> RackSpec:
+    """Bring the rack up, or find it up; returns when its BMCs answer. `bare` asks that no daemon runs in it.
+
+    Raise `LabError`, also where a rack of this name is there and is not as it is asked for.
+    """
+    need_root("up", name)
     with alone(name):
-        return _up(name, state, count, say, shape)
+        rack = load(state)
+        if rack is None:
+            return _new(name, state, USUAL if count is None else count, say, shape)
+        _as_asked(rack, count, shape, bare)
+        if supervisor_of(state) is None:
+            return _again(rack, say)
+        say(f"the rack {name} is up already")
+        return rack
 
 
-def _up(name: str, state: Path, count: int, say: Say, shape: Shape) -> RackSpec:
-    rack = load(state)
-    if rack is not None and supervisor_of(state) is not None:
-        return _as_it_is(rack, count, say)
-    if rack is not None:
-        say("cleaning up after a rack that was not taken down")
-        _stop(rack.name, state)
+def _new(name: str, state: Path, count: int, say: Say, shape: Shape) -> RackSpec:
+    check(shape.kinds or KINDS)
+    return _begin(plan(name, state, count, _accelerator(say), lambda: secrets.token_urlsafe(12), shape), say)
+
+
+def _again(rack: RackSpec, say: Say) -> RackSpec:
+    """Bring up a rack whose processes were killed: with its disks, and the passwords that its daemon knows."""
+    check({machine.identity.firmware for machine in rack.machines})
+    say("cleaning up after a rack that was not taken down")
+    _stop(rack.name, rack.state)
+    return _begin(replace(rack, accelerator=_accelerator(say)), say)
+
+
+def _accelerator(say: Say) -> accel.Accelerator:
     say("probing for an accelerator that runs firmware")
     accelerator = asyncio.run(accel.choose())
     say(f"machines run with {accelerator.name}: {accelerator.reason}")
-    wanted = plan(name, state, count, accelerator, lambda: secrets.token_urlsafe(12), shape)
-    rack = _merged(wanted, rack)
+    return accelerator
+
+
+def _begin(rack: RackSpec, say: Say) -> RackSpec:
     _write(rack)
-    say(f"network namespace {name}: bridge {namespace.BRIDGE}, {count} machines, their BMCs")
+    say(f"network namespace {rack.name}: bridge {namespace.BRIDGE}, {len(rack.machines)} machines, their BMCs")
     namespace.build(rack)
     _supervise(rack)
     return rack
 
 
-def _as_it_is(rack: RackSpec, count: int, say: Say) -> RackSpec:
-    if len(rack.machines) != count:
-        raise LabError(
-            f"the rack {rack.name} is up with {len(rack.machines)} machines, not {count}",
-            hint="`provisionctl lab down` first",
-        )
-    say(f"the rack {rack.name} is up already")
-    return rack
-
-
-def _merged(wanted: RackSpec, old: RackSpec | None) -> RackSpec:
-    """Machines that were there keep their BMC passwords: the daemon knows them."""
-    if old is None:
-        return wanted
-    known = {machine.identity.name: machine for machine in old.machines}
-    machines = tuple(known.get(machine.identity.name, machine) for machine in wanted.machines)
-    return replace(wanted, machines=machines)
+def _as_asked(rack: RackSpec, count: int | None, shape: Shape, bare: bool) -> None:
+    """Refuse to take a rack for another one that was asked for; raise `LabError`."""
+    others = differences(rack, count, shape)
+    if bare and process.recall(rack.state / "daemon.json") is not None:
+        others.append("a daemon, though --no-daemon")
+    if others:
+        hint = f"`{line('down', rack.name)}` first, which removes its disks, too"
+        raise LabError(f"the rack {rack.name} is there with {'; '.join(others)}", hint=hint)
 
 
 def _write(rack: RackSpec) -> None:
@@ -164,6 +189,8 @@ def down(name: str, state: Path, say: Say) -> bool:
 def _down(name: str, state: Path, say: Say) -> bool:
     if not state.exists():
         return False
+    if state.stat().st_uid == 0:
+        need_root("down", name)
     there = {path.name for path in state.iterdir()} if state.is_dir() else {state.name}
     if RECORD in there:  # be it damaged: a rack whose record cannot be read is taken down by its name
         _stop(name, state, say)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from provisioner.lab.spec import encode
 from tests.lab.test_spec import rack as spec
 
 NAME = "provlab-not-there"
+NOBODY = 65534
 
 WITHOUT = {
     "status": (["status"], "there is no rack"),
@@ -29,7 +33,7 @@ def test_without_a_rack(arguments: list[str], words: str, capsys: pytest.Capture
     assert run(["lab", *arguments, "--name", NAME]) == 1
     said = capsys.readouterr().err
     assert words in said
-    assert "`provisionctl lab up`" in said
+    assert f"`provisionctl lab up --name {NAME}`" in said
 
 
 @pytest.mark.parametrize("option", ["--memory", "--disk-size"])
@@ -58,7 +62,7 @@ def test_a_rack_whose_supervisor_is_gone(tmp_path: Path) -> None:
     (tmp_path / rack.RECORD).write_text(encode(spec()))
     found = rack.find(tmp_path)
     assert rack.supervisor_of(tmp_path) is None
-    with pytest.raises(LabError, match=r"does not answer.*provisionctl lab up"):
+    with pytest.raises(LabError, match=rf"does not answer.*provisionctl lab up --name {tmp_path.name}"):
         control.ask(tmp_path / found.control.name, "status")
 
 
@@ -67,3 +71,27 @@ def test_a_directory_that_is_no_rack_is_not_removed(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"holds no rack\.json: not removed"):
         rack.down(NAME, tmp_path, lambda _: None)
     assert (tmp_path / "precious").exists()
+
+
+def test_without_root_nothing_is_begun() -> None:
+    """Nobody may end root's processes: what is said first is who may, and of which rack."""
+    roots = Path("/proc/sys")
+    with _anybody(), pytest.raises(LabError) as refused:
+        rack.down(NAME, roots, lambda _: None)
+    with _anybody(), pytest.raises(LabError) as not_up:
+        rack.up(NAME, roots, None, lambda _: None)
+    for verb, error in (("down", refused.value), ("up", not_up.value)):
+        assert error.message == f"the rack {NAME} needs root: it has a network namespace"
+        assert error.hint == f"`sudo $(command -v provisionctl) lab {verb} --name {NAME}`"
+
+
+@contextlib.contextmanager
+def _anybody() -> Iterator[None]:
+    """Be a user without rights for a while."""
+    us = os.geteuid()
+    if us == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(us)

@@ -13,7 +13,7 @@ import pytest
 
 from provisioner.errors import LabError
 from provisioner.lab import control, namespace, process, rack
-from provisioner.lab.spec import GATEWAY, RackSpec
+from provisioner.lab.spec import GATEWAY, RackSpec, Shape
 from tests.lab.racks import HostCapture, Screen, dhcp, ignore, inside, ipmitool, power_of, rack_of, redfish, web
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -50,8 +50,9 @@ def test_up_twice_is_up_once(racked: RackSpec) -> None:
     again = rack.up(racked.name, racked.state, 3, said.append)
     assert again == racked
     assert said == [f"the rack {NAME} is up already"]
-    with pytest.raises(LabError, match="not 4"):
-        rack.up(racked.name, racked.state, 4, ignore)
+    assert rack.up(racked.name, racked.state, None, ignore) == racked, "what is not given asks for nothing"
+    with pytest.raises(LabError, match=rf"--machines 3, not 4; --disks 1, not 2 .*lab down --name {NAME}"):
+        rack.up(racked.name, racked.state, 4, ignore, Shape(disks=2))
 
 
 def test_no_cable_leaves_the_namespace(racked: RackSpec) -> None:

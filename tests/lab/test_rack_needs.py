@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from provisioner.errors import LabError
-from provisioner.lab import rack
+from provisioner.lab import process, rack
+from provisioner.lab.accel import emulation
+from provisioner.lab.spec import encode, plan
 
 WHERE = {
     "where the newest release keeps it": ["share"],
@@ -62,3 +66,25 @@ def test_two_commands_do_not_work_on_one_rack(tmp_path: Path) -> None:
     with rack.alone("provlab-twice"), pytest.raises(LabError, match="another command brings the rack provlab-twice"):
         rack.down("provlab-twice", state, print)
     assert rack.down("provlab-twice", state, print) is False
+
+
+def test_a_record_that_is_damaged_is_named_with_the_command_that_helps(tmp_path: Path) -> None:
+    (tmp_path / "rack.json").write_text("")
+    with pytest.raises(LabError) as damaged:
+        rack.find(tmp_path)
+    assert damaged.value.message.startswith(f"{tmp_path}/rack.json: the rack's record is damaged: ")
+    assert damaged.value.hint == f"`provisionctl lab down --name {tmp_path.name}`, then `up`"
+
+
+@pytest.mark.netns
+def test_a_rack_with_a_daemon_is_not_taken_for_one_without(tmp_path: Path) -> None:
+    spec = plan("provlab-bare", tmp_path, 3, emulation("a test"), lambda: "secret")
+    (tmp_path / "rack.json").write_text(encode(spec))
+    us = {"pid": os.getpid(), "started": process.start_time(os.getpid())}
+    for name in ("supervisor", "daemon"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(us))
+    assert rack.up(spec.name, tmp_path, None, print) == spec
+    with pytest.raises(
+        LabError, match=r"provlab-bare is there with a daemon, though --no-daemon .*--name provlab-bare"
+    ):
+        rack.up(spec.name, tmp_path, None, print, bare=True)
