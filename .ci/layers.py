@@ -153,6 +153,7 @@ TABLE = (
     ("bmc.*", "shells"),
     ("store.*", "shells"),
     ("inventory.*", "shells"),
+    ("web.standing", "rules"),
     ("web.*", "shells"),
     ("lab.*", "shells"),
     ("boot.*", "rules"),

@@ -23,6 +23,7 @@ from provisioner.store.hooks import HookStore, Progress
 from provisioner.web.cloudevents import CONTENT_TYPE, envelope, signature
 from provisioner.web.ports import Machines
 from provisioner.web.sse import shown
+from provisioner.web.standing import Fault, Standing, fault_of, pause_s
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ AT_ONCE = 16
 TIMEOUT_S = 10.0
 IDLE_S = 60.0
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
-"""Pause after each try that failed, the last one for ever: a receiver that is mended gets all that it missed."""
+"""Pause after each try that failed, the last one for ever: a receiver that is mended gets all that it missed. They are
+those of an event that is not taken, and those of the whole receiver while it does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Delivery:
         self._held = 0
         self._room = asyncio.Event()
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._standing = Standing(site.pauses_s)
+        self._probing = asyncio.Lock()
         self._told_stuck = False
         """It was told that an event is not taken, and none was taken since."""
 
@@ -198,27 +202,67 @@ class Delivery:
             self._room.set()
             await self._save()
 
-    async def _save(self) -> None:
+    def _progress(self) -> Progress:
         waiting = {machine: queue[0].seq for machine, queue in self._queues.items()}
-        await self._site.store.save(self._hook.name, Progress(self._reach, {**self._behind, **waiting}))
+        return Progress(self._reach, {**self._behind, **waiting})
+
+    async def _save(self) -> None:
+        await self._site.store.save(self._hook.name, self._progress())
 
     async def _deliver(self, event: Event) -> None:
         body = envelope(event, shown(event, self._site.outbox.machines), self._site.source)
-        failed, told, pauses_s = 0, False, self._site.pauses_s
+        failed, named, told = 0, False, False
         while True:
             async with self._places:
-                fault = await self._post(event, body)
-            if not fault:
+                rounds, fault = await self._try(event, body)
+            if fault is None:
                 break
-            failed += 1
-            log.warning("hook.failed hook=%s event=%d try=%d error=%s", self._hook.name, event.seq, failed, fault)
-            if failed >= STUCK_TRIES and not (told or self._told_stuck):
-                told = self._told_stuck = True
-                await self._tell_stuck(event, failed, fault)
-            await asyncio.sleep(pauses_s[min(failed, len(pauses_s)) - 1])
+            its_own = not (fault.silent and rounds)  # while nobody answers, no event is to blame
+            failed += its_own
+            log.debug("hook.try hook=%s event=%d try=%d error=%s", self._hook.name, event.seq, failed, fault.text)
+            named |= not fault.silent and self._tell_failed(event, failed, fault)
+            tries = max(failed, self._standing.rounds)
+            if tries >= STUCK_TRIES and not (told or self._told_stuck):
+                named = told = self._told_stuck = True
+                await self._tell_stuck(event, tries, fault.text)
+            if its_own:
+                await asyncio.sleep(pause_s(self._site.pauses_s, failed))
         self._told_stuck = False
-        if failed:
+        if named:
             log.info("hook.delivered hook=%s event=%d tries=%d", self._hook.name, event.seq, failed + 1)
+
+    async def _try(self, event: Event, body: bytes) -> tuple[int, Fault | None]:
+        """Send one event once; while nobody answers, when it is its turn: one of all that wait after each pause.
+
+        Give how many rounds there were without an answer before it, and why it was not taken.
+        """
+        if self._standing.rounds:
+            async with self._probing:
+                if self._standing.rounds:
+                    await asyncio.sleep(self._standing.until - asyncio.get_running_loop().time())
+                    return await self._send_once(event, body)
+        return await self._send_once(event, body)
+
+    async def _send_once(self, event: Event, body: bytes) -> tuple[int, Fault | None]:
+        rounds = self._standing.rounds
+        fault = await self._post(event, body)
+        now = asyncio.get_running_loop().time()
+        if fault is not None and fault.silent:
+            if self._standing.silent(rounds, now):
+                log.warning("hook.away hook=%s event=%d error=%s", self._hook.name, event.seq, fault.text)
+        elif (away_s := self._standing.answered(now)) is not None:
+            first, last = self._progress().cursor + 1, await self._site.outbox.last_event()
+            log.info("hook.back hook=%s away_s=%.0f first=%d last=%d", self._hook.name, away_s, first, last)
+        return rounds, fault
+
+    def _tell_failed(self, event: Event, failed: int, fault: Fault) -> bool:
+        """Say that a receiver did not take an event, once in a while; tell whether it was said."""
+        untold = self._standing.refused(asyncio.get_running_loop().time())
+        if untold is None:
+            return False
+        line = "hook.failed hook=%s event=%d try=%d error=%s untold=%d"
+        log.warning(line, self._hook.name, event.seq, failed, fault.text, untold)
+        return True
 
     async def _tell_stuck(self, event: Event, tries: int, fault: str) -> None:
         """Say which event holds back its machine's; once while nothing at all is taken, and never of what this says."""
@@ -227,15 +271,15 @@ class Delivery:
             about = {"webhook": self._hook.name, "event": event.seq, "tries": tries, "error": fault}
             await self._site.tell(STUCK, {**about, "machine": event.machine})
 
-    async def _post(self, event: Event, body: bytes) -> str:
-        """Send one event once; say what went wrong, empty when it was taken."""
+    async def _post(self, event: Event, body: bytes) -> Fault | None:
+        """Send one event once; say what went wrong, None when it was taken."""
         try:
             async with self._session.post(
                 self._hook.url, data=body, headers=self._headers(event, body), allow_redirects=False
             ) as response:
-                return "" if 200 <= response.status < 300 else f"HTTP {response.status}"
+                return fault_of(response.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # a host that is no name, too
-            return f"{type(error).__name__}: {error}"
+            return Fault(f"{type(error).__name__}: {error}", silent=True)
 
     def _headers(self, event: Event, body: bytes) -> Mapping[str, str]:
         message, now = f"{self._site.source}#{event.seq}", int(time.time())

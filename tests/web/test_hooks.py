@@ -38,7 +38,8 @@ class Receiver:
         self.tries = 0
         self.answer: Callable[[int], int] = lambda _try: 204
         self.refused: set[int] = set()
-        """Numbers of events that it answers with 400."""
+        """Numbers of events that it answers with `refusal`."""
+        self.refusal = 400
         self.url = ""
 
     async def _post(self, request: web.Request) -> web.Response:
@@ -49,7 +50,7 @@ class Receiver:
         event = json.loads(body)
         assert message == f"{event['source']}#{event['id']}"
         self.tries += 1
-        status = 400 if int(event["id"]) in self.refused else self.answer(self.tries)
+        status = self.refusal if int(event["id"]) in self.refused else self.answer(self.tries)
         if status == 0:
             assert request.transport
             request.transport.abort()
@@ -240,12 +241,21 @@ async def test_one_that_was_configured_on_a_fresh_site_is_told_the_loss_too(tmp_
     assert lost == [{"webhook": "h", "first": 1, "last": 2}]
 
 
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        pytest.param(400, "HTTP 400", id="it says no"),
+        pytest.param(0, "Server", id="it falls over", marks=pytest.mark.slow),
+        pytest.param(503, "HTTP 503", id="a gateway says so", marks=pytest.mark.slow),
+    ],
+)
 async def test_an_event_that_is_not_taken_holds_back_its_machine_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int, said: str
 ) -> None:
     """And this is told, once; a restart meanwhile doubles nothing; once it is taken, the rest of its machine comes."""
     monkeypatch.setattr(module, "PAGE", 10)
     receiver = Receiver()
+    receiver.refusal = refusal
     receiver.refused = {1}
     async with receiver.listening():
         for _ in range(2):
@@ -254,13 +264,9 @@ async def test_an_event_that_is_not_taken_holds_back_its_machine_only(
                 told = 30 + 1  # of three machines, and that something is stuck
                 await receiver.until(len(receiver.taken) // told * told + told)
                 stuck = [event for event in await outbox.events(0, 2000) if event.type == "webhook.stuck"][-1]
-                assert stuck.data | {"tries": 0} == {
-                    "webhook": "h",
-                    "event": 1,
-                    "machine": "m0",
-                    "tries": 0,
-                    "error": "HTTP 400",
-                }
+                about = {"webhook": "h", "event": 1, "machine": "m0", "tries": 0, "error": stuck.data["error"]}
+                assert stuck.data | {"tries": 0} == about
+                assert stuck.data["error"].startswith(said)
                 assert "m0" not in {machine for _, machine in receiver.taken}
         receiver.refused = set()
         async with site(tmp_path, receiver):
@@ -275,7 +281,7 @@ async def test_a_host_that_is_no_name_is_a_fault_of_that_try(tmp_path: Path, cap
     async with site(tmp_path, receiver) as outbox:
         await outbox.write(1)
         async with asyncio.timeout(20):
-            while caplog.text.count("hook.failed") < 2:
+            while "hook.away" not in caplog.text:
                 await asyncio.sleep(0.005)
     assert "error=UnicodeError" in caplog.text
 
@@ -290,7 +296,7 @@ async def test_a_receiver_that_takes_nothing_is_told_of_once_and_fills_no_memory
     async with receiver.listening(), site(tmp_path, receiver) as outbox:
         await outbox.write(20)
         async with asyncio.timeout(20):
-            while receiver.tries < 40:
+            while "hook.stuck" not in caplog.text:
                 await asyncio.sleep(0.005)
         known = await HookStore(outbox.db).load("h")
         assert known is not None
@@ -299,3 +305,40 @@ async def test_a_receiver_that_takes_nothing_is_told_of_once_and_fills_no_memory
         receiver.answer = lambda _n: 204
         await receiver.until(20 + 1)
         assert in_order(receiver.taken)
+
+
+async def test_a_receiver_that_is_down_is_told_of_once_and_tried_with_one_event_at_a_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Twelve tries: one of each machine at first, then one a round, whoever's; so the ninth round is told as stuck."""
+    caplog.set_level("INFO")
+    receiver = Receiver()
+    receiver.answer = lambda n: 503 if n <= len(NODES) + module.STUCK_TRIES else 204
+    async with receiver.listening(), site(tmp_path, receiver) as outbox:
+        await outbox.write(40)
+        await receiver.until(40 + 1)
+    assert receiver.tries == len(NODES) + module.STUCK_TRIES + 40 + 1
+    assert in_order(receiver.taken)
+    lines = [line for line in caplog.messages if line.startswith("hook.")]
+    assert sorted(line.partition(" ")[0] for line in lines) == [
+        "hook.away",
+        "hook.back",
+        "hook.delivered",
+        "hook.stuck",
+    ]
+    assert next(line for line in lines if "hook.away" in line).endswith("error=HTTP 503")
+    assert next(line for line in lines if "hook.back" in line).endswith("first=1 last=41")
+
+
+async def test_a_receiver_that_takes_nothing_of_what_it_answers_is_told_of_once_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = Receiver()
+    receiver.answer = lambda _n: 401
+    async with receiver.listening(), site(tmp_path, receiver) as outbox:
+        await outbox.write(4)
+        async with asyncio.timeout(20):
+            while receiver.tries < 12:
+                await asyncio.sleep(0.005)
+    assert caplog.text.count("hook.failed") == 1
+    assert "try=1 error=HTTP 401 untold=0" in caplog.text
