@@ -94,23 +94,47 @@ class Column:
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column], *, width: int = 0, colour: bool = False) -> list[str]:
-    """Lay rows out under their titles. With `width`, the widest columns give way until a line fits."""
-    cells = [[printable(column.value(row)) for column in columns] for row in rows]
-    widths = [max(len(column.title), *(len(line[at]) for line in cells), 0) for at, column in enumerate(columns)]
-    if width:
-        least = [size if c.keep else max(len(c.title), SHORTEST) for c, size in zip(columns, widths, strict=True)]
-        widths = fitted(widths, least, width)
+    """Lay rows out under their titles. With `width` a line fits: columns are left out (`_room`), or give way."""
+    cells = [[printable(column.value(row)) for row in rows] for column in columns]
+    widths = [max(len(column.title), *map(len, cells[at]), 0) for at, column in enumerate(columns)]
+    least = [
+        size if c.keep else min(size, max(len(c.title), SHORTEST)) for c, size in zip(columns, widths, strict=True)
+    ]
+    shown = list(range(len(columns)))
+    if width and _across(widths) > width:
+        shown = _room([at for at in shown if columns[at].keep or any(cells[at])], columns, least, width)
+        for at, size in zip(
+            shown, fitted([widths[at] for at in shown], [least[at] for at in shown], width), strict=True
+        ):
+            widths[at] = size
+    columns, widths = [columns[at] for at in shown], [widths[at] for at in shown]
     lines = [_line([c.title for c in columns], widths, columns, [""] * len(columns))]
-    for row, line in zip(rows, cells, strict=True):
+    for number, row in enumerate(rows):
         styles = [column.style(row) if colour else "" for column in columns]
-        lines.append(_line(line, widths, columns, styles))
+        lines.append(_line([cells[at][number] for at in shown], widths, columns, styles))
     return lines
+
+
+def _across(widths: Sequence[int]) -> int:
+    """How wide a line of columns is."""
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _room(shown: Sequence[int], columns: Sequence[Column], least: Sequence[int], width: int) -> list[int]:
+    """Leave out the last columns until the others have room; those that are kept stay, and the first one."""
+    found = list(shown)
+    for at in reversed(shown[1:]):
+        if _across([least[other] for other in found]) <= width:
+            break
+        if not columns[at].keep:
+            found.remove(at)
+    return found
 
 
 def fitted(widths: Sequence[int], least: Sequence[int], width: int) -> list[int]:
     """Narrow the columns that can give most, one character at a time, until all fit or none can give more."""
     found = list(widths)
-    while sum(found) + GAP * (len(found) - 1) > width:
+    while _across(found) > width:
         widest = max(range(len(found)), key=lambda at: found[at] - least[at])
         if found[widest] <= least[widest]:
             break

@@ -120,7 +120,42 @@ def test_fitted_columns_fit_or_have_nothing_to_give(widths: list[int], width: in
 
 def test_a_name_is_never_cut() -> None:
     columns = (replace(COLUMNS[0], value=lambda row: row["n"] * 3, keep=True), COLUMNS[1])
-    assert table(ROWS[:1], columns, width=10)[1] == "node17node17node17  aaa…"
+    assert table(ROWS[:1], columns, width=24)[1] == "node17node17node17  aaa…"
+    assert table(ROWS[:1], columns, width=10)[1] == "node17node17node17"
+
+
+FLEET = (
+    Column("NAME", lambda row: row["n"], keep=True),
+    Column("STATE", lambda row: "enrolled"),
+    Column("PHASE", lambda row: ""),
+    Column("PROFILE", lambda row: ""),
+    Column("BMC", lambda row: row["w"]),
+    Column("AGE", lambda row: "3m", right=True),
+)
+NARROW = {
+    "all have room": (62, ["NAME    STATE     PHASE  PROFILE  BMC                   AGE"]),
+    "empty columns go first": (
+        43,
+        ["NAME    STATE     BMC                   AGE", "node17  enrolled  aaaaaaaaaaaaaaaaaaaa   3m"],
+    ),
+    "then the widest give way": (30, ["NAME    STATE     BMC      AGE", "node17  enrolled  aaaaaa…   3m"]),
+    "then the last ones go": (22, ["NAME    STATE   BMC", "node17  enrol…  aaaaa…"]),
+    "what the rest has no room for": (16, ["NAME    STATE", "node17  enrolled"]),
+    "a name stays": (3, ["NAME", "node17"]),
+}
+
+
+@pytest.mark.parametrize(("width", "lines"), NARROW.values(), ids=NARROW.keys())
+def test_a_table_fits_a_narrow_terminal(width: int, lines: list[str]) -> None:
+    found = table(ROWS[:1], FLEET, width=width)
+    assert found[: len(lines)] == lines
+    assert all(len(line) <= max(width, len("node17")) for line in found)
+
+
+@given(st.lists(st.tuples(st.text("abc", max_size=6), st.text("abc", max_size=30)), max_size=5), st.integers(6, 90))
+def test_no_line_is_wider_than_the_terminal(texts: list[tuple[str, str]], width: int) -> None:
+    rows = [{"n": name, "w": what} for name, what in texts]
+    assert all(len(line) <= width for line in table(rows, FLEET, width=width))
 
 
 def test_listing_hangs_further_lines_under_the_first() -> None:
