@@ -25,6 +25,7 @@ ORDER = ("ground", "rules", "shells", "root")
 
 TABLE = (
     # (module names without the package's, layer); the first line that fits says it
+    ("entry", "root"),
     ("daemon", "root"),
     ("addressing", "root"),
     ("naming", "root"),

@@ -65,14 +65,21 @@ def url(*schemes: str, or_empty: bool = False) -> Check:
     return check
 
 
-def given(value: str) -> str:
-    """Text that is not empty."""
-    return "" if value else "empty: give a path"
+def absolute(value: str) -> str:
+    """A path from the root: any other means another place for each directory that a daemon is started in."""
+    if not value:
+        return "empty: give a path"
+    return "" if value.startswith("/") else f"{value!r} does not begin at the root: write /..., no ~ and no variables"
+
+
+def absolute_or_none(value: str) -> str:
+    """A path from the root, or nothing."""
+    return absolute(value) if value else ""
 
 
 def socket_path(value: str) -> str:
     """A path that a UNIX socket can be bound to."""
-    if not value:
-        return given(value)
+    if fault := absolute(value):
+        return fault
     octets = len(value.encode(errors="surrogateescape"))
     return "" if octets <= SOCKET_OCTETS else f"{octets} octets: a socket's path has at most {SOCKET_OCTETS}"

@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from provisioner import yamlfile
-from provisioner.checks import PORT, PORT_OR_NONE, address, at_least, given, matching, one_of, socket_path, url
+from provisioner.checks import (
+    PORT,
+    PORT_OR_NONE,
+    absolute,
+    absolute_or_none,
+    address,
+    at_least,
+    matching,
+    one_of,
+    socket_path,
+    url,
+)
 from provisioner.ddns import settings as ddns
 from provisioner.ddns.settings import Dns
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
@@ -80,9 +91,13 @@ class Store:
     state_dir: str = setting(
         "/var/lib/provisioner",
         "Directory of the database, the artefacts and the loaders. One process at a time works on it.",
-        check=given,
+        check=absolute,
     )
-    key_file: str = setting("", "Key of the secrets at rest; empty: secrets.key in state_dir, made at the first start.")
+    key_file: str = setting(
+        "",
+        "Key of the secrets at rest; empty: secrets.key in state_dir, made at the first start.",
+        check=absolute_or_none,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,22 +121,26 @@ class Mirror:
 class Catalogue:
     """Bootenvs, templates and hardware profiles."""
 
-    paths: tuple[str, ...] = setting((), "Directories of your own bootenvs/ and templates/, after ours.", check=given)
+    paths: tuple[str, ...] = setting(
+        (), "Directories of your own bootenvs/ and templates/, after ours.", check=absolute
+    )
     loaders: tuple[str, ...] = setting(
-        (), "Directories of boot loaders, searched before those of installed packages.", check=given
+        (), "Directories of boot loaders, searched before those of installed packages.", check=absolute
     )
     keyrings: tuple[str, ...] = setting(
-        (), "Directories of OpenPGP keyrings, NAME.gpg, before /usr/share/keyrings.", check=given
+        (), "Directories of OpenPGP keyrings, NAME.gpg, before /usr/share/keyrings.", check=absolute
     )
     secrets_dir: str = setting(
-        "/etc/provisioner/secrets", "Directory of the secrets that parameters name as file:NAME."
+        "/etc/provisioner/secrets",
+        "Directory of the secrets that parameters name as file:NAME.",
+        check=absolute,
     )
     vault_address: str = setting(
         "",
         "Vault that parameters point at with vault:PATH#KEY, such as https://vault:8200.",
         check=url("https", "http", or_empty=True),
     )
-    vault_token_file: str = setting("", "File with the token for it, read for each look-up.")
+    vault_token_file: str = setting("", "File with the token for it, read for each look-up.", check=absolute_or_none)
     vault_namespace: str = setting("", "Namespace in it.")
     proxy: str = setting(
         "",
@@ -144,7 +163,7 @@ class Webhook:
     """A receiver of events (docs/api.md, Webhooks)."""
 
     url: str = setting("", "Where events are posted to: https://HOST/PATH.", check=url("https", "http"))
-    secret_file: str = setting("", "File with the secret that signs them, at least 16 octets.", check=given)
+    secret_file: str = setting("", "File with the secret that signs them, at least 16 octets.", check=absolute)
     types: tuple[str, ...] = setting((), "Types of events, such as machine.state, run.* or rollout.*; empty: all.")
 
 

@@ -80,6 +80,22 @@ BAD = {
     "a socket of no name": ("api:\n  socket: ''\n", ":2: api.socket: empty"),
     "a socket of a name that is too long": (
         f"api:\n  socket: /{'x' * 98}\n", ":2: api.socket: 99 octets: a socket's path has at most 98"),
+    "a socket that moves with whoever starts the daemon": (
+        "api:\n  socket: api.sock\n", ":2: api.socket: 'api.sock' does not begin at the root: write /..."),
+    "a state directory that does": (
+        "store:\n  state_dir: ./state\n", ":2: store.state_dir: './state' does not begin at the root"),
+    "a key that does": ("store:\n  key_file: '~/key'\n", ":2: store.key_file: '~/key' does not begin at the root"),
+    "the key of DNS updates that does": ("dns:\n  key_file: key\n", ":2: dns.key_file: 'key' does not begin at the"),
+    "a directory of bootenvs that does": (
+        "catalogue:\n  paths: [/a, b]\n", ":2: catalogue.paths.1: 'b' does not begin at the root"),
+    "a directory of loaders that does": ("catalogue: {loaders: [b]}\n", ":1: catalogue.loaders.0: 'b' does not begin"),
+    "a directory of keyrings that does": ("catalogue: {keyrings: [b]}\n", ":1: catalogue.keyrings.0: 'b' does not"),
+    "a directory of secrets that does": (
+        "catalogue: {secrets_dir: secrets}\n", ":1: catalogue.secrets_dir: 'secrets' does not begin at the root"),
+    "a Vault's token that does": (
+        "catalogue: {vault_token_file: t}\n", ":1: catalogue.vault_token_file: 't' does not begin at the root"),
+    "a webhook's secret that does": (
+        "webhooks:\n  x: {url: 'https://a', secret_file: s}\n", ":2: webhooks.x.secret_file: 's' does not begin at"),
     "a state directory of no name": ("store:\n  state_dir: ''\n", ":2: store.state_dir: empty"),
     "a mirror by another protocol": (
         "mirror:\n  upstreams:\n    a: http://x\n    b: ftp://x\n",

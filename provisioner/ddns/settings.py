@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 
+from provisioner.checks import absolute_or_none
 from provisioner.settings import setting
 
 ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1", "hmac-md5")
@@ -47,7 +48,11 @@ class Dns:
     key_algorithm: str = setting(
         "hmac-sha256", f"Its algorithm, where key_file does not say it: {', '.join(ALGORITHMS)}."
     )
-    key_file: str = setting("", "File with its secret in base64, or as tsig-keygen writes it; empty: unsigned updates.")
+    key_file: str = setting(
+        "",
+        "File with its secret in base64, or as tsig-keygen writes it; empty: unsigned updates.",
+        check=absolute_or_none,
+    )
     ttl_s: int = setting(600, "How long others may keep a record, in seconds.")
     clients: Clients = setting(
         Clients.KNOWN,

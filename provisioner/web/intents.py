@@ -74,7 +74,7 @@ def check_via(text: str) -> None:
 
 
 def enrol_request(body: EnrolBody) -> EnrolRequest:
-    """Check what people type wrong, all at once, and make the conductor's request of it."""
+    """Check what people type wrong, all at once, and make the conductor's request of it. Equal ones are one."""
     faults = []
     if not _NAME.fullmatch(body.name):
         faults.append(f"name: {body.name[:80]!r}: lower-case letters, digits and hyphens, at most 63 (RFC 1123)")
@@ -98,10 +98,10 @@ def enrol_request(body: EnrolBody) -> EnrolRequest:
         name=body.name,
         bmc=_bmc(body.bmc) if body.bmc else None,
         password=body.bmc.password if body.bmc else "",
-        macs=tuple(macs),
+        macs=tuple(dict.fromkeys(macs)),
         boot_via=body.boot_via,
         params=body.params,
-        tags=tuple(body.tags),
+        tags=tuple(dict.fromkeys(body.tags)),
         verify=body.verify,
     )
 

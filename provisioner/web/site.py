@@ -131,7 +131,7 @@ def _declared(raw: dict[str, Any], faults: list[str]) -> Declared | None:
     tags = None
     if body.tags is not None or body.roles or body.profile:
         profile = [PROFILE + body.profile] if body.profile else []
-        tags = (*(body.tags or ()), *(ROLE + role for role in body.roles), *profile)
+        tags = tuple(dict.fromkeys((*(body.tags or ()), *(ROLE + role for role in body.roles), *profile)))
     return Declared(
         body.name, request.macs, bmc, reference, body.boot_via, body.params, tags, body.address, body.source
     )

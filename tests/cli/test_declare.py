@@ -154,7 +154,7 @@ def test_the_revision_is_shown_and_recorded(ctl: Ctl, served: Served, site: Path
     assert f"this is revision {head}\n" in ctl("plan", str(site))[2]
     _, out, _ = ctl("apply", str(site), "-y", "-o", "json")
     assert json.loads(out)["applied"]["revision"] == head
-    (site / "machines/rack.yaml").write_text(RACK + "  tags: [rack=r1]\n")
+    (site / "machines/rack.yaml").write_text(RACK + "  tags: [rack=r1, rack=r1]\n")
     status, out, err = ctl("plan", str(site))
     assert status == 0
     assert f"applied before: revision {head}" in err

@@ -54,3 +54,9 @@ async def test_what_no_machine_can_have(api: Session) -> None:
     status, problem, _ = await call(api, "POST", "/v1/machines", json=body)
     assert status == 422
     assert [fault.split(": ")[0] for fault in problem["faults"]] == ["macs[0]", "macs[1]", "macs[2]", "tags[1]"]
+
+
+async def test_what_is_given_twice_is_stored_once(api: Session) -> None:
+    body = {"name": "node40", "macs": ["52:54:00:00:00:99", "52-54-00-00-00-99"], "tags": ["rack=r1", "x", "rack=r1"]}
+    status, machine, _ = await call(api, "POST", "/v1/machines", json=body)
+    assert (status, machine["macs"], machine["tags"]) == (201, ["52:54:00:00:00:99"], ["rack=r1", "x"])
