@@ -42,6 +42,8 @@ class Origin:
         self.sent = 0
         self.base = ""
         self.away = False
+        self.hashes = {SHA}
+        """Those that it has a list for: of CONTENT, whatever was asked for."""
 
     def agent_machine(self, token: str, address: str) -> str:
         if not token.startswith("node"):
@@ -49,7 +51,7 @@ class Origin:
         return token
 
     async def chunks(self, sha256: str) -> ChunkList | None:
-        return listed() if sha256 == SHA else None
+        return listed() if sha256 in self.hashes else None
 
     async def image(self, request: web.Request) -> web.Response:
         if self.away:

@@ -62,20 +62,22 @@ spare_memory() {
     awk '$1 == "MemAvailable:" { printf "%d\n", $2 * 1024 / 4 }' /proc/meminfo
 }
 
-# into_memory URL SHA256 BYTES: fetch and check it before anything is touched
+# into_memory URL SHA256 BYTES: fetch and check it before anything is touched. Chunks were checked one by one, against
+# a list of the content with this hash.
 into_memory() {
     local url=$1 expected=$2 bytes=$3 got
     if [ -n "$shared" ]; then
-        watching watch_chunks fetch 0 30
+        watching watch_chunks fetch 0 35
         gather || fail "the image could not be fetched, nothing was written"
-    else
-        : >$work/image
-        watching watch_file $work/image "$bytes" fetch 0 30
-        stream "$url" >$work/image
+        unwatch
+        return 0
     fi
+    : >$work/image
+    watching watch_file $work/image "$bytes" fetch 0 30
+    stream "$url" >$work/image
     unwatch
     step check 30 "checking the image"
-    got=$(content | sha256sum | cut -d ' ' -f 1)
+    got=$(sha256sum <$work/image | cut -d ' ' -f 1)
     [ "$got" = "$expected" ] || fail "image has the wrong hash, nothing was written: expected sha256 $expected, got $got"
 }
 

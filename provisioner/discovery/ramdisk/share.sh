@@ -8,14 +8,14 @@ origin_tries=5
 
 # join_share URL SHA256: serve what we shall have of an image; fails where the daemon has no list of its chunks
 join_share() {
-    local status version kind
+    local status version kind whole
     leave_share
     mkdir -p $share/www $share/in
     share_url=$1 share_sha=$2
     status=$(call 60 "share/$2" $share/list)
     [ "$status" = 200 ] || return 1
-    read -r kind version chunk_bytes share_bytes _ <$share/list
-    [ "$kind $version" = "chunks 1" ] || return 1
+    read -r kind version chunk_bytes share_bytes whole _ <$share/list
+    [ "$kind $version $whole" = "chunks 1 $2" ] || return 1
     chunks=$(($(wc -l <$share/list) - 1))
     secret=$(tr -d - </proc/sys/kernel/random/uuid)
     chunk_dir=$share/www/$secret
