@@ -36,8 +36,9 @@ def emulation(reason: str) -> Accelerator:
     without FSRM, which newer QEMU has: no processor has it alone, and Linux 6.1 hangs on one that does (QEMU 10.0).
     Without page tables of five levels, which are walked in software, and without SMAP and protection keys, for which
     each copy from or to a program ends a block of translated code: a tenth of a boot (10.4 s against 9.1 s, discovery).
+    Without SVM: nobody runs machines in a machine that is emulated, and Debian loads KVM at each start where it is.
     """
-    return Accelerator("tcg", "max,-erms,-fsrm,-la57,-smap,-pku", reason)
+    return Accelerator("tcg", "max,-erms,-fsrm,-la57,-smap,-pku,-svm", reason)
 
 
 KVM = Path("/dev/kvm")

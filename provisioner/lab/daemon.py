@@ -27,6 +27,9 @@ TIMER = "no_timer_check"
 be late. Under KVM it does not look (Documentation/admin-guide/kernel-parameters.txt)."""
 CRYPTO = "cryptomgr.notests"
 """Linux tries each of its ciphers when it is first there: an eighth of a boot (9.6 s against 8.5 s, discovery)."""
+LAYOUT = "norandmaps"
+"""Each program has its libraries where the one before it had them: what QEMU translated of them for one serves all.
+A twelfth of a boot of the discovery system, a sixth of one of Debian (29.0 s of processor time against 24.2 s)."""
 
 
 class Api(Protocol):
@@ -137,6 +140,7 @@ def enrol(api: Api, machine: MachineSpec) -> bool:
 
 def enrolment(machine: MachineSpec) -> dict[str, Any]:
     """The body of `POST /v1/machines`."""
+    timer = [] if machine.identity.firmware is Firmware.UEFI_ARM64 else [TIMER]
     bmc = {
         "driver": machine.driver.value,
         "host": machine.bmc_address,
@@ -149,5 +153,5 @@ def enrolment(machine: MachineSpec) -> dict[str, Any]:
         "bmc": bmc,
         "macs": list(machine.identity.macs),
         "boot_via": machine.boot_via,
-        "params": {"kernel.args": [CRYPTO] if machine.identity.firmware is Firmware.UEFI_ARM64 else [TIMER, CRYPTO]},
+        "params": {"kernel.args": [*timer, CRYPTO, LAYOUT]},
     }

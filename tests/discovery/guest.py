@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -19,10 +20,9 @@ from aiohttp import web
 
 from provisioner.discovery.build import cache
 from provisioner.lab.accel import QEMU, emulation
-from provisioner.lab.daemon import CRYPTO, TIMER
+from provisioner.lab.daemon import CRYPTO, LAYOUT, TIMER
+from tests.lab.driven import KEPT, QUICK, ROOT
 
-ROOT = Path(__file__).parents[2]
-KEPT = ROOT / ".lab" / "provisioner"
 ADDRESS = "10.0.2.100:8080"
 MAC = "52:54:00:77:00:01"
 SERIAL = "DISK0"
@@ -30,11 +30,12 @@ CHUNK = 1 << 16
 
 
 def discovery_system() -> cache.Manifest:
-    """Build it as scripts/lab does, unless it is current."""
-    command = [sys.executable, "-m", "provisioner.cli", "images", "build", "discovery", "--kernel", "virtual",
-               "--output", str(KEPT / "images")]  # fmt: skip
-    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-    return cache.read_manifest(KEPT / "images" / "discovery")
+    """Build it, unless it is current, with the kernel that starts in half the time of the lab's."""
+    command = [sys.executable, "-m", "provisioner.cli", "images", "build", "discovery", "--kernel", "cloud",
+               "--output", str(QUICK)]  # fmt: skip
+    environment = os.environ | {"XDG_CACHE_HOME": str(KEPT)}
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    return cache.read_manifest(QUICK / "discovery")
 
 
 @dataclass
@@ -144,7 +145,7 @@ def command_line(system: cache.Manifest, disk: Path, port: int, memory_mib: int,
     files = {item.name: item.path for item in system.artifacts}
     accelerator = emulation("tests")
     arguments = (
-        f"console=ttyS0 quiet panic=-1 {TIMER} {CRYPTO} provisioner.url=http://{ADDRESS} "
+        f"console=ttyS0 quiet panic=-1 {TIMER} {CRYPTO} {LAYOUT} provisioner.url=http://{ADDRESS} "
         f"provisioner.token=secret BOOTIF=01-{MAC.replace(':', '-')}"
     )
     network = f"user,id=n0,restrict=on,guestfwd=tcp:{ADDRESS}-cmd:busybox nc 127.0.0.1 {port}"

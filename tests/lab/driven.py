@@ -24,6 +24,9 @@ ROOT = Path(__file__).parents[2]
 CONTROL = str(Path(sys.executable).with_name("provisionctl"))
 KEPT = ROOT / ".lab"
 """What is built is kept here, as by scripts/lab."""
+IMAGES = KEPT / "provisioner" / "images"
+QUICK = KEPT / "provisioner" / "quick"
+"""Where the discovery system with the kernel for clouds is kept, beside the one of scripts/lab."""
 BUILD_S, CALL_S = 900.0, 60.0
 _current: set[tuple[str, ...]] = set()
 """What this process has built, or seen to be current: apt takes 3 s of processor time for a second look."""
@@ -98,13 +101,19 @@ class Driven:
         lines: list[dict[str, Any]] = said if isinstance(said, list) else said["lines"]
         return lines
 
-    def store(self, bootenv: str, *options: str, arch: str = "", build: str = "") -> dict[str, Path]:
+    def discovery(self, arch: str = "") -> dict[str, Path]:
+        """Give the daemon a discovery system that starts in half the time: its kernel knows no BMC."""
+        return self.store("discovery", "--kernel", "cloud", arch=arch, kept=QUICK)
+
+    def store(
+        self, bootenv: str, *options: str, arch: str = "", build: str = "", kept: Path = IMAGES
+    ) -> dict[str, Path]:
         """Build what a bootenv needs, unless it is current, and give it to the daemon; where it lies, by name."""
-        given = ("--arch", arch) if arch else ()
+        given = ("--output", str(kept), *(("--arch", arch) if arch else ()))
         if (words := (build or bootenv, *options, *given)) not in _current:
             self.control("images", "build", *words, limit_s=BUILD_S)
             _current.add(words)
-        folder = KEPT / "provisioner" / "images" / (f"{bootenv}-{arch}" if arch else build or bootenv)
+        folder = kept / (f"{bootenv}-{arch}" if arch else build or bootenv)
         built: dict[str, Path] = {}
         for item in json.loads((folder / "manifest.json").read_text())["artifacts"]:
             where = "/".join(filter(None, (bootenv, arch, item["name"])))

@@ -47,12 +47,14 @@ def test_a_machine_is_enrolled_once() -> None:
             },
             "macs": ["52:54:00:77:00:19"],
             "boot_via": "http",
-            "params": {"kernel.args": ["no_timer_check", "cryptomgr.notests"]},
+            "params": {"kernel.args": ["no_timer_check", "cryptomgr.notests", "norandmaps"]},
         }
     ]  # fmt: skip
     assert daemon.enrol(Api("node19"), machine) is False
     arm = replace(machine, identity=replace(machine.identity, firmware=Firmware.UEFI_ARM64))
-    assert daemon.enrolment(arm)["params"] == {"kernel.args": ["cryptomgr.notests"]}, "it has no such timer"
+    assert daemon.enrolment(arm)["params"] == {"kernel.args": ["cryptomgr.notests", "norandmaps"]}, (
+        "it has no such timer"
+    )
 
 
 def test_the_end_of_a_log(tmp_path: Path) -> None:
