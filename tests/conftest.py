@@ -98,6 +98,7 @@ def pytest_sessionstart() -> None:
 
 APART = frozenset(
     {
+        "tests/discovery/test_guest.py",
         "tests/lab/test_board_journeys.py",
         "tests/lifecycle/test_crash.py",
         "tests/lifecycle/test_faults_cancel.py",

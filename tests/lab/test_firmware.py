@@ -24,8 +24,8 @@ def racked() -> Iterator[Driven]:
     kinds = f"{Firmware.UEFI_SECURE},{Firmware.UEFI_ARM64},{Firmware.UEFI_SECURE_HTTP}"
     with driven("provlab-firmware", "--kinds", kinds, "--machines", "3") as lab:
         lab.loaders("amd64", "arm64")
-        lab.store("discovery", "--kernel", "virtual")
-        lab.store("discovery", "--kernel", "virtual", arch="arm64")
+        lab.discovery()
+        lab.discovery("arm64")
         lab.control("discover", f"{SECURE},{ARM64},{BY_HTTP}")
         yield lab
 

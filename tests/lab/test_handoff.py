@@ -87,7 +87,7 @@ def racked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
         os.environ[f"PROVISIONER_SECRET_TALOS_{name.upper()}"] = "c2VjcmV0"
     shape = ("--kinds", "bios", "--machines", "1", "--memory", "4GiB", "--disk-size", "12GiB")
     with driven(NAME, *shape) as lab:
-        built = lab.store("discovery", "--kernel", "virtual")
+        built = lab.discovery()
         initrd = folder / "initrd.img"
         # a ramdisk that follows another is unpacked over it; it begins at a multiple of four octets, or not at all
         over = {AGENT: cpio.File(STANDIN.read_bytes(), 0o755), START: cpio.File(b"#!/bin/sh\n", 0o755)}

@@ -27,7 +27,7 @@ def racked() -> Iterator[Driven]:
     """The rack with its daemon, which has the discovery system; machines have been discovered."""
     kinds = ",".join(firmware for firmware, _ in STEPS.values())
     with driven("provlab-ipv6", "--kinds", kinds, "--machines", str(len(STEPS))) as lab:
-        lab.store("discovery", "--kernel", "virtual")
+        lab.discovery()
         lab.control("discover", ",".join(STEPS), "--wait", limit_s=BOOT_S)
         yield lab
 

@@ -28,7 +28,7 @@ def racked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
     """The rack with one machine, and its daemon, which has the ISO and the image."""
     folder = tmp_path_factory.mktemp("isos")
     with driven("provlab-iso", "--kinds", Firmware.UEFI_HTTP, "--machines", "1") as lab:
-        built = lab.store("discovery", "--kernel", "virtual")
+        built = lab.discovery()
         whole = isos.iso(folder / "x.iso", built["vmlinuz"], built["initrd.img"], "console=ttyS0 panic=30")
         lab.control("artifacts", "import", "iso/image.iso", str(whole))
         lab.control("artifacts", "import", "memtest/memtest64.efi", str(isos.image(folder / "x.efi")))

@@ -28,7 +28,7 @@ LIMIT_S = 600.0
 def racked() -> Iterator[Driven]:
     """The rack with its daemon, which has the discovery system."""
     with driven("provlab-flow") as lab:
-        lab.store("discovery", "--kernel", "virtual")
+        lab.discovery()
         yield lab
 
 
