@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import os
-import pkgutil
-import sys
-import threading
 import traceback
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +67,6 @@ def watch_for_blocking_calls() -> Iterator[None]:
         # what is handed to the kernel and waits for nothing (`store.pace`)
         for runs in ("sqlite3.Cursor.execute", "sqlite3.Cursor.fetchall", "sqlite3.Connection.rollback"):
             watched.functions[runs].can_block_in("provisioner/store/db.py", {"_commit_here"})
-        # not ours: what measures the tests keeps its own threads apart
-        watched.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
         yield
     guard.BlockingError = original  # type: ignore[misc]
 
@@ -128,44 +121,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread | Non
     return Spread(config, log) if config.getoption("dist") == "loadfile" else None
 
 
-UNMEASURED = (
-    "tests/catalog/test_load.py",
-    "tests/catalog/test_proving_families.py",
-    "tests/store/",
-    "tests/tftp/test_server.py",
-)
-"""Tests of shells that take long: what they reach of rules, the tables of those have to reach as well."""
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Look for no garbage among what is imported: it stays. Takes two fifths of the time off every worker's start.
-
-    What is measured is imported first, so that the rest needs not be.
-    """
+    """Look for no garbage among what is imported: it stays. Takes two fifths of the time off every worker's start."""
     gc.disable()
-    measured = _is_measured() and session.config.getoption("dist") == "no"  # who collects for others imports nothing
-    if measured:
-        for module in pkgutil.walk_packages(provisioner.__path__, "provisioner."):
-            if not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
     try:
-        with _unmeasured() if measured else nullcontext():
-            return (yield)
+        return (yield)
     finally:
         gc.freeze()
         gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what may take long first: workers that share it end at about the same time. Leave properties unmeasured."""
+    """Put what may take long first: workers that share it end at about the same time."""
     limits: dict[str, float] = {}
     for item in items:
         scope = scope_of(item.nodeid)
         limits[scope] = max(limits.get(scope, 0.0), _limit_s(item))
-        if item.nodeid.startswith(UNMEASURED) or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
-            # what chance reaches, tables have to reach as well; and measured, hundreds of examples take twice as long
-            item.add_marker("no_cover")
     tests = Counter(scope_of(item.nodeid) for item in items)
     items.sort(key=lambda item: (-limits[scope := scope_of(item.nodeid)], -tests[scope]))
 
@@ -175,50 +147,11 @@ def _limit_s(item: pytest.Item) -> float:
     return float(mark.args[0]) if mark is not None and mark.args else 0.0
 
 
-def _is_measured() -> bool:
-    return type(sys.gettrace()).__module__.startswith("coverage")
-
-
-@contextmanager
-def _unmeasured() -> Iterator[None]:
-    """Have coverage look away: whatever runs takes twice as long under its eyes.
-
-    Nothing is stopped: in a worker pytest-cov has begun twice, and ends once.
-    """
-    measuring, in_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    try:
-        yield
-    finally:
-        threading.settrace(in_threads)
-        sys.settrace(measuring)
-
-
-def _around(item: pytest.Item) -> AbstractContextManager[None]:
-    return _unmeasured() if _is_measured() and item.get_closest_marker("no_cover") is not None else nullcontext()
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """Measure nothing where the test says so, here and below; leave out what only root can do, and say so."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what only root can do, and say so."""
     needs_root = [mark for mark in ("lab", "netns") if item.get_closest_marker(mark)]
     if needs_root and os.geteuid() != 0:
         pytest.skip(f"needs root ({needs_root[0]}): sudo scripts/test")
-    with _around(item):
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    with _around(item):
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    with _around(item):
-        return (yield)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import configparser
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,31 +13,47 @@ import pytest
 from tests.ci.load import load
 
 COVERED = load("covered")
+ROOT = Path(__file__).parents[2]
 
+PLAN, NET, SERVER = "provisioner/boot/plan.py", "provisioner/model/net.py", "provisioner/dhcp/server.py"
 CASES = {
-    "rule below the floor": ("provisioner/boot/plan.py", 89.9, 1, "provisioner/boot/plan.py: 90 % covered"),
-    "rule on the floor": ("provisioner/boot/plan.py", 90.0, 0, "every rule"),
-    "value below the floor": ("provisioner/model/net.py", 10.0, 1, "no test runs lines 7, 8 ..."),
-    "shell": ("provisioner/dhcp/server.py", 0.0, 0, "every rule"),
+    "rule below the floor": (PLAN, 89.9, [f"{PLAN}: 90 % covered, at least 90 %; no test runs lines 7, 8 ..."]),
+    "rule on the floor": (PLAN, 90.0, []),
+    "value below the floor": (NET, 10.0, [f"{NET}: 10 % covered, at least 90 %; no test runs lines 7, 8 ..."]),
+    "shell": (SERVER, 0.0, []),
 }
 
 
-@pytest.mark.parametrize(("path", "percent", "status", "said"), CASES.values(), ids=CASES.keys())
-def test_floor(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str, percent: float, status: int, said: str
-) -> None:
-    report = {"files": {path: {"summary": {"percent_covered": percent}, "missing_lines": [7, 8]}}}
-    (tmp_path / "report.json").write_text(json.dumps(report))
-    assert COVERED.main(str(tmp_path / "report.json")) == status
-    assert said in capsys.readouterr().out
+def report(path: str, percent: float) -> dict[str, object]:
+    return {"files": {path: {"summary": {"percent_covered": percent}, "missing_lines": [7, 8]}}}
 
 
-def test_what_has_no_floor_is_not_measured(tmp_path: Path) -> None:
-    assert COVERED.main("--settings", str(tmp_path / "settings")) == 0
-    said = configparser.ConfigParser()
-    said.read(tmp_path / "settings")
-    assert (said["run"]["branch"], said["run"]["source"]) == ("true", "provisioner")
-    left_out = said["run"]["omit"].split()
-    assert "provisioner/dhcp/server.py" in left_out
-    assert "provisioner/boot/plan.py" not in left_out
-    assert not [path for path in left_out if COVERED.is_measured(path)]
+@pytest.mark.parametrize(("path", "percent", "said"), CASES.values(), ids=CASES.keys())
+def test_floor(path: str, percent: float, said: list[str]) -> None:
+    assert list(COVERED.thin(report(path, percent), [path])) == said
+
+
+@pytest.mark.parametrize(("percent", "status"), [(89.0, 1), (91.0, 0)])
+def test_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, percent: float, status: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(PLAN).parent.mkdir(parents=True)
+    Path(PLAN).touch()
+    Path("report.json").write_text(json.dumps(report(PLAN, percent)))
+    assert COVERED.main("report.json") == status
+
+
+def test_a_rule_that_no_test_imports() -> None:
+    assert list(COVERED.thin({"files": {}}, (PLAN, SERVER))) == [f"{PLAN}: no test imports it"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
+def test_what_is_measured(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """Rules are, with what runs and what does not; shells are not."""
+    found = tmp_path / "report.json"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.measuring", *workers, "tests/tftp/test_netascii.py"]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"MEASURED": str(found)}, check=True, stdout=subprocess.DEVNULL)
+    files = json.loads(found.read_text())["files"]
+    assert all(COVERED.is_measured(path) for path in files)
+    assert files["provisioner/tftp/netascii.py"]["summary"]["percent_covered"] == 100
+    assert files["provisioner/errors.py"]["missing_lines"], "what these tests do not run"
