@@ -74,8 +74,11 @@ def test_for_scripts(lint: Lint) -> None:
     assert found["bootenvs"][0]["files"] == len(FLEET) * 2
 
 
-TYPOS = {
+UNREADABLE = {
     "a name that nothing has": ("echo {{ machin.name }}", "machin: no such name"),
+    "a template that cannot be read": ("{% if %}", "Expected an expression"),
+}
+TYPOS = {
     "a key that nothing has": ("echo {{ machine.nme }}", "nme"),
     "a key behind a name": ("{% set net = system.net %}{% if false %}{{ net.typo }}{% endif %}", "system.net.typo: no"),
     "a key of an item that no machine has": (
@@ -85,20 +88,31 @@ TYPOS = {
     "a key in brackets": ('{% if false %}{{ system["disk"]["tpyo"] }}{% endif %}', "system.disk.tpyo: no such value"),
     "a key with a default": ('echo {{ params.disk.layuot | default("x") }}', "params.disk.layuot: no such value"),
     "a key that may be there": ('echo {{ system.get("tpyo") }}', "system.tpyo: no such value"),
-    "a refusal of every machine": ('{{ fail("never") }}', "site-os: suits none of"),
-    "a template that cannot be read": ("{% if %}", "Expected an expression"),
+    "a refusal of every machine": ('{{ fail("never") }}', "suits none of"),
     "a script that no shell takes": ("if true; then\n", "shellcheck"),
 }
 
 
-@pytest.mark.parametrize(("text", "said"), TYPOS.values(), ids=TYPOS.keys())
-def test_a_typo_fails(lint: Lint, site: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "said"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_template_that_nobody_can_use_fails(lint: Lint, site: Path, text: str, said: str) -> None:
     (site / "templates/site/setup.sh.j2").write_text(f"#!/bin/sh\n{text}\n")
     status, _, err = lint("-q")
     assert status == 1
     assert said in err
     status, out, _ = lint("-q", "-o", "json")
     assert (status, json.loads(out)["ok"]) == (1, False)
+
+
+def test_each_typo_fails(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All in one catalogue, in a bootenv each: one look is a second."""
+    names = [f"site-{number}" for number, _ in enumerate(TYPOS)]
+    for name, (text, _) in zip(names, TYPOS.values(), strict=True):
+        (site / f"bootenvs/{name}.yaml").write_text(BOOTENV.replace("site-os", name).replace("setup.sh", f"{name}.sh"))
+        (site / f"templates/site/{name}.sh.j2").write_text(f"#!/bin/sh\n{text}\n")
+    assert run(["lint", str(site), "-q", *(word for name in names for word in ("--only", name))]) == 1
+    faults = capsys.readouterr().err.splitlines()
+    for name, (case, (_, said)) in zip(names, TYPOS.items(), strict=True):
+        assert [line for line in faults if name in line and said in line], f"{case}: {faults}"
 
 
 def test_a_validator_that_is_not_installed_is_named(lint: Lint, monkeypatch: pytest.MonkeyPatch) -> None:
