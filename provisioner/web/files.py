@@ -155,7 +155,8 @@ class Files:
         except TimeoutError:
             return self._ended(request, body, "http.stalled", f"{file.name}: the client stopped reading, or nearly")
         except ConnectionError:
-            return self._ended(request, body, "http.broken", f"{file.name}: the client closed the connection")
+            if not body.is_whole:  # one that has all of it may close before we have ended it
+                return self._ended(request, body, "http.broken", f"{file.name}: the client closed the connection")
         except asyncio.CancelledError:
             if body.is_whole:
                 self._sent(request, file, part, started)

@@ -252,6 +252,23 @@ async def test_a_client_that_hangs_up_is_told_of_whoever_notices_it_first(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+async def test_a_client_that_has_all_may_hang_up_before_its_answer_is_ended(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Firmware closes as soon as it has the last octet, which may be just before aiohttp ends the answer."""
+
+    async def closing(_answer: object, _data: bytes = b"") -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(aiohttp.web.StreamResponse, "write_eof", closing)
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+    writer.write(b"GET /files/snponly.efi HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(len(CONTENT)) == CONTENT
+    writer.close()
+    assert await web.event() == "http.sent"
+
+
 async def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(web: Web) -> None:
     reader, writer = await stuck(web)
     await reader.readuntil(b"\r\n\r\n")
