@@ -45,7 +45,7 @@ def test_machines_are_discovered_over_ipv6_alone(racked: Driven, name: str) -> N
 def test_the_trace_tells_who_asked_and_what_was_answered(racked: Driven, name: str) -> None:
     """Firmware and iPXE write the machine's UUID in different orders, and are the same machine."""
     seen = [(line["event"], line["text"]) for line in racked.trace(name)]
-    assert any(event == STEPS[name][1] and "snponly.efi" in text for event, text in seen)
+    assert any(event == STEPS[name][1] and "snponly.efi" in text for event, text in seen), seen
     assert {"dhcp6.advertise", "dhcp6.reply", "http.script"} <= {event for event, _ in seen}
     assert not any(event.startswith("dhcp.") for event, _ in seen)
     booted = [text.split()[4].rstrip(",") for event, text in seen if event == "dhcp6.reply" and "inspecting" in text]

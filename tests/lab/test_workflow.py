@@ -98,7 +98,7 @@ def test_a_machine_takes_an_image_from_its_neighbour(racked: Driven, tmp_path: P
     cancelled = racked.run("cancel", "node17", limit_s=LIMIT_S)
     written = disk.stat().st_mtime_ns
     assert "may be writing to its disk: switching it off" in cancelled.stdout + cancelled.stderr
-    assert "it is off, and ready again" in cancelled.stderr
+    assert "it is off, and ready" in cancelled.stderr
     machine = racked.machine("node17")
     assert (machine["state"], machine["power"], machine["run"]["outcome"]) == ("ready", "off", "cancelled")
     story = [(line["step"], line["outcome"]) for line in machine["run"]["journal"][-2:]]
