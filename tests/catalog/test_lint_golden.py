@@ -53,6 +53,7 @@ def rendered() -> Iterator[tuple[str, str, str]]:
                     yield f"{name}/{kind}/{file}", validator, text
 
 
+@pytest.mark.unmeasured
 @pytest.mark.timeout(240)
 def test_our_own_shapes_accept_everything() -> None:
     linter, verdict = Linter(), Verdict()

@@ -297,6 +297,7 @@ def test_a_schema_that_is_wrong_is_told_once_and_nothing_is_checked_by_it() -> N
     assert declared.flatten({"a.b": 5}) == ({"a.b": 5}, [])
 
 
+@pytest.mark.unmeasured
 def test_a_layer_that_takes_too_long_to_check_is_refused() -> None:
     slow = Param("a.slow", "x", {"items": {"allOf": [{"minimum": 0}] * 300}}, source="p.yaml")
     declared = Declarations({"a.slow": slow, "a.word": Param("a.word", "x", {"pattern": "^(a+)+$"})})

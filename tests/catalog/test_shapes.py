@@ -97,6 +97,7 @@ ENDLESS: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("schema", "value"), ENDLESS.values(), ids=ENDLESS.keys())
 def test_a_check_that_would_take_long_ends(schema: Any, value: Any) -> None:
     with pytest.raises(TooMuch):

@@ -118,6 +118,25 @@ def test_skips_are_told_with_their_reason(project: pytest.Pytester, options: tup
         result.stdout.fnmatch_lines_random(["*5 not run, which*"] + [f"test_{name}.py*root*" for name in LEFT_OUT])
 
 
+COUNTED = {
+    "tests/dhcp/test_rule.py": """from hypothesis import given, strategies
+def test_table(): pass
+@given(strategies.integers())
+def test_property(n): pass
+""",
+    "tests/store/test_rows.py": "def test_rows(): pass",
+}
+
+
+@pytest.mark.slow
+def test_what_does_not_count_is_known_before_tests_are_chosen(project: pytest.Pytester) -> None:
+    for name, text in COUNTED.items():
+        (project.path / name).parent.mkdir(parents=True)
+        (project.path / name).write_text(text)
+    result = project.runpytest_subprocess("--collect-only", "-q", "-m", "not unmeasured", "tests")
+    assert [line for line in result.outlines if "::" in line] == ["tests/dhcp/test_rule.py::test_table"]
+
+
 TOGETHER = """import os
 from pathlib import Path
 MEETING = Path(__file__).with_suffix(".fifo")

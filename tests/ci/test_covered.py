@@ -59,3 +59,12 @@ def test_what_is_measured(tmp_path: Path, workers: tuple[str, ...]) -> None:
     assert all(COVERED.is_measured(path) for path in files)
     assert files["provisioner/tftp/netascii.py"]["summary"]["percent_covered"] == 100
     assert files["provisioner/errors.py"]["missing_lines"], "what these tests do not run"
+
+
+@pytest.mark.slow
+def test_a_report_that_goes_nowhere_is_refused() -> None:
+    environment = {name: text for name, text in os.environ.items() if name != "MEASURED"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.measuring", "tests/tftp/test_netascii.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "no MEASURED=FILE says where the report goes" in done.stderr

@@ -179,6 +179,7 @@ def test_a_client_cannot_decline_the_pool_away() -> None:
     assert acquire(here, now=NOW + 61)
 
 
+@pytest.mark.unmeasured
 def test_fuzz() -> None:
     """`python -m tests.dhcp.fuzz` does a million."""
     it = Fuzz(seed=1)

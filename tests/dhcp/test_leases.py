@@ -271,6 +271,7 @@ def test_ranges_that_shrank_do_not_give_what_lies_outside() -> None:
     assert take(here, C, NOW + 50) is None
 
 
+@pytest.mark.unmeasured
 def test_a_million_renewals_leave_memory_flat() -> None:
     """CVE-2018-5733 in ISC dhcpd: traffic of one client that makes the server grow."""
     here = pool()

@@ -77,6 +77,7 @@ def test_content_arrives_whole_over_any_network(
         assert journey.transfer.done
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("options", WINDOWS.values(), ids=WINDOWS.keys())
 @pytest.mark.parametrize("chatty", [False, True], ids=["a calm client", "a client that acknowledges everything"])
 def test_doubled_datagrams_cause_no_storm(options: Options, chatty: bool) -> None:
@@ -87,6 +88,7 @@ def test_doubled_datagrams_cause_no_storm(options: Options, chatty: bool) -> Non
     assert journey.sent <= 2002 * 1.1
 
 
+@pytest.mark.unmeasured
 def test_block_numbers_roll_over() -> None:
     content = bytes(range(256)) * (8 * 70_000 // 256)
     journey = run(content, (("blksize", "8"), ("windowsize", "64")), Network(0.001))

@@ -353,6 +353,7 @@ def event(random: Random, run: FlowRun) -> Event:
     return random.choice([*Order, Order.RESUME, Order.CARRY_ON, Order.SKIP])
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("part", range(4))
 def test_no_long_random_walk_breaks_a_rule(part: int) -> None:
     stages: Counter[Stage] = Counter()

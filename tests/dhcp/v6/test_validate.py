@@ -103,6 +103,7 @@ def test_reservations(reservations: tuple[Reservation6, ...], words: str) -> Non
     assert any(words in fault for fault in found) if words else found == []
 
 
+@pytest.mark.unmeasured
 def test_thousands_are_looked_at_one_by_one() -> None:
     """Compared in pairs, as they once were, these alone would take all of the suite's minute."""
     machines = [
