@@ -109,8 +109,11 @@ def test_each_typo_fails(site: Path, capsys: pytest.CaptureFixture[str]) -> None
     for name, (text, _) in zip(names, TYPOS.values(), strict=True):
         (site / f"bootenvs/{name}.yaml").write_text(BOOTENV.replace("site-os", name).replace("setup.sh", f"{name}.sh"))
         (site / f"templates/site/{name}.sh.j2").write_text(f"#!/bin/sh\n{text}\n")
-    assert run(["lint", str(site), "-q", *(word for name in names for word in ("--only", name))]) == 1
+    ask = ["lint", str(site), "-q", *(word for name in names for word in ("--only", name))]
+    assert run(ask) == 1
     faults = capsys.readouterr().err.splitlines()
+    assert run([*ask, "-o", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False
     for name, (case, (_, said)) in zip(names, TYPOS.items(), strict=True):
         assert [line for line in faults if name in line and said in line], f"{case}: {faults}"
 

@@ -27,8 +27,9 @@ BUILT = {"discovery": ("--kernel", "virtual"), SYSTEM: ()}
 MACHINES = ("node17", "node18", "node19")
 BY_MEDIUM = "node18"
 """Installed by a CD of its own in its BMC's virtual drive, with an address of its own; the others by the network."""
-CHECK = """set -eu
-grep -q 'no_timer_check cryptomgr.notests norandmaps mitigations=off console=tty0 console=ttyS0,115200n8$' /proc/cmdline
+ARGUMENTS = "ro no_timer_check cryptomgr.notests norandmaps mitigations=off console=tty0 console=ttyS0,115200n8"
+CHECK = f"""set -eu
+grep -q ' {ARGUMENTS}$' /proc/cmdline
 [ "$(readlink /etc/localtime)" = /usr/share/zoneinfo/Europe/Vienna ]
 grep -q '^/swapfile ' /proc/swaps
 grep -qx NTP=10.77.0.1 /etc/systemd/timesyncd.conf.d/provisioner.conf
@@ -149,8 +150,19 @@ def test_an_active_machine_that_asks_the_network_boots_its_disk(racked: Driven) 
     screen.skip()
     ipmitool(racked.spec, "node17", "power", "reset")
     screen.expect("iPXE")
-    screen.expect(r"Started \S*ssh\.service")
+    screen.expect("login:")
     assert racked.machine("node17")["state"] == "active"
+    mac = racked.machine("node17")["macs"][0]
+    [lease] = racked.api.get("/v1/dhcp/leases", {"state": "active", "mac": mac})["leases"]
+    scan = namespace.inside(racked.name, "ssh-keyscan", "-t", "ecdsa,ed25519", lease["address"])
+    keys = ""
+
+    def answers() -> bool:
+        nonlocal keys
+        keys = subprocess.run(scan, capture_output=True, text=True, timeout=60, check=False).stdout
+        return "ssh-ed25519" in keys and "ecdsa-sha2" in keys
+
+    assert process.wait_until(answers, 60.0, tick_s=1.0), keys
 
 
 def test_the_api_shows_the_same_machine(racked: Driven) -> None:
