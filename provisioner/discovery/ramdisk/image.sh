@@ -67,7 +67,7 @@ spare_memory() {
 into_memory() {
     local url=$1 expected=$2 bytes=$3 got
     if [ -n "$shared" ]; then
-        watching watch_chunks fetch 0 35
+        watching watch_chunks fetch 0 30
         gather || fail "the image could not be fetched, nothing was written"
         unwatch
         return 0
