@@ -77,7 +77,7 @@ def _subnet6(rack: RackSpec) -> dict[str, Any]:
 
 def start(rack: RackSpec, say: Callable[[str], None]) -> process.Recorded:
     """Start the daemon, or find it running; returns when its API answers. Raise `LabError`."""
-    record = rack.state / "daemon.json"
+    record = record_of(rack.state)
     running = process.recall(record)
     if running is None:
         say("starting the daemon")
@@ -113,10 +113,15 @@ def _spawn(rack: RackSpec, record: Path) -> process.Recorded:
 
 def stop(rack_state: Path, say: Callable[[str], None] = lambda _: None) -> None:
     """End the daemon, if it runs."""
-    running = process.recall(rack_state / "daemon.json")
+    running = process.recall(record_of(rack_state))
     if running is not None:
         say("stopping the daemon")
         process.end(running)
+
+
+def record_of(rack_state: Path) -> Path:
+    """Where its process is written down, while it runs."""
+    return rack_state / "daemon.json"
 
 
 def log_of(rack: RackSpec) -> Path:

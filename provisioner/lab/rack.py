@@ -151,7 +151,7 @@ def _begin(rack: RackSpec, say: Say) -> RackSpec:
 def _as_asked(rack: RackSpec, count: int | None, shape: Shape, bare: bool) -> None:
     """Refuse to take a rack for another one that was asked for; raise `LabError`."""
     others = differences(rack, count, shape)
-    if bare and process.recall(rack.state / "daemon.json") is not None:
+    if bare and process.recall(lab_daemon.record_of(rack.state)) is not None:
         others.append("a daemon, though --no-daemon")
     if others:
         hint = f"`{line('down', rack.name)}` first, which removes its disks, too"

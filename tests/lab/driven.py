@@ -18,6 +18,7 @@ from provisioner.boot.loaders import find_loaders
 from provisioner.boot.packages import fetch, fetched
 from provisioner.cli.client import Client
 from provisioner.lab import process, rack
+from provisioner.lab.daemon import record_of
 from provisioner.lab.spec import RackSpec, state_of
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ class Driven:
 
     def kill_daemon(self) -> None:
         """As the kernel does when memory runs out; then start it again."""
-        running = process.recall(self.spec.state / "daemon.json")
+        running = process.recall(record_of(self.spec.state))
         assert running is not None
         process.end(running, signal.SIGKILL)
         self.up()
