@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from io import RawIOBase
 from typing import Protocol
 
 CHUNK_BYTES = 4096
@@ -42,6 +43,20 @@ class Console:
             yield queue
         finally:
             self.detach(queue.put_nowait)
+
+    @contextlib.contextmanager
+    def logged(self, file: RawIOBase) -> Iterator[None]:
+        """Write what the guest prints to `file` while the context lasts; a full disk costs the log, not the guest."""
+
+        def write(data: bytes) -> None:
+            with contextlib.suppress(OSError):
+                file.write(data)
+
+        self.attach(write)
+        try:
+            yield
+        finally:
+            self.detach(write)
 
     def feed(self, data: bytes) -> None:
         """Hand what the guest printed to every watcher."""

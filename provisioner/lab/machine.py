@@ -171,6 +171,9 @@ class QemuMachine:
             with contextlib.ExitStack() as stack:
                 for end in ends:
                     stack.callback(end.close)
+                # unbuffered: what was printed is there to be read, also where this process is killed
+                printed = await asyncio.to_thread(self.files.serial_log.open, "ab", buffering=0)
+                stack.enter_context(self.console.logged(stack.enter_context(printed)))
                 async with asyncio.TaskGroup() as group:
                     await self._attend(ends, group)
                     if not asked.done():

@@ -50,6 +50,7 @@ class Files:
 
     @property
     def serial_log(self) -> Path:
+        """What the guest printed, across power cycles. QEMU's own log repeats what its reader was too busy for."""
         return self.root / "console.log"
 
     @property
@@ -109,7 +110,7 @@ def command_line(identity: Identity, files: Files, lines: Lines, setup: Setup, c
         *_more(identity, files, setup),
         "-drive", "if=none,id=cd0,media=cdrom" + (f",file={files.cd},format=raw,readonly=on" if setup.has_cd else ""),
         *build.extra, "-device", f"{build.cd},id=cd,drive=cd0,bootindex={order['cd']}",
-        "-chardev", f"socket,id=serial0,fd={lines.serial},logfile={files.serial_log},logappend=on",
+        "-chardev", f"socket,id=serial0,fd={lines.serial}",
         *build.serial, *(_kcs(files) if build.has_kcs else ()),
         "-chardev", f"socket,id=qmp0,fd={lines.qmp}", "-mon", "chardev=qmp0,mode=control",
     ]  # fmt: skip

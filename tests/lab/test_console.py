@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 from provisioner.lab.console import Console
 
@@ -31,3 +32,21 @@ async def test_keys_reach_a_guest_that_is_there() -> None:
             assert await reader.readexactly(5) == b"root\r"
         writer.close()
     console.type(b"lost again")
+
+
+def test_a_log_has_what_was_printed_while_it_lasts(tmp_path: Path) -> None:
+    console = Console()
+    console.feed(b"before, ")
+    with (tmp_path / "log").open("ab", buffering=0) as file, console.logged(file):
+        console.feed(b"one, ")
+        console.feed(b"two")
+        assert (tmp_path / "log").read_bytes() == b"one, two", "at once"
+    console.feed(b", after")
+    assert (tmp_path / "log").read_bytes() == b"one, two"
+
+
+def test_a_disk_that_is_full_costs_the_log_alone() -> None:
+    console = Console()
+    with Path("/dev/full").open("ab", buffering=0) as full, console.logged(full), console.watch() as seen:
+        console.feed(b"one")
+        assert seen.get_nowait() == b"one"

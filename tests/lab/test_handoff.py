@@ -5,6 +5,7 @@ fetches the answer file as the family's installer does.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -119,13 +120,17 @@ def debian_installer() -> dict[str, Path]:
     return {name: root / DEBIAN_FILES / name for name in ("linux", "initrd.gz")}
 
 
-def boot(lab: Driven, bootenv: str, params: dict[str, object]) -> Screen:
-    """Have the machine install something; what it prints from now on."""
+@contextlib.contextmanager
+def installing(lab: Driven, bootenv: str, params: dict[str, object]) -> Iterator[Screen]:
+    """The machine installs something while the context lasts; what it prints from then on."""
     screen = Screen(lab.spec, NODE)
     screen.skip()
     given = {"bootenv": bootenv, "params": params}
     Client(str(state_of(NAME) / "api.sock")).post(f"/v1/machines/{NODE}/boot", given, slow=True)
-    return screen
+    try:
+        yield screen
+    finally:
+        lab.control("cancel", NODE)
 
 
 @pytest.mark.parametrize("bootenv", FAMILIES)
@@ -135,22 +140,21 @@ def test_an_installer_is_told_where_its_answers_are_and_gets_them(racked: Driven
     if bootenv == "talos":
         params = {f"talos.{name}": f"env:TALOS_{name.upper()}" for name in TALOS_SECRETS}
         params["talos.endpoint"] = "https://cluster.example.org:6443"
-    screen = boot(racked, bootenv, params)
-    screen.expect(r"stand-in: arguments: ", LIMIT_S)
-    said = screen.expect(r"(?s).*stand-in: ends", LIMIT_S)
+    with installing(racked, bootenv, params) as screen:
+        screen.expect(r"stand-in: arguments: ", LIMIT_S)
+        said = screen.expect(r"(?s).*stand-in: ends", LIMIT_S)
     assert re.search(family.argument, said.splitlines()[0] + " "), said
     assert re.findall(r"fetched (\S+): 200", said) == list(family.fetches), said
     for line in family.lines:
         assert re.search(rf"\| .*{line}", said), said
     assert any(line["event"] == "http.answer" for line in racked.trace(NODE)), racked.trace(NODE)[-40:]
-    racked.control("cancel", NODE)
 
 
 def test_debians_installer_obeys_its_preseed_and_goes_to_the_mirror_in_it(racked: Driven, tmp_path: Path) -> None:
     asked = r'"GET /debian/dists/bookworm/Release'
-    with web(racked.spec, tmp_path, tmp_path / "web.log") as log:
-        screen = boot(racked, DEBIAN, {"mirror.debian": f"http://{GATEWAY}:8000/debian"})
+    params: dict[str, object] = {"mirror.debian": f"http://{GATEWAY}:8000/debian"}
+    with web(racked.spec, tmp_path, tmp_path / "web.log") as log, installing(racked, DEBIAN, params) as screen:
         met = process.wait_until(lambda: re.search(asked, log.read_text()) is not None, LIMIT_S, tick_s=1.0)
         assert met, log.read_text() + screen.text()[-3000:]
-    run = racked.machine(NODE)["run"]
-    assert run["phase"] == "install", "it has its answers, and is at work"
+        run = racked.machine(NODE)["run"]
+        assert run["phase"] == "install", "it has its answers, and is at work"

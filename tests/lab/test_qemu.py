@@ -73,7 +73,6 @@ ALWAYS = {
     "MAC": "mac=52:54:00:77:00:17",
     "disk": "file=/rack/node17/disk.raw,format=raw,cache=unsafe",
     "random numbers": "virtio-rng-pci",
-    "console is kept": "logfile=/rack/node17/console.log,logappend=on",
 }
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import signal
+import string
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +22,15 @@ from tests.lab.racks import HostCapture, Screen, dhcp, ignore, inside, ipmitool,
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 NAME = "provlab-test"
-SECTOR = bytes.fromhex("31c08ed8be1f7cbaf803ac84c07404eeebf8f4ebfd")
-"""A boot sector that writes the text at its end to the serial port, and stops."""
+SECTOR = bytes.fromhex("31c08ed8b90000be0000ac88c484c0740fbafd03eca82074fbb2f888e0eeebeae2e5f4ebfd")
+"""A boot sector that writes the text at its end to the serial port, so often, and stops; it waits for the port."""
 TEXT = "DISKBOOT"
 FROM_DISK = r"[.\s]*".join(TEXT)
 """SeaBIOS may still write the end of its own last line, "...", while the sector writes."""
-TEXT_AT = slice(5, 7)
+TIMES_AT, TEXT_AT = slice(5, 7), slice(8, 10)
 ORIGIN = 0x7C00
+FULL = 200
+"""Characters in a line to a reader that does not read; the kernel's usual limit is 277 of them, one by one."""
 ESP_BYTES = 64 << 20
 
 
@@ -79,6 +84,27 @@ def test_bios_boots_the_network_once_and_its_disk_after_its_own_restart(
     screen.expect(FROM_DISK)
     ipmitool(racked, "node17", "power", "off")
     assert process.wait_until(lambda: power_of(racked, "node17") == "off", 10)
+
+
+def test_the_console_has_each_character_once_though_nobody_read_for_a_while(racked: RackSpec) -> None:
+    # QEMU's own log has a character twice for which there was no room
+    line, times = string.ascii_uppercase * 17, 8
+    _write_boot_sector(racked.root_of(racked.machine("node17")) / "disk.raw", line, times)
+    supervisor, screen = rack.supervisor_of(racked.state), Screen(racked, "node17")
+    assert supervisor is not None
+    screen.skip()
+    ipmitool(racked, "node17", "chassis", "bootdev", "disk")
+    control.ask(racked.control, "power", machine="node17", verb="on")
+    screen.expect("SeaBIOS")
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    try:
+        assert process.wait_until(lambda: FULL < _unread(racked) == _unread(racked), 60), "the guest waits for nobody"
+    finally:
+        os.kill(supervisor.pid, signal.SIGCONT)
+    # SeaBIOS may still write the end of its own last line between the sector's
+    assert process.wait_until(lambda: screen.text().count("Z") >= 17 * times, 60), screen.text()
+    assert "".join(re.findall("[A-Z]", screen.text().partition("Hard Disk")[2])) == line * times
+    control.ask(racked.control, "power", machine="node17", verb="off")
 
 
 def test_uefi_boots_the_network_once_and_its_disk_after_its_own_restart(racked: RackSpec, boots: Path) -> None:
@@ -196,11 +222,17 @@ def _pid(spec: RackSpec) -> int | None:
     return number
 
 
-def _write_boot_sector(disk: Path) -> None:
+def _unread(spec: RackSpec) -> int:
+    """The most characters that wait in a local socket."""
+    return max(int(row.split()[2]) for row in inside(spec, "ss", "-xH").splitlines())
+
+
+def _write_boot_sector(disk: Path, text: str = TEXT, times: int = 1) -> None:
     with disk.open("r+b") as file:
         code = bytearray(SECTOR)
+        code[TIMES_AT] = times.to_bytes(2, "little")
         code[TEXT_AT] = (ORIGIN + len(code)).to_bytes(2, "little")
-        file.write((bytes(code) + TEXT.encode() + b"\r\n\0").ljust(510, b"\0") + b"\x55\xaa")
+        file.write((bytes(code) + text.encode() + b"\r\n\0").ljust(510, b"\0") + b"\x55\xaa")
 
 
 def _write_esp(disk: Path) -> None:
