@@ -91,6 +91,8 @@ class SiteArtifacts:
 
     def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
         """Name what is missing, each with the command that gets it."""
+        if not bootenv.arch:  # a machine's own disk: it starts without any file of ours
+            return []
         if arch not in bootenv.arch:
             return [f"{bootenv.name} has nothing for {arch}, only {', '.join(bootenv.arch)}"]
         return [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.identify import Identity
@@ -21,7 +23,10 @@ from provisioner.model.boot import BootClient, LocalDisk, Plan, Unknown
 from provisioner.model.catalog import Artifact, Bootenv, Kind
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
-from provisioner.wiring import Addresses, KnownMachines, booting, how_to_get, reservations
+from provisioner.store.artifacts import ArtifactIndex
+from provisioner.store.db import Database
+from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, booting, how_to_get, reservations
+from tests.shipped import catalogue
 
 A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
 NODE = Machine("m1", "node17", State.READY, macs=(A,), uuid="u1", profile="small")
@@ -95,6 +100,17 @@ def test_how_a_missing_artefact_is_to_be_had() -> None:
         "run `provisionctl images build discovery`",
         "run `provisionctl artifacts import x/amd64/bcd FILE`: boot/bcd of the medium",
     ]
+
+
+async def test_what_a_store_with_nothing_in_it_lacks(tmp_path: Path) -> None:
+    db = Database(tmp_path / "state.db")
+    await db.open()
+    shelf = SiteArtifacts(ArtifactStore(tmp_path / "artifacts", ArtifactIndex(db)))
+    content = catalogue().content
+    lacks = {name for name, each in content.bootenvs.items() if shelf.missing(each, next(iter(each.arch), "amd64"))}
+    assert set(content.bootenvs) - lacks == {"local"}, "a disk of its own starts without any file of ours"
+    assert shelf.missing(content.bootenvs["freebsd-14"], "arm64") == ["freebsd-14 has nothing for arm64, only amd64"]
+    await db.close()
 
 
 CATALOGUE = {

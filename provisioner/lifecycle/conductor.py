@@ -16,7 +16,7 @@ from typing import Any
 from provisioner.bmc.ways import Ways
 from provisioner.boot.plan import boots_by_medium
 from provisioner.clock import SteadyClock
-from provisioner.errors import BmcError, ConflictError, NotFoundError, PreflightError, StoreError
+from provisioner.errors import ConflictError, PreflightError, StoreError
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.actions import Actions
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
@@ -41,7 +41,7 @@ from provisioner.lifecycle.symptoms import panicked
 from provisioner.lifecycle.turns import Turns, in_turn
 from provisioner.lifecycle.why import why
 from provisioner.model.catalog import Bootenv
-from provisioner.model.intent import Asked, EnrolRequest, Event
+from provisioner.model.intent import Asked, Check, EnrolRequest, Event
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, TraceFilter, TraceLine
@@ -90,7 +90,7 @@ class Conductor:
         self.booter = Booter(ports, self._boots, self._answers, self._agents)
         """What machines ask and say."""
         ready = Readiness(self.machines, ports, self._boots.arch_of, self._actions.look, Ways(ports.bmcs, secrets))
-        self.preflight, self.forecast = ready.preflight, ready.forecast
+        self.preflight, self.forecast, self._reach = ready.preflight, ready.forecast, ready.reach
         ready.medium = self.media.checks
         self.engaged: Callable[[str, str], str] = lambda _machine, _key: ""
         """Says which workflow a machine is in, for who asks for it under a key; empty where it is free."""
@@ -196,14 +196,6 @@ class Conductor:
             machine = replace(machine, uuid=identity.uuid, serial=identity.serial)
             return await self._runner.create(rest.enrolled(machine, request, bmc, now), intent)
 
-    async def _bmc_fault(self, machine: Machine) -> str | None:
-        assert machine.bmc is not None
-        try:
-            await self._actions.look(machine)
-        except (BmcError, NotFoundError) as error:
-            return str(error)
-        return None
-
     @in_turn
     async def boot(
         self, ref: str, bootenv: str, *, key: str = "", generation: int | None = None,
@@ -216,10 +208,7 @@ class Conductor:
             return known
         machine = self.machines.get(ref)
         rest.check_generation(machine, generation)
-        failed = [check for check in await self.preflight(ref, bootenv, params, via=via) if not check.ok]
-        if failed:
-            lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
-            raise PreflightError(f"{machine.name} cannot boot {wanted.name}; nothing was touched", faults=lines)
+        _refuse(await self.preflight(ref, bootenv, params, via=via), f"{machine.name} cannot boot {wanted.name}")
         begin = Begin(new_run_id(), verb_for(wanted), wanted.name, wanted.job, dict(params or {}))
         return await self._begin(machine, begin, intent, generation, via)
 
@@ -253,9 +242,11 @@ class Conductor:
             return known
         machine = self.machines.get(ref)
         rest.check_generation(machine, generation)
-        fault = "there is no BMC on record" if machine.bmc is None else await self._bmc_fault(machine)
-        if fault is not None:
-            raise PreflightError(f"{machine.name} cannot {what}; nothing was touched", faults=[f"bmc: {fault}"])
+        found = (
+            await self.preflight(ref, begin.bootenv, verb=begin.verb) if begin.bootenv else [await self._reach(machine)]
+        )
+        # of its state, the rule itself judges
+        _refuse([check for check in found if check.name != "state"], f"{machine.name} cannot {what}")
         return await self._begin(machine, begin, intent, generation)
 
     def _refuse_engaged(self, machine: Machine, key: str = "") -> None:
@@ -398,3 +389,11 @@ class Conductor:
     async def wait_event(self, after: int, timeout_s: float) -> bool:
         """Say whether there is an event newer than `after`, waiting for one."""
         return await self._runner.wait_event(after, timeout_s)
+
+
+def _refuse(checks: Sequence[Check], what: str) -> None:
+    """Raise `PreflightError` where a check says no."""
+    failed = [check for check in checks if not check.ok]
+    if failed:
+        lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
+        raise PreflightError(f"{what}; nothing was touched", faults=lines)

@@ -40,12 +40,11 @@ class Found:
     """What was judged of a CD of its own, for a machine that boots by one; then nothing is asked of the network."""
 
 
-def checks(machine: Machine, bootenv: Bootenv, found: Found) -> list[Check]:
-    """Judge whether `bootenv` can be brought onto `machine`."""
-    verb = verb_for(bootenv)
+def checks(machine: Machine, bootenv: Bootenv, found: Found, verb: Verb) -> list[Check]:
+    """Judge whether `machine` can boot `bootenv` for `verb`."""
     return [
         _state(machine, verb),
-        _bmc(machine, found),
+        bmc(machine, found),
         *_capability(machine, verb, found),
         *_way(machine, bootenv),
         *_artifacts(bootenv, found.missing),
@@ -124,7 +123,8 @@ def _state(machine: Machine, verb: Verb) -> Check:
     return Check("state", ok=ok, text=text)
 
 
-def _bmc(machine: Machine, found: Found) -> Check:
+def bmc(machine: Machine, found: Found) -> Check:
+    """Judge whether its BMC can be asked."""
     if machine.bmc is None:
         hint = f"provisionctl enrol {machine.name} --bmc ipmi://USER@HOST"
         return Check("bmc", ok=False, text=f"{machine.name} has no BMC on record", hint=hint)

@@ -25,8 +25,9 @@ from provisioner.lifecycle.forecast import (
     loader_plan,
     targets,
 )
+from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Ports
-from provisioner.lifecycle.preflight import Found, bmc_verbs, boots_from_network, checks, verb_for
+from provisioner.lifecycle.preflight import Found, bmc, bmc_verbs, boots_from_network, checks, verb_for
 from provisioner.lifecycle.preview import Known
 from provisioner.lifecycle.rendering import Imagined, RenderedFile, Renderings
 from provisioner.model.artifact import Inspected
@@ -62,20 +63,32 @@ class Readiness:
         """Judges whether a machine can boot a bootenv by a CD of its own (`media.Media.checks`)."""
 
     async def preflight(
-        self, ref: str, bootenv: str, params: Mapping[str, Any] | None = None, *, via: str = ""
+        self,
+        ref: str,
+        bootenv: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        via: str = "",
+        verb: Verb | None = None,
     ) -> list[Check]:
-        """Look at everything that has to hold before a machine is touched.
+        """Look at everything that has to hold before a machine is touched. `verb`: what it boots this for, where that
+        is not what the bootenv itself is for.
 
         The BMC is asked last, and only when everything else is in order.
         """
         boot = self._boot(ref, bootenv, params, via)
-        machine, wanted = boot.machine, boot.bootenv
+        machine, wanted, verb = boot.machine, boot.bootenv, verb or verb_for(boot.bootenv)
         files, unfit = await self._rendered(boot)
         found = self._found(boot, files, unfit)
-        early = checks(machine, wanted, replace(found, asked=False))
+        early = checks(machine, wanted, replace(found, asked=False), verb)
         if machine.bmc is None or not all(check.ok for check in early):
             return early
-        return checks(machine, wanted, replace(found, **await self._asked(boot)))
+        names = bmc_verbs(machine, verb, by_medium=boot.by_medium)
+        return checks(machine, wanted, replace(found, **await self._asked(machine, names)), verb)
+
+    async def reach(self, machine: Machine) -> Check:
+        """Look at no more than whether a machine's BMC lets us in."""
+        return bmc(machine, Found(**await self._asked(machine, ()) if machine.bmc is not None else {}))
 
     async def forecast(self, ref: str, name: str, via: str = "", params: Mapping[str, Any] | None = None) -> Forecast:
         """Say everything that booting a bootenv would do. The BMC is asked whatever else is wrong."""
@@ -87,10 +100,11 @@ class Readiness:
             boot = replace(boot, address=next((told.address for told in self._told(boot) or () if told.address), ""))
         files, unfit = await self._rendered(boot)
         inspected = [*self._loaders(boot), *await self._artifacts(boot), *(_inspected(each) for each in files)]
-        asked = await self._asked(boot) if machine.bmc is not None else {"asked": False}
-        judged = checks(machine, bootenv, replace(self._found(boot, files, unfit), **asked))
-        judged += [Check("artifacts", ok=False, text=each.fault) for each in inspected if each.damaged]
         verb, policy = verb_for(bootenv), self._ports.network.policy(boot.address)
+        names = bmc_verbs(machine, verb, by_medium=boot.by_medium)
+        asked = await self._asked(machine, names) if machine.bmc is not None else {"asked": False}
+        judged = checks(machine, bootenv, replace(self._found(boot, files, unfit), **asked), verb)
+        judged += [Check("artifacts", ok=False, text=each.fault) for each in inspected if each.damaged]
         network = boots_from_network(verb) and not boot.by_medium
         way = chain(machine, bootenv, policy, self._direct(boot)) if not boot.by_medium else (FROM_MEDIUM,)
         return Forecast(
@@ -107,7 +121,8 @@ class Readiness:
         machine, wanted = self._machines.get(ref), self._ports.catalogue.bootenv(bootenv)
         arch = self._arch_of(machine.macs[0]) if machine.macs else "amd64"
         address = self._ports.network.address_of(machine.macs[0]) if machine.macs else ""
-        return Imagined(machine, wanted, arch, address, given, boots_by_medium(machine, via))
+        by_medium = boots_from_network(verb_for(wanted)) and boots_by_medium(machine, via)
+        return Imagined(machine, wanted, arch, address, given, by_medium)
 
     def _found(self, boot: Imagined, files: Sequence[RenderedFile], unfit: Sequence[str]) -> Found:
         missing = list(self._ports.artifacts.missing(boot.bootenv, boot.arch))
@@ -117,14 +132,12 @@ class Readiness:
         medium = self.medium(boot.machine, boot.bootenv, boot.given or {}) if boot.by_medium else None
         return Found(missing, [each.name for each in files], unfit, told, self._unserved(boot), medium=medium)
 
-    async def _asked(self, boot: Imagined) -> dict[str, Any]:
+    async def _asked(self, machine: Machine, names: Sequence[str]) -> dict[str, Any]:
         """Log in to the BMC, and see whether it can do what is needed."""
-        machine = boot.machine
         try:
             await self._look(machine)
             logins = await self._logins.all(machine)
-            verbs = bmc_verbs(machine, verb_for(boot.bootenv), by_medium=boot.by_medium)
-            return {"cannot": [verb for verb in verbs if not await self._ports.bmcs.order(verb, logins)]}
+            return {"cannot": [name for name in names if not await self._ports.bmcs.order(name, logins)]}
         except (BmcError, NotFoundError) as error:
             return {"bmc_fault": str(error)}
 

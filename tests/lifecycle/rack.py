@@ -132,6 +132,7 @@ class Rack:
     database: type[KillableDatabase] = KillableDatabase
     pace: Pace = PACE
     catalogue: type[FakeCatalogue] = FakeCatalogue
+    artifacts: type[FakeArtifacts] = FakeArtifacts
 
     def __init__(self, folder: Path, names: Sequence[str] = ("node17",)) -> None:
         self.folder = folder
@@ -171,7 +172,7 @@ class Rack:
         db.points = points
         await db.open()
         await self.opened(db)
-        ports = Ports(self.bmcs(points), self.catalogue(), FakeArtifacts(), self._discovery(), self._network())
+        ports = Ports(self.bmcs(points), self.catalogue(), self.artifacts(), self._discovery(), self._network())
         ports = replace(ports, secrets=self._read)
         conductor = Conductor(db, Secrets(db, key), ports, self.clock, self.pace)
         await conductor.open()

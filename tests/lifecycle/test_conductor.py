@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, Phase, Run, State, Step
 from provisioner.model.trace import Channel, TraceLine
 from tests.lifecycle.rack import PASSWORD, Rack
-from tests.lifecycle.shelf import FakeCatalogue
+from tests.lifecycle.shelf import FakeArtifacts, FakeCatalogue
 
 
 def waits(run: Run) -> bool:
@@ -140,13 +140,37 @@ async def test_nothing_is_begun_that_cannot_be_made_out(tmp_path: Path) -> None:
     async with rack.alive(), rack.daemon() as conductor:
         with pytest.raises(PreflightError, match="parameters: what was applied last is not in use"):
             await conductor.boot("node17", "discovery")
-        with pytest.raises(LackingError):
+        with pytest.raises(PreflightError, match="parameters: what was applied last is not in use"):
             await conductor.rescue("node17")
         assert (conductor.machines.get("node17").state, metal.log) == (State.READY, log)
         run = Run("r-1", "deploy", "debian-12", (Step("wait.dhcp", Phase.DHCP, 60),))
         conductor.machines.put(replace(conductor.machines.get("node17"), run=run))
         client = BootClient(metal.mac, Asker.HTTP, Arch.EFI_X64_HTTP, metal.uuid)
         assert conductor.decide(client) is not None  # who asks by DHCP has an answer
+
+
+class Bare(FakeArtifacts):
+    """Nothing is in store."""
+
+    def missing(self, bootenv: Bootenv, arch: str) -> Sequence[str]:
+        return [f"{bootenv.name}: vmlinuz is missing: run `provisionctl images build {bootenv.name}`"]
+
+
+async def test_no_machine_is_switched_off_for_a_system_that_is_not_there(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.alive(), rack.daemon() as conductor:
+        await ready(rack)
+        await conductor.boot("node17", "debian-12")
+        assert (await settled(conductor)).state is State.ACTIVE
+    rack.artifacts, log = Bare, list(metal.log)
+    async with rack.alive(), rack.daemon() as conductor:
+        for verb in (conductor.release, conductor.rescue):
+            with pytest.raises(PreflightError, match="artifacts: discovery: vmlinuz is missing: run `provisionctl"):
+                await verb("node17")
+        assert (conductor.machines.get("node17").state, metal.log) == (State.ACTIVE, log)
+        await conductor.release("node17", erase=False)
+        assert (await settled(conductor)).state is State.READY, "to switch it off takes no system"
 
 
 async def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:

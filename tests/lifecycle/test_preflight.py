@@ -66,7 +66,7 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
 @pytest.mark.parametrize(("machine", "bootenv", "missing", "fault", "failed"), CASES.values(), ids=CASES.keys())
 def test_checks(machine: Machine, bootenv: Bootenv, missing: list[str], fault: str | None, failed: list[str]) -> None:
     found = Found(missing=missing, bmc_fault=fault)
-    assert [check.text for check in checks(machine, bootenv, found) if not check.ok] == failed
+    assert [check.text for check in checks(machine, bootenv, found, verb_for(bootenv)) if not check.ok] == failed
 
 
 TOLD = Foretold("lan", "10.0.0.17", "10.0.0.1", "undionly.kpxe")
@@ -94,7 +94,7 @@ FOUND: dict[str, tuple[Found, list[str]]] = {
 def test_what_was_found_is_judged(found: Found, said: list[str]) -> None:
     judged = [
         f"{'' if check.ok else '! '}{check.name}: {check.text}"
-        for check in checks(READY, DEBIAN, found)
+        for check in checks(READY, DEBIAN, found, Verb.DEPLOY)
         if check.name in {"subnet", "loader", "parameters", "capability"} and "it can power.off" not in check.text
     ]
     assert judged == said
@@ -102,7 +102,7 @@ def test_what_was_found_is_judged(found: Found, said: list[str]) -> None:
 
 def test_a_boot_of_the_disk_needs_no_subnet() -> None:
     local = Bootenv("local", "Its disk", Kind.DISK, "local", {})
-    assert [check.name for check in checks(READY, local, Found(told=[SILENT]))] == [
+    assert [check.name for check in checks(READY, local, Found(told=[SILENT]), Verb.LOCAL)] == [
         "state", "bmc", "capability", "artifacts"]  # fmt: skip
 
 

@@ -175,3 +175,9 @@ async def test_a_bmc_is_not_asked_while_something_else_is_wrong() -> None:
     found = {check.name: check.ok for check in await ready.preflight("node17", "rocky-9")}
     assert found["bmc"]
     assert not found["disk"]
+
+
+async def test_a_disk_is_started_without_any_medium() -> None:
+    alone = replace(NODE, boot_via="media", bmc=BmcAddress(Driver.IPMI, "10.0.0.9", 623, "admin"))
+    found = await readiness(Machines([alone])).preflight("node17", "local")
+    assert [check.text for check in found if not check.ok] == []
