@@ -69,6 +69,7 @@ TABLE = (
     ("lifecycle.readiness", "shells"),
     ("lifecycle.rendering", "shells"),
     ("lifecycle.silence", "shells"),
+    ("lifecycle.leftover", "shells"),
     ("lifecycle.turns", "shells"),
     ("lifecycle.once", "shells"),
     ("lifecycle.media", "shells"),

@@ -193,6 +193,8 @@ def _left(machine: Row) -> str:
     name, failure = printable(machine["name"]), machine["failure"]
     if failure and failure["return_to"] == "quarantined":
         return f"quarantined: its disks may be half erased (`provisionctl resume {name}` erases them anew)"
+    if machine["state"] == "active" and machine["power"] == "off":
+        return f"active, but its power is off (`provisionctl power {name} on`)"
     return str(machine["state"])
 
 

@@ -60,6 +60,12 @@ class Actions:
         """Read the power. Raises `BmcError`."""
         return await self._ways.ask(machine, "power.status", self._bmcs.power)
 
+    async def look_after(self, machine: Machine) -> Power:
+        """Read what an order that was broken off has left of the power. Raises `BmcError`."""
+        power = await self.look(machine)
+        self._see(machine, "bmc.power-left", f"an order to its power was broken off: it is {power}")
+        return power
+
     async def power(self, machine: Machine, verb: str) -> Power:
         """Do what an operator asked of the power, and say what it is then. Raises `BmcError`."""
         try:

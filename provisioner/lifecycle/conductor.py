@@ -16,7 +16,7 @@ from typing import Any
 from provisioner.bmc.ways import Ways
 from provisioner.boot.plan import boots_by_medium
 from provisioner.clock import SteadyClock
-from provisioner.errors import ConflictError, PreflightError, StoreError
+from provisioner.errors import ConflictError, StoreError
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.actions import Actions
 from provisioner.lifecycle.agents import ERASE_JOB, Agents
@@ -26,11 +26,12 @@ from provisioner.lifecycle.boots import DISCOVERY, Boots
 from provisioner.lifecycle.discs import Discs
 from provisioner.lifecycle.doors import Doors
 from provisioner.lifecycle.inputs import Begin, Cancel, Panicked, Resume
+from provisioner.lifecycle.leftover import look_after
 from provisioner.lifecycle.media import Media
 from provisioner.lifecycle.once import Once, WithdrawnError, asked
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Flows, Ports
-from provisioner.lifecycle.preflight import verb_for
+from provisioner.lifecycle.preflight import refuse, verb_for
 from provisioner.lifecycle.readiness import Readiness
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import DEFAULT_PACE, Follower, Pace, Rule, Runner, new_run_id
@@ -41,7 +42,7 @@ from provisioner.lifecycle.symptoms import panicked
 from provisioner.lifecycle.turns import Turns, in_turn
 from provisioner.lifecycle.why import why
 from provisioner.model.catalog import Bootenv
-from provisioner.model.intent import Asked, Check, EnrolRequest, Event
+from provisioner.model.intent import Asked, EnrolRequest, Event
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, TraceFilter, TraceLine
@@ -208,7 +209,7 @@ class Conductor:
             return known
         machine = self.machines.get(ref)
         rest.check_generation(machine, generation)
-        _refuse(await self.preflight(ref, bootenv, params, via=via), f"{machine.name} cannot boot {wanted.name}")
+        refuse(await self.preflight(ref, bootenv, params, via=via), f"{machine.name} cannot boot {wanted.name}")
         begin = Begin(new_run_id(), verb_for(wanted), wanted.name, wanted.job, dict(params or {}))
         return await self._begin(machine, begin, intent, generation, via)
 
@@ -246,7 +247,7 @@ class Conductor:
             await self.preflight(ref, begin.bootenv, verb=begin.verb) if begin.bootenv else [await self._reach(machine)]
         )
         # of its state, the rule itself judges
-        _refuse([check for check in found if check.name != "state"], f"{machine.name} cannot {what}")
+        refuse([check for check in found if check.name != "state"], f"{machine.name} cannot {what}")
         return await self._begin(machine, begin, intent, generation)
 
     def _refuse_engaged(self, machine: Machine, key: str = "") -> None:
@@ -257,7 +258,8 @@ class Conductor:
     async def cancel(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """End the run under way; the machine goes back to where it came from."""
         intent = asked(key, "cancel")
-        return await self._settle(ref, intent, generation, lambda m, now: advance(m, Cancel(), now), engaged=True)
+        machine = await self._settle(ref, intent, generation, lambda m, now: advance(m, Cancel(), now), engaged=True)
+        return await look_after(machine, self._runner, self._actions)
 
     @in_turn
     async def resume(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
@@ -389,11 +391,3 @@ class Conductor:
     async def wait_event(self, after: int, timeout_s: float) -> bool:
         """Say whether there is an event newer than `after`, waiting for one."""
         return await self._runner.wait_event(after, timeout_s)
-
-
-def _refuse(checks: Sequence[Check], what: str) -> None:
-    """Raise `PreflightError` where a check says no."""
-    failed = [check for check in checks if not check.ok]
-    if failed:
-        lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
-        raise PreflightError(f"{what}; nothing was touched", faults=lines)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from provisioner.dhcp.foretell import Foretold
+from provisioner.errors import PreflightError
 from provisioner.lifecycle.plans import ENSURES, KINDS, NETBOOT, VERBS, Verb, steps_of
 from provisioner.lifecycle.rest import in_use
 from provisioner.model.bmc import BootTarget, Driver
@@ -207,3 +208,11 @@ def _hardware(machine: Machine, bootenv: Bootenv) -> list[Check]:
         text = f"{machine.name} has {has:.1f} GiB of memory, {bootenv.name} needs {needs:.1f}"
         found.append(Check("memory", ok=False, text=text))
     return found
+
+
+def refuse(judged: Sequence[Check], what: str) -> None:
+    """Raise `PreflightError` where a check says no; `what` says what cannot be."""
+    failed = [check for check in judged if not check.ok]
+    if failed:
+        lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
+        raise PreflightError(f"{what}; nothing was touched", faults=lines)

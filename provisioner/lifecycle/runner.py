@@ -265,6 +265,11 @@ class Runner:
                 return  # not running yet: `run` takes it up
             self._tasks[machine.id] = self._group.create_task(self._act(machine, action), name=f"act {machine.name}")
 
+    async def quiet(self, machine_id: str) -> None:
+        """Return once no action of a machine is under way, when it was told to end."""
+        if (task := self._tasks.get(machine_id)) is not None:
+            await asyncio.wait([task])
+
     async def _act(self, machine: Machine, action: Perform) -> None:
         event = await self._try(machine, action)
         if self._tasks.get(machine.id) is asyncio.current_task():

@@ -8,6 +8,7 @@ from provisioner.lifecycle.diagnoses import DIAGNOSES, HELD, Diagnosis
 from provisioner.lifecycle.endings import stands_where_it_stopped
 from provisioner.lifecycle.plans import KINDS
 from provisioner.lifecycle.story import Story, Verdict, in_order
+from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.trace import TraceLine
 
@@ -83,8 +84,10 @@ def _plain(story: Story) -> Verdict:
         takes_up = "takes it up"
         if machine.state is State.QUARANTINED and stands_where_it_stopped(machine):
             text, takes_up = f"{text}; its disks may be half erased, so it is quarantined", "erases them anew"
+        down = machine.state is State.ACTIVE and machine.power is Power.OFF
+        text, on = (f"{text}; its power is off", f"`provisionctl power {machine.name} on`") if down else (text, "")
         again = f"`provisionctl resume {machine.name}` {takes_up}" if stands_where_it_stopped(machine) else ""
-        todo = "; ".join(part for part in (machine.failure.hint, again) if part)
+        todo = "; ".join(part for part in (machine.failure.hint, on, again) if part)
         return Verdict("cancelled", text, todo, tuple(story.lines[-EVIDENCE:]), _tried(run))
     if machine.failure is not None:
         text = f"{machine.name} failed at {machine.failure.phase}: {machine.failure.reason}"

@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from provisioner.cli import progress
+from provisioner.model.bmc import Power
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.machine import Failure, JournalLine, Machine, Phase, State
 from provisioner.web.ports import BootenvStatus, Site
@@ -241,6 +242,15 @@ def test_release_keeps_or_erases(ctl: Ctl, daemon: Daemon) -> None:
 def test_cancel(ctl: Ctl) -> None:
     ctl("boot", "node17", "debian-12")
     assert ctl("cancel", "node17").err == "node17: boot cancelled, it is ready\n"
+
+
+def test_cancel_says_that_a_machine_in_use_is_off(ctl: Ctl, daemon: Daemon) -> None:
+    ctl("boot", "node17", "debian-12")
+    change(daemon, "node17", return_to=State.ACTIVE)
+    machines = daemon.conductor.machines.by_name
+    machines["node17"] = replace(machines["node17"], power=Power.OFF)
+    said = "node17: boot cancelled, it is active, but its power is off (`provisionctl power node17 on`)\n"
+    assert ctl("cancel", "node17").err == said
 
 
 UNANSWERED = Failure(

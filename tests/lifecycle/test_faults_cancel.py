@@ -113,6 +113,8 @@ def _hold(machine: Machine, rack: Writers, more: int) -> None:
     assert run.outcome == "cancelled"
     assert all(step.name != CANCEL_STEP for step in run.steps)
     told = "may go on writing" in failure.reason
+    if rack.one().broken is None:
+        assert machine.power is metal.power, "nobody would look at it again"
     if not told:
         assert more == 0, "it was said to be over"
     if rack.written and rack.written[-1] == metal.lives and metal.power is Power.ON:

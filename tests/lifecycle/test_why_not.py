@@ -11,6 +11,7 @@ from provisioner.lifecycle.inputs import Cancel
 from provisioner.lifecycle.steps import advance
 from provisioner.lifecycle.symptoms import console_shows
 from provisioner.lifecycle.why import why
+from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import TraceLine
@@ -220,6 +221,13 @@ def test_what_was_cancelled_says_where_and_that_it_can_be_taken_up() -> None:
     assert verdict.todo == "`provisionctl resume node17` takes it up"
     retired = rest.retire(machine, now + 5)
     assert "resume" not in why(retired, lines, now + 9).todo
+
+
+def test_a_machine_in_use_that_is_off_since_its_run_was_cancelled_is_told_of() -> None:
+    machine, lines, now = ended(Case("wait.dhcp", (POWER,), 400.0), cancel=True)
+    verdict = why(replace(machine, state=State.ACTIVE, power=Power.OFF), lines, now)
+    assert verdict.text == "node17: at dhcp, deploy was cancelled by the operator; its power is off"
+    assert verdict.todo.startswith("`provisionctl power node17 on`")
 
 
 def test_a_cancelled_release_says_that_its_disks_may_be_half_erased() -> None:

@@ -182,7 +182,7 @@ class FakeConductor:
         if machine.name in self.writing:  # it is over once its machine is off
             return await self.put(replace(machine, run=replace(machine.run, note="off")), "step.cancelled")
         run = replace(machine.run, outcome="cancelled", ended=NOW)
-        return await self.put(replace(machine, state=State.READY, run=run), "run.cancelled")
+        return await self.put(replace(machine, state=run.return_to, run=run), "run.cancelled")
 
     async def resume(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         machine = self._current(self.machines.get(ref), generation)
