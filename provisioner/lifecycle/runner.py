@@ -207,12 +207,11 @@ class Runner:
     async def _save(self, before: Machine | None, after: Machine, now: float, intent: Asked) -> None:
         events: list[Named] = describe(before, after)
         if events or intent.key or (before and is_lasting(before, after)):
-            self.announce(await self._store.save(Change(now, before, after, events, intent)))
+            with self._trace.with_change(trace_lines(after, events, now)) as lines:
+                self.announce(await self._store.save(Change(now, before, after, events, intent, lines)))
         self._machines.put(after)
         for follow in self.followers:
             follow(before, after)
-        for line in trace_lines(after, events, now):
-            self._trace.note(line)
         self.wake(after.id)
 
     def announce(self, written: Sequence[Written]) -> None:

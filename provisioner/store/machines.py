@@ -11,9 +11,11 @@ from provisioner.errors import ConflictError, CursorError
 from provisioner.model.bmc import secret_of
 from provisioner.model.intent import UNKEYED, Asked, Event
 from provisioner.model.machine import Machine, Run
+from provisioner.model.trace import TraceLine
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
 from provisioner.store.intents import put_intent
+from provisioner.store.trace import write_lines
 
 _machine_in = Reader(Machine)
 _run_in = Reader(Run)
@@ -26,7 +28,7 @@ class Change:
     """What one event made of one machine, to be written whole or not at all.
 
     `before` is None for a new machine, `after` None for one that is forgotten: with its trace and the passwords of its
-    BMC. `intent` is the request for it.
+    BMC. `intent` is the request for it, `lines` what is to be in traces then.
     """
 
     at: float
@@ -34,6 +36,7 @@ class Change:
     after: Machine | None
     events: Sequence[tuple[str, dict[str, Any]]] = field(default_factory=tuple)
     intent: Asked = UNKEYED
+    lines: Sequence[TraceLine] = ()
 
 
 class MachineStore:
@@ -113,6 +116,8 @@ def _write(
         _put(cursor, change.before, change.after, document)
     put_intent(cursor, change.intent, machine.id, change.at, machine.run.id if machine.run is not None else "")
     _keep_ended_run(cursor, change)
+    if change.lines:
+        write_lines(cursor, change.lines)
     return _put_events(cursor, change, machine.id, events)
 
 

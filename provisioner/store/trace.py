@@ -1,7 +1,8 @@
 """The boot trace: a bounded ring in memory for everybody, rows in the store for the machines that are ours.
 
 `note` is called from the hot paths of DHCP and TFTP: it appends to a list and returns. A flusher hands what has
-gathered to the writer a few times a second; nobody waits for it.
+gathered to the writer a few times a second; nobody waits for it. What a run says of itself is written with the change
+that it tells of, and with all that was seen before it: a crash never leaves a machine further than its trace.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from provisioner.clock import SteadyClock
@@ -101,14 +104,10 @@ class Trace:
         lines, self._pending = self._pending, []
         if not lines:
             return
-        rows = [(x.at, x.mac, x.machine, x.run, str(x.channel), x.event, x.text, x.ok) for x in lines]
-        insert = "INSERT INTO trace (at, mac, machine, run, channel, event, text, ok) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         try:
-            await self._db.submit(lambda c: c.executemany(insert, rows) and None)
+            await self._db.submit(lambda c: write_lines(c, lines))
         except StoreError:
-            waiting = lines + self._pending
-            self._pending = waiting[-PENDING_LIMIT:]
-            self.lost += len(waiting) - len(self._pending)
+            self._put_back(lines)
             raise
         if self.lost > self._told:
             log.warning("trace.lost lines=%d", self.lost - self._told)
@@ -116,6 +115,25 @@ class Trace:
         self._grown.update(line.machine for line in lines)
         for machine in [machine for machine, rows in self._grown.items() if rows >= TRIM_EVERY]:
             await self.trim(machine)
+
+    def _put_back(self, lines: list[TraceLine]) -> None:
+        waiting = lines + self._pending
+        self._pending = waiting[-PENDING_LIMIT:]
+        self.lost += len(waiting) - len(self._pending)
+
+    @contextlib.contextmanager
+    def with_change(self, lines: Sequence[TraceLine]) -> Iterator[Sequence[TraceLine]]:
+        """Give what has gathered, and then `lines`, to be written in the transaction of the change that they tell of.
+
+        Where the body raises, that was not done: what had gathered waits on, and nobody hears of the change.
+        """
+        gathered, self._pending = self._pending, []
+        try:
+            yield (*gathered, *lines)
+        except Exception:
+            self._put_back(gathered)
+            raise
+        self._grown.update(line.machine for line in (*gathered, *lines))
 
     async def read(
         self, machine: str, after: int, limit: int, only: TraceFilter = ALL_LINES
@@ -174,6 +192,13 @@ class Trace:
         self._pending = [line for line in self._pending if line.machine != machine]
         await self._db.submit(lambda c: c.execute("DELETE FROM trace WHERE machine = ?", (machine,)) and None)
         self._grown.pop(machine, None)
+
+
+def write_lines(cursor: sqlite3.Cursor, lines: Sequence[TraceLine]) -> None:
+    """Write lines of machines, in a transaction of whoever calls."""
+    rows = [(x.at, x.mac, x.machine, x.run, str(x.channel), x.event, x.text, x.ok) for x in lines]
+    insert = "INSERT INTO trace (at, mac, machine, run, channel, event, text, ok) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    cursor.executemany(insert, rows)
 
 
 def _check_cursor(after: int, newest: int) -> None:

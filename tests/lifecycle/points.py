@@ -55,12 +55,10 @@ LIVES = 3
 def certain(lives: Iterable[Points]) -> list[Point]:
     """Those that a daemon comes by however slow the machine is, in the life that has the fewest.
 
-    The trace is also written twice a second, and two things that a machine says are one write, or two.
+    What no change of a machine has taken along into the trace is written twice a second: in some lives there is none.
+    Two things that a machine says are one write, or two.
     """
-    return min(
-        ([point for point in life.passed if not (point.nth and point.name.endswith(" Trace.flush"))] for life in lives),
-        key=len,
-    )
+    return min(([point for point in life.passed if not point.name.endswith(" Trace.flush")] for life in lives), key=len)
 
 
 Play = Callable[[Path, Point | None, str], Coroutine[Any, Any, Points]]

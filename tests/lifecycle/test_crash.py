@@ -7,13 +7,17 @@ run, before and after; then once more for each of them, with a daemon that dies 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.plans import VERBS, Verb
+from provisioner.model.intent import Event
 from provisioner.model.machine import Machine, State
+from provisioner.model.trace import TraceLine
 from tests.lifecycle.points import LIVES, Point, Points, certain
 from tests.lifecycle.rack import Rack
 from tests.lifecycle.test_conductor import settled
@@ -70,7 +74,9 @@ async def play(folder: Path, verb: Verb, die_at: Point | None) -> tuple[Rack, Po
         async with rack.daemon() as conductor:
             await ask(conductor, verb)  # the same key: accepted before the crash or now, but once
             machine = await settled(conductor)
-            check_events(await conductor.events(0, 10_000))
+            events = await conductor.events(0, 10_000)
+            check_events(events)
+            check_trace(events, [line for _, line in await conductor.trace("node17", limit=10_000)])
     return rack, points, machine
 
 
@@ -86,6 +92,15 @@ def check_events(events: list[object], whole: bool = True) -> None:
     steps = [(getattr(e, "data", {}).get("run"), getattr(e, "data", {}).get("step")) for e in events]
     done = [step for step, (kind, _) in zip(steps, stories, strict=True) if kind == "step.done"]
     assert len(done) == len(set(done))
+
+
+def check_trace(events: Sequence[Event], lines: Sequence[TraceLine]) -> None:
+    """Hold that a trace tells of what is in the outbox, and of nothing else: no crash comes between them."""
+    told = Counter((line.event, line.run) for line in lines if line.event in LASTING)
+    assert told == Counter((f"life.{each.type}", each.data["run"]) for each in events if f"life.{each.type}" in LASTING)
+
+
+LASTING = {f"life.{kind}" for kind in ("run.started", "run.done", "run.failed", "step.failed", "step.retried")}
 
 
 def test_every_verb_has_its_story() -> None:
