@@ -6,7 +6,9 @@ import re
 import uuid
 from dataclasses import dataclass
 
+from provisioner.errors import ConflictError
 from provisioner.model.bmc import BmcIdentity
+from provisioner.model.machine import Machine
 
 _PLACEHOLDERS = re.compile(
     r"(?i)(to be filled.*|default string|none|n/?a|not (specified|available|applicable)|unknown|system serial number"
@@ -60,6 +62,12 @@ def spellings(text: str) -> frozenset[str]:
 def is_serial(text: str) -> bool:
     """Say whether a serial number is one, and not what stands there when nobody wrote one."""
     return len(text) >= 3 and not _PLACEHOLDERS.fullmatch(text)
+
+
+def without_bmc(machine: Machine) -> ConflictError:
+    """Say that a machine has no BMC on record, and how one is put there."""
+    hint = f"`provisionctl bmc add {machine.name} redfish://USER@HOST` or ipmi://"
+    return ConflictError(f"{machine.name} has no BMC on record", hint=hint)
 
 
 def bmc_kind(vendor_class: str) -> str:

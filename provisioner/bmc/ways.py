@@ -10,8 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
+from provisioner.bmc.join import without_bmc
 from provisioner.bmc.table import VERBS
-from provisioner.errors import BmcError, BmcUnreachable, BmcUnsupported, ConflictError
+from provisioner.errors import BmcError, BmcUnreachable, BmcUnsupported
 from provisioner.model.bmc import BmcAddress, secret_of
 from provisioner.model.machine import Machine
 
@@ -46,8 +47,7 @@ class Ways:
     async def first(self, machine: Machine) -> Login:
         """Return the first address and its password; raise `ConflictError` where there is none."""
         if machine.bmc is None:
-            hint = f"`provisionctl enrol {machine.name} --bmc ipmi://USER@HOST` or redfish://"
-            raise ConflictError(f"{machine.name} has no BMC on record", hint=hint)
+            raise without_bmc(machine)
         return machine.bmc, await self._passwords.get(secret_of(machine.id))
 
     async def all(self, machine: Machine) -> list[Login]:

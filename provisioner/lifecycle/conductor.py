@@ -181,7 +181,7 @@ class Conductor:
         if (known := await self._once.accepted(request.name, intent)) is not None:
             return known
         if self.machines.find(request.name) is not None:
-            raise ConflictError(f"there is a machine {request.name!r} already", hint="`provisionctl forget` removes it")
+            raise rest.taken(request)
         for mac in request.macs:
             if (owner := self.machines.by_mac(mac)) is not None:
                 raise ConflictError(f"{mac} belongs to {owner.name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from provisioner.bmc.join import without_bmc
 from provisioner.dhcp.foretell import Foretold
 from provisioner.errors import PreflightError
 from provisioner.lifecycle.plans import ENSURES, KINDS, NETBOOT, VERBS, Verb, steps_of
@@ -127,8 +128,8 @@ def _state(machine: Machine, verb: Verb) -> Check:
 def bmc(machine: Machine, found: Found) -> Check:
     """Judge whether its BMC can be asked."""
     if machine.bmc is None:
-        hint = f"provisionctl enrol {machine.name} --bmc ipmi://USER@HOST"
-        return Check("bmc", ok=False, text=f"{machine.name} has no BMC on record", hint=hint)
+        none = without_bmc(machine)
+        return Check("bmc", ok=False, text=none.message, hint=none.hint)
     if found.bmc_fault is not None:
         return Check("bmc", ok=False, text=found.bmc_fault)
     return Check("bmc", ok=True, text=f"{machine.bmc} {'lets us in' if found.asked else NOT_ASKED}")

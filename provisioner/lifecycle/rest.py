@@ -91,6 +91,14 @@ def enrolled(machine: Machine, request: EnrolRequest, bmc: BmcAddress | None, no
     )
 
 
+def taken(request: EnrolRequest) -> ConflictError:
+    """Say that there is a machine of this name already, and what was meant where that is it."""
+    way = f"`provisionctl bmc add {request.name} URL` gives it its BMC, " if request.bmc is not None else ""
+    return ConflictError(
+        f"there is a machine {request.name!r} already", hint=f"{way}`provisionctl forget {request.name}` removes it"
+    )
+
+
 def check_generation(machine: Machine, generation: int | None) -> None:
     """Raise `ConflictError` where somebody decided on another generation of a machine than this."""
     if generation is not None and generation != machine.generation:

@@ -114,8 +114,6 @@ class Planning:
         return MachinePlan(machine, FlowPlan(found.steps, found.reasons, found.left_out, faults))
 
     async def _cannot(self, machine: Machine, verb: str) -> str:
-        if machine.bmc is None:
-            return "there is no BMC on record"
         try:
             return await self._boards.cannot(machine, verb)
         except ProvisionerError as error:

@@ -95,6 +95,6 @@ async def test_one_way_needs_no_order_and_none_is_said() -> None:
     one = Machine("m2", "node18", State.READY, bmc=IPMI)
     assert await ways.ask(one, "power.on", call) == "password of bmc/m2"
     assert site.asked == []
-    with pytest.raises(ConflictError, match="no BMC on record"):
+    with pytest.raises(ConflictError, match=r"node19 has no BMC on record \(`provisionctl bmc add node19 redfish://"):
         await ways.ask(Machine("m3", "node19", State.READY), "power.on", call)
     assert secret_of("m1", IPMI) == "bmc/m1/ipmi"

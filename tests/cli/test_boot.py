@@ -66,7 +66,7 @@ def test_plan_says_what_would_be_refused(ctl: Ctl, daemon: Daemon) -> None:
     daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={}, bmc=None, facts=None)
     ran = ctl("boot", "node17", "debian-12", "--plan")
     assert ran.status == 1
-    assert "refused bmc: node17 has no BMC on record" in ran.out
+    assert "refused bmc: node17 has no BMC on record (`provisionctl bmc add node17 redfish://" in ran.out
     assert ran.err.startswith("provisionctl: boot debian-12 would be refused; nothing was touched")
     plans = json.loads(ctl("boot", "node17", "debian-12", "--plan", "-o", "json").out)
     assert plans["node17"]["ok"] is False

@@ -124,7 +124,7 @@ async def test_wrong_input_changes_nothing(rack: Rack) -> None:
         (("boot", "node17", "debian-99"), 3, "no bootenv 'debian-99'"),
         (("boot", "node17", "ubuntu-22.04"), 1, "node17 cannot boot ubuntu-22.04; nothing was touched"),
         (("boot", "node17", "debian-12"), 1, "the hardware of node17 is not known yet (provisionctl boot node17 disc"),
-        (enrol("node17"), 4, "there is a machine 'node17' already (`provisionctl forget` removes it)"),
+        (enrol("node17"), 4, "there is a machine 'node17' already (`provisionctl bmc add node17 URL` gives it its BMC"),
         (("cancel", "node17"), 4, "node17 is enrolled: there is nothing to cancel"),
     ]
     async with served(rack):
