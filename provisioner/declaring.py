@@ -232,7 +232,7 @@ class Declaring:
         return Change(now, before, after, describe(before, after))
 
     async def _boards(self, deeds: Sequence[Deed], values: Mapping[str, str], *, verify: bool) -> Boards:
-        """Log in to every BMC that is new; raise `ConfigError` with each that does not let us in."""
+        """Log in to every BMC that is new; raise `ConfigError` with each that does not let us in or is another's."""
         wanted = [deed for deed in deeds if deed.login and deed.declared is not None and verify]
         found = await asyncio.gather(*(self._board(deed, values) for deed in wanted), return_exceptions=True)
         faults, boards = [], {}
@@ -243,6 +243,7 @@ class Declaring:
                 raise board
             else:
                 boards[deed.name] = board
+        faults += _boards_of_others(deeds, boards, self._conductor.machines)
         if faults:
             raise ConfigError("nothing was applied", faults=faults)
         return boards
@@ -257,8 +258,24 @@ class Declaring:
             says = await self._ports.bmcs.identify(address, password)
         except TimeoutError as error:
             raise BmcError(f"{address}: no answer") from error
-        check_board(deed.machine or Machine("", deed.name, State.ENROLLED), address, says)
         return address, says
+
+
+def _boards_of_others(deeds: Sequence[Deed], boards: Boards, machines: Machines) -> Iterator[str]:
+    """Say which boards are not those of their machines, but of others on record that stay there, or among them."""
+    gone = {deed.machine.id for deed in deeds if deed.what == "forget" and deed.machine is not None}
+    among = Machines()
+    for deed in deeds:
+        if deed.name not in boards:
+            continue
+        address, says = boards[deed.name]
+        machine = deed.machine or Machine(deed.name, deed.name, State.ENROLLED)
+        stay = [each for each in machines.like_board(says) if each.id not in gone]
+        try:
+            check_board(machine, address, says, [*stay, *among.like_board(says)])
+        except ConflictError as error:
+            yield f"{deed.name}: {error}"
+        among.put(replace(machine, uuid=machine.uuid or says.uuid, serial=machine.serial or says.serial))
 
 
 def _references(deeds: Sequence[Deed]) -> list[str]:

@@ -16,7 +16,7 @@ from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.runner import SLICE
 from provisioner.lifecycle.steps import advance
-from provisioner.model.bmc import BmcAddress, Driver, secret_of
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver, secret_of
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.shelves import shelf_of
@@ -134,10 +134,29 @@ async def test_a_bmc_that_does_not_let_us_in_stops_all_of_it(tmp_path: Path) -> 
         assert rig.conductor.machines.get("node17").bmc == BMC
 
 
+@pytest.mark.slow
+async def test_the_board_of_another_machine_stops_all_of_it(tmp_path: Path) -> None:
+    uuid = "00000000-0000-4000-8000-000000000017"
+    other = Declared("n2", (B,), replace(BMC, host="node17-bmc"), "env:N2")
+    async with declared(tmp_path) as rig:
+        rig.board.says = dict.fromkeys((BMC.host, "node17-bmc"), BmcIdentity(uuid=uuid))
+        fault = f"n2: the BMC at {other.bmc} says that it is node17 (UUID {uuid}, serial number ?) (nothing was put on"
+        with pytest.raises(ConfigError) as together:
+            await rig.site.apply(Wanted("", (NODE, other)))
+        await rig.site.apply(Wanted("", (NODE,)))
+        with pytest.raises(ConfigError) as later:
+            await rig.site.apply(Wanted("", (NODE, other)))
+        for caught in (together, later):
+            assert [each.startswith(fault) for each in caught.value.faults] == [True]
+        assert [machine.name for machine in rig.conductor.machines.all()] == ["node17"]
+        await rig.site.apply(Wanted("", (other,), prune=True))
+        assert [machine.name for machine in rig.conductor.machines.all()] == ["n2"]
+
+
 MEANWHILE: dict[str, Wanted] = {
     "of one that gets another BMC": Wanted("", (replace(NODE, bmc=replace(BMC, host="10.0.0.77")),)),
     "of one that is to be forgotten": Wanted("", (Declared("n2", (B,), BMC, "env:N2"),), prune=True),
-    "of a bootenv that is to go": Wanted("", (NODE, Declared("n2", (B,), BMC, "env:N2"))),
+    "of a bootenv that is to go": Wanted("", (NODE, Declared("n2", (B,), replace(BMC, host="10.0.0.78"), "env:N2"))),
 }
 
 

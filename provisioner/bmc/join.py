@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 
 from provisioner.errors import ConflictError
-from provisioner.model.bmc import BmcIdentity
+from provisioner.model.bmc import BmcAddress, BmcIdentity
 from provisioner.model.machine import Machine
 
 _PLACEHOLDERS = re.compile(
@@ -68,6 +68,13 @@ def without_bmc(machine: Machine) -> ConflictError:
     """Say that a machine has no BMC on record, and how one is put there."""
     hint = f"`provisionctl bmc add {machine.name} redfish://USER@HOST` or ipmi://"
     return ConflictError(f"{machine.name} has no BMC on record", hint=hint)
+
+
+def on_record(address: BmcAddress, owner: Machine) -> ConflictError:
+    """Say that an address is on record as another machine's, and what to do where its BMC has another one now."""
+    new = f"where it is that no more: `provisionctl bmc add {owner.name} URL` puts its new one on record"
+    hint = f"{new}, `provisionctl forget {owner.name}` takes it off"
+    return ConflictError(f"{address} is on record as the BMC of {owner.name}", hint=hint)
 
 
 def bmc_kind(vendor_class: str) -> str:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from provisioner.bmc.join import on_record
 from provisioner.fields import nearest
 from provisioner.lifecycle import rest
-from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.registry import Addresses, Machines
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.facts import Facts
 from provisioner.model.intent import EnrolRequest
@@ -159,10 +160,11 @@ def difference(
             found.deeds.append(Deed("forget", gone.name, machine=machine))
             if machine.state not in rest.IDLE | rest.HELD | {State.RETIRED}:
                 found.faults.append(f"{gone.name} is {machine.state}: it cannot be forgotten; release it first")
+    found.faults += _bmcs_of_others(found.deeds, machines, taken)
     return found
 
 
-def overtaken(deeds: Iterable[Deed], machines: Machines) -> Iterator[str]:
+def overtaken(deeds: Sequence[Deed], machines: Machines) -> Iterator[str]:
     """Say which deeds were judged on what is no longer so: a run began, somebody renamed, enrolled or discovered."""
     for deed in deeds:
         was, said = deed.machine, deed.declared
@@ -172,11 +174,13 @@ def overtaken(deeds: Iterable[Deed], machines: Machines) -> Iterator[str]:
         for word, other in _owners(said, machines) if said is not None else ():
             if other.id != (was.id if was is not None else ""):
                 yield f"{word} is on record meanwhile, of {other.name}"
+    said_of = {deed.machine.id: deed.declared for deed in deeds if deed.machine is not None}
+    yield from _bmcs_of_others(deeds, machines, said_of)
 
 
 def _ground(machine: Machine) -> tuple[object, ...]:
     run = machine.run.id if machine.run is not None and machine.run.step is not None else ""
-    return run, machine.generation, machine.name, machine.bmc, machine.boot_via, machine.params, machine.tags
+    return run, machine.generation, machine.name, machine.bmcs, machine.boot_via, machine.params, machine.tags
 
 
 def _owners(said: Declared, machines: Machines) -> Iterator[tuple[str, Machine]]:
@@ -259,6 +263,27 @@ def _twice(wanted: Sequence[Declared]) -> Iterator[str]:
             if word in seen:
                 yield f"{each.source}: {word} is declared in {seen[word]}, too"
             seen[word] = each.source
+    boards = Addresses()
+    for each in wanted:
+        if each.bmc is not None:
+            yield from (f"{each.source}: {each.bmc} is declared in {other}, too" for other in boards.owners(each.bmc))
+            boards.add(each.bmc, each.source)
+
+
+def _bmcs_of_others(deeds: Sequence[Deed], machines: Machines, said: Mapping[str, Declared | None]) -> Iterator[str]:
+    """Say which new BMCs are on record as those of machines that keep them: not of one of which another is `said`."""
+    gone = {deed.machine.id for deed in deeds if deed.what == "forget" and deed.machine is not None}
+    for deed in deeds:
+        each, has = deed.declared, deed.machine
+        if deed.what == "left" or each is None or each.bmc is None:
+            continue
+        if has is not None and any(map(each.bmc.same_board, has.bmcs)):
+            continue
+        for other in machines.by_bmc(each.bmc):
+            word = said.get(other.id)
+            keeps = other.bmcs if word is None or word.bmc is None else other.more_bmcs
+            if other.id not in gone and any(map(each.bmc.same_board, keeps)):
+                yield f"{each.source}: {each.name}: {on_record(each.bmc, other)}"
 
 
 def _deed(declared: Declared, machine: Machine | None, before: Declared | None, terms: Terms) -> Deed | None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
-from provisioner.bmc.join import match
+from provisioner.bmc.join import match, on_record
 from provisioner.bmc.rotation import NEXT, make_password
 from provisioner.errors import BmcError, ConflictError, NotFoundError, StoreError
 from provisioner.lifecycle.ports import Bmcs
@@ -14,7 +14,7 @@ from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
 from provisioner.model.bmc import PASSWORDS, BmcAddress, BmcIdentity, Driver, owner_of, secret_of
 from provisioner.model.intent import EnrolRequest
-from provisioner.model.machine import Machine
+from provisioner.model.machine import Machine, State
 from provisioner.store.secrets import Secrets
 
 
@@ -42,9 +42,12 @@ class Doors:
             if bmc.driver is Driver.REDFISH and not bmc.fingerprint:
                 bmc = replace(bmc, fingerprint=await self._bmcs.fingerprint(bmc))
             identity = await self._bmcs.identify(bmc, request.password)
-        twin = twin_of(identity, self._machines.like_board(identity))
-        if twin is not None and twin.bmc is not None:
-            raise ConflictError(f"the BMC at {request.bmc} says that it is {twin.name} (UUID {identity.uuid})")
+        like = self._machines.like_board(identity)
+        twin = twin_of(identity, like)
+        if bmc is not None:
+            taker = twin if twin is not None and twin.bmc is None else Machine("", request.name, State.ENROLLED)
+            check_board(taker, bmc, identity, like)
+            check_free(taker, bmc, identity, self._machines)
         return bmc, identity, twin
 
     @contextlib.asynccontextmanager
@@ -101,7 +104,8 @@ class Doors:
         if address.driver is Driver.REDFISH and not address.fingerprint:
             address = replace(address, fingerprint=await self._bmcs.fingerprint(address))
         board = await self._bmcs.identify(address, password)
-        check_board(machine, address, board, certain=certain)
+        check_board(machine, address, board, self._machines.like_board(board), certain=certain)
+        check_free(machine, address, board, self._machines)
         await self._bmcs.forget(address)  # of what was there before nothing counts any more
         first = machine.bmc is None or machine.bmc.driver is address.driver
         await self._secrets.put(secret_of(machine.id, None if first else address), password)
@@ -124,9 +128,8 @@ class Doors:
         """Forget what is known by heart of a board whose machine is off the record, and end the sessions there."""
         first = secret_of(machine.id)
         self._secrets.removed(first, first + NEXT, *(secret_of(machine.id, other) for other in machine.more_bmcs))
-        for address in (machine.bmc, *machine.more_bmcs):
-            if address is not None:
-                await self._bmcs.forget(address)
+        for address in machine.bmcs:
+            await self._bmcs.forget(address)
 
 
 def twin_of(board: BmcIdentity, machines: Iterable[Machine]) -> Machine | None:
@@ -137,19 +140,43 @@ def twin_of(board: BmcIdentity, machines: Iterable[Machine]) -> Machine | None:
     return next(iter([*by_uuid, *by_serial]), None)
 
 
-def check_board(machine: Machine, address: BmcAddress, board: BmcIdentity, *, certain: bool = False) -> None:
-    """Raise `ConflictError` where a board says that it is another machine's.
+def check_board(
+    machine: Machine, address: BmcAddress, board: BmcIdentity, known: Iterable[Machine], *, certain: bool = False
+) -> None:
+    """Raise `ConflictError` where a board says that it is another machine's, be it one of those that are `known`.
 
     One that says nothing is believed, for an operator named it; `certain` asks for a word that it is this machine's.
     """
+    whose = twin_of(board, [machine, *(each for each in known if each.id != machine.id)])
+    if whose is machine:
+        return
+    if whose is not None:
+        raise ConflictError(
+            f"the BMC at {address} says that it is {whose.name} (UUID {board.uuid or '?'}, serial number"
+            f" {board.serial or '?'})",
+            hint="nothing was put on record",
+        )
     says = certain or board.uuid or board.serial
-    known = certain or machine.uuid or machine.serial
-    if says and known and match(board, machine.uuid, machine.serial) is None:
+    told = certain or machine.uuid or machine.serial
+    if says and told:
         raise ConflictError(
             f"the BMC at {address} is not that of {machine.name}: UUID {board.uuid or '?'}, serial number"
             f" {board.serial or '?'}, not {machine.uuid or '?'}, {machine.serial or '?'}",
             hint="nothing was put on record",
         )
+
+
+def check_free(machine: Machine, address: BmcAddress, board: BmcIdentity, machines: Machines) -> None:
+    """Raise `ConflictError` where an address is on record as one of another machine's board.
+
+    Addresses move from board to board: one that says by its UUID that it is this machine's has moved here.
+    """
+    why = match(board, machine.uuid, machine.serial)
+    if why is not None and why.by == "uuid":
+        return
+    for other in machines.by_bmc(address):
+        if other.id != machine.id:
+            raise on_record(address, other)
 
 
 def _added(machine: Machine, address: BmcAddress, board: BmcIdentity) -> Machine:

@@ -64,8 +64,7 @@ def by_medium(machine: Machine, system: Bootenv, place: Place | None, loaders: b
     if system.reports is not Report.AGENT or VERBS[verb_for(system)].steps[: len(NETBOOT)] != NETBOOT:
         text = f"{system.name} looks for its address and its answers by itself: it boots from the network only"
         return [Check("medium", ok=False, text=text, hint="--via network")]
-    ways = [one.driver for one in (machine.bmc, *machine.more_bmcs) if one is not None]
-    if Driver.REDFISH not in ways:
+    if Driver.REDFISH not in {one.driver for one in machine.bmcs}:
         hint = f"`provisionctl bmc add {machine.name} redfish://USER@HOST`"
         return [Check("medium", ok=False, text=f"{machine.name} has no BMC with virtual media on record", hint=hint)]
     if place is None:

@@ -1,4 +1,4 @@
-"""All machines in memory, by id, name, MAC, UUID and serial number. No I/O."""
+"""All machines in memory, by id, name, MAC, UUID, serial number and BMC address. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import islice
 
 from provisioner.bmc.join import is_serial, spellings
 from provisioner.errors import NotFoundError
-from provisioner.model.bmc import BmcIdentity
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 
@@ -34,6 +34,33 @@ def slips(word: str) -> Iterator[str]:
         yield from (word[:at] + letter + word[at:] for letter in _LETTERS)
 
 
+class Addresses:
+    """Who has an address of a board: found at once, though a controller may look after thousands of systems."""
+
+    def __init__(self) -> None:
+        self._owners: dict[tuple[Driver, str, int], dict[str, set[str]]] = {}
+
+    def add(self, address: BmcAddress, owner: str) -> None:
+        """Let an address be of somebody, besides those that it is of."""
+        self._owners.setdefault(address.place, {}).setdefault(address.system, set()).add(owner)
+
+    def discard(self, address: BmcAddress, owner: str) -> None:
+        """Let an address be of somebody no more."""
+        systems = self._owners.get(address.place, {})
+        left = systems.get(address.system, set())
+        left.discard(owner)
+        if not left:
+            systems.pop(address.system, None)
+        if not systems:
+            self._owners.pop(address.place, None)
+
+    def owners(self, address: BmcAddress) -> list[str]:
+        """List who has an address of the same board (`BmcAddress.same_board`)."""
+        systems = self._owners.get(address.place, {})
+        meant = (address.system, "") if address.system else tuple(systems)
+        return [owner for system in meant for owner in tuple(systems.get(system, ()))]
+
+
 class Machines:
     """What the store holds, ready for the hot paths. The conductor puts a machine here after it was committed."""
 
@@ -44,6 +71,7 @@ class Machines:
         self._by_uuid: dict[str, str] = {}
         self._by_board: defaultdict[str, set[str]] = defaultdict(set)
         """Ids by what a BMC may say of its machine: blades share a serial number."""
+        self._by_bmc = Addresses()
         self._moving: dict[str, Machine] = {}
         self.without_ports: set[str] = set()
         """Ids of machines of which nobody knows a port yet: those alone are found by UUID when they boot."""
@@ -87,6 +115,11 @@ class Machines:
         ids = {ref for key in _said_of(board.uuid, board.serial) for ref in self._by_board.get(key, ())}
         return sorted((self._by_id[ref] for ref in ids), key=lambda machine: machine.name)
 
+    def by_bmc(self, address: BmcAddress) -> list[Machine]:
+        """List the machines that have an address on record as one of their board, by any user."""
+        found = [self._by_id.get(ref) for ref in self._by_bmc.owners(address)]
+        return sorted((machine for machine in found if machine is not None), key=lambda machine: machine.name)
+
     def put(self, machine: Machine) -> None:
         """Add or replace a machine."""
         before = self._by_id.get(machine.id)
@@ -95,6 +128,8 @@ class Machines:
         if before is None or _named(before) != _named(machine):
             for key in _said_of(machine.uuid, machine.serial):
                 self._by_board[key].add(machine.id)
+            for way in machine.bmcs:
+                self._by_bmc.add(way, machine.id)
         self._by_id[machine.id] = machine
         self._by_name[machine.name] = machine.id
         self._by_mac.update(dict.fromkeys(machine.macs, machine.id))
@@ -128,10 +163,12 @@ class Machines:
             self._by_board[key].discard(machine.id)
             if not self._by_board[key]:
                 del self._by_board[key]
+        for way in machine.bmcs:
+            self._by_bmc.discard(way, machine.id)
 
 
 def _named(machine: Machine) -> tuple[object, ...]:
-    return machine.name, machine.macs, machine.uuid, machine.serial
+    return machine.name, machine.macs, machine.uuid, machine.serial, machine.bmc, machine.more_bmcs
 
 
 def _said_of(uuid: str, serial: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,6 +33,14 @@ class BootTarget(StrEnum):
     NONE = "none"
 
 
+def spelled(host: str) -> str:
+    """Spell a host's name or address in the one way that compares."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host.lower().removesuffix(".")
+
+
 @dataclass(frozen=True, slots=True)
 class BmcAddress:
     """Where a BMC is and as whom we talk to it. The password is a secret of the store, not a field here.
@@ -46,6 +55,15 @@ class BmcAddress:
     username: str
     fingerprint: str = ""
     system: str = ""
+
+    @property
+    def place(self) -> tuple[Driver, str, int]:
+        """Where it listens, however its host is spelled."""
+        return self.driver, spelled(self.host), self.port
+
+    def same_board(self, other: BmcAddress) -> bool:
+        """Say whether two addresses are of one board, whoever logs in. Who names no system means the only one."""
+        return self.place == other.place and (not (self.system and other.system) or self.system == other.system)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -178,3 +178,8 @@ class Machine:
     changed: float = 0.0
     seen: float = 0.0
     """When anything was last heard of it."""
+
+    @property
+    def bmcs(self) -> tuple[BmcAddress, ...]:
+        """Every way to its board, the first one first."""
+        return (self.bmc, *self.more_bmcs) if self.bmc is not None else self.more_bmcs

@@ -251,8 +251,7 @@ def found_view(machines: Iterable[Machine], seen: Iterable[BoardSeen]) -> list[d
 
 def ways_view(machine: Machine) -> list[dict[str, Any]]:
     """Show the ways to a machine's board, without passwords."""
-    found = (machine.bmc, *machine.more_bmcs)
-    return [{"url": str(one), "driver": one.driver, "fingerprint": one.fingerprint} for one in found if one]
+    return [{"url": str(one), "driver": one.driver, "fingerprint": one.fingerprint} for one in machine.bmcs]
 
 
 def verb_view(verb: Verb) -> dict[str, Any]:

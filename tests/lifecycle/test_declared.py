@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from provisioner.bmc.join import on_record
 from provisioner.lifecycle.declared import Applied, Declared, Deed, Terms, become, difference, left_of, overtaken
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
@@ -109,6 +110,13 @@ FAULTS: dict[str, tuple[list[Declared], list[Machine], Applied, str]] = {
     "another BMC while a run is under way": (
         [replace(SAYS, bmc=replace(BMC, host="10.0.0.8"), password="env:X")], [BUSY], NOTHING,
         "node17 is deploying, bmc cannot change now"),
+    "the BMC of another machine": (
+        [Declared("x1", bmc=BMC, source="a.yaml")], [NODE], NOTHING,
+        f"a.yaml: x1: {BMC} is on record as the BMC of node17 (where it is that no more: `provisionctl bmc add node17"
+        " URL` puts its new one on record, `provisionctl forget node17` takes it off)"),
+    "a BMC twice": (
+        [replace(SAYS, bmc=BMC), Declared("x1", bmc=replace(BMC, username="root", system="1"), source="b.yaml")],
+        [NODE], NOTHING, "b.yaml: redfish://root@10.0.0.9:443/1 is declared in machines/rack.yaml, too"),
     "a machine in use that is to be forgotten": (
         [], [replace(NODE, state=State.ACTIVE)], Applied(machines=(SAYS,)),
         "node17 is active: it cannot be forgotten; release it first"),
@@ -118,6 +126,29 @@ FAULTS: dict[str, tuple[list[Declared], list[Machine], Applied, str]] = {
 @pytest.mark.parametrize(("said", "known", "last", "fault"), FAULTS.values(), ids=FAULTS.keys())
 def test_what_cannot_be(said: list[Declared], known: list[Machine], last: Applied, fault: str) -> None:
     assert fault in difference(said, Machines(known), last, prune=True, terms=TERMS).faults
+
+
+AT8 = replace(BMC, host="10.0.0.8")
+BOARDS: dict[str, tuple[list[Declared], list[Machine], Applied, int]] = {
+    "two machines exchange theirs": (
+        [replace(SAYS, bmc=AT8), Declared("node18", bmc=BMC)], [NODE, replace(OTHER, bmc=AT8)], NOTHING, 0),
+    "one goes to a new machine, its own gets another": (
+        [replace(SAYS, bmc=AT8), Declared("x1", bmc=BMC)], [NODE], NOTHING, 0),
+    "its own, which it has beside the one that is declared": (
+        [replace(SAYS, bmc=AT8), Declared("x1", bmc=BMC)], [replace(NODE, more_bmcs=(BMC,))], NOTHING, 1),
+    "one of a machine that is forgotten with it": ([Declared("x1", bmc=BMC)], [NODE], Applied(machines=(SAYS,)), 0),
+    "one that both have since before": (
+        [replace(SAYS, bmc=BMC, password="env:Y")], [NODE, OTHER], NOTHING, 0),
+    "one that is declared twice is told once": (
+        [replace(SAYS, bmc=BMC), Declared("x1", bmc=BMC)], [NODE], NOTHING, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "known", "last", "faults"), BOARDS.values(), ids=BOARDS.keys())
+def test_whose_bmc_it_is_once_all_is_applied(
+    said: list[Declared], known: list[Machine], last: Applied, faults: int
+) -> None:
+    assert len(difference(said, Machines(known), last, prune=True, terms=TERMS).faults) == faults
 
 
 def test_parameters_of_a_machine_may_change_while_it_is_installed() -> None:
@@ -162,6 +193,12 @@ OVERTAKEN: dict[str, tuple[Deed, list[Machine], list[str]]] = {
     "somebody who forgot it": (CHANGE, [], ["node17 has changed meanwhile"]),
     "somebody who enrolled one of that name": (
         CHANGE, [NODE, replace(OTHER, name="web1")], ["web1 is on record meanwhile, of web1"]),
+    "somebody who enrolled one with that BMC": (
+        Deed("create", "x1", declared=Declared("x1", bmc=BMC, source="a.yaml")), [NODE],
+        [f"a.yaml: x1: {on_record(BMC, NODE)}"]),
+    "somebody who added a way to it": (
+        CHANGE, [replace(NODE, more_bmcs=(replace(BMC, driver=Driver.IPMI),))],
+        ["node17 has changed meanwhile: it is ready"]),
     "discovery of one with that port": (
         CREATE, [replace(FOUND, macs=(A,))], [f"{A} is on record meanwhile, of new-00000b"]),
 }  # fmt: skip

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from provisioner.errors import ConflictError, PreflightError
+from provisioner.errors import ConflictError, NotFoundError, PreflightError
+from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.doors import check_board, check_free
+from provisioner.lifecycle.registry import Machines
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.intent import EnrolRequest
-from tests.lifecycle.rack import PASSWORD, Rack
+from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
+from tests.lifecycle.rack import PASSWORD, Metal, Rack
 
 WAY = r"`provisionctl bmc add node17 redfish://USER@HOST` or ipmi://"
 
@@ -33,3 +42,99 @@ async def test_who_has_no_bmc_on_record_is_told_what_puts_one_there(tmp_path: Pa
         added = await conductor.doors.add("node17", metal.address, PASSWORD)
         assert (added.bmc, added.uuid) == (metal.address, metal.uuid)
         assert (await conductor.boot("node17", "discovery")).run is not None
+
+
+U17, U18, U99 = (f"00000000-0000-4000-8000-0000000000{at}" for at in (17, 18, 99))
+BMC18 = BmcAddress(Driver.REDFISH, "10.0.0.18", 443, "admin", "ab" * 32)
+NODE18 = Machine("m18", "node18", State.ACTIVE, uuid=U18, serial="SN-18", bmc=BMC18)
+BLANK = Machine("m31", "node31", State.ENROLLED)
+BLADE = replace(NODE18, id="m19", name="node19", uuid="", bmc=None)
+IS18 = "says that it is node18"
+
+BOARDS: dict[str, tuple[Machine, BmcIdentity, bool, str]] = {
+    "another's by UUID, for a machine of which nothing is known": (BLANK, BmcIdentity(uuid=U18), False, IS18),
+    "another's by serial number": (BLANK, BmcIdentity(serial="sn-18"), False, IS18),
+    "another's, for a machine that is known to be none of it": (
+        replace(BLANK, uuid=U99), BmcIdentity(uuid=U18), False, IS18),
+    "another's by UUID, of one chassis": (BLADE, BmcIdentity(uuid=U18, serial="SN-18"), False, IS18),
+    "its own": (NODE18, BmcIdentity(uuid=U18), False, ""),
+    "its own by serial number, which its chassis has": (BLADE, BmcIdentity(serial="SN-18"), True, ""),
+    "nobody's so far, for a machine of which nothing is known": (BLANK, BmcIdentity(uuid=U99), False, ""),
+    "nobody's so far, and not its own": (NODE18, BmcIdentity(uuid=U99), False, "is not that of node18"),
+    "one that says nothing": (NODE18, BmcIdentity(), False, ""),
+    "one that says nothing, where a word is asked for": (NODE18, BmcIdentity(), True, "is not that of node18"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("machine", "board", "certain", "fault"), BOARDS.values(), ids=BOARDS.keys())
+def test_whose_board_it_is(machine: Machine, board: BmcIdentity, certain: bool, fault: str) -> None:
+    def check() -> None:
+        check_board(machine, BMC18, board, Machines([NODE18, BLANK]).like_board(board), certain=certain)
+
+    refused(check, fault)
+
+
+AT18 = "is on record as the BMC of node18"
+ADDRESSES: dict[str, tuple[Machine, BmcAddress, BmcIdentity, str]] = {
+    "another's": (BLANK, BMC18, BmcIdentity(), AT18),
+    "another's, by another user": (BLANK, replace(BMC18, username="root", fingerprint=""), BmcIdentity(), AT18),
+    "another's, with the only system named": (BLANK, replace(BMC18, system="1"), BmcIdentity(), AT18),
+    "another's, with a board that was never seen": (BLANK, BMC18, BmcIdentity(uuid=U99), AT18),
+    "another's, with a board of the same chassis": (BLADE, BMC18, BmcIdentity(serial="SN-18"), AT18),
+    "another's, which moved: the board there is its own": (
+        replace(BLANK, uuid=U99), BMC18, BmcIdentity(uuid=U99), ""),
+    "its own": (NODE18, BMC18, BmcIdentity(), ""),
+    "by another driver": (BLANK, replace(BMC18, driver=Driver.IPMI), BmcIdentity(), ""),
+    "at another port": (BLANK, replace(BMC18, port=8443), BmcIdentity(), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("machine", "address", "board", "fault"), ADDRESSES.values(), ids=ADDRESSES.keys())
+def test_whose_address_it_is(machine: Machine, address: BmcAddress, board: BmcIdentity, fault: str) -> None:
+    refused(lambda: check_free(machine, address, board, Machines([NODE18, BLANK])), fault)
+
+
+def refused(check: Callable[[], None], fault: str) -> None:
+    if not fault:
+        check()
+        return
+    with pytest.raises(ConflictError, match=fault):
+        check()
+
+
+DOORS: dict[str, Callable[[Conductor, Metal], Awaitable[Any]]] = {
+    "enrol": lambda c, metal: c.enrol(EnrolRequest("node41", metal.address, PASSWORD)),
+    "enrol without a login": lambda c, metal: c.enrol(EnrolRequest("node41", metal.address, verify=False)),
+    "bmc add": lambda c, metal: c.doors.add("node31", metal.address, PASSWORD),
+}
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["that says whose it is", "that says nothing"])
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
+async def test_no_door_lets_in_the_bmc_of_another_machine(
+    tmp_path: Path, door: Callable[[Conductor, Metal], Awaitable[Any]], silent: bool
+) -> None:
+    rack = Rack(tmp_path, ("node17", "node18"))
+    metal = rack.one("node18")
+    metal.uuid = "" if silent else metal.uuid
+    async with rack.daemon() as conductor:
+        await rack.enrol("node18")
+        blank = await conductor.enrol(EnrolRequest("node31", macs=(Mac("52:54:00:00:00:31"),)))
+        before = conductor.machines.all()
+        with pytest.raises(ConflictError, match="node18"):
+            await door(conductor, metal)
+        assert conductor.machines.all() == before
+        with pytest.raises(NotFoundError):
+            await conductor._secrets.get(f"bmc/{blank.id}")
+
+
+async def test_boards_that_exchanged_their_addresses_are_put_right(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, ("node17", "node18"))
+    one, other = rack.metal
+    async with rack.daemon() as conductor:
+        await rack.enrol("node17")
+        await rack.enrol("node18")
+        one.uuid, other.uuid = other.uuid, one.uuid  # as if each were at the other's address
+        await conductor.doors.add("node17", other.address, PASSWORD)
+        await conductor.doors.add("node18", one.address, PASSWORD)
+        assert [machine.bmc for machine in conductor.machines.all()] == [other.address, one.address]

@@ -11,6 +11,7 @@ from provisioner.lifecycle.inputs import Begin, Cancel
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.steps import advance
+from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 
@@ -57,6 +58,42 @@ def test_a_port_that_moved_to_another_machine_stays_there() -> None:
     machines.put(other)
     machines.put(replace(NODE, macs=()))
     assert machines.by_mac(A) is other
+
+
+BMC = BmcAddress(Driver.REDFISH, "bmc17.example", 443, "admin")
+ONE_BOARD: dict[str, tuple[BmcAddress, bool]] = {
+    "the same": (BMC, True),
+    "by another user": (replace(BMC, username="root", fingerprint="ab"), True),
+    "spelled otherwise": (replace(BMC, host="BMC17.Example."), True),
+    "with its only system named": (replace(BMC, system="1"), True),
+    "by another driver": (replace(BMC, driver=Driver.IPMI), False),
+    "at another port": (replace(BMC, port=8443), False),
+    "on another host": (replace(BMC, host="bmc18.example"), False),
+}
+
+
+@pytest.mark.parametrize(("asked", "same"), ONE_BOARD.values(), ids=ONE_BOARD.keys())
+def test_found_by_the_address_of_its_board(asked: BmcAddress, same: bool) -> None:
+    machines = Machines([replace(NODE, bmc=BMC), replace(NODE, id="m2", name="node18", macs=(B,))])
+    assert machines.by_bmc(asked) == ([machines.get("node17")] if same else [])
+    assert (BMC.same_board(asked), asked.same_board(BMC)) == (same, same)
+
+
+def test_systems_of_one_controller_are_told_apart_and_other_ways_found() -> None:
+    one, other = (replace(BMC, host="fd00:0::1", system=system) for system in ("a", "b"))
+    ipmi = replace(BMC, driver=Driver.IPMI)
+    machines = Machines([
+        replace(NODE, bmc=one), replace(NODE, id="m2", name="node18", bmc=other), replace(NODE, id="m3", name="node19"),
+    ])  # fmt: skip
+    assert [each.name for each in machines.by_bmc(replace(other, host="FD00::1"))] == ["node18"]
+    assert [each.name for each in machines.by_bmc(replace(one, system=""))] == ["node17", "node18"]
+    assert not one.same_board(other)
+    machines.put(replace(NODE, bmc=one, more_bmcs=(ipmi,)))
+    assert [each.name for each in machines.by_bmc(ipmi)] == ["node17"]
+    machines.put(replace(NODE, bmc=ipmi))
+    assert machines.by_bmc(one) == []
+    machines.remove(machines.get("node17"))
+    assert machines.by_bmc(ipmi) == []
 
 
 def test_moving_are_those_with_a_run_under_way() -> None:
