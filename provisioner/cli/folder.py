@@ -22,6 +22,10 @@ def body_of(folder: Path, revision: str, *, prune: bool) -> dict[str, Any]:
     """Read a site as the API takes it; raise `ConfigError` with every fault."""
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such directory")
+    if not any((folder / top).is_dir() for top in ENDINGS):
+        looked_for = ", ".join(f"{top}/" for top in ENDINGS)
+        hint = "name the directory of the site; an empty machines/ in it says that it has nothing"
+        raise ConfigError(f"{folder}: none of {looked_for} in it", hint=hint)
     if prune and not (folder / "machines").is_dir():
         hint = "an empty machines/ says that there are none; Git keeps one with a file .gitkeep in it"
         raise ConfigError(f"{folder}: no machines/ in it, and --prune would forget all machines", hint=hint)

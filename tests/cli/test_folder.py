@@ -102,3 +102,16 @@ def test_nothing_is_pruned_by_a_directory_that_has_no_machines_in_it(site: Path)
     assert body_of(site, "", prune=False)["machines"] == []
     with pytest.raises(ConfigError, match="no machines/ in it"):
         body_of(site, "", prune=True)
+
+
+def test_a_directory_that_is_no_site_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "templates").write_text("a file, not a directory")
+    with pytest.raises(ConfigError, match="none of machines/, bootenvs/, templates/ in it"):
+        body_of(tmp_path, "", prune=False)
+
+
+@pytest.mark.parametrize("top", ["machines", "bootenvs", "templates"])
+def test_any_of_its_directories_makes_it_a_site(tmp_path: Path, top: str) -> None:
+    (tmp_path / top).mkdir()
+    assert body_of(tmp_path, "", prune=False) == {"revision": "", "machines": [], "files": {}, "prune": False}
