@@ -74,9 +74,11 @@ class Previews:
         resolved = self._ports.catalogue.params(wanted, machine, given)
         makes = self._renderings.files(boot)
         files = [await make() for name, make in makes if file in ("", name)]
+        if not makes:
+            raise NotFoundError(f"{wanted.name} has no files for {boot.arch}: there is nothing to render")
         if not files:
             known = [name for name, _ in makes]
-            raise NotFoundError(f"{wanted.name} has no file {file[:80]!r}{nearest(file, known)}", hint=", ".join(known))
+            raise NotFoundError(f"{wanted.name} has no file {file[:80]!r}{nearest(file, known)}")
         return Preview(wanted.name, boot.arch, boot.address, tuple(files), self._values(resolved, ""))
 
     def values(

@@ -132,7 +132,7 @@ def parse(text: str) -> Selector:
     if sum(_is_pattern(value) for _, values, _ in written for value in values) > PATTERNS:
         faults.append(f"more than {PATTERNS} patterns")
     if faults:
-        raise ConfigError(f"not a selector: {text[:200]!r}", faults=faults, hint="such as rack=r1,!state=active")
+        raise ConfigError("not a selector", faults=faults, hint="such as rack=r1,!state=active")
     conditions = tuple(Term(key, _values(values), other) for key, values, other in terms)
     return Selector(text, _values(names) if names else None, conditions)
 

@@ -16,6 +16,7 @@ from provisioner.catalog.artifacts import ArtifactStore, Content
 from provisioner.catalog.fetch import Fetcher, not_fetched
 from provisioner.catalog.worker import Progress
 from provisioner.errors import ArtifactError, NotFoundError, ProvisionerError, WireError
+from provisioner.fields import nearest
 from provisioner.model.artifact import Blob
 from provisioner.model.catalog import Bootenv
 from provisioner.web import bodies
@@ -88,10 +89,11 @@ class ArtifactApi:
         if unknown := query.keys() - {"sha256", "origin"}:
             raise WireError(f"unknown query parameter {min(unknown)[:40]!r}", hint="this path takes origin, sha256")
         origin = "".join(c if c.isprintable() else "?" for c in query.get("origin", "sent by an operator")[:MAX_ORIGIN])
-        self._bootenv(request.match_info["bootenv"])  # what nobody knows is of no use to anybody
+        names = _names(request)
+        _check_wanted(self._bootenv(names[0]), names[1], names[2])
         content = Content(_chunks(request), request.content_length)
         try:
-            blob = await self._store.receive(_names(request), content, origin, sha256=query.get("sha256", ""))
+            blob = await self._store.receive(names, content, origin, sha256=query.get("sha256", ""))
         except ConnectionError as error:
             raise ArtifactError("the content did not arrive whole; nothing of it was kept") from error
         return _json(artifact_view(blob), 201)
@@ -210,9 +212,22 @@ def _arches(bootenv: Bootenv, wanted: str) -> Sequence[str]:
     if wanted == "all" or (not wanted and "amd64" not in bootenv.arch):
         return tuple(bootenv.arch)
     if wanted and wanted not in bootenv.arch:
-        known = ", ".join(bootenv.arch) or "none"
-        raise NotFoundError(f"{bootenv.name} has nothing for {wanted}", hint=f"its architectures: {known}")
+        raise _nothing_for(bootenv, wanted)
     return (wanted or "amd64",)
+
+
+def _nothing_for(bootenv: Bootenv, arch: str) -> NotFoundError:
+    known = ", ".join(bootenv.arch) or "none"
+    return NotFoundError(f"{bootenv.name} has nothing for {arch[:40]}", hint=f"its architectures: {known}")
+
+
+def _check_wanted(bootenv: Bootenv, arch: str, name: str) -> None:
+    """Raise `NotFoundError` where a bootenv has no such artefact: what nobody boots is a name that was mistyped."""
+    if arch not in bootenv.arch:
+        raise _nothing_for(bootenv, arch)
+    known = [artifact.name for artifact in bootenv.arch[arch].artifacts]
+    if name not in known:
+        raise NotFoundError(f"{bootenv.name} has no artefact {name[:80]!r} for {arch}{nearest(name, known)}")
 
 
 def _names(request: web.Request) -> tuple[str, str, str]:

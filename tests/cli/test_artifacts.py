@@ -87,10 +87,19 @@ def test_an_imported_file_is_listed(ctl: Ctl, kernel: Path) -> None:
     assert (row["name"], row["sha256"], row["origin"]) == ("discovery/amd64/vmlinuz", SHA, "file vmlinuz")
 
 
-def test_a_file_of_a_bootenv_that_nobody_knows_is_refused(ctl: Ctl, kernel: Path) -> None:
-    ran = ctl("artifacts", "import", "discvery/vmlinuz", str(kernel))
+NOBODY_S = {
+    "no such bootenv": ("discvery/vmlinuz", "no bootenv 'discvery', did you mean 'discovery'?"),
+    "no such artefact": ("discovery/vmlinux", "discovery has no artefact 'vmlinux' for amd64, did you mean 'vmlinuz'?"),
+    "nothing like one": ("discovery/bogus", "discovery has no artefact 'bogus' for amd64; known: initrd.img, vmlinuz"),
+    "no such architecture": ("rescue/arm64/vmlinuz", "rescue has nothing for arm64 (its architectures: amd64)"),
+}
+
+
+@pytest.mark.parametrize(("artifact", "says"), NOBODY_S.values(), ids=NOBODY_S.keys())
+def test_a_file_that_no_bootenv_has_is_refused(ctl: Ctl, kernel: Path, artifact: str, says: str) -> None:
+    ran = ctl("artifacts", "import", artifact, str(kernel))
     assert ran.status == 3
-    assert "discvery" in ran.err
+    assert says in ran.err
     assert ctl("artifacts", "list").out == ""
 
 
@@ -105,11 +114,11 @@ def test_a_qcow2_image_becomes_the_disk_inside(ctl: Ctl, tmp_path: Path) -> None
     image = tmp_path / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "1M"], check=True)
     sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
-    ran = ctl("artifacts", "import", "testos/disk.raw.zst", str(image), "--sha256", "0" * 64)
+    ran = ctl("artifacts", "import", "debian-12/disk.raw.zst", str(image), "--sha256", "0" * 64)
     assert ran.status == 1
     assert sha256 in ran.err
     assert "NAME.raw.zst" in ctl("artifacts", "import", "testos/disk.img", str(image)).err
-    assert ctl("artifacts", "import", "testos/disk.raw.zst", str(image), "--sha256", sha256).status == 0
+    assert ctl("artifacts", "import", "debian-12/disk.raw.zst", str(image), "--sha256", sha256).status == 0
     (row,) = json.loads(ctl("artifacts", "list", "-o", "json").out)
     (stored,) = (tmp_path / "state" / "artifacts" / "blobs" / "sha256").iterdir()
     assert stored.name == row["sha256"] != sha256

@@ -45,8 +45,17 @@ async def test_one_file_alone_and_names_that_are_near() -> None:
     assert [file.name for file in (await ask("node17", "ubuntu-24.04", "user-data")).files] == ["user-data"]
     with pytest.raises(NotFoundError, match="did you mean 'user-data'"):
         await ask("node17", "ubuntu-24.04", "userdata")
+    with pytest.raises(NotFoundError, match=r"'nosuch'; known: kernel-args, .*user-data") as refused:
+        await ask("node17", "ubuntu-24.04", "nosuch")
+    assert refused.value.hint == ""  # the list is said once
     with pytest.raises(NotFoundError, match="no bootenv"):
         await ask("node17", "ubunut")
+
+
+@pytest.mark.parametrize("file", ["", "user-data"])
+async def test_a_bootenv_that_has_no_files_says_so(file: str) -> None:
+    with pytest.raises(NotFoundError, match="local has no files for amd64: there is nothing to render"):
+        await previews(Machines([NODE])).render("node17", "local", file)
 
 
 async def test_an_image_is_written_by_the_discovery_system() -> None:

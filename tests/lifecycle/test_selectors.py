@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.cli.text import error_lines
 from provisioner.errors import ConfigError
 from provisioner.lifecycle.selectors import parse
 from provisioner.model.bmc import Power
@@ -126,6 +127,14 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
         parse("node[,=x,rack=r1")
     assert len(refused.value.faults) == 2
+
+
+def test_what_is_wrong_is_named_once() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse("rack=r1,state=foo")
+    (line,) = error_lines(refused.value)
+    assert line.startswith("not a selector: 'state=foo': 'foo' is none of active, ")
+    assert line.count("state=foo") == 1
 
 
 def test_names_that_no_machine_has_are_told() -> None:
