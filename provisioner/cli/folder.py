@@ -16,6 +16,10 @@ from provisioner.errors import ConfigError
 ENDINGS = {"machines": ".yaml", "bootenvs": ".yaml", "templates": ".j2"}
 """The directories of a site, and how the names of their files end."""
 FOR_PEOPLE = ".md"
+BESIDE = ("name", "source")
+"""What the API is told beside what a file says of a machine."""
+DEPTH = 3
+"""How deep lines are told: machine, key, and what is in it."""
 
 
 def body_of(folder: Path, revision: str, *, prune: bool) -> dict[str, Any]:
@@ -32,10 +36,11 @@ def body_of(folder: Path, revision: str, *, prune: bool) -> dict[str, Any]:
     faults: list[str] = []
     found = {top: list(_files(folder, top, faults)) for top in ENDINGS}
     files = {name: text for top in ("bootenvs", "templates") for name, text in found[top]}
-    machines = [said for name, text in found["machines"] for said in _machines(name, text, faults)]
+    lines: dict[str, dict[str, int]] = {}
+    machines = [said for name, text in found["machines"] for said in _machines(name, text, lines, faults)]
     if faults:
         raise ConfigError("the declarations are not in order", faults=faults)
-    return {"revision": revision, "machines": machines, "files": files, "prune": prune}
+    return {"revision": revision, "machines": machines, "lines": lines, "files": files, "prune": prune}
 
 
 def _files(folder: Path, top: str, faults: list[str]) -> Iterator[tuple[str, str]]:
@@ -72,18 +77,22 @@ def _fault(path: Path, top: Path, ending: str) -> str:
     return ""
 
 
-def _machines(source: str, text: str, faults: list[str]) -> Iterator[dict[str, Any]]:
+def _machines(source: str, text: str, lines: dict[str, dict[str, int]], faults: list[str]) -> Iterator[dict[str, Any]]:
     """Read one file of machines: it maps their names to what is said of them."""
     try:
-        value = yamlfile.load(text, source).value
+        document = yamlfile.load(text, source)
     except ConfigError as error:
         faults += error.faults or [str(error)]
         return
-    if not isinstance(value, dict):
+    if not isinstance(document.value, dict):
         faults.append(f"{source}: a mapping of machines' names is wanted")
         return
-    for name, said in value.items():
-        if isinstance(said, dict | None):
-            yield {**(said or {}), "name": str(name), "source": source}
-        else:
-            faults.append(f"{source}: {name}: a mapping is wanted")
+    lines[source] = {".".join(map(str, path)): line for path, line in document.lines.items() if 0 < len(path) <= DEPTH}
+    for name, said in document.value.items():
+        if not isinstance(said, dict | None):
+            faults.append(f"{document.where((name,))}: {name}: a mapping is wanted")
+            continue
+        faults += [
+            f"{document.where((name, key))}: {name}: {key}: unknown key" for key in BESIDE if key in (said or {})
+        ]
+        yield {**(said or {}), "name": str(name), "source": source}

@@ -77,7 +77,8 @@ def decode(raw: bytes, kind: type[T]) -> T:
         json.loads(raw, object_pairs_hook=_unique)
         return found
     except msgspec.ValidationError as error:
-        raise WireError(_in_words(str(error))) from error
+        path, said = in_words(error)
+        raise WireError(f"body{path}: {said}") from error
     except (msgspec.DecodeError, UnicodeError) as error:
         raise WireError(f"the body is not JSON: {error}") from error
 
@@ -89,11 +90,10 @@ def _unique(pairs: Sequence[tuple[str, object]]) -> None:
         raise WireError(f"body: the key {twice[:80]!r} stands twice in one object")
 
 
-def _in_words(message: str) -> str:
-    """Turn msgspec's "Expected `int`, got `str` - at `$.a.b`" into "body.a.b: expected int, got str"."""
-    said, found, path = message.replace("`", "").partition(" - at ")
+def in_words(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Turn msgspec's "Expected `int`, got `str` - at `$.a.b`" into ".a.b" and "expected int, got str"."""
+    said, _, path = str(error).replace("`", "").partition(" - at ")
     said = said.replace("Object contains unknown field", "unknown key").replace(
         "Object missing required field", "missing key"
     )
-    where = "body" + path.removeprefix("$") if found else "body"
-    return f"{where}: {said[:1].lower()}{said[1:]}"
+    return path.removeprefix("$"), f"{said[:1].lower()}{said[1:]}"

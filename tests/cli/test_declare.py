@@ -134,8 +134,47 @@ def test_what_is_wrong_is_told_with_its_file_and_nothing_is_done(ctl: Ctl, serve
     (site / "machines/rack.yaml").write_text("node17: {macs: [nonsense], colour: red, bmc: {password: hunter2}}\n")
     status, _, err = ctl("plan", str(site))
     assert status == 1
-    assert "machines/rack.yaml: node17" in err
+    assert "machines/rack.yaml:1: node17" in err
     assert "hunter2" not in err
+
+
+WRONG = {
+    "a key, with the nearest": ("  addres: 10.0.0.1\n", "2: node50: addres: unknown key, did you mean 'address'?"),
+    "a key like none": (
+        "  colour: red\n",
+        "2: node50: colour: unknown key; known: address, bmc, boot_via, macs, params, profile, roles, tags"),
+    "a key of the BMC": (
+        "  tags: []\n  bmc:\n    driver: ipmi\n    host: h\n    user: x\n    username: y\n",
+        "6: node50: bmc.user: unknown key, did you mean 'username'?"),
+    "a key that lacks": ("  bmc:\n    driver: ipmi\n", "2: node50: bmc: missing key host"),
+    "another kind of value": ("  tags: []\n  macs: x\n", "3: node50: macs: expected array, got str"),
+    "one of several": (
+        "  macs:\n    - 52:54:00:00:00:0a\n    - nonsense\n", "4: node50: macs[1]: not a MAC address: 'nonsense'"),
+    "a BMC's host": (
+        "  bmc:\n    driver: ipmi\n    username: x\n    host: a b\n",
+        "5: node50: bmc.host: 'a b': a name or an address"),
+    "an address of no port": (
+        "  tags: []\n  address: 10.0.0.1\n", "3: node50: address: is kept for a hardware address, and macs has none"),
+    "a name that is none": ("  {}\n", "1: Node_50: name: 'Node_50': lower-case letters"),
+    "a profile that is not there": ("  tags: []\n  profile: storag\n", "1: node50: profile: no such hardware profile"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "fault"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_with_a_machine_is_told_with_its_line(ctl: Ctl, site: Path, said: str, fault: str) -> None:
+    name = "Node_50" if "Node_50" in fault else "node50"
+    (site / "machines/rack.yaml").write_text(f"{name}:\n{said}")
+    status, _, err = ctl("plan", str(site))
+    assert status == 1
+    assert f"machines/rack.yaml:{fault}" in err
+
+
+def test_all_that_is_wrong_with_machines_is_told_at_once(ctl: Ctl, site: Path) -> None:
+    (site / "machines/rack.yaml").write_text("node50:\n  addres: x\n  macs: [nonsense]\nnode51:\n  tag: [a]\n")
+    err = ctl("plan", str(site))[2]
+    assert [line.split(": ")[0].strip() for line in err.splitlines()[1:]] == [
+        f"machines/rack.yaml:{line}" for line in (2, 3, 5)
+    ]
 
 
 def test_a_password_is_never_written_into_a_file(ctl: Ctl, site: Path) -> None:

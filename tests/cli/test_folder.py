@@ -34,6 +34,7 @@ def test_all_of_it_is_read(site: Path) -> None:
     assert body_of(site, "abc", prune=True) == {
         "revision": "abc",
         "machines": [{"tags": ["a"], "name": "node17", "source": source}, {"name": "node18", "source": source}],
+        "lines": {source: {"node17": 1, "node17.tags": 1, "node17.tags.0": 1, "node18": 2}},
         "files": {"bootenvs/x.yaml": "name: x\n", "templates/site/x.sh.j2": "echo\n"},
         "prune": True,
     }
@@ -75,7 +76,10 @@ UNREAD: dict[str, tuple[Callable[[Path], object], str]] = {
         "machines/b.yaml: a mapping of machines' names is wanted"),
     "a machine that is text": (
         lambda site: (site / "machines/b.yaml").write_text("node19: x\n"),
-        "machines/b.yaml: node19: a mapping is wanted"),
+        "machines/b.yaml:1: node19: a mapping is wanted"),
+    "a name in a machine": (
+        lambda site: (site / "machines/b.yaml").write_text("node19:\n  name: x\n"),
+        "machines/b.yaml:2: node19: name: unknown key"),
     "what is not YAML": (
         lambda site: (site / "machines/b.yaml").write_text("node19: [\n"), "machines/b.yaml:2: not YAML: "),
 }  # fmt: skip
@@ -114,4 +118,10 @@ def test_a_directory_that_is_no_site_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("top", ["machines", "bootenvs", "templates"])
 def test_any_of_its_directories_makes_it_a_site(tmp_path: Path, top: str) -> None:
     (tmp_path / top).mkdir()
-    assert body_of(tmp_path, "", prune=False) == {"revision": "", "machines": [], "files": {}, "prune": False}
+    assert body_of(tmp_path, "", prune=False) == {
+        "revision": "",
+        "machines": [],
+        "lines": {},
+        "files": {},
+        "prune": False,
+    }
