@@ -256,7 +256,7 @@ def _bootenvs(client: Client) -> Findings:
     if ready:
         yield Finding(Level.OK, "bootenvs", f"ready to boot: {', '.join(ready)}")
     if "discovery" not in ready:
-        hint = "`provisionctl images build discovery`, then `provisionctl artifacts import`"
+        hint = "`provisionctl images build discovery`"
         yield Finding(Level.FAIL, "bootenvs", "the discovery system is not here: no machine can be installed", hint)
     if others := [name for name in lacking if name != "discovery"]:
         text = f"{len(others)} lack artefacts: {', '.join(others[:6])}{' ...' if len(others) > 6 else ''}"

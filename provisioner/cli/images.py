@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from provisioner.cli.built import bring
+from provisioner.cli.session import session_of
 from provisioner.discovery.build import ramdisk
 from provisioner.discovery.build.cache import Manifest, alone
 from provisioner.lab.images import debian
@@ -28,7 +30,10 @@ def images() -> None:
 
 @images.group()
 def build() -> None:
-    """Build boot artefacts. What is current is not built again."""
+    """Build boot artefacts, and bring them into the store of the daemon. What is current is not built again.
+
+    Where no daemon answers, the commands that import them are said.
+    """
 
 
 _OUTPUT = click.option(
@@ -36,9 +41,11 @@ _OUTPUT = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the results (default: ~/.cache/provisioner/images).",
 )
+_NO_IMPORT = click.option("--no-import", is_flag=True, help="Leave the daemon's store as it is.")
 
 
 @build.command()
+@click.pass_context
 @click.option(
     "--kernel",
     type=click.Choice(sorted(ramdisk.MODULE_LISTS)),
@@ -51,20 +58,27 @@ _OUTPUT = click.option(
     "--arch", type=click.Choice(ramdisk.ARCHITECTURES), help="Architecture of the machines (default: that of this one)."
 )
 @_OUTPUT
-def discovery(kernel: str, packages: tuple[str, ...], arch: str | None, output: Path | None) -> None:
+@_NO_IMPORT
+def discovery(
+    ctx: click.Context, kernel: str, packages: tuple[str, ...], arch: str | None, output: Path | None, no_import: bool
+) -> None:
     """Build the discovery system: kernel and ramdisk."""
     options = ramdisk.Options(kernel=kernel, extra_packages=packages, arch=arch or "")
     place = _place(output, f"discovery-{arch}" if arch else "discovery")
-    _made(lambda: ramdisk.build(options, place, default_cache() / "packages", _say()))
+    manifest = _made(lambda: ramdisk.build(options, place, default_cache() / "packages", _say()))
+    _bring(ctx, manifest, no_import=no_import)
 
 
 @build.command()
+@click.pass_context
 @click.option("--fresh", is_flag=True, help="Build again with today's packages.")
 @_OUTPUT
-def toolbox(fresh: bool, output: Path | None) -> None:
+@_NO_IMPORT
+def toolbox(ctx: click.Context, fresh: bool, output: Path | None, no_import: bool) -> None:
     """Build the toolbox that package installs work in: needs root."""
     folder = default_cache() / "packages" / "toolbox"
-    _made(lambda: tools.build(_place(output, "toolbox"), folder, _say(), fresh=fresh))
+    manifest = _made(lambda: tools.build(_place(output, "toolbox"), folder, _say(), fresh=fresh))
+    _bring(ctx, manifest, no_import=no_import)
 
 
 @build.command()
@@ -84,14 +98,21 @@ def _say() -> Callable[[str], None]:
     return lambda line: click.echo(f"  {line}", err=True)
 
 
-def _made(build: Callable[[], Manifest]) -> None:
+def _made(build: Callable[[], Manifest]) -> Manifest:
     with alone(default_cache(), _say()):
         manifest = build()
     for item in manifest.artifacts:
         click.echo(f"{item.path}  {item.size_bytes / 1e6:.1f} MB  sha256 {item.sha256}")
+    return manifest
+
+
+def _bring(ctx: click.Context, manifest: Manifest, *, no_import: bool) -> None:
+    if not no_import:
+        bring(session_of(ctx), manifest)
 
 
 def _image(name: str) -> click.Command:
+    @click.pass_context
     @click.option(
         "--kernel",
         type=click.Choice(["cloud", "generic"]),
@@ -102,10 +123,14 @@ def _image(name: str) -> click.Command:
     @click.option("--package", "packages", multiple=True, help="One more package; may be repeated.")
     @click.option("--fresh", is_flag=True, help="Build again with today's packages.")
     @_OUTPUT
-    def command(kernel: str, packages: tuple[str, ...], fresh: bool, output: Path | None) -> None:
+    @_NO_IMPORT
+    def command(
+        ctx: click.Context, kernel: str, packages: tuple[str, ...], fresh: bool, output: Path | None, no_import: bool
+    ) -> None:
         options = debian.Options(name, kernel, packages)
         folder = default_cache() / "packages"
-        _made(lambda: debian.build(options, _place(output, name), folder / name, _say(), fresh=fresh))
+        manifest = _made(lambda: debian.build(options, _place(output, name), folder / name, _say(), fresh=fresh))
+        _bring(ctx, manifest, no_import=no_import)
 
     return click.command(name, help=f"Build the disk image of {name}: needs root.")(command)
 

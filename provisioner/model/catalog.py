@@ -170,3 +170,10 @@ class Bootenv:
     def answer(self, answer_id: str) -> AnswerFile | None:
         """Find an answer file by its id."""
         return next((answer for answer in self.answers if answer.id == answer_id), None)
+
+    @property
+    def built(self) -> dict[str, str]:
+        """The artefacts that are built rather than fetched, as ARCH/NAME, each with the command that does it."""
+        return {
+            f"{arch}/{each.name}": each.build for arch in self.arch for each in self.arch[arch].artifacts if each.build
+        }

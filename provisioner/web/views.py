@@ -155,7 +155,10 @@ class VerdictView(msgspec.Struct, frozen=True):
 
 
 class BootenvView(msgspec.Struct, frozen=True):
-    """A bootenv. `ready`: all its artefacts are here; `missing` names those that are not, and what gets them."""
+    """A bootenv. `ready`: all its artefacts are here; `missing` names those that are not, and what gets them.
+
+    `built` has the commands that make what is built rather than fetched, by ARCH/NAME.
+    """
 
     name: str
     title: str
@@ -170,6 +173,7 @@ class BootenvView(msgspec.Struct, frozen=True):
     tested: str
     ready: bool
     missing: tuple[str, ...]
+    built: dict[str, str]
 
 
 def when(at: float) -> str | None:
@@ -301,4 +305,5 @@ def bootenv_view(status: BootenvStatus) -> BootenvView:
         tested=bootenv.tested,
         ready=not status.missing,
         missing=status.missing,
+        built=bootenv.built,
     )
