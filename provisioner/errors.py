@@ -3,6 +3,7 @@
     ProvisionerError
     ├── WireError               bytes from a peer are not what the protocol says
     ├── ConfigError             what an operator wrote is wrong; carries every fault found, not only the first
+    │   ├── SelectorError       a text that names no machines: wrong usage of a command
     │   └── CatalogError        the same for a bootenv or a template
     │       ├── LackingError    what was applied is not in use: nothing is resolved without it, for now
     │       └── RenderError     a template could not be rendered for a machine
@@ -64,6 +65,10 @@ class ConfigError(ProvisionerError):
     def __init__(self, message: str, *, faults: Sequence[str] = (), hint: str = "") -> None:
         super().__init__("\n".join((message, *(f"  {fault}" for fault in faults))), hint=hint)
         self.faults = tuple(faults)
+
+
+class SelectorError(ConfigError):
+    """What an operator typed is no selector of machines."""
 
 
 class CatalogError(ConfigError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import translate
 
-from provisioner.errors import ConfigError
+from provisioner.errors import ConfigError, SelectorError
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, State
 from provisioner.model.names import MOST, expand, split
@@ -110,7 +110,7 @@ class Selector:
 
 
 def parse(text: str) -> Selector:
-    """Read a selector; raise `ConfigError` with everything that is wrong with it."""
+    """Read a selector; raise `SelectorError` with everything that is wrong with it."""
     written: list[tuple[str, list[str], bool]] = []
     faults: list[str] = []
     most = MOST
@@ -132,7 +132,7 @@ def parse(text: str) -> Selector:
     if sum(_is_pattern(value) for _, values, _ in written for value in values) > PATTERNS:
         faults.append(f"more than {PATTERNS} patterns")
     if faults:
-        raise ConfigError("not a selector", faults=faults, hint="such as rack=r1,!state=active")
+        raise SelectorError("not a selector", faults=faults, hint="such as rack=r1,!state=active")
     conditions = tuple(Term(key, _values(values), other) for key, values, other in terms)
     return Selector(text, _values(names) if names else None, conditions)
 

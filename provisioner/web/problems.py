@@ -21,6 +21,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.ProvisionerError: (500, "the daemon could not do it"),
     errors.WireError: (400, "the request is not what the protocol says"),
     errors.ConfigError: (422, "something that an operator wrote is wrong"),
+    errors.SelectorError: (400, "the request is not what the protocol says"),
     errors.CatalogError: (422, "a bootenv or template is wrong"),
     errors.LackingError: (503, "what was applied is not in use"),
     errors.RenderError: (422, "a template could not be rendered"),
@@ -55,6 +56,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
 _NAMES = {
     errors.ProvisionerError: "internal",
     errors.WireError: "bad-request",
+    errors.SelectorError: "bad-request",
     errors.TicketError: "not-found",
     errors.TicketUsedError: "gone",
     errors.RunOverError: "gone",

@@ -101,5 +101,8 @@ def test_the_plan_touches_nothing(daemon: Daemon, ctl: Ctl) -> None:
 def test_machines_by_selector(daemon: Daemon, ctl: Ctl) -> None:
     assert ctl("machines", "-l", "node[17-18],!rack=r1", "-o", "name").out == "node18\n"
     ran = ctl("machines", "-l", "node[18")
-    assert ran.status != Exit.OK
+    assert ran.status == Exit.USAGE
     assert "bracket" in ran.err
+    ran = ctl("machines", "-l", "power=onn")
+    assert ran.status == Exit.USAGE
+    assert ran.err.startswith("provisionctl: not a selector: 'power=onn': 'onn' is none of off, on")

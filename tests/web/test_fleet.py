@@ -87,7 +87,7 @@ async def test_orders(fleet: Session) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], int]] = {
     "no machine is like that": (BODY | {"select": "rack=r9"}, 422),
-    "not a selector": (BODY | {"select": "node[1"}, 422),
+    "not a selector": (BODY | {"select": "node[1"}, 400),
     "no machine at once": (BODY | {"at_once": 0}, 422),
     "an unknown key": (BODY | {"at_one": 1}, 400),
     "no selector": ({"bootenv": "debian-12"}, 400),
