@@ -11,7 +11,7 @@
     ├── NotFoundError           no such machine, bootenv, run, artefact ...
     ├── CursorError             a cursor is none of those that there is something after
     ├── ConflictError           the state, the generation or a name does not allow it
-    ├── PreflightError          an operation was refused before anything was touched
+    ├── PreflightError          an operation was refused before anything was touched, for another reason than these
     ├── ArtifactError           an artefact is missing, half there or not what was signed
     │   └── FullError           there is no room for it on the disk
     ├── TicketError             a ticket is unknown, late or somebody else's
@@ -45,9 +45,12 @@ from collections.abc import Sequence
 class ProvisionerError(Exception):
     """The root of all our errors."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, faults: Sequence[str] = (), hint: str = "") -> None:
+        message = "\n".join((message, *(f"  {fault}" for fault in faults)))
         super().__init__(message)
         self.message = message
+        self.faults = tuple(faults)
+        """Where several things were looked at: a line for each that was found."""
         self.hint = hint
         """What the operator can do next, as a sentence or a command; empty where there is nothing to say."""
 
@@ -60,11 +63,7 @@ class WireError(ProvisionerError):
 
 
 class ConfigError(ProvisionerError):
-    """What an operator wrote is wrong. `faults` holds one line for each thing found."""
-
-    def __init__(self, message: str, *, faults: Sequence[str] = (), hint: str = "") -> None:
-        super().__init__("\n".join((message, *(f"  {fault}" for fault in faults))), hint=hint)
-        self.faults = tuple(faults)
+    """What an operator wrote is wrong: every fault that was found."""
 
 
 class SelectorError(ConfigError):
@@ -105,11 +104,7 @@ class ConflictError(ProvisionerError):
 
 
 class PreflightError(ProvisionerError):
-    """An operation was refused before anything was touched. `faults` holds one line for each failed check."""
-
-    def __init__(self, message: str, *, faults: Sequence[str] = (), hint: str = "") -> None:
-        super().__init__("\n".join((message, *(f"  {fault}" for fault in faults))), hint=hint)
-        self.faults = tuple(faults)
+    """An operation was refused before anything was touched: every check that failed."""
 
 
 class ArtifactError(ProvisionerError):

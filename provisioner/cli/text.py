@@ -26,7 +26,7 @@ def printable(value: object) -> str:
 
 def error_lines(error: ProvisionerError, before: str = "") -> Iterator[str]:
     """Say an error in one line that begins with `before`, with a line more for each fault where there are several."""
-    faults = [printable(fault) for fault in getattr(error, "faults", ())]
+    faults = [printable(fault) for fault in error.faults]
     hint = f" ({printable(error.hint)})" if error.hint else ""
     message = printable(error.message.partition("\n")[0])
     yield f"{before}{message}{': ' + faults[0] if len(faults) == 1 else ''}{hint}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from provisioner.bmc.join import without_bmc
 from provisioner.dhcp.foretell import Foretold
-from provisioner.errors import PreflightError
+from provisioner.errors import ConflictError, PreflightError
 from provisioner.lifecycle.plans import ENSURES, KINDS, NETBOOT, VERBS, Verb, steps_of
 from provisioner.lifecycle.rest import in_use
 from provisioner.model.bmc import BootTarget, Driver
@@ -211,8 +211,12 @@ def _hardware(machine: Machine, bootenv: Bootenv) -> list[Check]:
 
 
 def refuse(judged: Sequence[Check], what: str) -> None:
-    """Raise `PreflightError` where a check says no; `what` says what cannot be."""
+    """Raise where a check says no: `ConflictError` if that of the state does, else `PreflightError`.
+
+    `what` says what cannot be.
+    """
     failed = [check for check in judged if not check.ok]
     if failed:
         lines = [f"{check.name}: {check.text}" + (f" ({check.hint})" if check.hint else "") for check in failed]
-        raise PreflightError(f"{what}; nothing was touched", faults=lines)
+        refused = ConflictError if any(check.name == "state" for check in failed) else PreflightError
+        raise refused(f"{what}; nothing was touched", faults=lines)

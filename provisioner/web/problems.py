@@ -79,10 +79,9 @@ def problem_of(error: errors.ProvisionerError) -> Problem:
     """Translate one of our errors. What is not in the table answers as its nearest ancestor does."""
     kind = next(cls for cls in type(error).__mro__ if cls in STATUS)
     status, title = STATUS[kind]
-    faults = tuple(getattr(error, "faults", ()))
-    detail = error.message.split("\n", 1)[0] if faults else error.message
+    detail = error.message.split("\n", 1)[0] if error.faults else error.message
     pause = getattr(error, "retry_after_s", None)
-    return Problem(TYPE_PREFIX + _name(kind), title, status, detail, error.hint, faults, pause)
+    return Problem(TYPE_PREFIX + _name(kind), title, status, detail, error.hint, error.faults, pause)
 
 
 def plain_problem(status: int, detail: str, *, name: str = "", hint: str = "") -> Problem:

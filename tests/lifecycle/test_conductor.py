@@ -9,8 +9,8 @@ import pytest
 
 from provisioner.errors import (
     BmcAuthError,
+    ConflictError,
     NotFoundError,
-    PreflightError,
     TicketError,
 )
 from provisioner.lifecycle.agents import age_of
@@ -275,7 +275,7 @@ async def test_a_retired_machine_that_comes_back_is_known(tmp_path: Path) -> Non
         rack.boots(metal)
         client = BootClient(metal.mac, Asker.PXE, Arch.X86_BIOS, metal.uuid)
         assert conductor.decide(client) == LocalDisk("node17 is retired: nothing was asked for it")
-        with pytest.raises(PreflightError, match="cannot boot"):
+        with pytest.raises(ConflictError, match="cannot boot"):
             await conductor.boot("node17", "debian-12")
         assert len(conductor.machines) == 1
         assert (await conductor.unretire("node17")).state is State.ENROLLED

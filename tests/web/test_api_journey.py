@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,6 +135,25 @@ async def test_wrong_input_changes_nothing(rack: Rack) -> None:
             assert (ran.status, ran.out, says in ran.err) == (status, "", True), ran
             assert "Traceback" not in ran.err
         assert await ctl(rack, "machines", "-o", "json") == before
+    assert rack.one().log == []
+
+
+BY_STATE = {
+    "a machine that is retired": (
+        ("boot", "node17", "discovery"), "node17 cannot boot discovery; nothing was touched: state: node17 is retired"),
+    "whatever else stands against it": (
+        ("boot", "node17", "ubuntu-22.04"), "  state: node17 is retired: it cannot install from there"),
+    "what looks at nothing but the state": (("hold", "node17", "x"), "node17 is retired"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("args", "says"), BY_STATE.values(), ids=BY_STATE.keys())
+async def test_what_the_state_of_a_machine_refuses_is_a_conflict(rack: Rack, args: Sequence[str], says: str) -> None:
+    async with served(rack):
+        await ctl(rack, *enrol("node17"))
+        await ctl(rack, "retire", "node17")
+        ran = await ctl(rack, *args)
+        assert (ran.status, ran.out, says in ran.err) == (4, "", True), ran
     assert rack.one().log == []
 
 

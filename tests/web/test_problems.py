@@ -42,8 +42,9 @@ def test_an_error_made_elsewhere_answers_as_its_nearest_ancestor() -> None:
     assert problem_of(BmcFuseBlown("gone")).status == 504
 
 
-def test_faults_are_a_list_and_not_in_the_detail() -> None:
-    problem = problem_of(errors.PreflightError("refused", faults=["kernel is missing", "no BMC"]))
+@pytest.mark.parametrize("kind", [errors.PreflightError, errors.ConflictError, errors.ConfigError])
+def test_faults_are_a_list_and_not_in_the_detail(kind: type[errors.ProvisionerError]) -> None:
+    problem = problem_of(kind("refused", faults=["kernel is missing", "no BMC"]))
     assert (problem.detail, problem.faults) == ("refused", ("kernel is missing", "no BMC"))
 
 
