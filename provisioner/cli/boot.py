@@ -20,7 +20,7 @@ from provisioner.cli.progress import until_over, wait_for
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.setting import boot_params, in_query, sets
 from provisioner.cli.text import Row, error_lines, parse_span, printable
-from provisioner.errors import ApiError, PreflightError, ProvisionerError
+from provisioner.errors import ApiError, ConflictError, PreflightError, ProvisionerError
 from provisioner.model.names import expand
 
 DEFAULT_WAIT = "90m"
@@ -74,7 +74,7 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
     Each is told by its BMC to boot from the network once, and restarted; BOOTENV is installed on its disk, it restarts
     from there and reports. What is on the disk is lost. Before any power is touched, everything that it needs is
     checked. --plan says what would happen: the answers of DHCP, loaders, boot script, files with their hashes, which
-    disks lose what, and every check; exit status 1 where one fails. Several machines: node17,node18 or node[01-20].
+    disks lose what, and every check; it ends with the status of the boot. Several: node17,node18 or node[01-20].
 
     \b
       provisionctl boot node17 debian-12 --wait
@@ -277,14 +277,23 @@ def _started(machine: Row) -> str:
 
 
 def _show_plan(session: Session, client: Client, machines: Sequence[str], asked: Mapping[str, str]) -> None:
-    plans = {}
-    for name in machines:
-        plans[name] = client.get(f"/v1/machines/{quoted(name)}/plan", asked, slow=True)
+    """Tell what would happen to each machine, and end as the boot of them would."""
+    found: dict[str, Row] = {}
+
+    def ask(name: str) -> None:
+        plan = found[name] = client.get(f"/v1/machines/{quoted(name)}/plan", asked, slow=True)
+        failed = {check["name"] for check in plan["checks"] if not check["ok"]}
+        if failed:
+            refused = ConflictError if "state" in failed else PreflightError
+            raise refused(f"boot {asked['bootenv']} would be refused; nothing was touched")
+
+    failure = for_each(machines, ask, lambda _: None)
+    plans = {name: found[name] for name in machines if name in found}
     if session.output in {"json", "yaml"}:
         print_data(session, plans)
     else:
         for plan in plans.values():
             for line in plan_lines(plan):
                 click.echo(line)
-    if not all(plan["ok"] for plan in plans.values()):
-        raise PreflightError(f"boot {asked['bootenv']} would be refused; nothing was touched")
+    if failure is not None:
+        raise failure

@@ -46,7 +46,7 @@ def _outcomes(names: Sequence[str], ask: Callable[[str], T]) -> Iterator[T | Pro
     def asked(name: str) -> T | ProvisionerError:
         try:
             return ask(name)
-        except ApiError as error:
+        except ProvisionerError as error:
             return error
 
     if len(names) == 1:

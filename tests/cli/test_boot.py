@@ -40,38 +40,6 @@ def test_boot_for_scripts(ctl: Ctl) -> None:
     assert ctl("boot", "node18", "debian-12", "-o", "name").out == "node18\n"
 
 
-def test_plan_touches_nothing(ctl: Ctl, daemon: Daemon) -> None:
-    daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={})
-    ran = ctl("boot", "node17", "debian-12", "--plan")
-    assert (ran.status, ran.err) == (0, "")
-    shown = [line.strip() for line in ran.out.splitlines()]
-    assert shown[0] == "node17: deploy debian-12 (Debian 12 (bookworm), written as a disk image); nothing was touched"
-    assert "ok      bmc: ipmi://admin@192.0.2.17:623 lets us in" in shown
-    assert any("vda 8.0 GiB: ERASED, it holds blank" in line for line in shown)
-    assert any("artefact debian-12/amd64/" in line and "sha256 abababababab" in line for line in shown)
-    assert "#!ipxe" in ran.out
-    assert daemon.conductor.log == []
-
-
-def test_plan_says_what_of_a_bootenv_could_not_be_checked_whether_it_was_booted_or_not(
-    ctl: Ctl, daemon: Daemon
-) -> None:
-    daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={})
-    assert "  untested: disk.encryption: tpm - " in ctl("boot", "node17", "debian-12-packages", "--plan").out
-    assert "  untested: never booted from this URL" in ctl("boot", "node17", "memtest", "--plan").out
-    assert "untested" not in ctl("boot", "node17", "debian-12", "--plan").out
-
-
-def test_plan_says_what_would_be_refused(ctl: Ctl, daemon: Daemon) -> None:
-    daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={}, bmc=None, facts=None)
-    ran = ctl("boot", "node17", "debian-12", "--plan")
-    assert ran.status == 1
-    assert "refused bmc: node17 has no BMC on record (`provisionctl bmc add node17 redfish://" in ran.out
-    assert ran.err.startswith("provisionctl: boot debian-12 would be refused; nothing was touched")
-    plans = json.loads(ctl("boot", "node17", "debian-12", "--plan", "-o", "json").out)
-    assert plans["node17"]["ok"] is False
-
-
 def test_parameters_of_one_boot(ctl: Ctl, daemon: Daemon) -> None:
     daemon.conductor.machines.by_name["node17"] = replace(NODE17, params={})
     assert ctl("boot", "node17", "debian-12", "--set", "disk.layout=zfs", "--plan").status == 1
