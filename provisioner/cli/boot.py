@@ -39,14 +39,28 @@ class Span(click.ParamType[float]):
         return seconds
 
 
+def _of_wait(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """Refuse --timeout where nothing is waited for: the work itself would have no end by it."""
+    assert param.name is not None
+    if not ctx.params["wait"] and ctx.get_parameter_source(param.name) is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--timeout ends the waiting, and without --wait there is none", ctx)
+    return value
+
+
 def waits(function: Callable[..., None]) -> Callable[..., None]:
     """Add --wait and --timeout."""
-    wait = click.option("--wait", is_flag=True, help="Show progress until it is done; exit 0, or 1 with the reason.")
+    wait = click.option(
+        "--wait",
+        is_flag=True,
+        is_eager=True,  # what --timeout goes with is known when that is read
+        help="Show progress until it is done; exit 0, or 1 with the reason.",
+    )
     timeout = click.option(
         "--timeout",
         type=Span(),
         default=DEFAULT_WAIT,
         show_default=True,
+        callback=_of_wait,
         help="With --wait: give up waiting (not the work) after this, with exit status 124.",
     )
     return wait(timeout(function))
