@@ -116,8 +116,8 @@ class Root(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = difflib.get_close_matches(args[0], [*self.list_commands(ctx), *ALIASES], n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else "`provisionctl --help` lists them"
-            raise click.UsageError(f"no such command: {args[0]!r}; {hint}", ctx) from error
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"no such command: {args[0]!r}{hint}", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section."""

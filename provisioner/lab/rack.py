@@ -18,7 +18,19 @@ from provisioner.lab import accel, control, namespace, process
 from provisioner.lab import daemon as lab_daemon
 from provisioner.lab.builds import BUILDS
 from provisioner.lab.hardware import Firmware
-from provisioner.lab.spec import KINDS, USUAL, RackSpec, Shape, decode, differences, encode, line, name_of, plan
+from provisioner.lab.spec import (
+    DEFAULT_STATE,
+    KINDS,
+    USUAL,
+    RackSpec,
+    Shape,
+    decode,
+    differences,
+    encode,
+    line,
+    name_of,
+    plan,
+)
 
 RECORD = "rack.json"
 START_S = 60.0
@@ -72,8 +84,15 @@ def find(state: Path) -> RackSpec:
     """The rack in this directory; raise `LabError`."""
     rack = load(state)
     if rack is None:
-        raise LabError(f"there is no rack at {state}", hint=f"`{line('up', name_of(state))}` makes one")
+        others = [f"`--name {name}`" for name in racks_in(state.parent)]
+        said = f"{', '.join(others)} {'is' if len(others) == 1 else 'are'} there; " if others else ""
+        raise LabError(f"there is no rack at {state}", hint=f"{said}`{line('up', name_of(state))}` makes one")
     return rack
+
+
+def racks_in(folder: Path) -> list[str]:
+    """Name the racks in this folder of state directories."""
+    return sorted(name_of(record.parent) for record in folder.glob(f"{DEFAULT_STATE.name}*/{RECORD}"))
 
 
 def supervisor_of(state: Path) -> process.Recorded | None:

@@ -56,7 +56,7 @@ def test_names_are_there_once() -> None:
 
 USAGE = {
     "no such command": (["machnes"], "provisionctl: no such command: 'machnes'; did you mean machines"),
-    "nothing like it": (["zzz"], "provisionctl: no such command: 'zzz'; `provisionctl --help` lists them"),
+    "nothing like it": (["zzz"], "provisionctl: no such command: 'zzz' (`provisionctl --help`)\n"),
     "a rack whose name leads elsewhere": (
         ["lab", "down", "--name", "../x"],
         "provisionctl lab down: invalid value for '--name': '../x': up to 32 lower-case letters, digits and hyphens",
@@ -72,6 +72,14 @@ USAGE = {
     "a duration that is none": (
         ["boot", "a", "b", "--timeout", "soon"],
         "provisionctl boot: invalid value for '--timeout'",
+    ),
+    "a time for what is not waited for": (
+        ["release", "node17", "--timeout", "5"],
+        "provisionctl release: --timeout ends the waiting, and without --wait there is none (`provisionctl",
+    ),
+    "one that stands first": (
+        ["rollout", "--timeout", "5m", "debian-12", "-l", "rack=r1"],
+        "provisionctl rollout: --timeout ends the waiting",
     ),
 }
 

@@ -76,6 +76,26 @@ def test_a_record_that_is_damaged_is_named_with_the_command_that_helps(tmp_path:
     assert damaged.value.hint == f"`provisionctl lab down --name {tmp_path.name}`, then `up`"
 
 
+OTHERS = {
+    "none": ((), "`provisionctl lab up --name mine` makes one"),
+    "one": (("rvone",), "`--name rvone` is there; `provisionctl lab up --name mine` makes one"),
+    "several": (("b", "a"), "`--name a`, `--name b` are there; `provisionctl lab up --name mine` makes one"),
+}
+
+
+@pytest.mark.parametrize(("names", "hint"), OTHERS.values(), ids=OTHERS.keys())
+def test_a_rack_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, names: tuple[str, ...], hint: str
+) -> None:
+    for name in names:
+        (tmp_path / f"provisioner-lab-{name}").mkdir()
+        (tmp_path / f"provisioner-lab-{name}" / "rack.json").write_text("")
+    (tmp_path / "provisioner-lab-left-over").mkdir()
+    with pytest.raises(LabError, match="there is no rack at") as missing:
+        rack.find(tmp_path / "provisioner-lab-mine")
+    assert missing.value.hint == hint
+
+
 @pytest.mark.netns
 def test_a_rack_with_a_daemon_is_not_taken_for_one_without(tmp_path: Path) -> None:
     spec = plan("provlab-bare", tmp_path, 3, emulation("a test"), lambda: "secret")
