@@ -25,7 +25,7 @@ from provisioner.cli.text import Column, Row, age, printable, seconds_of, size
 from provisioner.errors import ArtifactError, ConfigError
 
 COLUMNS = (
-    Column("ARTEFACT", lambda row: row["name"]),
+    Column("ARTEFACT", lambda row: row["name"], keep=True),
     Column("SIZE", lambda row: size(row["size_bytes"]), right=True),
     Column("SHA256", lambda row: row["sha256"][:12]),
     Column("ORIGIN", lambda row: row["origin"]),

@@ -302,25 +302,25 @@ def _takes(row: Row) -> str:
 
 
 VERB_COLUMNS = (
-    Column("VERB", lambda row: row["name"]),
+    Column("VERB", lambda row: row["name"], keep=True),
     Column("DRIVERS", lambda row: ",".join(row["drivers"])),
     Column("TAKES", _takes),
     Column("WHAT IT DOES", lambda row: row["does"]),
 )
 WAY_COLUMNS = (
-    Column("ADDRESS", lambda row: row["url"]),
+    Column("ADDRESS", lambda row: row["url"], keep=True),
     Column("CERTIFICATE", lambda row: row["fingerprint"][:16]),
 )
 SEEN_COLUMNS = (
-    Column("MAC", lambda row: row["mac"]),
+    Column("MAC", lambda row: row["mac"], keep=True),
     Column("ADDRESS", lambda row: row["address"]),
     Column("KIND", lambda row: row["kind"]),
     Column("SEEN BY", lambda row: ",".join(row["how"])),
-    Column("MACHINE", lambda row: row["machine"]),
+    Column("MACHINE", lambda row: row["machine"], keep=True),
     Column("ON RECORD", lambda row: "yes" if row["on_record"] else "no"),
 )
 FOUND_COLUMNS = (
-    Column("ADDRESS", lambda row: row["name"]),
+    Column("ADDRESS", lambda row: row["name"], keep=True),
     Column("SPEAKS", lambda row: ",".join(row["protocols"])),
     Column("PRODUCT", lambda row: row["product"]),
     Column("UUID", lambda row: row["uuid"]),

@@ -63,7 +63,7 @@ def said(given: Mapping[str, str | None]) -> dict[str, str]:
 LEASES = (
     Column("ADDRESS", lambda row: row["address"], keep=True),
     Column("MAC", lambda row: row["mac"], keep=True),
-    Column("NAME", lambda row: row["name"]),
+    Column("NAME", lambda row: row["name"], keep=True),
     Column("STATE", lambda row: row["state"], style=lambda row: STYLES.get(row["state"], "")),
     Column("LEFT", left, right=True),
     Column("SUBNET", lambda row: row["subnet"] or "(not served)"),
@@ -78,7 +78,7 @@ LEASES = (
 RESERVATIONS = (
     Column("MAC", lambda row: row["mac"], keep=True),
     Column("ADDRESS", lambda row: ", ".join(fixed_in(row)) or "from the pool", keep=True),
-    Column("NAME", lambda row: row["name"]),
+    Column("NAME", lambda row: row["name"], keep=True),
     Column("PROFILE", lambda row: row["profile"]),
     Column("FROM", lambda row: row["origin"]),
     Column("UUID", lambda row: row["uuid"], wide=True),
@@ -91,14 +91,14 @@ RESERVATIONS6 = (
     Column("MAC", lambda row: row["mac"], keep=True),
     Column("UUID", lambda row: row["uuid"]),
     Column("DUID", lambda row: row["duid"]),
-    Column("NAME", lambda row: row["name"]),
+    Column("NAME", lambda row: row["name"], keep=True),
     Column("FROM", lambda row: row["origin"]),
     Column("LOADER", lambda row: ", ".join(f"{k}: {v}" for k, v in row["loader"].items()), wide=True),
     Column("HTTPS", lambda row: row["https"], wide=True),
 )
 SUBNETS = (
     Column("NETWORK", lambda row: row["network"], keep=True),
-    Column("NAME", lambda row: row["name"]),
+    Column("NAME", lambda row: row["name"], keep=True),
     Column("INTERFACE", lambda row: row["interface"] or "(relays)"),
     Column("MODE", lambda row: f"proxy (fallback: {row['fallback']})" if row["fallback"] else row["mode"]),
     Column("UNKNOWN", lambda row: row["unknown"]),

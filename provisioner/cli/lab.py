@@ -20,7 +20,7 @@ from provisioner.lab.hardware import Firmware
 from provisioner.lab.spec import DEFAULT_NAME, RackSpec, Shape, line, state_of
 
 COLUMNS = (
-    Column("NAME", lambda row: row["name"]),
+    Column("NAME", lambda row: row["name"], keep=True),
     Column("FIRMWARE", lambda row: row["firmware"]),
     Column("POWER", lambda row: row["power"], style=lambda row: GREEN if row["power"] == "on" else ""),
     Column("NEXT BOOT", lambda row: "own order" if row["next_boot"] == "none" else row["next_boot"]),
@@ -30,7 +30,10 @@ COLUMNS = (
     Column("MAC", lambda row: row["mac"], wide=True),
     Column("PID", lambda row: str(row["pid"] or ""), wide=True, right=True),
 )
-FAULT_COLUMNS = (Column("FAULT", lambda row: row["name"]), Column("WHAT THE BMC DOES", lambda row: row["what"]))
+FAULT_COLUMNS = (
+    Column("FAULT", lambda row: row["name"], keep=True),
+    Column("WHAT THE BMC DOES", lambda row: row["what"]),
+)
 VERBS = ("on", "off", "cycle", "reset", "soft-off", "nmi")
 
 

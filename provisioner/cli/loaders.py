@@ -10,7 +10,7 @@ from provisioner.cli.session import Session, command
 from provisioner.cli.text import Column, size
 
 COLUMNS = (
-    Column("NAME", lambda row: row["name"]),
+    Column("NAME", lambda row: row["name"], keep=True),
     Column("SIZE", lambda row: size(row["size_bytes"]), right=True),
     Column("SHA256", lambda row: row["sha256"][:12]),
     Column("ORIGIN", lambda row: row["origin"]),

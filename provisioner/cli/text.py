@@ -15,8 +15,8 @@ Row = Mapping[str, Any]
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 GAP = 2
-SHORTEST = 4
-"""A column that has to give way keeps so much."""
+SHORTEST = 6
+"""A column that has to give way keeps so much: a word or a time that is shorter says nothing any more."""
 
 
 def printable(value: object) -> str:
@@ -82,7 +82,8 @@ def size(octets: float) -> str:
 class Column:
     """One column: how it is headed, what it shows, and whether only `-o wide` has it. `style` is an SGR code or "".
 
-    What has to be typed again, such as a name, is never cut (`keep`).
+    What has to be typed again, such as a name, is never cut and never left out (`keep`); nor is a number or a time cut
+    (`right`), for it would be another one.
     """
 
     title: str
@@ -98,7 +99,8 @@ def table(rows: Sequence[Row], columns: Sequence[Column], *, width: int = 0, col
     cells = [[printable(column.value(row)) for row in rows] for column in columns]
     widths = [max(len(column.title), *map(len, cells[at]), 0) for at, column in enumerate(columns)]
     least = [
-        size if c.keep else min(size, max(len(c.title), SHORTEST)) for c, size in zip(columns, widths, strict=True)
+        size if c.keep or c.right else min(size, max(len(c.title), SHORTEST))
+        for c, size in zip(columns, widths, strict=True)
     ]
     shown = list(range(len(columns)))
     if width and _across(widths) > width:
@@ -132,13 +134,10 @@ def _room(shown: Sequence[int], columns: Sequence[Column], least: Sequence[int],
 
 
 def fitted(widths: Sequence[int], least: Sequence[int], width: int) -> list[int]:
-    """Narrow the columns that can give most, one character at a time, until all fit or none can give more."""
+    """Narrow the widest columns that can give, one character at a time, until all fit or none can give more."""
     found = list(widths)
-    while _across(found) > width:
-        widest = max(range(len(found)), key=lambda at: found[at] - least[at])
-        if found[widest] <= least[widest]:
-            break
-        found[widest] -= 1
+    while _across(found) > width and (giving := [at for at, size in enumerate(found) if size > least[at]]):
+        found[max(giving, key=lambda at: (found[at], at))] -= 1
     return found
 
 

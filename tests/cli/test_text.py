@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.cli.dhcp import LEASES
+from provisioner.cli.root import SECTIONS
 from provisioner.cli.text import (
     Column,
     age,
@@ -120,7 +124,7 @@ def test_fitted_columns_fit_or_have_nothing_to_give(widths: list[int], width: in
 
 def test_a_name_is_never_cut() -> None:
     columns = (replace(COLUMNS[0], value=lambda row: row["n"] * 3, keep=True), COLUMNS[1])
-    assert table(ROWS[:1], columns, width=24)[1] == "node17node17node17  aaa…"
+    assert table(ROWS[:1], columns, width=26)[1] == "node17node17node17  aaaaa…"
     assert table(ROWS[:1], columns, width=10)[1] == "node17node17node17"
 
 
@@ -150,6 +154,35 @@ def test_a_table_fits_a_narrow_terminal(width: int, lines: list[str]) -> None:
     found = table(ROWS[:1], FLEET, width=width)
     assert found[: len(lines)] == lines
     assert all(len(line) <= max(width, len("node17")) for line in found)
+
+
+LEASED = {
+    "address": "10.77.0.18", "mac": "52:54:00:77:00:18", "name": "node18", "state": "active", "subnet": "rack1",
+    "until": "9999-01-01T00:00:00Z", "reason": "",
+}  # fmt: skip
+LISTED = {
+    "all of it": (80, ["10.77.0.18", "52:54:00:77:00:18", "node18", "active", "for ever", "rack1"]),
+    "what has no room, and nothing in its place that nobody can read": (
+        60, ["10.77.0.18", "52:54:00:77:00:18", "node18", "active", "for ever"]),
+    "no time that might be another": (50, ["10.77.0.18", "52:54:00:77:00:18", "node18", "active"]),
+    "what one types, however narrow it is": (20, ["10.77.0.18", "52:54:00:77:00:18", "node18"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "shown"), LISTED.values(), ids=LISTED.keys())
+def test_leases_on_a_narrow_terminal(width: int, shown: list[str]) -> None:
+    columns = [replace(c, value=lambda row: "for ever") if c.title == "LEFT" else c for c in LEASES if not c.wide]
+    assert re.split(" {2,}", table([LEASED], columns, width=width)[1]) == shown
+
+
+MODULES = sorted({entry.place.partition(":")[0] for entries in SECTIONS.values() for entry in entries})
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_is_typed_to_mean_a_row_is_cut_in_no_list(module: str) -> None:
+    held = vars(import_module(f"provisioner.cli.{module}")).values()
+    for columns in (each for each in held if isinstance(each, tuple) and isinstance(next(iter(each), None), Column)):
+        assert [c.title for at, c in enumerate(columns) if (at == 0 or c.title == "NAME") and not c.keep] == []
 
 
 @given(st.lists(st.tuples(st.text("abc", max_size=6), st.text("abc", max_size=30)), max_size=5), st.integers(6, 90))
