@@ -132,7 +132,15 @@ BAD = {
     "two subnets that overlap": (
         "dhcp:\n  subnets:\n    - {network: 10.0.0.0/16, interface: a, unknown: ignore}\n"
         "    - {network: 10.0.1.0/24, interface: b, unknown: ignore}\n",
-        "subnets 10.0.0.0/16 and 10.0.1.0/24: the networks overlap"),
+        ":4: dhcp: subnets 10.0.0.0/16 and 10.0.1.0/24: the networks overlap"),
+    "two of IPv6 on one wire": (
+        "dhcp:\n  subnets6:\n    - {network: 'fd00:1::/64', interface: a, unknown: ignore}\n"
+        "    - {network: 'fd00:2::/64', interface: a, unknown: ignore}\n",
+        ":4: dhcp: subnets fd00:1::/64 and fd00:2::/64: both on a: give them the same shared_network"),
+    "two of one name": (
+        "dhcp:\n  subnets:\n    - {network: 10.0.0.0/24, name: x, interface: a, unknown: ignore}\n"
+        "    - {network: 10.0.1.0/24, name: x, interface: b, unknown: ignore}\n",
+        ":4: dhcp: subnets 10.0.0.0/24 and 10.0.1.0/24: both are called x"),
 }  # fmt: skip
 
 

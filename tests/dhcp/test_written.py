@@ -8,8 +8,9 @@ from provisioner.dhcp.subnets import Dhcp, Overrides, PortRule, Reservation, Sub
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.dhcp.written import Place, places_in
 
+NAMED = (Subnet(network="10.3.0.0/24", name="this and that"), Subnet(network="10.4.0.0/24", name="those and these"))
 CONFIG = Dhcp(
-    subnets=(Subnet(network="10.0.0.0/24"), Subnet(network="10.1.0.0/24", name="rack two"), Subnet()),
+    subnets=(Subnet(network="10.0.0.0/24"), Subnet(network="10.1.0.0/24", name="rack two"), Subnet(), *NAMED),
     subnets6=(Subnet6(network="fd00:8::/64"),),
     reservations=(Reservation(mac="52:54:00:00:00:01"), Reservation(name="node17")),
     reservations6=(Reservation6(address="fd00:8::5"),),
@@ -27,8 +28,14 @@ PLACES: dict[str, tuple[str, Place]] = {
     "a profile": ("profile gpu: loader: x", ("dhcp", "profiles", "gpu", "loader")),
     "a switch port": ("ports[1]: another rule", ("dhcp", "ports", 1, "another rule")),
     "a setting of all": ("watch_s: 1: from 5 to 3600, or 0", ("dhcp", "watch_s")),
-    "two subnets": ("subnets a and b: the networks overlap", ("dhcp", "subnets a and b")),
-}
+    "two subnets, at the second one": (
+        "subnets 10.0.0.0/24 and rack two: the networks overlap", ("dhcp", "subnets", 1)),
+    "two of one name, which are told by their networks": (
+        "subnets 10.0.0.0/24 and 10.1.0.0/24: both are called x", ("dhcp", "subnets", 1)),
+    "names with the word that stands between them": (
+        "subnets this and that and those and these: the networks overlap", ("dhcp", "subnets", 4)),
+    "two of which nobody knows": ("subnets a and b: the networks overlap", ("dhcp", "subnets a and b")),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("fault", "place"), PLACES.values(), ids=PLACES.keys())
