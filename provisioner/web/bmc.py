@@ -27,6 +27,7 @@ from provisioner.web.intents import BmcBody, bmc_address
 from provisioner.web.ports import Machines, Route
 from provisioner.web.replies import json_reply, query
 from provisioner.web.spool import spooled
+from provisioner.web.views import when
 
 
 class Doors(Protocol):
@@ -235,13 +236,13 @@ def found_view(machines: Iterable[Machine], seen: Iterable[BoardSeen]) -> list[d
     """Join what DHCP saw with what machines say of their own BMCs: by its hardware address, never by its IP address."""
     inside = {machine.facts.bmc.mac: machine for machine in machines if machine.facts and machine.facts.bmc.mac}
     rows: dict[str, dict[str, Any]] = {
-        str(one.mac): {"mac": one.mac, "address": one.address, "kind": one.kind, "how": ["dhcp"], "at": one.at}
+        str(one.mac): {"mac": one.mac, "address": one.address, "kind": one.kind, "how": ["dhcp"], "at": when(one.at)}
         for one in seen
     }
     for mac, machine in inside.items():
         assert machine.facts is not None
-        plain_row = {"mac": mac, "address": machine.facts.bmc.address, "kind": "", "how": [], "at": machine.seen}
-        row = rows.setdefault(mac, plain_row)
+        plain_row = {"mac": mac, "address": machine.facts.bmc.address, "kind": "", "at": when(machine.seen)}
+        row = rows.setdefault(mac, {**plain_row, "how": []})
         row["how"] += ["in-band"]
     for mac, row in rows.items():
         owner = inside.get(Mac(mac))

@@ -225,7 +225,7 @@ async def test_bmcs_that_were_seen_are_joined_by_their_hardware_address(client: 
     ]
     rack.set(facts=Facts(bmc=BmcSeen("10.0.0.17", "d0:94:66:00:00:17")))
     found = (await (await client.get("/v1/bmc/found")).json())["found"]
-    assert [(row["mac"][-2:], row["address"], row["how"], row["machine"]) for row in found] == [
-        ("18", "10.0.0.18", ["dhcp"], ""),
-        ("17", "10.0.0.99", ["dhcp", "in-band"], "node17"),
+    assert [(row["mac"][-2:], row["address"], row["how"], row["machine"], row["at"]) for row in found] == [
+        ("18", "10.0.0.18", ["dhcp"], "", "1970-01-01T00:00:06.000Z"),
+        ("17", "10.0.0.99", ["dhcp", "in-band"], "node17", "1970-01-01T00:00:05.000Z"),
     ], "another address, the same board"
