@@ -23,7 +23,7 @@ def show(session: Session) -> None:
     """Show the certificate of the daemon's CA: its fingerprint (SHA-256), how long it is good, and where it is used."""
     row = session.client().get("/v1/ca")
     shown = [("sha256", row["sha256"]), ("until", row["until"]), ("tls port", str(row["tls_port"]))]
-    print_one(session, row, lambda: listing(shown))
+    print_one(session, row, lambda: listing(shown), name="sha256")
 
 
 @command("export")

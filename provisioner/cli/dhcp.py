@@ -161,7 +161,8 @@ def reserve(session: Session, mac: str, addresses: Sequence[str], **given: str |
     row = session.client().put(f"/v1/dhcp/reservations/{quoted(mac)}", {**fixed, **said(given)})
     _say_held(session, row)
     shown = [("mac", row["mac"]), ("address", ", ".join(fixed_in(row)))]
-    print_one(session, row, lambda: listing([*shown, *((key, str(row[key])) for key in ("name", "profile", "https"))]))
+    shown += ((key, str(row[key])) for key in ("name", "profile", "https"))
+    print_one(session, row, lambda: listing(shown), name="mac")
 
 
 def _say_held(session: Session, row: Row) -> None:
@@ -198,7 +199,7 @@ def reserve6(session: Session, address: str, **given: str | None) -> None:
     row = session.client().put(f"/v1/dhcp/reservations6/{quoted(address)}", said(given))
     _say_held(session, row)
     keys = ("address", "mac", "uuid", "duid", "name", "https")
-    print_one(session, row, lambda: listing([(key, str(row[key])) for key in keys]))
+    print_one(session, row, lambda: listing([(key, str(row[key])) for key in keys]), name="address")
 
 
 @command("unreserve6")
@@ -232,7 +233,8 @@ def subnet_set(session: Session, file: Any) -> None:
     name = str(wanted.get("name") or wanted.get("network") or "")
     what = "subnets6" if ":" in str(wanted.get("network", "")) else "subnets"
     row = session.client().put(f"/v1/dhcp/{what}/{quoted(name)}", wanted)
-    print_one(session, row, lambda: listing([(key, str(row[key])) for key in ("network", "name", "mode", "interface")]))
+    keys = ("network", "name", "mode", "interface")
+    print_one(session, row, lambda: listing([(key, str(row[key])) for key in keys]), name="network")
 
 
 @command("subnet-remove")

@@ -103,7 +103,7 @@ class Followed:
                 *(f"  {printable(m['name'])}: {printable(m['reason'])}" for m in left),
             ]
 
-        print_one(session, _named(session, row), words)
+        print_one(session, row, words, name="id")
 
     def status(self, session: Session, ref: str, members: Sequence[Column], rows: Sequence[Column], empty: str) -> None:
         """List all, or the machines of one."""
@@ -114,12 +114,8 @@ class Followed:
             print_rows(session, row["members"], members, empty="")
             return
         (found,) = client.get(self.path).values()
-        print_rows(session, [_named(session, row) for row in found], rows, empty=empty)
+        print_rows(session, found, rows, empty=empty)
 
     def order(self, session: Session, ref: str, order: str, body: Row | None = None) -> None:
         """Give an order, and show what it made of it."""
         self.show(session, session.client().post(f"{self.path}/{quoted(ref)}/{order}", body, key=str(uuid.uuid4())))
-
-
-def _named(session: Session, row: Row) -> Row:
-    return {**row, "name": row["id"]} if session.output == "name" else row

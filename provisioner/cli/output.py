@@ -16,13 +16,17 @@ BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 
 
 def print_rows(session: Session, rows: Sequence[Row], columns: Sequence[Column], *, empty: str) -> None:
-    """Print a list. `empty` is said where there is nothing to list, on stderr."""
+    """Print a list. `empty` is said where there is nothing to list, on stderr.
+
+    What names a row is what its first column that is kept shows: not everything has a name.
+    """
     match session.output:
         case "json" | "yaml":
             print_data(session, list(rows))
         case "name":
+            named = next((column for column in columns if column.keep), columns[0])
             for row in rows:
-                click.echo(printable(row["name"]))
+                click.echo(printable(named.value(row)))
         case _ if not rows:
             session.note(empty)
         case _:
@@ -33,13 +37,13 @@ def print_rows(session: Session, rows: Sequence[Row], columns: Sequence[Column],
                 click.echo(line)
 
 
-def print_one(session: Session, value: Row, words: Callable[[], Sequence[str]]) -> None:
-    """Print one thing: `words` make the lines that people read."""
+def print_one(session: Session, value: Row, words: Callable[[], Sequence[str]], *, name: str = "name") -> None:
+    """Print one thing: `words` make the lines that people read, the field `name` says which one it is."""
     match session.output:
         case "json" | "yaml":
             print_data(session, value)
         case "name":
-            click.echo(printable(value["name"]))
+            click.echo(printable(value[name]))
         case _:
             for line in words():
                 click.echo(line)

@@ -82,6 +82,18 @@ def test_reserve_list_and_take_back(ctl: Ctl) -> None:
     assert (ctl("unreserve", A).err, ctl("unreserve", A).status) == (f"{A}: no reservation of the API any more\n", 3)
 
 
+def test_what_is_listed_for_xargs_can_be_taken_back(ctl: Ctl, tmp_path: Path) -> None:
+    """Not everything has a name, and no command is told these by it."""
+    assert ctl("reserve", A, "10.0.0.50", "-o", "name").out == f"{A}\n"
+    assert ctl("reserve6", "fd00::17", "--mac", A, "-o", "name").out == "fd00::17\n"
+    assert ctl("reservations", "-o", "name").out.splitlines() == [A, "52:54:00:00:00:99"]
+    assert "fd00::17" in ctl("reservations", "-6", "-o", "name").out.splitlines()
+    assert ctl("subnets", "-o", "name").out.splitlines()[0] == "10.0.0.0/24"
+    ctl("import", dnsmasq(tmp_path, ("10.0.0.105", B)))
+    assert ctl("leases", "-o", "name").out == "10.0.0.105\n"
+    assert ctl("unreserve", ctl("reservations", "-o", "name").out.splitlines()[0]).status == 0
+
+
 def test_an_address_that_is_reserved_for_another(ctl: Ctl) -> None:
     ran = ctl("reserve", A, "10.0.0.99")
     assert (ran.status, "10.0.0.99 is reserved for 52:54:00:00:00:99" in ran.err) == (4, True)
