@@ -15,7 +15,7 @@ from provisioner.cli.complete import bootenv_names, machine_names
 from provisioner.cli.exits import Partly
 from provisioner.cli.machines import quoted
 from provisioner.cli.many import for_each
-from provisioner.cli.output import print_data
+from provisioner.cli.output import print_data, print_one
 from provisioner.cli.progress import until_over, wait_for
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.setting import boot_params, in_query, sets
@@ -131,8 +131,9 @@ def discover(session: Session, names: str, yes: bool, wait: bool, timeout: float
 def release(session: Session, names: str, keep_data: bool, yes: bool, wait: bool, timeout: float) -> None:
     """Give machines back: erase their disks, power off, ready for the next use."""
     machines, client = expand(names), session.client()
-    if not yes and not keep_data:
-        _ask_back(client, machines, "release", lambda: DESTROYS)
+    if not yes:
+        what, does = ("release --keep-data", STOPS) if keep_data else ("release", DESTROYS)
+        _ask_back(client, machines, what, lambda: does)
     _each(session, client, machines, ("release", {"erase": not keep_data}), timeout if wait else None)
 
 
@@ -225,9 +226,35 @@ def _still_on(session: Session, machine: Row) -> ProvisionerError | None:
     return ApiError(f"{name}: {printable(failure['reason'])}", hint=printable(failure["hint"]))
 
 
+@command("power")
+@_NAMES
+@click.argument("wanted", metavar="on|off|cycle|reset", type=click.Choice(["on", "off", "cycle", "reset"]))
+@_YES
+def power(session: Session, names: str, wanted: str, yes: bool) -> None:
+    """Switch machines by their BMCs, and wait until it is so.
+
+    off cuts the power like the button on its front: what runs on it is not asked.
+    """
+    machines, client = expand(names), session.client()
+    if not yes and wanted != "on":
+        _ask_back(client, machines, f"power {wanted}", lambda: STOPS if wanted == "off" else RESETS)
+
+    def ask(name: str) -> Row:
+        key, path = str(uuid.uuid4()), f"/v1/machines/{quoted(name)}/power"
+        machine: Row = client.post(path, {"power": wanted}, key=key, slow=True)
+        return machine
+
+    def tell(machine: Row) -> None:
+        print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['power']}"])
+
+    if failure := for_each(machines, ask, tell):
+        raise failure
+
+
 DESTROYS = "destroys what is on the disk"
 STOPS = "switches it off, whatever runs on it"
 RESTARTS = f"{STOPS}, and starts it from its disk again"
+RESETS = "restarts it, whatever runs on it"
 STARTS = f"{STOPS}, and starts what may write to its disk"
 OF_KIND = {"disk": RESTARTS, "discovery": RESTARTS, "rescue": STOPS, "live": STARTS}
 

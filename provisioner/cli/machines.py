@@ -302,25 +302,3 @@ def forget(session: Session, names: str, force: bool) -> None:
 
     if failure := for_each(expand(names), ask, lambda name: session.note(f"{printable(name)} is forgotten")):
         raise failure
-
-
-@command("power")
-@_NAMES
-@click.argument("wanted", metavar="on|off|cycle|reset", type=click.Choice(["on", "off", "cycle", "reset"]))
-def power(session: Session, names: str, wanted: str) -> None:
-    """Switch machines by their BMCs, and wait until it is so.
-
-    off cuts the power like the button on its front: what runs on it is not asked.
-    """
-    client = session.client()
-
-    def ask(name: str) -> Row:
-        key, path = str(uuid.uuid4()), f"/v1/machines/{quoted(name)}/power"
-        machine: Row = client.post(path, {"power": wanted}, key=key, slow=True)
-        return machine
-
-    def tell(machine: Row) -> None:
-        print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['power']}"])
-
-    if failure := for_each(expand(names), ask, tell):
-        raise failure

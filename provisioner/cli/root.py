@@ -46,7 +46,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("release", "boot:release", "erase machines and give them back"),
         Entry("cancel", "boot:cancel", "end what is under way"),
         Entry("resume", "boot:resume", "take up what failed or was cancelled"),
-        Entry("power", "machines:power", "switch a machine on, off, or restart it"),
+        Entry("power", "boot:power", "switch a machine on, off, or restart it"),
         Entry("rescue", "boot:rescue", "boot a system in memory to mend a machine"),
         Entry("unrescue", "boot:unrescue", "back from there"),
         Entry("hold", "rest:hold", "keep machines back, with a reason"),

@@ -246,8 +246,7 @@ class Conductor:
         found = (
             await self.preflight(ref, begin.bootenv, verb=begin.verb) if begin.bootenv else [await self._reach(machine)]
         )
-        # of its state, the rule itself judges
-        refuse([check for check in found if check.name != "state"], f"{machine.name} cannot {what}")
+        refuse(found, f"{machine.name} cannot {what}")
         return await self._begin(machine, begin, intent, generation)
 
     def _refuse_engaged(self, machine: Machine, key: str = "") -> None:

@@ -42,6 +42,8 @@ class Trace:
         self._db = db
         self._clock = clock
         self._pending: list[TraceLine] = []
+        self._on_their_way = 0
+        """Writes of lines that are not in the store yet: who reads waits for them."""
         self._strangers: OrderedDict[Mac, deque[tuple[int, TraceLine]]] = OrderedDict()
         self._heard = 0
         """Lines of strangers that were noted; a MAC that was forgotten and comes again has higher numbers, too."""
@@ -100,15 +102,18 @@ class Trace:
                     await self.flush()
 
     async def flush(self) -> None:
-        """Hand what has gathered to the store and wait until it is kept."""
+        """Hand what has gathered to the store and wait until it is kept, and what others are writing with it."""
         lines, self._pending = self._pending, []
-        if not lines:
+        if not lines and not self._on_their_way:
             return
+        self._on_their_way += 1
         try:
-            await self._db.submit(lambda c: write_lines(c, lines))
+            await self._db.submit(lambda c: write_lines(c, lines))  # after what is on its way: there is one writer
         except StoreError:
             self._put_back(lines)
             raise
+        finally:
+            self._on_their_way -= 1
         if self.lost > self._told:
             log.warning("trace.lost lines=%d", self.lost - self._told)
             self._told = self.lost
@@ -128,11 +133,14 @@ class Trace:
         Where the body raises, that was not done: what had gathered waits on, and nobody hears of the change.
         """
         gathered, self._pending = self._pending, []
+        self._on_their_way += 1
         try:
             yield (*gathered, *lines)
         except Exception:
             self._put_back(gathered)
             raise
+        finally:
+            self._on_their_way -= 1
         self._grown.update(line.machine for line in (*gathered, *lines))
 
     async def read(

@@ -321,6 +321,10 @@ DOES = {
     "boot node17 ubuntu-22.04": "destroys what is on the disk",
     "boot node17 nosuch": "destroys what is on the disk",
     "rescue node17": OFF,
+    "release node17 --keep-data": OFF,
+    "power node17 off": OFF,
+    "power node17 cycle": "restarts it, whatever runs on it",
+    "power node17 reset": "restarts it, whatever runs on it",
 }
 
 

@@ -14,7 +14,7 @@ from provisioner.model.net import Mac
 from provisioner.model.trace import NOW, Channel, TraceFilter, TraceLine
 from provisioner.store import trace as module
 from provisioner.store.db import Database
-from provisioner.store.trace import LINES_EACH, STRANGERS, Trace
+from provisioner.store.trace import LINES_EACH, STRANGERS, Trace, write_lines
 
 MAC = Mac("52:54:00:77:00:11")
 CLOCK = SteadyClock(wall=lambda: 1000.0, steady=lambda: 0.0)
@@ -128,6 +128,34 @@ async def test_a_store_that_refuses_loses_nothing_within_bounds(db: Database) ->
     await db.submit(lambda c: c.execute("ALTER TABLE gone RENAME TO trace") and None)
     trace.note(line(2.0, "later", machine="m1"))
     assert [row.text for _, row in await trace.read("m1", 0, 100)] == ["kept", "later"]
+
+
+async def test_lines_of_a_change_are_written_with_it_after_what_was_seen_before(db: Database) -> None:
+    trace = Trace(db, CLOCK)
+    trace.note(line(1.0, "seen", machine="m1"))
+    with trace.with_change([line(2.0, "changed", machine="m1")]) as lines:
+        written = db.submit(lambda c: write_lines(c, lines))
+        trace.note(line(3.0, "meanwhile", machine="m1"))
+        read = await trace.read("m1", 0, 100)  # who reads waits for what is on its way
+        await written
+    assert [row.text for _, row in read] == ["seen", "changed", "meanwhile"]
+
+
+async def test_who_reads_waits_for_a_change_though_nothing_else_was_seen(db: Database) -> None:
+    trace = Trace(db, CLOCK)
+    with trace.with_change([line(1.0, "changed", machine="m1")]) as lines:
+        written = db.submit(lambda c: write_lines(c, lines))
+        assert [row.text for _, row in await trace.read("m1", 0, 100)] == ["changed"]
+        await written
+
+
+async def test_of_a_change_that_is_refused_nobody_hears(db: Database) -> None:
+    trace = Trace(db, CLOCK)
+    trace.note(line(1.0, "seen", machine="m1"))
+    with pytest.raises(StoreError), trace.with_change([line(2.0, "changed", machine="m1")]):
+        raise StoreError("the disk is full")
+    trace.note(line(3.0, "later", machine="m1"))
+    assert [row.text for _, row in await trace.read("m1", 0, 100)] == ["seen", "later"]
 
 
 async def test_more_than_can_wait_is_lost_counted_and_told_once(
