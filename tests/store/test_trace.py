@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -142,11 +143,19 @@ async def test_lines_of_a_change_are_written_with_it_after_what_was_seen_before(
 
 
 async def test_who_reads_waits_for_a_change_though_nothing_else_was_seen(db: Database) -> None:
-    trace = Trace(db, CLOCK)
-    with trace.with_change([line(1.0, "changed", machine="m1")]) as lines:
-        written = db.submit(lambda c: write_lines(c, lines))
-        assert [row.text for _, row in await trace.read("m1", 0, 100)] == ["changed"]
-        await written
+    trace, busy = Trace(db, CLOCK), threading.Event()
+    held = db.submit(lambda _: busy.wait(20) and None)
+    async with asyncio.TaskGroup() as group:
+        with trace.with_change([line(1.0, "changed", machine="m1")]) as lines:
+            written = db.submit(lambda c: write_lines(c, lines))
+            reading = group.create_task(trace.read("m1", 0, 100))
+            for _ in range(8):  # more than it takes to read a trace
+                await db.read(lambda c: c.execute("SELECT 1").fetchone())
+            waits = not reading.done()
+            busy.set()
+            await asyncio.gather(held, written)
+    assert waits
+    assert [row.text for _, row in reading.result()] == ["changed"]
 
 
 async def test_of_a_change_that_is_refused_nobody_hears(db: Database) -> None:
