@@ -201,7 +201,9 @@ async def test_verbs_go_by_the_way_that_was_proven_on_boards_like_it(tmp_path: P
         stranger = replace(other, uuid="11111111-0000-4000-8000-000000000001")
         board = await world.driven.identify(ipmi, PASSWORD)
         with pytest.raises(ConflictError, match="is not that of node18"):
-            check_board(stranger, ipmi, board)
+            check_board(stranger, ipmi, board, [])
+        with pytest.raises(ConflictError, match="says that it is node17"):
+            check_board(other, ipmi, board, conductor.machines.like_board(board))
         assert (await conductor.doors.remove("node17", IPMI)).more_bmcs == ()
         with pytest.raises(ConflictError, match="no other way"):
             await conductor.doors.remove("node17", IPMI)
