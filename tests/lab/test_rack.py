@@ -163,6 +163,7 @@ def test_uefi_stops_in_its_setup_when_told_to(racked: RackSpec) -> None:
 
 def test_bios_boots_an_image_in_its_virtual_drive(racked: RackSpec, tmp_path: Path) -> None:
     shutil.copy("/usr/lib/ipxe/ipxe.iso", tmp_path)
+    _write_boot_sector(racked.root_of(racked.machine("node17")) / "disk.raw")
     screen = Screen(racked, "node17")
     insert = f"""media = system.managers[0].virtual_media.get_members()[0]
 media.insert_media("http://{GATEWAY}:8000/ipxe.iso", write_protected=True); media.refresh(); print(media.inserted)
