@@ -20,13 +20,19 @@ from provisioner.wiring import artifact_api
 async def start(stack: contextlib.AsyncExitStack, config: Config, socket: Path) -> None:
     """Open the state directory and serve it on `socket`, until `stack` is closed."""
     catalog = await asyncio.to_thread(Catalog.load, [Path(path) for path in config.catalogue.paths])
-    db = Database(config.database)
-    await db.open()
-    stack.push_async_callback(db.close)
-    store = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
-    await store.open()
+    store = await store_of(stack, config)
     api = artifact_api(config, store, FileTable(), catalog.bootenv, lambda: ())
     await api.loaders.install()
     server = Server(operator_app(api.routes()))
     stack.push_async_callback(server.close)
     await server.listen_unix(socket)
+
+
+async def store_of(stack: contextlib.AsyncExitStack, config: Config) -> ArtifactStore:
+    """Open the artefact store of a state directory, until `stack` is closed."""
+    db = Database(config.database)
+    await db.open()
+    stack.push_async_callback(db.close)
+    store = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
+    await store.open()
+    return store

@@ -23,9 +23,9 @@ async def look_after(machine: Machine, runner: Runner, actions: Actions) -> Mach
     """Put on record whether a machine is on, where an order to its power was broken off and its BMC answers."""
     if not _broke_off(machine.run):
         return machine
-    await runner.quiet(machine.id)
     try:
         async with asyncio.timeout(LOOK_S):
+            await runner.quiet(machine.id)
             power = await actions.look_after(machine)
         return await runner.change(machine.id, lambda m, _: (replace(m, power=power), []))
     except (ProvisionerError, TimeoutError) as error:

@@ -20,6 +20,7 @@ from provisioner.cli.bmc_direct import parse_address
 from provisioner.cli.root import run
 from provisioner.errors import ConfigError
 from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.facts import BmcSeen, Facts
 from provisioner.model.machine import Machine
 from provisioner.web.app import operator_app
 from provisioner.web.bmc import BmcApi, Boards
@@ -91,6 +92,14 @@ def test_do_a_verb_by_a_machines_name(ctl: Ctl, daemon: BmcDaemon) -> None:
     assert json.loads(ctl("bmc", "do", "node17", "identify", "-o", "json").out)["model"] == "F1"
     assert ctl("bmc", "do", "node17", "boot.once.pxe", "uefi=true").status == 0
     assert "target  pxe" in ctl("bmc", "do", "node17", "boot.read").out
+
+
+def test_bmcs_that_were_seen(ctl: Ctl, daemon: BmcDaemon) -> None:
+    inside = Facts(bmc=BmcSeen("10.0.0.17", "d0:94:66:00:00:17"))
+    machines = daemon.conductor.machines.by_name
+    machines["node17"] = replace(machines["node17"], facts=inside)
+    assert "10.0.0.17" in ctl("bmc", "found").out
+    assert ctl("bmc", "found", "-o", "name").out == "d0:94:66:00:00:17\n"
 
 
 def test_what_cannot_be_done_is_said(ctl: Ctl, daemon: BmcDaemon) -> None:

@@ -29,6 +29,7 @@ def test_it_is_shown(ctl: Ctl, daemon: Daemon, certificate: Path) -> None:
     assert (ran.status, words["tls-port"], words["until"][:10]) == (0, "8443", "2033-11-11")
     row = json.loads(ctl("ca", "show", "-o", "json").out)
     assert (row["pem"], row["sha256"]) == (certificate.read_text(), words["sha256"])
+    assert ctl("ca", "show", "-o", "name").out == f"{row['sha256']}\n"
 
 
 def test_a_file_that_cannot_be_written_is_one_line(ctl: Ctl, daemon: Daemon, certificate: Path, tmp_path: Path) -> None:

@@ -13,16 +13,14 @@ from typing import Any
 import pytest
 
 from provisioner.boot.files import FileTable
-from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.cli.built import bring
 from provisioner.cli.client import Client
+from provisioner.cli.local_api import store_of
 from provisioner.cli.root import run
 from provisioner.cli.session import Session
 from provisioner.config import Config, Store
 from provisioner.daemon import statuses
 from provisioner.discovery.build import cache
-from provisioner.store.artifacts import ArtifactIndex
-from provisioner.store.db import Database
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
 from provisioner.web.server import Server
@@ -45,11 +43,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
     async def start() -> None:
         config = Config(store=Store(state_dir=str(tmp_path / "state")))
-        db = Database(config.database)
-        await db.open()
-        stack.push_async_callback(db.close)
-        store = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
-        await store.open()
+        store = await store_of(stack, config)
         api = artifact_api(config, store, FileTable(), catalog.bootenv, lambda: ())
         shown = replace(site(FakeConductor()), bootenvs=lambda: statuses(catalog, store))
         server = Server(operator_app([*Api(shown).routes(), *api.routes()]), drain_s=0.05)
