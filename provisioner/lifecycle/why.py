@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from provisioner.lifecycle.diagnoses import DIAGNOSES, HELD, Diagnosis
@@ -10,10 +11,16 @@ from provisioner.lifecycle.plans import KINDS
 from provisioner.lifecycle.story import Story, Verdict, in_order
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, Run, State
-from provisioner.model.trace import TraceLine
+from provisioner.model.trace import Channel, TraceLine
 
 EVIDENCE = 5
 """Lines that a verdict shows."""
+SAYINGS = 3
+"""Of them, lines of its console that tell what a machine does that is waited for."""
+_STAMP = re.compile(r"^\[ *\d+\.\d+\] *")
+"""The time that kernels, and our discovery system, put before a line."""
+_WORD = r"[^\W\d_]{3,}"
+"""What a line has that says something; it is more than the name of a port, a number, or a ruler."""
 
 WAITS = {
     "power.off": "its BMC to switch it off",
@@ -76,9 +83,7 @@ def _plain(story: Story) -> Verdict:
         percent = f" ({run.percent:.0f} %)" if run.percent is not None else ""
         text = f"{machine.name} waits for {WAITS[run.step.name]}{percent}, since {story.waited_s:.0f} s"
         meanwhile = f"; {MEANWHILE[run.step.name]}" if run.step.name in MEANWHILE else ""
-        return Verdict(
-            "waiting", text, f"it has {left:.0f} s left for that{meanwhile}", tuple(story.lines[-1:]), _tried(run)
-        )
+        return Verdict("waiting", text, f"it has {left:.0f} s left for that{meanwhile}", _latest(story), _tried(run))
     if machine.failure is not None and run is not None and story.cancelled:
         text = f"{machine.name}: at {machine.failure.phase}, {run.verb} was {machine.failure.reason}"
         takes_up = "takes it up"
@@ -94,6 +99,19 @@ def _plain(story: Story) -> Verdict:
         todo = machine.failure.hint or "the last lines of the trace are all that is known"
         return Verdict("unknown", text, todo, tuple(story.lines[-EVIDENCE:]), _tried(run))
     return Verdict("fine", f"{machine.name} is {machine.state}, and nothing was asked of it that is not done")
+
+
+def _latest(story: Story) -> tuple[TraceLine, ...]:
+    """Take what was seen last, and what its console said last since the step began; what it said again, once."""
+    seen = next((line for line in reversed(story.lines) if line.channel is not Channel.CONSOLE), None)
+    said: dict[str, TraceLine] = {}
+    for line in story.console(_WORD):
+        if line.at >= story.since:
+            text = _STAMP.sub("", line.text)
+            said.pop(text, None)
+            said[text] = line
+    shown = [*([seen] if seen else []), *list(said.values())[-SAYINGS:]]
+    return tuple(sorted(shown, key=lambda line: line.at))
 
 
 def _tried(run: Run | None) -> tuple[str, ...]:

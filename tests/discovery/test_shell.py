@@ -260,6 +260,13 @@ def test_an_address_of_the_command_line_is_taken_without_asking(tmp_path: Path) 
     ], done.stderr
 
 
+def test_what_there_is_instead_of_the_port_is_said_in_one_line(tmp_path: Path) -> None:
+    assert run("interfaces", tmp_path, part="network.sh").stdout.decode().split("\n") == [
+        " ".join(sorted(path.name for path in Path("/sys/class/net").iterdir())),
+        "",
+    ]
+
+
 STOPPED = """
 set +e  # as the agent runs, unlike its jobs
 . $PROVISIONER_LIB/work.sh

@@ -245,6 +245,36 @@ def test_a_wait_says_how_long_it_may_last() -> None:
     assert completing(machine)
 
 
+SAID = {
+    "nothing": ((), ()),
+    "what tells is shown before what says nothing": (
+        ("[  300.10] no network interface with MAC '52:54:00:77:00:31' yet; there are: eth0", "[  300.11] lo", "---"),
+        ("[  300.10] no network interface with MAC '52:54:00:77:00:31' yet; there are: eth0",),
+    ),
+    "what it says again and again is shown once, as it said it last": (
+        ("[   10.00] loading drivers", "[   20.00] no link yet", "[   30.00] no link yet", "[   40.00] no link yet"),
+        ("[   10.00] loading drivers", "[   40.00] no link yet"),
+    ),
+    "the last three of many": (
+        tuple(f"starts service {name}" for name in ("one", "two", "three", "four", "five")),
+        tuple(f"starts service {name}" for name in ("three", "four", "five")),
+    ),
+    "a prompt": (("grub> ",), ("grub> ",)),
+    "a line as long as the trace has them, whole": (("word " * 80,), ("word " * 80,)),
+}
+
+
+@pytest.mark.parametrize(("said", "shown"), SAID.values(), ids=SAID.keys())
+def test_what_is_waited_for_is_shown_with_what_its_console_says(said: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    machine, lines, now = stand(Case("wait.facts", (*BOOTED, KERNEL), 20.0))
+    assert machine.run
+    before = line(machine.run.step_started - 1, "console.line", "what the firmware said before this step began")
+    spoken = [line(now - 5 + at / 10, "console.line", text) for at, text in enumerate(said)]
+    verdict = why(machine, [*lines, before, *spoken], now)
+    assert verdict.id == "waiting"
+    assert [each.text for each in verdict.evidence] == [KERNEL.text, *shown]
+
+
 RECOVERED = {name: case for name, (diagnosis, case) in CASES.items() if case.lines and not case.failed}
 
 

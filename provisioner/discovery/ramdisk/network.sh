@@ -16,6 +16,11 @@ candidates() {
     done
 }
 
+# interfaces: the names of all that there are, in one line
+interfaces() (
+    cd /sys/class/net && echo *
+)
+
 # network_up: bring links up and keep asking for an address until one interface has one
 network_up() {
     local path name tries=0
@@ -25,7 +30,7 @@ network_up() {
     done
     while [ -z "$(candidates)" ]; do
         tries=$((tries + 1))
-        [ $((tries % 10)) = 1 ] && log "no network interface with MAC '$(boot_mac)' yet; there are: $(ls /sys/class/net)"
+        [ $((tries % 10)) = 1 ] && log "no network interface with MAC '$(boot_mac)' yet; there are: $(interfaces)"
         load_drivers
         sleep 1
     done
