@@ -167,8 +167,9 @@ class Declaring:
         put, freed = _reservations(planned.deeds, wanted, self.applied)
         done = [deed for deed in planned.deeds if deed.what != "left"]
         ids = {deed.name: deed.machine.id if deed.machine is not None else str(uuid.uuid4()) for deed in done}
-        async with self._conductor.holding(ids.values()), self._book.adopting(put, freed):
-            self._check_still_so(done, found.read.content)
+        recording, held = self._conductor.doors.recording, self._conductor.holding(ids.values())
+        async with recording, held, self._book.adopting(put, freed):
+            self._check_still_so(done, boards, found.read.content)
             now = self._conductor.clock.now()
             making = partial(self._changes, done, ids, boards, values, now, found.read.profiles.classify)
             changes, sealed = await asyncio.to_thread(making)
@@ -184,10 +185,11 @@ class Declaring:
             if change.after is None and change.before is not None:
                 await self._conductor.doors.forget(change.before)
 
-    def _check_still_so(self, deeds: Sequence[Deed], content: Content) -> None:
+    def _check_still_so(self, deeds: Sequence[Deed], boards: Boards, content: Content) -> None:
         """Raise `ConflictError` where a machine changed since it was judged: BMCs take up to a minute."""
         machines = self._conductor.machines
-        if changed := [*overtaken(deeds, machines), *_stranded(machines.moving(), content)]:
+        others = _boards_of_others(deeds, boards, machines)
+        if changed := [*overtaken(deeds, machines), *others, *_stranded(machines.moving(), content)]:
             more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise ConflictError(f"nothing was applied: {changed[0]}{more}", hint="plan again, and look")
 

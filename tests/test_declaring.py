@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -17,6 +18,7 @@ from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.runner import SLICE
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver, secret_of
+from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.shelves import shelf_of
@@ -176,6 +178,28 @@ async def test_a_run_that_begins_while_bmcs_are_asked_stops_all_of_it(tmp_path: 
         machine = rig.conductor.machines.get("node17")
         assert (machine.bmc, machine.run is not None, len(rig.conductor.machines.all())) == (BMC, True, 1)
         assert (rig.site.applied.seq, "site-os" in rig.shelf.catalog.names()) == (1, True)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["by its address", "by what it says"])
+async def test_a_board_that_is_enrolled_meanwhile_is_put_on_record_once(tmp_path: Path, same: bool) -> None:
+    other = BMC if same else replace(BMC, host="10.0.0.10")
+    request = EnrolRequest("node18", other, "password", verify=not same)
+    async with declared(tmp_path) as rig, asyncio.TaskGroup() as group:
+        rig.board.says = dict.fromkeys((BMC.host, other.host), BmcIdentity(uuid=str(uuid4())))
+        enrolled: list[asyncio.Task[BaseException | Machine]] = []
+
+        async def enrol() -> BaseException | Machine:
+            return (await asyncio.gather(rig.conductor.enrol(request), return_exceptions=True))[0]
+
+        def meanwhile() -> None:
+            rig.board.meanwhile = lambda: None
+            enrolled.append(group.create_task(enrol()))
+
+        rig.board.meanwhile = meanwhile
+        (applied,) = await asyncio.gather(rig.site.apply(Wanted("", (NODE,))), return_exceptions=True)
+        found = [applied, await enrolled[0]]
+        assert sum(isinstance(each, ConflictError) for each in found) == 1
+        assert [machine.bmc for machine in rig.conductor.machines.all()] in ([BMC], [other])
 
 
 @pytest.mark.slow

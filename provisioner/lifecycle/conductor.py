@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -75,7 +74,7 @@ class Conductor:
         self._trace = Trace(db, self.clock)
         self._actions = Actions(ports.bmcs, secrets, self.observe)
         self._runner = Runner(self._store, self.machines, self._trace, self.clock, self._actions.perform, pace)
-        self.doors = Doors(self.machines, self._runner, ports.bmcs, secrets)
+        self.doors = Doors(self.machines, self._runner, ports.bmcs, secrets, self.clock)
         self._silence = Silence(self.machines, self._runner, self.clock, self._actions.look, pace.look)
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
         self.decide = self._boots.decide
@@ -180,22 +179,7 @@ class Conductor:
         intent = asked(key, "enrol", request=request)  # without the password
         if (known := await self._once.accepted(request.name, intent)) is not None:
             return known
-        if self.machines.find(request.name) is not None:
-            raise rest.taken(request)
-        for mac in request.macs:
-            if (owner := self.machines.by_mac(mac)) is not None:
-                raise ConflictError(f"{mac} belongs to {owner.name}")
-        bmc, identity, twin = await self.doors.look(request)
-        machine_id = twin.id if twin is not None else str(uuid.uuid4())
-        async with self.doors.keeping(machine_id, request.password) if bmc is not None else contextlib.nullcontext():
-            if twin is not None:
-                return await self._runner.change(
-                    twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []), intent=intent
-                )
-            now = self.clock.now()
-            machine = Machine(machine_id, request.name, State.ENROLLED, macs=request.macs, created=now)
-            machine = replace(machine, uuid=identity.uuid, serial=identity.serial)
-            return await self._runner.create(rest.enrolled(machine, request, bmc, now), intent)
+        return await self.doors.enrol(request, intent)
 
     @in_turn
     async def boot(

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from provisioner.bmc.join import match, on_record
 from provisioner.bmc.rotation import NEXT, make_password
+from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError, StoreError
+from provisioner.lifecycle import rest
 from provisioner.lifecycle.ports import Bmcs
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
 from provisioner.model.bmc import PASSWORDS, BmcAddress, BmcIdentity, Driver, owner_of, secret_of
-from provisioner.model.intent import EnrolRequest
+from provisioner.model.intent import Asked, EnrolRequest
 from provisioner.model.machine import Machine, State
 from provisioner.store.secrets import Secrets
 
 
 class Doors:
-    """Adds and removes ways."""
+    """Puts machines with their boards on record, adds and removes ways."""
 
-    def __init__(self, machines: Machines, runner: Runner, bmcs: Bmcs, secrets: Secrets) -> None:
+    def __init__(self, machines: Machines, runner: Runner, bmcs: Bmcs, secrets: Secrets, clock: SteadyClock) -> None:
+        self._clock = clock
         self._machines = machines
         self._runner = runner
         self._bmcs = bmcs
         self._secrets = secrets
+        self.recording = asyncio.Lock()
+        """Whose a board is, is looked up and put on record by one at a time, though many may have asked boards at once.
+
+        It is taken before the locks of machines.
+        """
 
     async def open(self) -> None:
         """Forget the passwords of machines that never came on record: somebody died while enrolling one."""
@@ -33,25 +43,52 @@ class Doors:
         if orphans := [name for name in names if self._machines.find(owner_of(name)) is None]:
             await self._secrets.remove(*orphans)
 
-    async def look(self, request: EnrolRequest) -> tuple[BmcAddress | None, BmcIdentity, Machine | None]:
-        """Log in to the BMC of a machine that is put on record, if that is wanted: its address with what is pinned of
-        it, what it says, and the machine that was found on the network before. Raises `BmcError`, `ConflictError`.
-        """
-        bmc, identity = request.bmc, BmcIdentity()
+    async def enrol(self, request: EnrolRequest, intent: Asked) -> Machine:
+        """Put a machine on record, with its BMC; if that is wanted, it has to let us in before anything is written."""
+        self._check_new(request)
+        bmc, board = await self._look(request)
+        async with self.recording:
+            self._check_new(request)  # a login takes seconds: others may have been faster
+            return await self._put_on_record(request, bmc, board, intent)
+
+    def _check_new(self, request: EnrolRequest) -> None:
+        if self._machines.find(request.name) is not None:
+            raise rest.taken(request)
+        for mac in request.macs:
+            if (owner := self._machines.by_mac(mac)) is not None:
+                raise ConflictError(f"{mac} belongs to {owner.name}")
+
+    async def _look(self, request: EnrolRequest) -> tuple[BmcAddress | None, BmcIdentity]:
+        """Log in to a new machine's BMC: its address with what is pinned of it, and what it says."""
+        bmc, board = request.bmc, BmcIdentity()
         if bmc is not None and request.verify:
             if bmc.driver is Driver.REDFISH and not bmc.fingerprint:
                 bmc = replace(bmc, fingerprint=await self._bmcs.fingerprint(bmc))
-            identity = await self._bmcs.identify(bmc, request.password)
-        like = self._machines.like_board(identity)
-        twin = twin_of(identity, like)
+            board = await self._bmcs.identify(bmc, request.password)
+        return bmc, board
+
+    async def _put_on_record(
+        self, request: EnrolRequest, bmc: BmcAddress | None, board: BmcIdentity, intent: Asked
+    ) -> Machine:
+        """Write a new machine, or what is asked for of the one that its board says it is: it was found before."""
+        like, now = self._machines.like_board(board), self._clock.now()
+        twin = twin_of(board, like)
+        new = Machine(str(uuid.uuid4()), request.name, State.ENROLLED, macs=request.macs, created=now)
         if bmc is not None:
-            taker = twin if twin is not None and twin.bmc is None else Machine("", request.name, State.ENROLLED)
-            check_board(taker, bmc, identity, like)
-            check_free(taker, bmc, identity, self._machines)
-        return bmc, identity, twin
+            taker = twin if twin is not None and twin.bmc is None else new
+            check_board(taker, bmc, board, like)
+            check_free(taker, bmc, board, self._machines)
+        machine_id = twin.id if twin is not None else new.id
+        async with self._keeping(machine_id, request.password) if bmc is not None else contextlib.nullcontext():
+            if twin is not None:
+                return await self._runner.change(
+                    twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []), intent=intent
+                )
+            new = replace(new, uuid=board.uuid, serial=board.serial)
+            return await self._runner.create(rest.enrolled(new, request, bmc, now), intent)
 
     @contextlib.asynccontextmanager
-    async def keeping(self, machine_id: str, password: str) -> AsyncIterator[None]:
+    async def _keeping(self, machine_id: str, password: str) -> AsyncIterator[None]:
         """Keep the password of a machine's first way while the machine is put on record, and then if it is."""
         await self._secrets.put(secret_of(machine_id), password)
         try:
@@ -104,12 +141,14 @@ class Doors:
         if address.driver is Driver.REDFISH and not address.fingerprint:
             address = replace(address, fingerprint=await self._bmcs.fingerprint(address))
         board = await self._bmcs.identify(address, password)
-        check_board(machine, address, board, self._machines.like_board(board), certain=certain)
-        check_free(machine, address, board, self._machines)
-        await self._bmcs.forget(address)  # of what was there before nothing counts any more
-        first = machine.bmc is None or machine.bmc.driver is address.driver
-        await self._secrets.put(secret_of(machine.id, None if first else address), password)
-        return await self._runner.change(machine.id, lambda m, _: (_added(m, address, board), []))
+        async with self.recording:
+            machine = self._machines.get(machine.id)
+            check_board(machine, address, board, self._machines.like_board(board), certain=certain)
+            check_free(machine, address, board, self._machines)
+            await self._bmcs.forget(address)  # of what was there before nothing counts any more
+            first = machine.bmc is None or machine.bmc.driver is address.driver
+            await self._secrets.put(secret_of(machine.id, None if first else address), password)
+            return await self._runner.change(machine.id, lambda m, _: (_added(m, address, board), []))
 
     async def remove(self, ref: str, driver: Driver) -> Machine:
         """Take a way off the record; the first one stays."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from provisioner.errors import ConflictError, NotFoundError, PreflightError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.doors import check_board, check_free
 from provisioner.lifecycle.registry import Machines
-from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
+from provisioner.model.bmc import PASSWORDS, BmcAddress, BmcIdentity, Driver
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
@@ -126,6 +127,42 @@ async def test_no_door_lets_in_the_bmc_of_another_machine(
         assert conductor.machines.all() == before
         with pytest.raises(NotFoundError):
             await conductor._secrets.get(f"bmc/{blank.id}")
+
+
+AT_ONCE: dict[str, Sequence[Callable[[Conductor, Metal], Awaitable[Any]]]] = {
+    "two that are enrolled": (
+        lambda c, metal: c.enrol(EnrolRequest("node41", metal.address, PASSWORD)),
+        lambda c, metal: c.enrol(EnrolRequest("node42", metal.address, PASSWORD)),
+    ),
+    "two that are enrolled, without a login": (
+        lambda c, metal: c.enrol(EnrolRequest("node41", metal.address, verify=False)),
+        lambda c, metal: c.enrol(EnrolRequest("node42", metal.address, verify=False)),
+    ),
+    "one that is enrolled, and one on record": (DOORS["bmc add"], DOORS["enrol"]),
+    "two on record": (DOORS["bmc add"], lambda c, metal: c.doors.add("node32", metal.address, PASSWORD)),
+    "two that are enrolled with one port": (
+        lambda c, metal: c.enrol(EnrolRequest("node41", metal.address, PASSWORD, macs=(metal.mac,))),
+        lambda c, metal: c.enrol(EnrolRequest("node42", macs=(metal.mac,))),
+    ),
+}
+
+
+@pytest.mark.parametrize("doors", AT_ONCE.values(), ids=AT_ONCE.keys())
+@pytest.mark.parametrize("silent", [False, True], ids=["that says whose it is", "that says nothing"])
+async def test_of_two_at_once_with_one_board_one_is_refused(
+    tmp_path: Path, doors: Sequence[Callable[[Conductor, Metal], Awaitable[Any]]], silent: bool
+) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    metal.uuid = "" if silent else metal.uuid
+    async with rack.daemon() as conductor:
+        for name in ("node31", "node32"):
+            await conductor.enrol(EnrolRequest(name))
+        done = await asyncio.gather(*(door(conductor, metal) for door in doors), return_exceptions=True)
+        assert sorted(type(each).__name__ for each in done) == ["ConflictError", "Machine"]
+        holders = [one for one in conductor.machines.all() if one.bmc is not None or one.macs]
+        assert holders == [each for each in done if isinstance(each, Machine)]
+        assert len(await conductor._secrets.names(PASSWORDS)) == sum(one.bmc is not None for one in holders)
 
 
 async def test_boards_that_exchanged_their_addresses_are_put_right(tmp_path: Path) -> None:
