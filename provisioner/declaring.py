@@ -34,6 +34,7 @@ from provisioner.lifecycle.declared import (
     Wanted,
     become,
     difference,
+    hosts_of_others,
     kept_for,
     left_of,
     overtaken,
@@ -265,6 +266,7 @@ class Declaring:
 
 def _boards_of_others(deeds: Sequence[Deed], boards: Boards, machines: Machines) -> Iterator[str]:
     """Say which boards are not those of their machines, but of others on record that stay there, or among them."""
+    yield from hosts_of_others(deeds, machines, {name: says for name, (_, says) in boards.items()})
     gone = {deed.machine.id for deed in deeds if deed.what == "forget" and deed.machine is not None}
     among = Machines()
     for deed in deeds:
@@ -309,6 +311,8 @@ def _judged(
         else:
             if each.name in changed and each.params:
                 named.update(references(declarations.resolve([layer])))
+    if not wanted.verify:
+        found.faults += hosts_of_others(found.deeds, machines, {})
     if fits:
         found.faults[:0] = unfit
     return found, sorted(named)

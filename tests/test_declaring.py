@@ -202,6 +202,22 @@ async def test_a_board_that_is_enrolled_meanwhile_is_put_on_record_once(tmp_path
         assert [machine.bmc for machine in rig.conductor.machines.all()] in ([BMC], [other])
 
 
+async def test_the_host_of_another_machines_board_is_refused_unless_both_say_that_they_are_two(tmp_path: Path) -> None:
+    way = BmcAddress(Driver.REDFISH, BMC.host, 443, "admin", "ab" * 32)
+    both = Wanted("", (NODE, Declared("n2", (B,), way, "env:N2")))
+    async with declared(tmp_path) as rig:
+        blind = replace(both, verify=False)
+        assert any("is at the host of" in fault for fault in (await rig.site.plan(blind)).faults)
+        for wanted in (blind, both):
+            with pytest.raises(ConfigError) as caught:
+                await rig.site.apply(wanted)
+            assert f"n2: {way} is at the host of the BMC that is declared for node17" in caught.value.faults[0]
+        await rig.site.apply(Wanted("", (NODE,)))
+        with pytest.raises(ConfigError) as later:
+            await rig.site.apply(both)
+        assert f"n2: {way} is at the host of {BMC}, which is the BMC of node17" in later.value.faults[0]
+
+
 @pytest.mark.slow
 async def test_a_store_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
     async with declared(tmp_path) as rig:

@@ -48,6 +48,12 @@ def match(board: BmcIdentity, machine_uuid: str, machine_serial: str) -> Match |
     return None
 
 
+def are_two(uuid_of_one: str, uuid_of_other: str) -> bool:
+    """Say whether two boards say by UUID that they are two."""
+    one, other = spellings(uuid_of_one), spellings(uuid_of_other)
+    return bool(one and other and not one & other)
+
+
 def spellings(text: str) -> frozenset[str]:
     """Return a UUID in both byte orders that boards spell it in; nothing where it is none."""
     try:
@@ -75,6 +81,16 @@ def on_record(address: BmcAddress, owner: Machine) -> ConflictError:
     new = f"where it is that no more: `provisionctl bmc add {owner.name} URL` puts its new one on record"
     hint = f"{new}, `provisionctl forget {owner.name}` takes it off"
     return ConflictError(f"{address} is on record as the BMC of {owner.name}", hint=hint)
+
+
+def at_host(address: BmcAddress, owner: Machine) -> ConflictError:
+    """Say that an address is at the host of another machine's BMC, by another driver, and what tells boards apart."""
+    way = next(one for one in owner.bmcs if address.same_host(one))
+    hint = (
+        "where they are two boards, both have to say so by UUID: leave --no-verify out;"
+        f" `provisionctl bmc add {owner.name} {way}` asks that one"
+    )
+    return ConflictError(f"{address} is at the host of {way}, which is the BMC of {owner.name}", hint=hint)
 
 
 def bmc_kind(vendor_class: str) -> str:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from provisioner.bmc.join import on_record
+from provisioner.bmc.join import are_two, at_host, match, on_record
 from provisioner.fields import nearest
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.registry import Addresses, Machines
-from provisioner.model.bmc import BmcAddress
+from provisioner.model.bmc import BmcAddress, BmcIdentity
 from provisioner.model.facts import Facts
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
@@ -274,16 +274,49 @@ def _bmcs_of_others(deeds: Sequence[Deed], machines: Machines, said: Mapping[str
     """Say which new BMCs are on record as those of machines that keep them: not of one of which another is `said`."""
     gone = {deed.machine.id for deed in deeds if deed.what == "forget" and deed.machine is not None}
     for deed in deeds:
-        each, has = deed.declared, deed.machine
-        if deed.what == "left" or each is None or each.bmc is None:
+        if (each := deed.declared) is None or (bmc := _new_bmc(deed)) is None:
             continue
-        if has is not None and any(map(each.bmc.same_board, has.bmcs)):
-            continue
-        for other in machines.by_bmc(each.bmc):
+        for other in machines.by_bmc(bmc):
             word = said.get(other.id)
             keeps = other.bmcs if word is None or word.bmc is None else other.more_bmcs
-            if other.id not in gone and any(map(each.bmc.same_board, keeps)):
-                yield f"{each.source}: {each.name}: {on_record(each.bmc, other)}"
+            if other.id not in gone and any(map(bmc.same_board, keeps)):
+                yield f"{each.source}: {each.name}: {on_record(bmc, other)}"
+
+
+def hosts_of_others(deeds: Sequence[Deed], machines: Machines, says: Mapping[str, BmcIdentity]) -> Iterator[str]:
+    """Say which new BMCs are, by another driver, at the host of another machine's, and by no UUID another board.
+
+    `says` has what boards said, by machine's name.
+    """
+    moves = {
+        deed.machine.id: deed
+        for deed in deeds
+        if deed.machine is not None and (_new_bmc(deed) or deed.what == "forget")
+    }
+    among, nothing = Addresses(), BmcIdentity()
+    for deed in deeds:
+        if (each := deed.declared) is None or (bmc := _new_bmc(deed)) is None:
+            continue
+        where, has, board = f"{each.source}: {each.name}", deed.machine, says.get(each.name, nothing)
+        if has is not None and (why := match(board, has.uuid, has.serial)) is not None and why.by == "uuid":
+            continue
+        for other in machines.by_bmc_host(bmc):
+            move = moves.get(other.id)
+            keeps = other.bmcs if move is None else () if move.what == "forget" else other.more_bmcs
+            mine = has is not None and has.id == other.id
+            if not mine and any(map(bmc.same_host, keeps)) and not are_two(board.uuid, other.uuid):
+                yield f"{where}: {at_host(bmc, other)}"
+        for name in among.neighbours(bmc):
+            if not are_two(board.uuid, says.get(name, nothing).uuid):
+                yield f"{where}: {bmc} is at the host of the BMC that is declared for {name}"
+        among.add(bmc, each.name)
+
+
+def _new_bmc(deed: Deed) -> BmcAddress | None:
+    """Give the BMC that a machine is to have, where it is none of its own by now."""
+    bmc = deed.declared.bmc if deed.declared is not None and deed.what != "left" else None
+    has = deed.machine.bmcs if deed.machine is not None else ()
+    return None if bmc is None or any(map(bmc.same_board, has)) else bmc
 
 
 def _deed(declared: Declared, machine: Machine | None, before: Declared | None, terms: Terms) -> Deed | None:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
-from provisioner.bmc.join import match, on_record
+from provisioner.bmc.join import are_two, at_host, match, on_record
 from provisioner.bmc.rotation import NEXT, make_password
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError, StoreError
@@ -206,7 +206,8 @@ def check_board(
 
 
 def check_free(machine: Machine, address: BmcAddress, board: BmcIdentity, machines: Machines) -> None:
-    """Raise `ConflictError` where an address is on record as one of another machine's board.
+    """Raise `ConflictError` where an address is on record as one of another machine's board, or its host by another
+    driver: a host is one board, unless both say by UUID that they are two.
 
     Addresses move from board to board: one that says by its UUID that it is this machine's has moved here.
     """
@@ -216,6 +217,9 @@ def check_free(machine: Machine, address: BmcAddress, board: BmcIdentity, machin
     for other in machines.by_bmc(address):
         if other.id != machine.id:
             raise on_record(address, other)
+    for other in machines.by_bmc_host(address):
+        if other.id != machine.id and not are_two(board.uuid, other.uuid):
+            raise at_host(address, other)
 
 
 def _added(machine: Machine, address: BmcAddress, board: BmcIdentity) -> Machine:

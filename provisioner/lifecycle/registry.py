@@ -9,7 +9,7 @@ from itertools import islice
 
 from provisioner.bmc.join import is_serial, spellings
 from provisioner.errors import NotFoundError
-from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver, spelled
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 
@@ -38,27 +38,47 @@ class Addresses:
     """Who has an address of a board: found at once, though a controller may look after thousands of systems."""
 
     def __init__(self) -> None:
-        self._owners: dict[tuple[Driver, str, int], dict[str, set[str]]] = {}
+        self._owners: dict[_Key, dict[str, set[str]]] = {}
+        """By place, and by driver and host; then by system."""
 
     def add(self, address: BmcAddress, owner: str) -> None:
-        """Let an address be of somebody, besides those that it is of."""
-        self._owners.setdefault(address.place, {}).setdefault(address.system, set()).add(owner)
+        """Let an address be of somebody, besides those that it is of. Nobody has two of one driver at one host."""
+        for key in _keys(address):
+            self._owners.setdefault(key, {}).setdefault(address.system, set()).add(owner)
 
     def discard(self, address: BmcAddress, owner: str) -> None:
         """Let an address be of somebody no more."""
-        systems = self._owners.get(address.place, {})
-        left = systems.get(address.system, set())
-        left.discard(owner)
-        if not left:
-            systems.pop(address.system, None)
-        if not systems:
-            self._owners.pop(address.place, None)
+        for key in _keys(address):
+            systems = self._owners.get(key, {})
+            left = systems.get(address.system, set())
+            left.discard(owner)
+            if not left:
+                systems.pop(address.system, None)
+            if not systems:
+                self._owners.pop(key, None)
 
     def owners(self, address: BmcAddress) -> list[str]:
         """List who has an address of the same board (`BmcAddress.same_board`)."""
         systems = self._owners.get(address.place, {})
         meant = (address.system, "") if address.system else tuple(systems)
         return [owner for system in meant for owner in tuple(systems.get(system, ()))]
+
+    def neighbours(self, address: BmcAddress) -> list[str]:
+        """List who has an address of another driver at the same host (`BmcAddress.same_host`)."""
+        found: list[str] = []
+        for driver in Driver:
+            if driver is not address.driver:
+                systems = self._owners.get((driver, spelled(address.host)), {})
+                meant = ("",) if address.system else tuple(systems)
+                found += [owner for system in meant for owner in tuple(systems.get(system, ()))]
+        return found
+
+
+_Key = tuple[Driver, str, int] | tuple[Driver, str]
+
+
+def _keys(address: BmcAddress) -> tuple[_Key, _Key]:
+    return address.place, address.place[:2]
 
 
 class Machines:
@@ -117,7 +137,14 @@ class Machines:
 
     def by_bmc(self, address: BmcAddress) -> list[Machine]:
         """List the machines that have an address on record as one of their board, by any user."""
-        found = [self._by_id.get(ref) for ref in self._by_bmc.owners(address)]
+        return self._those(self._by_bmc.owners(address))
+
+    def by_bmc_host(self, address: BmcAddress) -> list[Machine]:
+        """List the machines that have an address of another driver at the same host on record as one of their board."""
+        return self._those(self._by_bmc.neighbours(address))
+
+    def _those(self, ids: Iterable[str]) -> list[Machine]:
+        found = [self._by_id.get(ref) for ref in ids]
         return sorted((machine for machine in found if machine is not None), key=lambda machine: machine.name)
 
     def put(self, machine: Machine) -> None:

@@ -65,6 +65,14 @@ class BmcAddress:
         """Say whether two addresses are of one board, whoever logs in. Who names no system means the only one."""
         return self.place == other.place and (not (self.system and other.system) or self.system == other.system)
 
+    def same_host(self, other: BmcAddress) -> bool:
+        """Say whether an address of another driver is at the same host, which is one board, whatever the ports.
+
+        Not where both name a system: a controller looks after several, and each driver has names of its own for them.
+        """
+        here = self.driver is not other.driver and spelled(self.host) == spelled(other.host)
+        return here and not (self.system and other.system)
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         system = f"/{self.system}" if self.system else ""

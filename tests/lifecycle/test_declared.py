@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from provisioner.bmc.join import on_record
-from provisioner.lifecycle.declared import Applied, Declared, Deed, Terms, become, difference, left_of, overtaken
+from provisioner.lifecycle.declared import (
+    Applied,
+    Declared,
+    Deed,
+    Terms,
+    become,
+    difference,
+    hosts_of_others,
+    left_of,
+    overtaken,
+)
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.steps import advance
-from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
@@ -149,6 +160,42 @@ def test_whose_bmc_it_is_once_all_is_applied(
     said: list[Declared], known: list[Machine], last: Applied, faults: int
 ) -> None:
     assert len(difference(said, Machines(known), last, prune=True, terms=TERMS).faults) == faults
+
+
+U17, U18 = (BmcIdentity(uuid=f"00000000-0000-4000-8000-0000000000{at}") for at in (17, 18))
+IPMI = BmcAddress(Driver.IPMI, BMC.host, 623, "admin")
+KNOWN = replace(NODE, uuid=U17.uuid)
+HOSTS: dict[str, tuple[list[Declared], list[Machine], dict[str, BmcIdentity], list[str]]] = {
+    "the host of another's, with no word of the board": ([Declared("x1", bmc=IPMI)], [KNOWN], {}, ["node17"]),
+    "and with a word, but none of the other's": ([Declared("x1", bmc=IPMI)], [NODE], {"x1": U18}, ["node17"]),
+    "another board": ([Declared("x1", bmc=IPMI)], [KNOWN], {"x1": U18}, []),
+    "its own board": ([replace(SAYS, name="node18", macs=(B,), bmc=IPMI)], [
+        NODE, replace(NODE, id="m3", name="node18", macs=(B,), bmc=None, uuid=U18.uuid)], {"node18": U18}, []),
+    "its own, by another driver than before": ([replace(SAYS, bmc=IPMI)], [NODE], {}, []),
+    "one that goes to a new machine, its own gets another": (
+        [replace(SAYS, bmc=AT8), Declared("x1", bmc=IPMI)], [NODE], {}, []),
+    "one that its own keeps beside": (
+        [replace(SAYS, bmc=AT8), Declared("x1", bmc=IPMI)], [replace(NODE, more_bmcs=(BMC,))], {}, ["node17"]),
+    "one of a machine that is forgotten with it": ([Declared("x1", bmc=IPMI)], [replace(NODE, name="gone")], {}, []),
+    "one of a machine of which something else changes": (
+        [replace(SAYS, bmc=BMC, tags=()), Declared("x1", bmc=IPMI)], [NODE], {}, ["node17"]),
+    "two that are new": ([replace(SAYS, bmc=BMC), Declared("x1", bmc=IPMI)], [], {"x1": U18}, ["node17"]),
+    "two that are new, and two boards": (
+        [replace(SAYS, bmc=BMC), Declared("x1", bmc=IPMI)], [], {"node17": U17, "x1": U18}, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "known", "says", "of"), HOSTS.values(), ids=HOSTS.keys())
+def test_a_host_is_one_board_whatever_the_driver(
+    said: list[Declared], known: list[Machine], says: dict[str, BmcIdentity], of: list[str]
+) -> None:
+    machines, last = Machines(known), Applied(machines=(Declared("gone"),))
+    found = difference(said, machines, last, prune=True, terms=TERMS)
+    assert found.faults == []
+    faults = list(hosts_of_others(found.deeds, machines, says))
+    assert [re.findall(r"is at the host of .* for (\w+)$|is the BMC of (\w+) ", fault) for fault in faults] == [
+        [("", name)] if known else [(name, "")] for name in of
+    ]
 
 
 def test_parameters_of_a_machine_may_change_while_it_is_installed() -> None:

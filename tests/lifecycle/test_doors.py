@@ -47,6 +47,7 @@ async def test_who_has_no_bmc_on_record_is_told_what_puts_one_there(tmp_path: Pa
 
 U17, U18, U99 = (f"00000000-0000-4000-8000-0000000000{at}" for at in (17, 18, 99))
 BMC18 = BmcAddress(Driver.REDFISH, "10.0.0.18", 443, "admin", "ab" * 32)
+IPMI18 = BmcAddress(Driver.IPMI, BMC18.host, 623, "root")
 NODE18 = Machine("m18", "node18", State.ACTIVE, uuid=U18, serial="SN-18", bmc=BMC18)
 BLANK = Machine("m31", "node31", State.ENROLLED)
 BLADE = replace(NODE18, id="m19", name="node19", uuid="", bmc=None)
@@ -76,6 +77,7 @@ def test_whose_board_it_is(machine: Machine, board: BmcIdentity, certain: bool, 
 
 
 AT18 = "is on record as the BMC of node18"
+HOST18 = "ipmi://root@10.0.0.18:623 is at the host of redfish://admin@10.0.0.18:443, which is the BMC of node18 .*UUID"
 ADDRESSES: dict[str, tuple[Machine, BmcAddress, BmcIdentity, str]] = {
     "another's": (BLANK, BMC18, BmcIdentity(), AT18),
     "another's, by another user": (BLANK, replace(BMC18, username="root", fingerprint=""), BmcIdentity(), AT18),
@@ -85,8 +87,12 @@ ADDRESSES: dict[str, tuple[Machine, BmcAddress, BmcIdentity, str]] = {
     "another's, which moved: the board there is its own": (
         replace(BLANK, uuid=U99), BMC18, BmcIdentity(uuid=U99), ""),
     "its own": (NODE18, BMC18, BmcIdentity(), ""),
-    "by another driver": (BLANK, replace(BMC18, driver=Driver.IPMI), BmcIdentity(), ""),
-    "at another port": (BLANK, replace(BMC18, port=8443), BmcIdentity(), ""),
+    "at another port: simulators have one for each board": (BLANK, replace(BMC18, port=8443), BmcIdentity(), ""),
+    "by another driver, with no word of the board": (BLANK, IPMI18, BmcIdentity(), HOST18),
+    "by another driver, with a word that is no UUID": (BLANK, IPMI18, BmcIdentity(serial="SN-31"), HOST18),
+    "by another driver, and by UUID its own": (replace(BLANK, uuid=U99), IPMI18, BmcIdentity(uuid=U99), ""),
+    "by another driver, and by UUID another board": (BLANK, IPMI18, BmcIdentity(uuid=U99), ""),
+    "by another driver, of a machine that has it by the first": (NODE18, IPMI18, BmcIdentity(), ""),
 }  # fmt: skip
 
 

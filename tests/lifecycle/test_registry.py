@@ -61,22 +61,28 @@ def test_a_port_that_moved_to_another_machine_stays_there() -> None:
 
 
 BMC = BmcAddress(Driver.REDFISH, "bmc17.example", 443, "admin")
-ONE_BOARD: dict[str, tuple[BmcAddress, bool]] = {
-    "the same": (BMC, True),
-    "by another user": (replace(BMC, username="root", fingerprint="ab"), True),
-    "spelled otherwise": (replace(BMC, host="BMC17.Example."), True),
-    "with its only system named": (replace(BMC, system="1"), True),
-    "by another driver": (replace(BMC, driver=Driver.IPMI), False),
-    "at another port": (replace(BMC, port=8443), False),
-    "on another host": (replace(BMC, host="bmc18.example"), False),
+IPMI = BmcAddress(Driver.IPMI, "BMC17.Example.", 623, "admin")
+ONE_BOARD: dict[str, tuple[BmcAddress, str]] = {
+    "the same": (BMC, "board"),
+    "by another user": (replace(BMC, username="root", fingerprint="ab"), "board"),
+    "spelled otherwise": (replace(BMC, host="BMC17.Example."), "board"),
+    "with its only system named": (replace(BMC, system="1"), "board"),
+    "by another driver": (IPMI, "host"),
+    "by another driver, with its only system named": (replace(IPMI, driver=Driver.LIBVIRT, system="vm1"), "host"),
+    "at another port": (replace(BMC, port=8443), ""),
+    "on another host": (replace(BMC, host="bmc18.example"), ""),
+    "by another driver on another host": (replace(IPMI, host="bmc18.example"), ""),
 }
 
 
 @pytest.mark.parametrize(("asked", "same"), ONE_BOARD.values(), ids=ONE_BOARD.keys())
-def test_found_by_the_address_of_its_board(asked: BmcAddress, same: bool) -> None:
+def test_found_by_the_address_of_its_board(asked: BmcAddress, same: str) -> None:
     machines = Machines([replace(NODE, bmc=BMC), replace(NODE, id="m2", name="node18", macs=(B,))])
-    assert machines.by_bmc(asked) == ([machines.get("node17")] if same else [])
-    assert (BMC.same_board(asked), asked.same_board(BMC)) == (same, same)
+    found = [machines.get("node17")]
+    assert machines.by_bmc(asked) == (found if same == "board" else [])
+    assert machines.by_bmc_host(asked) == (found if same == "host" else [])
+    assert (BMC.same_board(asked), asked.same_board(BMC)) == (same == "board", same == "board")
+    assert (BMC.same_host(asked), asked.same_host(BMC)) == (same == "host", same == "host")
 
 
 def test_systems_of_one_controller_are_told_apart_and_other_ways_found() -> None:
@@ -88,12 +94,17 @@ def test_systems_of_one_controller_are_told_apart_and_other_ways_found() -> None
     assert [each.name for each in machines.by_bmc(replace(other, host="FD00::1"))] == ["node18"]
     assert [each.name for each in machines.by_bmc(replace(one, system=""))] == ["node17", "node18"]
     assert not one.same_board(other)
+    domain = replace(one, driver=Driver.LIBVIRT, system="vm1")
+    assert not one.same_host(domain)
+    assert machines.by_bmc_host(domain) == []
+    assert [each.name for each in machines.by_bmc_host(replace(domain, system=""))] == ["node17", "node18"]
     machines.put(replace(NODE, bmc=one, more_bmcs=(ipmi,)))
     assert [each.name for each in machines.by_bmc(ipmi)] == ["node17"]
     machines.put(replace(NODE, bmc=ipmi))
     assert machines.by_bmc(one) == []
     machines.remove(machines.get("node17"))
     assert machines.by_bmc(ipmi) == []
+    assert machines.by_bmc_host(one) == []
 
 
 def test_moving_are_those_with_a_run_under_way() -> None:
