@@ -195,13 +195,18 @@ def bundle_create(session: Session, file: Path, bootenvs: tuple[str, ...], arch:
 @command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def bundle_import(session: Session, file: Path) -> None:
-    """Take what the bundle FILE holds into the store. Every content is hashed; when one is wrong, nothing is taken."""
+    """Take what the bundle FILE holds into the store. Every content is hashed; when one is wrong, nothing is taken.
+
+    What no bootenv here has is taken, too, and said: the catalogue that has it may come later.
+    """
     try:
         with file.open("rb") as content, artifact_client(session) as client:
-            rows = client.send("/v1/bundle", content, os.fstat(content.fileno()).st_size, {})["artifacts"]
+            taken = client.send("/v1/bundle", content, os.fstat(content.fileno()).st_size, {})
     except OSError as error:
         raise ArtifactError(f"{file}: {error.strerror}") from error
-    print_rows(session, rows, COLUMNS, empty="")
+    print_rows(session, taken["artifacts"], COLUMNS, empty="")
+    for note in taken["notes"]:
+        session.note(printable(note))
 
 
 for verb in (bundle_create, bundle_import):

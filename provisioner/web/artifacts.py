@@ -121,12 +121,22 @@ class ArtifactApi:
         return response
 
     async def put_bundle(self, request: web.Request) -> web.Response:
-        """Take the artefacts of a bundle: all of them or none."""
+        """Take the artefacts of a bundle: all of them or none; say which of them the catalogue has no bootenv for."""
         try:
             blobs = await self._store.receive_bundle(_chunks(request))
         except ConnectionError as error:
             raise ArtifactError("the bundle did not arrive whole; nothing of it was kept") from error
-        return _json({"artifacts": [artifact_view(blob) for blob in blobs]}, 201)
+        return _json({"artifacts": [artifact_view(blob) for blob in blobs], "notes": self._unwanted(blobs)}, 201)
+
+    def _unwanted(self, blobs: Sequence[Blob]) -> list[str]:
+        """Say what nothing boots, and why; a catalogue that has it may come later."""
+        notes: dict[str, str] = {}
+        for blob in blobs:
+            try:
+                _check_wanted(self._bootenv(blob.bootenv), blob.arch, blob.name)
+            except NotFoundError as error:
+                notes.setdefault(str(error), blob.key)
+        return [f"{key}: in store, but nothing boots it: {why}" for why, key in notes.items()]
 
     async def remove(self, request: web.Request) -> web.Response:
         """Remove an artefact, those of an architecture, or all of a bootenv; refused while a machine boots it."""

@@ -206,6 +206,39 @@ def test_a_bundle_carries_a_bootenv_to_another_site(
     assert elsewhere.post("/v1/artifacts/verify")["damaged"] == []
 
 
+CATALOGUES = {
+    "one with all of it": (BOOTENV, []),
+    "one without the bootenv": (
+        "", ["testos/amd64/initrd.img: in store, but nothing boots it: no bootenv 'testos'"]),
+    "one that has it under another name": (
+        BOOTENV.replace("initrd.img", "initrd.gz"),
+        ["testos/amd64/initrd.img: in store, but nothing boots it: testos has no artefact 'initrd.img' for am"]),
+    "one that has it for another architecture": (
+        BOOTENV.replace("amd64", "arm64"), ["testos/amd64/initrd.img: in store, but nothing boots it: testos has "]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("catalogue", "says"), CATALOGUES.values(), ids=CATALOGUES.keys())
+def test_what_a_bundle_has_that_no_bootenv_has_is_taken_and_said(
+    ctl: Ctl, kernel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], catalogue: str, says: list[str]
+) -> None:
+    complete(ctl, kernel)
+    ctl("artifacts", "bundle", "create", str(tmp_path / "site.tar"), "testos")
+    folder = tmp_path / "there" / "bootenvs"
+    folder.mkdir(parents=True)
+    if catalogue:
+        (folder / "testos.yaml").write_text(catalogue.format(url="http://192.0.2.1", sha256=SHA))
+    store, paths = Store(state_dir=str(tmp_path / "elsewhere")), (str(folder.parent),)
+    with served_here(Config(store=store, catalogue=Catalogue(paths=paths))) as client:
+        capsys.readouterr()
+        assert run(["artifacts", "bundle", "import", str(tmp_path / "site.tar"), "--socket", client.server]) == 0
+        said = capsys.readouterr()
+        assert len(client.get("/v1/artifacts")["artifacts"]) == 2
+    assert "testos/amd64/vmlinuz" in said.out
+    told = said.err.splitlines()
+    assert [line[: len(wanted)] for line, wanted in zip(told, says, strict=True)] == says
+
+
 def test_a_bundle_of_what_is_not_there_is_refused(ctl: Ctl, tmp_path: Path) -> None:
     ran = ctl("artifacts", "bundle", "create", str(tmp_path / "site.tar"), "testos")
     assert ran.status == 1
