@@ -47,6 +47,14 @@ class WaitTimeout(errors.ApiError):
     """The time that was given to --wait is up; what runs goes on."""
 
 
+class NoneDid(errors.ApiError):
+    """None of several machines did; `status` is what each of them alone would have ended with."""
+
+    def __init__(self, message: str, status: Exit) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Partly(errors.ApiError):
     """Some of several machines did, some did not."""
 
@@ -76,4 +84,6 @@ def exit_of(error: errors.ProvisionerError) -> Exit:
     """Say what a command that was ended by `error` exits with."""
     if isinstance(error, ApiProblem):
         return _BY_STATUS.get(error.status, Exit.FAILED)
+    if isinstance(error, NoneDid):
+        return error.status
     return next((_BY_CLASS[cls] for cls in type(error).__mro__ if cls in _BY_CLASS), Exit.FAILED)

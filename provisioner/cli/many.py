@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import click
 
-from provisioner.cli.exits import Partly
+from provisioner.cli.exits import Exit, NoneDid, Partly, exit_of
 from provisioner.cli.text import error_lines
-from provisioner.errors import ApiError, ProvisionerError
+from provisioner.errors import ProvisionerError
 
 T = TypeVar("T")
 AT_ONCE = 16
@@ -34,7 +34,10 @@ def for_each(names: Sequence[str], ask: Callable[[str], T], tell: Callable[[T], 
     if not failures or len(names) == 1:
         return failures[0] if failures else None
     message = f"{len(failures)} of {len(names)} machines refused"
-    return Partly(message) if len(failures) < len(names) else ApiError(message)
+    if len(failures) < len(names):
+        return Partly(message)
+    statuses = {exit_of(failure) for failure in failures}
+    return NoneDid(message, statuses.pop() if len(statuses) == 1 else Exit.FAILED)
 
 
 def _names(name: str, text: str) -> bool:

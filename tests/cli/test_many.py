@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -25,27 +26,34 @@ def test_they_are_asked_at_once_and_told_in_order() -> None:
     assert told == NAMES
 
 
-def refuse(names: set[str]) -> Exit:
+def refuse(statuses: Sequence[int]) -> Exit:
+    """Ask as many machines as there are statuses; each is refused with its own, where that is none of success."""
+    of = dict(zip(NAMES, statuses, strict=False))
+
     def ask(name: str) -> str:
-        if name in names:
-            raise ApiProblem(404, f"there is no machine {name!r}")
+        if of[name] >= 400:
+            raise ApiProblem(of[name], f"{name} is refused")
         return name
 
-    failure = for_each(NAMES[:3], ask, lambda name: None)
+    failure = for_each(list(of), ask, lambda name: None)
     return Exit.OK if failure is None else exit_of(failure)
 
 
 OUTCOMES = {
-    "all did": (set[str](), Exit.OK),
-    "some did not": ({NAMES[1]}, Exit.PARTIAL),
-    "none did": (set(NAMES), Exit.FAILED),
+    "all did": ((200, 200, 200), Exit.OK),
+    "some did not": ((200, 409, 200), Exit.PARTIAL),
+    "none did, all by their state": ((409, 409, 409), Exit.CONFLICT),
+    "none did, all by one reason, told by two statuses": ((409, 412), Exit.CONFLICT),
+    "none is there": ((404, 404), Exit.NOT_FOUND),
+    "none did, each for a reason of its own": ((404, 409, 422), Exit.FAILED),
+    "none did, by what was looked at before": ((422, 422), Exit.FAILED),
 }
 
 
-@pytest.mark.parametrize(("names", "status"), OUTCOMES.values(), ids=OUTCOMES.keys())
-def test_what_the_command_exits_with(names: set[str], status: Exit, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refuse(names) is status
-    assert capsys.readouterr().err.count("there is no machine") == len(names & set(NAMES[:3]))
+@pytest.mark.parametrize(("statuses", "status"), OUTCOMES.values(), ids=OUTCOMES.keys())
+def test_what_the_command_exits_with(statuses: Sequence[int], status: Exit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refuse(statuses) is status
+    assert capsys.readouterr().err.count("is refused") == sum(each >= 400 for each in statuses)
 
 
 REFUSALS = {
