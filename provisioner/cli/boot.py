@@ -21,7 +21,7 @@ from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.setting import boot_params, in_query, sets
 from provisioner.cli.text import Row, error_lines, parse_span, printable
 from provisioner.errors import ApiError, ConflictError, PreflightError, ProvisionerError
-from provisioner.model.names import expand
+from provisioner.model.names import expand, run_name
 
 DEFAULT_WAIT = "90m"
 
@@ -185,11 +185,12 @@ def cancel(session: Session, names: str) -> None:
 
     def tell(machine: Row) -> None:
         name, run = printable(machine["name"]), machine["run"]
+        what = printable(run_name(run["verb"], run["bootenv"]))
         if run["outcome"] == "running":
             writing.append(machine)
-            session.note(f"{name}: {run['verb']} is being cancelled; it may be writing to its disk: switching it off")
+            session.note(f"{name}: {what} is being cancelled; it may be writing to its disk: switching it off")
         else:
-            session.note(f"{name}: {run['verb']} cancelled, it is {_left(machine)}")
+            session.note(f"{name}: {what} cancelled, it is {_left(machine)}")
 
     failure = for_each(expand(names), ask, tell)
     failures = [error for machine in until_over(client, writing) if (error := _still_on(session, machine)) is not None]
@@ -216,12 +217,13 @@ def _left(machine: Row) -> str:
 def _still_on(session: Session, machine: Row) -> ProvisionerError | None:
     """Say how a run was ended that had to be by the power: to the operator, or as an error."""
     name, run, failure = printable(machine["name"]), machine["run"], machine["failure"]
+    what = printable(run_name(run["verb"], run["bootenv"]))
     last = run["journal"][-1]
     if (last["step"], last["outcome"]) == ("cancel.off", "done"):
-        session.note(f"{name}: {run['verb']} cancelled, it is off, and {_left(machine)}")
+        session.note(f"{name}: {what} cancelled, it is off, and {_left(machine)}")
         return None
     if not failure:
-        session.note(f"{name}: {run['verb']} {run['outcome']}, it is {machine['state']}")
+        session.note(f"{name}: {what} {run['outcome']}, it is {machine['state']}")
         return None
     return ApiError(f"{name}: {printable(failure['reason'])}", hint=printable(failure["hint"]))
 
@@ -313,7 +315,7 @@ def _each(
 
 def _started(machine: Row) -> str:
     run, name = machine["run"], printable(machine["name"])
-    what = printable(f"{run['verb']} {run['bootenv']}".strip())
+    what = printable(run_name(run["verb"], run["bootenv"]))
     return f"{name} is {machine['state']} ({what}): `provisionctl trace -f {name}` follows it"
 
 

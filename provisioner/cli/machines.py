@@ -17,7 +17,7 @@ from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_one, pri
 from provisioner.cli.session import Session, command, is_terminal, read_first_line
 from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, size, span
 from provisioner.errors import ConfigError
-from provisioner.model.names import expand
+from provisioner.model.names import expand, run_name
 
 MOVING = frozenset({"inspecting", "deploying", "releasing"})
 PORTS = {"ipmi": 623, "redfish": 443, "libvirt": 0}
@@ -139,7 +139,7 @@ def _failure(machine: Row) -> list[str]:
 def _run(run: Row | None) -> list[str]:
     if not run:
         return []
-    title = f"{run['verb']} {run['bootenv']}".strip()
+    title = run_name(run["verb"], run["bootenv"])
     lines = ["", f"{title}: {run['outcome']} (run {run['id']})"]
     lines += [printable(f"  {key} = {value}") for key, value in sorted(run["params"].items())]
     for line in run["journal"]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from provisioner.cli.text import Row, printable, seconds_of, span
+from provisioner.model.names import run_name
 
 WEIGHTS = {
     "power": 4,
@@ -68,7 +69,7 @@ def ending_of(machine: Row, run_id: str) -> Ending | None:
         return Ending(False, f"{name}: another run has begun since; `provisionctl trace {name}` tells of both")
     if run["outcome"] == "running":
         return None
-    what = f"{run['verb']} {run['bootenv']}".strip()
+    what = run_name(run["verb"], run["bootenv"])
     if run["outcome"] == "done":
         began, ended = seconds_of(run["started"]), seconds_of(run["ended"])
         took = f" in {span(ended - began)}" if began and ended else ""

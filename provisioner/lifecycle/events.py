@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from provisioner.model.machine import Machine, Run
+from provisioner.model.names import run_name
 from provisioner.model.trace import Channel, TraceLine
 
 Named = tuple[str, dict[str, Any]]
@@ -68,7 +69,8 @@ def trace_lines(machine: Machine, events: list[Named], now: float) -> list[Trace
         if text is None:
             continue
         ok = kind not in ("step.failed", "step.retried", "run.failed")
-        filled = text.format_map({"note": "", **data})
+        called = run_name(str(data.get("verb", "")), str(data.get("bootenv", "")))
+        filled = text.format_map({"note": "", "run_name": called, **data})
         lines.append(TraceLine(now, Channel.LIFE, f"life.{kind}", filled, None, machine.id, run, ok))
     return lines
 
@@ -77,11 +79,11 @@ _TEXT = {
     "machine.created": "new machine {name}: {state}",
     "machine.facts": "facts recorded, profile {profile}",
     "machine.state": "{from} -> {to}",
-    "run.started": "{verb} {bootenv}",
+    "run.started": "{run_name}",
     "step.failed": "{step} failed: {note}",
     "step.retried": "{step} failed, trying again: {note}",
     "step.cancelled": "{step} cancelled",
-    "run.done": "{verb} {bootenv} done",
-    "run.failed": "{verb} {bootenv} failed",
-    "run.cancelled": "{verb} {bootenv} cancelled",
+    "run.done": "{run_name} done",
+    "run.failed": "{run_name} failed",
+    "run.cancelled": "{run_name} cancelled",
 }

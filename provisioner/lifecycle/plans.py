@@ -135,6 +135,19 @@ VERBS: dict[Verb, VerbRule] = {
 ANSWERS_S = VERBS[Verb.INSTALL].limit_s
 """How long an installer may ask for its answer files, from its boot script on. It fetches the last one when all else is
 done: with a slow line and a large system that is hours later."""
+CANNOT = {
+    Verb.INSPECT: "be inspected",
+    Verb.DEPLOY: "be installed",
+    Verb.INSTALL: "be installed",
+    Verb.LIVE: "boot a live system",
+    Verb.LOCAL: "boot its disk",
+    Verb.RELEASE: "be released",
+    Verb.POWER_OFF_RELEASE: "be released",
+    Verb.RESCUE: "be rescued",
+    Verb.UNRESCUE: "leave the rescue system",
+}
+"""What a machine cannot, in whose state a verb does not start."""
+assert CANNOT.keys() == VERBS.keys()
 KEEPS_DISK = frozenset({Verb.INSPECT, Verb.LIVE, Verb.LOCAL, Verb.RESCUE, Verb.UNRESCUE})
 """Verbs that leave what is on the disk alone: if they fail, an active machine is active still."""
 RESTARTS = ("finalize.off", "power.off")

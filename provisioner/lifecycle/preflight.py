@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from provisioner.bmc.join import without_bmc
 from provisioner.dhcp.foretell import Foretold
 from provisioner.errors import ConflictError, PreflightError
-from provisioner.lifecycle.plans import ENSURES, KINDS, NETBOOT, VERBS, Verb, steps_of
+from provisioner.lifecycle.plans import CANNOT, ENSURES, KINDS, NETBOOT, VERBS, Verb, steps_of
 from provisioner.lifecycle.rest import in_use
 from provisioner.model.bmc import BootTarget, Driver
 from provisioner.model.boot import Place
@@ -117,10 +117,10 @@ def bmc_verbs(machine: Machine, verb: Verb, *, by_medium: bool = False) -> list[
 
 def _state(machine: Machine, verb: Verb) -> Check:
     if machine.run is not None and machine.run.step is not None:
-        text = f"{machine.name} is {machine.state}: {machine.run.verb} {machine.run.bootenv} is under way"
+        text = f"{machine.name} is {machine.state}: {machine.run.name} is under way"
         return Check("state", ok=False, text=text, hint=f"wait for it, or `provisionctl cancel {machine.name}`")
     ok = machine.state in VERBS[verb].start
-    text = f"{machine.name} is {machine.state}" + ("" if ok else f": it cannot {verb} from there")
+    text = f"{machine.name} is {machine.state}" + ("" if ok else f": it cannot {CANNOT[verb]} in that state")
     return Check("state", ok=ok, text=text)
 
 

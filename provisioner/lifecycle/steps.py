@@ -31,6 +31,7 @@ from provisioner.lifecycle.inputs import (
 )
 from provisioner.lifecycle.plans import (
     CANCEL_STEP,
+    CANNOT,
     ENSURES,
     JOB_STEP,
     KINDS,
@@ -105,11 +106,11 @@ def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Pe
     rule = VERBS[event.verb]
     if machine.run is not None and machine.run.step is not None:
         raise ConflictError(
-            f"{machine.name} is {machine.state}: {machine.run.verb} {machine.run.bootenv} is under way",
+            f"{machine.name} is {machine.state}: {machine.run.name} is under way",
             hint=f"wait for it, or `provisionctl cancel {machine.name}`",
         )
     if machine.state not in rule.start:
-        raise ConflictError(f"{machine.name} is {machine.state}: it cannot {event.verb} from there")
+        raise ConflictError(f"{machine.name} is {machine.state}: it cannot {CANNOT[event.verb]} in that state")
     names = steps_of(event.verb, by_medium=event.by_medium, in_use=in_use(machine) and not event.stays)
     steps = tuple(_step(name, event, rule) for name in names)
     run = Run(event.run_id, event.verb, event.bootenv, steps, started=now, step_started=now, params=event.params)
@@ -276,7 +277,7 @@ def _tick(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
     if run is None or run.step is None:
         return machine, []
     if run.limit and now >= run.limit:
-        whole = f"{run.verb} took longer than {(run.limit - run.started) / 3600:.1f} h"
+        whole = f"{run.name} took longer than {(run.limit - run.started) / 3600:.1f} h"
         return _again_or_fail(machine, run, Failed(run.id, run.at, whole, again=False), now)
     if now < run.deadline:
         return machine, []

@@ -85,7 +85,7 @@ def _plain(story: Story) -> Verdict:
         meanwhile = f"; {MEANWHILE[run.step.name]}" if run.step.name in MEANWHILE else ""
         return Verdict("waiting", text, f"it has {left:.0f} s left for that{meanwhile}", _latest(story), _tried(run))
     if machine.failure is not None and run is not None and story.cancelled:
-        text = f"{machine.name}: at {machine.failure.phase}, {run.verb} was {machine.failure.reason}"
+        text = f"{machine.name}: at {machine.failure.phase}, {run.name} was {machine.failure.reason}"
         takes_up = "takes it up"
         if machine.state is State.QUARANTINED and stands_where_it_stopped(machine):
             text, takes_up = f"{text}; its disks may be half erased, so it is quarantined", "erases them anew"

@@ -12,6 +12,7 @@ from typing import Any
 
 from provisioner.model.bmc import BmcAddress, Power
 from provisioner.model.facts import Facts
+from provisioner.model.names import run_name
 from provisioner.model.net import Mac
 
 
@@ -101,6 +102,11 @@ class Run:
     unheard: bool = False
     """The daemon was away while the machine had to ask it for something: it may have given up."""
     journal: tuple[JournalLine, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return run_name(self.verb, self.bootenv)
 
     @property
     def step(self) -> Step | None:

@@ -1,4 +1,4 @@
-"""Names of several machines as people write them: `node17,node18` and `node[01-20,30]`. No I/O."""
+"""What people call things: several machines (`node17,node18`, `node[01-20,30]`), and runs. No I/O."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ SHOWN = 80
 _MARK = re.compile(r"[\[\],]")
 _RANGE = re.compile(r"\[([^\[\]]*)\]")
 _PART = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+
+
+_BY_ITSELF = {
+    "local": "boot from disk",
+    "release": "release",
+    "release-keep": "release without erase",
+    "rescue": "rescue",
+}
+"""What runs are called whose verb says all, or needs other words. What an erase or a rescue boots is of no interest."""
+
+
+def run_name(verb: str, bootenv: str) -> str:
+    """Call a run as people do: "deploy debian-12", "boot from disk"."""
+    return _BY_ITSELF.get(verb) or f"{verb} {bootenv}".strip()
 
 
 def expand(text: str, most: int = MOST) -> list[str]:

@@ -41,9 +41,8 @@ def disturbs(run: FlowRun, member: FlowMember, step: FlowStep, machine: Machine)
     theirs = machine.run
     if theirs is None or theirs.step is None or not _touches(step) or _began(run, member, theirs):
         return ""
-    what = f"{theirs.verb} {theirs.bootenv}".strip()
     hint = f"wait for it, or `provisionctl cancel {machine.name}`, then `provisionctl workflow resume {run.id}`"
-    return f"{machine.name} has a run of its own ({what}), and {step.name} would be in its way: {hint}"
+    return f"{machine.name} has a run of its own ({theirs.name}), and {step.name} would be in its way: {hint}"
 
 
 def _touches(step: FlowStep) -> bool:

@@ -129,8 +129,8 @@ class Performer:
             run = await self._run(attempt, run_id)
             if run.step is None:
                 if run.outcome != "done":
-                    raise StepFailed(f"{run.verb} {run.bootenv} {run.outcome}: {_last_note(run)}")
-                return f"{run.verb} {run.bootenv} done"
+                    raise StepFailed(f"{run.name} {run.outcome}: {_last_note(run)}")
+                return f"{run.name} done"
             await self._conductor.wait_change(attempt.member.machine, LOOK_S)
 
     async def _installer(self, attempt: Try, run_id: str) -> str:
@@ -139,7 +139,7 @@ class Performer:
             if _installs(run):
                 return f"the installer of {run.bootenv} runs"
             if run.step is None:
-                raise StepFailed(f"{run.verb} {run.bootenv} {run.outcome} without an installer: {_last_note(run)}")
+                raise StepFailed(f"{run.name} {run.outcome} without an installer: {_last_note(run)}")
             if run.verb not in (Verb.INSTALL, Verb.DEPLOY):
                 raise StepFailed(f"{run.bootenv} is not installed by any installer", hint="until: end")
             await self._conductor.wait_change(attempt.member.machine, LOOK_S)

@@ -209,7 +209,7 @@ def test_release_keeps_or_erases(ctl: Ctl, daemon: Daemon) -> None:
 
 def test_cancel(ctl: Ctl) -> None:
     ctl("boot", "node17", "debian-12")
-    assert ctl("cancel", "node17").err == "node17: boot cancelled, it is ready\n"
+    assert ctl("cancel", "node17").err == "node17: boot debian-12 cancelled, it is ready\n"
 
 
 def test_cancel_says_that_a_machine_in_use_is_off(ctl: Ctl, daemon: Daemon) -> None:
@@ -217,7 +217,7 @@ def test_cancel_says_that_a_machine_in_use_is_off(ctl: Ctl, daemon: Daemon) -> N
     change(daemon, "node17", return_to=State.ACTIVE)
     machines = daemon.conductor.machines.by_name
     machines["node17"] = replace(machines["node17"], power=Power.OFF)
-    said = "node17: boot cancelled, it is active, but its power is off (`provisionctl power node17 on`)\n"
+    said = "node17: boot debian-12 cancelled, it is active, but its power is off (`provisionctl power node17 on`)\n"
     assert ctl("cancel", "node17").err == said
 
 
@@ -226,12 +226,12 @@ UNANSWERED = Failure(
     "install", 0, State.READY, "switch it off by hand",
 )  # fmt: skip
 OFFS = {
-    "it is switched off": ("done", None, 0, "node17: boot cancelled, it is off, and ready\n"),
+    "it is switched off": ("done", None, 0, "node17: boot debian-12 cancelled, it is off, and ready\n"),
     "it is switched off amid its erase": (
         "done",
         Failure("cancelled by the operator", "install", 0, State.QUARANTINED),
         0,
-        "node17: boot cancelled, it is off, and quarantined: its disks may be half erased "
+        "node17: boot debian-12 cancelled, it is off, and quarantined: its disks may be half erased "
         "(`provisionctl resume node17` erases them anew)\n",
     ),
     "its BMC does not answer": ("failed", UNANSWERED, 1, f"{UNANSWERED.reason} (switch it off by hand)"),
@@ -252,7 +252,7 @@ def test_a_machine_that_may_be_writing_is_waited_for_until_it_is_off(
 
     follow(daemon, lambda: None, lambda: None, over)
     ran = ctl("cancel", "node17")
-    assert "node17: boot is being cancelled; it may be writing to its disk: switching it off" in ran.err
+    assert "node17: boot debian-12 is being cancelled; it may be writing to its disk: switching it off" in ran.err
     assert (ran.status, ran.err.count(said)) == (status, 1), ran.err
 
 
@@ -270,7 +270,7 @@ def test_of_several_it_is_said_which_may_go_on_writing(ctl: Ctl, daemon: Daemon)
     follow(daemon, lambda: None, lambda: None, over)
     ran = ctl("cancel", "node17,node18")
     assert ran.status == 7
-    assert "node18: boot cancelled, it is off" in ran.err
+    assert "node18: boot debian-12 cancelled, it is off" in ran.err
     assert f"node17: {UNANSWERED.reason} (switch it off by hand)\n" in ran.err
     assert "1 of 2 machines were not switched off" in ran.err
 

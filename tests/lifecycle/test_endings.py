@@ -72,7 +72,7 @@ def test_a_half_erased_machine_says_why_and_goes_back_to_where_it_came_from_when
     kept = later(releasing(), TAKEN, FAILS)
     assert kept.hold
     assert kept.hold.reason == "its disks may be half erased: the job ended with status 1: blkdiscard failed"
-    with pytest.raises(ConflictError, match="it cannot local from there"):
+    with pytest.raises(ConflictError, match="it cannot boot its disk in that state"):
         advance(kept, Begin("r2", Verb.LOCAL, ""), DAY)
     free = let_go(kept, DAY)
     assert (free.state, free.bootenv, free.hold) == (State.ACTIVE, "debian-12", None)

@@ -42,6 +42,17 @@ def test_machines_come_go_and_change() -> None:
     assert describe(READY, READY) == []
 
 
+@pytest.mark.parametrize(("verb", "bootenv", "said"), [
+    (Verb.LOCAL, "local", "boot from disk"), (Verb.UNRESCUE, "", "unrescue"), (Verb.RELEASE, "discovery", "release"),
+])  # fmt: skip
+def test_the_trace_calls_a_run_as_people_do(verb: Verb, bootenv: str, said: str) -> None:
+    before = replace(READY, state=State.RESCUE if verb is Verb.UNRESCUE else State.READY)
+    run, _ = advance(before, Begin("r1", verb, bootenv, "erase" if verb is Verb.RELEASE else ""), 1.0)
+    over, _ = advance(run, Cancel(), 2.0)
+    lines = [*trace_lines(run, describe(before, run), 1.0), *trace_lines(over, describe(run, over), 2.0)]
+    assert [line.text for line in lines if line.event.startswith("life.run.")] == [said, f"{said} cancelled"]
+
+
 def test_the_trace_says_it_in_words() -> None:
     failed, _ = advance(RUNNING, Failed("r1", 0, "password refused", again=False), 1.0)
     lines = trace_lines(failed, describe(RUNNING, failed), 1.0)

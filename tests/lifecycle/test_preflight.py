@@ -31,7 +31,8 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
     "all in order": (READY, DEBIAN, [], None, []),
     "a run is under way": (BUSY, DEBIAN, [], None, ["node17 is deploying: deploy debian-12 is under way"]),
     "a state that it cannot start from": (
-        replace(READY, state=State.RETIRED), DEBIAN, [], None, ["node17 is retired: it cannot deploy from there"]),
+        replace(READY, state=State.RETIRED), DEBIAN, [], None,
+        ["node17 is retired: it cannot be installed in that state"]),
     "no BMC on record": (replace(READY, bmc=None), DEBIAN, [], None, ["node17 has no BMC on record"]),
     "an ISO on a machine that cannot start it": (
         READY, ISO, [], None, ["iso starts by UEFI HTTP boot alone, and node17 boots by pxe"]),

@@ -166,7 +166,7 @@ def test_progress_is_kept_and_cleared_by_the_next_step() -> None:
 def test_intents_that_do_not_fit_are_refused_and_change_nothing() -> None:
     with pytest.raises(ConflictError, match="is under way"):
         advance(at_step("wait.job"), Begin("r2", Verb.INSPECT, "discovery"), 0.0)
-    with pytest.raises(ConflictError, match="cannot deploy from there"):
+    with pytest.raises(ConflictError, match="cannot be installed in that state"):
         advance(replace(READY, state=State.MAINTENANCE), DEPLOY, 0.0)
     with pytest.raises(ConflictError, match="nothing to cancel"):
         advance(READY, Cancel(), 0.0)
@@ -278,7 +278,7 @@ def test_a_run_as_a_whole_has_a_limit() -> None:
     machine = replace(machine, run=replace(machine.run, deadline=1e12))
     machine, _ = advance(machine, Tick(), 3 * 3600.0)
     assert machine.failure
-    assert machine.failure.reason == "deploy took longer than 3.0 h"
+    assert machine.failure.reason == "deploy debian-12 took longer than 3.0 h"
 
 
 def test_rescue_leads_back_to_where_the_machine_came_from() -> None:

@@ -120,7 +120,7 @@ def test_a_machine_that_is_not_switched_off_is_told_of(events: tuple[Event, ...]
     assert "`provisionctl power node17 off`" in machine.failure.hint
     assert machine.failed_runs == 0
     verdict = why(machine, [], 999.0)
-    assert verdict.text == f"node17: at install, deploy was {machine.failure.reason}"
+    assert verdict.text == f"node17: at install, deploy debian-12 was {machine.failure.reason}"
     assert verdict.todo == f"{machine.failure.hint}; `provisionctl resume node17` takes it up"
 
 

@@ -217,7 +217,7 @@ def test_a_run_that_has_ended_is_judged_alike_whenever_somebody_asks(name: str, 
 def test_what_was_cancelled_says_where_and_that_it_can_be_taken_up() -> None:
     machine, lines, now = ended(Case("wait.dhcp", (POWER,), 400.0), cancel=True)
     verdict = why(machine, lines, now)
-    assert verdict.text == "node17: at dhcp, deploy was cancelled by the operator"
+    assert verdict.text == "node17: at dhcp, deploy debian-12 was cancelled by the operator"
     assert verdict.todo == "`provisionctl resume node17` takes it up"
     retired = rest.retire(machine, now + 5)
     assert "resume" not in why(retired, lines, now + 9).todo
@@ -226,7 +226,7 @@ def test_what_was_cancelled_says_where_and_that_it_can_be_taken_up() -> None:
 def test_a_machine_in_use_that_is_off_since_its_run_was_cancelled_is_told_of() -> None:
     machine, lines, now = ended(Case("wait.dhcp", (POWER,), 400.0), cancel=True)
     verdict = why(replace(machine, state=State.ACTIVE, power=Power.OFF), lines, now)
-    assert verdict.text == "node17: at dhcp, deploy was cancelled by the operator; its power is off"
+    assert verdict.text == "node17: at dhcp, deploy debian-12 was cancelled by the operator; its power is off"
     assert verdict.todo.startswith("`provisionctl power node17 on`")
 
 

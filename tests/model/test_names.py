@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from provisioner.errors import ConfigError
-from provisioner.model.names import expand
+from provisioner.lifecycle.plans import Verb
+from provisioner.model.names import expand, run_name
 
 CASES = {
     "one": ("node17", ["node17"]),
@@ -45,3 +46,14 @@ FAULTS = {
 def test_faults(text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says.replace("[", r"\[")):
         expand(text)
+
+
+@pytest.mark.parametrize(("verb", "called"), {
+    Verb.INSPECT: "inspect discovery", Verb.DEPLOY: "deploy debian-12", Verb.INSTALL: "install ubuntu-24.04",
+    Verb.LIVE: "live alpine", Verb.LOCAL: "boot from disk", Verb.RELEASE: "release",
+    Verb.POWER_OFF_RELEASE: "release without erase", Verb.RESCUE: "rescue", Verb.UNRESCUE: "unrescue",
+}.items())  # fmt: skip
+def test_a_run_is_called_by_what_is_done_and_what_is_booted(verb: Verb, called: str) -> None:
+    boots = {Verb.INSPECT: "discovery", Verb.DEPLOY: "debian-12", Verb.INSTALL: "ubuntu-24.04", Verb.LIVE: "alpine",
+             Verb.LOCAL: "local", Verb.RELEASE: "discovery", Verb.RESCUE: "discovery"}  # fmt: skip
+    assert run_name(verb, boots.get(verb, "")) == called

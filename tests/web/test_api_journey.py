@@ -142,7 +142,7 @@ BY_STATE = {
     "a machine that is retired": (
         ("boot", "node17", "discovery"), "node17 cannot boot discovery; nothing was touched: state: node17 is retired"),
     "whatever else stands against it": (
-        ("boot", "node17", "ubuntu-22.04"), "  state: node17 is retired: it cannot install from there"),
+        ("boot", "node17", "ubuntu-22.04"), "  state: node17 is retired: it cannot be installed in that state"),
     "what looks at nothing but the state": (("hold", "node17", "x"), "node17 is retired"),
 }  # fmt: skip
 
