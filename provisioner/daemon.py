@@ -25,6 +25,7 @@ from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.load import Catalog
 from provisioner.catalog.renderer import RenderProcess
 from provisioner.catalog.site import SiteCatalogue
+from provisioner.checks import absolute, socket_path
 from provisioner.collector import settle
 from provisioner.config import Config, Written
 from provisioner.declaring import Declaring
@@ -294,13 +295,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="serve this interface's IPv4 network; repeatable",
     )
-    parser.add_argument("--state-dir", metavar="DIR", help="where durable state lies")
-    parser.add_argument("--api-socket", metavar="PATH", help="UNIX socket of the operator API")
+    parser.add_argument("--state-dir", metavar="DIR", type=_as(absolute), help="where durable state lies")
+    parser.add_argument("--api-socket", metavar="PATH", type=_as(socket_path), help="UNIX socket of the operator API")
     example = "print a configuration that lists every key with its default, and what it means"
     parser.add_argument("--example-config", action="store_true", help=example)
     parser.add_argument("--version", action="version", version=f"provisionerd {version('provisioner')}")
     parser.add_argument("--check", action="store_true", help="read the configuration and the catalogue, start nothing")
     return parser
+
+
+def _as(check: Callable[[str], str]) -> Callable[[str], str]:
+    """Hold an argument to the rule of the setting that it takes the place of."""
+
+    def read(value: str) -> str:
+        if fault := check(value):
+            raise argparse.ArgumentTypeError(fault)
+        return value
+
+    return read
 
 
 def read_config(arguments: argparse.Namespace) -> Written:

@@ -9,11 +9,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from provisioner.daemon import main
 from tests.catalog.test_compile import BOMBS
 
 pytestmark = [pytest.mark.slow]
@@ -60,6 +61,31 @@ def refused(folder: Path, name: str) -> str:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     return ended.stderr
+
+
+WRONG_PATHS = {
+    "one that begins where it is started": (
+        ("--state-dir", "state"),
+        "--state-dir: 'state' does not begin at the root",
+    ),
+    "a home that no shell wrote out": (("--state-dir=~/state",), "--state-dir: '~/state' does not begin at the root"),
+    "no path": (("--state-dir", ""), "--state-dir: empty: give a path"),
+    "a socket that begins where it is started": (("--api-socket", "./api.sock"), "--api-socket: './api.sock' does not"),
+    "a socket that cannot be bound": (
+        ("--api-socket", f"/{'x' * 108}"),
+        "--api-socket: 109 octets: a socket's path has",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), WRONG_PATHS.values(), ids=WRONG_PATHS.keys())
+def test_paths_of_the_command_line_are_held_to_the_rules_of_the_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: Sequence[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--check", "--config", str(config(tmp_path)), *given])
+    assert ended.value.code == 2
+    assert f"provisionerd: error: argument {said}" in capsys.readouterr().err
 
 
 def test_a_state_directory_is_for_one_daemon_until_that_is_killed(tmp_path: Path) -> None:
