@@ -30,12 +30,13 @@ class Elsewhere(ProbeError):
 class Place:
     """Where a daemon listens, as far as it can be known from here.
 
-    `entry` is its network namespace where that is another than ours (network_namespaces(7)). A daemon behind a URL may
-    be on any host (not `near`): loopback is then that host's and not ours.
+    `entry` is its network namespace where that is another than ours (network_namespaces(7)); `unseen` why it is not
+    known which one it is. A daemon behind a URL may be on any host (not `near`): loopback is then that host's.
     """
 
     near: bool
     entry: Path | None = None
+    unseen: str = ""
 
     def run(self, host: str, ask: Callable[[], T]) -> T:
         """Have `ask` ask `host` where the daemon is. Raise `Elsewhere` where that cannot be, and send nothing."""
@@ -53,7 +54,11 @@ class Place:
         return self._here(host, ask)
 
     def _here(self, host: str, ask: Callable[[], T]) -> T:
-        if not (self.near if ipaddress.ip_address(host).is_loopback else is_ours(host)):
+        loopback = ipaddress.ip_address(host).is_loopback
+        if loopback and self.unseen:
+            text = f"{host} not asked: the daemon may be in another network namespace, which has a {host} of its own"
+            raise Elsewhere(f"{text}: {self.unseen}", hint="run `doctor` as root")
+        if not (self.near if loopback else is_ours(host)):
             text = f"{host} not asked: it is no address of this host, so another host might answer"
             raise Elsewhere(text, hint="run `doctor` where the daemon runs, with its socket")
         return ask()
@@ -61,13 +66,21 @@ class Place:
 
 def place_of(pid: int) -> Place:
     """Say where the daemon with this process id listens (0: the process is not known, for it is behind a URL)."""
-    if not pid:
-        return Place(near=False)
     theirs = Path(f"/proc/{pid}/ns/net")
     try:
-        return Place(near=True, entry=None if theirs.samefile("/proc/self/ns/net") else theirs)
-    except OSError:  # only root may look; most daemons are where their users are
-        return Place(near=True)
+        ours = not pid or theirs.samefile("/proc/self/ns/net")
+    except OSError as error:  # only root may look at what root started
+        return place_by(pid, theirs, error)
+    return place_by(pid, theirs, ours)
+
+
+def place_by(pid: int, theirs: Path, seen: bool | OSError) -> Place:
+    """Say where a process listens by what was seen of its network namespace: that it is ours or not, or nothing."""
+    if not pid:
+        return Place(near=False)
+    if isinstance(seen, OSError):
+        return Place(near=True, unseen=f"{theirs}: {seen.strerror}")
+    return Place(near=True, entry=None if seen else theirs)
 
 
 def is_ours(host: str) -> bool:
