@@ -136,12 +136,85 @@ BAD = {
     "two of IPv6 on one wire": (
         "dhcp:\n  subnets6:\n    - {network: 'fd00:1::/64', interface: a, unknown: ignore}\n"
         "    - {network: 'fd00:2::/64', interface: a, unknown: ignore}\n",
-        ":4: dhcp: subnets fd00:1::/64 and fd00:2::/64: both on a: give them the same shared_network"),
+        ":4: dhcp: subnets6 fd00:1::/64 and fd00:2::/64: both on a: give them the same shared_network"),
     "two of one name": (
         "dhcp:\n  subnets:\n    - {network: 10.0.0.0/24, name: x, interface: a, unknown: ignore}\n"
         "    - {network: 10.0.1.0/24, name: x, interface: b, unknown: ignore}\n",
         ":4: dhcp: subnets 10.0.0.0/24 and 10.0.1.0/24: both are called x"),
 }  # fmt: skip
+
+
+ONE = "dhcp:\n  subnets:\n    - network: 10.0.0.0/24\n      interface: a\n      unknown: ignore\n      name: x\n"
+TWO = "    - network: 10.0.1.0/24\n      interface: b\n      unknown: ignore\n"
+OUTSIDE = "      pools:\n        - 10.9.0.1-10.9.0.2\n"
+SIX = "    - network: 'fd00:1::/64'\n      interface: a\n      unknown: ignore\n      name: x\n"
+FIXED = "  reservations:\n    - mac: '52:54:00:00:00:01'\n      address: 10.0.0.5\n    - mac: "
+FIXED6 = "  reservations6:\n    - mac: '52:54:00:00:00:01'\n      address: 'fd00:1::5'\n    - mac: "
+WHERE: dict[str, tuple[str, list[str]]] = {
+    "a pool outside of the network": (
+        ONE + TWO + OUTSIDE, [":10: dhcp: subnet 10.0.1.0/24: pools: 10.9.0.1-10.9.0.2: not inside 10.0.1.0/24"]),
+    "a pool for strangers outside of it": (
+        ONE + TWO.replace("ignore", "quarantine") + OUTSIDE.replace("pools", "quarantine_pools"),
+        [":10: dhcp: subnet 10.0.1.0/24: quarantine_pools: 10.9.0.1-10.9.0.2: not inside 10.0.1.0/24"]),
+    "pools that overlap": (
+        ONE + "      pools: [10.0.0.1-10.0.0.9, 10.0.0.9]\n",
+        [":7: dhcp: subnet x: pools: 10.0.0.1- and 10.0.0.9- overlap"]),
+    "the first of two with one name": (
+        ONE + OUTSIDE + TWO + "      name: x\n",
+        [":7: dhcp: subnet x: pools: 10.9.0.1-10.9.0.2: not inside 10.0.0.0/24"]),
+    "the second of two with one name": (
+        ONE + TWO + "      name: x\n" + OUTSIDE,
+        [":11: dhcp: subnets[1]: pools: 10.9.0.1-10.9.0.2: not inside 10.0.1.0/24"]),
+    "one with the name of one of IPv6": (
+        ONE + OUTSIDE + "  subnets6:\n" + SIX,
+        [":7: dhcp: subnet x: pools: 10.9.0.1-10.9.0.2: not inside 10.0.0.0/24"]),
+    "one of IPv6 with the name of another": (
+        ONE + "  subnets6:\n" + SIX + "      pools: ['fd00:9::1']\n",
+        [":12: dhcp: subnet6 x: pools: fd00:9::1-fd00:9::1: not inside fd00:1::/64"]),
+    "two that overlap, with a name of IPv6": (
+        ONE + TWO.replace("10.0.1.0/24", "10.0.0.128/25") + "  subnets6:\n" + SIX,
+        [":7: dhcp: subnets x and 10.0.0.128/25: the networks overlap"]),
+    "the same network twice": (
+        ONE + TWO.replace("10.0.1.0", "10.0.0.0"), [":7: dhcp: subnets x and 10.0.0.0/24: the networks overlap"]),
+    "two on one wire that differ": (
+        ONE + "      shared_network: w\n" + TWO + "      shared_network: w\n",
+        [":8: dhcp: subnets x and 10.0.1.0/24: they share w, but differ in interface"]),
+    "two reservations of one port": (
+        ONE + FIXED + "'52:54:00:00:00:01'\n      address: 10.7.7.7\n", [
+            ":11: dhcp: reservations[1]: address: 10.7.7.7 is in no subnet",
+            ":10: dhcp: reservations[1]: mac 52:54:00:00:00:01 is taken by reservation 52:54:00:00:00:01; one",
+        ]),
+    "two reservations of one address": (
+        ONE + FIXED + "'52:54:00:00:00:02'\n      address: 10.0.0.5\n",
+        [":10: dhcp: reservation 52:54:00:00:00:02: address 10.0.0.5 is taken by reservation 52:54:00:00:00:01"]),
+    "a reservation that does not say of what": (
+        ONE + FIXED + "''\n      address: 10.0.0.6\n", [":10: dhcp: reservations[1]: mac: not a MAC address: ''"]),
+    "a reservation of the router's address": (
+        ONE + "      router: 10.0.0.6\n" + FIXED + "'52:54:00:00:00:02'\n      address: 10.0.0.6\n",
+        [":12: dhcp: reservation 52:54:00:00:00:02: address: 10.0.0.6 is the subnet's router"]),
+    "two reservations of one address of IPv6": (
+        "dhcp:\n  subnets6:\n" + SIX + FIXED6 + "'52:54:00:00:00:02'\n      address: 'fd00:1:0::5'\n",
+        [":11: dhcp: reservation6 fd00:1:0::5: address: fd00:1::5 is given twice"]),
+    "two reservations of one machine for IPv6": (
+        "dhcp:\n  subnets6:\n" + SIX + FIXED6 + "'52:54:00:00:00:01'\n      address: 'fd00:1::6'\n",
+        [":10: dhcp: reservation6 fd00:1::6: fd00:1::5 and fd00:1::6 are for the same machine"]),
+    "a switch port": (
+        ONE + "  ports:\n    - {circuit_id: a, name: n}\n    - {circuit_id: a, name: m}\n",
+        [":9: dhcp: ports[1]: another rule has the same relay, circuit_id and remote_id"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "faults"), WHERE.values(), ids=WHERE.keys())
+def test_each_fault_of_dhcp_is_told_with_the_line_of_what_is_wrong(
+    tmp_path: Path, text: str, faults: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text))
+    told = caught.value.faults or [caught.value.message]
+    assert [
+        each.removeprefix(str(tmp_path / "provisioner.yaml"))[: len(said)]
+        for each, said in zip(told, faults, strict=True)
+    ] == faults
 
 
 @pytest.mark.parametrize(("text", "fault"), BAD.values(), ids=BAD.keys())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
-from provisioner.dhcp import formats
+from provisioner.dhcp import called, formats
 from provisioner.dhcp.proxy import is_unfit
 from provisioner.dhcp.reservations import loaders_by_arch, port_key
 from provisioner.dhcp.sound import Barred, attempt, port_mac, uuid_faults
@@ -78,8 +78,8 @@ def all_reservations(ground: Ground) -> Iterator[str]:
     macs: dict[str, str] = {}
     names: dict[str, str] = {}
     addresses: dict[str, str] = {}
-    for each in ground.config.reservations:
-        where = f"reservation {each.mac or each.name}"
+    found = ground.config.reservations
+    for where, each in zip(called.reservations(found), found, strict=True):
         yield from (f"{where}: {fault}" for fault in reservation_faults(each, ground))
         said = [("mac", macs, _normal(each.mac)), ("name", names, each.name)]
         said += (("address", addresses, str(IPv4Address(ip))) for ip in {number_of(text) for text in each.fixed} if ip)

@@ -115,16 +115,20 @@ def roles(subnet: Settings, reservations: str) -> Iterator[str]:
 def places(subnet: Settings, network: IPv4Network | IPv6Network, names: Sequence[str]) -> Iterator[str]:
     """Say which pools lie where they cannot be, or hold addresses that the subnet's settings `names` hold."""
     try:
-        ranges = parse_ranges((*subnet.pools, *subnet.quarantine_pools), type(network))
+        ranges = [
+            (key, *each)
+            for key, pools in (("pools", subnet.pools), ("quarantine_pools", subnet.quarantine_pools))
+            for each in parse_ranges(pools, type(network))
+        ]
     except ConfigError:
         return  # said already
     spell = type(network.network_address)
-    for low, high in ranges:
+    for key, low, high in ranges:
         for fault in (*_range(low, high, network), *_taken(low, high, subnet, names)):
-            yield f"pool {spell(low)}-{spell(high)}: {fault}"
-    for (low_a, high_a), (low_b, high_b) in combinations(ranges, 2):
+            yield f"{key}: {spell(low)}-{spell(high)}: {fault}"
+    for (_, low_a, high_a), (key, low_b, high_b) in combinations(ranges, 2):
         if low_a <= high_b and low_b <= high_a:
-            yield f"pools {spell(low_a)}- and {spell(low_b)}- overlap"
+            yield f"{key}: {spell(low_a)}- and {spell(low_b)}- overlap"
 
 
 def _range(low: int, high: int, network: IPv4Network | IPv6Network) -> Iterator[str]:
@@ -182,22 +186,26 @@ class Barred:
         return [f"{self._spell(ip)} is reserved, and {why}" for ip, why in islice(found, FEW)]
 
 
-def between(subnets: Iterable[Settings], shared: Sequence[str]) -> Iterator[str]:
-    """Say which subnets do not go together. Those on one wire have all of `shared` alike.
+def between(subnets: Iterable[Settings], shared: Sequence[str], kind: str = "subnets") -> Iterator[str]:
+    """Say which subnets do not go together. Those on one wire have all of `shared` alike; `kind` is what they are.
 
     Each is compared with one other of its kind, not with all: a site has hundreds.
     """
     found = list(subnets)
+    yield from (f"{kind} {fault}" for fault in _between(found, shared))
+
+
+def _between(found: Sequence[Settings], shared: Sequence[str]) -> Iterator[str]:
     yield from _overlaps(found)
     for a, b in _alike(found, lambda each: each.title):
-        yield f"subnets {a.network} and {b.network}: both are called {a.title}"
+        yield f"{a.network} and {b.network}: both are called {a.title}"
     for a, b in _alike(found, lambda each: each.shared_network):
         for name in shared:
             if getattr(a, name) != getattr(b, name):
-                yield f"subnets {a.title} and {b.title}: they share {a.shared_network}, but differ in {name}"
+                yield f"{a.title} and {b.title}: they share {a.shared_network}, but differ in {name}"
     for a, b in _alike(found, lambda each: each.interface):
         if not a.shared_network or a.shared_network != b.shared_network:
-            yield f"subnets {a.title} and {b.title}: both on {a.interface}: give them the same shared_network"
+            yield f"{a.title} and {b.title}: both on {a.interface}: give them the same shared_network"
 
 
 def _overlaps(subnets: Sequence[Settings]) -> Iterator[str]:
@@ -209,7 +217,7 @@ def _overlaps(subnets: Sequence[Settings]) -> Iterator[str]:
     for network, at in read:
         if widest is not None and network.network_address in widest:
             a, b = sorted((its, at))
-            yield f"subnets {subnets[a].title} and {subnets[b].title}: the networks overlap"
+            yield f"{subnets[a].title} and {subnets[b].title}: the networks overlap"
         else:
             widest, its = network, at
 

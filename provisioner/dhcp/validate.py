@@ -8,7 +8,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from provisioner.boot.plan import TRUSTING
-from provisioner.dhcp import formats
+from provisioner.dhcp import called, formats
 from provisioner.dhcp.boards import read_range
 from provisioner.dhcp.fixed import OWN, Ground, all_ports, all_reservations, overrides_faults, unfit_faults
 from provisioner.dhcp.reservations import loaders_by_arch
@@ -39,8 +39,7 @@ SHARED = ("mode", "unknown", "interface", "rogue")
 def faults_of(config: Dhcp) -> list[str]:
     """Say everything that is wrong, one line each; empty where the settings can be served."""
     found = list(_watching(config))
-    for index, subnet in enumerate(config.subnets):
-        where = f"subnet {subnet.title}" if subnet.title else f"subnets[{index}]"
+    for where, subnet in zip(called.subnets(config.subnets), config.subnets, strict=True):
         found += (f"{where}: {fault}" for fault in _subnet(subnet))
     for name, profile in config.profiles.items():
         found += (f"profile {name}: {fault}" for fault in overrides_faults(profile))
@@ -55,11 +54,11 @@ def faults_of(config: Dhcp) -> list[str]:
 
 def faults_without_tls(config: Dhcp) -> list[str]:
     """Say who is to get https:// URLs although nothing is served by HTTPS: wrong where `http.tls_port` is 0."""
-    said = [(f"subnet {each.title}", each.https) for each in config.subnets]
-    said += ((f"subnet {each.title}", each.https) for each in config.subnets6)
+    said = list(zip(called.subnets(config.subnets), (x.https for x in config.subnets), strict=True))
+    said += zip(called.subnets6(config.subnets6), (x.https for x in config.subnets6), strict=True)
     said += ((f"profile {name}", each.https) for name, each in config.profiles.items())
-    said += ((f"reservation {each.mac}", each.https) for each in config.reservations)
-    said += ((f"reservation6 {each.address}", each.https) for each in config.reservations6)
+    said += zip(called.reservations(config.reservations), (x.https for x in config.reservations), strict=True)
+    said += zip(called.reservations6(config.reservations6), (x.https for x in config.reservations6), strict=True)
     hint = "nothing is served by HTTPS: set http.tls_port"
     return [f"{who}: https: {trust}: {hint}" for who, trust in said if trust in TRUSTING]
 

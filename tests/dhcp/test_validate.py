@@ -150,8 +150,8 @@ WRONG = {
         one(interface="", router_advertisements=True),
         f"{NET}: router_advertisements: needs an interface",
     ),
-    "a pool outside": (one(pools=("10.1.0.1-10.1.0.5",)), f"{NET}: pool 10.1.0.1-10.1.0.5: not inside 10.0.0.0/24"),
-    "a pool backwards": (one(pools=("10.0.0.9-10.0.0.5",)), f"{NET}: pool 10.0.0.9-10.0.0.5: ends before it begins"),
+    "a pool outside": (one(pools=("10.1.0.1-10.1.0.5",)), f"{NET}: pools: 10.1.0.1-10.1.0.5: not inside 10.0.0.0/24"),
+    "a pool backwards": (one(pools=("10.0.0.9-10.0.0.5",)), f"{NET}: pools: 10.0.0.9-10.0.0.5: ends before it begins"),
     "a pool with the broadcast address": (
         one(pools=("10.0.0.9-10.0.0.255",)),
         "holds the network's own or its broadcast",
@@ -159,7 +159,7 @@ WRONG = {
     "a pool with the router": (one(pools=("10.0.0.1-10.0.0.5",)), "holds 10.0.0.1, which is the subnet's router"),
     "a pool with our own address": (
         one(server_address="10.0.0.105"),
-        "pool 10.0.0.100-10.0.0.109: holds 10.0.0.105, which is the subnet's server_address",
+        "pools: 10.0.0.100-10.0.0.109: holds 10.0.0.105, which is the subnet's server_address",
     ),
     "pools that overlap": (one(pools=("10.0.0.10-10.0.0.20", "10.0.0.20-10.0.0.30")), "overlap"),
     "pool and quarantine overlap": (
@@ -278,7 +278,7 @@ UNTRUSTED = {
     "a machine": (known(Reservation(mac=MAC, https=Trust.FIRMWARE)), f"reservation {MAC}: https: firmware"),
     "a subnet of IPv6": (
         Dhcp(subnets6=(Subnet6(network="fd00::/64", https=Trust.FIRMWARE),)),
-        "subnet fd00::/64: https: firmware",
+        "subnet6 fd00::/64: https: firmware",
     ),
     "a machine on it": (
         Dhcp(reservations6=(Reservation6(address="fd00::1", https=Trust.FIRMWARE),)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv6Address, IPv6Network
 
+from provisioner.dhcp import called
 from provisioner.dhcp.reservations import loaders_by_arch
 from provisioner.dhcp.sound import (
     BOTH_LIMITS,
@@ -38,21 +39,21 @@ def faults_of(subnets: Iterable[Subnet6], reservations: Iterable[Reservation6]) 
     """Say everything that is wrong, one line each; empty where the settings can be served."""
     found: list[str] = []
     subnets = tuple(subnets)
-    for index, subnet in enumerate(subnets):
-        where = f"subnet {subnet.title}" if subnet.title else f"subnets6[{index}]"
+    for where, subnet in zip(called.subnets6(subnets), subnets, strict=True):
         found += (f"{where}: {fault}" for fault in _subnet(subnet))
     if not found:  # what compares subnets needs each of them to be right
-        found += between(subnets, SHARED)
+        found += between(subnets, SHARED, called.SUBNETS6)
         found += _reservations(tuple(reservations), subnets)
     return found
 
 
 def faults_of_subnet(subnet: Subnet6, others: Iterable[Subnet6], fixed: Iterable[int]) -> list[str]:
     """Say what is wrong with one subnet beside others that are right, and beside all `fixed` addresses."""
-    found = [f"subnet {subnet.title}: {fault}" for fault in _subnet(subnet)]
+    (where,) = called.subnets6((subnet,))
+    found = [f"{where}: {fault}" for fault in _subnet(subnet)]
     for other in others if not found else ():
-        found += between((other, subnet), SHARED)
-    return found or [f"subnet {subnet.title}: {fault}" for fault in Barred(subnet, OWN).faults(fixed)]
+        found += between((other, subnet), SHARED, called.SUBNETS6)
+    return found or [f"{where}: {fault}" for fault in Barred(subnet, OWN).faults(fixed)]
 
 
 def faults_of_reservation(reservation: Reservation6, subnets: Iterable[Subnet6]) -> list[str]:
@@ -86,16 +87,16 @@ def _reservations(reservations: tuple[Reservation6, ...], subnets: tuple[Subnet6
     networks = _networks_of(subnets)
     taken: set[IPv6Address] = set()
     by_key: dict[Key, str] = {}
-    for each in reservations:
+    for where, each in zip(called.reservations6(reservations), reservations, strict=True):
         faults = list(_reservation(each, networks))
-        yield from (f"reservation6 {each.address or each.name}: {fault}" for fault in faults)
+        yield from (f"{where}: {fault}" for fault in faults)
         if faults:
             continue
         ip, key = IPv6Address(each.address), key_of(each)
         if ip in taken:
-            yield f"reservations6: {ip} is given twice"
+            yield f"{where}: address: {ip} is given twice"
         if key in by_key:
-            yield f"reservations6: {by_key[key]} and {each.address} are for the same machine"
+            yield f"{where}: {by_key[key]} and {each.address} are for the same machine"
         taken.add(ip)
         by_key.setdefault(key, each.address)
 

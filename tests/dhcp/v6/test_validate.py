@@ -22,9 +22,9 @@ SUBNETS: dict[str, tuple[dict[str, Any], str]] = {
     "no network": ({"network": "10.0.0.0/24"}, "network: "),
     "an address in the network": ({"network": "fd00::1/64"}, "network: fd00::1/64 has host bits set"),
     "a pool that is none": ({"pools": ("fd00::x",)}, "pool 'fd00::x'"),
-    "a pool elsewhere": ({"pools": ("fd01::1",)}, "pool fd01::1-fd01::1: not inside fd00::/64"),
+    "a pool elsewhere": ({"pools": ("fd01::1",)}, "pools: fd01::1-fd01::1: not inside fd00::/64"),
     "a pool that is turned round": ({"pools": ("fd00::9-fd00::1",)}, "ends before it begins"),
-    "pools that overlap": ({"pools": ("fd00::1-fd00::9", "fd00::9")}, "pools fd00::1- and fd00::9- overlap"),
+    "pools that overlap": ({"pools": ("fd00::1-fd00::9", "fd00::9")}, "pools: fd00::1- and fd00::9- overlap"),
     "our address in a pool": ({"server_address": "fd00::105"}, "holds fd00::105, which is the subnet's server_address"),
     "our address is none": ({"server_address": "fd00"}, "server_address: "),
     "a name server that is none": ({"dns": ("10.0.0.1",)}, "options: "),
@@ -75,7 +75,7 @@ def test_shared_networks_agree() -> None:
     shared = [subnet(shared_network="w"), subnet(**OTHER | {"interface": "eth0"}, shared_network="w")]
     assert faults_of(shared, []) == []
     shared[1] = subnet(**OTHER, shared_network="w")
-    assert faults_of(shared, []) == ["subnets fd00::/64 and fd01::/64: they share w, but differ in interface"]
+    assert faults_of(shared, []) == ["subnets6 fd00::/64 and fd01::/64: they share w, but differ in interface"]
 
 
 RESERVATIONS: dict[str, tuple[tuple[Reservation6, ...], str]] = {
@@ -112,8 +112,8 @@ def test_thousands_are_looked_at_one_by_one() -> None:
     assert faults_of([subnet()], machines) == []
     last = machines[-1]
     assert faults_of([subnet()], [*machines, last]) == [
-        f"reservations6: {last.address} is given twice",
-        f"reservations6: {last.address} and {last.address} are for the same machine",
+        f"reservations6[3000]: address: {last.address} is given twice",
+        f"reservations6[3000]: {last.address} and {last.address} are for the same machine",
     ]
 
 
