@@ -281,10 +281,14 @@ def kernel_not_fetched(story: Story) -> Evidence:
 
 
 def no_driver(story: Story) -> Evidence:
-    """All of the system was sent, its ramdisk last, and time to unpack and start it went by."""
+    """All of the system was sent, its ramdisk last, and time to unpack and start it went by.
+
+    Where it says on the console which ports there are instead, that is shown: the card may be there, with another MAC.
+    """
     whole = story.find("http.sent", WHOLE, story.powered)
     silent = whole and not story.system_asked(whole[-1].at) and story.now - whole[-1].at >= STARTS_S
-    return whole if silent and not fetching(story) and story.where == "wait.facts" else None
+    said = story.console("no network interface with MAC")[-1:]
+    return [*whole, *said] if silent and not fetching(story) and story.where == "wait.facts" else None
 
 
 def agent_cannot_reach(story: Story) -> Evidence:

@@ -275,6 +275,15 @@ def test_what_is_waited_for_is_shown_with_what_its_console_says(said: tuple[str,
     assert [each.text for each in verdict.evidence] == [KERNEL.text, *shown]
 
 
+def test_a_port_that_is_not_there_is_shown_with_those_that_are() -> None:
+    ports = "[   60.10] no network interface with MAC '52:54:00:77:00:31' yet; there are: eth0 lo"
+    machine, lines, now = stand(
+        Case("wait.facts", (*BOOTED, KERNEL, INITRD), 200.0, console=(ports, "[   60.20] fan 1"))
+    )
+    verdict = why(machine, lines, now)
+    assert (verdict.id, verdict.evidence[-1].text) == ("no-driver", ports)
+
+
 RECOVERED = {name: case for name, (diagnosis, case) in CASES.items() if case.lines and not case.failed}
 
 
