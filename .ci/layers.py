@@ -147,6 +147,7 @@ TABLE = (
     # the rest of each package
     ("clock", "shells"),
     ("collector", "shells"),
+    ("firstuse", "shells"),
     ("hosts", "shells"),
     ("config", "shells"),
     ("durable", "shells"),

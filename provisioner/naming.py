@@ -10,7 +10,6 @@ from provisioner.ddns.keeper import Keeper
 from provisioner.ddns.key import Key, parse_key
 from provisioner.ddns.leases import Holder, LeaseNames
 from provisioner.ddns.settings import Dns
-from provisioner.ddns.update import Updates
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.server import DhcpServer
@@ -18,6 +17,7 @@ from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.errors import ConfigError
 from provisioner.fairloop import between
+from provisioner.firstuse import at_hand
 from provisioner.model.net import Mac
 from provisioner.store.db import Database
 from provisioner.store.names import NameStore
@@ -42,8 +42,8 @@ def key_of(dns: Dns) -> Key | None:
 class Naming:
     """Without a DNS server it does nothing. Otherwise both servers are opened before `run`."""
 
-    def __init__(self, dns: Dns, key: Key | None, db: Database) -> None:
-        self.keeper = Keeper(Updates(dns, key), NameStore(db)) if dns.server else None
+    def __init__(self, dns: Dns, keeper: Keeper | None) -> None:
+        self.keeper = keeper
         self.on_lease: OnLease | None = None
         self.on_lease6: OnLease | None = None
         self._v4: DhcpServer | None = None
@@ -54,7 +54,13 @@ class Naming:
     @classmethod
     async def of(cls, dns: Dns, db: Database) -> Naming:
         """Make it as it is configured; raise `ConfigError`."""
-        return cls(dns, await asyncio.to_thread(key_of, dns), db)
+        key = await asyncio.to_thread(key_of, dns)
+        if not dns.server:
+            return cls(dns, None)
+        await at_hand("provisioner.ddns.update")
+        from provisioner.ddns.update import Updates
+
+        return cls(dns, Keeper(Updates(dns, key), NameStore(db)))
 
     async def open(self, server: DhcpServer) -> None:
         """Compare what was written with what leases say now. Raises `StoreError`."""

@@ -64,7 +64,7 @@ def server() -> DhcpServer:
 async def test_both_addresses_of_a_machine_have_its_name_of_now(db: Database) -> None:
     v4 = server()
     v4.set_reservation(Reservation(mac=MAC, name="now", uuid=UUID), Origin.MACHINE)
-    naming = Naming(DNS, None, db)
+    naming = await Naming.of(DNS, db)
     await naming.open(v4)
     await naming.open6(Server6([Lease(SIX, ETHER + b"\1", "p", NOW + 100, name="now")]))  # type: ignore[arg-type]
     assert naming.keeper is not None
@@ -80,7 +80,7 @@ async def test_both_addresses_of_a_machine_have_its_name_of_now(db: Database) ->
 
 
 async def test_a_stranger_has_no_name_by_dhcpv6_either(db: Database) -> None:
-    naming = Naming(DNS, None, db)
+    naming = await Naming.of(DNS, db)
     await naming.open(server())
     await naming.open6(Server6([Lease(SIX, ETHER, "p", NOW + 100, name="www")]))  # type: ignore[arg-type]
     assert naming.keeper is not None

@@ -6,8 +6,6 @@ import re
 from functools import lru_cache
 from typing import NewType
 
-import netaddr
-
 from provisioner.errors import ConfigError
 
 Mac = NewType("Mac", str)
@@ -38,6 +36,8 @@ def mac_from_bytes(octets: bytes) -> Mac:
 @lru_cache(maxsize=4096)
 def vendor_of(mac: Mac) -> str | None:
     """Name the organisation that the IEEE gave this prefix to. The first call reads the registry: 0.4 s."""
+    import netaddr
+
     try:
         return str(netaddr.EUI(mac).oui.registration()["org"])
     except (netaddr.NotRegisteredError, netaddr.AddrFormatError, KeyError):

@@ -66,6 +66,16 @@ BROKEN = {
         {"pyproject.toml": PROJECT, "scripts/requirements.lock": "aiohttp==3.9.0 \\\npyyaml==6.0.3 \\\n"},
         "locked at 3.9.0",
     ),
+    "another module is imported than is at hand": (
+        "first_use",
+        {SHELL: "async def f():\n  await at_hand('dns.update')\n  import dns.name"},
+        "server.py:2: dns.update is not imported",
+    ),
+    "it is imported before it is at hand": (
+        "first_use",
+        {SHELL: "async def f():\n  import asyncssh\n  await at_hand('asyncssh')"},
+        "server.py:3: asyncssh is not imported",
+    ),
     "test sleeps": ("sleeping_tests", {"tests/test_a.py": "async def test(): await asyncio.sleep(1)"}, "test_a.py:1"),
 }
 KEPT = {
@@ -98,6 +108,10 @@ KEPT = {
     "lock that fits": (
         "lock_covers",
         {"pyproject.toml": PROJECT, "scripts/requirements.lock": "aiohttp==3.14.5 \\\npyyaml==6.0.3 \\\n"},
+    ),
+    "module of a package at hand, then imported": (
+        "first_use",
+        {SHELL: "async def f():\n  await at_hand('redfish.aio')\n  from redfish import aio"},
     ),
     "fake that lags": ("sleeping_tests", {"tests/bmc/fake.py": "async def power(): await asyncio.sleep(1)"}),
     "sleep with its reason": ("sleeping_tests", {"tests/test_a.py": "await asyncio.sleep(1)  # the lock is held"}),

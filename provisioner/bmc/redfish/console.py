@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from provisioner.bmc.redfish.board import Board
 from provisioner.bmc.redfish.serial import SshOffer, of_manager, of_system
-from provisioner.bmc.redfish.ssh import Login, SshConsole, open_ssh
 from provisioner.errors import BmcUnsupported
+from provisioner.firstuse import at_hand
+
+if TYPE_CHECKING:
+    from provisioner.bmc.redfish.ssh import SshConsole
 
 
 class ConsoleVerbs(Board):
@@ -17,6 +22,9 @@ class ConsoleVerbs(Board):
         offer = await self._offer(verb)
         if isinstance(offer, str):
             raise self.unsupported(verb, offer)
+        await at_hand("provisioner.bmc.redfish.ssh")
+        from provisioner.bmc.redfish.ssh import Login, open_ssh
+
         user, password = self._client.credentials
         login = Login(self.address.host, offer.port, user, password)
         return await open_ssh(f"{self.address}: {verb}", login, self.host_keys, offer.command)

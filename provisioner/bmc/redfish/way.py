@@ -15,19 +15,17 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
-from redfish.aio import (
-    AsyncRedfishClient,
-    RedfishConnectionError,
-    RedfishInvalidTargetError,
-    RedfishTimeoutError,
-)
 
 from provisioner.bmc.redfish.answers import MAX_BODY, Reply
 from provisioner.errors import BmcAuthError, BmcError, BmcProtocolError, BmcUnreachable
+from provisioner.firstuse import at_hand
 from provisioner.model.bmc import BmcAddress
+
+if TYPE_CHECKING:
+    from redfish.aio import AsyncRedfishClient
 
 CONNECT_S = 5.0
 READ_S = 30.0
@@ -85,20 +83,24 @@ class TlsWay:
         """Send one request."""
         where = f"{self._address}: {method} {path}"
         if self._client is None:
+            await at_hand("redfish.aio")
+        from redfish import aio
+
+        if self._client is None:
             self._http = _http_session(self._address, self._read_s)
-            self._client = AsyncRedfishClient(base_url(self._address), session=self._http)
+            self._client = aio.AsyncRedfishClient(base_url(self._address), session=self._http)
         call = getattr(self._client, method.lower())
         sent = {} if body is None else {"body": dict(body) if isinstance(body, Mapping) else body}
         try:
             async with self._gate:
                 answer = await call(path, headers=dict(headers), **sent)
-        except RedfishTimeoutError as error:
+        except aio.RedfishTimeoutError as error:
             if isinstance(error.__cause__, aiohttp.ConnectionTimeoutError):
                 raise no_connection(where, TimeoutError()) from error
             raise BmcUnreachable(f"{where}: no answer within {self._read_s:g} s", silent=True) from error
-        except RedfishConnectionError as error:
+        except aio.RedfishConnectionError as error:
             raise _connection_failure(where, error.__cause__) from error
-        except RedfishInvalidTargetError as error:
+        except aio.RedfishInvalidTargetError as error:
             raise BmcProtocolError(f"{where}: points outside {base_url(self._address)}: not followed") from error
         return Reply(path, answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read)
 
