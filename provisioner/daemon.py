@@ -108,6 +108,7 @@ class Daemon:
     async def _start(self, stack: contextlib.AsyncExitStack) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
         config = self.config
         db = await self._open_store(stack)
+        renderer = await stack.enter_async_context(RenderProcess())
         site_shelf, applied = await shelf_of(config, db)
         catalog = site_shelf.catalog
         artifacts = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
@@ -130,7 +131,7 @@ class Daemon:
         )
         discovery = Discovery(decode_facts, identify, site_shelf.classify)
         secrets = await Secrets.opened(db, config.key_file)
-        renderer = await stack.enter_async_context(RenderProcess(catalog.content.templates))
+        await renderer.load(catalog.content.renderer.codes)
         ports = Ports(
             bmcs,
             SiteCatalogue(catalog, renderer),

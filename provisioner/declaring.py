@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 class Templates(Protocol):
     """What renders; `catalog.renderer.RenderProcess` is the real one."""
 
-    def load(self, templates: Mapping[str, str]) -> Awaitable[object]: ...
+    def load(self, codes: Mapping[str, bytes]) -> Awaitable[object]: ...
 
 
 Boards = Mapping[str, tuple[BmcAddress, BmcIdentity]]
@@ -197,7 +197,7 @@ class Declaring:
     def _use(self, found: Read) -> Awaitable[object]:
         """Go by what was read from now on; what is asked after this is rendered with its templates."""
         self._shelf.adopt(found)
-        return self._renderer.load(found.content.templates)
+        return self._renderer.load(found.content.renderer.codes)
 
     def _changes(
         self,

@@ -74,7 +74,7 @@ class Declared:
     shelf: Shelf
     site: Declaring
     board: Board
-    loaded: dict[str, str] = field(default_factory=dict)
+    loaded: dict[str, bytes] = field(default_factory=dict)
 
     def reserved(self) -> dict[Mac, str]:
         """Fixed addresses that were made while it ran."""
@@ -100,11 +100,11 @@ def _all(server: DhcpServer) -> list[Any]:
 
 class _Loads:
     def __init__(self) -> None:
-        self.templates: dict[str, str] = {}
+        self.codes: dict[str, bytes] = {}
 
-    async def load(self, templates: Mapping[str, str]) -> None:
-        self.templates.clear()
-        self.templates.update(templates)
+    async def load(self, codes: Mapping[str, bytes]) -> None:
+        self.codes.clear()
+        self.codes.update(codes)
 
 
 @asynccontextmanager
@@ -137,7 +137,7 @@ async def declared(folder: Path) -> AsyncIterator[Declared]:
         renderer=loads, store=store, generations=generations(config), applied=await store.last(),
     )  # fmt: skip
     try:
-        yield Declared(config, db, conductor, secrets, server, shelf, site, board, loads.templates)
+        yield Declared(config, db, conductor, secrets, server, shelf, site, board, loads.codes)
     finally:
         await db.close()
 

@@ -26,10 +26,10 @@ from provisioner.errors import RenderError
 
 
 class BoundedRenderer:
-    """One renderer process, asked for a text at a time. Use as `with BoundedRenderer(templates) as renderer`."""
+    """One renderer process, asked for a text at a time. Use as `with BoundedRenderer(codes) as renderer`."""
 
-    def __init__(self, templates: Mapping[str, str], *, wall_s: float = WALL_S) -> None:
-        self._templates = dict(templates)
+    def __init__(self, codes: Mapping[str, bytes], *, wall_s: float = WALL_S) -> None:
+        self._codes = codes
         self._wall_s = wall_s
         self._decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
         self._process: subprocess.Popen[bytes] | None = None
@@ -38,7 +38,7 @@ class BoundedRenderer:
         """Templates that took the process down, and why: with another machine's values they would do so again."""
 
     def __enter__(self) -> BoundedRenderer:
-        """Start the process; it has compiled everything when this returns."""
+        """Start the process; it has the templates when this returns."""
         self._start()
         return self
 
@@ -87,7 +87,7 @@ class BoundedRenderer:
         with theirs:
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         try:
-            self._ask(Load(self._templates), START_S)
+            self._ask(Load(self._codes), START_S)
         except (TimeoutError, ConnectionError) as error:
             self._end()
             raise RenderError("the renderer does not start") from error

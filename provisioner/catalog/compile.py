@@ -11,12 +11,12 @@ computes is bounded where it is rendered (`renderchild.py`).
 
 from __future__ import annotations
 
+import marshal
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType
 from typing import Any
 
 import jinja2
@@ -39,7 +39,9 @@ the square of them: 0.7 s at this number (two cores, 2026-11)."""
 MAX_ALL_NODES = 100_000
 """Of all templates; ours have 8,900. That many are compiled in four seconds, and take 60 MiB (two cores, 2026-11)."""
 MAX_ALL_BYTES = 8 << 20
-"""Of all templates; ours have 120 KiB. The renderer takes twice as much in one message."""
+"""Of all templates; ours have 120 KiB."""
+MAX_ALL_CODE_BYTES = 15 << 20
+"""Of all templates once they are compiled; ours take 850 KiB. The renderer takes a little more in one message."""
 MAX_NESTING, MAX_BLOCKS = 48, 16
 """Of expressions and of blocks; ours have 15 and 6. Python takes 200 parentheses and 20 loops in each other."""
 MAX_CODE_CHARS = 512 << 10
@@ -173,7 +175,8 @@ class Part:
     """One template, compiled, and what was found in it. `given` are the names that it sets or loops with."""
 
     source: str = ""
-    code: CodeType | None = None
+    code: bytes = b""
+    """As Python marshals it: the renderer's process has it from here, and compiles nothing."""
     nodes: int = 0
     faults: tuple[str, ...] = ()
     includes: frozenset[str | None] = frozenset()
@@ -261,12 +264,12 @@ def _made(environment: Sandbox, name: str, source: str, nodes: Sequence[jinja2.n
     )
 
 
-def _code(name: str, source: str) -> CodeType:
+def _code(name: str, source: str) -> bytes:
     """Compile the Python that was made of a template."""
     if len(source) > MAX_CODE_CHARS:
         raise jinja2.TemplateSyntaxError("too many includes among too many names: make two templates of it", 1, name)
     try:
-        return compile(source, name, "exec")
+        return marshal.dumps(compile(source, name, "exec"))
     except SyntaxError as error:  # as where an argument is given twice
         lines = re.findall(r"(\d+)=(\d+)", source.rpartition("debug_info = ")[2])
         line = max((int(ours) for ours, made in lines if int(made) <= (error.lineno or 0)), default=1)

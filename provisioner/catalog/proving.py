@@ -112,7 +112,7 @@ def prove(catalog: Catalog, linter: Linter, *, only: Sequence[str] = (), tell: T
     seen.add({"secrets": _secret_names(catalog)})
     names = [catalog.bootenv(name).name for name in only] or catalog.names()
     machines = samples(catalog.content.values)
-    with BoundedRenderer(catalog.content.templates) as renderer:
+    with BoundedRenderer(catalog.content.renderer.codes) as renderer:
         for number, name in enumerate(names):
             tell(number, len(names), f"rendering {name}")
             to = (report.verdict, texts, seen)

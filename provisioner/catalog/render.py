@@ -5,6 +5,7 @@ The templates come as a mapping (`catalog/load.py` reads them): no name given fr
 
 from __future__ import annotations
 
+import marshal
 import traceback
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from provisioner.catalog.compile import MAX_ALL_BYTES, MAX_ALL_NODES, NAMES, Part, compiled, sandbox
+from provisioner.catalog.compile import MAX_ALL_BYTES, MAX_ALL_CODE_BYTES, MAX_ALL_NODES, NAMES, Part, compiled, sandbox
 from provisioner.errors import RenderError
 
 MAX_OUTPUT_CHARS = 1 << 20  # the largest real answer file is some 40 kB; initrd and RAM hold this many times over
@@ -22,17 +23,49 @@ MAX_DEPTH = 24
 class _Loader(jinja2.BaseLoader):
     """Hands out code that was compiled before."""
 
-    def __init__(self, parts: Mapping[str, Part]) -> None:
-        self._parts = parts
+    def __init__(self, codes: Mapping[str, bytes]) -> None:
+        self._codes = codes
 
     def load(
         self, environment: jinja2.Environment, name: str, globals: MutableMapping[str, Any] | None = None
     ) -> jinja2.Template:
         """Make a template of compiled code."""
-        part = self._parts.get(name)
-        if part is None or part.code is None:
+        if name not in self._codes:
             raise jinja2.TemplateNotFound(name)
-        return jinja2.Template.from_code(environment, part.code, globals or {})
+        code = marshal.loads(self._codes[name])  # noqa: S302 - `compile.py` made it, here or in the daemon
+        return jinja2.Template.from_code(environment, code, globals or {})
+
+
+class Compiled:
+    """Templates that were compiled before: what the renderer's own process has of them."""
+
+    def __init__(self, codes: Mapping[str, bytes]) -> None:
+        self.codes = codes
+        self._environment = sandbox()
+        self._environment.loader = _Loader(codes)
+
+    def render(self, name: str, context: Mapping[str, Any], *, checked: bool = False) -> str:
+        """Render one template; raise `RenderError` with the template's line.
+
+        `context` holds plain values only; `checked` says that it cannot hold others (it came over a pipe).
+        """
+        if name not in self.codes:
+            raise RenderError(f"templates/{name}: there is no such template")
+        if not checked:
+            plain(context)
+        pieces: list[str] = []
+        size = 0
+        try:
+            for piece in self._environment.get_template(name).generate(context):
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_OUTPUT_CHARS:
+                    raise RenderError(f"more than {MAX_OUTPUT_CHARS} characters come out")
+        except RenderError as error:
+            raise type(error)(f"{_where(error, name)}: {error.message}", hint=error.hint) from error
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+            raise RenderError(f"{_where(error, name)}: {_say(error)}") from error
+        return "".join(pieces)
 
 
 class Reads(NamedTuple):
@@ -42,13 +75,12 @@ class Reads(NamedTuple):
     names: frozenset[str]
 
 
-class Renderer:
-    """A set of templates, every one of them compiled."""
+class Renderer(Compiled):
+    """A set of templates, every one of them compiled here."""
 
     def __init__(self, templates: Mapping[str, str]) -> None:
-        self._environment = sandbox()
         self._parts: dict[str, Part] = {name: compiled(name, source) for name, source in templates.items()}
-        self._environment.loader = _Loader(self._parts)
+        super().__init__({name: part.code for name, part in self._parts.items() if part.code})
         self._includers: defaultdict[str | None, list[str]] = defaultdict(list)
         for name, part in self._parts.items():
             for inner in part.includes:
@@ -64,6 +96,9 @@ class Renderer:
             found.append(f"templates: {nodes} names, values and operations in all, at most {MAX_ALL_NODES}")
         if size > MAX_ALL_BYTES:
             found.append(f"templates: {size} octets in all, at most {MAX_ALL_BYTES}")
+        made = sum(map(len, self.codes.values()))
+        if made > MAX_ALL_CODE_BYTES:
+            found.append(f"templates: {made} octets in all when compiled, at most {MAX_ALL_CODE_BYTES}")
         return found
 
     def paths(self) -> Iterator[tuple[str, int, tuple[str, ...]]]:
@@ -85,29 +120,6 @@ class Renderer:
             names = frozenset(NAMES) & {asked for part in inside.values() for asked in part.asked}
             known = self._reads[name] = Reads(texts, names)
         return known
-
-    def render(self, name: str, context: Mapping[str, Any], *, checked: bool = False) -> str:
-        """Render one template; raise `RenderError` with the template's line.
-
-        `context` holds plain values only; `checked` says that it cannot hold others (it came over a pipe).
-        """
-        if name not in self._parts:
-            raise RenderError(f"{name}: there is no such template")
-        if not checked:
-            plain(context)
-        pieces: list[str] = []
-        size = 0
-        try:
-            for piece in self._environment.get_template(name).generate(context):
-                pieces.append(piece)
-                size += len(piece)
-                if size > MAX_OUTPUT_CHARS:
-                    raise RenderError(f"more than {MAX_OUTPUT_CHARS} characters come out")
-        except RenderError as error:
-            raise type(error)(f"{_where(error, name)}: {error.message}", hint=error.hint) from error
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            raise RenderError(f"{_where(error, name)}: {_say(error)}") from error
-        return "".join(pieces)
 
     def _faults(self, name: str) -> Iterator[str]:
         part = self._parts[name]

@@ -3,7 +3,8 @@
     python -m provisioner.catalog.renderchild FD
 
 FD is a socket to the daemon. Both ways go frames: four octets of length, then one message (msgpack). Requests are
-answered in their order. The first message brings the templates; a later one replaces them, whole.
+answered in their order. One that brings templates, compiled, replaces those that were brought
+before, whole; nothing is compiled here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from provisioner.catalog.render import Renderer
+from provisioner.catalog.render import Compiled
 from provisioner.errors import RefusedError, RenderError
 
 MAX_MEMORY_BYTES = 256 << 20
@@ -31,9 +32,9 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 class Load(msgspec.Struct, frozen=True, tag="load", array_like=True):
-    """These are the templates from now on."""
+    """These are the templates from now on, compiled."""
 
-    templates: dict[str, str]
+    codes: Mapping[str, bytes]
 
 
 class Render(msgspec.Struct, frozen=True, tag="render", array_like=True):
@@ -81,13 +82,13 @@ class Child:
     """One renderer and what it was asked."""
 
     def __init__(self) -> None:
-        self._renderer = Renderer({})
+        self._compiled = Compiled({})
 
     def answer(self, request: Request) -> Answer:
         """Do what one message asks."""
         match request:
-            case Load(templates):
-                self._renderer = Renderer(templates)
+            case Load(codes):
+                self._compiled = Compiled(codes)
                 return Rendered("")
             case Render(template, context):
                 return self._render(template, context)
@@ -95,7 +96,7 @@ class Child:
     def _render(self, template: str, context: Mapping[str, Any]) -> Answer:
         signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S)
         try:
-            return Rendered(self._renderer.render(template, context, checked=True))
+            return Rendered(self._compiled.render(template, context, checked=True))
         except RenderError as error:
             return Failed(error.message, error.hint, isinstance(error, RefusedError), isinstance(error, _TooLong))
         except MemoryError:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 WALL_S = 5.0
 """How long the process may think about one request before it is killed."""
 START_S = 30.0
-"""How long it may take to start, and to compile all templates, on a busy machine."""
+"""How long it may take to start, on a busy machine."""
 PAUSE_S = 2.0
 """Between attempts to start a process that does not start."""
 HANG_UP_S = 2.0
@@ -54,10 +54,10 @@ class _Asked:
 
 
 class RenderProcess:
-    """One renderer process. Use as `async with RenderProcess(templates) as renderer`."""
+    """One renderer process. Use as `async with RenderProcess() as renderer`, and `load` what it renders."""
 
-    def __init__(self, templates: Mapping[str, str], *, wall_s: float = WALL_S) -> None:
-        self._templates = dict(templates)
+    def __init__(self, *, wall_s: float = WALL_S) -> None:
+        self._codes: Mapping[str, bytes] = {}
         self._wall_s = wall_s
         self._process: asyncio.subprocess.Process | None = None
         self._pipe: _Pipe | None = None
@@ -75,8 +75,8 @@ class RenderProcess:
         """How often a request took the process down."""
 
     async def __aenter__(self) -> RenderProcess:
-        """Start the process and wait until it has compiled everything."""
-        await self._spawn()
+        """Start the process. It comes up while others work; whoever asks it for something waits until it is."""
+        self._pipe = await self._spawn()
         await self._tasks.__aenter__()
         self._task = self._tasks.create_task(self._supervise(), name="renderer")
         return self
@@ -94,10 +94,13 @@ class RenderProcess:
         """The id of the process while one runs."""
         return self._process.pid if self._process is not None else None
 
-    def load(self, templates: Mapping[str, str]) -> Awaitable[object]:
-        """Render these templates from this call on; what was asked before it is rendered with the old ones."""
-        self._templates = dict(templates)
-        return self._ask(Load(self._templates))
+    def load(self, codes: Mapping[str, bytes]) -> Awaitable[object]:
+        """Render these templates (`render.Renderer.codes`) from this call on; what was asked before, with the old ones.
+
+        Raise `RenderError` where the process does not start.
+        """
+        self._codes = codes
+        return self._ask(Load(codes))
 
     async def render(self, template: str, context: Mapping[str, Any]) -> str:
         """Render one template; raise `RenderError`."""
@@ -125,7 +128,7 @@ class RenderProcess:
 
     # the process
 
-    async def _spawn(self) -> None:
+    async def _spawn(self) -> _Pipe:
         ours, theirs = socket.socketpair()
         self._gone = False
         with theirs:
@@ -140,8 +143,13 @@ class RenderProcess:
         ours.setblocking(False)
         pipe = _Pipe(self._answered, self._hung_up)
         await asyncio.get_running_loop().create_connection(lambda: pipe, sock=ours)
+        return pipe
+
+    async def _spawn_again(self) -> None:
+        """Start a process in place of one that is gone, and ask it for all that waits."""
+        pipe = await self._spawn()
         ready = asyncio.get_running_loop().create_future()
-        first = _Asked(frame_of(Load(self._templates)), ready, START_S)
+        first = _Asked(frame_of(Load(self._codes)), ready, START_S)
         self._waiting.appendleft(first)
         self._pipe = pipe
         for asked in self._waiting:
@@ -178,7 +186,7 @@ class RenderProcess:
             await self._end()
             self.restarts += 1
             try:
-                await self._spawn()
+                await self._spawn_again()
             except (OSError, RenderError) as error:
                 log.error("render.lost the renderer does not start: %s", error)
                 await asyncio.sleep(PAUSE_S)

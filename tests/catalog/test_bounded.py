@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from provisioner.catalog.bounded import BoundedRenderer
+from provisioner.catalog.render import Renderer
 from provisioner.errors import RefusedError, RenderError
 
 TEMPLATES = {
@@ -21,7 +22,7 @@ CONTEXT: dict[str, Any] = {"machine": {"name": "a b"}}
 
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[BoundedRenderer]:
-    with BoundedRenderer(TEMPLATES) as one:
+    with BoundedRenderer(Renderer(TEMPLATES).codes) as one:
         yield one
 
 
@@ -52,7 +53,7 @@ BOUNDS = {"processor time": (60.0, "took more than 2 s of processor time"), "tim
 @pytest.mark.slow
 @pytest.mark.parametrize(("wall_s", "why"), BOUNDS.values(), ids=BOUNDS.keys())
 def test_what_takes_too_long_is_tried_once(wall_s: float, why: str) -> None:
-    with BoundedRenderer(TEMPLATES, wall_s=wall_s) as renderer:
+    with BoundedRenderer(Renderer(TEMPLATES).codes, wall_s=wall_s) as renderer:
         with pytest.raises(RenderError, match=why) as first:
             renderer.render("loop.sh.j2", CONTEXT | {"n": 4000})
         with pytest.raises(RenderError) as second:

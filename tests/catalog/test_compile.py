@@ -121,7 +121,9 @@ def test_all_templates_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert not Renderer(templates).check()
     monkeypatch.setattr(render, "MAX_ALL_NODES", 7)
     monkeypatch.setattr(render, "MAX_ALL_BYTES", 35)
+    monkeypatch.setattr(render, "MAX_ALL_CODE_BYTES", 99)
     assert Renderer(templates).check() == [
         "templates: 8 names, values and operations in all, at most 7",
         "templates: 36 octets in all, at most 35",
+        f"templates: {sum(map(len, Renderer(templates).codes.values()))} octets in all when compiled, at most 99",
     ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from provisioner.catalog.render import Renderer
 from provisioner.catalog.renderer import RenderProcess
 from provisioner.errors import RenderError
 
@@ -25,7 +27,8 @@ CONTEXT: dict[str, Any] = {"machine": {"name": "a b"}}
 
 @asynccontextmanager
 async def process(**settings: Any) -> AsyncIterator[RenderProcess]:
-    async with RenderProcess(TEMPLATES, **settings) as renderer:
+    async with RenderProcess(**settings) as renderer:
+        await renderer.load(Renderer(TEMPLATES).codes)
         yield renderer
 
 
@@ -52,11 +55,28 @@ async def test_new_templates_take_effect_at_once() -> None:
     async with process() as renderer:
         before = asyncio.ensure_future(renderer.render("hello.sh.j2", CONTEXT))  # noqa: TID251 - awaited below
         await asyncio.sleep(0)
-        await renderer.load({"hello.sh.j2": "printf {{ machine.name }}\n"})
+        await renderer.load(Renderer({"hello.sh.j2": "printf {{ machine.name }}\n"}).codes)
         assert await before == "echo 'a b'\n"
         assert await renderer.render("hello.sh.j2", CONTEXT) == "printf 'a b'\n"
         with pytest.raises(RenderError, match="there is no such template"):
             await renderer.render("loop.sh.j2", CONTEXT)
+
+
+async def test_a_process_that_is_killed_before_it_has_templates_is_started_again() -> None:
+    async with RenderProcess() as renderer:
+        assert renderer.pid is not None
+        os.kill(renderer.pid, signal.SIGKILL)
+        while not renderer.restarts:
+            await asyncio.sleep(0.01)
+        await renderer.load(Renderer(TEMPLATES).codes)
+        assert await renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"
+
+
+async def test_a_process_that_does_not_start_is_told_to_whoever_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    async with RenderProcess() as renderer:
+        with pytest.raises(RenderError, match="took the renderer down"):
+            await renderer.load(Renderer(TEMPLATES).codes)
 
 
 async def test_memory_is_bounded() -> None:

@@ -73,7 +73,8 @@ async def main(port: int, count: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-render-") as state:
         db = Counted(Path(state) / "state.db")
         await db.open()
-        async with RenderProcess(catalog.content.templates) as renderer:
+        async with RenderProcess() as renderer:
+            await renderer.load(catalog.content.renderer.codes)
             kitchen = Kitchen(catalog, renderer, db, Kept())
             kitchen.stock(count)
             for name, value in SECRETS.items():

@@ -152,7 +152,8 @@ async def main(port: int, count: int, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-render-") as state:
         db = Database(Path(state) / "state.db")
         await db.open()
-        async with RenderProcess(catalog.content.templates) as renderer:
+        async with RenderProcess() as renderer:
+            await renderer.load(catalog.content.renderer.codes)
             kept, anew = (Kitchen(catalog, renderer, db, each) for each in (Kept(), Kept(max_octets=0)))
             for kitchen in (kept, anew):
                 kitchen.stock(count)
