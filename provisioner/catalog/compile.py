@@ -11,6 +11,7 @@ computes is bounded where it is rendered (`renderchild.py`).
 
 from __future__ import annotations
 
+import io
 import marshal
 import math
 import re
@@ -20,6 +21,8 @@ from functools import lru_cache
 from typing import Any
 
 import jinja2
+import jinja2.compiler
+import jinja2.idtracking
 import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
@@ -170,6 +173,21 @@ def sandbox() -> Sandbox:
     return environment
 
 
+class _Writer(jinja2.compiler.CodeGenerator):
+    """Writes a template's Python and notes which names it asks for, at once: jinja2 has a generator for each."""
+
+    def __init__(self, environment: Sandbox, name: str) -> None:
+        self.code = io.StringIO()
+        self.asked = set[str]()
+        super().__init__(environment, name, name, self.code, optimized=environment.optimized)
+
+    def enter_frame(self, frame: jinja2.compiler.Frame) -> None:
+        """Begin a scope."""
+        super().enter_frame(frame)
+        loads = frame.symbols.loads.values()
+        self.asked.update(name for how, name in loads if how == jinja2.idtracking.VAR_LOAD_RESOLVE and name)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One template, compiled, and what was found in it. `given` are the names that it sets or loops with."""
@@ -250,16 +268,15 @@ def _made(environment: Sandbox, name: str, source: str, nodes: Sequence[jinja2.n
     tree = nodes[0]
     assert isinstance(tree, jinja2.nodes.Template)
     given = {node.name for node in nodes if isinstance(node, jinja2.nodes.Name) and node.ctx == "store"}
-    asked = jinja2.meta.TrackingCodeGenerator(environment)
-    asked.optimizer = None  # `find_undeclared_variables` has one
-    asked.visit(tree)
+    writer = _Writer(environment, name)
+    writer.visit(tree)
     return Part(
         source=source,
-        code=_code(name, environment.compile(tree, name, name, raw=True)),
+        code=_code(name, writer.code.getvalue()),
         nodes=len(nodes),
         includes=frozenset(jinja2.meta.find_referenced_templates(tree)),
         given=frozenset(given),
-        asked=frozenset(asked.undeclared_identifiers),
+        asked=frozenset(writer.asked),
         paths=frozenset(paths(nodes, frozenset(NAMES))),
     )
 
