@@ -146,6 +146,7 @@ TABLE = (
     *((f"lab.{name}", "rules") for name in ("ipmi.packet", "ipmi.sol", "redfish.answer", "redfish.request")),
     # the rest of each package
     ("clock", "shells"),
+    ("children", "shells"),
     ("collector", "shells"),
     ("firstuse", "shells"),
     ("hosts", "shells"),

@@ -28,6 +28,7 @@ from provisioner.catalog.renderchild import (
     frame_of,
     take_frame,
 )
+from provisioner.children import hearing_no_signals
 from provisioner.errors import RenderError
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class RenderProcess:
     async def _spawn(self) -> _Pipe:
         ours, theirs = socket.socketpair()
         self._gone = False
-        with theirs:
+        with theirs, hearing_no_signals():
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",

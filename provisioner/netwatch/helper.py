@@ -11,7 +11,6 @@ import os
 import resource
 import secrets
 import select
-import signal
 import socket
 import sys
 import time
@@ -279,9 +278,6 @@ def confine() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    # the daemon's to handle; this process ends with its socket
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     os.chdir("/")
 
 

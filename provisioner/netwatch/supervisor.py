@@ -18,6 +18,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from provisioner.children import hearing_no_signals
 from provisioner.errors import WireError
 from provisioner.netwatch.messages import (
     MAX_BYTES,
@@ -310,9 +311,10 @@ class Netwatch:
 def _start(command: Sequence[str], fd: int, started: list[subprocess.Popen[bytes] | OSError]) -> None:
     give_to_next_child()
     try:
-        started.append(
-            subprocess.Popen([*command, str(fd)], pass_fds=[fd], stdin=subprocess.DEVNULL, start_new_session=True)
-        )
+        with hearing_no_signals():
+            started.append(
+                subprocess.Popen([*command, str(fd)], pass_fds=[fd], stdin=subprocess.DEVNULL, start_new_session=True)
+            )
     except OSError as error:
         started.append(error)
 

@@ -20,6 +20,7 @@ from provisioner.bmc.ipmi.messages import (
     frame,
     frame_size,
 )
+from provisioner.children import hearing_no_signals
 from provisioner.errors import BmcUnreachable, WireError
 
 log = logging.getLogger(__name__)
@@ -141,10 +142,11 @@ class WorkerLink:
         """Start a worker and read from it until it ends; return how many replies it gave."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "provisioner.bmc.ipmi.worker", str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+            with hearing_no_signals():
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "provisioner.bmc.ipmi.worker", str(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
+                )  # fmt: skip
             theirs.close()
             try:
                 return await self._talk(ours)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import signal
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -246,10 +245,7 @@ async def serve(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Run until the daemon closes its end. What ends both (Ctrl-C, a service that is stopped) is the daemon's to
-    handle: it still has sessions to close."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    """Run until the daemon closes its end."""
     asyncio.run(serve(int(sys.argv[1])))
 
 
