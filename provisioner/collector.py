@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 EVERY = 10_000
 """Objects made before the youngest are looked through: 1 ms of silence, every 1,600 exchanges of DHCP or more."""
@@ -10,6 +12,17 @@ AGAIN = 3
 """So many times more before those are looked through that were left: some 5 ms (with 20 times 30 ms and more)."""
 ALL = 600
 """And so many times that before all are looked through that were made since the start."""
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Keep it off what is imported, which all stays: a tenth of the time that this takes."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def settle() -> None:

@@ -389,7 +389,3 @@ def _leaves(group: BaseExceptionGroup[ProvisionerError]) -> Iterator[Provisioner
             yield from _leaves(each)
         else:
             yield each
-
-
-if __name__ == "__main__":
-    sys.exit(main())

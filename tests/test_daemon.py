@@ -19,7 +19,7 @@ from tests.catalog.test_compile import BOMBS
 
 pytestmark = [pytest.mark.slow]
 
-DAEMON = (sys.executable, "-m", "provisioner.daemon")
+DAEMON = (sys.executable, "-m", "provisioner.entry")
 BOUNDED = ("prlimit", "--cpu=60", f"--as={2 << 30}")
 
 

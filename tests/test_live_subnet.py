@@ -32,7 +32,7 @@ class Site:
     def start(self, text: str = CONFIG) -> None:
         config = self.folder / "provisioner.yaml"
         config.write_text(text.format(folder=self.folder))
-        line = self.wires.inside("server", sys.executable, "-m", "provisioner.daemon", "--config", str(config))
+        line = self.wires.inside("server", sys.executable, "-m", "provisioner.entry", "--config", str(config))
         self.daemon = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
         self.until("daemon.ready")
 

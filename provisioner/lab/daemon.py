@@ -107,7 +107,7 @@ def _spawn(rack: RackSpec, record: Path) -> process.Recorded:
     rack.catalogue.mkdir(exist_ok=True)
     rack.loaders.mkdir(exist_ok=True)
     (rack.state / "daemon").mkdir(exist_ok=True)
-    command = namespace.inside(rack.name, sys.executable, "-m", "provisioner.daemon", "--config", str(config))
+    command = namespace.inside(rack.name, sys.executable, "-m", "provisioner.entry", "--config", str(config))
     return process.spawn(command, log_of(rack), record)
 
 

@@ -58,7 +58,7 @@ def daemon(wire: tuple[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[s
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(READY_S)
-        program = [sys.executable, "-m", "provisioner.daemon", "--interface", "eth0", "--state-dir", str(tmp_path)]
+        program = [sys.executable, "-m", "provisioner.entry", "--interface", "eth0", "--state-dir", str(tmp_path)]
         process = subprocess.Popen(
             ["ip", "netns", "exec", wire[0], *confined(), *program, "--api-socket", str(tmp_path / "api.sock")],
             env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},

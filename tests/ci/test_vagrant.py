@@ -51,5 +51,5 @@ def test_its_settings_are_in_order(tmp_path: Path) -> None:
     assert settings is not None
     assert subnet is not None
     (tmp_path / "provisioner.yaml").write_text(settings[1].replace("#{SUBNET}", subnet[1]))
-    command = (sys.executable, "-m", "provisioner.daemon", "--check", "--config", tmp_path / "provisioner.yaml")
+    command = (sys.executable, "-m", "provisioner.entry", "--check", "--config", tmp_path / "provisioner.yaml")
     assert "in order" in run(*command, cwd=ROOT)

@@ -94,7 +94,7 @@ def running(process: subprocess.Popen[str], says: str) -> Iterator[None]:
 @pytest.mark.netns
 @pytest.mark.peer
 def test_the_real_daemon_and_another_dhcp_server_are_told_apart(wire: Wire) -> None:
-    daemon = [sys.executable, "-m", "provisioner.daemon", "--config", str(wire.config)]
+    daemon = [sys.executable, "-m", "provisioner.entry", "--config", str(wire.config)]
     rogue = [
         "dnsmasq",
         "-k",
@@ -141,7 +141,7 @@ def test_ports_that_somebody_holds_are_named_while_the_daemon_is_down(wire: Wire
 def test_what_is_served_is_fetched_also_where_strangers_are_not_answered(wire: Wire) -> None:
     """Machines on record are sent there, and a port that nothing gets through would keep them from booting."""
     wire.config.write_text(wire.config.read_text().replace("interface: we0,", "interface: we0, unknown: ignore,"))
-    daemon = [sys.executable, "-m", "provisioner.daemon", "--config", str(wire.config)]
+    daemon = [sys.executable, "-m", "provisioner.entry", "--config", str(wire.config)]
     with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
         found = wire.doctor()
     assert ("ok", "we0: an unknown machine gets no offer from us, as the configuration has it") in found
@@ -153,7 +153,7 @@ def test_what_is_served_is_fetched_also_where_strangers_are_not_answered(wire: W
 @pytest.mark.peer
 def test_a_daemon_in_another_network_namespace_is_asked_there(wire: Wire) -> None:
     """Elsewhere its addresses are somebody else's: the cable is cut, so that nobody can answer from here."""
-    daemon = [sys.executable, "-m", "provisioner.daemon", "--config", str(wire.config)]
+    daemon = [sys.executable, "-m", "provisioner.entry", "--config", str(wire.config)]
     with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
         subprocess.run(["ip", "-n", wire.other, "link", "set", "we1", "down"], check=True)
         found = wire.found(wire.other)

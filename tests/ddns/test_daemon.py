@@ -45,7 +45,7 @@ class Rack:
         self.daemon: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        command = (sys.executable, "-m", "provisioner.daemon", "--config", str(self.folder / "provisioner.yaml"))
+        command = (sys.executable, "-m", "provisioner.entry", "--config", str(self.folder / "provisioner.yaml"))
         self.daemon = subprocess.Popen(self.wires.inside("server", *command), stderr=subprocess.PIPE, text=True)
         self.wires.running.append(self.daemon)
         self.until("daemon.ready")

@@ -91,7 +91,7 @@ class Office:
         """Start our daemon."""
         config = self.folder / "provisioner.yaml"
         config.write_text(self._config.format(folder=self.folder))
-        words = (sys.executable, "-m", "provisioner.daemon", "--config", str(config))
+        words = (sys.executable, "-m", "provisioner.entry", "--config", str(config))
         self.start(*words, until=r"daemon\.ready")
 
     def ctl(self, *words: str) -> str:

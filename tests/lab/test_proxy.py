@@ -97,7 +97,7 @@ def test_firmware_boots_from_us_with_an_address_from_another_server(
 ) -> None:
     existing = EXISTING[which](tmp_path, "eth0", "10.77.0")
     other = there.inside("existing", *existing.command)
-    line = (sys.executable, "-m", "provisioner.daemon", "--config", str(as_proxy(racked, tmp_path)))
+    line = (sys.executable, "-m", "provisioner.entry", "--config", str(as_proxy(racked, tmp_path)))
     with (
         started(other, tmp_path / "existing.log", existing.ready, existing.environment),
         started(namespace.inside(racked.name, *line), tmp_path / "daemon.log", "daemon.ready"),

@@ -53,7 +53,7 @@ class Daemon:
         self.lan = lan
         self.config = lan.folder / "provisioner.yaml"
         self.config.write_text(CONFIG.format(folder=lan.folder, rogue=rogue, probe=str(probe).lower()))
-        self.process = lan.start("server", *command, "-m", "provisioner.daemon", "--config", str(self.config))
+        self.process = lan.start("server", *command, "-m", "provisioner.entry", "--config", str(self.config))
         self._log = lan.folder / f"{Path(command[0]).name}.log"
         self.socket = str(lan.folder / "api.sock")
         self.client = Client(self.socket)

@@ -71,7 +71,7 @@ async def line_of(process: asyncio.subprocess.Process) -> list[str]:
 async def daemon(it: Wire, folder: Path, records: int = 0) -> AsyncIterator[tuple[aiohttp.ClientSession, int]]:
     """Start the daemon; its API and its process id."""
     config = await prepare(folder, records)
-    command = it.inside(it.daemon, sys.executable, "-m", "provisioner.daemon", "--config", str(config))
+    command = it.inside(it.daemon, sys.executable, "-m", "provisioner.entry", "--config", str(config))
     process = await asyncio.create_subprocess_exec(*command)
     connector = aiohttp.UnixConnector(str(folder / "api.sock"), limit=ASK_AT_ONCE + 4)
     try:
