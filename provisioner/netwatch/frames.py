@@ -12,15 +12,18 @@ from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
 from scapy.config import conf
-from scapy.layers.dhcp import BOOTP, DHCP
-from scapy.layers.inet import ICMP, IP, UDP
-from scapy.layers.l2 import ARP, Ether
-from scapy.packet import Packet, Raw
 
 from provisioner.dhcp.frame import checksum
 from provisioner.netwatch.messages import Heard, Kind
 
 conf.verb = 0
+conf.route_autoload = conf.route6_autoload = False
+"""Importing what follows would ask the kernel for all of its routes: our frames go by none."""
+
+from scapy.layers.dhcp import BOOTP, DHCP  # noqa: E402
+from scapy.layers.inet import ICMP, IP, UDP  # noqa: E402
+from scapy.layers.l2 import ARP, Ether  # noqa: E402
+from scapy.packet import Packet, Raw  # noqa: E402
 
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 MARK = b"\x02\x70\x72"
