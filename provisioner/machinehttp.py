@@ -8,18 +8,19 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from provisioner.boot.files import FileTable
 from provisioner.boot.trust import refusal
 from provisioner.catalog.artifacts import ArtifactStore
 from provisioner.catalog.mirror import MirrorCache, Sources
 from provisioner.config import Config
+from provisioner.firstuse import at_hand
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Network
 from provisioner.model.trace import NOW, Channel, TraceLine
 from provisioner.store.db import Database
 from provisioner.store.mirror import MirrorIndex
-from provisioner.tls import Tls
 from provisioner.web.app import machine_app
 from provisioner.web.files import Files
 from provisioner.web.machines import MachineSide
@@ -28,6 +29,9 @@ from provisioner.web.mirror import Mirror
 from provisioner.web.ports import Listener
 from provisioner.web.server import Server
 from provisioner.web.share import Sharing
+
+if TYPE_CHECKING:
+    from provisioner.tls import Tls
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +86,7 @@ class MachineHttp:
         stack.push_async_callback(asyncio.to_thread, files.close)
         where = http.addresses or hosts
         named = [host for host in dict.fromkeys((*where, *hosts, *called)) if host not in ANYWHERE]
-        tls = await asyncio.to_thread(Tls, self.config.state_dir / "tls", named) if http.tls_port else None
+        tls = await self._tls(named)
         mirrored = Mirror(self.cache, files).routes() if self.cache.names else ()
         self.conductor.media.served = table.served
         media = (*Media(self.conductor.media.find, files).routes(), *Discs(self.conductor.discs, files).routes())
@@ -118,6 +122,15 @@ class MachineHttp:
         for host in where:
             await listen(host)
         return [Listener("http boot", address) for address in server.addresses], Doors(listen, name, renew)
+
+    async def _tls(self, named: Sequence[str]) -> Tls | None:
+        """Our certificate for these names, where there is HTTPS."""
+        if not self.config.http.tls_port:
+            return None
+        await at_hand("provisioner.tls")
+        from provisioner.tls import Tls
+
+        return await asyncio.to_thread(Tls, self.config.state_dir / "tls", named)
 
     def _no_hands(self, address: str, reason: str) -> None:
         mac, text = self.network.lease_of(address), refusal(reason)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from provisioner.boot.trust import der, fingerprint
 from provisioner.errors import ConflictError
-from provisioner.store.authority import end_of
+from provisioner.firstuse import at_hand
 from provisioner.web.ports import Route
 from provisioner.web.replies import json_reply, query
 from provisioner.web.views import when
@@ -41,4 +41,7 @@ class CaApi:
         if not self._tls_port:
             raise ConflictError("nothing is served by HTTPS, so there is no CA", hint="set http.tls_port")
         pem = await asyncio.to_thread(self._certificate.read_text)
+        await at_hand("provisioner.store.authority")
+        from provisioner.store.authority import end_of
+
         return json_reply(CaView(pem, fingerprint(der(pem)), when(end_of(pem)), self._tls_port))
