@@ -20,6 +20,7 @@ from typing import Any
 
 from provisioner.errors import ArtifactError
 
+_SCRATCH = ".building-"
 _CHUNK = 1 << 20
 _KEY_LENGTH = 16
 """Hex digits of the inputs' hash in a folder's name: 64 bit, for people to compare."""
@@ -97,13 +98,28 @@ def alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """A scratch folder beside the build, removed at the end whatever happens."""
+    """A scratch folder beside the build, removed at the end whatever happens; by the next one, where we are killed."""
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
+    for left in folder.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError), _held(left):  # not where its builder is at work
+            shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
     try:
-        yield scratch
+        with _held(scratch):
+            yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; raise OSError where somebody else has it. Whoever dies lets go."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(held)
 
 
 def publish(folder: Path, manifest: Manifest) -> Manifest:
@@ -121,7 +137,7 @@ def publish(folder: Path, manifest: Manifest) -> Manifest:
     data = {"bootenv": manifest.bootenv, "arch": manifest.arch, "inputs": manifest.inputs, "artifacts": items}
     _replace(folder / "manifest.json", json.dumps({**data, "details": dict(manifest.details)}, indent=1) + "\n")
     for other in folder.iterdir():
-        if other.is_dir() and other != place and not other.name.startswith(".building-"):
+        if other.is_dir() and other != place and not other.name.startswith(_SCRATCH):
             shutil.rmtree(other, ignore_errors=True)
     return read_manifest(folder)
 

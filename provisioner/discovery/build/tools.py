@@ -41,6 +41,17 @@ def run(
     return done.stdout
 
 
+def with_own_mounts(command: Sequence[str | Path]) -> list[str | Path]:
+    """`command`, so that nobody sees what it mounts, and that it is told to end (SIGTERM) when the caller is gone.
+
+    mmdebstrap binds /dev and /sys of the host into the tree that it fills: were they there after a build that was
+    killed, who removes the tree would remove them. Where mounts are not allowed it makes none, and runs as it is.
+    """
+    apart = ["unshare", "--mount", "--propagation", "private", "--"]
+    allowed = subprocess.run([*apart, "true"], capture_output=True, check=False).returncode == 0
+    return ["setpriv", "--pdeathsig", "TERM", *(apart if allowed else ()), *command]
+
+
 def environment() -> dict[str, str]:
     """The environment that builders run in: the caller's, in the C locale, with sbin on the path."""
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))

@@ -6,7 +6,6 @@ Mirrors, proxies and keys are those of the host's own apt. Where the host is not
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from provisioner.discovery.build import cache
 from provisioner.discovery.build.tools import Say, require, run
 from provisioner.errors import ArtifactError
 from provisioner.lab.images import gpt
+from provisioner.lab.images.bootstrap import Into, bootstrap, debian_sources, index_targets
 
 OVERLAY = Path(__file__).resolve().parent / "overlay"
 """Files of ours that go into every image: network, report to the daemon, host keys."""
@@ -31,9 +31,6 @@ UNITS = (
     "provisioner-first-boot", "provisioner-phone-home", "provisioner-ssh-keys", "systemd-networkd", "systemd-resolved",
 )  # fmt: skip
 _EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
-_PASSED_ON = re.compile(
-    r'^(Acquire::(?:[a-z]+::)?(?:Proxy|Retries|CaInfo|Proxy-Auto-Detect)\b.*) "(.+)";$', re.MULTILINE
-)
 _STORAGE = ["virtio_blk", "virtio_scsi", "virtio_pci", "sd_mod", "xen_blkfront", "hv_storvsc", "vmw_pvscsi", "mptspi"]
 """What a virtual machine's disk can hang on; NVMe and ext4 are built into the kernel."""
 _TOOLS = {
@@ -77,47 +74,15 @@ def build(options: Options, output: Path, debs: Path, say: Say, *, fresh: bool =
         return cache.publish(output, _pack(options, key, root, image, say))
 
 
-def debian_sources(suite: str, targets: str) -> tuple[str, ...]:
-    """Make apt source lines for `suite` from the host's index targets; none where the host is not Debian.
-
-    `targets` has lines "ORIGIN SUITE COMPONENT URI"; a host of another Debian release has the same archives.
-    """
-    lines = []
-    for line in targets.splitlines():
-        origin, release, component, uri = (*line.split(), "", "", "", "")[:4]
-        tail = re.sub(r"^[a-z]+", "", release)
-        if origin == "Debian" and component == "main" and tail in ("", "-updates", "-security"):
-            lines.append(f"deb {uri} {suite}{tail} main")
-    return tuple(dict.fromkeys(lines))
-
-
-def index_targets() -> str:
-    """The archives that the host's apt knows, as lines for `debian_sources`."""
-    form = "$(ORIGIN) $(RELEASE) $(COMPONENT) $(REPO_URI)"
-    return run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"]).decode("utf-8", "replace")
-
-
 def _inputs(options: Options, sources: tuple[str, ...]) -> dict[str, object]:
     ours = cache.sources_hash(Path(__file__).resolve().parent)
     return {"sources": ours, "archives": sources, "kernel": options.kernel, "packages": options.packages}
 
 
 def _bootstrap(options: Options, sources: tuple[str, ...], root: Path, debs: Path, say: Say) -> None:
-    """Install the packages into `root`. Downloads are kept in `debs`, without which nothing changes but the time."""
-    suite = SUITES[options.name]
-    debs.mkdir(parents=True, exist_ok=True)
-    packages = ",".join((*PACKAGES, KERNELS[options.kernel], *options.packages))
-    say(f"installing {suite} with {packages.count(',') + 1} packages and what they need")
-    proxies = [f'--aptopt={name} "{value}"' for name, value in passed_on(apt_config())]
-    run(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", "--quiet", f"--include={packages}",
-         '--aptopt=Apt::Install-Recommends "false"', "--dpkgopt=force-unsafe-io", *proxies,
-         *(f"--dpkgopt=path-exclude={glob}" for glob in _EXCLUDED),
-         f"--setup-hook={_INITRAMFS.replace('MODULES', _modules(options))}",
-         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-         f"--setup-hook=sync-in {debs} /var/cache/apt/archives",
-         "--skip=essential/unlink",
-         f"--customize-hook=sync-out /var/cache/apt/archives {debs}",
-         suite, str(root), *sources], env={"SOURCE_DATE_EPOCH": "0"})  # fmt: skip
+    packages = (*PACKAGES, KERNELS[options.kernel], *options.packages)
+    hook = f"--setup-hook={_INITRAMFS.replace('MODULES', _modules(options))}"
+    bootstrap(SUITES[options.name], packages, sources, Into("directory", root, _EXCLUDED, (hook,)), debs, say)
 
 
 _INITRAMFS = (
@@ -130,16 +95,6 @@ _INITRAMFS = (
 
 def _modules(options: Options) -> str:
     return "MODULES=list" if options.kernel == "cloud" else "MODULES=most"
-
-
-def passed_on(config: str) -> list[tuple[str, str]]:
-    """The settings of the host's apt that a bootstrap needs too: proxies, certificates, retries."""
-    return _PASSED_ON.findall(config)
-
-
-def apt_config() -> str:
-    """The host's apt settings, as apt-config dumps them."""
-    return run(["apt-config", "dump"]).decode("utf-8", "replace")
 
 
 def _customise(root: Path, name: str, ids: gpt.Ids) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from provisioner.discovery.build import apt, cache
 from provisioner.discovery.build.tools import Say, require, run
 from provisioner.lab.images import ar
-from provisioner.lab.images.debian import debian_sources, index_targets
+from provisioner.lab.images.bootstrap import debian_sources, index_targets
 
 SUITE = "bookworm"
 BASE = ("?essential", "?priority(required)", "apt")

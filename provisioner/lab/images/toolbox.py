@@ -11,7 +11,7 @@ from pathlib import Path
 from provisioner.discovery.build import cache
 from provisioner.discovery.build.tools import Say, require, run
 from provisioner.errors import ArtifactError
-from provisioner.lab.images.debian import apt_config, debian_sources, index_targets, passed_on
+from provisioner.lab.images.bootstrap import Into, bootstrap, debian_sources, index_targets
 
 ARTIFACT = "toolbox.tar.zst"
 SUITE = "bookworm"
@@ -33,6 +33,11 @@ _UNUSED = (
 )  # fmt: skip
 """Half of the tree, which every machine would load into its memory: packages bring it, and none of the programs that we
 run opens it (Python and ICU come with a program of xfsprogs that checks file systems)."""
+_HOOKS = (
+    f'--customize-hook=cd "$1" && rm -rf {" ".join(glob.removeprefix("/") for glob in _UNUSED)}',
+    '--customize-hook=rm -rf "$1/var/lib/apt/lists" "$1/var/cache/apt" "$1/var/log"',
+    '--customize-hook=mkdir -p "$1/var/lib/apt/lists" "$1/var/cache/apt/archives/partial" "$1/var/log"',
+)
 _TOOLS = {"mmdebstrap": "mmdebstrap", "zstd": "zstd", "apt-get": "apt"}
 
 
@@ -48,26 +53,9 @@ def build(output: Path, debs: Path, say: Say, *, fresh: bool = False) -> cache.M
         raise ArtifactError("building the toolbox needs root: files of many owners are written", hint="use sudo")
     with cache.workspace(output) as scratch:
         tree, packed = scratch / "toolbox.tar", scratch / ARTIFACT
-        _bootstrap(sources, tree, debs, say)
+        bootstrap(SUITE, PACKAGES, sources, Into("tar", tree, _EXCLUDED, _HOOKS), debs, say)
         say(f"compressing {tree.stat().st_size / 1e6:.0f} MB")
         run(["zstd", "--quiet", "-9", "-T2", tree, "-o", packed])
         item = cache.measure(packed)
         say(f"{item.name}: {item.size_bytes / 1e6:.0f} MB")
         return cache.publish(output, cache.Manifest("toolbox", "amd64", key, (item,), {}))
-
-
-def _bootstrap(sources: tuple[str, ...], tree: Path, debs: Path, say: Say) -> None:
-    debs.mkdir(parents=True, exist_ok=True)
-    say(f"installing {SUITE} with {len(PACKAGES)} packages and what they need")
-    proxies = [f'--aptopt={name} "{value}"' for name, value in passed_on(apt_config())]
-    run(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--quiet", f"--include={','.join(PACKAGES)}",
-         '--aptopt=Apt::Install-Recommends "false"', "--dpkgopt=force-unsafe-io", *proxies,
-         *(f"--dpkgopt=path-exclude={glob}" for glob in _EXCLUDED),
-         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-         f"--setup-hook=sync-in {debs} /var/cache/apt/archives",
-         "--skip=essential/unlink",
-         f"--customize-hook=sync-out /var/cache/apt/archives {debs}",
-         f"--customize-hook=cd \"$1\" && rm -rf {' '.join(glob.removeprefix('/') for glob in _UNUSED)}",
-         '--customize-hook=rm -rf "$1/var/lib/apt/lists" "$1/var/cache/apt" "$1/var/log"',
-         '--customize-hook=mkdir -p "$1/var/lib/apt/lists" "$1/var/cache/apt/archives/partial" "$1/var/log"',
-         SUITE, str(tree), *sources], env={"SOURCE_DATE_EPOCH": "0"})  # fmt: skip

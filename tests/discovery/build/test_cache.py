@@ -53,6 +53,20 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["k1", "manifest.json"]
 
 
+def test_what_a_build_that_was_killed_has_left_is_gone_with_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".building-left").mkdir()
+    (tmp_path / ".building-left" / "half").write_text("half")
+    publish(tmp_path, "k1", "one")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k1", "manifest.json"]
+
+
+def test_what_another_build_is_at_work_on_stays(tmp_path: Path) -> None:
+    with cache.workspace(tmp_path) as scratch:
+        (scratch / "half").write_text("half")
+        publish(tmp_path, "k1", "one")
+        assert (scratch / "half").exists()
+
+
 @pytest.mark.parametrize("damage", ["gone", "short"])
 def test_files_that_are_gone_or_short_are_built_again(tmp_path: Path, damage: str) -> None:
     file = publish(tmp_path, "k1", "one").artifacts[0].path

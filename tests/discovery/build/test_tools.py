@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from provisioner.discovery.build.tools import require, run
+from provisioner.discovery.build.tools import require, run, with_own_mounts
 from provisioner.errors import ArtifactError
+from provisioner.lab import process
 
 
 def test_missing_programs_are_named_all_at_once_with_their_packages() -> None:
@@ -34,3 +39,24 @@ def test_input_and_output() -> None:
 def test_a_program_that_is_not_installed_is_named() -> None:
     with pytest.raises(ArtifactError, match="no-such-program: no such program"):
         run(["no-such-program"])
+
+
+@pytest.mark.netns
+def test_what_a_builder_mounts_is_nobody_elses(tmp_path: Path) -> None:
+    seen = run(with_own_mounts(["sh", "-c", f"mount -t tmpfs ours {tmp_path} && cat /proc/self/mounts"])).decode()
+    assert str(tmp_path) in seen
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+
+
+STARTS = (
+    "import sys; from provisioner.discovery.build.tools import run, with_own_mounts; run(with_own_mounts(sys.argv[1:]))"
+)
+
+
+def test_a_builder_whose_caller_is_killed_is_told_to_end(tmp_path: Path) -> None:
+    ready, told = tmp_path / "ready", tmp_path / "told"
+    waits = f"trap 'touch {told}; exit' TERM; touch {ready}; while :; do sleep 0.05; done"
+    with subprocess.Popen([sys.executable, "-c", STARTS, "sh", "-c", waits]) as caller:
+        assert process.wait_until(ready.exists, 20)
+        caller.kill()
+    assert process.wait_until(told.exists, 20)
