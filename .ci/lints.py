@@ -8,13 +8,15 @@ A fault is `path:line: what; what to do`. tests/ci/test_lints.py breaks each rul
 from __future__ import annotations
 
 import ast
+import gc
 import posixpath
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
@@ -31,6 +33,13 @@ class Text(ast.Constant):
 Files = Mapping[str, str]
 """What each file of the project holds, by its path from the root."""
 Lint = Callable[[Files], Iterator[str]]
+
+
+@lru_cache(None)
+def nodes_of(text: str) -> tuple[ast.AST, ...]:
+    """Every node of a module, at which several rules look."""
+    return tuple(ast.walk(ast.parse(text)))
+
 
 MAX_LINES = 400
 
@@ -54,9 +63,9 @@ WHO = frozenset({"vendor", "manufacturer", "provider", "board_vendor", "sys_vend
 TEMPLATE_TEST = re.compile(r"\{%-?\s*(?:if|elif|set|for)\b(.*?)%\}", re.DOTALL)
 
 
-def _tested(tree: ast.AST) -> Iterator[tuple[int, list[ast.expr]]]:
+def _tested(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, list[ast.expr]]]:
     """Every comparison, pattern and look-up in a table: (line, what is compared)."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Compare):
             yield node.lineno, [node.left, *node.comparators]
         elif isinstance(node, ast.Match):
@@ -94,7 +103,7 @@ def _vendor_lines(path: str, text: str) -> Iterator[int]:
     """The lines of a rule or a template that test who made or runs a machine."""
     name = module_name(path)
     if name and (layer_of(name) == "rules" or name.startswith(("workload.", "model."))):
-        yield from (line for line, parts in _tested(ast.parse(text)) if _names_a_vendor(parts))
+        yield from (line for line, parts in _tested(nodes_of(text)) if _names_a_vendor(parts))
     elif path.startswith(("templates/", "bootenvs/")):
         for found in TEMPLATE_TEST.finditer(text):
             asks_who = set(re.findall(r"\w+", found[1])) & WHO and re.search(r"['\"]", found[1])
@@ -123,7 +132,7 @@ NOT_MIRRORED = ("tests/ci/", "tests/bench/")
 
 def _folders_tested(text: str) -> Iterator[str]:
     """The folder of each module of ours that a test imports, once for each module."""
-    found = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module}
+    found = {node.module for node in nodes_of(text) if isinstance(node, ast.ImportFrom) and node.module}
     yield from (module.split(".")[1] for module in found if module.startswith("provisioner."))
 
 
@@ -163,19 +172,18 @@ def _said(node: ast.Call) -> ast.expr | None:
     return None
 
 
-def _events(tree: ast.AST, areas: Set[str]) -> Iterator[tuple[int, str]]:
+def _events(nodes: Sequence[ast.AST], areas: Set[str]) -> Iterator[tuple[int, str]]:
     """The text that each call logs or traces; where that is elsewhere, all that looks like an id."""
-    saids = [said for node in ast.walk(tree) if isinstance(node, ast.Call) and (said := _said(node)) is not None]
+    saids = [said for node in nodes if isinstance(node, ast.Call) and (said := _said(node)) is not None]
     direct = [said for said in saids if _is_string(said) and not said.value.startswith("%s")]
     yield from ((said.lineno, said.value) for said in direct)
     if len(direct) < len(saids):
-        ids = [node for node in ast.walk(tree) if _is_string(node) and EVENT_ID.fullmatch(node.value)]
+        ids = [node for node in nodes if _is_string(node) and EVENT_ID.fullmatch(node.value)]
         yield from ((node.lineno, node.value) for node in ids if node.value.split(".")[0] in areas)
 
 
-def _known(trees: Iterable[ast.AST]) -> Iterator[str]:
+def _known(nodes: Sequence[ast.AST]) -> Iterator[str]:
     """Every id that the code could say: its strings, and those joined to a prefix such as f"life.{kind}"."""
-    nodes = [node for tree in trees for node in ast.walk(tree)]
     words = {node.value.split(" ")[0] for node in nodes if _is_string(node)}
     joined = (node.values[0] for node in nodes if isinstance(node, ast.JoinedStr))
     prefixes = {start.value for start in joined if _is_string(start) and re.fullmatch(r"[a-z0-9]+\.", start.value)}
@@ -186,16 +194,16 @@ def _known(trees: Iterable[ast.AST]) -> Iterator[str]:
 def message_ids(files: Files) -> Iterator[str]:
     """Whatever is logged or traced starts with an id, and docs/messages.md explains exactly these ids."""
     explained = set(EXPLAINED.findall(files.get("docs/messages.md", "")))
-    trees = {path: ast.parse(text) for path, text in files.items() if module_name(path)}
-    areas = {module_name(path).split(".")[0] for path in trees} | {event.split(".")[0] for event in explained}
-    for path, tree in trees.items():
-        for line, said in _events(tree, areas):
+    ours = {path: nodes_of(text) for path, text in files.items() if module_name(path)}
+    areas = {module_name(path).split(".")[0] for path in ours} | {event.split(".")[0] for event in explained}
+    for path, nodes in ours.items():
+        for line, said in _events(nodes, areas):
             event = said.split(" ")[0]
             if not EVENT_ID.fullmatch(event):
                 yield f"{path}:{line}: {said!r} does not start with an event id; begin with one, like dhcp.offer"
             elif event not in explained:
                 yield f"{path}:{line}: {event} is not explained; add it to docs/messages.md (id, meaning, remedy)"
-    for event in sorted(explained - set(_known(trees.values()))):
+    for event in sorted(explained - set(_known([node for nodes in ours.values() for node in nodes]))):
         yield f"docs/messages.md:1: {event} is nowhere in provisioner/; take it out"
 
 
@@ -251,7 +259,7 @@ def pure_rules(files: Files) -> Iterator[str]:
     for path, text in files.items():
         name = module_name(path)
         if name and layer_of(name) in ("rules", "ground"):
-            for node in ast.walk(ast.parse(text)):
+            for node in nodes_of(text):
                 if what := _impurity(node):
                     line = getattr(node, "lineno", 1)
                     yield f"{path}:{line}: a {layer_of(name)} module that {what}; pass it in, or do it in the shell"
@@ -270,10 +278,10 @@ def lock_covers(files: Files) -> Iterator[str]:
             yield f"pyproject.toml:1: {line} is locked at {version}; run scripts/lock"
 
 
-def _sleeps(tree: ast.AST) -> Iterator[int]:
+def _sleeps(nodes: Sequence[ast.AST]) -> Iterator[int]:
     """The lines that sleep, but for those that wait in a loop for something to hold, and for `sleep(0)`."""
-    polls = {id(inner) for loop in ast.walk(tree) if isinstance(loop, ast.While) for inner in ast.walk(loop)}
-    for node in ast.walk(tree):
+    polls = {id(inner) for loop in nodes if isinstance(loop, ast.While) for inner in ast.walk(loop)}
+    for node in nodes:
         match node:
             case ast.Call(func=ast.Attribute(attr="sleep"), args=[ast.Constant(value=0)]):
                 pass
@@ -284,9 +292,9 @@ def _sleeps(tree: ast.AST) -> Iterator[int]:
 def sleeping_tests(files: Files) -> Iterator[str]:
     """A test that sleeps does so in virtual time, or says on that line why not. (A fake may lag: that is its job.)"""
     for path, text in files.items():
-        if fnmatchcase(path, "tests/*test_*.py") and "mark.looptime" not in text:
+        if fnmatchcase(path, "tests/*test_*.py") and ".sleep(" in text and "mark.looptime" not in text:
             lines = text.splitlines()
-            for line in _sleeps(ast.parse(text)):
+            for line in _sleeps(nodes_of(text)):
                 if "#" not in lines[line - 1]:
                     yield f"{path}:{line}: sleeps in real time; wait for the event, mark it looptime, or say why here"
 
@@ -375,4 +383,5 @@ def main(root: str = ".") -> int:
 
 
 if __name__ == "__main__":
+    gc.disable()  # nothing that is parsed is given up before the end
     sys.exit(main(*sys.argv[1:]))
