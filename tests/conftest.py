@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import traceback
 from collections import Counter
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,34 @@ UNMEASURED = (
 """Tests of shells: what they reach of rules, the tables of those have to reach as well."""
 
 
+KINDS = {
+    "lab": r"mark\.lab\b",
+    "netns": r"mark\.netns\b",
+    "slow": r"mark\.slow\b",
+    "unmeasured": r"\bhypothesis\b|mark\.unmeasured\b",
+}
+"""What stands in each file that has tests with a marker."""
+
+
+def may_have(file: str, text: str, kind: str) -> bool:
+    """Say whether a file of tests can have some of a kind, without importing it."""
+    return re.search(KINDS[kind], text) is not None or (kind == "unmeasured" and file.startswith(UNMEASURED))
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files that have nothing of the kinds that are asked for: each worker imports all others."""
+    kinds = config.getoption("kinds")
+    if not kinds or not collection_path.match("test_*.py"):
+        return None
+    file = collection_path.relative_to(config.rootpath).as_posix()
+    return None if any(may_have(file, _text(collection_path), kind) for kind in kinds) else True
+
+
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what may take long first: workers that share it end at about the same time. Leave properties unmeasured."""
@@ -150,6 +180,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         limits[scope] = max(limits.get(scope, 0.0), _limit_s(item))
         if item.nodeid.startswith(UNMEASURED) or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("unmeasured")  # what chance reaches, tables have to reach as well
+        for kind, words in KINDS.items():
+            if item.get_closest_marker(kind) and not may_have(item.nodeid, _text(item.path), kind):
+                raise pytest.UsageError(f"{item.nodeid} is {kind}, but {words} is not in its file (`--kinds`)")
     tests = Counter(scope_of(item.nodeid) for item in items)
     items.sort(key=lambda item: (-limits[scope := scope_of(item.nodeid)], -tests[scope]))
 
@@ -168,6 +201,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a test that is skipped or expected to fail fails the run")
+    parser.addoption(
+        "--kinds",
+        type=lambda words: words.split(","),
+        default=[],
+        metavar="MARKER,...",
+        help=f"look only into files that have tests with one of these markers: {', '.join(KINDS)}",
+    )
 
 
 def _remember(report: pytest.TestReport | pytest.CollectReport) -> None:

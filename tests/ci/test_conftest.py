@@ -137,6 +137,38 @@ def test_what_does_not_count_is_known_before_tests_are_chosen(project: pytest.Py
     assert [line for line in result.outlines if "::" in line] == ["tests/dhcp/test_rule.py::test_table"]
 
 
+OF_A_KIND = {
+    "tests/test_fast.py": "raise SystemExit('is not looked into')",
+    "tests/test_machine.py": "import pytest\n@pytest.mark.lab\ndef test_it(): pass\ndef test_fast(): pass",
+    "tests/test_wire.py": "import pytest\n@pytest.mark.slow\ndef test_it(): pass",
+    "tests/store/test_rows.py": "def test_it(): pass",
+}
+ASKED = {
+    "lab": ["tests/test_machine.py::test_it"],
+    "slow,unmeasured": ["tests/store/test_rows.py::test_it", "tests/test_wire.py::test_it"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kinds", "found"), ASKED.items(), ids=ASKED.keys())
+def test_files_of_other_kinds_are_not_imported(project: pytest.Pytester, kinds: str, found: list[str]) -> None:
+    for name, text in OF_A_KIND.items():
+        (project.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.path / name).write_text(text)
+    chosen = ("-m", kinds.replace(",", " or "), "--kinds", kinds)
+    result = project.runpytest_subprocess("--collect-only", "-q", *chosen, "tests")
+    assert sorted(line for line in result.outlines if "::" in line) == found
+
+
+@pytest.mark.slow
+def test_a_marker_that_does_not_stand_in_the_file_is_refused(project: pytest.Pytester) -> None:
+    (project.mkpydir("tests") / "marks.py").write_text("import pytest\nSLOW = pytest.mark.slow\n")
+    (project.path / "tests" / "test_it.py").write_text("from tests import marks\n@marks.SLOW\ndef test_it(): pass")
+    result = project.runpytest_subprocess("tests")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*tests/test_it.py::test_it is slow, but mark*is not in its file*"])
+
+
 TOGETHER = """import os
 from pathlib import Path
 MEETING = Path(__file__).with_suffix(".fifo")
