@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 NAME = "provlab-handoff"
 NODE = "node17"
 LIMIT_S = 400.0
-AGENT, START = "usr/lib/provisioner/agent", "usr/lib/provisioner/start"
+DRIVERS = (
+    "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover", "net_failover",
+    "virtio_net",
+)  # fmt: skip
+"""What the port of a lab machine needs, in the order in which it is loaded; some kernels have some of it built in."""
 STANDIN = Path(__file__).with_name("standin.sh")
 DEBIAN = "debian-12-installer"
 DEBIAN_PACKAGE = "debian-installer-12-netboot-amd64"
@@ -90,11 +95,8 @@ def racked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
     with driven(NAME, *shape) as lab:
         built = lab.discovery()
         initrd = folder / "initrd.img"
-        # a ramdisk that follows another is unpacked over it; it begins at a multiple of four octets, or not at all
-        over = {AGENT: cpio.File(STANDIN.read_bytes(), 0o755), START: cpio.File(b"#!/bin/sh\n", 0o755)}
-        overlay = b"".join(cpio.archive(over))
-        first = built["initrd.img"].read_bytes()
-        initrd.write_bytes(first + bytes(-len(first) % 4) + overlay)
+        tree = standin(built["initrd.img"], folder / "discovery")
+        initrd.write_bytes(b"".join(cpio.archive(tree, ("etc", "proc", "run", "sys"))))
         filler = folder / "filler"
         filler.write_bytes(b"not looked at")
         for bootenv, family in FAMILIES.items():
@@ -104,6 +106,26 @@ def racked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
         give(lab, DEBIAN, debian_installer())
         lab.control("discover", NODE, "--wait", limit_s=LIMIT_S)
         yield lab
+
+
+def standin(discovery: Path, folder: Path) -> cpio.Tree:
+    """What a stand-in runs, of the discovery system's parts: shell, drivers and DHCP. It starts in half the time."""
+    folder.mkdir()
+    unpack = 'zstd --quiet --decompress --stdout "$0" | cpio --extract --make-directories --quiet'
+    subprocess.run(["sh", "-c", unpack, discovery], cwd=folder, check=True)
+    programs, agent = folder / "usr/bin", folder / "usr/lib/provisioner"
+    applets = [path for path in programs.iterdir() if path.is_symlink() and path.readlink().name == "busybox"]
+    drivers = {path.stem: path for path in folder.rglob("*.ko")}
+    loaded = [drivers[name] for name in DRIVERS if name in drivers]
+    files = [programs / "busybox", *(agent / name for name in ("lib.sh", "network.sh", "udhcpc"))]
+    return {
+        "bin": cpio.Link("usr/bin"),
+        "init": cpio.File(STANDIN.read_bytes(), 0o755),
+        "dev/console": cpio.Device(5, 1),
+        **{str(path.relative_to(folder)): cpio.File(path.read_bytes(), 0o755) for path in files},
+        **{str(path.relative_to(folder)): cpio.Link("busybox") for path in applets},
+        **{f"modules/{number}-{path.name}": cpio.File(path.read_bytes()) for number, path in enumerate(loaded)},
+    }
 
 
 def give(lab: Driven, bootenv: str, files: dict[str, Path]) -> None:
