@@ -97,9 +97,18 @@ class Checkpointer:
 def write_out(database: Path, size: int = LOG_BYTES) -> None:
     """Fill the log's file with zeros behind what stands in it: within the writer's transaction, which holds its end.
 
-    A commit that lengthens the file has its length made durable as well, at twice the time of one that does not.
+    A commit that lengthens the file has its length made durable as well, at twice the time of one that does not. Where
+    the disk has no room for it, what there is stays for commits.
     """
-    with database.with_name(f"{database.name}-wal").open("ab") as log:
-        log.write(bytes(max(0, size - log.tell())))
-        log.flush()
-        os.fsync(log.fileno())
+    path = database.with_name(f"{database.name}-wal")
+    with path.open("r+b", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        missing = size - before
+        try:
+            if missing > 0:
+                os.posix_fallocate(file.fileno(), before, missing)  # all of it or nothing
+                file.write(bytes(missing))
+            os.fsync(file.fileno())
+        except OSError as error:
+            file.truncate(before)
+            log.warning("store.log-short path=%s error=%s", path, error.strerror)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -110,12 +110,37 @@ def test_a_full_disk_at_the_start_is_called_full() -> None:
         "from provisioner.store.db import Database",
         "asyncio.run(Database(pathlib.Path('/mnt/state.db')).open())",
     )
-    fill = "mount -t tmpfs -o size=64k tmpfs /mnt; head -c 60k /dev/zero > /mnt/x"
-    command = ("unshare", "-m", "sh", "-c", f'{fill}; exec {sys.executable} -c "$0"', "\n".join(lines))
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = on_a_disk_of("64k", "head -c 60k /dev/zero > /mnt/x", lines)
     said = ran.stderr.splitlines()[-1]
     assert "/mnt/state.db: cannot open the store: " in said
     assert said.endswith("(its disk is full: 0.0 MB free)")
+
+
+def on_a_disk_of(size: str, before: str, lines: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run lines of Python beside a file system of a size, at /mnt, that nobody else sees."""
+    script = f'mount -t tmpfs -o size={size} tmpfs /mnt; {before}; exec {sys.executable} -c "$0"'
+    command = ("unshare", "-m", "sh", "-c", script, "\n".join(lines))
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.netns
+@pytest.mark.slow
+def test_a_disk_without_room_for_a_long_log_is_written_to_all_the_same() -> None:
+    lines = (
+        "import asyncio, logging, pathlib",
+        "from provisioner.store.db import Database",
+        "logging.basicConfig()",
+        "async def main():",
+        "    db = Database(pathlib.Path('/mnt/state.db'))",
+        "    await db.open(written_out=True)",
+        "    await db.submit(lambda c: c.execute('INSERT INTO secret VALUES (?, ?)', ('k', b'x' * 100_000)) and None)",
+        "    print(await db.read(lambda c: c.execute('SELECT count(*) FROM secret').fetchone()[0]))",
+        "    await db.close()",
+        "asyncio.run(main())",
+    )
+    ran = on_a_disk_of("2m", "true", lines)
+    assert (ran.returncode, ran.stdout) == (0, "1\n"), ran.stderr
+    assert "store.log-short path=/mnt/state.db-wal error=No space left on device" in ran.stderr
 
 
 @pytest.fixture
