@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import socket
 import subprocess
 import sys
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from provisioner.children import hearing_no_signals
@@ -56,6 +58,8 @@ HEALTHY_S = 30.0
 BATCH = 64
 STOP_S = 3.0
 STARTS = "it starts"
+NOWHERE = "/dev/null/none"
+"""No directory, and none can be made there: scapy keeps nothing then."""
 COMMAND = (sys.executable, "-m", "provisioner.netwatch.helper")
 
 Place = tuple[str, int]
@@ -308,12 +312,23 @@ class Netwatch:
             self._process = None
 
 
+def environment() -> dict[str, str]:
+    """As ours; without a cache of somebody else's (su and sudo hand its place on), in which scapy fails to start."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    try:
+        (cache / "scapy" / "services.pickle").exists()
+    except OSError:
+        return os.environ | {"XDG_CACHE_HOME": NOWHERE}
+    return dict(os.environ)
+
+
 def _start(command: Sequence[str], fd: int, started: list[subprocess.Popen[bytes] | OSError]) -> None:
     give_to_next_child()
     try:
+        words, given = [*command, str(fd)], environment()
         with hearing_no_signals():
             started.append(
-                subprocess.Popen([*command, str(fd)], pass_fds=[fd], stdin=subprocess.DEVNULL, start_new_session=True)
+                subprocess.Popen(words, pass_fds=[fd], stdin=subprocess.DEVNULL, start_new_session=True, env=given)
             )
     except OSError as error:
         started.append(error)

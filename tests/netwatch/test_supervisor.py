@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from provisioner.netwatch.supervisor import QUEUED, REMEMBERED, Netwatch
+from provisioner.netwatch.supervisor import NOWHERE, QUEUED, REMEMBERED, Netwatch, environment
 from tests.netwatch.rig import script, until, watching
 
 HEAD = """
@@ -170,8 +171,22 @@ async def test_where_it_can_open_no_socket_no_offer_waits_for_it(tmp_path: Path)
 @pytest.mark.slow
 async def test_it_is_not_imported_by_the_daemon() -> None:
     """scapy is GPL-2.0-only, and slow to import: it stays in netwatch's process (docs/decisions/0001)."""
-    import sys
-
     code = "import sys, provisioner.daemon, provisioner.cli; sys.exit('scapy' in sys.modules)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    assert await process.wait() == 0
+
+
+def test_a_cache_that_cannot_be_looked_into_is_not_handed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert environment()["XDG_CACHE_HOME"] == str(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", f"/{'x' * 300}")  # who may do everything is refused only what is no name
+    assert environment()["XDG_CACHE_HOME"] == NOWHERE
+
+
+@pytest.mark.slow
+async def test_scapy_starts_without_a_cache() -> None:
+    given = os.environ | {"XDG_CACHE_HOME": NOWHERE}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import provisioner.netwatch.frames", env=given
+    )
     assert await process.wait() == 0
