@@ -17,7 +17,7 @@ from provisioner.errors import LabError
 from provisioner.fields import parse_size
 from provisioner.lab import control, faults, rack
 from provisioner.lab.hardware import Firmware
-from provisioner.lab.spec import DEFAULT_NAME, RackSpec, Shape, line, state_of
+from provisioner.lab.spec import DEFAULT_NAME, MOST, MOST_CPUS, MOST_DISKS, MOST_PORTS, RackSpec, Shape, line, state_of
 
 COLUMNS = (
     Column("NAME", lambda row: row["name"], keep=True),
@@ -81,14 +81,16 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @_command("up")
 @click.option(
     "--machines",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST),
     show_default="3",
     help="How many: BIOS, UEFI PXE and UEFI HTTP boot in turn.",
 )
 @click.option("--daemon/--no-daemon", default=None, help="Start provisionerd in the rack and enrol the machines there.")
-@click.option("--disks", type=click.IntRange(1), show_default="1", help="How many every machine has.")
-@click.option("--ports", type=click.IntRange(1), show_default="1", help="Network ports that every machine has.")
-@click.option("--cpus", type=click.IntRange(1), show_default="1", help="Processors that every machine has.")
+@click.option("--disks", type=click.IntRange(1, MOST_DISKS), show_default="1", help="How many every machine has.")
+@click.option(
+    "--ports", type=click.IntRange(1, MOST_PORTS), show_default="1", help="Network ports that every machine has."
+)
+@click.option("--cpus", type=click.IntRange(1, MOST_CPUS), show_default="1", help="Processors that every machine has.")
 @click.option("--memory", show_default="1GiB", help="Of every machine.")
 @click.option("--disk-size", show_default="8GiB", help="Of every disk; it takes up what is written.")
 @click.option("--kinds", default="", metavar="KIND,...", help=f"Firmware in turn; there are {', '.join(Firmware)}.")
@@ -102,7 +104,8 @@ def up(session: Session, machines: int | None, daemon: bool | None, name: str, *
         "memory_bytes": _size("--memory", shape.pop("memory")),
         "disk_bytes": _size("--disk-size", shape.pop("disk_size")),
     }
-    wanted = Shape(**shape | sizes | {"kinds": tuple(_kind(word) for word in shape["kinds"].split(",") if word)})
+    kinds = shape.pop("kinds")
+    wanted = Shape(**shape, **sizes, kinds=tuple(_kind(word) for word in kinds.split(",")) if kinds else ())
     built = rack.up(name, state_of(name), machines, session.note, wanted, bare=daemon is False)
     if daemon is not False:
         _start_daemon(session, built)
@@ -111,7 +114,7 @@ def up(session: Session, machines: int | None, daemon: bool | None, name: str, *
 
 def _kind(word: str) -> Firmware:
     if word not in set(Firmware):
-        raise LabError(f"--kinds {word}: no such kind of machine", hint=f"there are {', '.join(Firmware)}")
+        raise click.UsageError(f"--kinds: {word!r} is no kind of machine; there are {', '.join(Firmware)}")
     return Firmware(word)
 
 
@@ -120,7 +123,7 @@ def _size(option: str, text: str | None) -> int | None:
         return None
     size = parse_size(text)
     if size is None:
-        raise LabError(f"{option} {text}: not a size", hint="such as 4GiB")
+        raise click.UsageError(f"{option} {text}: not a size, such as 4GiB")
     return size
 
 

@@ -129,9 +129,10 @@ def log_of(rack: RackSpec) -> Path:
 
 
 def last_line(path: Path) -> str:
-    """The end of a log, for an error message."""
-    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-    return lines[-1] if lines else "it said nothing"
+    """The end of a log, for an error message; without the frame that Python draws around several exceptions."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    lines = [line.strip(" |+-") for line in text.splitlines()]
+    return next((line for line in reversed(lines) if line and not line.endswith("----")), "it said nothing")
 
 
 def enrol(api: Api, machine: MachineSpec) -> bool:

@@ -24,7 +24,7 @@ from provisioner.lab import nvram
 from provisioner.lab.accel import Accelerator
 from provisioner.lab.builds import BUILDS
 from provisioner.lab.console import Console
-from provisioner.lab.hardware import OWN_ORDER, BootChoice, Firmware, Identity, Medium
+from provisioner.lab.hardware import GIB, OWN_ORDER, BootChoice, Firmware, Identity, Medium
 from provisioner.lab.medium import fetch
 from provisioner.lab.qemu import Files, Lines, Setup, command_line
 from provisioner.lab.qmp import Qmp
@@ -97,11 +97,18 @@ class QemuMachine:
         self.files.root.mkdir(parents=True, exist_ok=True)
         for path in (self.files.disk, *self.files.more_disks(self.identity)):
             if not path.exists():
-                with path.open("wb") as disk:
-                    disk.truncate(self.identity.disk_bytes)
+                self._make_disk(path)
         flash = BUILDS[self.identity.firmware].flash
         if flash is not None and not self.files.variables.exists():
             shutil.copyfile(flash.variables, self.files.variables)
+
+    def _make_disk(self, path: Path) -> None:
+        octets = self.identity.disk_bytes
+        try:
+            with path.open("wb") as disk:
+                disk.truncate(octets)
+        except OSError as error:
+            raise LabError(f"{path}: cannot make a disk of {octets / GIB:.0f} GiB: {error.strerror}") from error
 
     async def run(self) -> None:
         """Start QEMU whenever the machine is switched on, until cancelled."""

@@ -17,7 +17,7 @@ from provisioner.errors import LabError
 from provisioner.lab import accel, control, namespace, process
 from provisioner.lab import daemon as lab_daemon
 from provisioner.lab.builds import BUILDS
-from provisioner.lab.hardware import Firmware
+from provisioner.lab.hardware import GIB, Firmware
 from provisioner.lab.spec import (
     DEFAULT_STATE,
     KINDS,
@@ -141,7 +141,23 @@ def up(
 
 def _new(name: str, state: Path, count: int, say: Say, shape: Shape) -> RackSpec:
     check(shape.kinds or KINDS)
-    return _begin(plan(name, state, count, _accelerator(say), lambda: secrets.token_urlsafe(12), shape), say)
+    planned = plan(
+        name, state, count, accel.emulation("nobody has looked yet"), lambda: secrets.token_urlsafe(12), shape
+    )
+    largest, memory = (
+        planned.machines[0].identity.memory_bytes,
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+    )
+    if largest > memory:
+        raise LabError(f"a machine with {largest / GIB:g} GiB of memory: this host has {memory / GIB:.1f}")
+    rack = replace(planned, accelerator=_accelerator(say))
+    begun = not state.exists()
+    try:
+        return _begin(rack, say)
+    except LabError:
+        if begun and not namespace.exists(name):  # nothing of it is at work: a rack that never was leaves nothing
+            shutil.rmtree(state, ignore_errors=True)
+        raise
 
 
 def _again(rack: RackSpec, say: Say) -> RackSpec:
@@ -195,7 +211,7 @@ def _supervise(rack: RackSpec) -> None:
     process.wait_until(lambda: rack.control.is_socket() or not running.is_alive, START_S)
     if not running.is_alive:
         namespace.remove(rack.name)
-        raise LabError(f"the rack did not start: {lab_daemon.last_line(log)}", hint=f"read {log}")
+        raise LabError(f"the rack did not start: {lab_daemon.last_line(log)}")
     control.ask(rack.control, "status")
 
 

@@ -173,7 +173,7 @@ def main(arguments: list[str]) -> None:
     rack = specs.decode(Path(arguments[0]).read_text())
     try:
         asyncio.run(Supervisor(rack).run())
-    except* ProvisionerError as group:
+    except* (ProvisionerError, OSError) as group:
         raise SystemExit("; ".join(str(error) for error in group.exceptions)) from group
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from provisioner.cli.root import run
 from provisioner.errors import LabError
-from provisioner.lab import control, rack
+from provisioner.lab import control, namespace, rack
 from provisioner.lab.faults import Fault
-from provisioner.lab.spec import encode
+from provisioner.lab.spec import encode, state_of
 from tests.lab.test_spec import rack as spec
 
 NAME = "provlab-not-there"
@@ -38,8 +38,42 @@ def test_without_a_rack(arguments: list[str], words: str, capsys: pytest.Capture
 
 @pytest.mark.parametrize("option", ["--memory", "--disk-size"])
 def test_a_size_that_is_none(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["lab", "up", option, "large", "--name", NAME]) == 1
+    assert run(["lab", "up", option, "large", "--name", NAME]) == 2
     assert f"{option} large: not a size" in capsys.readouterr().err
+
+
+NO_RACK = {
+    "no such kind": (["--kinds", "bios,ilo"], "'ilo' is no kind of machine; there are bios"),
+    "a kind that is no word": (["--kinds", "bios,,uefi-pxe"], "'' is no kind of machine"),
+    "too many machines": (["--machines", "400"], "1<=x<=200"),
+    "too many disks": (["--disks", "40"], "1<=x<=8"),
+    "too many processors": (["--cpus", "999"], "1<=x<=8"),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), NO_RACK.values(), ids=NO_RACK.keys())
+def test_a_rack_that_there_cannot_be_is_wrong_usage(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["lab", "up", *options, "--name", NAME]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.netns
+def test_more_memory_than_there_is_is_told_before_anything_is_begun(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "up", "--memory", "100TiB", "--name", NAME]) == 1
+    said = capsys.readouterr().err
+    assert "a machine with 102400 GiB of memory: this host has" in said
+    assert "probing" not in said
+
+
+@pytest.mark.netns
+def test_a_rack_that_does_not_start_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "up", "--disk-size", "100PiB", "--no-daemon", "--name", NAME]) == 1
+    assert "the rack did not start: " in (said := capsys.readouterr().err)
+    assert "disk.raw: cannot make a disk of 104857600 GiB: File too large" in said
+    assert not state_of(NAME).exists()
+    assert not namespace.exists(NAME)
 
 
 def test_down_without_a_rack_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
