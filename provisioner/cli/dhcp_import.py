@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
+
 from provisioner.cli.client import Client
 from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_rows
 from provisioner.cli.session import Session
@@ -65,7 +67,7 @@ def import_files(session: Session, files: Sequence[Path], **given: Any) -> None:
 def read_files(session: Session, files: Sequence[Path], format_name: str) -> Iterator[Contents]:
     """Read each file, and before Kea's lease files what an interrupted clean-up left beside them."""
     if format_name and format_name not in guess.FORMATS:
-        raise ConfigError(f"--format {format_name!r}: none of {', '.join(guess.FORMATS)}")
+        raise click.UsageError(f"--format {format_name!r}: none of {', '.join(guess.FORMATS)}")
     named = {file.resolve() for file in files}
     for file in files:
         contents = _read(file, format_name)

@@ -122,15 +122,20 @@ def _config(session: Session, path: Path | None, example: Subnet | Subnet6) -> C
 def _ask(given: dict[str, Any], kind: type[IPv4Address] | type[IPv6Address]) -> Ask:
     arch = arch_number(given["arch"]) if given["arch"] else None
     if given["arch"] and arch is None:
-        raise ConfigError(f"--arch {given['arch']!r}: not a number of option 93 and not a name")
+        raise click.UsageError(f"--arch {given['arch']!r}: not a number of option 93 and not a name")
     try:
         uuid = str(UUID(given["uuid"])) if given["uuid"] else ""
         relay = str(kind(given["relay"])) if given["relay"] else ""
     except AddressValueError as error:
-        raise ConfigError(f"--relay {given['relay']!r}: not an IPv{6 if kind is IPv6Address else 4} address") from error
+        raise click.UsageError(
+            f"--relay {given['relay']!r}: not an IPv{6 if kind is IPv6Address else 4} address"
+        ) from error
     except ValueError as error:
-        raise ConfigError(f"--uuid {given['uuid']!r}: not a UUID") from error
-    mac = parse_mac(given["mac"])
+        raise click.UsageError(f"--uuid {given['uuid']!r}: not a UUID") from error
+    try:
+        mac = parse_mac(given["mac"])
+    except ConfigError as error:
+        raise click.UsageError(f"--mac: {error.message}; write {error.hint}") from error
     return Ask(mac, arch, given["vendor_class"], given["user_class"], uuid, relay, TYPES[given["kind"]])
 
 
