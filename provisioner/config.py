@@ -278,8 +278,14 @@ def with_interfaces(config: Config, interfaces: Sequence[str]) -> Config:
 
 def subnet_of(interface: str) -> Subnet:
     """Make the subnet that an interface's address says; raise `ListenError` where it has none."""
-    own = interface_address(interface)
+    return subnet_at(interface, interface_address(interface))
+
+
+def subnet_at(interface: str, own: IPv4Interface) -> Subnet:
+    """Make the subnet of an interface with this address; raise `ListenError` where machines cannot be on it."""
     network = own.network
+    if own.is_loopback:
+        raise ListenError(f"{interface}: {own} is this host's own: no machine is on it", hint="name another")
     if network.prefixlen > 30:
         raise ListenError(f"{interface}: {own} leaves no addresses to give", hint="configure a subnet instead")
     first, last = int(network.network_address), int(network.broadcast_address)

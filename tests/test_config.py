@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
 
-from provisioner.config import Config, load, subnet_of, with_interfaces
+from provisioner.config import Config, load, subnet_at, subnet_of, with_interfaces
 from provisioner.errors import ConfigError, ListenError
 from provisioner.settings import example
 
@@ -236,10 +237,34 @@ def test_a_file_that_is_not_there_is_named() -> None:
         load(Path("/no/such.yaml"))
 
 
-def test_an_interface_is_enough_to_start() -> None:
-    (subnet,) = with_interfaces(Config(), ["lo"]).dhcp.subnets
-    assert (subnet.network, subnet.interface) == ("127.0.0.0/8", "lo")
-    assert subnet.pools == ("127.128.0.0-127.255.255.254",)
+POOLS = {
+    "our address is below": ("10.0.8.1/24", ("10.0.8.128-10.0.8.254",)),
+    "our address is in it": ("10.0.8.200/24", ("10.0.8.128-10.0.8.199", "10.0.8.201-10.0.8.254")),
+    "our address is its last": ("10.0.8.6/29", ("10.0.8.4-10.0.8.5",)),
+}
+
+
+@pytest.mark.parametrize(("own", "pools"), POOLS.values(), ids=POOLS.keys())
+def test_an_interface_is_enough_to_start(own: str, pools: tuple[str, ...]) -> None:
+    subnet = subnet_at("eth0", IPv4Interface(own))
+    assert (subnet.network, subnet.interface, subnet.pools) == (str(IPv4Interface(own).network), "eth0", pools)
+
+
+NO_NETWORKS = {
+    "this host's own": ("127.0.0.1/8", "lo0: 127.0.0.1/8 is this host's own: no machine is on it"),
+    "nobody else": ("10.0.8.1/31", "lo0: 10.0.8.1/31 leaves no addresses to give"),
+}
+
+
+@pytest.mark.parametrize(("own", "says"), NO_NETWORKS.values(), ids=NO_NETWORKS.keys())
+def test_an_interface_on_whose_network_no_machine_can_be(own: str, says: str) -> None:
+    with pytest.raises(ListenError, match=says):
+        subnet_at("lo0", IPv4Interface(own))
+
+
+def test_the_loopback_is_not_served() -> None:
+    with pytest.raises(ListenError, match=r"lo: 127\.0\.0\.1/8"):
+        with_interfaces(Config(), ["lo"])
 
 
 def test_an_interface_without_address_is_refused() -> None:
