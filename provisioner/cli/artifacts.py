@@ -181,11 +181,17 @@ def bundle_create(session: Session, file: Path, bootenvs: tuple[str, ...], arch:
     with artifact_client(session) as client, contextlib.closing(client.open("GET", f"/v1/bundle?{query}")) as answer:
         announced = int(answer.headers["Content-Length"])
         try:
-            with partial.open("wb") as out:
+            out = partial.open("wb")
+        except OSError as error:
+            raise ArtifactError(f"{file}: cannot be written: {error.strerror}") from error
+        with out:
+            try:
                 shutil.copyfileobj(answer, out, 1 << 20)
                 done = out.tell()
-        except (OSError, http.client.HTTPException) as error:
-            raise ArtifactError(f"{partial}: {error}", hint="the daemon's log says why it ended") from error
+            except (ConnectionError, http.client.HTTPException) as error:
+                raise ArtifactError(f"{partial}: {error}", hint="the daemon's log says why it ended") from error
+            except OSError as error:
+                raise ArtifactError(f"{partial}: cannot be written: {error.strerror}") from error
     if done != announced:
         raise ArtifactError(f"{partial}: {done} of {announced} bytes came", hint="the daemon's log says why it ended")
     partial.replace(file)

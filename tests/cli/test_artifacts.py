@@ -239,6 +239,15 @@ def test_what_a_bundle_has_that_no_bootenv_has_is_taken_and_said(
     assert [line[: len(wanted)] for line, wanted in zip(told, says, strict=True)] == says
 
 
+def test_a_bundle_that_cannot_be_written_is_told_by_its_path(ctl: Ctl, kernel: Path) -> None:
+    complete(ctl, kernel)
+    ran = ctl("artifacts", "bundle", "create", "/nonexistent/site.tar", "testos")
+    assert (ran.status, ran.err) == (
+        1,
+        "provisionctl: /nonexistent/site.tar: cannot be written: No such file or directory\n",
+    )
+
+
 def test_a_bundle_of_what_is_not_there_is_refused(ctl: Ctl, tmp_path: Path) -> None:
     ran = ctl("artifacts", "bundle", "create", str(tmp_path / "site.tar"), "testos")
     assert ran.status == 1
