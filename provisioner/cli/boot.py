@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
+from provisioner.cli.asking import YES, ask_back
 from provisioner.cli.bootplan import plan_lines
 from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names, machine_names
@@ -17,7 +17,7 @@ from provisioner.cli.machines import quoted
 from provisioner.cli.many import for_each
 from provisioner.cli.output import print_data, print_one
 from provisioner.cli.progress import until_over, wait_for
-from provisioner.cli.session import Session, command, is_terminal
+from provisioner.cli.session import Session, command
 from provisioner.cli.setting import boot_params, in_query, sets
 from provisioner.cli.text import Row, error_lines, parse_span, printable
 from provisioner.errors import ApiError, ConflictError, PreflightError, ProvisionerError
@@ -67,7 +67,6 @@ def waits(function: Callable[..., None]) -> Callable[..., None]:
 
 
 _NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)
-_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
 
 
 @command("boot")
@@ -80,7 +79,7 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
     help="From the network, or from a CD of the machine's own in its BMC's virtual drive, without DHCP; as enrolled.",
 )
 @sets
-@_YES
+@YES
 @waits
 def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
     """Take machines to an operating system.
@@ -103,14 +102,14 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
         _show_plan(session, client, machines, asked | in_query(params))
         return
     if not given["yes"]:
-        _ask_back(client, machines, f"boot {bootenv}", lambda: _does(client, bootenv))
+        ask_back(client, machines, f"boot {bootenv}", lambda: _does(client, bootenv))
     body = asked | ({"params": params} if params else {})
     _each(session, client, machines, ("boot", body), given["timeout"] if given["wait"] else None)
 
 
 @command("discover")
 @_NAMES
-@_YES
+@YES
 @waits
 def discover(session: Session, names: str, yes: bool, wait: bool, timeout: float) -> None:
     """Boot the discovery system and read a machine's hardware anew. Disks are left as they are.
@@ -119,27 +118,27 @@ def discover(session: Session, names: str, yes: bool, wait: bool, timeout: float
     """
     machines, client = expand(names), session.client()
     if not yes:
-        _ask_back(client, machines, "discover", lambda: RESTARTS)
+        ask_back(client, machines, "discover", lambda: RESTARTS)
     _each(session, client, machines, ("boot", {"bootenv": "discovery"}), timeout if wait else None)
 
 
 @command("release")
 @_NAMES
 @click.option("--keep-data", is_flag=True, help="Do not erase the disks.")
-@_YES
+@YES
 @waits
 def release(session: Session, names: str, keep_data: bool, yes: bool, wait: bool, timeout: float) -> None:
     """Give machines back: erase their disks, power off, ready for the next use."""
     machines, client = expand(names), session.client()
     if not yes:
         what, does = ("release --keep-data", STOPS) if keep_data else ("release", DESTROYS)
-        _ask_back(client, machines, what, lambda: does)
+        ask_back(client, machines, what, lambda: does)
     _each(session, client, machines, ("release", {"erase": not keep_data}), timeout if wait else None)
 
 
 @command("rescue")
 @_NAMES
-@_YES
+@YES
 @waits
 def rescue(session: Session, names: str, yes: bool, wait: bool, timeout: float) -> None:
     """Boot machines into the rescue system, to be mended. Disks are left as they are; `unrescue` leads back.
@@ -148,7 +147,7 @@ def rescue(session: Session, names: str, yes: bool, wait: bool, timeout: float) 
     """
     machines, client = expand(names), session.client()
     if not yes:
-        _ask_back(client, machines, "rescue", lambda: STOPS)
+        ask_back(client, machines, "rescue", lambda: STOPS)
     _each(session, client, machines, ("rescue", {}), timeout if wait else None)
 
 
@@ -231,7 +230,7 @@ def _still_on(session: Session, machine: Row) -> ProvisionerError | None:
 @command("power")
 @_NAMES
 @click.argument("wanted", metavar="on|off|cycle|reset", type=click.Choice(["on", "off", "cycle", "reset"]))
-@_YES
+@YES
 def power(session: Session, names: str, wanted: str, yes: bool) -> None:
     """Switch machines by their BMCs, and wait until it is so.
 
@@ -239,7 +238,7 @@ def power(session: Session, names: str, wanted: str, yes: bool) -> None:
     """
     machines, client = expand(names), session.client()
     if not yes and wanted != "on":
-        _ask_back(client, machines, f"power {wanted}", lambda: STOPS if wanted == "off" else RESETS)
+        ask_back(client, machines, f"power {wanted}", lambda: STOPS if wanted == "off" else RESETS)
 
     def ask(name: str) -> Row:
         key, path = str(uuid.uuid4()), f"/v1/machines/{quoted(name)}/power"
@@ -265,18 +264,6 @@ def _does(client: Client, bootenv: str) -> str:
     """Say what booting it does to a machine in use."""
     kinds = {row["name"]: row["kind"] for row in client.get("/v1/bootenvs")["bootenvs"]}
     return OF_KIND.get(kinds.get(bootenv, ""), DESTROYS)
-
-
-def _ask_back(client: Client, machines: Sequence[str], what: str, does: Callable[[], str]) -> None:
-    """On a terminal, ask before that is done to a machine in use; a script has said what it wants."""
-    if not is_terminal(sys.stdin):
-        return
-    used = [row for row in client.machines(machines) if row["state"] in {"active", "reserved"}]
-    if not used:
-        return
-    some = ", ".join(f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used[:5])
-    more = f" and {len(used) - 5} more" if len(used) > 5 else ""
-    click.confirm(f"{some}{more}: in use; `{what}` {does()}. Go on?", abort=True, err=True)
 
 
 def _each(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import click
 
+from provisioner.cli.asking import in_use
 from provisioner.cli.client import Client, pause
 from provisioner.cli.exits import Partly, Unreachable, WaitTimeout
 from provisioner.cli.machines import quoted
@@ -47,7 +48,7 @@ def ask_back(meant: Callable[[], Sequence[Row]], what: str) -> None:
     """Have a person confirm where machines are in use; `what` says what will become of them, with {count}."""
     if not is_terminal(sys.stdin):
         return
-    used = [printable(row["name"]) for row in meant() if row["state"] in {"active", "reserved"}]
+    used = [printable(row["name"]) for row in meant() if in_use(row)]
     if used:
         some = ", ".join(used[:5]) + (f" and {len(used) - 5} more" if used[5:] else "")
         click.confirm(f"{some}: in use; {what.format(count=len(used))}. Go on?", abort=True, err=True)

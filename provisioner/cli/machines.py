@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from provisioner.cli.asking import YES, ask_back
 from provisioner.cli.complete import machine_names
 from provisioner.cli.many import for_each
 from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_one, print_rows
@@ -289,16 +290,20 @@ _NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machin
 @command("forget")
 @_NAMES
 @click.option("--force", is_flag=True, help="Also machines whose disks were not erased since they were in use.")
-def forget(session: Session, names: str, force: bool) -> None:
+@YES
+def forget(session: Session, names: str, force: bool, yes: bool) -> None:
     """Take machines off the record, with all that is kept of them. The machines themselves are not touched.
 
     A machine that is in use is refused: once it is found again it would be a new one, free to be installed.
     """
-    client = session.client()
+    machines, client = expand(names), session.client()
+    if not yes:
+        what = "forget --force" if force else "forget"
+        ask_back(client, machines, what, lambda: "deletes all that is kept of it, and what runs on it goes on")
 
     def ask(name: str) -> str:
         client.delete(f"/v1/machines/{quoted(name)}{'?force=true' if force else ''}")
         return name
 
-    if failure := for_each(expand(names), ask, lambda name: session.note(f"{printable(name)} is forgotten")):
+    if failure := for_each(machines, ask, lambda name: session.note(f"{printable(name)} is forgotten")):
         raise failure

@@ -331,8 +331,7 @@ class Conductor:
         rest.check_generation(machine, generation)
         rest.check_idle(machine)
         if not force:
-            free = self._agents.flows.free(machine)
-            rest.check_erased(free, f"`provisionctl release {ref}` first, or `forget --force` where it is gone")
+            rest.check_erased(self._agents.flows.free(machine), ", or `forget --force` where it is gone")
         self._refuse_engaged(machine)
         await self._runner.forget(machine, intent)
         with contextlib.suppress(StoreError):  # full: what was noted meanwhile goes at the next start

@@ -9,7 +9,7 @@ from provisioner.bmc.join import without_bmc
 from provisioner.dhcp.foretell import Foretold
 from provisioner.errors import ConflictError, PreflightError
 from provisioner.lifecycle.plans import CANNOT, ENSURES, KINDS, NETBOOT, VERBS, Verb, steps_of
-from provisioner.lifecycle.rest import in_use
+from provisioner.lifecycle.rest import in_use, way_out
 from provisioner.model.bmc import BootTarget, Driver
 from provisioner.model.boot import Place
 from provisioner.model.catalog import Bootenv, Kind, Report
@@ -121,7 +121,7 @@ def _state(machine: Machine, verb: Verb) -> Check:
         return Check("state", ok=False, text=text, hint=f"wait for it, or `provisionctl cancel {machine.name}`")
     ok = machine.state in VERBS[verb].start
     text = f"{machine.name} is {machine.state}" + ("" if ok else f": it cannot {CANNOT[verb]} in that state")
-    return Check("state", ok=ok, text=text)
+    return Check("state", ok=ok, text=text, hint="" if ok else way_out(machine))
 
 
 def bmc(machine: Machine, found: Found) -> Check:

@@ -15,6 +15,13 @@ from provisioner.model.machine import MOVING, Hold, Machine, State
 HELD = frozenset({State.MAINTENANCE, State.QUARANTINED})
 IDLE = frozenset({State.DISCOVERED, State.ENROLLED, State.READY})
 IN_USE = frozenset({State.ACTIVE, State.RESERVED})
+LEADS_OUT = {
+    State.RESCUE: "unrescue",
+    State.MAINTENANCE: "let-go",
+    State.QUARANTINED: "let-go",
+    State.RETIRED: "unretire",
+}
+"""The command that leads out of a state in which little can be begun."""
 
 
 def in_use(machine: Machine) -> bool:
@@ -28,14 +35,19 @@ def in_use(machine: Machine) -> bool:
     return bool(states & IN_USE)
 
 
+def way_out(machine: Machine) -> str:
+    """Name the command that leads out of a machine's state, where little can be begun in that: a hint, or nothing."""
+    verb = LEADS_OUT.get(machine.state)
+    return f"`provisionctl {verb} {machine.name}` first" if verb else ""
+
+
 def hold(machine: Machine, state: State, reason: str, now: float) -> Machine:
     """Keep a machine back, in maintenance or quarantine: nothing is started on it until it is let go."""
     _not_moving(machine, "be held")
     if machine.state is State.RETIRED:
         raise ConflictError(f"{machine.name} is retired: there is nothing to hold")
     if machine.state is State.RESCUE:
-        hint = f"`provisionctl unrescue {machine.name}` first"
-        raise ConflictError(f"{machine.name} is rescue: nothing is started on it as it is", hint=hint)
+        raise ConflictError(f"{machine.name} is rescue: nothing is started on it as it is", hint=way_out(machine))
     back = machine.hold.return_to if machine.state in HELD and machine.hold else machine.state
     return _changed(machine, state, now, Hold(reason, back, now))
 
@@ -54,18 +66,18 @@ def adopt(machine: Machine, bootenv: str, now: float) -> Machine:
     """
     _not_moving(machine, "be adopted")
     if machine.state not in IDLE:
-        raise ConflictError(f"{machine.name} is {machine.state}: only a machine that is not in use can be adopted")
+        text = f"{machine.name} is {machine.state}: only a machine that is not in use can be adopted"
+        raise ConflictError(text, hint=way_out(machine))
     return replace(_changed(machine, State.ACTIVE, now, None), bootenv=bootenv, failure=None)
 
 
 def retire(machine: Machine, now: float) -> Machine:
     """Take a machine out of use for good. Its record stays as a tombstone, so that it is known if it comes back."""
     _not_moving(machine, "be retired")
+    check_erased(machine)
     if machine.state not in IDLE | HELD:
-        raise ConflictError(
-            f"{machine.name} is {machine.state}: it is in use", hint=f"`provisionctl release {machine.name}` first"
-        )
-    check_erased(machine, f"`provisionctl let-go {machine.name}`, then `provisionctl release {machine.name}` first")
+        text = f"{machine.name} is {machine.state}: it cannot be retired in that state"
+        raise ConflictError(text, hint=way_out(machine))
     return replace(_changed(machine, State.RETIRED, now, None), bootenv="", failure=None)
 
 
@@ -114,11 +126,17 @@ def check_idle(machine: Machine) -> None:
         raise ConflictError(f"{machine.name} is {machine.state}", hint=f"`provisionctl cancel {machine.name}` first")
 
 
-def check_erased(machine: Machine, hint: str) -> None:
-    """Raise `ConflictError` where a machine's disks were not erased since it was in use; `hint` says what to do."""
+def check_erased(machine: Machine, otherwise: str = "") -> None:
+    """Raise `ConflictError` where a machine's disks were not erased since it was in use; `otherwise` is another way."""
     if in_use(machine) or _may_be_half_erased(machine):
         untouched = f"{machine.name} is {machine.state}: its disks were not erased since it was in use"
-        raise ConflictError(untouched, hint=hint)
+        raise ConflictError(untouched, hint=_release_first(machine) + otherwise)
+
+
+def _release_first(machine: Machine) -> str:
+    release = f"`provisionctl release {machine.name}`"
+    out = way_out(machine)
+    return f"{out}, then {release}" if out else f"{release} first"
 
 
 def _may_be_half_erased(machine: Machine) -> bool:

@@ -46,7 +46,7 @@ from provisioner.lifecycle.plans import (
     may_be_writing,
     steps_of,
 )
-from provisioner.lifecycle.rest import in_use
+from provisioner.lifecycle.rest import in_use, way_out
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Failure, JournalLine, Machine, Run, State, Step
 
@@ -110,7 +110,8 @@ def _begin(machine: Machine, event: Begin, now: float) -> tuple[Machine, list[Pe
             hint=f"wait for it, or `provisionctl cancel {machine.name}`",
         )
     if machine.state not in rule.start:
-        raise ConflictError(f"{machine.name} is {machine.state}: it cannot {CANNOT[event.verb]} in that state")
+        text = f"{machine.name} is {machine.state}: it cannot {CANNOT[event.verb]} in that state"
+        raise ConflictError(text, hint="" if event.verb is Verb.UNRESCUE else way_out(machine))
     names = steps_of(event.verb, by_medium=event.by_medium, in_use=in_use(machine) and not event.stays)
     steps = tuple(_step(name, event, rule) for name in names)
     run = Run(event.run_id, event.verb, event.bootenv, steps, started=now, step_started=now, params=event.params)

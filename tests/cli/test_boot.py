@@ -15,7 +15,7 @@ import pytest
 from provisioner.cli import progress
 from provisioner.model.bmc import Power
 from provisioner.model.catalog import Bootenv, Kind
-from provisioner.model.machine import Failure, JournalLine, Machine, Phase, State
+from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Phase, State
 from provisioner.web.ports import BootenvStatus, Site
 from tests.cli.conftest import Ctl, Daemon, cut_once
 from tests.web import fakes
@@ -309,6 +309,32 @@ def test_a_machine_in_use_is_asked_for(
     assert ran.status == status
     assert "node17 (debian-12): in use; `release` destroys what is on the disk. Go on?" in ran.out + ran.err
     assert daemon.conductor.machines.get("node17").state is state
+
+
+HELD = Hold("", State.ACTIVE, 0.0)
+FORGOTTEN: dict[str, tuple[Machine, str, str]] = {
+    "in the rescue system": (replace(NODE17, state=State.RESCUE), "forget node17", "node17 (rescue): in use; `forget`"),
+    "active": (
+        replace(NODE17, state=State.ACTIVE, bootenv="debian-12"), "forget node17 --force",
+        "node17 (debian-12): in use; `forget --force`"),
+    "held while active": (
+        replace(NODE17, state=State.MAINTENANCE, hold=HELD), "forget node17 --force",
+        "node17 (maintenance): in use; `forget --force`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("machine", "command", "asks"), FORGOTTEN.values(), ids=FORGOTTEN.keys())
+def test_what_is_in_use_is_not_forgotten_unasked(
+    ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, machine: Machine, command: str, asks: str
+) -> None:
+    daemon.conductor.machines.by_name["node17"] = machine
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    ran = ctl(*command.split())
+    assert ran.status == 1
+    assert f"{asks} deletes all that is kept of it, and what runs on it goes on. Go on?" in ran.out + ran.err
+    assert daemon.conductor.machines.get("node17") is machine
+    assert ctl(*command.split(), "--yes").status == 0
+    assert daemon.conductor.machines.find("node17") is None
 
 
 OFF = "switches it off, whatever runs on it"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from provisioner.dhcp.foretell import Foretold
+from provisioner.errors import ConflictError
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.preflight import Found, bmc_verbs, checks, verb_for
@@ -68,6 +69,31 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
 def test_checks(machine: Machine, bootenv: Bootenv, missing: list[str], fault: str | None, failed: list[str]) -> None:
     found = Found(missing=missing, bmc_fault=fault)
     assert [check.text for check in checks(machine, bootenv, found, verb_for(bootenv)) if not check.ok] == failed
+
+
+WAYS_OUT: dict[str, tuple[State, str]] = {
+    "the rescue system": (State.RESCUE, "`provisionctl unrescue node17` first"),
+    "maintenance": (State.MAINTENANCE, "`provisionctl let-go node17` first"),
+    "quarantine": (State.QUARANTINED, "`provisionctl let-go node17` first"),
+    "retirement": (State.RETIRED, "`provisionctl unretire node17` first"),
+    "another's management": (State.EXTERNAL, ""),
+}
+
+
+@pytest.mark.parametrize(("state", "hint"), WAYS_OUT.values(), ids=WAYS_OUT.keys())
+def test_the_way_out_of_a_state_is_told(state: State, hint: str) -> None:
+    machine = replace(READY, state=state)
+    for verb in (Verb.DEPLOY, Verb.RELEASE, Verb.POWER_OFF_RELEASE, Verb.LOCAL):
+        assert [one.hint for one in checks(machine, DEBIAN, Found(), verb) if one.name == "state"] == [hint]
+        with pytest.raises(ConflictError) as refused:
+            advance(machine, Begin("r1", verb, "debian-12"), 0.0)
+        assert refused.value.hint == hint
+
+
+def test_what_is_not_rescued_has_no_way_out_of_it() -> None:
+    with pytest.raises(ConflictError) as refused:
+        advance(replace(READY, state=State.MAINTENANCE), Begin("r1", Verb.UNRESCUE, ""), 0.0)
+    assert refused.value.hint == ""
 
 
 TOLD = Foretold("lan", "10.0.0.17", "10.0.0.1", "undionly.kpxe")

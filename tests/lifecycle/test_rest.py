@@ -22,6 +22,17 @@ ALLOWED: dict[str, tuple[frozenset[State], State]] = {
 }
 
 
+HINTS: dict[str, tuple[str, State, str]] = {
+    "a rescued machine is not retired": ("retire", S.RESCUE, "`provisionctl unrescue node17` first"),
+    "nor adopted": ("adopt", S.RESCUE, "`provisionctl unrescue node17` first"),
+    "nor held": ("hold", S.RESCUE, "`provisionctl unrescue node17` first"),
+    "a held one is not adopted": ("adopt", S.QUARANTINED, "`provisionctl let-go node17` first"),
+    "a retired one is not": ("adopt", S.RETIRED, "`provisionctl unretire node17` first"),
+    "one in use is not retired": ("retire", S.ACTIVE, "`provisionctl release node17` first"),
+    "one of a provider's is not at all": ("retire", S.EXTERNAL, ""),
+}
+
+
 def call(name: str, machine: Machine) -> Machine:
     match name:
         case "hold":
@@ -46,6 +57,13 @@ def test_from_every_state(name: str, state: State) -> None:
     assert (after.state, after.generation, after.changed) == (end, 2, 5.0)
 
 
+@pytest.mark.parametrize(("name", "state", "hint"), HINTS.values(), ids=HINTS.keys())
+def test_the_way_out_is_told(name: str, state: State, hint: str) -> None:
+    with pytest.raises(ConflictError) as refused:
+        call(name, replace(NODE, state=state))
+    assert refused.value.hint == hint
+
+
 def test_let_go_leads_back_and_forgives() -> None:
     held = rest.hold(replace(NODE, state=S.ACTIVE), S.MAINTENANCE, "new fan", 5.0)
     assert held.hold
@@ -63,6 +81,7 @@ NOT_ERASED: dict[str, Machine] = {
     "held twice": rest.hold(
         rest.hold(replace(NODE, state=S.RESERVED), S.MAINTENANCE, "new fan", 5.0), S.QUARANTINED, "smokes", 6.0
     ),
+    "rescued while it was active": replace(NODE, state=S.RESCUE, hold=Hold("", S.ACTIVE, 5.0)),
     "half erased": replace(NODE, state=S.QUARANTINED, hold=Hold("half erased", S.READY, 5.0), failure=HALF),
     "half erased, and held since": rest.hold(
         replace(NODE, state=S.QUARANTINED, hold=Hold("half erased", S.READY, 5.0), failure=HALF),
@@ -77,7 +96,8 @@ NOT_ERASED: dict[str, Machine] = {
 def test_what_was_not_erased_is_not_retired(machine: Machine) -> None:
     with pytest.raises(ConflictError, match="were not erased since it was in use") as refused:
         rest.retire(machine, 7.0)
-    assert "`provisionctl let-go node17`" in str(refused.value.hint)
+    out = "unrescue" if machine.state is S.RESCUE else "let-go"
+    assert refused.value.hint == f"`provisionctl {out} node17` first, then `provisionctl release node17`"
 
 
 USED: dict[str, tuple[Machine, bool]] = {

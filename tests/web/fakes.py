@@ -227,7 +227,7 @@ class FakeConductor:
     async def forget(self, ref: str, *, force: bool = False, key: str = "", generation: int | None = None) -> None:
         machine = self._current(self.machines.get(ref), generation)
         if not force:
-            rest.check_erased(machine, "")
+            rest.check_erased(machine)
         del self.machines.by_name[machine.name]
         await self.emit(machine.id, "machine.forgotten", {"name": machine.name})
 

@@ -1,0 +1,32 @@
+"""What asks a person on a terminal before it touches machines in use, and `--yes`, which spares that."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import click
+
+from provisioner.cli.client import Client
+from provisioner.cli.session import is_terminal
+from provisioner.cli.text import Row, printable
+
+YES = click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
+USED = frozenset({"active", "reserved", "rescue"})
+
+
+def in_use(row: Row) -> bool:
+    """Say whether somebody uses a machine: now, or as soon as its hold is over."""
+    return row["state"] in USED or bool(row["hold"] and row["hold"]["return_to"] in USED)
+
+
+def ask_back(client: Client, machines: Sequence[str], what: str, does: Callable[[], str]) -> None:
+    """On a terminal, ask before that is done to a machine in use; a script has said what it wants."""
+    if not is_terminal(sys.stdin):
+        return
+    used = [row for row in client.machines(machines) if in_use(row)]
+    if not used:
+        return
+    some = ", ".join(f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used[:5])
+    more = f" and {len(used) - 5} more" if len(used) > 5 else ""
+    click.confirm(f"{some}{more}: in use; `{what}` {does()}. Go on?", abort=True, err=True)
