@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from provisioner.boot import chunks
 from provisioner.boot.chunks import Chunker, ChunkList
-from provisioner.catalog.room import Room, room_for
+from provisioner.catalog.room import Room, lacking, room_for
 from provisioner.durable import sync
 from provisioner.errors import ArtifactError, WireError
 
@@ -163,6 +163,10 @@ class BlobStore:
     def room_for(self, size: int) -> None:
         """Raise `ArtifactError` where this many bytes more would fill the disk."""
         room_for(self._incoming, size)
+
+    def lacking(self, size: int) -> int:
+        """Say how many bytes have to go before this many more fit on the disk."""
+        return lacking(self._incoming, size)
 
 
 class Receiver:

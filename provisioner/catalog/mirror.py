@@ -1,7 +1,7 @@
 """A pull-through cache of package mirrors: what was fetched once is given again, also when the mirror is away.
 
 Packages never change and are kept by content; indexes are asked for again at every use. What an index says a package's
-hash is, it must have. A file is seen whole or not at all; the least recently used go when the cache is full.
+hash is, it must have. A file is seen whole or not at all; the least recently used go when it or its disk is full.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from provisioner.catalog import packageindex
 from provisioner.catalog.arriving import Arriving
 from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Receiver
 from provisioner.catalog.download import check_redirect
-from provisioner.errors import ArtifactError, NotFoundError
+from provisioner.errors import ArtifactError, FullError, NotFoundError
 from provisioner.model.mirror import Kept, hash_in, is_index, never_changes, root_of
 from provisioner.store.mirror import MirrorIndex
 
@@ -159,7 +159,10 @@ class MirrorCache:
             log.warning("mirror.stale mirror=%s path=%s: %s", *key, reason)
             return kept
         except (ArtifactError, NotFoundError) as error:
-            return error
+            if kept is None or not isinstance(error, FullError):
+                return error
+            log.warning("mirror.stale mirror=%s path=%s: %s", *key, error)
+            return kept
         finally:
             arriving.end(good=result is not None)
         return result
@@ -202,12 +205,12 @@ class MirrorCache:
     ) -> tuple[str, int]:
         length = answer.content_length
         self._check_size(url, length or 0)
-        receiver = await _in_thread(lambda: self._blobs.receiver(length))
+        receiver = await self._with_room(length or 0, lambda: self._blobs.receiver(length))
         try:
             arriving.begin(receiver, length)
             async for chunk in _gathered(answer.content):
                 self._check_size(url, receiver.size_bytes + len(chunk))
-                await _in_thread(partial(receiver.write, chunk))
+                await self._with_room(len(chunk), partial(receiver.write, chunk))
                 arriving.move()
             if length is not None and receiver.size_bytes != length:
                 raise aiohttp.ClientPayloadError(f"ended after {receiver.size_bytes} of {length} bytes")
@@ -248,14 +251,29 @@ class MirrorCache:
     async def _make_room(self, new: Kept) -> None:
         """Let the least recently used files go, where one more is too much."""
         limit, size = self._sources.limit_bytes, self.size_bytes + new.size_bytes
-        if size <= limit:
-            return
+        if size > limit:
+            await self._let_go(size - int(limit * LOW_WATER))
+
+    async def _with_room(self, size_bytes: int, work: Callable[[], T]) -> T:
+        """Do what takes this much of the disk. Where that is full, the least recently used files go if it helps."""
+        try:
+            return await _in_thread(work)
+        except FullError:
+            lacking = await _in_thread(lambda: self._blobs.lacking(size_bytes))
+            if lacking > self.size_bytes:
+                raise
+            if lacking:  # else another download has made room meanwhile
+                await self._let_go(lacking + int(self.size_bytes * (1 - LOW_WATER)))
+            return await _in_thread(work)
+
+    async def _let_go(self, size_bytes: int) -> None:
+        """Let the least recently used files go until this much is free of them."""
         gone: list[Kept] = []
         for kept in sorted(self._kept.values(), key=lambda kept: kept.used):
-            if size <= limit * LOW_WATER:
+            if size_bytes <= 0:
                 break
             gone.append(kept)
-            size -= kept.size_bytes
+            size_bytes -= kept.size_bytes
         log.info("mirror.evicted files=%d bytes=%d", len(gone), sum(kept.size_bytes for kept in gone))
         await self._forget(gone)
 

@@ -13,13 +13,21 @@ LOOK_EVERY_BYTES = 64 * 1024 * 1024
 """So much may come between two looks: a quarter of what stays free."""
 
 
+def lacking(folder: Path, size_bytes: int) -> int:
+    """Say how many bytes have to go from the disk that `folder` is on before this many more fit on it."""
+    return max(0, size_bytes + KEEP_FREE_BYTES - _free(folder))
+
+
 def room_for(folder: Path, size_bytes: int) -> None:
     """Raise `FullError` where this many bytes more would fill the disk that `folder` is on."""
-    disk = os.statvfs(folder)
-    free = disk.f_bavail * disk.f_frsize
-    if size_bytes + KEEP_FREE_BYTES > free:
-        text = f"{folder}: {size_bytes / 1e6:.1f} MB wanted, {free / 1e6:.1f} MB free"
+    if lacking(folder, size_bytes):
+        text = f"{folder}: {size_bytes / 1e6:.1f} MB wanted, {_free(folder) / 1e6:.1f} MB free"
         raise FullError(text, hint=f"{KEEP_FREE_BYTES / 1e6:.0f} MB stay free for the daemon's own state")
+
+
+def _free(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 class Room:

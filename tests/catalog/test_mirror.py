@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.catalog.mirror import FRESH_S, MirrorCache
-from provisioner.errors import ArtifactError, NotFoundError
+from provisioner.catalog.room import KEEP_FREE_BYTES
+from provisioner.errors import ArtifactError, FullError, NotFoundError
 from provisioner.store.authority import Authority
 from provisioner.store.db import Database
 from tests.catalog.mirrors import Now, Upstream, caching
@@ -249,4 +251,54 @@ async def test_who_asked_first_may_go(cache: MirrorCache, upstream: Upstream) ->
         first.cancel()
         upstream.held[DEB].set()
     assert second.result().sha256 == sha(b"hello")
+    assert upstream.times(DEB) == 1
+
+
+class SmallDisk:
+    """A disk of its own for what lies below `root`."""
+
+    def __init__(self, root: Path, size_bytes: int) -> None:
+        self.root, self.size_bytes = root, size_bytes
+
+    def __call__(self, _folder: object) -> os.statvfs_result:
+        taken = sum(path.stat().st_size for path in (self.root / "blobs").rglob("*") if path.is_file())
+        return os.statvfs_result((1, 1, 0, 0, max(self.size_bytes - taken, 0), 0, 0, 0, 0, 255))
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallDisk:
+    """A disk on which 10,000 octets more than what stays free can be kept."""
+    disk = SmallDisk(tmp_path / "mirror", KEEP_FREE_BYTES + 10_000)
+    monkeypatch.setattr(os, "statvfs", disk)
+    return disk
+
+
+@pytest.mark.parametrize("sized", [True, False], ids=["a length that is known", "one that nobody knows"])
+@pytest.mark.usefixtures("disk")
+async def test_a_disk_that_is_full_before_the_cache_is_lets_the_least_recently_used_go(
+    cache: MirrorCache, upstream: Upstream, now: Now, sized: bool
+) -> None:
+    names = [f"pool/{letter}.deb" for letter in "abcdef"]
+    upstream.files |= {name: name[5:6].encode() * 4000 for name in names}
+    upstream.unsized = set() if sized else set(names)
+    for name in names:
+        assert await content(cache, name) == upstream.files[name]
+        now.now += 1000
+    assert await content(cache, RELEASE) == b"release 1"
+    assert 4000 <= cache.size_bytes <= 10_000
+    assert await content(cache, names[-1]) == upstream.files[names[-1]]
+    assert upstream.times(names[-1]) == 1, "used a moment ago"
+
+
+async def test_a_disk_that_others_have_filled_costs_nothing_that_is_kept(
+    cache: MirrorCache, upstream: Upstream, now: Now, disk: SmallDisk
+) -> None:
+    assert await content(cache, RELEASE) == b"release 1"
+    assert await content(cache, DEB) == b"hello"
+    disk.size_bytes, now.now = KEEP_FREE_BYTES // 2, now.now + FRESH_S
+    upstream.files |= {RELEASE: b"release 2", "pool/other.deb": b"other"}
+    assert await content(cache, RELEASE) == b"release 1", "as if the mirror were away"
+    with pytest.raises(FullError, match="MB free"):
+        await cache.get("debian", "pool/other.deb")
+    assert await content(cache, DEB) == b"hello"
     assert upstream.times(DEB) == 1
