@@ -196,18 +196,18 @@ class Boots:
         machine = self.machine_of(mac)
         if self.ports.network.lease_of(address) != mac:
             self._see(mac, machine, "http.script.refused", f"{address} asked for the script of {mac}", ok=False)
-            raise NotFoundError("there is no such boot script")
+            raise NotFoundError(f"there is no such boot script: {address} holds no lease of {mac}")
         self._refusals.started(mac)
         asker = Asker.IPXE if dialect in (Dialect.IPXE, Dialect.IPXE_HTTPS) else Asker.GRUB
         bootenv = self._to_start(mac, machine, address, asker)
         if not isinstance(bootenv, Bootenv):
-            return self._local(bootenv, dialect)
+            return self._local(mac, bootenv, dialect)
         record = await self.record(mac, machine, bootenv, address, by_https=dialect == Dialect.IPXE_HTTPS)
         self._see(mac, machine, "http.script", f"boot script: {record.title}")
         if machine is not None:  # known before an octet leaves: what boots may never say anything again
             now = await self._runner.apply(machine.id, Seen(Signal.SCRIPT))
             if _under_way(machine) not in ("", _under_way(now)):
-                return self._local(LocalDisk("its run was ended meanwhile"), dialect)
+                return self._local(mac, LocalDisk("its run was ended meanwhile"), dialect)
         return write(record, dialect).encode()
 
     def system_on_disc(self, mac: Mac, address: str) -> Bootenv:
@@ -236,9 +236,9 @@ class Boots:
             return LocalDisk(f"{bootenv.name} is not complete on the server")
         return bootenv
 
-    def _local(self, plan: Plan, dialect: Dialect) -> bytes:
+    def _local(self, mac: Mac, plan: Plan, dialect: Dialect) -> bytes:
         if isinstance(plan, NoBoot):
-            raise NotFoundError("there is no such boot script")
+            raise NotFoundError(f"there is no such boot script: none for {mac}: {plan.reason}")
         return leave(plan.reason, dialect).encode()
 
     def _bootenv_of(self, machine: Machine | None) -> Bootenv:

@@ -70,8 +70,13 @@ class Discs:
         of one machine that come while its CD is made get that one.
         """
         mac = self._network.lease_of(address)
-        if mac is None or name not in ARCH_OF or not self._network.serves(name):
-            raise NotFoundError("there is no such CD")
+        if mac is None:
+            raise NotFoundError(f"there is no such CD: {address} holds no lease")
+        if name not in ARCH_OF:
+            raise NotFoundError("there is no such CD: nothing is called so")
+        if not self._network.serves(name):
+            loaders = ", ".join(MADE_OF[name])
+            raise NotFoundError(f"there is no such CD: its loaders are not all served ({loaders})")
         before, lock = self._kept.get(mac), self._locks.setdefault(mac, asyncio.Lock())
         async with lock, self._turns:
             system, wanted = self._wanted(mac, name, address)
@@ -121,7 +126,7 @@ class Discs:
     def _file(self, name: str) -> ServedFile:
         file = self._network.file(name)
         if file is None:
-            raise NotFoundError("there is no such CD")
+            raise NotFoundError(f"there is no such CD: {name} is not served")
         return file
 
 

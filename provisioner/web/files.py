@@ -111,16 +111,19 @@ class Files:
         """Serve an artefact: BOOTENV/ARCH/NAME."""
         name = request.match_info["name"]
         if not self.serves(address_of(request)):
-            self._trace(request, "http.refused", f"{ARTIFACTS}{name}: the run that it is for was ended", ok=False)
-            raise NotFoundError("the run that it is for was ended")
+            raise self.refusal(request, f"{ARTIFACTS}{name}: the run that it is for was ended")
         return await self._serve(request, ARTIFACTS + name)
 
     async def _serve(self, request: web.Request, name: str) -> web.StreamResponse:
         file = self._table.find(name)
         if isinstance(file, Refused):
-            self._trace(request, "http.refused", f"{file.name}: {file.reason}", ok=False)
-            raise NotFoundError(f"{file.name}: {file.reason}")
+            raise self.refusal(request, f"{file.name}: {file.reason}")
         return await self.give(request, file)
+
+    def refusal(self, request: web.Request, text: str) -> NotFoundError:
+        """Note that a file is not given, and return what says so."""
+        self._trace(request, "http.refused", text, ok=False)
+        return NotFoundError(text)
 
     async def give(self, request: web.Request, file: ServedFile) -> web.StreamResponse:
         """Serve a file that was found: all of it, a range, or only its head."""

@@ -105,7 +105,11 @@ class MachineSide:
         return await self._script(request, Dialect.GRUB)
 
     async def _script(self, request: web.Request, dialect: Dialect) -> WholeAnswer:
-        script = await self._ask.boot_script(_mac(request), address_of(request), dialect)
+        try:
+            script = await self._ask.boot_script(_mac(request), address_of(request), dialect)
+        except NotFoundError as error:
+            log.info("http.script.refused client=%s: %s", address_of(request), error)
+            raise
         return WholeAnswer(script, PLAIN)
 
     async def answer(self, request: web.Request) -> WholeAnswer:

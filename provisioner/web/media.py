@@ -9,6 +9,7 @@ from typing import Protocol
 from aiohttp import web
 
 from provisioner.boot.files import ServedFile
+from provisioner.errors import NotFoundError
 from provisioner.web.files import Files
 from provisioner.web.machines import address_of
 from provisioner.web.ports import Route
@@ -48,4 +49,8 @@ class Discs:
     async def disc(self, request: web.Request) -> web.StreamResponse:
         """Give the CD, or a range of it."""
         name, begins = request.match_info["name"], request.method == "HEAD"
-        return await self._files.give(request, await self._made.find(name, address_of(request), begins=begins))
+        try:
+            file = await self._made.find(name, address_of(request), begins=begins)
+        except NotFoundError as error:
+            raise self._files.refusal(request, f"{name}: {error}") from error
+        return await self._files.give(request, file)

@@ -103,15 +103,15 @@ async def test_a_boot_that_begins_anew_gets_a_new_one(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "an address that nobody holds": (NAME, "10.9.9.9", State.ENROLLED),
-    "another architecture": ("cdaa64.iso", "", State.ENROLLED),
-    "no CD of ours": ("other.iso", "", State.ENROLLED),
-    "a machine that is to boot its disk": (NAME, "", State.MAINTENANCE),
+    "an address that nobody holds": (NAME, "10.9.9.9", State.ENROLLED, "10.9.9.9 holds no lease"),
+    "another architecture": ("cdaa64.iso", "", State.ENROLLED, r"its loaders are not all served \(.*gcdaa64.efi"),
+    "no CD of ours": ("other.iso", "", State.ENROLLED, "nothing is called so"),
+    "a machine that is to boot its disk": (NAME, "", State.MAINTENANCE, "node17 is maintenance"),
 }
 
 
-@pytest.mark.parametrize(("name", "address", "state"), REFUSED.values(), ids=REFUSED.keys())
-async def test_who_gets_none(tmp_path: Path, name: str, address: str, state: State) -> None:
+@pytest.mark.parametrize(("name", "address", "state", "why"), REFUSED.values(), ids=REFUSED.keys())
+async def test_who_gets_none(tmp_path: Path, name: str, address: str, state: State, why: str) -> None:
     rack = Secured(tmp_path)
     metal = rack.one()
     async with rack.daemon() as conductor:
@@ -121,7 +121,7 @@ async def test_who_gets_none(tmp_path: Path, name: str, address: str, state: Sta
             conductor.decide(asking(metal))
             await conductor.discs.find(NAME, metal.ip, begins=True)
             await conductor.hold("node17", "new fan")
-        with pytest.raises(NotFoundError, match="there is no such CD"):
+        with pytest.raises(NotFoundError, match=f"there is no such CD: {why}"):
             await conductor.discs.find(name, address or metal.ip, begins=False)
 
 

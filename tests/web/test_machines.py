@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from typing import Any
 
 import aiohttp
@@ -36,8 +37,13 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize(("path", "status", "body"), SCRIPTS.values(), ids=SCRIPTS.keys())
-async def test_boot_scripts(boot: Session, path: str, status: int, body: bytes) -> None:
+async def test_boot_scripts(
+    boot: Session, caplog: pytest.LogCaptureFixture, path: str, status: int, body: bytes
+) -> None:
+    caplog.set_level(logging.INFO)
     assert await call(boot, "GET", path) == (status, body)
+    refused = [line for line in caplog.messages if line.startswith("http.script.refused client=127.0.0.1: ")]
+    assert len(refused) == (status == 404)
 
 
 OWN = {
