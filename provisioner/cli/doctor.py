@@ -14,6 +14,7 @@ import click
 from provisioner import config as configuration
 from provisioner.cli.client import Client
 from provisioner.cli.doctor_loaders import Loaders
+from provisioner.cli.doctor_probe6 import network6
 from provisioner.cli.doctor_probes import Offer, holder_of, probe_dhcp
 from provisioner.cli.exits import Forbidden, Unreachable
 from provisioner.cli.finding import Finding, Findings, Level
@@ -60,6 +61,7 @@ def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
     checks: list[Callable[[], Findings]] = [
         lambda: _daemon(client, config or Config()),
         lambda: _network(config or Config(), interfaces, given["wait_s"], loaders),
+        lambda: network6(config or Config(), given["wait_s"]),
         loaders.served,
         lambda: _watched(client),
         lambda: _names(client),

@@ -103,21 +103,50 @@ def _offer(data: bytes, xid: int) -> Offer | None:
 
 def fetch_tftp(host: str, name: str, port: int = 69, timeout_s: float = 3.0) -> int:
     """Read a file by TFTP; give its size."""
-    from tftpy.TftpClient import TftpClient
+    from tftpy.TftpContexts import TftpContextClientDownload
     from tftpy.TftpShared import TftpException
 
     logging.getLogger("tftpy").setLevel(logging.CRITICAL)  # it says on stderr what it also raises
     body = io.BytesIO()
     try:
-        untyped: Any = TftpClient
-        untyped(host, port, options={"blksize": 1428}).download(name, body, timeout=timeout_s)
+        untyped: Any = TftpContextClientDownload
+        with untyped("127.0.0.1", port, name, body, {"blksize": 1428}, None, timeout_s) as transfer:
+            transfer.sock.close()
+            transfer.sock = _TftpSocket(host, timeout_s)
+            transfer.start()
     except TftpException as error:
         raise ProbeError(
-            f"tftp://{host}/{name}: {error}", hint="`provisionctl loaders` lists what is served"
+            f"tftp://{_in_url(host)}/{name}: {error}", hint="`provisionctl loaders` lists what is served"
         ) from error
     except OSError as error:
-        raise ProbeError(f"tftp://{host}/{name}: {error.strerror or error}") from error
+        raise ProbeError(f"tftp://{_in_url(host)}/{name}: {error.strerror or error}") from error
     return len(body.getvalue())
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+class _TftpSocket:
+    """The socket of a transfer from a host, by IPv6, too: tftpy makes one of IPv4 alone, and knows no other peer."""
+
+    def __init__(self, host: str, timeout_s: float) -> None:
+        self._host = host
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.settimeout(timeout_s)
+
+    def sendto(self, data: bytes, to: tuple[str, int]) -> None:
+        """Send it to that port of the host."""
+        self._socket.sendto(data, (self._host, to[1]))
+
+    def recvfrom(self, limit: int) -> tuple[bytes, tuple[str, int]]:
+        """Wait for what comes, from whichever port."""
+        data, sender = self._socket.recvfrom(limit)
+        return data, ("127.0.0.1", sender[1])
+
+    def close(self) -> None:
+        """End the transfer."""
+        self._socket.close()
 
 
 def fetch_http(url: str, timeout_s: float = 5.0, trusted: str = "") -> int:

@@ -158,3 +158,29 @@ def test_a_daemon_in_another_network_namespace_is_asked_there(wire: Wire) -> Non
         subprocess.run(["ip", "-n", wire.other, "link", "set", "we1", "down"], check=True)
         found = wire.found(wire.other)
     assert [text for _, text in found if "snponly.efi from" in text] == ["snponly.efi from 10.213.7.1: 9.8 KiB"] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.netns
+@pytest.mark.peer
+def test_a_daemon_that_serves_ipv6_alone_is_asked_by_it(wire: Wire) -> None:
+    subprocess.run(["ip", "-n", wire.ours, "addr", "del", "10.213.7.1/24", "dev", "we0"], check=True)
+    subprocess.run(["ip", "-n", wire.ours, "addr", "add", "fd77::1/64", "dev", "we0", "nodad"], check=True)
+    head, _, _ = wire.config.read_text().partition("dhcp:")
+    subnet = "{network: 'fd77::/64', interface: we0, pools: ['fd77::1000-fd77::10ff']}"
+    wire.config.write_text(f"{head}dhcp:\n  subnets6:\n    - {subnet}\n")
+    daemon = [sys.executable, "-m", "provisioner.entry", "--config", str(wire.config)]
+    with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
+        found = wire.doctor()
+    assert [text for _, text in found if "snponly.efi from" in text] == ["snponly.efi from fd77::1: 9.8 KiB"] * 3
+    offers = [(level, text.partition(" offers ")[2]) for level, text in found if text.startswith("we0: fe80:")]
+    assert offers == [("ok", "fd77::1000, to load tftp://[fd77::1]/snponly.efi")]
+
+
+@pytest.mark.slow
+@pytest.mark.netns
+def test_an_ipv6_subnet_that_nobody_serves_is_a_fault(wire: Wire) -> None:
+    subnet = "{network: 'fd77::/64', interface: we0, pools: ['fd77::1000-fd77::10ff']}"
+    wire.config.write_text(f"{wire.config.read_text()}  subnets6:\n    - {subnet}\n")
+    text = "we0: an unknown machine gets no IPv6 address from us, as the configuration says that it should"
+    assert ("FAIL", text) in wire.doctor()
