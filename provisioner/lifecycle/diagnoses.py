@@ -150,8 +150,10 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "check cable and VLAN of its boot port, and that network boot is enabled in its firmware",
     ),
     Diagnosis(
-        "loader-missing", line("tftp.refused", "", "wait.loader", until=FETCHES),
-        "it asks for a loader that is not served", "`provisionctl loaders install`, then `provisionctl loaders list`",
+        "loader-missing",
+        line("", "nothing is served under this name|its loaders are not all served", "wait.loader", until=FETCHES),
+        "it asks for a loader that is not served",
+        "`provisionctl loaders install --fetch {arch}`, then `provisionctl loaders list`",
     ),
     Diagnosis(
         "tftp-stalled", tftp_stalled,

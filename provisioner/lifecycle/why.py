@@ -71,7 +71,9 @@ def why(machine: Machine, lines: Sequence[TraceLine], now: float, port: int = 80
 def _verdict(story: Story, diagnosis: Diagnosis, evidence: Sequence[TraceLine], port: int) -> Verdict:
     machine = story.machine
     hold = machine.hold.reason if machine.hold else ""
-    words = {"name": machine.name, "port": port, "via": machine.boot_via, "hold": hold, "failure": story.failed}
+    arch = "arm64" if evidence and "aa64." in evidence[-1].text else "amd64"  # of a loader, as its name says
+    words = {"name": machine.name, "port": port, "via": machine.boot_via, "arch": arch}
+    words |= {"hold": hold, "failure": story.failed}
     text = f"{machine.name}: {diagnosis.text.format(**words)}"
     return Verdict(diagnosis.id, text, diagnosis.todo.format(**words), tuple(evidence[-EVIDENCE:]), _tried(machine.run))
 

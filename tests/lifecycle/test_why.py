@@ -195,6 +195,31 @@ def test_why(name: str, case: Case) -> None:
     assert "{" not in verdict.text + verdict.todo
 
 
+MISSING = {
+    "a loader for amd64": ("tftp.refused", "snponly.efi: nothing is served under this name", "amd64"),
+    "one for arm64": ("tftp.refused", "grubaa64.efi: nothing is served under this name", "arm64"),
+    "shim for arm64": ("tftp.refused", "shimaa64.efi: nothing is served under this name", "arm64"),
+    "a CD for amd64": (
+        "http.refused",
+        "cdx64.iso: there is no such CD: its loaders are not all served (shimx64.efi, gcdx64.efi)",
+        "amd64",
+    ),
+    "one for arm64 ": (
+        "http.refused",
+        "cdaa64.iso: there is no such CD: its loaders are not all served (shimaa64.efi, gcdaa64.efi)",
+        "arm64",
+    ),
+}
+
+
+@pytest.mark.parametrize(("event", "text", "arch"), MISSING.values(), ids=MISSING.keys())
+def test_what_brings_a_missing_loader_is_told(event: str, text: str, arch: str) -> None:
+    machine, lines, now = stand(Case("wait.loader", (POWER, OFFER, ACK, line(ON + 7, event, text, ok=False))))
+    verdict = why(machine, lines, now)
+    assert verdict.id == "loader-missing"
+    assert verdict.todo == f"`provisionctl loaders install --fetch {arch}`, then `provisionctl loaders list`"
+
+
 def test_every_diagnosis_has_its_fault() -> None:
     tested = {name for name, _ in CASES.values()} | {"held"}
     assert tested - {"waiting", "unknown"} == {diagnosis.id for diagnosis in DIAGNOSES}

@@ -13,8 +13,8 @@ from provisioner.errors import ArtifactError
 Say = Callable[[str], None]
 """Where a builder tells the operator what it is doing, one line at a time."""
 
-_SHOWN = 12
-"""Lines of a failed program's output that an error repeats."""
+_SHOWN, _LAST = 12, 3
+"""Lines of a failed program's output that an error repeats; those of them that its first line has."""
 
 
 def require(packages: Mapping[str, str]) -> None:
@@ -59,5 +59,10 @@ def environment() -> dict[str, str]:
 
 
 def _failure(words: list[str], status: int, said: bytes) -> str:
+    """Say what a program said last in the first line, which is all that an operator is shown; then all the rest."""
     lines = said.decode("utf-8", "replace").strip().splitlines()[-_SHOWN:]
-    return "\n".join((f"{Path(words[0]).name} failed with status {status}: {' '.join(words)[:200]}", *lines))
+    command = " ".join(words)[:200]
+    failed = f"{Path(words[0]).name} failed with status {status}"
+    if not lines:
+        return f"{failed}: {command}"
+    return "\n".join((f"{failed}: {'; '.join(line.strip() for line in lines[-_LAST:])}", command, *lines))

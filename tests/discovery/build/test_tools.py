@@ -28,8 +28,16 @@ def test_programs_in_sbin_are_found_by_people_without_it_on_their_path(monkeypat
 def test_a_failure_repeats_the_end_of_what_the_program_said() -> None:
     with pytest.raises(ArtifactError, match="sh failed with status 3") as caught:
         run(["sh", "-c", "seq 100 >&2; exit 3"])
-    assert caught.value.message.splitlines()[-1] == "100"
+    first, *_, last = caught.value.message.splitlines()
+    assert first == "sh failed with status 3: 98; 99; 100"
+    assert last == "100"
     assert len(caught.value.message.splitlines()) < 20
+
+
+def test_a_failure_without_a_word_names_the_command() -> None:
+    with pytest.raises(ArtifactError) as caught:
+        run(["sh", "-c", "exit 3"])
+    assert caught.value.message == "sh failed with status 3: sh -c exit 3"
 
 
 def test_input_and_output() -> None:
