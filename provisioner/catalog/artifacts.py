@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256 as sha256_of
 from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
@@ -146,6 +147,9 @@ class ArtifactStore:
                 await _in_thread(partial(receiver.write, chunk))
             if content.size_bytes not in (None, receiver.size_bytes):
                 raise ArtifactError(f"{receiver.size_bytes} bytes came, {content.size_bytes} were announced")
+            if not receiver.size_bytes and not sha256:
+                hint = f"look where it comes from; an empty file is taken with its SHA-256, {sha256_of().hexdigest()}"
+                raise ArtifactError(f"{'/'.join(names)}: what came is empty", hint=hint)
             digest, size = await _in_thread(lambda: receiver.settle("/".join(names), sha256))
         finally:
             await _in_thread(receiver.close)

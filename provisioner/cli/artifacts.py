@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import os
 import shutil
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import click
 from provisioner.cli.complete import bootenv_names
 from provisioner.cli.local import artifact_client
 from provisioner.cli.output import print_rows
+from provisioner.cli.sending import length_of
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.text import Column, Row, age, printable, seconds_of, size
 from provisioner.errors import ArtifactError, ConfigError
@@ -118,14 +118,14 @@ def import_file(session: Session, artifact: str, file: Path, sha256: str, origin
     """
     path = urllib.parse.quote("/".join(_parts(artifact)))
     try:
+        length_of(file)
         with (
             _converted(session, artifact, file, sha256) as (chosen, expected),
             chosen.open("rb") as content,
             artifact_client(session) as client,
         ):
-            bytes_there = os.fstat(content.fileno()).st_size
             query = {"origin": origin or f"file {file.name}"} | ({"sha256": expected} if expected else {})
-            row = client.send(f"/v1/artifacts/{path}", content, bytes_there, query)
+            row = client.send(f"/v1/artifacts/{path}", content, length_of(chosen), query)
     except OSError as error:
         raise ArtifactError(f"{file}: {error.strerror}") from error
     print_rows(session, [row], COLUMNS, empty="")
@@ -206,8 +206,9 @@ def bundle_import(session: Session, file: Path) -> None:
     What no bootenv here has is taken, too, and said: the catalogue that has it may come later.
     """
     try:
+        length = length_of(file)
         with file.open("rb") as content, artifact_client(session) as client:
-            taken = client.send("/v1/bundle", content, os.fstat(content.fileno()).st_size, {})
+            taken = client.send("/v1/bundle", content, length, {})
     except OSError as error:
         raise ArtifactError(f"{file}: {error.strerror}") from error
     print_rows(session, taken["artifacts"], COLUMNS, empty="")

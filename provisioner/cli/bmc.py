@@ -13,6 +13,7 @@ from provisioner.cli.bmc_direct import Direct, is_url
 from provisioner.cli.complete import machine_names
 from provisioner.cli.machines import bmc_password, parse_bmc, quoted
 from provisioner.cli.output import print_data, print_rows
+from provisioner.cli.sending import length_of
 from provisioner.cli.session import Session, command, read_first_line
 from provisioner.cli.text import Column, Row, listing, printable
 from provisioner.errors import ConfigError
@@ -75,12 +76,13 @@ def push(session: Session, target: str, file: Path, **given: Any) -> None:
 
     For BMCs that cannot fetch: `do TARGET firmware.update uri=URL` has them fetch it.
     """
+    length = length_of(file)
     if is_url(target):
         Direct(session, target, **given).push(file)
     else:
         with file.open("rb") as content:
             where = f"/v1/machines/{quoted(target)}/bmc/firmware"
-            session.client().send(where, content, file.stat().st_size, {"name": file.name})
+            session.client().send(where, content, length, {"name": file.name})
     session.note(f"{file.name} is installed")
 
 

@@ -110,6 +110,43 @@ def test_a_file_with_another_hash_is_refused(ctl: Ctl, kernel: Path) -> None:
     assert ctl("artifacts", "list").out == ""
 
 
+def test_an_empty_file_replaces_nothing(ctl: Ctl, kernel: Path) -> None:
+    """It is what a download leaves that broke; a machine would be switched off for it."""
+    assert ctl("artifacts", "import", "discovery/vmlinuz", str(kernel)).status == 0
+    kernel.write_bytes(b"")
+    ran = ctl("artifacts", "import", "discovery/vmlinuz", str(kernel))
+    nothing = hashlib.sha256().hexdigest()
+    assert ran.err == (
+        "provisionctl: discovery/amd64/vmlinuz: what came is empty"
+        f" (look where it comes from; an empty file is taken with its SHA-256, {nothing})\n"
+    )
+    assert ran.status == 1
+    assert [row["sha256"] for row in json.loads(ctl("artifacts", "list", "-o", "json").out)] == [SHA]
+    assert ctl("artifacts", "import", "discovery/vmlinuz", str(kernel), "--sha256", nothing).status == 0
+    assert [row["sha256"] for row in json.loads(ctl("artifacts", "list", "-o", "json").out)] == [nothing]
+
+
+OF_NO_LENGTH = {
+    "an artefact": ("artifacts", "import", "discovery/vmlinuz"),
+    "a bundle": ("artifacts", "bundle", "import"),
+    "firmware": ("bmc", "push", "node17"),
+}
+
+
+@pytest.mark.parametrize("command", OF_NO_LENGTH.values(), ids=OF_NO_LENGTH.keys())
+def test_what_has_no_length_is_refused_before_it_is_opened(ctl: Ctl, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Nobody writes into the pipe: to open it would take for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    ran = ctl(*command, str(pipe))
+    assert ran.status == 1
+    assert ran.err == (
+        f"provisionctl: {pipe}: a pipe or a device, and its length has to be known before it is sent"
+        " (write the content to a file first, and name that)\n"
+    )
+    assert ctl("artifacts", "list").out == ""
+
+
 def test_a_qcow2_image_becomes_the_disk_inside(ctl: Ctl, tmp_path: Path) -> None:
     image = tmp_path / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "1M"], check=True)
