@@ -1,8 +1,9 @@
-"""`hold`, `let-go`, `adopt`, `retire`, `unretire`: what an operator says of machines that rest."""
+"""`hold`, `let-go`, `adopt`, `boot-via`, `retire`, `unretire`: what an operator says of machines that rest."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -52,6 +53,17 @@ def adopt(session: Session, names: str, bootenv: str) -> None:
     _say(session, names, "adopt", {"bootenv": bootenv})
 
 
+@command("boot-via")
+@_NAMES
+@click.argument("way", type=click.Choice(["pxe", "http", "media"]))
+def boot_via(session: Session, names: str, way: str) -> None:
+    """Have machines boot another way from now on: PXE, UEFI HTTP boot, or media, a CD of their own.
+
+    What is under way goes on as it began. `boot --via` chooses for one boot.
+    """
+    _say(session, names, "boot-via", {"boot_via": way}, lambda machine: f"boots by {machine['boot_via']}")
+
+
 @command("retire")
 @_NAMES
 def retire(session: Session, names: str) -> None:
@@ -66,7 +78,13 @@ def unretire(session: Session, names: str) -> None:
     _say(session, names, "unretire")
 
 
-def _say(session: Session, names: str, verb: str, body: dict[str, Any] | None = None) -> None:
+def _say(
+    session: Session,
+    names: str,
+    verb: str,
+    body: dict[str, Any] | None = None,
+    how: Callable[[Row], str] = lambda machine: f"is {machine['state']}",
+) -> None:
     client = session.client()
 
     def ask(name: str) -> Row:
@@ -74,7 +92,7 @@ def _say(session: Session, names: str, verb: str, body: dict[str, Any] | None = 
         return machine
 
     def tell(machine: Row) -> None:
-        print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['state']}"])
+        print_one(session, machine, lambda: [f"{printable(machine['name'])} {how(machine)}"])
 
     if failure := for_each(expand(names), ask, tell):
         raise failure

@@ -52,6 +52,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("hold", "rest:hold", "keep machines back, with a reason"),
         Entry("let-go", "rest:let_go", "end a hold"),
         Entry("adopt", "rest:adopt", "say what a machine already runs"),
+        Entry("boot-via", "rest:boot_via", "say how machines boot: PXE, UEFI HTTP boot, or a CD of their own"),
         Entry("retire", "rest:retire", "take machines out of use"),
         Entry("unretire", "rest:unretire", "take them into use again"),
         Entry("forget", "machines:forget", "take one off the record"),

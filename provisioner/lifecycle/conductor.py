@@ -283,6 +283,12 @@ class Conductor:
         return await self._settle(ref, intent, generation, lambda m, now: (rest.adopt(free(m), bootenv, now), []))
 
     @in_turn
+    async def boot_by(self, ref: str, way: str, *, key: str = "", generation: int | None = None) -> Machine:
+        """Have a machine boot another way from now on."""
+        intent = asked(key, "boot-via", way=way)
+        return await self._settle(ref, intent, generation, lambda m, now: (rest.boot_by(m, way, now), []))
+
+    @in_turn
     async def retire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         """Take a machine out of use; its record stays."""
         return await self._settle(ref, asked(key, "retire"), generation, lambda m, now: (rest.retire(m, now), []))

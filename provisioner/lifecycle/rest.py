@@ -1,4 +1,4 @@
-"""What an operator can say of a machine that rests: hold it, let it go, adopt it, retire it. No I/O.
+"""What an operator can say of a machine that rests: hold it, let it go, adopt it, retire it, how it boots. No I/O.
 
 Each returns the machine as it is then, or raises `ConflictError` where the state does not allow it.
 """
@@ -69,6 +69,12 @@ def adopt(machine: Machine, bootenv: str, now: float) -> Machine:
         text = f"{machine.name} is {machine.state}: only a machine that is not in use can be adopted"
         raise ConflictError(text, hint=way_out(machine))
     return replace(_changed(machine, State.ACTIVE, now, None), bootenv=bootenv, failure=None)
+
+
+def boot_by(machine: Machine, way: str, now: float) -> Machine:
+    """Say how a machine boots from now on: over which network boot, or by a CD of its own."""
+    _not_moving(machine, "be told how it boots")
+    return replace(_changed(machine, machine.state, now, machine.hold), boot_via=way)
 
 
 def retire(machine: Machine, now: float) -> Machine:

@@ -10,7 +10,6 @@ import msgspec
 from provisioner.errors import ConfigError, WireError
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.intent import EnrolRequest
-from provisioner.model.machine import BY_MEDIUM
 from provisioner.model.net import is_of_port, parse_mac
 from provisioner.web.ports import PowerVerb
 
@@ -28,6 +27,10 @@ class BmcBody(msgspec.Struct, forbid_unknown_fields=True):
     port: int = 0
     fingerprint: str = ""
     system: str = ""
+
+
+BootVia = Literal["pxe", "http", "media"]
+"""How a machine boots, as long as nobody says otherwise for one boot."""
 
 
 class EnrolBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,6 +66,10 @@ class HoldBody(msgspec.Struct, forbid_unknown_fields=True):
     quarantine: bool = False
 
 
+class BootViaBody(msgspec.Struct, forbid_unknown_fields=True):
+    boot_via: BootVia
+
+
 class AdoptBody(msgspec.Struct, forbid_unknown_fields=True):
     bootenv: str
 
@@ -78,8 +85,8 @@ def enrol_request(body: EnrolBody) -> EnrolRequest:
     faults = []
     if not _NAME.fullmatch(body.name):
         faults.append(f"name: {body.name[:80]!r}: lower-case letters, digits and hyphens, at most 63 (RFC 1123)")
-    if body.boot_via not in {"pxe", "http", BY_MEDIUM}:
-        faults.append(f"boot_via: {body.boot_via[:40]!r}: pxe, http or {BY_MEDIUM}")
+    if body.boot_via not in get_args(BootVia):
+        faults.append(f"boot_via: {body.boot_via[:40]!r}: pxe, http or media")
     macs = []
     for number, text in enumerate(body.macs):
         try:

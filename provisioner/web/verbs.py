@@ -11,7 +11,7 @@ from provisioner.errors import ConfigError, WireError
 from provisioner.model.net import parse_mac
 from provisioner.model.trace import Channel, TraceFilter
 from provisioner.web import views
-from provisioner.web.intents import AdoptBody, BootBody, HoldBody, PowerBody, ReleaseBody, check_via
+from provisioner.web.intents import AdoptBody, BootBody, BootViaBody, HoldBody, PowerBody, ReleaseBody, check_via
 from provisioner.web.ports import Operator, Route
 from provisioner.web.replies import (
     Condition,
@@ -53,6 +53,7 @@ class Verbs:
             "hold": self.hold,
             "let-go": self.let_go,
             "adopt": self.adopt,
+            "boot-via": self.boot_via,
             "retire": self.retire,
             "unretire": self.unretire,
         }
@@ -150,6 +151,11 @@ class Verbs:
             hint = f"at most {SYSTEM_CHARS} characters that can be shown; a name of your own will do"
             raise WireError(f"bootenv: {name[:40]!r}", hint=hint)
         return await self._at_once(request, self._ask.adopt, body.bootenv)
+
+    async def boot_via(self, request: web.Request) -> web.Response:
+        """Have a machine boot another way from now on."""
+        body = await read(request, BootViaBody)
+        return await self._at_once(request, self._ask.boot_by, body.boot_via)
 
     async def retire(self, request: web.Request) -> web.Response:
         """Take a machine out of use; its record stays."""

@@ -1,4 +1,4 @@
-"""`hold`, `let-go`, `adopt`, `retire`, `unretire`, `rescue`, `resume`."""
+"""`hold`, `let-go`, `adopt`, `boot-via`, `retire`, `unretire`, `rescue`, `resume`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def test_adopt_and_retire(ctl: Ctl) -> None:
     ran = ctl("retire", "node17,node18")
     assert (ran.status, ran.out) == (7, "node18 is retired\n")
     assert ctl("unretire", "node18").out == "node18 is enrolled\n"
+
+
+def test_how_machines_boot(ctl: Ctl) -> None:
+    assert ctl("boot-via", "node[17-18]", "http").out == "node17 boots by http\nnode18 boots by http\n"
+    assert "boots by   http" in ctl("show", "node17").out.splitlines()
+    assert ctl("boot-via", "node17", "floppy").status == 2
 
 
 def test_rescue_cancel_resume(ctl: Ctl) -> None:

@@ -87,6 +87,7 @@ ONCE: dict[
     "hold": (nothing, node("hold", "new DIMM"), node("let_go")),
     "let-go": (held, node("let_go"), node("hold", "again")),
     "adopt": (nothing, node("adopt", "theirs"), node("release", erase=False)),
+    "boot-via": (nothing, node("boot_by", "http"), node("boot_by", "pxe")),
     "retire": (nothing, node("retire"), node("unretire")),
     "unretire": (retired, node("unretire"), node("retire")),
     "cancel": (moving, node("cancel"), node("resume")),

@@ -75,6 +75,19 @@ def test_let_go_leads_back_and_forgives() -> None:
         rest.let_go(back, 8.0)
 
 
+@pytest.mark.parametrize("state", sorted(set(S) - MOVING))
+def test_how_a_machine_boots_is_said_while_it_rests(state: State) -> None:
+    held = Hold("new fan", S.READY, 1.0) if state in (S.MAINTENANCE, S.QUARANTINED) else None
+    before = replace(NODE, state=state, hold=held)
+    assert rest.boot_by(before, "http", 5.0) == replace(before, boot_via="http", generation=2, changed=5.0)
+
+
+@pytest.mark.parametrize("state", sorted(MOVING))
+def test_how_a_machine_boots_stays_while_it_moves(state: State) -> None:
+    with pytest.raises(ConflictError, match=f"node17 is {state}: it cannot be told how it boots now"):
+        rest.boot_by(replace(NODE, state=state), "http", 5.0)
+
+
 HALF = Failure("cancelled by the operator", "install", 5.0, S.QUARANTINED)
 NOT_ERASED: dict[str, Machine] = {
     "held while it was active": rest.hold(replace(NODE, state=S.ACTIVE), S.MAINTENANCE, "new fan", 5.0),

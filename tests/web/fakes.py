@@ -216,6 +216,10 @@ class FakeConductor:
         machine = self._current(self.machines.get(ref), generation)
         return await self.put(rest.adopt(machine, bootenv, NOW), "machine.state")
 
+    async def boot_by(self, ref: str, way: str, *, key: str = "", generation: int | None = None) -> Machine:
+        machine = self._current(self.machines.get(ref), generation)
+        return await self.put(rest.boot_by(machine, way, NOW), "machine.state")
+
     async def retire(self, ref: str, *, key: str = "", generation: int | None = None) -> Machine:
         machine = self._current(self.machines.get(ref), generation)
         return await self.put(rest.retire(machine, NOW), "machine.state")

@@ -128,6 +128,7 @@ CONDITIONAL: dict[str, dict[str, Any]] = {
     "hold": {"reason": "new DIMM"},
     "let-go": {},
     "adopt": {"bootenv": "theirs"},
+    "boot-via": {"boot_via": "http"},
     "retire": {},
     "unretire": {},
 }

@@ -30,6 +30,7 @@ VERBS = st.sampled_from(
         "hold",
         "let-go",
         "adopt",
+        "boot-via",
         "retire",
         "unretire",
         "preflight",

@@ -60,3 +60,10 @@ async def test_what_is_given_twice_is_stored_once(api: Session) -> None:
     body = {"name": "node40", "macs": ["52:54:00:00:00:99", "52-54-00-00-00-99"], "tags": ["rack=r1", "x", "rack=r1"]}
     status, machine, _ = await call(api, "POST", "/v1/machines", json=body)
     assert (status, machine["macs"], machine["tags"]) == (201, ["52:54:00:00:00:99"], ["rack=r1", "x"])
+
+
+async def test_how_a_machine_boots_is_said_anew(api: Session) -> None:
+    _, body, _ = await call(api, "POST", "/v1/machines/node17/boot-via", json={"boot_via": "http"})
+    assert (body["boot_via"], body["state"]) == ("http", "ready")
+    status, body, _ = await call(api, "POST", "/v1/machines/node17/boot-via", json={"boot_via": "floppy"})
+    assert (status, (await call(api, "GET", "/v1/machines/node17"))[1]["boot_via"]) == (400, "http")
