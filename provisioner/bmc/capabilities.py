@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from provisioner.bmc.biosplan import BiosPlan
 from provisioner.bmc.verbs import Bmc
 from provisioner.errors import BmcUnsupported
+from provisioner.model.bmc import BootTarget
 from provisioner.model.board import (
     Account,
     BiosSettings,
@@ -51,6 +52,15 @@ class CanTakeInventory(Protocol):
     """What is in the machine, without starting it."""
 
     async def inventory(self) -> Inventory: ...
+
+
+@runtime_checkable
+class CanListTargets(Protocol):
+    """What the board says of itself that it can be told to boot from."""
+
+    async def boot_targets(self) -> tuple[BootTarget, ...]:
+        """List it; nothing where the board does not say."""
+        ...
 
 
 @runtime_checkable

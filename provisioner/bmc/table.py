@@ -71,6 +71,7 @@ _ALL = (
     _once("power.reset", "reset", "restart a running machine at once"),
     _once("power.nmi", "press", "send a non-maskable interrupt: the operating system dumps", press=Press.NMI),
     _read("boot.read", "boot_override", "read what the firmware is told to boot"),
+    _read("boot.targets", "boot_targets", "list what the board says that it can be told to boot from"),
     *_BOOTS,
     _read("vmedia.status", "media", "list the virtual drives and what is in them"),
     _set("vmedia.insert", "insert_media", "put an image into a virtual drive"),

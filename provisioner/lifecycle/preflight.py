@@ -27,7 +27,8 @@ class Found:
     `missing` are lines about artefacts that the store lacks. `unfit` says why its files cannot be rendered, and
     `rendered` which could be. `told` is what DHCP would say to its firmware, None where DHCP was not asked; `unserved`
     names loaders that it would be sent to and that are not there. `bmc_fault` is what the BMC said (None: it answered),
-    `asked` whether it was asked at all, and `cannot` the verbs that none of its drivers can do.
+    `asked` whether it was asked at all, `cannot` the verbs that none of its drivers can do, and `targets` what its
+    board lists to boot from (empty: it does not say).
     """
 
     missing: Sequence[str] = ()
@@ -38,6 +39,7 @@ class Found:
     bmc_fault: str | None = None
     asked: bool = True
     cannot: Sequence[str] = ()
+    targets: Sequence[BootTarget] = ()
     medium: Sequence[Check] | None = None
     """What was judged of a CD of its own, for a machine that boots by one; then nothing is asked of the network."""
 
@@ -138,11 +140,27 @@ def _capability(machine: Machine, verb: Verb, found: Found) -> Iterable[Check]:
     if machine.bmc is None or not found.asked or found.bmc_fault is not None:
         return
     for name in found.cannot:
-        text, hint = f"none of its drivers can {name}", f"provisionctl bmc why {machine.name} {name}"
-        yield Check("capability", ok=False, text=text, hint=hint)
+        yield Check("capability", ok=False, **_incapable(machine, name, found.targets))
     if not found.cannot:
         verbs = bmc_verbs(machine, verb, by_medium=found.medium is not None)
         yield Check("capability", ok=True, text=f"it can {', '.join(verbs)}")
+
+
+def lists(targets: Sequence[BootTarget], verb: str) -> bool:
+    """Say whether a board that lists these boot targets takes a verb; one that lists none does not say."""
+    return not targets or not verb.startswith("boot.") or verb.rpartition(".")[2] in targets
+
+
+def _incapable(machine: Machine, verb: str, targets: Sequence[BootTarget]) -> dict[str, str]:
+    """Word what no driver can, and name the way to boot that the board has instead."""
+    if lists(targets, verb):
+        hint = f"`provisionctl bmc why {machine.name} {verb}`"
+        return {"text": f"none of its drivers can {verb}", "hint": hint}
+    text = f"{verb}: its board boots only from {', '.join(targets)}"
+    other = {"boot.once.pxe": BootTarget.HTTP, "boot.once.http": BootTarget.PXE}.get(verb)
+    if other not in targets:
+        return {"text": text, "hint": "look at its firmware's settings: its boot mode decides what it lists"}
+    return {"text": text, "hint": f"`provisionctl boot-via {machine.name} {other}`"}
 
 
 def _way(machine: Machine, bootenv: Bootenv) -> list[Check]:
@@ -161,7 +179,7 @@ def _way(machine: Machine, bootenv: Bootenv) -> list[Check]:
     if not by_http_alone or machine.boot_via == "http":
         return []
     text = f"{bootenv.name} starts by UEFI HTTP boot alone, and {machine.name} boots by {machine.boot_via}"
-    return [Check("boot", ok=False, text=text, hint="a machine that can is enrolled with `--boot-via http`")]
+    return [Check("boot", ok=False, text=text, hint=f"where it can, `provisionctl boot-via {machine.name} http`")]
 
 
 def _artifacts(bootenv: Bootenv, missing: Sequence[str]) -> list[Check]:

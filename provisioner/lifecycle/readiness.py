@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -27,24 +28,26 @@ from provisioner.lifecycle.forecast import (
 )
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.ports import Ports
-from provisioner.lifecycle.preflight import Found, bmc, bmc_verbs, boots_from_network, checks, verb_for
+from provisioner.lifecycle.preflight import Found, bmc, bmc_verbs, boots_from_network, checks, lists, verb_for
 from provisioner.lifecycle.preview import Known
 from provisioner.lifecycle.rendering import Imagined, RenderedFile, Renderings
 from provisioner.model.artifact import Inspected
-from provisioner.model.bmc import BmcAddress
+from provisioner.model.bmc import BmcAddress, BootTarget
 from provisioner.model.boot import Arch, LoadFile
 from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Check
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 
+TARGETS = "boot.targets"
+Login = tuple[BmcAddress, str]
 Look = Callable[[Machine], Awaitable[object]]
 
 
 class Logins(Protocol):
     """The ways to a machine's board, with their passwords; `bmc.ways.Ways` is the real one."""
 
-    async def all(self, machine: Machine) -> list[tuple[BmcAddress, str]]: ...
+    async def all(self, machine: Machine) -> list[Login]: ...
 
 
 class Readiness:
@@ -137,9 +140,23 @@ class Readiness:
         try:
             await self._look(machine)
             logins = await self._logins.all(machine)
-            return {"cannot": [name for name in names if not await self._ports.bmcs.order(name, logins)]}
+            listed = await self._listed(logins) if any(name.startswith("boot.") for name in names) else {}
+            cannot = [name for name in names if not await self._can(name, logins, listed)]
+            return {"cannot": cannot, "targets": next(iter(listed.values()), ())}
         except (BmcError, NotFoundError) as error:
             return {"bmc_fault": str(error)}
+
+    async def _listed(self, logins: Sequence[Login]) -> Mapping[BmcAddress, Sequence[BootTarget]]:
+        """Read what the board lists to boot from, by each way that says so."""
+        bmcs, listed = self._ports.bmcs, {}
+        for address, password in await bmcs.order(TARGETS, logins):
+            with contextlib.suppress(BmcError):  # it says nothing of it then
+                listed[address] = await bmcs.do(address, password, TARGETS)
+        return {address: targets for address, targets in listed.items() if targets}
+
+    async def _can(self, verb: str, logins: Sequence[Login], listed: Mapping[BmcAddress, Sequence[BootTarget]]) -> bool:
+        order = await self._ports.bmcs.order(verb, logins)
+        return any(lists(listed.get(address, ()), verb) for address, _ in order)
 
     async def _rendered(self, boot: Imagined) -> tuple[list[RenderedFile], list[str]]:
         """Look every secret up, render every file with them; what comes out, and what is wrong. Only that is told."""

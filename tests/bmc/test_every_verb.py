@@ -67,6 +67,10 @@ async def boot(do: Do, board: Simulated) -> None:
     assert (await do("boot.read")).target is BootTarget.NONE
 
 
+async def targets(do: Do, board: Simulated) -> None:
+    assert BootTarget.PXE in await do("boot.targets")
+
+
 async def watch(do: Do, board: Simulated) -> None:
     assert {"Inlet Temp", "Fan 1"} <= {sensor.name for sensor in await do("sensors.read")}
     assert (await do("health.read")).value in ("ok", "unknown")
@@ -190,7 +194,7 @@ def _request() -> str:
 
 
 BOTH = (power, boot, watch, accounts, light)
-REDFISH = (*BOTH, media, manager, bios, secure_boot, update, volumes, certificate)
+REDFISH = (*BOTH, targets, media, manager, bios, secure_boot, update, volumes, certificate)
 """The certificate last: from then on the pin does not fit."""
 
 

@@ -19,7 +19,7 @@ from provisioner.errors import BmcError
 from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports
 from provisioner.lifecycle.preview import Known, Previews
 from provisioner.lifecycle.readiness import Readiness
-from provisioner.model.bmc import BmcAddress, Power
+from provisioner.model.bmc import BmcAddress, BootTarget, Power
 from provisioner.model.boot import LocalDisk
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
@@ -78,9 +78,14 @@ def network(address: str = "10.77.0.117", dhcp: Site | None = None, loaders: Seq
 
 
 class Obedient:
-    """A board that can all but what it is told it cannot; `fault` is what it answers a login with."""
+    """A board that can all but what it is told it cannot; `fault` is what it answers a login with, `targets` what it
+    lists to boot from.
+    """
 
-    def __init__(self, cannot: Sequence[str] = (), fault: BmcError | None = None) -> None:
+    def __init__(
+        self, cannot: Sequence[str] = (), fault: BmcError | None = None, targets: Sequence[BootTarget] = ()
+    ) -> None:
+        self._targets = targets
         self._cannot = cannot
         self._fault = fault
 
@@ -94,6 +99,10 @@ class Obedient:
 
     async def order(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Sequence[tuple[BmcAddress, str]]:
         return [] if verb in self._cannot else logins
+
+    async def do(self, address: BmcAddress, password: str, name: str, /, **given: Any) -> Any:
+        assert name == "boot.targets"
+        return tuple(self._targets)
 
 
 def _ports(network: Network, board: Obedient, stock: FakeArtifacts | None = None, secret: str = "secret") -> Ports:

@@ -58,6 +58,8 @@ class Metal:
     broken: Exception | None = None
     left: int = 0
     """Calls that fail before its BMC answers again, where it is broken; 0: all do."""
+    targets: tuple[BootTarget, ...] = ()
+    """What its board lists to boot from; it does not say where there is none."""
     lives: int = 0
     """Grows with every power-on, and when what runs on it is gone: a life that is not the latest does nothing more."""
 
@@ -121,6 +123,11 @@ class FakeBmcs:
 
     async def order(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Sequence[tuple[BmcAddress, str]]:
         return logins
+
+    async def do(self, address: BmcAddress, password: str, name: str, /, **given: Any) -> Any:
+        metal = self._metal(address, password)
+        assert name == "boot.targets"
+        return metal.targets
 
     async def forget(self, address: BmcAddress) -> None:
         return

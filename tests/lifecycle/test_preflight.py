@@ -12,7 +12,7 @@ from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.preflight import Found, bmc_verbs, checks, verb_for
 from provisioner.lifecycle.steps import advance
-from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.bmc import BmcAddress, BootTarget, Driver
 from provisioner.model.catalog import Bootenv, Files, Kind
 from provisioner.model.facts import Disk, Facts
 from provisioner.model.machine import Machine, State
@@ -99,6 +99,7 @@ def test_what_is_not_rescued_has_no_way_out_of_it() -> None:
 TOLD = Foretold("lan", "10.0.0.17", "10.0.0.1", "undionly.kpxe")
 SILENT = Foretold("lan", reason="no address left in lan", silent=True)
 
+NO_PXE = "none of its drivers can boot.once.pxe (`provisionctl bmc why node17 boot.once.pxe`)"
 FOUND: dict[str, tuple[Found, list[str]]] = {
     "an address": (Found(told=[TOLD]), ["subnet: lan: 10.0.0.17 is its address"]),
     "an address of another server": (
@@ -112,7 +113,17 @@ FOUND: dict[str, tuple[Found, list[str]]] = {
         Found(rendered=["kernel-args", "preseed"]), ["parameters: they fit; kernel-args, preseed can be rendered"]),
     "parameters that do not": (Found(unfit=["disk.layout: zfs"]), ["! parameters: disk.layout: zfs"]),
     "a verb that no driver has": (
-        Found(cannot=["boot.once.pxe"]), ["! capability: none of its drivers can boot.once.pxe"]),
+        Found(cannot=["boot.once.pxe"]), [f"! capability: {NO_PXE}"]),
+    "what its board does not list": (
+        Found(cannot=["boot.once.pxe"], targets=[BootTarget.HTTP]),
+        ["! capability: boot.once.pxe: its board boots only from http (`provisionctl boot-via node17 http`)"]),
+    "what its board lists, and no driver can": (
+        Found(cannot=["boot.once.pxe"], targets=[BootTarget.PXE]),
+        [f"! capability: {NO_PXE}"]),
+    "a board that boots from no network": (
+        Found(cannot=["boot.once.pxe"], targets=[BootTarget.DISK]),
+        ["! capability: boot.once.pxe: its board boots only from disk"
+         " (look at its firmware's settings: its boot mode decides what it lists)"]),
     "a BMC that was not asked cannot be judged": (Found(asked=False, cannot=["power.on"]), []),
 }  # fmt: skip
 
@@ -121,6 +132,7 @@ FOUND: dict[str, tuple[Found, list[str]]] = {
 def test_what_was_found_is_judged(found: Found, said: list[str]) -> None:
     judged = [
         f"{'' if check.ok else '! '}{check.name}: {check.text}"
+        + (f" ({check.hint})" if check.name == "capability" and check.hint else "")
         for check in checks(READY, DEBIAN, found, Verb.DEPLOY)
         if check.name in {"subnet", "loader", "parameters", "capability"} and "it can power.off" not in check.text
     ]

@@ -9,7 +9,7 @@ import pytest
 from provisioner.catalog.fleet import SITE, machine
 from provisioner.errors import BmcAuthError, ConflictError
 from provisioner.lifecycle.registry import Machines
-from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.bmc import BmcAddress, BootTarget, Driver
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
 from tests.lifecycle.previews import SUBNET, Empty, Obedient, dhcp_of, network, readiness
@@ -114,6 +114,12 @@ REFUSED = {
         NODE, network(), Obedient(fault=BmcAuthError("user or password refused")), "bmc: user or password refused"),
     "a verb that no driver has": (
         NODE, network(), Obedient(["boot.once.pxe"]), "capability: none of its drivers can boot.once.pxe"),
+    "what its board does not list": (
+        NODE, network(), Obedient(targets=[BootTarget.HTTP, BootTarget.DISK]),
+        "capability: boot.once.pxe: its board boots only from http, disk"),
+    "a verb that failed, and is not listed": (
+        NODE, network(), Obedient(["boot.once.pxe"], targets=[BootTarget.HTTP, BootTarget.DISK]),
+        "capability: boot.once.pxe: its board boots only from http, disk"),
     "no address left": (
         NODE, network(dhcp=dhcp_of(NODE, LOST)), Obedient(),
         "subnet: 10.77.0.0/24: no answer: no address left in 10.77.0.0/24"),

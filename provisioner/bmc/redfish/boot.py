@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from provisioner.bmc.quirks import Quirks
 from provisioner.bmc.redfish.answers import Resource
 from provisioner.bmc.redfish.board import Board
 from provisioner.errors import BmcProtocolError, BmcUnsupported
@@ -42,6 +43,13 @@ class BootVerbs(Board):
         """Read the boot override."""
         return self._read(await self.settings_of(await self.system(), "Boot"))
 
+    async def boot_targets(self) -> tuple[BootTarget, ...]:
+        """List what the board can be told to boot from; nothing where it does not say."""
+        quirks = await self.quirks()
+        offered = _offered(await self.lately())
+        by_attributes = (BootTarget.CD,) if offered and quirks.virtual_cd_by_attributes else ()
+        return tuple(target for target in TARGETS if _name(target, quirks) in offered or target in by_attributes)
+
     def _read(self, holder: Resource) -> BootOverride:
         boot = Resource("", holder.table("Boot"))
         enabled, name = boot.text("BootSourceOverrideEnabled"), boot.text("BootSourceOverrideTarget")
@@ -64,10 +72,10 @@ class BootVerbs(Board):
         if quirks.virtual_cd_by_attributes and wanted.target is BootTarget.CD:
             await self._boot_virtual_cd(verb, wanted)
             return
-        name = quirks.cd_name if wanted.target is BootTarget.CD else TARGETS[wanted.target]
+        name = _name(wanted.target, quirks)
         system = await self.lately()
         holder = await self.settings_of(system, "Boot")
-        self._check_offered(verb, Resource("", system.table("Boot")), name, wanted)
+        self._check_offered(verb, system, name, wanted)
         body = boot_body(holder.table("Boot"), wanted, name)
         if quirks.mode_read_only and wanted.uefi is None:
             body.pop("BootSourceOverrideMode", None)
@@ -100,12 +108,22 @@ class BootVerbs(Board):
         if any(got.get(name) != value for name, value in VIRTUAL_CD.items()):
             raise BmcProtocolError(f"{self.address}: {verb}: taken, but the attributes are as they were")
 
-    def _check_offered(self, verb: str, boot: Resource, name: str, wanted: BootOverride) -> None:
-        offered = boot.texts("BootSourceOverrideTarget@Redfish.AllowableValues")
+    def _check_offered(self, verb: str, system: Resource, name: str, wanted: BootOverride) -> None:
+        offered = _offered(system)
         if offered and name not in offered and wanted.target is not BootTarget.NONE:
             raise self.unsupported(verb, f"the board boots only from {', '.join(offered)}")
-        if wanted.uri and "HttpBootUri" not in boot.data:
+        if wanted.uri and "HttpBootUri" not in system.table("Boot"):
             raise self.unsupported(verb, "the board takes no boot URI")
+
+
+def _name(target: BootTarget, quirks: Quirks) -> str:
+    """Name a boot source as a board does."""
+    return quirks.cd_name if target is BootTarget.CD else TARGETS[target]
+
+
+def _offered(system: Resource) -> tuple[str, ...]:
+    """Return the boot sources that a board lists; nothing where it does not say."""
+    return Resource("", system.table("Boot")).texts("BootSourceOverrideTarget@Redfish.AllowableValues")
 
 
 def boot_body(boot: Mapping[str, Any], wanted: BootOverride, name: str) -> dict[str, str]:

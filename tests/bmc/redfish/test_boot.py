@@ -88,6 +88,7 @@ async def test_a_refusal_for_another_reason_is_said(board: Service, known: Redfi
 async def test_a_board_that_calls_virtual_media_otherwise(board: Service, known: Redfish) -> None:
     board.system["Manufacturer"] = "Supermicro"
     board.system["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"].append("UsbCd")
+    assert BootTarget.CD in await known.boot_targets()
     await known.boot_once(BootTarget.CD)
     assert board.bodies[0]["Boot"]["BootSourceOverrideTarget"] == "UsbCd"
     assert (await known.boot_override()).target is BootTarget.CD
@@ -95,7 +96,9 @@ async def test_a_board_that_calls_virtual_media_otherwise(board: Service, known:
 
 async def test_a_board_whose_virtual_cd_is_chosen_elsewhere(board: Service, known: Redfish) -> None:
     board.system["Manufacturer"] = "Dell Inc."
+    board.system["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"] = ["Pxe"]
     board.resources["/redfish/v1/Managers/1/Attributes"] = {"Attributes": {"ServerBoot.1.BootOnce": "Disabled"}}
+    assert set(await known.boot_targets()) == {BootTarget.PXE, BootTarget.CD}
     await known.boot_once(BootTarget.CD)
     attributes = board.resources["/redfish/v1/Managers/1/Attributes"]["Attributes"]
     assert attributes == {"ServerBoot.1.BootOnce": "Enabled", "ServerBoot.1.FirstBootDevice": "VCD-DVD"}

@@ -65,6 +65,22 @@ async def test_http_boot_carries_its_uri(board: Service, bmc: Redfish) -> None:
     assert await bmc.boot_override() == BootOverride(BootTarget.HTTP, uefi=True, uri="http://192.0.2.1/x.efi")
 
 
+TARGETS: dict[str, tuple[Any, tuple[BootTarget, ...]]] = {
+    "those that mean something to us": (["None", "UefiHttp", "Usb", "Hdd"], ("none", "http", "disk")),
+    "a CD that is called otherwise": (["UsbCd"], ()),
+    "a board that does not say": (None, ()),
+    "a board that says something else": ("Pxe", ()),
+}
+
+
+@pytest.mark.parametrize(("offered", "targets"), TARGETS.values(), ids=TARGETS.keys())
+async def test_what_a_board_lists_to_boot_from(
+    board: Service, bmc: Redfish, offered: Any, targets: tuple[str, ...]
+) -> None:
+    board.system["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"] = offered
+    assert set(await bmc.boot_targets()) == {BootTarget(name) for name in targets}
+
+
 async def test_what_the_board_does_not_offer_is_not_tried(board: Service, bmc: Redfish) -> None:
     board.system["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"] = ["Pxe"]
     with pytest.raises(BmcUnsupported, match="boots only from Pxe"):

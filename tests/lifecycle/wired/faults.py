@@ -184,7 +184,8 @@ def install(named: str, life: Life, after_s: float = 60.0, *, boots: int = 1, dr
 FAULTS: dict[str, Fault] = {
     "its BMC's password was changed": Fault("bmc-password", off=other_password, after_s=950, boots=0),
     "its BMC's account lost its rights": Fault("bmc-privilege", off=lesser_role, after_s=950, boots=0),
-    "its BMC cannot boot from the network": Fault("bmc-unsupported", board=boots_disk_only, after_s=950, boots=0),
+    "its BMC cannot boot from the network, and does not say so before": Fault(
+        "bmc-unsupported", board=boots_disk_only, after_s=950, boots=0, driver=IPMI),
     "its BMC is unavailable": Fault("bmc-busy", off=start(BoardFault.UNAVAILABLE), after_s=950, boots=0),
     "its BMC died": Fault("bmc-unreachable", off=start(BoardFault.DEAD), after_s=950, boots=0),
     "its BMC obeys in words only": Fault("power-stuck", board=start(BoardFault.DEAF), after_s=950, boots=0),
