@@ -7,15 +7,18 @@ import contextlib
 import http.client
 import os
 import select
+import socket
 import sys
 import termios
 import threading
 import tty
 from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Protocol
 
 from provisioner.cli.client import Client
 from provisioner.cli.session import Session, is_terminal
+from provisioner.errors import ProvisionerError
 
 if TYPE_CHECKING:
     from provisioner.bmc.capabilities import ConsoleLine
@@ -32,6 +35,10 @@ class Line(Protocol):
         ...
 
     def type(self, keys: bytes) -> None: ...
+
+    def end(self) -> None:
+        """Have `read` return, that of another thread too: a machine that prints nothing keeps nobody here."""
+        ...
 
 
 class Escape:
@@ -70,19 +77,18 @@ class ApiLine:
     def __init__(self, client: Client, path: str) -> None:
         self._client = client
         self._path = path
-        self._response: http.client.HTTPResponse | None = None
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> ApiLine:
-        self._response = self._client.open("GET", self._path)
+        self._response = self._stack.enter_context(self._client.open("GET", self._path))
+        self._connection = self._stack.enter_context(socket.socket(fileno=os.dup(self._response.fileno())))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._response is not None:
-            self._response.close()
+        self._stack.close()
 
     def read(self) -> bytes:
         """Wait for output."""
-        assert self._response is not None
         try:
             return self._response.read1(CHUNK_BYTES)
         except (OSError, http.client.HTTPException, ValueError):
@@ -92,6 +98,11 @@ class ApiLine:
         """Type keys into the machine."""
         self._client.open("POST", self._path, keys).close()
 
+    def end(self) -> None:
+        """End the connection. To close the response would wait for who reads it."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._connection.shutdown(socket.SHUT_RDWR)
+
 
 class LoopLine:
     """The console from this process: the line lives on a loop in another thread."""
@@ -100,14 +111,28 @@ class LoopLine:
         self._loop = loop
         self._line = line
         self._output = line.output()
+        self._awaited: Future[bytes] | None = None
+        self._ended = False
 
     def read(self) -> bytes:
         """Wait for output."""
-        return asyncio.run_coroutine_threadsafe(anext(self._output, b""), self._loop).result()
+        self._awaited = asyncio.run_coroutine_threadsafe(anext(self._output, b""), self._loop)
+        if self._ended:
+            self._awaited.cancel()
+        try:
+            return self._awaited.result()
+        except CancelledError:
+            return b""
 
     def type(self, keys: bytes) -> None:
         """Type keys into the machine."""
         asyncio.run_coroutine_threadsafe(self._line.type(keys), self._loop).result()
+
+    def end(self) -> None:
+        """Wait for output no more; the line itself is closed by who opened it."""
+        self._ended = True
+        if self._awaited is not None:
+            self._awaited.cancel()
 
 
 @contextlib.contextmanager
@@ -141,25 +166,35 @@ def attach(session: Session, line: Line, *, read_only: bool) -> None:
     """Join this terminal to a console until one side ends it."""
     if is_terminal(sys.stdin) and not read_only:
         session.note("connected: leave with Enter, then ~ and a dot\r")
-    done = threading.Event()
+    done: Future[None] = Future()
     reader = threading.Thread(target=_print, args=(line, done), name="output", daemon=True)
     with _raw(sys.stdin.fileno(), wanted=is_terminal(sys.stdin) and not read_only):
         reader.start()
-        if read_only or not is_terminal(sys.stdin):
+        try:
+            if not read_only and is_terminal(sys.stdin):
+                _type(line, done)
+            else:
+                done.result()
+        finally:
+            line.end()
             reader.join()
-        else:
-            _type(line, done)
+    done.result()
 
 
-def _print(line: Line, done: threading.Event) -> None:
-    while data := line.read():
-        os.write(sys.stdout.fileno(), data)
-    done.set()
+def _print(line: Line, done: Future[None]) -> None:
+    """Print until the console ends; `done` has why it was lost, where it was."""
+    try:
+        while data := line.read():
+            os.write(sys.stdout.fileno(), data)
+    except (ProvisionerError, OSError) as error:
+        done.set_exception(error)
+    else:
+        done.set_result(None)
 
 
-def _type(line: Line, done: threading.Event) -> None:
+def _type(line: Line, done: Future[None]) -> None:
     escape = Escape()
-    while not done.is_set() and not escape.leaving:
+    while not done.done() and not escape.leaving:
         ready, _, _ = select.select([sys.stdin], [], [], 0.2)
         if not ready:
             continue

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -268,3 +272,43 @@ class TestDirect:
     def test_nothing_to_find(self) -> None:
         assert run(["bmc", "find"]) != 0
         assert run(["bmc", "find", "--rate", "0", "127.0.0.1"]) != 0
+
+
+@contextlib.contextmanager
+def at_a_terminal(*args: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run a command at a terminal of its own; give the other end, once the machine's prompt is there."""
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "provisioner.cli", *args]
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True) as ran:
+        os.close(its)
+        try:
+            seen = b""
+            while b"login: " not in seen:
+                seen += os.read(ours, 4096)
+            yield ran, ours
+        finally:
+            ran.kill()
+            os.close(ours)
+
+
+WAYS_OUT: dict[str, tuple[tuple[str, ...], Callable[[subprocess.Popen[bytes], int], object], int]] = {
+    "its keys": ((), lambda _, terminal: os.write(terminal, b"~."), 0),
+    "Ctrl-C, where nothing is typed": (("--read-only",), lambda ran, _: ran.send_signal(signal.SIGINT), 130),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("given", "leave", "status"), WAYS_OUT.values(), ids=WAYS_OUT.keys())
+def test_the_console_of_a_silent_machine_can_be_left(
+    daemon: BmcDaemon, given: tuple[str, ...], leave: Callable[[subprocess.Popen[bytes], int], object], status: int
+) -> None:
+    with at_a_terminal("bmc", "console", "node17", "--socket", str(daemon.path), *given) as (ran, terminal):
+        leave(ran, terminal)
+        assert ran.wait(timeout=10) == status
+
+
+@pytest.mark.slow
+def test_a_console_ends_with_the_daemon(daemon: BmcDaemon) -> None:
+    with at_a_terminal("bmc", "console", "node17", "--socket", str(daemon.path)) as (ran, _):
+        daemon.stop()
+        assert ran.wait(timeout=10) == 0
