@@ -327,7 +327,7 @@ async def bmc_api(
     def engaged(machine: str) -> str:
         return conductor.engaged(machine, "")
 
-    boards = Boards(bmcs, ways, conductor.doors, new_password, dhcp.trace.boards.all, engaged)
+    boards = Boards(bmcs, ways, conductor.doors, new_password, conductor.did_by_hand, dhcp.trace.boards.all, engaged)
     return BmcApi(conductor.machines, boards, consoles)
 
 

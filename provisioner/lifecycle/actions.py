@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from provisioner.bmc.table import VERBS
 from provisioner.bmc.ways import Ways
 from provisioner.errors import BmcError
 from provisioner.lifecycle.plans import ENSURES
@@ -17,6 +19,10 @@ from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.store.secrets import Secrets
 
 MEDIA = frozenset({"media.insert", "media.eject"})
+
+
+PUSHES = frozenset({"power.soft-off", "power.cycle", "power.reset", "power.nmi"})
+"""Verbs that say nothing of the state that follows."""
 
 
 class Actions:
@@ -87,6 +93,28 @@ class Actions:
             case "reset":
                 await ask("power.reset", bmcs.reset)
         return await self.look(machine)
+
+    async def by_hand(self, machine: Machine, verb: str, outcome: object) -> Power | None:
+        """Note what an operator had a machine's board do; say what its power is since, where that is known."""
+        if isinstance(outcome, BmcError):
+            power, ended = None, f"it failed: {outcome.message}"
+        else:
+            power = await self._power_after(machine, verb, outcome)
+            ended = "it is done" if power is None else f"it is {power}"
+        if VERBS[verb].changes:
+            self._see(machine, "bmc.by-hand", f"{verb} asked for, {ended}", ok=not isinstance(outcome, BmcError))
+        return power
+
+    async def _power_after(self, machine: Machine, verb: str, outcome: object) -> Power | None:
+        """Say what a verb has read or brought about; look, where it pushed a button."""
+        known = outcome if verb == "power.status" else dict(VERBS[verb].fixed).get("wanted")
+        if isinstance(known, Power):
+            return known
+        if verb not in PUSHES:
+            return None
+        with contextlib.suppress(BmcError):
+            return await self.look(machine)
+        return None
 
     def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""

@@ -51,6 +51,9 @@ from provisioner.store.secrets import Secrets
 from provisioner.store.tokens import Tokens
 from provisioner.store.trace import Trace
 
+RESTARTS = frozenset({"power.on", "power.off", "power.cycle", "power.reset"})
+"""What ends whatever ran on a machine, done by hand."""
+
 LOADER_EVENTS = ("tftp.done", "http.sent")
 """Lines of the trace that tell of a loader that was fetched whole."""
 
@@ -325,6 +328,15 @@ class Conductor:
         power = await self._actions.power(machine, verb)
         self._agents.flows.restarted(machine.id)
         return await self._runner.change(machine.id, lambda m, _: (replace(m, power=power), []), intent=intent)
+
+    async def did_by_hand(self, machine: Machine, verb: str, outcome: object) -> None:
+        """Put on record what an operator had a machine's board do: `outcome` is what came of it, or its `BmcError`."""
+        power = await self._actions.by_hand(machine, verb, outcome)
+        if verb in RESTARTS:
+            self._agents.flows.restarted(machine.id)
+        current = self.machines.find(machine.id)
+        if power is not None and current is not None and current.power is not power:
+            await self._runner.change(machine.id, lambda m, _: (rest.found(m, power), []))
 
     @in_turn
     async def forget(self, ref: str, *, force: bool = False, key: str = "", generation: int | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from provisioner.errors import ConflictError
-from provisioner.model.bmc import BmcAddress
+from provisioner.model.bmc import BmcAddress, Power
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import MOVING, Hold, Machine, State
 
@@ -75,6 +75,12 @@ def boot_by(machine: Machine, way: str, now: float) -> Machine:
     """Say how a machine boots from now on: over which network boot, or by a CD of its own."""
     _not_moving(machine, "be told how it boots")
     return replace(_changed(machine, machine.state, now, machine.hold), boot_via=way)
+
+
+def found(machine: Machine, power: Power) -> Machine:
+    """Put on record whether a machine is on, as was read by the way; a run that is under way knows better."""
+    moving = machine.run is not None and machine.run.step is not None
+    return machine if moving else replace(machine, power=power)
 
 
 def retire(machine: Machine, now: float) -> Machine:

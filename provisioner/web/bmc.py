@@ -17,7 +17,7 @@ from provisioner.bmc.pool import DRIVERS, Bmcs, Waiver, offered_by
 from provisioner.bmc.table import DESTROYS, VERBS, Verb
 from provisioner.bmc.ways import Ways
 from provisioner.dhcp.boards import BoardSeen
-from provisioner.errors import ConflictError, WireError
+from provisioner.errors import BmcError, ConflictError, WireError
 from provisioner.lifecycle.rest import in_use
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.machine import Machine, State
@@ -40,12 +40,15 @@ class Doors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Boards:
-    """The boards of machines. `rotate` gives our own accounts at a board new passwords and keeps them."""
+    """The boards of machines. `rotate` gives our own accounts at a board new passwords and keeps them; `did` is told
+    what an operator had a machine's board do, and what came of it, or the `BmcError` that it ended with.
+    """
 
     bmcs: Bmcs
     ways: Ways
     doors: Doors
     rotate: Callable[[Machine], Awaitable[None]]
+    did: Callable[[Machine, str, object], Awaitable[None]]
     seen: Callable[[], Sequence[BoardSeen]] = tuple
     """BMCs that DHCP gave addresses to."""
     engaged: Callable[[str], str] = lambda _machine: ""
@@ -208,13 +211,22 @@ class BmcApi:
         return self._machines.get(request.match_info["ref"])
 
     async def _done(self, machine: Machine, name: str, **given: Any) -> Any:
-        """Have a verb done. What the machine is doing is looked at again, in the turn in which its BMC is asked."""
+        """Have a verb done, and put on record what came of it.
+
+        What the machine is doing is looked at again, in the turn in which its BMC is asked.
+        """
 
         def call(to: BmcAddress, password: str) -> Awaitable[Any]:
             self._check_free(self._machines.get(machine.id), VERBS[name])
             return self._bmcs.do(to, password, name, **given)
 
-        return await self._ways.ask(machine, name, call)
+        try:
+            result = await self._ways.ask(machine, name, call)
+        except BmcError as error:
+            await self._boards.did(machine, name, error)
+            raise
+        await self._boards.did(machine, name, result)
+        return result
 
     def _check_free(self, machine: Machine, verb: Verb) -> None:
         """Keep a run's machine for the run, a workflow's for the workflow, and the data of a machine in use."""

@@ -44,6 +44,7 @@ class BmcDaemon(Daemon):
         super().__init__(path)
         self.board = FakeBmc()
         self.rotated: list[str] = []
+        self.done: list[str] = []
         self.added: list[tuple[BmcAddress, str]] = []
         self._serving: Server | None = None
 
@@ -54,7 +55,9 @@ class BmcDaemon(Daemon):
         self.line = FakeLine(b"login: ")
         self._consoles = await Consoles(Bay(self.line).open).__aenter__()
         bmcs = Bmcs(quirks=(), make=lambda address, password: self.board)
-        api = BmcApi(self.conductor.machines, Boards(bmcs, Ways(bmcs, self), self, self._rotate), self._consoles)
+        api = BmcApi(
+            self.conductor.machines, Boards(bmcs, Ways(bmcs, self), self, self._rotate, self._did), self._consoles
+        )
         self._serving = Server(operator_app(api.routes()), drain_s=0.05)
         await self._serving.listen_unix(self.path)
 
@@ -69,6 +72,9 @@ class BmcDaemon(Daemon):
     async def remove(self, ref: str, driver: Driver) -> Machine:
         self.added.clear()
         return self.conductor.machines.get("node17")
+
+    async def _did(self, machine: Machine, verb: str, outcome: object) -> None:
+        self.done.append(verb)
 
     async def _rotate(self, machine: Machine) -> None:
         self.rotated.append(machine.name)

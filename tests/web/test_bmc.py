@@ -37,6 +37,7 @@ class Rack:
     board: FakeBmc = field(default_factory=FakeBmc)
     line: FakeLine = field(default_factory=lambda: FakeLine(b"login: "))
     machines: FakeMachines = field(default_factory=FakeMachines)
+    done: list[tuple[str, str, object]] = field(default_factory=list)
     rotated: list[str] = field(default_factory=list)
     seen: list[BoardSeen] = field(default_factory=list)
     engaged: str = ""
@@ -46,6 +47,9 @@ class Rack:
 
     async def get(self, name: str) -> str:
         return "canary-password"
+
+    async def did(self, machine: Machine, verb: str, outcome: object) -> None:
+        self.done.append((machine.name, verb, outcome))
 
     async def rotate(self, machine: Machine) -> None:
         self.rotated.append(machine.name)
@@ -60,7 +64,7 @@ def rack() -> Rack:
 async def client(rack: Rack) -> AsyncIterator[Client]:
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
     rack.set(bmc=ADDRESS)
-    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, lambda: rack.seen, lambda _: rack.engaged)
+    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, rack.did, lambda: rack.seen, lambda _: rack.engaged)
     async with Consoles(Bay(rack.line).open) as consoles:
         api = BmcApi(rack.machines, boards, consoles)
         async with TestClient(TestServer(operator_app(api.routes()))) as made:
@@ -89,6 +93,7 @@ async def test_do_a_verb(client: Client, rack: Rack) -> None:
     assert (await (await client.post(f"{M17}/bmc/power.status", json={})).json())["result"] == "on"
     identity = (await (await client.post(f"{M17}/bmc/identify")).json())["result"]
     assert identity["vendor"] == "Fake"
+    assert rack.done[:2] == [("node17", "power.on", None), ("node17", "power.status", Power.ON)]
     await client.post(f"{M17}/bmc/boot.once.pxe", json={"uefi": True})
     assert (await (await client.post(f"{M17}/bmc/boot.read")).json())["result"]["uefi"] is True
 
