@@ -135,7 +135,7 @@ async def _has_ipmi(host: str, port: int) -> bool:
 
 async def _service_root(host: str, port: int) -> dict[str, Any] | None:
     """Read the Redfish service root, which needs no user (DSP0266 section 8.1). Any certificate will do."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the trusted CAs are not read: 80 ms each time
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     name = f"[{host}]" if ":" in host else host
     asked = f"GET /redfish/v1/ HTTP/1.1\r\nHost: {name}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from provisioner.cli.bmc_direct import Direct, is_url
+from provisioner.cli.bmc_find import find
 from provisioner.cli.complete import machine_names
 from provisioner.cli.machines import bmc_password, parse_bmc, quoted
 from provisioner.cli.output import print_data, print_rows
@@ -197,50 +198,8 @@ def found(session: Session) -> None:
     print_rows(session, session.client().get("/v1/bmc/found")["found"], SEEN_COLUMNS, empty="no BMC was seen")
 
 
-@command("find")
-@click.argument("ranges", nargs=-1, metavar="[NETWORK]...")
-@click.option("--ssdp", is_flag=True, help="Ask Redfish services on our networks to make themselves known.")
-@click.option("--interface", metavar="ADDRESS", default="0.0.0.0", help="Our address on the network to ask in.")
-@click.option("--rate", default=50.0, show_default=True, help="Addresses knocked at in a second.")
-def find(session: Session, ranges: Sequence[str], ssdp: bool, interface: str, rate: float) -> None:
-    """Find BMCs: knock at every address of a network, or listen for those that announce themselves.
-
-    Nothing is logged into. What answers is shown with the UUID by which it is joined to its machine.
-    """
-    if not ranges and not ssdp:
-        raise ConfigError("nothing to look through", hint="name a network, such as 10.0.0.0/24, or give --ssdp")
-    if not 0 < rate <= 1000:
-        raise ConfigError(f"--rate {rate:g}: more than 0, at most 1000")
-    print_rows(session, found_bmcs(ranges, ssdp, interface, rate), FOUND_COLUMNS, empty="no BMC answered")
-
-
 for one in (do, push, verbs, why, add, remove, waive, rotate, pin, console, find, found):
     bmc.add_command(one)
-
-
-def found_bmcs(ranges: Sequence[str], ssdp: bool, interface: str, rate: float) -> list[Row]:
-    """Look for BMCs, and make rows of them."""
-    import asyncio
-
-    from provisioner.bmc.find import Found, listen, scan, targets
-
-    hosts = targets(ranges)
-    rows: dict[str, Row] = {}
-
-    def said(found: Found) -> None:
-        protocols = [name for name in ("ipmi", "redfish") if getattr(found, name)]
-        rows[found.host] = {
-            "name": found.host, "protocols": protocols, "uuid": found.uuid, "product": found.product,
-        }  # fmt: skip
-
-    async def look() -> None:
-        if ssdp:
-            for one in await listen(interface=interface):
-                said(Found(one.host, redfish=True, uuid=one.uuid))
-        await scan(hosts, said, rate=rate)
-
-    asyncio.run(look())
-    return list(rows.values())
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
@@ -320,10 +279,4 @@ SEEN_COLUMNS = (
     Column("SEEN BY", lambda row: ",".join(row["how"])),
     Column("MACHINE", lambda row: row["machine"], keep=True),
     Column("ON RECORD", lambda row: "yes" if row["on_record"] else "no"),
-)
-FOUND_COLUMNS = (
-    Column("ADDRESS", lambda row: row["name"], keep=True),
-    Column("SPEAKS", lambda row: ",".join(row["protocols"])),
-    Column("PRODUCT", lambda row: row["product"]),
-    Column("UUID", lambda row: row["uuid"]),
 )

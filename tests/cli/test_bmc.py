@@ -275,10 +275,6 @@ class TestDirect:
         assert run(["bmc", "do", IPMI, "power.on"]) != 0
         assert "canary" not in capfd.readouterr().err
 
-    def test_nothing_to_find(self) -> None:
-        assert run(["bmc", "find"]) != 0
-        assert run(["bmc", "find", "--rate", "0", "127.0.0.1"]) != 0
-
 
 @contextlib.contextmanager
 def at_a_terminal(*args: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
