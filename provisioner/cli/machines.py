@@ -214,9 +214,7 @@ def _nic(nic: Row) -> str:
 @click.option(
     "--boot-via",
     type=click.Choice(["pxe", "http", "media"]),
-    default="pxe",
-    show_default=True,
-    help="Network boot, or media: a CD of its own.",
+    help="Network boot, or media: a CD of its own.  [default: as it was discovered, or pxe]",
 )
 @click.option("--tag", "tags", multiple=True, help="A label to select it by, such as rack=r1; may be repeated.")
 @click.option("--no-verify", is_flag=True, help="Do not log in to the BMC first.")
@@ -234,7 +232,7 @@ def enrol(session: Session, name: str, **given: Any) -> None:
     body: dict[str, Any] = {
         "name": name,
         "macs": list(given["macs"]),
-        "boot_via": given["boot_via"],
+        "boot_via": given["boot_via"] or "",
         "tags": list(given["tags"]),
         "verify": not given["no_verify"],
     }

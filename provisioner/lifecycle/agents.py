@@ -82,7 +82,10 @@ class Agents:
         name = port.name if port is not None and port.name else f"new-{mac.replace(':', '')[-6:]}"
         while self._machines.find(name) is not None:
             name += "x"
-        machine = Machine(str(uuid.uuid4()), name, State.DISCOVERED, macs=(mac,), created=now, changed=now)
+        way = self._boots.way_of(mac)
+        machine = Machine(
+            str(uuid.uuid4()), name, State.DISCOVERED, macs=(mac,), boot_via=way, created=now, changed=now
+        )
         return _with(machine, *seen, now)
 
     def sharer(self, token: str, address: str) -> str:

@@ -74,6 +74,8 @@ class Boots:
         self.clock = clock
         self._policy = ports.network.policy("")
         self._clients: OrderedDict[Mac, BootClient] = OrderedDict()
+        self._by_http: set[Mac] = set()
+        """Those of them whose firmware asked for UEFI HTTP boot last: loaders ask from the same MAC after it."""
         self.expects: Callable[[str, Where], bool] = lambda _machine, _where: False
         """Says where a workflow is to carry out steps on a machine."""
         self._refusals = Refusals()
@@ -146,11 +148,15 @@ class Boots:
     def _remember(self, mac: Mac, client: BootClient) -> BootClient:
         """Keep who asked last from this MAC; what is known of it."""
         clients = self._clients
+        if client.asker is Asker.HTTP:
+            self._by_http.add(mac)
+        elif client.asker is Asker.PXE:
+            self._by_http.discard(mac)
         before = clients.get(mac)
         if before is None:
             clients[mac] = client
             if len(clients) > CLIENTS_LIMIT:
-                clients.popitem(last=False)
+                self._by_http.discard(clients.popitem(last=False)[0])
             return client
         if client.asker is Asker.OS:  # an operating system does not tell its firmware's architecture
             client = before._replace(asker=Asker.OS)
@@ -294,6 +300,10 @@ class Boots:
         if client is not None and client.arch is not None:
             return arch_name(client.arch)
         return arch_by_facts(self.machines.by_mac(mac))
+
+    def way_of(self, mac: Mac) -> str:
+        """Say by which network boot a machine's firmware asked last (`Machine.boot_via`)."""
+        return "http" if mac in self._by_http else "pxe"
 
     def _see(self, mac: Mac, machine: Machine | None, event: str, text: str, ok: bool = True) -> None:
         owner, run = (machine.id, machine.run.id if machine.run else "") if machine else ("", "")

@@ -110,7 +110,7 @@ def enrolled(machine: Machine, request: EnrolRequest, bmc: BmcAddress | None, no
         bmc=bmc,
         params=dict(request.params),
         tags=request.tags,
-        boot_via=request.boot_via,
+        boot_via=request.boot_via or machine.boot_via,
         changed=now,
     )
 

@@ -21,7 +21,8 @@ class EnrolRequest:
     bmc: BmcAddress | None = None
     password: str = field(default="", repr=False)
     macs: tuple[Mac, ...] = ()
-    boot_via: str = "pxe"
+    boot_via: str = ""
+    """Empty: as its firmware asked when it was discovered, PXE where it was not."""
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     verify: bool = True

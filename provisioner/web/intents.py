@@ -37,7 +37,7 @@ class EnrolBody(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     bmc: BmcBody | None = None
     macs: list[str] = msgspec.field(default_factory=list)
-    boot_via: str = "pxe"
+    boot_via: str = ""
     params: dict[str, Any] = msgspec.field(default_factory=dict)
     tags: list[str] = msgspec.field(default_factory=list)
     verify: bool = True
@@ -85,7 +85,7 @@ def enrol_request(body: EnrolBody) -> EnrolRequest:
     faults = []
     if not _NAME.fullmatch(body.name):
         faults.append(f"name: {body.name[:80]!r}: lower-case letters, digits and hyphens, at most 63 (RFC 1123)")
-    if body.boot_via not in get_args(BootVia):
+    if body.boot_via not in ("", *get_args(BootVia)):
         faults.append(f"boot_via: {body.boot_via[:40]!r}: pxe, http or media")
     macs = []
     for number, text in enumerate(body.macs):

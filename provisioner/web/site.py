@@ -160,7 +160,7 @@ def _declared(raw: dict[str, Any], lines: Mapping[str, Mapping[str, int]], fault
         reference = ""
         if body.bmc is not None:
             reference, body.bmc.password = body.bmc.password, ""
-        request = enrol_request(EnrolBody(body.name, body.bmc, body.macs, body.boot_via or "pxe"))
+        request = enrol_request(EnrolBody(body.name, body.bmc, body.macs, body.boot_via))
     except msgspec.ValidationError as error:
         path, said = bodies.in_words(error)
         faults.append(place.fault(f"{path.removeprefix('.')}: {said}" if path else said))
