@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.catalog.artifacts import ArtifactStore
+from provisioner.catalog.load import Content
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.identify import Identity
@@ -102,11 +103,16 @@ def test_how_a_missing_artefact_is_to_be_had() -> None:
     ]
 
 
-async def test_what_a_store_with_nothing_in_it_lacks(tmp_path: Path) -> None:
+@pytest.fixture
+def content() -> Content:
+    """Of the catalogue that we ship, which is not read on a loop that runs."""
+    return catalogue().content
+
+
+async def test_what_a_store_with_nothing_in_it_lacks(tmp_path: Path, content: Content) -> None:
     db = Database(tmp_path / "state.db")
     await db.open()
     shelf = SiteArtifacts(ArtifactStore(tmp_path / "artifacts", ArtifactIndex(db)))
-    content = catalogue().content
     lacks = {name for name, each in content.bootenvs.items() if shelf.missing(each, next(iter(each.arch), "amd64"))}
     assert set(content.bootenvs) - lacks == {"local"}, "a disk of its own starts without any file of ours"
     assert shelf.missing(content.bootenvs["freebsd-14"], "arm64") == ["freebsd-14 has nothing for arm64, only amd64"]

@@ -12,6 +12,8 @@ from provisioner.cli.session import is_terminal
 from provisioner.cli.text import Row, printable
 
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
+STOPS = "switches it off, whatever runs on it"
+RESETS = "restarts it, whatever runs on it"
 USED = frozenset({"active", "reserved", "rescue"})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from provisioner.cli.asking import RESETS, STOPS, YES, ask_back
 from provisioner.cli.bmc_direct import Direct, is_url
 from provisioner.cli.bmc_find import find
 from provisioner.cli.complete import machine_names
@@ -49,12 +50,23 @@ def _login(function: Any) -> Any:
     return function
 
 
+TOUCHES = {
+    "power.off": STOPS,
+    "power.soft-off": "has its system shut down",
+    "power.cycle": RESETS,
+    "power.reset": RESETS,
+    "power.nmi": "stops its system, which writes down its memory",
+}
+"""What is asked about, where a machine is in use; verbs that destroy what is on a disk are refused there."""
+
+
 @command("do")
 @click.argument("target", shell_complete=machine_names)
 @click.argument("verb")
 @click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@YES
 @_login
-def do(session: Session, target: str, verb: str, arguments: Sequence[str], **given: Any) -> None:
+def do(session: Session, target: str, verb: str, arguments: Sequence[str], yes: bool, **given: Any) -> None:
     """Do one verb, and show what came of it.
 
     VALUE is JSON, or text where it is none. A password is read from a file: password=@FILE. `provisionctl bmc verbs`
@@ -64,7 +76,10 @@ def do(session: Session, target: str, verb: str, arguments: Sequence[str], **giv
     if is_url(target):
         result = Direct(session, target, **given).do(verb, body)
     else:
-        result = session.client().post(f"/v1/machines/{quoted(target)}/bmc/{quoted(verb)}", body, slow=True)["result"]
+        client = session.client()
+        if not yes and verb in TOUCHES:
+            ask_back(client, [target], f"bmc do {verb}", lambda: TOUCHES[verb])
+        result = client.post(f"/v1/machines/{quoted(target)}/bmc/{quoted(verb)}", body, slow=True)["result"]
     show(session, result)
 
 

@@ -85,6 +85,7 @@ class ApiLine:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.end()
         self._stack.close()
 
     def read(self) -> bytes:
@@ -169,15 +170,16 @@ def attach(session: Session, line: Line, *, read_only: bool) -> None:
     done: Future[None] = Future()
     reader = threading.Thread(target=_print, args=(line, done), name="output", daemon=True)
     with _raw(sys.stdin.fileno(), wanted=is_terminal(sys.stdin) and not read_only):
-        reader.start()
         try:
+            reader.start()
             if not read_only and is_terminal(sys.stdin):
                 _type(line, done)
             else:
                 done.result()
         finally:
             line.end()
-            reader.join()
+            if reader.ident is not None:  # Ctrl-C may have come before it began
+                reader.join()
     done.result()
 
 

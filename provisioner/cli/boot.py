@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from provisioner.cli.asking import YES, ask_back
+from provisioner.cli.asking import RESETS, STOPS, YES, ask_back
 from provisioner.cli.bootplan import plan_lines
 from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names, machine_names
@@ -253,9 +253,7 @@ def power(session: Session, names: str, wanted: str, yes: bool) -> None:
 
 
 DESTROYS = "destroys what is on the disk"
-STOPS = "switches it off, whatever runs on it"
 RESTARTS = f"{STOPS}, and starts it from its disk again"
-RESETS = "restarts it, whatever runs on it"
 STARTS = f"{STOPS}, and starts what may write to its disk"
 OF_KIND = {"disk": RESTARTS, "discovery": RESTARTS, "rescue": STOPS, "live": STARTS}
 

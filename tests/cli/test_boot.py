@@ -351,6 +351,8 @@ DOES = {
     "power node17 off": OFF,
     "power node17 cycle": "restarts it, whatever runs on it",
     "power node17 reset": "restarts it, whatever runs on it",
+    "bmc do node17 power.off": OFF,
+    "bmc do node17 power.nmi": "stops its system, which writes down its memory",
 }
 
 
