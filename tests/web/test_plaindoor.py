@@ -38,10 +38,16 @@ class Noting(FairSelector):
         return super().register(fileobj, events, data)
 
 
-def get(port: int, headers: str = "Connection: close\r\n") -> bytes:
-    """Ask, and read to the end of the answer."""
-    with socket.create_connection((US, port), 10) as sock:
-        sock.sendall(f"GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+def asked(port: int) -> socket.socket:
+    """Connect and ask."""
+    sock = socket.create_connection((US, port), 10)
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    return sock
+
+
+def answer(sock: socket.socket) -> bytes:
+    """Read to the end of the answer."""
+    with sock:
         said = b""
         while piece := sock.recv(65536):
             said += piece
@@ -68,9 +74,10 @@ def test_a_connection_is_watched_where_it_lasts(handler: Any, times: int) -> Non
     async def main() -> None:
         server = Server(machine_app([Route("GET", "/", handler)]), drain_s=0)
         port = await server.listen_tcp(US, 0)
-        await asyncio.to_thread(get, port)  # the thread is there, and what it takes is watched
+        await asyncio.to_thread(answer, asked(port))  # the thread is there, and what it takes is watched
         selector.watched.clear()
-        assert (await asyncio.to_thread(get, port)).endswith(b"hello\n")
+        asking = asked(port)  # while the loop stands still: who connects has said all when he is taken
+        assert (await asyncio.to_thread(answer, asking)).endswith(b"hello\n")
         await server.close()
         assert len(selector.watched) == times
 
