@@ -280,7 +280,8 @@ class TestDirect:
 def at_a_terminal(*args: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run a command at a terminal of its own; give the other end, once the machine's prompt is there."""
     ours, its = pty.openpty()
-    command = [sys.executable, "-m", "provisioner.cli", *args]
+    # who runs in the background of a script has Ctrl-C ignored, and hands that on
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "provisioner.cli", *args]
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True) as ran:
         os.close(its)
         try:
