@@ -9,6 +9,7 @@ and its next commit begins the log anew.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -24,6 +25,7 @@ LONG_PAGES = 2000
 """A log of 8 MB is too long: the writer waits some milliseconds for its rest to be copied."""
 LOG_BYTES = 10 << 20
 """What is written out of the log beforehand: as long as it becomes, and a little more."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 COMMITS_AFTER = 2
 """Of the writer's, until the log goes on as usual: the one after a copy may begin it anew, and then waits for the disk,
 whatever it promises. The first that is heard of may have been made before the copy ended."""
@@ -101,14 +103,17 @@ def write_out(database: Path, size: int = LOG_BYTES) -> None:
     the disk has no room for it, what there is stays for commits.
     """
     path = database.with_name(f"{database.name}-wal")
-    with path.open("r+b", buffering=0) as file:
-        before = file.seek(0, os.SEEK_END)
+    with path.open("r+b", buffering=0) as log_file:
+        before = log_file.seek(0, os.SEEK_END)
         missing = size - before
         try:
             if missing > 0:
-                os.posix_fallocate(file.fileno(), before, missing)  # all of it or nothing
-                file.write(bytes(missing))
-            os.fsync(file.fileno())
+                os.posix_fallocate(log_file.fileno(), before, missing)
         except OSError as error:
-            file.truncate(before)
+            if error.errno not in NO_ROOM:
+                raise
+            log_file.truncate(before)
             log.warning("store.log-short path=%s error=%s", path, error.strerror)
+            return
+        log_file.write(bytes(max(0, missing)))
+        os.fsync(log_file.fileno())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.errors import StoreError
 from provisioner.store.checkpoint import COMMITS_AFTER, COPY_ROWS, LOG_BYTES, LONG_PAGES, Checkpointer, write_out
 from provisioner.store.db import Database
 
@@ -157,3 +160,20 @@ async def test_what_stood_in_the_log_before_it_was_written_out_is_kept(tmp_path:
     with contextlib.closing(sqlite3.connect(tmp_path / "crashed-state.db")) as crashed:
         assert crashed.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert crashed.execute("SELECT count(*) FROM secret").fetchone() == (200,)
+
+
+@pytest.mark.parametrize("syscall", ["posix_fallocate", "fsync"])
+async def test_a_disk_that_fails_is_not_taken_for_one_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syscall: str
+) -> None:
+    """What it did not take may be lost: nobody goes on as if it were safe."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    db = Database(tmp_path / "state.db")
+    await db.open()
+    monkeypatch.setattr(os, syscall, fails)
+    with pytest.raises(StoreError, match="Input/output error"):
+        await db.submit(lambda cursor: write_out(db.path))
+    await db.close()
