@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import secrets
 import socket
-import time
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from provisioner.cli.doctor_probes import REPEAT_S, ProbeError
+from provisioner.cli.doctor_probes import ProbeError, replies, unknown_mac
 from provisioner.cli.finding import Finding, Findings, Level
 from provisioner.cli.question6 import message_of
 from provisioner.config import Config
 from provisioner.dhcp.addresses import by_interface
 from provisioner.dhcp.asking import Ask
+from provisioner.dhcp.v6.case import CLIENT_PORT, SERVER_PORT
 from provisioner.dhcp.v6.link import ALL_AGENTS
 from provisioner.dhcp.v6.message import Type, address, decode, encode
 from provisioner.dhcp.v6.options import Opt, addresses_in, decode_ia, first
 from provisioner.dhcp.v6.subnets import Mode6, Subnet6
 from provisioner.errors import ProvisionerError, WireError
 from provisioner.model.boot import Arch, Unknown
-from provisioner.model.net import mac_from_bytes
 
-CLIENT_PORT, SERVER_PORT = 546, 547
 BY_WHICH_RULE = "the daemon's log says whether it was asked; `provisionctl explain -6 --arch 7` says by which rule"
 
 
@@ -74,21 +72,10 @@ def adverts_of(interface: str, adverts: list[Advert], ours: set[str], config: Co
 
 def probe_dhcp6(interface: str, arch: int, wait_s: float) -> list[Advert]:
     """Ask for an address as unknown firmware does; give what every server says. Takes `wait_s`, leaves no lease."""
-    mac = mac_from_bytes(b"\x02\x70\x72" + secrets.token_bytes(3))  # locally administered (IEEE 802, section 8)
-    question = message_of(Ask(mac, arch))._replace(xid=secrets.randbits(24))
+    question = message_of(Ask(unknown_mac(), arch))._replace(xid=secrets.randbits(24))
     found: dict[str, Advert] = {}
     with _client_socket(interface) as sock:
-        end = time.monotonic() + wait_s
-        again = 0.0
-        while (now := time.monotonic()) < end:
-            if now >= again:
-                _ask(sock, encode(question), interface)
-                again = now + REPEAT_S
-            sock.settimeout(max(0.01, min(again, end) - now))
-            try:
-                data, sender = sock.recvfrom(65535)
-            except TimeoutError:
-                continue
+        for data, sender in replies(sock, lambda: _ask(sock, encode(question), interface), wait_s):
             server = address(int(IPv6Address(sender[0].partition("%")[0])))
             if (advert := advert_of(data, question.xid, server)) is not None:
                 found[server] = advert

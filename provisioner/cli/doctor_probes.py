@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 import urllib.parse
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from provisioner.dhcp.asking import Ask, packet_of
 from provisioner.dhcp.options import Opt, Type, number_of
 from provisioner.dhcp.packet import BOOTREPLY, BROADCAST, Packet, address, decode, encode
 from provisioner.errors import ProvisionerError, WireError
-from provisioner.model.net import mac_from_bytes
+from provisioner.model.net import Mac, mac_from_bytes
 
 SO_BINDTODEVICE = 25
 MOST_BYTES = 64 << 20
@@ -47,24 +48,34 @@ class Offer:
 
 def probe_dhcp(interface: str, arch: int, wait_s: float) -> list[Offer]:
     """Ask for an address as unknown firmware does; give every server's offer. Takes `wait_s`, leaves no lease."""
-    mac = mac_from_bytes(b"\x02\x70\x72" + secrets.token_bytes(3))  # locally administered (IEEE 802, section 8)
-    question = packet_of(Ask(mac, arch))._replace(xid=secrets.randbits(32), flags=BROADCAST)
+    question = packet_of(Ask(unknown_mac(), arch))._replace(xid=secrets.randbits(32), flags=BROADCAST)
     found: dict[str, Offer] = {}
     with _client_socket(interface) as sock:
-        end = time.monotonic() + wait_s
-        again = 0.0
-        while (now := time.monotonic()) < end:
-            if now >= again:
-                _ask(sock, question, interface)
-                again = now + REPEAT_S
-            sock.settimeout(max(0.01, min(again, end) - now))
-            try:
-                data = sock.recv(4096)
-            except TimeoutError:
-                continue
+        for data, _ in replies(sock, lambda: _ask(sock, question, interface), wait_s):
             if (offer := _offer(data, question.xid)) is not None:
                 found[offer.server] = offer
     return list(found.values())
+
+
+def unknown_mac() -> Mac:
+    """Make up a hardware address that nobody has: locally administered (IEEE 802, section 8)."""
+    return mac_from_bytes(b"\x02\x70\x72" + secrets.token_bytes(3))
+
+
+def replies(sock: socket.socket, ask: Callable[[], None], wait_s: float) -> Iterator[tuple[bytes, Any]]:
+    """Ask, and again as long as there is time; yield what comes, and from which address. Takes `wait_s`."""
+    end = time.monotonic() + wait_s
+    again = 0.0
+    while (now := time.monotonic()) < end:
+        if now >= again:
+            ask()
+            again = now + REPEAT_S
+        sock.settimeout(max(0.01, min(again, end) - now))
+        try:
+            received = sock.recvfrom(65535)
+        except TimeoutError:
+            continue
+        yield received
 
 
 def _client_socket(interface: str) -> socket.socket:
