@@ -24,11 +24,20 @@ def in_use(row: Row) -> bool:
 
 def ask_back(client: Client, machines: Sequence[str], what: str, does: Callable[[], str]) -> None:
     """On a terminal, ask before that is done to a machine in use; a script has said what it wants."""
-    if not is_terminal(sys.stdin):
-        return
-    used = [row for row in client.machines(machines) if in_use(row)]
-    if not used:
-        return
-    some = ", ".join(f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used[:5])
-    more = f" and {len(used) - 5} more" if len(used) > 5 else ""
-    click.confirm(f"{some}{more}: in use; `{what}` {does()}. Go on?", abort=True, err=True)
+    if is_terminal(sys.stdin):
+        used = [row for row in client.machines(machines) if in_use(row)]
+        called = [f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used]
+        _confirm(called, lambda: f"`{what}` {does()}")
+
+
+def ask_back_of(meant: Callable[[], Sequence[Row]], what: str) -> None:
+    """Ask it of many at once; `what` says what will become of them, with {count}."""
+    if is_terminal(sys.stdin):
+        used = [printable(row["name"]) for row in meant() if in_use(row)]
+        _confirm(used, lambda: what.format(count=len(used)))
+
+
+def _confirm(used: Sequence[str], becomes: Callable[[], str]) -> None:
+    if used:
+        some = ", ".join(used[:5]) + (f" and {len(used) - 5} more" if used[5:] else "")
+        click.confirm(f"{some}: in use; {becomes()}. Go on?", abort=True, err=True)

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from provisioner.cli.asking import ask_back_of
 from provisioner.cli.boot import waits
 from provisioner.cli.complete import bootenv_names
-from provisioner.cli.following import STYLES, Followed, ask_back, of, since, total
+from provisioner.cli.following import STYLES, Followed, of, since, total
 from provisioner.cli.output import RED
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Column, Row, printable
@@ -69,7 +70,7 @@ def rollout(session: Session, bootenv: str, select: str, **given: Any) -> None:
         session.note(f"{len(meant)} machines, {given['at_once']} at once; nothing was touched")
         return
     if not given["yes"]:
-        ask_back(lambda: meant, f"`rollout {bootenv}` destroys what is on {{count}} disks")
+        ask_back_of(lambda: meant, f"`rollout {bootenv}` destroys what is on {{count}} disks")
     begun: Row = client.post("/v1/rollouts", body, key=str(uuid.uuid4()))
     if given["wait"]:
         begun = ROLLOUTS.wait(session, client, begun, given["timeout"])

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import click
-
-from provisioner.cli.asking import in_use
 from provisioner.cli.client import Client, pause
 from provisioner.cli.exits import Partly, Unreachable, WaitTimeout
 from provisioner.cli.machines import quoted
 from provisioner.cli.output import CYAN, GREEN, RED, YELLOW, print_one, print_rows
-from provisioner.cli.session import Session, is_terminal
+from provisioner.cli.session import Session
 from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, span
 from provisioner.errors import ApiError
 
@@ -42,16 +38,6 @@ def since(row: Row) -> str:
 def counts(row: Row) -> str:
     """Say how many machines stand where."""
     return ", ".join(f"{count} {stage}" for stage, count in row["counts"].items() if count)
-
-
-def ask_back(meant: Callable[[], Sequence[Row]], what: str) -> None:
-    """Have a person confirm where machines are in use; `what` says what will become of them, with {count}."""
-    if not is_terminal(sys.stdin):
-        return
-    used = [printable(row["name"]) for row in meant() if in_use(row)]
-    if used:
-        some = ", ".join(used[:5]) + (f" and {len(used) - 5} more" if used[5:] else "")
-        click.confirm(f"{some}: in use; {what.format(count=len(used))}. Go on?", abort=True, err=True)
 
 
 @dataclass(frozen=True)

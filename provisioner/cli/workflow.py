@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from provisioner.cli.asking import ask_back_of
 from provisioner.cli.boot import waits
 from provisioner.cli.client import pause
 from provisioner.cli.exits import Unreachable
-from provisioner.cli.following import POLL_S, STYLES, Followed, ask_back, of, since, total
+from provisioner.cli.following import POLL_S, STYLES, Followed, of, since, total
 from provisioner.cli.machines import quoted
 from provisioner.cli.output import print_data, print_one, print_rows
 from provisioner.cli.session import Session, command, session_of
@@ -198,7 +199,7 @@ def run(session: Session, name: str, machines: str, select: str, **given: Any) -
     client = session.client()
     selector, params = _selector(machines, select), _params(session, name, given["given"])
     if not given["yes"]:
-        ask_back(
+        ask_back_of(
             lambda: client.get("/v1/machines", {"select": selector})["machines"],
             f"`workflow run {name}` may restart them",
         )
