@@ -299,9 +299,9 @@ def sleeping_tests(files: Files) -> Iterator[str]:
                     yield f"{path}:{line}: sleeps in real time; wait for the event, mark it looptime, or say why here"
 
 
-def _imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def _imported(function: ast.AST) -> Iterator[tuple[int, str]]:
     """What each import names: (line, module), for `from a import b` both `a` and `a.b`."""
-    for node in ast.walk(tree):
+    for node in ast.walk(function):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, each.name) for each in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -309,9 +309,9 @@ def _imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{node.module}.{each.name}") for each in node.names)
 
 
-def _asked_for(tree: ast.AST) -> Iterator[tuple[ast.AST, int, str]]:
+def _asked_for(nodes: Sequence[ast.AST]) -> Iterator[tuple[ast.AST, int, str]]:
     """Every call of `at_hand`: (the coroutine around it, line, module)."""
-    for function in ast.walk(tree):
+    for function in nodes:
         if isinstance(function, ast.AsyncFunctionDef):
             calls = [
                 node for node in ast.walk(function) if isinstance(node, ast.Call) and _name(node.func) == "at_hand"
@@ -323,7 +323,7 @@ def first_use(files: Files) -> Iterator[str]:
     """What is waited for by `at_hand` is imported below it: layers and types see statements, not strings."""
     for path, text in files.items():
         if module_name(path):
-            for function, line, module in _asked_for(ast.parse(text)):
+            for function, line, module in _asked_for(nodes_of(text)):
                 if not any(name == module and at > line for at, name in _imported(function)):
                     yield f"{path}:{line}: {module} is not imported below at_hand; import it there, in this function"
 
