@@ -118,7 +118,7 @@ def import_file(session: Session, artifact: str, file: Path, sha256: str, origin
     """
     path = urllib.parse.quote("/".join(_parts(artifact)))
     try:
-        length_of(file)
+        length_of(file)  # a pipe is refused before it is opened, which would wait for who writes to it
         with (
             _converted(session, artifact, file, sha256) as (chosen, expected),
             chosen.open("rb") as content,

@@ -20,6 +20,7 @@ from provisioner.cli.text import Column, Row, age, listing, printable, seconds_o
 from provisioner.errors import ConfigError
 from provisioner.model.names import expand, run_name
 
+BOOT_WAYS = click.Choice(["pxe", "http", "media"])
 MOVING = frozenset({"inspecting", "deploying", "releasing"})
 PORTS = {"ipmi": 623, "redfish": 443, "libvirt": 0}
 
@@ -213,7 +214,7 @@ def _nic(nic: Row) -> str:
 @click.option("--mac", "macs", multiple=True, help="A network port's address; may be repeated.")
 @click.option(
     "--boot-via",
-    type=click.Choice(["pxe", "http", "media"]),
+    type=BOOT_WAYS,
     help="Network boot, or media: a CD of its own.  [default: as it was discovered, or pxe]",
 )
 @click.option("--tag", "tags", multiple=True, help="A label to select it by, such as rack=r1; may be repeated.")

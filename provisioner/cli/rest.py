@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from provisioner.cli.complete import machine_names
-from provisioner.cli.machines import quoted
+from provisioner.cli.machines import BOOT_WAYS, quoted
 from provisioner.cli.many import for_each
 from provisioner.cli.output import print_one
 from provisioner.cli.session import Session, command
@@ -55,7 +55,7 @@ def adopt(session: Session, names: str, bootenv: str) -> None:
 
 @command("boot-via")
 @_NAMES
-@click.argument("way", type=click.Choice(["pxe", "http", "media"]))
+@click.argument("way", type=BOOT_WAYS)
 def boot_via(session: Session, names: str, way: str) -> None:
     """Have machines boot another way from now on: PXE, UEFI HTTP boot, or media, a CD of their own.
 

@@ -141,13 +141,10 @@ def up(
 
 def _new(name: str, state: Path, count: int, say: Say, shape: Shape) -> RackSpec:
     check(shape.kinds or KINDS)
-    planned = plan(
-        name, state, count, accel.emulation("nobody has looked yet"), lambda: secrets.token_urlsafe(12), shape
-    )
-    largest, memory = (
-        planned.machines[0].identity.memory_bytes,
-        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-    )
+    unknown = accel.emulation("nobody has looked yet")
+    planned = plan(name, state, count, unknown, lambda: secrets.token_urlsafe(12), shape)
+    largest = planned.machines[0].identity.memory_bytes
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if largest > memory:
         raise LabError(f"a machine with {largest / GIB:g} GiB of memory: this host has {memory / GIB:.1f}")
     rack = replace(planned, accelerator=_accelerator(say))

@@ -19,8 +19,6 @@ from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.store.secrets import Secrets
 
 MEDIA = frozenset({"media.insert", "media.eject"})
-
-
 PUSHES = frozenset({"power.soft-off", "power.cycle", "power.reset", "power.nmi"})
 """Verbs that say nothing of the state that follows."""
 

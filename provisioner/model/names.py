@@ -15,8 +15,6 @@ SHOWN = 80
 _MARK = re.compile(r"[\[\],]")
 _RANGE = re.compile(r"\[([^\[\]]*)\]")
 _PART = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
-
-
 _BY_ITSELF = {
     "local": "boot from disk",
     "release": "release",
