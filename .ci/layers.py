@@ -153,6 +153,7 @@ TABLE = (
     ("config", "shells"),
     ("durable", "shells"),
     ("fairloop", "shells"),
+    ("uncut", "shells"),
     ("netwatch*", "shells"),
     ("bmc.*", "shells"),
     ("store.*", "shells"),

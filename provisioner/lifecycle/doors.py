@@ -90,8 +90,8 @@ class Doors:
     @contextlib.asynccontextmanager
     async def _keeping(self, machine_id: str, password: str) -> AsyncIterator[None]:
         """Keep the password of a machine's first way while the machine is put on record, and then if it is."""
-        await self._secrets.put(secret_of(machine_id), password)
         try:
+            await self._secrets.put(secret_of(machine_id), password)
             yield
         except BaseException:
             if self._machines.find(machine_id) is None:

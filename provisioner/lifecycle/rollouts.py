@@ -38,6 +38,7 @@ from provisioner.store.db import Database
 from provisioner.store.intents import IntentStore
 from provisioner.store.machines import MachineStore
 from provisioner.store.rollouts import RolloutStore
+from provisioner.uncut import uncut
 
 log = logging.getLogger(__name__)
 
@@ -108,12 +109,13 @@ class Rollouts:
             if known.subject not in self._all:
                 raise no_longer_kept(f"rollout {known.subject}")
             return self.get(known.subject)
-        async with self._lock:
-            now = self._conductor.clock.now()
-            rollout = replace(self.plan(bootenv, select, limits), id=new_run_id(), params=dict(params), created=now)
-            self._conductor.announce(await self._store.create(rollout, intent, describe(None, rollout)))
-            self._keep(rollout)
-        return await self._apply(rollout.id, Order.CARRY_ON)
+        with uncut() as whole:
+            async with self._lock:
+                now = self._conductor.clock.now()
+                rollout = replace(self.plan(bootenv, select, limits), id=new_run_id(), params=dict(params), created=now)
+                self._conductor.announce(await whole(self._store.create(rollout, intent, describe(None, rollout))))
+                self._keep(rollout)
+            return await whole(self._apply(rollout.id, Order.CARRY_ON))
 
     def plan(self, bootenv: str, select: str, limits: tuple[int, int]) -> Rollout:
         """Say what `begin` would begin, or raise as it would; nothing is begun."""
@@ -212,17 +214,19 @@ class Rollouts:
                 return
 
     async def _apply(self, ref: str, event: Event, intent: Asked = UNKEYED) -> Rollout:
-        async with self._lock:
-            before, now = self._all[ref], self._conductor.clock.now()
-            after, starting = advance(before, event, now)
-            if after != before or intent.key:
-                self._conductor.announce(await self._store.save(before, after, describe(before, after), now, intent))
-                self._keep(after)
-                if after.over:
-                    await self._trim()
-        if self._group is not None:
-            for machine_id in starting:
-                self._group.create_task(self._start(after, machine_id), name=f"rollout {ref}")
+        with uncut() as whole:
+            async with self._lock:
+                before, now = self._all[ref], self._conductor.clock.now()
+                after, starting = advance(before, event, now)
+                if after != before or intent.key:
+                    saved = self._store.save(before, after, describe(before, after), now, intent)
+                    self._conductor.announce(await whole(saved))
+                    self._keep(after)
+                    if after.over:
+                        await whole(self._trim())
+            if self._group is not None:
+                for machine_id in starting:
+                    self._group.create_task(self._start(after, machine_id), name=f"rollout {ref}")
         return after
 
     async def _start(self, rollout: Rollout, machine_id: str) -> None:

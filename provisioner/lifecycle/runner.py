@@ -28,6 +28,7 @@ from provisioner.model.intent import Event as Written
 from provisioner.model.machine import Machine
 from provisioner.store.machines import Change, MachineStore
 from provisioner.store.trace import Trace
+from provisioner.uncut import uncut
 
 log = logging.getLogger(__name__)
 
@@ -153,15 +154,17 @@ class Runner:
             before = self._machines.get(machine_id)
             now = self._clock.now()
             after, actions = rule(before, now)
-            if after != before or intent.key:
-                await self._save(before, after, now, intent)
-            self._start(after, actions)
+            with uncut() as whole:
+                if after != before or intent.key:
+                    await self._save(before, after, now, intent, whole)
+                self._start(after, actions)
         return after
 
     async def create(self, machine: Machine, intent: Asked = UNKEYED) -> Machine:
         """Add a new machine, durably. Raises `ConflictError` where the name is taken."""
         async with self._locks[machine.id]:
-            await self._save(None, machine, self._clock.now(), intent)
+            with uncut() as whole:
+                await self._save(None, machine, self._clock.now(), intent, whole)
         return machine
 
     @contextlib.asynccontextmanager
@@ -197,18 +200,19 @@ class Runner:
         async with self._locks[machine.id]:
             now = self._clock.now()
             change = Change(now, machine, None, describe(machine, None), intent)
-            self.announce(await self._store.save(change))
-            self._machines.remove(machine)
-            for follow in self.followers:
-                follow(machine, None)
-        self._locks.pop(machine.id, None)
-        self.newest.pop(machine.id, None)
+            with uncut() as whole:
+                self.announce(await whole(self._store.save(change)))
+                self._machines.remove(machine)
+                for follow in self.followers:
+                    follow(machine, None)
+                self._locks.pop(machine.id, None)
+                self.newest.pop(machine.id, None)
 
-    async def _save(self, before: Machine | None, after: Machine, now: float, intent: Asked) -> None:
+    async def _save(self, before: Machine | None, after: Machine, now: float, intent: Asked, whole: uncut) -> None:
         events: list[Named] = describe(before, after)
         if events or intent.key or (before and is_lasting(before, after)):
             with self._trace.with_change(trace_lines(after, events, now)) as lines:
-                self.announce(await self._store.save(Change(now, before, after, events, intent, lines)))
+                self.announce(await whole(self._store.save(Change(now, before, after, events, intent, lines))))
         self._machines.put(after)
         for follow in self.followers:
             follow(before, after)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from provisioner.errors import NotFoundError, StoreError
 from provisioner.store.db import Database
+from provisioner.uncut import uncut
 
 KEY_OCTETS = 32
 NONCE_OCTETS = 12
@@ -94,10 +95,10 @@ class Secrets:
     async def put(self, name: str, value: str) -> None:
         """Keep `value` under `name`, durably; replaces what was there."""
         sealed = self.seal(name, value)
-        await self._db.submit(
-            lambda c: c.execute("INSERT OR REPLACE INTO secret VALUES (?, ?)", (name, sealed)) and None
-        )
-        self.written(name, sealed)
+        insert = "INSERT OR REPLACE INTO secret VALUES (?, ?)"
+        with uncut() as whole:
+            await whole(self._db.submit(lambda c: c.execute(insert, (name, sealed)) and None))
+            self.written(name, sealed)
 
     def seal(self, name: str, value: str) -> bytes:
         """Lock a secret away, for whoever writes it with other things in one transaction and says so (`written`)."""
@@ -135,8 +136,9 @@ class Secrets:
     async def remove(self, *names: str) -> None:
         """Forget secrets; not there is success."""
         rows = [(name,) for name in names]
-        await self._db.submit(lambda c: c.executemany("DELETE FROM secret WHERE id = ?", rows) and None)
-        self.removed(*names)
+        with uncut() as whole:
+            await whole(self._db.submit(lambda c: c.executemany("DELETE FROM secret WHERE id = ?", rows) and None))
+            self.removed(*names)
 
     def removed(self, *names: str) -> None:
         """Hear that secrets are no longer in the store."""

@@ -19,6 +19,7 @@ from provisioner.errors import StoreError, TicketError
 from provisioner.model.net import Mac
 from provisioner.store.codec import encode
 from provisioner.store.db import Database
+from provisioner.uncut import uncut
 
 
 class Purpose(StrEnum):
@@ -86,14 +87,15 @@ class Tokens:
         """Make a token good, durably; earlier ones of its MAC and purpose end."""
         ended = [*self._of.get((token.purpose, token.mac), ()), *self._over(now)]
         row = (token.digest, str(token.purpose), token.mac, token.machine, token.run, token.address, token.expires)
-        try:
-            await self._db.submit(lambda c: _replace(c, ended, row))
-        except StoreError:
-            for found in (self._good[each] for each in ended if each in self._good):
-                heapq.heappush(self._ends, (found.expires, found.digest))
-            raise
-        self._drop(ended)
-        self._put(token)
+        with uncut() as whole:
+            try:
+                await whole(self._db.submit(lambda c: _replace(c, ended, row)))
+            except StoreError:
+                for found in (self._good[each] for each in ended if each in self._good):
+                    heapq.heappush(self._ends, (found.expires, found.digest))
+                raise
+            self._drop(ended)
+            self._put(token)
 
     def check(
         self, secret: str, purpose: Purpose, address: str, now: float, moved: Callable[[Token], bool] = lambda _: False
@@ -111,16 +113,18 @@ class Tokens:
     async def claim(self, token: Token, machine: str, run: str) -> None:
         """Say which machine the bearer turned out to be."""
         update = "UPDATE token SET machine = ?, run = ? WHERE digest = ?"
-        await self._db.submit(lambda c: c.execute(update, (machine, run, token.digest)) and None)
-        if token.digest in self._good:
-            self._drop([token.digest])
-            self._put(replace(token, machine=machine, run=run))
+        with uncut() as whole:
+            await whole(self._db.submit(lambda c: c.execute(update, (machine, run, token.digest)) and None))
+            if token.digest in self._good:
+                self._drop([token.digest])
+                self._put(replace(token, machine=machine, run=run))
 
     async def end(self, machine: str, purpose: Purpose) -> None:
         """End every token of a machine for a purpose."""
         ended = list(self._of.get((purpose, machine), ()))
-        await self._db.submit(lambda c: _replace(c, ended, None))
-        self._drop(ended)
+        with uncut() as whole:
+            await whole(self._db.submit(lambda c: _replace(c, ended, None)))
+            self._drop(ended)
 
     def _put(self, token: Token) -> None:
         self._good[token.digest] = token

@@ -22,6 +22,7 @@ from provisioner.model.workflow import FlowMember, FlowRun, FlowStep, Stage, Wis
 from provisioner.store.db import Database
 from provisioner.store.intents import IntentStore
 from provisioner.store.workflows import WorkflowStore
+from provisioner.uncut import uncut
 from provisioner.workflow.events import describe, trace_lines
 from provisioner.workflow.gates import waits
 from provisioner.workflow.guard import disturbs, refusal
@@ -145,17 +146,18 @@ class Engine:
                 raise no_longer_kept(f"run {known.subject}")
             return self.get(known.subject)
         run = await plan(wish)
-        async with self._lock:
-            taken = [
-                f"{m.name} is in run {self._members[m.machine]}" for m in run.members if m.machine in self._members
-            ]
-            if taken:
-                raise ConflictError(
-                    f"{len(taken)} of these machines are in another workflow", hint="; ".join(taken[:5])
-                )
-            self._conductor.announce(await self.store.create(run, intent, describe(None, run)))
-            self._keep(run)
-        return await self.apply(run.id, Tick())
+        with uncut() as whole:
+            async with self._lock:
+                taken = [
+                    f"{m.name} is in run {self._members[m.machine]}" for m in run.members if m.machine in self._members
+                ]
+                if taken:
+                    raise ConflictError(
+                        f"{len(taken)} of these machines are in another workflow", hint="; ".join(taken[:5])
+                    )
+                self._conductor.announce(await whole(self.store.create(run, intent, describe(None, run))))
+                self._keep(run)
+            return await whole(self.apply(run.id, Tick()))
 
     @in_turn
     async def order(self, ref: str, order: Order, *, key: str = "") -> FlowRun:
@@ -185,18 +187,19 @@ class Engine:
 
     async def apply(self, ref: str, event: Event, intent: Asked = UNKEYED) -> FlowRun:
         """Advance a run by an event, durably; then begin what follows. Raises `ConflictError`, `StoreError`."""
-        async with self._lock:
-            before, now = self._all[ref], self.now()
-            after, starts = advance(before, event, now, lambda member, step: self._refusal(before, member, step))
-            if after != before or intent.key:
-                events = describe(before, after)
-                self._conductor.announce(await self.store.save(before, after, events, now, intent))
-                self._keep(after)
-                for line in trace_lines(events, now):
-                    self._conductor.observe(line)
-        if after is not before:
-            self._changed(before, after)
-        self._start(after, starts)
+        with uncut() as whole:
+            async with self._lock:
+                before, now = self._all[ref], self.now()
+                after, starts = advance(before, event, now, lambda member, step: self._refusal(before, member, step))
+                if after != before or intent.key:
+                    events = describe(before, after)
+                    self._conductor.announce(await whole(self.store.save(before, after, events, now, intent)))
+                    self._keep(after)
+                    for line in trace_lines(events, now):
+                        self._conductor.observe(line)
+            if after is not before:
+                self._changed(before, after)
+            self._start(after, starts)
         return after
 
     def _refusal(self, run: FlowRun, member: FlowMember, step: FlowStep) -> str:
