@@ -132,25 +132,48 @@ def test_the_line_of_the_readme_makes_the_command(tmp_path: Path) -> None:
         assert ended.stdout.splitlines()[-1].startswith("provisionctl ")
 
 
+def root_shell(folder: Path, apt_get: str, then: str) -> list[str]:
+    """Say what root's shell of scripts/setup does, below layers that are thrown away, with this apt-get."""
+    functions = (ROOT / "scripts/setup").read_text().partition("\nnew_enough()")[0]
+    tool = folder / "apt-get"
+    tool.write_text(apt_get)
+    tool.chmod(0o755)
+    (folder / "layers").mkdir()
+    world = f"""
+        mount -t tmpfs tmpfs {folder}/layers && cd {folder}/layers && mkdir 1 2 3 4
+        mount -t overlay -o lowerdir=/etc,upperdir=1,workdir=2 overlay /etc
+        mount -t overlay -o lowerdir=/usr/sbin,upperdir=3,workdir=4 overlay /usr/sbin
+        {then}"""
+    ended = called("unshare", "-m", "--propagation", "private", "bash", "-c", functions + world, "scripts/setup")
+    assert "rror" not in ended.stderr, ended.stderr
+    return ended.stdout.splitlines()
+
+
 INSTALLED = {"where it comes now": (("jq", "cloud-init"), "off"), "where it does not": (("jq",), "as it was")}
 
 
 @pytest.mark.netns
 @pytest.mark.parametrize(("packages", "said"), INSTALLED.values(), ids=INSTALLED.keys())
 def test_cloud_init_does_not_set_up_the_host_of_the_tests(packages: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    """What root's shell does, below layers that are thrown away, with an apt-get that installs nothing."""
-    functions = (ROOT / "scripts/setup").read_text().partition("\nnew_enough()")[0]
-    apt_get = tmp_path / "apt-get"
-    apt_get.write_text('#!/bin/sh\ntest -x /usr/sbin/policy-rc.d && echo "$*"\n')
-    apt_get.chmod(0o755)
-    world = f"""
-        mount -t tmpfs tmpfs {tmp_path}/layers && cd {tmp_path}/layers && mkdir 1 2 3 4
-        mount -t overlay -o lowerdir=/etc,upperdir=1,workdir=2 overlay /etc
-        mount -t overlay -o lowerdir=/usr/sbin,upperdir=3,workdir=4 overlay /usr/sbin
+    apt_get = '#!/bin/sh\ntest -x /usr/sbin/policy-rc.d && echo "$*"\n'
+    then = f"""
         rm -f /etc/cloud/cloud-init.disabled
         PATH={tmp_path}:$PATH sh -c "$quietly" sh {" ".join(packages)} || exit
         test -e /etc/cloud/cloud-init.disabled && echo off || echo as it was"""
-    (tmp_path / "layers").mkdir()
-    ended = called("unshare", "-m", "--propagation", "private", "bash", "-c", functions + world, "scripts/setup")
-    lines = ended.stdout.splitlines()
-    assert lines == [f"install -y -q --no-install-recommends {' '.join(packages)}", said], ended.stderr
+    assert root_shell(tmp_path, apt_get, then) == [f"install -y -q --no-install-recommends {' '.join(packages)}", said]
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("signal", ["HUP", "INT", "TERM", "KILL"])
+def test_services_of_the_host_start_again_however_it_ends(signal: str, tmp_path: Path) -> None:
+    """Also after Ctrl-C amid apt-get; what is left by a kill goes with the next one. Somebody else's stays."""
+    apt_get = f'#!/bin/sh\n[ "$4" = --no-install-recommends ] && [ "$5" = killed ] && kill -{signal} $PPID\nexit 0\n'
+    asked = f'PATH={tmp_path}:$PATH sh -c "$quietly" sh'
+    then = f"""
+        policy=/usr/sbin/policy-rc.d
+        rm -f $policy
+        {asked} killed || test -e $policy && echo left by the {signal}
+        {asked} jq; test -e $policy && echo left
+        echo of somebody else > $policy; {asked} jq; cat $policy"""
+    left = ["left by the KILL"] if signal == "KILL" else []
+    assert root_shell(tmp_path, apt_get, then) == [*left, "of somebody else"]
