@@ -73,6 +73,11 @@ class Reader:
         self._ended = True
         self._came.set()
 
+    @property
+    def trouble(self) -> str:
+        """Why the console is away, or why there is none; empty while it is open."""
+        return self._shared.trouble
+
     async def output(self) -> AsyncIterator[bytes]:
         """Yield what the machine prints, from a little before; ends only where the board has no console."""
         while True:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from provisioner.cli.client import Client
 from provisioner.cli.session import Session, is_terminal
-from provisioner.errors import ProvisionerError
+from provisioner.errors import ApiError, ProvisionerError
 
 if TYPE_CHECKING:
     from provisioner.bmc.capabilities import ConsoleLine
@@ -78,6 +78,7 @@ class ApiLine:
         self._client = client
         self._path = path
         self._stack = contextlib.ExitStack()
+        self._ended = False
 
     def __enter__(self) -> ApiLine:
         self._response = self._stack.enter_context(self._client.open("GET", self._path))
@@ -89,11 +90,14 @@ class ApiLine:
         self._stack.close()
 
     def read(self) -> bytes:
-        """Wait for output."""
+        """Wait for output. Raises `ApiError` where it ends by itself: the board has none, or the daemon is gone."""
         try:
-            return self._response.read1(CHUNK_BYTES)
+            data = self._response.read1(CHUNK_BYTES)
         except (OSError, http.client.HTTPException, ValueError):
-            return b""
+            data = b""
+        if not data and not self._ended:
+            raise ApiError("the console ended", hint="`provisionctl bmc why MACHINE console.open`")
+        return data
 
     def type(self, keys: bytes) -> None:
         """Type keys into the machine."""
@@ -101,6 +105,7 @@ class ApiLine:
 
     def end(self) -> None:
         """End the connection. To close the response would wait for who reads it."""
+        self._ended = True
         with contextlib.suppress(OSError):  # it has ended
             self._connection.shutdown(socket.SHUT_RDWR)
 

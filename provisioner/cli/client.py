@@ -45,6 +45,15 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
+def comes_back(error: ApiError) -> str:
+    """Say what is waited for where a daemon that is followed is away, or cannot now; raise what is no such thing."""
+    if isinstance(error, Unreachable):
+        return "the daemon does not answer; waiting for it"
+    if isinstance(error, Stranger | Forbidden) or getattr(error, "status", 503) < 500:
+        raise error
+    return printable(error.message)
+
+
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a UNIX socket."""
 
@@ -122,7 +131,7 @@ class Client:
         return self._call("PUT", path, body, repeat=True)
 
     def exchange(self, path: str, content: bytes, query: Mapping[str, str]) -> list[Json]:
-        """Send lines of JSON and get lines of JSON back."""
+        """Send lines of JSON and get lines of JSON back, all of them."""
         connection = self._connect(SLOW_S)
         try:
             headers = {"Content-Type": "application/x-ndjson"}
@@ -130,11 +139,14 @@ class Client:
             response = connection.getresponse()
             if response.status != 200:
                 _read(response, self.server)
-            return [json.loads(line) for line in response]
-        except (OSError, http.client.HTTPException) as error:
-            raise ApiError(f"{self.server}: the daemon hung up: {_reason(error)}", hint=_LOST) from error
+            lines = [json.loads(line) for line in response]
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._hung_up(error) from error
         finally:
             connection.close()
+        if not lines or lines[-1].get("event") != "done":
+            raise self._hung_up(None)
+        return lines
 
     def machines(self, refs: Sequence[str]) -> list[Json]:
         """Read machines by name or id; one that is not there is left out."""
@@ -156,21 +168,26 @@ class Client:
                 connection.request("PUT", f"{path}?{urllib.parse.urlencode(query)}", content, headers)
             return _read(connection.getresponse(), self.server)
         except (OSError, http.client.HTTPException) as error:
-            raise ApiError(f"{self.server}: the daemon hung up: {_reason(error)}", hint=_LOST) from error
+            raise self._hung_up(error) from error
         finally:
             connection.close()
 
     def open(self, method: str, path: str, content: bytes | None = None) -> http.client.HTTPResponse:
-        """Ask for bytes that come as they come; the caller closes the answer."""
-        connection = self._connect(LONG_S)
+        """Ask for bytes that come as they come, or do not for days; the caller closes the answer."""
+        connection = self._connect(TIMEOUT_S)
         try:
             connection.request(method, path, content, {"Content-Type": "application/octet-stream"} if content else {})
+            sock = connection.sock
             response = connection.getresponse()
             if response.status >= 400:
                 _read(response, self.server)
+            sock.settimeout(None)
+            sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
+            )  # behind a URL there may be a router that forgets
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise ApiError(f"{self.server}: the daemon hung up: {_reason(error)}", hint=_LOST) from error
+            raise self._hung_up(error) from error
         except ApiError:
             connection.close()
             raise
@@ -184,15 +201,22 @@ class Client:
             response = connection.getresponse()
             if response.status != 200:
                 _read(response, self.server)
+            event: Json = {}
             for line in response:
                 event = json.loads(line)
                 if event["event"] == "problem":
                     raise ApiProblem(event["status"], event.get("detail") or event["title"], hint=event.get("hint", ""))
                 yield event
-        except (OSError, http.client.HTTPException) as error:
-            raise ApiError(f"{self.server}: the daemon hung up: {_reason(error)}", hint=_LOST) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._hung_up(error) from error
         finally:
             connection.close()
+        if event.get("event") != "done":  # between two lines a connection that is cut looks like the end
+            raise self._hung_up(None)
+
+    def _hung_up(self, error: Exception | None) -> ApiError:
+        why = f": {_reason(error)}" if isinstance(error, OSError | http.client.HTTPException) else ""
+        return ApiError(f"{self.server}: the daemon hung up{why}", hint=_LOST)
 
     def _call(
         self,
@@ -219,7 +243,7 @@ class Client:
             if repeat:
                 pause(AGAIN_PAUSE_S)
         assert lost is not None
-        raise ApiError(f"{self.server}: the daemon hung up: {_reason(lost)}", hint=_LOST) from lost
+        raise self._hung_up(lost) from lost
 
     def _once(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], timeout_s: float
@@ -261,17 +285,22 @@ class Client:
 
     def events(self, after: int, machine: str = "") -> Iterator[Json]:
         """Follow the events since `after`, for ever; when the daemon restarts, from where it stopped."""
+        stood = False
         while True:
             try:
-                for event in self._stream(after, machine):
+                connection = self._connect(BEAT_S)
+                stood = True
+                for event in self._stream(connection, after, machine):
                     after = event["seq"]
                     yield event
-            except (OSError, http.client.HTTPException, Unreachable):
+            except Unreachable:
+                if not stood:  # nobody was there at all
+                    raise
+            except (OSError, http.client.HTTPException):
                 pass  # the daemon restarts
             pause(AGAIN_PAUSE_S)
 
-    def _stream(self, after: int, machine: str) -> Iterator[Json]:
-        connection = self._connect(BEAT_S)
+    def _stream(self, connection: http.client.HTTPConnection, after: int, machine: str) -> Iterator[Json]:
         try:
             query = urllib.parse.urlencode({"machine": machine} if machine else {})
             headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
@@ -294,10 +323,15 @@ def who_may(group: str) -> str:
 
 
 def _group_of(path: Path) -> str:
-    try:
-        return path.group()
-    except (OSError, KeyError):
-        return ""
+    """Name the group of a socket or, where that cannot be looked at, of the folder that hides it."""
+    for each in (path, *path.parents):
+        try:
+            return each.group()
+        except PermissionError:
+            continue
+        except (OSError, KeyError):
+            break
+    return ""
 
 
 def waited_for(path: str) -> str:

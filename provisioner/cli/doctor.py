@@ -19,6 +19,7 @@ from provisioner.cli.doctor_probes import Offer, holder_of, probe_dhcp
 from provisioner.cli.exits import Forbidden, Unreachable
 from provisioner.cli.finding import Finding, Findings, Level
 from provisioner.cli.machines import quoted
+from provisioner.cli.many import outcomes
 from provisioner.cli.output import GREEN, RED, YELLOW, print_data
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import painted, printable, size
@@ -289,14 +290,17 @@ def _disk(folder: Path) -> Findings:
 def _bmcs(client: Client) -> Findings:
     """Have the daemon log in to the BMCs of machines, whatever state those are in: BMCs are needed in each."""
     machines = [row for row in client.get("/v1/machines")["machines"] if row["bmc"] and row["state"] != "retired"]
-    for row in machines[:MAX_BMCS]:
-        try:
-            power = client.post(f"/v1/machines/{quoted(row['name'])}/bmc/power.status", {})["result"]
-        except (Unreachable, Forbidden):
-            raise
-        except ApiError as error:  # the next machine can be looked at all the same
-            yield Finding(Level.FAIL, "bmc", f"{row['name']}: {error.message}", error.hint)
+    asked = machines[:MAX_BMCS]
+
+    def power(name: str) -> str:  # a BMC that is silent is called so after twenty seconds
+        return str(client.post(f"/v1/machines/{quoted(name)}/bmc/power.status", {}, slow=True)["result"])
+
+    for row, found in zip(asked, outcomes([row["name"] for row in asked], power), strict=True):
+        if isinstance(found, Unreachable | Forbidden):
+            raise found
+        if isinstance(found, ProvisionerError):  # the next machine can be looked at all the same
+            yield Finding(Level.FAIL, "bmc", f"{row['name']}: {found.message}", found.hint)
         else:
-            yield Finding(Level.OK, "bmc", f"{row['name']}: {row['bmc']['url']} lets us in; the machine is {power}")
+            yield Finding(Level.OK, "bmc", f"{row['name']}: {row['bmc']['url']} lets us in; the machine is {found}")
     if len(machines) > MAX_BMCS:
         yield Finding(Level.OK, "bmc", f"{len(machines) - MAX_BMCS} more were not asked")

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from provisioner.cli.client import Client, pause
-from provisioner.cli.exits import Partly, Unreachable, WaitTimeout
+from provisioner.cli.client import Client, comes_back, pause
+from provisioner.cli.exits import Partly, WaitTimeout
 from provisioner.cli.machines import quoted
 from provisioner.cli.output import CYAN, GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session
@@ -69,8 +69,9 @@ class Followed:
             pause(POLL_S)
             try:
                 row = self.get(client, row["id"])
-            except Unreachable:
-                continue
+            except ApiError as error:
+                if (trouble := comes_back(error)) != said:
+                    session.note(said := trouble)
         return row
 
     def judge(self, row: Row, missed: int) -> None:

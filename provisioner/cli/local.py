@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pwd
+import shlex
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -12,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.cli.client import Client
-from provisioner.cli.exits import Unreachable
-from provisioner.cli.session import Session
+from provisioner.cli.exits import Forbidden, Unreachable
+from provisioner.cli.session import Session, there
 
 if TYPE_CHECKING:
     from provisioner.config import Config
@@ -33,10 +35,30 @@ def artifact_client(session: Session) -> Iterator[Client]:
         return
     from provisioner.config import DEFAULT_PATH, Config, load
 
-    config = load(DEFAULT_PATH) if DEFAULT_PATH.exists() else Config()
+    config = load(DEFAULT_PATH) if there(DEFAULT_PATH) else Config()
+    check_owner(config.state_dir)
     session.note(f"no daemon runs: working on {config.state_dir}")
     with served_here(config) as local:
         yield local
+
+
+def check_owner(state_dir: Path) -> None:
+    """Raise `Forbidden` where we are root and the daemon is not: it could read nothing of what we make there."""
+    try:
+        owner = state_dir.stat().st_uid
+    except OSError:  # not there, or not to be looked at: who opens it says so
+        return
+    if os.geteuid() != 0 or owner == 0:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise Forbidden(
+        f"{state_dir}: is {name}'s, whose daemon could not read what root makes in it",
+        hint="start the daemon (`systemctl start provisioner`), or work as that user:"
+        f" `sudo -u {shlex.quote(name)} provisionctl ...`",
+    )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -23,7 +26,7 @@ def for_each(names: Sequence[str], ask: Callable[[str], T], tell: Callable[[T], 
     Where there are several, a refusal is told on stderr, with what is at fault.
     """
     failures: list[ProvisionerError] = []
-    for name, outcome in zip(names, _outcomes(names, ask), strict=True):
+    for name, outcome in zip(names, outcomes(names, ask), strict=True):
         if not isinstance(outcome, ProvisionerError):
             tell(outcome)
             continue
@@ -45,7 +48,10 @@ def _names(name: str, text: str) -> bool:
     return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
 
 
-def _outcomes(names: Sequence[str], ask: Callable[[str], T]) -> Iterator[T | ProvisionerError]:
+def outcomes(names: Sequence[str], ask: Callable[[str], T]) -> Iterator[T | ProvisionerError]:
+    """Ask for every machine, some at a time; give what came of each, in their order. Who leaves (Ctrl-C) waits for none
+    that is under way, and what is not asked for yet is not."""
+
     def asked(name: str) -> T | ProvisionerError:
         try:
             return ask(name)
@@ -55,10 +61,26 @@ def _outcomes(names: Sequence[str], ask: Callable[[str], T]) -> Iterator[T | Pro
     if len(names) == 1:
         yield asked(names[0])
         return
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future
 
-    with ThreadPoolExecutor(min(AT_ONCE, len(names))) as pool:
+    found: list[Future[T | ProvisionerError]] = [Future() for _ in names]
+    waiting = deque(zip(names, found, strict=True))
+
+    def work() -> None:
+        with contextlib.suppress(IndexError):  # nothing is left
+            while True:
+                answer(*waiting.popleft())
+
+    def answer(name: str, future: Future[T | ProvisionerError]) -> None:
         try:
-            yield from pool.map(asked, names)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C: what is not asked for yet is not
+            future.set_result(asked(name))
+        except Exception as error:  # noqa: BLE001  it is raised where it is asked for
+            future.set_exception(error)
+
+    for _ in range(min(AT_ONCE, len(names))):
+        threading.Thread(target=work, daemon=True, name="asks").start()
+    try:
+        for future in found:
+            yield future.result()
+    finally:
+        waiting.clear()

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import click
 
-from provisioner.cli.client import Client, pause
-from provisioner.cli.exits import Partly, Unreachable, WaitTimeout
+from provisioner.cli.client import Client, comes_back, pause
+from provisioner.cli.exits import Partly, WaitTimeout
 from provisioner.cli.session import Session, is_terminal
 from provisioner.cli.text import Row, printable, span
 from provisioner.cli.wait import Ending, Waiting, share, where
@@ -58,12 +58,8 @@ def _ask(client: Client, waiting: Waiting) -> str:
     """Read the machines anew. A daemon that is away is waited for; says so."""
     try:
         machines = client.machines(waiting.left)
-    except Unreachable:
-        return "the daemon does not answer; waiting for it"
     except ApiError as error:
-        if getattr(error, "status", 503) < 500:
-            raise
-        return printable(error.message)
+        return comes_back(error)
     waiting.update(machines)
     return ""
 

@@ -33,7 +33,7 @@ class Session:
             return Client(self.server or self.socket, self.note)
         if given := os.environ.get("PROVISIONER_SOCKET"):
             return Client(given, self.note)
-        if not api.DEFAULT_SOCKET.exists() and api.LAB_SOCKET.exists():
+        if not there(api.DEFAULT_SOCKET) and there(api.LAB_SOCKET):
             self.note(f"no {api.DEFAULT_SOCKET}: talking to the virtual rack at {api.LAB_SOCKET}")
             return Client(str(api.LAB_SOCKET), self.note)
         return Client(str(api.DEFAULT_SOCKET), self.note)
@@ -42,6 +42,14 @@ class Session:
         """Say something beside the data, on stderr; -q silences it."""
         if not self.quiet:
             click.echo(text, err=True)
+
+
+def there(path: Path) -> bool:
+    """Say whether something lies at a path; where we may not look, somebody else's does."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def session_of(ctx: click.Context) -> Session:

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from provisioner.cli.client import Client, pause
+from provisioner.cli.client import Client, comes_back, pause
 from provisioner.cli.complete import machine_names
-from provisioner.cli.exits import ApiProblem, Unreachable
 from provisioner.cli.machines import quoted
 from provisioner.cli.output import BOLD, CYAN, RED, print_data
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import Row, painted, printable, seconds_of
+from provisioner.errors import ApiError
 
 POLL_S = 0.5
 PAGE = 1000
@@ -56,11 +56,10 @@ def trace(session: Session, name: str, follow: bool, last: bool, **only: Any) ->
         pause(POLL_S)
         try:
             lines, after = _all(client, name, after, wanted)
-        except Unreachable:
-            continue  # it restarts; the cursor stays
-        except ApiProblem as problem:
-            if problem.status != GONE:
-                raise
+        except ApiError as error:
+            if getattr(error, "status", 0) != GONE:
+                comes_back(error)
+                continue  # it restarts; the cursor stays
             lines, after = _all(client, name, 0, wanted)  # a MAC that became a machine's: counted anew
         for line in lines:
             writer.write(line)

@@ -195,6 +195,7 @@ class BmcApi:
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 async for data in reader.output():
                     await response.write(data)
+                await response.write(f"\r\n{machine.name}: {reader.trouble}\r\n".encode())
         return response
 
     async def type(self, request: web.Request) -> web.Response:

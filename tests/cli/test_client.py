@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import grp
+import os
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +16,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from provisioner.cli.client import Client, waited_for, who_may
-from provisioner.cli.exits import ApiProblem, Exit, Stranger, exit_of
+from provisioner.cli.client import Client, comes_back, waited_for, who_may
+from provisioner.cli.exits import ApiProblem, Exit, Forbidden, Stranger, Unreachable, exit_of
+from provisioner.cli.local import check_owner
+from provisioner.cli.session import there
+from provisioner.errors import ApiError
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -119,3 +125,116 @@ async def test_what_a_proxy_says_before_a_daemon_stays_what_it_is() -> None:
         with pytest.raises(ApiProblem, match="401") as caught:
             await asyncio.to_thread(Client(f"http://127.0.0.1:{server.port}").get, "/v1/machines")
     assert exit_of(caught.value) == Exit.AUTH
+
+
+AWAY = {
+    "it is not there": (Unreachable("no daemon at x"), "the daemon does not answer; waiting for it"),
+    "it hung up, and it was asked again for ten seconds": (ApiError("x: the daemon hung up"), "x: the daemon hung up"),
+    "it cannot write": (ApiProblem(503, "the disk is full"), "the disk is full"),
+    "something between is out of order": (ApiProblem(502, "bad\x1b gateway"), "bad\\x1b gateway"),
+}
+
+
+@pytest.mark.parametrize(("error", "told"), AWAY.values(), ids=AWAY.keys())
+def test_who_follows_waits_for_a_daemon_that_is_away(error: ApiError, told: str) -> None:
+    assert comes_back(error) == told
+
+
+@pytest.mark.parametrize(
+    "error", [ApiProblem(404, "forgotten"), Stranger("no daemon"), Forbidden("not yours")], ids=repr
+)
+def test_what_does_not_come_back_ends_who_follows(error: ApiError) -> None:
+    with pytest.raises(type(error)):
+        comes_back(error)
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[None]:
+    """A daemon that says this to one request, and is gone."""
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            while b"{}" not in connection.recv(65536):
+                pass
+            connection.sendall(answer)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+
+def said(path: Path, how: str) -> list[str]:
+    client = Client(str(path))
+    lines = client.lines("/v1/artifacts/fetch", {}) if how == "lines" else client.exchange("/v1/dhcp/import", b"{}", {})
+    return [line["event"] for line in lines]
+
+
+LINES = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
+CUT = {
+    "before the first line": b"",
+    "between two lines": b'{"event": "progress"}\n',
+    "amid a line": b'{"event": "progress"}\n{"eve',
+}
+
+
+@pytest.mark.parametrize("sent", CUT.values(), ids=CUT.keys())
+@pytest.mark.parametrize("how", ["lines", "exchange"])
+def test_an_answer_that_is_cut_is_no_end(how: str, sent: bytes, tmp_path: Path) -> None:
+    with answering(tmp_path / "api.sock", LINES + sent), pytest.raises(ApiError, match="the daemon hung up"):
+        said(tmp_path / "api.sock", how)
+
+
+@pytest.mark.parametrize("how", ["lines", "exchange"])
+def test_an_answer_that_is_whole(how: str, tmp_path: Path) -> None:
+    with answering(tmp_path / "api.sock", LINES + b'{"event": "progress"}\n{"event": "done"}\n'):
+        assert said(tmp_path / "api.sock", how) == ["progress", "done"]
+
+
+def test_following_begins_with_a_daemon_that_is_there(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable):
+        next(Client(str(tmp_path / "none.sock")).events(0))
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Do as a user who may nothing, where we are root."""
+    us = os.geteuid()
+    if us == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(us)
+
+
+def test_who_may_not_come_to_the_socket_is_told_which_group_may() -> None:
+    group = next(each for each in grp.getgrall() if each.gr_gid == os.getgid() or (os.getuid() == 0 and each.gr_gid))
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, -1, group.gr_gid)
+        Path(folder).chmod(0o000)
+        socket_file = Path(folder) / "api.sock"
+        with as_nobody():
+            assert there(socket_file)
+            with pytest.raises(Forbidden) as caught:
+                Client(str(socket_file)).get("/v1/machines")
+        Path(folder).chmod(0o700)
+    assert caught.value.hint == who_may(group.gr_name)
+
+
+@pytest.mark.netns
+def test_root_makes_nothing_in_the_state_directory_of_another_user(tmp_path: Path) -> None:
+    check_owner(tmp_path)
+    check_owner(tmp_path / "none")
+    os.chown(tmp_path, 1, 1)
+    with pytest.raises(Forbidden, match=r"is daemon's, .*sudo -u daemon"):
+        check_owner(tmp_path)
+    os.chown(tmp_path, 64123, 1)
+    with pytest.raises(Forbidden, match=r"sudo -u '#64123'"):
+        check_owner(tmp_path)

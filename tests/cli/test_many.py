@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from provisioner.cli.exits import ApiProblem, Exit, exit_of
-from provisioner.cli.many import AT_ONCE, for_each
+from provisioner.cli.many import AT_ONCE, for_each, outcomes
 
 NAMES = [f"node{number:02}" for number in range(40)]
 
@@ -100,3 +100,33 @@ def test_one_alone_says_its_own_error() -> None:
 
     failure = for_each(["node17"], ask, print)
     assert isinstance(failure, ApiProblem)
+
+
+def test_who_leaves_waits_for_none_that_is_under_way() -> None:
+    asked, ever = [], threading.Event()
+
+    def ask(name: str) -> str:
+        asked.append(name)
+        if name != NAMES[0]:
+            assert ever.wait(60)
+        return name
+
+    found = outcomes(NAMES, ask)
+    try:
+        assert next(found) == NAMES[0]
+        found.close()  # hung here, if it waited
+        assert len(asked) <= AT_ONCE + 1
+    finally:
+        ever.set()
+
+
+def test_what_nobody_thought_of_is_raised_where_it_is_asked_for() -> None:
+    def ask(name: str) -> str:
+        if name == NAMES[1]:
+            raise ZeroDivisionError
+        return name
+
+    found = outcomes(NAMES[:3], ask)
+    assert next(found) == NAMES[0]
+    with pytest.raises(ZeroDivisionError):
+        next(found)

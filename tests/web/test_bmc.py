@@ -16,6 +16,7 @@ from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.ways import Ways
 from provisioner.dhcp.boards import BoardSeen
+from provisioner.errors import BmcUnsupported
 from provisioner.model.bmc import Power
 from provisioner.model.facts import BmcSeen, Facts
 from provisioner.model.machine import Hold, Machine, Run, State
@@ -190,6 +191,17 @@ async def test_console(client: Client, rack: Rack) -> None:
     async with asyncio.timeout(5):
         while not rack.line.closed:
             await client.get("/v1/bmc/verbs")
+
+
+async def test_a_board_that_has_no_console_says_so_where_it_is_read(rack: Rack) -> None:
+    bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
+    rack.set(bmc=ADDRESS)
+    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, rack.did)
+    async with Consoles(Bay(BmcUnsupported("it has no serial console")).open) as consoles:
+        api = BmcApi(rack.machines, boards, consoles)
+        async with TestClient(TestServer(operator_app(api.routes()))) as client:
+            response = await client.get(f"{M17}/console")
+            assert await response.read() == b"\r\nnode17: it has no serial console\r\n"
 
 
 class PushBmc(FakeBmc):
