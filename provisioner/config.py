@@ -211,6 +211,14 @@ class Written(NamedTuple):
     where: Callable[[yamlfile.Path], str]
 
 
+def default_path() -> Path | None:
+    """Give the site's file, where there is one; also where this user may not look, who is told so when it is read."""
+    try:
+        return DEFAULT_PATH if DEFAULT_PATH.exists() else None
+    except PermissionError:
+        return DEFAULT_PATH
+
+
 def load(path: Path) -> Config:
     """Read a configuration file; raise `ConfigError` with everything that is wrong with it."""
     return read(path).config

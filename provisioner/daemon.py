@@ -318,7 +318,7 @@ def _as(check: Callable[[str], str]) -> Callable[[str], str]:
 
 def read_config(arguments: argparse.Namespace) -> Written:
     """Put file and arguments together; raise `ConfigError` or `ListenError`."""
-    path = arguments.config or (configuration.DEFAULT_PATH if configuration.DEFAULT_PATH.exists() else None)
+    path = arguments.config or configuration.default_path()
     config, where = configuration.read(path) if path else Written(Config(), lambda _: "provisionerd")
     config = configuration.with_interfaces(config, arguments.interface)
     if arguments.state_dir:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
 
-from provisioner.config import Config, load, subnet_at, subnet_of, with_interfaces
+from provisioner import config
+from provisioner.config import Config, default_path, load, subnet_at, subnet_of, with_interfaces
 from provisioner.errors import ConfigError, ListenError
 from provisioner.settings import example
+from tests.cli.test_client import as_nobody
 
 EXAMPLE = Path(__file__).parent.parent / "docs" / "provisioner.yaml"
 
@@ -270,3 +273,15 @@ def test_the_loopback_is_not_served() -> None:
 def test_an_interface_without_address_is_refused() -> None:
     with pytest.raises(ListenError, match=r"nosuch0: no such interface .`ip link` lists them"):
         subnet_of("nosuch0")
+
+
+def test_a_file_that_we_may_not_look_for_is_told_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(config, "DEFAULT_PATH", path := Path(folder) / "provisioner.yaml")
+        assert default_path() is None
+        Path(folder).chmod(0o000)
+        with as_nobody():
+            assert default_path() == path
+            with pytest.raises(ConfigError, match="cannot be read: Permission denied"):
+                load(path)
+        Path(folder).chmod(0o700)

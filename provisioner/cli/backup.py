@@ -29,7 +29,7 @@ def backup(session: Session, folder: Path, path: Path | None, without_key: bool)
     """
     from provisioner import backups
 
-    there = path or (configuration.DEFAULT_PATH if configuration.DEFAULT_PATH.exists() else None)
+    there = path or configuration.default_path()
     config = configuration.load(there) if there else configuration.Config()
     made = backups.write(config, folder, time.time(), key=not without_key)
     session.note(f"{folder}: {', '.join(made.parts)}; {size(made.size_bytes)}")

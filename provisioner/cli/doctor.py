@@ -55,7 +55,7 @@ def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
     loader that is offered, logs in to BMCs, and looks for other DHCP servers, missing artefacts, a clock that nobody
     sets, a full disk. One line for each; exit status 1 where something failed.
     """
-    path = given["config"] or (configuration.DEFAULT_PATH if configuration.DEFAULT_PATH.exists() else None)
+    path = given["config"] or configuration.default_path()
     config = configuration.load(path) if path else None
     client = session.client()
     loaders = Loaders(client, config or Config())

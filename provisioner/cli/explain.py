@@ -111,8 +111,7 @@ def _words(told: Told, number: int) -> list[str]:
 
 def _config(session: Session, path: Path | None, example: Subnet | Subnet6) -> Config:
     """Read the daemon's configuration; where there is none, serve an example."""
-    if path is None and configuration.DEFAULT_PATH.exists():
-        path = configuration.DEFAULT_PATH
+    path = path or configuration.default_path()
     if path is not None:
         return configuration.load(path)
     session.note(f"no configuration: taking {example.network} on {example.interface} as an example (--config FILE)")

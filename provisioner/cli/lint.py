@@ -79,9 +79,9 @@ def _folders(given: Sequence[Path]) -> list[Path]:
     """Say which directories are meant."""
     from provisioner import config as configuration
 
-    if given or not configuration.DEFAULT_PATH.exists():
+    if given or (default := configuration.default_path()) is None:
         return list(given)
-    return [Path(path) for path in configuration.load(configuration.DEFAULT_PATH).catalogue.paths]
+    return [Path(path) for path in configuration.load(default).catalogue.paths]
 
 
 def _show(session: Session, report: Report, missing: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.cli.client import Client
 from provisioner.cli.exits import Forbidden, Unreachable
-from provisioner.cli.session import Session, there
+from provisioner.cli.session import Session
 
 if TYPE_CHECKING:
     from provisioner.config import Config
@@ -33,9 +33,9 @@ def artifact_client(session: Session) -> Iterator[Client]:
     else:
         yield client
         return
-    from provisioner.config import DEFAULT_PATH, Config, load
+    from provisioner.config import Config, default_path, load
 
-    config = load(DEFAULT_PATH) if there(DEFAULT_PATH) else Config()
+    config = load(path) if (path := default_path()) is not None else Config()
     check_owner(config.state_dir)
     session.note(f"no daemon runs: working on {config.state_dir}")
     with served_here(config) as local:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -170,11 +172,14 @@ root = Root(
 def run(args: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status. Whatever was wrong is told in a line, on stderr."""
     session = Session()
+    for stream in (sys.stdout, sys.stderr):  # in the C locale of a cron job, or Latin 1, there is no "…"
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = root.main(args, "provisionctl", standalone_mode=False, obj=session)
     except (click.Abort, click.ClickException, ProvisionerError, KeyboardInterrupt, OSError) as error:
         if session.verbose and isinstance(error, ProvisionerError | OSError):
-            raise
+            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
         return _ended_by(error)
     return status if isinstance(status, int) else Exit.OK
 

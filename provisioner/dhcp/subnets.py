@@ -171,7 +171,7 @@ class Dhcp:
     watch_s: float = setting(
         60.0,
         "How often to ask for an address ourselves, to find rogue servers; 0: only hear them. One is gone when it has "
-        "left three such questions unanswered.",
+        "left four such questions unanswered.",
     )
     subnets6: tuple[Subnet6, ...] = setting((), "The IPv6 networks that are served.")
     reservations6: tuple[Reservation6, ...] = setting((), "Fixed IPv6 addresses.")

@@ -28,7 +28,7 @@ FIELDS: dict[str, Callable[[Machine], Iterable[str]]] = {
     "product": lambda m: (m.facts.product if m.facts else "",),
     "failed": lambda m: ("yes" if m.failure else "no",),
 }
-"""What a term can ask for, and what a machine has of it; docs/cli.md lists them."""
+"""What a term can ask for, and what a machine has of it; docs/api.md lists them."""
 
 _WILD = frozenset("*?[")
 ONE_OF: dict[str, frozenset[str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from provisioner.cli.exits import Exit
 from provisioner.cli.root import ALIASES, SECTIONS, root, run
 from tests.cli.conftest import Ctl, Daemon
 
@@ -175,3 +177,24 @@ def test_every_command_that_is_named_anywhere_exists() -> None:
             if command is None or (under and isinstance(command, click.Group) and under not in command.commands):
                 missing.add(f"{path.relative_to(here)}: provisionctl {name} {under}".rstrip())
     assert not missing
+
+
+def test_verbose_adds_where_it_arose_and_changes_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, verbose = [], []
+    for told, words in ((plain, ()), (verbose, ("-v",))):
+        told += [run(["machines", "--socket", str(tmp_path / "none"), *words]), capsys.readouterr().err]
+    assert plain[0] == verbose[0] == Exit.UNREACHABLE
+    assert verbose[1].startswith("Traceback (most recent call last):\n")
+    assert verbose[1].endswith(plain[1])
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_the_terminal_cannot_show_is_no_fault(encoding: str) -> None:
+    code = "from provisioner.cli.root import run; run(['--version']); print('a \\u2026')"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.endswith("a …\n".encode() if encoding == "utf-8" else b"a \\u2026\n")
