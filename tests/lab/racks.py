@@ -80,7 +80,7 @@ class Screen:
         """Leave out what was printed so far."""
         self._from = self._path.stat().st_size if self._path.exists() else 0
 
-    def expect(self, pattern: str, limit_s: float = 120.0) -> str:
+    def expect(self, pattern: str, limit_s: float = 300.0) -> str:
         """Wait until it prints this; what matched."""
         found: re.Match[str] | None = None
 
