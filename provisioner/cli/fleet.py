@@ -15,7 +15,7 @@ from provisioner.cli.output import RED
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Column, Row, printable
 
-ROLLOUTS = Followed("rollout", "/v1/rollouts", ("status",))
+ROLLOUTS = Followed("rollout", "/v1/rollouts", ("status",), "rollouts", "rollout-abort")
 
 
 COLUMNS = (

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import click
+
 from provisioner.cli.client import Client, comes_back, pause
 from provisioner.cli.exits import Partly, WaitTimeout
 from provisioner.cli.machines import quoted
@@ -42,11 +44,13 @@ def counts(row: Row) -> str:
 
 @dataclass(frozen=True)
 class Followed:
-    """One kind of them: what it is called, its path in the API, and which pairs of words are shown of one."""
+    """One kind of them: what it is called, its path in the API, which pairs of words are shown of one, its commands."""
 
     noun: str
     path: str
     pairs: tuple[str, ...]
+    shows: str
+    aborts: str
 
     def get(self, client: Client, ref: str) -> Row:
         """Read one."""
@@ -59,11 +63,22 @@ class Followed:
 
     def wait(self, session: Session, client: Client, row: Row, timeout_s: float) -> Row:
         """Follow one until it is over or paused; a daemon that is away is waited for."""
+        try:
+            return self._wait(session, client, row, timeout_s)
+        except KeyboardInterrupt:
+            click.echo(f"no longer waiting: {self._going_on(row)}", err=True)
+            raise
+
+    def _going_on(self, row: Row) -> str:
+        show, abort = (f"provisionctl {command} {row['id']}" for command in (self.shows, self.aborts))
+        return f"the {self.noun} goes on; `{show}` shows it, `{abort}` ends it"
+
+    def _wait(self, session: Session, client: Client, row: Row, timeout_s: float) -> Row:
         deadline, said = time.monotonic() + timeout_s, ""
         while not row["over"] and (row["status"] != "paused" or of(row, "starting", "running")):
             if time.monotonic() >= deadline:
                 late = f"not there after {span(timeout_s)}: {self.stand(row)}"
-                raise WaitTimeout(late, hint=f"the {self.noun} goes on")
+                raise WaitTimeout(late, hint=self._going_on(row))
             if self.stand(row) != said:
                 session.note(said := self.stand(row))
             pause(POLL_S)

@@ -175,8 +175,14 @@ def run(args: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # in the C locale of a cron job, or Latin 1, there is no "…"
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    stdout = sys.stdout
     try:
         status = root.main(args, "provisionctl", standalone_mode=False, obj=session)
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        sys.stdout = stdout  # click has put something in its place: nobody reads us any more
+        return _ended_by(BrokenPipeError())
     except (click.Abort, click.ClickException, ProvisionerError, KeyboardInterrupt, OSError) as error:
         if session.verbose and isinstance(error, ProvisionerError | OSError):
             click.echo("".join(traceback.format_exception(error)), err=True, nl=False)

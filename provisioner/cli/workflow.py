@@ -19,7 +19,7 @@ from provisioner.cli.session import Session, command, session_of
 from provisioner.cli.text import Column, Row, listing, printable
 from provisioner.errors import ApiError, ConfigError, ProvisionerError
 
-FLOWS = Followed("run", "/v1/workflow-runs", ("workflow", "status"))
+FLOWS = Followed("run", "/v1/workflow-runs", ("workflow", "status"), "workflow status", "workflow abort")
 
 WORKFLOWS = (
     Column("WORKFLOW", lambda row: row["name"], keep=True),

@@ -70,6 +70,28 @@ def test_one_that_somebody_else_ended_is_no_success(
     assert (ran.status, "1 of 2 machines did not get there" in ran.err) == (Exit.PARTIAL, True)
 
 
+GOES_ON = "the rollout goes on; `provisionctl rollouts R1` shows it, `provisionctl rollout-abort R1` ends it"
+
+
+def test_who_waits_no_longer_is_told_how_to_follow_and_to_end_it(
+    daemon: Daemon, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.rollouts.stuck = True
+    words = ("rollout", "debian-12", "-l", "node*", "--wait", "--yes")
+    ran = ctl(*words, "--timeout", "0s")
+    assert ran.status == Exit.TIMED_OUT
+    assert f"({GOES_ON})" in ran.err
+
+    def pause(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(following, "pause", pause)
+    ctl("rollout-abort", "R1")
+    ran = ctl(*words)
+    assert ran.status == Exit.INTERRUPTED
+    assert f"no longer waiting: {GOES_ON.replace('R1', 'R2')}" in ran.err
+
+
 def test_one_from_a_backup_says_what_it_would_install(daemon: Daemon, ctl: Ctl) -> None:
     daemon.rollouts.stuck = True
     ctl("rollout", "debian-12", "-l", "node*", "--at-once", "1", "-y")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -198,3 +199,15 @@ def test_what_the_terminal_cannot_show_is_no_fault(encoding: str) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.endswith("a …\n".encode() if encoding == "utf-8" else b"a \\u2026\n")
+
+
+def test_who_is_read_no_longer_ends_as_by_a_broken_pipe() -> None:
+    """`provisionctl bmc verbs | head -1`; not with 1, which says that it failed."""
+    ours, its = os.pipe()
+    os.close(ours)
+    try:
+        program = "import sys; from provisioner.cli.root import run; sys.exit(run(['bmc', 'verbs']))"
+        ended = subprocess.run([sys.executable, "-c", program], stdout=its, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(its)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
