@@ -101,11 +101,15 @@ class Lanes:
         """Return the BMC's lane; a changed account, password or pin makes it anew."""
         credentials = hashlib.sha256(f"{address.username}\0{password}\0{address.fingerprint}".encode()).digest()
         lane = self._lanes.get(_key(address))
-        if lane is not None and lane.credentials != credentials:
-            await self.forget(lane.bmc.address)
-            lane = None
-        if lane is None:
-            lane = self._lanes.setdefault(_key(address), Lane(credentials, self._make(address, password)))
+        if lane is None or lane.credentials != credentials:
+            lane = await self._replace(lane, Lane(credentials, self._make(address, password)))
+        return lane
+
+    async def _replace(self, before: Lane | None, lane: Lane) -> Lane:
+        """Put a lane in the place of another one, then end that one's session: that takes seconds, others ask then."""
+        self._lanes[_key(lane.bmc.address)] = lane
+        if before is not None:
+            await _close(before.bmc)
         return lane
 
     async def forget(self, address: BmcAddress) -> None:

@@ -71,6 +71,42 @@ async def test_one_driver_per_bmc_until_its_password_changes(bmcs: Bmcs, rack: R
     assert board.closed == 2
 
 
+class Locked(FakeBmc):
+    """A board that knows one password, asked with another; it takes its time to end a session."""
+
+    password = ""
+
+    def _stumble(self) -> None:
+        super()._stumble()
+        if self.password != "right":
+            raise BmcAuthError("refused")
+
+    async def close(self) -> None:
+        await asyncio.sleep(3)
+        await super().close()
+
+
+async def test_a_password_is_proven_by_itself_whoever_asks_meanwhile_with_another() -> None:
+    def make(address: BmcAddress, password: str) -> Bmc:
+        board = Locked(address)
+        board.password = password
+        return board
+
+    bmcs = Bmcs(quirks=(), make=make)
+    await bmcs.power(ADDRESS, "right")
+    async with asyncio.TaskGroup() as tasks:
+        wrong = tasks.create_task(_refused(bmcs, "wrong"))
+        await asyncio.sleep(1)  # the session of the right one is being ended
+        assert await bmcs.power(ADDRESS, "right") is Power.OFF
+    assert wrong.done()
+    assert await bmcs.power(ADDRESS, "right") is Power.OFF
+
+
+async def _refused(bmcs: Bmcs, password: str) -> None:
+    with pytest.raises(BmcAuthError):
+        await bmcs.identify(ADDRESS, password)
+
+
 async def test_what_passes_is_retried(bmcs: Bmcs, board: FakeBmc) -> None:
     board.troubles = [BmcUnreachable("lost"), BmcBusy("later", retry_after_s=9)]
     began = asyncio.get_running_loop().time()
