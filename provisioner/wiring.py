@@ -17,7 +17,7 @@ from provisioner.bmc.hostkeys import HostKey
 from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.recorder import Recorder
 from provisioner.bmc.resolve import Evidence
-from provisioner.bmc.rotation import rotate
+from provisioner.bmc.rotation import Rotation
 from provisioner.bmc.ways import Ways
 from provisioner.boot.files import FileTable, Make
 from provisioner.boot.loaders import Loaders
@@ -42,7 +42,6 @@ from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preview import Previews
 from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.artifact import Inspected
-from provisioner.model.bmc import secret_of as secret_of_bmc
 from provisioner.model.board import LogEntry
 from provisioner.model.catalog import Artifact, Bootenv
 from provisioner.model.intent import Tell
@@ -292,11 +291,6 @@ async def bmc_api(
 
     ways = Ways(bmcs, secrets)
 
-    async def new_password(machine: Machine) -> None:
-        for address, _ in await ways.all(machine):
-            secret = secret_of_bmc(machine.id, None if address == machine.bmc else address)
-            await rotate(bmcs, secrets, secret, address)
-
     async def open_console(machine: Machine) -> ConsoleLine:
         return await ways.ask(machine, "console.open", bmcs.open_console)
 
@@ -327,7 +321,8 @@ async def bmc_api(
     def engaged(machine: str) -> str:
         return conductor.engaged(machine, "")
 
-    boards = Boards(bmcs, ways, conductor.doors, new_password, conductor.did_by_hand, dhcp.trace.boards.all, engaged)
+    rotate = Rotation(bmcs, secrets).rotate
+    boards = Boards(bmcs, ways, conductor.doors, rotate, conductor.did_by_hand, dhcp.trace.boards.all, engaged)
     return BmcApi(conductor.machines, boards, consoles)
 
 

@@ -105,6 +105,12 @@ class Lanes:
             lane = await self._replace(lane, Lane(credentials, self._make(address, password)))
         return lane
 
+    async def renew(self, address: BmcAddress, password: str) -> None:
+        """Have the next call to a BMC log in with this password, whatever session is open; its record stays."""
+        lane = await self.lane(address, password)
+        bmc = self._make(address, password)
+        await self._replace(lane, Lane(lane.credentials, bmc, breaker=lane.breaker, guard=lane.guard))
+
     async def _replace(self, before: Lane | None, lane: Lane) -> Lane:
         """Put a lane in the place of another one, then end that one's session: that takes seconds, others ask then."""
         self._lanes[_key(lane.bmc.address)] = lane

@@ -94,8 +94,13 @@ class Bmcs:
         await self._stack.aclose()
 
     async def identify(self, address: BmcAddress, password: str) -> BmcIdentity:
-        """Say what the BMC knows of its machine; proves user and password."""
+        """Say what the BMC knows of its machine."""
         return await self._lanes.run(VERBS["identify"], address, password, lambda bmc: bmc.identify())
+
+    async def prove(self, address: BmcAddress, password: str) -> BmcIdentity:
+        """Log in anew, which proves user and password, and say what the BMC knows of its machine."""
+        await self._lanes.renew(address, password)
+        return await self.identify(address, password)
 
     async def power(self, address: BmcAddress, password: str) -> Power:
         """Read the power state."""

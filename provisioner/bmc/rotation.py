@@ -1,4 +1,4 @@
-"""Give a BMC's account another password and keep it, in an order that a crash cannot break.
+"""Give our account at a board another password and keep it, in an order that a crash cannot break.
 
 The new password is stored beside the old one before the BMC hears of it, and takes its place when the BMC has it. After
 a crash in between, `settle` finds out which of the two the BMC knows.
@@ -6,12 +6,18 @@ a crash in between, `settle` finds out which of the two the BMC knows.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from provisioner.errors import BmcAuthError, NotFoundError
-from provisioner.model.bmc import BmcAddress, BmcIdentity
+from provisioner.bmc.join import without_bmc
+from provisioner.errors import BmcAuthError, BmcUnsupported, NotFoundError
+from provisioner.model.bmc import BmcAddress, BmcIdentity, secret_of
+from provisioner.model.machine import Machine
 
 LENGTH = 20
 """As long as IPMI 2.0 can keep. It gives its hash to whoever asks (CVE-2013-4786): 119 bits withstand guessing."""
@@ -25,7 +31,7 @@ NEXT = "/next"
 class Bmcs(Protocol):
     """What is needed of the BMCs."""
 
-    async def identify(self, address: BmcAddress, password: str) -> BmcIdentity: ...
+    async def prove(self, address: BmcAddress, password: str) -> BmcIdentity: ...
 
     async def do(self, address: BmcAddress, password: str, name: str, /, **given: object) -> object: ...
 
@@ -35,9 +41,31 @@ class Secrets(Protocol):
 
     async def get(self, name: str) -> str: ...
 
-    async def put(self, name: str, value: str) -> None: ...
+    async def change(self, put: Mapping[str, str], gone: Iterable[str] = ()) -> None: ...
 
-    async def remove(self, name: str) -> None: ...
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to a machine's board, and the name of the secret that opens it."""
+
+    address: BmcAddress
+    secret: str
+
+
+def ways_of(machine: Machine) -> list[Way]:
+    """List the ways to a machine's board, in the operator's order; raise `ConflictError` where there is none."""
+    if machine.bmc is None:
+        raise without_bmc(machine)
+    others = (Way(other, secret_of(machine.id, other)) for other in machine.more_bmcs)
+    return [Way(machine.bmc, secret_of(machine.id)), *others]
+
+
+def accounts_of(machine: Machine) -> list[list[Way]]:
+    """Put the ways to a machine's board together by account: most boards have one table of users for all drivers."""
+    accounts: dict[str, list[Way]] = {}
+    for way in ways_of(machine):
+        accounts.setdefault(way.address.username, []).append(way)
+    return list(accounts.values())
 
 
 def make_password() -> str:
@@ -51,29 +79,77 @@ def make_password() -> str:
 _KINDS = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
 
 
-async def rotate(bmcs: Bmcs, store: Secrets, secret: str, address: BmcAddress) -> None:
-    """Give our own account at a BMC a new random password. `secret` names the old one in the store."""
-    old = await settle(bmcs, store, secret, address)
+class Rotation:
+    """Rotates the passwords of machines' boards, those of one machine one after the other."""
+
+    def __init__(self, bmcs: Bmcs, store: Secrets) -> None:
+        self._bmcs = bmcs
+        self._store = store
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def rotate(self, machine: Machine) -> None:
+        """Give each of our own accounts at a machine's board a new random password."""
+        async with self._locks[machine.id]:
+            for account in accounts_of(machine):
+                await rotate(self._bmcs, self._store, account)
+
+
+async def rotate(bmcs: Bmcs, store: Secrets, account: Sequence[Way]) -> None:
+    """Give our own account at a board a new random password, the same one by all ways that log in to it."""
+    known = await settle(bmcs, store, account)
     new = make_password()
-    await store.put(secret + NEXT, new)
-    await bmcs.do(address, old, "accounts.password", name=address.username, password=new)
-    await store.put(secret, new)
-    await store.remove(secret + NEXT)
+    await store.change({way.secret + NEXT: new for way in account})
+    await _set(bmcs, known, new)
+    await store.change({way.secret: new for way in account}, [way.secret + NEXT for way in account])
 
 
-async def settle(bmcs: Bmcs, store: Secrets, secret: str, address: BmcAddress) -> str:
-    """Return the password that the BMC knows; where a rotation was cut short, find out and clean up."""
-    old = await store.get(secret)
-    try:
-        new = await store.get(secret + NEXT)
-    except NotFoundError:
-        return old
-    known = old
-    try:
-        await bmcs.identify(address, old)
-    except BmcAuthError:
-        await bmcs.identify(address, new)
-        known = new
-        await store.put(secret, new)
-    await store.remove(secret + NEXT)
+async def settle(bmcs: Bmcs, store: Secrets, account: Sequence[Way]) -> dict[Way, str]:
+    """Return the password that the BMC knows by each way; where a rotation was cut short, find out and clean up."""
+    known: dict[Way, str] = {}
+    for way in account:
+        old = known[way] = await store.get(way.secret)
+        try:
+            new = await store.get(way.secret + NEXT)
+        except NotFoundError:
+            continue
+        turned = new in known.values()  # what another way took is tried first: refusals lock accounts
+        known[way] = await _let_in(bmcs, way, *((new, old) if turned else (old, new)))
+        await store.change({way.secret: known[way]}, [way.secret + NEXT])
     return known
+
+
+async def _let_in(bmcs: Bmcs, way: Way, likely: str, other: str) -> str:
+    """Return the one of two passwords that the BMC lets us in with. An open session outlives its password."""
+    try:
+        await bmcs.prove(way.address, likely)
+    except BmcAuthError:
+        await bmcs.prove(way.address, other)
+        return other
+    return likely
+
+
+async def _set(bmcs: Bmcs, known: Mapping[Way, str], new: str) -> None:
+    """Set a password by the first way that can, and prove it by the others; where one has a table of users of its own,
+    set it there, too.
+    """
+    by = await _set_by_one(bmcs, known, new)
+    for way, old in known.items():
+        if way is not by and await _let_in(bmcs, way, new, old) == old:
+            await _give(bmcs, way, old, new)
+
+
+async def _set_by_one(bmcs: Bmcs, known: Mapping[Way, str], new: str) -> Way:
+    beyond: BmcUnsupported | None = None
+    for way, old in known.items():
+        try:
+            await _give(bmcs, way, old, new)
+        except BmcUnsupported as error:
+            beyond = error
+        else:
+            return way
+    assert beyond is not None
+    raise beyond
+
+
+async def _give(bmcs: Bmcs, way: Way, old: str, new: str) -> None:
+    await bmcs.do(way.address, old, "accounts.password", name=way.address.username, password=new)

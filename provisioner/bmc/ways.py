@@ -10,10 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from provisioner.bmc.join import without_bmc
+from provisioner.bmc.rotation import Way, ways_of
 from provisioner.bmc.table import VERBS
 from provisioner.errors import BmcError, BmcUnreachable, BmcUnsupported
-from provisioner.model.bmc import BmcAddress, secret_of
+from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
 
 log = logging.getLogger(__name__)
@@ -46,14 +46,14 @@ class Ways:
 
     async def first(self, machine: Machine) -> Login:
         """Return the first address and its password; raise `ConflictError` where there is none."""
-        if machine.bmc is None:
-            raise without_bmc(machine)
-        return machine.bmc, await self._passwords.get(secret_of(machine.id))
+        return await self._login(ways_of(machine)[0])
 
     async def all(self, machine: Machine) -> list[Login]:
         """Return every address with its password, in the operator's order."""
-        others = [(one, await self._passwords.get(secret_of(machine.id, one))) for one in machine.more_bmcs]
-        return [await self.first(machine), *others]
+        return [await self._login(way) for way in ways_of(machine)]
+
+    async def _login(self, way: Way) -> Login:
+        return way.address, await self._passwords.get(way.secret)
 
     async def ask(self, machine: Machine, verb: str, call: Call[T]) -> T:
         """Do a verb by the first way that can. Raises the `BmcError` of the last that was asked."""

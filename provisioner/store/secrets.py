@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import sqlite3
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -61,6 +63,12 @@ def read_key(path: Path) -> bytes:
     return key
 
 
+def write_sealed(cursor: sqlite3.Cursor, sealed: Mapping[str, bytes], gone: Iterable[str]) -> None:
+    """Write secrets as they lie in the store, and take others out, in a transaction with whatever else."""
+    cursor.executemany("INSERT OR REPLACE INTO secret VALUES (?, ?)", sealed.items())
+    cursor.executemany("DELETE FROM secret WHERE id = ?", [(name,) for name in gone])
+
+
 class Secrets:
     """Named secrets. Values are text; they appear in no log, error or repr."""
 
@@ -94,11 +102,17 @@ class Secrets:
 
     async def put(self, name: str, value: str) -> None:
         """Keep `value` under `name`, durably; replaces what was there."""
-        sealed = self.seal(name, value)
-        insert = "INSERT OR REPLACE INTO secret VALUES (?, ?)"
+        await self.change({name: value})
+
+    async def change(self, put: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+        """Keep secrets and forget others, all at once and durably; one that is not there is forgotten."""
+        sealed = {name: self.seal(name, value) for name, value in put.items()}
+        names = tuple(gone)
         with uncut() as whole:
-            await whole(self._db.submit(lambda c: c.execute(insert, (name, sealed)) and None))
-            self.written(name, sealed)
+            await whole(self._db.submit(lambda c: write_sealed(c, sealed, names)))
+            for name, locked in sealed.items():
+                self.written(name, locked)
+            self.removed(*names)
 
     def seal(self, name: str, value: str) -> bytes:
         """Lock a secret away, for whoever writes it with other things in one transaction and says so (`written`)."""
@@ -135,10 +149,7 @@ class Secrets:
 
     async def remove(self, *names: str) -> None:
         """Forget secrets; not there is success."""
-        rows = [(name,) for name in names]
-        with uncut() as whole:
-            await whole(self._db.submit(lambda c: c.executemany("DELETE FROM secret WHERE id = ?", rows) and None))
-            self.removed(*names)
+        await self.change({}, names)
 
     def removed(self, *names: str) -> None:
         """Hear that secrets are no longer in the store."""

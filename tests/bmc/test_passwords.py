@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from provisioner.bmc.pool import Bmcs
-from provisioner.bmc.rotation import rotate
+from provisioner.bmc.rotation import Rotation
 from provisioner.errors import BmcError, ProvisionerError
 from provisioner.model.bmc import BmcAddress, BootTarget, Power
 from provisioner.model.board import Role
+from provisioner.model.machine import Machine, State
 from provisioner.store.db import Database
 from provisioner.store.secrets import Secrets, load_key
 from tests.bmc.simulated import PASSWORD, ipmi_address, redfish_address, simulated
@@ -77,7 +78,8 @@ async def test_no_password_is_seen(tmp_path: Path, caplog: pytest.LogCaptureFixt
     async with simulated(1, tmp_path, first=NUMBER), Bmcs() as bmcs:
         secrets = Secrets(db, await asyncio.to_thread(load_key, tmp_path / "key"))
         await secrets.put("bmc/m1", PASSWORD)
-        for address in (ipmi_address(NUMBER), await redfish_address(NUMBER)):
+        ipmi, redfish = ipmi_address(NUMBER), await redfish_address(NUMBER)
+        for address in (ipmi, redfish):
             await use(bmcs, address, errors)
             seen += programs()
             with pytest.raises(ProvisionerError) as caught:
@@ -85,10 +87,12 @@ async def test_no_password_is_seen(tmp_path: Path, caplog: pytest.LogCaptureFixt
             errors.append(str(caught.value))
             await bmcs.boot_once(address, PASSWORD, BootTarget.PXE)
             assert await bmcs.power(address, PASSWORD) is Power.OFF
-        await rotate(bmcs, secrets, "bmc/m1", ipmi_address(NUMBER))
+        await secrets.put("bmc/m1/ipmi", PASSWORD)
+        await Rotation(bmcs, secrets).rotate(Machine("m1", "node1", State.READY, bmc=redfish, more_bmcs=(ipmi,)))
         made = await secrets.get("bmc/m1")
-        assert made != PASSWORD
-        assert await bmcs.power(ipmi_address(NUMBER), made) is Power.OFF
+        assert made == await secrets.get("bmc/m1/ipmi") != PASSWORD, "one account, whoever asks"
+        for address in (ipmi, redfish):
+            assert await bmcs.prove(address, made)
         seen += programs() + repr(vars(bmcs)).encode()
     await db.close()
     assert len(errors) > 10

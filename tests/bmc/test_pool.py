@@ -107,6 +107,15 @@ async def _refused(bmcs: Bmcs, password: str) -> None:
         await bmcs.identify(ADDRESS, password)
 
 
+async def test_a_password_is_proven_by_a_login_of_its_own(bmcs: Bmcs, board: FakeBmc) -> None:
+    await bmcs.power(ADDRESS, "p")
+    board.troubles = [BmcAuthError("wrong")] * 3
+    for _ in range(3):
+        with pytest.raises(BmcAuthError):
+            await bmcs.prove(ADDRESS, "p")
+    assert (board.closed, board.calls) == (3, 3), "the sessions were ended, and refusals are counted all the same"
+
+
 async def test_what_passes_is_retried(bmcs: Bmcs, board: FakeBmc) -> None:
     board.troubles = [BmcUnreachable("lost"), BmcBusy("later", retry_after_s=9)]
     began = asyncio.get_running_loop().time()
