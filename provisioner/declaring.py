@@ -173,13 +173,14 @@ class Declaring:
             self._check_still_so(done, boards, found.read.content)
             now = self._conductor.clock.now()
             making = partial(self._changes, done, ids, boards, values, now, found.read.profiles.classify)
-            changes, sealed = await asyncio.to_thread(making)
+            changes = await asyncio.to_thread(making)
             applied = Applied(wanted.revision, found.folder, wanted.machines, at=now, left=left_of(planned.deeds))
             told = {"revision": wanted.revision, "machines": len(changes), "catalogue": len(planned.catalogue)}
-            self.applied, events = await self._store.write(Batch(applied, changes, sealed, put, freed, told))
+            self.applied, events = await self._store.write(Batch(applied, changes, put, freed, told))
             loaded = self._use(found.read)
-            for name, locked in sealed:
-                self._secrets.written(name, locked)
+            for change in changes:
+                if change.secrets:
+                    self._secrets.written(change.secrets)
             await self._conductor.written(changes, events)
         await loaded
         for change in changes:
@@ -207,16 +208,16 @@ class Declaring:
         values: Mapping[str, str],
         now: float,
         classify: Classify,
-    ) -> tuple[list[Change], list[tuple[str, bytes]]]:
-        """Make out what is written of machines that are held, and the passwords of their boards, sealed."""
-        changes, sealed = [], []
+    ) -> list[Change]:
+        """Make out what is written of machines that are held, with the passwords of their boards."""
+        changes = []
         for deed in deeds:
             change = self._change(deed, ids[deed.name], boards.get(deed.name), now, classify)
-            changes.append(change)
             if deed.login and change.after is not None and deed.declared is not None:
-                name = secret_of(change.after.id)
-                sealed.append((name, self._secrets.seal(name, values.get(deed.declared.password, ""))))
-        return changes, sealed
+                password = {secret_of(change.after.id): values.get(deed.declared.password, "")}
+                change = replace(change, secrets=self._secrets.seal(password))
+            changes.append(change)
+        return changes
 
     def _change(
         self, deed: Deed, machine_id: str, board: tuple[BmcAddress, BmcIdentity] | None, now: float, classify: Classify

@@ -106,8 +106,6 @@ class Conductor:
         """Read machines and tokens from the store."""
         for machine in await self._store.load():
             self.machines.put(machine)
-        with contextlib.suppress(StoreError):  # full: they go at the next start
-            await self.doors.open()
         if runs := [machine.run.id for machine in self.machines.moving() if machine.run is not None]:
             with contextlib.suppress(StoreError):  # full: they last as long as they did
                 await self._tokens.renew(runs, self.clock.now())

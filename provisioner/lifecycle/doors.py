@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 
 from provisioner.bmc.join import are_two, at_host, match, on_record
 from provisioner.bmc.rotation import NEXT, make_password
 from provisioner.clock import SteadyClock
-from provisioner.errors import BmcError, ConflictError, NotFoundError, StoreError
+from provisioner.errors import BmcError, ConflictError, NotFoundError
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.ports import Bmcs
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
-from provisioner.model.bmc import PASSWORDS, BmcAddress, BmcIdentity, Driver, owner_of, secret_of
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver, secret_of
 from provisioner.model.intent import Asked, EnrolRequest
 from provisioner.model.machine import Machine, State
+from provisioner.store.sealed import Sealed
 from provisioner.store.secrets import Secrets
+from provisioner.uncut import uncut
 
 
 class Doors:
@@ -36,12 +37,6 @@ class Doors:
 
         It is taken before the locks of machines.
         """
-
-    async def open(self) -> None:
-        """Forget the passwords of machines that never came on record: somebody died while enrolling one."""
-        names = await self._secrets.names(PASSWORDS)
-        if orphans := [name for name in names if self._machines.find(owner_of(name)) is None]:
-            await self._secrets.remove(*orphans)
 
     async def enrol(self, request: EnrolRequest, intent: Asked) -> Machine:
         """Put a machine on record, with its BMC; if that is wanted, it has to let us in before anything is written."""
@@ -79,25 +74,22 @@ class Doors:
             check_board(taker, bmc, board, like)
             check_free(taker, bmc, board, self._machines)
         machine_id = twin.id if twin is not None else new.id
-        async with self._keeping(machine_id, request.password) if bmc is not None else contextlib.nullcontext():
-            if twin is not None:
-                return await self._runner.change(
-                    twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []), intent=intent
-                )
-            new = replace(new, uuid=board.uuid, serial=board.serial)
-            return await self._runner.create(rest.enrolled(new, request, bmc, now), intent)
+        passwords = self._secrets.seal({} if bmc is None else {secret_of(machine_id): request.password})
+        if twin is not None:
+            made = self._runner.change(
+                twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []), intent=intent, secrets=passwords
+            )
+        else:
+            new = rest.enrolled(replace(new, uuid=board.uuid, serial=board.serial), request, bmc, now)
+            made = self._runner.create(new, intent, secrets=passwords)
+        return await self._known(made, passwords)
 
-    @contextlib.asynccontextmanager
-    async def _keeping(self, machine_id: str, password: str) -> AsyncIterator[None]:
-        """Keep the password of a machine's first way while the machine is put on record, and then if it is."""
-        try:
-            await self._secrets.put(secret_of(machine_id), password)
-            yield
-        except BaseException:
-            if self._machines.find(machine_id) is None:
-                with contextlib.suppress(StoreError):  # full: the next start does it
-                    await self._secrets.remove(secret_of(machine_id))
-            raise
+    async def _known(self, change: Awaitable[Machine], passwords: Sealed) -> Machine:
+        """Make a change that writes passwords, and know them by heart then."""
+        with uncut() as whole:
+            changed = await whole(change)
+            self._secrets.written(passwords)
+        return changed
 
     async def next_password(self, machine_id: str) -> str:
         """Return the random password of an account that is being made from inside the machine; made once, kept."""
@@ -147,26 +139,35 @@ class Doors:
             check_free(machine, address, board, self._machines)
             await self._bmcs.forget(address)  # of what was there before nothing counts any more
             first = machine.bmc is None or machine.bmc.driver is address.driver
-            await self._secrets.put(secret_of(machine.id, None if first else address), password)
-            return await self._runner.change(machine.id, lambda m, _: (_added(m, address, board), []))
+            name = secret_of(machine.id, None if first else address)
+            passwords = self._secrets.seal({name: password})
+            added = await self._known(
+                self._runner.change(machine.id, lambda m, _: (_added(m, address, board), []), secrets=passwords),
+                passwords,
+            )
+            return added
 
     async def remove(self, ref: str, driver: Driver) -> Machine:
         """Take a way off the record; the first one stays."""
-        machine = self._machines.get(ref)
-        gone = next((one for one in machine.more_bmcs if one.driver is driver), None)
-        if gone is None:
-            raise ConflictError(
-                f"{machine.name} has no other way by {driver}", hint="the first one goes with the machine"
+        async with self.recording:
+            machine = self._machines.get(ref)
+            gone = next((one for one in machine.more_bmcs if one.driver is driver), None)
+            if gone is None:
+                raise ConflictError(
+                    f"{machine.name} has no other way by {driver}", hint="the first one goes with the machine"
+                )
+            name = secret_of(machine.id, gone)
+            passwords = self._secrets.seal({}, [name, name + NEXT])
+            changed = await self._known(
+                self._runner.change(machine.id, lambda m, _: (_removed(m, driver), []), secrets=passwords), passwords
             )
-        changed = await self._runner.change(machine.id, lambda m, _: (_removed(m, driver), []))
-        await self._secrets.remove(secret_of(machine.id, gone))
         await self._bmcs.forget(gone)
         return changed
 
     async def forget(self, machine: Machine) -> None:
         """Forget what is known by heart of a board whose machine is off the record, and end the sessions there."""
-        first = secret_of(machine.id)
-        self._secrets.removed(first, first + NEXT, *(secret_of(machine.id, other) for other in machine.more_bmcs))
+        names = [secret_of(machine.id), *(secret_of(machine.id, other) for other in machine.more_bmcs)]
+        self._secrets.written(Sealed(gone=(*names, *(name + NEXT for name in names))))
         for address in machine.bmcs:
             await self._bmcs.forget(address)
 

@@ -27,6 +27,7 @@ from provisioner.model.intent import UNKEYED, Asked
 from provisioner.model.intent import Event as Written
 from provisioner.model.machine import Machine
 from provisioner.store.machines import Change, MachineStore
+from provisioner.store.sealed import UNCHANGED, Sealed
 from provisioner.store.trace import Trace
 from provisioner.uncut import uncut
 
@@ -145,26 +146,28 @@ class Runner:
         except ProvisionerError as error:  # the machine repeats itself, or the run's deadline tells
             log.error("life.unsaved machine=%s step=heard error=%s", machine.name, error)
 
-    async def change(self, machine_id: str, rule: Rule, *, intent: Asked = UNKEYED) -> Machine:
+    async def change(
+        self, machine_id: str, rule: Rule, *, intent: Asked = UNKEYED, secrets: Sealed = UNCHANGED
+    ) -> Machine:
         """Replace a machine by what `rule` makes of it, durably, then start the actions that follow.
 
-        `intent` is the request that asks for it, on record with the change.
+        `intent` is the request that asks for it, `secrets` the passwords that go with it, on record with the change.
         """
         async with self._locks[machine_id]:
             before = self._machines.get(machine_id)
             now = self._clock.now()
             after, actions = rule(before, now)
             with uncut() as whole:
-                if after != before or intent.key:
-                    await self._save(before, after, now, intent, whole)
+                if after != before or intent.key or secrets:
+                    await self._save(before, after, now, intent, secrets, whole)
                 self._start(after, actions)
         return after
 
-    async def create(self, machine: Machine, intent: Asked = UNKEYED) -> Machine:
-        """Add a new machine, durably. Raises `ConflictError` where the name is taken."""
+    async def create(self, machine: Machine, intent: Asked = UNKEYED, *, secrets: Sealed = UNCHANGED) -> Machine:
+        """Add a new machine and its passwords, durably. Raises `ConflictError` where the name is taken."""
         async with self._locks[machine.id]:
             with uncut() as whole:
-                await self._save(None, machine, self._clock.now(), intent, whole)
+                await self._save(None, machine, self._clock.now(), intent, secrets, whole)
         return machine
 
     @contextlib.asynccontextmanager
@@ -208,11 +211,14 @@ class Runner:
                 self._locks.pop(machine.id, None)
                 self.newest.pop(machine.id, None)
 
-    async def _save(self, before: Machine | None, after: Machine, now: float, intent: Asked, whole: uncut) -> None:
+    async def _save(
+        self, before: Machine | None, after: Machine, now: float, intent: Asked, secrets: Sealed, whole: uncut
+    ) -> None:
         events: list[Named] = describe(before, after)
-        if events or intent.key or (before and is_lasting(before, after)):
+        if events or intent.key or secrets or (before and is_lasting(before, after)):
             with self._trace.with_change(trace_lines(after, events, now)) as lines:
-                self.announce(await whole(self._store.save(Change(now, before, after, events, intent, lines))))
+                change = Change(now, before, after, events, intent, lines, secrets)
+                self.announce(await whole(self._store.save(change)))
         self._machines.put(after)
         for follow in self.followers:
             follow(before, after)

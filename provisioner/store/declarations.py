@@ -24,11 +24,10 @@ _applied_in = Reader(Applied)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Everything that one apply writes. `sealed` are secrets as they lie in the store, `freed` hardware addresses."""
+    """Everything that one apply writes. `freed` are hardware addresses."""
 
     applied: Applied
     changes: Sequence[Change] = ()
-    sealed: Sequence[tuple[str, bytes]] = ()
     reserved: Sequence[Reservation] = ()
     freed: Sequence[str] = ()
     told: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +75,6 @@ class DeclarationStore:
 
         def work(cursor: sqlite3.Cursor) -> tuple[int, list[Event]]:
             events = [event for write in writes for event in write(cursor)]
-            cursor.executemany("INSERT OR REPLACE INTO secret VALUES (?, ?)", batch.sealed)
             write_reservations(cursor, batch.reserved, batch.freed)
             cursor.execute("INSERT INTO declaration (at, revision, folder, document) VALUES (?, ?, ?, ?)", row)
             seq = cursor.lastrowid or 0

@@ -15,6 +15,7 @@ from provisioner.model.trace import TraceLine
 from provisioner.store.codec import Reader, encode
 from provisioner.store.db import Database
 from provisioner.store.intents import put_intent
+from provisioner.store.sealed import UNCHANGED, Sealed
 from provisioner.store.trace import write_lines
 
 _machine_in = Reader(Machine)
@@ -28,7 +29,7 @@ class Change:
     """What one event made of one machine, to be written whole or not at all.
 
     `before` is None for a new machine, `after` None for one that is forgotten: with its trace and the passwords of its
-    BMC. `intent` is the request for it, `lines` what is to be in traces then.
+    BMC. `intent` is the request for it, `lines` what is to be in traces then, `secrets` what changes of passwords.
     """
 
     at: float
@@ -37,6 +38,7 @@ class Change:
     events: Sequence[tuple[str, dict[str, Any]]] = field(default_factory=tuple)
     intent: Asked = UNKEYED
     lines: Sequence[TraceLine] = ()
+    secrets: Sealed = UNCHANGED
 
 
 class MachineStore:
@@ -114,6 +116,7 @@ def _write(
         cursor.execute("DELETE FROM secret WHERE id = ? OR id GLOB ?", (password, f"{password}/*"))
     else:
         _put(cursor, change.before, change.after, document)
+        change.secrets.write(cursor)
     put_intent(cursor, change.intent, machine.id, change.at, machine.run.id if machine.run is not None else "")
     _keep_ended_run(cursor, change)
     if change.lines:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sqlite3
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from provisioner.errors import NotFoundError, StoreError
 from provisioner.store.db import Database
+from provisioner.store.sealed import Sealed
 from provisioner.uncut import uncut
 
 KEY_OCTETS = 32
@@ -63,12 +63,6 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-def write_sealed(cursor: sqlite3.Cursor, sealed: Mapping[str, bytes], gone: Iterable[str]) -> None:
-    """Write secrets as they lie in the store, and take others out, in a transaction with whatever else."""
-    cursor.executemany("INSERT OR REPLACE INTO secret VALUES (?, ?)", sealed.items())
-    cursor.executemany("DELETE FROM secret WHERE id = ?", [(name,) for name in gone])
-
-
 class Secrets:
     """Named secrets. Values are text; they appear in no log, error or repr."""
 
@@ -106,23 +100,25 @@ class Secrets:
 
     async def change(self, put: Mapping[str, str], gone: Iterable[str] = ()) -> None:
         """Keep secrets and forget others, all at once and durably; one that is not there is forgotten."""
-        sealed = {name: self.seal(name, value) for name, value in put.items()}
-        names = tuple(gone)
+        sealed = self.seal(put, gone)
         with uncut() as whole:
-            await whole(self._db.submit(lambda c: write_sealed(c, sealed, names)))
-            for name, locked in sealed.items():
-                self.written(name, locked)
-            self.removed(*names)
+            await whole(self._db.submit(sealed.write))
+            self.written(sealed)
 
-    def seal(self, name: str, value: str) -> bytes:
-        """Lock a secret away, for whoever writes it with other things in one transaction and says so (`written`)."""
+    def seal(self, put: Mapping[str, str], gone: Iterable[str] = ()) -> Sealed:
+        """Lock secrets away, for whoever writes them with other things in one transaction and says so (`written`)."""
+        return Sealed({name: self._seal(name, value) for name, value in put.items()}, tuple(gone))
+
+    def _seal(self, name: str, value: str) -> bytes:
         nonce = secrets.token_bytes(NONCE_OCTETS)
         return nonce + self._cipher.encrypt(nonce, value.encode(), name.encode())
 
-    def written(self, name: str, sealed: bytes) -> None:
-        """Hear that a secret is in the store."""
+    def written(self, sealed: Sealed) -> None:
+        """Hear that secrets are in the store, and others no more."""
         self._changes += 1
-        self._sealed[name] = sealed
+        self._sealed |= sealed.put
+        for name in sealed.gone:
+            self._sealed.pop(name, None)
 
     async def get(self, name: str) -> str:
         """Read a secret. Raises `NotFoundError`; `StoreError` where the key does not open it."""
@@ -150,9 +146,3 @@ class Secrets:
     async def remove(self, *names: str) -> None:
         """Forget secrets; not there is success."""
         await self.change({}, names)
-
-    def removed(self, *names: str) -> None:
-        """Hear that secrets are no longer in the store."""
-        self._changes += 1
-        for name in names:
-            self._sealed.pop(name, None)

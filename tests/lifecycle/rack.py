@@ -50,6 +50,7 @@ class Metal:
     mac: Mac
     ip: str
     uuid: str
+    password: str = PASSWORD
     power: Power = Power.OFF
     once: BootTarget | None = None
     always: BootTarget = BootTarget.NONE
@@ -82,7 +83,7 @@ class FakeBmcs:
             if metal.left == 0:
                 metal.broken = None
             raise error
-        if password != PASSWORD:
+        if password != metal.password:
             raise BmcUnreachable(f"{address}: wrong password")
         return metal
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from provisioner.errors import ConflictError, NotFoundError, PreflightError
+from provisioner.bmc.rotation import ways_of
+from provisioner.errors import ConflictError, NotFoundError, PreflightError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.doors import check_board, check_free
 from provisioner.lifecycle.registry import Machines
-from provisioner.model.bmc import PASSWORDS, BmcAddress, BmcIdentity, Driver
+from provisioner.model.bmc import PASSWORDS, BmcAddress, BmcIdentity, Driver, secret_of
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
+from tests.lifecycle.points import KillableDatabase, Killed, Points
 from tests.lifecycle.rack import PASSWORD, Metal, Rack
 
 WAY = r"`provisionctl bmc add node17 redfish://USER@HOST` or ipmi://"
@@ -181,3 +184,76 @@ async def test_boards_that_exchanged_their_addresses_are_put_right(tmp_path: Pat
         await conductor.doors.add("node17", other.address, PASSWORD)
         await conductor.doors.add("node18", one.address, PASSWORD)
         assert [machine.bmc for machine in conductor.machines.all()] == [other.address, one.address]
+
+
+async def moved(conductor: Conductor, rack: Rack) -> None:
+    """Give node17 the address that its board has now, with the password that it has there."""
+    await conductor.doors.add("node17", rack.one("node18").address, rack.one("node18").password)
+
+
+async def gone(conductor: Conductor, rack: Rack) -> None:
+    await conductor.doors.remove("node17", Driver.REDFISH)
+
+
+WAYS = {"another address of the first way": moved, "one way less": gone}
+
+
+async def life_of_ways(
+    rack: Rack, change: Callable[[Conductor, Rack], Awaitable[None]], points: Points
+) -> tuple[Machine, dict[str, str]]:
+    """Have the ways to a board changed by a daemon that dies at a point; its record and its passwords then."""
+    board, new = rack.metal
+    new.uuid, new.password = board.uuid, "that of the new address"
+    async with rack.daemon() as conductor:
+        await rack.enrol("node17")
+        await conductor.doors.add("node17", replace(board.address, driver=Driver.REDFISH), PASSWORD)
+    async with rack.daemon(points) as conductor:
+        points.passed.clear()
+        with contextlib.suppress(Killed):
+            await change(conductor, rack)
+    async with rack.daemon() as conductor:
+        names = await conductor._secrets.names(PASSWORDS)
+        return conductor.machines.get("node17"), {name: await conductor._secrets.get(name) for name in names}
+
+
+@pytest.mark.parametrize("change", WAYS.values(), ids=WAYS.keys())
+async def test_killed_at_every_point_an_address_has_its_password(
+    tmp_path: Path, change: Callable[[Conductor, Rack], Awaitable[None]]
+) -> None:
+    whole = Points()
+    await life_of_ways(Rack(tmp_path / "whole", ("node17", "node18")), change, whole)
+    assert whole.passed
+    for number, point in enumerate(whole.passed):
+        rack = Rack(tmp_path / str(number), ("node17", "node18"))
+        machine, passwords = await life_of_ways(rack, change, Points(point))
+        expected = {way.secret: metal_at(rack, way.address).password for way in ways_of(machine)}
+        assert passwords == expected, point
+
+
+def metal_at(rack: Rack, address: BmcAddress) -> Metal:
+    return next(metal for metal in rack.metal if metal.address.host == address.host)
+
+
+async def test_a_password_alone_is_put_on_record(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.daemon() as conductor:
+        await rack.enrol()
+        metal.password = "changed by hand"
+        await conductor.doors.add("node17", metal.address, metal.password)
+    async with rack.daemon() as conductor:
+        machine = conductor.machines.get("node17")
+        assert await conductor._secrets.get(secret_of(machine.id)) == metal.password
+
+
+async def test_who_is_refused_keeps_the_password_that_is_on_record(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    async with rack.daemon() as conductor:
+        machine = await rack.enrol()
+        database = conductor._store._db
+        assert isinstance(database, KillableDatabase)
+        database.full = True
+        rack.one().password = "another"
+        with pytest.raises(StoreError):
+            await conductor.doors.add("node17", rack.one().address, "another")
+        assert await conductor._secrets.get(secret_of(machine.id)) == PASSWORD
