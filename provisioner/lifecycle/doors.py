@@ -22,6 +22,9 @@ from provisioner.store.sealed import Sealed
 from provisioner.store.secrets import Secrets
 from provisioner.uncut import uncut
 
+MADE = "/made"
+"""What the name of the secret ends with that is the password of an account that is being made from inside a machine."""
+
 
 class Doors:
     """Puts machines with their boards on record, adds and removes ways."""
@@ -93,7 +96,7 @@ class Doors:
 
     async def next_password(self, machine_id: str) -> str:
         """Return the random password of an account that is being made from inside the machine; made once, kept."""
-        name = secret_of(machine_id) + NEXT
+        name = secret_of(machine_id) + MADE
         try:
             return await self._secrets.get(name)
         except NotFoundError:
@@ -110,7 +113,13 @@ class Doors:
         where = machine.facts.bmc.address if machine.facts is not None else ""
         if not where:
             raise ConflictError(f"{machine.name} sees no BMC with an address", hint="give its BMC one, then discover")
-        password = await self._secrets.get(secret_of(machine.id) + NEXT)
+        made = secret_of(machine.id) + MADE
+        try:
+            password = await self._secrets.get(made)
+        except NotFoundError as error:
+            if done := [one.driver for one in machine.bmcs if _is_way(one, where, user, ports)]:
+                return done  # begun again: whoever did it died before that was on record
+            raise ConflictError(f"{machine.name}: no account was made at its BMC", hint="a step does, first") from error
         found: list[Driver] = []
         faults: list[str] = []
         for driver, port in ports.items():
@@ -121,7 +130,7 @@ class Doors:
                 faults.append(str(error))
         if not found:
             raise ConflictError(f"{machine.name}: its BMC lets {user!r} in by no driver: {'; '.join(faults)}")
-        await self._secrets.remove(secret_of(machine.id) + NEXT)
+        await self._secrets.remove(made)
         return found
 
     async def add(self, ref: str, address: BmcAddress, password: str, *, certain: bool = False) -> Machine:
@@ -166,8 +175,9 @@ class Doors:
 
     async def forget(self, machine: Machine) -> None:
         """Forget what is known by heart of a board whose machine is off the record, and end the sessions there."""
-        names = [secret_of(machine.id), *(secret_of(machine.id, other) for other in machine.more_bmcs)]
-        self._secrets.written(Sealed(gone=(*names, *(name + NEXT for name in names))))
+        first = secret_of(machine.id)
+        names = [first, *(secret_of(machine.id, other) for other in machine.more_bmcs)]
+        self._secrets.written(Sealed(gone=(first + MADE, *names, *(name + NEXT for name in names))))
         for address in machine.bmcs:
             await self._bmcs.forget(address)
 
@@ -221,6 +231,11 @@ def check_free(machine: Machine, address: BmcAddress, board: BmcIdentity, machin
     for other in machines.by_bmc_host(address):
         if other.id != machine.id and not are_two(board.uuid, other.uuid):
             raise at_host(address, other)
+
+
+def _is_way(address: BmcAddress, host: str, user: str, ports: Mapping[Driver, int]) -> bool:
+    """Say whether an address is the one of its driver at a host, as this user."""
+    return replace(address, fingerprint="") == BmcAddress(address.driver, host, ports.get(address.driver, 0), user)
 
 
 def _added(machine: Machine, address: BmcAddress, board: BmcIdentity) -> Machine:

@@ -17,6 +17,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.doors import check_board, check_free
 from provisioner.lifecycle.registry import Machines
 from provisioner.model.bmc import PASSWORDS, BmcAddress, BmcIdentity, Driver, secret_of
+from provisioner.model.facts import BmcSeen, Facts
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
@@ -257,3 +258,20 @@ async def test_who_is_refused_keeps_the_password_that_is_on_record(tmp_path: Pat
         with pytest.raises(StoreError):
             await conductor.doors.add("node17", rack.one().address, "another")
         assert await conductor._secrets.get(secret_of(machine.id)) == PASSWORD
+
+
+async def test_an_adoption_that_is_begun_again_was_done_once(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal, ports = rack.one(), {Driver.IPMI: 623}
+    async with rack.daemon() as conductor:
+        machine = await rack.enrol()
+        seen = Facts(bmc=BmcSeen(metal.address.host))
+        await conductor._runner.change(machine.id, lambda m, _: (replace(m, bmc=None, facts=seen), []))
+        with pytest.raises(ConflictError, match="node17: no account was made at its BMC"):
+            await conductor.doors.adopt("node17", "provisioner", ports)
+        metal.password = await conductor.doors.next_password(machine.id)
+        for _ in range(2):
+            assert await conductor.doors.adopt("node17", "provisioner", ports) == [Driver.IPMI]
+        assert await conductor._secrets.get(secret_of(machine.id)) == metal.password
+        with pytest.raises(ConflictError, match="no account was made"):
+            await conductor.doors.adopt("node17", "somebody", ports)
