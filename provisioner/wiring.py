@@ -17,7 +17,7 @@ from provisioner.bmc.hostkeys import HostKey
 from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.recorder import Recorder
 from provisioner.bmc.resolve import Evidence
-from provisioner.bmc.rotation import Rotation
+from provisioner.bmc.rotation import NEXT, Rotation
 from provisioner.bmc.ways import Ways
 from provisioner.boot.files import FileTable, Make
 from provisioner.boot.loaders import Loaders
@@ -40,8 +40,10 @@ from provisioner.lifecycle.boots import DISCOVERY
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.preview import Previews
+from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.artifact import Inspected
+from provisioner.model.bmc import PASSWORDS, owner_of
 from provisioner.model.board import LogEntry
 from provisioner.model.catalog import Artifact, Bootenv
 from provisioner.model.intent import Tell
@@ -284,6 +286,12 @@ async def kept(saving: Awaitable[None]) -> None:
         await saving
 
 
+def cut_short(secrets: Iterable[str], machines: Machines) -> list[Machine]:
+    """List the machines that a rotation of their board's password was under way at when the daemon ended."""
+    found = {owner_of(name): machines.find(owner_of(name)) for name in secrets if name.endswith(NEXT)}
+    return [machine for machine in found.values() if machine is not None and machine.bmc is not None]
+
+
 async def bmc_api(
     stack: AsyncExitStack, bmcs: Bmcs, conductor: Conductor, secrets: Secrets, db: Database, dhcp: DhcpServer
 ) -> BmcApi:
@@ -321,8 +329,11 @@ async def bmc_api(
     def engaged(machine: str) -> str:
         return conductor.engaged(machine, "")
 
-    rotate = Rotation(bmcs, secrets).rotate
-    boards = Boards(bmcs, ways, conductor.doors, rotate, conductor.did_by_hand, dhcp.trace.boards.all, engaged)
+    rotation = Rotation(bmcs, secrets)
+    settling = keeping.create_task(rotation.settle(cut_short(await secrets.names(PASSWORDS), conductor.machines)))
+    stack.callback(settling.cancel)
+    rotate, did = rotation.rotate, conductor.did_by_hand
+    boards = Boards(bmcs, ways, conductor.doors, rotate, did, dhcp.trace.boards.all, engaged)
     return BmcApi(conductor.machines, boards, consoles)
 
 

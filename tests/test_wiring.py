@@ -18,6 +18,7 @@ from provisioner.errors import NotFoundError
 from provisioner.holders import Holders
 from provisioner.lifecycle.inputs import Begin
 from provisioner.lifecycle.plans import Verb
+from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.boot import BootClient, LocalDisk, Plan, Unknown
@@ -26,7 +27,7 @@ from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
-from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, booting, how_to_get, reservations
+from provisioner.wiring import Addresses, KnownMachines, SiteArtifacts, booting, cut_short, how_to_get, reservations
 from tests.shipped import catalogue
 
 A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
@@ -197,3 +198,11 @@ def test_dhcpv6_knows_what_holds_for_a_hardware_address() -> None:
     follow(NODE, None)
     assert dhcp6.site.reservations.find(who) is None
     assert dhcp6.site.reservations.find(who._replace(key=bytes.fromhex(B.replace(":", "")))) is not None
+
+
+def test_whose_rotation_was_cut_short() -> None:
+    address = BmcAddress(Driver.REDFISH, "192.0.2.1", 443, "admin")
+    with_bmc = [Machine(f"m{at}", f"node{at}", State.READY, bmc=address) for at in (1, 2)]
+    machines = Machines([*with_bmc, Machine("m3", "node3", State.READY)])
+    kept = ("bmc/m1", "bmc/m1/next", "bmc/m1/ipmi/next", "bmc/m2", "bmc/m2/made", "bmc/m3/next", "bmc/m4/next")
+    assert cut_short(kept, machines) == with_bmc[:1]

@@ -50,7 +50,8 @@ class Lane:
     changes: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
     breaker: Breaker = field(default_factory=Breaker)
-    guard: Guard = field(default_factory=Guard)
+    guards: dict[bytes, Guard] = field(default_factory=dict)
+    """What was refused of late, by credentials, also those of lanes before this one: each try counts at the board."""
     board: BmcIdentity | None = None
     """What the BMC said when it was identified; evidence is kept for boards of this kind."""
 
@@ -102,14 +103,15 @@ class Lanes:
         credentials = hashlib.sha256(f"{address.username}\0{password}\0{address.fingerprint}".encode()).digest()
         lane = self._lanes.get(_key(address))
         if lane is None or lane.credentials != credentials:
-            lane = await self._replace(lane, Lane(credentials, self._make(address, password)))
+            guards = {} if lane is None else lane.guards
+            lane = await self._replace(lane, Lane(credentials, self._make(address, password), guards=guards))
         return lane
 
     async def renew(self, address: BmcAddress, password: str) -> None:
         """Have the next call to a BMC log in with this password, whatever session is open; its record stays."""
         lane = await self.lane(address, password)
         bmc = self._make(address, password)
-        await self._replace(lane, Lane(lane.credentials, bmc, breaker=lane.breaker, guard=lane.guard))
+        await self._replace(lane, Lane(lane.credentials, bmc, breaker=lane.breaker, guards=lane.guards))
 
     async def _replace(self, before: Lane | None, lane: Lane) -> Lane:
         """Put a lane in the place of another one, then end that one's session: that takes seconds, others ask then."""
@@ -187,7 +189,8 @@ class Lanes:
                 troubles.append(error)
                 await asyncio.sleep(pause)
             else:
-                lane.breaker, lane.guard = lane.breaker.answered(), Guard()
+                lane.breaker = lane.breaker.answered()
+                lane.guards.pop(lane.credentials, None)
                 return result
 
 
@@ -195,7 +198,9 @@ def _keep_record(lane: Lane, error: BmcError, now: float) -> None:
     if isinstance(error, BmcUnreachable):
         lane.breaker = lane.breaker.silent(now)
     elif isinstance(error, BmcAuthError) and not isinstance(error, BmcNotTrusted):
-        lane.guard = lane.guard.refused(now)
+        for old in [of for of, guard in lane.guards.items() if not guard.holds(now)]:
+            del lane.guards[old]
+        lane.guards[lane.credentials] = lane.guards.get(lane.credentials, Guard()).refused(now)
 
 
 async def _sit_out(verb: Verb, lane: Lane) -> None:
@@ -215,7 +220,7 @@ def _refuse_early(verb: Verb, lane: Lane) -> None:
     if wait := lane.breaker.wait_s(now):
         failures = lane.breaker.failures
         raise BmcUnreachable(f"{where}: no answer {failures} times in a row; asked again in {wait:.0f} s")
-    if wait := lane.guard.wait_s(now):
+    if wait := lane.guards.get(lane.credentials, Guard()).wait_s(now):
         raise BmcAuthError(
             f"{where}: the BMC refused this password twice; tried again in {wait:.0f} s, so that it locks nothing",
             hint="give the right password: it is used at once",

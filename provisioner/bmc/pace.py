@@ -76,6 +76,10 @@ class Guard:
         recent = [at for at in self.refusals if at > now - REFUSAL_WINDOW_S]
         return max(0.0, recent[0] + REFUSAL_WINDOW_S - now) if len(recent) >= MAX_REFUSALS else 0.0
 
+    def holds(self, now: float) -> bool:
+        """Say whether it still counts anything."""
+        return any(at > now - REFUSAL_WINDOW_S for at in self.refusals)
+
     def refused(self, now: float) -> Guard:
         """Count a refusal."""
         return Guard((*(at for at in self.refusals if at > now - REFUSAL_WINDOW_S), now))

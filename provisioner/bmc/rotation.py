@@ -1,12 +1,14 @@
 """Give our account at a board another password and keep it, in an order that a crash cannot break.
 
-The new password is stored beside the old one before the BMC hears of it, and takes its place when the BMC has it. After
-a crash in between, `settle` finds out which of the two the BMC knows.
+The new password is stored beside the old one before the BMC hears of it, and takes its place when the BMC has it. Where
+a rotation is cut short in between, `settle` finds out which of the two the BMC knows: at a start, and before the next
+rotation. Until then, whoever is refused the old one tries the new one (`Ways`), and `turn` keeps it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import string
 from collections import defaultdict
@@ -15,9 +17,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from provisioner.bmc.join import without_bmc
-from provisioner.errors import BmcAuthError, BmcUnsupported, NotFoundError
+from provisioner.errors import BmcAuthError, BmcUnsupported, NotFoundError, ProvisionerError
 from provisioner.model.bmc import BmcAddress, BmcIdentity, secret_of
 from provisioner.model.machine import Machine
+
+log = logging.getLogger(__name__)
 
 LENGTH = 20
 """As long as IPMI 2.0 can keep. It gives its hash to whoever asks (CVE-2013-4786): 119 bits withstand guessing."""
@@ -93,6 +97,16 @@ class Rotation:
             for account in accounts_of(machine):
                 await rotate(self._bmcs, self._store, account)
 
+    async def settle(self, machines: Iterable[Machine]) -> None:
+        """End rotations that were cut short; a BMC that does not answer is left for whoever asks it next."""
+        for machine in machines:
+            async with self._locks[machine.id]:
+                try:
+                    for account in accounts_of(machine):
+                        await settle(self._bmcs, self._store, account)
+                except ProvisionerError as error:
+                    log.warning("bmc.rotation-open machine=%s error=%s", machine.name, error.message)
+
 
 async def rotate(bmcs: Bmcs, store: Secrets, account: Sequence[Way]) -> None:
     """Give our own account at a board a new random password, the same one by all ways that log in to it."""
@@ -108,14 +122,25 @@ async def settle(bmcs: Bmcs, store: Secrets, account: Sequence[Way]) -> dict[Way
     known: dict[Way, str] = {}
     for way in account:
         old = known[way] = await store.get(way.secret)
-        try:
-            new = await store.get(way.secret + NEXT)
-        except NotFoundError:
+        if (new := await next_of(store, way)) is None:
             continue
         turned = new in known.values()  # what another way took is tried first: refusals lock accounts
         known[way] = await _let_in(bmcs, way, *((new, old) if turned else (old, new)))
-        await store.change({way.secret: known[way]}, [way.secret + NEXT])
+        await turn(store, way, known[way])
     return known
+
+
+async def next_of(store: Secrets, way: Way) -> str | None:
+    """Return the password that a rotation was about to give a board, or gave it; None where none is under way."""
+    try:
+        return await store.get(way.secret + NEXT)
+    except NotFoundError:
+        return None
+
+
+async def turn(store: Secrets, way: Way, password: str) -> None:
+    """Keep the password of two that a board was seen to know, and forget the other."""
+    await store.change({way.secret: password}, [way.secret + NEXT])
 
 
 async def _let_in(bmcs: Bmcs, way: Way, likely: str, other: str) -> str:

@@ -1,7 +1,8 @@
 """The ways to one machine's board: which of its BMC addresses a verb is asked of, in the order that evidence gives.
 
 A way that cannot do the verb has done nothing, so the next one is asked; so it is where a way is silent and doing the
-verb twice is the same as doing it once. Whatever else goes wrong is the answer.
+verb twice is the same as doing it once. Where a password is refused that a rotation may have replaced at the board, the
+new one is tried. Whatever else goes wrong is the answer.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from provisioner.bmc.rotation import Way, ways_of
+from provisioner.bmc.rotation import Secrets, Way, next_of, turn, ways_of
 from provisioner.bmc.table import VERBS
-from provisioner.errors import BmcError, BmcUnreachable, BmcUnsupported
+from provisioner.errors import BmcAuthError, BmcError, BmcNotTrusted, BmcUnreachable, BmcUnsupported
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
 
@@ -31,16 +32,10 @@ class Order(Protocol):
         ...
 
 
-class Passwords(Protocol):
-    """What is needed of the store."""
-
-    async def get(self, name: str) -> str: ...
-
-
 class Ways:
     """Asks machines' boards, each by the way that can."""
 
-    def __init__(self, bmcs: Order, passwords: Passwords) -> None:
+    def __init__(self, bmcs: Order, passwords: Secrets) -> None:
         self._bmcs = bmcs
         self._passwords = passwords
 
@@ -58,17 +53,39 @@ class Ways:
     async def ask(self, machine: Machine, verb: str, call: Call[T]) -> T:
         """Do a verb by the first way that can. Raises the `BmcError` of the last that was asked."""
         if not machine.more_bmcs:
-            return await call(*await self.first(machine))
+            return await self._asked(machine, await self.first(machine), call)
         logins = await self.all(machine)
         order = list(await self._bmcs.order(verb, logins)) or logins[:1]
         last: BmcError | None = None
-        for address, password in order:
+        for login in order:
             try:
-                return await call(address, password)
+                return await self._asked(machine, login, call)
             except (BmcUnsupported, BmcUnreachable) as error:
                 if isinstance(error, BmcUnreachable) and not VERBS[verb].again:
                     raise
-                log.warning("bmc.next-way machine=%s bmc=%s verb=%s", machine.name, address, verb)
+                log.warning("bmc.next-way machine=%s bmc=%s verb=%s", machine.name, login[0], verb)
                 last = error
         assert last is not None
         raise last
+
+    async def _asked(self, machine: Machine, login: Login, call: Call[T]) -> T:
+        """Ask by one way; with the password that a rotation gave the board, where the one that we go by is refused."""
+        address, password = login
+        try:
+            return await call(address, password)
+        except BmcNotTrusted:
+            raise
+        except BmcAuthError:
+            way = next(way for way in ways_of(machine) if way.address == address)
+            if (other := await self._other(way, password)) is None:
+                raise
+        result = await call(address, other)
+        if other == await next_of(self._passwords, way):
+            await turn(self._passwords, way, other)
+        return result
+
+    async def _other(self, way: Way, refused: str) -> str | None:
+        """Return what else may be the password: what is kept by now, or what a rotation that was cut short left."""
+        kept = await self._passwords.get(way.secret)
+        other = kept if kept != refused else await next_of(self._passwords, way)
+        return None if other == refused else other

@@ -149,12 +149,11 @@ class Doors:
             await self._bmcs.forget(address)  # of what was there before nothing counts any more
             first = machine.bmc is None or machine.bmc.driver is address.driver
             name = secret_of(machine.id, None if first else address)
-            passwords = self._secrets.seal({name: password})
-            added = await self._known(
+            passwords = self._secrets.seal({name: password}, [name + NEXT])
+            return await self._known(
                 self._runner.change(machine.id, lambda m, _: (_added(m, address, board), []), secrets=passwords),
                 passwords,
             )
-            return added
 
     async def remove(self, ref: str, driver: Driver) -> Machine:
         """Take a way off the record; the first one stays."""

@@ -166,6 +166,15 @@ async def test_a_refused_password_is_tried_twice_in_ten_minutes(bmcs: Bmcs, boar
     assert await bmcs.power(ADDRESS, "right") is Power.OFF, "a new password is used at once"
 
 
+async def test_it_is_not_tried_more_often_for_another_one_between(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.troubles = [BmcAuthError("wrong")] * 9
+    for _ in range(4):
+        for password in ("old", "new"):
+            with pytest.raises(BmcAuthError):
+                await bmcs.power(ADDRESS, password)
+    assert board.calls == 4, "two of each"
+
+
 async def test_an_action_ends_within_two_minutes(bmcs: Bmcs, rack: Rack) -> None:
     class Hung(FakeBmc):
         async def power(self) -> Power:

@@ -176,6 +176,19 @@ async def test_of_two_rotations_at_once_one_waits_for_the_other() -> None:
     assert board.refused == 0
 
 
+async def test_at_a_start_what_was_cut_short_is_settled(caplog: pytest.LogCaptureFixture) -> None:
+    board, store = Board(), Store(BOTH, dies_at=1)
+    with pytest.raises(Crash):
+        await Rotation(board, store).rotate(BOTH)
+    store.dies_at = -1
+    await Rotation(board, store).settle([BOTH])
+    proven(board, store, BOTH)
+    board.passwords = dict.fromkeys(board.tables, "changed by hand")
+    store.held[FIRST + NEXT] = "new"
+    await Rotation(board, store).settle([BOTH])
+    assert "bmc.rotation-open machine=node17 error=refused" in caplog.text
+
+
 async def test_neither_password_works() -> None:
     board, store = Board(), Store()
     board.passwords = dict.fromkeys(board.tables, "changed by hand")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from provisioner.bmc.ways import Login, Ways
-from provisioner.errors import BmcAuthError, BmcError, BmcTimeout, BmcUnreachable, BmcUnsupported, ConflictError
+from provisioner.errors import (
+    BmcAuthError,
+    BmcError,
+    BmcNotTrusted,
+    BmcTimeout,
+    BmcUnreachable,
+    BmcUnsupported,
+    ConflictError,
+    NotFoundError,
+)
 from provisioner.model.bmc import BmcAddress, Driver, secret_of
 from provisioner.model.machine import Machine, State
 
 REDFISH = BmcAddress(Driver.REDFISH, "192.0.2.1", 443, "admin")
 IPMI = BmcAddress(Driver.IPMI, "192.0.2.1", 623, "root")
 BOTH = Machine("m1", "node17", State.READY, bmc=REDFISH, more_bmcs=(IPMI,))
+NAMES = ("bmc/m1", "bmc/m1/ipmi", "bmc/m2")
 
 
 @dataclass
@@ -24,13 +34,21 @@ class Site:
     turned: bool = False
     none: bool = False
     asked: list[str] = field(default_factory=list)
+    held: dict[str, str] = field(default_factory=lambda: {name: f"password of {name}" for name in NAMES})
 
     async def order(self, verb: str, logins: Sequence[Login]) -> Sequence[Login]:
         self.asked.append(verb)
         return [] if self.none else logins[::-1] if self.turned else logins
 
     async def get(self, name: str) -> str:
-        return f"password of {name}"
+        if name not in self.held:
+            raise NotFoundError(name)
+        return self.held[name]
+
+    async def change(self, put: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+        self.held |= put
+        for name in gone:
+            self.held.pop(name, None)
 
 
 CASES: dict[str, tuple[str, Site, dict[Driver, BmcError], list[Driver], type[BmcError] | None]] = {
@@ -98,3 +116,59 @@ async def test_one_way_needs_no_order_and_none_is_said() -> None:
     with pytest.raises(ConflictError, match=r"node19 has no BMC on record \(`provisionctl bmc add node19 redfish://"):
         await ways.ask(Machine("m3", "node19", State.READY), "power.on", call)
     assert secret_of("m1", IPMI) == "bmc/m1/ipmi"
+
+
+ONE = Machine("m2", "node18", State.READY, bmc=IPMI)
+OLD, NEW = "password of bmc/m2", "new"
+LEFT = {"bmc/m2": OLD, "bmc/m2/next": NEW}
+ROTATED: dict[str, tuple[dict[str, str], str, list[str], dict[str, str]]] = {
+    # what is kept, what the board knows; what is tried, what is kept then
+    "the board has the new one": (LEFT, NEW, [OLD, NEW], {"bmc/m2": NEW}),
+    "the board has the old one: it may be about to get the new one": (LEFT, OLD, [OLD], LEFT),
+    "the board has neither": (LEFT, "changed by hand", [OLD, NEW], LEFT),
+    "none was rotated": ({"bmc/m2": OLD}, "changed by hand", [OLD], {"bmc/m2": OLD}),
+}
+
+
+@pytest.mark.parametrize(("held", "knows", "tried", "then"), ROTATED.values(), ids=ROTATED.keys())
+async def test_a_rotation_that_was_cut_short_is_ended_by_who_is_refused(
+    held: dict[str, str], knows: str, tried: list[str], then: dict[str, str]
+) -> None:
+    site, seen = Site(held=dict(held)), []
+
+    async def call(address: BmcAddress, password: str) -> str:
+        seen.append(password)
+        if password != knows:
+            raise BmcAuthError("refused")
+        return "done"
+
+    if knows in held.values():
+        assert await Ways(site, site).ask(ONE, "power.on", call) == "done"
+    else:
+        with pytest.raises(BmcAuthError):
+            await Ways(site, site).ask(ONE, "power.on", call)
+    assert (seen, site.held) == (tried, then)
+
+
+async def test_a_rotation_that_ends_while_its_board_is_asked() -> None:
+    site = Site(held={"bmc/m2": OLD})
+
+    async def call(address: BmcAddress, password: str) -> str:
+        if password == OLD:
+            site.held["bmc/m2"] = NEW
+            raise BmcAuthError("refused")
+        return password
+
+    assert await Ways(site, site).ask(ONE, "power.on", call) == NEW
+
+
+async def test_a_board_that_is_not_trusted_is_shown_no_other_password() -> None:
+    site, seen = Site(held=dict(LEFT)), []
+
+    async def call(address: BmcAddress, password: str) -> str:
+        seen.append(password)
+        raise BmcNotTrusted("its certificate is another one")
+
+    with pytest.raises(BmcNotTrusted):
+        await Ways(site, site).ask(ONE, "power.on", call)
+    assert seen == [OLD]

@@ -9,7 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +63,9 @@ class BmcDaemon(Daemon):
 
     async def get(self, name: str) -> str:
         return "canary"
+
+    async def change(self, put: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+        raise NotImplementedError
 
     async def add(self, ref: str, address: BmcAddress, password: str) -> Machine:
         self.added.append((address, password))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,9 @@ class Rack:
 
     async def get(self, name: str) -> str:
         return "canary-password"
+
+    async def change(self, put: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+        raise NotImplementedError
 
     async def did(self, machine: Machine, verb: str, outcome: object) -> None:
         self.done.append((machine.name, verb, outcome))
