@@ -73,6 +73,11 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "give the right ones to `provisionctl bmc add {name}`; until then nothing is tried, and no account locks",
     ),
     Diagnosis(
+        "bmc-not-trusted", bmc("BmcNotTrusted"),
+        "its BMC shows another certificate or key than the one that was pinned, and was sent no password",
+        "where the BMC was given a new one, `provisionctl bmc add {name}` pins that; if not, somebody listens in",
+    ),
+    Diagnosis(
         "bmc-privilege", bmc("BmcPrivilegeError"),
         "our account at its BMC may not do this", "give the account the role Operator or Administrator",
     ),

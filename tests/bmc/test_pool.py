@@ -12,7 +12,15 @@ from provisioner.bmc.lanes import MAX_WAITING
 from provisioner.bmc.pool import Bmcs, offered_by
 from provisioner.bmc.table import ACTION_S, VERBS
 from provisioner.bmc.verbs import Bmc, Press
-from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcTimeout, BmcUnreachable, BmcUnsupported
+from provisioner.errors import (
+    BmcAuthError,
+    BmcBusy,
+    BmcError,
+    BmcNotTrusted,
+    BmcTimeout,
+    BmcUnreachable,
+    BmcUnsupported,
+)
 from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from tests.bmc.fake import ADDRESS, FakeBmc
 
@@ -164,6 +172,14 @@ async def test_a_refused_password_is_tried_twice_in_ten_minutes(bmcs: Bmcs, boar
     assert board.calls == 2
     board.troubles.clear()
     assert await bmcs.power(ADDRESS, "right") is Power.OFF, "a new password is used at once"
+
+
+async def test_a_certificate_that_is_another_one_is_no_refused_password(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.troubles = [BmcNotTrusted("the TLS certificate is not the one that was pinned")] * 3
+    for _ in range(3):
+        with pytest.raises(BmcNotTrusted, match="the TLS certificate"):
+            await bmcs.power(ADDRESS, "p")
+    assert await bmcs.power(ADDRESS, "p") is Power.OFF
 
 
 async def test_it_is_not_tried_more_often_for_another_one_between(bmcs: Bmcs, board: FakeBmc) -> None:

@@ -74,6 +74,8 @@ CASES: dict[str, tuple[str, Case]] = {
         failed="hooks.first_boot, number 2, ended with status 1", kind="HookFailed")),
     "a wrong password": (
         "bmc-password", Case("power.off", failed="ipmi://admin@10.0.0.1: refused the password", kind="BmcAuthError")),
+    "a certificate that is another one": (
+        "bmc-not-trusted", Case("power.off", failed="the TLS certificate is not the one", kind="BmcNotTrusted")),
     "an account without the right": (
         "bmc-privilege", Case("power.on", failed="insufficient privilege for Reset", kind="BmcPrivilegeError")),
     "a board that cannot": (
@@ -363,6 +365,7 @@ def test_words_of_a_job_are_not_taken_for_those_of_a_bmc(reason: str) -> None:
 
 OF_BMC = {
     "BmcAuthError": {"bmc-password"},
+    "BmcNotTrusted": {"bmc-not-trusted"},
     "BmcPrivilegeError": {"bmc-privilege"},
     "BmcUnsupported": {"bmc-unsupported"},
     "BmcBusy": {"bmc-busy"},

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import aiohttp
 
 from provisioner.bmc.redfish.answers import MAX_BODY, Reply
-from provisioner.errors import BmcAuthError, BmcError, BmcProtocolError, BmcUnreachable
+from provisioner.errors import BmcError, BmcNotTrusted, BmcProtocolError, BmcUnreachable
 from provisioner.firstuse import at_hand
 from provisioner.model.bmc import BmcAddress
 
@@ -134,14 +134,14 @@ def _connection_failure(where: str, cause: BaseException | None) -> BmcError:
     """Say what an aiohttp error means to the caller."""
     match cause:
         case aiohttp.ServerFingerprintMismatch():
-            return BmcAuthError(
+            return BmcNotTrusted(
                 f"{where}: the TLS certificate is not the one that was pinned: it shows {cause.got.hex()}",
-                hint="if the certificate was renewed, pin it again: provisionctl bmc pin; if not, somebody listens in",
+                hint="if the BMC has a new one: `provisionctl bmc add MACHINE URL` pins it; else somebody listens in",
             )
         case aiohttp.ClientConnectorCertificateError():
-            return BmcAuthError(
+            return BmcNotTrusted(
                 f"{where}: the TLS certificate cannot be trusted: {cause}",
-                hint="pin the certificate at enrolment: provisionctl bmc pin",
+                hint="`provisionctl bmc add MACHINE URL` pins it; where a command has its address: --trust, --pin",
             )
         case aiohttp.ClientConnectorError():
             return no_connection(where, cause.os_error)

@@ -20,6 +20,7 @@ from provisioner.errors import (
     BmcAuthError,
     BmcBusy,
     BmcError,
+    BmcNotTrusted,
     BmcProtocolError,
     BmcTimeout,
     BmcUnreachable,
@@ -110,14 +111,16 @@ async def test_a_wrong_password_is_said_once_and_never_shown(service: Service) -
 async def test_a_changed_certificate_is_refused_before_anything_is_sent(service: Service) -> None:
     other = dataclasses.replace(service.address, fingerprint="ab" * 32)
     async with RedfishClient(other, PASSWORD) as deceived:
-        with pytest.raises(BmcAuthError, match="not the one that was pinned"):
+        with pytest.raises(
+            BmcNotTrusted, match=r"not the one that was pinned.*`provisionctl bmc add MACHINE URL` pins it"
+        ):
             await deceived.get(SYSTEM)
     assert service.asked == []
 
 
 async def test_without_a_pin_a_self_signed_certificate_is_not_trusted(service: Service) -> None:
     async with RedfishClient(dataclasses.replace(service.address, fingerprint=""), PASSWORD) as unpinned:
-        with pytest.raises(BmcAuthError, match="cannot be trusted"):
+        with pytest.raises(BmcNotTrusted, match=r"cannot be trusted.*`provisionctl bmc add MACHINE URL` pins it"):
             await unpinned.get(SYSTEM)
     assert service.asked == []
 
