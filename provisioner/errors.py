@@ -26,7 +26,8 @@
         ├── BmcUnreachable      no answer: retry
         ├── BmcTimeout          an answer, but the end state did not come in time
         ├── BmcAuthError        user or password refused: never retry
-        │   └── BmcNotTrusted   its key is not the one that was pinned
+        │   ├── BmcNotTrusted   its key is not the one that was pinned
+        │   └── BmcConsoleRefused   its console refused them, a service of its own: nothing else is held back
         ├── BmcPrivilegeError   the account may not do this
         ├── BmcUnsupported      the board cannot do this; nothing was done instead
         ├── BmcBusy             come back later
@@ -170,6 +171,10 @@ class BmcAuthError(BmcError):
 
 class BmcNotTrusted(BmcAuthError):
     """What the BMC shows of itself is not what was pinned. No password was sent."""
+
+
+class BmcConsoleRefused(BmcAuthError):
+    """The console, which is a service of its own, refused user or password. All else may take them."""
 
 
 class BmcPrivilegeError(BmcError):

@@ -17,7 +17,15 @@ from typing import TypeVar
 from provisioner.bmc.pace import Breaker, Guard, may_retry, retry_pause
 from provisioner.bmc.table import Verb
 from provisioner.bmc.verbs import Bmc
-from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcNotTrusted, BmcTimeout, BmcUnreachable
+from provisioner.errors import (
+    BmcAuthError,
+    BmcBusy,
+    BmcConsoleRefused,
+    BmcError,
+    BmcNotTrusted,
+    BmcTimeout,
+    BmcUnreachable,
+)
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 
 log = logging.getLogger(__name__)
@@ -40,6 +48,12 @@ GOODBYE_S = 5.0
 SAT_OUT_S = 40.0
 """A rest up to this long is waited out by a change: with the rests before it, BMCs that restart are back by then."""
 
+CONSOLE = "console"
+"""The service of a console that takes accounts by rules of its own (SSH)."""
+
+Account = tuple[bytes, str]
+"""Credentials, and the service that they are for: empty for the one that all verbs are asked of."""
+
 
 @dataclass(slots=True)
 class Lane:
@@ -50,8 +64,8 @@ class Lane:
     changes: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
     breaker: Breaker = field(default_factory=Breaker)
-    guards: dict[bytes, Guard] = field(default_factory=dict)
-    """What was refused of late, by credentials, also those of lanes before this one: each try counts at the board."""
+    guards: dict[Account, Guard] = field(default_factory=dict)
+    """What was refused of late, also to lanes before this one: each try counts at the board."""
     board: BmcIdentity | None = None
     """What the BMC said when it was identified; evidence is kept for boards of this kind."""
 
@@ -84,17 +98,20 @@ class Lanes:
     async def beside(self, verb: Verb, address: BmcAddress, password: str, call: Call[T]) -> T:
         """Run a verb by a connection of its own, once and beside all else.
 
-        That nobody answers there says nothing of the way that all other verbs go. That a password is refused does.
+        That nobody answers there says nothing of the way that all other verbs go. That a password is refused does,
+        unless it is by a service of its own.
         """
         lane = await self.lane(address, password)
 
         async def once() -> T:
-            _refuse_early(verb, lane)
+            _refuse_early(verb, lane, "", CONSOLE)
             try:
-                return await call(lane.bmc)
+                result = await call(lane.bmc)
             except BmcAuthError as error:
                 _keep_record(lane, error, asyncio.get_running_loop().time())
                 raise
+            lane.guards.pop((lane.credentials, CONSOLE), None)
+            return result
 
         return await self._within(verb, lane, lambda _: once())
 
@@ -143,7 +160,7 @@ class Lanes:
 
     async def _in_turn(self, verb: Verb, lane: Lane, call: Call[T], troubles: list[BmcError]) -> T:
         await _sit_out(verb, lane)
-        _refuse_early(verb, lane)
+        _refuse_early(verb, lane, "")
         return await self._tried(verb, lane, call, troubles)
 
     async def _within(self, verb: Verb, lane: Lane, work: Callable[[list[BmcError]], Awaitable[T]]) -> T:
@@ -190,7 +207,7 @@ class Lanes:
                 await asyncio.sleep(pause)
             else:
                 lane.breaker = lane.breaker.answered()
-                lane.guards.pop(lane.credentials, None)
+                lane.guards.pop((lane.credentials, ""), None)
                 return result
 
 
@@ -200,7 +217,8 @@ def _keep_record(lane: Lane, error: BmcError, now: float) -> None:
     elif isinstance(error, BmcAuthError) and not isinstance(error, BmcNotTrusted):
         for old in [of for of, guard in lane.guards.items() if not guard.holds(now)]:
             del lane.guards[old]
-        lane.guards[lane.credentials] = lane.guards.get(lane.credentials, Guard()).refused(now)
+        account = lane.credentials, CONSOLE if isinstance(error, BmcConsoleRefused) else ""
+        lane.guards[account] = lane.guards.get(account, Guard()).refused(now)
 
 
 async def _sit_out(verb: Verb, lane: Lane) -> None:
@@ -213,18 +231,20 @@ async def _sit_out(verb: Verb, lane: Lane) -> None:
         await asyncio.sleep(wait)
 
 
-def _refuse_early(verb: Verb, lane: Lane) -> None:
-    """Do not ask a BMC that is left alone; say for how long."""
+def _refuse_early(verb: Verb, lane: Lane, *services: str) -> None:
+    """Do not ask a BMC that is left alone, or a service of it that refused; say for how long."""
     now = asyncio.get_running_loop().time()
     where = f"{lane.bmc.address}: {verb.name}: not asked"
     if wait := lane.breaker.wait_s(now):
         failures = lane.breaker.failures
         raise BmcUnreachable(f"{where}: no answer {failures} times in a row; asked again in {wait:.0f} s")
-    if wait := lane.guards.get(lane.credentials, Guard()).wait_s(now):
-        raise BmcAuthError(
-            f"{where}: the BMC refused this password twice; tried again in {wait:.0f} s, so that it locks nothing",
-            hint="give the right password: it is used at once",
-        )
+    for service in services:
+        if wait := lane.guards.get((lane.credentials, service), Guard()).wait_s(now):
+            kind, who = (BmcConsoleRefused, "its console") if service else (BmcAuthError, "the BMC")
+            raise kind(
+                f"{where}: {who} refused this password twice; tried again in {wait:.0f} s, so that it locks nothing",
+                hint="give the right password: it is used at once",
+            )
 
 
 def _key(address: BmcAddress) -> tuple[Driver, str, int, str]:

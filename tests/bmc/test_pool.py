@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 
 import pytest
 
+from provisioner.bmc.capabilities import ConsoleLine
 from provisioner.bmc.lanes import MAX_WAITING
 from provisioner.bmc.pool import Bmcs, offered_by
 from provisioner.bmc.table import ACTION_S, VERBS
@@ -15,6 +17,7 @@ from provisioner.bmc.verbs import Bmc, Press
 from provisioner.errors import (
     BmcAuthError,
     BmcBusy,
+    BmcConsoleRefused,
     BmcError,
     BmcNotTrusted,
     BmcTimeout,
@@ -172,6 +175,38 @@ async def test_a_refused_password_is_tried_twice_in_ten_minutes(bmcs: Bmcs, boar
     assert board.calls == 2
     board.troubles.clear()
     assert await bmcs.power(ADDRESS, "right") is Power.OFF, "a new password is used at once"
+
+
+class WithConsole(FakeBmc):
+    """A board whose console ends as it is told; its account is good for all else."""
+
+    ends: BmcError
+
+    async def open_console(self, *, take_over: bool = False) -> ConsoleLine:
+        self.calls += 1
+        raise self.ends
+
+
+REFUSALS: dict[str, tuple[BmcError, int, type[BmcError] | None]] = {
+    # how the console refuses, how often it is asked, how a verb ends then
+    "by a service of its own": (BmcConsoleRefused("SSH refused"), 2, None),
+    "by that of all verbs": (BmcAuthError("refused"), 2, BmcAuthError),
+    "for it has none": (BmcUnsupported("no SSH"), 4, None),
+}
+
+
+@pytest.mark.parametrize(("ends", "asked", "verb"), REFUSALS.values(), ids=REFUSALS.keys())
+async def test_a_console_that_refuses_an_account(
+    bmcs: Bmcs, rack: Rack, ends: BmcError, asked: int, verb: type[BmcError] | None
+) -> None:
+    board = rack.boards[ADDRESS.host] = WithConsole(ADDRESS)
+    board.ends = ends
+    for _ in range(4):
+        with pytest.raises(type(ends)):
+            await bmcs.open_console(ADDRESS, "p")
+    assert board.calls == asked
+    with contextlib.nullcontext() if verb is None else pytest.raises(verb, match="the BMC refused this password twice"):
+        await bmcs.set_power(ADDRESS, "p", Power.ON)
 
 
 async def test_a_certificate_that_is_another_one_is_no_refused_password(bmcs: Bmcs, board: FakeBmc) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import asyncssh
 
 from provisioner.bmc.hostkeys import HostKeys
-from provisioner.errors import BmcAuthError, BmcBusy, BmcError, BmcNotTrusted, BmcProtocolError, BmcUnreachable
+from provisioner.errors import BmcBusy, BmcConsoleRefused, BmcError, BmcNotTrusted, BmcProtocolError, BmcUnreachable
 
 CONNECT_S = 5.0
 LOGIN_S = 30.0
@@ -164,7 +164,10 @@ def _failure(where: str, error: Exception) -> BmcError:
     """Say what an error of asyncssh means to the caller."""
     match error:
         case asyncssh.PermissionDenied():
-            return BmcAuthError(f"{where}: refused this user or password", hint="check user and password")
+            return BmcConsoleRefused(
+                f"{where}: refused this user or password",
+                hint="may the account log in by SSH? Its Redfish may, for all else",
+            )
         case asyncssh.ChannelOpenError():
             return BmcBusy(f"{where}: no console is free: {error}")
         case asyncssh.ConnectionLost() | OSError():

@@ -17,7 +17,7 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.redfish import ssh
 from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
-from provisioner.errors import BmcAuthError, BmcNotTrusted, BmcUnreachable, BmcUnsupported
+from provisioner.errors import BmcConsoleRefused, BmcNotTrusted, BmcUnreachable, BmcUnsupported
 from provisioner.lab.faults import Fault
 from provisioner.lab.ssh import SshServer, host_key
 from provisioner.model.bmc import Power
@@ -118,9 +118,12 @@ async def test_a_host_key_is_pinned_and_another_is_sent_nothing(
                 await bmcs.open_console(address, PASSWORD)
         bmcs.host_keys.pin(address.host, SSH_PORT, (await asyncssh.get_server_host_key(*at)).get_fingerprint())
         assert heard == [], "neither user nor password was sent"
-        with pytest.raises(BmcAuthError, match="refused this user or password"):
+        for _ in range(2):
+            with pytest.raises(BmcConsoleRefused, match="refused this user or password"):
+                await bmcs.open_console(address, PASSWORD)
+        with pytest.raises(BmcConsoleRefused, match="not asked: its console refused this password twice"):
             await bmcs.open_console(address, PASSWORD)
-        assert heard == ["admin"]
+        assert heard == ["admin", "admin"]
         assert await bmcs.power(address, PASSWORD) is Power.OFF, "no password was refused: all else goes on"
         await bmcs.forget(address)
         assert told[-1] == replace(pin, fingerprint="")
@@ -133,7 +136,7 @@ async def test_a_host_key_is_pinned_and_another_is_sent_nothing(
 
 async def test_no_console(board: Simulated, bmc: Redfish) -> None:
     login = ssh.Login(host(NUMBER), SSH_PORT, "admin", "wrong")
-    with pytest.raises(BmcAuthError, match="refused this user or password"):
+    with pytest.raises(BmcConsoleRefused, match="refused this user or password"):
         await ssh.open_ssh("x", login, HostKeys())
     assert "wrong" not in repr(login)
     with pytest.raises(BmcUnreachable, match="SSH to port 9"):
