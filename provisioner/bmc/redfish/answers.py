@@ -216,3 +216,9 @@ def failure(where: str, reply: Reply) -> BmcError:
     if "PasswordChangeRequired" in ids:
         return BmcAuthError(text, hint="the BMC wants its password changed before anything else")
     return kind(text, hint=_HINTS.get(kind, ""))
+
+
+def refused_login(where: str, reply: Reply) -> BmcError:
+    """Make the error for a login that was refused: many services answer 400 to a wrong password (iLO among them)."""
+    error = failure(where, reply)
+    return BmcAuthError(error.message, hint=_HINTS[BmcAuthError]) if isinstance(error, BmcUnsupported) else error

@@ -9,7 +9,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from provisioner.bmc.redfish.answers import Reply, Resource, clean, failure, read_body, read_resource, text_at
+from provisioner.bmc.redfish.answers import (
+    Reply,
+    Resource,
+    clean,
+    failure,
+    read_body,
+    read_resource,
+    refused_login,
+    text_at,
+)
 from provisioner.bmc.redfish.way import READ_S, Body, TlsWay, Way
 from provisioner.errors import BmcBusy, BmcError, BmcProtocolError, BmcTimeout, BmcUnreachable, WireError
 from provisioner.model.bmc import BmcAddress
@@ -221,7 +230,7 @@ class RedfishClient:
             self._login, self._session = {"X-Auth-Token": token}, session
             await self._end_old_sessions()
         elif reply.status in (400, 401) and not _wants_basic(reply):
-            raise failure(f"{self._address}: login", reply)
+            raise refused_login(f"{self._address}: login", reply)
         else:
             credentials = f"{self._address.username}:{self._password}".encode()
             self._login = {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}

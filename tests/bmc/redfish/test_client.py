@@ -21,6 +21,7 @@ from provisioner.errors import (
     BmcBusy,
     BmcError,
     BmcNotTrusted,
+    BmcPrivilegeError,
     BmcProtocolError,
     BmcTimeout,
     BmcUnreachable,
@@ -106,6 +107,26 @@ async def test_a_wrong_password_is_said_once_and_never_shown(service: Service) -
     assert "hunter2" not in str(caught.value), "the service echoed it"
     assert "***" in caught.value.message
     assert service.asked.count(f"POST {SESSIONS}") == 1
+
+
+LOGINS: dict[str, tuple[Script, type[BmcError], str]] = {
+    # what a service answers to a login that it refuses; the first is iLO's answer to a wrong password
+    "400 in words of its own": (complains(400, "iLO.0.10.UnauthorizedLoginAttempt"), BmcAuthError, "user and password"),
+    "400 without a word": (says(400, b""), BmcAuthError, "HTTP 400"),
+    "400, since all sessions are taken": (complains(400, "Base.1.8.SessionLimitExceeded"), BmcBusy, "HTTP 400"),
+    "400, since the account may not": (complains(400, "Base.1.8.InsufficientPrivilege"), BmcPrivilegeError, "HTTP 400"),
+}
+
+
+@pytest.mark.parametrize(("script", "kind", "said"), LOGINS.values(), ids=LOGINS.keys())
+async def test_a_login_that_is_refused(
+    service: Service, client: RedfishClient, script: Script, kind: type[BmcError], said: str
+) -> None:
+    service.next(f"POST {SESSIONS}", script)
+    with pytest.raises(BmcError, match=said) as caught:
+        await client.get(SYSTEM)
+    assert type(caught.value) is kind
+    assert service.asked == [f"POST {SESSIONS}"], "nor is it asked by another way: that counts, too"
 
 
 async def test_a_changed_certificate_is_refused_before_anything_is_sent(service: Service) -> None:
