@@ -30,6 +30,7 @@
         │   └── BmcConsoleRefused   its console refused them, a service of its own: nothing else is held back
         ├── BmcPrivilegeError   the account may not do this
         ├── BmcUnsupported      the board cannot do this; nothing was done instead
+        │   └── BmcLacking      it says that it has no such thing, and so do others of its kind
         ├── BmcBusy             come back later
         ├── BmcProtocolError    an answer that the specification does not allow
         └── BmcWrongState       not possible in the state the machine is in
@@ -183,6 +184,10 @@ class BmcPrivilegeError(BmcError):
 
 class BmcUnsupported(BmcError):
     """The board cannot do this, and nothing else was done in its place."""
+
+
+class BmcLacking(BmcUnsupported):
+    """The board says that it has no such thing: what holds for all boards of its model and firmware."""
 
 
 class BmcBusy(BmcError):

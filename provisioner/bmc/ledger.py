@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from provisioner.bmc.resolve import Evidence, Verdict
-from provisioner.errors import BmcError, BmcUnsupported
+from provisioner.errors import BmcError, BmcLacking
 from provisioner.model.bmc import BmcIdentity, Driver
 
 MAX_ENTRIES = 16384
@@ -32,7 +32,7 @@ class Ledger:
         self._entries[key] = replace(evidence, board=board)
         while len(self._entries) > MAX_ENTRIES:
             del self._entries[next(iter(self._entries))]
-        return before is None or before.verdict is not evidence.verdict
+        return before is None or before.verdict is not evidence.verdict or not before.holds(evidence.at)
 
     def saw(self, driver: Driver, verb: str, board: BmcIdentity, error: BmcError | None, now: float) -> bool:
         """Take what a verb ended with; say whether it tells anything new."""
@@ -41,9 +41,11 @@ class Ledger:
 
 
 def seen_of(driver: Driver, verb: str, board: BmcIdentity, error: BmcError | None, now: float) -> Evidence | None:
-    """Say what the end of a verb tells of a board. Trouble that passes, or lies elsewhere, tells nothing."""
+    """Say what the end of a verb tells of a board. Trouble that passes, or lies elsewhere, tells nothing: one that
+    starts answers 404, and what it refuses may be the argument.
+    """
     if error is None:
         return Evidence(driver, verb, board, Verdict.PROVEN, "its end state was read back", now)
-    if isinstance(error, BmcUnsupported):
+    if isinstance(error, BmcLacking):
         return Evidence(driver, verb, board, Verdict.FAILED, error.message, now)
     return None

@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from provisioner.model.bmc import BmcIdentity, Driver
 
+FAILED_S = 7 * 86_400.0
+"""So long a driver that failed a verb is left out. Being asked for nothing costs it a request."""
+
 
 class Verdict(StrEnum):
     """What is known of a verb by a driver on a kind of board, best first."""
@@ -37,6 +40,11 @@ class Evidence:
     reason: str
     at: float
     expires: float = 0.0
+
+    def holds(self, now: float) -> bool:
+        """Say whether it still counts. A failure does for a while: a driver that is left out proves nothing else."""
+        until = self.expires or (self.at + FAILED_S if self.verdict is Verdict.FAILED else 0.0)
+        return not 0 < until <= now
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ def resolve(
 
     `boards` is what each driver calls the board: one and the same has other names by IPMI than by Redfish.
     """
-    known = [one for one in evidence if one.verb == verb and not 0 < one.expires <= now]
+    known = [one for one in evidence if one.verb == verb and one.holds(now)]
     judged = [_judge(driver, verb, offered.get(driver, ()), known, boards[driver]) for driver in drivers]
     order = [one for one in judged if one.verdict is not Verdict.FAILED]
     order.sort(key=lambda one: _RANK[one.verdict])

@@ -82,7 +82,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "our account at its BMC may not do this", "give the account the role Operator or Administrator",
     ),
     Diagnosis(
-        "bmc-unsupported", bmc("BmcUnsupported"),
+        "bmc-unsupported", bmc("BmcUnsupported", "BmcLacking"),
         "its BMC cannot do what the run needs, and nothing else was done in its place",
         "`provisionctl bmc why {name}` lists what the board can do; another driver may offer it",
     ),

@@ -49,6 +49,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.BmcConsoleRefused: (502, "the BMC's console refused user or password"),
     errors.BmcPrivilegeError: (502, "the BMC account may not do this"),
     errors.BmcUnsupported: (422, "the board cannot do this"),
+    errors.BmcLacking: (422, "the board has no such thing"),
     errors.BmcBusy: (503, "the BMC asks to come back later"),
     errors.BmcProtocolError: (502, "the BMC's answer is not what its specification allows"),
     errors.BmcWrongState: (409, "not possible in the state the machine is in"),
@@ -61,6 +62,8 @@ _NAMES = {
     errors.TicketError: "not-found",
     errors.TicketUsedError: "gone",
     errors.RunOverError: "gone",
+    errors.BmcConsoleRefused: "bmc-auth",
+    errors.BmcLacking: "bmc-unsupported",
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from provisioner.bmc.ensure import PATIENCE, Patience, ensure_power
 from provisioner.bmc.verbs import Press
-from provisioner.errors import BmcError, BmcUnsupported, BmcWrongState
+from provisioner.errors import BmcError, BmcLacking, BmcWrongState
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootOverride, BootTarget, Driver, Power
 
 ADDRESS = BmcAddress(Driver.REDFISH, "192.0.2.1", 443, "admin")
@@ -78,7 +78,7 @@ class FakeBmc:
     def _boot(self, wanted: BootOverride) -> None:
         self._stumble()
         if wanted.target not in self.offers:
-            raise BmcUnsupported(f"no {wanted.target}")
+            raise BmcLacking(f"no {wanted.target}")
         none = wanted.target is BootTarget.NONE
         self._override = BootOverride(BootTarget.NONE, once=False) if none else wanted
 

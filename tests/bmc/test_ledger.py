@@ -5,24 +5,31 @@ from __future__ import annotations
 import pytest
 
 from provisioner.bmc.ledger import MAX_ENTRIES, Ledger
-from provisioner.bmc.resolve import Evidence, Verdict
-from provisioner.errors import BmcBusy, BmcError, BmcTimeout, BmcUnreachable, BmcUnsupported
+from provisioner.bmc.resolve import FAILED_S, Evidence, Verdict
+from provisioner.errors import BmcBusy, BmcError, BmcLacking, BmcTimeout, BmcUnreachable, BmcUnsupported
 from provisioner.model.bmc import BmcIdentity, Driver
 
 BOARD = BmcIdentity("uuid", "Acme", "A1", "serial", "1.0")
 
 
-def test_success_proves_and_unsupported_fails() -> None:
+def test_success_proves_and_what_is_lacking_fails() -> None:
     ledger = Ledger()
     assert ledger.saw(Driver.IPMI, "power.on", BOARD, None, 1.0)
     assert not ledger.saw(Driver.IPMI, "power.on", BOARD, None, 2.0), "nothing new"
-    assert ledger.saw(Driver.IPMI, "power.on", BOARD, BmcUnsupported("no such command"), 3.0)
+    assert ledger.saw(Driver.IPMI, "power.on", BOARD, BmcLacking("no such command"), 3.0)
     (entry,) = ledger
     assert (entry.verdict, entry.reason, entry.at) == (Verdict.FAILED, "no such command", 3.0)
     assert (entry.board.uuid, entry.board.serial) == ("", "")
 
 
-@pytest.mark.parametrize("error", [BmcUnreachable("x"), BmcBusy("x"), BmcTimeout("x")])
+def test_a_failure_that_is_seen_again_when_it_counts_no_more_is_news() -> None:
+    ledger, lacking = Ledger(), BmcLacking("no such command")
+    assert ledger.saw(Driver.IPMI, "power.on", BOARD, lacking, 3.0)
+    assert not ledger.saw(Driver.IPMI, "power.on", BOARD, lacking, 4.0)
+    assert ledger.saw(Driver.IPMI, "power.on", BOARD, lacking, 4.0 + FAILED_S)
+
+
+@pytest.mark.parametrize("error", [BmcUnreachable("x"), BmcBusy("x"), BmcTimeout("x"), BmcUnsupported("HTTP 404")])
 def test_trouble_that_passes_says_nothing(error: BmcError) -> None:
     ledger = Ledger()
     assert not ledger.saw(Driver.IPMI, "power.on", BOARD, error, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.bmc.resolve import Evidence, Verdict, resolve
+from provisioner.bmc.resolve import FAILED_S, Evidence, Verdict, resolve
 from provisioner.model.bmc import BmcIdentity, Driver
 
 VERB = "power.cycle"
@@ -44,6 +44,16 @@ ORDERS: dict[str, tuple[list[Evidence], list[tuple[Driver, Verdict]], list[Drive
     "a flag that expired says nothing": (
         [saw(R, Verdict.FAILED, expires=99.0)],
         [(R, Verdict.UNPROVEN), (I, Verdict.UNPROVEN)],
+        [],
+    ),
+    "a failure is seen again after a while": (
+        [saw(R, Verdict.FAILED, at=100.0 - FAILED_S)],
+        [(R, Verdict.UNPROVEN), (I, Verdict.UNPROVEN)],
+        [],
+    ),
+    "a proof holds": (
+        [saw(I, Verdict.PROVEN, at=100.0 - 9 * FAILED_S)],
+        [(I, Verdict.PROVEN), (R, Verdict.UNPROVEN)],
         [],
     ),
     "a flag that holds": ([saw(R, Verdict.WAIVED, expires=101.0)], [(I, Verdict.UNPROVEN), (R, Verdict.WAIVED)], []),

@@ -368,6 +368,7 @@ OF_BMC = {
     "BmcNotTrusted": {"bmc-not-trusted"},
     "BmcPrivilegeError": {"bmc-privilege"},
     "BmcUnsupported": {"bmc-unsupported"},
+    "BmcLacking": {"bmc-unsupported"},
     "BmcBusy": {"bmc-busy"},
     "BmcUnreachable": {"bmc-unreachable"},
     "BmcTimeout": {"power-stuck", "unknown"},

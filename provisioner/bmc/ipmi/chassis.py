@@ -9,6 +9,7 @@ from provisioner.bmc.verbs import Press
 from provisioner.errors import (
     BmcBusy,
     BmcError,
+    BmcLacking,
     BmcPrivilegeError,
     BmcProtocolError,
     BmcTimeout,
@@ -50,7 +51,7 @@ _VALID, _PERSISTENT, _EFI = 0x80, 0x40, 0x20
 
 _CODES: dict[int, tuple[type[BmcError], str]] = {
     0xC0: (BmcBusy, "node busy"),
-    0xC1: (BmcUnsupported, "invalid command"),
+    0xC1: (BmcLacking, "invalid command"),
     0xC2: (BmcUnsupported, "command invalid for this LUN"),
     0xC3: (BmcTimeout, "timeout while processing the command"),
     0xC4: (BmcBusy, "out of space"),

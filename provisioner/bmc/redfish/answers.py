@@ -15,6 +15,7 @@ from provisioner.errors import (
     BmcAuthError,
     BmcBusy,
     BmcError,
+    BmcLacking,
     BmcPrivilegeError,
     BmcProtocolError,
     BmcUnsupported,
@@ -46,6 +47,8 @@ _BY_MESSAGE: dict[str, type[BmcError]] = {
     "ResourceCannotBeDeleted": BmcWrongState,
     "ResourceExistsAlready": BmcWrongState,
     "InvalidOperationForSystemState": BmcWrongState,
+    "ActionNotSupported": BmcLacking,
+    "ActionParameterNotSupported": BmcLacking,
 }
 """What a message of the Base registry means, whatever status a board sends it with."""
 

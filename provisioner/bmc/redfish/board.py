@@ -14,6 +14,7 @@ from provisioner.bmc.redfish.answers import Reply, Resource, clean, read_resourc
 from provisioner.bmc.redfish.client import ROOT, RedfishClient
 from provisioner.errors import (
     BmcError,
+    BmcLacking,
     BmcProtocolError,
     BmcTimeout,
     BmcUnreachable,
@@ -65,6 +66,10 @@ class Board:
     def unsupported(self, verb: str, why: str) -> BmcUnsupported:
         """Make the error for what the board cannot do."""
         return BmcUnsupported(f"{self.address}: {verb}: {why}", hint="nothing was done")
+
+    def lacking(self, verb: str, why: str) -> BmcLacking:
+        """Make the error for what the board says itself that it does not have."""
+        return BmcLacking(f"{self.address}: {verb}: {why}", hint="nothing was done")
 
     # -- where things are -----------------------------------------------------------------------------------------
 
@@ -129,7 +134,7 @@ class Board:
     async def child(self, verb: str, parent: Resource, *keys: str) -> Resource:
         """Read the resource that a link of `parent` points to."""
         if not (path := parent.link(*keys)):
-            raise self.unsupported(verb, f"{parent.path} has no {'.'.join(keys)}")
+            raise self.lacking(verb, f"{parent.path} has no {'.'.join(keys)}")
         return await self.get(path)
 
     async def each(self, collection: str) -> list[Resource]:
@@ -203,7 +208,7 @@ class Board:
         """Run an action of a resource, such as "VirtualMedia.InsertMedia"."""
         target = resource.text("Actions", f"#{action}", "target")
         if not target:
-            raise self.unsupported(verb, f"{resource.path} has no action {action}")
+            raise self.lacking(verb, f"{resource.path} has no action {action}")
         return await self._client.send("POST", target, body or {}, repeat=repeat)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Reply:

@@ -111,7 +111,7 @@ class BootVerbs(Board):
     def _check_offered(self, verb: str, system: Resource, name: str, wanted: BootOverride) -> None:
         offered = _offered(system)
         if offered and name not in offered and wanted.target is not BootTarget.NONE:
-            raise self.unsupported(verb, f"the board boots only from {', '.join(offered)}")
+            raise self.lacking(verb, f"the board boots only from {', '.join(offered)}")
         if wanted.uri and "HttpBootUri" not in system.table("Boot"):
             raise self.unsupported(verb, "the board takes no boot URI")
 

@@ -33,7 +33,7 @@ class FirmwareVerbs(Board):
         verb = "firmware.push"
         service = await self._service(verb)
         if not (target := service.text("MultipartHttpPushUri")):
-            raise self.unsupported(verb, "the board takes no multipart push")
+            raise self.lacking(verb, "the board takes no multipart push")
         content = await asyncio.to_thread(file.open, "rb")
         try:
             form = aiohttp.FormData()

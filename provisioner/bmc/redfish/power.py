@@ -47,7 +47,7 @@ class PowerVerbs(Board):
         offered = await self.allowed(system, "ComputerSystem.Reset", "ResetType")
         kind = next((name for name in RESET_TYPES[press] if not offered or name in offered), "")
         if not kind:
-            raise self.unsupported(verb, f"the board offers only {', '.join(offered)}")
+            raise self.lacking(verb, f"the board offers only {', '.join(offered)}")
         self.pressed_at = asyncio.get_running_loop().time()
         names_a_state = press in (Press.ON, Press.OFF)
         await self.act(verb, system, "ComputerSystem.Reset", {"ResetType": kind}, repeat=names_a_state)

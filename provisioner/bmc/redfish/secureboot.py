@@ -102,6 +102,6 @@ class SecureBootVerbs(Board):
         found = await self._secure_boot(verb)
         offered = await self.allowed(found, "SecureBoot.ResetKeys", "ResetKeysType")
         if offered and kind not in offered:
-            raise self.unsupported(verb, f"the board offers only {', '.join(offered)}")
+            raise self.lacking(verb, f"the board offers only {', '.join(offered)}")
         reply = await self.act(verb, found, "SecureBoot.ResetKeys", {"ResetKeysType": kind}, repeat=True)
         await self.finish(verb, reply)

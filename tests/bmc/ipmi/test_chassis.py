@@ -13,6 +13,7 @@ from provisioner.bmc.ipmi import chassis
 from provisioner.errors import (
     BmcBusy,
     BmcError,
+    BmcLacking,
     BmcPrivilegeError,
     BmcProtocolError,
     BmcUnsupported,
@@ -113,7 +114,7 @@ def test_guid(octets: bytes, guid: str) -> None:
 
 REFUSALS = {
     "busy": (0xC0, BmcBusy),
-    "invalid command": (0xC1, BmcUnsupported),
+    "invalid command": (0xC1, BmcLacking),
     "invalid data": (0xCC, BmcUnsupported),
     "privilege": (0xD4, BmcPrivilegeError),
     "present state": (0xD5, BmcWrongState),
