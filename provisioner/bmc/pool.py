@@ -164,7 +164,8 @@ class Bmcs:
 
     async def forget(self, address: BmcAddress) -> None:
         """End the session with a BMC that is no longer ours, or is put on record anew."""
-        self.host_keys.forget(address.host)
+        if address.driver is Driver.REDFISH:  # by its account, the console is opened by SSH
+            self.host_keys.forget(address.host)
         await self._lanes.forget(address)
 
     async def resolve(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Resolution:

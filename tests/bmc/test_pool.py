@@ -10,6 +10,7 @@ import logging
 import pytest
 
 from provisioner.bmc.capabilities import ConsoleLine
+from provisioner.bmc.hostkeys import HostKey
 from provisioner.bmc.lanes import MAX_WAITING
 from provisioner.bmc.pool import Bmcs, offered_by
 from provisioner.bmc.table import ACTION_S, VERBS
@@ -224,6 +225,15 @@ async def test_it_is_not_tried_more_often_for_another_one_between(bmcs: Bmcs, bo
             with pytest.raises(BmcAuthError):
                 await bmcs.power(ADDRESS, password)
     assert board.calls == 4, "two of each"
+
+
+@pytest.mark.parametrize(("driver", "pinned"), {Driver.REDFISH: "", Driver.IPMI: "SHA256:x"}.items())
+async def test_the_host_key_of_the_console_goes_with_the_way_that_it_is_opened_by(
+    bmcs: Bmcs, driver: Driver, pinned: str
+) -> None:
+    bmcs.host_keys.load([HostKey(ADDRESS.host, 22, "SHA256:x")])
+    await bmcs.forget(dataclasses.replace(ADDRESS, driver=driver))
+    assert bmcs.host_keys.pinned(ADDRESS.host, 22) == pinned
 
 
 async def test_an_action_ends_within_two_minutes(bmcs: Bmcs, rack: Rack) -> None:
