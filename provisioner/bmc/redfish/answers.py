@@ -7,7 +7,7 @@ comes is a value or a `WireError`; a field of the wrong type counts as absent.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,6 +163,44 @@ def clean(text: str | bytes) -> str:
     """Make a peer's words safe to print: no control characters, bounded."""
     decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     return "".join(char if char.isprintable() else " " for char in decoded)[:MAX_SAID].strip()
+
+
+_REPEATS = frozenset({"message", "messageargs", "resolution", "jsonbody"})
+"""Where a service may repeat what it was sent, beside whatever is called a password."""
+
+
+def without(body: bytes, secrets: Sequence[str]) -> bytes:
+    """Take secrets out of what a service says, so that no error or log can carry them.
+
+    Names and paths stay: a password may be the user's name as well. A body that is no JSON is text as a whole.
+    """
+    if not any(secret.encode() in body for secret in secrets):
+        return body
+    try:
+        return json.dumps(_hidden(json.loads(body.decode("utf-8-sig")), secrets, said=False)).encode()
+    except (ValueError, RecursionError):
+        return _blank(body.decode("utf-8", "replace"), secrets).encode()
+
+
+def _hidden(value: Any, secrets: Sequence[str], *, said: bool) -> Any:
+    match value:
+        case dict():
+            return {key: _hidden(each, secrets, said=_is_said(key)) for key, each in value.items()}
+        case list():
+            return [_hidden(each, secrets, said=said) for each in value]
+        case str() if said:
+            return _blank(value, secrets)
+    return value
+
+
+def _is_said(key: str) -> bool:
+    return key.lower() in _REPEATS or key.lower().endswith("password")
+
+
+def _blank(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 def message_ids(data: Any) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from provisioner.bmc.redfish.answers import (
     read_resource,
     refused_login,
     text_at,
+    without,
 )
 from provisioner.bmc.redfish.way import READ_S, Body, TlsWay, Way
 from provisioner.errors import BmcBusy, BmcError, BmcProtocolError, BmcTimeout, BmcUnreachable, WireError
@@ -208,14 +209,7 @@ class RedfishClient:
         self, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
         reply = await self._way.exchange(method, path, body, {**(self._login or {}), **(headers or {})})
-        shown = self._without_secret(reply.body)
-        return reply if shown == reply.body else replace(reply, body=shown)
-
-    def _without_secret(self, body: bytes) -> bytes:
-        """Take our password out of what the BMC echoes, so that no error or log can carry it."""
-        for secret in self._secrets:
-            body = body.replace(secret, b"***")
-        return body
+        return replace(reply, body=without(reply.body, self._secrets))
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
@@ -253,9 +247,9 @@ class RedfishClient:
         self._login, self._session = None, ""
 
 
-def _spellings(password: str) -> frozenset[bytes]:
+def _spellings(password: str) -> tuple[str, ...]:
     """Return a password as it may stand in a body: as it is, and as JSON writes it."""
-    return frozenset(word.encode() for word in (password, json.dumps(password)[1:-1]) if word)
+    return tuple({word for word in (password, json.dumps(password)[1:-1]) if word})
 
 
 def _wants_basic(reply: Reply) -> bool:

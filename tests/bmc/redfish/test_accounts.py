@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.errors import BmcProtocolError, BmcUnsupported, BmcWrongState
 from provisioner.model.bmc import Power
@@ -95,6 +96,21 @@ async def test_our_own_password_is_rotated_and_used_from_then_on(board: Service,
     await bmc.set_password(USER, "another password")
     assert await bmc.power() is Power.OFF
     assert PASSWORD != "another password"
+
+
+async def test_a_password_that_is_the_name_of_its_user_is_rotated_too(board: Service) -> None:
+    board.passwords[USER] = USER
+
+    async def change(request: web.Request) -> web.StreamResponse:
+        board.passwords[USER] = (await request.json())["Password"]
+        return web.Response(status=204)
+
+    board.next(f"PATCH {ACCOUNTS}/2", change)
+    async with RedfishClient(board.address, USER) as client:
+        bmc = Redfish(client)
+        assert [one.name for one in await bmc.accounts()] == [USER]
+        await bmc.set_password(USER, "a long password")
+    assert board.passwords[USER] == "a long password"
 
 
 async def test_a_password_that_is_taken_but_does_not_work(board: Service, bmc: Redfish) -> None:

@@ -20,6 +20,7 @@ from provisioner.bmc.redfish.answers import (
     read_resource,
     retry_after,
     said,
+    without,
 )
 from provisioner.errors import (
     BmcAuthError,
@@ -131,3 +132,29 @@ WAITS = {"": None, "7": 7.0, "-3": 0.0, "9999": 60.0, "nan": None, "Fri, 31 Dec 
 @pytest.mark.parametrize(("text", "seconds"), WAITS.items())
 def test_retry_after(text: str, seconds: float | None) -> None:
     assert retry_after(reply(503, {}, retry_after=text)) == seconds
+
+
+SECRETS: dict[str, tuple[str, str, str]] = {
+    # the password, what a service answers, what is left of it
+    "in a message": (
+        "hunter2", '{"@Message.ExtendedInfo": [{"Message": "hunter2 is wrong", "MessageArgs": ["hunter2"]}]}',
+        '{"@Message.ExtendedInfo": [{"Message": "*** is wrong", "MessageArgs": ["***"]}]}'),
+    "not in a name or path, though it is the word": (
+        "admin", '{"UserName": "admin", "@odata.id": "/Accounts/admin", "Message": "admin is no good"}',
+        '{"UserName": "admin", "@odata.id": "/Accounts/admin", "Message": "*** is no good"}'),
+    "nor in what a message is known by": ("1", '{"MessageId": "Base.1.8.InUse"}', '{"MessageId": "Base.1.8.InUse"}'),
+    "nor in a number": ("17", '{"FanRPM": 1700, "Message": "17"}', '{"FanRPM": 1700, "Message": "***"}'),
+    "where a password stands": ("hunter2", '{"AdminPassword": "hunter2"}', '{"AdminPassword": "***"}'),
+    "in the request that a task repeats": (
+        "hunter2", r'{"Payload": {"JsonBody": "{\"Password\": \"hunter2\"}"}}',
+        r'{"Payload": {"JsonBody": "{\"Password\": \"***\"}"}}'),
+    "as JSON writes it": ('a"b', r'{"Message": "a\"b is wrong"}', '{"Message": "*** is wrong"}'),
+    "in what is no JSON": ("hunter2", "<p>hunter2 is wrong</p>", "<p>*** is wrong</p>"),
+    "nowhere": ("hunter2", '{"a":  1}', '{"a":  1}'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("password", "body", "left"), SECRETS.values(), ids=SECRETS.keys())
+def test_a_password_is_taken_out_of_what_is_said(password: str, body: str, left: str) -> None:
+    spelled = (password, json.dumps(password)[1:-1])
+    assert without(body.encode(), spelled).decode() == left
