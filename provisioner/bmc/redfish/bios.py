@@ -40,7 +40,7 @@ class BiosVerbs(Board):
         times = bios.texts("@Redfish.Settings", "SupportedApplyTimes")
         if "OnReset" in times:
             body["@Redfish.SettingsApplyTime"] = {"ApplyTime": "OnReset"}
-        await self.finish(verb, await self.patch(settings, body))
+        await self.finish_unseen(verb, await self.patch(settings, body))
         after = await self.bios()
         after_all = {**after.current, **after.pending}
         missing = [name for name, value in plan.changes.items() if after_all.get(name) != value]

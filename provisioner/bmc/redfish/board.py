@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 from provisioner.bmc.ensure import PATIENCE, Patience
 from provisioner.bmc.hostkeys import HostKeys
 from provisioner.bmc.quirks import PLAIN, Quirk, Quirks, quirks_of
-from provisioner.bmc.redfish.answers import Reply, Resource, clean, read_resource
+from provisioner.bmc.redfish.answers import Reply, Resource
 from provisioner.bmc.redfish.client import ROOT, RedfishClient
+from provisioner.bmc.redfish.task import Stage, progress, starts_task, task_path
 from provisioner.errors import (
+    BmcBusy,
     BmcError,
     BmcLacking,
     BmcProtocolError,
@@ -20,7 +23,6 @@ from provisioner.errors import (
     BmcUnreachable,
     BmcUnsupported,
     BmcWrongState,
-    WireError,
 )
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 
@@ -33,8 +35,10 @@ MAX_MEMBERS = 256
 TASK_S = 1800.0
 TASK_POLLS_S = (0.5, 1.0, 2.0, 5.0)
 """Pauses between looks at a task; the last one repeats."""
-_TASK_DONE = frozenset({"Completed"})
-_TASK_FAILED = frozenset({"Exception", "Killed", "Cancelled", "Interrupted", "Suspended"})
+
+
+class TaskLost(BmcTimeout):
+    """The board has begun, and knows nothing of it any more."""
 
 
 class Board:
@@ -242,40 +246,46 @@ class Board:
     # -- how long things take -------------------------------------------------------------------------------------
 
     async def finish(self, verb: str, reply: Reply, limit_s: float = TASK_S) -> None:
-        """Wait for the task that an answer started, if it did (202). Raises what the task says when it fails."""
-        if reply.status != 202:
+        """Wait for the task that an answer started, if it did.
+
+        Raises what the board says where the task failed, `TaskLost` where the board knows nothing of it any more.
+        """
+        if not starts_task(reply):
             return
         clock = asyncio.get_running_loop().time
         deadline = clock() + limit_s
-        path = _task_path(reply)
+        path = task_path(reply)
         if not path:
-            raise BmcProtocolError(f"{self.address}: {verb}: HTTP 202 names no task")
-        state = ""
+            raise BmcProtocolError(f"{self.address}: {verb}: HTTP {reply.status} names no task")
+        words = "silent"
         pauses = iter(TASK_POLLS_S)
         while clock() < deadline:
             await asyncio.sleep(next(pauses, TASK_POLLS_S[-1]))
-            answer = await self._task(path)
-            if answer is None:
+            try:
+                now = progress(await self._client.look(path))
+            except (BmcUnreachable, BmcBusy, BmcProtocolError):  # it restarts: its port is up before its TLS is
                 continue
-            state = answer.text("TaskState")
-            if not state or state in _TASK_DONE:  # a monitor answers with the result itself once the task is over
-                return
-            if state in _TASK_FAILED:
-                raise BmcError(f"{self.address}: {verb}: the task ended as {state}: {_task_words(answer)}")
+            words = now.words
+            match now.stage:
+                case Stage.DONE:
+                    return
+                case Stage.FAILED:
+                    raise BmcError(f"{self.address}: {verb}: the task ended as {words}")
+                case Stage.LOST:
+                    raise TaskLost(
+                        f"{self.address}: {verb}: the BMC knows nothing of task {path} any more ({words}): "
+                        "it may have been done, and nobody confirms it",
+                        hint="the BMC may have restarted: look at the state, and at its event log",
+                    )
         raise BmcTimeout(
-            f"{self.address}: {verb}: task {path} is still {state or 'silent'} after {limit_s:.0f} s",
+            f"{self.address}: {verb}: task {path} is still {words} after {limit_s:.0f} s",
             hint="look at the BMC's own task list",
         )
 
-    async def _task(self, path: str) -> Resource | None:
-        """Read a task; None while the BMC is silent (it may restart). A task that is gone is over."""
-        try:
-            reply = await self._client.send("GET", path)
-            return read_resource(reply) if reply.body else Resource(path, {})
-        except BmcUnreachable:
-            return None
-        except (BmcUnsupported, WireError):
-            return Resource(path, {})
+    async def finish_unseen(self, verb: str, reply: Reply, limit_s: float = TASK_S) -> None:
+        """Wait for a task whose end the caller reads back itself: one that the board has lost is over."""
+        with contextlib.suppress(TaskLost):
+            await self.finish(verb, reply, limit_s)
 
     async def until(self, verb: str, question: Any, limit_s: float, what: str) -> None:
         """Ask until the answer is yes; raise `BmcTimeout` saying `what` did not come."""
@@ -292,17 +302,3 @@ class Board:
 def last(path: str) -> str:
     """Return the last part of a path: a resource's id."""
     return path.rstrip("/").rsplit("/", 1)[-1]
-
-
-def _task_path(reply: Reply) -> str:
-    if location := reply.headers.get("location", ""):
-        return location
-    try:
-        return read_resource(reply).text("@odata.id")
-    except WireError:
-        return ""
-
-
-def _task_words(task: Resource) -> str:
-    words = [message.text("Message") for message in task.rows("Messages")]
-    return clean("; ".join(word for word in words if word)) or "no reason given"

@@ -127,6 +127,15 @@ class RedfishClient:
                 await asyncio.sleep(error.retry_after_s if error.retry_after_s is not None else pause)
             raise AssertionError("the last turn returns or raises")
 
+    async def look(self, path: str) -> Reply:
+        """Ask once, and return what comes: the status of a task's monitor is the operation's. 401 is our own."""
+        where = f"{self._address}: GET {path}"
+        async with self._order:
+            reply = await self._once(where, Request("GET", path))
+        if reply.status == 401:
+            raise failure(where, reply)
+        return reply
+
     def visitor(self, username: str, password: str) -> RedfishClient:
         """Return a client of the same service for another account."""
         return RedfishClient(replace(self._address, username=username), password)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import aiohttp
 
-from provisioner.bmc.redfish.answers import Resource
-from provisioner.bmc.redfish.board import TASK_S, Board
+from provisioner.bmc.redfish.answers import Reply, Resource
+from provisioner.bmc.redfish.board import TASK_S, Board, TaskLost
 
 PROTOCOLS = {"http": "HTTP", "https": "HTTPS", "tftp": "TFTP", "nfs": "NFS", "ftp": "FTP", "sftp": "SFTP"}
 
@@ -26,7 +26,9 @@ class FirmwareVerbs(Board):
         if not protocol or (offered and protocol not in offered):
             raise self.unsupported(verb, f"the board fetches by {', '.join(offered) or 'no such protocol'}, not {uri}")
         body = {"ImageURI": uri, "TransferProtocol": protocol}
-        await self.finish(verb, await self.act(verb, service, "UpdateService.SimpleUpdate", body), TASK_S)
+        before = await self._versions(service)
+        reply = await self.act(verb, service, "UpdateService.SimpleUpdate", body)
+        await self._finish_update(verb, reply, service, before)
 
     async def push_firmware(self, file: Path) -> None:
         """Send an image in one multipart request, and wait for its task."""
@@ -34,6 +36,7 @@ class FirmwareVerbs(Board):
         service = await self._service(verb)
         if not (target := service.text("MultipartHttpPushUri")):
             raise self.lacking(verb, "the board takes no multipart push")
+        before = await self._versions(service)
         content = await asyncio.to_thread(file.open, "rb")
         try:
             form = aiohttp.FormData()
@@ -42,7 +45,20 @@ class FirmwareVerbs(Board):
             reply = await self._client.send("POST", target, form, repeat=False)
         finally:
             await asyncio.to_thread(content.close)
-        await self.finish(verb, reply, TASK_S)
+        await self._finish_update(verb, reply, service, before)
+
+    async def _finish_update(self, verb: str, reply: Reply, service: Resource, before: dict[str, str]) -> None:
+        """Wait for the task. A BMC that restarts into what it installed may have lost it: then the versions tell."""
+        try:
+            await self.finish(verb, reply, TASK_S)
+        except TaskLost:
+            if not (await self._versions(service)).items() - before.items():
+                raise
+
+    async def _versions(self, service: Resource) -> dict[str, str]:
+        """Read the version of each firmware; nothing where the board does not list them."""
+        path = service.link("FirmwareInventory")
+        return {one.path: one.text("Version") for one in await self.each(path)} if path else {}
 
     async def _service(self, verb: str) -> Resource:
         service = await self.child(verb, await self.root(), "UpdateService")

@@ -71,14 +71,14 @@ class MediaVerbs(Board):
                 if number == len(attempts):
                     raise
             else:
-                await self.finish(verb, reply, SETTLE_S)
+                await self.finish_unseen(verb, reply, SETTLE_S)
                 return
 
     async def _eject(self, verb: str, drive: Resource) -> None:
         if not drive.text("Actions", "#VirtualMedia.EjectMedia", "target"):
             await self.patch(drive, {"Image": None, "Inserted": False})
             return
-        await self.finish(verb, await self.act(verb, drive, "VirtualMedia.EjectMedia", repeat=True), SETTLE_S)
+        await self.finish_unseen(verb, await self.act(verb, drive, "VirtualMedia.EjectMedia", repeat=True), SETTLE_S)
 
     async def _is_in(self, path: str, uri: str) -> bool:
         return _holds(_slot(await self.get(path)), uri)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provisioner.bmc.redfish.answers import Resource
+from provisioner.bmc.redfish.answers import Reply, Resource
 from provisioner.bmc.redfish.board import Board, last
 from provisioner.errors import BmcProtocolError, BmcWrongState
 from provisioner.model.board import SecureBoot, SecureBootKey
@@ -31,12 +31,13 @@ class SecureBootVerbs(Board):
 
     async def reset_secure_boot_keys(self) -> None:
         """Put back the keys that the board came with."""
-        await self._reset_keys("secureboot.reset-keys", "ResetAllKeysToDefault")
+        verb = "secureboot.reset-keys"
+        await self.finish(verb, await self._reset_keys(verb, "ResetAllKeysToDefault"))
 
     async def delete_secure_boot_keys(self) -> None:
         """Take out every key: the firmware is in setup mode, and takes a platform key of ours. Read back."""
         verb = "secureboot.delete-keys"
-        await self._reset_keys(verb, "DeleteAllKeys")
+        await self.finish_unseen(verb, await self._reset_keys(verb, "DeleteAllKeys"))
 
         async def is_setup() -> bool:
             return (await self.secure_boot()).mode in ("setup", "")
@@ -60,7 +61,7 @@ class SecureBootVerbs(Board):
         path = (await self._database(verb, database)).link("Certificates")
         if not path:
             raise self.unsupported(verb, f"database {database} takes no certificates")
-        await self.finish(verb, await self.post(path, {"CertificateString": pem, "CertificateType": "PEM"}))
+        await self.finish_unseen(verb, await self.post(path, {"CertificateString": pem, "CertificateType": "PEM"}))
         if not await self._has(database, pem):
             raise BmcProtocolError(f"{self.address}: {verb}: taken, but {database} does not show it")
 
@@ -71,7 +72,7 @@ class SecureBootVerbs(Board):
         path = holder.link("Certificates")
         for found in await self.each(path) if path else []:
             if last(found.path) == key:
-                await self.finish(verb, await self.delete(found.path))
+                await self.finish_unseen(verb, await self.delete(found.path))
         if any((one.database, one.id) == (database, key) for one in await self.secure_boot_keys()):
             raise BmcProtocolError(f"{self.address}: {verb}: taken, but {database} still has {key}")
 
@@ -98,10 +99,9 @@ class SecureBootVerbs(Board):
         names = ", ".join(last(one.path) for one in known) or "none"
         raise BmcWrongState(f"{self.address}: {verb}: there is no database {name!r}", hint=f"there are: {names}")
 
-    async def _reset_keys(self, verb: str, kind: str) -> None:
+    async def _reset_keys(self, verb: str, kind: str) -> Reply:
         found = await self._secure_boot(verb)
         offered = await self.allowed(found, "SecureBoot.ResetKeys", "ResetKeysType")
         if offered and kind not in offered:
             raise self.lacking(verb, f"the board offers only {', '.join(offered)}")
-        reply = await self.act(verb, found, "SecureBoot.ResetKeys", {"ResetKeysType": kind}, repeat=True)
-        await self.finish(verb, reply)
+        return await self.act(verb, found, "SecureBoot.ResetKeys", {"ResetKeysType": kind}, repeat=True)

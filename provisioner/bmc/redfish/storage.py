@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from provisioner.bmc.redfish.answers import Resource
 from provisioner.bmc.redfish.board import Board, last
+from provisioner.bmc.redfish.task import starts_task
 from provisioner.errors import BmcProtocolError, BmcWrongState
 from provisioner.model.board import Volume
 
@@ -28,7 +29,7 @@ class StorageVerbs(Board):
         body = {"RAIDType": raid, "Links": {"Drives": [{"@odata.id": path} for path in paths]}}
         if name:
             body["Name"] = name
-        await self.finish(verb, await self.post(collection, body))
+        await self.finish_unseen(verb, await self.post(collection, body))
 
         async def is_there() -> bool:
             return bool({one.path for one in await self._volumes(verb)} - before)
@@ -40,7 +41,7 @@ class StorageVerbs(Board):
         verb = "volumes.delete"
         for one in await self._volumes(verb):
             if last(one.path) == volume:
-                await self.finish(verb, await self.delete(one.path))
+                await self.finish_unseen(verb, await self.delete(one.path))
 
         async def is_gone() -> bool:
             return all(last(one.path) != volume for one in await self._volumes(verb))
@@ -56,10 +57,10 @@ class StorageVerbs(Board):
         if holders:
             raise BmcWrongState(f"{self.address}: {verb}: drive {drive} is part of volume {', '.join(holders)}")
         reply = await self.act(verb, found, "Drive.SecureErase")
-        if reply.status != 202 and "task" not in reply.headers.get("location", "").lower():
+        if starts_task(reply):
+            await self.finish(verb, reply, ERASE_S)
+        else:
             await self._see_erased(verb, found)
-            return
-        await self.finish(verb, reply, ERASE_S)
 
     async def _see_erased(self, verb: str, drive: Resource) -> None:
         """Wait for a drive without a task: its operations run out. An erase that nobody confirms did not happen."""

@@ -13,6 +13,7 @@ from provisioner.errors import BmcError, BmcProtocolError, BmcTimeout, BmcUnreac
 pytestmark = pytest.mark.looptime
 
 STARTED = Reply("/x", 202, {"location": "/task/1"})
+UNDER_WAY, OVER, STARTING = Reply("/task/1", 202), Reply("/task/1", 204), Reply("/task/1", 503)
 
 
 class Asked(Board):
@@ -25,20 +26,20 @@ class Asked(Board):
         self.asked: list[str] = []
         self._client = self  # type: ignore[assignment]
 
-    async def send(self, method: str, path: str) -> Reply:
+    async def look(self, path: str) -> Reply:
         self.asked.append(path)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return Reply(path, 200, body=answer)
+        return answer if isinstance(answer, Reply) else Reply(path, 200, body=answer)
 
 
 ENDS = {
     "completed": [b'{"TaskState": "Running"}', b'{"TaskState": "Completed"}'],
     "the monitor answers with the result": [b'{"TaskState": "New"}', b'{"Id": "7"}'],
-    "the monitor answers with nothing": [b""],
-    "the task is gone": [b'{"TaskState": "Running"}', BmcUnsupported("404")],
-    "silent for a while": [BmcUnreachable("x"), BmcUnreachable("x"), b'{"TaskState": "Completed"}'],
+    "the monitor answers with nothing": [UNDER_WAY, OVER],
+    "silent for a while": [BmcUnreachable("x"), BmcProtocolError("no TLS yet"), b'{"TaskState": "Completed"}'],
+    "the service starts anew": [STARTING] * 20 + [b"<html>starting</html>", b'{"TaskState": "Completed"}'],
 }
 
 
@@ -55,6 +56,15 @@ async def test_a_task_that_fails_says_why() -> None:
         await board.finish("firmware.update", STARTED)
     with pytest.raises(BmcError, match="no reason given"):
         await Asked(b'{"TaskState": "Killed", "Messages": 1}').finish("firmware.update", STARTED)
+    with pytest.raises(BmcError, match="the task ended as HTTP 400: Refused"):
+        await Asked(UNDER_WAY, Reply("/task/1", 400, {"content-type": "text/plain"}, b"Refused")).finish("x", STARTED)
+
+
+async def test_a_task_that_the_board_has_forgotten_is_confirmed_by_nobody() -> None:
+    gone = Reply("/task/1", 404)
+    with pytest.raises(BmcTimeout, match=r"x: the BMC knows nothing of task /task/1 any more .* nobody confirms it"):
+        await Asked(UNDER_WAY, gone).finish("x", STARTED)
+    await Asked(UNDER_WAY, gone).finish_unseen("x", STARTED)
 
 
 async def test_a_task_that_never_ends_is_given_up_on() -> None:
@@ -62,6 +72,8 @@ async def test_a_task_that_never_ends_is_given_up_on() -> None:
         await Asked(b'{"TaskState": "Running"}').finish("firmware.update", STARTED)
     with pytest.raises(BmcTimeout, match="still silent"):
         await Asked(BmcUnreachable("x")).finish("firmware.update", STARTED, 60)
+    with pytest.raises(BmcTimeout, match="still HTTP 503"):
+        await Asked(STARTING).finish("firmware.update", STARTED, 60)
 
 
 async def test_an_answer_that_is_no_task() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from provisioner.bmc.redfish.driver import Redfish
-from provisioner.errors import BmcUnsupported
+from provisioner.errors import BmcTimeout, BmcUnsupported
 from tests.bmc.redfish.service import Service
 
 UPDATE = "/redfish/v1/UpdateService"
@@ -34,6 +35,24 @@ def with_update(board: Service) -> None:
 async def test_fetched_by_the_bmc(board: Service, bmc: Redfish) -> None:
     await bmc.update_firmware("https://192.0.2.1/bios.bin")
     assert board.bodies == [{"ImageURI": "https://192.0.2.1/bios.bin", "TransferProtocol": "HTTPS"}]
+
+
+@pytest.mark.parametrize("version", ["2.30", "2.31"])
+async def test_a_bmc_that_restarts_loses_its_task_and_shows_its_version(
+    board: Service, bmc: Redfish, version: str
+) -> None:
+    held = {"Version": "2.30"}
+    board.resources[UPDATE]["FirmwareInventory"] = {"@odata.id": f"{UPDATE}/Firmware"}
+    board.resources[f"{UPDATE}/Firmware"] = {"Members": [{"@odata.id": f"{UPDATE}/Firmware/BMC"}]}
+    board.resources[f"{UPDATE}/Firmware/BMC"] = held
+
+    def install(_body: object) -> web.Response:
+        held["Version"] = version
+        return web.Response(status=202, headers={"Location": "/redfish/v1/TaskService/Tasks/7"})
+
+    board.actions[f"{UPDATE}/fetch"] = install
+    with contextlib.nullcontext() if version == "2.31" else pytest.raises(BmcTimeout, match="nobody confirms it"):
+        await bmc.update_firmware("https://192.0.2.1/bmc.bin")
 
 
 @pytest.mark.parametrize("uri", ["http://192.0.2.1/bios.bin", "file:///etc/shadow", "bios.bin"])

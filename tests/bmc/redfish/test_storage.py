@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from provisioner.bmc.redfish.driver import Redfish
-from provisioner.errors import BmcProtocolError, BmcUnsupported, BmcWrongState
+from provisioner.errors import BmcError, BmcProtocolError, BmcTimeout, BmcUnsupported, BmcWrongState
 from provisioner.model.board import Volume
 from tests.bmc.redfish.service import SYSTEM, Service
 
@@ -68,6 +68,29 @@ async def test_erase(board: Service, bmc: Redfish) -> None:
     assert len(erased) == 1
     board.resources[drive]["Status"] = {"Health": "Critical"}
     with pytest.raises(BmcProtocolError, match="the drive failed"):
+        await bmc.erase_drive("D3")
+
+
+MONITOR = "/redfish/v1/TaskService/TaskMonitors/7"
+ENDS = {
+    "it refused": (web.Response(status=400, text="The drive refused the erase"), BmcError, "refused the erase"),
+    "its BMC restarted": (web.Response(status=404), BmcTimeout, "nobody confirms it"),
+}
+
+
+@pytest.mark.parametrize(("answer", "kind", "words"), ENDS.values(), ids=ENDS.keys())
+@pytest.mark.parametrize("status", [200, 202])
+async def test_an_erase_that_did_not_end_well(
+    board: Service, bmc: Redfish, status: int, answer: web.Response, kind: type[BmcError], words: str
+) -> None:
+    async def says(_request: web.Request) -> web.Response:
+        return web.Response(status=answer.status, text=answer.text)
+
+    started = web.Response(status=status, headers={"Location": MONITOR})
+    board.actions[f"{RAID}/Drives/D3/Erase"] = lambda _: started
+    board.next(f"GET {MONITOR}", says)
+    board.next(f"GET {MONITOR}/", says)
+    with pytest.raises(kind, match=words):
         await bmc.erase_drive("D3")
 
 
