@@ -7,13 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from provisioner.bmc.bootmode import told_uefi
 from provisioner.bmc.table import VERBS
 from provisioner.bmc.ways import Ways
 from provisioner.errors import BmcError
 from provisioner.lifecycle.plans import ENSURES
 from provisioner.lifecycle.ports import Bmcs
 from provisioner.lifecycle.steps import Perform
-from provisioner.model.bmc import BootTarget, Power
+from provisioner.model.bmc import BmcAddress, BootTarget, Power
 from provisioner.model.machine import Machine
 from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.store.secrets import Secrets
@@ -46,13 +47,13 @@ class Actions:
                     await ask(f"power.{wanted}", lambda to, password: bmcs.set_power(to, password, wanted))
                     note = f"power is {wanted}"
                 case BootTarget.DISK:
-                    await ask(f"boot.always.{wanted}", lambda to, password: bmcs.boot_always(to, password, wanted))
+                    await ask(f"boot.always.{wanted}", partial(_boot, bmcs.boot_always, machine, wanted))
                     note = "boots from disk from now on"
                 case BootTarget.CD:
-                    await ask(f"boot.once.{wanted}", lambda to, password: bmcs.boot_once(to, password, wanted))
+                    await ask(f"boot.once.{wanted}", partial(_boot, bmcs.boot_once, machine, wanted))
                     note = "boots from its medium once"
                 case _:
-                    await ask(f"boot.once.{wanted}", lambda to, password: bmcs.boot_once(to, password, wanted))
+                    await ask(f"boot.once.{wanted}", partial(_boot, bmcs.boot_once, machine, wanted))
                     note = f"boots from the network once ({wanted})"
         except BmcError as error:
             self._see(machine, f"bmc.{action.step.name}", f"{action.step.name} failed: {error.message}", ok=False)
@@ -117,6 +118,12 @@ class Actions:
     def _see(self, machine: Machine, event: str, text: str, ok: bool = True) -> None:
         run = machine.run.id if machine.run and machine.run.step else ""
         self._observe(TraceLine(NOW, Channel.BMC, event, text, None, machine.id, run, ok))
+
+
+async def _boot(
+    boot: Callable[..., Awaitable[None]], machine: Machine, target: BootTarget, to: BmcAddress, password: str
+) -> None:
+    await boot(to, password, target, uefi=told_uefi(machine, to))
 
 
 def network_target(machine: Machine) -> BootTarget:

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from provisioner.bmc.arguments import NOT_HERE, SECRETS, arguments, parameters, plain
+from provisioner.bmc.bootmode import told
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import DRIVERS, Bmcs, Waiver, offered_by
 from provisioner.bmc.table import DESTROYS, VERBS, Verb
@@ -219,7 +220,7 @@ class BmcApi:
 
         def call(to: BmcAddress, password: str) -> Awaitable[Any]:
             self._check_free(self._machines.get(machine.id), VERBS[name])
-            return self._bmcs.do(to, password, name, **given)
+            return self._bmcs.do(to, password, name, **told(machine, to, name, given))
 
         try:
             result = await self._ways.ask(machine, name, call)

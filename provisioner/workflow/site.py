@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from provisioner.bmc.arguments import arguments, plain
+from provisioner.bmc.bootmode import told
 from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.ways import Ways
 from provisioner.errors import BmcUnsupported
 from provisioner.lifecycle.conductor import Conductor
+from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
 from provisioner.store.db import Database
 from provisioner.store.secrets import Secrets
@@ -33,7 +35,11 @@ class SiteBoards:
         if reason := await self.cannot(machine, verb):
             raise BmcUnsupported(f"{machine.name}: {verb}: {reason}", hint="nothing was done in its place")
         read = arguments(verb, given)
-        return plain(await self._ways.ask(machine, verb, lambda to, word: self._bmcs.do(to, word, verb, **read)))
+
+        def call(to: BmcAddress, password: str) -> Awaitable[Any]:
+            return self._bmcs.do(to, password, verb, **told(machine, to, verb, read))
+
+        return plain(await self._ways.ask(machine, verb, call))
 
     async def cannot(self, machine: Machine, verb: str) -> str:
         """Say why no driver of a machine can do a verb; empty where one can."""

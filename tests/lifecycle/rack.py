@@ -110,13 +110,17 @@ class FakeBmcs:
     async def reset(self, address: BmcAddress, password: str) -> None:
         self._metal(address, password).log.append("reset")
 
-    async def boot_once(self, address: BmcAddress, password: str, target: BootTarget, uri: str = "") -> None:
+    async def boot_once(
+        self, address: BmcAddress, password: str, target: BootTarget, *, uefi: bool | None = None
+    ) -> None:
         metal = self._metal(address, password)
         self._point("before boot once")
         metal.once = target
         self._point("after boot once")
 
-    async def boot_always(self, address: BmcAddress, password: str, target: BootTarget) -> None:
+    async def boot_always(
+        self, address: BmcAddress, password: str, target: BootTarget, *, uefi: bool | None = None
+    ) -> None:
         metal = self._metal(address, password)
         self._point("before boot always")
         metal.always = target

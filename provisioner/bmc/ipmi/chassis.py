@@ -115,6 +115,11 @@ def read_boot_flags(data: bytes) -> BootOverride:
     return BootOverride(_TARGETS[device], once=not flags & _PERSISTENT, uefi=bool(flags & _EFI))
 
 
+def read_efi(data: bytes) -> bool:
+    """Read from the same answer whether boots are those of UEFI, also where the flags are spent."""
+    return len(data) >= 3 and data[1] & 0x7F == PARAMETER_BOOT_FLAGS and bool(data[2] & _EFI)
+
+
 def read_power(data: bytes) -> Power:
     """Read the answer to Get Chassis Status (table 28-3)."""
     if not data:

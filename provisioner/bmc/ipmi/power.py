@@ -48,14 +48,19 @@ class PowerVerbs(IpmiBoard):
 
     async def boot_override(self) -> BootOverride:
         """Read the boot flags."""
+        return self.read("boot.read", chassis.read_boot_flags, await self._flags())
+
+    async def _flags(self) -> bytes:
         asked = bytes((chassis.PARAMETER_BOOT_FLAGS, 0, 0))
-        data = await self.ask("boot.read", chassis.NETFN_CHASSIS, chassis.GET_BOOT_OPTIONS, asked)
-        return self.read("boot.read", chassis.read_boot_flags, data)
+        return await self.ask("boot.read", chassis.NETFN_CHASSIS, chassis.GET_BOOT_OPTIONS, asked)
 
     async def _boot(self, target: BootTarget, uri: str, *, once: bool, uefi: bool | None) -> None:
         verb = f"boot.{'once' if once else 'always'}.{target}"
         if uri:
             raise BmcUnsupported(f"{self.address}: {verb}: IPMI cannot carry a boot URI", hint="use Redfish")
+        readable = (await self.quirks()).boot_readback
+        if uefi is None and readable and target in chassis.DEVICES:  # the flags cannot say "as it is": leave the bit
+            uefi = chassis.read_efi(await self._flags())
         try:
             flags = chassis.boot_flags(target, once=once, uefi=uefi)
         except BmcUnsupported as error:
@@ -63,7 +68,7 @@ class PowerVerbs(IpmiBoard):
         with contextlib.suppress(BmcUnsupported):  # else flags live for 60 s; the power press follows sooner
             await self.ask(verb, chassis.NETFN_CHASSIS, chassis.SET_BOOT_OPTIONS, chassis.KEEP_FLAG)
         await self.ask(verb, chassis.NETFN_CHASSIS, chassis.SET_BOOT_OPTIONS, flags)
-        if (await self.quirks()).boot_readback:
+        if readable:
             await self._confirm(verb, BootOverride(target, once=once, uefi=uefi))
 
     async def _confirm(self, verb: str, wanted: BootOverride) -> None:

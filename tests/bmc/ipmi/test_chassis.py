@@ -58,6 +58,20 @@ def test_read_boot_flags(octets: str, override: BootOverride) -> None:
     assert chassis.read_boot_flags(bytes.fromhex(octets)) == override
 
 
+EFI = {
+    "UEFI": ("01 05 e0 08 00 00 00", True),
+    "BIOS": ("01 05 c0 08 00 00 00", False),
+    "UEFI, spent": ("01 05 20 00 00 00 00", True),
+    "another parameter": ("01 03 20 00 00 00 00", False),
+    "too short": ("01 05", False),
+}
+
+
+@pytest.mark.parametrize(("octets", "is_efi"), EFI.values(), ids=EFI.keys())
+def test_read_efi(octets: str, is_efi: bool) -> None:
+    assert chassis.read_efi(bytes.fromhex(octets)) is is_efi
+
+
 @pytest.mark.parametrize("octets", ["", "01", "01 05 80 04", "01 03 80 04 00 00 00", "01 05 80 3c 00 00 00"])
 def test_what_are_no_boot_flags(octets: str) -> None:
     with pytest.raises(WireError):
