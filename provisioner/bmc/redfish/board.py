@@ -193,6 +193,7 @@ class Board:
 
     async def patch(self, resource: Resource, body: Mapping[str, Any]) -> Reply:
         """Change a resource as it is now: If-Match with its version; read again when somebody was faster (412)."""
+        self._read_last = None  # what it holds is another one now
         etag = resource.etag
         for attempt in range(MAX_412):
             headers = {"If-Match": etag} if etag else {}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.bmc.quirks import Quirks
-from provisioner.bmc.redfish.answers import Resource
+from provisioner.bmc.redfish.answers import Resource, clean
 from provisioner.bmc.redfish.board import Board
 from provisioner.errors import BmcProtocolError, BmcUnsupported
 from provisioner.model.bmc import BootOverride, BootTarget
@@ -84,10 +84,10 @@ class BootVerbs(Board):
         if quirks.once_reads_always:
             got = replace(got, once=wanted.once)
         if not same(wanted, got):
-            lasting = "once" if got.once else "always"
-            raise BmcProtocolError(f"{self.address}: {verb}: taken, but the BMC reads back {got.target} ({lasting})")
+            read = f"{got.target}{' ' + clean(got.uri) if got.uri else ''} ({'once' if got.once else 'always'})"
+            raise BmcProtocolError(f"{self.address}: {verb}: taken, but the BMC reads back {read}")
 
-    async def _write(self, holder: Resource, body: dict[str, str], wanted: BootOverride) -> None:
+    async def _write(self, holder: Resource, body: dict[str, str | None], wanted: BootOverride) -> None:
         """Write the Boot object; without the mode where a board refuses one that nobody asked to change."""
         try:
             await self.patch(holder, {"Boot": body})
@@ -126,11 +126,11 @@ def _offered(system: Resource) -> tuple[str, ...]:
     return Resource("", system.table("Boot")).texts("BootSourceOverrideTarget@Redfish.AllowableValues")
 
 
-def boot_body(boot: Mapping[str, Any], wanted: BootOverride, name: str) -> dict[str, str]:
+def boot_body(boot: Mapping[str, Any], wanted: BootOverride, name: str) -> dict[str, str | None]:
     """Write the Boot object. The mode is always sent where the board has one: some reset it when it is left out."""
     if wanted.target is BootTarget.NONE:
         return {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None"}
-    body = {
+    body: dict[str, str | None] = {
         "BootSourceOverrideEnabled": "Once" if wanted.once else "Continuous",
         "BootSourceOverrideTarget": name,
     }
@@ -140,6 +140,8 @@ def boot_body(boot: Mapping[str, Any], wanted: BootOverride, name: str) -> dict[
         body["BootSourceOverrideMode"] = mode
     if wanted.uri:
         body["HttpBootUri"] = wanted.uri
+    elif wanted.target is BootTarget.HTTP and Resource("", boot).text("HttpBootUri"):
+        body["HttpBootUri"] = None  # of an earlier boot: left out, that is what would be booted
     return body
 
 
@@ -148,4 +150,4 @@ def same(wanted: BootOverride, got: BootOverride) -> bool:
     if wanted.target is BootTarget.NONE or got.target is BootTarget.NONE:
         return wanted.target is got.target
     modes_agree = wanted.uefi is None or got.uefi is None or wanted.uefi is got.uefi
-    return (wanted.target, wanted.once) == (got.target, got.once) and modes_agree and wanted.uri in ("", got.uri)
+    return (wanted.target, wanted.once) == (got.target, got.once) and modes_agree and wanted.uri == got.uri

@@ -16,7 +16,10 @@ from provisioner.errors import BmcProtocolError, BmcUnsupported
 from provisioner.model.bmc import BootOverride, BootTarget
 from tests.bmc.redfish.service import PASSWORD, SYSTEM, Service, boot, complains, problem, says
 
-BODIES: dict[str, tuple[dict[str, Any], BootOverride, dict[str, str]]] = {
+OLD, NEW = "http://192.0.2.9/old.efi", "http://192.0.2.1/new.efi"
+HTTP = {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "UefiHttp", "BootSourceOverrideMode": "UEFI"}
+
+BODIES: dict[str, tuple[dict[str, Any], BootOverride, dict[str, str | None]]] = {
     "the mode is kept": (
         boot(BootSourceOverrideMode="Legacy"),
         BootOverride(BootTarget.PXE),
@@ -36,6 +39,18 @@ BODIES: dict[str, tuple[dict[str, Any], BootOverride, dict[str, str]]] = {
         BootOverride(BootTarget.PXE),
         {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe"},
     ),
+    "a URI is given": (boot(HttpBootUri=OLD), BootOverride(BootTarget.HTTP, uri=NEW), {**HTTP, "HttpBootUri": NEW}),
+    "that of an earlier boot is taken away": (
+        boot(HttpBootUri=OLD),
+        BootOverride(BootTarget.HTTP),
+        {**HTTP, "HttpBootUri": None},
+    ),
+    "a board that holds none is told of none": (boot(), BootOverride(BootTarget.HTTP), HTTP),
+    "that of an earlier boot means nothing to PXE": (
+        boot(HttpBootUri=OLD),
+        BootOverride(BootTarget.PXE),
+        {**HTTP, "BootSourceOverrideTarget": "Pxe"},
+    ),
     "no override": (
         boot(),
         BootOverride(BootTarget.NONE),
@@ -45,11 +60,22 @@ BODIES: dict[str, tuple[dict[str, Any], BootOverride, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("held", "wanted", "body"), BODIES.values(), ids=BODIES.keys())
-def test_boot_body(held: dict[str, Any], wanted: BootOverride, body: dict[str, str]) -> None:
+def test_boot_body(held: dict[str, Any], wanted: BootOverride, body: dict[str, str | None]) -> None:
     assert boot_body(held, wanted, TARGETS[wanted.target]) == body
 
 
 QUIRKS = load_quirks()
+
+
+async def test_the_uri_of_an_earlier_boot(board: Service, bmc: Redfish) -> None:
+    await bmc.boot_once(BootTarget.HTTP, OLD)
+    await bmc.boot_once(BootTarget.HTTP)
+    assert board.system["Boot"]["HttpBootUri"] is None
+    board.system["Boot"]["HttpBootUri"] = OLD
+    board.next(f"PATCH {SYSTEM}", says(200, b"{}"))
+    board.system["Boot"] |= HTTP
+    with pytest.raises(BmcProtocolError, match=rf"reads back http {OLD} \(once\)"):
+        await bmc.boot_once(BootTarget.HTTP)
 
 
 @pytest.fixture
