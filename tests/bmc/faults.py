@@ -185,7 +185,7 @@ class MemoryLink:
 
     async def _nobody(self, request: Command) -> Reply:
         await asyncio.sleep(WAIT_S)
-        return Failed(request.id, Trouble.UNREACHABLE, "no answer")
+        return Failed(request.id, Trouble.UNREACHABLE, "no answer", sent=True)
 
 
 @contextlib.asynccontextmanager

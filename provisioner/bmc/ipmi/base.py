@@ -117,17 +117,16 @@ class IpmiBoard:
         """Send a request to the worker; raise where there is no answer."""
         try:
             reply = await self._link.ask(request, timeout_s)
-        except TimeoutError as error:
-            raise BmcUnreachable(f"{where}: the IPMI worker did not answer within {timeout_s:.0f} s") from error
-        except BmcUnreachable as error:
-            raise BmcUnreachable(f"{where}: {error.message}") from error
+        except TimeoutError:
+            late = f"the IPMI worker did not answer within {timeout_s:.0f} s"
+            reply = Failed(request.id, Trouble.TIMEOUT, late, sent=True)
         if isinstance(reply, Failed):
             raise self.failure(where, reply, repeat=repeat)
         return reply
 
     def failure(self, where: str, failed: Failed, *, repeat: bool = True) -> BmcError:
         """Make the error for what the worker says of a request."""
-        if failed.trouble is Trouble.UNREACHABLE and not repeat:
+        if failed.sent and not repeat and _ERRORS[failed.trouble] is BmcUnreachable:
             return BmcTimeout(
                 f"{where}: sent once, and no answer came: it may have been done", hint="read the power state"
             )

@@ -21,7 +21,7 @@ from provisioner.bmc.ipmi.messages import (
     frame_size,
 )
 from provisioner.children import hearing_no_signals
-from provisioner.errors import BmcUnreachable, WireError
+from provisioner.errors import WireError
 
 log = logging.getLogger(__name__)
 
@@ -97,16 +97,13 @@ class WorkerLink:
         return next(self._ids)
 
     async def ask(self, request: Request, timeout_s: float) -> Reply:
-        """Send a request and wait for its reply. Raises `BmcUnreachable` where the worker died under it."""
+        """Send a request and wait for its reply."""
         async with asyncio.timeout(timeout_s + GRACE_S):
             replies = await self.stream(request)
             try:
-                reply = await replies.next()
+                return await replies.next()
             finally:
                 replies.close()
-        if isinstance(reply, Failed) and reply.said == DIED:
-            raise BmcUnreachable(DIED)
-        return reply
 
     async def stream(self, request: Request) -> Replies:
         """Send a request that has many replies; its reader closes it."""
@@ -189,4 +186,4 @@ class WorkerLink:
 
     def _fail_waiting(self) -> None:
         for id, replies in self._waiting.items():
-            replies.put(Failed(id, Trouble.UNREACHABLE, DIED))
+            replies.put(Failed(id, Trouble.CLOSED, DIED, sent=True))

@@ -158,11 +158,12 @@ class Trouble(StrEnum):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """There is no answer. `said` is what is known of why, in words."""
+    """There is no answer. `said` is what is known of why, in words; `sent`: the BMC may have done what was asked."""
 
     id: int
     trouble: Trouble
     said: str
+    sent: bool = False
 
 
 Request = Command | Forget | Study | OpenConsole | Keys | CloseConsole

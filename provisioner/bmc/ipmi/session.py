@@ -27,6 +27,9 @@ RETRANSMIT_S = (1.0, 1.5, 2.0, 2.5)
 LOGIN_RETRANSMIT_S = (1.0, 1.5, 2.0)
 """The same for each message of the login; the caller's connect deadline is shorter than all of them together."""
 
+ONCE_S = 15.0
+"""So long a request is waited for that is sent once: boards answer a power cycle late."""
+
 MAX_NONSENSE = 2
 """Transmissions of one message that may be answered by nonsense: a packet may be broken on its way, not every one."""
 
@@ -53,6 +56,13 @@ class SessionError(Exception):
         super().__init__(said)
         self.trouble = trouble
         self.said = said
+        self.sent = False
+        """It ended under a request that was on its way."""
+
+
+def _sent(error: SessionError) -> SessionError:
+    error.sent = True
+    return error
 
 
 def trouble_of(words: str) -> Trouble:
@@ -125,7 +135,13 @@ class LanSession(Session, asyncio.DatagramProtocol):
         self._next_message()
         self.ipmicallback = self._answered
         self._start(lambda: self._send_ipmi_net_payload(netfn, command, data, retry=repeat, rslun=lun))
-        code, answer = await self._result()
+        try:
+            async with asyncio.timeout(None if repeat else ONCE_S):
+                code, answer = await self._result()
+        except TimeoutError as error:
+            raise _sent(SessionError(Trouble.UNREACHABLE, f"no answer within {ONCE_S:.0f} s")) from error
+        except SessionError as error:
+            raise _sent(error) from None
         self.used_at = self._loop.time()
         return int(code), bytes(answer)
 

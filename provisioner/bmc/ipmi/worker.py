@@ -98,9 +98,9 @@ class Worker:
         try:
             reply = await self._answer(request)
         except SessionError as error:
-            reply = Failed(request.id, error.trouble, error.said)
+            reply = Failed(request.id, error.trouble, error.said, error.sent)
         except TimeoutError:
-            reply = Failed(request.id, Trouble.TIMEOUT, "no answer in time")
+            reply = Failed(request.id, Trouble.TIMEOUT, "no answer in time", sent=True)
         self._say(reply)
 
     def _say(self, reply: Reply) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.bmc.ipmi import session as session_module
 from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.bmc.ipmi.messages import Trouble
@@ -213,6 +214,30 @@ async def test_packets_that_are_lost_and_doubled(tmp_path: Path) -> None:
         finally:
             session.leave()
         assert relay.seen > 30
+
+
+@pytest.mark.peer
+async def test_what_is_sent_once_and_not_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "ONCE_S", 0.1)
+    deaf: list[bytes] = []
+
+    def hears(relay: Relay, data: bytes, address: Address) -> None:
+        if not session.usable:
+            relay.send(data, address)
+        else:
+            deaf.append(data)
+
+    async with simulated(1, tmp_path, first=NUMBER), relayed(hears) as (port, _):
+        session = LanSession(USER, PASSWORD)
+        await session.open("127.0.0.1", port)
+        with pytest.raises(SessionError) as caught:
+            await session.request(0, 2, b"\2", repeat=False)
+        assert (caught.value.trouble, caught.value.sent) == (Trouble.UNREACHABLE, True)
+        assert len(deaf) == 1
+        session.abandon()
+        with pytest.raises(SessionError) as caught:
+            await session.request(0, 2, b"\2", repeat=False)
+        assert not caught.value.sent
 
 
 @pytest.mark.slow
