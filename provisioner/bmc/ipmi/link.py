@@ -13,6 +13,7 @@ from collections import deque
 from provisioner.bmc.ipmi.messages import (
     LENGTH_SIZE,
     Failed,
+    GiveUp,
     Reply,
     Request,
     Trouble,
@@ -97,11 +98,14 @@ class WorkerLink:
         return next(self._ids)
 
     async def ask(self, request: Request, timeout_s: float) -> Reply:
-        """Send a request and wait for its reply."""
+        """Send a request and wait for its reply. One that is given up before it was sent is not sent."""
         async with asyncio.timeout(timeout_s + GRACE_S):
             replies = await self.stream(request)
             try:
                 return await replies.next()
+            except BaseException:
+                self.tell(GiveUp(request.id))
+                raise
             finally:
                 replies.close()
 

@@ -49,6 +49,12 @@ class Forget(msgspec.Struct, frozen=True, tag=True):
     target: Target
 
 
+class GiveUp(msgspec.Struct, frozen=True, tag=True):
+    """Nobody waits for command `id` any more: if it was not sent yet it is not sent. Not answered."""
+
+    id: int
+
+
 class Subject(StrEnum):
     """What takes many requests to read, and a library to understand."""
 
@@ -166,7 +172,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     sent: bool = False
 
 
-Request = Command | Forget | Study | OpenConsole | Keys | CloseConsole
+Request = Command | GiveUp | Forget | Study | OpenConsole | Keys | CloseConsole
 Reply = Answer | Rows | Failed | Output
 
 M = TypeVar("M")

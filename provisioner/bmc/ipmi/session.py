@@ -52,17 +52,12 @@ _BUSY_WORDS = ("Insufficient resources",)
 class SessionError(Exception):
     """The session is of no more use."""
 
-    def __init__(self, trouble: Trouble, said: str) -> None:
+    def __init__(self, trouble: Trouble, said: str, *, sent: bool = False) -> None:
         super().__init__(said)
         self.trouble = trouble
         self.said = said
-        self.sent = False
+        self.sent = sent
         """It ended under a request that was on its way."""
-
-
-def _sent(error: SessionError) -> SessionError:
-    error.sent = True
-    return error
 
 
 def trouble_of(words: str) -> Trouble:
@@ -139,9 +134,10 @@ class LanSession(Session, asyncio.DatagramProtocol):
             async with asyncio.timeout(None if repeat else ONCE_S):
                 code, answer = await self._result()
         except TimeoutError as error:
-            raise _sent(SessionError(Trouble.UNREACHABLE, f"no answer within {ONCE_S:.0f} s")) from error
+            raise SessionError(Trouble.UNREACHABLE, f"no answer within {ONCE_S:.0f} s", sent=True) from error
         except SessionError as error:
-            raise _sent(error) from None
+            error.sent = True
+            raise
         self.used_at = self._loop.time()
         return int(code), bytes(answer)
 

@@ -21,6 +21,7 @@ from provisioner.bmc.ipmi.messages import (
     Command,
     Failed,
     Forget,
+    GiveUp,
     Keys,
     OpenConsole,
     Reply,
@@ -58,6 +59,28 @@ class Line:
     session: LanSession | None = None
 
 
+@dataclass(slots=True)
+class Turn:
+    """How far a request is. One that nobody waits for any more is not sent; what is on its way is waited for."""
+
+    limit: asyncio.Timeout | None = None
+    """Its time, from when it is waited for."""
+    sent: bool = False
+    given_up: bool = False
+
+    def begin(self) -> None:
+        """Note that it is sent now; raise `SessionError` where nobody waits for it."""
+        if self.given_up:
+            raise SessionError(Trouble.TIMEOUT, "it was given up before it was sent")
+        self.sent = True
+
+    def give_up(self) -> None:
+        """Send it no more."""
+        self.given_up = True
+        if not self.sent and self.limit is not None and not self.limit.expired():
+            self.limit.reschedule(0)
+
+
 class Worker:
     """Answers requests from sessions that it opens, reuses and closes."""
 
@@ -65,6 +88,7 @@ class Worker:
         self._writer = writer
         self._max_sessions = max_sessions
         self._lines: dict[Target, Line] = {}
+        self._turns: dict[int, Turn] = {}
         self._consoles: dict[int, SerialLine] = {}
         self._threads = ThreadPoolExecutor(MAX_THREADS, "study")
 
@@ -89,19 +113,31 @@ class Worker:
             case Keys() | CloseConsole():
                 if line := self._consoles.get(request.id):
                     line.take(request)
+            case GiveUp():
+                if turn := self._turns.get(request.id):
+                    turn.give_up()
             case Study():
                 tasks.create_task(self._study(request))
-            case _:
-                tasks.create_task(self._serve(request))
+            case Forget():
+                tasks.create_task(self._forget(request))
+            case Command():
+                turn = self._turns[request.id] = Turn()  # now: what gives it up may be the next thing that is read
+                tasks.create_task(self._serve(request, turn))
 
-    async def _serve(self, request: Command | Forget) -> None:
+    async def _serve(self, request: Command, turn: Turn) -> None:
         try:
-            reply = await self._answer(request)
+            reply: Reply = Answer(request.id, *await self._asked(request, turn))
         except SessionError as error:
             reply = Failed(request.id, error.trouble, error.said, error.sent)
-        except TimeoutError:
-            reply = Failed(request.id, Trouble.TIMEOUT, "no answer in time", sent=True)
+        finally:
+            del self._turns[request.id]
         self._say(reply)
+
+    async def _forget(self, request: Forget) -> None:
+        line = self._lines.setdefault(request.target, Line())
+        async with line.order:
+            self._drop(line)
+        self._say(Answer(request.id, 0, b""))
 
     def _say(self, reply: Reply) -> None:
         if not self._writer.is_closing():
@@ -112,7 +148,7 @@ class Worker:
 
         async def ask(netfn: int, command: int, data: bytes, lun: int) -> tuple[int, bytes]:
             one = Command(request.id, request.target, netfn, command, data, lun=lun)
-            return await self._asked(one)
+            return await self._asked(one, Turn())
 
         loop = asyncio.get_running_loop()
         try:
@@ -131,36 +167,35 @@ class Worker:
         finally:
             del self._consoles[request.id]
 
-    async def _answer(self, request: Command | Forget) -> Reply:
-        if isinstance(request, Forget):
-            line = self._lines.setdefault(request.target, Line())
-            async with line.order:
-                self._drop(line)
-            return Answer(request.id, 0, b"")
-        return Answer(request.id, *await self._asked(request))
-
-    async def _asked(self, request: Command) -> tuple[int, bytes]:
-        """Ask when it is the request's turn."""
+    async def _asked(self, request: Command, turn: Turn) -> tuple[int, bytes]:
+        """Ask when it is the request's turn, if that comes within its time and while somebody waits for it."""
         line = self._lines.setdefault(request.target, Line())
-        async with line.order, asyncio.timeout(request.timeout_s):
-            return await self._ask(line, request)
+        try:
+            async with asyncio.timeout(request.timeout_s) as turn.limit, line.order:
+                return await self._ask(line, request, turn)
+        except TimeoutError as error:
+            said = "no answer in time" + ("" if turn.sent else " to what was asked before: it was not sent")
+            raise SessionError(Trouble.TIMEOUT, said, sent=turn.sent) from error
 
-    async def _ask(self, line: Line, request: Command) -> tuple[int, bytes]:
+    async def _ask(self, line: Line, request: Command, turn: Turn) -> tuple[int, bytes]:
         """Ask over the open session; log in where there is none, or again where it had died unnoticed."""
         session = line.session
         if session is not None and session.usable:
+            turn.begin()
             try:
                 return await _send(session, request)
             except SessionError:
                 session.abandon()
                 line.session = None
-                if not request.repeat:
+                if not request.repeat or turn.given_up:
                     raise  # it may have been done: the caller reads the state
+                turn.sent = False
             except asyncio.CancelledError:
                 session.abandon()  # an answer that comes late would be taken for the next one's
                 line.session = None
                 raise
         session = line.session = await self._open(request.target)
+        turn.begin()
         try:
             return await _send(session, request)
         except BaseException:

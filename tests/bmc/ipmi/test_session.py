@@ -14,6 +14,7 @@ from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.bmc.ipmi.messages import Trouble
 from provisioner.bmc.ipmi.session import LanSession, SessionError, trouble_of
+from provisioner.bmc.verbs import Press
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from tests.bmc.simulated import IPMI_PORT, PASSWORD, USER, host, simulated
 
@@ -238,6 +239,31 @@ async def test_what_is_sent_once_and_not_answered(tmp_path: Path, monkeypatch: p
         with pytest.raises(SessionError) as caught:
             await session.request(0, 2, b"\2", repeat=False)
         assert not caught.value.sent
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+async def test_a_press_that_is_given_up_while_others_wait_is_not_done(tmp_path: Path, worker: WorkerLink) -> None:
+    """What is asked of one BMC is asked in turn: after the last read the press would have been sent."""
+    hears = asyncio.Event()
+
+    def deaf_at_first(relay: Relay, data: bytes, where: Address) -> None:
+        if hears.is_set():
+            relay.send(data, where)
+
+    async with simulated(1, tmp_path, first=NUMBER) as (board,), relayed(deaf_at_first) as (port, relay):
+        bmc = Ipmi(BmcAddress(Driver.IPMI, "127.0.0.1", port, USER), PASSWORD, worker)
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(bmc.power())
+            while not relay.seen:
+                await asyncio.sleep(0)
+            pressing = tasks.create_task(bmc.press(Press.ON))
+            await asyncio.sleep(0)
+            pressing.cancel()
+            hears.set()
+            await reading
+        assert await bmc.power() is Power.OFF
+        assert board.machine.power is Power.OFF
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import pytest
 from provisioner.bmc.ipmi import worker as worker_module
 from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
-from provisioner.bmc.ipmi.messages import Answer, Command, Failed, Target, Trouble, decode_reply, frame
-from provisioner.bmc.ipmi.worker import Worker, raise_file_limit
+from provisioner.bmc.ipmi.messages import Answer, Command, Failed, GiveUp, Target, Trouble, decode_reply, frame
+from provisioner.bmc.ipmi.worker import Line, Worker, raise_file_limit
 from provisioner.errors import BmcProtocolError, BmcUnreachable
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from tests.bmc.ipmi.test_session import scripted
@@ -69,8 +69,9 @@ class Pipe:
         await self._tasks.__aexit__(None, None, None)
         self._theirs.close()
 
-    async def ask(self, request: Command) -> Answer | Failed:
-        self.writer.write(frame(request))
+    async def ask(self, *requests: Command | GiveUp) -> Answer | Failed:
+        """Send them at once; return the one answer to them."""
+        self.writer.write(b"".join(frame(request) for request in requests))
         size = int.from_bytes(await self.reader.readexactly(4), "big")
         reply = decode_reply(await self.reader.readexactly(size))
         assert isinstance(reply, Answer | Failed)
@@ -81,6 +82,10 @@ class Pipe:
 async def pipe() -> AsyncIterator[Pipe]:
     async with Pipe(max_sessions=1) as made:
         yield made
+
+
+def press(number: int, target: Target, timeout_s: float = 30.0) -> Command:
+    return Command(number, target, 0, 2, b"\1", repeat=False, timeout_s=timeout_s)
 
 
 def status(number: int, target: Target) -> Command:
@@ -99,6 +104,25 @@ async def test_sessions_are_bounded_and_the_one_idle_longest_goes(board: Simulat
     assert opened[0] is not None
     assert not opened[0].usable, "it had to make room"
     assert isinstance(await pipe.ask(status(3, first)), Answer)
+
+
+async def test_what_is_given_up_before_it_is_sent_is_not_sent(board: Simulated, pipe: Pipe) -> None:
+    address = ipmi_address(100)
+    target = Target(address.host, address.port, address.username, PASSWORD)
+    failed = await pipe.ask(press(1, target), GiveUp(1))  # in one breath: its turn has not begun
+    assert is_unsent(failed)
+    async with pipe.worker._lines.setdefault(target, Line()).order:
+        assert is_unsent(await pipe.ask(press(2, target), GiveUp(2)))
+        assert is_unsent(await pipe.ask(press(3, target, timeout_s=0.05)))
+    assert isinstance(await pipe.ask(status(4, target)), Answer)
+    assert board.machine.power is Power.OFF
+    assert await pipe.ask(press(5, target)) == Answer(5, 0, b"")
+    assert isinstance(await pipe.ask(GiveUp(5), status(6, target)), Answer)  # what is over is not asked back
+    assert pipe.worker._turns == {}
+
+
+def is_unsent(reply: Answer | Failed) -> bool:
+    return isinstance(reply, Failed) and reply.trouble is Trouble.TIMEOUT and not reply.sent
 
 
 async def test_idle_sessions_are_closed(board: Simulated, pipe: Pipe) -> None:
