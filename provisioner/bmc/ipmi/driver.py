@@ -23,13 +23,15 @@ class Ipmi(PowerVerbs, WatchVerbs, AccountVerbs):
         where = f"{self.address}: console.open"
         request = OpenConsole(self._link.next_id(), self._target, take_over)
         stream = await self._link.stream(request)
-        match await stream.next():
-            case Answer():
-                lost = partial(self.failure, f"{self.address}: console")
-                return IpmiConsole(request.id, stream, self._link, lost)
-            case Failed() as failed:
-                stream.close()
-                raise self.failure(where, failed)
-            case reply:
-                stream.close()
-                raise unexpected(where, reply)
+        console = IpmiConsole(request.id, stream, self._link, partial(self.failure, f"{self.address}: console"))
+        try:
+            match await stream.next():
+                case Answer():
+                    return console
+                case Failed() as failed:
+                    raise self.failure(where, failed)
+                case reply:
+                    raise unexpected(where, reply)
+        except BaseException:  # who goes away meanwhile leaves none open that nobody reads
+            await console.close()
+            raise

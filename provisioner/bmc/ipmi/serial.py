@@ -36,6 +36,7 @@ class SerialLine:
         self._say = say
         self._session = LanSession(request.target.username, request.target.password)
         self._sol = Sol(chunk=1)
+        self._opening: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[Failed] = asyncio.get_running_loop().create_future()
         self._id = request.id
@@ -44,16 +45,20 @@ class SerialLine:
         """Open, carry bytes until one side ends it, and say how it ended."""
         target = self._request.target
         try:
-            async with asyncio.timeout(OPEN_S):
-                await self._session.open(target.host, target.port)
-                await self._activate()
-            self._say(Answer(self._id, 0, b""))
+            if not self._ended.done():
+                async with asyncio.timeout(OPEN_S) as self._opening:
+                    await self._session.open(target.host, target.port)
+                    await self._activate()
+                self._opening = None
+                self._say(Answer(self._id, 0, b""))
             end = await self._carry()
         except SessionError as error:
             end = Failed(self._id, error.trouble, error.said)
         except TimeoutError:
-            end = Failed(self._id, Trouble.UNREACHABLE, f"no console within {OPEN_S:.0f} s")
+            self._end(Trouble.UNREACHABLE, f"no console within {OPEN_S:.0f} s")
+            end = self._ended.result()
         finally:
+            self._opening = None
             self._disarm()
             self._session.sol_handler = None
             self._session.leave()
@@ -63,6 +68,8 @@ class SerialLine:
         """Take keys, or the wish to end."""
         if isinstance(request, CloseConsole):
             self._end(Trouble.CLOSED, "closed")
+            if self._opening is not None and not self._opening.expired():
+                self._opening.reschedule(0)  # before it takes the console, from another at that
             return
         try:
             if request.brk:

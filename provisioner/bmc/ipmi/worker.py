@@ -107,12 +107,14 @@ class Worker:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _take(self, request: Request, tasks: asyncio.TaskGroup) -> None:
+        """Begin what is asked, noted before its task runs: what ends it may be the next thing that is read."""
         match request:
             case OpenConsole():
-                tasks.create_task(self._hold(request))
+                line = self._consoles[request.id] = SerialLine(request, self._say)
+                tasks.create_task(self._hold(request.id, line))
             case Keys() | CloseConsole():
-                if line := self._consoles.get(request.id):
-                    line.take(request)
+                if console := self._consoles.get(request.id):
+                    console.take(request)
             case GiveUp():
                 if turn := self._turns.get(request.id):
                     turn.give_up()
@@ -121,7 +123,7 @@ class Worker:
             case Forget():
                 tasks.create_task(self._forget(request))
             case Command():
-                turn = self._turns[request.id] = Turn()  # now: what gives it up may be the next thing that is read
+                turn = self._turns[request.id] = Turn()
                 tasks.create_task(self._serve(request, turn))
 
     async def _serve(self, request: Command, turn: Turn) -> None:
@@ -159,13 +161,12 @@ class Worker:
         else:
             self._say(Rows(request.id, list(rows)))
 
-    async def _hold(self, request: OpenConsole) -> None:
+    async def _hold(self, id: int, line: SerialLine) -> None:
         """Keep a console open until it ends."""
-        line = self._consoles[request.id] = SerialLine(request, self._say)
         try:
             await line.run()
         finally:
-            del self._consoles[request.id]
+            del self._consoles[id]
 
     async def _asked(self, request: Command, turn: Turn) -> tuple[int, bytes]:
         """Ask when it is the request's turn, if that comes within its time and while somebody waits for it."""

@@ -54,6 +54,17 @@ async def test_a_console_that_is_taken(bmc: Ipmi) -> None:
     await first.close()
 
 
+async def test_whoever_goes_away_while_it_opens_leaves_it_free(bmc: Ipmi, worker: WorkerLink) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        opening = tasks.create_task(bmc.open_console())
+        while not worker._waiting:
+            await asyncio.sleep(0)
+        opening.cancel()
+    assert worker._waiting == {}
+    console = await bmc.open_console()
+    await console.close()
+
+
 async def test_no_console(board: Simulated, worker: WorkerLink) -> None:
     with pytest.raises(BmcAuthError):
         await Ipmi(ipmi_address(100), "wrong", worker).open_console()

@@ -11,7 +11,19 @@ import pytest
 from provisioner.bmc.ipmi import worker as worker_module
 from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
-from provisioner.bmc.ipmi.messages import Answer, Command, Failed, GiveUp, Target, Trouble, decode_reply, frame
+from provisioner.bmc.ipmi.messages import (
+    Answer,
+    CloseConsole,
+    Command,
+    Failed,
+    GiveUp,
+    OpenConsole,
+    Request,
+    Target,
+    Trouble,
+    decode_reply,
+    frame,
+)
 from provisioner.bmc.ipmi.worker import Line, Worker, raise_file_limit
 from provisioner.errors import BmcProtocolError, BmcUnreachable
 from provisioner.model.bmc import BmcAddress, Driver, Power
@@ -69,7 +81,7 @@ class Pipe:
         await self._tasks.__aexit__(None, None, None)
         self._theirs.close()
 
-    async def ask(self, *requests: Command | GiveUp) -> Answer | Failed:
+    async def ask(self, *requests: Request) -> Answer | Failed:
         """Send them at once; return the one answer to them."""
         self.writer.write(b"".join(frame(request) for request in requests))
         size = int.from_bytes(await self.reader.readexactly(4), "big")
@@ -119,6 +131,23 @@ async def test_what_is_given_up_before_it_is_sent_is_not_sent(board: Simulated, 
     assert await pipe.ask(press(5, target)) == Answer(5, 0, b"")
     assert isinstance(await pipe.ask(GiveUp(5), status(6, target)), Answer)  # what is over is not asked back
     assert pipe.worker._turns == {}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_console_that_is_given_up_while_it_opens_is_not_taken(
+    board: Simulated, pipe: Pipe, begun: bool
+) -> None:
+    """In the breath in which it was asked for, and when its login has begun."""
+    address = ipmi_address(100)
+    target = Target(address.host, address.port, address.username, PASSWORD)
+    opens: list[Request] = [OpenConsole(1, target, take_over=True)]
+    if begun:
+        pipe.writer.write(frame(opens.pop()))
+        while not (line := pipe.worker._consoles.get(1)) or line._session._transport is None:
+            await asyncio.sleep(0)
+    assert await pipe.ask(*opens, CloseConsole(1)) == Failed(1, Trouble.CLOSED, "closed")
+    assert not board.ipmi.lan.console_is_active
+    assert pipe.worker._consoles == {}
 
 
 def is_unsent(reply: Answer | Failed) -> bool:
