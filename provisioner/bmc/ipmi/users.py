@@ -99,12 +99,10 @@ def read_network(parameters: dict[int, bytes]) -> BmcNetwork:
 
 
 def network_changes(held: BmcNetwork, wanted: BmcNetwork) -> list[tuple[int, bytes]]:
-    """List the parameters to set, the address last: with it the connection may go."""
+    """List the parameters to set, address and VLAN last: with them the connection may go."""
     if wanted.hostname or wanted.dns:
         raise BmcUnsupported("IPMI cannot set a BMC's name or name servers", hint="use Redfish")
     changes: list[tuple[int, bytes]] = []
-    if wanted.vlan is not None and wanted.vlan != (held.vlan or 0):
-        changes.append((VLAN, (wanted.vlan | (0x8000 if wanted.vlan else 0)).to_bytes(2, "little")))
     if wanted.dhcp is not None and wanted.dhcp is not held.dhcp:
         changes.append((SOURCE, bytes((_DHCP if wanted.dhcp else _STATIC,))))
     if wanted.prefix and wanted.prefix != held.prefix:
@@ -113,6 +111,8 @@ def network_changes(held: BmcNetwork, wanted: BmcNetwork) -> list[tuple[int, byt
         changes.append((GATEWAY, octets(wanted.gateway)))
     if wanted.address and wanted.address != held.address:
         changes.append((ADDRESS, octets(wanted.address)))
+    if wanted.vlan is not None and wanted.vlan != (held.vlan or 0):
+        changes.append((VLAN, (wanted.vlan | (0x8000 if wanted.vlan else 0)).to_bytes(2, "little")))
     return changes
 
 

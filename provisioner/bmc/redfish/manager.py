@@ -10,7 +10,7 @@ from typing import Any
 from provisioner.bmc.redfish.answers import Resource, read_body, text_at
 from provisioner.bmc.redfish.board import Board
 from provisioner.bmc.redfish.way import fingerprint
-from provisioner.errors import BmcError, BmcProtocolError, ConfigError, WireError
+from provisioner.errors import BmcError, BmcProtocolError, BmcWrongState, ConfigError, WireError
 from provisioner.model.board import BmcNetwork, TimeSync
 
 CERTIFICATE_S = 120.0
@@ -28,7 +28,11 @@ class ManagerVerbs(Board):
         """Set what `wanted` gives. A new address may end this connection: what cannot be read back is not an error."""
         verb = "network.set"
         port = await self._port(verb)
-        if body := _port_body(_network(port), wanted):
+        try:
+            body = _port_body(_network(port), wanted)
+        except WireError as error:
+            raise BmcWrongState(f"{self.address}: {verb}: {error.message}", hint="nothing was done") from error
+        if body:
             await self.patch(port, body)
 
     async def time_sync(self) -> TimeSync:
@@ -151,10 +155,8 @@ def _port_body(held: BmcNetwork, wanted: BmcNetwork) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if wanted.dhcp is not None and wanted.dhcp is not held.dhcp:
         body["DHCPv4"] = {"DHCPEnabled": wanted.dhcp}
-    if wanted.address and (wanted.address, wanted.prefix, wanted.gateway) != (held.address, held.prefix, held.gateway):
-        body["IPv4StaticAddresses"] = [
-            {"Address": wanted.address, "SubnetMask": _mask(wanted.prefix), "Gateway": wanted.gateway}
-        ]
+    if static := _static(held, wanted):
+        body["IPv4StaticAddresses"] = [static]
     if wanted.hostname and wanted.hostname != held.hostname:
         body["HostName"] = wanted.hostname
     if wanted.dns and wanted.dns != held.dns:
@@ -162,6 +164,20 @@ def _port_body(held: BmcNetwork, wanted: BmcNetwork) -> dict[str, Any]:
     if wanted.vlan is not None and wanted.vlan != held.vlan:
         body["VLAN"] = {"VLANEnable": wanted.vlan > 0, "VLANId": wanted.vlan}
     return body
+
+
+def _static(held: BmcNetwork, wanted: BmcNetwork) -> dict[str, str]:
+    """Write the fixed address, whole: a board takes what is left out of it for none. Empty where it stays."""
+    before = held.address, held.prefix, held.gateway
+    address, prefix, gateway = (
+        wanted.address or held.address, wanted.prefix or held.prefix, wanted.gateway or held.gateway,
+    )  # fmt: skip
+    is_fixed_now = wanted.dhcp is False and held.dhcp is True
+    if (address, prefix, gateway) == before and not is_fixed_now:
+        return {}
+    if not address or not prefix:
+        raise WireError("the BMC shows no address and prefix that could stay: give both")
+    return {"Address": address, "SubnetMask": _mask(prefix)} | ({"Gateway": gateway} if gateway else {})
 
 
 def _prefix(mask: str) -> int:

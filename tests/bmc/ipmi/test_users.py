@@ -57,6 +57,10 @@ CHANGES = {
         BmcNetwork(dhcp=False, address="192.0.2.18", prefix=26, gateway="192.0.2.2"),
         [(4, "01"), (6, "ffffffc0"), (12, "c0000202"), (3, "c0000212")],
     ),
+    "a VLAN comes after all": (
+        BmcNetwork(dhcp=False, address="192.0.2.18", prefix=26, gateway="192.0.2.2", vlan=9),
+        [(4, "01"), (6, "ffffffc0"), (12, "c0000202"), (3, "c0000212"), (20, "0980")],
+    ),
     "no VLAN": (BmcNetwork(vlan=0), [(20, "0000")]),
     "another VLAN": (BmcNetwork(vlan=9), [(20, "0980")]),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.bmc.redfish.manager import pem_fingerprint
-from provisioner.errors import BmcProtocolError, BmcUnsupported, ConfigError
+from provisioner.errors import BmcProtocolError, BmcUnsupported, BmcWrongState, ConfigError
 from provisioner.model.board import BmcNetwork, TimeSync
 from tests.bmc.peers import write_certificate
 from tests.bmc.redfish.service import Service, says
@@ -45,6 +45,7 @@ async def test_network_is_the_port_in_use(bmc: Redfish) -> None:
     )
 
 
+FIXED = {"Address": "192.0.2.17", "SubnetMask": "255.255.255.0", "Gateway": "192.0.2.1"}
 CHANGES: dict[str, tuple[BmcNetwork, dict[str, Any]]] = {
     "nothing": (BmcNetwork(), {}),
     "as it is": (BmcNetwork(dhcp=True, hostname="bmc17", vlan=7), {}),
@@ -55,6 +56,19 @@ CHANGES: dict[str, tuple[BmcNetwork, dict[str, Any]]] = {
             "DHCPv4": {"DHCPEnabled": False},
             "IPv4StaticAddresses": [{"Address": "192.0.2.18", "SubnetMask": "255.255.255.192", "Gateway": "192.0.2.1"}],
         },
+    ),
+    "an address alone: mask and gateway stay": (
+        BmcNetwork(address="192.0.2.18"),
+        {"IPv4StaticAddresses": [FIXED | {"Address": "192.0.2.18"}]},
+    ),
+    "a gateway alone": (
+        BmcNetwork(gateway="192.0.2.254"),
+        {"IPv4StaticAddresses": [FIXED | {"Gateway": "192.0.2.254"}]},
+    ),
+    "a prefix alone": (BmcNetwork(prefix=16), {"IPv4StaticAddresses": [FIXED | {"SubnetMask": "255.255.0.0"}]}),
+    "the address that DHCP gave, for good": (
+        BmcNetwork(dhcp=False),
+        {"DHCPv4": {"DHCPEnabled": False}, "IPv4StaticAddresses": [FIXED]},
     ),
     "name servers and no VLAN": (
         BmcNetwork(dns=("192.0.2.54",), vlan=0),
@@ -69,6 +83,16 @@ async def test_only_what_differs_is_written(
 ) -> None:
     await bmc.set_network(wanted)
     assert board.bodies == ([body] if body else [])
+
+
+async def test_a_new_address_is_not_set_without_a_mask(board: Service, bmc: Redfish) -> None:
+    board.resources[f"{PORTS}/1"] = {"MACAddress": "52:54:00:00:00:0A", "DHCPv4": {"DHCPEnabled": True}}
+    for wanted in (BmcNetwork(address="192.0.2.18"), BmcNetwork(gateway="192.0.2.1"), BmcNetwork(dhcp=False)):
+        with pytest.raises(BmcWrongState, match="shows no address and prefix that could stay: give both"):
+            await bmc.set_network(wanted)
+    assert board.bodies == []
+    await bmc.set_network(BmcNetwork(address="192.0.2.18", prefix=24))
+    assert board.bodies == [{"IPv4StaticAddresses": [{"Address": "192.0.2.18", "SubnetMask": "255.255.255.0"}]}]
 
 
 async def test_a_port_that_tells_little(board: Service, bmc: Redfish) -> None:
