@@ -79,6 +79,13 @@ class Reader(PyghmiCommand):
         return self._sdr
 
 
+class Unshared(dict[Any, Any]):
+    """What pyghmi keeps records in for other boards of the same firmware, which may have other parts: nothing."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Keep nothing: studies of several boards go on at once."""
+
+
 class NoRecords:
     """What stands for the records of a board that has none."""
 
@@ -94,7 +101,7 @@ class NoRecords:
 
 def study(subject: Subject, bridge: Bridge) -> Sequence[Row]:
     """Read one subject, in a thread. Raises `SessionError`."""
-    sdr.shared_sdrs.clear()  # keyed by firmware only: two boards with different parts would share their records
+    sdr.shared_sdrs = Unshared()
     reader = Reader(bridge)
     try:
         match subject:

@@ -11,6 +11,11 @@ import pytest
 from provisioner.bmc.ipmi.messages import Subject, Trouble
 from provisioner.bmc.ipmi.session import SessionError
 from provisioner.bmc.ipmi.study import MAX_REQUESTS, Bridge, study
+from provisioner.lab.board import Role, Sensor
+from provisioner.lab.ipmi.call import LAN_CHANNEL, Caller
+from provisioner.lab.ipmi.commands import respond
+from provisioner.lab.ipmi.message import Request
+from tests.bmc.simulated import Simulated
 
 Answer = Callable[[int, int, bytes], tuple[int, bytes]]
 
@@ -68,6 +73,32 @@ async def test_a_board_that_answers_nothing(subject: Subject) -> None:
     error, _ = await run(subject, answers_nothing)
     assert error is not None
     assert error.trouble is Trouble.PROTOCOL
+
+
+async def test_boards_of_one_firmware_are_read_by_their_own_records() -> None:
+    """Also where one is read while another's study, which began before, still waits."""
+    boards = Simulated(0).board, Simulated(1).board
+    boards[1].sensors = (Sensor(1, "GPU Temp", "C", 47, 23, 3, 95),)
+    caller = Caller(LAN_CHANNEL, Role.ADMINISTRATOR, Role.ADMINISTRATOR)
+    began, first_is_read = asyncio.Event(), asyncio.Event()
+
+    def bridge(number: int) -> Bridge:
+        async def ask(netfn: int, command: int, data: bytes, lun: int) -> tuple[int, bytes]:
+            if number:
+                began.set()
+                await first_is_read.wait()
+            answer = respond(Request(netfn, command, data), boards[number], caller, 0.0, {})
+            return answer.code, answer.data
+
+        return Bridge(ask, 60.0)
+
+    async with asyncio.TaskGroup() as tasks:
+        second = tasks.create_task(asyncio.to_thread(study, Subject.SENSORS, bridge(1)))
+        await began.wait()
+        first = await asyncio.to_thread(study, Subject.SENSORS, bridge(0))
+        first_is_read.set()
+    assert [row.name for row in first] == [sensor.name for sensor in boards[0].sensors]  # type: ignore[union-attr]
+    assert [row.name for row in second.result()] == ["GPU Temp"]  # type: ignore[union-attr]
 
 
 @pytest.mark.slow
