@@ -6,6 +6,7 @@ else: the messages hide them from `repr`, and a worker's command line and enviro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ import msgspec
 
 from provisioner.errors import WireError
 
-MAX_FRAME = 1 << 20  # the largest answer is a full event log: 65535 entries would be 1 MiB, boards keep 512 to 4096
+MAX_FRAME = 1 << 20  # the largest answer is a full event log: boards keep 512 to 4096 entries, of 100 to 300 octets
+ROWS_SIZE = MAX_FRAME - 64  # beside the rows: what kind of answer it is, its id, how many
 LENGTH_SIZE = 4
 
 
@@ -186,6 +188,18 @@ def frame(message: Request | Reply) -> bytes:
     """Encode a message with its length in front."""
     body = _encoder.encode(message)
     return len(body).to_bytes(LENGTH_SIZE, "big") + body
+
+
+def rows(id: int, found: Sequence[Row], *, newest: bool = False) -> Rows:
+    """Answer with as many rows as a frame holds, the first or (`newest`) the last: a board says how large they are."""
+    fitting: list[Row] = []
+    left = ROWS_SIZE
+    for row in reversed(found) if newest else found:
+        left -= len(_encoder.encode(row))
+        if left < 0:
+            break
+        fitting.append(row)
+    return Rows(id, fitting[::-1] if newest else fitting)
 
 
 def frame_size(head: bytes) -> int:

@@ -108,7 +108,7 @@ def study(subject: Subject, bridge: Bridge) -> Sequence[Row]:
             case Subject.SENSORS:
                 return [_sensor(one) for one in reader.get_sensor_data()][:MAX_ROWS]
             case Subject.EVENTS:
-                return [_event(one) for one in reader.get_event_log()][:MAX_ROWS]
+                return [_event(one) for one in reader.get_event_log()][-MAX_ROWS:]
             case Subject.PARTS:
                 return [_part(name, fields) for name, fields in reader.get_inventory()][:MAX_ROWS]
     except SessionError:

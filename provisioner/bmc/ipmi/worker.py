@@ -26,13 +26,14 @@ from provisioner.bmc.ipmi.messages import (
     OpenConsole,
     Reply,
     Request,
-    Rows,
     Study,
+    Subject,
     Target,
     Trouble,
     decode_request,
     frame,
     frame_size,
+    rows,
 )
 from provisioner.bmc.ipmi.serial import SerialLine
 from provisioner.bmc.ipmi.session import LanSession, SessionError
@@ -155,11 +156,11 @@ class Worker:
         loop = asyncio.get_running_loop()
         try:
             bridge = Bridge(ask, request.timeout_s)
-            rows = await loop.run_in_executor(self._threads, study, request.subject, bridge)
+            found = await loop.run_in_executor(self._threads, study, request.subject, bridge)
         except SessionError as error:
             self._say(Failed(request.id, error.trouble, error.said))
         else:
-            self._say(Rows(request.id, list(rows)))
+            self._say(rows(request.id, found, newest=request.subject is Subject.EVENTS))
 
     async def _hold(self, id: int, line: SerialLine) -> None:
         """Keep a console open until it ends."""

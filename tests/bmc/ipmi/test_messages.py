@@ -47,6 +47,31 @@ def test_a_frame_has_a_bound() -> None:
         messages.frame_size((messages.MAX_FRAME + 1).to_bytes(4, "big"))
 
 
+LONG = [messages.EventRow(number, "x" * 300, "2026-01-01T00:00:00", 0, "Memory") for number in range(4096)]
+PARTS = [messages.PartRow(f"FRU {number}", {f"extra {at}": "x" * 63 for at in range(900)}) for number in range(16)]
+ROWS: dict[str, tuple[list[messages.Row], bool, bool]] = {
+    # what was found, whether the newest count, and whether a frame holds all of it
+    "nothing": ([], False, True),
+    "a few": (LONG[:3], True, True),
+    "a log of long entries: the newest of them": (LONG, True, False),
+    "parts of sixteen full records: the first of them": (PARTS, False, False),
+    "one that fits in no frame": ([messages.PartRow("FRU 0", {"x": "x" * messages.MAX_FRAME})], False, False),
+}
+
+
+@pytest.mark.parametrize(("found", "newest", "whole"), ROWS.values(), ids=ROWS.keys())
+def test_rows_fit_in_a_frame(found: list[messages.Row], newest: bool, whole: bool) -> None:
+    reply = messages.rows(1 << 40, found, newest=newest)
+    octets = messages.frame(reply)
+    assert messages.frame_size(octets[: messages.LENGTH_SIZE]) <= messages.MAX_FRAME
+    assert messages.decode_reply(octets[messages.LENGTH_SIZE :]) == reply
+    kept = len(reply.rows)
+    assert (kept == len(found)) is whole
+    assert reply.rows == (found[len(found) - kept :] if newest else found[:kept])
+    if not whole and len(found) > 1:
+        assert len(octets) > messages.MAX_FRAME * 0.9, "as many as fit"
+
+
 def test_no_repr_shows_the_password() -> None:
     assert "hunter2" not in repr(MESSAGES)
     assert "admin@192.0.2.1" in repr(TARGET)
