@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,8 @@ FRESH_S = 1.0
 """A system that was read so long ago need not be read again for what it offers: on slow boards that takes 30 s."""
 MAX_MEMBERS = 256
 """Members of one collection that are read; the largest seen is 192 sensors."""
+MAX_PAGES = 512
+"""Of a log with 4096 entries, ten or more on a page."""
 
 TASK_S = 1800.0
 TASK_POLLS_S = (0.5, 1.0, 2.0, 5.0)
@@ -143,18 +145,24 @@ class Board:
 
     async def each(self, collection: str) -> list[Resource]:
         """Read the members of a collection, one after the other. One that cannot be read is left out."""
+        return await self.in_full(await self.listed(collection, MAX_MEMBERS))
+
+    async def listed(self, collection: str, most: int) -> list[Resource]:
+        """List the members of a collection, of all its pages: in full where a page gives them so, else their paths."""
         found: list[Resource] = []
-        page, seen = collection, 0
-        while page and seen < MAX_MEMBERS:
+        pages: set[str] = set()
+        page = collection
+        while page and page not in pages and len(pages) < MAX_PAGES and len(found) < most:
+            pages.add(page)
             listed = await self.get(page)
             for path, data in zip(listed.members(), listed.data.get("Members") or (), strict=False):
-                seen += 1
-                if isinstance(data, dict) and len(data) > 1:  # given in full
-                    found.append(Resource(path, data))
-                elif seen <= MAX_MEMBERS:
-                    found += await self._readable(path)
+                found.append(Resource(path, data if isinstance(data, dict) and len(data) > 1 else {}))
             page = listed.text("Members@odata.nextLink")
-        return found
+        return found[:most]
+
+    async def in_full(self, listed: Iterable[Resource]) -> list[Resource]:
+        """Read those of which only the path is known, one after the other. One that cannot be read is left out."""
+        return [found for one in listed for found in ([one] if one.data else await self._readable(one.path))]
 
     async def _readable(self, path: str) -> list[Resource]:
         try:

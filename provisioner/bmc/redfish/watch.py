@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from provisioner.bmc.redfish.answers import Resource
-from provisioner.bmc.redfish.board import Board
+from provisioner.bmc.redfish.board import MAX_MEMBERS, Board
 from provisioner.model.board import Health, LogEntry, Sensor
 
 MAX_ENTRIES = 4096
@@ -48,8 +48,15 @@ class WatchVerbs(Board):
     async def event_log(self) -> tuple[LogEntry, ...]:
         """Return the board's event log, oldest first."""
         service = await self._log_service("log.read")
-        entries = [_entry(found) for found in (await self.each(service.link("Entries")))[:MAX_ENTRIES]]
-        return tuple(sorted(entries, key=lambda entry: (entry.at, entry.id.zfill(12))))
+        listed = await self.listed(service.link("Entries"), MAX_ENTRIES)
+        if len(listed) > MAX_MEMBERS and not all(one.data for one in listed):
+            listed = await self._newest(listed)
+        return tuple(sorted((_entry(found) for found in await self.in_full(listed)), key=_age))
+
+    async def _newest(self, listed: list[Resource]) -> list[Resource]:
+        """Choose the newest of entries that take a request each: boards list them one way round or the other."""
+        ends = [_age(_entry(one)) for one in await self.in_full((listed[0], listed[-1]))]
+        return listed[:MAX_MEMBERS] if len(ends) == 2 and ends[0] > ends[1] else listed[-MAX_MEMBERS:]
 
     async def clear_event_log(self) -> None:
         """Clear the event log, and see it empty but for the line that says so."""
@@ -58,7 +65,7 @@ class WatchVerbs(Board):
         await self.finish_unseen(verb, await self.act(verb, service, "LogService.ClearLog", repeat=True))
 
         async def is_clear() -> bool:
-            return len(await self.each(service.link("Entries"))) <= 1
+            return len(await self.listed(service.link("Entries"), 2)) <= 1
 
         await self.until(verb, is_clear, 30.0, "the log still has entries")
 
@@ -70,6 +77,10 @@ class WatchVerbs(Board):
                 if services:
                     return min(services, key=_how_far_from_events)
         raise self.unsupported(verb, "the board keeps no event log")
+
+
+def _age(entry: LogEntry) -> tuple[str, str]:
+    return entry.at, entry.id.zfill(12)
 
 
 def _how_far_from_events(service: Resource) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
+from provisioner.bmc.redfish.board import MAX_MEMBERS
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.bmc.redfish.watch import worst
 from provisioner.errors import BmcUnsupported
@@ -109,6 +110,38 @@ async def test_event_log_is_the_one_of_hardware_events_oldest_first(bmc: Redfish
         LogEntry("9", "Power restored", "2026-11-01", Health.OK),
         LogEntry("10", "Fan1 is slow", "2026-11-02", Health.WARNING),
     )
+
+
+def put_entries(board: Service, count: int, page: int, *, newest_first: bool, full: bool) -> None:
+    """Keep a log of so many entries, in pages."""
+    entries = f"{LOGS}/SEL/Entries"
+    numbers = sorted(range(count), reverse=newest_first)
+    for number in numbers:
+        day = f"2026-{number // 300 + 1:02}-{number // 10 % 30 + 1:02}T{number % 10:02}:00:00Z"
+        board.resources[f"{entries}/{number}"] = {"@odata.id": f"{entries}/{number}", "Id": f"{number}", "Created": day}
+    for at in range(0, count, page):
+        paths = [f"{entries}/{number}" for number in numbers[at : at + page]]
+        board.resources[entries if at == 0 else f"{entries}/page{at}"] = {
+            "Members": [board.resources[path] if full else {"@odata.id": path} for path in paths],
+        } | ({"Members@odata.nextLink": f"{entries}/page{at + page}"} if at + page < count else {})
+
+
+@pytest.mark.usefixtures("with_log")
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize(("full", "read"), [(True, 600), pytest.param(False, MAX_MEMBERS, marks=pytest.mark.slow)])
+async def test_a_long_event_log_is_read_to_its_newest_entry(
+    board: Service, bmc: Redfish, newest_first: bool, full: bool, read: int
+) -> None:
+    put_entries(board, 600, 50, newest_first=newest_first, full=full)
+    assert [entry.id for entry in await bmc.event_log()] == [f"{number}" for number in range(600 - read, 600)]
+
+
+@pytest.mark.usefixtures("with_log")
+async def test_a_page_that_names_itself_as_the_next_is_read_once(board: Service, bmc: Redfish) -> None:
+    entries = f"{LOGS}/SEL/Entries"
+    board.resources[entries] = {"Members": [], "Members@odata.nextLink": entries}
+    assert await bmc.event_log() == ()
+    assert board.asked.count(f"GET {entries}") == 1
 
 
 @pytest.mark.usefixtures("with_log")
