@@ -62,6 +62,7 @@ from provisioner.web.bmc import BmcApi, Boards
 from provisioner.web.cloudevents import secret_of
 from provisioner.web.hooks import Hook
 from provisioner.web.preview import PreviewApi
+from provisioner.web.underway import UnderWay
 
 
 class SiteArtifacts:
@@ -334,7 +335,7 @@ async def bmc_api(
     stack.callback(settling.cancel)
     rotate, did = rotation.rotate, conductor.did_by_hand
     boards = Boards(bmcs, ways, conductor.doors, rotate, did, dhcp.trace.boards.all, engaged)
-    return BmcApi(conductor.machines, boards, consoles)
+    return BmcApi(conductor.machines, boards, consoles, await stack.enter_async_context(UnderWay()))
 
 
 def teller(conductor: Conductor, events: EventStore) -> Tell:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from provisioner.bmc.table import VERBS
 from provisioner.cli.asking import RESETS, STOPS, YES, ask_back
 from provisioner.cli.bmc_direct import Direct, is_url
 from provisioner.cli.bmc_find import find
@@ -79,7 +80,8 @@ def do(session: Session, target: str, verb: str, arguments: Sequence[str], yes: 
         client = session.client()
         if not yes and verb in TOUCHES:
             ask_back(client, [target], f"bmc do {verb}", lambda: TOUCHES[verb])
-        result = client.post(f"/v1/machines/{quoted(target)}/bmc/{quoted(verb)}", body, slow=True)["result"]
+        where = f"/v1/machines/{quoted(target)}/bmc/{quoted(verb)}"
+        result = client.post(where, body, slow=True, takes_s=takes_s(verb))["result"]
     show(session, result)
 
 
@@ -98,8 +100,13 @@ def push(session: Session, target: str, file: Path, **given: Any) -> None:
     else:
         with file.open("rb") as content:
             where = f"/v1/machines/{quoted(target)}/bmc/firmware"
-            session.client().send(where, content, length, {"name": file.name})
+            session.client().send(where, content, length, {"name": file.name}, takes_s=takes_s("firmware.push"))
     session.note(f"{file.name} is installed")
+
+
+def takes_s(verb: str) -> float:
+    """Say how long a board may take for a verb: firmware an hour, a drive that erases itself half a day."""
+    return VERBS[verb].limit_s if verb in VERBS else 0.0
 
 
 @command("verbs")

@@ -20,8 +20,8 @@ from provisioner.errors import ApiError, ConfigError
 DEFAULT_SOCKET = Path("/run/provisioner/api.sock")
 LAB_SOCKET = Path("/var/lib/provisioner-lab/api.sock")
 TIMEOUT_S = 15.0
-SLOW_S = 300.0
-"""For calls that answer only when a BMC has done something: a power cycle may take two minutes."""
+SLOW_S = 420.0
+"""For calls that answer only when a BMC has done something: the first word with a slow one may take five minutes."""
 LONG_S = 3600.0
 """Without a line from a fetch that checks or unpacks an image of many GiB."""
 BEAT_S = 45.0
@@ -90,10 +90,21 @@ class Client:
         with self._waiting(path, slow):
             return self._call("GET", asked, timeout_s=timeout_s, repeat=True)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, *, key: str = "", slow: bool = False) -> Json:
-        """Ask for something. With a `key` the daemon takes it once only, so it is repeated where the answer is lost."""
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        key: str = "",
+        slow: bool = False,
+        takes_s: float = 0.0,
+    ) -> Json:
+        """Ask for something. With a `key` the daemon takes it once only, so it is repeated where the answer is lost.
+
+        `takes_s` is how long the BMC may take beyond what slow ones do anyhow.
+        """
         headers = {"Idempotency-Key": key} if key else {}
-        timeout_s = SLOW_S if slow else TIMEOUT_S
+        timeout_s = SLOW_S + takes_s if slow else TIMEOUT_S
         with self._waiting(path, slow):
             return self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=bool(key))
 
@@ -159,14 +170,19 @@ class Client:
         """Remove something."""
         return self._call("DELETE", path)
 
-    def send(self, path: str, content: IO[bytes], size_bytes: int, query: Mapping[str, str]) -> Json:
+    def send(
+        self, path: str, content: IO[bytes], size_bytes: int, query: Mapping[str, str], *, takes_s: float = 0.0
+    ) -> Json:
         """Send a file. Nothing of it is kept by the daemon when it does not arrive whole."""
-        connection = self._connect(SLOW_S)
+        timeout_s = SLOW_S + takes_s
+        connection = self._connect(timeout_s)
         try:
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
             with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # refused before all of it was sent
                 connection.request("PUT", f"{path}?{urllib.parse.urlencode(query)}", content, headers)
             return _read(connection.getresponse(), self.server)
+        except TimeoutError as error:
+            raise ApiError(f"{self.server}: no answer within {timeout_s:.0f} s", hint=_LOST) from error
         except (OSError, http.client.HTTPException) as error:
             raise self._hung_up(error) from error
         finally:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -28,6 +29,7 @@ from provisioner.web.intents import BmcBody, bmc_address
 from provisioner.web.ports import Machines, Route
 from provisioner.web.replies import json_reply, query
 from provisioner.web.spool import spooled
+from provisioner.web.underway import UnderWay
 from provisioner.web.views import when
 
 
@@ -77,12 +79,13 @@ SET_PASSWORD = "accounts.password"  # noqa: S105 - a verb
 class BmcApi:
     """Handlers over the BMCs of machines."""
 
-    def __init__(self, machines: Machines, boards: Boards, consoles: Consoles) -> None:
+    def __init__(self, machines: Machines, boards: Boards, consoles: Consoles, underway: UnderWay) -> None:
         self._machines = machines
         self._boards = boards
         self._bmcs = boards.bmcs
         self._ways = boards.ways
         self._consoles = consoles
+        self._underway = underway
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -143,9 +146,15 @@ class BmcApi:
         name = query(request, "name").get("name", "")
         machine = self._machine(request)
         self._check_free(machine, VERBS[PUSH])
-        async with spooled(request, name, FIRMWARE_BYTES) as file:
-            await self._done(machine, PUSH, file=file)
+        async with contextlib.AsyncExitStack() as stack:
+            file = await stack.enter_async_context(spooled(request, name, FIRMWARE_BYTES))
+            await self._underway.finish(self._pushed(machine, file, stack.pop_all()))
         return json_reply({"result": None})
+
+    async def _pushed(self, machine: Machine, file: Path, kept: contextlib.AsyncExitStack) -> None:
+        """Push a file that is kept until then, whoever sent it."""
+        async with kept:
+            await self._do(machine, PUSH, file=file)
 
     async def add_way(self, request: web.Request) -> web.Response:
         """Put another way to the machine's board on record, after a look at whose board it is."""
@@ -213,6 +222,11 @@ class BmcApi:
         return self._machines.get(request.match_info["ref"])
 
     async def _done(self, machine: Machine, name: str, **given: Any) -> Any:
+        """Have a verb done. A change is brought to its end also where the client hangs up."""
+        work = self._do(machine, name, **given)
+        return await (self._underway.finish(work) if VERBS[name].changes else work)
+
+    async def _do(self, machine: Machine, name: str, **given: Any) -> Any:
         """Have a verb done, and put on record what came of it.
 
         What the machine is doing is looked at again, in the turn in which its BMC is asked.
@@ -276,6 +290,7 @@ def verb_view(verb: Verb) -> dict[str, Any]:
         "name": verb.name,
         "does": verb.does,
         "changes": verb.changes,
+        "limit_s": verb.limit_s,
         "takes": {name: {"needed": needed, "secret": name in SECRETS} for name, (_, needed) in takes.items()},
         "drivers": [str(driver) for driver in DRIVERS if verb.name in offered_by(driver)],
     }

@@ -29,6 +29,7 @@ from provisioner.model.machine import Machine
 from provisioner.web.app import operator_app
 from provisioner.web.bmc import BmcApi, Boards
 from provisioner.web.server import Server
+from provisioner.web.underway import UnderWay
 from tests.bmc.fake import FakeBmc
 from tests.bmc.simulated import IPMI_PORT, PASSWORD, REDFISH_PORT, USER, host
 from tests.bmc.test_consoles import Bay, FakeLine
@@ -55,9 +56,9 @@ class BmcDaemon(Daemon):
         self.line = FakeLine(b"login: ")
         self._consoles = await Consoles(Bay(self.line).open).__aenter__()
         bmcs = Bmcs(quirks=(), make=lambda address, password: self.board)
-        api = BmcApi(
-            self.conductor.machines, Boards(bmcs, Ways(bmcs, self), self, self._rotate, self._did), self._consoles
-        )
+        self._underway = await UnderWay().__aenter__()
+        boards = Boards(bmcs, Ways(bmcs, self), self, self._rotate, self._did)
+        api = BmcApi(self.conductor.machines, boards, self._consoles, self._underway)
         self._serving = Server(operator_app(api.routes()), drain_s=0.05)
         await self._serving.listen_unix(self.path)
 
@@ -85,6 +86,7 @@ class BmcDaemon(Daemon):
     def stop(self) -> None:
         if self._serving is not None:
             self.do(self._serving.close())
+            self.do(self._underway.__aexit__(None, None, None))
             self.do(self._consoles.__aexit__(None, None, None))
             self._serving = None
 

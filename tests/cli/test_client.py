@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import grp
+import io
 import os
 import socket
 import tempfile
@@ -16,7 +17,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from provisioner.cli.client import Client, comes_back, waited_for, who_may
+from provisioner.bmc.table import VERBS
+from provisioner.cli import client as api
+from provisioner.cli.bmc import takes_s
+from provisioner.cli.client import SLOW_S, Client, comes_back, waited_for, who_may
 from provisioner.cli.exits import ApiProblem, Exit, Forbidden, Stranger, Unreachable, exit_of
 from provisioner.cli.local import check_owner
 from provisioner.cli.session import there
@@ -35,6 +39,24 @@ WAITED_FOR = {
 @pytest.mark.parametrize(("path", "whom"), WAITED_FOR.values(), ids=WAITED_FOR.keys())
 def test_waited_for(path: str, whom: str) -> None:
     assert waited_for(path) == whom
+
+
+TAKES = {verb: one.limit_s for verb, one in VERBS.items()} | {"a verb that only the daemon knows": 0.0}
+
+
+@pytest.mark.parametrize(("verb", "limit_s"), TAKES.items())
+def test_no_verb_takes_longer_than_its_answer_is_waited_for(verb: str, limit_s: float) -> None:
+    assert SLOW_S + takes_s(verb) > limit_s
+
+
+def test_an_answer_that_does_not_come_is_not_the_daemons_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "SLOW_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as listening:  # takes the request, and says nothing
+        listening.bind(str(tmp_path / "api.sock"))
+        listening.listen()
+        client = Client(str(tmp_path / "api.sock"))
+        with pytest.raises(ApiError, match="no answer within 0 s"):
+            client.send("/v1/machines/node17/bmc/firmware", io.BytesIO(b"x"), 1, {})
 
 
 GROUPS = {

@@ -17,12 +17,13 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.ways import Ways
 from provisioner.dhcp.boards import BoardSeen
 from provisioner.errors import BmcUnsupported
-from provisioner.model.bmc import Power
+from provisioner.model.bmc import BmcIdentity, Power
 from provisioner.model.facts import BmcSeen, Facts
 from provisioner.model.machine import Hold, Machine, Run, State
 from provisioner.model.net import Mac
 from provisioner.web.app import operator_app
 from provisioner.web.bmc import BmcApi, Boards
+from provisioner.web.underway import UnderWay
 from tests.bmc.fake import ADDRESS, FakeBmc
 from tests.bmc.test_consoles import Bay, FakeLine
 from tests.web.fakes import NODE17, PLAN, FakeMachines
@@ -42,6 +43,7 @@ class Rack:
     rotated: list[str] = field(default_factory=list)
     seen: list[BoardSeen] = field(default_factory=list)
     engaged: str = ""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def set(self, **changes: Any) -> None:
         self.machines.by_name["node17"] = replace(NODE17, **changes)
@@ -54,6 +56,7 @@ class Rack:
 
     async def did(self, machine: Machine, verb: str, outcome: object) -> None:
         self.done.append((machine.name, verb, outcome))
+        self.ended.set()
 
     async def rotate(self, machine: Machine) -> None:
         self.rotated.append(machine.name)
@@ -69,8 +72,8 @@ async def client(rack: Rack) -> AsyncIterator[Client]:
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
     rack.set(bmc=ADDRESS)
     boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, rack.did, lambda: rack.seen, lambda _: rack.engaged)
-    async with Consoles(Bay(rack.line).open) as consoles:
-        api = BmcApi(rack.machines, boards, consoles)
+    async with Consoles(Bay(rack.line).open) as consoles, UnderWay() as underway:
+        api = BmcApi(rack.machines, boards, consoles, underway)
         async with TestClient(TestServer(operator_app(api.routes()))) as made:
             yield made
 
@@ -82,6 +85,7 @@ async def test_verbs_are_listed_with_what_they_take(client: Client) -> None:
         "name": "vmedia.insert",
         "does": "put an image into a virtual drive",
         "changes": True,
+        "limit_s": 120.0,
         "takes": {"uri": {"needed": True, "secret": False}},
         "drivers": ["redfish"],
     }
@@ -200,8 +204,9 @@ async def test_a_board_that_has_no_console_says_so_where_it_is_read(rack: Rack) 
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
     rack.set(bmc=ADDRESS)
     boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, rack.did)
-    async with Consoles(Bay(BmcUnsupported("it has no serial console")).open) as consoles:
-        api = BmcApi(rack.machines, boards, consoles)
+    bay = Bay(BmcUnsupported("it has no serial console"))
+    async with Consoles(bay.open) as consoles, UnderWay() as under_way:
+        api = BmcApi(rack.machines, boards, consoles, under_way)
         async with TestClient(TestServer(operator_app(api.routes()))) as client:
             response = await client.get(f"{M17}/console")
             assert await response.read() == b"\r\nnode17: it has no serial console\r\n"
@@ -224,6 +229,61 @@ async def test_firmware_is_sent_through_the_daemon(client: Client, rack: Rack) -
     assert (await client.put(f"{M17}/bmc/firmware", params={"name": "../x"}, data=b"x")).status == 400
     rack.set(bmc=ADDRESS, state=State.DEPLOYING, run=Run("r-1", "deploy", "debian-12", PLAN))
     assert (await client.put(f"{M17}/bmc/firmware", params={"name": "x.bin"}, data=b"x")).status == 409
+
+
+class SlowBmc(FakeBmc):
+    """A board whose verbs begin, and end when they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.may_end, self.broken_off = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def push_firmware(self, file: Path) -> None:
+        await self._slowly()
+        await asyncio.to_thread(file.read_bytes)
+
+    async def set_power(self, wanted: Power) -> None:
+        await self._slowly()
+
+    async def identify(self) -> BmcIdentity:
+        await self._slowly()
+        return await super().identify()
+
+    async def _slowly(self) -> None:
+        self.began.set()
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.broken_off.set()
+            raise
+
+
+HUNG_UP: dict[str, tuple[str, str, bool]] = {
+    "a push": ("PUT", "firmware?name=x.bin", True),
+    "a change": ("POST", "power.on", True),
+    "a read is broken off": ("POST", "identify", False),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "is_done"), HUNG_UP.values(), ids=HUNG_UP.keys())
+async def test_a_change_is_brought_to_its_end_whoever_waits_for_it(
+    client: Client, rack: Rack, method: str, path: str, is_done: bool
+) -> None:
+    rack.board = board = SlowBmc()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(client.request(method, f"{M17}/bmc/{path}", data=b"{}"))
+        await board.began.wait()
+        asking.cancel()
+    await client.get("/v1/bmc/verbs")  # the daemon has heard that the client is gone
+    if not is_done:
+        await board.broken_off.wait()
+    board.may_end.set()
+    if is_done:
+        await rack.ended.wait()
+    assert (await client.post(f"{M17}/bmc/power.off")).status == 200
+    names = {"firmware?name=x.bin": "firmware.push"}
+    expected = [("node17", names.get(path, path), None)] if is_done else []
+    assert rack.done == [*expected, ("node17", "power.off", None)]
 
 
 async def test_a_run_that_begins_while_firmware_arrives_keeps_its_machine(client: Client, rack: Rack) -> None:
