@@ -162,7 +162,7 @@ class Daemon:
         boards = await bmc_api(stack, bmcs, conductor, secrets, db, addressing.v4)
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
-        workflows = await site_workflows(conductor, db, SiteBoards(bmcs, secrets), site_shelf.library)
+        workflows = await site_workflows(conductor, db, SiteBoards(bmcs, conductor.ways), site_shelf.library)
         await tell_lacking(site_shelf.lacking, teller(conductor, EventStore(db)))
         metrics = MetricsApi(lambda: measure(conductor, addressing.v4, addressing.v6, netwatch, guard, served))
         apis = (

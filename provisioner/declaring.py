@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from provisioner.bmc.join import said_by
 from provisioner.catalog.compare import compare
 from provisioner.catalog.generations import Generations
 from provisioner.catalog.load import Content
@@ -231,7 +232,7 @@ class Declaring:
         if board is not None:
             address, says = board
             declared = replace(declared, bmc=address)
-            start = replace(start, uuid=start.uuid or says.uuid, serial=start.serial or says.serial)
+            start = said_by(says, start)
         after = become(declared, start, now, classify)
         return Change(now, before, after, describe(before, after))
 
@@ -280,7 +281,7 @@ def _boards_of_others(deeds: Sequence[Deed], boards: Boards, machines: Machines)
             check_board(machine, address, says, [*stay, *among.like_board(says)])
         except ConflictError as error:
             yield f"{deed.name}: {error}"
-        among.put(replace(machine, uuid=machine.uuid or says.uuid, serial=machine.serial or says.serial))
+        among.put(said_by(says, machine))
 
 
 def _references(deeds: Sequence[Deed]) -> list[str]:

@@ -171,7 +171,7 @@ class BmcAuthError(BmcError):
 
 
 class BmcNotTrusted(BmcAuthError):
-    """What the BMC shows of itself is not what was pinned. No password was sent."""
+    """What the BMC shows of itself is not what was pinned, and no password was sent; or it is another machine's."""
 
 
 class BmcConsoleRefused(BmcAuthError):

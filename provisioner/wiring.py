@@ -18,7 +18,6 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.recorder import Recorder
 from provisioner.bmc.resolve import Evidence
 from provisioner.bmc.rotation import NEXT, Rotation
-from provisioner.bmc.ways import Ways
 from provisioner.boot.files import FileTable, Make
 from provisioner.boot.loaders import Loaders
 from provisioner.boot.names import machine_file
@@ -298,7 +297,7 @@ async def bmc_api(
 ) -> BmcApi:
     """Put the BMCs of machines behind the API, and have consoles recorded while a run is under way."""
 
-    ways = Ways(bmcs, secrets)
+    ways = conductor.ways
 
     async def open_console(machine: Machine) -> ConsoleLine:
         return await ways.ask(machine, "console.open", bmcs.open_console)

@@ -55,6 +55,8 @@ class Board:
             raise self.fault
         return self.says.get(address.host, BmcIdentity())
 
+    meet = identify
+
     async def fingerprint(self, address: BmcAddress) -> str:
         return "ab" * 32
 

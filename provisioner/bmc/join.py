@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from provisioner.errors import ConflictError
 from provisioner.model.bmc import BmcAddress, BmcIdentity
@@ -46,6 +47,42 @@ def match(board: BmcIdentity, machine_uuid: str, machine_serial: str) -> Match |
     if is_serial(serial) and serial.lower() == machine_serial.strip().lower():
         return Match("serial", serial)
     return None
+
+
+def twin_of(board: BmcIdentity, machines: Iterable[Machine]) -> Machine | None:
+    """Find the machine that a BMC is of, by UUID in either byte order, or by serial number; never by an address."""
+    by_serial: list[Machine] = []
+    for machine in machines:
+        why = match(board, machine.uuid, machine.serial)
+        if (why is not None and why.by == "uuid") or spellings(board.uuid) & spellings(machine.bmc_uuid):
+            return machine
+        if why is not None:
+            by_serial.append(machine)
+    return next(iter(by_serial), None)
+
+
+def stranger(board: BmcIdentity, machine: Machine, known: Iterable[Machine]) -> str:
+    """Say whose a board is that says that it is not this machine's: one of those that are `known`, or nobody's.
+
+    Empty where it may be this machine's: one that says nothing is believed, and so is one that never said its UUID
+    while it was put on record, for there are boards whose BMC has a UUID of its own.
+    """
+    whose = twin_of(board, [machine, *(each for each in known if each.id != machine.id)])
+    if whose is machine:
+        return ""
+    if whose is not None:
+        return f"the board of {whose.name}"
+    return "a board that is on no record" if are_two(board.uuid, machine.bmc_uuid) else ""
+
+
+def said_by(board: BmcIdentity, machine: Machine) -> Machine:
+    """Give a machine what its board says of it while it is put on record."""
+    return replace(
+        machine,
+        uuid=machine.uuid or board.uuid,
+        serial=machine.serial or board.serial,
+        bmc_uuid=board.uuid or machine.bmc_uuid,
+    )
 
 
 def are_two(uuid_of_one: str, uuid_of_other: str) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -42,6 +42,9 @@ MAX_PROGRAMS = 8
 
 DRIVERS: dict[Driver, type[Bmc]] = {Driver.IPMI: Ipmi, Driver.REDFISH: Redfish, Driver.LIBVIRT: Libvirt}
 
+
+MEET = replace(VERBS["identify"], changes=True)
+"""What is asked before a change."""
 
 DAY_S = 86_400.0
 
@@ -101,6 +104,10 @@ class Bmcs:
         """Log in anew, which proves user and password, and say what the BMC knows of its machine."""
         await self._lanes.renew(address, password)
         return await self.identify(address, password)
+
+    async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
+        """The same in the turn of a change: it waits for those before it, and sits out a BMC that restarts."""
+        return await self._lanes.run(MEET, address, password, lambda bmc: bmc.identify())
 
     async def power(self, address: BmcAddress, password: str) -> Power:
         """Read the power state."""

@@ -8,13 +8,14 @@ new one is tried. Whatever else goes wrong is the answer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from provisioner.bmc.join import stranger
 from provisioner.bmc.rotation import Secrets, Way, next_of, turn, ways_of
 from provisioner.bmc.table import VERBS
 from provisioner.errors import BmcAuthError, BmcError, BmcNotTrusted, BmcUnreachable, BmcUnsupported
-from provisioner.model.bmc import BmcAddress
+from provisioner.model.bmc import BmcAddress, BmcIdentity
 from provisioner.model.machine import Machine
 
 log = logging.getLogger(__name__)
@@ -27,17 +28,28 @@ Call = Callable[[BmcAddress, str], Awaitable[T]]
 class Order(Protocol):
     """What is needed of the BMCs."""
 
+    async def identify(self, address: BmcAddress, password: str) -> BmcIdentity: ...
+
+    async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
+        """The same in the turn of a change."""
+        ...
+
     async def order(self, verb: str, logins: Sequence[Login]) -> Sequence[Login]:
         """Put the ways to one board in order for a verb; those that failed it are left out."""
         ...
 
 
 class Ways:
-    """Asks machines' boards, each by the way that can."""
+    """Asks machines' boards, each by the way that can.
 
-    def __init__(self, bmcs: Order, passwords: Secrets) -> None:
+    Addresses move from board to board, and a site may have one account for all: before anything is changed a board is
+    asked whose it is. `like` lists the machines on record that a board may be of.
+    """
+
+    def __init__(self, bmcs: Order, passwords: Secrets, like: Callable[[BmcIdentity], Iterable[Machine]]) -> None:
         self._bmcs = bmcs
         self._passwords = passwords
+        self._like = like
 
     async def first(self, machine: Machine) -> Login:
         """Return the first address and its password; raise `ConflictError` where there is none."""
@@ -50,8 +62,21 @@ class Ways:
     async def _login(self, way: Way) -> Login:
         return way.address, await self._passwords.get(way.secret)
 
-    async def ask(self, machine: Machine, verb: str, call: Call[T]) -> T:
-        """Do a verb by the first way that can. Raises the `BmcError` of the last that was asked."""
+    async def look(self, machine: Machine) -> None:
+        """See that a machine's board lets us in, and that it is its. Raises `BmcError`."""
+
+        async def looked(address: BmcAddress, password: str) -> None:
+            await self._check(machine, address, self._bmcs.identify(address, password))
+
+        await self.ask(machine, "identify", looked)
+
+    async def ask(self, machine: Machine, verb: str, call: Call[T], *, met: bool = False) -> T:
+        """Do a verb by the first way that can. Raises the `BmcError` of the last that was asked.
+
+        `met`: the board was asked just now whose it is.
+        """
+        if VERBS[verb].changes and not met:
+            call = self._meeting(machine, call)
         if not machine.more_bmcs:
             return await self._asked(machine, await self.first(machine), call)
         logins = await self.all(machine)
@@ -89,3 +114,22 @@ class Ways:
         kept = await self._passwords.get(way.secret)
         other = kept if kept != refused else await next_of(self._passwords, way)
         return None if other == refused else other
+
+    def _meeting(self, machine: Machine, call: Call[T]) -> Call[T]:
+        async def meeting(address: BmcAddress, password: str) -> T:
+            await self._check(machine, address, self._bmcs.meet(address, password))
+            return await call(address, password)
+
+        return meeting
+
+    async def _check(self, machine: Machine, address: BmcAddress, asked: Awaitable[BmcIdentity]) -> None:
+        try:
+            board = await asked
+        except BmcUnsupported:
+            return  # it cannot say
+        if whose := stranger(board, machine, self._like(board)):
+            raise BmcNotTrusted(
+                f"{address} is not the board of {machine.name} any more: it is {whose} (UUID {board.uuid or '?'},"
+                f" serial number {board.serial or '?'})",
+                hint=f"nothing was touched; `provisionctl bmc add {machine.name} URL` puts its new address on record",
+            )

@@ -17,7 +17,6 @@ from provisioner.lifecycle.steps import Perform
 from provisioner.model.bmc import BmcAddress, BootTarget, Power
 from provisioner.model.machine import Machine
 from provisioner.model.trace import NOW, Channel, Observe, TraceLine
-from provisioner.store.secrets import Secrets
 
 MEDIA = frozenset({"media.insert", "media.eject"})
 PUSHES = frozenset({"power.soft-off", "power.cycle", "power.reset", "power.nmi"})
@@ -27,9 +26,13 @@ PUSHES = frozenset({"power.soft-off", "power.cycle", "power.reset", "power.nmi"}
 class Actions:
     """Performs what `lifecycle.steps` asks for."""
 
-    def __init__(self, bmcs: Bmcs, secrets: Secrets, observe: Observe) -> None:
+    def __init__(self, bmcs: Bmcs, ways: Ways, observe: Observe) -> None:
         self._bmcs = bmcs
-        self._ways = Ways(bmcs, secrets)
+        self._ways = ways
+        self._acted: dict[str, tuple[str, int]] = {}
+        """The run and the step of each machine's last action, where it was carried out: for the one that follows at
+        once its board is not asked anew whose it is.
+        """
         self._observe = observe
         self.media: Callable[[Machine, str], Awaitable[str]] | None = None
         """Does the steps with a medium (`media.Media.perform`)."""
@@ -38,7 +41,8 @@ class Actions:
         """Bring about what a step ensures; return a note for the journal. Raises `BmcError`."""
         wanted = ENSURES.get(action.step.name) or network_target(machine)
         started = time.monotonic()
-        ask, bmcs = partial(self._ways.ask, machine), self._bmcs
+        met = self._acted.pop(machine.id, None) == (action.run_id, action.at - 1)
+        ask, bmcs = partial(self._ways.ask, machine, met=met), self._bmcs
         try:
             match wanted:
                 case _ if action.step.name in MEDIA and self.media is not None:
@@ -58,6 +62,7 @@ class Actions:
         except BmcError as error:
             self._see(machine, f"bmc.{action.step.name}", f"{action.step.name} failed: {error.message}", ok=False)
             raise
+        self._acted[machine.id] = action.run_id, action.at
         self._see(machine, f"bmc.{action.step.name}", f"{note}, {time.monotonic() - started:.1f} s")
         return note
 

@@ -75,14 +75,15 @@ class Conductor:
         self._secrets = secrets
         self._tokens = Tokens(db)
         self._trace = Trace(db, self.clock)
-        self._actions = Actions(ports.bmcs, secrets, self.observe)
+        self.ways = Ways(ports.bmcs, secrets, self.machines.like_board)
+        self._actions = Actions(ports.bmcs, self.ways, self.observe)
         self._runner = Runner(self._store, self.machines, self._trace, self.clock, self._actions.perform, pace)
         self.doors = Doors(self.machines, self._runner, ports.bmcs, secrets, self.clock)
         self._silence = Silence(self.machines, self._runner, self.clock, self._actions.look, pace.look)
         self._boots = Boots(self.machines, self._runner, self._tokens, self._trace, ports, self.clock)
         self.decide = self._boots.decide
         """Says what a client boots."""
-        self.media = Media(db.path.parent / "media", self._boots, self._tokens, ports, secrets, self.observe)
+        self.media = Media(db.path.parent / "media", self._boots, self._tokens, ports, self.ways, self.observe)
         self.discs = Discs(db.path.parent / "discs", self._boots, ports.network)
         self._actions.media = self.media.perform
         self._runner.followers.append(self.media)
@@ -92,7 +93,7 @@ class Conductor:
         self.holding, self.written = self._runner.holding, self._runner.written
         self.booter = Booter(ports, self._boots, self._answers, self._agents)
         """What machines ask and say."""
-        ready = Readiness(self.machines, ports, self._boots.arch_of, self._actions.look, Ways(ports.bmcs, secrets))
+        ready = Readiness(self.machines, ports, self._boots.arch_of, self.ways)
         self.preflight, self.forecast, self._reach = ready.preflight, ready.forecast, ready.reach
         ready.medium = self.media.checks
         self.engaged: Callable[[str, str], str] = lambda _machine, _key: ""

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 
-from provisioner.bmc.join import are_two, at_host, match, on_record
+from provisioner.bmc.join import are_two, at_host, match, on_record, said_by, twin_of
 from provisioner.bmc.rotation import NEXT, make_password
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError
@@ -80,11 +80,13 @@ class Doors:
         passwords = self._secrets.seal({} if bmc is None else {secret_of(machine_id): request.password})
         if twin is not None:
             made = self._runner.change(
-                twin.id, lambda m, now: (rest.enrolled(m, request, bmc, now), []), intent=intent, secrets=passwords
+                twin.id,
+                lambda m, now: (rest.enrolled(said_by(board, m), request, bmc, now), []),
+                intent=intent,
+                secrets=passwords,
             )
         else:
-            new = rest.enrolled(replace(new, uuid=board.uuid, serial=board.serial), request, bmc, now)
-            made = self._runner.create(new, intent, secrets=passwords)
+            made = self._runner.create(rest.enrolled(said_by(board, new), request, bmc, now), intent, secrets=passwords)
         return await self._known(made, passwords)
 
     async def _known(self, change: Awaitable[Machine], passwords: Sealed) -> Machine:
@@ -181,14 +183,6 @@ class Doors:
             await self._bmcs.forget(address)
 
 
-def twin_of(board: BmcIdentity, machines: Iterable[Machine]) -> Machine | None:
-    """Find the machine that a BMC is of, by UUID in either byte order, or by serial number; never by an address."""
-    found = [(machine, match(board, machine.uuid, machine.serial)) for machine in machines]
-    by_uuid = [machine for machine, why in found if why is not None and why.by == "uuid"]
-    by_serial = [machine for machine, why in found if why is not None and why.by == "serial"]
-    return next(iter([*by_uuid, *by_serial]), None)
-
-
 def check_board(
     machine: Machine, address: BmcAddress, board: BmcIdentity, known: Iterable[Machine], *, certain: bool = False
 ) -> None:
@@ -238,7 +232,7 @@ def _is_way(address: BmcAddress, host: str, user: str, ports: Mapping[Driver, in
 
 
 def _added(machine: Machine, address: BmcAddress, board: BmcIdentity) -> Machine:
-    machine = replace(machine, uuid=machine.uuid or board.uuid, serial=machine.serial or board.serial)
+    machine = said_by(board, machine)
     if machine.bmc is None or machine.bmc.driver is address.driver:
         return replace(machine, bmc=address)
     others = tuple(one for one in machine.more_bmcs if one.driver is not address.driver)

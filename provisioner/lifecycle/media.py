@@ -34,7 +34,6 @@ from provisioner.model.intent import Check
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.model.trace import NOW, Channel, Observe, TraceLine
-from provisioner.store.secrets import Secrets
 from provisioner.store.tokens import Purpose, Tokens
 
 log = logging.getLogger(__name__)
@@ -49,15 +48,13 @@ PAUSES_S = (5.0, 30.0, 120.0, 600.0)
 class Media:
     """The CDs of all machines. `run` takes out what is left over, until cancelled."""
 
-    def __init__(
-        self, folder: Path, boots: Boots, tokens: Tokens, ports: Ports, secrets: Secrets, observe: Observe
-    ) -> None:
+    def __init__(self, folder: Path, boots: Boots, tokens: Tokens, ports: Ports, ways: Ways, observe: Observe) -> None:
         self._folder = folder
         self._machines = boots.machines
         self._boots = boots
         self._tokens = tokens
         self._ports = ports
-        self._ways = Ways(ports.bmcs, secrets)
+        self._ways = ways
         self._observe = observe
         self._in: set[str] = set()
         """Machines (ids) whose medium has a file."""

@@ -29,6 +29,9 @@ class Bmcs(Protocol):
 
     async def identify(self, address: BmcAddress, password: str) -> BmcIdentity: ...
 
+    async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
+        """The same in the turn of a change."""
+
     async def fingerprint(self, address: BmcAddress) -> str: ...
 
     async def power(self, address: BmcAddress, password: str) -> Power: ...

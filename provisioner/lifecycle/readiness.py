@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -41,25 +41,24 @@ from provisioner.model.net import Mac
 
 TARGETS = "boot.targets"
 Login = tuple[BmcAddress, str]
-Look = Callable[[Machine], Awaitable[object]]
 
 
 class Logins(Protocol):
     """The ways to a machine's board, with their passwords; `bmc.ways.Ways` is the real one."""
 
+    async def look(self, machine: Machine) -> None:
+        """See that the board lets us in, and that it is this machine's. Raises `BmcError`."""
+
     async def all(self, machine: Machine) -> list[Login]: ...
 
 
 class Readiness:
-    """Looks at machines. `look` reads a machine's power by its BMC."""
+    """Looks at machines."""
 
-    def __init__(
-        self, machines: Known, ports: Ports, arch_of: Callable[[Mac], str], look: Look, logins: Logins
-    ) -> None:
+    def __init__(self, machines: Known, ports: Ports, arch_of: Callable[[Mac], str], logins: Logins) -> None:
         self._machines = machines
         self._arch_of = arch_of
         self._ports = ports
-        self._look = look
         self._logins = logins
         self._renderings = Renderings(ports)
         self.medium: Callable[[Machine, Bootenv, Mapping[str, Any]], list[Check]] = lambda *_: []
@@ -136,9 +135,9 @@ class Readiness:
         return Found(missing, [each.name for each in files], unfit, told, self._unserved(boot), medium=medium)
 
     async def _asked(self, machine: Machine, names: Sequence[str]) -> dict[str, Any]:
-        """Log in to the BMC, and see whether it can do what is needed."""
+        """Log in to the BMC, see that it is this machine's, and whether it can do what is needed."""
         try:
-            await self._look(machine)
+            await self._logins.look(machine)
             logins = await self._logins.all(machine)
             listed = await self._listed(logins) if any(name.startswith("boot.") for name in names) else {}
             cannot = [name for name in names if not await self._can(name, logins, listed)]

@@ -132,7 +132,7 @@ class Machines:
 
     def like_board(self, board: BmcIdentity) -> list[Machine]:
         """List the machines that have the UUID of a BMC's machine, in either byte order, or its serial number."""
-        ids = {ref for key in _said_of(board.uuid, board.serial) for ref in self._by_board.get(key, ())}
+        ids = {ref for key in _said_of(board) for ref in self._by_board.get(key, ())}
         return sorted((self._by_id[ref] for ref in ids), key=lambda machine: machine.name)
 
     def by_bmc(self, address: BmcAddress) -> list[Machine]:
@@ -153,7 +153,7 @@ class Machines:
         if before is not None and _named(before) != _named(machine):
             self._unindex(before, machine)
         if before is None or _named(before) != _named(machine):
-            for key in _said_of(machine.uuid, machine.serial):
+            for key in _said_of(machine):
                 self._by_board[key].add(machine.id)
             for way in machine.bmcs:
                 self._by_bmc.add(way, machine.id)
@@ -186,7 +186,7 @@ class Machines:
                 del self._by_mac[mac]
         if self._by_uuid.get(machine.uuid) == machine.id and (after is None or after.uuid != machine.uuid):
             del self._by_uuid[machine.uuid]
-        for key in _said_of(machine.uuid, machine.serial):
+        for key in _said_of(machine):
             self._by_board[key].discard(machine.id)
             if not self._by_board[key]:
                 del self._by_board[key]
@@ -195,8 +195,11 @@ class Machines:
 
 
 def _named(machine: Machine) -> tuple[object, ...]:
-    return machine.name, machine.macs, machine.uuid, machine.serial, machine.bmc, machine.more_bmcs
+    said = machine.uuid, machine.serial, machine.bmc_uuid
+    return machine.name, machine.macs, *said, machine.bmc, machine.more_bmcs
 
 
-def _said_of(uuid: str, serial: str) -> set[str]:
-    return {*spellings(uuid), *([serial.strip().lower()] if is_serial(serial.strip()) else ())}
+def _said_of(one: Machine | BmcIdentity) -> set[str]:
+    by_bmc = one.bmc_uuid if isinstance(one, Machine) else ""
+    serial = one.serial.strip()
+    return {*spellings(one.uuid), *spellings(by_bmc), *([serial.lower()] if is_serial(serial) else ())}

@@ -162,6 +162,8 @@ class Machine:
     macs: tuple[Mac, ...] = ()
     uuid: str = ""
     serial: str = ""
+    bmc_uuid: str = ""
+    """The UUID that its board said by its BMC when that was put on record: some boards say another one there."""
     profile: str = ""
     profile_reason: str = ""
     facts: Facts | None = None

@@ -15,7 +15,6 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
 from provisioner.store.db import Database
-from provisioner.store.secrets import Secrets
 from provisioner.web.workflows import WorkflowApi
 from provisioner.workflow.engine import Engine
 from provisioner.workflow.load import Library
@@ -27,8 +26,8 @@ from provisioner.workflow.planning import Planning
 class SiteBoards:
     """The BMCs of machines as workflows ask them: every verb by its name, through the resolver."""
 
-    def __init__(self, bmcs: Bmcs, secrets: Secrets) -> None:
-        self._bmcs, self._ways = bmcs, Ways(bmcs, secrets)
+    def __init__(self, bmcs: Bmcs, ways: Ways) -> None:
+        self._bmcs, self._ways = bmcs, ways
 
     async def do(self, machine: Machine, verb: str, given: Mapping[str, Any]) -> Any:
         """Do a verb; returns plain values."""

@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 
 from provisioner.bmc.pool import Bmcs
-from provisioner.bmc.ways import Ways
 from provisioner.catalog.load import shipped
 from provisioner.lifecycle.ports import Discovery
 from provisioner.model.bmc import Driver, Power
@@ -134,7 +133,7 @@ async def adopted(rack: AdoptRack, wish: Mapping[str, Any]) -> Sequence[str]:
         assert machine.bmc is not None
         assert (machine.bmc.driver, machine.bmc.host, machine.bmc.username) == (Driver.REDFISH, host(0), "provisioner")
         assert [one.driver for one in machine.more_bmcs] == [Driver.IPMI]
-        logins = await Ways(rack.real, conductor.doors._secrets).all(machine)
+        logins = await conductor.ways.all(machine)
         for address, password in logins:
             assert await rack.real.power(address, password) is Power.OFF
         password = logins[0][1]

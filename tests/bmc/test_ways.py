@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -18,7 +18,7 @@ from provisioner.errors import (
     ConflictError,
     NotFoundError,
 )
-from provisioner.model.bmc import BmcAddress, Driver, secret_of
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver, secret_of
 from provisioner.model.machine import Machine, State
 
 REDFISH = BmcAddress(Driver.REDFISH, "192.0.2.1", 443, "admin")
@@ -33,8 +33,21 @@ class Site:
 
     turned: bool = False
     none: bool = False
+    says: BmcIdentity | BmcError = field(default_factory=BmcIdentity)
+    """What the board that answers says of itself."""
+    like: Sequence[Machine] = ()
     asked: list[str] = field(default_factory=list)
     held: dict[str, str] = field(default_factory=lambda: {name: f"password of {name}" for name in NAMES})
+    met: list[Driver] = field(default_factory=list)
+
+    async def identify(self, address: BmcAddress, password: str) -> BmcIdentity:
+        if isinstance(self.says, BmcError):
+            raise self.says
+        return self.says
+
+    async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
+        self.met.append(address.driver)
+        return await self.identify(address, password)
 
     async def order(self, verb: str, logins: Sequence[Login]) -> Sequence[Login]:
         self.asked.append(verb)
@@ -91,7 +104,7 @@ async def test_ask(
             raise errors[address.driver]
         return "done"
 
-    ways = Ways(site, site)
+    ways = Ways(site, site, lambda _: site.like)
     if raises is None:
         assert await ways.ask(BOTH, verb, call) == "done"
     else:
@@ -105,7 +118,7 @@ async def test_ask(
 
 async def test_one_way_needs_no_order_and_none_is_said() -> None:
     site = Site()
-    ways = Ways(site, site)
+    ways = Ways(site, site, lambda _: site.like)
 
     async def call(address: BmcAddress, password: str) -> str:
         return password
@@ -143,10 +156,10 @@ async def test_a_rotation_that_was_cut_short_is_ended_by_who_is_refused(
         return "done"
 
     if knows in held.values():
-        assert await Ways(site, site).ask(ONE, "power.on", call) == "done"
+        assert await Ways(site, site, lambda _: ()).ask(ONE, "power.on", call) == "done"
     else:
         with pytest.raises(BmcAuthError):
-            await Ways(site, site).ask(ONE, "power.on", call)
+            await Ways(site, site, lambda _: ()).ask(ONE, "power.on", call)
     assert (seen, site.held) == (tried, then)
 
 
@@ -159,7 +172,7 @@ async def test_a_rotation_that_ends_while_its_board_is_asked() -> None:
             raise BmcAuthError("refused")
         return password
 
-    assert await Ways(site, site).ask(ONE, "power.on", call) == NEW
+    assert await Ways(site, site, lambda _: ()).ask(ONE, "power.on", call) == NEW
 
 
 async def test_a_board_that_is_not_trusted_is_shown_no_other_password() -> None:
@@ -170,5 +183,55 @@ async def test_a_board_that_is_not_trusted_is_shown_no_other_password() -> None:
         raise BmcNotTrusted("its certificate is another one")
 
     with pytest.raises(BmcNotTrusted):
-        await Ways(site, site).ask(ONE, "power.on", call)
+        await Ways(site, site, lambda _: ()).ask(ONE, "power.on", call)
     assert seen == [OLD]
+
+
+async def done(address: BmcAddress, password: str) -> str:
+    return "done"
+
+
+OWN, OTHERS = "4c4c4544-0042-3510-8051-b7c04f4e3132", "4c4c4544-0043-3610-8052-b8c04f4e3133"
+NODE17 = Machine("m1", "node17", State.ACTIVE, uuid=OWN, bmc_uuid=OWN, serial="CZ31", bmc=IPMI)
+NODE18 = Machine("m2", "node18", State.ACTIVE, uuid=OTHERS, serial="CZ32")
+
+WHOSE: dict[str, tuple[Machine, Site, str]] = {
+    "its own board": (NODE17, Site(says=BmcIdentity(OWN)), ""),
+    "one that says nothing": (NODE17, Site(), ""),
+    "one that cannot say": (NODE17, Site(says=BmcUnsupported("no")), ""),
+    "its own by serial number": (NODE17, Site(says=BmcIdentity(serial="CZ31"), like=[NODE17]), ""),
+    "the serial number of the chassis that both are in": (
+        NODE17, Site(says=BmcIdentity(serial="CZ31"), like=[replace(NODE18, serial="CZ31"), NODE17]), "",
+    ),
+    "another machine's, by UUID": (NODE17, Site(says=BmcIdentity(OTHERS), like=[NODE18]), "the board of node18"),
+    "another machine's, by serial number": (
+        NODE17, Site(says=BmcIdentity(serial="CZ32"), like=[NODE18]), "the board of node18",
+    ),
+    "one that is on no record": (NODE17, Site(says=BmcIdentity(OTHERS)), "a board that is on no record"),
+    "a BMC with a UUID of its own, as it was put on record": (
+        replace(NODE17, bmc_uuid=OTHERS), Site(says=BmcIdentity(OTHERS)), "",
+    ),
+    "a BMC with a UUID of its own, put on record unasked": (
+        replace(NODE17, bmc_uuid=""), Site(says=BmcIdentity(OTHERS)), "",
+    ),
+    "put on record unasked, and another machine's": (
+        replace(NODE17, bmc_uuid=""), Site(says=BmcIdentity(OTHERS), like=[NODE18]), "the board of node18",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("machine", "site", "whose"), WHOSE.values(), ids=WHOSE.keys())
+async def test_whose_board_it_is_is_asked_before_a_change_and_in_a_look(
+    machine: Machine, site: Site, whose: str
+) -> None:
+    ways = Ways(site, site, lambda _: site.like)
+    assert await ways.ask(machine, "power.status", done) == "done", "who only reads does no harm"
+    assert site.met == []
+    for asked in (lambda: ways.ask(machine, "power.off", done), lambda: ways.look(machine)):
+        if whose:
+            with pytest.raises(BmcNotTrusted, match=f"is not the board of node17 any more: it is {whose}"):
+                await asked()
+        else:
+            await asked()
+    assert await ways.ask(machine, "power.off", done, met=True) == "done"
+    assert site.met == [Driver.IPMI]

@@ -57,7 +57,7 @@ class BmcDaemon(Daemon):
         self._consoles = await Consoles(Bay(self.line).open).__aenter__()
         bmcs = Bmcs(quirks=(), make=lambda address, password: self.board)
         self._underway = await UnderWay().__aenter__()
-        boards = Boards(bmcs, Ways(bmcs, self), self, self._rotate, self._did)
+        boards = Boards(bmcs, Ways(bmcs, self, lambda _: ()), self, self._rotate, self._did)
         api = BmcApi(self.conductor.machines, boards, self._consoles, self._underway)
         self._serving = Server(operator_app(api.routes()), drain_s=0.05)
         await self._serving.listen_unix(self.path)

@@ -15,7 +15,6 @@ import pytest
 from provisioner.bmc.pool import Bmcs, Waiver
 from provisioner.bmc.quirks import Quirk
 from provisioner.bmc.resolve import Verdict
-from provisioner.bmc.ways import Ways
 from provisioner.errors import BmcError, BmcProtocolError, BmcTimeout, BmcWrongState, ConflictError
 from provisioner.lab.chassis import Chassis
 from provisioner.lab.faults import Fault, Faults
@@ -182,7 +181,7 @@ async def test_verbs_go_by_the_way_that_was_proven_on_boards_like_it(tmp_path: P
         ipmi = replace(world.address, driver=IPMI, fingerprint="")
         machine = await conductor.doors.add("node17", ipmi, PASSWORD)
         assert [one.driver for one in machine.more_bmcs] == [IPMI]
-        ways = Ways(world.driven, conductor._secrets)
+        ways = conductor.ways
         logins = await ways.all(machine)
         faults.start(Fault.NO_POWER_CYCLE)
         await ways.ask(machine, "power.cycle", lambda to, word: world.driven.do(to, word, "power.cycle"))

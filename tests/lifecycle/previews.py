@@ -19,7 +19,7 @@ from provisioner.errors import BmcError
 from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports
 from provisioner.lifecycle.preview import Known, Previews
 from provisioner.lifecycle.readiness import Readiness
-from provisioner.model.bmc import BmcAddress, BootTarget, Power
+from provisioner.model.bmc import BmcAddress, BootTarget
 from provisioner.model.boot import LocalDisk
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import Machine
@@ -89,10 +89,9 @@ class Obedient:
         self._cannot = cannot
         self._fault = fault
 
-    async def look(self, machine: Machine) -> Power:
+    async def look(self, machine: Machine) -> None:
         if self._fault is not None:
             raise self._fault
-        return Power.OFF
 
     async def all(self, machine: Machine) -> list[tuple[BmcAddress, str]]:
         return [(machine.bmc, "secret")] if machine.bmc else []
@@ -129,4 +128,4 @@ def readiness(
 ) -> Readiness:
     """Forecasts and checks of these machines, whose board is this one, and of what is in store; all secrets are one."""
     board = board or Obedient()
-    return Readiness(machines, _ports(on or network(), board, stock, secret), lambda _: "amd64", board.look, board)
+    return Readiness(machines, _ports(on or network(), board, stock, secret), lambda _: "amd64", board)

@@ -61,6 +61,8 @@ class Metal:
     """Calls that fail before its BMC answers again, where it is broken; 0: all do."""
     targets: tuple[BootTarget, ...] = ()
     """What its board lists to boot from; it does not say where there is none."""
+    met: int = 0
+    """How often its board was asked whose it is, before it did anything."""
     lives: int = 0
     """Grows with every power-on, and when what runs on it is gone: a life that is not the latest does nothing more."""
 
@@ -77,7 +79,7 @@ class FakeBmcs:
         self._point = points.point
 
     def _metal(self, address: BmcAddress, password: str) -> Metal:
-        metal = next(m for m in self._rack.metal if m.address.host == address.host)
+        metal = self._rack.board_at(address.host)
         if (error := metal.broken) is not None:
             metal.left -= 1
             if metal.left == 0:
@@ -89,6 +91,11 @@ class FakeBmcs:
 
     async def identify(self, address: BmcAddress, password: str) -> BmcIdentity:
         return BmcIdentity(uuid=self._metal(address, password).uuid, vendor="QEMU")
+
+    async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
+        metal = self._metal(address, password)
+        metal.met += 1
+        return BmcIdentity(uuid=metal.uuid, vendor="QEMU")
 
     async def fingerprint(self, address: BmcAddress) -> str:
         return "ab" * 32
@@ -163,6 +170,8 @@ class Rack:
         self.secrets: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]] = no_secrets
         self.clock: SteadyClock | None = None
         self._behaviour: asyncio.TaskGroup | None = None
+        self.moved: dict[str, str] = {}
+        """Hosts whose address another board has now, and by which host that one was known."""
         self.switch_ports: dict[str, SwitchPort] = {}
         """Where machines are plugged in, by their address, as far as a relay said."""
         self.unanswered = 0
@@ -171,6 +180,11 @@ class Rack:
         self.up = asyncio.Event()
         self._connections: set[asyncio.Timeout] = set()
         """What machines have open to the daemon: it breaks when that is gone."""
+
+    def board_at(self, host: str) -> Metal:
+        """Find the machine whose board answers at a host."""
+        host = self.moved.get(host, host)
+        return next(m for m in self.metal if m.address.host == host)
 
     def one(self, name: str = "node17") -> Metal:
         return next(m for m in self.metal if m.name == name)

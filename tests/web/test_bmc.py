@@ -71,7 +71,9 @@ def rack() -> Rack:
 async def client(rack: Rack) -> AsyncIterator[Client]:
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
     rack.set(bmc=ADDRESS)
-    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, rack.did, lambda: rack.seen, lambda _: rack.engaged)
+    boards = Boards(
+        bmcs, Ways(bmcs, rack, lambda _: ()), rack, rack.rotate, rack.did, lambda: rack.seen, lambda _: rack.engaged
+    )
     async with Consoles(Bay(rack.line).open) as consoles, UnderWay() as underway:
         api = BmcApi(rack.machines, boards, consoles, underway)
         async with TestClient(TestServer(operator_app(api.routes()))) as made:
@@ -203,7 +205,7 @@ async def test_console(client: Client, rack: Rack) -> None:
 async def test_a_board_that_has_no_console_says_so_where_it_is_read(rack: Rack) -> None:
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
     rack.set(bmc=ADDRESS)
-    boards = Boards(bmcs, Ways(bmcs, rack), rack, rack.rotate, rack.did)
+    boards = Boards(bmcs, Ways(bmcs, rack, lambda _: ()), rack, rack.rotate, rack.did)
     bay = Bay(BmcUnsupported("it has no serial console"))
     async with Consoles(bay.open) as consoles, UnderWay() as under_way:
         api = BmcApi(rack.machines, boards, consoles, under_way)
