@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from provisioner.errors import ConflictError
 from provisioner.model.bmc import BmcAddress, BmcIdentity
 from provisioner.model.machine import Machine
+from provisioner.model.uuids import are_two, spellings
 
 _PLACEHOLDERS = re.compile(
     r"(?i)(to be filled.*|default string|none|n/?a|not (specified|available|applicable)|unknown|system serial number"
     r"|chassis serial number|0*123456789.*|[0x.\- ]*|filled by oem|empty)"
 )
 """What boards carry that nobody wrote a serial number into."""
-
-_NO_UUID = frozenset({"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"})
 
 VENDOR_CLASSES = (
     (re.compile(r"iDRAC\b"), "iDRAC"),
@@ -83,23 +81,6 @@ def said_by(board: BmcIdentity, machine: Machine) -> Machine:
         serial=machine.serial or board.serial,
         bmc_uuid=board.uuid or machine.bmc_uuid,
     )
-
-
-def are_two(uuid_of_one: str, uuid_of_other: str) -> bool:
-    """Say whether two boards say by UUID that they are two."""
-    one, other = spellings(uuid_of_one), spellings(uuid_of_other)
-    return bool(one and other and not one & other)
-
-
-def spellings(text: str) -> frozenset[str]:
-    """Return a UUID in both byte orders that boards spell it in; nothing where it is none."""
-    try:
-        value = uuid.UUID(text)
-    except ValueError:
-        return frozenset()
-    if str(value) in _NO_UUID:
-        return frozenset()
-    return frozenset({str(value), str(uuid.UUID(bytes=value.bytes_le))})
 
 
 def is_serial(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from provisioner.errors import WireError
+from provisioner.model.uuids import tells
 from provisioner.wire import tlv, tlvs
 
 PXE_CLIENT = b"PXEClient"
@@ -18,17 +19,6 @@ NO_WAIT = tlv(IPXE_NO_PXEDHCP, b"\x01")
 PXE_DISCOVERY_CONTROL = 6
 BOOT_FILE_AS_NAMED = tlv(PXE_DISCOVERY_CONTROL, b"\x08") + b"\xff"
 """Option 43 for a ROM: do no boot server discovery, load the file that this packet names (PXE 2.1 section 2.4.5)."""
-
-PLACEHOLDERS = frozenset(
-    {
-        "00000000-0000-0000-0000-000000000000",
-        "ffffffff-ffff-ffff-ffff-ffffffffffff",
-        "03000200-0400-0500-0006-000700080009",  # AMI's default, on many boards at once
-        "12345678-1234-5678-90ab-cddeefaabbcc",  # Insyde's
-        "fefefefe-fefe-fefe-fefe-fefefefefefe",
-    }
-)
-"""UUIDs that firmware sends when nobody wrote one: they identify no machine."""
 
 
 def user_classes(value: bytes) -> tuple[bytes, ...]:
@@ -62,7 +52,7 @@ def uuid_of(value: bytes | None) -> str | None:
     if value is None or len(value) != UUID_OCTETS or value[0] != 0:
         return None
     found = smbios_uuid(value[1:])
-    return None if found in PLACEHOLDERS else found
+    return found if tells(found) else None
 
 
 def smbios_uuid(value: bytes) -> str:

@@ -8,11 +8,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from itertools import combinations, islice
 from typing import Protocol
 
-from provisioner.dhcp.pxe import PLACEHOLDERS
 from provisioner.dhcp.topology import Given, parse_ranges
 from provisioner.errors import ConfigError
 from provisioner.model.boot import Unknown
 from provisioner.model.net import Mac, is_of_port, parse_mac
+from provisioner.model.uuids import tells
 
 AUTHORITATIVE, RESERVATIONS_ONLY = "authoritative", "reservations-only"
 """Modes that both families have."""
@@ -90,7 +90,7 @@ def uuid_faults(uuid: str) -> Iterator[str]:
     """Say why no machine can be known by this UUID."""
     if uuid and not _UUID.fullmatch(uuid.lower()):
         yield f"uuid: {uuid!r} is none: write it as Linux prints it, such as 4c4c4544-0042-3510-8052-b4c04f4e3132"
-    elif uuid.lower() in PLACEHOLDERS:
+    elif uuid and not tells(uuid.lower()):
         yield f"uuid: {uuid} is sent by firmware that has none, and tells no machine from others: leave it out"
 
 

@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from provisioner.discovery.identity import meaningful, real_uuid
+from provisioner.discovery.identity import meaningful
 from provisioner.errors import ConfigError, WireError
 from provisioner.model.facts import BmcSeen, Cpu, Disk, Facts, Nic
 from provisioner.model.net import Mac, parse_mac
+from provisioner.model.uuids import real_uuid
 
 FORMAT = 1
 """The report's own version. The agent's side is `ramdisk/facts.sh`."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from provisioner.errors import ConflictError
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
+from provisioner.model.uuids import real_uuid
 
 UUID_MATCH, UUID_DIFFERS = 4, -4
 SERIAL_MATCH, SERIAL_DIFFERS = 3, -2
@@ -22,17 +23,6 @@ ACCEPTED = 2
 MARGIN = 2
 """By how much the best machine has to lead."""
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_JUNK_UUIDS = frozenset(
-    {
-        "03000200-0400-0500-0006-000700080009",  # AMI's reference firmware, on boards of many makers
-        "00020003-0004-0005-0006-000700080009",  # the same in the other byte order
-        "12345678-1234-5678-90ab-cddeefaabbcc",
-        "11111111-2222-3333-4444-555555555555",
-        "fefefefe-fefe-fefe-fefe-fefefefefefe",
-        "d0000000-0000-0000-0000-000000000000",
-    }
-)
 _JUNK_WORDS = frozenset(
     {"0", "empty", "n/a", "na", "none", "null", "oem", "unknown", "undefined", "invalid", "default", "x", "sernum"}
 )
@@ -57,14 +47,6 @@ def meaningful(text: str) -> str:
     """Return an identifying text without blanks at its ends; empty where it is a placeholder of a board maker."""
     word = text.strip()
     return "" if word.lower() in _JUNK_WORDS or _JUNK_PHRASES.search(word) else word
-
-
-def real_uuid(text: str) -> str:
-    """Return the UUID in lower case; empty where it is none, or one that many boards share."""
-    uuid = text.strip().lower()
-    if not _UUID.fullmatch(uuid) or uuid in _JUNK_UUIDS:
-        return ""
-    return "" if len(set(uuid.replace("-", ""))) <= 2 else uuid
 
 
 def match(facts: Facts, machine: Machine) -> Match | None:

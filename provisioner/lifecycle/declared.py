@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from provisioner.bmc.join import are_two, at_host, match, on_record
+from provisioner.bmc.join import at_host, match, on_record
 from provisioner.fields import nearest
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.registry import Addresses, Machines
@@ -20,6 +20,7 @@ from provisioner.model.facts import Facts
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
+from provisioner.model.uuids import are_two
 
 PROFILE = "profile:"
 """A tag that says which hardware profile a machine has, whatever the rules make of its facts."""

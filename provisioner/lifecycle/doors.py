@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 
-from provisioner.bmc.join import are_two, at_host, match, on_record, said_by, twin_of
+from provisioner.bmc.join import at_host, match, on_record, said_by, twin_of
 from provisioner.bmc.rotation import NEXT, make_password
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError
@@ -18,6 +18,7 @@ from provisioner.lifecycle.runner import Runner
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver, secret_of
 from provisioner.model.intent import Asked, EnrolRequest
 from provisioner.model.machine import Machine, State
+from provisioner.model.uuids import are_two
 from provisioner.store.sealed import Sealed
 from provisioner.store.secrets import Secrets
 from provisioner.uncut import uncut

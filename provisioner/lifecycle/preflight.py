@@ -55,6 +55,7 @@ def checks(machine: Machine, bootenv: Bootenv, found: Found, verb: Verb) -> list
         *_parameters(found),
         *(found.medium if found.medium is not None else _subnet(found) if boots_from_network(verb) else ()),
         *(_hardware(machine, bootenv) if verb in (Verb.DEPLOY, Verb.INSTALL) else ()),
+        *(_ports(machine) if verb is Verb.RELEASE else ()),
     ]
 
 
@@ -226,6 +227,13 @@ def _hardware(machine: Machine, bootenv: Bootenv) -> list[Check]:
         text = f"{machine.name} has {has:.1f} GiB of memory, {bootenv.name} needs {needs:.1f}"
         found.append(Check("memory", ok=False, text=text))
     return found
+
+
+def _ports(machine: Machine) -> Iterable[Check]:
+    """Refuse to erase what is told from others by a UUID alone: boards share them."""
+    if not machine.macs:
+        hint = f"provisionctl boot {machine.name} discovery"
+        yield Check("facts", ok=False, text=f"the ports of {machine.name} are not known yet", hint=hint)
 
 
 def refuse(judged: Sequence[Check], what: str) -> None:

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from provisioner.bmc.join import is_serial, spellings
+from provisioner.bmc.join import is_serial
 from provisioner.errors import NotFoundError
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver, spelled
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
+from provisioner.model.uuids import real_uuid, spellings
 
 _LETTERS = string.ascii_lowercase + string.digits + "-."
 MAX_NAME = 63
@@ -88,7 +89,6 @@ class Machines:
         self._by_id: dict[str, Machine] = {}
         self._by_name: dict[str, str] = {}
         self._by_mac: dict[Mac, str] = {}
-        self._by_uuid: dict[str, str] = {}
         self._by_board: defaultdict[str, set[str]] = defaultdict(set)
         """Ids by what a BMC may say of its machine: blades share a serial number."""
         self._by_bmc = Addresses()
@@ -127,8 +127,9 @@ class Machines:
         return self._by_id.get(self._by_mac.get(mac, ""))
 
     def by_uuid(self, uuid: str) -> Machine | None:
-        """Find the machine with this SMBIOS UUID."""
-        return self._by_id.get(self._by_uuid.get(uuid, ""))
+        """Find the machine with this SMBIOS UUID; none where several have it."""
+        found = self.like_board(BmcIdentity(uuid=real_uuid(uuid)))
+        return found[0] if len(found) == 1 else None
 
     def like_board(self, board: BmcIdentity) -> list[Machine]:
         """List the machines that have the UUID of a BMC's machine, in either byte order, or its serial number."""
@@ -160,8 +161,6 @@ class Machines:
         self._by_id[machine.id] = machine
         self._by_name[machine.name] = machine.id
         self._by_mac.update(dict.fromkeys(machine.macs, machine.id))
-        if machine.uuid:
-            self._by_uuid[machine.uuid] = machine.id
         if machine.run is not None and machine.run.step is not None:
             self._moving[machine.id] = machine
         else:
@@ -184,8 +183,6 @@ class Machines:
         for mac in machine.macs:
             if self._by_mac.get(mac) == machine.id and (after is None or mac not in after.macs):
                 del self._by_mac[mac]
-        if self._by_uuid.get(machine.uuid) == machine.id and (after is None or after.uuid != machine.uuid):
-            del self._by_uuid[machine.uuid]
         for key in _said_of(machine):
             self._by_board[key].discard(machine.id)
             if not self._by_board[key]:

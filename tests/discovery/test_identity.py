@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.discovery.identity import identify, meaningful, real_uuid
+from provisioner.discovery.identity import identify, meaningful
 from provisioner.errors import ConflictError
 from provisioner.model.facts import Facts, Nic
 from provisioner.model.machine import Machine, State
@@ -99,15 +99,3 @@ def test_placeholders_say_nothing(text: str) -> None:
 )
 def test_real_serial_numbers_are_kept(text: str) -> None:
     assert meaningful(f" {text} ") == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [JUNK, "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff", "none", "", "4c4c4544"],
-)
-def test_uuids_that_say_nothing(text: str) -> None:
-    assert real_uuid(text) == ""
-
-
-def test_uuids_are_spelt_as_linux_does() -> None:
-    assert real_uuid(f" {U1.upper()}\n") == U1

@@ -16,6 +16,7 @@ from provisioner.model.bmc import BmcAddress, BootTarget, Driver
 from provisioner.model.catalog import Bootenv, Files, Kind
 from provisioner.model.facts import Disk, Facts
 from provisioner.model.machine import Machine, State
+from provisioner.model.net import Mac
 
 GIB = 1 << 30
 BMC = BmcAddress(Driver.IPMI, "10.0.0.1", 623, "admin")
@@ -69,6 +70,15 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
 def test_checks(machine: Machine, bootenv: Bootenv, missing: list[str], fault: str | None, failed: list[str]) -> None:
     found = Found(missing=missing, bmc_fault=fault)
     assert [check.text for check in checks(machine, bootenv, found, verb_for(bootenv)) if not check.ok] == failed
+
+
+def test_no_disks_are_erased_of_what_only_a_uuid_tells_from_others() -> None:
+    failed = [check for check in checks(READY, DISCOVERY, Found(), Verb.RELEASE) if not check.ok]
+    assert [(one.text, one.hint) for one in failed] == [
+        ("the ports of node17 are not known yet", "provisionctl boot node17 discovery")
+    ]
+    known = replace(READY, macs=(Mac("52:54:00:00:00:17"),))
+    assert all(check.ok for check in checks(known, DISCOVERY, Found(), Verb.RELEASE))
 
 
 WAYS_OUT: dict[str, tuple[State, str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -16,22 +17,23 @@ from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 
 A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
-NODE = Machine("m1", "node17", State.READY, macs=(A,), uuid="u1")
+U1, U2 = "4c4c4544-0042-3510-8051-b7c04f4e3132", "4c4c4544-0043-3610-8052-b8c04f4e3133"
+NODE = Machine("m1", "node17", State.READY, macs=(A,), uuid=U1)
 
 
 def test_found_by_name_id_mac_and_uuid() -> None:
     machines = Machines([NODE])
-    assert machines.get("node17") is machines.get("m1") is machines.by_mac(A) is machines.by_uuid("u1") is NODE
+    assert machines.get("node17") is machines.get("m1") is machines.by_mac(A) is machines.by_uuid(U1) is NODE
     assert machines.by_mac(B) is None
     assert (len(machines), machines.all()) == (1, [NODE])
 
 
 def test_a_change_moves_the_index_with_it() -> None:
     machines = Machines([NODE])
-    renamed = replace(NODE, name="node18", macs=(B,), uuid="u2")
+    renamed = replace(NODE, name="node18", macs=(B,), uuid=U2)
     machines.put(renamed)
-    assert machines.get("node18") is machines.by_mac(B) is machines.by_uuid("u2") is renamed
-    assert machines.find("node17") is machines.by_mac(A) is machines.by_uuid("u1") is None
+    assert machines.get("node18") is machines.by_mac(B) is machines.by_uuid(U2) is renamed
+    assert machines.find("node17") is machines.by_mac(A) is machines.by_uuid(U1) is None
 
 
 def test_who_is_forgotten_by_an_older_word_of_it_leaves_nothing() -> None:
@@ -136,3 +138,18 @@ def test_what_is_not_there_is_said_with_what_is_near(ref: str) -> None:
     machines.remove(NODE)
     with pytest.raises(NotFoundError, match="provisionctl machines"):
         machines.get("node17")
+
+
+BY_UUID: dict[str, tuple[str, list[Machine], str]] = {
+    "in the other byte order": (str(UUID(bytes=UUID(U1).bytes_le)), [NODE], "node17"),
+    "in capitals": (U1.upper(), [NODE], "node17"),
+    "of two machines, each of which it may be": (U1, [NODE, replace(NODE, id="m2", name="node18")], ""),
+    "that is none": ("11111111-2222-3333-4444-555555555555",
+                     [replace(NODE, uuid="11111111-2222-3333-4444-555555555555")], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("uuid", "known", "name"), BY_UUID.values(), ids=BY_UUID.keys())
+def test_found_by_a_uuid(uuid: str, known: list[Machine], name: str) -> None:
+    found = Machines(known).by_uuid(uuid)
+    assert (found.name if found else "") == name

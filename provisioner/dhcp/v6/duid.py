@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from provisioner.dhcp.pxe import PLACEHOLDERS, smbios_uuid
+from provisioner.dhcp.pxe import smbios_uuid
+from provisioner.model.uuids import tells
 
 MAX_SIZE = 130
 """Two bytes of type and at most 128 (RFC 8415 section 11.1)."""
@@ -48,7 +49,7 @@ def uuids_of(duid: bytes) -> tuple[str, ...]:
     value = duid[2:]
     swapped = value[3::-1] + value[5:3:-1] + value[7:5:-1] + value[8:]
     candidates = (smbios_uuid(value), _spelt(swapped), _spelt(value))
-    return tuple(uuid for uuid in dict.fromkeys(candidates) if uuid not in PLACEHOLDERS)
+    return tuple(uuid for uuid in dict.fromkeys(candidates) if tells(uuid))
 
 
 def _spelt(value: bytes) -> str:
