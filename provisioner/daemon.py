@@ -30,7 +30,7 @@ from provisioner.collector import settle
 from provisioner.config import Config, Written
 from provisioner.declaring import Declaring
 from provisioner.discovery.facts import decode_facts
-from provisioner.discovery.identity import identify
+from provisioner.discovery.identity import doubt, identify
 from provisioner.errors import ConfigError, ProvisionerError
 from provisioner.holders import Holders
 from provisioner.hosts import hosts_of, own_address_towards
@@ -129,7 +129,7 @@ class Daemon:
             place_of=holders.place_of,
             tls_url=addresses.tls_url,
         )
-        discovery = Discovery(decode_facts, identify, site_shelf.classify)
+        discovery = Discovery(decode_facts, identify, doubt, site_shelf.classify)
         secrets = await Secrets.opened(db, config.key_file)
         await renderer.load(catalog.content.renderer.codes)
         ports = Ports(

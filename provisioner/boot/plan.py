@@ -14,6 +14,7 @@ from provisioner.lifecycle.plans import goes_by_medium, wants_network
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk, NoBoot, Plan, RunScript, Trust, Unknown
 from provisioner.model.catalog import Bootenv
 from provisioner.model.machine import BY_MEDIUM, Machine, State
+from provisioner.model.uuids import are_two
 
 LOADERS: Mapping[int, str] = {
     Arch.X86_BIOS: "undionly.kpxe",
@@ -80,7 +81,7 @@ def next_boot(client: BootClient, machine: Machine | None, policy: BootPolicy, d
     """
     if client.asker is Asker.OS:
         return LocalDisk("an operating system asks for an address only")
-    why, network = _wants_network(machine, policy)
+    why, network = _wants_network(client, machine, policy)
     if network is None:
         return NoBoot(why)
     if not network:
@@ -90,6 +91,12 @@ def next_boot(client: BootClient, machine: Machine | None, policy: BootPolicy, d
     if client.asker is Asker.HTTP and direct:
         return LoadFile(direct, why, direct=True)
     return _first_loader(client, why, machine, policy)
+
+
+def other_uuid(client: BootClient, machine: Machine) -> str:
+    """Give the UUID, where it is spelled, of another machine that asks by this one's port: a card moved. Else empty."""
+    known = machine.facts.uuid if machine.facts is not None else ""
+    return client.uuid if isinstance(client.uuid, str) and are_two(client.uuid, known) else ""
 
 
 def direct_file(bootenv: Bootenv, arch: str) -> str:
@@ -104,12 +111,14 @@ def boots_by_medium(machine: Machine, via: str = "") -> bool:
     return (via or machine.boot_via) == BY_MEDIUM
 
 
-def _wants_network(machine: Machine | None, policy: BootPolicy) -> tuple[str, bool | None]:
+def _wants_network(client: BootClient, machine: Machine | None, policy: BootPolicy) -> tuple[str, bool | None]:
     """Say why, and whether the machine boots from the network (None: it is not answered at all)."""
     if machine is None:
         return UNKNOWN_MACHINE[policy.unknown]
     run = machine.run
     if run is not None and run.step is not None:
+        if wants_network(run) and (other := other_uuid(client, machine)):
+            return f"a port of {machine.name}, but it is another machine that asks: its UUID is {other}", False
         if wants_network(run):
             return f"{machine.name} is {machine.state}: {run.bootenv}", True
         what = "its medium, then its disk" if goes_by_medium(run) else "its disk"

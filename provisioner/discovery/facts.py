@@ -30,6 +30,8 @@ MAX_COUNT = 1 << 20
 MAX_BYTES = 1 << 60
 
 _MIB = 1 << 20
+_USB = re.compile(r"[0-9]{1,3}-[0-9.]{1,32}:[0-9.]{1,16}")
+"""An interface of a device on the USB bus."""
 _PCI = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _VIRTUAL_DISK = re.compile(r"(ram|zram|loop|nbd|fd|sr|dm-|md)[0-9]")
 _DEVICE_NAME = re.compile(r"[A-Za-z0-9_!.-]{1,32}")
@@ -165,6 +167,7 @@ def _nics(report: dict[str, Any]) -> Iterator[Nic]:
                 link={"1": True, "0": False}.get(_text(item, "carrier")),
                 speed_mbps=speed or None,
                 pci=next((a for key in ("bus_address", "parent_address") if _PCI.fullmatch(a := _text(item, key))), ""),
+                usb=_USB.fullmatch(_text(item, "bus_address")) is not None,
             )
 
 

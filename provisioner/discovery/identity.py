@@ -49,21 +49,32 @@ def meaningful(text: str) -> str:
     return "" if word.lower() in _JUNK_WORDS or _JUNK_PHRASES.search(word) else word
 
 
-def match(facts: Facts, machine: Machine) -> Match | None:
-    """Weigh a report against one machine; None where nothing connects them."""
-    found = [
-        found for found in (_by_uuid(facts, machine), _by_serial(facts, machine), _by_mac(facts, machine)) if found
-    ]
+def match(facts: Facts, machine: Machine, booted: str = "") -> Match | None:
+    """Weigh a report against one machine; None where nothing connects them. `booted` is the port that it booted by."""
+    found = _evidence(facts, machine, booted)
     if not any(score > 0 for score, _ in found):
         return None
     return Match(machine, sum(score for score, _ in found), tuple(reason for _, reason in found))
 
 
-def identify(facts: Facts, machines: Sequence[Machine]) -> Machine | None:
+def doubt(facts: Facts, machine: Machine, machines: Sequence[Machine], booted: str = "") -> str:
+    """Say why a report is not about `machine`, as which its sender was booted; empty where nothing speaks against it.
+
+    `machines` are all that it may be about.
+    """
+    found = _evidence(facts, machine, booted)
+    score = sum(each for each, _ in found)
+    if found and score < ACCEPTED:
+        return "; ".join(reason for _, reason in found)
+    for other in _matches(facts, machines, booted):
+        if other.machine.id != machine.id and other.score >= max(score + MARGIN, ACCEPTED):
+            return f"it is {other.machine.name}: {'; '.join(other.reasons)}"
+    return ""
+
+
+def identify(facts: Facts, machines: Sequence[Machine], booted: str = "") -> Machine | None:
     """Find the machine that a report is about, None for a new one; raise `ConflictError` where it is not clear."""
-    matches = sorted(
-        (found for machine in machines if (found := match(facts, machine))), key=lambda found: -found.score
-    )
+    matches = _matches(facts, machines, booted)
     if not matches:
         return None
     best = matches[0]
@@ -77,6 +88,17 @@ def identify(facts: Facts, machines: Sequence[Machine]) -> Machine | None:
         told = " / ".join(f"{found.machine.name}: {'; '.join(found.reasons)}" for found in (best, *rivals))
         raise ConflictError(f"the report fits several machines: {told}", hint="delete the one that is gone")
     return best.machine
+
+
+def _matches(facts: Facts, machines: Sequence[Machine], booted: str) -> list[Match]:
+    """Weigh a report against machines, the best first."""
+    found = [found for machine in machines if (found := match(facts, machine, booted))]
+    return sorted(found, key=lambda each: -each.score)
+
+
+def _evidence(facts: Facts, machine: Machine, booted: str) -> list[tuple[int, str]]:
+    found = _by_uuid(facts, machine), _by_serial(facts, machine), _by_mac(facts, machine, booted)
+    return [each for each in found if each is not None]
 
 
 def _by_uuid(facts: Facts, machine: Machine) -> tuple[int, str] | None:
@@ -95,8 +117,8 @@ def _by_serial(facts: Facts, machine: Machine) -> tuple[int, str] | None:
     return SERIAL_DIFFERS, f"serial number is {facts.serial}, not {machine.serial}"
 
 
-def _by_mac(facts: Facts, machine: Machine) -> tuple[int, str] | None:
-    ours, theirs = set(machine.macs), {nic.mac for nic in facts.nics}
+def _by_mac(facts: Facts, machine: Machine, booted: str) -> tuple[int, str] | None:
+    ours, theirs = set(machine.macs), set(facts.ports(booted))
     if not ours or not theirs:
         return None
     if both := sorted(ours & theirs):

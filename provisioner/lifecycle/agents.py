@@ -17,7 +17,7 @@ from provisioner.lifecycle.declared import BY_WORD, profile_of
 from provisioner.lifecycle.endings import with_facts
 from provisioner.lifecycle.firstboot import HOOK_FAILED, HOOK_HINT, FailedHook, without
 from provisioner.lifecycle.inputs import Failed, Idle, JobFailed, JobTaken, Progress, Seen
-from provisioner.lifecycle.plans import SYSTEM_AT, Signal, Verb, agent_command, is_to_stop, job_id
+from provisioner.lifecycle.plans import BOOTS_AT, SYSTEM_AT, Signal, Verb, agent_command, is_to_stop, job_id
 from provisioner.lifecycle.ports import Flows, NoFlows, Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
@@ -62,31 +62,64 @@ class Agents:
         now = self._clock.now()
         port = ports.network.port_of(address)
         facts = _plugged(ports.discovery.decode(raw, now), bearer.mac, port)
-        known = self._machines.find(bearer.machine) or ports.discovery.identify(facts, self._machines.all())
+        known, alike = self._machines.find(bearer.machine), self._machines.alike(facts)
+        if known is None:
+            known = ports.discovery.identify(facts, alike, bearer.mac)
+        elif why := ports.discovery.doubt(facts, known, alike, bearer.mac):
+            await self._refuse(known, bearer, why)
         profile = _profile(ports, known, facts)
         if known is None:
-            machine = await self._runner.create(self._newcomer(bearer.mac, port, (facts, profile), now))
+            new = self._newcomer(bearer.mac, port, now)
+            machine = await self._runner.create(_with(new, facts, profile, now, self._ports(new, facts, bearer.mac)))
         else:
-            machine = await self._runner.change(known.id, lambda m, at: _reported(m, facts, profile, at))
+            machine = await self._runner.change(
+                known.id, lambda m, at: _reported(m, facts, profile, at, self._ports(m, facts, bearer.mac))
+            )
         run = machine.run.id if machine.run and machine.run.step else ""
         if (bearer.machine, bearer.run) != (machine.id, run):
             await self._tokens.claim(bearer, machine.id, run)
         for mac in (bearer.mac, *machine.macs):
             self._trace.claim(mac, machine.id, run)
         self.flows.reported(machine.id)
+        for mac in facts.ports(bearer.mac):
+            if (owner := self._machines.by_mac(mac)) is not None and owner.id != machine.id:
+                text = f"{mac} stays on record as a port of {owner.name} until that reports without it"
+                self._see(machine, "agent.port-of-another", text, ok=False)
         text = f"discovery system reports: {facts.vendor} {facts.product}, {len(facts.disks)} disks"
         self._see(machine, "agent.facts", text)
         return agent_command(machine)
 
-    def _newcomer(self, mac: Mac, port: SwitchPort | None, seen: tuple[Facts, tuple[str, str]], now: float) -> Machine:
+    async def _refuse(self, machine: Machine, bearer: Token, why: str) -> None:
+        """Put nothing on record that another machine says than the one that its token names; fail the run that waits
+        for that one. Raises `ConflictError`.
+        """
+        text = f"what booted as {machine.name} is another machine: {why}"
+        hint = (
+            f"a card moved; where it is {machine.name} with another mainboard, or a BMC that has a UUID of its own:"
+            f" `provisionctl forget {machine.name}`, then enrol it anew (--no-verify)"
+        )
+        self._see(machine, "agent.facts.refused", text, ok=False)
+        run = machine.run
+        if run is not None and run.step is not None and run.id == bearer.run and run.step.name in BOOTS_AT:
+            await self._runner.apply(machine.id, Failed(run.id, run.at, text, hint, again=False))
+        raise ConflictError(text, hint=hint)
+
+    def _ports(self, machine: Machine, facts: Facts, booted: Mac) -> tuple[Mac, ...]:
+        """List the ports that a machine has by its report: one that is on record as another's stays that one's.
+
+        What an earlier report had and this one has not was taken out; what nobody has seen yet may still come.
+        """
+        has, had = facts.ports(booted), {nic.mac for nic in machine.facts.nics} if machine.facts is not None else set()
+        macs = dict.fromkeys((*(mac for mac in machine.macs if mac in has or mac not in had), *has))
+        owners = {mac: self._machines.by_mac(mac) for mac in macs}
+        return tuple(mac for mac, owner in owners.items() if owner is None or owner.id == machine.id)
+
+    def _newcomer(self, mac: Mac, port: SwitchPort | None, now: float) -> Machine:
         name = port.name if port is not None and port.name else f"new-{mac.replace(':', '')[-6:]}"
         while self._machines.find(name) is not None:
             name += "x"
         way = self._boots.way_of(mac)
-        machine = Machine(
-            str(uuid.uuid4()), name, State.DISCOVERED, macs=(mac,), boot_via=way, created=now, changed=now
-        )
-        return _with(machine, *seen, now)
+        return Machine(str(uuid.uuid4()), name, State.DISCOVERED, macs=(mac,), boot_via=way, created=now, changed=now)
 
     def sharer(self, token: str, address: str) -> str:
         """Name the machine (its id) whose agent takes an image with this token; `RunOverError` where it is to stop."""
@@ -318,8 +351,7 @@ def _plugged(facts: Facts, mac: Mac, port: SwitchPort | None) -> Facts:
     return replace(facts, nics=tuple(plugged(nic) if nic.mac == mac else nic for nic in facts.nics))
 
 
-def _with(machine: Machine, facts: Facts, profile: tuple[str, str], now: float) -> Machine:
-    macs = tuple(dict.fromkeys((*machine.macs, *(nic.mac for nic in facts.nics))))
+def _with(machine: Machine, facts: Facts, profile: tuple[str, str], now: float, macs: tuple[Mac, ...]) -> Machine:
     return replace(
         machine,
         facts=facts,
@@ -339,8 +371,10 @@ def _profile(ports: Ports, known: Machine | None, facts: Facts) -> tuple[str, st
     return (declared, BY_WORD) if declared else ports.discovery.classify(facts)
 
 
-def _reported(machine: Machine, facts: Facts, profile: tuple[str, str], now: float) -> tuple[Machine, list[Perform]]:
-    machine = _with(machine, facts, profile, now)
+def _reported(
+    machine: Machine, facts: Facts, profile: tuple[str, str], now: float, macs: tuple[Mac, ...]
+) -> tuple[Machine, list[Perform]]:
+    machine = _with(machine, facts, profile, now, macs)
     if machine.run is None or machine.run.step is None:
         return replace(machine, state=with_facts(machine.state, machine)), []
     return advance(machine, Seen(Signal.FACTS), now)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from provisioner.boot.files import MADE_OF
-from provisioner.boot.plan import SECURE_BOOT_LOADERS, arch_name, direct_file, next_boot
+from provisioner.boot.plan import SECURE_BOOT_LOADERS, arch_name, direct_file, next_boot, other_uuid
 from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
 from provisioner.catalog import nics
@@ -113,7 +113,11 @@ class Boots:
             kind = (client.asker, client.arch, client.secure_boot)
             return self._strangers.get(kind) or self._plan_for_stranger(kind, client)
         direct = self._direct(client.mac, machine) if client.asker is Asker.HTTP else ""
+        if _under_way(machine):
+            client = client._replace(uuid=spelled(client))
         plan = next_boot(client, machine, self._policy, direct)
+        if other_uuid(client, machine):
+            return plan  # its run is told nothing of that
         if client.asker is not Asker.OS:
             self._runner.signal(machine, Signal.DHCP)
         self._runner.signal(machine, Signal.LOCAL)
@@ -232,7 +236,8 @@ class Boots:
     def _to_start(self, mac: Mac, machine: Machine | None, address: str, asker: Asker) -> Bootenv | Plan:
         """Say what a machine starts, now that a loader or a CD is asked for; else what its plan is instead."""
         client = self._clients.get(mac, BootClient(mac, Asker.IPXE))
-        plan = next_boot(client._replace(asker=asker), machine, self.ports.network.policy(address))
+        client = client._replace(asker=asker, uuid=spelled(client))
+        plan = next_boot(client, machine, self.ports.network.policy(address))
         if not isinstance(plan, RunScript):
             self._see(mac, machine, "http.script", f"boot script: local disk ({plan.reason})")
             return plan

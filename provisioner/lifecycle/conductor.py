@@ -105,7 +105,7 @@ class Conductor:
 
     async def open(self) -> None:
         """Read machines and tokens from the store."""
-        for machine in await self._store.load():
+        for machine in sorted(await self._store.load(), key=lambda each: each.created):  # who had a port first keeps it
             self.machines.put(machine)
         if runs := [machine.run.id for machine in self.machines.moving() if machine.run is not None]:
             with contextlib.suppress(StoreError):  # full: they last as long as they did

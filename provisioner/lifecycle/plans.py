@@ -176,6 +176,9 @@ WAITED_FOR = {
 }
 
 
+BOOTS_AT = frozenset(step for step in NETBOOT if KINDS[step].signal is not None)
+"""Where a machine is waited for that boots the discovery system."""
+
 COMES_BACK = FROM_DISK[:3]
 """How a machine comes back to its own system. What that says of itself is not waited for: with a static address it
 may say nothing that we hear."""

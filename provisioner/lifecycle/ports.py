@@ -100,13 +100,15 @@ class Artifacts(Protocol):
 class Discovery:
     """What is made of the report of a discovery system.
 
-    `decode` reads the raw report (`WireError` where it is none). `identify` finds the one known machine that it is
-    about, None for a new one; raises `ConflictError` where it could be several. `classify` names the hardware profile
+    `decode` reads the raw report (`WireError` where it is none). `identify` finds the one of these machines that it is
+    about, None for a new one; raises `ConflictError` where it could be several. `doubt` says why it is not about the
+    machine as which its sender was booted. Both are told by which port that was. `classify` names the hardware profile
     and says why.
     """
 
     decode: Callable[[bytes, float], Facts]
-    identify: Callable[[Facts, Sequence[Machine]], Machine | None]
+    identify: Callable[[Facts, Sequence[Machine], Mac], Machine | None]
+    doubt: Callable[[Facts, Machine, Sequence[Machine], Mac], str]
     classify: Callable[[Facts], tuple[str, str]]
 
 

@@ -10,6 +10,7 @@ from itertools import islice
 from provisioner.bmc.join import is_serial
 from provisioner.errors import NotFoundError
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver, spelled
+from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.model.uuids import real_uuid, spellings
@@ -88,9 +89,10 @@ class Machines:
     def __init__(self, machines: Iterable[Machine] = ()) -> None:
         self._by_id: dict[str, Machine] = {}
         self._by_name: dict[str, str] = {}
-        self._by_mac: dict[Mac, str] = {}
+        self._by_mac: dict[Mac, tuple[str, ...]] = {}
+        """Ids of those that have a port on record, whose it is first."""
         self._by_board: defaultdict[str, set[str]] = defaultdict(set)
-        """Ids by what a BMC may say of its machine: blades share a serial number."""
+        """Ids by UUID in either byte order and by serial number: blades share one."""
         self._by_bmc = Addresses()
         self._moving: dict[str, Machine] = {}
         self.without_ports: set[str] = set()
@@ -123,17 +125,30 @@ class Machines:
         return self._by_id.get(self._by_name.get(ref, ref))
 
     def by_mac(self, mac: Mac) -> Machine | None:
-        """Find the machine that has this port."""
-        return self._by_id.get(self._by_mac.get(mac, ""))
+        """Find the machine that has this port: it stays with who had it first."""
+        owners = self._by_mac.get(mac)
+        return self._by_id.get(owners[0]) if owners is not None else None
 
     def by_uuid(self, uuid: str) -> Machine | None:
         """Find the machine with this SMBIOS UUID; none where several have it."""
         found = self.like_board(BmcIdentity(uuid=real_uuid(uuid)))
         return found[0] if len(found) == 1 else None
 
+    def alike(self, facts: Facts) -> list[Machine]:
+        """List the machines that have a UUID, a serial number or a port in common with what was reported.
+
+        A report is about none of the others, and comparing it with ten thousand takes too long.
+        """
+        keys = {*spellings(facts.uuid), facts.serial.strip().lower()}
+        ids = {ref for key in keys for ref in self._by_board.get(key, ())}
+        ids.update(ref for nic in facts.nics for ref in self._by_mac.get(nic.mac, ()))
+        return sorted((self._by_id[ref] for ref in ids), key=lambda machine: machine.name)
+
     def like_board(self, board: BmcIdentity) -> list[Machine]:
         """List the machines that have the UUID of a BMC's machine, in either byte order, or its serial number."""
-        ids = {ref for key in _said_of(board) for ref in self._by_board.get(key, ())}
+        serial = board.serial.strip().lower()
+        keys = {*spellings(board.uuid), *([serial] if is_serial(serial) else ())}
+        ids = {ref for key in keys for ref in self._by_board.get(key, ())}
         return sorted((self._by_id[ref] for ref in ids), key=lambda machine: machine.name)
 
     def by_bmc(self, address: BmcAddress) -> list[Machine]:
@@ -160,7 +175,10 @@ class Machines:
                 self._by_bmc.add(way, machine.id)
         self._by_id[machine.id] = machine
         self._by_name[machine.name] = machine.id
-        self._by_mac.update(dict.fromkeys(machine.macs, machine.id))
+        for mac in machine.macs:
+            owners = self._by_mac.get(mac, ())
+            if machine.id not in owners:
+                self._by_mac[mac] = (*owners, machine.id)
         if machine.run is not None and machine.run.step is not None:
             self._moving[machine.id] = machine
         else:
@@ -181,8 +199,12 @@ class Machines:
         if after is None or after.name != machine.name:
             self._by_name.pop(machine.name, None)
         for mac in machine.macs:
-            if self._by_mac.get(mac) == machine.id and (after is None or mac not in after.macs):
-                del self._by_mac[mac]
+            if after is None or mac not in after.macs:
+                left = tuple(owner for owner in self._by_mac.get(mac, ()) if owner != machine.id)
+                if left:
+                    self._by_mac[mac] = left
+                else:
+                    self._by_mac.pop(mac, None)
         for key in _said_of(machine):
             self._by_board[key].discard(machine.id)
             if not self._by_board[key]:
@@ -196,7 +218,6 @@ def _named(machine: Machine) -> tuple[object, ...]:
     return machine.name, machine.macs, *said, machine.bmc, machine.more_bmcs
 
 
-def _said_of(one: Machine | BmcIdentity) -> set[str]:
-    by_bmc = one.bmc_uuid if isinstance(one, Machine) else ""
-    serial = one.serial.strip()
-    return {*spellings(one.uuid), *spellings(by_bmc), *([serial.lower()] if is_serial(serial) else ())}
+def _said_of(machine: Machine) -> set[str]:
+    serial = machine.serial.strip().lower()
+    return {*spellings(machine.uuid), *spellings(machine.bmc_uuid), *([serial] if serial else ())}

@@ -55,6 +55,8 @@ class Nic:
     circuit_id: str = ""
     """The switch port as that relay names it (option 82): text where it is printable, else 0x and hex."""
     remote_id: str = ""
+    usb: bool = False
+    """It is on the USB bus, as are adapters, which move about, and what BMCs show their machines, alike on all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +99,7 @@ class Facts:
     """A guest of a hypervisor, as the processor says; None where it was not read."""
     source: str = "discovery"
     observed_at: float = 0.0
+
+    def ports(self, booted: str = "") -> tuple[Mac, ...]:
+        """List the ports that tell a machine from others: those on the USB bus do not, but for the one it booted by."""
+        return tuple(nic.mac for nic in self.nics if not nic.usb or nic.mac == booted)

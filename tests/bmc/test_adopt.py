@@ -80,7 +80,7 @@ class AdoptRack(FlowRack):
         def decode(raw: bytes, now: float) -> Facts:
             return replace(found.decode(raw, now), bmc=BmcSeen(host(0), "52:54:43:00:00:00"))
 
-        return Discovery(decode, found.identify, found.classify)
+        return replace(found, decode=decode)
 
     def listens(self, machine: Machine) -> bool:
         return self.agents.discovery_runs(machine, 60.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -41,6 +42,9 @@ def running(verb: Verb, step: str) -> Machine:
 
 INSTALLING = "node17 is deploying: debian-12"
 
+U1, U2 = "4c4c4544-0042-3510-8051-b7c04f4e3132", "4c4c4544-0043-3610-8052-b8c04f4e3133"
+WITH_UUID = replace(running(Verb.DEPLOY, "wait.dhcp"), facts=Facts(uuid=U1))
+
 CASES: dict[str, tuple[BootClient, Machine | None, BootPolicy, Plan]] = {
     "an unknown BIOS machine gets a loader": (
         BIOS, None, DISCOVER, LoadFile("undionly.kpxe", "unknown machine: discover it")),
@@ -66,6 +70,12 @@ CASES: dict[str, tuple[BootClient, Machine | None, BootPolicy, Plan]] = {
         BIOS, None, IGNORE, NoBoot("unknown machine, and unknown machines are ignored here")),
     "or kept in quarantine: an address, nothing to boot": (
         BIOS, None, QUARANTINE, LocalDisk("unknown machine, and unknown machines are kept in quarantine here")),
+    "a machine that asks by another's port, and says so by its UUID": (
+        BIOS._replace(uuid=U2), WITH_UUID, DISCOVER,
+        LocalDisk(f"a port of node17, but it is another machine that asks: its UUID is {U2}")),
+    "its own UUID in the other byte order": (
+        BIOS._replace(uuid=str(UUID(bytes=UUID(U1).bytes_le))), WITH_UUID, DISCOVER,
+        LoadFile("undionly.kpxe", INSTALLING)),
     "an operating system is given nothing to boot, even mid-install": (
         OS, running(Verb.DEPLOY, "wait.job"), DISCOVER, LocalDisk("an operating system asks for an address only")),
     "a machine to install gets a loader once its BMC was told": (

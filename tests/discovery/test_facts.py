@@ -113,6 +113,10 @@ NICS = {
         {"address": "52:54:00:77:00:01"},
         Nic("e", parse_mac("52:54:00:77:00:01")),
     ),
+    "what a BMC shows its machine, on the USB bus": (
+        {"address": "02:00:00:00:00:02", "driver": "cdc_ether", "bus_address": "1-14:2.0", "parent_address": "1-14"},
+        Nic("e", parse_mac("02:00:00:00:00:02"), "cdc_ether", usb=True),
+    ),
     "virtio: the parent is on PCI, speed unknown": (
         {"address": "52:54:00:77:00:01", "carrier": "0", "speed": "-1", "bus_address": "virtio0",
          "parent_address": "0000:00:02.0"},

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from provisioner.discovery.identity import identify, meaningful
+from provisioner.discovery.identity import doubt, identify, meaningful
 from provisioner.errors import ConflictError
 from provisioner.model.facts import Facts, Nic
 from provisioner.model.machine import Machine, State
-from provisioner.model.net import parse_mac
+from provisioner.model.net import Mac, parse_mac
 
 U1, U2 = "4c4c4544-0042-3510-8051-b7c04f4e3132", "4c4c4544-0043-3610-8052-b8c04f4e3133"
 M1, M2, M3 = (parse_mac(f"52:54:00:77:00:0{n}") for n in (1, 2, 3))
@@ -77,6 +79,44 @@ REFUSED = {
 def test_doubt_is_refused_with_its_reason(facts: Facts, machines: list[Machine], reason: str) -> None:
     with pytest.raises(ConflictError, match=reason):
         identify(facts, machines)
+
+
+USB = Mac("02:00:00:00:00:02")
+
+
+def with_usb(facts: Facts) -> Facts:
+    return replace(facts, nics=(*facts.nics, Nic("usb0", USB, usb=True)))
+
+
+DOUBTS = {
+    "it is that machine": (report(U1, "S1", M1), A, [A, B], ""),
+    "nothing is known of it yet but the port": (report(U1, "S1", M1), machine("c", "", "", M1), [], ""),
+    "nothing is known of it at all": (report(U1, "S1", M1), machine("c"), [], ""),
+    "its mainboard was replaced, serial written again, card kept": (report(U2, "S1", M1), A, [A], ""),
+    "its card is in a machine that nobody knows": (report(U2, "S9", M1, M3), A, [A], f"UUID is {U2}, not {U1}"),
+    "its card is in another machine": (report(U2, "S2", M1, M2), A, [A, B], "UUID is"),
+    "its port is another's, and that is all that is known of it": (
+        report(U2, "S2", M1, M2), machine("c", "", "", M1), [B], "it is b: same UUID; same serial number; same MAC",
+    ),
+    "found by a UUID that its board said, with another serial number": (
+        report(U1, "S9", M3), machine("c", U1, "S7"), [], "",
+    ),
+    "put on record by the adapter that it boots by": (
+        with_usb(report("", "", M3)), machine("c", "", "", USB), [], "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "named", "known", "why"), DOUBTS.values(), ids=DOUBTS.keys())
+def test_who_was_booted_as_a_machine_is_doubted(facts: Facts, named: Machine, known: list[Machine], why: str) -> None:
+    said = doubt(facts, named, known, USB)
+    assert said.startswith(why) if why else said == ""
+
+
+def test_what_a_bmc_shows_all_its_boards_alike_tells_none_from_others() -> None:
+    first = replace(A, macs=(M1, USB))
+    assert identify(with_usb(report(U2, "S2", M2)), [first]) is None
+    assert identify(with_usb(report(U1, "S1", M3)), [first, replace(B, macs=(M2, USB))]) is first
 
 
 def test_the_order_of_machines_does_not_matter() -> None:

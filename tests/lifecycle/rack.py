@@ -20,6 +20,7 @@ from uuid import UUID
 
 from provisioner.boot.plan import BootPolicy
 from provisioner.clock import SteadyClock
+from provisioner.discovery.identity import doubt, identify
 from provisioner.errors import BmcUnreachable, ProvisionerError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Bmcs, Discovery, Network, Ports, no_secrets
@@ -55,6 +56,8 @@ class Metal:
     once: BootTarget | None = None
     always: BootTarget = BootTarget.NONE
     disk: str = ""
+    cards: tuple[Mac, ...] = ()
+    """Ports beside the one that it boots by."""
     log: list[str] = field(default_factory=list)
     broken: Exception | None = None
     left: int = 0
@@ -256,12 +259,10 @@ class Rack:
         def decode(raw: bytes, now: float) -> Facts:
             metal = self.one(json.loads(raw)["name"])
             disks = (Disk("vda", 8 << 30),)
-            return Facts("QEMU", "Standard PC", "", metal.uuid, "bios", disks=disks, nics=(Nic("eth0", metal.mac),))
+            nics = tuple(Nic(f"eth{at}", mac) for at, mac in enumerate((metal.mac, *metal.cards)))
+            return Facts("QEMU", "Standard PC", "", metal.uuid, "bios", disks=disks, nics=nics)
 
-        def identify(facts: Facts, machines: Sequence[Machine]) -> Machine | None:
-            return next((m for m in machines if m.uuid == facts.uuid), None)
-
-        return Discovery(decode, identify, lambda facts: ("vm-bios", "QEMU with BIOS firmware"))
+        return Discovery(decode, identify, doubt, lambda facts: ("vm-bios", "QEMU with BIOS firmware"))
 
     async def enrol(self, name: str = "node17") -> Machine:
         assert self.conductor

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from provisioner.errors import BmcNotTrusted, PreflightError
+from provisioner.boot.script import Dialect
+from provisioner.errors import BmcNotTrusted, ConflictError, PreflightError
 from provisioner.lifecycle.conductor import Conductor
+from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import State
+from provisioner.model.net import Mac
 from tests.lifecycle.rack import Metal, Rack
 from tests.lifecycle.test_conductor import settled
 
@@ -66,3 +70,81 @@ async def test_a_board_that_moves_during_a_run_is_asked_whose_it_is_when_the_run
         await conductor.boot("a", "debian-12")
         assert (await settled(conductor, "a")).state is State.ACTIVE
         assert a.met == 2, "once before its network boot, once when its job was done"
+
+
+CARD = Mac("52:54:00:00:00:99")
+
+
+async def looked_at(conductor: Conductor, name: str) -> None:
+    await conductor.boot(name, "discovery")
+    assert (await settled(conductor, name)).failure is None
+
+
+async def until_it_waits(conductor: Conductor, name: str) -> None:
+    """Wait until a run waits for its machine's firmware."""
+    while (run := conductor.machines.get(name).run) is None or run.step is None or run.step.name != "wait.dhcp":
+        await conductor.wait_change(conductor.machines.get(name).id, 0.05)
+
+
+def asks_by_the_card(metal: Metal) -> BootClient:
+    """What the firmware of a machine asks by the card that moved."""
+    return BootClient(CARD, Asker.PXE, Arch.X86_BIOS, b"\0" + UUID(metal.uuid).bytes_le)
+
+
+async def test_a_card_that_moved_has_no_machine_in_use_installed_over(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, ("a", "b"))
+    a, b = rack.one("a"), rack.one("b")
+    async with two(rack) as conductor:
+        a.cards = (CARD,)
+        await looked_at(conductor, "a")
+        a.cards, b.cards = (), (CARD,)
+        await looked_at(conductor, "b")
+        assert (b.disk[:5], conductor.machines.get("b").macs) == ("home:", (b.mac,))
+        texts = [line.text for _, line in await conductor.trace("b")]
+        assert f"{CARD} stays on record as a port of a until that reports without it" in texts
+        await conductor.hold("b", "look")
+        await conductor.let_go("b")
+        assert conductor.machines.by_mac(CARD) is conductor.machines.get("a")
+
+        rack.boots = lambda _metal: None  # a takes its time
+        await conductor.boot("a", "debian-12")
+        await until_it_waits(conductor, "a")
+        told = f"a port of a, but it is another machine that asks: its UUID is {b.uuid}"
+        assert conductor.decide(asks_by_the_card(b)) == LocalDisk(told)
+        run = conductor.machines.get("a").run
+        assert run is not None
+        assert run.step is not None
+        assert run.step.name == "wait.dhcp", "nothing was heard of a"
+
+
+async def test_what_booted_as_another_machine_is_given_nothing_and_fails_its_run(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, ("a", "b"))
+    a = rack.one("a")
+    async with two(rack) as conductor:
+        rack.boots = lambda _metal: None
+        await conductor.boot("a", "debian-12")
+        await until_it_waits(conductor, "a")
+        conductor.decide(BootClient(a.mac, Asker.PXE, Arch.X86_BIOS))  # firmware that sends no UUID
+        script = (await conductor.booter.boot_script(a.mac, a.ip, Dialect.IPXE)).decode()
+        token = script.partition("provisioner.token=")[2].split()[0]
+        before = conductor.machines.get("a")
+        with pytest.raises(ConflictError, match="what booted as a is another machine: UUID is"):
+            await conductor.booter.agent_facts(token, a.ip, b'{"name": "b"}')
+        machine = conductor.machines.get("a")
+        assert machine.failure is not None
+        assert machine.failure.reason.startswith("what booted as a is another machine: UUID is")
+        assert (machine.state, machine.uuid, machine.macs) == (State.READY, before.uuid, before.macs)
+        assert conductor.machines.get("b").state is State.ACTIVE
+
+
+async def test_a_card_is_the_other_machines_once_its_first_one_reports_without_it(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, ("a", "b"))
+    a, b = rack.one("a"), rack.one("b")
+    async with two(rack) as conductor:
+        a.cards = (CARD,)
+        await looked_at(conductor, "a")
+        a.cards, b.cards = (), (CARD,)
+        for name in ("b", "a", "b"):
+            await looked_at(conductor, name)
+        assert [conductor.machines.get(name).macs for name in ("a", "b")] == [(a.mac,), (b.mac, CARD)]
+        assert conductor.machines.by_mac(CARD) is conductor.machines.get("b")

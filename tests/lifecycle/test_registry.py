@@ -13,6 +13,7 @@ from provisioner.lifecycle.plans import Verb
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.model.facts import Facts, Nic
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 
@@ -54,12 +55,29 @@ def test_those_without_a_port_are_told_apart() -> None:
     assert machines.without_ports == set()
 
 
-def test_a_port_that_moved_to_another_machine_stays_there() -> None:
+def test_a_port_of_two_machines_is_of_the_first_until_that_has_it_no_more() -> None:
     machines = Machines([NODE])
     other = Machine("m2", "node18", State.READY, macs=(A,))
     machines.put(other)
+    machines.put(replace(other, state=State.ACTIVE))
+    assert machines.by_mac(A) is NODE
     machines.put(replace(NODE, macs=()))
-    assert machines.by_mac(A) is other
+    assert machines.by_mac(A) is machines.get("node18")
+
+
+REPORTS: dict[str, tuple[Facts, list[str]]] = {
+    "the UUID": (Facts(uuid=U1), ["node17"]),
+    "the serial number, however short": (Facts(serial="s7"), ["node18"]),
+    "a port, on the USB bus, too": (Facts(nics=(Nic("usb0", B, usb=True),)), ["node18"]),
+    "each with another": (Facts(uuid=U1, nics=(Nic("eth0", B),)), ["node17", "node18"]),
+    "nothing": (Facts(uuid=U2, serial="S8"), []),
+}
+
+
+@pytest.mark.parametrize(("facts", "names"), REPORTS.values(), ids=REPORTS.keys())
+def test_what_a_report_may_be_about_has_something_in_common_with_it(facts: Facts, names: list[str]) -> None:
+    machines = Machines([NODE, Machine("m2", "node18", State.READY, macs=(B,), serial="S7")])
+    assert [machine.name for machine in machines.alike(facts)] == names
 
 
 BMC = BmcAddress(Driver.REDFISH, "bmc17.example", 443, "admin")
