@@ -220,6 +220,7 @@ class Conductor:
             if gone := self.withdrawn(intent.key):
                 raise WithdrawnError(gone)
             rest.check_generation(current, generation)
+            rest.check_use(machine, current)
             return advance(current, begin, now)
 
         return await self._runner.change(machine.id, rule, intent=intent)

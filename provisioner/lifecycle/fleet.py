@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from provisioner.errors import ConfigError, ConflictError
-from provisioner.lifecycle.rest import in_use
+from provisioner.lifecycle.rest import use_of
 from provisioner.model.machine import Machine
 
 MOST = 10_000
@@ -212,11 +212,6 @@ def plan(rollout_id: str, bootenv: str, select: str, machines: Iterable[Machine]
     if faults:
         raise ConfigError(f"{bootenv} cannot be rolled out", faults=faults)
     return Rollout(rollout_id, bootenv, select, at_once, max_failures, members, tally=tally(members))
-
-
-def use_of(machine: Machine) -> str:
-    """Name what somebody has on a machine's disk; empty where it is not in use."""
-    return (machine.bootenv or machine.state) if in_use(machine) else ""
 
 
 def taken(member: Member, machine: Machine) -> str:

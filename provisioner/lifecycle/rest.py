@@ -35,6 +35,11 @@ def in_use(machine: Machine) -> bool:
     return bool(states & IN_USE)
 
 
+def use_of(machine: Machine) -> str:
+    """Name what somebody has on a machine's disk; empty where it is not in use."""
+    return (machine.bootenv or machine.state) if in_use(machine) else ""
+
+
 def way_out(machine: Machine) -> str:
     """Name the command that leads out of a machine's state, where little can be begun in that: a hint, or nothing."""
     verb = LEADS_OUT.get(machine.state)
@@ -130,6 +135,14 @@ def check_generation(machine: Machine, generation: int | None) -> None:
             f"{machine.name} has changed: its generation is {machine.generation}, not {generation}",
             hint="look again, then repeat",
         )
+
+
+def check_use(was: Machine, machine: Machine) -> None:
+    """Raise `ConflictError` where somebody has taken a machine into use since it was looked at."""
+    used = use_of(machine)
+    if used and used != use_of(was):
+        taken = f"{machine.name} was taken into use meanwhile ({used}): nothing was touched"
+        raise ConflictError(taken, hint="look again, then repeat")
 
 
 def check_idle(machine: Machine) -> None:

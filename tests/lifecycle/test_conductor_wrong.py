@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
@@ -12,11 +12,14 @@ import pytest
 from provisioner.boot.script import Dialect
 from provisioner.errors import BmcNotTrusted, ConflictError, PreflightError
 from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.ports import Bmcs
+from provisioner.model.bmc import BmcAddress, BmcIdentity
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import State
 from provisioner.model.net import Mac
-from tests.lifecycle.rack import Metal, Rack
-from tests.lifecycle.test_conductor import settled
+from tests.lifecycle.points import Points
+from tests.lifecycle.rack import FakeBmcs, Metal, Rack
+from tests.lifecycle.test_conductor import ready, settled
 
 
 @asynccontextmanager
@@ -70,6 +73,45 @@ async def test_a_board_that_moves_during_a_run_is_asked_whose_it_is_when_the_run
         await conductor.boot("a", "debian-12")
         assert (await settled(conductor, "a")).state is State.ACTIVE
         assert a.met == 2, "once before its network boot, once when its job was done"
+
+
+class Slow(FakeBmcs):
+    """BMCs at which something happens while somebody logs in."""
+
+    def __init__(self, rack: Leisurely, points: Points) -> None:
+        super().__init__(rack, points)
+        self._meanwhile = rack.meanwhile
+
+    async def identify(self, address: BmcAddress, password: str) -> BmcIdentity:
+        if self._meanwhile:
+            await self._meanwhile.pop()()
+        return await super().identify(address, password)
+
+
+class Leisurely(Rack):
+    """A rack of those."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.meanwhile: list[Callable[[], Awaitable[object]]] = []
+
+    def bmcs(self, points: Points) -> Bmcs:
+        return Slow(self, points)
+
+
+@pytest.mark.parametrize("verb", ["boot", "release"])
+async def test_who_is_taken_into_use_while_somebody_looks_is_not_installed_over(tmp_path: Path, verb: str) -> None:
+    rack = Leisurely(tmp_path)
+    async with rack.alive(), rack.daemon() as conductor:
+        await ready(rack)
+        log = list(rack.one().log)
+        rack.meanwhile.append(lambda: conductor.adopt("node17", "their-database"))
+        with pytest.raises(ConflictError, match=r"taken into use meanwhile \(their-database\): nothing was touched"):
+            await (conductor.boot("node17", "debian-12") if verb == "boot" else conductor.release("node17"))
+        assert (conductor.machines.get("node17").state, rack.one().log) == (State.ACTIVE, log)
+        rack.meanwhile.append(lambda: conductor.boot_by("node17", "http"))
+        await conductor.boot("node17", "debian-12")  # who asks now knows that it is in use
+        assert (await settled(conductor)).bootenv == "debian-12"
 
 
 CARD = Mac("52:54:00:00:00:99")
