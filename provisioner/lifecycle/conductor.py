@@ -345,16 +345,22 @@ class Conductor:
         """
         if await self._once.was_accepted(intent := asked(key, "forget", machine=ref, force=force)):
             return
-        machine = self.machines.get(ref)
-        rest.check_generation(machine, generation)
+
+        def check(machine: Machine) -> None:
+            rest.check_generation(machine, generation)
+            self.check_may_go(machine, force=force)
+
+        machine = await self._runner.forget(self.machines.get(ref).id, check, intent)
+        with contextlib.suppress(StoreError):  # full: what was noted meanwhile goes at the next start
+            await self._trace.forget(machine.id)
+        await self.doors.forget(machine)
+
+    def check_may_go(self, machine: Machine, *, force: bool = False) -> None:
+        """Raise `ConflictError` where a machine is not to be forgotten."""
         rest.check_idle(machine)
         if not force:
             rest.check_erased(self._agents.flows.free(machine), ", or `forget --force` where it is gone")
         self._refuse_engaged(machine)
-        await self._runner.forget(machine, intent)
-        with contextlib.suppress(StoreError):  # full: what was noted meanwhile goes at the next start
-            await self._trace.forget(machine.id)
-        await self.doors.forget(machine)
 
     async def trace(
         self, ref: str, *, after: int = 0, limit: int = 1000, only: TraceFilter = ALL_LINES

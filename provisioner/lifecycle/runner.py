@@ -16,7 +16,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass
 
 from provisioner.clock import SteadyClock
-from provisioner.errors import BmcAuthError, BmcError, BmcPrivilegeError, BmcUnsupported, ProvisionerError, StoreError
+from provisioner.errors import (
+    BmcAuthError,
+    BmcError,
+    BmcPrivilegeError,
+    BmcUnsupported,
+    NotFoundError,
+    ProvisionerError,
+    StoreError,
+)
 from provisioner.fairloop import between
 from provisioner.lifecycle.events import Named, describe, is_lasting, trace_lines
 from provisioner.lifecycle.inputs import Done, Event, Failed, Seen, Tick
@@ -114,6 +122,8 @@ class Runner:
                 except StoreError as error:  # full or locked: nothing is begun that cannot be kept
                     log.error("life.unsaved machine=%s step=resumed error=%s", machine.name, error)
                     unsaved.append(machine)
+                except NotFoundError:
+                    continue  # cancelled and forgotten since
             if machines := unsaved:
                 await asyncio.sleep(self._pace.unsaved)
 
@@ -198,18 +208,20 @@ class Runner:
             await between(at, SLICE)
         self.announce(events)
 
-    async def forget(self, machine: Machine, intent: Asked = UNKEYED) -> None:
-        """Remove a machine, durably."""
-        async with self._locks[machine.id]:
-            now = self._clock.now()
+    async def forget(self, machine_id: str, check: Callable[[Machine], None], intent: Asked = UNKEYED) -> Machine:
+        """Remove a machine, durably, and return it as it was. `check` raises where it is not to go, as it is now."""
+        async with self._locks[machine_id]:
+            machine, now = self._machines.get(machine_id), self._clock.now()
+            check(machine)
             change = Change(now, machine, None, describe(machine, None), intent)
             with uncut() as whole:
                 self.announce(await whole(self._store.save(change)))
                 self._machines.remove(machine)
                 for follow in self.followers:
                     follow(machine, None)
-                self._locks.pop(machine.id, None)
-                self.newest.pop(machine.id, None)
+                self._locks.pop(machine_id, None)
+                self.newest.pop(machine_id, None)
+        return machine
 
     async def _save(
         self, before: Machine | None, after: Machine, now: float, intent: Asked, secrets: Sealed, whole: uncut

@@ -10,6 +10,10 @@ import pytest
 
 from provisioner.errors import ConflictError, StoreError
 from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.inputs import Begin
+from provisioner.lifecycle.plans import Verb
+from provisioner.lifecycle.runner import new_run_id
+from provisioner.lifecycle.steps import advance
 from provisioner.model.bmc import PASSWORDS, owner_of
 from provisioner.model.machine import State
 from provisioner.model.trace import Channel, TraceLine
@@ -102,3 +106,21 @@ async def test_what_is_in_use_is_forgotten_by_force_only(tmp_path: Path) -> None
         assert conductor.machines.get("node17").state is State.MAINTENANCE
         await conductor.forget("node17", force=True)
         assert conductor.machines.find("node17") is None
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_what_is_asked_of_a_machine_first_is_heard_by_who_forgets_it(tmp_path: Path, force: bool) -> None:
+    rack = Rack(tmp_path)
+    rack.boots = lambda _metal: None
+    async with rack.daemon() as conductor:
+        machine = await rack.enrol()
+        begin = Begin(new_run_id(), Verb.INSPECT, "discovery")
+        if force:
+            first = conductor._runner.change(machine.id, lambda m, now: advance(m, begin, now))
+        else:
+            first = conductor.adopt("node17", "their-database")
+        forgotten = conductor.forget("node17", force=force)
+        _, refused = await asyncio.gather(first, forgotten, return_exceptions=True)
+        assert isinstance(refused, ConflictError)
+        assert refused.message.startswith("node17 is inspecting" if force else "node17 is active: its disks were not")
+        assert conductor.machines.get("node17").state is (State.INSPECTING if force else State.ACTIVE)

@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, PreflightError, TicketError
-from provisioner.model.intent import UNKEYED, Event
+from provisioner.model.intent import Event
 from provisioner.model.machine import State
 from provisioner.model.workflow import FlowRun, FlowStatus, Stage, Wish
 from provisioner.store.db import Database
@@ -334,7 +334,7 @@ async def test_a_machine_that_is_forgotten_ends_its_part(tmp_path: Path) -> None
         run = await rack.begin("waits")
         with pytest.raises(ConflictError, match="node17 is in workflow waits"):
             await conductor.forget("node17")
-        await conductor._runner.forget(conductor.machines.get("node17"), UNKEYED)  # as `apply --prune` does
+        await conductor._runner.forget(conductor.machines.get("node17").id, lambda _: None)  # as `apply --prune` does
         assert reasons(await over(rack, run)) == {"node17": "the machine was forgotten"}
 
 
