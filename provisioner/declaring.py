@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -34,6 +34,7 @@ from provisioner.lifecycle.declared import (
     Terms,
     Wanted,
     become,
+    bound,
     difference,
     hosts_of_others,
     kept_for,
@@ -143,7 +144,7 @@ class Declaring:
             lines = list(compare(content, found_now.read.content))
             content, profiles = found_now.read.content, found_now.read.profiles
             faults += _stranded(machines.moving(), content)
-        terms = _terms(content, profiles)
+        terms = _terms(content, profiles, self._conductor.check_may_go)
         judge = partial(_judged, wanted, machines, self.applied, content, terms, fits=found_now is not None)
         found, named = await asyncio.to_thread(judge)
         faults += [*found.faults, *await self._faults_of_secrets(named)]
@@ -192,7 +193,8 @@ class Declaring:
         """Raise `ConflictError` where a machine changed since it was judged: BMCs take up to a minute."""
         machines = self._conductor.machines
         others = _boards_of_others(deeds, boards, machines)
-        if changed := [*overtaken(deeds, machines), *others, *_stranded(machines.moving(), content)]:
+        kept = bound(deeds, self._conductor.check_may_go)  # a workflow may have begun on one of them
+        if changed := [*overtaken(deeds, machines), *kept, *others, *_stranded(machines.moving(), content)]:
             more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise ConflictError(f"nothing was applied: {changed[0]}{more}", hint="plan again, and look")
 
@@ -288,10 +290,10 @@ def _references(deeds: Sequence[Deed]) -> list[str]:
     return sorted({deed.declared.password for deed in deeds if deed.login and deed.declared and deed.declared.password})
 
 
-def _terms(content: Content, profiles: Profiles) -> Terms:
+def _terms(content: Content, profiles: Profiles, check_may_go: Callable[[Machine], None]) -> Terms:
     named = {layer: frozenset(name for kind, name in content.values if kind == layer) for layer in ("profile", "role")}
     known = named["profile"] | {each.name for each in profiles.profiles}
-    return Terms(content.declarations.shown, profiles.classify, known, named["role"])
+    return Terms(content.declarations.shown, profiles.classify, known, named["role"], check_may_go)
 
 
 def _judged(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provisioner.bmc.join import at_host, match, on_record
+from provisioner.errors import ConflictError
 from provisioner.fields import nearest
 from provisioner.lifecycle import rest
 from provisioner.lifecycle.registry import Addresses, Machines
@@ -35,15 +36,17 @@ Classify = Callable[[Facts], tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the catalogue says about machines that are declared.
+    """What the catalogue says about machines that are declared, and the conductor about those that are no more.
 
     `shown` gives parameters as they may be shown; `profiles` are those of rules and of values, `roles` those of values.
+    `check_may_go` raises `ConflictError` where a machine is not to be forgotten.
     """
 
     shown: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     classify: Classify
     profiles: frozenset[str]
     roles: frozenset[str]
+    check_may_go: Callable[[Machine], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +162,19 @@ def difference(
             found.deeds.append(Deed("left", gone.name, lines, gone))
         else:
             found.deeds.append(Deed("forget", gone.name, machine=machine))
-            if machine.state not in rest.IDLE | rest.HELD | {State.RETIRED}:
-                found.faults.append(f"{gone.name} is {machine.state}: it cannot be forgotten; release it first")
+    found.faults += bound(found.deeds, terms.check_may_go)
     found.faults += _bmcs_of_others(found.deeds, machines, taken)
     return found
+
+
+def bound(deeds: Sequence[Deed], check_may_go: Callable[[Machine], None]) -> Iterator[str]:
+    """Say which machines that are to be forgotten are not to be, and why."""
+    for deed in deeds:
+        if deed.what == "forget" and deed.machine is not None:
+            try:
+                check_may_go(deed.machine)
+            except ConflictError as error:
+                yield f"no longer declared, and cannot be forgotten: {error}"
 
 
 def overtaken(deeds: Sequence[Deed], machines: Machines) -> Iterator[str]:

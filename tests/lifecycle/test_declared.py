@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from provisioner.bmc.join import on_record
+from provisioner.lifecycle import rest
 from provisioner.lifecycle.declared import (
     Applied,
     Declared,
@@ -33,7 +34,7 @@ A, B = Mac("52:54:00:00:00:0a"), Mac("52:54:00:00:00:0b")
 BMC = BmcAddress(Driver.REDFISH, "10.0.0.9", 443, "admin", "ab" * 32)
 TERMS = Terms(
     catalogue().content.declarations.shown, lambda facts: (facts.serial, "by its facts"),
-    frozenset({"storage", "compute"}), frozenset({"web"}),
+    frozenset({"storage", "compute"}), frozenset({"web"}), rest.check_erased,
 )  # fmt: skip
 NODE = Machine("m1", "node17", State.READY, macs=(A,), bmc=BMC, params={"disk.layout": "plain"}, tags=("rack=r1",))
 FOUND = Machine("m2", "new-00000b", State.DISCOVERED, macs=(B,), facts=Facts())
@@ -130,7 +131,12 @@ FAULTS: dict[str, tuple[list[Declared], list[Machine], Applied, str]] = {
         [NODE], NOTHING, "b.yaml: redfish://root@10.0.0.9:443/1 is declared in machines/rack.yaml, too"),
     "a machine in use that is to be forgotten": (
         [], [replace(NODE, state=State.ACTIVE)], Applied(machines=(SAYS,)),
-        "node17 is active: it cannot be forgotten; release it first"),
+        "no longer declared, and cannot be forgotten: node17 is active: its disks were not erased since it was in use"
+        " (`provisionctl release node17` first)"),
+    "one that is held while it is in use": (
+        [], [rest.hold(replace(NODE, state=State.ACTIVE), State.MAINTENANCE, "memory", 0.0)], Applied(machines=(SAYS,)),
+        "no longer declared, and cannot be forgotten: node17 is maintenance: its disks were not erased since it was in"
+        " use (`provisionctl let-go node17` first, then `provisionctl release node17`)"),
 }  # fmt: skip
 
 
