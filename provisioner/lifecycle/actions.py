@@ -19,6 +19,7 @@ from provisioner.model.machine import Machine
 from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 
 MEDIA = frozenset({"media.insert", "media.eject"})
+_BRINGS = {"on": (Power.ON,), "off": (Power.OFF,), "cycle": (Power.OFF, Power.ON)}
 PUSHES = frozenset({"power.soft-off", "power.cycle", "power.reset", "power.nmi"})
 """Verbs that say nothing of the state that follows."""
 
@@ -76,26 +77,34 @@ class Actions:
         self._see(machine, "bmc.power-left", f"an order to its power was broken off: it is {power}")
         return power
 
-    async def power(self, machine: Machine, verb: str) -> Power:
-        """Do what an operator asked of the power, and say what it is then. Raises `BmcError`."""
+    async def power(self, machine: Machine, verb: str, check: Callable[[], None]) -> Power:
+        """Do what an operator asked of the power, and say what it is then. Raises `BmcError`.
+
+        `check` raises where that is not to be any more: asked each time that the BMC is told something.
+        """
         try:
-            power = await self._power(machine, verb)
+            power = await self._power(machine, verb, check)
         except BmcError as error:
             self._see(machine, f"bmc.power.{verb}", f"power {verb} asked for, it failed: {error.message}", ok=False)
             raise
         self._see(machine, f"bmc.power.{verb}", f"power {verb} asked for, it is {power}")
         return power
 
-    async def _power(self, machine: Machine, verb: str) -> Power:
-        ask, bmcs = partial(self._ways.ask, machine), self._bmcs
-        match verb:
-            case "on" | "off":
-                await ask(f"power.{verb}", lambda to, password: bmcs.set_power(to, password, Power(verb)))
-            case "cycle":
-                await ask("power.off", lambda to, password: bmcs.set_power(to, password, Power.OFF))
-                await ask("power.on", lambda to, password: bmcs.set_power(to, password, Power.ON))
-            case "reset":
-                await ask("power.reset", bmcs.reset)
+    async def _power(self, machine: Machine, verb: str, check: Callable[[], None]) -> Power:
+        bmcs = self._bmcs
+
+        def reset(to: BmcAddress, password: str) -> Awaitable[None]:
+            check()
+            return bmcs.reset(to, password)
+
+        def bring(wanted: Power, to: BmcAddress, password: str) -> Awaitable[None]:
+            check()
+            return bmcs.set_power(to, password, wanted)
+
+        for wanted in _BRINGS.get(verb, ()):
+            await self._ways.ask(machine, f"power.{wanted}", partial(bring, wanted))
+        if verb == "reset":
+            await self._ways.ask(machine, "power.reset", reset)
         return await self.look(machine)
 
     async def by_hand(self, machine: Machine, verb: str, outcome: object) -> Power | None:

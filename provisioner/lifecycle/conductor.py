@@ -323,11 +323,15 @@ class Conductor:
             return known
         machine = self.machines.get(ref)
         rest.check_generation(machine, generation)
-        rest.check_idle(machine)
-        self._refuse_engaged(machine)
-        power = await self._actions.power(machine, verb)
+
+        def check() -> None:  # its BMC takes its time: a run may begin meanwhile
+            rest.check_idle(self.machines.get(machine.id))
+            self._refuse_engaged(machine)
+
+        check()
+        power = await self._actions.power(machine, verb, check)
         self._agents.flows.restarted(machine.id)
-        return await self._runner.change(machine.id, lambda m, _: (replace(m, power=power), []), intent=intent)
+        return await self._runner.change(machine.id, lambda m, _: (rest.found(m, power), []), intent=intent)
 
     async def did_by_hand(self, machine: Machine, verb: str, outcome: object) -> None:
         """Put on record what an operator had a machine's board do: `outcome` is what came of it, or its `BmcError`."""

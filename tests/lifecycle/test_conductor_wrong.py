@@ -13,7 +13,7 @@ from provisioner.boot.script import Dialect
 from provisioner.errors import BmcNotTrusted, ConflictError, PreflightError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Bmcs
-from provisioner.model.bmc import BmcAddress, BmcIdentity
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import State
 from provisioner.model.net import Mac
@@ -76,7 +76,7 @@ async def test_a_board_that_moves_during_a_run_is_asked_whose_it_is_when_the_run
 
 
 class Slow(FakeBmcs):
-    """BMCs at which something happens while somebody logs in."""
+    """BMCs at which something happens while somebody logs in, or switches a machine off."""
 
     def __init__(self, rack: Leisurely, points: Points) -> None:
         super().__init__(rack, points)
@@ -86,6 +86,11 @@ class Slow(FakeBmcs):
         if self._meanwhile:
             await self._meanwhile.pop()()
         return await super().identify(address, password)
+
+    async def set_power(self, address: BmcAddress, password: str, wanted: Power) -> None:
+        await super().set_power(address, password, wanted)
+        if wanted is Power.OFF and self._meanwhile:
+            await self._meanwhile.pop()()
 
 
 class Leisurely(Rack):
@@ -112,6 +117,17 @@ async def test_who_is_taken_into_use_while_somebody_looks_is_not_installed_over(
         rack.meanwhile.append(lambda: conductor.boot_by("node17", "http"))
         await conductor.boot("node17", "debian-12")  # who asks now knows that it is in use
         assert (await settled(conductor)).bootenv == "debian-12"
+
+
+async def test_who_cycles_the_power_by_hand_does_not_switch_on_what_a_run_has_by_then(tmp_path: Path) -> None:
+    rack = Leisurely(tmp_path)
+    async with rack.alive(), rack.daemon() as conductor:
+        await ready(rack)
+        rack.meanwhile.append(lambda: conductor.boot("node17", "debian-12"))
+        with pytest.raises(ConflictError, match="node17 is deploying"):
+            await conductor.power("node17", "cycle")
+        machine = await settled(conductor)
+        assert (machine.state, machine.bootenv, machine.failure) == (State.ACTIVE, "debian-12", None)
 
 
 CARD = Mac("52:54:00:00:00:99")
