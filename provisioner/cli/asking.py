@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
@@ -22,12 +22,18 @@ def in_use(row: Row) -> bool:
     return row["state"] in USED or bool(row["hold"] and row["hold"]["return_to"] in USED)
 
 
-def ask_back(client: Client, machines: Sequence[str], what: str, does: Callable[[], str]) -> None:
-    """On a terminal, ask before that is done to a machine in use; a script has said what it wants."""
-    if is_terminal(sys.stdin):
-        used = [row for row in client.machines(machines) if in_use(row)]
-        called = [f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used]
-        _confirm(called, lambda: f"`{what}` {does()}")
+def ask_back(client: Client, machines: Sequence[str], what: str, does: Callable[[], str]) -> Mapping[str, int]:
+    """On a terminal, ask before that is done to a machine in use; a script has said what it wants.
+
+    Returns the generation of each machine that was looked at, by name and id: what is done is done to that one only.
+    """
+    if not is_terminal(sys.stdin):
+        return {}
+    rows = client.machines(machines)
+    used = [row for row in rows if in_use(row)]
+    called = [f"{printable(row['name'])} ({printable(row['bootenv'] or row['state'])})" for row in used]
+    _confirm(called, lambda: f"`{what}` {does()}")
+    return {row[key]: row["generation"] for row in rows for key in ("name", "id")}
 
 
 def ask_back_of(meant: Callable[[], Sequence[Row]], what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -101,10 +102,9 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
     if given["plan"]:
         _show_plan(session, client, machines, asked | in_query(params))
         return
-    if not given["yes"]:
-        ask_back(client, machines, f"boot {bootenv}", lambda: _does(client, bootenv))
+    seen = {} if given["yes"] else ask_back(client, machines, f"boot {bootenv}", lambda: _does(client, bootenv))
     body = asked | ({"params": params} if params else {})
-    _each(session, client, machines, ("boot", body), given["timeout"] if given["wait"] else None)
+    _each(session, client, machines, ("boot", body), given["timeout"] if given["wait"] else None, seen)
 
 
 @command("discover")
@@ -117,9 +117,8 @@ def discover(session: Session, names: str, yes: bool, wait: bool, timeout: float
     A machine in use is switched off, whatever runs on it, and started from its disk again after that.
     """
     machines, client = expand(names), session.client()
-    if not yes:
-        ask_back(client, machines, "discover", lambda: RESTARTS)
-    _each(session, client, machines, ("boot", {"bootenv": "discovery"}), timeout if wait else None)
+    seen = {} if yes else ask_back(client, machines, "discover", lambda: RESTARTS)
+    _each(session, client, machines, ("boot", {"bootenv": "discovery"}), timeout if wait else None, seen)
 
 
 @command("release")
@@ -130,10 +129,9 @@ def discover(session: Session, names: str, yes: bool, wait: bool, timeout: float
 def release(session: Session, names: str, keep_data: bool, yes: bool, wait: bool, timeout: float) -> None:
     """Give machines back: erase their disks, power off, ready for the next use."""
     machines, client = expand(names), session.client()
-    if not yes:
-        what, does = ("release --keep-data", STOPS) if keep_data else ("release", DESTROYS)
-        ask_back(client, machines, what, lambda: does)
-    _each(session, client, machines, ("release", {"erase": not keep_data}), timeout if wait else None)
+    what, does = ("release --keep-data", STOPS) if keep_data else ("release", DESTROYS)
+    seen = {} if yes else ask_back(client, machines, what, lambda: does)
+    _each(session, client, machines, ("release", {"erase": not keep_data}), timeout if wait else None, seen)
 
 
 @command("rescue")
@@ -146,9 +144,8 @@ def rescue(session: Session, names: str, yes: bool, wait: bool, timeout: float) 
     A machine in use is switched off, whatever runs on it.
     """
     machines, client = expand(names), session.client()
-    if not yes:
-        ask_back(client, machines, "rescue", lambda: STOPS)
-    _each(session, client, machines, ("rescue", {}), timeout if wait else None)
+    seen = {} if yes else ask_back(client, machines, "rescue", lambda: STOPS)
+    _each(session, client, machines, ("rescue", {}), timeout if wait else None, seen)
 
 
 @command("unrescue")
@@ -237,12 +234,13 @@ def power(session: Session, names: str, wanted: str, yes: bool) -> None:
     off cuts the power like the button on its front: what runs on it is not asked.
     """
     machines, client = expand(names), session.client()
+    seen: Mapping[str, int] = {}
     if not yes and wanted != "on":
-        ask_back(client, machines, f"power {wanted}", lambda: STOPS if wanted == "off" else RESETS)
+        seen = ask_back(client, machines, f"power {wanted}", lambda: STOPS if wanted == "off" else RESETS)
 
     def ask(name: str) -> Row:
         key, path = str(uuid.uuid4()), f"/v1/machines/{quoted(name)}/power"
-        machine: Row = client.post(path, {"power": wanted}, key=key, slow=True)
+        machine: Row = client.post(path, {"power": wanted}, key=key, slow=True, generation=seen.get(name))
         return machine
 
     def tell(machine: Row) -> None:
@@ -270,14 +268,16 @@ def _each(
     machines: Sequence[str],
     intent: tuple[str, Mapping[str, Any]],
     wait_s: float | None,
+    seen: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Ask for the same of each machine, say so, and wait if that is wanted."""
+    """Ask for the same of each machine, say so, and wait if that is wanted. `seen`: the generations that it is for."""
     accepted: list[Row] = []
     verb, body = intent
 
     def ask(name: str) -> Row:
         key = str(uuid.uuid4())  # one for each intent: an answer that was lost is asked for again, not done again
-        machine: Row = client.post(f"/v1/machines/{quoted(name)}/{verb}", body or None, key=key, slow=True)
+        path = f"/v1/machines/{quoted(name)}/{verb}"
+        machine: Row = client.post(path, body or None, key=key, slow=True, generation=seen.get(name))
         return machine
 
     def tell(machine: Row) -> None:

@@ -98,12 +98,14 @@ class Client:
         key: str = "",
         slow: bool = False,
         takes_s: float = 0.0,
+        generation: int | None = None,
     ) -> Json:
         """Ask for something. With a `key` the daemon takes it once only, so it is repeated where the answer is lost.
 
-        `takes_s` is how long the BMC may take beyond what slow ones do anyhow.
+        `takes_s` is how long the BMC may take beyond what slow ones do anyhow. `generation` is that of the machine on
+        which somebody decided: of another one it is refused.
         """
-        headers = {"Idempotency-Key": key} if key else {}
+        headers = {**({"Idempotency-Key": key} if key else {}), **_if_match(generation)}
         timeout_s = SLOW_S + takes_s if slow else TIMEOUT_S
         with self._waiting(path, slow):
             return self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=bool(key))
@@ -166,9 +168,9 @@ class Client:
             found += self.get("/v1/machines", {"name": ",".join(refs[first : first + NAMES])})["machines"]
         return found
 
-    def delete(self, path: str) -> Json:
+    def delete(self, path: str, *, generation: int | None = None) -> Json:
         """Remove something."""
-        return self._call("DELETE", path)
+        return self._call("DELETE", path, headers=_if_match(generation))
 
     def send(
         self, path: str, content: IO[bytes], size_bytes: int, query: Mapping[str, str], *, takes_s: float = 0.0
@@ -363,6 +365,10 @@ _STRANGERS = frozenset({400, 404, 405})
 """What another server says to a path that it does not know; all that the API refuses is a problem."""
 _STRANGER = "that is a UNIX socket (api.socket), or what forwards to it; http.port is for machines alone"
 _LOST = "`journalctl -u provisioner` says more"
+
+
+def _if_match(generation: int | None) -> Mapping[str, str]:
+    return {} if generation is None else {"If-Match": f'"{generation}"'}
 
 
 def _read(response: http.client.HTTPResponse, server: str) -> Json:

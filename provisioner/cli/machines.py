@@ -296,12 +296,11 @@ def forget(session: Session, names: str, force: bool, yes: bool) -> None:
     A machine that is in use is refused: once it is found again it would be a new one, free to be installed.
     """
     machines, client = expand(names), session.client()
-    if not yes:
-        what = "forget --force" if force else "forget"
-        ask_back(client, machines, what, lambda: "deletes all that is kept of it, and what runs on it goes on")
+    what, does = "forget --force" if force else "forget", "deletes all that is kept of it, and what runs on it goes on"
+    seen = {} if yes else ask_back(client, machines, what, lambda: does)
 
     def ask(name: str) -> str:
-        client.delete(f"/v1/machines/{quoted(name)}{'?force=true' if force else ''}")
+        client.delete(f"/v1/machines/{quoted(name)}{'?force=true' if force else ''}", generation=seen.get(name))
         return name
 
     if failure := for_each(machines, ask, lambda name: session.note(f"{printable(name)} is forgotten")):

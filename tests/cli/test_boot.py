@@ -311,6 +311,29 @@ def test_a_machine_in_use_is_asked_for(
     assert daemon.conductor.machines.get("node17").state is state
 
 
+CHANGED = ["release node17", "boot node17 debian-12", "rescue node17", "power node17 off", "forget node17 --force"]
+
+
+@pytest.mark.parametrize("command", CHANGED)
+def test_what_somebody_said_yes_to_is_not_done_to_what_it_is_by_then(
+    ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    asked_about = replace(NODE17, state=State.ACTIVE, bootenv="debian-12")
+    by_then = replace(asked_about, bootenv="their-database", generation=asked_about.generation + 1)
+    daemon.conductor.machines.by_name["node17"] = asked_about
+
+    class Thinks(Terminal):
+        def readline(self, size: int = -1) -> str:
+            daemon.conductor.machines.by_name["node17"] = by_then
+            return super().readline(size)
+
+    monkeypatch.setattr(sys, "stdin", Thinks("y\n"))
+    ran = ctl(*command.split())
+    assert ran.status == 4
+    assert "generation 3 is not the current one" in ran.err
+    assert daemon.conductor.machines.get("node17") is by_then
+
+
 HELD = Hold("", State.ACTIVE, 0.0)
 FORGOTTEN: dict[str, tuple[Machine, str, str]] = {
     "in the rescue system": (replace(NODE17, state=State.RESCUE), "forget node17", "node17 (rescue): in use; `forget`"),
