@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from provisioner.bmc.ways import Ways
@@ -66,9 +67,7 @@ class Conductor:
         *, quarantine_after: int = 3,
     ) -> None:  # fmt: skip
         self._quarantine_after = quarantine_after
-        self.clock = clock or SteadyClock()
-        self.turns = Turns()
-        self.machines = Machines()
+        self.clock, self.turns, self.machines = clock or SteadyClock(), Turns(), Machines()
         self._ports = ports
         self._store = MachineStore(db)
         self._once = Once(db, self.machines)
@@ -89,8 +88,7 @@ class Conductor:
         self._runner.followers.append(self.media)
         self._answers = Answers(self._runner, self._boots, db, self._tokens, self._trace)
         self._agents = Agents(self.machines, self._runner, self._boots, self._tokens, self._trace, self.clock)
-        self.agent_machine = self._agents.sharer
-        self.holding, self.written = self._runner.holding, self._runner.written
+        self.agent_machine, self.holding, self.written = self._agents.sharer, self._runner.holding, self._runner.written
         self.booter = Booter(ports, self._boots, self._answers, self._agents)
         """What machines ask and say."""
         ready = Readiness(self.machines, ports, self._boots.arch_of, self.ways)
@@ -212,9 +210,8 @@ class Conductor:
         self._refuse_engaged(machine, intent.key)
         if begin.bootenv:  # a parameter that does not fit, or that nobody knows for now, is refused before power
             self._ports.catalogue.params(self.bootenv(begin.bootenv), machine, begin.params)
-        medium = boots_by_medium(machine, via)
-        begin = replace(begin, quarantine_after=self._quarantine_after, by_medium=medium)
-        begin = replace(begin, stays=bool(self.engaged(machine.id, "")))  # it is the machine's workflow that asks
+        medium, stays = boots_by_medium(machine, via), bool(self.engaged(machine.id, ""))  # stays: its workflow asks
+        begin = replace(begin, quarantine_after=self._quarantine_after, by_medium=medium, stays=stays)
 
         def rule(current: Machine, now: float) -> tuple[Machine, list[Perform]]:
             if gone := self.withdrawn(intent.key):
@@ -349,18 +346,15 @@ class Conductor:
         """
         if await self._once.was_accepted(intent := asked(key, "forget", machine=ref, force=force)):
             return
-
-        def check(machine: Machine) -> None:
-            rest.check_generation(machine, generation)
-            self.check_may_go(machine, force=force)
-
+        check = partial(self.check_may_go, force=force, generation=generation)
         machine = await self._runner.forget(self.machines.get(ref).id, check, intent)
         with contextlib.suppress(StoreError):  # full: what was noted meanwhile goes at the next start
             await self._trace.forget(machine.id)
         await self.doors.forget(machine)
 
-    def check_may_go(self, machine: Machine, *, force: bool = False) -> None:
+    def check_may_go(self, machine: Machine, *, force: bool = False, generation: int | None = None) -> None:
         """Raise `ConflictError` where a machine is not to be forgotten."""
+        rest.check_generation(machine, generation)
         rest.check_idle(machine)
         if not force:
             rest.check_erased(self._agents.flows.free(machine), ", or `forget --force` where it is gone")

@@ -45,7 +45,7 @@ LIFE: ContextVar[int] = ContextVar("LIFE")
 
 @dataclass
 class Metal:
-    """One machine and its BMC. `log` is every effect that lasted, in order; `disk` what is on it."""
+    """One machine and its BMC. `log` is every effect that lasted, in order; `disk` what is on it; `cards` are ports."""
 
     name: str
     mac: Mac
@@ -57,7 +57,6 @@ class Metal:
     always: BootTarget = BootTarget.NONE
     disk: str = ""
     cards: tuple[Mac, ...] = ()
-    """Ports beside the one that it boots by."""
     log: list[str] = field(default_factory=list)
     broken: Exception | None = None
     left: int = 0
@@ -186,8 +185,7 @@ class Rack:
 
     def board_at(self, host: str) -> Metal:
         """Find the machine whose board answers at a host."""
-        host = self.moved.get(host, host)
-        return next(m for m in self.metal if m.address.host == host)
+        return next(m for m in self.metal if m.address.host == self.moved.get(host, host))
 
     def one(self, name: str = "node17") -> Metal:
         return next(m for m in self.metal if m.name == name)
