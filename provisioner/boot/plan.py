@@ -95,8 +95,10 @@ def next_boot(client: BootClient, machine: Machine | None, policy: BootPolicy, d
 
 def other_uuid(client: BootClient, machine: Machine) -> str:
     """Give the UUID, where it is spelled, of another machine that asks by this one's port: a card moved. Else empty."""
-    known = machine.facts.uuid if machine.facts is not None else ""
-    return client.uuid if isinstance(client.uuid, str) and are_two(client.uuid, known) else ""
+    known, says = machine.facts.uuid if machine.facts is not None else "", client.uuid
+    if says == known or not isinstance(says, str):  # nearly all
+        return ""
+    return says if are_two(says, known) else ""
 
 
 def direct_file(bootenv: Bootenv, arch: str) -> str:
