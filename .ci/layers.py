@@ -154,6 +154,7 @@ TABLE = (
     ("durable", "shells"),
     ("fairloop", "shells"),
     ("uncut", "shells"),
+    ("services", "shells"),
     ("netwatch*", "shells"),
     ("bmc.*", "shells"),
     ("store.*", "shells"),

@@ -11,9 +11,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 from provisioner import config as configuration
@@ -38,12 +39,13 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.machinehttp import MachineHttp
-from provisioner.measures import Served, measure
+from provisioner.measures import Served, measure, of_services
 from provisioner.naming import Naming
 from provisioner.netwatch.privileges import keep_from_children
 from provisioner.netwatch.supervisor import Netwatch
 from provisioner.premises import group_id
 from provisioner.reach import Reach, called_by
+from provisioner.services import Service, Services
 from provisioner.shelves import generations, shelf_of, tell_lacking
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.backup import tell_origin
@@ -89,12 +91,14 @@ class Daemon:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.listeners: list[Listener] = []
+        self.services = Services()
 
     async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Start everything, call `ready`, serve until `stop` is set, stop everything."""
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
             services = await self._start(stack)
-            running = [group.create_task(service(), name=name) for name, service in services.items()]
+            keep = self.services.keep
+            running = [group.create_task(keep(name, each), name=name) for name, each in services.items()]
             for listener in self.listeners:
                 log.info("daemon.listening service=%s address=%s", listener.service, listener.address)
             settle()
@@ -105,7 +109,7 @@ class Daemon:
             for task in running:
                 task.cancel()
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
+    async def _start(self, stack: contextlib.AsyncExitStack) -> dict[str, Service]:
         config = self.config
         db = await self._open_store(stack)
         renderer = await stack.enter_async_context(RenderProcess())
@@ -141,6 +145,7 @@ class Daemon:
             secrets=secret_sources(config, secrets).look_up,
         )
         conductor = Conductor(db, secrets, ports, quarantine_after=config.life.quarantine_after)
+        conductor.services = self.services
         await conductor.open()
         netwatch = Netwatch()
         naming = await Naming.of(config.dns, db)
@@ -158,13 +163,19 @@ class Daemon:
             lambda: statuses(catalog, artifacts),
             lambda: self.listeners,
             lambda: [db.failure] if db.failure else [],
+            self.services.standings,
         )
         boards = await bmc_api(stack, bmcs, conductor, secrets, db, addressing.v4)
         rollouts = Rollouts(conductor, db)
         await rollouts.open()
         workflows = await site_workflows(conductor, db, SiteBoards(bmcs, conductor.ways), site_shelf.library)
         await tell_lacking(site_shelf.lacking, teller(conductor, EventStore(db)))
-        metrics = MetricsApi(lambda: measure(conductor, addressing.v4, addressing.v6, netwatch, guard, served))
+        metrics = MetricsApi(
+            lambda: chain(
+                measure(conductor, addressing.v4, addressing.v6, netwatch, guard, served),
+                of_services(self.services.standings()),
+            )
+        )
         apis = (
             Api(site),
             shelf,
@@ -192,13 +203,7 @@ class Daemon:
             ),
         )
         await self._serve_operators(stack, [route for api in apis for route in api.routes()])
-        hooks = Hooks(
-            await asyncio.to_thread(hooks_of, config.webhooks),
-            conductor,
-            HookStore(db),
-            source_of(socket.gethostname()),
-            teller(conductor, EventStore(db)),
-        )
+        hooks = await self._hooks(conductor, db)
         return {
             "conductor": conductor.run,
             "mirror": machines.cache.run,
@@ -211,6 +216,12 @@ class Daemon:
             "names": naming.run,
             "reach": reach.run,
         }
+
+    async def _hooks(self, conductor: Conductor, db: Database) -> Hooks:
+        receivers, source = await asyncio.to_thread(hooks_of, self.config.webhooks), source_of(socket.gethostname())
+        hooks = Hooks(receivers, conductor, HookStore(db), source, teller(conductor, EventStore(db)))
+        hooks.services = self.services
+        return hooks
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Database:
         config = self.config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from provisioner.dhcp.server import DhcpServer
@@ -12,6 +12,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.machine import State
 from provisioner.netwatch.guard import Guard
 from provisioner.netwatch.supervisor import Netwatch
+from provisioner.services import Standing
 from provisioner.tftp.server import TftpServer
 from provisioner.web.api import VERSION
 from provisioner.web.metrics import Kind, Metric, counter, gauge, single
@@ -48,6 +49,14 @@ def measure(
     yield single("provisioner_trace_lost_lines_total", Kind.COUNTER, what, conductor.lost_lines)
     chunks = "Chunks of images that machines took, by who gave them."
     yield counter("provisioner_image_chunks_total", chunks, served.sharing.counts, "source")
+
+
+def of_services(standings: Sequence[Standing]) -> Iterator[Metric]:
+    """Give those of the daemon's services."""
+    ends = {each.name: float(each.ends) for each in standings}
+    yield counter(
+        "provisioner_service_ends_total", "Ends of a service by a fault; it was begun again.", ends, "service"
+    )
 
 
 def of_dhcp(dhcp: DhcpServer, dhcp6: Dhcp6Server) -> Iterator[Metric]:

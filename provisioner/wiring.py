@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -50,6 +49,7 @@ from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.netwatch.guard import Guard
 from provisioner.netwatch.supervisor import Netwatch
+from provisioner.services import Apart
 from provisioner.store.db import Database
 from provisioner.store.events import EventStore
 from provisioner.store.evidence import EvidenceStore
@@ -305,13 +305,13 @@ async def bmc_api(
     evidence, host_keys = EvidenceStore(db), HostKeyStore(db)
     for one in await evidence.load():
         bmcs.ledger.add(one)
-    keeping = await stack.enter_async_context(asyncio.TaskGroup())
+    keeping = await stack.enter_async_context(Apart())
 
     def keep(one: Evidence) -> None:
-        keeping.create_task(kept(evidence.save(one)))
+        keeping.create_task(kept(evidence.save(one)), "keep evidence")
 
     def keep_key(one: HostKey) -> None:
-        keeping.create_task(kept(host_keys.save(one)))
+        keeping.create_task(kept(host_keys.save(one)), "keep a host key")
 
     bmcs.kept = keep
     bmcs.host_keys.load(await host_keys.load())

@@ -1,4 +1,4 @@
-"""What is measured of DHCP, of both families."""
+"""What is measured of DHCP, of both families, and of services."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Subnet
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.subnets import Subnet6
-from provisioner.measures import of_dhcp
+from provisioner.measures import of_dhcp, of_services
+from provisioner.services import Standing
 from provisioner.web.metrics import exposition
 from tests.dhcp.clients import chain
 from tests.dhcp.v6.clients import SERVER_DUID, acquire
@@ -28,3 +29,9 @@ def test_pools_of_both_families_have_names_of_their_own() -> None:
     assert 'provisioner_dhcp_pool_addresses{pool="rack"} 10' in said
     assert 'provisioner_dhcp_pool_addresses{pool="rack (IPv6)"} 4' in said
     assert 'provisioner_dhcp_pool_used_addresses{pool="rack (IPv6)"} 1' in said
+
+
+def test_services_that_ended_are_counted() -> None:
+    said = exposition(of_services([Standing("names", 2, "EOFError: EOF"), Standing("mirror")]))
+    assert 'provisioner_service_ends_total{service="names"} 2' in said
+    assert 'provisioner_service_ends_total{service="mirror"} 0' in said

@@ -14,6 +14,7 @@ from provisioner.errors import ProvisionerError
 from provisioner.model.board import Health, LogEntry
 from provisioner.model.machine import Machine
 from provisioner.model.trace import NOW, Channel, Observe, TraceLine
+from provisioner.services import Apart
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class BoardLogs:
         self._read = read
         self._observe = observe
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._tasks = asyncio.TaskGroup()
+        self._tasks = Apart()
         self._reading: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> BoardLogs:
@@ -52,7 +53,9 @@ class BoardLogs:
             return
         was = before.run is not None and before.run.id == machine.run.id and before.run.step is not None
         if was and machine.run.outcome == "failed" and machine.id not in self._reading:
-            self._reading[machine.id] = self._tasks.create_task(self._tell(machine, machine.run.id))
+            self._reading[machine.id] = self._tasks.create_task(
+                self._tell(machine, machine.run.id), f"log of {machine.name}'s board"
+            )
 
     async def _tell(self, machine: Machine, run: str) -> None:
         try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from provisioner.bmc.capabilities import ConsoleLine
 from provisioner.errors import BmcUnsupported, BmcWrongState, ProvisionerError
 from provisioner.model.machine import Machine
+from provisioner.services import Apart, cause
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class Consoles:
     def __init__(self, open_console: Open) -> None:
         self._open = open_console
         self._shared: dict[str, Shared] = {}
-        self._tasks = asyncio.TaskGroup()
+        self._tasks = Apart()
 
     async def __aenter__(self) -> Consoles:
         await self._tasks.__aenter__()
@@ -121,7 +122,7 @@ class Consoles:
         shared = self._shared.get(key)
         if shared is None:
             shared = self._shared[key] = Shared(machine)
-            shared.task = self._tasks.create_task(self._keep(shared))
+            shared.task = self._tasks.create_task(self._keep(shared), f"console {machine.name}")
         shared.machine = machine  # its BMC may be another one since
         reader = Reader(shared)
         shared.readers.add(reader)
@@ -154,6 +155,9 @@ class Consoles:
             except ProvisionerError as error:
                 shared.trouble = error.message
                 log.info("bmc.console-lost machine=%s error=%s", shared.machine.name, error.message)
+            except Exception as error:  # who reads it is not left alone for a fault of ours
+                shared.trouble = cause(error)
+                log.exception("bmc.console-lost machine=%s error=%s", shared.machine.name, shared.trouble)
             await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
             failures += 1
 

@@ -16,6 +16,7 @@ from provisioner.bmc.consoles import Consoles, Lines, Reader, hidden
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
 from provisioner.model.trace import NOW, Channel, Observe, TraceLine
+from provisioner.services import Apart
 
 STILL_S = 1.0
 """A line without an end that stands so long is a prompt: it is told, too."""
@@ -54,7 +55,7 @@ class Recorder:
         self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._silent: dict[str, tuple[Board, float]] = {}
         """Boards without a console, by machine, and when they are asked again, on the loop's clock."""
-        self._tasks = asyncio.TaskGroup()
+        self._tasks = Apart()
 
     async def __aenter__(self) -> Recorder:
         await self._tasks.__aenter__()
@@ -79,7 +80,7 @@ class Recorder:
             del self._running[known.id]
             held = None
         if run and held is None and machine is not None and machine.bmc is not None and not self._is_silent(machine):
-            self._running[known.id] = run, self._tasks.create_task(self._record(machine, run))
+            self._running[known.id] = run, self._tasks.create_task(self._record(machine, run), f"record {machine.name}")
 
     async def _record(self, machine: Machine, run: str) -> None:
         async with self._consoles.read(machine) as reader:

@@ -26,8 +26,9 @@ from provisioner.catalog import packageindex
 from provisioner.catalog.arriving import Arriving
 from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Receiver
 from provisioner.catalog.download import check_redirect
-from provisioner.errors import ArtifactError, FullError, NotFoundError
+from provisioner.errors import ArtifactError, FullError, NotFoundError, StoreError
 from provisioner.model.mirror import Kept, hash_in, is_index, never_changes, root_of
+from provisioner.services import cause
 from provisioner.store.mirror import MirrorIndex
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,10 @@ class MirrorCache:
                 return error
             log.warning("mirror.stale mirror=%s path=%s: %s", *key, error)
             return kept
+        except Exception as error:  # of this file alone
+            if not isinstance(error, StoreError):
+                log.exception("mirror.bug mirror=%s path=%s", *key)
+            return ArtifactError(f"mirror {key[0]}: {cause(error)}")
         finally:
             arriving.end(good=result is not None)
         return result

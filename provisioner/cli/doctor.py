@@ -115,10 +115,21 @@ def _daemon(client: Client, config: Config) -> Findings:
     yield Finding(Level.OK, "daemon", f"{info['name']} {info['version']} answers at {client.server}")
     for listener in info["listeners"]:
         yield Finding(Level.OK, "listens", f"{listener['service']}: {listener['address']}")
+    for service in info.get("services", ()):
+        if service["ends"]:
+            yield _ended(**service)
     try:
         client.get("/readyz")
     except ApiError as error:
         yield Finding(Level.FAIL, "ready", f"it cannot serve machines: {error.message}", error.hint)
+
+
+def _ended(name: str, ends: int, error: str, *, runs: bool) -> Finding:
+    """Tell of a service that ended by a fault of the daemon's."""
+    now = "it runs again" if runs else "it is begun again within minutes"
+    text = f"{name} ended by a fault ({ends} in all), the last time by {error}: {now}"
+    hint = "`journalctl -u provisioner` has the traceback (daemon.service-ended): report it"
+    return Finding(Level.WARN if runs else Level.FAIL, "services", text, hint)
 
 
 def _ports(config: Config) -> Findings:

@@ -46,6 +46,7 @@ from provisioner.model.intent import Asked, EnrolRequest, Event
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, TraceFilter, TraceLine
+from provisioner.services import Services
 from provisioner.store.db import Database
 from provisioner.store.machines import MachineStore
 from provisioner.store.secrets import Secrets
@@ -68,6 +69,8 @@ class Conductor:
     ) -> None:  # fmt: skip
         self._quarantine_after = quarantine_after
         self.clock, self.turns, self.machines = clock or SteadyClock(), Turns(), Machines()
+        self.services = Services()
+        """Keeps those of `run`."""
         self._ports = ports
         self._store = MachineStore(db)
         self._once = Once(db, self.machines)
@@ -116,10 +119,13 @@ class Conductor:
         """Carry on until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._trace.run(), name="trace")
-                group.create_task(self._runner.run(), name="runner")
-                group.create_task(self._silence.run(), name="silence")
-                group.create_task(self.media.run(), name="media")
+                for name, service in (
+                    ("trace", self._trace.run),
+                    ("runner", self._runner.run),
+                    ("silence", self._silence.run),
+                    ("media", self.media.run),
+                ):
+                    group.create_task(self.services.keep(name, service), name=name)
         finally:
             with contextlib.suppress(StoreError):  # full to the last: the rest of the trace is lost, nothing else
                 await self._trace.flush()

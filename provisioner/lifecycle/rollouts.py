@@ -34,6 +34,7 @@ from provisioner.lifecycle.selectors import parse
 from provisioner.lifecycle.turns import Turns, in_turn
 from provisioner.model.intent import UNKEYED, Asked
 from provisioner.model.machine import Machine, Run
+from provisioner.services import cause
 from provisioner.store.db import Database
 from provisioner.store.intents import IntentStore
 from provisioner.store.machines import MachineStore
@@ -245,6 +246,9 @@ class Rollouts:
                 await self._until_kept(rollout.id, LeftOut(machine_id, reason) if reason else Stopped(machine_id))
             except ProvisionerError as error:
                 await self._until_kept(rollout.id, Refused(machine_id, str(error)))
+            except Exception as error:  # of this machine alone; it is not begun again, now or after a restart
+                log.exception("fleet.bug rollout=%s machine=%s", rollout.id, machine_id)
+                await self._until_kept(rollout.id, Refused(machine_id, f"internal error: {cause(error)}"))
             return
 
     async def _begun(self, rollout: Rollout, machine_id: str, key: str) -> str:

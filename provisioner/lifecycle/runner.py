@@ -122,8 +122,10 @@ class Runner:
                 except StoreError as error:  # full or locked: nothing is begun that cannot be kept
                     log.error("life.unsaved machine=%s step=resumed error=%s", machine.name, error)
                     unsaved.append(machine)
-                except NotFoundError:
-                    continue  # cancelled and forgotten since
+                except NotFoundError:  # it was cancelled and forgotten while it waited
+                    continue
+                except Exception:  # the run's deadline ends it; the other machines go on
+                    log.exception("life.bug machine=%s step=resumed", machine.name)
             if machines := unsaved:
                 await asyncio.sleep(self._pace.unsaved)
 
@@ -131,10 +133,7 @@ class Runner:
         now = self._clock.now()
         for machine in self._machines.moving():
             if machine.run is not None and now >= min(machine.run.deadline, machine.run.limit or now):
-                try:
-                    await self.apply(machine.id, Tick())
-                except ProvisionerError as error:
-                    log.error("life.unsaved machine=%s step=deadline error=%s", machine.name, error)
+                await self._apply_heard(machine, Tick(), "deadline")
 
     async def apply(self, machine_id: str, event: Event) -> Machine:
         """Advance a machine by an event; returns it as it is then. Raises `ConflictError`, `StoreError`."""
@@ -148,13 +147,15 @@ class Runner:
     def hear(self, machine: Machine, event: Event) -> None:
         """Advance a machine by what was heard of it, soon."""
         if self._group is not None:
-            self._group.create_task(self._hear(machine, event), name=f"hear {machine.name}")
+            self._group.create_task(self._apply_heard(machine, event, "heard"), name=f"hear {machine.name}")
 
-    async def _hear(self, machine: Machine, event: Event) -> None:
+    async def _apply_heard(self, machine: Machine, event: Event, step: str) -> None:
         try:
             await self.apply(machine.id, event)
         except ProvisionerError as error:  # the machine repeats itself, or the run's deadline tells
-            log.error("life.unsaved machine=%s step=heard error=%s", machine.name, error)
+            log.error("life.unsaved machine=%s step=%s error=%s", machine.name, step, error)
+        except Exception:  # of this machine alone
+            log.exception("life.bug machine=%s step=%s", machine.name, step)
 
     async def change(
         self, machine_id: str, rule: Rule, *, intent: Asked = UNKEYED, secrets: Sealed = UNCHANGED
@@ -201,8 +202,7 @@ class Runner:
             elif change.before is not None:
                 self._machines.remove(change.before)
         for at, change in enumerate(changes, 1):
-            for follow in self.followers:
-                follow(change.before, change.after)
+            self._tell(change.before, change.after)
             if change.after is not None:
                 self.wake(change.after.id)
             await between(at, SLICE)
@@ -217,8 +217,7 @@ class Runner:
             with uncut() as whole:
                 self.announce(await whole(self._store.save(change)))
                 self._machines.remove(machine)
-                for follow in self.followers:
-                    follow(machine, None)
+                self._tell(machine, None)
                 self._locks.pop(machine_id, None)
                 self.newest.pop(machine_id, None)
         return machine
@@ -232,9 +231,17 @@ class Runner:
                 change = Change(now, before, after, events, intent, lines, secrets)
                 self.announce(await whole(self._store.save(change)))
         self._machines.put(after)
-        for follow in self.followers:
-            follow(before, after)
+        self._tell(before, after)
         self.wake(after.id)
+
+    def _tell(self, before: Machine | None, after: Machine | None) -> None:
+        """Tell who follows machines: the change is made, whatever one of them makes of it."""
+        for follow in self.followers:
+            try:
+                follow(before, after)
+            except Exception:
+                known = after or before
+                log.exception("life.bug machine=%s step=told", known.name if known is not None else "")
 
     def announce(self, written: Sequence[Written]) -> None:
         """Wake who waits for events, of any machine or of one: these were written."""

@@ -61,6 +61,10 @@ class Silence:
             self._readings.pop(machine.id, None)
             log.warning("life.unseen machine=%s error=%s", machine.name, error)
             return
+        except Exception:  # of this machine alone: the others are looked at
+            self._readings.pop(machine.id, None)
+            log.exception("life.bug machine=%s step=silent", machine.name)
+            return
         reading = (machine.seen, power)
         if self._readings.get(machine.id) != reading:
             self._readings[machine.id] = reading

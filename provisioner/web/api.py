@@ -107,9 +107,10 @@ class Api:
         return json_reply({"events": [shown(event, self._ask.machines) for event in found], "next": following})
 
     async def info(self, request: web.Request) -> web.Response:
-        """Say which version this is and where it listens."""
-        listeners = self._site.listeners()
-        return json_reply({"name": "provisioner", "version": VERSION, "api": "v1", "listeners": listeners})
+        """Say which version this is, where it listens and how its services stand."""
+        site = self._site
+        said = {"listeners": site.listeners(), "services": site.services()}
+        return json_reply({"name": "provisioner", "version": VERSION, "api": "v1", **said})
 
     async def healthz(self, request: web.Request) -> web.Response:
         """Say that the loop turns."""

@@ -13,12 +13,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Protocol
 
 import aiohttp
 
 from provisioner.errors import CursorError, ProvisionerError
 from provisioner.model.intent import Event, Tell
+from provisioner.services import Services
 from provisioner.store.hooks import HookStore, Progress
 from provisioner.web.cloudevents import CONTENT_TYPE, envelope, signature
 from provisioner.web.ports import Machines
@@ -93,13 +95,16 @@ class Hooks:
         self.source = source
         self.tell = tell
         self.pauses_s = pauses_s
+        self.services = Services()
+        """Keeps those of `run`."""
 
     async def run(self) -> None:
         """Deliver until cancelled. Each receiver goes its own way: one that is dead keeps no other waiting."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
             for hook in self._hooks:
-                group.create_task(self._serve(hook, session), name=f"hook {hook.name}")
+                name = f"webhook {hook.name}"
+                group.create_task(self.services.keep(name, partial(self._serve, hook, session)), name=name)
 
     async def _serve(self, hook: Hook, session: aiohttp.ClientSession) -> None:
         while True:

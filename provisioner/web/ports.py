@@ -18,6 +18,7 @@ from provisioner.model.intent import Check, EnrolRequest, Event
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, TraceFilter, TraceLine
+from provisioner.services import Standing
 
 PowerVerb = Literal["on", "off", "cycle", "reset"]
 
@@ -166,6 +167,7 @@ class Site:
     bootenvs: Callable[[], Sequence[BootenvStatus]]
     listeners: Callable[[], Sequence[Listener]] = field(default=tuple)
     faults: Callable[[], Sequence[str]] = field(default=_nothing_wrong)
+    services: Callable[[], Sequence[Standing]] = field(default=tuple)
 
 
 @dataclass(frozen=True, slots=True)

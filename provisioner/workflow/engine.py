@@ -87,7 +87,7 @@ class Engine:
     async def run(self) -> None:
         """Carry on where the last daemon stopped, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            self._group = group
+            self._group, self._tasks = group, {}
             try:
                 for run in self.all():
                     if not run.over:

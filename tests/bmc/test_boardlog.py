@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from provisioner.bmc.boardlog import ENTRIES, BoardLogs
 from provisioner.errors import BmcUnsupported
 from provisioner.model.bmc import BmcAddress, Driver
@@ -22,14 +24,14 @@ MEMORY = LogEntry("7", "Uncorrectable ECC", "2026-01-01", Health.CRITICAL, "DIMM
 class Boards:
     """Boards that have a log, or none."""
 
-    def __init__(self, *entries: LogEntry, gives: bool = True) -> None:
-        self.entries, self.gives, self.reads = entries, gives, 0
+    def __init__(self, *entries: LogEntry, fault: Exception | None = None) -> None:
+        self.entries, self.fault, self.reads = entries, fault, 0
 
     async def read(self, machine: Machine) -> tuple[LogEntry, ...]:
         self.reads += 1
         await asyncio.sleep(0)
-        if not self.gives:
-            raise BmcUnsupported("no log")
+        if self.fault is not None:
+            raise self.fault
         return self.entries
 
 
@@ -60,6 +62,11 @@ async def test_nothing_else_is_a_reason_to_look() -> None:
 
 
 async def test_a_board_without_a_log_is_left_alone_and_one_is_read_once_at_a_time() -> None:
-    boards = Boards(gives=False)
+    boards = Boards(fault=BmcUnsupported("no log"))
     assert await told(boards, (RUNS, FAILED), (RUNS, FAILED)) == []
     assert boards.reads == 1
+
+
+async def test_a_fault_of_ours_costs_that_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    assert await told(Boards(fault=KeyError("Entries")), (RUNS, FAILED)) == []
+    assert caplog.messages == ['daemon.task-failed task="log of node17\'s board"']

@@ -55,14 +55,14 @@ class FakeLine:
 class Bay:
     """Opens lines one after the other; an error stands for one that does not open."""
 
-    def __init__(self, *lines: FakeLine | BmcError) -> None:
+    def __init__(self, *lines: FakeLine | Exception) -> None:
         self.lines = list(lines)
         self.opened = 0
 
     async def open(self, machine: Machine) -> FakeLine:
         self.opened += 1
         line = self.lines.pop(0)
-        if isinstance(line, BmcError):
+        if isinstance(line, Exception):
             raise line
         return line
 
@@ -104,6 +104,17 @@ async def test_a_lost_console_is_opened_again() -> None:
         assert await some(output, 3) == b"two"
     assert asyncio.get_running_loop().time() - began >= 6
     assert bay.opened == 3
+
+
+async def test_a_fault_of_ours_costs_one_console_a_pause(caplog: pytest.LogCaptureFixture) -> None:
+    bay = Bay(UnicodeError("label empty or too long"), FakeLine(b"up"))
+    async with Consoles(bay.open) as consoles, consoles.read(MACHINE) as reader:
+        await asyncio.sleep(0.1)
+        with pytest.raises(BmcWrongState, match="not open: UnicodeError: label empty"):
+            await reader.type(b"x")
+        assert await some(reader.output(), 2) == b"up"
+    (told,) = caplog.records
+    assert told.exc_info is not None
 
 
 async def test_a_board_without_a_console_ends_its_readers() -> None:

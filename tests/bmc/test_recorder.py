@@ -148,3 +148,14 @@ def test_hiding_takes_no_longer_than_what_is_printed_is_long(piece: bytes) -> No
     """A machine prints what it likes: a look back at each word would take minutes here."""
     text = (piece * 400_000).decode()
     assert len(hidden(text)) <= len(text) + len("***")
+
+
+async def test_a_fault_of_ours_costs_that_record_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def observe(_line: TraceLine) -> None:
+        raise KeyError("m-17")
+
+    async with Consoles(Bay(FakeLine(b"SeaBIOS\n")).open) as consoles, Recorder(consoles, observe, console_shows) as it:
+        it(IDLE, RUNNING)
+        await asyncio.sleep(5)
+        it(RUNNING, IDLE)
+    assert caplog.messages == ["daemon.task-failed task='record node17'"]

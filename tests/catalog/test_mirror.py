@@ -302,3 +302,18 @@ async def test_a_disk_that_others_have_filled_costs_nothing_that_is_kept(
         await cache.get("debian", "pool/other.deb")
     assert await content(cache, DEB) == b"hello"
     assert upstream.times(DEB) == 1
+
+
+async def test_a_store_that_is_full_fails_that_file_and_not_the_cache(
+    db: Database, tmp_path: Path, upstream: Upstream, now: Now
+) -> None:
+    async with caching(db, tmp_path / "mirror", upstream, now) as cache:
+        held = upstream.held[RELEASE] = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            other = group.create_task(content(cache, RELEASE))
+            await db.submit(lambda c: c.execute("ALTER TABLE mirror RENAME TO elsewhere") and None)
+            with pytest.raises(ArtifactError, match="mirror debian: "):
+                await cache.get("debian", DEB)
+            await db.submit(lambda c: c.execute("ALTER TABLE elsewhere RENAME TO mirror") and None)
+            held.set()
+        assert other.result() == b"release 1"

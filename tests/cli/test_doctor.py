@@ -20,6 +20,7 @@ from provisioner.lifecycle.declared import Applied
 from provisioner.model.boot import Unknown
 from provisioner.model.machine import State
 from provisioner.netwatch.rogues import How, Rogue
+from provisioner.services import Standing
 from provisioner.web.ports import Site
 from tests.cli.conftest import Ctl, Daemon
 from tests.web import fakes
@@ -60,6 +61,20 @@ def test_a_daemon_that_cannot_serve(ctl: Ctl, daemon: Daemon) -> None:
     assert "FAIL  bootenvs  the discovery system is not here" in ran.out
     assert "bmc" not in ran.out
     assert ran.err == "provisionctl: 2 of 7 checks failed\n"
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_services_that_ended_by_a_fault(ctl: Ctl, daemon: Daemon) -> None:
+    standings = (Standing("names", 3, "EOFError: EOF", runs=False), Standing("mirror", 1, "KeyError: 'a'"))
+    daemon.site = lambda conductor: replace(fakes.site(conductor), services=lambda: standings)
+    daemon.stop()
+    daemon.start()
+    ran = ctl("doctor", "--no-bmcs")
+    found = [line for line in ran.out.splitlines() if line.split()[1] == "services"]
+    hint = "(`journalctl -u provisioner` has the traceback (daemon.service-ended): report it)"
+    names = "names ended by a fault (3 in all), the last time by EOFError: EOF: it is begun again within minutes"
+    mirror = "mirror ended by a fault (1 in all), the last time by KeyError: 'a': it runs again"
+    assert found == [f"FAIL  services  {names} {hint}", f"warn  services  {mirror} {hint}"]
 
 
 @pytest.mark.usefixtures("unconfigured")

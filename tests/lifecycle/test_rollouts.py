@@ -256,3 +256,14 @@ async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory) -
         where = f"killed {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"
         assert died.dead.is_set(), where
         assert [metal.log for metal in rack.metal] == [ACTIVE] * 3, where
+
+
+async def test_a_fault_of_ours_fails_one_machine_and_the_rest_goes_on(tmp_path: Path) -> None:
+    rack = Rack(tmp_path, NAMES)
+    async with rack.alive(), fleet(rack) as rollouts:
+        await ready(rack)
+        rack.one("node01").broken = KeyError("PowerState")
+        begun = await rollouts.begin("debian-12", "node[01-02]", (1, 1), {})
+        rollout = await until(rollouts, begun.id, over)
+        assert [m.stage for m in rollout.members] == [Stage.FAILED, Stage.DONE]
+        assert rollout.members[0].reason == "internal error: KeyError: 'PowerState'"

@@ -28,6 +28,7 @@ from provisioner.model.intent import Check, EnrolRequest, Event
 from provisioner.model.machine import Failure, Machine, Phase, Run, State, Step
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, Channel, TraceFilter, TraceLine
+from provisioner.services import Standing
 from provisioner.web.ports import BootenvStatus, Dialect, Listener, PowerVerb, Site
 
 NOW = 1_800_000_000.0
@@ -383,4 +384,4 @@ class FakeConductor:
 def site(conductor: FakeConductor, faults: Sequence[str] = ()) -> Site:
     """All that the API shows, over `conductor`."""
     listeners = (Listener("boot", "http://192.0.2.1:8080"),)
-    return Site(conductor, lambda: BOOTENVS, lambda: listeners, lambda: faults)
+    return Site(conductor, lambda: BOOTENVS, lambda: listeners, lambda: faults, lambda: [Standing("names")])

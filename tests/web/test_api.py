@@ -302,6 +302,7 @@ async def test_a_stream_of_one_machine_leaves_out_the_others(api: Session, condu
 async def test_info_health_and_readiness(api: Session) -> None:
     _, body, _ = await call(api, "GET", "/v1/info")
     assert body["listeners"] == [{"service": "boot", "address": "http://192.0.2.1:8080"}]
+    assert body["services"] == [{"name": "names", "ends": 0, "error": "", "runs": True}]
     assert (await call(api, "GET", "/healthz"))[:2] == (200, b"ok\n")
     assert (await call(api, "GET", "/readyz"))[:2] == (200, b"ok\n")
 
