@@ -204,9 +204,14 @@ class Trace:
 
 def write_lines(cursor: sqlite3.Cursor, lines: Sequence[TraceLine]) -> None:
     """Write lines of machines, in a transaction of whoever calls."""
-    rows = [(x.at, x.mac, x.machine, x.run, str(x.channel), x.event, x.text, x.ok) for x in lines]
+    rows = [(x.at, x.mac, x.machine, x.run, str(x.channel), x.event, _writable(x.text), x.ok) for x in lines]
     insert = "INSERT INTO trace (at, mac, machine, run, channel, event, text, ok) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     cursor.executemany(insert, rows)
+
+
+def _writable(text: str) -> str:
+    """Replace what no UTF-8 has, half a surrogate pair: a line that can never be written holds up all that follow."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _check_cursor(after: int, newest: int) -> None:

@@ -289,3 +289,14 @@ async def test_search(db: Database, only: TraceFilter, texts: list[str]) -> None
         trace.note(each)
     assert [found.text for _, found in await trace.read("m1", 0, 10, only)] == texts
     assert [each.text for each in lines if only.fits(each)] == texts
+
+
+async def test_a_text_that_no_utf8_has_holds_up_no_other(db: Database) -> None:
+    trace = Trace(db, CLOCK)
+    trace.note(line(1.0, "Acme\ud800 ✓", machine="m1"))
+    trace.note(line(2.0, "another's", machine="m2"))
+    await trace.flush()
+    with trace.with_change([line(3.0, "\udcff", machine="m1")]) as lines:
+        await db.submit(lambda c: write_lines(c, lines))
+    assert [row.text for _, row in await trace.read("m1", 0, 100)] == ["Acme? ✓", "?"]
+    assert [row.text for _, row in await trace.read("m2", 0, 100)] == ["another's"]

@@ -7,6 +7,7 @@ comes is a value or a `WireError`; a field of the wrong type counts as absent.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,10 +139,17 @@ def texts_of(value: Any) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escape of a surrogate: where it is not one of two, JSON takes it and UTF-8 has nothing for it."""
+
+
 def read_body(reply: Reply) -> dict[str, Any]:
     """Decode a body that has to be a JSON object; raise `WireError` with what came instead."""
     try:
-        value = json.loads(reply.body.decode("utf-8-sig"))
+        text = reply.body.decode("utf-8-sig")
+        value = json.loads(text)
+        if _HALF.search(text):
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise WireError(f"{reply.path}: not JSON ({_kind(reply)}): {clean(reply.body[:60])!r}") from error
     if not isinstance(value, dict):
@@ -156,7 +164,8 @@ def read_resource(reply: Reply) -> Resource:
 
 
 def _kind(reply: Reply) -> str:
-    return f"HTTP {reply.status}, {reply.headers.get('content-type', 'no content type')}, {len(reply.body)} bytes"
+    kind = clean(reply.headers.get("content-type", "no content type"))
+    return f"HTTP {reply.status}, {kind}, {len(reply.body)} bytes"
 
 
 def clean(text: str | bytes) -> str:

@@ -66,8 +66,26 @@ def test_any_json_has_texts_links_and_members_of_the_right_type(data: dict[str, 
     assert isinstance(failure("w", reply(500, data)), BmcError)
 
 
-def test_a_byte_order_mark_is_tolerated() -> None:
-    assert read_body(reply(200, b'\xef\xbb\xbf{"a": 1}')) == {"a": 1}
+TOLERATED = {
+    "a byte order mark": (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+    "half a surrogate pair, which nothing of ours can write down": (
+        rb'{"a\udc00": ["\uD83D\uDE00 \ud800"]}',
+        {"a?": ["😀 ?"]},
+    ),
+    "what only looks like one": (rb'{"a": "\\ud800"}', {"a": r"\ud800"}),
+}
+
+
+@pytest.mark.parametrize(("body", "data"), TOLERATED.values(), ids=TOLERATED.keys())
+def test_a_body_that_is_tolerated(body: bytes, data: dict[str, Any]) -> None:
+    assert read_body(reply(200, body)) == data
+
+
+@pytest.mark.parametrize("said", ["text/html\udcff", "text/\x1b[2Jhtml"])
+def test_what_is_no_json_is_told_in_words_that_can_be_shown(said: str) -> None:
+    with pytest.raises(WireError, match=r"not JSON \(HTTP 200, text/") as refused:
+        read_body(reply(200, b"<html>", content_type=said))
+    assert str(refused.value).isprintable()
 
 
 def test_the_version_is_the_header_or_the_property() -> None:
