@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 from provisioner.clock import SteadyClock
 from provisioner.ddns.names import Owner, Wanted
 from provisioner.errors import ProvisionerError
+from provisioner.services import cause
 from provisioner.store.names import NameStore, Record
 
 log = logging.getLogger(__name__)
@@ -214,13 +215,20 @@ class Keeper:
         try:
             await self._converge(address)
         except ProvisionerError as error:
-            if address not in self._pending:
-                self._failed[address] = None
-                self._failed.move_to_end(address, last=again)
+            self._fail(address, again)
             return str(error)
+        except Exception as error:  # of this name alone: the others go on
+            log.exception("dns.bug address=%s", address.hex("."))
+            self._fail(address, again)
+            return cause(error)
         finally:
             self._busy.discard(address)
         return ""
+
+    def _fail(self, address: bytes, again: bool) -> None:
+        if address not in self._pending:
+            self._failed[address] = None
+            self._failed.move_to_end(address, last=again)
 
     async def _converge(self, address: bytes) -> None:
         wanted = self._wanted.get(address)

@@ -66,8 +66,8 @@ def fqdn_of(name: str, domain: str, dns: Dns) -> str:
 
 
 def _domain(domain: str, zones: Sequence[str]) -> str:
-    """The subnet's domain, where it lies in a zone of ours."""
-    bare = domain.rstrip(".").lower()
+    """The subnet's domain as the DNS has it, where it lies in a zone of ours."""
+    bare = domain.rstrip(".").lower().encode("idna").decode("ascii")
     return bare if bare and zone_of(bare, zones) else zones[0].rstrip(".").lower()
 
 

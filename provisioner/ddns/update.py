@@ -143,7 +143,7 @@ class Updates:
             answer, _ = await dns.asyncquery.udp_with_fallback(
                 update, self._settings.server, self._timeout_s, self._settings.port, ignore_unexpected=True
             )
-        except (dns.exception.DNSException, OSError) as error:
+        except (dns.exception.DNSException, OSError, EOFError) as error:  # the last: it hung up in its answer by TCP
             raise DnsError(f"{where}: {_reason(error)}") from error
         rcode = answer.rcode()
         if rcode in (dns.rcode.NOERROR, dns.rcode.YXDOMAIN, dns.rcode.NXDOMAIN, dns.rcode.NXRRSET, dns.rcode.YXRRSET):

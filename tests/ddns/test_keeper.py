@@ -28,6 +28,7 @@ class FakeDns:
     def __init__(self) -> None:
         self.names: dict[str, tuple[Owner | None, set[bytes]]] = {}
         self.fault = ""
+        self.kind: type[Exception] = DnsError
         self.faulty = ""
         """The part of a name, such as a zone, that alone is at fault where there is one."""
         self.steps = 0
@@ -36,7 +37,7 @@ class FakeDns:
     def step(self, name: str) -> None:
         self.steps += 1
         if self.fault and self.faulty in name:
-            raise DnsError(self.fault)
+            raise self.kind(self.fault)
         if self.steps == self.killed_at:
             raise asyncio.CancelledError
 
@@ -324,3 +325,19 @@ async def test_killed_at_every_step_nothing_is_lost_or_left_over(site: Site, wha
             (B, "d.", True),
             (C, "e.", True),
         }
+
+
+async def test_a_fault_of_ours_fails_one_name_which_is_tried_again(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.dns.fault, site.dns.kind, site.dns.faulty = "not a name", KeyError, "a."
+    async with site.running() as keeper:
+        keeper.hold(A, named("a"))
+        keeper.hold(B, named("b", TWO))
+        await asyncio.sleep(0.1)
+        assert site.dns.addresses() == {"b.": [B]}
+        assert keeper.status().error == "KeyError: 'not a name'"
+        assert "dns.bug address=0a.00.00.01" in caplog.messages
+        site.dns.fault = ""
+        await settled(keeper)
+        assert site.dns.addresses() == {"a.": [A], "b.": [B]}

@@ -53,6 +53,7 @@ FQDNS = {
     "the subnet's domain is none of ours": ("node1", "other.example", "node1.rack.example."),
     "a domain that only ends alike": ("node1", "xrack.example", "node1.rack.example."),
     "with a domain of its own": ("node1.elsewhere.example", "", "node1.rack.example."),
+    "a domain that is no ASCII": ("node1", "Büro.rack.example", "node1.xn--bro-hoa.rack.example."),
     "capitals": ("NODE1", "", "node1.rack.example."),
     "no host name": ("node_1", "", ""),
     "nothing": ("", "", ""),
