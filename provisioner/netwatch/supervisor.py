@@ -244,7 +244,7 @@ class Netwatch:
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        started: list[subprocess.Popen[bytes] | OSError] = []
+        started: list[subprocess.Popen[bytes] | Exception] = []
         # a thread of its own: capabilities that children inherit are the thread's, and this one ends
         thread = threading.Thread(target=_start, args=(self._command, theirs.fileno(), started))
         with theirs:
@@ -256,7 +256,7 @@ class Netwatch:
                 ours.close()
                 await asyncio.to_thread(_end, started[0])
                 raise
-        if isinstance(found := started[0], OSError):
+        if isinstance(found := started[0], Exception):
             ours.close()
             raise found
         self._process, self._socket = found, ours
@@ -314,15 +314,15 @@ class Netwatch:
 
 def environment() -> dict[str, str]:
     """As ours; without a cache of somebody else's (su and sudo hand its place on), in which scapy fails to start."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
         (cache / "scapy" / "services.pickle").exists()
-    except OSError:
+    except (OSError, RuntimeError):  # the latter: a user whom nobody knows, without HOME
         return os.environ | {"XDG_CACHE_HOME": NOWHERE}
     return dict(os.environ)
 
 
-def _start(command: Sequence[str], fd: int, started: list[subprocess.Popen[bytes] | OSError]) -> None:
+def _start(command: Sequence[str], fd: int, started: list[subprocess.Popen[bytes] | Exception]) -> None:
     give_to_next_child()
     try:
         words, given = [*command, str(fd)], environment()
@@ -330,12 +330,12 @@ def _start(command: Sequence[str], fd: int, started: list[subprocess.Popen[bytes
             started.append(
                 subprocess.Popen(words, pass_fds=[fd], stdin=subprocess.DEVNULL, start_new_session=True, env=given)
             )
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001  raised by who waits
         started.append(error)
 
 
-def _end(process: subprocess.Popen[bytes] | OSError) -> None:
-    if isinstance(process, OSError):
+def _end(process: subprocess.Popen[bytes] | Exception) -> None:
+    if isinstance(process, Exception):
         return
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)

@@ -183,6 +183,19 @@ def test_a_cache_that_cannot_be_looked_into_is_not_handed_on(monkeypatch: pytest
     assert environment()["XDG_CACHE_HOME"] == NOWHERE
 
 
+def test_a_user_whom_nobody_knows_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container, where `--user` is given a number."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", dict[int, object]().__getitem__)
+    assert environment()["XDG_CACHE_HOME"] == NOWHERE
+
+
+async def test_what_cannot_be_started_at_all_raises_why(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="embedded null byte"):
+        await Netwatch(command=(f"{tmp_path}/\0",)).run()
+
+
 @pytest.mark.slow
 async def test_scapy_starts_without_a_cache() -> None:
     given = os.environ | {"XDG_CACHE_HOME": NOWHERE}
