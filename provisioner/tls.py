@@ -7,7 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from provisioner.durable import replace
+from provisioner.errors import StoreError
 from provisioner.store.authority import Authority
+from provisioner.store.trouble import hint_for
 from provisioner.web.files import document
 from provisioner.web.ports import Route
 
@@ -31,10 +34,10 @@ class Tls:
         self._addresses: tuple[str, ...] = ()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         """For every listening socket; connections that come later get the certificate of then."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        group = folder / "dh.pem"
-        group.write_text(DH_GROUP)
-        self.context.load_dh_params(str(group))
+        try:
+            self.context.load_dh_params(str(_group(folder)))
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be written: {error.strerror}", hint=hint_for(folder, error)) from error
         self.root = b""
         """The root's certificate, for whoever wants to trust it."""
         self.name(*addresses)
@@ -56,3 +59,12 @@ class Tls:
     def route(self) -> Route:
         """Where machines get the root's certificate."""
         return document("/ca.pem", self.root, "application/x-pem-file")
+
+
+def _group(folder: Path) -> Path:
+    """A file with the group, for OpenSSL reads no other; written where it is not there yet."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    file, content = folder / "dh.pem", DH_GROUP.encode()
+    if not file.is_file() or file.read_bytes() != content:
+        replace(file, content, mode=0o644)
+    return file

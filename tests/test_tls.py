@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.errors import StoreError
 from provisioner.store.authority import RENEWED_BEFORE, SERVER_LIFE
 from provisioner.tls import Tls
 
@@ -54,3 +55,23 @@ def test_a_certificate_is_renewed_while_we_serve(tmp_path: Path) -> None:
     assert file.read_bytes() == before
     tls.renew(now + (SERVER_LIFE - RENEWED_BEFORE).total_seconds() + 60)
     assert file.read_bytes() != before
+
+
+def test_with_no_room_a_start_serves_with_what_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "tls"
+    Tls(folder, ["10.77.0.1"])
+    for name in (".server.pem", ".dh.pem"):
+        (folder / name).mkdir()  # nothing can be written
+    tls = Tls(folder, ["10.77.0.1", "fd77::1"])
+    shake_hands(tls, "10.77.0.1")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(tls, "fd77::1")
+    tls.renew(time.time() + (SERVER_LIFE - RENEWED_BEFORE).total_seconds() + 60)
+    with pytest.raises(StoreError, match=r"tls/server.pem: cannot be written: Is a directory"):
+        tls.renew(time.time() + SERVER_LIFE.total_seconds() + 60)
+
+
+def test_a_first_start_with_no_room_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tls").write_text("no folder")
+    with pytest.raises(StoreError, match="tls: cannot be written: File exists"):
+        Tls(tmp_path / "tls", ["10.77.0.1"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from provisioner.durable import replace
 from provisioner.errors import StoreError
+from provisioner.store.trouble import hint_for
+
+log = logging.getLogger(__name__)
 
 ROOT_LIFE = datetime.timedelta(days=3650)
 SERVER_LIFE = datetime.timedelta(days=90)
@@ -71,21 +75,33 @@ class Authority:
         return self._folder / "ca.key"
 
     def server_certificate(self, addresses: Sequence[str]) -> Path:
-        """A file with key and certificate for our addresses; made anew when it is near its end or they have changed."""
+        """A file with key and certificate for our addresses; made anew when it is near its end or they have changed.
+
+        Where there is no room for another, the one that is there serves, until its end, the addresses that it names.
+        """
         file = self._folder / "server.pem"
         if not self._good(file, addresses):
-            _write(file, self._issue(addresses))
+            try:
+                _write(file, self._issue(addresses))
+            except StoreError as error:
+                if self._named(file, self._now) is None:
+                    raise
+                log.error("http.certificate-old error=%s", error)
         return file
 
     def _good(self, file: Path, addresses: Sequence[str]) -> bool:
+        return self._named(file, self._now + RENEWED_BEFORE) == set(addresses)
+
+    def _named(self, file: Path, until: datetime.datetime) -> set[str] | None:
+        """The addresses that a certificate of ours names; None where it is none, or is over by then."""
         try:
             certificate = x509.load_pem_x509_certificate(file.read_bytes())
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except (OSError, ValueError, x509.ExtensionNotFound):
-            return False
-        known = {str(ip) for ip in names.get_values_for_type(x509.IPAddress)}
-        in_time = certificate.not_valid_after_utc - RENEWED_BEFORE > self._now
-        return in_time and known == set(addresses) and certificate.issuer == self._root.subject
+            return None
+        if certificate.not_valid_after_utc <= until or certificate.issuer != self._root.subject:
+            return None
+        return {str(ip) for ip in names.get_values_for_type(x509.IPAddress)}
 
     def _make_root(self) -> None:
         key = _new_key()
@@ -138,11 +154,7 @@ def _private(key: rsa.RSAPrivateKey) -> bytes:
 
 
 def _write(file: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace a file in one step."""
-    scratch = file.with_name(f".{file.name}")
-    scratch.unlink(missing_ok=True)
-    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    scratch.replace(file)
+    try:
+        replace(file, content, mode)
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be written: {error.strerror}", hint=hint_for(file, error)) from error

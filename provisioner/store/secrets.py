@@ -16,6 +16,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from provisioner.durable import sync
 from provisioner.errors import NotFoundError, StoreError
 from provisioner.store.db import Database
 from provisioner.store.sealed import Sealed
@@ -46,6 +47,7 @@ def _make_key(path: Path) -> None:
         path.hardlink_to(name)
     finally:
         Path(name).unlink()
+    sync(path.parent)  # what it opens may lie on another file system, and be there after a loss of power
 
 
 def read_key(path: Path) -> bytes:
