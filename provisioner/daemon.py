@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 
 from provisioner import config as configuration
@@ -39,7 +38,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.machinehttp import MachineHttp
-from provisioner.measures import Served, measure, of_services
+from provisioner.measures import Served, measure
 from provisioner.naming import Naming
 from provisioner.netwatch.privileges import keep_from_children
 from provisioner.netwatch.supervisor import Netwatch
@@ -170,12 +169,7 @@ class Daemon:
         await rollouts.open()
         workflows = await site_workflows(conductor, db, SiteBoards(bmcs, conductor.ways), site_shelf.library)
         await tell_lacking(site_shelf.lacking, teller(conductor, EventStore(db)))
-        metrics = MetricsApi(
-            lambda: chain(
-                measure(conductor, addressing.v4, addressing.v6, netwatch, guard, served),
-                of_services(self.services.standings()),
-            )
-        )
+        metrics = MetricsApi(lambda: measure(conductor, addressing.v4, addressing.v6, netwatch, guard, served))
         apis = (
             Api(site),
             shelf,

@@ -43,6 +43,7 @@ def measure(
     yield gauge("provisioner_machines", "Machines on record.", {state: states[state] for state in State}, "state")
     yield from of_dhcp(dhcp, dhcp6)
     yield from _netwatch(netwatch, guard)
+    yield from of_services(conductor.services.standings())
     counts = served.tftp.counts if served.tftp is not None else Counter[str]()
     yield counter("provisioner_tftp_total", "TFTP transfers and refusals by their outcome.", counts, "outcome")
     what = "Lines of the boot trace that were thrown away, for the store did not take them in time."

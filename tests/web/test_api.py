@@ -303,8 +303,7 @@ async def test_info_health_and_readiness(api: Session) -> None:
     _, body, _ = await call(api, "GET", "/v1/info")
     assert body["listeners"] == [{"service": "boot", "address": "http://192.0.2.1:8080"}]
     assert body["services"] == [{"name": "names", "ends": 0, "error": "", "runs": True}]
-    assert (await call(api, "GET", "/healthz"))[:2] == (200, b"ok\n")
-    assert (await call(api, "GET", "/readyz"))[:2] == (200, b"ok\n")
+    assert [(await call(api, "GET", path))[:2] for path in ("/healthz", "/readyz")] == [(200, b"ok\n")] * 2
 
 
 async def test_head_is_get_without_the_body(api: Session) -> None:

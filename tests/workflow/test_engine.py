@@ -7,18 +7,15 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import pytest
 
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, PreflightError, TicketError
-from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.intent import Event
 from provisioner.model.machine import State
 from provisioner.model.workflow import FlowRun, FlowStatus, Stage, Wish
 from provisioner.store.db import Database
 from provisioner.workflow.progress import Order
-from tests.lifecycle.points import Points
 from tests.lifecycle.rack import Metal
 from tests.lifecycle.test_conductor import settled
 from tests.workflow.rack import FlowRack
@@ -385,31 +382,3 @@ async def test_refused(tmp_path: Path) -> None:
         rack.cannot["sensors.read"] = "ipmi: failed on this firmware"
         (planned,) = await rack.planning.plans(Wish("burn", "node17"))
         assert "-  sensors: sensors.read: ipmi: failed on this firmware" in planned.plan.lines()
-
-
-class BegunAgain(FlowRack):
-    """The engine's service ends in its middle, and is begun again, as `Services.keep` does."""
-
-    async def beside(self, conductor: Conductor, db: Database, points: Points) -> list[Callable[[], Any]]:
-        (run,) = await super().beside(conductor, db, points)
-        self.fault = asyncio.Event()
-
-        async def kept() -> None:
-            async with asyncio.TaskGroup() as group:
-                service = group.create_task(run())
-                await self.fault.wait()
-                service.cancel()
-            await run()
-
-        return [kept]
-
-
-async def test_an_engine_that_is_begun_again_takes_up_the_step_that_was_under_way(tmp_path: Path) -> None:
-    rack = BegunAgain(tmp_path, ("node17",), WAITS)
-    async with rack.daemon():
-        await rack.enrol()
-        run = await rack.begin("waits")
-        await until(rack, run, lambda r: r.members[0].stage is Stage.RUNNING)
-        rack.fault.set()
-        await rack.engine.signal(run.id, "go")
-        assert (await over(rack, run)).status is FlowStatus.DONE

@@ -1,0 +1,61 @@
+"""Faults of the daemon's own, and races, that a run may meet: they stay where they are."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import ConfigError
+from provisioner.model.machine import Machine, State
+from tests.lifecycle.points import KillableDatabase
+from tests.lifecycle.rack import Rack
+from tests.lifecycle.test_conductor import ready, settled
+from tests.lifecycle.test_crash import ACTIVE
+
+
+async def test_who_is_told_of_changes_and_fails_keeps_no_run_from_going_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rack = Rack(tmp_path)
+    async with rack.alive(), rack.daemon() as conductor:
+        await ready(rack)
+
+        def fails(before: Machine | None, _after: Machine | None) -> None:
+            if before is not None:
+                raise ConfigError("reservations: 10.0.8.200 is in no subnet")
+
+        heard: list[str] = []
+        conductor.follow(fails)
+        conductor.follow(lambda _before, after: heard.append(after.name if after is not None else ""))
+        await conductor.boot("node17", "debian-12")
+        machine = await settled(conductor)
+        assert (machine.state, machine.failure, rack.one().log) == (State.ACTIVE, None, ACTIVE)
+        assert "node17" in heard
+        assert not any(each.ends for each in conductor.services.standings())
+    assert "life.bug machine=node17 step=told" in caplog.messages
+
+
+async def test_a_machine_that_is_forgotten_while_its_run_waits_for_room_ends_nothing(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    async with rack.alive(), rack.daemon() as conductor:
+        await ready(rack)
+        await conductor.boot("node17", "discovery")
+    rack.opened, rack.pace = filled, replace(rack.pace, unsaved=0.3)
+    async with rack.alive(), rack.daemon() as conductor:
+        db = conductor._store._db
+        assert isinstance(db, KillableDatabase)
+        async with asyncio.timeout(20):
+            while "full" not in db.failure:
+                await asyncio.sleep(0.005)
+        db.full = False
+        await conductor.cancel("node17")
+        await conductor.forget("node17", force=True)
+        await asyncio.sleep(0.4)  # it would have been taken up by now
+        assert not any(each.ends for each in conductor.services.standings())
+
+
+async def filled(db: KillableDatabase) -> None:
+    db.full = True
