@@ -154,7 +154,7 @@ class Daemon:
         addressing.follow(addresses.follow, addresses.follow6)
         addressing.follow(guard.changed, guard.changed)
         shelf = artifact_api(config, artifacts, table, catalog.bootenv, conductor.machines.all)
-        await shelf.loaders.install()
+        await shelf.loaders.open()
         machines = MachineHttp.over(config, conductor, network, artifacts, db)
         served, reach = await self._serve_boot(stack, table, machines, addressing)
         site = Site(

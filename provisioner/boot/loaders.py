@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from types import MappingProxyType
 from provisioner.boot import packages
 from provisioner.boot.files import FileTable, ServedFile
 from provisioner.errors import ArtifactError
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -90,6 +93,14 @@ class Loaders:
         self._table, self._sources = table, tuple(sources)
         self._copies, self._packages = state / "loaders", state / "loader-packages"
 
+    async def open(self) -> None:
+        """Serve what this host has, at the start. Where no copies can be kept, what was found itself is served."""
+        try:
+            await self.install()
+        except ArtifactError as error:
+            log.error("loaders.uncopied error=%s", error.message)
+            self._table.replace(await asyncio.to_thread(self._find))
+
     async def install(self, fetch: Sequence[str] = ()) -> list[ServedFile]:
         """Find and copy loaders anew, and serve these from now on. Transfers under way end with what they began.
 
@@ -106,7 +117,10 @@ class Loaders:
     def _install(self, fetch: Sequence[str]) -> list[ServedFile]:
         for arch in fetch:
             packages.fetch(arch, self._packages)
-        return install(find_loaders(self._sources, fetched=packages.fetched(self._packages)), self._copies)
+        return install(self._find(), self._copies)
+
+    def _find(self) -> list[ServedFile]:
+        return find_loaders(self._sources, fetched=packages.fetched(self._packages))
 
 
 def find_loaders(
@@ -159,10 +173,7 @@ def install(loaders: Iterable[ServedFile], directory: Path) -> list[ServedFile]:
         for loader in loaders:
             copy = directory / loader.sha256
             if not copy.is_file() or copy.stat().st_size != loader.size_bytes:
-                scratch = directory / f".{loader.sha256}"
-                shutil.copyfile(loader.path, scratch)
-                scratch.chmod(0o440)
-                scratch.replace(copy)
+                _copy(loader.path, copy)
             installed.append(replace(loader, path=copy))
         for left in set(directory.iterdir()) - {loader.path for loader in installed}:
             if _COPY.fullmatch(left.name):
@@ -170,6 +181,17 @@ def install(loaders: Iterable[ServedFile], directory: Path) -> list[ServedFile]:
     except OSError as error:
         raise ArtifactError(f"{directory}: loaders cannot be kept here: {error.strerror}") from error
     return installed
+
+
+def _copy(path: Path, copy: Path) -> None:
+    scratch = copy.with_name(f".{copy.name}")
+    try:
+        shutil.copyfile(path, scratch)
+        scratch.chmod(0o440)
+        scratch.replace(copy)
+    except OSError:
+        scratch.unlink(missing_ok=True)  # there may be no room
+        raise
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:

@@ -59,6 +59,8 @@ class Media:
         self._in: set[str] = set()
         """Machines (ids) whose medium has a file."""
         self._left: asyncio.Queue[str] = asyncio.Queue()
+        self._clearing: set[str] = set()
+        """Those whose medium is being taken out: some boards do not give it back for days."""
         self.served: Callable[[str], ServedFile | None] = lambda _name: None
         """Finds loaders (by name) and artefacts (`artifacts/BOOTENV/ARCH/NAME`) that we serve."""
         self.listens: Callable[[str], bool] = lambda _address: True
@@ -180,7 +182,11 @@ class Media:
                 self._left.put_nowait(machine_id)
         async with asyncio.TaskGroup() as group:
             while True:
-                group.create_task(self._clear(await self._left.get()))
+                machine_id = await self._left.get()
+                if machine_id not in self._clearing:
+                    self._clearing.add(machine_id)
+                    task = group.create_task(self._clear(machine_id))
+                    task.add_done_callback(partial(self._cleared, machine_id))
 
     async def _clear(self, machine_id: str) -> None:
         """Take a medium out, with pauses between tries, unless another run has one in."""
@@ -188,23 +194,32 @@ class Media:
             machine = self._machines.find(machine_id)
             if machine_id not in self._in or (machine is not None and _under_way(machine)):
                 return
-            if machine is None:
-                await self._remove(machine_id)
-                return
             try:
+                if machine is None:
+                    await self._remove(machine_id)
+                    return
                 await self._eject(machine)
             except ProvisionerError as error:
-                self._see(
-                    machine, "bmc.media-left", f"the medium of a run that ended may still be in: {error}", ok=False
-                )
+                text = f"the medium of a run that ended may still be in: {error}"
+                if machine is None:
+                    log.warning("bmc.media-left machine=%s %s", machine_id, text)
+                else:
+                    self._see(machine, "bmc.media-left", text, ok=False)
                 await asyncio.sleep(PAUSES_S[min(turn, len(PAUSES_S) - 1)])
             else:
                 self._see(machine, "bmc.media-out", "the medium of a run that ended was taken out")
 
+    def _cleared(self, machine_id: str, _task: asyncio.Task[None]) -> None:
+        self._clearing.discard(machine_id)
+
     async def _remove(self, machine_id: str) -> None:
-        self._in.discard(machine_id)
         await self._tokens.end(machine_id, Purpose.MEDIUM)
-        await asyncio.to_thread((self._folder / f"{machine_id}.iso").unlink, missing_ok=True)
+        path = self._folder / f"{machine_id}.iso"
+        try:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot be removed: {error.strerror}") from error
+        self._in.discard(machine_id)
 
     def _see(self, machine: Machine, event: str, text: str, *, ok: bool = True) -> None:
         (log.info if ok else log.warning)("%s machine=%s %s", event, machine.name, text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from provisioner.boot.files import MADE_OF
-from provisioner.boot.loaders import Loader, find_loaders, install, package_versions
+from provisioner.boot.files import MADE_OF, FileTable
+from provisioner.boot.loaders import Loader, Loaders, find_loaders, install, package_versions
 from provisioner.boot.plan import LOADERS
 from provisioner.errors import ArtifactError
 
@@ -61,6 +63,29 @@ def test_a_directory_that_cannot_be_written_is_an_error(packaged: list[Loader], 
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ArtifactError, match="file"):
         install(find_loaders(known=packaged), tmp_path / "file" / "loaders")
+
+
+async def test_a_start_without_room_serves_what_was_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mine, copies = tmp_path / "mine", tmp_path / "state" / "loaders"
+    mine.mkdir()
+    (mine / "snponly.efi").write_bytes(b"my own build")
+    sha256 = hashlib.sha256(b"my own build").hexdigest()
+    (copies / f".{sha256}").mkdir(parents=True)  # no copy can be written
+    loaders = Loaders(table := FileTable(), tmp_path / "state", [mine])
+    await loaders.open()
+    served = table.served("snponly.efi")
+    assert served is not None
+    assert served.path == mine / "snponly.efi"
+    assert caplog.messages == [f"loaders.uncopied error={copies}: loaders cannot be kept here: Is a directory"]
+
+
+def test_of_a_copy_that_does_not_fit_nothing_is_left(packaged: list[Loader], tmp_path: Path) -> None:
+    (found,) = find_loaders(known=packaged)
+    folder = tmp_path / "state"
+    broken = replace(found, path=Path("/proc/self/mem"))  # fails on the way, as a write does where there is no room
+    with pytest.raises(ArtifactError):
+        install([broken], folder)
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.peer

@@ -21,7 +21,8 @@ from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from provisioner.model.boot import Asker, BootClient, LocalDisk, Place
 from provisioner.model.catalog import Bootenv, Report
 from provisioner.model.machine import Machine, State
-from tests.lifecycle.points import LIVES, Point, Points, certain
+from provisioner.store.tokens import Purpose
+from tests.lifecycle.points import LIVES, KillableDatabase, Point, Points, certain
 from tests.lifecycle.rack import FakeBmcs, Metal, Rack, _argument
 from tests.lifecycle.shelf import FakeCatalogue
 from tests.lifecycle.test_conductor import settled
@@ -307,3 +308,42 @@ async def test_what_cannot_be_is_refused_before_anything_is_touched(
         with pytest.raises(PreflightError, match=words):
             await conductor.boot("node17", bootenv, via="media")
         assert rack.board.log == []
+
+
+async def test_a_medium_that_a_board_does_not_give_back_is_asked_for_by_one_at_a_time(rack: MediaRack) -> None:
+    rack.board.stuck = BmcTimeout("the drive is not empty")
+    async with rack.daemon() as conductor:
+        await rack.known(conductor)
+        await conductor.boot("node17", "discovery", via="media")
+        await rack.until(lambda: rack.board.power is Power.ON and rack.board.inserted)
+        await conductor.cancel("node17")
+        for _ in range(20):  # whatever changes of it
+            machine = conductor.machines.get("node17")
+            await conductor._runner.change(machine.id, lambda m, now: (replace(m, seen=now), []))
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
+        lines = [line.event for _, line in await conductor.trace("node17")]
+        assert lines.count("bmc.media-left") == 1
+
+
+async def test_a_medium_of_a_machine_that_was_forgotten_waits_for_room(rack: MediaRack) -> None:
+    gone = "5a1c2f6e-1f0a-4f0e-8f51-0d9b8a6f2c11"
+    async with rack.daemon() as conductor:
+        await conductor._tokens.mint(Purpose.MEDIUM, rack.board.mac, gone, "r1", "", conductor.clock.now())
+    (rack.folder / "media" / f"{gone}.iso").write_bytes(b"a CD")
+    rack.opened = filled
+    async with rack.daemon() as conductor:
+        await asyncio.sleep(0.1)  # it is tried at once
+        assert media(rack) == [f"{gone}.iso"]
+        assert not any(each.ends for each in conductor.services.standings())
+    rack.opened = nothing
+    async with rack.daemon():
+        await rack.until(lambda: media(rack) == [])
+
+
+async def filled(db: KillableDatabase) -> None:
+    db.full = True
+
+
+async def nothing(_db: KillableDatabase) -> None:
+    pass
