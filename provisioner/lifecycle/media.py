@@ -239,6 +239,6 @@ async def _address_of(host: str) -> str:
     """Look up the address of a BMC that is on record by name."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None)
-    except OSError as error:
-        raise BmcError(f"{host}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        raise BmcError(f"{host}: {getattr(error, 'strerror', error)}") from error
     return str(found[0][4][0])

@@ -16,7 +16,9 @@ from provisioner.web.ports import PowerVerb
 DEFAULT_PORT = {Driver.IPMI: 623, Driver.REDFISH: 443}
 MAX_IPMI_PASSWORD = 20  # octets: IPMI 2.0 section 22.30, Set User Password
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_HOST = re.compile(r"[A-Za-z0-9.:-]{1,253}(?:%[A-Za-z0-9.-]{1,15})?")
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?!.{{254}})(?:{_LABEL}\.)*{_LABEL}\.?|[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*(?:%[A-Za-z0-9.-]{{1,15}})?")
+"""A name as the DNS can have it (RFC 1123 section 2.1: no look-up takes another), or an address."""
 
 
 class BmcBody(msgspec.Struct, forbid_unknown_fields=True):

@@ -117,6 +117,8 @@ class LanSession(Session, asyncio.DatagramProtocol):
             await self._loop.create_datagram_endpoint(lambda: self, remote_addr=(host, port))
         except OSError as error:
             raise SessionError(Trouble.UNREACHABLE, f"{error.strerror or error}") from error
+        except UnicodeError as error:  # on record without a look at it, by an older version
+            raise SessionError(Trouble.UNREACHABLE, f"{host!r} is no name of a host: {error}") from error
         self._waiting = self._loop.create_future()
         self._start(self.login)
         await self._result()

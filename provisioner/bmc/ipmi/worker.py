@@ -8,9 +8,11 @@ when it dies.
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import socket
 import sys
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -38,6 +40,9 @@ from provisioner.bmc.ipmi.messages import (
 from provisioner.bmc.ipmi.serial import SerialLine
 from provisioner.bmc.ipmi.session import LanSession, SessionError
 from provisioner.bmc.ipmi.study import MAX_THREADS, Bridge, study
+from provisioner.services import cause
+
+log = logging.getLogger(__name__)
 
 CONNECT_S = 12.0
 """A login takes five round trips, and a busy board seconds for each. One that is silent is given up after 4.5 s."""
@@ -112,7 +117,7 @@ class Worker:
         match request:
             case OpenConsole():
                 line = self._consoles[request.id] = SerialLine(request, self._say)
-                tasks.create_task(self._hold(request.id, line))
+                tasks.create_task(self._alone(request, self._hold(request.id, line)))
             case Keys() | CloseConsole():
                 if console := self._consoles.get(request.id):
                     console.take(request)
@@ -120,12 +125,20 @@ class Worker:
                 if turn := self._turns.get(request.id):
                     turn.give_up()
             case Study():
-                tasks.create_task(self._study(request))
+                tasks.create_task(self._alone(request, self._study(request)))
             case Forget():
-                tasks.create_task(self._forget(request))
+                tasks.create_task(self._alone(request, self._forget(request)))
             case Command():
                 turn = self._turns[request.id] = Turn()
-                tasks.create_task(self._serve(request, turn))
+                tasks.create_task(self._alone(request, self._serve(request, turn)))
+
+    async def _alone(self, request: Request, work: Coroutine[None, None, None]) -> None:
+        """Carry out a request; what nobody expected of one board ends no session of another."""
+        try:
+            await work
+        except Exception as error:
+            log.exception("bmc.worker-bug request=%s", type(request).__name__)
+            self._say(Failed(request.id, Trouble.PROTOCOL, f"internal error: {cause(error)}"))
 
     async def _serve(self, request: Command, turn: Turn) -> None:
         try:

@@ -104,6 +104,23 @@ def status(number: int, target: Target) -> Command:
     return Command(number, target, 0, 1)
 
 
+UNHEARD_OF = {
+    "a name that the DNS cannot have": ("bmc..example", 623, Trouble.UNREACHABLE, "is no name of a host"),
+    "what nobody expected": ("127.0.0.1", 70_000, Trouble.PROTOCOL, "internal error: OverflowError"),
+}
+
+
+@pytest.mark.parametrize(("host", "port", "trouble", "said"), UNHEARD_OF.values(), ids=UNHEARD_OF.keys())
+async def test_what_goes_wrong_with_one_board_is_the_answer_to_its_request(
+    pipe: Pipe, host: str, port: int, trouble: Trouble, said: str
+) -> None:
+    for number in (1, 2):
+        failed = await pipe.ask(status(number, Target(host, port, "admin", PASSWORD)))
+        assert isinstance(failed, Failed)
+        assert failed.trouble is trouble
+        assert said in failed.said
+
+
 async def test_sessions_are_bounded_and_the_one_idle_longest_goes(board: Simulated, pipe: Pipe) -> None:
     address = ipmi_address(100)
     first = Target(address.host, address.port, address.username, PASSWORD)
