@@ -330,7 +330,8 @@ async def bmc_api(
         return conductor.engaged(machine, "")
 
     rotation = Rotation(bmcs, secrets)
-    settling = keeping.create_task(rotation.settle(cut_short(await secrets.names(PASSWORDS), conductor.machines)))
+    left = cut_short(await secrets.names(PASSWORDS), conductor.machines)
+    settling = keeping.create_task(rotation.settle(left), "settle rotations")
     stack.callback(settling.cancel)
     rotate, did = rotation.rotate, conductor.did_by_hand
     boards = Boards(bmcs, ways, conductor.doors, rotate, did, dhcp.trace.boards.all, engaged)

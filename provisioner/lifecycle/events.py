@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
@@ -60,7 +61,7 @@ def is_lasting(before: Machine, after: Machine) -> bool:
     return bool(_of_its_run(before.run) != _of_its_run(after.run))
 
 
-def trace_lines(machine: Machine, events: list[Named], now: float) -> list[TraceLine]:
+def trace_lines(machine: Machine, events: Sequence[Named], now: float) -> list[TraceLine]:
     """Put events into the operator's words."""
     run = machine.run.id if machine.run else ""
     lines = []

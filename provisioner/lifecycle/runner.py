@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provisioner.clock import SteadyClock
 from provisioner.errors import (
@@ -26,7 +26,7 @@ from provisioner.errors import (
     StoreError,
 )
 from provisioner.fairloop import between
-from provisioner.lifecycle.events import Named, describe, is_lasting, trace_lines
+from provisioner.lifecycle.events import describe, is_lasting, trace_lines
 from provisioner.lifecycle.inputs import Done, Event, Failed, Seen, Tick
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.registry import Machines
@@ -95,6 +95,8 @@ class Runner:
         self._group: asyncio.TaskGroup | None = None
         self._changed: dict[str, asyncio.Event] = {}
         self._anything = asyncio.Event()
+        self.refused = False
+        """A change could not be written, and none of a run was since: no deadline is looked at."""
         self.last_event = 0
         self.newest: dict[str, int] = {}
         """Number of the newest event of each machine that had one since this daemon was started."""
@@ -109,7 +111,10 @@ class Runner:
                 await self._take_up(self._machines.moving())
                 while True:
                     await asyncio.sleep(self._pace.tick)
-                    await self._watch_deadlines()
+                    if self.refused:
+                        await self._regain()
+                    else:
+                        await self._watch_deadlines()
             finally:
                 self._group = None  # machines are still heard while we stop, but nothing is begun any more
 
@@ -128,6 +133,22 @@ class Runner:
                     log.exception("life.bug machine=%s step=resumed", machine.name)
             if machines := unsaved:
                 await asyncio.sleep(self._pace.unsaved)
+
+    async def _regain(self) -> None:
+        """Once something can be written again, give every run the time that it has after a start.
+
+        What was said meanwhile may not have been heard, and whoever needed an answer from us had none.
+        """
+        machines = self._machines.moving()
+        for machine in machines:
+            try:
+                await self.change(machine.id, lambda m, now: (resumed(m, now), []), lasting=True)
+            except StoreError:  # the store says so itself
+                return
+            except NotFoundError:
+                continue
+        self.refused = False
+        log.info("life.regained runs=%d", len(machines))
 
     async def _watch_deadlines(self) -> None:
         now = self._clock.now()
@@ -158,19 +179,31 @@ class Runner:
             log.exception("life.bug machine=%s step=%s", machine.name, step)
 
     async def change(
-        self, machine_id: str, rule: Rule, *, intent: Asked = UNKEYED, secrets: Sealed = UNCHANGED
+        self,
+        machine_id: str,
+        rule: Rule,
+        *,
+        intent: Asked = UNKEYED,
+        secrets: Sealed = UNCHANGED,
+        lasting: bool = False,
     ) -> Machine:
         """Replace a machine by what `rule` makes of it, durably, then start the actions that follow.
 
         `intent` is the request that asks for it, `secrets` the passwords that go with it, on record with the change.
+        What is `lasting` is written though nothing changed.
         """
         async with self._locks[machine_id]:
             before = self._machines.get(machine_id)
             now = self._clock.now()
             after, actions = rule(before, now)
             with uncut() as whole:
-                if after != before or intent.key or secrets:
-                    await self._save(before, after, now, intent, secrets, whole)
+                if after != before or intent.key or secrets or lasting:
+                    change = Change(now, before, after, describe(before, after), intent, secrets=secrets)
+                    try:
+                        await self._save(change, after, whole, lasting=lasting)
+                    except StoreError:
+                        self.refused = True
+                        raise
                 self._start(after, actions)
         return after
 
@@ -178,7 +211,8 @@ class Runner:
         """Add a new machine and its passwords, durably. Raises `ConflictError` where the name is taken."""
         async with self._locks[machine.id]:
             with uncut() as whole:
-                await self._save(None, machine, self._clock.now(), intent, secrets, whole)
+                change = Change(self._clock.now(), None, machine, describe(None, machine), intent, secrets=secrets)
+                await self._save(change, machine, whole)
         return machine
 
     @contextlib.asynccontextmanager
@@ -222,14 +256,12 @@ class Runner:
                 self.newest.pop(machine_id, None)
         return machine
 
-    async def _save(
-        self, before: Machine | None, after: Machine, now: float, intent: Asked, secrets: Sealed, whole: uncut
-    ) -> None:
-        events: list[Named] = describe(before, after)
-        if events or intent.key or secrets or (before and is_lasting(before, after)):
-            with self._trace.with_change(trace_lines(after, events, now)) as lines:
-                change = Change(now, before, after, events, intent, lines, secrets)
-                self.announce(await whole(self._store.save(change)))
+    async def _save(self, change: Change, after: Machine, whole: uncut, *, lasting: bool = False) -> None:
+        """Keep what a machine is now, and make it live; what only shows how far it is, is not written."""
+        before, asked = change.before, change.events or change.intent.key or change.secrets
+        if asked or lasting or (before and is_lasting(before, after)):
+            with self._trace.with_change(trace_lines(after, change.events, change.at)) as lines:
+                self.announce(await whole(self._store.save(replace(change, lines=lines))))
         self._machines.put(after)
         self._tell(before, after)
         self.wake(after.id)

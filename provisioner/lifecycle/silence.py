@@ -47,6 +47,8 @@ class Silence:
         places = asyncio.Semaphore(AT_ONCE)
         while True:
             await asyncio.sleep(self._every_s)
+            if self._runner.refused:  # who says something is not heard
+                since = self._clock.now()
             silent = [m for m in self._machines.moving() if is_silent(m, since, self._clock.now())]
             self._readings = {m.id: self._readings[m.id] for m in silent if m.id in self._readings}
             async with asyncio.TaskGroup() as group:

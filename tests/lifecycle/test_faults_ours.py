@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.errors import ConfigError
+from provisioner.errors import ConfigError, StoreError
 from provisioner.model.machine import Machine, State
 from tests.lifecycle.points import KillableDatabase
 from tests.lifecycle.rack import Rack
 from tests.lifecycle.test_conductor import ready, settled
 from tests.lifecycle.test_crash import ACTIVE
+from tests.lifecycle.test_faults import SetClock, at, until, working
 
 
 async def test_who_is_told_of_changes_and_fails_keeps_no_run_from_going_on(
@@ -59,3 +60,31 @@ async def test_a_machine_that_is_forgotten_while_its_run_waits_for_room_ends_not
 
 async def filled(db: KillableDatabase) -> None:
     db.full = True
+
+
+@pytest.mark.parametrize("step", ["wait.dhcp", "wait.job"])
+async def test_a_disk_that_is_full_for_longer_than_a_step_may_take_fails_no_run(tmp_path: Path, step: str) -> None:
+    rack = Rack(tmp_path)
+    rack.clock = clock = SetClock()
+    async with rack.alive(), rack.daemon() as conductor:
+        await ready(rack)
+        db = conductor._store._db
+        assert isinstance(db, KillableDatabase)
+        boots, rack.boots = rack.boots, lambda metal: boots(metal) if step != "wait.dhcp" else None
+        rack.during_job = lambda _metal: False  # its agent is at work
+        await conductor.boot("node17", "debian-12")
+        await until(conductor, at(step) if step == "wait.dhcp" else working)
+        db.full = True
+        with pytest.raises(StoreError, match="full"):
+            await conductor.cancel("node17")
+        clock.ahead_s += 2 * 3600
+        await asyncio.sleep(0.1)  # time for some looks at deadlines
+        assert at(step)(conductor.machines.get("node17"))
+        db.full = False
+        await asyncio.sleep(0.1)
+        machine = conductor.machines.get("node17")
+        assert (at(step)(machine), machine.failure) == (True, None)
+        rack.boots = boots
+        clock.ahead_s += 2 * 3600
+        await until(conductor, lambda m: m.failure is not None or (step == "wait.dhcp" and working(m)))
+        assert (conductor.machines.get("node17").failure is None) == (step == "wait.dhcp"), "its time counts again"
