@@ -116,7 +116,13 @@ class Rollouts:
                 rollout = replace(self.plan(bootenv, select, limits), id=new_run_id(), params=dict(params), created=now)
                 self._conductor.announce(await whole(self._store.create(rollout, intent, describe(None, rollout))))
                 self._keep(rollout)
-            return await whole(self._apply(rollout.id, Order.CARRY_ON))
+            try:
+                return await whole(self._apply(rollout.id, Order.CARRY_ON))
+            except StoreError as error:  # it is on record, and goes on once there is room
+                log.error("fleet.unsaved rollout=%s error=%s", rollout.id, error)
+                if self._group is not None:
+                    self._group.create_task(self._until_kept(rollout.id, Order.CARRY_ON), name=f"rollout {rollout.id}")
+                return self.get(rollout.id)
 
     def plan(self, bootenv: str, select: str, limits: tuple[int, int]) -> Rollout:
         """Say what `begin` would begin, or raise as it would; nothing is begun."""

@@ -14,7 +14,8 @@ from provisioner.lifecycle import rollouts as module
 from provisioner.lifecycle.fleet import Order, Rollout, Stage, Status
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.model.machine import State
-from tests.lifecycle.points import LIVES, Point, Points, certain
+from tests.lifecycle.breaking import Struck
+from tests.lifecycle.points import LIVES, KillableDatabase, Point, Points, certain
 from tests.lifecycle.rack import Metal, Rack
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_crash import ACTIVE
@@ -267,3 +268,21 @@ async def test_a_fault_of_ours_fails_one_machine_and_the_rest_goes_on(tmp_path: 
         rollout = await until(rollouts, begun.id, over)
         assert [m.stage for m in rollout.members] == [Stage.FAILED, Stage.DONE]
         assert rollout.members[0].reason == "internal error: KeyError: 'PowerState'"
+
+
+async def test_one_whose_second_write_is_refused_goes_on_once_there_is_room(tmp_path: Path) -> None:
+    def fill(_name: str) -> None:
+        db.full = True
+
+    rack = Rack(tmp_path, NAMES)
+    points = Struck(Point("after RolloutStore.create", 0), fill)
+    async with rack.alive(), fleet(rack, points) as rollouts:
+        await ready(rack)
+        assert rack.conductor
+        db = rack.conductor._store._db
+        assert isinstance(db, KillableDatabase)
+        begun = await rollouts.begin("debian-12", "node[01-02]", (2, 0), {}, key="k")
+        assert (begun.status, begun.count(Stage.WAITING)) == (Status.RUNNING, 2)
+        db.full = False
+        rollout = await until(rollouts, begun.id, over)
+        assert (rollout.status, rollout.count(Stage.DONE)) == (Status.DONE, 2)
