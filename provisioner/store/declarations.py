@@ -21,6 +21,10 @@ from provisioner.store.readonly import read_only
 
 _applied_in = Reader(Applied)
 
+DROPPED = 10
+"""Earlier ones that go with each apply, of which there may be thousands from before: megabytes for a large site."""
+_DROP = "DELETE FROM declaration WHERE seq IN (SELECT seq FROM declaration WHERE seq < ? ORDER BY seq LIMIT ?)"
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -52,7 +56,7 @@ def folder_in(path: Path) -> str:
 
 
 class DeclarationStore:
-    """The table of what was applied."""
+    """The table of what was applied last. Of what was applied before, the events tell."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -78,6 +82,7 @@ class DeclarationStore:
             write_reservations(cursor, batch.reserved, batch.freed)
             cursor.execute("INSERT INTO declaration (at, revision, folder, document) VALUES (?, ?, ?, ?)", row)
             seq = cursor.lastrowid or 0
+            cursor.execute(_DROP, (seq, DROPPED))
             query = "INSERT INTO event (at, type, machine, document) VALUES (?, 'site.applied', '', ?)"
             cursor.execute(query, (applied.at, told))
             return seq, [*events, Event(cursor.lastrowid or 0, applied.at, "site.applied", "", batch.told)]
