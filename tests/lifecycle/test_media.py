@@ -321,7 +321,7 @@ async def test_a_medium_that_a_board_does_not_give_back_is_asked_for_by_one_at_a
             machine = conductor.machines.get("node17")
             await conductor._runner.change(machine.id, lambda m, now: (replace(m, seen=now), []))
             await asyncio.sleep(0)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # time for as many tries as there were changes
         lines = [line.event for _, line in await conductor.trace("node17")]
         assert lines.count("bmc.media-left") == 1
 

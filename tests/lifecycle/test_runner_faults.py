@@ -81,7 +81,7 @@ async def test_a_disk_that_is_full_for_longer_than_a_step_may_take_fails_no_run(
         await asyncio.sleep(0.1)  # time for some looks at deadlines
         assert at(step)(conductor.machines.get("node17"))
         db.full = False
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # time for some more
         machine = conductor.machines.get("node17")
         assert (at(step)(machine), machine.failure) == (True, None)
         rack.boots = boots
