@@ -132,6 +132,23 @@ def plan(params: Mapping[str, Any], disks: Sequence[Disk], firmware: str, min_by
     return layout
 
 
+def check_names(layout: Layout, select: Mapping[str, Any], disks: Sequence[Disk], *, by_serial: bool) -> None:
+    """Raise `RenderError` where a chosen disk may be another one after the next start: disks count as they appear.
+
+    `by_serial`: whoever writes looks for the serial number too. A disk that was named by hand is believed to stay, and
+    where all disks are taken there is no other.
+    """
+    if len(layout.disks) == len(disks):
+        return
+    for disk in layout.disks:
+        by_hand = select.get("path") in (disk.name, f"/dev/{disk.name}")
+        if not (disk.path or by_hand or (by_serial and disk.serial)):
+            raise RenderError(
+                f"disk.select: {disk.name} has no name that lasts: another disk may be called so after the next start",
+                hint=f"discover it again, or disk.select.path: /dev/{disk.name} where it is known to stay that one",
+            )
+
+
 def _count(name: str, wanted: int | None) -> int:
     """Say how many disks a layout goes on; raise `RenderError` where it cannot go on as many as are wanted."""
     least, most = COUNTS[name]

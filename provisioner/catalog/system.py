@@ -100,6 +100,7 @@ def describe(
 ) -> dict[str, Any]:
     """Say what system is to be on this machine; raise `RenderError` where hardware or installer cannot give it."""
     layout = disks.plan(params["disk"], facts.disks, facts.firmware, bootenv.min_disk_bytes)
+    disks.check_names(layout, params["disk"]["select"], facts.disks, by_serial=bool(bootenv.job))
     links = nics.plan(params["net"], facts.nics, boot_mac)
     _check_supported(bootenv, layout, links, params, facts.tpm)
     hostname = params["system"]["hostname"] or name

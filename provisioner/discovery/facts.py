@@ -33,11 +33,14 @@ _MIB = 1 << 20
 _USB = re.compile(r"[0-9]{1,3}-[0-9.]{1,32}:[0-9.]{1,16}")
 """An interface of a device on the USB bus."""
 _PCI = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
-_VIRTUAL_DISK = re.compile(r"(ram|zram|loop|nbd|fd|sr|dm-|md)[0-9]")
+_VIRTUAL_DISK = re.compile(r"(ram|zram|loop|nbd|fd|sr|dm-|md)[0-9]|mmcblk[0-9]+(boot|rpmb)")
 _DEVICE_NAME = re.compile(r"[A-Za-z0-9_!.-]{1,32}")
 _DIMM = re.compile(r"^\s*Size: (\d+) (MB|GB|TB)$", re.MULTILINE)
 _DIMM_UNIT = {"MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _NAA = re.compile(r"naa\.([0-9a-f]{16,32})")
+_T10_ATA = re.compile(r"t10\.ATA {5}(.{40})(.{1,20})")
+"""Model and serial number, of fixed widths: what a SATA disk without a WWN is told apart by (libata, as SAT says)."""
+_UDEV_NAME = re.compile(r"[0-9A-Za-z#+.:=@_-]+")
 
 
 def decode_facts(raw: bytes, now: float) -> Facts:
@@ -104,6 +107,16 @@ def _memory(report: dict[str, Any]) -> int:
 
 
 def _disks(report: dict[str, Any]) -> Iterator[Disk]:
+    """List the disks, each once: one with two ports, or behind two controllers, is in a report by each of its paths."""
+    seen: set[tuple[str, str]] = set()
+    for disk in _devices(report):
+        identity = (disk.wwn, disk.serial)
+        if not all(identity) or identity not in seen:
+            seen.add(identity)
+            yield disk
+
+
+def _devices(report: dict[str, Any]) -> Iterator[Disk]:
     details = {_text(item, "name"): item for item in _items(report, "disks", MAX_DISKS)}
     listed = _items(_part(report, "lsblk"), "blockdevices", MAX_DISKS)
     for item in sorted(listed, key=lambda item: _text(item, "name")):
@@ -119,7 +132,7 @@ def _disk(name: str, size: int, item: dict[str, Any], detail: dict[str, Any]) ->
     return Disk(
         name=name,
         size_bytes=size,
-        path=_stable_path(transport, serial, wwid),
+        path=_stable_path(transport, serial, wwid, _text(detail, "card")),
         model=_first(detail, "model") or meaningful(_text(item, "model")),
         serial=serial,
         wwn=_wwn(wwid),
@@ -129,15 +142,20 @@ def _disk(name: str, size: int, item: dict[str, Any], detail: dict[str, Any]) ->
     )
 
 
-def _stable_path(transport: str, serial: str, wwid: str) -> str:
+def _stable_path(transport: str, serial: str, wwid: str, card: str) -> str:
     """The name that udev will give the disk in an installed system (60-persistent-storage.rules)."""
+    name = ""
     if match := _NAA.fullmatch(wwid):
-        return f"/dev/disk/by-id/wwn-0x{match[1]}"
-    if transport == "nvme" and re.fullmatch(r"(eui|uuid|nvme)\.[0-9A-Za-z.-]{8,128}", wwid):
-        return f"/dev/disk/by-id/nvme-{wwid}"
-    if transport == "virtio" and re.fullmatch(r"[0-9A-Za-z._-]{1,20}", serial):
-        return f"/dev/disk/by-id/virtio-{serial}"
-    return ""
+        name = f"wwn-0x{match[1]}"
+    elif (match := _T10_ATA.fullmatch(wwid)) and match[1].strip():
+        name = "ata-" + "_".join(f"{match[1]} {match[2]}".split())
+    elif transport == "nvme" and re.fullmatch(r"(eui|uuid|nvme)\.[0-9A-Za-z.-]{8,160}", wwid):
+        name = f"nvme-{wwid}"
+    elif transport == "virtio" and re.fullmatch(r"[0-9A-Za-z._-]{1,20}", serial):
+        name = f"virtio-{serial}"
+    elif transport == "mmc" and card and serial:
+        name = f"mmc-{card}_{serial}"
+    return f"/dev/disk/by-id/{name}" if _UDEV_NAME.fullmatch(name) else ""
 
 
 def _wwn(wwid: str) -> str:

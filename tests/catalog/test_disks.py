@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from provisioner.catalog.disks import Layout, choose, plan
+from provisioner.catalog.disks import Layout, check_names, choose, plan
 from provisioner.errors import RenderError
 from provisioner.model.facts import Disk
 
@@ -67,6 +69,28 @@ def test_says_why_no_disk_fits() -> None:
 def test_a_machine_without_disks() -> None:
     with pytest.raises(RenderError, match="it has none"):
         choose({}, (), 1, 0)
+
+
+BARE_A, BARE_B = replace(SATA_A, path=""), replace(SATA_B, path="", serial="")
+NAMES: dict[str, tuple[dict[str, Any], tuple[Disk, ...], bool, bool]] = {
+    "a stable name": ({}, (SATA_A, BARE_B), False, True),
+    "a name of this start": ({}, (BARE_A, SATA_B), False, False),
+    "with a serial number, which an installer does not see": ({"serial": "S2"}, (BARE_A, SATA_B), False, False),
+    "with a serial number, which a job looks for": ({"serial": "S2"}, (BARE_A, SATA_B), True, True),
+    "with neither": ({"order": "first"}, (BARE_B, SATA_A), True, False),
+    "named by hand": ({"path": "/dev/sdb"}, (BARE_B, SATA_A), False, True),
+    "found by a pattern": ({"path": "/dev/sdb*"}, (BARE_B, SATA_A), False, False),
+    "the only disk": ({}, (BARE_B,), False, True),
+}
+
+
+@pytest.mark.parametrize(("select", "disks", "by_serial", "lasts"), NAMES.values(), ids=NAMES.keys())
+def test_a_disk_is_the_same_after_the_next_start(
+    select: dict[str, Any], disks: tuple[Disk, ...], by_serial: bool, lasts: bool
+) -> None:
+    layout = plan(DEFAULTS | {"select": select}, disks, "uefi", 0)
+    with nullcontext() if lasts else pytest.raises(RenderError, match="has no name that lasts"):
+        check_names(layout, select, disks, by_serial=by_serial)
 
 
 def shape(layout: Layout) -> list[str]:

@@ -50,6 +50,7 @@ def test_what_is_no_report(raw: bytes) -> None:
         decode_facts(raw, NOW)
 
 
+NVME_WWID = f"nvme.144d-{'53' * 20}-{'41' * 40}-00000001"
 DISKS = {
     "a virtio disk": (
         {"serial": "S-1", "lsblk": {"tran": "virtio", "rota": True}},
@@ -64,6 +65,23 @@ DISKS = {
         {"wwid": "eui.0025385b71b00e1c", "unit_serial": "S4", "lsblk": {"tran": "nvme"}},
         Disk("sda", 100, "/dev/disk/by-id/nvme-eui.0025385b71b00e1c", serial="S4", wwn="eui.0025385b71b00e1c",
              transport="nvme"),
+    ),
+    "an NVMe disk that is told apart by its maker, serial number and model": (
+        {"wwid": NVME_WWID, "unit_serial": "S4", "lsblk": {"tran": "nvme"}},
+        Disk("sda", 100, f"/dev/disk/by-id/nvme-{NVME_WWID}", serial="S4", transport="nvme"),
+    ),
+    "a SATA disk without a WWN": (
+        {"device_wwid": f"t10.ATA     {'DELLBOSS VD':40}{'BOOT 1':>20}", "unit_serial": "BOOT 1",
+         "model": "DELLBOSS VD", "lsblk": {"tran": "sata"}},
+        Disk("sda", 100, "/dev/disk/by-id/ata-DELLBOSS_VD_BOOT_1", "DELLBOSS VD", "BOOT 1", transport="sata"),
+    ),
+    "a SATA disk whose model udev writes in another way": (
+        {"device_wwid": f"t10.ATA     {'A/B %':40}{'1':20}", "lsblk": {"tran": "sata"}},
+        Disk("sda", 100, transport="sata"),
+    ),
+    "an eMMC": (
+        {"card": "DG4064", "unit_serial": "0x1f2e3d4c", "bus": "mmc"},
+        Disk("sda", 100, "/dev/disk/by-id/mmc-DG4064_0x1f2e3d4c", serial="0x1f2e3d4c", transport="mmc"),
     ),
     "a serial that is no file name": (
         {"serial": "../../etc", "lsblk": {"tran": "virtio"}},
@@ -90,6 +108,7 @@ NO_DISK = {
     "a CD drive": {"name": "sr0", "type": "rom", "size": 1},
     "a RAM disk": {"name": "ram0", "type": "disk", "size": 1},
     "an empty card reader": {"name": "sdb", "type": "disk", "size": 0},
+    "what an eMMC keeps for firmware": {"name": "mmcblk0boot0", "type": "disk", "size": 1},
     "a negative size": {"name": "sdb", "type": "disk", "size": -1},
     "an impossible size": {"name": "sdb", "type": "disk", "size": 1 << 70},
     "a size that is true": {"name": "sdb", "type": "disk", "size": True},
@@ -101,6 +120,23 @@ NO_DISK = {
 @pytest.mark.parametrize("item", NO_DISK.values(), ids=NO_DISK.keys())
 def test_what_is_no_disk(item: object) -> None:
     assert decode(lsblk={"blockdevices": [item]}).disks == ()
+
+
+PATHS = {
+    "one disk by two paths": ([("S1", "naa.5000c500aaaaaaaa"), ("S1", "naa.5000c500aaaaaaaa")], ["sda"]),
+    "two disks that have one WWN": ([("S1", "naa.5000c500aaaaaaaa"), ("S2", "naa.5000c500aaaaaaaa")], ["sda", "sdb"]),
+    "two disks that say nothing of themselves": ([("", ""), ("", "")], ["sda", "sdb"]),
+}
+
+
+@pytest.mark.parametrize(("devices", "names"), PATHS.values(), ids=PATHS.keys())
+def test_a_disk_is_listed_once(devices: list[tuple[str, str]], names: list[str]) -> None:
+    listed = [{"name": f"sd{letter}", "type": "disk", "size": 100} for letter in "ab"]
+    details = [
+        {"name": item["name"], "unit_serial": serial, "device_wwid": wwid}
+        for item, (serial, wwid) in zip(listed, devices, strict=True)
+    ]
+    assert [disk.name for disk in decode(lsblk={"blockdevices": listed}, disks=details).disks] == names
 
 
 NICS = {

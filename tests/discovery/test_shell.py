@@ -72,6 +72,38 @@ def test_a_disk_that_has_the_wished_name_is_found_however_many_it_has(tmp_path: 
     assert run(f"{names}\nis_called /dev/sda wrong", tmp_path).returncode == 1
 
 
+TWO_DISKS = """
+whole_disks() { printf '/dev/sda\\n/dev/sdb\\n'; }
+disk_serial_number() { case $1 in /dev/sda) echo DATA1 ;; *) echo BOOT1 ;; esac; }
+disk_wwid() { echo "t10.ATA     SSD 2                                   $(disk_serial_number $1)"; }
+"""
+FOUND = {
+    "its stable name": ("/dev/disk/by-id/ata-SSD_2_BOOT1 BOOT1", "/dev/sdb"),
+    "its serial number alone": ("BOOT1", "/dev/sdb"),
+    "another device since the disk was chosen": ("/dev/sda BOOT1", "/dev/sdb"),
+    "the same device": ("/dev/sda DATA1", "/dev/sda"),
+    "a device that says nothing of itself": ("/dev/sda ''", "/dev/sda"),
+    "another disk of that name": ("/dev/disk/by-id/ata-SSD_2_BOOT1 DATA1", ""),
+}
+
+
+@pytest.mark.parametrize(("wish", "device"), FOUND.values(), ids=FOUND.keys())
+def test_the_disk_that_was_chosen_is_found_whatever_the_kernel_calls_it_now(
+    tmp_path: Path, wish: str, device: str
+) -> None:
+    assert run(f"{TWO_DISKS}\nfind_disk {wish}", tmp_path).stdout.decode().strip() == device
+
+
+def test_a_disk_with_two_ports_is_one_disk(tmp_path: Path) -> None:
+    same = "disk_wwid() { echo naa.5000c500aaaaaaaa; }\ndisk_serial_number() { case $1 in *c) ;; *) echo S1 ;; esac; }"
+    devices = "printf '/dev/sd%s\\n' a b c c"
+    assert run(f"{same}\n{devices} | first_paths", tmp_path).stdout.decode().split() == [
+        "/dev/sda",
+        "/dev/sdc",
+        "/dev/sdc",
+    ]
+
+
 FIRST_LINES = {
     "blanks around it": ({"a": "  S3 X \n"}, "S3 X\n"),
     "no line end": ({"a": "LAB0018-D0"}, "LAB0018-D0\n"),

@@ -81,6 +81,7 @@ disk_facts() {
     printf 'name %s\n' "$1"
     attributes "$folder" serial wwid
     attributes "$folder/device" model vendor rev firmware_rev
+    printf 'card %s\n' "$(first_line "$folder/device/name")"
     printf 'device_wwid %s\n' "$(cat "$folder/device/wwid" 2>/dev/null)"
     printf 'unit_serial %s\n' "$(disk_serial "$folder/device")"
     printf 'bus %s\n' "$(cd -P "$folder/device" && link_name subsystem)"

@@ -95,25 +95,44 @@ unwatch() {
     wait "$watcher" 2>/dev/null || true
 }
 
-# whole_disks: disks that can be installed on: not removable, not read-only
-whole_disks() {
-    lsblk --nodeps --noheadings --raw --output PATH,TYPE,RM,RO,SIZE --bytes |
-        awk '$2 == "disk" && $3 == 0 && $4 == 0 && $5 > 0 && $1 !~ /^\/dev\/(ram|zram|loop|nbd|fd)/ { print $1 }' | sort
+# all_disks: of every disk its device, whether it is removable and read-only (1), and its size; those of an eMMC's firmware
+# are none
+all_disks() {
+    lsblk --nodeps --noheadings --raw --output PATH,TYPE,RM,RO,SIZE --bytes | awk '
+        $2 == "disk" && $1 !~ /^\/dev\/((ram|zram|loop|nbd|fd)[0-9]|mmcblk[0-9]+(boot|rpmb))/ { print $1, $3, $4, $5 }' | sort
 }
 
-# find_disk WISH: the device for a path, a serial number or a WWN; for an empty wish the only disk there is
+# whole_disks: disks that can be installed on: not removable, not read-only
+whole_disks() {
+    all_disks | awk '$2 == 0 && $3 == 0 && $4 > 0 { print $1 }' | first_paths
+}
+
+# first_paths: of the disks on standard input each once: one with two ports, or behind two controllers, has two devices
+first_paths() {
+    local disk
+    while read -r disk; do
+        printf '%s\t%s\n' "$disk" "$(identity "$disk")"
+    done | awk -F '\t' '$2 == "" || !seen[$2]++ { print $1 }'
+}
+
+# find_disk WISH [SERIAL]: the device for a path, a serial number or a WWN; for an empty wish the only disk there is.
+# Only the disk with this serial number will do: what the kernel called sda at another start may be any of them now.
 find_disk() {
-    local wish=$1 all
+    local wish=$1 serial=${2-} all
     if [ -z "$wish" ]; then
         all=$(whole_disks)
         [ "$(printf '%s\n' "$all" | grep -c .)" = 1 ] || fail "no disk was chosen and there is not exactly one: $all"
         printf '%s\n' "$all"
         return
     fi
+    case $wish in
+        /dev/disk/*) ;;
+        /dev/*) if [ -n "$serial" ]; then wish=$serial; fi ;;
+    esac
     all=$(whole_disks | while read -r disk; do
-        if [ "$disk" = "$wish" ] || is_called "$disk" "$wish"; then printf '%s\n' "$disk"; fi
+        if is_called "$disk" "$wish" && { [ -z "$serial" ] || is_called "$disk" "$serial"; }; then printf '%s\n' "$disk"; fi
     done)
-    [ -n "$all" ] || fail "disk '$wish' is not in this machine; there are: $(whole_disks | tr '\n' ' ')"
+    [ -n "$all" ] || fail "disk '$wish'${serial:+ with serial number '$serial'} is not in this machine; there are: $(whole_disks | tr '\n' ' ')"
     [ "$(printf '%s\n' "$all" | wc -l)" = 1 ] || fail "disk '$wish' is more than one: $all"
     printf '%s\n' "$all"
 }
@@ -123,26 +142,45 @@ is_called() {
     disk_names "$1" | grep -xF -- "$2" >/dev/null
 }
 
-# first_line FILE...: the first line of the first file that has one, without blanks around it
-first_line() {
-    local file line
-    for file in "$@"; do
-        line=
-        { read -r line <"$file" || [ -n "$line" ]; } 2>/dev/null || continue
-        printf '%s\n' "$line"
-        return
-    done
+# disk_serial_number DISK: as the facts have it; nothing where it has none
+disk_serial_number() {
+    local folder=/sys/block/${1#/dev/} serial
+    serial=$(first_line "$folder/serial" "$folder/device/serial")
+    [ -n "$serial" ] || serial=$(tail -c +5 "$folder/device/vpd_pg80" 2>/dev/null)
+    printf '%s\n' "$serial" | tr -cd '\12\40-\176' | sed 's/^ *//; s/ *$//'
 }
 
-# disk_names DISK: what else a disk is called, one a line: serial number, WWN, and the names that udev would give it
+# disk_wwid DISK: nothing where it has none
+disk_wwid() {
+    first_line "/sys/block/${1#/dev/}/wwid" "/sys/block/${1#/dev/}/device/wwid"
+}
+
+# identity DISK: what all devices of one disk have in common; nothing where that cannot be known
+identity() {
+    local serial wwid
+    serial=$(disk_serial_number "$1")
+    wwid=$(disk_wwid "$1")
+    if [ -n "$serial" ] && [ -n "$wwid" ]; then printf '%s %s\n' "$wwid" "$serial"; fi
+}
+
+# disk_names DISK: what a disk is called, one a line: serial number, WWN, the names that udev would give it, its device
 disk_names() {
-    local folder=/sys/block/${1#/dev/} serial wwid
-    serial=$(first_line "$folder/serial" "$folder/device/serial")
-    [ -n "$serial" ] || serial=$(tail -c +5 "$folder/device/vpd_pg80" 2>/dev/null | tr -cd '[:print:]' | sed 's/^ *//; s/ *$//')
-    wwid=$(first_line "$folder/wwid" "$folder/device/wwid")
+    local serial wwid
+    serial=$(disk_serial_number "$1")
+    wwid=$(disk_wwid "$1")
     printf '%s\n%s\n' "$serial" "/dev/disk/by-id/virtio-$serial"
     printf '%s\n%s\n' "$wwid" "/dev/disk/by-id/nvme-$wwid"
-    case $wwid in naa.*) printf '%s\n%s\n' "0x${wwid#naa.}" "/dev/disk/by-id/wwn-0x${wwid#naa.}" ;; esac
+    printf '/dev/disk/by-id/mmc-%s_%s\n' "$(first_line "/sys/block/${1#/dev/}/device/name")" "$serial"
+    case $wwid in
+        naa.*) printf '%s\n%s\n' "0x${wwid#naa.}" "/dev/disk/by-id/wwn-0x${wwid#naa.}" ;;
+        't10.ATA     '*) printf '/dev/disk/by-id/ata-%s\n' "$(ata_name "${wwid#t10.ATA     }")" ;;
+    esac
+    printf '%s\n' "$1"
+}
+
+# ata_name DESIGNATOR: model (40 characters) and serial number as udev writes them
+ata_name() {
+    printf '%s\n' "$1" | sed -E 's/^(.{40})(.*)$/\1 \2/; s/^ +//; s/ +$//; s/ +/_/g'
 }
 
 # partition DISK NUMBER: its device (/dev/sda3, /dev/nvme0n1p3)
@@ -249,7 +287,7 @@ settle() {
 disk_summary() {
     local folder=/sys/block/${1#/dev/}
     printf '%s MB %s %s\n' "$(($(blockdev --getsize64 "$1") / 1000000))" \
-        "$(cat "$folder/device/model" 2>/dev/null | sed 's/ *$//')" "$(disk_names "$1" | head -n 1)" | tr -s ' '
+        "$(cat "$folder/device/model" 2>/dev/null | sed 's/ *$//')" "$(disk_serial_number "$1")" | tr -s ' '
 }
 
 # erase_disk DISK: discard everything where the disk can, then overwrite both ends and every partition's beginning

@@ -41,6 +41,17 @@ log() {
     printf '%s\n' "$*" | stamp
 }
 
+# first_line FILE...: the first line of the first file that has one, without blanks around it
+first_line() {
+    local file line
+    for file in "$@"; do
+        line=
+        { read -r line <"$file" || [ -n "$line" ]; } 2>/dev/null || continue
+        printf '%s\n' "$line"
+        return
+    done
+}
+
 # json_string: standard input as a JSON string. Anything but printable ASCII, tab and newline is dropped.
 json_string() {
     tr -cd '\11\12\40-\176' | awk '
