@@ -15,6 +15,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.catalog.golden import files
 from tests.discovery.shell import run
 
 FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -102,6 +103,23 @@ def test_a_disk_with_two_ports_is_one_disk(tmp_path: Path) -> None:
         "/dev/sdc",
         "/dev/sdc",
     ]
+
+
+MISSING = """
+whole_disks() { echo /dev/sda; }
+disk_serial_number() { echo S1; }
+disk_wwid() { :; }
+disk_summary() { :; }
+"""
+
+
+def test_a_package_install_ends_at_the_first_disk_that_is_missing(tmp_path: Path) -> None:
+    """Before it erases the others: a status that is lost in a substitution among arguments would not end it."""
+    job = {name: text for name, _, text in files("debian-12-packages", "uefi-raid1")}["job.sh"]
+    looks = job[job.index("step prepare 0") : job.index("step prepare 2")]
+    done = run(f"{MISSING}\n{looks}", tmp_path)
+    assert (done.returncode, done.stdout.count(b"taking")) == (1, 0)
+    assert b"is not in this machine; there are: /dev/sda" in done.stderr
 
 
 FIRST_LINES = {
