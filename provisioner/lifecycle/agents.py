@@ -14,7 +14,7 @@ from provisioner.clock import SteadyClock
 from provisioner.errors import ConflictError, ProvisionerError, RenderError, RunOverError, TicketError
 from provisioner.lifecycle.boots import Boots
 from provisioner.lifecycle.declared import BY_WORD, profile_of
-from provisioner.lifecycle.endings import with_facts
+from provisioner.lifecycle.endings import GONE_HINT, gone, with_facts
 from provisioner.lifecycle.firstboot import HOOK_FAILED, HOOK_HINT, FailedHook, without
 from provisioner.lifecycle.inputs import Failed, Idle, JobFailed, JobTaken, Progress, Seen
 from provisioner.lifecycle.plans import BOOTS_AT, SYSTEM_AT, Signal, Verb, agent_command, is_to_stop, job_id
@@ -374,9 +374,15 @@ def _profile(ports: Ports, known: Machine | None, facts: Facts) -> tuple[str, st
 def _reported(
     machine: Machine, facts: Facts, profile: tuple[str, str], now: float, macs: tuple[Mac, ...]
 ) -> tuple[Machine, list[Perform]]:
+    missing = gone(machine.facts, facts)
     machine = _with(machine, facts, profile, now, macs)
-    if machine.run is None or machine.run.step is None:
+    run = machine.run
+    if run is None or run.step is None:
         return replace(machine, state=with_facts(machine.state, machine)), []
+    if missing and run.verb is Verb.RELEASE:
+        disks = ", ".join(f"{disk.name} ({disk.model} {disk.serial or disk.wwn})" for disk in missing)
+        reason = f"not all disks that are on record can be erased: the machine does not see {disks}"
+        return advance(machine, Failed(run.id, run.at, reason, GONE_HINT.format(machine.name), again=False), now)
     return advance(machine, Seen(Signal.FACTS), now)
 
 

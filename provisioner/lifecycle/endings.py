@@ -9,9 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from provisioner.lifecycle.plans import CANCEL_STEP, JOB_STEP, KEEPS_DISK, Verb, may_have_begun_its_job
+from provisioner.model.facts import Disk, Facts
 from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Run, State
 
 CANCELLED = "cancelled by the operator"
+GONE_HINT = (
+    "put it back, or `provisionctl release {}` again: it is off the record now, and what was on it is yours to see to"
+)
 SWITCH_OFF = "switch it off by hand, or by `provisionctl power {} off` once its BMC answers"
 
 
@@ -38,6 +42,18 @@ def ended(machine: Machine, run: Run, now: float) -> Machine:
 def with_facts(state: State, machine: Machine) -> State:
     """Say where a machine stands once its hardware is known: ready, when there is a BMC to drive it with."""
     return State.READY if state in (State.DISCOVERED, State.ENROLLED) and machine.bmc is not None else state
+
+
+def gone(before: Facts | None, after: Facts) -> list[Disk]:
+    """List the disks on record that a new report lacks, of those that can be told apart; sticks come and go.
+
+    A BMC lists disks as it counts them, whatever the system sees of them.
+    """
+    if before is None or before.source != after.source:
+        return []
+    there = {(disk.wwn, disk.serial) for disk in after.disks}
+    known = [disk for disk in before.disks if (disk.wwn or disk.serial) and disk.transport != "usb"]
+    return [disk for disk in known if (disk.wwn, disk.serial) not in there]
 
 
 def return_to(run: Run) -> State:

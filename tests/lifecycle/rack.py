@@ -57,6 +57,7 @@ class Metal:
     always: BootTarget = BootTarget.NONE
     disk: str = ""
     cards: tuple[Mac, ...] = ()
+    disks: list[Disk] = field(default_factory=lambda: [Disk("vda", 8 << 30)])
     log: list[str] = field(default_factory=list)
     broken: Exception | None = None
     left: int = 0
@@ -256,7 +257,7 @@ class Rack:
     def _discovery(self) -> Discovery:
         def decode(raw: bytes, now: float) -> Facts:
             metal = self.one(json.loads(raw)["name"])
-            disks = (Disk("vda", 8 << 30),)
+            disks = tuple(metal.disks)
             nics = tuple(Nic(f"eth{at}", mac) for at, mac in enumerate((metal.mac, *metal.cards)))
             return Facts("QEMU", "Standard PC", "", metal.uuid, "bios", disks=disks, nics=nics)
 

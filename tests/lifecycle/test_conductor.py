@@ -17,7 +17,7 @@ from provisioner.lifecycle.agents import age_of
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.bmc import BootTarget, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile, LocalDisk
-from provisioner.model.facts import SwitchPort
+from provisioner.model.facts import Disk, SwitchPort
 from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.trace import Channel, TraceLine
@@ -78,6 +78,25 @@ async def test_from_enrolled_to_active_and_back(tmp_path: Path) -> None:
         texts = [line.text for _, line in await conductor.trace("node17")]
         assert any(text.startswith("boot script: Discovery for node17") for text in texts)
         assert any("node17 runs Debian 12" in text for text in texts)
+
+
+async def test_a_machine_that_lacks_a_disk_is_not_given_back_as_erased(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    data = Disk("vdb", 8 << 30, model="SSD", serial="D1")
+    metal.disks.append(data)
+    async with rack.alive(), rack.daemon():
+        conductor = await ready(rack)
+        metal.disks.remove(data)
+        await conductor.release("node17")
+        machine = await settled(conductor)
+        assert machine.failure is not None
+        assert machine.failure.reason.endswith("the machine does not see vdb (SSD D1)")
+        assert "job erase" not in metal.log
+
+        await conductor.release("node17")
+        machine = await settled(conductor)
+        assert (machine.failure, machine.state) == (None, State.READY), "who says it again has seen to it"
 
 
 async def test_an_unknown_machine_is_discovered_and_enrolling_its_bmc_makes_it_ready(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from provisioner.errors import ConflictError
+from provisioner.lifecycle.endings import gone
 from provisioner.lifecycle.inputs import (
     Begin,
     Cancel,
@@ -23,6 +24,7 @@ from provisioner.lifecycle.inputs import (
 from provisioner.lifecycle.plans import Signal, Verb
 from provisioner.lifecycle.rest import hold, let_go
 from provisioner.lifecycle.steps import advance
+from provisioner.model.facts import Disk, Facts
 from provisioner.model.machine import Machine, State
 from tests.lifecycle.test_steps import READY, at_step, completing, play, step_of
 
@@ -32,6 +34,21 @@ TAKEN, ERASED = JobTaken("r1"), Seen(Signal.JOB)
 FAILS = JobFailed("r1", "the job ended with status 1: blkdiscard failed")
 OFF = Done("r1", 8)
 OFF_FAILS = Failed("r1", 8, "no answer", again=False)
+
+
+SEEN = Facts(disks=(Disk("sda", 1, serial="S1"), Disk("sdb", 1, wwn="0x5", transport="sas"), Disk("sdc", 1)))
+REPORTS: dict[str, tuple[Facts | None, Facts, list[str]]] = {
+    "nothing was on record": (None, SEEN, []),
+    "all are there, called otherwise": (SEEN, Facts(disks=tuple(replace(d, name="x") for d in SEEN.disks)), []),
+    "what can be told apart is missed": (SEEN, Facts(), ["sda", "sdb"]),
+    "a stick that was there": (Facts(disks=(Disk("sdd", 1, serial="S4", transport="usb"),)), Facts(), []),
+    "what a BMC counts": (replace(SEEN, source="redfish"), Facts(), []),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "names"), REPORTS.values(), ids=REPORTS.keys())
+def test_disks_that_are_gone(before: Facts | None, after: Facts, names: list[str]) -> None:
+    assert [disk.name for disk in gone(before, after)] == names
 
 
 def releasing(at: str = "wait.job", machine: Machine = ACTIVE) -> Machine:

@@ -25,15 +25,27 @@ load_drivers() {
     wait_for_disks
 }
 
-# wait_for_disks: SCSI and USB disks appear some time after their driver: wait until none came for a second
+# wait_for_disks: SCSI and USB disks appear some time after their driver: wait until none came for a second, and for five
+# where disks spin up one after the other behind a controller
 wait_for_disks() {
-    local before after=0 count=0
-    ls -d /sys/class/scsi_host/* /sys/bus/usb/devices/*:* >/dev/null 2>&1 || return 0
-    while [ $count -lt 15 ]; do
+    local before after=0 count=0 quiet=0 enough=1
+    ls -d /sys/class/scsi_host/* /sys/class/nvme/* /sys/bus/usb/devices/*:* >/dev/null 2>&1 || return 0
+    if has_controller; then enough=5; fi
+    while [ $count -lt 60 ] && [ $quiet -lt $enough ]; do
         before=$after
         after=$(find /sys/block -maxdepth 1 | wc -l)
-        [ "$after" = "$before" ] && break
+        if [ "$after" != "$before" ] || nvme_starts; then quiet=0; else quiet=$((quiet + 1)); fi
         count=$((count + 1))
-        sleep 1
+        if [ $quiet -lt $enough ]; then sleep 1; fi
     done
+}
+
+# has_controller: one for RAID or SAS
+has_controller() {
+    cat /sys/bus/pci/devices/*/class 2>/dev/null | grep -q '^0x010[47]'
+}
+
+# nvme_starts: one that is not live yet, and may be
+nvme_starts() {
+    cat /sys/class/nvme/*/state 2>/dev/null | grep -qxE 'new|resetting|connecting'
 }

@@ -95,6 +95,11 @@ unwatch() {
     wait "$watcher" 2>/dev/null || true
 }
 
+# in_line LINES: with commas between them
+in_line() {
+    printf '%s\n' "$1" | awk '{ printf "%s%s", (NR > 1 ? ", " : ""), $0 }'
+}
+
 # all_disks: of every disk its device, whether it is removable and read-only (1), and its size; those of an eMMC's firmware
 # are none
 all_disks() {
@@ -107,6 +112,16 @@ whole_disks() {
     all_disks | awk '$2 == 0 && $3 == 0 && $4 > 0 { print $1 }' | first_paths
 }
 
+# unwritable_disks: those that nothing can be written to, and why, one a line
+unwritable_disks() {
+    all_disks | awk '$2 == 0 && $4 == 0 { print $1 " (not ready)" } $2 == 0 && $4 > 0 && $3 != 0 { print $1 " (write-protected)" }'
+}
+
+# removable_disks: sticks and cards
+removable_disks() {
+    all_disks | awk '$2 != 0 && $4 > 0 { print $1 " (removable)" }'
+}
+
 # first_paths: of the disks on standard input each once: one with two ports, or behind two controllers, has two devices
 first_paths() {
     local disk
@@ -117,24 +132,33 @@ first_paths() {
 
 # find_disk WISH [SERIAL]: the device for a path, a serial number or a WWN; for an empty wish the only disk there is.
 # Only the disk with this serial number will do: what the kernel called sda at another start may be any of them now.
+# Disks that spin up one after the other, behind a controller, may not all be there yet.
 find_disk() {
-    local wish=$1 serial=${2-} all
-    if [ -z "$wish" ]; then
-        all=$(whole_disks)
-        [ "$(printf '%s\n' "$all" | grep -c .)" = 1 ] || fail "no disk was chosen and there is not exactly one: $all"
-        printf '%s\n' "$all"
-        return
-    fi
+    local wish=$1 serial=${2-} all tries=30
     case $wish in
         /dev/disk/*) ;;
         /dev/*) if [ -n "$serial" ]; then wish=$serial; fi ;;
     esac
-    all=$(whole_disks | while read -r disk; do
-        if is_called "$disk" "$wish" && { [ -z "$serial" ] || is_called "$disk" "$serial"; }; then printf '%s\n' "$disk"; fi
-    done)
+    while all=$(called "$wish" "$serial") && [ -z "$all" ] && [ $tries -gt 0 ]; do
+        tries=$((tries - 1))
+        sleep 1
+    done
+    if [ -z "$wish" ] && [ "$(printf '%s\n' "$all" | grep -c .)" != 1 ]; then
+        fail "no disk was chosen and there is not exactly one: $all"
+    fi
     [ -n "$all" ] || fail "disk '$wish'${serial:+ with serial number '$serial'} is not in this machine; there are: $(whole_disks | tr '\n' ' ')"
     [ "$(printf '%s\n' "$all" | wc -l)" = 1 ] || fail "disk '$wish' is more than one: $all"
     printf '%s\n' "$all"
+}
+
+# called NAME SERIAL: the disks of that name, those with this serial number alone; an empty one is everybody's
+called() {
+    local disk
+    whole_disks | while read -r disk; do
+        if { [ -z "$1" ] || is_called "$disk" "$1"; } && { [ -z "$2" ] || is_called "$disk" "$2"; }; then
+            printf '%s\n' "$disk"
+        fi
+    done
 }
 
 # is_called DISK NAME: grep reads to the end: were it to stop at the first match, the writer would fail, and so the pipe
