@@ -66,3 +66,24 @@ def test_every_shipped_list_has_network_disks_and_bmc(name: str) -> None:
     wanted = patterns((RAMDISK / name).read_text())
     for part in ("drivers/net/virtio_net", "drivers/block/virtio_blk", "drivers/char/ipmi", "fs/efivarfs"):
         assert any(line.startswith(part) for line in wanted)
+
+
+JOBS_WANT = (
+    *("fs/btrfs/btrfs", "fs/ext4/ext4", "fs/fat/vfat", "fs/xfs/xfs"),
+    *("drivers/md/dm-mod", "drivers/md/dm-crypt", "drivers/md/raid1"),
+)
+CONTROLLERS = (
+    *("drivers/ata/ahci", "drivers/block/mtip32xx/mtip32xx", "drivers/nvme/host/nvme", "drivers/pci/controller/vmd"),
+    *("drivers/scsi/mpt3sas/mpt3sas", "drivers/ufs/host/ufshcd-pci", "drivers/usb/storage/uas"),
+)
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULE_LISTS.values())))
+def test_every_shipped_list_has_what_jobs_want(name: str) -> None:
+    table: dict[str, tuple[str, ...]] = {f"kernel/{module}.ko": () for module in JOBS_WANT}
+    assert choose(table, patterns((RAMDISK / name).read_text())) == tuple(sorted(table))
+
+
+def test_the_list_for_all_hardware_has_every_kind_of_disk_controller() -> None:
+    table: dict[str, tuple[str, ...]] = {f"kernel/{module}.ko.xz": () for module in CONTROLLERS}
+    assert choose(table, patterns((RAMDISK / "modules.list").read_text())) == tuple(sorted(table))
