@@ -21,6 +21,8 @@ from provisioner.model.catalog import Bootenv
 from provisioner.model.facts import Facts
 from provisioner.model.net import Mac
 
+IMAGE_SECTOR = 512
+"""Whoever makes images of whole disks makes them for disks like that."""
 TELLS_CHARS = 4
 """A text that has as many characters of a secret one after the other tells of it."""
 LINKS = uuid.UUID("6f1e2f0e-5a0b-4f5e-9a44-7c1b8f3f2a10")
@@ -154,6 +156,7 @@ def _check_supported(
         f"{bootenv.name} cannot do {words.WORDS[word].param} with disk.layout: {layout.name}"
         for word in words.refused(pool, params, links)
     ]
+    faults += _other_sectors(bootenv, layout)
     if layout.encryption != "none" and layout.encryption not in can.encryption:
         faults.append(f"{bootenv.name} cannot do disk.encryption: {layout.encryption}")
     if layout.encryption == "tpm" and tpm != "2.0":
@@ -162,6 +165,17 @@ def _check_supported(
         spare = [word for word in lacked if word in words.DISPENSABLE]
         hint = f"where it may go without: system.without={spare}" if spare else ""
         raise RenderError(f"{len(faults)} thing(s) that this installer cannot do", faults=faults, hint=hint)
+
+
+def _other_sectors(bootenv: Bootenv, layout: disks.Layout) -> list[str]:
+    """Say which disks the image of a whole disk does not fit: its partition table counts in sectors."""
+    if not any(files.image and ".tar" not in files.image for files in bootenv.arch.values()):
+        return []
+    return [
+        f"{bootenv.name} is an image with sectors of {IMAGE_SECTOR} bytes; {disk.name} has {disk.sector_bytes}"
+        for disk in layout.disks
+        if disk.sector_bytes != IMAGE_SECTOR
+    ]
 
 
 def _serial(console: str) -> dict[str, int]:

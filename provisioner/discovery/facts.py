@@ -28,6 +28,7 @@ MAX_NICS = 256  # a DPU with its virtual functions shows more than 100
 MAX_PARTITIONS = 128
 MAX_COUNT = 1 << 20
 MAX_BYTES = 1 << 60
+MAX_SECTOR = 1 << 16
 
 _MIB = 1 << 20
 _USB = re.compile(r"[0-9]{1,3}-[0-9.]{1,32}:[0-9.]{1,16}")
@@ -139,6 +140,7 @@ def _disk(name: str, size: int, item: dict[str, Any], detail: dict[str, Any]) ->
         rotational=_truth(item.get("rota")),
         transport=transport,
         holds=_holds(item),
+        sector_bytes=_number(item, "log-sec", MAX_SECTOR) or 512,
     )
 
 

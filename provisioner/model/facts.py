@@ -36,6 +36,8 @@ class Disk:
     transport: str = ""
     holds: str = ""
     """What lies on it now, in a few words ("gpt, 3 partitions, ext4"), empty when blank."""
+    sector_bytes: int = 512
+    """What it is addressed by: 4096 on what is sold as 4Kn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from provisioner.catalog.params import Layer
 from provisioner.catalog.render import plain
 from provisioner.catalog.system import Secrets, TriedSecrets, describe, references
 from provisioner.errors import RenderError
-from provisioner.model.catalog import Bootenv, Kind, Supports
+from provisioner.model.catalog import Bootenv, Files, Kind, Supports
 from provisioner.model.facts import Disk, Facts, Nic
 from provisioner.model.net import Mac
 from tests.shipped import catalogue
@@ -204,6 +205,16 @@ def test_what_an_installer_lacks_is_refused_where_it_is_asked_for(word: str, par
 def test_a_machine_may_go_without() -> None:
     lacking = Supports(lacks=("zone",))
     assert system(lacking, time__zone="Europe/Vienna", system__without=["zone"])["hostname"] == "node17"
+
+
+@pytest.mark.parametrize(("image", "taken"), {"disk.raw.zst": False, "root.tar.zst": True, "": True}.items())
+def test_the_image_of_a_whole_disk_goes_on_disks_with_its_sectors(image: str, taken: bool) -> None:
+    bootenv = Bootenv("x", "X", Kind.IMAGE, "x", {"amd64": Files(image=image)}, supports=ALL)
+    facts = replace(FACTS, disks=(replace(FACTS.disks[0], sector_bytes=4096),))
+    params = DECLARED.resolve([]).values
+    said = "x is an image with sectors of 512 bytes; sda has 4096"
+    with nullcontext() if taken else pytest.raises(RenderError, match=said):
+        describe(bootenv, "node17", facts, MAC, params, SECRETS)
 
 
 def test_a_bonds_mode_that_an_installer_cannot_do_is_refused() -> None:

@@ -92,6 +92,7 @@ DISKS = {
         Disk("sda", 100, holds="gpt, 3 partitions, ext4, vfat"),
     ),
     "a file system without partitions": ({"lsblk": {"fstype": "xfs"}}, Disk("sda", 100, holds="xfs")),
+    "sectors of 4096 bytes": ({"lsblk": {"log-sec": 4096}}, Disk("sda", 100, sector_bytes=4096)),
     "numbers as text, from an older lsblk": (
         {"lsblk": {"size": "8589934592", "rota": "1"}},
         Disk("sda", 1 << 33, rotational=True),

@@ -127,8 +127,8 @@ disks() {
 
 # lsblk as it is; without any disk it prints nothing
 block_devices() {
-    lsblk --json --bytes --output NAME,PATH,TYPE,SIZE,MODEL,SERIAL,WWN,ROTA,TRAN,RO,RM,PTTYPE,FSTYPE,LABEL,PARTLABEL \
-        2>/dev/null | grep . || printf 'null'
+    lsblk --json --bytes \
+        --output NAME,PATH,TYPE,SIZE,LOG-SEC,MODEL,SERIAL,WWN,ROTA,TRAN,RO,RM,PTTYPE,FSTYPE,LABEL,PARTLABEL 2>/dev/null | grep . || printf 'null'
 }
 
 # limited SECONDS COMMAND...: output as a JSON string; a board that hangs must not stop the report
