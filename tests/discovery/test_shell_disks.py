@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,55 @@ def test_an_erase_says_of_every_disk_what_became_of_it(tmp_path: Path, listed: s
     )
     done = run(job, tmp_path)
     assert (done.returncode, (done.stdout + done.stderr).decode().splitlines()[-1]) == (status, said)
+
+
+CLOUD = """label: gpt
+1: start=264192, size=16384, uuid=0F0F0F0F-0000-4000-8000-00000000000A
+14: start=2048, size=6144
+15: start=8192, size=253952
+"""
+MBR = """label: dos
+label-id: 0x1234ABCD
+1: start=2048, size=8192, type=c
+2: start=10240, size=8192, type=83
+"""
+TABLES = {
+    "GPT whose root is the first, and lies last": (CLOUD, "1", "0f0f0f0f-0000-4000-8000-00000000000a", 36),
+    "MBR": (MBR, "2", "1234abcd-02", 11),
+}
+GROW = """
+PATH=/usr/sbin:/usr/bin
+blockdev() { :; }
+number=$(grow_last $state/disk)
+echo "$number"
+partition_id $state/disk $number
+renew_partition $state/disk $number
+"""
+
+
+@pytest.mark.parametrize(("table", "number", "old", "length"), TABLES.values(), ids=TABLES.keys())
+def test_the_last_partition_fills_the_disk_and_gets_an_identifier_of_its_own(
+    tmp_path: Path, table: str, number: str, old: str, length: int
+) -> None:
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(192 << 20)
+    subprocess.run(["sfdisk", "-q", disk], input=table.encode(), check=True)
+    with disk.open("ab") as file:
+        file.truncate(256 << 20)
+    done = run(GROW, tmp_path)
+    found, was, now = done.stdout.decode().split()
+    assert (found, was, len(now)) == (number, old, length), done.stderr
+    assert now != was
+    made = json.loads(subprocess.run(["sfdisk", "--json", disk], capture_output=True, check=True).stdout)
+    last = max(made["partitiontable"]["partitions"], key=lambda part: part["start"])
+    assert last["start"] + last["size"] > (254 << 20) // 512
+
+
+def test_a_system_finds_its_root_by_the_new_identifier_with_its_next_kernel_too(tmp_path: Path) -> None:
+    names = ("etc/fstab", "etc/default/grub.d/40-force-partuuid.cfg", "boot/grub2/grub.cfg")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("root=PARTUUID=1234abcd-02 ro\n")
+    run(f"root={tmp_path}\nreplace_id 1234abcd-02 5678abcd-02", tmp_path)
+    assert {(tmp_path / name).read_text() for name in names} == {"root=PARTUUID=5678abcd-02 ro\n"}

@@ -172,7 +172,7 @@ make_bootable() {
         "$(blkid --match-tag UUID --output value "$(partition "$1" 2)")" | put 644 etc/fstab
     [ -x $root/usr/sbin/grub-install ] || fail "the archive has no grub-install: nothing would start it"
     kind="--target=i386-pc $1"
-    if [ -d /sys/firmware/efi ]; then kind="--target=$(uname -m)-efi --efi-directory=/boot/efi --removable --no-nvram"; fi
+    if [ -d /sys/firmware/efi ]; then kind="--target=$(uname -m | sed 's/^aarch64$/arm64/')-efi --efi-directory=/boot/efi --removable --no-nvram"; fi
     install="mkdir -p /boot/efi /boot/grub; mount -t vfat $(partition "$1" 2) /boot/efi; grub-install $kind"
     in_root "$install; grub-mkconfig -o /boot/grub/grub.cfg; umount /boot/efi"
 }

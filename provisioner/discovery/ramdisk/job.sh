@@ -215,14 +215,30 @@ partition() {
     esac
 }
 
+# table_kind DISK: gpt or dos; nothing where there is no partition table
+table_kind() {
+    sfdisk --dump "$1" | sed -n 's/^label: *//p'
+}
+
+# last_partition DISK: the number of the one that lies behind all others, whatever they are numbered
+last_partition() {
+    sfdisk --dump "$1" | sed -n 's/^[^ ]*[^0-9]\([0-9][0-9]*\) *: *start= *\([0-9]*\),.*/\2 \1/p' | sort -n | tail -n 1 | cut -d ' ' -f 2
+}
+
+# partition_id DISK NUMBER: what PARTUUID= names it by
+partition_id() {
+    case $(table_kind "$1") in
+        gpt) sfdisk --part-uuid "$1" "$2" | tr A-F a-f ;;
+        *) printf '%s-%02x\n' "$(sfdisk --disk-id "$1" | tr A-F a-f | sed 's/^0x//')" "$2" ;;
+    esac
+}
+
 # grow_last DISK: move GPT's backup to the end of the disk, stretch the last partition; prints its number
 grow_last() {
     local disk=$1 number
     blockdev --rereadpt "$disk"
-    if [ "$(lsblk --nodeps --noheadings --output PTTYPE "$disk")" = gpt ]; then
-        sfdisk --quiet --relocate gpt-bak-std "$disk" >&2
-    fi
-    number=$(sfdisk --dump "$disk" | sed -n 's/^[^ ]*[^0-9]\([0-9][0-9]*\) *:.*/\1/p' | tail -n 1)
+    if [ "$(table_kind "$disk")" = gpt ]; then sfdisk --quiet --relocate gpt-bak-std "$disk" >&2; fi
+    number=$(last_partition "$disk")
     [ -n "$number" ] || fail "$disk: the image has no partitions"
     echo ', +' | sfdisk --quiet --no-tell-kernel --partno "$number" "$disk" >&2
     blockdev --rereadpt "$disk"
@@ -243,22 +259,25 @@ mount_root() {
 }
 
 # renew_partition DISK NUMBER: give disk and partition identifiers of their own, so that two disks with one image can
-# stand in one machine; prints the partition's
+# stand in one machine; prints the partition's, which an MBR makes of the disk's
 renew_partition() {
     local id
     id=$(cat /proc/sys/kernel/random/uuid)
-    sfdisk --quiet --no-tell-kernel --disk-id "$1" "$(cat /proc/sys/kernel/random/uuid)" >&2
-    sfdisk --quiet --no-tell-kernel --part-uuid "$1" "$2" "$id" >&2
+    if [ "$(table_kind "$1")" = gpt ]; then
+        sfdisk --quiet --no-tell-kernel --disk-id "$1" "$id" >&2
+        sfdisk --quiet --no-tell-kernel --part-uuid "$1" "$2" "$(cat /proc/sys/kernel/random/uuid)" >&2
+    else
+        sfdisk --quiet --no-tell-kernel --disk-id "$1" "0x${id%%-*}" >&2
+    fi
     blockdev --rereadpt "$1"
-    printf '%s\n' "$id"
+    partition_id "$1" "$2"
 }
 
-# replace_id OLD NEW: where the written system names its root by the partition's identifier
+# replace_id OLD NEW: where the written system names its root by the partition's identifier, now or with its next kernel
 replace_id() {
-    local file old
-    old=$(printf '%s' "$1" | tr A-F a-f)
-    for file in etc/fstab boot/grub/grub.cfg; do
-        if [ -f $root/$file ]; then sed -i "s/PARTUUID=$old/PARTUUID=$2/g" $root/$file; fi
+    local file
+    for file in $root/etc/fstab $root/etc/default/grub $root/etc/default/grub.d/* $root/boot/grub*/grub.cfg $root/boot/loader/entries/*; do
+        if [ -f "$file" ]; then sed -i "s/PARTUUID=$1/PARTUUID=$2/g" "$file"; fi
     done
 }
 
