@@ -163,6 +163,7 @@ def check_installed(disk: Path) -> None:
     subprocess.run(["e2fsck", "-f", "-n", root], check=True, capture_output=True)
     size = int(debugfs(root, "stats").split("Block count:")[1].split()[0]) * 4096
     assert size > (DISK_MIB - 40) * MIB, "the file system fills the disk"
+    assert f"Filesystem UUID:          {IDS.root_filesystem}" not in debugfs(root, "stats"), "so has the file system"
     own = partitions(disk)[-1]["uuid"].lower()
     assert own != str(IDS.root_partition), "the partition has an identifier of its own"
     assert debugfs(root, "cat /etc/fstab").startswith(f"PARTUUID={own} ")

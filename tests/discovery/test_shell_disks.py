@@ -174,3 +174,26 @@ def test_a_system_finds_its_root_by_the_new_identifier_with_its_next_kernel_too(
         (tmp_path / name).write_text("root=PARTUUID=1234abcd-02 ro\n")
     run(f"root={tmp_path}\nreplace_id 1234abcd-02 5678abcd-02", tmp_path)
     assert {(tmp_path / name).read_text() for name in names} == {"root=PARTUUID=5678abcd-02 ro\n"}
+
+
+NAMED = {
+    "by its file system's identifier": ("UUID=5f5f / ext4 defaults 0 1\n", False),
+    "by its partition's": ("PARTUUID=5f50 / ext4 defaults 0 1\n", True),
+}
+FILESYSTEM = """
+mount() { :; }
+umount() { :; }
+blkid() { case "$*" in *TYPE*) echo ext4 ;; *) echo 5f5f ;; esac; }
+e2fsck() { return 1; }
+tune2fs() { echo "$@"; }
+"""
+
+
+@pytest.mark.parametrize(("fstab", "renewed"), NAMED.values(), ids=NAMED.keys())
+def test_a_file_system_gets_an_identifier_of_its_own_where_nothing_names_it(
+    tmp_path: Path, fstab: str, renewed: bool
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text(fstab)
+    done = run(f"{FILESYSTEM}\nroot={tmp_path}\nrenew_filesystem /dev/vda3", tmp_path)
+    assert (done.returncode, done.stdout.decode()) == (0, "-U random /dev/vda3\n" if renewed else ""), done.stderr

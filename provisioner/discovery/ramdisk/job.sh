@@ -276,9 +276,31 @@ renew_partition() {
 # replace_id OLD NEW: where the written system names its root by the partition's identifier, now or with its next kernel
 replace_id() {
     local file
+    boot_files | while read -r file; do sed -i "s/PARTUUID=$1/PARTUUID=$2/g" "$file"; done
+}
+
+# boot_files: where a written system says what its root is
+boot_files() {
+    local file
     for file in $root/etc/fstab $root/etc/default/grub $root/etc/default/grub.d/* $root/boot/grub*/grub.cfg $root/boot/loader/entries/*; do
-        if [ -f "$file" ]; then sed -i "s/PARTUUID=$1/PARTUUID=$2/g" "$file"; fi
+        if [ -f "$file" ]; then printf '%s\n' "$file"; fi
     done
+}
+
+# renew_filesystem DEVICE: an identifier of its own for an ext4, too: GRUB goes by it from the next kernel on. One whose
+# system names it keeps it, since a loader on another partition may do so as well.
+renew_filesystem() {
+    local device=$1 id named
+    [ "$(blkid --probe --match-tag TYPE --output value "$device")" = ext4 ] || return 0
+    id=$(blkid --probe --match-tag UUID --output value "$device")
+    mkdir -p $root
+    mount -t ext4 -o ro "$device" $root
+    named=$(boot_files | while read -r file; do grep -F "$id" "$file" || true; done)
+    umount $root
+    [ -z "$named" ] || return 0
+    # tune2fs asks for a file system that was just checked
+    e2fsck -f -p "$device" || [ $? = 1 ]
+    tune2fs -U random "$device"
 }
 
 # put MODE PATH: standard input as a file of the installed system, replaced in one step
