@@ -267,6 +267,51 @@ def test_what_there_is_instead_of_the_port_is_said_in_one_line(tmp_path: Path) -
     ]
 
 
+CLOCKS = {
+    "of a dead battery": ("Date: Fri, 27 Nov 2026 14:00:00 GMT\r\n", 946684800, "set -s @1795788000\n"),
+    "of another zone": ("date: Fri, 27 Nov 2026 14:00:00 GMT\r\n", 1795788000 + 18000, "set -s @1795788000\n"),
+    "good enough": ("Date: Fri, 27 Nov 2026 14:00:00 GMT\r\n", 1795788000 - 59, ""),
+    "nobody says": ("Server: x\r\n", 946684800, ""),
+    "not a time": ("Date: now\r\n", 946684800, ""),
+}
+CLOCK = """
+log() {{ :; }}
+date() {{ case $1 in +%s) echo {now} ;; -s) echo "set $*" >$state/set ;; *) busybox date "$@" ;; esac; }}
+set_clock $state/headers
+"""
+
+
+@pytest.mark.parametrize(("headers", "now", "expected"), CLOCKS.values(), ids=CLOCKS.keys())
+def test_the_clock_is_the_daemons(tmp_path: Path, headers: str, now: int, expected: str) -> None:
+    (tmp_path / "headers").write_text(f"HTTP/1.1 200 OK\r\n{headers}\r\n")
+    (tmp_path / "set").write_text("")
+    done = run(CLOCK.format(now=now), tmp_path, part="lib.sh")
+    assert (done.returncode, (tmp_path / "set").read_text()) == (0, expected), done.stderr
+
+
+LINKS = {
+    "all have one": (0, 100, 100),
+    "one takes three seconds": (103, 100, 103),
+    "one is not plugged in": (1000, 100, 110),
+    "they had their time": (1000, 60, 100),
+}
+PORTS = """
+now=100
+uptime_s() {{ echo $now.25; }}
+sleep() {{ now=$((now + 1)); }}
+linkless() {{ [ $now -ge {link} ] || echo eth1; }}
+echo {since}.75 >$state/links
+settle_links
+echo $now
+"""
+
+
+@pytest.mark.parametrize(("link", "since", "told"), LINKS.values(), ids=LINKS.keys())
+def test_facts_are_told_once_ports_have_had_time_for_a_link(tmp_path: Path, link: int, since: int, told: int) -> None:
+    script = f". $PROVISIONER_LIB/facts.sh\n{PORTS.format(link=link, since=since)}"
+    assert run(script, tmp_path, part="lib.sh").stdout.decode().strip() == str(told)
+
+
 STOPPED = """
 set +e  # as the agent runs, unlike its jobs
 . $PROVISIONER_LIB/work.sh

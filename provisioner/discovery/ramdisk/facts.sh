@@ -63,6 +63,22 @@ boot_facts() {
     printf 'kernel %s\n' "$(uname -r)"
 }
 
+# settle_links: how long a port takes until it has a link differs from port to port (10GBASE-T, 25 and 100 Gbit/s), and who
+# chooses by link or speed chooses the same at every start: wait for those that have none, ten seconds from when they were up
+settle_links() {
+    local since up
+    read -r since 2>/dev/null <$state/links || return 0
+    while up=$(uptime_s) && [ -n "$(linkless)" ] && [ $((${up%.*} - ${since%.*})) -lt 10 ]; do sleep 1; done
+}
+
+# linkless: the ports without a link
+linkless() {
+    local name
+    for name in $(nics); do
+        [ "$(first_line "/sys/class/net/$name/carrier")" = 1 ] || printf '%s\n' "$name"
+    done
+}
+
 # nic_facts NAME: one port. Speed and carrier cannot be read where the driver does not know them.
 nic_facts() {
     local folder=/sys/class/net/$1

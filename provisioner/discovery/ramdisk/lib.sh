@@ -71,13 +71,14 @@ json_object() {
         END { printf "}" }'
 }
 
-# call SECONDS PATH OUT [CURL ARGUMENTS]: ask the daemon; prints the HTTP status, 000 where there was no answer
+# call SECONDS PATH OUT [CURL ARGUMENTS]: ask the daemon; prints the HTTP status, 000 where there was no answer. The
+# answer's headers lie beside it.
 call() {
     local limit=$1 path=$2 out=$3 status
     shift 3
     : >"$out"
     # curl says 200 even where the body was cut off: only its exit status tells
-    status=$(curl --silent --output "$out" --write-out '%{http_code}' --connect-timeout 5 --max-time "$limit" \
+    status=$(curl --silent --output "$out" --dump-header "$out.headers" --write-out '%{http_code}' --connect-timeout 5 --max-time "$limit" \
         --header @$state/authorization "$@" "$(cat $state/url)/agent/v1/$path") || status=000
     printf '%s\n' "$status"
 }
@@ -85,4 +86,17 @@ call() {
 # post SECONDS PATH OUT FILE: send a JSON file
 post() {
     call "$1" "$2" "$3" --header 'Content-Type: application/json' --data-binary @"$4"
+}
+
+# set_clock HEADERS: take the daemon's time where ours is more than a minute off (a dead battery, local time in it): lists of
+# packages, and certificates, are good from a time on
+set_clock() {
+    local said there off
+    said=$(tr -d '\r' <"$1" | sed -n 's/^[Dd]ate: //p' | tail -n 1)
+    there=$(date -u -D '%a, %d %b %Y %H:%M:%S GMT' -d "$said" +%s 2>/dev/null) || return 0
+    off=$((there - $(date +%s)))
+    if [ ${off#-} -gt 60 ]; then
+        date -s "@$there" >/dev/null
+        log "the clock was $off s off: it is set to $said"
+    fi
 }

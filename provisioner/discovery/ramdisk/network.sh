@@ -28,6 +28,7 @@ network_up() {
     for path in /sys/class/net/*; do
         if [ -e "$path/device" ]; then ip link set "${path##*/}" up; fi
     done
+    uptime_s >$state/links
     while [ -z "$(candidates)" ]; do
         tries=$((tries + 1))
         [ $((tries % 10)) = 1 ] && log "no network interface with MAC '$(boot_mac)' yet; there are: $(interfaces)"
