@@ -84,6 +84,14 @@ async def test_no_more_is_kept_of_a_chunk_than_belongs_to_it(origin: Origin, mac
     assert out.decode().split() == ["1024", "bad", "0"]
 
 
+async def test_nobody_is_blamed_where_memory_is_full(origin: Origin, machines: list[Machine]) -> None:
+    one = machines[0]
+    fetch = f"join_share {one.image} {SHA}\n: >$share/report\nln -s /dev/full $share/in/0.1\nfetch_chunk 0 - 1"
+    status, out, said = await one.run(fetch)
+    assert (status, out) == (1, b""), said
+    assert f"failed: chunk 0 of {one.image} could not be kept: memory is full" in said
+
+
 async def test_neighbours_that_are_gone_are_forgotten(origin: Origin, machines: list[Machine]) -> None:
     dead, alive = machines[:2]
     assert (await dead.run(GATHER.format(dead.image)))[0] == 0

@@ -113,7 +113,7 @@ share_worker() {
 }
 
 # fetch_chunk INDEX SOURCE WORKER: one chunk; says how it went in the words of a report. Fails only where the daemon
-# itself has not what it listed.
+# itself has not what it listed, and where memory has no room for it.
 fetch_chunk() {
     local index=$1 source=$2 file=$share/in/$1.$3 start length outcome=0
     start=$((index * chunk_bytes))
@@ -133,6 +133,11 @@ fetch_chunk() {
         mv "$file" "$chunk_dir/$index"
         printf 'got %s\n' "$index"
         return 0
+    fi
+    if [ $outcome = 23 ] && [ "$(stat -c %s "$file" 2>/dev/null || echo 0)" -lt "$length" ]; then
+        printf 'failed: chunk %s of %s could not be kept: memory is full (%s)\n' "$index" "$share_url" "$(df -h "$share" | tail -n 1)" >&2
+        rm -f "$file"
+        return 1
     fi
     rm -f "$file"
     case $outcome in
