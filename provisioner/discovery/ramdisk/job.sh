@@ -170,7 +170,7 @@ is_called() {
 disk_serial_number() {
     local folder=/sys/block/${1#/dev/} serial
     serial=$(first_line "$folder/serial" "$folder/device/serial")
-    [ -n "$serial" ] || serial=$(tail -c +5 "$folder/device/vpd_pg80" 2>/dev/null)
+    if [ -z "$serial" ] && [ -e "$folder/device/vpd_pg80" ]; then serial=$(tail -c +5 "$folder/device/vpd_pg80"); fi
     printf '%s\n' "$serial" | tr -cd '\12\40-\176' | sed 's/^ *//; s/ *$//'
 }
 
