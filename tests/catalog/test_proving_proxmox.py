@@ -41,7 +41,27 @@ DISKS: dict[str, tuple[tuple[Disk, ...], dict[str, Any], dict[str, Any]]] = {
             "filesystem": "zfs",
             "zfs": {"raid": "raid0", "ashift": 12, "compress": "on"},
             "filter-match": "any",
-            "filter": {"ID_PATH": "pci-0000:00:1f.2-ata-1"},
+            "filter": {"ID_WWN": "0x5002538800000001"},
+        },
+    ),
+    "one by its serial number": (
+        (*HDDS, replace(SSDS[0], wwn="")),
+        {"disk.select": {"serial": "S1"}},
+        {
+            "filesystem": "ext4",
+            "lvm": {"swapsize": 0},
+            "filter-match": "any",
+            "filter": {"ID_SERIAL_SHORT": "S1"},
+        },
+    ),
+    "a volume of a controller": (
+        (*HDDS, replace(SSDS[0], wwn="0x600508b1001c0000000000000000000a")),
+        {"disk.select": {"serial": "S1"}},
+        {
+            "filesystem": "ext4",
+            "lvm": {"swapsize": 0},
+            "filter-match": "any",
+            "filter": {"ID_WWN_WITH_EXTENSION": "0x600508b1001c0000000000000000000a"},
         },
     ),
     "three of many": (
@@ -52,8 +72,8 @@ DISKS: dict[str, tuple[tuple[Disk, ...], dict[str, Any], dict[str, Any]]] = {
             "zfs": {"raid": "raid1", "ashift": 12, "compress": "on", "hdsize": 22},
             "filter-match": "any",
             "filter": {
-                "ID_PATH": "pci-0000:00:1f.2-ata-1",
-                "ID_WWN": "0x5002538800000002",
+                "ID_WWN": "0x5002538800000001",
+                "ID_WWN_WITH_EXTENSION": "0x5002538800000002",
                 "ID_SERIAL_SHORT": "N1",
             },
         },
@@ -82,15 +102,15 @@ def test_disks(disks: tuple[Disk, ...], params: dict[str, Any], told: dict[str, 
 
 REFUSED: dict[str, tuple[tuple[Disk, ...], dict[str, Any], str]] = {
     "too few disks for the level": ((*SSDS,), {"disk.layout": "zfs-raidz1"}, r"3 disk\(s\) are wanted, 2 fit"),
-    "five disks among others": (
+    "four disks among others": (
         HDDS,
-        {"disk.layout": "zfs-raidz1", "disk.count": 5},
-        "disk.count: Proxmox VE's installer can be told 4 disks among others",
+        {"disk.layout": "zfs-raidz1", "disk.count": 4},
+        "disk.count: Proxmox VE's installer can be told 3 disks among others",
     ),
     "a disk that nothing tells from the others": (
         (*HDDS, *(replace(disk, wwn="") for disk in SSDS)),
         {"disk.layout": "zfs-mirror"},
-        "disk.select: Proxmox VE's installer tells sdb from the others by its ID_WWN",
+        "disk.select: Proxmox VE's installer tells each disk by another of its properties (WWN, serial number), and sdb has none",
     ),
     "swap beside a pool": (SSDS, {"disk.layout": "zfs", "disk.swap": "1GiB"}, "disk.swap with disk.layout: zfs"),
     "a static address without a name server": ((NVME,), {"net.interfaces": [LAN]}, "net.dns.servers"),
