@@ -42,6 +42,11 @@ def _on_btrfs(params: Params, _: Sequence[Link]) -> bool:
     return "btrfs" in (disk["filesystem"], *(volume.get("filesystem") for volume in disk["volumes"]))
 
 
+def _on_encrypted_mirror(params: Params, _: Sequence[Link]) -> bool:
+    disk = params["disk"]
+    return disk["layout"].startswith("raid") and disk["encryption"] != "none"
+
+
 def _of_ipv6(params: Params, links: Sequence[Link]) -> bool:
     texts = [*params["net"]["dns"]["servers"], *(link.gateway for link in links)]
     addresses = any(address.version == 6 for link in links for address in link.addresses)
@@ -58,6 +63,7 @@ WORDS: Mapping[str, Word] = {
     "root-size": Word("disk.root_size", lambda params, _: params["disk"]["root_size"]),
     "filesystem": _changed("disk.filesystem"),
     "btrfs": Word("disk.filesystem: btrfs", _on_btrfs),
+    "encrypted-mirror": Word("disk.encryption: on a mirror", _on_encrypted_mirror),
     "packages": Word("packages.install", lambda params, _: params["packages"]["install"]),
     "package-removal": Word("packages.remove", lambda params, _: params["packages"]["remove"]),
     "users": Word("users.accounts", lambda params, _: params["users"]["accounts"]),

@@ -178,6 +178,10 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "swap": ("disk.swap", {"disk__swap": "1GiB"}),
     "filesystem": ("disk.filesystem", {"disk__filesystem": "xfs"}),
     "btrfs": ("disk.filesystem: btrfs", {"disk__filesystem": "btrfs"}),
+    "encrypted-mirror": (
+        "disk.encryption: on a mirror",
+        {"disk__layout": "raid1", "disk__encryption": "passphrase", "disk__passphrase": "store:disk"},
+    ),
     "package-removal": ("packages.remove", {"packages__remove": ["nano"]}),
     "root-password": ("users.root.password", {"users__root__password": "store:root"}),
     "proxy": ("proxy.http, proxy.https", {"proxy__https": "http://p:3128"}),
@@ -194,12 +198,12 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("word", "param", "given"), [(word, *case) for word, case in ASKED.items()], ids=ASKED.keys())
 def test_what_an_installer_lacks_is_refused_where_it_is_asked_for(word: str, param: str, given: dict[str, Any]) -> None:
-    lacking = Supports(network=ALL.network, lacks=(word,))
+    lacking = replace(ALL, lacks=(word,))
     system(lacking)
     with pytest.raises(RenderError) as caught:
         system(lacking, **given)
     assert list(caught.value.faults) == [f"x cannot do {param}"]
-    system(Supports(network=ALL.network), **given)
+    system(ALL, **given)
 
 
 def test_a_machine_may_go_without() -> None:

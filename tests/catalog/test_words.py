@@ -133,6 +133,16 @@ CASES: dict[str, Case] = {
     "a volume's place": volume(mount="/srv"),
     "a passphrase": Case("disk.encryption", ENCRYPTED),
     "another passphrase": Case("disk.passphrase", ENCRYPTED | {"disk.passphrase": "store:admin"}, ENCRYPTED),
+    **{
+        f"a passphrase on {name}": Case("disk.encryption", ENCRYPTED | {"disk.layout": name}, {"disk.layout": name})
+        for name in ("lvm", "raid1", "raid1-lvm")
+    },
+    "size of the root behind a passphrase": Case("disk.root_size", ENCRYPTED | {"disk.root_size": "20GiB"}, ENCRYPTED),
+    "size of the root in LVM behind a passphrase": Case(
+        "disk.root_size",
+        ENCRYPTED | {"disk.layout": "lvm", "disk.root_size": "20GiB"},
+        ENCRYPTED | {"disk.layout": "lvm"},
+    ),
     "a TPM": Case("disk.encryption", TPM),
     "the TPM's second key": Case("disk.passphrase", TPM | {"disk.passphrase": "store:admin"}, TPM),
     **{
@@ -308,6 +318,23 @@ def test_no_word_is_ignored_in_silence(name: str) -> None:
     assert list(silent(name)) == []
 
 
+ENCRYPTS = r"auto/method string crypto$|cryptsetup luksFormat|--encrypted|<crypt_method|\{\"luks2\"|type: dm_crypt"
+"""What makes an encrypted volume, in the words of each installer."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_to_be_encrypted_is(name: str) -> None:
+    supports = catalogue().bootenv(name).supports
+    if "passphrase" in supports.encryption:
+        for layout in supports.layouts:
+            texts = rendered(name, ENCRYPTED | {"disk.layout": layout})
+            if isinstance(texts, RenderError):
+                assert "disk.encryption" in f"{texts} {texts.faults}" or "disk.layout" in f"{texts}", layout
+            else:
+                assert re.search(ENCRYPTS, "\n".join(texts), re.MULTILINE), layout
+
+
 def words_of(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
     """The words that one parameter is made of: `net.bonds[].mode`."""
     if "items" in schema and "properties" in schema["items"]:
@@ -365,7 +392,7 @@ def test_what_is_asked_for_is_what_is_not_the_default() -> None:
 def test_whole_parameters_can_be_gone_without() -> None:
     assert tuple(PARAMS["system.without"].schema["items"]["enum"]) == DISPENSABLE
     assert {word for word in WORDS if word not in DISPENSABLE} == {
-        "btrfs", "port-names", "second-address", "dhcp-and-static", "ipv6",
+        "btrfs", "encrypted-mirror", "port-names", "second-address", "dhcp-and-static", "ipv6",
     }  # fmt: skip
 
 
