@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -76,6 +77,11 @@ def test_the_systems_own_validators_accept_everything() -> None:
         "ignition-validate",
         "xmllint",
     }
+
+
+def test_no_disk_is_found_by_a_label_which_another_one_may_have() -> None:
+    texts = catalogue().content.templates.items()
+    assert [name for name, text in texts if re.search(r"by-(part)?label|\bLABEL=", text)] == []
 
 
 @pytest.mark.slow

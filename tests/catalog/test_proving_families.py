@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import replace
@@ -53,6 +54,24 @@ def test_what_only_the_site_knows_has_no_default(bootenv: str, name: str) -> Non
 def test_no_default_is_an_address_that_does_not_exist() -> None:
     params = catalogue().content.params
     assert [name for name, param in params.items() if ".invalid" in str(param.default)] == []
+
+
+FOURTH = {
+    "by path": ("/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "/dev/disk/by-path/pci-0000:03:00.0-nvme-1-part4"),
+    "a disk without a name that lasts": ("", "/dev/nvme0n1p4"),
+}
+
+
+@pytest.mark.parametrize(("path", "root"), FOURTH.values(), ids=FOURTH.keys())
+def test_fedora_coreos_encrypts_the_disk_that_was_chosen(path: str, root: str) -> None:
+    node = machine("uefi-tpm")
+    assert node.facts is not None
+    facts = replace(node.facts, disks=tuple(replace(disk, path=path) for disk in node.facts.disks))
+    layer = Layer("machine", "machine node17", SITE | FLEET["uefi-tpm"].params)
+    sample = Sample("uefi-tpm", replace(node, facts=facts), (layer,))
+    made = proving.files(catalogue(), catalogue().bootenv("fedora-coreos"), sample)
+    target = next(json.loads(file.text) for file in made if file.name == "target.ign")
+    assert [volume["device"] for volume in target["storage"]["luks"]] == [root]
 
 
 def test_ubuntus_installer_is_told_the_names_that_it_compares_paths_of_disks_with(tmp_path: Path) -> None:
