@@ -226,6 +226,10 @@ def _hardware(machine: Machine, bootenv: Bootenv) -> list[Check]:
         has, needs = facts.memory_bytes / GIB, bootenv.min_memory_bytes / GIB
         text = f"{machine.name} has {has:.1f} GiB of memory, {bootenv.name} needs {needs:.1f}"
         found.append(Check("memory", ok=False, text=text))
+    if facts.secure_boot and not bootenv.secure_boot:
+        text = f"{machine.name} has Secure Boot on, and {bootenv.name} has a boot loader that nobody signed"
+        hint = "switch Secure Boot off and discover the machine again, or install another system"
+        found.append(Check("secure-boot", ok=False, text=text, hint=hint))
     return found
 
 

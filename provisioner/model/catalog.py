@@ -151,6 +151,7 @@ class Bootenv:
     min_memory_bytes: int = 0
     min_disk_bytes: int = 0
     secure_boot: bool = False
+    """Its kernel and the loader that it puts on the disk are signed."""
     tested: str = ""
     """When and where it was last booted; empty means untested, and the command line says so."""
     untested: str = ""

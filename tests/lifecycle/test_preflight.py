@@ -44,6 +44,10 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
         ["with Secure Boot on node17 boots from a CD, and windows takes files that only a loader hands over"]),
     "without it": (replace(SECURED, facts=FACTS), WINDOWS, [], None, []),
     "and by PXE, which needs no CD": (replace(SECURED, boot_via="pxe"), WINDOWS, [], None, []),
+    "a system whose loader nobody signed, with Secure Boot": (
+        SECURED, DEBIAN, [], None, ["node17 has Secure Boot on, and debian-12 has a boot loader that nobody signed"]),
+    "one that is signed": (SECURED, replace(DEBIAN, secure_boot=True), [], None, []),
+    "and what installs nothing": (SECURED, DISCOVERY, [], None, []),
     "a BMC that refuses": (READY, DEBIAN, [], "password refused", ["password refused"]),
     "artefacts that are missing": (READY, DEBIAN, ["image is missing", "kernel is missing"], None,
         ["image is missing", "kernel is missing"]),
