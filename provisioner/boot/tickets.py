@@ -6,10 +6,11 @@ MAC and the address that the boot script went to. Some installers configure the 
 as nobody else has a lease for them. A ticket lasts as long as the run may, since installers fetch what they run
 at their end with it. Each file of it is given once: the first fetch wins, and a second one
 is answered 410 and reported. The one tolerance: an answer file whose bootenv says `refetch` (Anaconda and
-cloud-init read theirs twice) is given once more within `REFETCH_S` to the same address, with the same bytes: all
-files of a boot are made when the first is given, and stay as they are (`lifecycle.handouts`). And what
-a daemon gave that was killed since may have been lost on the way: it is given once more, to the same address. What was
-granted and then could not be given, since the store was full or nothing could be rendered, has not left and is owed.
+cloud-init read theirs twice, curl asks again where it was cut off) is given once more within `REFETCH_S` to the same
+address, with the same bytes: all files of a boot are made when the first is given, and stay as they are
+(`lifecycle.handouts`). And what a daemon gave that was killed since may have been lost on the way: it is given once
+more, to the same address. What was granted and then could not be given, since the store was full or nothing could be
+rendered, has not left and is owed.
 
 Whoever redeems saves the ticket that a grant carries, durably, before an octet of the file leaves. All rules are
 functions of values, so two askers at once meet in the store's single writer, and one of them finds it fetched.

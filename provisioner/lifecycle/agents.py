@@ -271,7 +271,7 @@ class Agents:
             await self._tokens.end(machine.id, Purpose.HOME)
 
     async def hook_failed(self, ports: Ports, token: str, address: str, failed: FailedHook) -> None:
-        """Hear that a script of a system's first start failed: its run fails at once. Its token stays good.
+        """Hear that a script of a new system failed: its run fails at once. Its token stays good.
 
         Refused where no run waits for that system; one that waits for its BMC first is told to report again.
         """

@@ -71,7 +71,7 @@ class Booter:
         await self.agents.output(token, address, job, place, text)
 
     async def hook_failed(self, token: str, address: str, hook: str, status: int, output: str) -> None:
-        """Hear that a script of an installed system's first start failed."""
+        """Hear that a script of an installed system failed."""
         await self.agents.hook_failed(self.ports, token, address, FailedHook(hook, status, output))
 
     async def phone_home(

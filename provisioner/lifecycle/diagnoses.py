@@ -64,8 +64,8 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
     HELD,
     Diagnosis(
         "first-boot-hook", hook_failed,
-        "it is installed, and a script of its first start failed: {failure}",
-        "mend the script and install it again; it runs, and its journal has all that the script printed",
+        "its system is on the disk, and a script in it failed: {failure}",
+        "mend the script and install it again; the installer's log or the system's journal has all that it printed",
     ),
     Diagnosis(
         "bmc-password", bmc("BmcAuthError"),

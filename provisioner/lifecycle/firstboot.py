@@ -1,4 +1,4 @@
-"""Scripts of a new system's first start that failed: what is said of them. No I/O."""
+"""Scripts of a new system that failed, at the end of its installation or at its first start: what is said. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from provisioner.catalog.params import HIDDEN
 
 HOOK_FAILED = "HookFailed"
 """The kind of such a failure."""
-HOOK_HINT = "mend the script and install again; the trace has its last lines, the system's journal all of them"
+HOOK_HINT = "mend the script and install again; the installer's log or the system's journal has what it printed"
 LEAST_CHARS = 4
 """A secret that is shorter is in every other word."""
 REASON_CHARS = 200

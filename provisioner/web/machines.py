@@ -174,7 +174,7 @@ class MachineSide:
         return web.Response(status=204)
 
     async def hook_failed(self, request: web.Request) -> web.Response:
-        """Take word that a script of the installed system's first start failed."""
+        """Take word that a script of the installed system failed."""
         token = token_of(request)
         body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), HookFailedBody)
         await self._ask.hook_failed(token, address_of(request), body.hook, body.status, body.output)

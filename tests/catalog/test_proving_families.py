@@ -56,6 +56,46 @@ def test_no_default_is_an_address_that_does_not_exist() -> None:
     assert [name for name, param in params.items() if ".invalid" in str(param.default)] == []
 
 
+LATE = {
+    "the last of three": (("true\n", "true\n", "exit 7\n"), '"hook": "1003-late", "status": 7'),
+    "a command of the first": (("false\ntouch $SEEN\n", "touch $SEEN\n"), '"hook": "1001-late", "status": 1'),
+    "none": (("true\n",), ""),
+}
+INSTALLERS = ("rocky-9", "ubuntu-24.04", "debian-12-installer", "proxmox-8", "sles-15", "opensuse-leap-16.0")
+
+
+@pytest.mark.parametrize(("hooks", "told"), LATE.values(), ids=LATE.keys())
+@pytest.mark.parametrize("name", INSTALLERS)
+def test_a_late_hook_that_fails_is_told_from_the_installer(
+    name: str, hooks: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    late = files(name, hooks__late=list(hooks))["late.sh"]
+    begin, end = late.index("# post URL JSON"), late.index("# Inside the system")
+    put = re.search(r"(?ms)^put\(\) \{.*?^\}\n", late)
+    assert put is not None
+    runs = late[late.index("# hooks.late, number 1") : late.index("# A unit that tells the provisioner")]
+    script = late[begin:end] + "set -eu\n" + put[0] + runs + "echo reports\n"
+    curl = tmp_path / "curl"
+    curl.write_text('#!/bin/sh\necho "$@" >>"$TOLD"\n')
+    curl.chmod(0o755)
+    ran = subprocess.run(
+        ["sh", "-c", script.replace("/root/", f"{tmp_path}/")],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "TOLD": str(tmp_path / "told"), "SEEN": str(tmp_path / "seen")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = (tmp_path / "told").read_text() if (tmp_path / "told").exists() else ""
+    assert not (tmp_path / "seen").exists()
+    assert (told in said, "hook-failed" in said, ran.stdout) == (True, bool(told), "" if told else "reports\n"), ran
+
+
+def test_a_daemon_that_is_restarted_is_waited_for() -> None:
+    for name in ("rocky-9", "ubuntu-24.04", "sles-15", "opensuse-leap-16.0"):
+        text = "\n".join(files(name).values())
+        fetch = re.search(r"curl [^\n]*?answers/TICKET/late\.sh", text)
+        assert fetch is not None
+        assert {"--retry-connrefused", "--retry-all-errors"} <= set(fetch[0].split()), name
+
+
 FOURTH = {
     "by path": ("/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "/dev/disk/by-path/pci-0000:03:00.0-nvme-1-part4"),
     "a disk without a name that lasts": ("", "/dev/nvme0n1p4"),
