@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from provisioner.model.boot import EFI_FOLDERS
+
 
 class Dialect(StrEnum):
     """Whose language a script is in, and how that loader fetches files."""
@@ -82,34 +84,21 @@ def grub(record: BootRecord, *, by_tftp: bool = False) -> str:
     )
 
 
-def grub_local(reason: str) -> str:
+def grub_local(reason: str, folder: str = "") -> str:
     """Write the GRUB configuration that leaves the network: for a loader on the disk, else the firmware's next device.
 
     A plain exit means success, which many firmwares answer with their menu: the disk's own loader is looked for first.
+    `folder` is where the system that is to start has its loader; other disks may have others.
     """
     lines = [f"echo 'provisioner: {plain(reason)}'"]
-    for path in DISK_LOADERS:
+    for path in sorted(DISK_LOADERS, key=lambda path: not path.startswith(f"/EFI/{folder}/")):
         lines.append(f"if search --no-floppy --set=root --file {path}; then chainloader {path}; boot; fi")
     return "\n".join((*lines, "exit 1")) + "\n"
 
 
 DISK_LOADERS = tuple(
-    f"/EFI/{folder}/{name}{suffix}.efi"
-    for suffix in ("x64", "aa64")
-    for folder, name in (
-        ("debian", "shim"),
-        ("ubuntu", "shim"),
-        ("redhat", "shim"),
-        ("centos", "shim"),
-        ("rocky", "shim"),
-        ("almalinux", "shim"),
-        ("fedora", "shim"),
-        ("opensuse", "shim"),
-        ("sles", "shim"),
-        ("BOOT", "boot"),
-    )
+    f"/EFI/{folder}/{name}{suffix}.efi" for suffix in ("x64", "aa64") for folder, name in EFI_FOLDERS.items()
 )
-"""Where systems put their loader on the EFI partition; the last is the one for removable media (UEFI 2.10, 3.5.1.1)."""
 
 
 def pxelinux(record: BootRecord) -> str:
@@ -139,15 +128,15 @@ def write(record: BootRecord, dialect: Dialect) -> str:
             return grub(record, by_tftp=dialect == Dialect.GRUB_TFTP)
 
 
-def leave(reason: str, dialect: Dialect) -> str:
-    """Write in a loader's dialect that the machine is to leave the network."""
+def leave(reason: str, dialect: Dialect, folder: str = "") -> str:
+    """Write in a loader's dialect that the machine is to leave the network; `folder` as `grub_local` has it."""
     match dialect:
         case Dialect.IPXE | Dialect.IPXE_HTTPS:
             return ipxe_local(reason)
         case Dialect.PXELINUX:
             return pxelinux_local(reason)
         case Dialect.GRUB | Dialect.GRUB_TFTP:
-            return grub_local(reason)
+            return grub_local(reason, folder)
 
 
 def _grub_file(url: str, by_tftp: bool) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from provisioner.catalog.disks import COUNTS
 from provisioner.catalog.words import POOL_WORDS, WORDS
 from provisioner.fields import Faults, Fields
+from provisioner.model.boot import EFI_FOLDERS
 from provisioner.model.catalog import AnswerFile, Artifact, Bootenv, Files, Kind, Merge, Param, Report, Supports
 from provisioner.yamlfile import Document
 
@@ -87,6 +88,7 @@ def decode_bootenv(document: Document, faults: Faults, urls: Mapping[str, str]) 
         min_memory_bytes=fields.size("min_memory"),
         min_disk_bytes=fields.size("min_disk"),
         secure_boot=fields.flag("secure_boot"),
+        efi_folder=_efi_folder(fields),
         tested=fields.text("tested"),
         untested=fields.text("untested"),
         params=fields.mapping("params"),
@@ -100,6 +102,13 @@ def decode_bootenv(document: Document, faults: Faults, urls: Mapping[str, str]) 
     fields.done()
     _check(bootenv, fields)
     return bootenv
+
+
+def _efi_folder(fields: Fields) -> str:
+    folder = fields.text("efi_folder") or "BOOT"
+    if folder not in EFI_FOLDERS:
+        fields.fault("efi_folder", f"{folder!r} is not known; known: {', '.join(EFI_FOLDERS)}")
+    return folder
 
 
 def _supports(fields: Fields) -> Supports:

@@ -44,7 +44,7 @@ def _on_btrfs(params: Params, _: Sequence[Link]) -> bool:
 
 def _on_encrypted_mirror(params: Params, _: Sequence[Link]) -> bool:
     disk = params["disk"]
-    return disk["layout"].startswith("raid") and disk["encryption"] != "none"
+    return bool(disk["layout"].startswith("raid") and disk["encryption"] != "none")
 
 
 def _of_ipv6(params: Params, links: Sequence[Link]) -> bool:

@@ -11,7 +11,7 @@ from provisioner.boot.plan import SECURE_BOOT_LOADERS, arch_name, direct_file, n
 from provisioner.boot.refusals import Refusals
 from provisioner.boot.script import BootRecord, Dialect, leave, write
 from provisioner.catalog import nics
-from provisioner.catalog.context import Boot, Occasion, Stored, subject_of
+from provisioner.catalog.context import MADE, Boot, Occasion, Stored, subject_of
 from provisioner.clock import SteadyClock
 from provisioner.dhcp.identify import spelled
 from provisioner.errors import ConfigError, NotFoundError, ProvisionerError
@@ -211,13 +211,13 @@ class Boots:
         asker = Asker.IPXE if dialect in (Dialect.IPXE, Dialect.IPXE_HTTPS) else Asker.GRUB
         bootenv = self._to_start(mac, machine, address, asker)
         if not isinstance(bootenv, Bootenv):
-            return self._local(mac, bootenv, dialect)
+            return self._local(mac, machine, bootenv, dialect)
         record = await self.record(mac, machine, bootenv, address, by_https=dialect == Dialect.IPXE_HTTPS)
         self._see(mac, machine, "http.script", f"boot script: {record.title}")
         if machine is not None:  # known before an octet leaves: what boots may never say anything again
             now = await self._runner.apply(machine.id, Seen(Signal.SCRIPT))
             if _under_way(machine) not in ("", _under_way(now)):
-                return self._local(mac, LocalDisk("its run was ended meanwhile"), dialect)
+                return self._local(mac, now, LocalDisk("its run was ended meanwhile"), dialect)
         return write(record, dialect).encode()
 
     def system_on_disc(self, mac: Mac, address: str) -> Bootenv:
@@ -247,10 +247,18 @@ class Boots:
             return LocalDisk(f"{bootenv.name} is not complete on the server")
         return bootenv
 
-    def _local(self, mac: Mac, plan: Plan, dialect: Dialect) -> bytes:
+    def _local(self, mac: Mac, machine: Machine | None, plan: Plan, dialect: Dialect) -> bytes:
         if isinstance(plan, NoBoot):
             raise NotFoundError(f"there is no such boot script: none for {mac}: {plan.reason}")
-        return leave(plan.reason, dialect).encode()
+        return leave(plan.reason, dialect, self._efi_folder(machine)).encode()
+
+    def _efi_folder(self, machine: Machine | None) -> str:
+        """Say where the loader is of what is on a machine's disk, or is being put there; empty if nobody knows."""
+        catalogue = self.ports.catalogue
+        known = catalogue.names()
+        made = [machine.run.bootenv if _under_way(machine) and machine.run else "", machine.bootenv] if machine else []
+        found = (catalogue.bootenv(name) for name in made if name in known)
+        return next((bootenv.efi_folder for bootenv in found if bootenv.kind in MADE), "")
 
     def _bootenv_of(self, machine: Machine | None) -> Bootenv:
         """Say which bootenv a machine starts from the network: its own, or the discovery system that installs it."""

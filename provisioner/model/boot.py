@@ -94,6 +94,23 @@ class RunScript:
     reason: str
 
 
+EFI_FOLDERS = {
+    "debian": "shim",
+    "ubuntu": "shim",
+    "proxmox": "shim",
+    "redhat": "shim",
+    "centos": "shim",
+    "rocky": "shim",
+    "almalinux": "shim",
+    "fedora": "shim",
+    "opensuse": "shim",
+    "sles": "shim",
+    "BOOT": "boot",
+}
+"""Where systems put their loader on the EFI partition, and what it is called there; the last is the one for removable
+media (UEFI 2.10, 3.5.1.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalDisk:
     """Boot nothing from the network: give an address, no boot file."""

@@ -152,6 +152,8 @@ class Bootenv:
     min_disk_bytes: int = 0
     secure_boot: bool = False
     """Its kernel and the loader that it puts on the disk are signed."""
+    efi_folder: str = "BOOT"
+    """Where its loader is on the EFI partition, below /EFI: that of removable media, if it makes no own."""
     tested: str = ""
     """When and where it was last booted; empty means untested, and the command line says so."""
     untested: str = ""

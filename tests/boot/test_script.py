@@ -107,6 +107,16 @@ def test_every_dialect_leaves_the_network(dialect: Dialect) -> None:
     assert "node17 is active_ _(reboot) _x_ _y_ __net0/mac_" in script
 
 
+FOLDERS = {"one of its own": "rocky", "that of removable media": "BOOT"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS.keys())
+def test_grub_looks_first_for_the_loader_of_what_is_on_the_disk(folder: str) -> None:
+    known, unknown = (leave("node17 is active", Dialect.GRUB, given).splitlines() for given in (folder, ""))
+    assert [f"/EFI/{folder}/" in line for line in known[1:3]] == [True, True]
+    assert sorted(known) == sorted(unknown), "others are looked for after it"
+
+
 @pytest.mark.parametrize("dialect", Dialect)
 def test_every_dialect_names_the_kernel_and_what_it_is_told(dialect: Dialect) -> None:
     script = write(RECORD, dialect)

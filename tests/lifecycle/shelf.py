@@ -26,7 +26,7 @@ DEBIAN = Bootenv(
 INSTALLER = Bootenv(
     "fake-installer", "Installer", Kind.INSTALLER, "debian", AMD64,
     answers=(AnswerFile("preseed", "debian/preseed"), AnswerFile("late.sh", "debian/late.sh")),
-    supports=Supports(network=("static",)),
+    supports=Supports(network=("static",)), efi_folder="proxmox",
 )  # fmt: skip
 LIVE = Bootenv("fake-live", "Live", Kind.LIVE, "memtest", AMD64)
 ISO = Bootenv("fake-iso", "An ISO", Kind.LIVE, "iso", {"amd64": Files(http="image.iso")})

@@ -8,6 +8,7 @@ import pytest
 
 from provisioner.model.boot import Arch, Asker, BootClient
 from tests.lifecycle.rack import Rack
+from tests.lifecycle.test_firstboot import installed
 
 FIRMWARE = {
     "PXE and its loader": ([Asker.PXE, Asker.IPXE, Asker.OS], "pxe"),
@@ -32,3 +33,12 @@ async def test_a_machine_goes_on_record_as_its_firmware_booted(tmp_path: Path, a
         assert found.boot_via == way
         enrolled = await rack.enrol()
         assert (enrolled.id, enrolled.boot_via) == (found.id, way)
+
+
+async def test_grub_from_the_network_is_told_where_the_loader_is_of_what_is_being_installed(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    async with rack.daemon() as conductor:
+        metal, _ = await installed(rack, conductor)
+        script = (await conductor.booter.boot_script(metal.mac, metal.ip, "grub")).decode()
+        looked = [line for line in script.splitlines() if line.startswith("if search")]
+        assert "/EFI/proxmox/shimx64.efi" in looked[0]
