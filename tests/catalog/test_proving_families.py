@@ -96,6 +96,22 @@ def test_a_daemon_that_is_restarted_is_waited_for() -> None:
         assert {"--retry-connrefused", "--retry-all-errors"} <= set(fetch[0].split()), name
 
 
+WAITED = {
+    "a port alone": ("uefi-small", 1),
+    "two ports": ("uefi-ports", 1),
+    "a bond, its ports and a VLAN": ("uefi-bond-vlan", 1),
+}
+
+
+@pytest.mark.parametrize(("kind", "waited"), WAITED.values(), ids=WAITED.keys())
+def test_a_start_waits_for_one_link_only(kind: str, waited: int) -> None:
+    networkd = files("debian-12-packages", kind)["job.sh"].split("\n[Match]\n")[1:]
+    assert sum("\nRequiredForOnline=no\n" not in link for link in networkd if "[Network]" in link) == waited
+    netplan = yamlfile.load(files("ubuntu-24.04", kind)["user-data"], "user-data").value["autoinstall"]["network"]
+    links = [link for kind in ("ethernets", "bonds", "vlans") for link in netplan.get(kind, {}).values()]
+    assert sum("optional" not in link for link in links) == waited
+
+
 FOURTH = {
     "by path": ("/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "/dev/disk/by-path/pci-0000:03:00.0-nvme-1-part4"),
     "a disk without a name that lasts": ("", "/dev/nvme0n1p4"),
