@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -106,6 +108,44 @@ async def test_a_new_system_does_its_steps(tmp_path: Path, client: str) -> None:
         text, _ = await rack.engine.store.output(run.id, member.machine, 2, 0, 1 << 20)
         assert text == b'it\'s "quoted" $HOME on node17\n' + b"x" * 100_000 + b"\nthe end (1/2)\n"
         await server.close()
+
+
+ENDS = {
+    "nothing is wanted any more": (200, 0, False),
+    "nobody is to ask with it": (403, 0, False),
+    "a daemon that is away": (503, 75, True),
+}
+
+
+@pytest.mark.parametrize(("answer", "status", "kept"), ENDS.values(), ids=ENDS.keys())
+async def test_what_may_ask_stays_until_nothing_is_wanted(tmp_path: Path, answer: int, status: int, kept: bool) -> None:
+    """The command of the unit; it fails where it is to be started again."""
+
+    async def step(request: web.Request) -> web.Response:
+        return web.Response(status=answer, text="continue\n")
+
+    app = web.Application()
+    app.router.add_get("/agent/v1/step", step)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    (tmp_path / "sleep").write_text("#!/bin/sh\n")
+    (tmp_path / "sleep").chmod(0o755)
+    (tmp_path / "steps").write_text(SCRIPT.read_text().replace("patience=120", "patience=2"))
+    (tmp_path / "steps.authorization").write_text("Authorization: Bearer x\n")
+    unit = SCRIPT.with_name("steps.service.j2").read_text()
+    command = re.search("(?m)^ExecStart=(.*)$", unit)
+    assert command is not None
+    assert "\nRestart=on-failure\n" in unit
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    argv = shlex.split(command[1].replace("{{ urls.base }}", url).replace("/etc/provisioner/", f"{tmp_path}/"))
+    process = await asyncio.create_subprocess_exec(*argv, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert (await process.wait(), (tmp_path / "steps.authorization").exists()) == (status, kept)
+    await runner.cleanup()
+
+
+def test_what_may_ask_stays_where_the_unit_is_stopped() -> None:
+    assert "ExecStop" not in SCRIPT.with_name("steps.service.j2").read_text(), "it is stopped at each restart"
 
 
 @pytest.mark.slow
