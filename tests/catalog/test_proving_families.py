@@ -112,6 +112,19 @@ def test_a_start_waits_for_one_link_only(kind: str, waited: int) -> None:
     assert sum("optional" not in link for link in links) == waited
 
 
+GRUB = {
+    "a serial console": (["tty0", "ttyS1,57600"], 'GRUB_SERIAL_COMMAND="serial --unit=1 --speed=57600"'),
+    "none": (["tty0"], 'GRUB_TERMINAL="console"'),
+}
+
+
+@pytest.mark.parametrize(("consoles", "said"), GRUB.values(), ids=GRUB.keys())
+def test_grub_of_a_package_install_is_on_the_ports_of_the_kernel(consoles: list[str], said: str) -> None:
+    lines = files("debian-12-packages", kernel__consoles=consoles)["job.sh"].splitlines()
+    assert said in lines
+    assert ('GRUB_TERMINAL="console serial"' in lines) is any(line.startswith("GRUB_SERIAL") for line in lines)
+
+
 FOURTH = {
     "by path": ("/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "/dev/disk/by-path/pci-0000:03:00.0-nvme-1-part4"),
     "a disk without a name that lasts": ("", "/dev/nvme0n1p4"),
