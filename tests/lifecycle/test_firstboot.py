@@ -161,19 +161,23 @@ def home_of(conductor: Conductor, ticket: str) -> str:
     return derived(ticket, Purpose.HOME)
 
 
-WORLDS = {"by curl": "", "by bash alone": "curl"}
+WORLDS = {
+    "by curl": ("", "127.0.0.1", "127.0.0.1"),
+    "by bash alone": ("curl", "127.0.0.1", "127.0.0.1"),
+    "by bash alone, over IPv6": ("curl", "::1", "[::1]"),
+}
 
 
-@pytest.mark.parametrize("lacks", WORLDS.values(), ids=WORLDS.keys())
-async def test_the_script_itself_reports(tmp_path: Path, lacks: str) -> None:
+@pytest.mark.parametrize(("lacks", "address", "host"), WORLDS.values(), ids=WORLDS.keys())
+async def test_the_script_itself_reports(tmp_path: Path, lacks: str, address: str, host: str) -> None:
     """The script that systems get, against the door that they knock at; the journal is what journalctl says."""
     rack = Rack(tmp_path / "daemon")
     async with rack.daemon() as conductor:
         _, token = await installed(rack, conductor)
         server = Server(machine_app(MachineSide(conductor.booter).routes()))
-        port = await server.listen_tcp("127.0.0.1", 0)
+        port = await server.listen_tcp(address, 0)
         try:
-            status, said = await first_start(tmp_path, f"http://127.0.0.1:{port}/agent/v1/phone-home", token, lacks)
+            status, said = await first_start(tmp_path, f"http://{host}:{port}/agent/v1/phone-home", token, lacks)
         finally:
             await server.close()
         assert (status, "1002 failed with status 7" in said) == (1, True), said

@@ -73,12 +73,13 @@ class RealRack(FlowRack):
         self.port = 0
         self.path = path
         self.root = root
+        self.host = "127.0.0.1"
         self.status: int | None = None
 
     async def steps(self, metal: Metal, token: str) -> None:
         (self.folder / "authorization").write_text(f"Authorization: Bearer {token}\n")
         environment = {"PATH": self.path, "HOME": "/root"}
-        command = ["sh", str(SCRIPT), f"http://127.0.0.1:{self.port}", str(self.folder / "authorization"), self.root]
+        command = ["sh", str(SCRIPT), f"http://{self.host}:{self.port}", str(self.folder / "authorization"), self.root]
         process = await asyncio.create_subprocess_exec(*command, env=environment)
         try:
             self.status = await process.wait()
@@ -89,17 +90,18 @@ class RealRack(FlowRack):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("client", ["curl", "bash"])
-async def test_a_new_system_does_its_steps(tmp_path: Path, client: str) -> None:
+@pytest.mark.parametrize(("client", "host"), [("curl", "127.0.0.1"), ("bash", "127.0.0.1"), ("bash", "[::1]")])
+async def test_a_new_system_does_its_steps(tmp_path: Path, client: str, host: str) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in (*TOOLS, client):
         if not (tools / name).exists():
             (tools / name).symlink_to(shutil.which(name) or "")
     rack = RealRack(tmp_path, str(tools))
+    rack.host = host
     async with rack.alive(), rack.daemon() as conductor:
         server = Server(machine_app(MachineSide(conductor.booter).routes()))
-        rack.port = await server.listen_tcp("127.0.0.1", 0)
+        rack.port = await server.listen_tcp(host.strip("[]"), 0)
         await ready(rack)
         run = await over(rack, await rack.begin("setup"))
         assert (run.status, reasons(run)) == (FlowStatus.FAILED, {"node17": "second: status 3: no luck"})
