@@ -28,8 +28,14 @@ TELLS_CHARS = 4
 LINKS = uuid.UUID("6f1e2f0e-5a0b-4f5e-9a44-7c1b8f3f2a10")
 """Namespace of the UUIDs that NetworkManager knows connections by."""
 
-OWN = frozenset({"root", "bin", "daemon", "games", "lp", "mail", "nobody", "sshd", "sync"})
-"""Accounts that systems of every family have from the start."""
+OWN = frozenset(
+    {
+        *("root", "bin", "daemon", "games", "lp", "mail", "nobody", "sshd", "sync", "sys"),
+        *("_apt", "backup", "irc", "list", "man", "news", "proxy", "uucp", "www-data"),  # Debian's base-passwd
+        *("adm", "ftp", "halt", "operator", "shutdown"),  # Red Hat's setup
+    }
+)
+"""Accounts that systems have from the start, which nobody is to log in to."""
 
 Params = Mapping[str, Any]
 
@@ -190,7 +196,11 @@ def _told_apart(accounts: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, 
     names = [account["name"] for account in accounts]
     for name in names:
         if name in OWN:
-            hint = "root's keys and password are users.root" if name == "root" else "every system has that account"
+            hint = (
+                "root's keys and password are users.root"
+                if name == "root"
+                else "systems have an account of that name from the start"
+            )
             raise RenderError(f"users.accounts: {name}: is no account to be made", hint=hint)
         if names.count(name) > 1:
             hint = "layers add up here: `provisionctl params MACHINE users.accounts --explain` shows which say it"

@@ -125,6 +125,29 @@ def test_grub_of_a_package_install_is_on_the_ports_of_the_kernel(consoles: list[
     assert ('GRUB_TERMINAL="console serial"' in lines) is any(line.startswith("GRUB_SERIAL") for line in lines)
 
 
+ACCOUNTS = {
+    "a name that nobody has": ("", "", "useradd -m -c Ann O. -s /bin/bash ann\n", 0),
+    "one that a group has": ("", "x", "useradd -m -c Ann O. -s /bin/bash -g ann ann\n", 0),
+    "an account from before": ("1000", "x", "", 0),
+    "a system's own": ("34", "x", "", 1),
+}
+
+
+@pytest.mark.parametrize(("uid", "group", "made", "status"), ACCOUNTS.values(), ids=ACCOUNTS.keys())
+def test_an_account_is_made_and_none_of_the_systems_own_is_taken(uid: str, group: str, made: str, status: int) -> None:
+    late = files("rocky-9", users__accounts=[{"name": "ann"}])["late.sh"]
+    function = re.search(r"(?ms)^account\(\) \{.*?^\}\n", late)
+    assert function is not None
+    stubs = (
+        'id() { [ -n "$UID_" ] && echo "$UID_"; }; getent() { [ -n "$GROUP" ]; }; useradd() { echo "useradd $*"; }\n'
+    )
+    ran = subprocess.run(
+        ["sh", "-c", f"set -eu\n{stubs}{function[0]}account ann 'Ann O.' /bin/bash"],
+        env={"UID_": uid, "GROUP": group}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.stdout, ran.returncode, "of its own" in ran.stderr) == (made, status, status != 0)
+
+
 FOURTH = {
     "by path": ("/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "/dev/disk/by-path/pci-0000:03:00.0-nvme-1-part4"),
     "a disk without a name that lasts": ("", "/dev/nvme0n1p4"),

@@ -240,6 +240,7 @@ NO_ACCOUNTS = {
     "of two layers": (["ann", "bob", "ann"], "users.accounts: ann: stands there more than once"),
     "root": (["ann", "root"], "users.accounts: root: is no account to be made"),
     "a system's own": (["daemon"], "users.accounts: daemon: is no account to be made"),
+    "one family's own": (["www-data"], "users.accounts: www-data: is no account to be made"),
 }
 
 
