@@ -14,7 +14,7 @@ import pytest
 from provisioner import yamlfile
 from provisioner.catalog import proving
 from provisioner.catalog.context import MADE, Occasion, answer_context, subject_of
-from provisioner.catalog.fleet import FLEET, SITE, Sample, boot, machine
+from provisioner.catalog.fleet import CERTIFICATE, FLEET, SITE, Sample, boot, machine
 from provisioner.catalog.lint import Linter, Verdict
 from provisioner.catalog.load import args_template
 from provisioner.catalog.params import Layer
@@ -146,6 +146,19 @@ def test_an_account_is_made_and_none_of_the_systems_own_is_taken(uid: str, group
         env={"UID_": uid, "GROUP": group}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (ran.stdout, ran.returncode, "of its own" in ran.stderr) == (made, status, status != 0)
+
+
+def test_certificates_bring_what_takes_them_or_are_told() -> None:
+    given = {"certificates__trusted": [CERTIFICATE], "bootstrap__base": []}
+    job = files("debian-12-packages", **given)["job.sh"]
+    asked = re.search(r"--include=(\S+)", job)
+    assert asked is not None
+    assert "ca-certificates" in asked[1].split(",")
+    part = re.sub(r"^(for anchors in) .*;", r"\1 /nowhere;", job[job.index("for anchors in ") :].partition("\nfi\n")[0])
+    ran = subprocess.run(
+        ["/bin/sh", "-eu", "-c", f"{part}\nfi"], env={"PATH": ""}, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, "certificates.trusted: this system has no place" in ran.stderr) == (1, True)
 
 
 FOURTH = {
