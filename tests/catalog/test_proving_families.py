@@ -161,6 +161,21 @@ def test_certificates_bring_what_takes_them_or_are_told() -> None:
     assert (ran.returncode, "certificates.trusted: this system has no place" in ran.stderr) == (1, True)
 
 
+def test_any_image_is_given_what_it_reports_with() -> None:
+    job = files("debian-12", hooks__first_boot=["echo hello\n"])["job.sh"]
+    settings = job[
+        job.index("put 700 root/provisioner-settings") : job.index("in_root 'sh /root/provisioner-settings'")
+    ]
+    for wanted in (
+        "put /etc/provisioner/first-boot.d/1001 700",
+        "| put /etc/provisioner/authorization 600",
+        "put /etc/provisioner/phone-home 755",
+        "put /etc/systemd/system/provisioner-phone-home.service 644",
+        "multi-user.target.wants/provisioner-phone-home.service",
+    ):
+        assert wanted in settings
+
+
 FOURTH = {
     "by path": ("/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "/dev/disk/by-path/pci-0000:03:00.0-nvme-1-part4"),
     "a disk without a name that lasts": ("", "/dev/nvme0n1p4"),

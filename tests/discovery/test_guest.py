@@ -184,9 +184,12 @@ def check_installed(disk: Path) -> None:
     assert "PasswordAuthentication no\n" in debugfs(root, "cat /etc/ssh/sshd_config.d/10-provisioner.conf")
     assert "https_proxy=http://10.0.2.5:3128\n" in debugfs(root, "cat /etc/environment")
     assert "provisioner-settings" not in debugfs(root, "ls /root")
-    home = debugfs(root, "cat /etc/provisioner/phone-home")
-    assert home == f"url='{HOME_URL}'\ntoken='it'\\''s a secret'\n"
-    assert "Mode:  0600" in debugfs(root, "stat /etc/provisioner/phone-home")
+    assert debugfs(root, "cat /etc/provisioner/url") == f"{HOME_URL}\n"
+    assert debugfs(root, "cat /etc/provisioner/authorization") == "Authorization: Bearer it's a secret\n"
+    assert "Mode:  0600" in debugfs(root, "stat /etc/provisioner/authorization")
+    assert "ExecStart=/bin/sh /etc/provisioner/phone-home\n" in debugfs(
+        root, "cat /etc/systemd/system/provisioner-phone-home.service"
+    )
 
 
 async def test_a_machine_reports_and_is_installed(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from provisioner.lab.images import gpt
 from provisioner.lab.images.bootstrap import Into, bootstrap, debian_sources, index_targets
 
 OVERLAY = Path(__file__).resolve().parent / "overlay"
-"""Files of ours that go into every image: network, report to the daemon, host keys."""
+"""Files of ours that go into every image: network, host keys."""
 
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
 ARTIFACT = "disk.raw.zst"
@@ -27,9 +27,7 @@ PACKAGES = (
     "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev", "zstd",
 )  # fmt: skip
 KERNELS = {"cloud": "linux-image-cloud-amd64", "generic": "linux-image-amd64"}
-UNITS = (
-    "provisioner-first-boot", "provisioner-phone-home", "provisioner-ssh-keys", "systemd-networkd", "systemd-resolved",
-)  # fmt: skip
+UNITS = ("provisioner-ssh-keys", "systemd-networkd", "systemd-resolved")
 _EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _STORAGE = ["virtio_blk", "virtio_scsi", "virtio_pci", "sd_mod", "xen_blkfront", "hv_storvsc", "vmw_pvscsi", "mptspi"]
 """What a virtual machine's disk can hang on; NVMe and ext4 are built into the kernel."""
