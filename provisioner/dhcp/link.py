@@ -152,7 +152,7 @@ def _open(interface: str, port: int) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, interface.encode() + b"\0")
         found.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         found.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        _grow_buffer(found)
+        grow_buffer(found)
         found.bind(("", port))
     except OSError as error:
         found.close()
@@ -162,7 +162,8 @@ def _open(interface: str, port: int) -> socket.socket:
     return found
 
 
-def _grow_buffer(found: socket.socket) -> None:
+def grow_buffer(found: socket.socket) -> None:
+    """Let a burst wait in a socket while we are busy."""
     try:
         found.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
     except PermissionError:  # without CAP_NET_ADMIN the sysctl net.core.rmem_max is the limit

@@ -46,6 +46,8 @@ def _unfit(case: Case6) -> Reply6 | Silence | None:
     kind, why = case.message.type, _misaddressed(case.message, case.site.duid)
     if kind in NEEDS_CLIENT and not case.who.duid:
         why = "it does not say who the client is (option 1)"
+    if case.arrival.lost and not case.message.hops:  # by its DUID it might be taken for another machine
+        why = "there were too many at once to see which port it came from: it is for the client to ask again"
     if why:
         return silence(why)
     if not case.arrival.target or case.message.hops:

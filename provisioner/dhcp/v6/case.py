@@ -27,6 +27,8 @@ class Arrival6(NamedTuple):
     """Our address that it was sent to; 0 where that was a group."""
     mac: bytes = b""
     """The Ethernet address that the frame came from; empty where it is not known."""
+    lost: bool = False
+    """Frames are looked at, and its own was not seen: there were too many at once."""
 
 
 class Reply6(NamedTuple):

@@ -13,6 +13,7 @@ from ipaddress import IPv6Address
 
 from provisioner.dhcp.addresses import is_local, own_addresses
 from provisioner.dhcp.frame import datagram6
+from provisioner.dhcp.link import grow_buffer
 from provisioner.dhcp.v6.case import SERVER_PORT, Arrival6
 from provisioner.errors import ListenError
 
@@ -22,11 +23,11 @@ ALL_AGENTS, ALL_SERVERS = "ff02::1:2", "ff05::1:3"
 """All_DHCP_Relay_Agents_and_Servers and All_DHCP_Servers (RFC 8415 section 7.1)."""
 BATCH = 64
 """Messages read before the loop looks at anything else."""
-RECEIVE_BUFFER = 1 << 20
-SENDERS_LIMIT = 4096
-"""Senders remembered with the Ethernet address of their frames, about 1 MB."""
+SENDERS_LIMIT = 16384
+"""Senders remembered with the address of their frames, about 4 MB: more than messages that wait."""
 MAX_MESSAGE = 65535
 ETH_P_IPV6 = 0x86DD
+ETHERNET_SIZE = 6
 SO_ATTACH_FILTER = 26
 IPV6_HEADER = 40
 _PKTINFO = struct.Struct("=16si")
@@ -36,6 +37,9 @@ _TO_SERVERS = b"".join(
     _INSTRUCTION.pack(*line)
     for line in (
         (_LOAD_BYTE, 0, 0, 6),
+        (_JUMP_EQUAL, 0, 2, socket.IPPROTO_FRAGMENT),
+        (_LOAD_BYTE, 0, 0, IPV6_HEADER),
+        (_JUMP_EQUAL, 3, 4, socket.IPPROTO_UDP),
         (_JUMP_EQUAL, 0, 3, socket.IPPROTO_UDP),
         (_LOAD_HALF, 0, 0, IPV6_HEADER + 2),
         (_JUMP_EQUAL, 0, 1, SERVER_PORT),
@@ -43,7 +47,8 @@ _TO_SERVERS = b"".join(
         (_RETURN, 0, 0, 0),
     )
 )
-"""For the kernel: of IPv6 packets to UDP port 547 their header, of all others nothing (classic BPF, socket(7))."""
+"""For the kernel: of IPv6 packets to UDP port 547 their header, of fragments of UDP, too, as not each has the
+port; of all others nothing (classic BPF, socket(7))."""
 
 
 class Link6:
@@ -94,8 +99,10 @@ class Link6:
             if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO and data[0] != 0xFF:
                 target = int.from_bytes(_PKTINFO.unpack(data)[0], "big")
         self._look_at_frames()
-        mac = self._senders.get(source, b"")
-        return Arrival6(self.interface, int.from_bytes(source, "big"), peer[1], target, mac)
+        sender = self._senders.get(source)
+        mac = sender if sender is not None and len(sender) == ETHERNET_SIZE else b""
+        lost = sender is None and self._frames is not None
+        return Arrival6(self.interface, int.from_bytes(source, "big"), peer[1], target, mac, lost)
 
     def _look_at_frames(self) -> None:
         """Learn who sent what has arrived: a copy of each frame's header is there before its message is."""
@@ -104,7 +111,7 @@ class Link6:
         try:
             while True:
                 header, sender = self._frames.recvfrom(IPV6_HEADER)
-                if len(header) == IPV6_HEADER and len(sender[4]) == 6:
+                if len(header) == IPV6_HEADER:
                     self._senders.pop(header[8:24], None)
                     self._senders[header[8:24]] = sender[4]
         except BlockingIOError:
@@ -135,9 +142,9 @@ class Link6:
     def _has_gone_around(self, data: bytes, to: tuple[int, int], source: int) -> bool:
         """Send by a frame to where those of this address come from, and ask the wire for nobody."""
         address, port = to
-        mac = self._senders.get(address.to_bytes(16, "big"))
+        mac = self._senders.get(address.to_bytes(16, "big"), b"")
         us = source or (self._link_local() if is_local(address) else 0)
-        if mac is None or not us or self._frames is None:
+        if len(mac) != ETHERNET_SIZE or not us or self._frames is None:
             return False
         wrapped = datagram6(us, address, (SERVER_PORT, port), data)
         try:
@@ -169,7 +176,7 @@ def _open(interface: str, index: int) -> socket.socket:
     found = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        grow_buffer(found)
         found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
@@ -192,6 +199,7 @@ def _open_frames(interface: str) -> socket.socket | None:
     program = ctypes.create_string_buffer(_TO_SERVERS, len(_TO_SERVERS))
     pointer = struct.pack("HL", len(_TO_SERVERS) // _INSTRUCTION.size, ctypes.addressof(program))
     found.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
+    grow_buffer(found)  # what is cut off a frame counts all the same: it is as full as the socket of the messages
     found.bind((interface, ETH_P_IPV6))
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from provisioner.dhcp.subnets import Reservation
-from provisioner.dhcp.v6.case import Reply6
+from provisioner.dhcp.v6.case import Arrival6, Reply6
 from provisioner.dhcp.v6.message import Message, Type
 from provisioner.dhcp.v6.options import (
     Opt,
@@ -24,10 +24,12 @@ from tests.dhcp.v6.clients import (
     MAC,
     OS,
     OTHER_MAC,
+    RELAYED,
     SERVER_DUID,
     US,
     Says,
     ask,
+    by_relay,
     direct,
     duid_ll,
     ia,
@@ -192,6 +194,27 @@ UNICAST = {
 @pytest.mark.parametrize(("question", "found"), UNICAST.values(), ids=UNICAST.keys())
 def test_clients_ask_by_multicast(question: Message, found: str) -> None:
     assert outcome(ask(site(), question, direct(target=ip(US)))) == found
+
+
+LOST = direct()._replace(mac=b"", source=ip("fe80::8d2f:41c7:19b0:77aa"), lost=True)
+HELD = us(Says(b"\0\2\0\0\xab\x11machine1"), RENEW, ia(1, "fd00::17"))
+SEEN = {
+    "a renewal whose frame was not seen waits, and takes no address away": (HELD, LOST, "there were too many at once"),
+    "what a relay forwards has its own word of who asks": (
+        by_relay(HELD),
+        RELAYED._replace(lost=True),
+        "REPLY fd00::17",
+    ),
+    "a renewal whose frame was seen": (HELD, LOST._replace(mac=direct().mac, lost=False), "REPLY fd00::17"),
+    "where nobody looks at frames, what it says of itself counts": (HELD, LOST._replace(lost=False), "REPLY fd00::100"),
+}
+
+
+@pytest.mark.parametrize(("question", "arrival", "found"), SEEN.values(), ids=SEEN.keys())
+def test_who_asks_is_not_guessed_where_frames_say_it(question: Message, arrival: Arrival6, found: str) -> None:
+    """A client with an identifier of its own making would be taken for a stranger, and lose its fixed address."""
+    here = site(fixed=(Reservation6(address="fd00::17", mac=MAC),))
+    assert outcome(ask(here, question, arrival)).startswith(found)
 
 
 MALFORMED = {

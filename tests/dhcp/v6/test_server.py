@@ -14,6 +14,8 @@ from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.places import Terms
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.advertising import Advertising
+from provisioner.dhcp.v6.case import Arrival6
+from provisioner.dhcp.v6.link import Link6
 from provisioner.dhcp.v6.message import Message, Type, decode, encode
 from provisioner.dhcp.v6.options import Opt
 from provisioner.dhcp.v6.server import Dhcp6Server
@@ -32,6 +34,7 @@ from tests.dhcp.wires import Wires, wires
 
 pytestmark = pytest.mark.netns
 US, RELAY = "fd00::1", "fd00::fe"
+IPV6_FREEBIND = 78
 SOLICIT, REQUEST = Type.SOLICIT, Type.REQUEST
 ONE, OTHER = Says(duid_ll()), Says(duid_ll(OTHER_MAC))
 
@@ -259,6 +262,50 @@ async def test_a_client_is_heard_by_multicast_and_its_frame_names_it(rig: Rig, l
     assert decode(data).type == Type.ADVERTISE
     assert [(line.event, line.mac) for line in rig.lines] == [("dhcp6.advertise", mac)]
     await server.stop()
+
+
+@pytest.fixture
+def many(lan: Wires) -> Iterator[list[socket.socket]]:
+    """Many machines on the relay's wire, each with an address of its own."""
+    with inside(lan.names["relay"]):
+        found = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(400)]
+    for number, each in enumerate(found):
+        each.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+        each.bind((f"fd00::{number + 0x1000:x}", 546))
+    yield found
+    for each in found:
+        each.close()
+
+
+def heard(link: Link6, clients: list[socket.socket], size: int) -> list[Arrival6]:
+    for each in clients:
+        each.sendto(bytes(size), (US, 547))
+    found: list[Arrival6] = []
+    while len(found) < len(clients) and (batch := link.receive()):
+        found += [arrival for _, arrival in batch]
+    return found
+
+
+@pytest.mark.parametrize("size", [200, 4000], ids=["whole", "in fragments"])
+def test_in_a_burst_every_message_has_the_frame_that_it_came_in(
+    lan: Wires, many: list[socket.socket], size: int
+) -> None:
+    with inside(lan.names["server"]):
+        link = Link6("eth0")
+    mac = bytes.fromhex(lan.ip("relay", "link", "show", "eth0").split("link/ether ")[1][:17].replace(":", ""))
+    assert {(each.mac, each.lost) for each in heard(link, many, size)} == {(mac, False)}
+    link.close()
+
+
+def test_a_message_says_that_its_frame_was_lost(lan: Wires, many: list[socket.socket]) -> None:
+    with inside(lan.names["server"]):
+        link = Link6("eth0")
+    assert link._frames is not None
+    link._frames.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+    found = heard(link, many, 200)
+    assert len(found) == len(many)
+    assert {(each.lost, bool(each.mac)) for each in found} == {(False, True), (True, False)}
+    link.close()
 
 
 async def test_look_ups(rig: Rig) -> None:
