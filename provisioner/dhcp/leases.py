@@ -342,7 +342,7 @@ class Pool:
             self._declined.add(ip)
         if state is _RELEASED:
             self._timed.pop(ip, None)
-            self._free[ip] = None
+            self._is_over(ip)
             return
         if ip in self._free:
             del self._free[ip]
@@ -376,8 +376,12 @@ class Pool:
             else:
                 del self._timed[ip]
                 self._declined.discard(ip)
-                if ip not in self._offered:  # to the one that comes back
-                    self._free[ip] = None
+                self._is_over(ip)
+
+    def _is_over(self, ip: int) -> None:
+        """Nobody holds the address any more: it is free, unless it is offered already, maybe to another machine."""
+        if ip not in self._offered:
+            self._free[ip] = None
 
     def _forget_offers(self, now: float) -> None:
         """Take back what nobody took; offers end in the order in which they were made."""

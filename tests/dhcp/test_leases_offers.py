@@ -32,6 +32,19 @@ def test_a_lease_for_another_address_than_the_one_offered_frees_the_offer() -> N
     assert take(here, B) == 1
 
 
+def test_an_address_that_was_offered_when_its_lease_was_over_is_offered_to_nobody_else() -> None:
+    """Also where the machine that had it comes back meanwhile, and gets another one."""
+    here = pool(3)
+    assert take(here, A) == 1
+    here.offer(B, 1, NOW + 101)
+    bind(here, A, 2, NOW + 300, NOW + 102)
+    assert take(here, C, NOW + 102) == 3
+    here.release(C, 3, NOW + 103)
+    assert here.pick(D, 0, NOW + 103, known=True) == 3
+    here.withdraw(B)
+    assert here.pick(D, 0, NOW + 104, known=True) == 1
+
+
 def test_offers_of_pools_that_became_one_end_in_their_order_and_a_machine_has_one() -> None:
     first, second, both = Pool("p", [(1, 2)]), Pool("q", [(3, 4)]), pool(4)
     first.offer(A, 1, NOW)
