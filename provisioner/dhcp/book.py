@@ -44,6 +44,8 @@ class DhcpBook:
         self._leases = leases
         self.lock = asyncio.Lock()
         """Held by who changes anything."""
+        self._unfit: set[Mac] = set()
+        """Reservations that are stored, and were left out at the start."""
         config = server.config
         self.subnets: SubnetBook[Subnet] = SubnetBook(
             server,
@@ -70,6 +72,7 @@ class DhcpBook:
                 self._server.set_reservation(reservation, Origin.OPERATOR)
             except ProvisionerError as error:
                 log.error("dhcp.setting-unfit mac=%s error=%s", reservation.mac, error.message)
+                self._unfit.add(parse_mac(reservation.mac))
 
     # reservations
 
@@ -89,7 +92,7 @@ class DhcpBook:
         async with self.lock:
             self._check_reservation(reservation, self._ground())
             await self._store.put_reservation(reservation)
-            self._server.set_reservation(reservation, Origin.OPERATOR)
+            self.adopt(reservation)
         fixed = ",".join(reservation.fixed)
         log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, fixed, reservation.name)
         return reservation
@@ -127,7 +130,7 @@ class DhcpBook:
                 self._server.remove_reservation(parse_mac(mac), Origin.OPERATOR)
                 await between(at, SLICE)
             for at, reservation in enumerate(reserved, 1):
-                self._server.set_reservation(reservation, Origin.OPERATOR)
+                self.adopt(reservation)
                 await between(at, SLICE)
 
     def _ground(self) -> Ground:
@@ -169,12 +172,13 @@ class DhcpBook:
         """Take back what was said here of a hardware address. Raises `NotFoundError`."""
         parsed = parse_mac(mac)
         async with self.lock:
-            if self._server.layers.get(parsed, Origin.OPERATOR) is None:
+            if self._server.layers.get(parsed, Origin.OPERATOR) is None and parsed not in self._unfit:
                 said = self._server.layers.merged(parsed)
                 hint = "it comes from the configuration file or from a machine on record" if said is not None else ""
                 raise NotFoundError(f"nothing was reserved here for {parsed}", hint=hint)
             await self._store.remove_reservation(parsed)
             self._server.remove_reservation(parsed, Origin.OPERATOR)
+            self._unfit.discard(parsed)
         log.info("dhcp.unreserved mac=%s", parsed)
 
     async def _leases_in(self, subnet: Subnet) -> list[Lease]:
@@ -211,6 +215,7 @@ class DhcpBook:
         """Make live what is durable by now."""
         assert isinstance(reservation, Reservation)
         self._server.set_reservation(reservation, Origin.OPERATOR)
+        self._unfit.discard(parse_mac(reservation.mac))
 
     def tell(self, lease: Lease) -> None:
         """Tell who follows leases of one."""

@@ -60,17 +60,36 @@ class SubnetBook(Generic[S]):
         self._lock = lock
         self._said: dict[str, S] = {}
         """Those that were said here, by title."""
+        self._unfit: set[str] = set()
+        """Those that are stored, and were left out at the start."""
         self._followers: list[Callable[[Sequence[S]], None]] = []
 
     def open(self, subnets: Iterable[S]) -> None:
-        """Take up what was said before. One that does not fit the configuration any more is logged and left out."""
-        for subnet in subnets:
+        """Take up what was said before: all of it, then each is judged beside the others.
+
+        One that does not fit the configuration any more is logged and left out, until it is taken back or said anew.
+        """
+        self._said = {each.title: each for each in subnets}
+        while not all(map(self._fits, list(self._said.values()))):
+            pass  # where one is left out the file's holds again, beside which another may not fit
+        for subnet in list(self._said.values()):
             try:
-                self._check(subnet)
                 self._server.set_subnet(subnet)
-                self._said[subnet.title] = subnet
             except ProvisionerError as error:
-                log.error("dhcp.setting-unfit subnet=%s error=%s", subnet.title, error.message)
+                self._leave_out(subnet, error)
+
+    def _fits(self, said: S) -> bool:
+        try:
+            self._check(said)
+        except ConfigError as error:
+            self._leave_out(said, error)
+            return False
+        return True
+
+    def _leave_out(self, said: S, error: ProvisionerError) -> None:
+        log.error("dhcp.setting-unfit subnet=%s error=%s", said.title, error.message)
+        self._unfit.add(said.title)
+        del self._said[said.title]
 
     def all(self) -> list[tuple[S, Origin]]:
         """List all that are served, each with who says so."""
@@ -99,6 +118,7 @@ class SubnetBook(Generic[S]):
                     self._server.set_subnet(before, lost)
                 raise
             self._said[subnet.title] = subnet
+            self._unfit.discard(subnet.title)
             self._tell()
         log.info("dhcp.subnet-set subnet=%s network=%s mode=%s", subnet.title, subnet.network, subnet.mode)
 
@@ -108,6 +128,10 @@ class SubnetBook(Generic[S]):
         Raises `NotFoundError`, and `ConfigError` where that does not go together with what was said since.
         """
         async with self._lock:
+            if name in self._unfit:
+                await self._rules.forget(name)
+                self._unfit.discard(name)
+                return
             if name not in self._said:
                 raise NotFoundError(f"no subnet {name!r} was made here", hint="those of the file are changed there")
             of_file = next((each for each in self._rules.of_file if each.title == name), None)

@@ -1,4 +1,4 @@
-"""Subnets of either family that are changed where the store does not take the change."""
+"""Subnets of either family as they are changed: where the store does not take it, and after a restart."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from provisioner.dhcp.leases import Lease
-from provisioner.errors import StoreError
-from tests.dhcp.clients import NOW
+from provisioner.dhcp.subnets import Dhcp
+from provisioner.dhcp.v6.subnets import Reservation6
+from provisioner.errors import NotFoundError, StoreError
+from tests.dhcp.clients import NOW, subnet
+from tests.dhcp.v6.clients import MAC, OTHER_MAC
+from tests.dhcp.v6.clients import subnet as subnet6
 from tests.web.dhcp import Desk
 
 FULL = "CREATE TRIGGER full BEFORE INSERT ON dhcp_setting BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
@@ -37,3 +41,81 @@ async def test_a_subnet_that_could_not_be_made_smaller_still_has_all_its_leases(
     assert [each.network for each in server.subnets()] == [net.config.network]
     assert server.leases() == list(held)
     await desk.close()
+
+
+A = {
+    "IPv4": subnet(name="a", network="10.0.9.0/24", interface="", pools=("10.0.9.100-10.0.9.120",), router=()),
+    "IPv6": subnet6(name="a", network="fd09::/64", interface="", pools=("fd09::100",)),
+}
+Z = {
+    "IPv4": subnet(name="z", network="10.0.8.0/24", interface="", pools=("10.0.8.100-10.0.8.120",), router=()),
+    "IPv6": subnet6(name="z", network="fd08::/64", interface="", pools=("fd08::100",)),
+}
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "IPv4": {"network": "10.0.10.0/24", "pools": ("10.0.10.100-10.0.10.120",)},
+    "IPv6": {"network": "fd10::/64", "pools": ("fd10::100",)},
+}
+
+
+def served(desk: Desk, family: str) -> dict[str, str]:
+    server: Any = desk.server if family == "IPv4" else desk.server6
+    return {each.title: each.network for each in server.subnets()}
+
+
+def subnets_of(desk: Desk, family: str) -> Any:
+    return desk.book.subnets if family == "IPv4" else desk.book6.subnets
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+async def test_a_subnet_that_took_the_place_of_another_has_it_after_a_restart(tmp_path: Path, family: str) -> None:
+    """It fits what was said of the other one, and not what the file says of that."""
+    a, z = A[family], Z[family]
+    file = Dhcp(subnets=(A["IPv4"], Z["IPv4"]), subnets6=(A["IPv6"], Z["IPv6"]))
+    desk = await Desk(tmp_path, file).open()
+    await subnets_of(desk, family).set(replace(z, **ELSEWHERE[family]))
+    await subnets_of(desk, family).set(replace(a, network=z.network, pools=z.pools))
+    before = served(desk, family)
+    await desk.close()
+    again = await Desk(tmp_path, file).open()
+    assert served(again, family) == before == {"a": z.network, "z": ELSEWHERE[family]["network"]}
+    await again.close()
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+async def test_what_does_not_fit_the_file_any_more_is_left_out_and_can_be_taken_back(
+    tmp_path: Path, family: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what the file says of that one again, another one may not fit any more."""
+    a, z = A[family], Z[family]
+    desk = await Desk(tmp_path, Dhcp(subnets=(A["IPv4"], Z["IPv4"]), subnets6=(A["IPv6"], Z["IPv6"]))).open()
+    await subnets_of(desk, family).set(replace(z, **ELSEWHERE[family]))
+    await subnets_of(desk, family).set(replace(a, network=z.network, pools=z.pools))
+    await desk.close()
+    b = {key: replace(Z[key], name="b", **ELSEWHERE[key]) for key in A}
+    file = Dhcp(subnets=(A["IPv4"], Z["IPv4"], b["IPv4"]), subnets6=(A["IPv6"], Z["IPv6"], b["IPv6"]))
+    again = await Desk(tmp_path, file).open()
+    assert served(again, family) == {each.title: each.network for each in (a, z, b[family])}
+    assert caplog.text.count("dhcp.setting-unfit") == 2
+    await subnets_of(again, family).remove("a")
+    with pytest.raises(NotFoundError):
+        await subnets_of(again, family).remove("a")
+    await again.close()
+
+
+async def test_fixed_addresses_that_changed_hands_are_theirs_after_a_restart(tmp_path: Path) -> None:
+    """What the file says of an address holds no more for its machine once the operator gave it to another."""
+    file = Dhcp(subnets6=(subnet6(interface=""),), reservations6=(Reservation6(address="fd00::18", mac=MAC),))
+    desk = await Desk(tmp_path, file).open()
+    await desk.book6.set_reservation(Reservation6(address="fd00::18", mac=OTHER_MAC))
+    await desk.book6.set_reservation(Reservation6(address="fd00::17", mac=MAC))
+    before = desk.book6.reservations("", 9)
+    await desk.close()
+    again = await Desk(tmp_path, file).open()
+    assert again.book6.reservations("", 9) == before
+    await again.close()
+    last = await Desk(tmp_path, replace(file, reservations6=(Reservation6(address="fd00::19", mac=MAC),))).open()
+    assert [each.address for each, _ in last.book6.reservations("", 9)] == ["fd00::18", "fd00::19"]
+    await last.book6.remove_reservation("fd00::17")
+    with pytest.raises(NotFoundError):
+        await last.book6.remove_reservation("fd00::17")
+    await last.close()

@@ -60,17 +60,28 @@ class Dhcp6Book:
         """Those that were said here, by address."""
         self._by_key = {key_of(each): number for number, each in self._of_file.items()}
         """The address of everybody who has one now."""
+        self._unfit: set[int] = set()
+        """Those that are stored, and were left out at the start."""
 
     async def open(self) -> None:
-        """Take up what was said before. One that does not fit the configuration any more is logged and left out."""
+        """Take up what was said before: all of it stands over the file before each is judged beside the others.
+
+        One that does not fit the configuration any more is logged and left out, until it is taken back or said anew.
+        """
         reservations, subnets = await self._store.settings6()
         self.subnets.open(subnets)
-        for each in reservations:
+        said = {number_of(each.address): each for each in reservations}
+        for of_file in [self._of_file[number] for number in said if number in self._of_file]:
+            self._drop(of_file)
+        for number, each in said.items():
             try:
                 self._check(each)
                 self._put(each)
             except ProvisionerError as error:
                 log.error("dhcp.setting-unfit address=%s error=%s", each.address, error.message)
+                self._unfit.add(number)
+        for number in self._unfit:
+            self._hold_of_file(number)
 
     def reservations(self, after: str, limit: int) -> list[tuple[Reservation6, Origin]]:
         """List fixed addresses behind `after` in order, each with who says so."""
@@ -97,14 +108,15 @@ class Dhcp6Book:
         number = number_of(address)
         async with self.lock:
             said = self._said.get(number)
-            if said is None:
+            if said is None and number not in self._unfit:
                 hint = "it comes from the configuration file" if number in self._of_file else ""
                 raise NotFoundError(f"nothing was reserved here for {address}", hint=hint)
             await self._store.remove_reservation6(str(IPv6Address(number)))
-            self._drop(said)
-            del self._said[number]
-            if (of_file := self._of_file.get(number)) is not None and key_of(of_file) not in self._by_key:
-                self._hold(of_file)
+            self._unfit.discard(number)
+            if said is not None:
+                self._drop(said)
+                del self._said[number]
+                self._hold_of_file(number)
         log.info("dhcp.unreserved address=%s", address)
 
     def _untrusted(self, **said: Any) -> list[str]:
@@ -133,10 +145,16 @@ class Dhcp6Book:
             self._drop(before)
         self._hold(reservation)
         self._said[number] = reservation
+        self._unfit.discard(number)
 
     def _hold(self, reservation: Reservation6) -> None:
         self._server.set_reservation(reservation)
         self._by_key[key_of(reservation)] = number_of(reservation.address)
+
+    def _hold_of_file(self, number: int) -> None:
+        """Have what the file says of an address hold, unless its machine has another one by now."""
+        if (of_file := self._of_file.get(number)) is not None and key_of(of_file) not in self._by_key:
+            self._hold(of_file)
 
     def _drop(self, reservation: Reservation6) -> None:
         self._server.remove_reservation(reservation)
