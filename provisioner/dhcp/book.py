@@ -52,6 +52,7 @@ class DhcpBook:
             Rules(
                 config.subnets,
                 self._subnet_faults,
+                server.site.reservations.addresses,
                 store.put_subnet,
                 store.remove_subnet,
                 self._leases_in,
@@ -64,6 +65,9 @@ class DhcpBook:
         reservations, subnets = await self._store.settings()
         self.subnets.open(subnets)
         ground = self._ground()
+        for of_file in self._server.config.reservations if subnets else ():
+            for fault in barred_faults(of_file, ground):
+                log.error("dhcp.setting-unfit mac=%s error=%s", of_file.mac, fault)
         for reservation in reservations:
             try:
                 if faults := [*barred_faults(reservation, ground), *self._untrusted(reservations=(reservation,))]:

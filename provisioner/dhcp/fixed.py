@@ -172,7 +172,7 @@ def barred_faults(each: Reservation, ground: Ground) -> Iterator[str]:
     """Say which of its addresses no machine can have any more, as subnets and switch ports are now."""
     for ip in map(number_of, each.fixed):
         subnet = ground.at(ip)
-        if subnet is not None and (why := ground.barred(subnet).why(ip)):
+        if why := "is in no subnet" if subnet is None else ground.barred(subnet).why(ip):
             yield f"address: {IPv4Address(ip)} {why}"
     yield from _ports_of_others(each, ground)
 

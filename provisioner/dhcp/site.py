@@ -21,7 +21,6 @@ from provisioner.dhcp.reservations import Known, Reservations
 from provisioner.dhcp.scene import Arrival, Scene
 from provisioner.dhcp.subnets import Overrides, PortRule, Reservation
 from provisioner.dhcp.topology import Net, Topology
-from provisioner.errors import ConfigError
 from provisioner.model.boot import BootClient, Plan
 from provisioner.model.net import Mac
 
@@ -129,13 +128,11 @@ class Site:
         self.topology.set(net, self.reservations.addresses())
 
     def set_reservation(self, reservation: Reservation) -> Known:
-        """Add or change what is fixed for one hardware address. Raises `ConfigError`, and nothing changed then."""
+        """Add or change what is fixed for one hardware address. Raises `ConfigError`, and nothing changed then.
+
+        An address that is in no subnet is nobody's, until a subnet that holds it is added.
+        """
         known = self.reservations.compile(reservation)
-        for ip in known.ips:
-            if self.net_at(ip) is None:
-                raise ConfigError(
-                    f"reservation {reservation.mac}: {address(ip)} is in no subnet", hint="add the subnet first"
-                )
         self.remove_reservation(known.key)
         self.reservations.set(known)
         for ip in known.ips:

@@ -186,6 +186,15 @@ class Barred:
         return [f"{self._spell(ip)} is reserved, and {why}" for ip, why in islice(found, FEW)]
 
 
+def stranded(fixed: Iterable[int], before: str, after: str) -> list[str]:
+    """Say which of these addresses lie in a network, and not in what it becomes (empty: nothing), the first few."""
+    old, new = ip_network(before), ip_network(after) if after else None
+    spell = type(old.network_address)
+    low, high = int(old.network_address), int(old.broadcast_address)
+    lost = (ip for ip in fixed if low <= ip <= high and (new is None or spell(ip) not in new))
+    return [f"{spell(ip)} is reserved, and would be in no subnet" for ip in islice(sorted(set(lost)), FEW)]
+
+
 def between(subnets: Iterable[Settings], shared: Sequence[str], kind: str = "subnets") -> Iterator[str]:
     """Say which subnets do not go together. Those on one wire have all of `shared` alike; `kind` is what they are.
 

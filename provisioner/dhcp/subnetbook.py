@@ -10,6 +10,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
+from provisioner.dhcp.sound import stranded
 from provisioner.errors import ConfigError, NotFoundError, ProvisionerError
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class Rules(NamedTuple, Generic[S]):
     """As the configuration file has them."""
     faults: Callable[[S, Sequence[S]], Sequence[str]]
     """Say what is wrong with one beside others that are right."""
+    fixed: Callable[[], Iterable[int]]
+    """Give the addresses that are fixed for machines."""
     put: Callable[[S], Awaitable[None]]
     forget: Callable[[str], Awaitable[None]]
     leases_in: Callable[[S], Awaitable[list[Lease]]]
@@ -106,6 +109,7 @@ class SubnetBook(Generic[S]):
         async with self._lock:
             self._check(subnet)
             before = next((each for each in self._server.subnets() if each.title == subnet.title), None)
+            self._check_fixed(before, subnet)
             stored = await self._stored(subnet, before)
             lost = self._lost(subnet, before)
             self._server.set_subnet(subnet, stored)
@@ -137,6 +141,7 @@ class SubnetBook(Generic[S]):
             of_file = next((each for each in self._rules.of_file if each.title == name), None)
             if of_file is not None:
                 self._check(of_file)  # beside what was said since then
+            self._check_fixed(self._said[name], of_file)
             await self._rules.forget(name)
             stored = await self._stored(of_file, self._said[name]) if of_file is not None else []
             del self._said[name]
@@ -168,6 +173,13 @@ class SubnetBook(Generic[S]):
         faults = self._rules.faults(subnet, [each for each, _ in self.all() if each.title != subnet.title])
         if faults:
             raise ConfigError(f"subnet {subnet.title}", faults=faults)
+
+    def _check_fixed(self, before: S | None, after: S | None) -> None:
+        """Raise `ConfigError` where a fixed address would be in no subnet any more."""
+        faults = stranded(self._rules.fixed(), before.network, after.network if after else "") if before else []
+        if before is not None and faults:
+            hint = "`provisionctl dhcp unreserve MAC` (`unreserve6 ADDRESS`), or take it out of the configuration file"
+            raise ConfigError(f"subnet {before.title}", faults=faults, hint=hint)
 
     def _tell(self) -> None:
         subnets = [subnet for subnet, _ in self.all()]

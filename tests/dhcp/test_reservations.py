@@ -14,7 +14,7 @@ from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import address
 from provisioner.dhcp.site import Site
 from provisioner.dhcp.subnets import Mode, Overrides, PortRule, Reservation, Subnet
-from provisioner.errors import ConfigError
+from provisioner.dhcp.topology import Net
 from provisioner.model.boot import Trust, Unknown
 from tests.dhcp.clients import (
     HTTP,
@@ -215,11 +215,15 @@ def test_a_switch_port_speaks_for_nobody_else(mac: str, address: str, options: d
     assert isinstance(ask(here, request(mac=mac, ciaddr=address, options=options), UNICAST, now), Silence)
 
 
-def test_a_reservation_outside_every_subnet_is_refused_and_changes_nothing() -> None:
+def test_a_fixed_address_outside_every_subnet_waits_for_one_that_holds_it() -> None:
+    """Who tells of a machine is not to fail because its subnet is not there."""
     here = site(known=(Reservation(mac=MAC, address="10.0.0.50"),))
-    with pytest.raises(ConfigError, match=r"10\.9\.9\.9 is in no subnet"):
-        here.set_reservation(Reservation(mac=MAC, address="10.9.9.9"))
-    assert acquire(here) == "10.0.0.50"
+    here.set_reservation(Reservation(mac=MAC, address="10.9.9.9"))
+    assert acquire(here) == "10.0.0.100"
+    here.set_net(Net(subnet(network="10.9.9.0/24", interface="", pools=(), router=(), unknown=Unknown.IGNORE)))
+    assert here.topology.at(ip("10.9.9.9"))[0].pool.is_fixed(ip("10.9.9.9"))
+    here.remove_reservation(bytes.fromhex(MAC.replace(":", "")))
+    assert not here.topology.at(ip("10.9.9.9"))[0].pool.is_fixed(ip("10.9.9.9"))
 
 
 def test_two_ports_of_one_machine_may_name_the_same_address() -> None:

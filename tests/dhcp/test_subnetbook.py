@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
-from provisioner.dhcp.subnets import Dhcp
+from provisioner.dhcp.subnets import Dhcp, Reservation
 from provisioner.dhcp.v6.subnets import Reservation6
-from provisioner.errors import NotFoundError, StoreError
+from provisioner.errors import ConfigError, NotFoundError, StoreError
 from tests.dhcp.clients import NOW, subnet
 from tests.dhcp.v6.clients import MAC, OTHER_MAC
 from tests.dhcp.v6.clients import subnet as subnet6
@@ -19,7 +21,7 @@ from tests.web.dhcp import Desk
 
 FULL = "CREATE TRIGGER full BEFORE INSERT ON dhcp_setting BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
 SMALLER = {
-    "IPv4": {"network": "10.0.0.0/26", "pools": ("10.0.0.10-10.0.0.19",)},
+    "IPv4": {"network": "10.0.0.0/25", "pools": ("10.0.0.10-10.0.0.19",)},
     "IPv6": {"network": "fd00::/120", "pools": ("fd00::10-fd00::19",)},
 }
 
@@ -119,3 +121,51 @@ async def test_fixed_addresses_that_changed_hands_are_theirs_after_a_restart(tmp
     with pytest.raises(NotFoundError):
         await last.book6.remove_reservation("fd00::17")
     await last.close()
+
+
+FIXED = {"IPv4": "10.0.8.200", "IPv6": "fd08::200"}
+SMALLER_Z: dict[str, dict[str, Any]] = {
+    "IPv4": {"network": "10.0.8.0/25"},
+    "IPv6": {"network": "fd08::/120", "pools": ("fd08::10",)},
+}
+
+
+async def reserve(desk: Desk, family: str) -> None:
+    if family == "IPv4":
+        await desk.book.set_reservation(Reservation(mac=MAC, address=FIXED[family]))
+    else:
+        await desk.book6.set_reservation(Reservation6(address=FIXED[family], mac=MAC))
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+@pytest.mark.parametrize("changes", [{}, SMALLER_Z], ids=["removed", "made smaller"])
+async def test_no_subnet_is_taken_from_under_a_reservation(
+    tmp_path: Path, family: str, changes: dict[str, Any]
+) -> None:
+    desk = await Desk(tmp_path, Dhcp()).open()
+    subnets = subnets_of(desk, family)
+    await subnets.set(Z[family])
+    await reserve(desk, family)
+    with pytest.raises(ConfigError) as caught:
+        await (subnets.set(replace(Z[family], **changes[family])) if changes else subnets.remove("z"))
+    assert caught.value.faults == (f"{FIXED[family]} is reserved, and would be in no subnet",)
+    assert served(desk, family) == {"z": Z[family].network}
+    await desk.close()
+
+
+async def test_what_the_file_reserves_in_no_subnet_that_is_served_ends_no_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was reserved after the subnet had been made smaller by its operator."""
+    desk = await Desk(tmp_path, Dhcp(subnets=(Z["IPv4"],))).open()
+    await desk.book.subnets.set(replace(Z["IPv4"], network="10.0.8.0/25"))
+    await desk.close()
+    file = Dhcp(subnets=(Z["IPv4"],), reservations=(Reservation(mac=MAC, address="10.0.8.200"),))
+    again = await Desk(tmp_path, file).open()
+    assert "dhcp.setting-unfit mac=52:54:00:00:00:01 error=address: 10.0.8.200 is in no subnet" in caplog.text
+    again.server.set_reservation(Reservation(mac=MAC, name="node17"), Origin.MACHINE)
+    assert again.server.site.reservations.knows(bytes.fromhex(MAC.replace(":", "")))
+    await again.book.subnets.remove("z")
+    (net,) = again.server.site.topology
+    assert net.pool.is_fixed(int(IPv4Address("10.0.8.200")))
+    await again.close()

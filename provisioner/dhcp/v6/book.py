@@ -49,6 +49,7 @@ class Dhcp6Book:
             Rules(
                 server.config.subnets6,
                 self._subnet_faults,
+                server.site.reservations.addresses,
                 store.put_subnet6,
                 store.remove_subnet6,
                 self._leases_in,

@@ -17,7 +17,6 @@ from provisioner.dhcp.v6.identify import NO_HARDWARE
 from provisioner.dhcp.v6.net import Net6
 from provisioner.dhcp.v6.reservations import Reservations6, compiled
 from provisioner.dhcp.v6.subnets import Reservation6
-from provisioner.errors import ConfigError
 from provisioner.model.boot import BootClient, Plan
 
 SLOTS = 8
@@ -123,14 +122,15 @@ class Site6:
         self.topology.set(net, self.reservations.addresses())
 
     def set_reservation(self, reservation: Reservation6) -> None:
-        """Add or change a fixed address. Raises `ConfigError`, and nothing changed then."""
+        """Add or change a fixed address. Raises `ConfigError`, and nothing changed then.
+
+        One that is in no subnet is nobody's, until a subnet that holds it is added.
+        """
         known = compiled(reservation)
-        net = self.net_at(known.ip)
-        if net is None:
-            raise ConfigError(f"reservation {reservation.address}: is in no subnet", hint="add the subnet first")
         self.remove_reservation(reservation)
         self.reservations.fix(reservation)
-        net.pool.fix(known.ip)
+        if (net := self.net_at(known.ip)) is not None:
+            net.pool.fix(known.ip)
 
     def remove_reservation(self, reservation: Reservation6) -> None:
         """Forget a fixed address."""
