@@ -1,4 +1,4 @@
-"""Subnets of one family as operators change them while the server runs: durable, then live, one entry each."""
+"""Subnets of one family as operators change them while the server runs: live and durable, one entry each."""
 
 from __future__ import annotations
 
@@ -112,14 +112,11 @@ class SubnetBook(Generic[S]):
             self._check_fixed(before, subnet)
             stored = await self._stored(subnet, before)
             lost = self._lost(subnet, before)
-            self._server.set_subnet(subnet, stored)
+            self._serve(subnet.title, subnet, stored)
             try:
                 await self._rules.put(subnet)
             except ProvisionerError:
-                if before is None:
-                    self._server.remove_subnet(subnet.title)
-                else:
-                    self._server.set_subnet(before, lost)
+                self._serve(subnet.title, before, lost)
                 raise
             self._said[subnet.title] = subnet
             self._unfit.discard(subnet.title)
@@ -129,7 +126,7 @@ class SubnetBook(Generic[S]):
     async def remove(self, name: str) -> None:
         """Take back what was said here of a subnet: what the configuration file says of it holds again.
 
-        Raises `NotFoundError`, and `ConfigError` where that does not go together with what was said since.
+        Raises `NotFoundError`, `ConfigError` where that does not go together with what was said since, `ListenError`.
         """
         async with self._lock:
             if name in self._unfit:
@@ -138,17 +135,20 @@ class SubnetBook(Generic[S]):
                 return
             if name not in self._said:
                 raise NotFoundError(f"no subnet {name!r} was made here", hint="those of the file are changed there")
+            before = self._said[name]
             of_file = next((each for each in self._rules.of_file if each.title == name), None)
             if of_file is not None:
                 self._check(of_file)  # beside what was said since then
-            self._check_fixed(self._said[name], of_file)
-            await self._rules.forget(name)
-            stored = await self._stored(of_file, self._said[name]) if of_file is not None else []
+            self._check_fixed(before, of_file)
+            stored = await self._stored(of_file, before) if of_file is not None else []
+            lost = self._lost(of_file, before)
+            self._serve(name, of_file, stored)
+            try:
+                await self._rules.forget(name)
+            except ProvisionerError:
+                self._serve(name, before, lost)
+                raise
             del self._said[name]
-            if of_file is None:
-                self._server.remove_subnet(name)
-            else:
-                self._server.set_subnet(of_file, stored)
             self._tell()
         log.info("dhcp.subnet-removed subnet=%s", name)
 
@@ -160,11 +160,19 @@ class SubnetBook(Generic[S]):
             return []
         return [lease for lease in await self._rules.leases_in(subnet) if not low <= lease.ip <= high]
 
-    def _lost(self, subnet: S, before: S | None) -> list[Lease]:
+    def _serve(self, name: str, subnet: S | None, leases: list[Lease]) -> None:
+        """Serve a subnet so from now on; None: not at all. Raises `ListenError`, and nothing changed then."""
+        if subnet is None:
+            self._server.remove_subnet(name)
+        else:
+            self._server.set_subnet(subnet, leases)
+
+    def _lost(self, subnet: S | None, before: S | None) -> list[Lease]:
         """Give the leases of addresses that are this subnet's no more: what memory forgets with the change."""
         if before is None:
             return []
-        (low, high), (first, last) = _bounds(before.network), _bounds(subnet.network)
+        low, high = _bounds(before.network)
+        first, last = _bounds(subnet.network) if subnet is not None else (0, -1)
         if first <= low and high <= last:
             return []
         return [each for each in self._server.leases() if low <= each.ip <= high and not first <= each.ip <= last]

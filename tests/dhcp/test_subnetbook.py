@@ -13,7 +13,7 @@ from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.subnets import Dhcp, Reservation
 from provisioner.dhcp.v6.subnets import Reservation6
-from provisioner.errors import ConfigError, NotFoundError, StoreError
+from provisioner.errors import ConfigError, ListenError, NotFoundError, StoreError
 from tests.dhcp.clients import NOW, subnet
 from tests.dhcp.v6.clients import MAC, OTHER_MAC
 from tests.dhcp.v6.clients import subnet as subnet6
@@ -66,6 +66,48 @@ def served(desk: Desk, family: str) -> dict[str, str]:
 
 def subnets_of(desk: Desk, family: str) -> Any:
     return desk.book.subnets if family == "IPv4" else desk.book6.subnets
+
+
+GONE = "CREATE TRIGGER full BEFORE DELETE ON dhcp_setting BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
+
+
+@pytest.mark.parametrize("of_file", [True, False], ids=["a subnet of the file", "a subnet of the operator's"])
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+async def test_a_subnet_that_could_not_be_taken_back_still_has_all_its_leases(
+    tmp_path: Path, family: str, of_file: bool
+) -> None:
+    file = Dhcp(subnets=(Z["IPv4"],), subnets6=(Z["IPv6"],)) if of_file else Dhcp()
+    desk = await Desk(tmp_path, file).open()
+    server: Any = desk.server if family == "IPv4" else desk.server6
+    await subnets_of(desk, family).set(replace(Z[family], **ELSEWHERE[family]))
+    (net,) = server.site.topology
+    low = net.pool.ranges[0][0]
+    held = net.pool.bind(Lease(low, b"\x52\x54\0\0\0\1", net.pool.name, NOW + 100, since=NOW))
+    await desk.db.submit(lambda cursor: cursor.execute(GONE) and None)
+    with pytest.raises(StoreError, match="disk is full"):
+        await subnets_of(desk, family).remove("z")
+    assert served(desk, family) == {"z": ELSEWHERE[family]["network"]}
+    assert server.leases() == list(held)
+    await desk.close()
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+async def test_what_cannot_be_served_takes_nothing_back(tmp_path: Path, family: str) -> None:
+    """The file's interface is gone, which was why the operator had named another."""
+    on_gone = replace(Z[family], interface="gone0")
+    file = Dhcp(subnets=(on_gone,)) if family == "IPv4" else Dhcp(subnets6=(on_gone,))  # type: ignore[arg-type]
+    desk = await Desk(tmp_path, file).open()
+    await subnets_of(desk, family).set(replace(on_gone, interface="bond0"))
+    links = desk.server.links if family == "IPv4" else desk.server6.links
+    links.start(())
+    with pytest.raises(ListenError, match="gone0"):
+        await subnets_of(desk, family).remove("z")
+    assert [each.interface for each, _ in subnets_of(desk, family).all()] == ["bond0"]
+    store = desk.book._store
+    _, stored = await (store.settings() if family == "IPv4" else store.settings6())
+    assert [each.interface for each in stored] == ["bond0"]
+    links.close()
+    await desk.close()
 
 
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
