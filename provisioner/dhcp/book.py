@@ -27,6 +27,7 @@ from provisioner.fairloop import between
 from provisioner.model.net import Mac, parse_mac
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
 from provisioner.store.leases import LeaseStore
+from provisioner.uncut import uncut
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,9 @@ class DhcpBook:
         reservation = replace(reservation, mac=parse_mac(reservation.mac))
         async with self.lock:
             self._check_reservation(reservation, self._ground())
-            await self._store.put_reservation(reservation)
-            self.adopt(reservation)
+            with uncut() as whole:
+                await whole(self._store.put_reservation(reservation))
+                self.adopt(reservation)
         fixed = ",".join(reservation.fixed)
         log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, fixed, reservation.name)
         return reservation
@@ -123,7 +125,10 @@ class DhcpBook:
 
     @asynccontextmanager
     async def adopting(self, reserved: Sequence[Reservation], freed: Sequence[str]) -> AsyncIterator[None]:
-        """Check reservations, let the body write them with other things, then make them live."""
+        """Check reservations, let the body write them with other things, then make them live.
+
+        Not to be cancelled once the body has begun.
+        """
         async with self.lock:
             ground = self._ground()
             for at, reservation in enumerate(reserved, 1):
@@ -180,9 +185,10 @@ class DhcpBook:
                 said = self._server.layers.merged(parsed)
                 hint = "it comes from the configuration file or from a machine on record" if said is not None else ""
                 raise NotFoundError(f"nothing was reserved here for {parsed}", hint=hint)
-            await self._store.remove_reservation(parsed)
-            self._server.remove_reservation(parsed, Origin.OPERATOR)
-            self._unfit.discard(parsed)
+            with uncut() as whole:
+                await whole(self._store.remove_reservation(parsed))
+                self._server.remove_reservation(parsed, Origin.OPERATOR)
+                self._unfit.discard(parsed)
         log.info("dhcp.unreserved mac=%s", parsed)
 
     async def _leases_in(self, subnet: Subnet) -> list[Lease]:

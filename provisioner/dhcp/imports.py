@@ -13,6 +13,7 @@ from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.subnets import Reservation6
 from provisioner.errors import StoreError
 from provisioner.store.dhcpbook import DhcpBookStore
+from provisioner.uncut import uncut
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +74,14 @@ class Imports:
                     verdicts += judged
                     await asyncio.sleep(0)
                 if not dry_run and (fit or keep_going):
-                    await self._store.take_over(verdicts)
-                    await self._apply(verdicts)
-                    applied = True
+                    with uncut() as whole:
+                        await whole(self._store.take_over(verdicts))
+                        applied = True
+                        await whole(self._apply(verdicts))
+                        log.info("dhcp.imported entries=%d", len(verdicts))
             finally:
                 if not applied and not dry_run:
                     await _let_go(verdicts)
-        if applied:
-            log.info("dhcp.imported entries=%d", len(verdicts))
         return Taken(verdicts, applied)
 
     def _judged(self, judge: Judge, want: Want, *, hold: bool) -> Verdict:

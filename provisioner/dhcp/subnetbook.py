@@ -12,6 +12,7 @@ from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.sound import stranded
 from provisioner.errors import ConfigError, NotFoundError, ProvisionerError
+from provisioner.uncut import uncut
 
 log = logging.getLogger(__name__)
 
@@ -113,14 +114,15 @@ class SubnetBook(Generic[S]):
             stored = await self._stored(subnet, before)
             lost = self._lost(subnet, before)
             self._serve(subnet.title, subnet, stored)
-            try:
-                await self._rules.put(subnet)
-            except ProvisionerError:
-                self._serve(subnet.title, before, lost)
-                raise
-            self._said[subnet.title] = subnet
-            self._unfit.discard(subnet.title)
-            self._tell()
+            with uncut() as whole:
+                try:
+                    await whole(self._rules.put(subnet))
+                except ProvisionerError:
+                    self._serve(subnet.title, before, lost)
+                    raise
+                self._said[subnet.title] = subnet
+                self._unfit.discard(subnet.title)
+                self._tell()
         log.info("dhcp.subnet-set subnet=%s network=%s mode=%s", subnet.title, subnet.network, subnet.mode)
 
     async def remove(self, name: str) -> None:
@@ -130,8 +132,9 @@ class SubnetBook(Generic[S]):
         """
         async with self._lock:
             if name in self._unfit:
-                await self._rules.forget(name)
-                self._unfit.discard(name)
+                with uncut() as whole:
+                    await whole(self._rules.forget(name))
+                    self._unfit.discard(name)
                 return
             if name not in self._said:
                 raise NotFoundError(f"no subnet {name!r} was made here", hint="those of the file are changed there")
@@ -143,13 +146,14 @@ class SubnetBook(Generic[S]):
             stored = await self._stored(of_file, before) if of_file is not None else []
             lost = self._lost(of_file, before)
             self._serve(name, of_file, stored)
-            try:
-                await self._rules.forget(name)
-            except ProvisionerError:
-                self._serve(name, before, lost)
-                raise
-            del self._said[name]
-            self._tell()
+            with uncut() as whole:
+                try:
+                    await whole(self._rules.forget(name))
+                except ProvisionerError:
+                    self._serve(name, before, lost)
+                    raise
+                del self._said[name]
+                self._tell()
         log.info("dhcp.subnet-removed subnet=%s", name)
 
     async def _stored(self, subnet: S, before: S | None) -> list[Lease]:

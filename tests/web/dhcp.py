@@ -38,9 +38,11 @@ CONFIG = Dhcp(
 class Desk:
     """One daemon's worth of DHCP on a folder; made again on the same folder, it is the daemon after a restart."""
 
+    database = Database
+
     def __init__(self, folder: Path, config: Dhcp = CONFIG, clock: SteadyClock | None = None) -> None:
         self.folder = folder
-        self.db = Database(folder / "state.db")
+        self.db = self.database(folder / "state.db")
         leases, self.leases6 = LeaseStore(self.db), LeaseStore6(self.db)
         steady = clock or SteadyClock(wall=lambda: NOW, steady=lambda: 0.0)
         self.jumps = ClockStore(self.db)

@@ -28,6 +28,7 @@ from provisioner.dhcp.validate import faults_without_tls
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
 from provisioner.store.leases6 import LeaseStore6
+from provisioner.uncut import uncut
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,9 @@ class Dhcp6Book:
         """Add or change one; returns when it is durable and holds. Raises `ConfigError`, `ConflictError`."""
         async with self.lock:
             self._check(reservation)
-            await self._store.put_reservation6(reservation)
-            self._put(reservation)
+            with uncut() as whole:
+                await whole(self._store.put_reservation6(reservation))
+                self._put(reservation)
         log.info("dhcp.reserved mac=%s address=%s name=%s", reservation.mac, reservation.address, reservation.name)
 
     def held_by_others(self, reservation: Reservation6) -> list[Lease]:
@@ -112,12 +114,13 @@ class Dhcp6Book:
             if said is None and number not in self._unfit:
                 hint = "it comes from the configuration file" if number in self._of_file else ""
                 raise NotFoundError(f"nothing was reserved here for {address}", hint=hint)
-            await self._store.remove_reservation6(str(IPv6Address(number)))
-            self._unfit.discard(number)
-            if said is not None:
-                self._drop(said)
-                del self._said[number]
-                self._hold_of_file(number)
+            with uncut() as whole:
+                await whole(self._store.remove_reservation6(str(IPv6Address(number))))
+                self._unfit.discard(number)
+                if said is not None:
+                    self._drop(said)
+                    del self._said[number]
+                    self._hold_of_file(number)
         log.info("dhcp.unreserved address=%s", address)
 
     def _untrusted(self, **said: Any) -> list[str]:
