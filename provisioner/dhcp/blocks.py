@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from provisioner.dhcp.boot import Boot
+from provisioner.dhcp.formats import BOOT, BOOT_FILE
 from provisioner.dhcp.identify import Kind
 from provisioner.dhcp.options import Opt, encode_option, encode_options
 from provisioner.dhcp.packet import HEADER_SIZE, MAGIC, OPTIONS_AT
@@ -81,8 +82,15 @@ def _fixed(terms: Terms) -> list[tuple[int, bytes]]:
 
 
 def _chosen(terms: Terms, options: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
-    """Pick options in the client's order; what firmware needs comes even where it is not asked for."""
+    """Pick options in the client's order; what firmware needs comes even where it is not asked for.
+
+    What boots hears from settings neither server nor file, and nothing at all of booting where it is to boot nothing of
+    ours: that is for the plan to say. A system may have such options; telephones read them.
+    """
     offered = dict(options) if not terms.proxy else {}
+    if terms.kind.asker is not Asker.OS:
+        for code in BOOT_FILE if terms.boot.name else BOOT:
+            offered.pop(code, None)
     if terms.lease_s:
         offered[Opt.RENEWAL_TIME] = (terms.lease_s // 2).to_bytes(4, "big")
         offered[Opt.REBINDING_TIME] = (terms.lease_s * 7 // 8).to_bytes(4, "big")

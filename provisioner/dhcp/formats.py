@@ -50,6 +50,10 @@ FORMATS = {
 CODES = {form.name: code for code, form in FORMATS.items()}
 OURS = frozenset({0, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 82, 97, 255})
 """Options that the protocol itself sets: never by configuration."""
+BOOT = frozenset({43, 60, 66, 67, 150, 208, 209, 210, 211})
+"""Options that say what to boot, how, and from which server: what is decided for each machine."""
+BOOT_FILE = frozenset({66, 67, 150})
+"""Those of them that name the server and the file."""
 
 _ROUTE = re.compile(r"(\S+)\s+via\s+(\S+)")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")

@@ -82,6 +82,38 @@ def test_boot(decide: Any, client: dict[int, bytes], expected: tuple[bytes, byte
     assert found.yiaddr == ip("10.0.0.100")
 
 
+ELSEWHERE = {
+    "boot-file-name": "pxelinux.0",
+    "tftp-server-name": "10.0.0.9",
+    "tftp-servers": "10.0.0.9",
+    "vendor-encapsulated-options": "hex:0601",
+    "pxelinux-path-prefix": "lab/",
+}
+ALL = {Opt.REQUEST_LIST: bytes((43, 66, 67, 150, 210))}
+NAMED: dict[str, tuple[Any, dict[int, bytes], dict[int, bytes]]] = {
+    "UEFI that boots its disk": (disk, UEFI | ALL, {}),
+    "BIOS that boots its disk": (disk, BIOS | ALL, {}),
+    "a loader that boots its disk": (disk, IPXE | ALL, {}),
+    "UEFI that loads a file of ours": (
+        load, UEFI | ALL, {66: US.encode(), 67: b"snponly.efi", 43: b"\6\1", 210: b"lab/"},
+    ),
+    "HTTP firmware": (
+        load, HTTP | ALL, {67: f"http://{US}:8080/files/snponly.efi".encode(), 43: b"\6\1", 210: b"lab/"},
+    ),
+    "a telephone": (
+        disk, ALL, {66: b"10.0.0.9", 67: b"pxelinux.0", 150: bytes((10, 0, 0, 9)), 43: b"\6\1", 210: b"lab/"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("decide", "client", "told"), NAMED.values(), ids=NAMED.keys())
+def test_options_of_the_settings_do_not_say_what_a_machine_boots(
+    decide: Any, client: dict[int, bytes], told: dict[int, bytes]
+) -> None:
+    found = said(ask(site(subnet(options=ELSEWHERE), decide=decide), discover(options=client)))
+    assert {code: value for code, value in found.options.items() if code in (43, 66, 67, 150, 210)} == told
+
+
 def test_http_firmware_is_answered_as_such() -> None:
     assert said(ask(site(), discover(options=HTTP))).options[Opt.VENDOR_CLASS] == b"HTTPClient"
     assert Opt.VENDOR_CLASS not in said(ask(site(), discover(options=UEFI))).options

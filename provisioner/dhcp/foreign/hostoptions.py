@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from provisioner.dhcp import formats
 
-BOOT = frozenset({43, 60, 66, 67, 150, 208, 209, 210, 211})
-"""Options that say what to boot, which is decided here."""
 OF_NETWORK = frozenset({1, 28})
 """Options that say what the network is, which is the subnet's."""
 ALIASES = {
@@ -28,7 +26,7 @@ BOOTS = "what a machine boots is decided here (`loader` of its reservation names
 def taken(key: str, value: str) -> tuple[str, str]:
     """Give an option by its name here, with its value; raise `ValueError` with the reason why it is left out."""
     code = ALIASES.get(key) or formats.CODES.get(key) or (int(key) if key.isdecimal() else 0)
-    if code in BOOT:
+    if code in formats.BOOT:
         raise ValueError(BOOTS)
     if code in OF_NETWORK:
         raise ValueError("it follows from the subnet")
