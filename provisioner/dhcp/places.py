@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from provisioner.dhcp.subnets import Subnet
-from provisioner.dhcp.v6.subnets import Subnet6
+from provisioner.dhcp.subnets import Mode, Subnet
+from provisioner.dhcp.v6.subnets import Mode6, Subnet6
 
 
 class Places(NamedTuple):
@@ -40,9 +40,13 @@ class Terms(NamedTuple):
 
 
 def terms_of(subnets: Iterable[Subnet], subnets6: Iterable[Subnet6]) -> dict[str, Terms]:
-    """Say what to advertise, by interface. Two that differ would have clients ask and forget: those of IPv6 count."""
-    found = {each.interface: Terms(each.ra_lifetime_s) for each in subnets if each.router_advertisements}
-    subnets6 = tuple(subnets6)
+    """Say what to advertise, by interface. Two that differ would have clients ask and forget: those of IPv6 count.
+
+    A subnet that is off says nothing.
+    """
+    served = (each for each in subnets if each.mode is not Mode.OFF)
+    found = {each.interface: Terms(each.ra_lifetime_s) for each in served if each.router_advertisements}
+    subnets6 = tuple(each for each in subnets6 if each.mode is not Mode6.OFF)
     for each in subnets6:
         found.pop(each.interface, None)
     for each in subnets6:

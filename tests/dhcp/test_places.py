@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from provisioner.dhcp.places import Places, Terms, places_of, terms_of
-from provisioner.dhcp.subnets import Subnet
-from provisioner.dhcp.v6.subnets import Subnet6
+from provisioner.dhcp.subnets import Mode, Subnet
+from provisioner.dhcp.v6.subnets import Mode6, Subnet6
 
 THERE = ("eth0", "eth1")
 
@@ -40,6 +42,8 @@ ADVERTISING = {
         (V6, SILENT6, ELSEWHERE6),
         {"eth0": Terms(7, True, ("fd00::/64", "fd01::/64"))},
     ),
+    "a subnet that is off": ((replace(V4, mode=Mode.OFF),), (replace(V6, mode=Mode6.OFF),), {}),
+    "one of DHCPv6 that is off stands over nothing": ((V4,), (replace(V6, mode=Mode6.OFF),), {"eth0": Terms(9)}),
     "a router of the site advertises DHCPv6": ((V4,), (SILENT6,), {}),
 }
 
