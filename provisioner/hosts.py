@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 from provisioner.config import interface_address
-from provisioner.dhcp.addresses import by_interface, is_local, own_addresses, reachable
-from provisioner.dhcp.subnets import Dhcp, Subnet
-from provisioner.dhcp.v6.subnets import Subnet6
+from provisioner.dhcp.addresses import by_interface, interface_index, is_local, reachable
+from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
+from provisioner.dhcp.v6.subnets import Mode6, Subnet6
 from provisioner.errors import ListenError
 
 SETTLE_S, SETTLE_STEP_S = 5.0, 0.1
@@ -27,38 +27,37 @@ async def hosts_of(dhcp: Dhcp) -> list[str]:
 
 
 def hosts_for(subnet: Subnet | Subnet6, named: Sequence[str]) -> list[str]:
-    """Say at which of our addresses the machines of a subnet reach us; raise `ListenError`.
+    """Say at which of our addresses the machines of a subnet reach us, none where it is off; raise `ListenError`.
 
     Those behind relays come in by the interfaces that are `named` (`dhcp.interfaces`), or by any.
     """
-    if isinstance(subnet, Subnet6):
-        return [host6(subnet)] if subnet.interface else _all(socket.AF_INET6, named, IPv6Address)
-    if subnet.interface:
-        return [str(interface_address(subnet.interface).ip)]
-    return _all(socket.AF_INET, named, IPv4Address)
+    if subnet.mode in (Mode.OFF, Mode6.OFF):
+        return []
+    six = isinstance(subnet, Subnet6)
+    found = by_interface(socket.AF_INET6 if six else socket.AF_INET)
+    spell: type[IPv4Address | IPv6Address] = IPv6Address if six else IPv4Address
+    if not subnet.interface:
+        values = (value for name in reachable(found) if name in named or not named for value in found[name])
+        return [str(spell(value)) for value in values if not is_local(value)]
+    ours = {str(spell(value)) for values in found.values() for value in values}
+    inside = [each for each in map(spell, found.get(subnet.interface, ())) if each in ip_network(subnet.network)]
+    told = [str(ip_address(subnet.server_address))] if subnet.server_address else []
+    return list(dict.fromkeys([*(each for each in told if each in ours), *map(str, inside)])) or [_beside(subnet)]
 
 
-def _all(family: int, named: Sequence[str], spell: Callable[[int], object]) -> list[str]:
-    found = by_interface(family)
-    values = (value for name in reachable(found) if name in named or not named for value in found[name])
-    return [str(spell(value)) for value in values if not is_local(value)]
-
-
-def host6(subnet: Subnet6) -> str:
-    """Say which address of ours serves an IPv6 subnet; raise `ListenError` where there is none on its interface."""
-    if subnet.server_address:
-        return subnet.server_address
+def _beside(subnet: Subnet | Subnet6) -> str:
+    """Give the first address of a subnet's interface: clients are told that one where none is of their network."""
+    if not isinstance(subnet, Subnet6):
+        return str(interface_address(subnet.interface).ip)
+    if not interface_index(subnet.interface):
+        raise ListenError(f"{subnet.interface}: no such interface", hint="`ip link` lists them")
+    others = [value for value in by_interface(socket.AF_INET6).get(subnet.interface, ()) if not is_local(value)]
+    if subnet.server_address and others:
+        return str(IPv6Address(others[0]))
     network = IPv6Network(subnet.network)
-    try:
-        index = socket.if_nametoindex(subnet.interface)
-    except OSError as error:
-        raise ListenError(f"{subnet.interface}: no such interface", hint="`ip link` lists them") from error
-    ours = (IPv6Address(own.value) for own in own_addresses() if own.interface == index and len(own.value) == 16)
-    found = next((address for address in ours if address in network), None)
-    if found is None:
-        hint = f"`ip addr add {network[1]}/{network.prefixlen} dev {subnet.interface}`, or set server_address"
-        raise ListenError(f"{subnet.interface}: no address of ours in {network}", hint=hint)
-    return str(found)
+    hint = f"`ip addr add {network[1]}/{network.prefixlen} dev {subnet.interface}`"
+    hint += ", or set server_address" if others else ""
+    raise ListenError(f"{subnet.interface}: no address of ours in {network}", hint=hint)
 
 
 async def settled(address: str) -> None:

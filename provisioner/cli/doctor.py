@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import asdict
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from provisioner.cli.output import GREEN, RED, YELLOW, print_data
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import painted, printable, size
 from provisioner.config import Config
+from provisioner.dhcp.addresses import by_interface
 from provisioner.dhcp.subnets import Mode, Subnet
 from provisioner.errors import ApiError, ProvisionerError
 from provisioner.model.boot import Arch, Unknown
@@ -160,7 +163,7 @@ def _network(config: Config, interfaces: tuple[str, ...], wait_s: float, loaders
 
 def _own_addresses(interface: str, subnet: Subnet | None) -> set[str]:
     named = {subnet.server_address} if subnet is not None and subnet.server_address else set()
-    return named | {str(configuration.interface_address(interface).ip)}
+    return named | {str(IPv4Address(value)) for value in by_interface(socket.AF_INET).get(interface, ())}
 
 
 def offers_of(interface: str, offers: list[Offer], ours: set[str], config: Config, subnet: Subnet | None) -> Findings:
