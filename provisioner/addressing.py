@@ -94,12 +94,14 @@ class Addressing:
         await naming.open(v4)
         await v6.start()
         stack.push_async_callback(v6.stop)
+        v4.links.followers.append(book.subnets.tell)
+        v6.links.followers.append(book6.subnets.tell)
         await naming.open6(v6)
         advertising.start()
         return cls(v4, v6, book, book6, Imports(book, book6, store), guard)
 
     def follow(self, v4: Callable[[Sequence[Subnet]], None], v6: Callable[[Sequence[Subnet6]], None]) -> None:
-        """Tell all subnets of each family now, and whenever one has changed."""
+        """Tell all subnets of each family now, and whenever one has changed, or our addresses have."""
         self.book.subnets.follow(v4)
         self.book6.subnets.follow(v6)
 

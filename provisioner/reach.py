@@ -1,4 +1,4 @@
-"""Serves boot files on interfaces whose subnets come while the daemon runs, as on those that it began with."""
+"""Serves boot files on interfaces and addresses that come while the daemon runs, as on those that it began with."""
 
 from __future__ import annotations
 

@@ -102,6 +102,15 @@ def test_a_subnet_on_a_new_interface_boots_machines_now_and_after_a_restart(site
     site.boots("client1", "10.41.0.1")
 
 
+def test_boot_files_are_served_at_an_address_that_comes_later(site: Site) -> None:
+    """DHCP sends machines there from then on."""
+    site.start()
+    site.wires.ip("server", "addr", "del", "10.40.0.1/24", "dev", "eth0")
+    site.wires.ip("server", "addr", "add", "10.40.0.2/24", "dev", "eth0")
+    site.until("daemon.listening service=boot address=10.40.0.2")
+    site.boots("client0", "10.40.0.2")
+
+
 def test_machines_behind_a_relay_boot_where_nobody_says_which_interface_it_comes_by(site: Site) -> None:
     """Behind the relay's second port is a network that we have no address in."""
     it = site.wires

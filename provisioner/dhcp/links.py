@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from provisioner.dhcp.addresses import interface_index
+from provisioner.dhcp.addresses import interface_index, reachable
 from provisioner.dhcp.places import Places, places_of
 from provisioner.errors import ListenError
 
@@ -32,13 +32,13 @@ L = TypeVar("L", bound=Socket)
 
 
 class Links(Generic[L]):
-    """The links of one server. `opener` opens those of an interface, `look` names the interfaces with addresses."""
+    """The links of one server. `opener` opens those of an interface, `look` gives our addresses by interface."""
 
     def __init__(
         self,
         opener: Callable[[str], Iterator[L]],
         on_readable: Callable[[L], None],
-        look: Callable[[], Iterable[str]],
+        look: Callable[[], Mapping[str, Sequence[int]]],
         named: Sequence[str],
     ) -> None:
         self._opener = opener
@@ -50,6 +50,9 @@ class Links(Generic[L]):
         self._refused: set[str] = set()
         """Interfaces that relays may reach us on, and where we cannot listen: said once."""
         self._ticker: asyncio.TimerHandle | None = None
+        self._ours: Mapping[str, Sequence[int]] = {}
+        self.followers: list[Callable[[], None]] = []
+        """Told when our addresses have become others."""
 
     def __iter__(self) -> Iterator[L]:
         return iter(self._links)
@@ -82,7 +85,7 @@ class Links(Generic[L]):
         self._links.clear()
 
     def _places(self, wires: Iterable[str]) -> Places:
-        there, wires = tuple(self._look()), tuple(wires)
+        there, wires = self._looked(), tuple(wires)
         places = places_of(wires, self._named, there)
         self._relayed = self._relayed or "" in wires
         if "" in wires and not places.needed and not places.spare:
@@ -133,11 +136,18 @@ class Links(Generic[L]):
 
     def keep_up(self) -> None:
         """Follow what became of our addresses and interfaces since the last look. Raises `OSError`."""
-        there = tuple(self._look())
+        before, there = self._ours, self._looked()
         for name in dict.fromkeys(link.interface for link in self._links):
             self._renew(name)
         if self._relayed:
             self._open(Places(spare=places_of(("",), self._named, there).spare))
+        for follower in self.followers if self._ours != before else ():
+            follower()
+
+    def _looked(self) -> list[str]:
+        """Look at our addresses; give the interfaces that others reach us on."""
+        self._ours = self._look()
+        return reachable(self._ours)
 
     def _renew(self, name: str) -> None:
         """Listen anew on an interface that was deleted and made again: its number is another one, and the sockets of

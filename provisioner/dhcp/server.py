@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from typing import Any, Protocol
 
 from provisioner.clock import SteadyClock
-from provisioner.dhcp.addresses import by_interface, reachable
+from provisioner.dhcp.addresses import by_interface
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.asking import Ask
 from provisioner.dhcp.boards import Boards
@@ -127,13 +127,13 @@ class DhcpServer:
     def _open(self, interface: str) -> Iterator[Link]:
         return (Link(interface, port) for port in (self.config.server_port, PROXY_PORT))
 
-    def _look_around(self) -> Iterable[str]:
-        """Learn our own addresses, and whether the clock was set; give the interfaces that others reach us on."""
+    def _look_around(self) -> dict[str, tuple[int, ...]]:
+        """Learn our own addresses, by interface, and whether the clock was set."""
         self._look_at_clock()
         found = by_interface(socket.AF_INET)
         self.site.addresses = found
         self.site.ours = frozenset(value for values in found.values() for value in values)
-        return reachable(found)
+        return found
 
     def _look_at_clock(self) -> None:
         if jump := self._clock.jump():

@@ -122,7 +122,7 @@ class SubnetBook(Generic[S]):
                     raise
                 self._said[subnet.title] = subnet
                 self._unfit.discard(subnet.title)
-                self._tell()
+                self.tell()
         log.info("dhcp.subnet-set subnet=%s network=%s mode=%s", subnet.title, subnet.network, subnet.mode)
 
     async def remove(self, name: str) -> None:
@@ -153,7 +153,7 @@ class SubnetBook(Generic[S]):
                     self._serve(name, before, lost)
                     raise
                 del self._said[name]
-                self._tell()
+                self.tell()
         log.info("dhcp.subnet-removed subnet=%s", name)
 
     async def _stored(self, subnet: S, before: S | None) -> list[Lease]:
@@ -193,7 +193,8 @@ class SubnetBook(Generic[S]):
             hint = "`provisionctl dhcp unreserve MAC` (`unreserve6 ADDRESS`), or take it out of the configuration file"
             raise ConfigError(f"subnet {before.title}", faults=faults, hint=hint)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell who follows subnets of all of them again."""
         subnets = [subnet for subnet, _ in self.all()]
         for follower in self._followers:
             follower(subnets)

@@ -11,7 +11,7 @@ from ipaddress import IPv6Address
 from typing import Any, Protocol
 
 from provisioner.clock import SteadyClock
-from provisioner.dhcp.addresses import by_interface, is_local, reachable
+from provisioner.dhcp.addresses import by_interface, is_local
 from provisioner.dhcp.case import Silence
 from provisioner.dhcp.held import Held
 from provisioner.dhcp.leases import Lease
@@ -109,13 +109,13 @@ class Dhcp6Server:
     def _open(self, interface: str) -> Iterator[Link6]:
         yield Link6(interface)
 
-    def _look_around(self) -> Iterable[str]:
-        """Learn our own addresses; give the interfaces that others reach us on."""
+    def _look_around(self) -> dict[str, tuple[int, ...]]:
+        """Learn our own addresses, by interface."""
         found = by_interface(socket.AF_INET6)
         self.site.addresses = {
             name: tuple(value for value in values if not is_local(value)) for name, values in found.items()
         }
-        return reachable(found)
+        return found
 
     # live changes
 

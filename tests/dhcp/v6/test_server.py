@@ -14,8 +14,6 @@ from provisioner.dhcp.leases import Lease, LeaseState
 from provisioner.dhcp.places import Terms
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.advertising import Advertising
-from provisioner.dhcp.v6.case import Arrival6
-from provisioner.dhcp.v6.link import Link6
 from provisioner.dhcp.v6.message import Message, Type, decode, encode
 from provisioner.dhcp.v6.options import Opt
 from provisioner.dhcp.v6.server import Dhcp6Server
@@ -29,25 +27,18 @@ from provisioner.store.leases6 import LeaseStore6
 from tests.dhcp.clients import chain
 from tests.dhcp.netns import inside
 from tests.dhcp.v6.clients import MAC, OTHER_MAC, SERVER_DUID, Says, by_relay, duid_ll, ia, ip, link_local, subnet
-from tests.dhcp.v6.wires import add, until_ready
-from tests.dhcp.wires import Wires, wires
+from tests.dhcp.v6.wires import joined, until_ready
+from tests.dhcp.wires import Wires
 
 pytestmark = pytest.mark.netns
 US, RELAY = "fd00::1", "fd00::fe"
-IPV6_FREEBIND = 78
 SOLICIT, REQUEST = Type.SOLICIT, Type.REQUEST
 ONE, OTHER = Says(duid_ll()), Says(duid_ll(OTHER_MAC))
 
 
 @pytest.fixture
 def lan(tmp_path: Path) -> Iterator[Wires]:
-    """A server's namespace and a relay's, joined."""
-    with wires(tmp_path) as it:
-        add(it, "server", "relay")
-        it.cable("server", "eth0", "relay", "eth0")
-        it.ip("server", "addr", "add", f"{US}/64", "dev", "eth0", "nodad")
-        it.ip("relay", "addr", "add", f"{RELAY}/64", "dev", "eth0", "nodad")
-        until_ready(it, server="eth0", relay="eth0")
+    with joined(tmp_path, US, RELAY) as it:
         yield it
 
 
@@ -264,50 +255,6 @@ async def test_a_client_is_heard_by_multicast_and_its_frame_names_it(rig: Rig, l
     await server.stop()
 
 
-@pytest.fixture
-def many(lan: Wires) -> Iterator[list[socket.socket]]:
-    """Many machines on the relay's wire, each with an address of its own."""
-    with inside(lan.names["relay"]):
-        found = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(400)]
-    for number, each in enumerate(found):
-        each.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-        each.bind((f"fd00::{number + 0x1000:x}", 546))
-    yield found
-    for each in found:
-        each.close()
-
-
-def heard(link: Link6, clients: list[socket.socket], size: int) -> list[Arrival6]:
-    for each in clients:
-        each.sendto(bytes(size), (US, 547))
-    found: list[Arrival6] = []
-    while len(found) < len(clients) and (batch := link.receive()):
-        found += [arrival for _, arrival in batch]
-    return found
-
-
-@pytest.mark.parametrize("size", [200, 4000], ids=["whole", "in fragments"])
-def test_in_a_burst_every_message_has_the_frame_that_it_came_in(
-    lan: Wires, many: list[socket.socket], size: int
-) -> None:
-    with inside(lan.names["server"]):
-        link = Link6("eth0")
-    mac = bytes.fromhex(lan.ip("relay", "link", "show", "eth0").split("link/ether ")[1][:17].replace(":", ""))
-    assert {(each.mac, each.lost) for each in heard(link, many, size)} == {(mac, False)}
-    link.close()
-
-
-def test_a_message_says_that_its_frame_was_lost(lan: Wires, many: list[socket.socket]) -> None:
-    with inside(lan.names["server"]):
-        link = Link6("eth0")
-    assert link._frames is not None
-    link._frames.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
-    found = heard(link, many, 200)
-    assert len(found) == len(many)
-    assert {(each.lost, bool(each.mac)) for each in found} == {(False, True), (True, False)}
-    link.close()
-
-
 async def test_look_ups(rig: Rig) -> None:
     server = await rig.start(rig.server())
     await rig.acquire()
@@ -360,6 +307,20 @@ async def test_what_we_fail_at_is_told(rig: Rig) -> None:
     assert server.trace.counts["dhcp6.fault"] == 1
     server.site.decide = chain
     assert (await rig.ask(ONE.message(SOLICIT, ia()))).type == Type.ADVERTISE
+    await server.stop()
+
+
+async def test_who_follows_our_addresses_is_told_once_of_new_ones(rig: Rig, lan: Wires) -> None:
+    server = await rig.start(rig.server())
+    told: list[list[int]] = []
+    server.links.followers.append(lambda: told.append(sorted(server.site.addresses["eth0"])))
+    with inside(lan.names["server"]):
+        server.links.keep_up()
+        assert told == []
+        lan.ip("server", "addr", "add", "fd00::9/64", "dev", "eth0", "nodad")
+        server.links.keep_up()
+        server.links.keep_up()
+    assert told == [[ip(US), ip("fd00::9")]]
     await server.stop()
 
 

@@ -41,6 +41,18 @@ def bridge(it: Wires, name: str, addresses: tuple[str, ...], clients: tuple[str,
 
 
 @contextmanager
+def joined(folder: Path, server: str, relay: str) -> Iterator[Wires]:
+    """A server's namespace and a relay's with these addresses, joined."""
+    with wires(folder) as it:
+        add(it, "server", "relay")
+        it.cable("server", "eth0", "relay", "eth0")
+        it.ip("server", "addr", "add", f"{server}/64", "dev", "eth0", "nodad")
+        it.ip("relay", "addr", "add", f"{relay}/64", "dev", "eth0", "nodad")
+        until_ready(it, server="eth0", relay="eth0")
+        yield it
+
+
+@contextmanager
 def lan6(folder: Path) -> Iterator[Wires]:
     """A server with a bridge that two clients are on."""
     with wires(folder) as it:
