@@ -15,6 +15,7 @@ from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.server import Dhcp6Server
+from provisioner.dhcp.v6.site import slots_of
 from provisioner.errors import ConfigError
 from provisioner.fairloop import between
 from provisioner.firstuse import at_hand
@@ -47,6 +48,7 @@ class Naming:
         self.on_lease: OnLease | None = None
         self.on_lease6: OnLease | None = None
         self._v4: DhcpServer | None = None
+        self._v6: Dhcp6Server | None = None
         if self.keeper is not None:
             self.on_lease = LeaseNames(dns, self.keeper, self._holder, self._now)
             self.on_lease6 = LeaseNames(dns, self.keeper, self._holder6, self._now, size=16)
@@ -72,6 +74,7 @@ class Naming:
 
     async def open6(self, server: Dhcp6Server) -> None:
         """The same with leases of DHCPv6."""
+        self._v6 = server
         await _hear(self.on_lease6, server.leases())
 
     async def run(self) -> None:
@@ -91,11 +94,16 @@ class Naming:
         return _holder(known, domain)
 
     def _renamed(self, mac: Mac, _: Reservation | None) -> None:
-        """A machine has another name, or none any more: its lease is looked at again."""
+        """A machine has another name, or none any more: all its leases are looked at again, of both families."""
         assert self._v4 is not None
         assert self.on_lease is not None
-        if (lease := self._v4.lease_for(mac)) is not None:
+        assert self.on_lease6 is not None
+        key = bytes.fromhex(mac.replace(":", ""))
+        for lease in self._v4.site.topology.leases_of(key):
             self.on_lease(lease)
+        for slot in slots_of(key) if self._v6 is not None else ():
+            for lease in self._v6.site.topology.leases_of(slot):
+                self.on_lease6(lease)
 
     def _holder6(self, lease: Lease) -> Holder:
         """The same machine as for IPv4, so that both addresses are one name's."""

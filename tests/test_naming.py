@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,20 @@ from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Dhcp, Reservation
+from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.errors import ConfigError
 from provisioner.naming import Naming, key_of
 from provisioner.store.db import Database
 from tests.ddns.bind import KEY
 from tests.dhcp.clients import MAC, NOW, chain, ip, subnet
+from tests.dhcp.v6.clients import ip as ip6
+from tests.dhcp.v6.clients import subnet as subnet6
 
 ETHER = bytes.fromhex(MAC.replace(":", ""))
 UUID = "0f7b8c2e-0000-1000-8000-525400000001"
 DNS = Dns(server="127.0.0.1", forward=("example", "rack.example"))
-SIX = 0xFD00 << 112 | 5
+SIX = ip6("fd00::100")
+ELSEWHERE = subnet(network="10.1.0.0/24", interface="eth1", pools=("10.1.0.100-10.1.0.109",), router=("10.1.0.1",))
 
 
 class NoLeases:
@@ -36,14 +39,6 @@ class NoLeases:
         return []
 
 
-@dataclass
-class Server6:
-    kept: list[Lease]
-
-    def leases(self) -> list[Lease]:
-        return self.kept
-
-
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(tmp_path / "state.db")
@@ -52,37 +47,46 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
-def server() -> DhcpServer:
-    config = Dhcp(subnets=(subnet(),))
-    clock = SteadyClock(wall=lambda: NOW, steady=lambda: 0.0)
-    made = DhcpServer(config, decide=chain, leases=NoLeases(), observe=lambda _line: None, clock=clock)  # type: ignore[arg-type]
+def server6(*keys: bytes) -> Dhcp6Server:
+    """One that has given an address to each of these."""
+    made = Dhcp6Server(Dhcp(subnets6=(subnet6(),)), decide=chain, leases=NoLeases(), observe=lambda _line: None)  # type: ignore[arg-type]
     pool = next(iter(made.site.pools()))
-    pool.bind(Lease(ip("10.0.0.105"), ETHER, pool.name, NOW + 100, name="then"))
+    for number, key in enumerate(keys):
+        pool.bind(Lease(SIX + number, key, pool.name, NOW + 100, name="then"))
     return made
 
 
-async def test_both_addresses_of_a_machine_have_its_name_of_now(db: Database) -> None:
+def server() -> DhcpServer:
+    config = Dhcp(subnets=(subnet(), ELSEWHERE))
+    clock = SteadyClock(wall=lambda: NOW, steady=lambda: 0.0)
+    made = DhcpServer(config, decide=chain, leases=NoLeases(), observe=lambda _line: None, clock=clock)  # type: ignore[arg-type]
+    for pool, address in zip((net.pool for net in made.site.topology), ("10.0.0.105", "10.1.0.105"), strict=True):
+        pool.bind(Lease(ip(address), ETHER, pool.name, NOW + 100, name="then"))
+    return made
+
+
+async def test_all_addresses_of_a_machine_have_its_name_of_now(db: Database) -> None:
     v4 = server()
     v4.set_reservation(Reservation(mac=MAC, name="now", uuid=UUID), Origin.MACHINE)
     naming = await Naming.of(DNS, db)
     await naming.open(v4)
-    await naming.open6(Server6([Lease(SIX, ETHER + b"\1", "p", NOW + 100, name="now")]))  # type: ignore[arg-type]
+    await naming.open6(server6(ETHER, ETHER + b"\1"))
     assert naming.keeper is not None
     wanted = naming.keeper._wanted
     assert {value.name for value in wanted.values()} == {"now.rack.example."}
-    assert {len(address) for address in wanted} == {4, 16}
+    assert sorted(len(address) for address in wanted) == [4, 4, 16, 16]
     owner = Owner(DUID, bytes.fromhex("0004" + UUID.replace("-", "")))
     assert {value.owner for value in wanted.values()} == {owner}
     v4.set_reservation(Reservation(mac=MAC, name="later", uuid=UUID), Origin.MACHINE)
-    assert wanted[ip("10.0.0.105").to_bytes(4, "big")].name == "later.rack.example."
+    assert {value.name for value in wanted.values()} == {"later.rack.example."}
     v4.remove_reservation(v4.layers.page("", 1)[0], Origin.MACHINE)
-    assert ip("10.0.0.105").to_bytes(4, "big") not in wanted  # a stranger may call itself anything
+    assert wanted == {}  # a stranger may call itself anything
 
 
 async def test_a_stranger_has_no_name_by_dhcpv6_either(db: Database) -> None:
     naming = await Naming.of(DNS, db)
     await naming.open(server())
-    await naming.open6(Server6([Lease(SIX, ETHER, "p", NOW + 100, name="www")]))  # type: ignore[arg-type]
+    await naming.open6(server6(ETHER))
     assert naming.keeper is not None
     assert naming.keeper._wanted == {}
 
@@ -90,7 +94,7 @@ async def test_a_stranger_has_no_name_by_dhcpv6_either(db: Database) -> None:
 async def test_without_a_server_nothing_is_done(db: Database) -> None:
     naming = await Naming.of(Dns(), db)
     await naming.open(server())
-    await naming.open6(Server6([Lease(SIX, ETHER, "p", NOW + 100, name="x")]))  # type: ignore[arg-type]
+    await naming.open6(server6(ETHER))
     await naming.run()
     assert (naming.on_lease, naming.on_lease6, naming.keeper) == (None, None, None)
 

@@ -241,7 +241,7 @@ class DhcpServer:
     def lease_for(self, mac: Mac) -> Lease | None:
         """Give the lease that a machine holds now, the newest where it has several."""
         key, now = bytes.fromhex(parse_mac(mac).replace(":", "")), self._clock.now()
-        found = [lease for pool in self.site.pools() if (lease := pool.of(key)) is not None and lease.active(now)]
+        found = [lease for lease in self.site.topology.leases_of(key) if lease.active(now)]
         return max(found, key=lambda lease: lease.since, default=None)
 
     def foretell(self, ask: Ask, decide: Callable[[BootClient], Plan]) -> list[Foretold]:

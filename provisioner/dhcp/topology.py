@@ -211,6 +211,12 @@ class Topology(Generic[N]):
                 if (lease := pool.by_ip.get(ip)) is not None:
                     yield lease
 
+    def leases_of(self, key: bytes) -> Iterator[Lease]:
+        """Give what a machine holds or held last, in each pool."""
+        for pool in self.pools():
+            if (lease := pool.of(key)) is not None:
+                yield lease
+
     def holding(self, ip: int) -> N | None:
         """Give the subnet that an address belongs to."""
         return next((net for net in self.at(ip) if net.holds(ip)), None)

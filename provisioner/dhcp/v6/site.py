@@ -162,6 +162,11 @@ class Site6:
         return next((lease for lease in self.topology.leases_at(ip) if lease.active(now)), None)
 
 
+def slots_of(port: bytes) -> list[bytes]:
+    """Give what the leases of a hardware address may belong to."""
+    return [port, *(port + bytes((number,)) for number in range(1, SLOTS))]
+
+
 def port_of(slot: bytes) -> bytes:
     """Give the hardware address of a slot."""
     return slot[:6] if len(slot) in (6, 7) else slot
