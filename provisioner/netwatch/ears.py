@@ -51,9 +51,9 @@ class Ear:
         """Give what has arrived, so much at most. Raises `OSError` where the interface is gone or down."""
         return _receive(self._socket, most)
 
-    def send(self, frame: bytes) -> None:
-        """Send; what the kernel does not take is lost, as on any wire."""
-        _send(self._socket, frame, None)
+    def send(self, frame: bytes) -> bool:
+        """Send; say whether the kernel took it. What it does not take is lost, as on any wire."""
+        return _send(self._socket, frame, None)
 
 
 class Pinger:
@@ -101,11 +101,12 @@ def _receive(sock: socket.socket, most: int) -> Iterator[bytes]:
             return
 
 
-def _send(sock: socket.socket, data: bytes, to: tuple[str, int] | None) -> None:
+def _send(sock: socket.socket, data: bytes, to: tuple[str, int] | None) -> bool:
     try:
         if to is None:
             sock.send(data)
         else:
             sock.sendto(data, to)
     except OSError:  # the interface is down, its queue is full, no route: the other tries may get through
-        pass
+        return False
+    return True

@@ -22,7 +22,7 @@ from provisioner.errors import StoreError
 from provisioner.model.intent import Tell
 from provisioner.model.net import Mac, mac_from_bytes
 from provisioner.model.trace import Channel, Observe, TraceLine
-from provisioner.netwatch.messages import Heard, Heard6, Kind
+from provisioner.netwatch.messages import Asked, Heard, Heard6, Kind
 from provisioner.netwatch.rogues import How, Rogue, Rogues, Sighting
 from provisioner.netwatch.supervisor import Netwatch
 from provisioner.netwatch.watch6 import Watch6
@@ -102,6 +102,7 @@ class Guard:
         self._fallen: dict[str, Fallen] = {}
         netwatch.on_heard = self.hear
         netwatch.on_heard6 = self.hear6
+        netwatch.on_asked = self.asked
         netwatch.on_up = self._ask_soon
 
     async def open(self) -> None:
@@ -161,7 +162,6 @@ class Guard:
         both = sorted({*places, *places6})
         self._netwatch.listen(both)
         for place in both if every_s and not self._netwatch.fault else ():
-            self._rogues.asked(place)
             if place in places:
                 self._netwatch.ask(place)
             if place in places6:
@@ -189,6 +189,11 @@ class Guard:
         self._seen(sighting, [subnet.title for subnet in subnets])
         if not heard.asked and len(heard.client) == 6:
             self._trace(heard, mac)
+
+    def asked(self, asked: Asked) -> None:
+        """A question of ours has left: who answered before is to answer it, too."""
+        self._rogues.asked(asked.interface, six=asked.six)
+        self._wake.set()
 
     def hear6(self, heard: Heard6) -> None:
         """A DHCPv6 server's message or a router's advertisement came in."""

@@ -29,6 +29,7 @@ from provisioner.netwatch.messages import (
     MAX_BYTES,
     Ask,
     Ask6,
+    Asked,
     Deaf,
     Heard,
     Heard6,
@@ -139,10 +140,16 @@ class Helper:
                 self._looking.begin(id, target, time.monotonic())
             case Ask(interface):
                 if (wire := self._wires.get(interface)) is not None:
-                    wire.servers.send(wire.frames.discover(self._xid))
+                    self._ask(wire, wire.frames.discover(self._xid), six=False)
             case Ask6(interface):
                 if (wire := self._wires.get(interface)) is not None and (own := link_local(interface)):
-                    wire.servers.send(frames6.solicit(wire.frames.mac, own, wire.frames.client, self._xid))
+                    question = frames6.solicit(wire.frames.mac, own, wire.frames.client, self._xid)
+                    self._ask(wire, question, six=True)
+
+    def _ask(self, wire: Wire, question: bytes, *, six: bool) -> None:
+        """Ask, and say so: who does not answer what never left is not gone."""
+        if wire.servers.send(question):
+            self._say(Asked(wire.frames.interface, six))
 
     def _say(self, report: Report) -> bool:
         try:

@@ -112,6 +112,13 @@ class Deaf(msgspec.Struct, frozen=True, tag="deaf"):
     why: Said
 
 
+class Asked(msgspec.Struct, frozen=True, tag="asked"):
+    """A question has left on this interface: `Ask`, or `Ask6` where it is `six`."""
+
+    interface: Name
+    six: bool
+
+
 class Tally(msgspec.Struct, frozen=True, tag="tally"):
     """Counters since the start: probes that were too many, messages of servers that were left unread."""
 
@@ -119,7 +126,7 @@ class Tally(msgspec.Struct, frozen=True, tag="tally"):
     unread: int
 
 
-Report = Ready | Looked | Heard | Heard6 | Deaf | Tally
+Report = Ready | Looked | Heard | Heard6 | Asked | Deaf | Tally
 
 M = TypeVar("M")
 

@@ -61,6 +61,11 @@ class Rogue:
     missed: int = 0
 
     @property
+    def six(self) -> bool:
+        """It is one of DHCPv6, or a router of IPv6."""
+        return ":" in self.server
+
+    @property
     def certainty(self) -> int:
         """How far it can be made up: by a word of a machine, by a message, by an answer to our own question."""
         return max(self.how is not How.CHOSEN, 2 * self.answers, 3 * self.gives)
@@ -117,10 +122,10 @@ class Rogues:
     def _forget(self, rogue: Rogue) -> None:
         del self._known[rogue.place, rogue.server, rogue.how is How.ROUTER]
 
-    def asked(self, place: str) -> None:
-        """A question of ours is about to be asked there."""
+    def asked(self, place: str, *, six: bool = False) -> None:
+        """A question of ours was asked there, by DHCPv6 where it is `six`."""
         for key, rogue in self._known.items():
-            if rogue.place == place and rogue.answers:
+            if rogue.place == place and rogue.answers and rogue.six is six:
                 self._known[key] = replace(rogue, missed=rogue.missed + 1)
 
     def gone(self, now: float) -> list[Rogue]:

@@ -27,6 +27,7 @@ from provisioner.netwatch.messages import (
     MAX_EARS,
     Ask,
     Ask6,
+    Asked,
     Deaf,
     Heard,
     Heard6,
@@ -100,6 +101,7 @@ class Netwatch:
         """Why nothing is watched; empty while the process runs."""
         self.on_heard: Callable[[Heard], None] = lambda _: None
         self.on_heard6: Callable[[Heard6], None] = lambda _: None
+        self.on_asked: Callable[[Asked], None] = lambda _: None
         self.on_up: Callable[[], None] = lambda: None
 
     @property
@@ -205,6 +207,8 @@ class Netwatch:
                 self.on_heard(report)
             case Heard6():
                 self.on_heard6(report)
+            case Asked():
+                self.on_asked(report)
             case Deaf(interface, why):
                 self._is_deaf(interface, why)
             case Tally():

@@ -19,7 +19,7 @@ from provisioner.errors import StoreError
 from provisioner.model.net import Mac
 from provisioner.model.trace import TraceLine
 from provisioner.netwatch.guard import Guard
-from provisioner.netwatch.messages import Heard, Heard6, Kind
+from provisioner.netwatch.messages import Asked, Heard, Heard6, Kind
 from provisioner.netwatch.rogues import GONE_AFTER, How
 from provisioner.netwatch.supervisor import Netwatch
 from tests.dhcp import netns
@@ -324,10 +324,23 @@ async def test_a_daemon_that_ends_as_a_proxy_starts_as_one_until_the_other_serve
     await settle(later)
     assert (later.mode(), later.kinds()) == (Mode.PROXY, ["dhcp.fallback"])
     for _ in range(GONE_AFTER + 1):
-        later.guard._rogues.asked("eth0")
+        later.guard.asked(Asked("eth0", six=False))
     await settle(later)
     assert (later.mode(), later.memory.rows) == (Mode.AUTHORITATIVE, {})
     assert later.kinds() == ["dhcp.fallback", "dhcp.rogue-gone", "dhcp.restored"]
+
+
+async def test_where_no_question_leaves_nobody_is_gone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interface is down, or not there yet: the other server may well be, when it comes back."""
+    monkeypatch.setattr("provisioner.netwatch.guard.SOON_S", 0.0)
+    rig.netwatch.fault = ""
+    rig.guard.hear(heard(asked=True))
+    for _ in range(2 * GONE_AFTER):
+        rig.guard._ask_soon()
+        await settle(rig)
+        rig.guard.asked(Asked("eth0", six=True))
+        rig.guard.asked(Asked("eth1", six=False))
+    assert (rig.mode(), rig.guard.fallen()) == (Mode.PROXY, {"10.0.0.0/24": ROGUE})
 
 
 CHANGED = {

@@ -11,7 +11,7 @@ from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 
-from provisioner.netwatch.messages import Heard, Kind
+from provisioner.netwatch.messages import Asked, Heard, Kind
 from provisioner.netwatch.supervisor import Netwatch
 from tests.dhcp import netns
 from tests.dhcp.clients import ip
@@ -206,6 +206,17 @@ async def test_an_interface_that_is_not_there_is_told_and_heard_again_when_it_co
     lan.ip("server", "link", "add", "late0", "type", "bridge")
     await until(lambda: "late0" not in watch.deaf)
     assert not watch.fault
+
+
+async def test_questions_that_have_left_are_told_and_no_others(lan: Wires, watch: Netwatch) -> None:
+    asked: list[Asked] = []
+    watch.on_asked = asked.append
+    watch.listen(["br0", "late0"])
+    await until(lambda: "late0" in watch.deaf)
+    watch.ask("late0")
+    watch.ask("br0")
+    await until(lambda: asked)
+    assert asked == [Asked("br0", six=False)]
 
 
 async def test_it_keeps_one_capability_and_no_way_to_more(watch: Netwatch) -> None:

@@ -14,6 +14,7 @@ from provisioner.netwatch.messages import (
     MAX_BYTES,
     MAX_EARS,
     Ask,
+    Asked,
     Deaf,
     Heard,
     Kind,
@@ -40,6 +41,7 @@ REPORTS: tuple[Report, ...] = (
     Looked(7, "52:54:00:00:00:01"),
     Heard("eth0", Kind.NAK, 1, b"123456", b"1" * 16, 0, asked=True),
     Deaf("eth0", "x" * 200),
+    Asked("eth0", six=True),
     Tally(1, 2),
 )
 
