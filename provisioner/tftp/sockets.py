@@ -39,9 +39,18 @@ class Reply:
         return 40 if self._listener.family == socket.AF_INET6 else 20
 
     def error(self, code: ErrorCode, message: str) -> None:
-        """Send an ERROR from the listening port: the client does not know any other yet."""
+        """Send an ERROR from the port and the address that was asked: the client does not know any other yet."""
         with contextlib.suppress(OSError):
-            self._listener.sendto(encode(Error(code, message)), self.peer)
+            self._listener.sendmsg([encode(Error(code, message))], self._from(), 0, self.peer)
+
+    def _from(self) -> list[tuple[int, int, bytes]]:
+        """Say to the kernel which of our addresses a datagram of the listener's leaves from."""
+        if self._local is None:
+            return []
+        local = socket.inet_pton(self._listener.family, self._local)
+        if self._listener.family == socket.AF_INET6:
+            return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.pack(local, *self.peer[3:]))]
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO4.pack(0, local, bytes(4)))]
 
     def connected_socket(self) -> socket.socket:
         """Open the transfer's own port on the address that was asked, connected to the peer."""

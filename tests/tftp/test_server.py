@@ -74,13 +74,19 @@ async def test_netascii_of_what_is_made_for_a_client(served: Served) -> None:
     assert await fetch(served.address, "grub/grub.cfg", (), Mode.NETASCII) == b"for 127.0.0.1\r\n"
 
 
-async def test_a_wildcard_answers_from_the_address_that_was_asked(served: Served) -> None:
-    server = TftpServer([("0.0.0.0", 0)], table=served.table, observe=served.trace.append)
+@pytest.mark.parametrize(("wildcard", "asked"), [("0.0.0.0", "127.0.0.77"), ("::", "::1")], ids=["IPv4", "IPv6"])
+async def test_a_wildcard_answers_from_the_address_that_was_asked(served: Served, wildcard: str, asked: str) -> None:
+    """A refusal, too: firmware leaves unread what comes from elsewhere."""
+    server = TftpServer([(wildcard, 0)], table=served.table, observe=served.trace.append)
     await server.start()
-    with Client(("127.0.0.77", server.addresses[0][1])) as client:
+    port = server.addresses[0][1]
+    with Client((asked, port)) as client:
         assert await client.get("snponly.efi") == SMALL
         assert client.peer is not None
-        assert client.peer[0] == "127.0.0.77"
+        assert client.peer[0] == asked
+    with Client((asked, port)) as client:
+        assert isinstance(await client.get("absent.efi"), Error)
+        assert client.peer == (asked, port)
     await server.stop()
 
 
