@@ -44,7 +44,7 @@ def boot_server(case: Case, net: Net) -> Reply | Silence:
     if case.packet.type not in (Type.REQUEST, Type.INFORM):
         return Silence("port 4011 answers requests only")
     to = destination(case, 0).ip
-    if not case.arrival.unicast and holding(case.nets, to) is None:
+    if (case.packet.ciaddr or not case.arrival.unicast) and holding(case.nets, to) is None:
         return Silence(f"it has {address(to)}, which is not an address of this network")
     _hear(case)
     refusal = _refusal(case, net)
@@ -52,10 +52,12 @@ def boot_server(case: Case, net: Net) -> Reply | Silence:
 
 
 def _hear(case: Case) -> None:
-    """Note the address that the other server gave: it is what the machine fetches its files from."""
+    """Note the address that the other server gave, one of this link: it is what the machine fetches its files from."""
     packet = case.packet
     if packet.type in (Type.REQUEST, Type.INFORM):
-        case.site.claims.put(packet.ciaddr or number_of(packet.options, Opt.REQUESTED_ADDRESS, 4) or 0, case.key)
+        ip = packet.ciaddr or number_of(packet.options, Opt.REQUESTED_ADDRESS, 4) or 0
+        if holding(case.nets, ip) is not None:
+            case.site.claims.put(ip, case.key)
     elif packet.type in (Type.RELEASE, Type.DECLINE):
         case.site.claims.drop(case.key)
 

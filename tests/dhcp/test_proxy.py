@@ -104,6 +104,12 @@ SILENT: dict[str, tuple[Site, Packet, Arrival, str]] = {
         PROXY_PORT,
         "does not boot from the network",
     ),
+    "an address of elsewhere, by a word of its link on port 4011": (
+        beside(),
+        packet(Type.REQUEST, options=UEFI, giaddr="10.0.0.9", ciaddr="203.0.113.9"),
+        Arrival("eth0", ip(US), ("198.51.100.7", 53), 4011, unicast=True),
+        "it has 203.0.113.9, which is not an address of this network",
+    ),
     "GRUB reads its server from the other server's ACK": (
         beside(loader={"efi-x64": "grubx64.efi"}),
         discover(options=UEFI),
