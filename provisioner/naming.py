@@ -101,8 +101,9 @@ class Naming:
         key = bytes.fromhex(mac.replace(":", ""))
         for lease in self._v4.site.topology.leases_of(key):
             self.on_lease(lease)
-        for slot in slots_of(key) if self._v6 is not None else ():
-            for lease in self._v6.site.topology.leases_of(slot):
+        if self._v6 is not None:
+            six = self._v6.site.topology
+            for lease in (lease for slot in slots_of(key) for lease in six.leases_of(slot)):
                 self.on_lease6(lease)
 
     def _holder6(self, lease: Lease) -> Holder:
