@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import select
 import socket
@@ -20,6 +21,8 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from itertools import count
+
+log = logging.getLogger(__name__)
 
 TURN_BYTES = 256 * 1024
 """Sent to one client before the next one's turn: more at once keeps its other end waiting for all of it."""
@@ -139,8 +142,14 @@ class Sender:
 
     def begin(self, descriptor: int, file: int, part: Range, patience: Patience) -> Sending:
         """Send a range of `file` on a non-blocking socket; both may be closed by the caller while it lasts."""
-        sending = Sending(os.dup(descriptor), os.dup(file), part, patience)
-        min(self._threads, key=lambda thread: thread.load).add(sending)
+        with contextlib.ExitStack() as undo:
+            ours = os.dup(descriptor)
+            undo.callback(os.close, ours)
+            copy = os.dup(file)
+            undo.callback(os.close, copy)
+            sending = Sending(ours, copy, part, patience)
+            min(self._threads, key=lambda thread: thread.load).add(sending)
+            undo.pop_all()
         return sending
 
     async def permit(self, wanted: int) -> int:
@@ -182,10 +191,11 @@ class _Thread:
         return len(self._sendings) + len(self._new)
 
     def add(self, sending: Sending) -> None:
-        self._new.append(sending)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=f"sender-{self._number}", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name=f"sender-{self._number}", daemon=True)
+            thread.start()
+            self._thread = thread
+        self._new.append(sending)
         os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
@@ -197,6 +207,16 @@ class _Thread:
         os.close(self._wake)
 
     def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._serve()
+            except Exception:
+                log.exception("http.fault thread=sender-%d", self._number)
+                self._end_all(ConnectionAbortedError("a fault of the daemon; its log has the details"))
+        self._take()
+        self._end_all(ConnectionAbortedError("the server stops"))
+
+    def _serve(self) -> None:
         looked = time.monotonic()
         while not self._closed.is_set():
             ready = []
@@ -216,9 +236,6 @@ class _Thread:
             if now - looked >= LOOK_S:
                 looked = now
                 self._drop_stalled(now)
-        self._take()
-        for sending in list(self._sendings.values()):
-            self._end(sending, ConnectionAbortedError("the server stops"))
 
     def _limited(self, ready: list[Sending], bucket: Bucket) -> None:
         """Send what the limit allows, to whom it is due."""
@@ -237,10 +254,14 @@ class _Thread:
         while self._new:
             sending = self._new.popleft()
             sending.number = next(self._numbers)
-            self._sendings[sending.socket] = sending
             with contextlib.suppress(OSError):
                 _socket_priority(sending)
-            self._poll.register(sending.socket, select.EPOLLOUT)
+            try:
+                self._poll.register(sending.socket, select.EPOLLOUT)
+            except OSError as error:
+                sending.finish(error)
+            else:
+                self._sendings[sending.socket] = sending
 
     def _turn(self, sending: Sending, most: int) -> int:
         """Send at most so much, as far as the socket takes it; say how much it took."""
@@ -268,6 +289,10 @@ class _Thread:
                 self._end(sending, ConnectionAbortedError("given up"))
             elif sending.is_lost(now):
                 self._end(sending, TimeoutError())
+
+    def _end_all(self, error: Exception) -> None:
+        for sending in list(self._sendings.values()):
+            self._end(sending, error)
 
     def _end(self, sending: Sending, error: Exception | None) -> None:
         del self._sendings[sending.socket]
@@ -301,22 +326,26 @@ class Bucket:
 
 
 def turns(ready: list[Sending], now: float) -> list[tuple[Sending, int]]:
-    """Say who is sent something, in which order, and how much at most.
+    """Say who is sent something, in which order, and how much at most. Each is named once: its turn may end it.
 
     Whoever got nothing for `TRICKLE_S` a little; then who boots, first come, first served; then images, in turn.
     """
     starving = [sending for sending in ready if now - sending.moved_at >= TRICKLE_S]
-    booting = [sending for sending in ready if not sending.bulk]
-    images = sorted((sending for sending in ready if sending.bulk), key=lambda sending: sending.moved_at)
-    order = [(sending, TRICKLE_BYTES) for sending in sorted(starving, key=lambda sending: sending.moved_at)]
+    booting = [sending for sending in ready if not sending.bulk and now - sending.moved_at < TRICKLE_S]
+    images = [sending for sending in ready if sending.bulk and now - sending.moved_at < TRICKLE_S]
+    order = [(sending, TRICKLE_BYTES) for sending in sorted(starving, key=_moved_at)]
     order += [(sending, TURN_BYTES) for sending in sorted(booting, key=lambda sending: sending.number)]
-    return order + [(sending, TURN_BYTES) for sending in images]
+    return order + [(sending, TURN_BYTES) for sending in sorted(images, key=_moved_at)]
 
 
 def _takes_more(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return bool(poll.poll(0))
+
+
+def _moved_at(sending: Sending) -> float:
+    return sending.moved_at
 
 
 def _is_bulk(sending: Sending) -> bool:

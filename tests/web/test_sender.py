@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import select
 import socket
+from typing import Any
 
 import pytest
 
@@ -33,7 +35,7 @@ async def test_first_come_first_served_and_images_last() -> None:
 async def test_nobody_goes_without_for_long() -> None:
     first = await sending(1)
     starving = await sending(9, bulk=True, moved_at=NOW - TRICKLE_S)
-    assert (await order(first, starving))[0] == (9, TRICKLE_BYTES)
+    assert await order(first, starving) == [(9, TRICKLE_BYTES), (1, TURN_BYTES)]
 
 
 async def test_images_take_turns() -> None:
@@ -149,3 +151,57 @@ async def test_what_was_given_whole_is_known_though_its_client_is_gone_first() -
         assert sending.is_whole
     os.close(file)
     await asyncio.to_thread(sender.close)
+
+
+RATES = {"with a limit": 12.5e6, "without": 0.0}
+
+
+@pytest.mark.parametrize("rate", RATES.values(), ids=RATES.keys())
+async def test_the_others_are_served_when_one_goes_that_took_nothing_for_long(rate: float) -> None:
+    file = os.memfd_create("content")
+    os.truncate(file, 1 << 30)
+    sender = Sender(threads=1, rate=rate)
+    with contextlib.ExitStack() as ends:
+        (first, gone), (second, stays) = socket.socketpair(), socket.socketpair()
+        for end in (first, gone, second, stays):
+            ends.enter_context(end).setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while first.send(bytes(65536)):
+                pass
+        sending = sender.begin(first.fileno(), file, Range(0, 1 << 30), Patience())
+        sending.moved_at -= 2 * TRICKLE_S
+        gone.close()
+        with pytest.raises(ConnectionError):
+            await sending.over()
+        await sender.begin(second.fileno(), file, Range(0, 10), Patience()).over()
+        assert stays.recv(100) == bytes(10)
+    os.close(file)
+    await asyncio.to_thread(sender.close)
+
+
+async def test_a_fault_of_ours_ends_what_is_under_way_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    file = os.memfd_create("content")
+    os.truncate(file, 1 << 20)
+    sender = Sender(threads=1)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        no_offset: Any = 0.5
+        with pytest.raises(ConnectionAbortedError, match="a fault of the daemon"):
+            await sender.begin(ours.fileno(), file, Range(no_offset, 10), Patience()).over()
+        await sender.begin(ours.fileno(), file, Range(0, 10), Patience()).over()
+        assert theirs.recv(100) == bytes(10)
+    assert "http.fault thread=sender-0" in caplog.text
+    os.close(file)
+    await asyncio.to_thread(sender.close)
+
+
+async def test_what_cannot_begin_holds_no_descriptor_of_its_client() -> None:
+    sender = Sender(threads=1)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            sender.begin(ours.fileno(), -1, Range(0, 10), Patience())
+        ours.close()
+        assert await asyncio.to_thread(theirs.recv, 1) == b"", "its client sees the end"
+    sender.close()
