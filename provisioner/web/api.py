@@ -18,11 +18,12 @@ from provisioner.web.hooks import source_of
 from provisioner.web.intents import EnrolBody, enrol_request
 from provisioner.web.lists import Encoded
 from provisioner.web.ports import Route, Site
-from provisioner.web.replies import condition, json_reply, machine_reply, page, page_limit, query, read, whole
+from provisioner.web.replies import condition, json_reply, machine_reply, page, page_limit, read, whole
 from provisioner.web.sse import shown, stream_events
 from provisioner.web.verbs import Verbs
 
 VERSION = metadata.version("provisioner")
+MACHINES_BY = ("name", "state", "tag", "select", "limit", "after")
 
 
 class Api:
@@ -36,11 +37,11 @@ class Api:
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
         return (
-            Route("GET", "/v1/machines", self.machines),
+            Route("GET", "/v1/machines", self.machines, query=MACHINES_BY, repeated="name"),
             Route("POST", "/v1/machines", self.enrol),
             *Verbs(self._ask).routes(),
             Route("GET", "/v1/bootenvs", self.bootenvs),
-            Route("GET", "/v1/events", self.events),
+            Route("GET", "/v1/events", self.events, query=("after", "limit", "machine")),
             Route("GET", "/v1/info", self.info),
             Route("GET", "/healthz", self.healthz),
             Route("GET", "/readyz", self.readyz),
@@ -48,7 +49,7 @@ class Api:
 
     async def machines(self, request: web.Request) -> web.StreamResponse:
         """List machines; `name` (repeated or with commas), `state`, `tag`, `select` narrow it, `after` pages on."""
-        given = query(request, "name", "state", "tag", "select", "limit", "after")
+        given = request.query
         names = {name for value in given.getall("name", []) for name in value.split(",")}
         state, tag, after = given.get("state", ""), given.get("tag", ""), given.get("after", "")
         limit = page_limit(given) if "limit" in given else None
@@ -84,13 +85,12 @@ class Api:
 
     async def bootenvs(self, request: web.Request) -> web.Response:
         """List what machines can boot, and what is missing of it."""
-        query(request)
         found = sorted(self._site.bootenvs(), key=lambda status: status.bootenv.name)
         return json_reply({"bootenvs": [views.bootenv_view(status) for status in found]})
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Give events from a cursor on: a page of JSON, CloudEvents, or a stream for who accepts text/event-stream."""
-        given = query(request, "after", "limit", "machine")
+        given = request.query
         ref = given.get("machine", "")
         machine = self._ask.machines.get(ref).id if ref else ""
         after, limit = page(given)

@@ -18,6 +18,7 @@ from aiohttp import web
 from provisioner.errors import ProvisionerError, TicketError
 from provisioner.web import problems
 from provisioner.web.ports import Route
+from provisioner.web.replies import check_query
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ READ_ONLY = frozenset({"GET", "HEAD"})
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Answer = Callable[[web.Request, problems.Problem], web.Response]
+Who = Callable[[web.Request], str]
 
 
 def as_problem(request: web.Request, problem: problems.Problem) -> web.Response:
@@ -49,16 +51,16 @@ def operator_app(routes: Iterable[Route], hosts: frozenset[str] = frozenset()) -
     """
     table = {(route.method, route.path): route for route in routes}
     heads = [replace(route, method="HEAD") for route in table.values() if route.method == "GET"]
-    return _application((*table.values(), *heads), as_problem, _peer, hosts)
+    return _application((*table.values(), *heads), as_problem, _peer, hosts, any_query=False)
 
 
 def machine_app(routes: Iterable[Route]) -> web.Application:
     """Build what machines talk to: boot scripts, files, the agent."""
-    return _application(routes, as_line, _remote, frozenset())
+    return _application(routes, as_line, _remote, frozenset(), any_query=True)
 
 
 def _application(
-    routes: Iterable[Route], answer: Answer, who: Callable[[web.Request], str], hosts: frozenset[str]
+    routes: Iterable[Route], answer: Answer, who: Who, hosts: frozenset[str], *, any_query: bool
 ) -> web.Application:
     @web.middleware
     async def guard(request: web.Request, handler: Next) -> web.StreamResponse:
@@ -80,8 +82,19 @@ def _application(
 
     app = web.Application(middlewares=[guard], client_max_size=1)  # bodies are read by bodies.read_body, by route
     for route in routes:
-        app.router.add_route(route.method, route.path, route.handler)
+        handler = route.handler if any_query and not route.query else _asked(route)
+        app.router.add_route(route.method, route.path, handler)
     return app
+
+
+def _asked(route: Route) -> Next:
+    """Refuse what stands in a query and is not looked at."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        check_query(request.query, route)
+        return await route.handler(request)
+
+    return handler
 
 
 def _problem(request: web.Request, error: ProvisionerError) -> problems.Problem:
@@ -135,7 +148,7 @@ def _path(request: web.Request) -> str:
     return resource.canonical if resource is not None else "(none)"
 
 
-def _log_request(request: web.Request, status: int, took_s: float, who: Callable[[web.Request], str]) -> None:
+def _log_request(request: web.Request, status: int, took_s: float, who: Who) -> None:
     quiet = request.method in READ_ONLY and status < 500 and took_s < SLOW_S
     level = logging.DEBUG if quiet else logging.INFO
     if not log.isEnabledFor(level):

@@ -27,7 +27,7 @@ from provisioner.model.net import Mac
 from provisioner.web.bodies import decode, read_body
 from provisioner.web.intents import BmcBody, bmc_address
 from provisioner.web.ports import Machines, Route
-from provisioner.web.replies import json_reply, query
+from provisioner.web.replies import json_reply
 from provisioner.web.spool import spooled
 from provisioner.web.underway import UnderWay
 from provisioner.web.views import when
@@ -95,7 +95,7 @@ class BmcApi:
             Route("GET", "/v1/bmc/found", self.found),
             Route("GET", f"{machine}/bmc/why/{{verb}}", self.why),
             Route("POST", f"{machine}/bmc/rotate", self.rotate),
-            Route("PUT", f"{machine}/bmc/firmware", self.push),
+            Route("PUT", f"{machine}/bmc/firmware", self.push, query=("name",)),
             Route("POST", f"{machine}/bmc/ways", self.add_way),
             Route("DELETE", f"{machine}/bmc/ways/{{driver}}", self.remove_way),
             Route("POST", f"{machine}/bmc/waive", self.waive),
@@ -106,18 +106,15 @@ class BmcApi:
 
     async def verbs(self, request: web.Request) -> web.Response:
         """List all verbs, what they take, and which drivers offer them."""
-        query(request)
         return json_reply({"verbs": [verb_view(verb) for verb in VERBS.values()]})
 
     async def found(self, request: web.Request) -> web.Response:
         """List the BMCs that DHCP gave addresses to and those that machines see of themselves, and whose they are."""
-        query(request)
         rows = found_view(self._machines.all(), self._boards.seen())
         return json_reply({"found": rows})
 
     async def why(self, request: web.Request) -> web.Response:
         """Say which driver a verb is asked of on this machine, and why."""
-        query(request)
         verb = request.match_info["verb"]
         if verb not in VERBS:
             raise WireError(f"no verb {verb[:60]!r}", hint="GET /v1/bmc/verbs lists them")
@@ -127,7 +124,6 @@ class BmcApi:
 
     async def do(self, request: web.Request) -> web.Response:
         """Do a verb; the body holds its arguments. Answers when its end state was read back."""
-        query(request)
         name = request.match_info["verb"]
         machine = self._machine(request)
         raw = await read_body(request, BODY_BYTES)
@@ -143,7 +139,7 @@ class BmcApi:
 
     async def push(self, request: web.Request) -> web.Response:
         """Send firmware to the BMC and have it installed; answers when its task has ended well."""
-        name = query(request, "name").get("name", "")
+        name = request.query.get("name", "")
         machine = self._machine(request)
         self._check_free(machine, VERBS[PUSH])
         async with contextlib.AsyncExitStack() as stack:
@@ -158,14 +154,12 @@ class BmcApi:
 
     async def add_way(self, request: web.Request) -> web.Response:
         """Put another way to the machine's board on record, after a look at whose board it is."""
-        query(request)
         body = decode(await read_body(request, BODY_BYTES), BmcBody)
         machine = await self._boards.doors.add(self._machine(request).id, bmc_address(body), body.password)
         return json_reply({"ways": ways_view(machine)})
 
     async def remove_way(self, request: web.Request) -> web.Response:
         """Take a way to the machine's board off the record."""
-        query(request)
         wanted = request.match_info["driver"]
         if wanted not in set(Driver):
             raise WireError(f"no driver {wanted[:40]!r}", hint=f"one of {', '.join(Driver)}")
@@ -174,7 +168,6 @@ class BmcApi:
 
     async def waive(self, request: web.Request) -> web.Response:
         """Have a driver that failed a verb on boards like this one asked again, last, for a while."""
-        query(request)
         body = decode(await read_body(request, BODY_BYTES), WaiveBody)
         if body.verb not in VERBS:
             raise WireError(f"no verb {body.verb[:60]!r}", hint="GET /v1/bmc/verbs lists them")
@@ -186,7 +179,6 @@ class BmcApi:
 
     async def rotate(self, request: web.Request) -> web.Response:
         """Give the daemon's own account at the BMC a new random password."""
-        query(request)
         machine = self._machine(request)
         self._check_free(machine, VERBS[SET_PASSWORD])
         await self._boards.rotate(machine)
@@ -194,7 +186,6 @@ class BmcApi:
 
     async def console(self, request: web.Request) -> web.StreamResponse:
         """Stream what the machine prints on its serial console, from a little before."""
-        query(request)
         machine = self._machine(request)
         await self._ways.first(machine)
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream", "Cache-Control": "no-store"})
@@ -210,7 +201,6 @@ class BmcApi:
 
     async def type(self, request: web.Request) -> web.Response:
         """Type the body into the console that somebody reads."""
-        query(request)
         keys = await read_body(request, KEYS_BYTES)
         machine = self._machine(request)
         await self._ways.first(machine)

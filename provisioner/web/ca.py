@@ -12,7 +12,7 @@ from provisioner.boot.trust import der, fingerprint
 from provisioner.errors import ConflictError
 from provisioner.firstuse import at_hand
 from provisioner.web.ports import Route
-from provisioner.web.replies import json_reply, query
+from provisioner.web.replies import json_reply
 from provisioner.web.views import when
 
 
@@ -37,7 +37,6 @@ class CaApi:
 
     async def show(self, request: web.Request) -> web.Response:
         """Show the root's certificate."""
-        query(request)
         if not self._tls_port:
             raise ConflictError("nothing is served by HTTPS, so there is no CA", hint="set http.tls_port")
         pem = await asyncio.to_thread(self._certificate.read_text)

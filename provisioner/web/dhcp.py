@@ -31,7 +31,7 @@ from provisioner.store.dhcpbook import STATES, Filter
 from provisioner.web import bodies
 from provisioner.web.dhcpsettings import SubnetsApi, held_view, read_settings, said_view
 from provisioner.web.ports import Route
-from provisioner.web.replies import json_reply, page_limit, query
+from provisioner.web.replies import json_reply, page_limit
 from provisioner.web.views import when
 
 IMPORT_LIMIT = 128 << 20
@@ -87,19 +87,19 @@ class DhcpApi:
         """The route table."""
         reservation = "/v1/dhcp/reservations/{mac}"
         return (
-            Route("GET", "/v1/dhcp/leases", self.leases),
+            Route("GET", "/v1/dhcp/leases", self.leases, query=("state", "mac", "network", "family", "after", "limit")),
             Route("POST", "/v1/dhcp/leases/{address}/free", self.free),
-            Route("GET", "/v1/dhcp/reservations", self.reservations),
+            Route("GET", "/v1/dhcp/reservations", self.reservations, query=("after", "limit")),
             Route("PUT", reservation, self.reserve),
             Route("DELETE", reservation, self.unreserve),
             *SubnetsApi(self._book.subnets, Subnet, "subnets", self._fallen).routes(),
-            Route("POST", "/v1/dhcp/import", self.take_over),
+            Route("POST", "/v1/dhcp/import", self.take_over, query=("dry_run", "keep_going")),
             Route("GET", "/v1/dhcp/names", self.names),
         )
 
     async def leases(self, request: web.Request) -> web.Response:
         """List leases by address, a page at a time."""
-        given = query(request, "state", "mac", "network", "family", "after", "limit")
+        given = request.query
         wanted = _filter(given)
         after = _ip(given["after"], "after", six=wanted.six) if given.get("after") else -1
         limit = page_limit(given)
@@ -122,7 +122,7 @@ class DhcpApi:
 
     async def reservations(self, request: web.Request) -> web.Response:
         """List reservations by hardware address, a page at a time."""
-        given = query(request, "after", "limit")
+        given = request.query
         limit = page_limit(given)
         found = self._book.reservations(given.get("after", ""), limit)
         rows = [said_view(said, origin) for said, origin in found]
@@ -145,7 +145,6 @@ class DhcpApi:
 
     async def names(self, request: web.Request) -> web.Response:
         """Say how it stands with names in the DNS."""
-        query(request)
         if self._names is None:
             return json_reply({"enabled": False})
         status = self._names.status()
@@ -155,7 +154,7 @@ class DhcpApi:
 
     async def take_over(self, request: web.Request) -> web.StreamResponse:
         """Take over reservations and leases: a line of JSON for each, in the body and in the answer."""
-        given = query(request, "dry_run", "keep_going")
+        given = request.query
         raw = await bodies.read_body(request, IMPORT_LIMIT)
         wants: list[Want] = []
         for line, text in enumerate(raw.split(b"\n"), 1):

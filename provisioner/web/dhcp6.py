@@ -13,7 +13,7 @@ from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
 from provisioner.errors import WireError
 from provisioner.web.dhcpsettings import SubnetsApi, held_view, read_settings, said_view
 from provisioner.web.ports import Route
-from provisioner.web.replies import json_reply, page_limit, query
+from provisioner.web.replies import json_reply, page_limit
 
 
 class Dhcp6Api:
@@ -26,7 +26,7 @@ class Dhcp6Api:
         """The route table."""
         reservation = "/v1/dhcp/reservations6/{address}"
         return (
-            Route("GET", "/v1/dhcp/reservations6", self.reservations),
+            Route("GET", "/v1/dhcp/reservations6", self.reservations, query=("after", "limit")),
             Route("PUT", reservation, self.reserve),
             Route("DELETE", reservation, self.unreserve),
             *SubnetsApi(self._book.subnets, Subnet6, "subnets6", dict).routes(),
@@ -34,7 +34,7 @@ class Dhcp6Api:
 
     async def reservations(self, request: web.Request) -> web.Response:
         """List fixed addresses in order, a page at a time."""
-        given = query(request, "after", "limit")
+        given = request.query
         limit = page_limit(given)
         after = _address(given["after"]) if given.get("after") else ""
         found = self._book.reservations(after, limit)

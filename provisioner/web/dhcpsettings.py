@@ -19,7 +19,7 @@ from provisioner.model.net import mac_from_bytes
 from provisioner.settings import decode
 from provisioner.web import bodies
 from provisioner.web.ports import Route
-from provisioner.web.replies import BODY_LIMIT, json_reply, query
+from provisioner.web.replies import BODY_LIMIT, json_reply
 from provisioner.web.views import when
 
 
@@ -42,7 +42,6 @@ class SubnetsApi(Generic[S]):
 
     async def list(self, request: web.Request) -> web.Response:
         """List the subnets that are served."""
-        query(request)
         return json_reply({self._word: [self._view(said, by) for said, by in self._book.all()]})
 
     async def set(self, request: web.Request) -> web.Response:

@@ -15,7 +15,7 @@ from provisioner.errors import ConfigError, NotFoundError, RunOverError, TicketE
 from provisioner.model.net import Mac, parse_mac
 from provisioner.web import bodies
 from provisioner.web.ports import Booter, Route
-from provisioner.web.replies import query, whole
+from provisioner.web.replies import whole
 from provisioner.web.whole import WholeAnswer
 
 log = logging.getLogger(__name__)
@@ -87,13 +87,17 @@ class MachineSide:
             ("GET", "step"): self.step,
             ("POST", "output/{job}"): self.output,
         }
+        queries = {"log": ("up",), "output/{job}": ("at",)}
         return (
             Route("GET", "/boot/{mac}/script.ipxe", self.ipxe_script),
             Route("GET", "/boot/{mac}/grub.cfg", self.grub_script),
             Route("GET", "/answers/own/{answer}", self.own_answer),
             Route("POST", "/answers/own/{answer}", self.own_answer),
             Route("GET", "/answers/{ticket}/{answer}", self.answer),
-            *(Route(method, f"/agent/v1/{path}", authorised(call)) for (method, path), call in agent.items()),
+            *(
+                Route(method, f"/agent/v1/{path}", authorised(call), query=queries.get(path, ()))
+                for (method, path), call in agent.items()
+            ),
         )
 
     async def ipxe_script(self, request: web.Request) -> WholeAnswer:
@@ -152,7 +156,7 @@ class MachineSide:
 
     async def log(self, request: web.Request) -> web.Response:
         """Take a piece of a job's output; with `up`, each of its lines begins with when it was printed."""
-        token, up = token_of(request), query(request, "up").get("up", "")
+        token, up = token_of(request), request.query.get("up", "")
         if up and not _UPTIME.fullmatch(up):
             raise WireError(f"up: no seconds: {up[:40]!r}")
         raw = await bodies.read_body(request, LOG_LIMIT)
@@ -167,7 +171,7 @@ class MachineSide:
     async def output(self, request: web.Request) -> web.Response:
         """Take a piece of what a step prints, from octet `at` on. A piece that is sent again changes nothing."""
         token = token_of(request)
-        place = whole(query(request, "at").get("at", "0"), "at")
+        place = whole(request.query.get("at", "0"), "at")
         text = await bodies.read_body(request, LOG_LIMIT)
         job = request.match_info["job"]
         await self._ask.agent_output(token, address_of(request), job, min(place, PLACE_LIMIT), text)

@@ -9,7 +9,6 @@ from enum import StrEnum
 from aiohttp import web
 
 from provisioner.web.ports import Route
-from provisioner.web.replies import query
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -81,6 +80,5 @@ class MetricsApi:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Give all metrics."""
-        query(request)
         body = exposition(self._measure()).encode()
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from provisioner.netwatch.rogues import Rogue
 from provisioner.web.ports import Route
-from provisioner.web.replies import json_reply, query
+from provisioner.web.replies import json_reply
 from provisioner.web.views import when
 
 
@@ -64,7 +64,6 @@ class NetworkApi:
 
     async def network(self, request: web.Request) -> web.Response:
         """Say which other DHCP servers were seen that should not be there."""
-        query(request)
         rogues = [_view(rogue) for rogue in self._guard.rogues()]
         return json_reply(NetworkView(rogues, self._guard.fallen(), self._netwatch.fault, self._netwatch.deaf))
 

@@ -172,8 +172,15 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of a route table."""
+    """One row of a route table.
+
+    `query` are the keys that it takes. Every other one is refused, but where a machine asks for what takes none: its
+    firmware and installers add what they like.
+    """
 
     method: str
     path: str
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    query: tuple[str, ...] = ()
+    repeated: str = ""
+    """The key of these that may stand more than once: each is one of those that are meant."""

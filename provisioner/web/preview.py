@@ -15,7 +15,7 @@ from provisioner.model.facts import Disk
 from provisioner.web.bodies import decode
 from provisioner.web.intents import check_via
 from provisioner.web.ports import Route
-from provisioner.web.replies import json_reply, query
+from provisioner.web.replies import json_reply
 from provisioner.web.views import masked, when
 
 MACHINE = "/v1/machines/{ref}"
@@ -47,14 +47,14 @@ class PreviewApi:
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
         return (
-            Route("GET", f"{MACHINE}/render", self.render),
-            Route("GET", f"{MACHINE}/params", self.params),
-            Route("GET", f"{MACHINE}/plan", self.plan),
+            Route("GET", f"{MACHINE}/render", self.render, query=("bootenv", "file", "params")),
+            Route("GET", f"{MACHINE}/params", self.params, query=("bootenv", "name", "params")),
+            Route("GET", f"{MACHINE}/plan", self.plan, query=("bootenv", "via", "params")),
         )
 
     async def render(self, request: web.Request) -> web.Response:
         """Render a boot's files for one machine; nothing is made that would open anything."""
-        given = query(request, "bootenv", "file", "params")
+        given = request.query
         if not given.get("bootenv"):
             raise WireError("bootenv: missing in the query", hint="GET .../render?bootenv=debian-12")
         params, ref = _params(given.get("params", "")), request.match_info["ref"]
@@ -65,14 +65,14 @@ class PreviewApi:
 
     async def params(self, request: web.Request) -> web.Response:
         """Explain a machine's parameters: every layer, and which of them won."""
-        given = query(request, "bootenv", "name", "params")
+        given = request.query
         params, ref = _params(given.get("params", "")), request.match_info["ref"]
         values = self._ask.values(ref, given.get("bootenv", ""), given.get("name", ""), params)
         return json_reply({"params": [value_view(value) for value in values]})
 
     async def plan(self, request: web.Request) -> web.Response:
         """Say everything that a boot would do, and what it would be refused for; nothing is touched."""
-        given = query(request, "bootenv", "via", "params")
+        given = request.query
         bootenv, via = given.get("bootenv", ""), given.get("via", "")
         if not bootenv:
             raise WireError("bootenv: missing in the query", hint="GET .../plan?bootenv=debian-12")

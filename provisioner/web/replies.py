@@ -15,15 +15,13 @@ from multidict import MultiMapping
 from provisioner.errors import ConflictError, WireError
 from provisioner.model.machine import Machine
 from provisioner.web import bodies, views
-from provisioner.web.ports import Machines
+from provisioner.web.ports import Machines, Route
 from provisioner.web.problems import StaleError
 
 T = TypeVar("T")
 
 BODY_LIMIT = 256 * 1024  # parameters of a machine: the largest answer file that people paste is some 30 KiB
 PAGE_LIMIT = 1000
-REPEATED = frozenset({"name"})
-"""What may stand in a query more than once: each is one of those that are meant."""
 KEY_LIMIT = 200
 _ETAG = re.compile(r'(?:W/)?"?([0-9]{1,18})"?')
 
@@ -40,15 +38,14 @@ async def read(request: web.Request, kind: type[T], default: T | None = None) ->
     return bodies.decode(raw, kind)
 
 
-def query(request: web.Request, *known: str) -> MultiMapping[str]:
-    """Take the query; what is not known is refused, since a filter that is ignored shows the wrong machines."""
-    for name in request.query:
-        if name not in known:
-            hint = f"this path takes {', '.join(known)}" if known else "this path takes none"
+def check_query(given: MultiMapping[str], route: Route) -> None:
+    """Refuse (`WireError`) what a path does not take: a filter that is ignored shows the wrong machines."""
+    for name in given:
+        if name not in route.query:
+            hint = f"this path takes {', '.join(route.query)}" if route.query else "this path takes none"
             raise WireError(f"unknown query parameter {name[:40]!r}", hint=hint)
-        if name not in REPEATED and len(request.query.getall(name)) > 1:
+        if name != route.repeated and len(given.getall(name)) > 1:
             raise WireError(f"{name}: given more than once")
-    return request.query
 
 
 def truth(given: MultiMapping[str], name: str) -> bool:

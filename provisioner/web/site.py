@@ -17,7 +17,7 @@ from provisioner.lifecycle.declared import PROFILE, ROLE, Applied, Declared, Pla
 from provisioner.web import bodies
 from provisioner.web.intents import BmcBody, EnrolBody, enrol_request
 from provisioner.web.ports import Route
-from provisioner.web.replies import json_reply, query
+from provisioner.web.replies import json_reply
 from provisioner.web.views import when
 
 BODY_BYTES = 32 << 20
@@ -89,7 +89,6 @@ class SiteApi:
 
     async def site(self, request: web.Request) -> web.Response:
         """Say what was applied last."""
-        query(request)
         return json_reply(_applied_view(self._ask.applied) | {"lacking": list(self._ask.lacking)})
 
     async def plan(self, request: web.Request) -> web.Response:
@@ -104,7 +103,6 @@ class SiteApi:
         return json_reply(planned_view(planned) | {"applied": _applied_view(self._ask.applied)})
 
     async def _read(self, request: web.Request) -> tuple[Wanted, int | None]:
-        query(request)
         raw = await bodies.read_body(request, BODY_BYTES)
         return await asyncio.to_thread(_wanted, raw)  # ten thousand machines: half a second
 

@@ -21,7 +21,6 @@ from provisioner.web.replies import (
     machine_reply,
     nothing,
     page,
-    query,
     read,
     truth,
 )
@@ -59,21 +58,20 @@ class Verbs:
         }
         return (
             Route("GET", MACHINE, self.machine),
-            Route("DELETE", MACHINE, self.forget),
+            Route("DELETE", MACHINE, self.forget, query=("force",)),
             *(Route("POST", f"{MACHINE}/{name}", handler) for name, handler in verbs.items()),
-            Route("GET", f"{MACHINE}/preflight", self.preflight),
-            Route("GET", f"{MACHINE}/trace", self.trace),
+            Route("GET", f"{MACHINE}/preflight", self.preflight, query=("bootenv", "via")),
+            Route("GET", f"{MACHINE}/trace", self.trace, query=("after", "limit", "q", "channel", "run", "troubles")),
             Route("GET", f"{MACHINE}/why", self.why),
         )
 
     async def machine(self, request: web.Request) -> web.Response:
         """Show one machine; its generation is the ETag."""
-        query(request)
         return machine_reply(self._ask.machines.get(_ref(request)))
 
     async def forget(self, request: web.Request) -> web.Response:
         """Drop a machine from the record; the machine itself is not touched."""
-        force = truth(query(request, "force"), "force")
+        force = truth(request.query, "force")
         given, ref = condition(request), _ref(request)
         with current(self._ask.machines, ref, given):
             await self._ask.forget(ref, force=force, key=given.key, generation=given.generation)
@@ -171,7 +169,7 @@ class Verbs:
 
     async def preflight(self, request: web.Request) -> web.Response:
         """Say what a boot would be refused for, and touch nothing."""
-        given = query(request, "bootenv", "via")
+        given = request.query
         bootenv, via = given.get("bootenv", ""), given.get("via", "")
         if not bootenv:
             raise WireError("bootenv: missing in the query", hint="GET .../preflight?bootenv=debian-12")
@@ -181,7 +179,7 @@ class Verbs:
 
     async def trace(self, request: web.Request) -> web.Response:
         """Show a machine's journey from a cursor on, all of it or what is looked for; `next` is where to ask again."""
-        given = query(request, "after", "limit", "q", "channel", "run", "troubles")
+        given = request.query
         after, limit = page(given)
         lines = await self._ask.trace(self._ref_or_mac(request), after=after, limit=limit, only=_only(given))
         following = max((seq for seq, _ in lines), default=after)  # in order of time, which numbers need not be
@@ -189,7 +187,6 @@ class Verbs:
 
     async def why(self, request: web.Request) -> web.Response:
         """Say what the machine waits for, or why its last run failed, and what to do."""
-        query(request)
         return json_reply(views.verdict_view(await self._ask.why(_ref(request))))
 
     def _ref_or_mac(self, request: web.Request) -> str:

@@ -11,7 +11,7 @@ from aiohttp import web
 from provisioner.errors import NotFoundError, WireError
 from provisioner.model.workflow import FlowMember, FlowRun, FlowStatus, FlowStep, Stage, Wish
 from provisioner.web.ports import Route
-from provisioner.web.replies import condition, json_reply, nothing, query, read, whole
+from provisioner.web.replies import condition, json_reply, nothing, read, whole
 from provisioner.web.views import masked, when
 from provisioner.workflow.decode import Offer, Workflow
 from provisioner.workflow.engine import Engine
@@ -61,18 +61,16 @@ class WorkflowApi:
             Route("GET", run, self.run),
             *(Route("POST", f"{run}/{order}", self.order) for order in ORDERS),
             Route("POST", f"{run}/signal", self.signal),
-            Route("GET", f"{run}/machines/{{machine}}/log", self.log),
+            Route("GET", f"{run}/machines/{{machine}}/log", self.log, query=("after", "step", "try")),
         )
 
     async def list(self, request: web.Request) -> web.Response:
         """List workflows, by name."""
-        query(request)
         flows = self._planning.library.all()
         return json_reply({"workflows": [workflow_view(flow, steps=False) for flow in flows]})
 
     async def show(self, request: web.Request) -> web.Response:
         """Show one workflow with its steps."""
-        query(request)
         return json_reply(workflow_view(self._planning.library.get(request.match_info["name"])))
 
     async def plan(self, request: web.Request) -> web.Response:
@@ -93,12 +91,10 @@ class WorkflowApi:
 
     async def runs(self, request: web.Request) -> web.Response:
         """List runs, the latest first, without their machines."""
-        query(request)
         return json_reply({"runs": [run_view(run, self._engine.now(), members=False) for run in self._engine.all()]})
 
     async def run(self, request: web.Request) -> web.Response:
         """Show one run with its machines."""
-        query(request)
         return json_reply(self._view(self._engine.get(request.match_info["ref"])))
 
     async def order(self, request: web.Request) -> web.Response:
@@ -117,7 +113,7 @@ class WorkflowApi:
 
     async def log(self, request: web.Request) -> web.Response:
         """Show what a step printed, from `after` on: of the latest try, or of `try` (its fence)."""
-        given = query(request, "after", "step", "try")
+        given = request.query
         run = self._engine.get(request.match_info["ref"])
         member = run.member(request.match_info["machine"])
         if member is None:
