@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 from provisioner.boot.chunks import ChunkList
 from provisioner.boot.files import ServedFile
-from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Progress
+from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Hold, Progress
 from provisioner.catalog.bundle import Packing, Pulled, unpack
 from provisioner.catalog.context import Stored
 from provisioner.errors import ArtifactError, ConflictError, NotFoundError
@@ -47,11 +48,13 @@ class ArtifactStore:
     """Artefacts under `root`, with their index in `rows`. Lookups are answered from memory."""
 
     def __init__(self, root: Path, rows: ArtifactIndex, *, clock: Clock = time.time) -> None:
-        self.blobs = BlobStore(root)
+        self.blobs = BlobStore(root, self.has_content)
         self._rows = rows
         self._clock = clock
         self._index: Mapping[tuple[str, str, str], Blob] = {}
         """Replaced whole with every change (`_go_by`)."""
+        self._changing = asyncio.Lock()
+        """Held while rows and index change: neither is ahead of the other for a second change."""
         self._told: dict[tuple[str, str], tuple[Bootenv, Mapping[str, Stored]]] = {}
         self.users: Callable[[str], Sequence[str]] = lambda _bootenv: ()
         """Names the machines that boot a bootenv now: under them nothing is removed, or replaced by other content."""
@@ -65,7 +68,7 @@ class ArtifactStore:
         rows = await self._rows.load()
         there = await _in_thread(lambda: [blob for blob in rows if self.blobs.has(blob.sha256, blob.size_bytes)])
         self._go_by({_key(blob): blob for blob in there})
-        await _in_thread(lambda: self.blobs.remove(self.blobs.all().keys() - {blob.sha256 for blob in rows}))
+        await _in_thread(lambda: self.blobs.sweep(self.blobs.all().keys() - {blob.sha256 for blob in rows}))
         for blob in rows:
             if _key(blob) not in self._index:
                 log.error("artifacts.damaged artifact=%s sha256=%s", blob.key, blob.sha256)
@@ -135,13 +138,20 @@ class ArtifactStore:
         When this returns it is durable, and served under its name from that moment on.
         """
         _check_names(names)
-        digest, size = await _in_thread(lambda: self.blobs.take(path, expected=sha256, progress=progress))
-        return await self.enter(names, digest, size, origin)
+        async with self._holding() as hold:
+            taken = partial(self.blobs.take, path, hold, expected=sha256, progress=progress)
+            return await self._name(names, *await _in_thread(taken), origin)
 
     async def receive(self, names: tuple[str, str, str], content: Content, origin: str, *, sha256: str = "") -> Blob:
         """Take an artefact in as it arrives. Nothing of it is kept when it does not arrive whole."""
         _check_names(names)
-        receiver = await _in_thread(lambda: self.blobs.receiver(content.size_bytes))
+        async with self._holding() as hold:
+            return await self._name(names, *await self._received(names, content, sha256, hold), origin)
+
+    async def _received(
+        self, names: tuple[str, str, str], content: Content, sha256: str, hold: Hold
+    ) -> tuple[str, int]:
+        receiver = await _in_thread(lambda: self.blobs.receiver(hold, content.size_bytes))
         try:
             async for chunk in content.chunks:
                 await _in_thread(partial(receiver.write, chunk))
@@ -150,25 +160,21 @@ class ArtifactStore:
             if not receiver.size_bytes and not sha256:
                 hint = f"look where it comes from; an empty file is taken with its SHA-256, {sha256_of().hexdigest()}"
                 raise ArtifactError(f"{'/'.join(names)}: what came is empty", hint=hint)
-            digest, size = await _in_thread(lambda: receiver.settle("/".join(names), sha256))
+            return await _in_thread(lambda: receiver.settle("/".join(names), sha256))
         finally:
             await _in_thread(receiver.close)
-        return await self.enter(names, digest, size, origin)
 
     async def receive_bundle(self, chunks: AsyncIterator[bytes]) -> Sequence[Blob]:
         """Take in everything that a bundle holds, or nothing of it."""
         source = BufferedReader(Pulled(chunks, asyncio.get_running_loop()), CHUNK_BYTES)
-        items = await _in_thread(lambda: unpack(source, self.blobs))
-        try:
+        async with self._holding() as hold:
+            items = await _in_thread(lambda: unpack(source, self.blobs, hold))
             for item in items:
                 _check_names(item.names)
-        except ArtifactError:
-            await self._sweep({item.sha256 for item in items})
-            raise
-        now = self._clock()
-        blobs = [Blob(*item.names, item.sha256, item.size_bytes, item.origin, now) for item in items]
-        await self._put(blobs)
-        return blobs
+            now = self._clock()
+            blobs = [Blob(*item.names, item.sha256, item.size_bytes, item.origin, now) for item in items]
+            await self._put(blobs)
+            return blobs
 
     def bundle(self, bootenvs: Sequence[tuple[Bootenv, str]]) -> Packing:
         """Pack what is in store of these bootenvs and architectures; refuse (`ArtifactError`) what is not complete."""
@@ -185,20 +191,26 @@ class ArtifactStore:
         Raises `ConflictError` where machines boot that now; then the new content goes.
         """
         _check_names(names)
+        async with self._holding() as hold:
+            await _in_thread(lambda: hold.take(sha256))
+            if not await _in_thread(lambda: self.blobs.has(sha256, size_bytes)):
+                text = f"{'/'.join(names)}: its content was removed before it had its name"
+                raise ArtifactError(text, hint="take it in again")
+            return await self._name(names, sha256, size_bytes, origin)
+
+    async def _name(self, names: tuple[str, str, str], sha256: str, size_bytes: int, origin: str) -> Blob:
         blob = Blob(*names, sha256, size_bytes, origin, self._clock())
         await self._put([blob])
         return blob
 
     async def _put(self, blobs: Sequence[Blob]) -> None:
-        pairs = [(before, blob) for blob in blobs if (before := self._index.get(_key(blob))) is not None]
-        replaced = [before for before, blob in pairs if before.sha256 != blob.sha256]
-        try:
+        """Give content names that somebody holds meanwhile."""
+        async with self._changing:
+            pairs = [(before, blob) for blob in blobs if (before := self._index.get(_key(blob))) is not None]
+            replaced = [before for before, blob in pairs if before.sha256 != blob.sha256]
             self._refuse_in_use(blob.bootenv for blob in replaced)
-        except ConflictError:
-            await self._sweep({blob.sha256 for blob in blobs})
-            raise
-        await self._rows.put(blobs)
-        self._go_by({**self._index, **{_key(blob): blob for blob in blobs}})
+            await self._rows.put(blobs)
+            self._go_by({**self._index, **{_key(blob): blob for blob in blobs}})
         await self._sweep({blob.sha256 for blob in replaced})
 
     def _refuse_in_use(self, bootenvs: Iterable[str]) -> None:
@@ -213,13 +225,14 @@ class ArtifactStore:
 
         With any `users` it is refused (`ConflictError`).
         """
-        gone = [b for b in self.all() if b.bootenv == bootenv and arch in ("", b.arch) and name in ("", b.name)]
-        if not gone:
-            what = "/".join(part for part in (bootenv, arch, name) if part)
-            raise NotFoundError(f"{what}: no such artefact in store", hint="provisionctl artifacts list")
-        self._refuse_in_use([bootenv])
-        await self._rows.drop(gone)
-        self._go_by(_without(self._index, gone))
+        async with self._changing:
+            gone = [b for b in self.all() if b.bootenv == bootenv and arch in ("", b.arch) and name in ("", b.name)]
+            if not gone:
+                what = "/".join(part for part in (bootenv, arch, name) if part)
+                raise NotFoundError(f"{what}: no such artefact in store", hint="provisionctl artifacts list")
+            self._refuse_in_use([bootenv])
+            await self._rows.drop(gone)
+            self._go_by(_without(self._index, gone))
         await self._sweep({blob.sha256 for blob in gone})
         return gone
 
@@ -241,8 +254,15 @@ class ArtifactStore:
 
     async def _sweep(self, hashes: Set[str]) -> None:
         """Delete content that no name stands for any more."""
-        unused = hashes - {blob.sha256 for blob in self._index.values()}
-        await _in_thread(lambda: self.blobs.remove(unused))
+        await _in_thread(lambda: self.blobs.sweep(hashes))
+
+    @contextlib.asynccontextmanager
+    async def _holding(self) -> AsyncIterator[Hold]:
+        hold = self.blobs.hold()
+        try:
+            yield hold
+        finally:
+            await _in_thread(hold.close)
 
 
 def _wanted(bootenv: Bootenv, arch: str) -> Sequence[Artifact]:

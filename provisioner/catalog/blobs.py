@@ -11,6 +11,8 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -29,11 +31,19 @@ Progress = Callable[[int], None]
 """Called with the bytes done so far."""
 
 
-class BlobStore:
-    """Blobs under `root`. Every call blocks: run it in a thread."""
+def _nobody(_sha256: str) -> bool:
+    return False
 
-    def __init__(self, root: Path) -> None:
+
+class BlobStore:
+    """Blobs under `root`. Every call blocks: run it in a thread, where `named` says whether an index has content."""
+
+    def __init__(self, root: Path, named: Callable[[str], bool] = _nobody) -> None:
         self.root = root
+        self._named = named
+        self._held: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        """Held while content is looked at and deleted, so that nobody begins to hold it between the two."""
         self._blobs = root / "blobs" / "sha256"
         self._chunks = root / "chunks"
         self._incoming = root / "incoming"
@@ -64,9 +74,11 @@ class BlobStore:
             return False
         return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
 
-    def take(self, source: Path, *, expected: str = "", progress: Progress | None = None) -> tuple[str, int]:
+    def take(
+        self, source: Path, hold: Hold, *, expected: str = "", progress: Progress | None = None
+    ) -> tuple[str, int]:
         """Copy a regular file in, hashing as it goes; say hash and size. `expected` is the hash that it must have."""
-        with _open_regular(source) as (file, size), contextlib.closing(self.receiver(size)) as receiver:
+        with _open_regular(source) as (file, size), contextlib.closing(self.receiver(hold, size)) as receiver:
             while chunk := file.read(CHUNK_BYTES):
                 receiver.write(chunk)
                 if progress is not None:
@@ -75,9 +87,13 @@ class BlobStore:
                 raise ArtifactError(f"{source}: changed while it was read", hint="import it again")
             return receiver.settle(str(source), expected)
 
-    def receiver(self, size_bytes: int | None = None) -> Receiver:
+    def hold(self) -> Hold:
+        """Begin to take content in that an index is to name."""
+        return Hold(self)
+
+    def receiver(self, hold: Hold, size_bytes: int | None = None) -> Receiver:
         """Begin to take content in piece by piece; `size_bytes` where it is known, to refuse what has no room."""
-        return Receiver(self, size_bytes)
+        return Receiver(self, hold, size_bytes)
 
     def adopt(self, partial: Path, *, expected: str = "") -> tuple[str, int]:
         """Make a finished download a blob without copying it, hashing it first; it is removed if the hash is wrong."""
@@ -136,18 +152,30 @@ class BlobStore:
             out.write(listed.encode())
         Path(name).replace(self._chunks / listed.sha256)
 
-    def remove(self, hashes: Iterable[str]) -> None:
-        """Delete blobs. Who is reading one reads on: the file is gone when the last reader closes it."""
+    def keep(self, sha256: str) -> None:
+        """Have `sweep` spare content until it is let go as often."""
+        with self._lock:
+            self._held[sha256] += 1
+
+    def let_go(self, hashes: Iterable[str]) -> None:
+        """End what `keep` began."""
+        with self._lock:
+            self._held -= Counter(hashes)
+
+    def sweep(self, hashes: Iterable[str]) -> None:
+        """Delete content that no index names and nobody holds. Who is reading it reads on, to the end."""
         for sha256 in hashes:
-            self.path(sha256).unlink(missing_ok=True)
-            (self._chunks / sha256).unlink(missing_ok=True)
+            with self._lock:
+                if not self._held[sha256] and not self._named(sha256):
+                    self.path(sha256).unlink(missing_ok=True)
+                    (self._chunks / sha256).unlink(missing_ok=True)
 
     def all(self) -> dict[str, int]:
         """Every blob with its size."""
         return {path.name: path.stat().st_size for path in self._blobs.iterdir() if len(path.name) == 64}
 
     def settle(self, file: BinaryIO, place: Path, hashed: Chunker) -> None:
-        """Give finished content its name: durable before it is visible."""
+        """Give finished content its place: durable before it is visible."""
         self._write_chunks(hashed.finish())
         file.flush()
         os.fchmod(file.fileno(), 0o440)
@@ -169,14 +197,40 @@ class BlobStore:
         return lacking(self._incoming, size)
 
 
+class Hold:
+    """Content on its way to a name: no sweep takes it. With the end of this goes what was given none. Calls block."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._hashes: list[str] = []
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def take(self, sha256: str) -> None:
+        """Hold this content, too, whether it is there already or comes."""
+        with self._lock:
+            if self._closed:
+                raise ArtifactError("it was given up while it was taken in")
+            self._store.keep(sha256)
+            self._hashes.append(sha256)
+
+    def close(self) -> None:
+        """Hold nothing any more."""
+        with self._lock:
+            self._closed = True
+        self._store.let_go(self._hashes)
+        self._store.sweep(self._hashes)
+        self._hashes = []
+
+
 class Receiver:
     """Content on its way in: nothing can be seen of it until `settle`. Every call blocks."""
 
-    def __init__(self, store: BlobStore, size_bytes: int | None) -> None:
+    def __init__(self, store: BlobStore, hold: Hold, size_bytes: int | None) -> None:
         if size_bytes is not None and size_bytes > MAX_BYTES:
             raise ArtifactError(f"{size_bytes} bytes; at most {MAX_BYTES} are taken")
         store.room_for(size_bytes or 0)
-        self._store = store
+        self._store, self._hold = store, hold
         self._hashed = Chunker()
         self._file, self._place = store.scratch()
         self._room = Room(self._place.parent)
@@ -205,6 +259,7 @@ class Receiver:
         """Make it a blob, durably; say hash and size. `what` names it where the hash is not the expected one."""
         sha256 = self._hashed.sha256
         _check(what, sha256, expected)
+        self._hold.take(sha256)
         try:
             self._store.settle(self._file, self._place, self._hashed)
         except OSError as error:

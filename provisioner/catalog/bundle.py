@@ -17,7 +17,7 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from provisioner.catalog.blobs import CHUNK_BYTES, MAX_BYTES, BlobStore
+from provisioner.catalog.blobs import CHUNK_BYTES, MAX_BYTES, BlobStore, Hold
 from provisioner.errors import ArtifactError
 from provisioner.model.artifact import Blob
 
@@ -99,25 +99,22 @@ class _Plain(tarfile.TarInfo):
         return entry
 
 
-def unpack(source: IO[bytes], blobs: BlobStore) -> tuple[Item, ...]:
-    """Take the content of a bundle into the blob store, and say what it is. Blocks.
+def unpack(source: IO[bytes], blobs: BlobStore, hold: Hold) -> tuple[Item, ...]:
+    """Take the content of a bundle into the blob store, and say what it is; `hold` has it until it is named. Blocks.
 
-    Raises `ArtifactError` when anything is wrong, and then nothing of it was kept.
+    Raises `ArtifactError` when anything is wrong, and then nothing of it is to be kept.
     """
-    taken: list[str] = []
     try:
-        return _unpack(source, blobs, taken)
+        return _unpack(source, blobs, hold)
     except (tarfile.TarError, EOFError, OSError) as error:
-        blobs.remove(taken)
         raise ArtifactError(f"the bundle cannot be read: {error}; nothing of it was kept") from error
     except ArtifactError as error:
-        blobs.remove(taken)
         raise ArtifactError(
             f"the bundle is refused: {error.message}; nothing of it was kept", hint=error.hint
         ) from error
 
 
-def _unpack(source: IO[bytes], blobs: BlobStore, taken: list[str]) -> tuple[Item, ...]:
+def _unpack(source: IO[bytes], blobs: BlobStore, hold: Hold) -> tuple[Item, ...]:
     with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_Plain) as archive:
         entries = iter(archive)
         first = next(entries, None)
@@ -130,7 +127,7 @@ def _unpack(source: IO[bytes], blobs: BlobStore, taken: list[str]) -> tuple[Item
             sha256 = entry.name.removeprefix(BLOBS)
             if wanted.get(sha256) != entry.size:
                 raise ArtifactError(f"{entry.name[:100]!r} is not in its manifest, or is there twice")
-            _take(_content(archive, entry), sha256, blobs, taken)
+            _take(_content(archive, entry), sha256, blobs, hold)
             del wanted[sha256]
     if wanted:
         raise ArtifactError(f"{len(wanted)} of its {len(items)} artefacts are missing", hint="it was cut short")
@@ -143,17 +140,14 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
     return content
 
 
-def _take(content: IO[bytes], sha256: str, blobs: BlobStore, taken: list[str]) -> None:
-    new = not blobs.path(sha256).exists()
-    receiver = blobs.receiver()
+def _take(content: IO[bytes], sha256: str, blobs: BlobStore, hold: Hold) -> None:
+    receiver = blobs.receiver(hold)
     try:
         while chunk := content.read(CHUNK_BYTES):
             receiver.write(chunk)
         receiver.settle(sha256, sha256)
     finally:
         receiver.close()
-    if new:
-        taken.append(sha256)
 
 
 _manifests = msgspec.json.Decoder(Manifest)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +25,7 @@ from aiohttp import ClientHandlerType, ClientMiddlewareType
 from provisioner.boot.files import ServedFile
 from provisioner.catalog import packageindex
 from provisioner.catalog.arriving import Arriving
-from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Receiver
+from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Hold, Receiver
 from provisioner.catalog.download import check_redirect
 from provisioner.errors import ArtifactError, FullError, NotFoundError, StoreError
 from provisioner.model.mirror import Kept, hash_in, is_index, never_changes, root_of
@@ -63,9 +64,11 @@ class MirrorCache:
     def __init__(
         self, root: Path, rows: MirrorIndex, sources: Sources, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._blobs, self._sums = BlobStore(root), root / "sums"
+        self._blobs, self._sums = BlobStore(root, self._is_kept), root / "sums"
         self._rows, self._sources, self._clock = rows, sources, clock
         self._kept: dict[tuple[str, str], Kept] = {}
+        self._names: Counter[str] = Counter()
+        """How many of them have which content."""
         self._under_way: dict[tuple[str, str], tuple[asyncio.Task[_Result], Arriving]] = {}
         self._turns = asyncio.Semaphore(DOWNLOADS)
         self._reading = asyncio.Lock()
@@ -78,9 +81,10 @@ class MirrorCache:
         await _in_thread(lambda: self._sums.mkdir(mode=0o750, exist_ok=True))
         rows = await self._rows.load()
         there = await _in_thread(lambda: {row for row in rows if self._blobs.has(row.sha256, row.size_bytes)})
-        self._kept = {(row.mirror, row.path): row for row in there}
+        for row in there:
+            self._set(row)
         await self._rows.drop([row for row in rows if row not in there])
-        await _in_thread(lambda: self._blobs.remove(self._blobs.all().keys() - {row.sha256 for row in there}))
+        await _in_thread(lambda: self._blobs.sweep(self._blobs.all()))
 
     async def run(self) -> None:
         """Fetch what is asked for, until this is cancelled."""
@@ -115,8 +119,8 @@ class MirrorCache:
             kept = await self._fetched(key)
         if now - kept.used > USED_EVERY_S:
             kept = replace(kept, used=now)
-            if key in self._kept:
-                self._kept[key] = kept
+            if (still := self._kept.get(key)) is not None and still.sha256 == kept.sha256:
+                self._set(kept)
                 await self._rows.put([kept])
         return ServedFile(f"mirror/{mirror}/{path}", self._blobs.path(kept.sha256), kept.size_bytes, kept.sha256)
 
@@ -149,18 +153,18 @@ class MirrorCache:
 
     async def _ask(self, key: tuple[str, str], arriving: Arriving) -> _Result:
         """Ask the mirror; what is kept stands in for a mirror that is away. Raises nothing: its group goes on."""
-        kept, result = self._kept.get(key), None
+        result = None
         try:
             async with self._turns:
-                result = await self._download(key, kept, arriving)
+                result = await self._download(key, arriving)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            if kept is None:
+            if (kept := self._kept.get(key)) is None:
                 return ArtifactError(f"mirror {key[0]}: {reason}", hint="is it reachable from here?")
             log.warning("mirror.stale mirror=%s path=%s: %s", *key, reason)
             return kept
         except (ArtifactError, NotFoundError) as error:
-            if kept is None or not isinstance(error, FullError):
+            if (kept := self._kept.get(key)) is None or not isinstance(error, FullError):
                 return error
             log.warning("mirror.stale mirror=%s path=%s: %s", *key, error)
             return kept
@@ -172,7 +176,24 @@ class MirrorCache:
             arriving.end(good=result is not None)
         return result
 
-    async def _download(self, key: tuple[str, str], kept: Kept | None, arriving: Arriving) -> Kept:
+    async def _download(self, key: tuple[str, str], arriving: Arriving) -> Kept:
+        """Have what is kept confirmed, or fetch a file; its content is held until it is entered, whoever makes room."""
+        async with self._holding() as hold:
+            new = await self._answered(key, self._kept.get(key), arriving, hold)
+            if new is None and (kept := self._kept.get(key)) is not None:
+                return await self._enter(replace(kept, checked=self._clock()))
+            if new is None:  # what was confirmed has gone meanwhile, for another's room
+                new = await self._answered(key, None, arriving, hold)
+            assert new is not None
+            await self._make_room(new)
+            await self._enter(new)
+        if is_index(new.path):
+            await self._read_index(new)
+        log.info("mirror.fetched mirror=%s path=%s bytes=%d", *key, new.size_bytes)
+        return new
+
+    async def _answered(self, key: tuple[str, str], kept: Kept | None, arriving: Arriving, hold: Hold) -> Kept | None:
+        """Ask the mirror for a file, but for what is `kept`; None where that still holds."""
         mirror, path = key
         url = f"{self._sources.upstreams[mirror].rstrip('/')}/{quote(path, safe='/+~:@=,!')}"
         headers = {"Accept-Encoding": "identity"}
@@ -188,7 +209,7 @@ class MirrorCache:
         ) as answer:
             now = self._clock()
             if answer.status == 304 and kept is not None:
-                return await self._enter(replace(kept, checked=now))
+                return None
             if answer.status in (404, 410):
                 if kept is not None:
                     await self._forget([kept])
@@ -196,21 +217,15 @@ class MirrorCache:
             if answer.status != 200:
                 raise aiohttp.ClientError(f"HTTP {answer.status} {answer.reason}")
             expected = hash_in(path) or await self._expected(mirror, path)
-            sha256, size = await self._receive(answer, url, expected, arriving)
-            new = Kept(mirror, path, sha256, size, _header(answer, "ETag"), _header(answer, "Last-Modified"), now, now)
-        await self._make_room(new)
-        await self._enter(new)
-        if is_index(path):
-            await self._read_index(new)
-        log.info("mirror.fetched mirror=%s path=%s bytes=%d", mirror, path, size)
-        return new
+            sha256, size = await self._receive(answer, url, expected, arriving, hold)
+            return Kept(mirror, path, sha256, size, _header(answer, "ETag"), _header(answer, "Last-Modified"), now, now)
 
     async def _receive(
-        self, answer: aiohttp.ClientResponse, url: str, expected: str, arriving: Arriving
+        self, answer: aiohttp.ClientResponse, url: str, expected: str, arriving: Arriving, hold: Hold
     ) -> tuple[str, int]:
         length = answer.content_length
         self._check_size(url, length or 0)
-        receiver = await self._with_room(length or 0, lambda: self._blobs.receiver(length))
+        receiver = await self._with_room(length or 0, lambda: self._blobs.receiver(hold, length))
         try:
             arriving.begin(receiver, length)
             async for chunk in _gathered(answer.content):
@@ -236,8 +251,7 @@ class MirrorCache:
             raise
 
     async def _enter(self, kept: Kept) -> Kept:
-        before = self._kept.get((kept.mirror, kept.path))
-        self._kept[kept.mirror, kept.path] = kept
+        before = self._set(kept)
         await self._rows.put([kept])
         if before is not None and before.sha256 != kept.sha256:
             await self._sweep({before.sha256})
@@ -245,13 +259,39 @@ class MirrorCache:
 
     async def _forget(self, rows: list[Kept]) -> None:
         for row in rows:
-            self._kept.pop((row.mirror, row.path), None)
+            self._uncount(self._kept.pop((row.mirror, row.path), None))
         await self._rows.drop(rows)
         await self._sweep({row.sha256 for row in rows})
 
+    def _set(self, kept: Kept) -> Kept | None:
+        """Have this under its path from now on; return what was there."""
+        self._names[kept.sha256] += 1
+        before = self._kept.pop((kept.mirror, kept.path), None)
+        self._kept[kept.mirror, kept.path] = kept
+        self._uncount(before)
+        return before
+
+    def _uncount(self, gone: Kept | None) -> None:
+        if gone is not None:
+            self._names[gone.sha256] -= 1
+            if not self._names[gone.sha256]:
+                del self._names[gone.sha256]
+
+    def _is_kept(self, sha256: str) -> bool:
+        """Say whether a file has this content. Asked in threads."""
+        return sha256 in self._names
+
     async def _sweep(self, hashes: set[str]) -> None:
-        unused = hashes - {kept.sha256 for kept in self._kept.values()}
-        await _in_thread(lambda: _remove(self._blobs, self._sums, unused))
+        """Delete content that no file has any more, with what it says as an index."""
+        await _in_thread(lambda: _remove(self._blobs, self._sums, hashes))
+
+    @contextlib.asynccontextmanager
+    async def _holding(self) -> AsyncIterator[Hold]:
+        hold = self._blobs.hold()
+        try:
+            yield hold
+        finally:
+            await _in_thread(hold.close)
 
     async def _make_room(self, new: Kept) -> None:
         """Let the least recently used files go, where one more is too much."""
@@ -313,9 +353,10 @@ class MirrorCache:
 
 
 def _remove(blobs: BlobStore, sums: Path, hashes: set[str]) -> None:
-    blobs.remove(hashes)
+    blobs.sweep(hashes)
     for sha256 in hashes:
-        (sums / sha256).unlink(missing_ok=True)
+        if not blobs.path(sha256).exists():
+            (sums / sha256).unlink(missing_ok=True)
 
 
 def _look_up(roots: list[tuple[Path, str]]) -> str:

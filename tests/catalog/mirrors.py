@@ -27,6 +27,11 @@ class Upstream:
         """Paths of which it does not say how long they are."""
         self.redirect: dict[str, str] = {}
         self.held: dict[str, asyncio.Event] = {}
+        self.before: dict[str, asyncio.Event] = {}
+        """What is waited for before an answer begins; `was_asked` is set then."""
+        self.was_asked = asyncio.Event()
+        self.node = ""
+        """Which of several servers this is: each has names of its own for the same content."""
         self.away = False
         self.url = ""
 
@@ -42,11 +47,14 @@ class Upstream:
             assert request.transport is not None
             request.transport.abort()
             return web.Response(status=503)
+        if path in self.before:
+            self.was_asked.set()
+            await self.before[path].wait()
         if path in self.redirect:
             return web.Response(status=302, headers={"Location": self.redirect[path]})
         if content is None:
             return web.Response(status=404)
-        etag = f'"{hashlib.sha256(content).hexdigest()[:8]}"'
+        etag = f'"{self.node}{hashlib.sha256(content).hexdigest()[:8]}"'
         if condition == etag:
             return web.Response(status=304, headers={"ETag": etag})
         response = web.StreamResponse(headers={"ETag": etag})

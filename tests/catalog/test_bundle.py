@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.catalog.blobs import BlobStore
-from provisioner.catalog.bundle import Packing, decode_manifest, unpack
+from provisioner.catalog.bundle import Item, Packing, decode_manifest, unpack
 from provisioner.errors import ArtifactError
 from provisioner.model.artifact import Blob
 
@@ -46,6 +47,13 @@ def store(tmp_path: Path) -> BlobStore:
     return store
 
 
+def taken(source: Any, store: BlobStore) -> tuple[Item, ...]:
+    with closing(store.hold()) as hold:
+        items = unpack(source, store, hold)
+        assert store.all().keys() >= {item.sha256 for item in items}
+        return items
+
+
 def packed(members: list[tuple[str, bytes]]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -68,9 +76,11 @@ GOOD = [manifest(ITEMS), *blobs(*dict.fromkeys(CONTENTS.values()))]
 
 
 def test_everything_of_a_bundle_is_taken(store: BlobStore) -> None:
-    items = unpack(io.BytesIO(packed(GOOD)), store)
-    assert [item.name for item in items] == list(CONTENTS)
-    assert store.all() == {sha(content): len(content) for content in CONTENTS.values()}
+    with closing(store.hold()) as hold:
+        items = unpack(io.BytesIO(packed(GOOD)), store, hold)
+        assert [item.name for item in items] == list(CONTENTS)
+        assert store.all() == {sha(content): len(content) for content in CONTENTS.values()}
+    assert store.all() == {}, "nobody gave it names"
 
 
 async def test_what_is_packed_is_what_tar_reads(store: BlobStore, tmp_path: Path) -> None:
@@ -122,7 +132,7 @@ TYPES = {
 @pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES.keys())
 def test_only_plain_files_are_in_a_bundle(store: BlobStore, kind: bytes) -> None:
     with pytest.raises(ArtifactError, match="is no plain file"):
-        unpack(io.BytesIO(of_type(kind)), store)
+        taken(io.BytesIO(of_type(kind)), store)
     assert store.all() == {}
 
 
@@ -147,7 +157,7 @@ def test_a_long_header_is_refused_before_it_is_read(store: BlobStore, kind: byte
     entry.type, entry.size = kind, 64 << 20
     source = Endless(entry.tobuf(tarfile.GNU_FORMAT))
     with pytest.raises(ArtifactError, match="is no plain file"):
-        unpack(source, store)
+        taken(source, store)
     assert source.given <= 1 << 20
 
 
@@ -182,15 +192,18 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize(("raw", "said"), BAD.values(), ids=BAD.keys())
 def test_a_bundle_with_one_fault_leaves_nothing(store: BlobStore, raw: Callable[[], bytes], said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
-        unpack(io.BytesIO(raw()), store)
+        taken(io.BytesIO(raw()), store)
     assert store.all() == {}
 
 
-def test_a_refused_bundle_takes_nothing_away(store: BlobStore, tmp_path: Path) -> None:
+def test_a_refused_bundle_takes_nothing_away(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path / "artifacts", named=sha(b"initrd").__eq__)
+    store.prepare()
     (tmp_path / "initrd").write_bytes(b"initrd")
-    store.take(tmp_path / "initrd")
+    with closing(store.hold()) as hold:
+        store.take(tmp_path / "initrd", hold)
     with pytest.raises(ArtifactError):
-        unpack(io.BytesIO(packed([*GOOD, *blobs(b"more")])), store)
+        taken(io.BytesIO(packed([*GOOD, *blobs(b"more")])), store)
     assert store.all() == {sha(b"initrd"): 6}
 
 

@@ -317,3 +317,36 @@ async def test_a_store_that_is_full_fails_that_file_and_not_the_cache(
             await db.submit(lambda c: c.execute("ALTER TABLE elsewhere RENAME TO mirror") and None)
             held.set()
         assert other.result() == b"release 1"
+
+
+async def test_a_file_that_comes_again_is_not_driven_out_by_itself(
+    db: Database, tmp_path: Path, upstream: Upstream, now: Now
+) -> None:
+    """Another node of the mirror's calls the same content otherwise; of what is kept it was used last."""
+    names = [f"pool/{letter}.deb" for letter in "abc"]
+    upstream.files |= {name: name[5:6].encode() * 1000 for name in names} | {RELEASE: b"r" * 1000}
+    async with caching(db, tmp_path / "mirror", upstream, now, limit=4000) as cache:
+        for name in (RELEASE, *names):
+            await content(cache, name)
+            now.now += 1000
+        upstream.node = "other"
+        assert await content(cache, RELEASE) == b"r" * 1000
+        now.now += FRESH_S
+        assert await content(cache, RELEASE) == b"r" * 1000, "confirmed"
+
+
+async def test_what_goes_while_it_is_confirmed_is_fetched(
+    db: Database, tmp_path: Path, upstream: Upstream, now: Now
+) -> None:
+    upstream.files |= {"pool/large.deb": b"l" * 3500}
+    async with caching(db, tmp_path / "mirror", upstream, now, limit=3600) as cache:
+        await content(cache, RELEASE)
+        now.now += 1000
+        upstream.before[RELEASE] = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(content(cache, RELEASE))
+            await upstream.was_asked.wait()
+            await content(cache, "pool/large.deb")
+            upstream.before[RELEASE].set()
+        assert asking.result() == b"release 1"
+        assert await content(cache, RELEASE) == b"release 1"
