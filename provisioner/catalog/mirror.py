@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from provisioner.catalog import packageindex
 from provisioner.catalog.arriving import Arriving
 from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Hold, Receiver
 from provisioner.catalog.download import check_redirect
+from provisioner.clock import SteadyClock
 from provisioner.errors import ArtifactError, FullError, NotFoundError, StoreError
 from provisioner.model.mirror import Kept, hash_in, is_index, never_changes, root_of
 from provisioner.services import cause
@@ -62,10 +62,10 @@ class MirrorCache:
     """Files of mirrors below `root`; `run` has to be running for anything to be fetched."""
 
     def __init__(
-        self, root: Path, rows: MirrorIndex, sources: Sources, *, clock: Callable[[], float] = time.time
+        self, root: Path, rows: MirrorIndex, sources: Sources, *, clock: Callable[[], float] | None = None
     ) -> None:
         self._blobs, self._sums = BlobStore(root, self._is_kept), root / "sums"
-        self._rows, self._sources, self._clock = rows, sources, clock
+        self._rows, self._sources, self._clock = rows, sources, clock or SteadyClock().now
         self._kept: dict[tuple[str, str], Kept] = {}
         self._names: Counter[str] = Counter()
         """How many of them have which content."""
@@ -81,8 +81,9 @@ class MirrorCache:
         await _in_thread(lambda: self._sums.mkdir(mode=0o750, exist_ok=True))
         rows = await self._rows.load()
         there = await _in_thread(lambda: {row for row in rows if self._blobs.has(row.sha256, row.size_bytes)})
-        for row in there:
-            self._set(row)
+        now = self._clock()
+        for row in there:  # the clock may have been set back since: nothing is fresh
+            self._set(replace(row, checked=0.0, used=min(row.used, now)))
         await self._rows.drop([row for row in rows if row not in there])
         await _in_thread(lambda: self._blobs.sweep(self._blobs.all()))
 

@@ -350,3 +350,16 @@ async def test_what_goes_while_it_is_confirmed_is_fetched(
             upstream.before[RELEASE].set()
         assert asking.result() == b"release 1"
         assert await content(cache, RELEASE) == b"release 1"
+
+
+async def test_a_clock_that_was_ahead_keeps_no_index_fresh(
+    db: Database, tmp_path: Path, upstream: Upstream, now: Now
+) -> None:
+    root = tmp_path / "mirror"
+    now.now += 1e9
+    async with caching(db, root, upstream, now) as cache:
+        await content(cache, RELEASE)
+    now.now -= 1e9
+    upstream.files[RELEASE] = b"release 2"
+    async with caching(db, root, upstream, now) as cache:
+        assert await content(cache, RELEASE) == b"release 2"
