@@ -29,6 +29,7 @@ from provisioner.store.events import EventStore
 from provisioner.store.tickets import TicketStore
 from provisioner.store.tokens import LIFE_S, Purpose, Token, Tokens, digest
 from provisioner.store.trace import Trace
+from provisioner.uncut import uncut
 
 SEED_BYTES = 16
 AHEAD_S = 2.0
@@ -53,7 +54,8 @@ class Answers:
         self._trace = trace
         self._daemon = secrets.token_hex(8)
         self._owed: set[tuple[str, str]] = set()
-        """Ticket and file of what was redeemed and did not leave, where the store could not be told so: it is full."""
+        """Ticket and file of what was redeemed and did not leave, where the store was not told so: it is full, or who
+        asked went away. After a restart that is nobody's any more, but then whatever was given once is given again."""
         self._asking: set[str] = set()
         """Machines whose own answer is being given, at the place that all are told."""
         self._events = EventStore(db)
@@ -105,13 +107,7 @@ class Answers:
             self._check_same(machine, ticket, answer, handout)
         ask = self._ask(self._machines.find(machine.id), ticket, answer, address)  # its run may have ended meanwhile
         ask = replace(ask, sums=handout.sums)
-        self._owed.discard((key, answer))  # of many who ask at once, one is owed it
-        try:
-            _, outcome = await self._tickets.redeem(key, ask, self._boots.clock.now())
-        except StoreError:
-            if ask.owed:
-                self._owed.add((key, answer))
-            raise
+        outcome = await self._redeemed(key, ask)
         if isinstance(outcome, Refused):  # or somebody else was faster
             raise await self._refused(machine, outcome, answer, ask)
         machine = await self._answered(machine, key, answer)
@@ -119,6 +115,20 @@ class Answers:
         again = " once more" if isinstance(outcome, Granted) and outcome.again else ""
         self._see(machine, "http.answer", f"answer file {answer} given{again}")
         return handout.files[answer]
+
+    async def _redeemed(self, key: str, ask: Ask) -> Granted | Refused:
+        """Redeem a file. It is owed still where that fails, or whoever asked went away meanwhile."""
+        owed = ask.owed
+        self._owed.discard((key, ask.answer))  # of many who ask at once, one is owed it
+        try:
+            with uncut() as whole:
+                _, outcome = await whole(self._tickets.redeem(key, ask, self._boots.clock.now()))
+                owed = isinstance(outcome, Granted)
+        except (StoreError, asyncio.CancelledError):
+            if owed:
+                self._owed.add((key, ask.answer))
+            raise
+        return outcome
 
     async def own(self, answer: str, address: str) -> tuple[bytes, str]:
         """Give an answer file at the one place that an installer asks at: to whom the ticket's address is leased.
@@ -193,6 +203,9 @@ class Answers:
         """Tell the run before an octet leaves: whoever has the answers installs, and must find its disk after it."""
         try:
             return await self._runner.apply(machine.id, Seen(Signal.ANSWER))
+        except asyncio.CancelledError:  # who asked went away
+            self._owed.add((key, answer))
+            raise
         except ProvisionerError:
             try:
                 await self._tickets.give_back(key, answer)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.errors import TicketUsedError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.machine import State
 from provisioner.store.db import T, Work
@@ -19,6 +20,8 @@ from provisioner.store.secrets import Secrets
 from provisioner.store.tokens import Tokens
 from tests.lifecycle.points import KillableDatabase
 from tests.lifecycle.rack import Rack
+from tests.lifecycle.test_answers import installing
+from tests.lifecycle.test_answers_own import ToldRack
 from tests.lifecycle.test_conductor import ready, settled
 from tests.lifecycle.test_rollouts import fleet, over, until
 from tests.lifecycle.test_rollouts import ready as all_ready
@@ -124,3 +127,39 @@ async def test_a_rollout_whose_operator_goes_away_is_carried_out(tmp_path_factor
             await agree(rack, rack.conductor)
         cut_at, cuts = cut_at + 1, cuts + gone
     assert cuts
+
+
+class ToldCutRack(ToldRack):
+    database = CutDatabase
+
+
+FILES: dict[str, tuple[type[Rack], Callable[[Conductor, str, str], Awaitable[object]]]] = {
+    "by its ticket": (CutRack, lambda c, ticket, address: c.booter.answer(ticket, "preseed", address)),
+    "by its address": (ToldCutRack, lambda c, _, address: c.booter.own_answer("preseed", address)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "fetch"), FILES.values(), ids=FILES.keys())
+async def test_an_installer_whose_line_breaks_is_given_its_file_when_it_asks_again_and_then_no_more(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: type[Rack],
+    fetch: Callable[[Conductor, str, str], Awaitable[object]],
+) -> None:
+    cut_at, writes, cuts = -1, 0, 0
+    while cut_at < writes:
+        rack = kind(tmp_path_factory.mktemp("at"))
+        async with rack.daemon() as conductor:
+            metal, ticket = await installing(rack, conductor)
+            writes, gone = await asked(conductor, fetch(conductor, ticket, metal.ip), cut_at)
+            if gone:
+                assert await fetch(conductor, ticket, metal.ip)
+            await asked(conductor, used(fetch(conductor, ticket, metal.ip)), 0)  # while its alarm is written
+            await used(fetch(conductor, ticket, metal.ip))
+        cut_at, cuts = cut_at + 1, cuts + gone
+    assert cuts
+
+
+async def used(fetch: Awaitable[object]) -> None:
+    with pytest.raises(TicketUsedError):
+        await fetch
