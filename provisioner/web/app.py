@@ -77,6 +77,8 @@ def _application(
         except Exception:
             log.exception("http.fault method=%s path=%s", request.method, _path(request))
             response = answer(request, problems.plain_problem(500, "a fault of the daemon; its log has the details"))
+        if request.writer.output_size and request.transport is not None and not response.prepared:
+            request.transport.abort()  # a head has left: another one would stand in the body that it announced
         _log_request(request, response.status, time.monotonic() - started, who)
         return response
 

@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from provisioner.errors import ListenError
+from provisioner.errors import BmcUnreachable, ListenError
 from provisioner.web.api import Api
-from provisioner.web.app import operator_app
+from provisioner.web.app import machine_app, operator_app
 from provisioner.web.ports import Route
 from provisioner.web.server import Server
 from tests.web.fakes import FakeConductor, site
@@ -252,4 +252,25 @@ async def test_only_names_on_the_list_are_answered(host: str, status: int) -> No
     url = f"http://127.0.0.1:{port}/"
     async with aiohttp.ClientSession() as session, session.get(url, headers={"Host": host}) as response:
         assert response.status == status
+    await server.close()
+
+
+async def begun(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"half")
+    raise BmcUnreachable("node17: the BMC does not answer")
+
+
+@pytest.mark.parametrize("build", [operator_app, machine_app])
+async def test_what_fails_after_its_head_ends_there(
+    tmp_path: Path, build: Callable[[list[Route]], web.Application]
+) -> None:
+    server = Server(build([Route("GET", "/", begun)]))
+    await server.listen_unix(tmp_path / "api.sock")
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "api.sock"))
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = await reader.read()
+    assert answer.endswith(b"\r\n\r\n4\r\nhalf\r\n"), "no second head, and no end of the body either"
+    writer.close()
     await server.close()
