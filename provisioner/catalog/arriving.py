@@ -6,10 +6,11 @@ Its last octet is held back until its hash is known to be right: nobody ends wit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 
-from provisioner.catalog.blobs import CHUNK_BYTES, Receiver
+from provisioner.catalog.blobs import CHUNK_BYTES
 from provisioner.errors import ArtifactError
 
 
@@ -17,15 +18,15 @@ class Arriving:
     """What one download has brought so far."""
 
     def __init__(self) -> None:
-        self.total: int | None = None
-        """Announced length; None as long as nothing is known of it."""
-        self._receiver: Receiver | None = None
+        self.total = 0
+        self._descriptor = -1
+        """Of what has come, which has another name when it is whole; -1 before it begins, and when this is over."""
         self._moved = asyncio.Event()
         self._end: bool | None = None
 
-    def begin(self, receiver: Receiver, total: int | None) -> None:
-        """Content begins to come."""
-        self._receiver, self.total = receiver, total
+    def begin(self, descriptor: int, total: int) -> None:
+        """Content of this length begins to come, and can be read at a descriptor that this closes."""
+        self._descriptor, self.total = descriptor, total
         self.move()
 
     def move(self) -> None:
@@ -38,32 +39,53 @@ class Arriving:
         self._end = good
         self.move()
 
-    async def began(self) -> bool:
-        """Wait for the length; False where it ends before, or none is announced."""
-        while self._receiver is None and self._end is None:
+    async def close(self) -> None:
+        """Let go of what came; who reads along reads on."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            await asyncio.get_running_loop().run_in_executor(None, os.close, descriptor)
+
+    @contextlib.asynccontextmanager
+    async def along(self) -> AsyncIterator[Along | None]:
+        """Read along; None where it ends before its length is known, or none is announced."""
+        while self._descriptor < 0 and self._end is None:
             await self._moved.wait()
-        return self._receiver is not None and self.total is not None
+        if self._descriptor < 0:
+            yield None
+            return
+        descriptor = os.dup(self._descriptor)
+        try:
+            yield Along(self, descriptor)
+        finally:
+            await asyncio.get_running_loop().run_in_executor(None, os.close, descriptor)
+
+    async def read(self, descriptor: int, offset: int) -> bytes:
+        """Wait for what comes next; raise `ArtifactError` where it ends badly."""
+        loop = asyncio.get_running_loop()
+        while True:
+            moved, end = self._moved, self._end
+            if end is False:
+                raise ArtifactError("what came is not what it should be, or not all of it")
+            most = min(CHUNK_BYTES, self.total - offset - (0 if end else 1))
+            chunk = await loop.run_in_executor(None, os.pread, descriptor, most, offset) if most else b""
+            if chunk:
+                return chunk
+            if end:
+                raise ArtifactError("it was cut short")
+            await moved.wait()
+
+
+class Along:
+    """The whole of a file for one reader, as it comes."""
+
+    def __init__(self, arriving: Arriving, descriptor: int) -> None:
+        self._arriving, self._descriptor = arriving, descriptor
+        self.size_bytes = arriving.total
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Read along; raise `ArtifactError` where it ends badly."""
-        assert self._receiver is not None
-        assert self.total is not None
-        loop = asyncio.get_running_loop()
-        descriptor = await loop.run_in_executor(None, self._receiver.open)
+        """Its pieces, 1 MiB at most each; raises `ArtifactError` where it ends badly."""
         offset = 0
-        try:
-            while offset < self.total:
-                moved, end = self._moved, self._end
-                if end is False:
-                    raise ArtifactError("what came is not what it should be, or not all of it")
-                most = min(CHUNK_BYTES, self.total - offset - (0 if end else 1))
-                chunk = await loop.run_in_executor(None, os.pread, descriptor, most, offset) if most else b""
-                offset += len(chunk)
-                if chunk:
-                    yield chunk
-                elif end is None:
-                    await moved.wait()
-                else:
-                    raise ArtifactError("it was cut short")
-        finally:
-            await loop.run_in_executor(None, os.close, descriptor)
+        while offset < self.size_bytes:
+            chunk = await self._arriving.read(self._descriptor, offset)
+            offset += len(chunk)
+            yield chunk

@@ -23,7 +23,7 @@ from aiohttp import ClientHandlerType, ClientMiddlewareType
 
 from provisioner.boot.files import ServedFile
 from provisioner.catalog import packageindex
-from provisioner.catalog.arriving import Arriving
+from provisioner.catalog.arriving import Along, Arriving
 from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Hold, Receiver
 from provisioner.catalog.download import check_redirect
 from provisioner.clock import SteadyClock
@@ -147,10 +147,15 @@ class MirrorCache:
             return result
         raise result
 
-    def arriving(self, mirror: str, path: str) -> Arriving | None:
-        """Find the download of a file that is under way."""
+    @contextlib.asynccontextmanager
+    async def arriving(self, mirror: str, path: str) -> AsyncIterator[Along | None]:
+        """Read along a download that is under way; None where none is, or none that says how long it is."""
         under_way = self._under_way.get((mirror, path))
-        return None if under_way is None else under_way[1]
+        if under_way is None:
+            yield None
+            return
+        async with under_way[1].along() as along:
+            yield along
 
     async def _ask(self, key: tuple[str, str], arriving: Arriving) -> _Result:
         """Ask the mirror; what is kept stands in for a mirror that is away. Raises nothing: its group goes on."""
@@ -175,6 +180,7 @@ class MirrorCache:
             return ArtifactError(f"mirror {key[0]}: {cause(error)}")
         finally:
             arriving.end(good=result is not None)
+            await arriving.close()
         return result
 
     async def _download(self, key: tuple[str, str], arriving: Arriving) -> Kept:
@@ -218,35 +224,36 @@ class MirrorCache:
             if answer.status != 200:
                 raise aiohttp.ClientError(f"HTTP {answer.status} {answer.reason}")
             expected = hash_in(path) or await self._expected(mirror, path)
-            sha256, size = await self._receive(answer, url, expected, arriving, hold)
+            sha256, size = await self._receive(answer, f"{mirror}/{path}", expected, arriving, hold)
             return Kept(mirror, path, sha256, size, _header(answer, "ETag"), _header(answer, "Last-Modified"), now, now)
 
     async def _receive(
-        self, answer: aiohttp.ClientResponse, url: str, expected: str, arriving: Arriving, hold: Hold
+        self, answer: aiohttp.ClientResponse, what: str, expected: str, arriving: Arriving, hold: Hold
     ) -> tuple[str, int]:
         length = answer.content_length
-        self._check_size(url, length or 0)
+        self._check_size(what, length or 0)
         receiver = await self._with_room(length or 0, lambda: self._blobs.receiver(hold, length))
         try:
-            arriving.begin(receiver, length)
+            if length:
+                arriving.begin(await _in_thread(receiver.open), length)
             async for chunk in _gathered(answer.content):
-                self._check_size(url, receiver.size_bytes + len(chunk))
+                self._check_size(what, receiver.size_bytes + len(chunk))
                 await self._with_room(len(chunk), partial(receiver.write, chunk))
                 arriving.move()
             if length is not None and receiver.size_bytes != length:
                 raise aiohttp.ClientPayloadError(f"ended after {receiver.size_bytes} of {length} bytes")
-            return await self._settle(receiver, url, expected)
+            return await self._settle(receiver, what, expected)
         finally:
             await _in_thread(receiver.close)
 
-    def _check_size(self, url: str, size_bytes: int) -> None:
+    def _check_size(self, what: str, size_bytes: int) -> None:
         """Refuse a file that alone is more than is kept: nothing else would be left."""
         if size_bytes > self._sources.limit_bytes:
-            raise ArtifactError(f"{url}: {size_bytes} bytes are more than mirror.max_gib keeps")
+            raise ArtifactError(f"{what}: {size_bytes} bytes are more than mirror.max_gib keeps")
 
-    async def _settle(self, receiver: Receiver, url: str, expected: str) -> tuple[str, int]:
+    async def _settle(self, receiver: Receiver, what: str, expected: str) -> tuple[str, int]:
         try:
-            return await _in_thread(lambda: receiver.settle(url, expected))
+            return await _in_thread(lambda: receiver.settle(what, expected))
         except ArtifactError as error:
             log.error("mirror.damaged %s", error)
             raise

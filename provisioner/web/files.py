@@ -8,15 +8,17 @@ import os
 import resource
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from provisioner.boot.files import ARTIFACTS, FileTable, Refused, ServedFile
-from provisioner.errors import NotFoundError
+from provisioner.catalog.arriving import Along
+from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.model.net import Mac
 from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.web.machines import address_of
@@ -27,11 +29,12 @@ from provisioner.web.turns import Turns
 
 log = logging.getLogger(__name__)
 
-TLS_STEP_BYTES = 128 * 1024
-"""Sent through TLS in one go. A client holds it three times over: as it is, encrypted, and on its way to the kernel."""
+STEP_BYTES = 128 * 1024
+"""Sent by the loop in one go. By TLS a client holds it three times over: plain, encrypted, on its way to the kernel."""
 TLS_LEAST_BYTES = 16 * 1024
-TLS_ALL_BYTES = 8 * TLS_STEP_BYTES
+TLS_ALL_BYTES = 8 * STEP_BYTES
 """Encrypted for all clients together before the loop looks at anything else, DHCP say: one millisecond."""
+OCTETS = "application/octet-stream"
 MEDIA_TYPES = {
     # UEFI 2.10 section 24.7.3.1: firmware goes by these, or by the suffix where there is none of them
     ".efi": "application/efi",
@@ -133,17 +136,49 @@ class Files:
             return _NoBody(part, status=part.status, headers=headers)
         if part.status == 200 and part.length >= LONG_BYTES:
             self._trace(request, "http.start", f"{file.name}: {part.length} bytes")
-        turns, address = self._images if file.size_bytes > BULK_BYTES else self._turns, address_of(request)
-        try:
-            async with asyncio.timeout(self._bounds.wait_s):
-                turn = await turns.begin(address)
-        except TimeoutError:
-            of_its_own = turns.asking[address]
-            text = f"{file.name}: too many transfers are under way, or wait; {of_its_own} others of this address"
-            self._trace(request, "http.busy", text, ok=False)
-            return web.Response(status=503, text="busy\n", headers={"Retry-After": "5"})
+        if (turn := await self._turn(request, file.name, file.size_bytes)) is None:
+            return _busy()
         with turn:
             return await self._send(request, file, part, _Body(part, self._crowd, status=part.status, headers=headers))
+
+    async def give_along(self, request: web.Request, name: str, along: Along) -> web.StreamResponse:
+        """Serve a file while it arrives, within the bounds of all others; nobody gets all of one that is wrong."""
+        if (turn := await self._turn(request, name, along.size_bytes)) is None:
+            return _busy()
+        response = web.StreamResponse(headers={"Content-Type": OCTETS})
+        response.content_length = along.size_bytes
+        with turn:
+            try:
+                await response.prepare(request)
+                await self._paced(response, along.chunks())
+            except TimeoutError:
+                return self._ended(request, response, "http.stalled", f"{name}: the client stopped reading, or nearly")
+            except ConnectionError:
+                return self._ended(request, response, "http.broken", f"{name}: the client closed the connection")
+            except (ArtifactError, OSError) as error:
+                return self._ended(request, response, "http.unreadable", f"{name}: {error}")
+        return response
+
+    async def _paced(self, response: web.StreamResponse, chunks: AsyncIterator[bytes]) -> None:
+        pace = _Pace(self._bounds.patience)
+        async for chunk in chunks:
+            left = memoryview(chunk)
+            while left:
+                count = await self._sender.permit(min(STEP_BYTES, len(left)))
+                await pace.send(response.write, left[:count])
+                left = left[count:]
+
+    async def _turn(self, request: web.Request, name: str, size_bytes: int) -> ExitStack | None:
+        """Wait for a turn to send; None where there is none in time."""
+        turns, address = self._images if size_bytes > BULK_BYTES else self._turns, address_of(request)
+        try:
+            async with asyncio.timeout(self._bounds.wait_s):
+                return await turns.begin(address)
+        except TimeoutError:
+            of_its_own = turns.asking[address]
+            text = f"{name}: too many transfers are under way, or wait; {of_its_own} others of this address"
+            self._trace(request, "http.busy", text, ok=False)
+            return None
 
     async def _send(self, request: web.Request, file: ServedFile, part: Part, body: _Body) -> web.StreamResponse:
         started = time.monotonic()
@@ -178,7 +213,7 @@ class Files:
         took = time.monotonic() - started
         self._trace(request, "http.sent", f"{file.name}: {part.length} bytes{some} in {took:.2f} s")
 
-    def _ended(self, request: web.Request, body: _Body, event: str, text: str) -> _Body:
+    def _ended(self, request: web.Request, body: web.StreamResponse, event: str, text: str) -> web.StreamResponse:
         """End the connection: its body was announced and cannot be sent."""
         self._trace(request, event, text, ok=False)
         if request.transport is not None:
@@ -209,7 +244,7 @@ def _headers(file: ServedFile, part: Part) -> dict[str, str]:
         headers["Content-Range"] = f"bytes */{file.size_bytes}"
     if part.status in (200, 206):
         suffix = file.name[file.name.rfind(".") :]
-        headers["Content-Type"] = MEDIA_TYPES.get(suffix, "application/octet-stream")
+        headers["Content-Type"] = MEDIA_TYPES.get(suffix, OCTETS)
     return headers
 
 
@@ -221,6 +256,10 @@ def _open(file: ServedFile) -> BinaryIO:
         os.close(descriptor)
         raise OSError(f"has {found.st_size} bytes, {file.size_bytes} are on record")
     return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def _busy() -> web.Response:
+    return web.Response(status=503, text="busy\n", headers={"Retry-After": "5"})
 
 
 class _NoBody(web.StreamResponse):
@@ -241,7 +280,26 @@ class _Crowd:
     @property
     def step_bytes(self) -> int:
         """How much each is sent in its turn."""
-        return min(TLS_STEP_BYTES, max(TLS_LEAST_BYTES, TLS_ALL_BYTES // max(1, self.count)))
+        return min(STEP_BYTES, max(TLS_LEAST_BYTES, TLS_ALL_BYTES // max(1, self.count)))
+
+
+class _Pace:
+    """What a client takes of what the loop sends it. Waiting for our own limit or for content costs it nothing."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience, self._sent_bytes, self._took_s = patience, 0, 0.0
+
+    async def send(self, write: Callable[[Any], Awaitable[None]], piece: Any) -> None:
+        """Write a piece; raise `TimeoutError` when the client takes too little."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with asyncio.timeout(self._patience.stall_s):
+            await write(piece)
+            await asyncio.sleep(0)  # a client that takes everything at once would keep the loop from all others
+        self._sent_bytes += len(piece)
+        self._took_s += loop.time() - began
+        if self._patience.is_over(self._sent_bytes, self._took_s):
+            raise TimeoutError
 
 
 class _Body(web.StreamResponse):
@@ -283,7 +341,7 @@ class _Body(web.StreamResponse):
     ) -> None:
         """Send through TLS, which the loop's thread alone can do. asyncio's own way takes 16 KiB at a time."""
         loop = asyncio.get_running_loop()
-        offset, end, took_s = self._part.offset, self._part.offset + self._part.length, 0.0
+        offset, end, pace = self._part.offset, self._part.offset + self._part.length, _Pace(patience)
         while offset < end:
             count = await sender.permit(min(self._crowd.step_bytes, end - offset))
             chunk: bytes | bytearray = _at_hand(source.fileno(), count, offset)
@@ -291,14 +349,8 @@ class _Body(web.StreamResponse):
                 chunk = await loop.run_in_executor(None, os.pread, source.fileno(), count, offset)
             if not chunk:
                 raise OSError("the file was cut short while it was sent")
-            began = loop.time()
-            async with asyncio.timeout(patience.stall_s):
-                await writer.write(chunk)
-                await asyncio.sleep(0)  # a client that takes everything at once would keep the loop from all others
+            await pace.send(writer.write, chunk)
             offset += len(chunk)
-            took_s += loop.time() - began
-            if patience.is_over(offset - self._part.offset, took_s):
-                raise TimeoutError
 
 
 def _at_hand(descriptor: int, count: int, offset: int) -> bytes | bytearray:

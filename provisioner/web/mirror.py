@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from aiohttp import web
 
 from provisioner.boot.files import Refused, ServedFile, normalise
-from provisioner.catalog.arriving import Arriving
+from provisioner.catalog.arriving import Along
 from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.web.files import Files
 from provisioner.web.ports import Route
@@ -25,7 +26,7 @@ class Cache(Protocol):
 
     async def get(self, mirror: str, path: str) -> ServedFile: ...
 
-    def arriving(self, mirror: str, path: str) -> Arriving | None: ...
+    def arriving(self, mirror: str, path: str) -> AbstractAsyncContextManager[Along | None]: ...
 
 
 class Mirror:
@@ -48,10 +49,10 @@ class Mirror:
             whole = group.create_task(self._whole(name, path))
             await asyncio.wait([whole], timeout=self._patience_s)
             if not whole.done() and request.method == "GET" and "Range" not in request.headers:
-                arriving = self._cache.arriving(name, path)
-                if arriving is not None and await arriving.began():
-                    whole.cancel()
-                    return await self._along(request, arriving)
+                async with self._cache.arriving(name, path) as along:
+                    if along is not None:
+                        whole.cancel()
+                        return await self._files.give_along(request, f"mirror/{name}/{path}", along)
         found = whole.result()
         if isinstance(found, ServedFile):
             return await self._files.give(request, found)
@@ -65,17 +66,3 @@ class Mirror:
             return await self._cache.get(name, path)
         except (NotFoundError, ArtifactError) as error:
             return error
-
-    async def _along(self, request: web.Request, arriving: Arriving) -> web.StreamResponse:
-        """Send a file while it arrives; a client never gets all of one that is wrong."""
-        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
-        response.content_length = arriving.total
-        await response.prepare(request)
-        try:
-            async for chunk in arriving.chunks():
-                await response.write(chunk)
-        except ArtifactError:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError from None
-        return response

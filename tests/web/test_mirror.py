@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from provisioner.boot.files import FileTable
 from provisioner.store.db import Database
 from provisioner.web.app import machine_app
-from provisioner.web.files import Files
+from provisioner.web.files import DEFAULT, FileBounds, Files
 from provisioner.web.mirror import Mirror
+from provisioner.web.sender import Patience
 from provisioner.web.server import Server
 from tests.catalog.mirrors import Now, Upstream, caching
 
@@ -30,7 +32,10 @@ class Site:
     upstream: Upstream
 
 
-PATIENT_S, HASTY_S = 60.0, 0.2
+PATIENT_S = 60.0
+HASTY = (0.2, DEFAULT)
+ONE_OF_AN_ADDRESS = (0.2, FileBounds(per_client=1, wait_s=0.0))
+NO_RATE_IS_ENOUGH = (0.2, FileBounds(patience=Patience(grace_s=0.0, slowest_bytes_per_s=math.inf)))
 
 
 @pytest.fixture
@@ -39,11 +44,10 @@ async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
     db, upstream = Database(tmp_path / "state.db"), Upstream()
     upstream.files = {DEB: CONTENT}
     await db.open()
-    files = Files(FileTable(), observe=lambda line: None)
+    patience_s, bounds = getattr(request, "param", (PATIENT_S, DEFAULT))
+    files = Files(FileTable(), observe=lambda line: None, bounds=bounds)
     async with upstream.serving(), caching(db, tmp_path / "mirror", upstream, Now()) as cache:
-        server = Server(
-            machine_app(Mirror(cache, files, patience_s=getattr(request, "param", PATIENT_S)).routes()), drain_s=0
-        )
+        server = Server(machine_app(Mirror(cache, files, patience_s=patience_s).routes()), drain_s=0)
         port = await server.listen_tcp("127.0.0.1", 0)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
             yield Site(client, upstream)
@@ -84,7 +88,7 @@ async def test_a_mirror_that_is_away(site: Site) -> None:
         assert answer.status == 502
 
 
-@pytest.mark.parametrize("site", [HASTY_S], indirect=True)
+@pytest.mark.parametrize("site", [HASTY], indirect=True)
 async def test_a_slow_file_is_given_as_it_comes(site: Site) -> None:
     site.upstream.held[DEB] = asyncio.Event()
     async with site.client.get(f"/mirror/debian/{DEB}") as answer:
@@ -94,8 +98,8 @@ async def test_a_slow_file_is_given_as_it_comes(site: Site) -> None:
     assert site.upstream.times(DEB) == 1
 
 
-@pytest.mark.parametrize("site", [HASTY_S], indirect=True)
-async def test_a_wrong_file_never_comes_to_its_end(site: Site) -> None:
+@pytest.mark.parametrize("site", [HASTY], indirect=True)
+async def test_a_wrong_file_never_comes_to_its_end(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.upstream.files[BY_HASH] = CONTENT
     site.upstream.held[BY_HASH] = asyncio.Event()
     async with site.client.get(f"/mirror/debian/{BY_HASH}") as answer:
@@ -103,9 +107,11 @@ async def test_a_wrong_file_never_comes_to_its_end(site: Site) -> None:
         site.upstream.held[BY_HASH].set()
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
+    assert "mirror.damaged" in caplog.text
+    assert "http.fault" not in caplog.text
 
 
-@pytest.mark.parametrize("site", [HASTY_S], indirect=True)
+@pytest.mark.parametrize("site", [HASTY], indirect=True)
 async def test_a_file_that_breaks_off_is_not_whole(site: Site) -> None:
     site.upstream.held[DEB] = asyncio.Event()
     site.upstream.cut = {DEB}
@@ -114,3 +120,21 @@ async def test_a_file_that_breaks_off_is_not_whole(site: Site) -> None:
         site.upstream.held[DEB].set()
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
+
+
+@pytest.mark.parametrize("site", [ONE_OF_AN_ADDRESS], indirect=True)
+async def test_what_is_sent_as_it_comes_takes_a_turn(site: Site) -> None:
+    site.upstream.held[DEB] = asyncio.Event()
+    async with site.client.get(f"/mirror/debian/{DEB}") as first, site.client.get(f"/mirror/debian/{DEB}") as second:
+        assert (first.status, second.status) == (200, 503)
+        site.upstream.held[DEB].set()
+        assert await first.read() == CONTENT
+
+
+@pytest.mark.parametrize("site", [NO_RATE_IS_ENOUGH], indirect=True)
+async def test_who_takes_too_little_of_what_comes_is_dropped(site: Site) -> None:
+    site.upstream.held[DEB] = asyncio.Event()
+    async with site.client.get(f"/mirror/debian/{DEB}") as answer:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+    site.upstream.held[DEB].set()
