@@ -72,7 +72,13 @@ def check_redirect(url: str, target: str) -> None:
     """Refuse to be led from `url` to what is no web server's, or from a protected connection to an open one."""
     check_url(target)
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise ArtifactError(f"{url}: redirects from https to {target[:200]}")
+        raise ArtifactError(f"{_shown(url)}: redirects from https to {_shown(target)[:200]}")
+
+
+def _shown(url: str) -> str:
+    """Give a URL as it may be told: without user and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def download(url: str, target: Path, *, source: Source, report: Report | None = None, limit: int = MAX_BYTES) -> None:

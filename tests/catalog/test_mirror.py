@@ -363,3 +363,18 @@ async def test_a_clock_that_was_ahead_keeps_no_index_fresh(
     upstream.files[RELEASE] = b"release 2"
     async with caching(db, root, upstream, now) as cache:
         assert await content(cache, RELEASE) == b"release 2"
+
+
+async def test_what_is_told_of_a_mirror_has_no_password_in_it(
+    db: Database, tmp_path: Path, upstream: Upstream, now: Now, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = f"dists/x/main/binary-amd64/by-hash/SHA256/{sha(b'another')}"
+    upstream.files |= {wrong: b"one", "pool/large.deb": bytes(5000)}
+    upstream.url = upstream.url.replace("://", "://user:S3CRET@")
+    async with caching(db, tmp_path / "mirror", upstream, now, limit=4000) as cache:
+        for path in (wrong, "pool/large.deb"):
+            with pytest.raises(ArtifactError) as caught:
+                await cache.get("debian", path)
+            assert str(caught.value).startswith(f"debian/{path}: ")
+    assert f"mirror.damaged debian/{wrong}: its SHA-256 is" in caplog.text
+    assert "S3CRET" not in caplog.text
