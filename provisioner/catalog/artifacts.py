@@ -243,14 +243,19 @@ class ArtifactStore:
         return await _in_thread(lambda: self.blobs.verify(blob.sha256))
 
     async def verify(self) -> Sequence[Blob]:
-        """Read all content again; what is damaged is served no more, and returned."""
-        hashes = {blob.sha256 for blob in self._index.values()}
-        bad = await _in_thread(lambda: {sha256 for sha256 in hashes if not self.blobs.verify(sha256)})
-        damaged = [blob for blob in self.all() if blob.sha256 in bad]
-        for blob in damaged:
-            log.error("artifacts.damaged artifact=%s sha256=%s", blob.key, blob.sha256)
-        self._go_by(_without(self._index, damaged))
+        """Read all content again; what is damaged is deleted, served no more, and returned."""
+        suspect = await self._damaged({blob.sha256 for blob in self._index.values()})
+        async with self._changing:
+            bad = await self._damaged({sha256 for sha256 in suspect if self.has_content(sha256)})  # it may be new since
+            damaged = [blob for blob in self.all() if blob.sha256 in bad]
+            for blob in damaged:
+                log.error("artifacts.damaged artifact=%s sha256=%s", blob.key, blob.sha256)
+            self._go_by(_without(self._index, damaged))  # their rows stay: the next start says that they are missing
+        await self._sweep(bad)
         return damaged
+
+    async def _damaged(self, hashes: Set[str]) -> Set[str]:
+        return await _in_thread(lambda: {sha256 for sha256 in hashes if not self.blobs.verify(sha256)})
 
     async def _sweep(self, hashes: Set[str]) -> None:
         """Delete content that no name stands for any more."""

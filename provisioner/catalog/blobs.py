@@ -109,12 +109,17 @@ class BlobStore:
         return hashed.sha256, size
 
     def verify(self, sha256: str) -> bool:
-        """Read a blob again and say whether it still is what its name says. A wrong list of its chunks is made anew."""
+        """Read a blob again and say whether it still is what its name says. A wrong list of its chunks is made anew.
+
+        Raises `ArtifactError` where it is there and cannot be read: nobody knows then.
+        """
+        if not self.path(sha256).is_file():
+            return False
         try:
             with _open_regular(self.path(sha256)) as (file, _):
                 hashed = _hash(file)
-        except ArtifactError:
-            return False
+        except OSError as error:
+            raise ArtifactError(f"{self.path(sha256)}: cannot be read: {error.strerror}") from error
         if hashed.sha256 != sha256:
             return False
         if (listed := hashed.finish()) != self._read_chunks(sha256):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -182,13 +183,35 @@ async def test_content_that_was_cut_or_deleted_counts_as_missing_after_a_start(
     assert (await reopened(db, tmp_path)).find("debian-12/amd64/vmlinuz") is None
 
 
-async def test_verify_finds_a_flipped_bit_and_serves_it_no_more(store: ArtifactStore, kernel: Path) -> None:
+async def test_verify_finds_a_flipped_bit_and_serves_it_no_more(
+    store: ArtifactStore, db: Database, kernel: Path, tmp_path: Path
+) -> None:
     blob = await store.import_file(NAMES, kernel, "")
     path = store.blobs.path(blob.sha256)
     path.chmod(0o640)
     path.write_bytes(KERNEL[:-1] + b"L")
     assert await store.verify() == [blob]
     assert store.lookup(*NAMES) is None
+    assert (await reopened(db, tmp_path)).lookup(*NAMES) is None, "nor after a restart"
+    assert await store.import_file(NAMES, kernel, "") == blob
+    assert await store.verify() == []
+    assert (await reopened(db, tmp_path)).lookup(*NAMES) == blob
+
+
+async def test_nothing_that_cannot_be_read_now_counts_as_damaged(
+    store: ArtifactStore, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = await store.import_file(NAMES, kernel, "")
+    monkeypatch.setattr(os, "open", no_descriptor)
+    with pytest.raises(ArtifactError, match="Too many open files"):
+        await store.verify()
+    monkeypatch.undo()
+    assert store.lookup(*NAMES) == blob
+    assert await store.verify() == []
+
+
+def no_descriptor(*_: object, **__: object) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 async def test_what_machines_boot_from_is_read_again_before_it_is_trusted(store: ArtifactStore, kernel: Path) -> None:
