@@ -284,7 +284,7 @@ class Delivery:
             ) as response:
                 return fault_of(response.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # a host that is no name, too
-            return Fault(f"{type(error).__name__}: {error}", silent=True)
+            return Fault(_said(error, self._hook.url), silent=True)
 
     def _headers(self, event: Event, body: bytes) -> Mapping[str, str]:
         message, now = f"{self._site.source}#{event.seq}", int(time.time())
@@ -294,3 +294,9 @@ class Delivery:
             "webhook-timestamp": str(now),
             "webhook-signature": signature(self._hook.secret, message, now, body),
         }
+
+
+def _said(error: Exception, url: str) -> str:
+    """Say what went wrong, without the URL: of Slack, Teams and the like it is the password."""
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return f"{type(error).__name__}: {said.replace(url, '(its URL)')}"

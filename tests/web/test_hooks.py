@@ -342,3 +342,23 @@ async def test_a_receiver_that_takes_nothing_of_what_it_answers_is_told_of_once_
                 await asyncio.sleep(0.005)
     assert caplog.text.count("hook.failed") == 1
     assert "try=1 error=HTTP 401 untold=0" in caplog.text
+
+
+async def test_the_url_of_a_receiver_is_told_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is the password of Slack, Teams and the like. Who answers here speaks no HTTP."""
+
+    async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"\x15\x03\x01\x00\x02\x02\x46")
+        await writer.drain()
+        writer.close()
+
+    receiver, server = Receiver(), await asyncio.start_server(garbage, "127.0.0.1", 0)
+    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/services/S3CRET?token=S3CRET"
+    async with server, site(tmp_path, receiver) as outbox:
+        await outbox.write(1)
+        async with asyncio.timeout(20):
+            while "hook.away" not in caplog.text:
+                await asyncio.sleep(0.005)
+    assert "error=ClientResponseError: Bad status line" in caplog.text
+    assert "S3CRET" not in caplog.text
