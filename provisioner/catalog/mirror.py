@@ -72,6 +72,8 @@ class MirrorCache:
         self._under_way: dict[tuple[str, str], tuple[asyncio.Task[_Result], Arriving]] = {}
         self._turns = asyncio.Semaphore(DOWNLOADS)
         self._reading = asyncio.Lock()
+        self._unread: set[str] = set()
+        """Content of indexes that were not read yet: they came just now, or the daemon before ended amid it."""
         self._group: asyncio.TaskGroup | None = None
         self._session: aiohttp.ClientSession | None = None
 
@@ -86,6 +88,8 @@ class MirrorCache:
             self._set(replace(row, checked=0.0, used=min(row.used, now)))
         await self._rows.drop([row for row in rows if row not in there])
         await _in_thread(lambda: self._blobs.sweep(self._blobs.all()))
+        indexes = {row.sha256 for row in there if is_index(row.path)}
+        self._unread = indexes - await _in_thread(lambda: _only(self._sums, indexes))
 
     async def run(self) -> None:
         """Fetch what is asked for, until this is cancelled."""
@@ -194,8 +198,9 @@ class MirrorCache:
             assert new is not None
             await self._make_room(new)
             await self._enter(new)
-        if is_index(new.path):
-            await self._read_index(new)
+        if is_index(new.path) and not await _in_thread((self._sums / new.sha256).exists):
+            self._unread.add(new.sha256)
+            await self._know(new)
         log.info("mirror.fetched mirror=%s path=%s bytes=%d", *key, new.size_bytes)
         return new
 
@@ -332,32 +337,48 @@ class MirrorCache:
 
     # what indexes say
 
-    async def _read_index(self, index: Kept) -> None:
-        """Have the hashes of an index's packages read, by a process of its own, one at a time."""
+    async def _know(self, index: Kept) -> None:
+        """Have an index read, one at a time, where that was not done yet."""
+        if index.sha256 not in self._unread:
+            return
         async with self._reading:
-            place = self._sums / index.sha256
-            words = ("-m", "provisioner.catalog.packageindex", str(self._blobs.path(index.sha256)), str(place))
+            if index.sha256 in self._unread:
+                reason = await self._read_index(index)
+                self._unread.discard(index.sha256)
+                if reason:
+                    log.warning("mirror.index mirror=%s path=%s: %s", index.mirror, index.path, reason)
+
+    async def _read_index(self, index: Kept) -> str:
+        """Have the hashes of an index's packages read, by a process of its own; say why where it could not."""
+        place = self._sums / index.sha256
+        words = ("-m", "provisioner.catalog.packageindex", str(self._blobs.path(index.sha256)), str(place))
+        try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *words, stderr=asyncio.subprocess.PIPE, start_new_session=True
             )
-            try:
-                _, said = await process.communicate()
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.communicate()  # to the end of its output: a pipe that is left open outlives the loop
-            if process.returncode:
-                reason = said.decode("utf-8", "replace").strip()[-200:]
-                log.warning("mirror.index mirror=%s path=%s: %s", index.mirror, index.path, reason)
+        except OSError as error:
+            return str(error)
+        try:
+            _, said = await process.communicate()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()  # to the end of its output: a pipe that is left open outlives the loop
+        return said.decode("utf-8", "replace").strip()[-200:] or "it ended early" if process.returncode else ""
 
     async def _expected(self, mirror: str, path: str) -> str:
         """What the indexes that are kept say the SHA-256 of a package is; empty where none names it."""
-        roots = [
-            (self._sums / kept.sha256, path.removeprefix(root_of(kept.path)))
+        if is_index(path):
+            return ""
+        indexes = [
+            kept
             for kept in self._kept.values()
             if kept.mirror == mirror and is_index(kept.path) and path.startswith(root_of(kept.path))
         ]
-        return await _in_thread(lambda: _look_up(roots)) if roots and not is_index(path) else ""
+        for index in indexes:
+            await self._know(index)
+        roots = [(self._sums / index.sha256, path.removeprefix(root_of(index.path))) for index in indexes]
+        return await _in_thread(lambda: _look_up(roots)) if roots else ""
 
 
 def _remove(blobs: BlobStore, sums: Path, hashes: set[str]) -> None:
@@ -365,6 +386,14 @@ def _remove(blobs: BlobStore, sums: Path, hashes: set[str]) -> None:
     for sha256 in hashes:
         if not blobs.path(sha256).exists():
             (sums / sha256).unlink(missing_ok=True)
+
+
+def _only(sums: Path, hashes: set[str]) -> set[str]:
+    """Leave of what indexes say what these say, and nothing half written; tell of which of them it is there."""
+    found = {path.name for path in sums.iterdir()}
+    for name in found - hashes:
+        (sums / name).unlink()
+    return found & hashes
 
 
 def _look_up(roots: list[tuple[Path, str]]) -> str:
