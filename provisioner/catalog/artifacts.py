@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256 as sha256_of
@@ -31,6 +32,8 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 REREAD_BYTES = 128 << 20
 """What machines boot from is smaller than that, and is read in a fraction of a second; `verify` reads images too."""
+LONG = 2
+"""Threads for what reads for minutes, or waits for who sends it: in those of the loop machines' files are opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class ArtifactStore:
         self._clock = clock
         self._index: Mapping[tuple[str, str, str], Blob] = {}
         """Replaced whole with every change (`_go_by`)."""
+        self._long = ThreadPoolExecutor(LONG, thread_name_prefix="artifacts")
         self._changing = asyncio.Lock()
         """Held while rows and index change: neither is ahead of the other for a second change."""
         self._told: dict[tuple[str, str], tuple[Bootenv, Mapping[str, Stored]]] = {}
@@ -168,7 +172,7 @@ class ArtifactStore:
         """Take in everything that a bundle holds, or nothing of it."""
         source = BufferedReader(Pulled(chunks, asyncio.get_running_loop()), CHUNK_BYTES)
         async with self._holding() as hold:
-            items = await _in_thread(lambda: unpack(source, self.blobs, hold))
+            items = await self._at_length(lambda: unpack(source, self.blobs, hold))
             for item in items:
                 _check_names(item.names)
             now = self._clock()
@@ -255,7 +259,10 @@ class ArtifactStore:
         return damaged
 
     async def _damaged(self, hashes: Set[str]) -> Set[str]:
-        return await _in_thread(lambda: {sha256 for sha256 in hashes if not self.blobs.verify(sha256)})
+        return await self._at_length(lambda: {sha256 for sha256 in hashes if not self.blobs.verify(sha256)})
+
+    async def _at_length(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._long, work)
 
     async def _sweep(self, hashes: Set[str]) -> None:
         """Delete content that no name stands for any more."""

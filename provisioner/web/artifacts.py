@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +27,6 @@ from provisioner.web.views import when
 log = logging.getLogger(__name__)
 
 BODY_LIMIT = 16 * 1024
-CHUNK_BYTES = 1024 * 1024
 MAX_ORIGIN = 200
 QUEUED = 64
 """Events of a fetch that wait for a slow client; older progress is dropped, what was stored is not."""
@@ -89,7 +88,7 @@ class ArtifactApi:
         origin = "".join(c if c.isprintable() else "?" for c in query.get("origin", "sent by an operator")[:MAX_ORIGIN])
         names = _names(request)
         _check_wanted(self._bootenv(names[0]), names[1], names[2])
-        content = Content(_chunks(request), request.content_length)
+        content = Content(bodies.pieces(request), request.content_length)
         try:
             blob = await self._store.receive(names, content, origin, sha256=query.get("sha256", ""))
         except ConnectionError as error:
@@ -119,7 +118,7 @@ class ArtifactApi:
     async def put_bundle(self, request: web.Request) -> web.Response:
         """Take the artefacts of a bundle: all of them or none; say which of them the catalogue has no bootenv for."""
         try:
-            blobs = await self._store.receive_bundle(_chunks(request))
+            blobs = await self._store.receive_bundle(bodies.pieces(request))
         except ConnectionError as error:
             raise ArtifactError("the bundle did not arrive whole; nothing of it was kept") from error
         return _json({"artifacts": [artifact_view(blob) for blob in blobs], "notes": self._unwanted(blobs)}, 201)
@@ -239,18 +238,6 @@ def _check_wanted(bootenv: Bootenv, arch: str, name: str) -> None:
 def _names(request: web.Request) -> tuple[str, str, str]:
     match = request.match_info
     return match["bootenv"], match["arch"], match["name"]
-
-
-async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
-    """Gather what arrives into pieces that are worth a call to another thread."""
-    gathered = bytearray()
-    async for chunk in request.content.iter_any():
-        gathered += chunk
-        if len(gathered) >= CHUNK_BYTES:
-            yield bytes(gathered)
-            gathered.clear()
-    if gathered:
-        yield bytes(gathered)
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -23,6 +23,9 @@ PATIENCE_S = 30.0
 """For a body beside what its size takes: as long as a connection may be idle."""
 SLOWEST_BYTES_S = 16 * 1024
 """Of the slowest line between us and a machine: 128 kbit/s."""
+STILL_S = 120.0
+"""How long nothing may come of a body that takes as long as it takes."""
+PIECE_BYTES = 1024 * 1024
 
 # A string that is not closed runs to the end: else each of its quotes would be tried anew, which is quadratic.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -61,6 +64,26 @@ async def read_body(request: web.Request, limit_bytes: int) -> bytes:
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
     return bytes(taken)
+
+
+async def pieces(request: web.Request) -> AsyncIterator[bytes]:
+    """Gather what arrives of a large body into pieces that are worth a call to another thread; 408 where it stands."""
+    gathered = bytearray()
+    while chunk := await _more(request):
+        gathered += chunk
+        if len(gathered) >= PIECE_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    if gathered:
+        yield bytes(gathered)
+
+
+async def _more(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(STILL_S):
+            return await request.content.readany()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 def bounded_json(raw: bytes) -> bytes:

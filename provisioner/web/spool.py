@@ -12,9 +12,9 @@ from pathlib import Path
 from aiohttp import web
 
 from provisioner.errors import WireError
+from provisioner.web import bodies
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-GATHER_BYTES = 1 << 20
 
 
 @contextlib.asynccontextmanager
@@ -33,16 +33,12 @@ async def spooled(request: web.Request, name: str, limit_bytes: int) -> AsyncIte
 
 async def _write(request: web.Request, path: Path, limit_bytes: int) -> None:
     file = await asyncio.to_thread(path.open, "wb")
-    taken, waiting = 0, bytearray()
+    taken = 0
     try:
-        async for chunk in request.content.iter_any():
-            taken += len(chunk)
+        async for piece in bodies.pieces(request):
+            taken += len(piece)
             if taken > limit_bytes:
                 raise web.HTTPRequestEntityTooLarge(limit_bytes, taken)
-            waiting += chunk
-            if len(waiting) >= GATHER_BYTES:
-                await asyncio.to_thread(file.write, bytes(waiting))
-                waiting.clear()
-        await asyncio.to_thread(file.write, bytes(waiting))
+            await asyncio.to_thread(file.write, piece)
     finally:
         await asyncio.to_thread(file.close)

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -402,3 +403,16 @@ async def test_nothing_is_named_that_was_removed_before_it_had_its_name(store: A
     with pytest.raises(ArtifactError, match="was removed before it had its name"):
         await store.enter(NAMES, SHA, len(KERNEL), "test")
     assert store.all() == []
+
+
+async def test_an_upload_that_stands_still_keeps_no_file_from_being_opened(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    upload = Upload(await asyncio.to_thread(packed, tmp_path))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(store.receive_bundle(upload.chunks()))
+        await upload.stands.wait()
+        await store.receive(NAMES, Content(one(KERNEL), len(KERNEL)), "test")
+        upload.go_on.set()
+    assert [blob.key for blob in store.all()] == ["debian-12/amd64/vmlinuz", "rescue/amd64/file0", "rescue/amd64/file1"]

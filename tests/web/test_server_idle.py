@@ -21,6 +21,10 @@ ASKED = b"GET / HTTP/1.1\r\nHost: us\r\n\r\n"
 SENT = b"POST / HTTP/1.1\r\nHost: us\r\nContent-Length: 100\r\n\r\nhalf"
 
 
+async def stream(request: web.Request) -> web.Response:
+    return web.Response(body=b"".join([piece async for piece in bodies.pieces(request)]))
+
+
 async def read(request: web.Request) -> web.Response:
     return web.Response(body=await bodies.read_body(request, 1000))
 
@@ -32,6 +36,7 @@ WAYS: dict[str, tuple[bytes, bytes, bytes]] = {
     "a header that never ends": (b"GET / HTTP/1.1\r\n", b"a: b\r\n", b""),
     "a request, and no other": (ASKED, b"", b"HTTP/1.1 200 OK"),
     "half of a body": (SENT, b"", b"HTTP/1.1 408 Request Timeout"),
+    "half of a large body": (SENT.replace(b"POST", b"PUT"), b"", b"HTTP/1.1 408 Request Timeout"),
     "a body that comes too slowly": (SENT, b".", b"HTTP/1.1 408 Request Timeout"),
 }
 
@@ -53,7 +58,8 @@ async def test_who_is_idle_goes(keys: Tls, monkeypatch: pytest.MonkeyPatch, secu
     monkeypatch.setattr(module, "KEEP_ALIVE_S", 0.1)
     monkeypatch.setattr(module, "LINGER_S", 0.1)
     monkeypatch.setattr(bodies, "PATIENCE_S", 0.1)
-    server = Server(machine_app([Route("GET", "/", read), Route("POST", "/", read)]))
+    monkeypatch.setattr(bodies, "STILL_S", 0.1)
+    server = Server(machine_app([Route("GET", "/", read), Route("POST", "/", read), Route("PUT", "/", stream)]))
     port = await server.listen_tcp(US, 0, keys.context if secure else None)
     trusting = ssl.create_default_context(cadata=keys.root.decode()) if secure else None
 
