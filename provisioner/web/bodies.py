@@ -102,7 +102,7 @@ def decode(raw: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         path, said = in_words(error)
         raise WireError(f"body{path}: {said}") from error
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, ValueError) as error:  # json refuses a whole number of thousands of digits so
         raise WireError(f"the body is not JSON: {error}") from error
 
 

@@ -83,12 +83,8 @@ def held_view(leases: Iterable[Lease], spell: Callable[[int], str]) -> dict[str,
 
 async def read_settings(request: web.Request, kind: type[Any]) -> Any:
     """Read a body as the configuration file is read: unknown keys are refused with a hint."""
-    raw = bodies.bounded_json(await bodies.read_body(request, BODY_LIMIT))
-    try:
-        msgspec.json.decode(raw, type=dict)
-    except msgspec.DecodeError as error:
-        raise WireError(f"the body is not a JSON object: {error}") from error
+    said = bodies.decode(await bodies.read_body(request, BODY_LIMIT), dict[str, Any])
     faults = Faults()
-    found = decode(kind, yamlfile.load(raw.decode(), "body"), faults)
+    found = decode(kind, yamlfile.load(msgspec.json.encode(said).decode(), "body"), faults)  # not all of JSON is YAML
     faults.check("body")
     return found

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from provisioner.errors import WireError
 from provisioner.web.bodies import MAX_DEPTH, decode, nested_deeper_than
 from provisioner.web.intents import BootBody, EnrolBody, PowerBody
+from provisioner.web.machines import DoneBody
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.text('"\\[]{}a', max_size=8),
@@ -77,6 +78,7 @@ FAULTS: dict[str, tuple[type, bytes, str]] = {
         b'{"bootenv": "a", "params": {"x": [{"y": 1, "z": 2, "z": 2}]}}',
         "body: the key 'z' stands twice in one object",
     ),
+    "a number of thousands of digits": (DoneBody, b'{"job": "j", "status": 0, "x": %s}' % (b"1" * 5000), "the body is"),
     "not UTF-8": (BootBody, b'{"bootenv": "\xff"}', "the body is not JSON"),
 }
 

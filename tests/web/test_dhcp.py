@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any] | None, int, str]] = {
     "no hardware address": ("PUT", "reservations/x", {}, 422, "not a MAC address"),
     "nothing to take back": ("DELETE", f"reservations/{MAC}", None, 404, "nothing was reserved here"),
     "the file's to take back": ("DELETE", f"reservations/{PRINTER}", None, 404, "comes from the configuration file"),
-    "a body that is none": ("PUT", f"reservations/{MAC}", [], 400, "not a JSON object"),  # type: ignore[dict-item]
+    "a body that is none": ("PUT", f"reservations/{MAC}", [], 400, "expected object, got array"),  # type: ignore[dict-item]
     "a subnet called otherwise": ("PUT", "subnets/b", {"network": "10.5.0.0/24"}, 400, "called '10.5.0.0/24'"),
     "a subnet that overlaps": (
         "PUT",
@@ -143,6 +143,21 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any] | None, int, str]] = {
 async def test_refused(api: Session, method: str, path: str, body: Any, status: int, text: str) -> None:
     got, problem, _ = await call(api, method, f"/v1/dhcp/{path}", **({} if body is None else {"json": body}))
     assert (got, text in str(problem)) == (status, True), problem
+
+
+BODIES: dict[str, tuple[bytes, int, str]] = {
+    # what is JSON is read, also where it is not YAML
+    "tabs": (b'{\n\t"address":\t"10.0.0.50"\n}', 200, "10.0.0.50"),
+    "a pair of surrogates": (b'{"address": "10.0.0.50", "name": "a\\ud83d\\ude00"}', 422, "name: "),
+    "not UTF-8": (b'{"address": "\xff"}', 400, "the body is not JSON"),
+    "a number of thousands of digits": (b'{"lease_s": %s}' % (b"1" * 5000), 400, "integer value out of range"),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "text"), BODIES.values(), ids=BODIES.keys())
+async def test_a_body_is_json(api: Session, body: bytes, status: int, text: str) -> None:
+    got, said, _ = await call(api, "PUT", f"/v1/dhcp/reservations/{MAC}", data=body)
+    assert (got, text in str(said)) == (status, True), said
 
 
 # subnets
