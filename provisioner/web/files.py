@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from provisioner.boot.files import ARTIFACTS, FileTable, Refused, ServedFile
+from provisioner.boot.files import ARTIFACTS, FileTable, Refused, ServedFile, printable
 from provisioner.catalog.arriving import Along
 from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.model.net import Mac
@@ -114,7 +114,7 @@ class Files:
         """Serve an artefact: BOOTENV/ARCH/NAME."""
         name = request.match_info["name"]
         if not self.serves(address_of(request)):
-            raise self.refusal(request, f"{ARTIFACTS}{name}: the run that it is for was ended")
+            raise self.refusal(request, f"{ARTIFACTS}{printable(name)}: the run that it is for was ended")
         return await self._serve(request, ARTIFACTS + name)
 
     async def _serve(self, request: web.Request, name: str) -> web.StreamResponse:

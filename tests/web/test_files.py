@@ -291,7 +291,11 @@ async def test_an_artefact_for_a_run_that_was_ended_is_not_given(tmp_path: Path)
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
         assert (await client.get("/artifacts/debian-12/amd64/disk.raw.zst")).status == 404
+        assert (await client.get("/artifacts/x%1B[31m%0Dlie")).status == 404
     await server.close()
     await asyncio.to_thread(files.close)
-    assert asked == ["127.0.0.1"]
-    assert [(line.event, line.ok) for line in told] == [("http.refused", False)]
+    assert asked == ["127.0.0.1"] * 2
+    assert [(line.event, line.ok, line.text.partition(": ")[0]) for line in told] == [
+        ("http.refused", False, "artifacts/debian-12/amd64/disk.raw.zst"),
+        ("http.refused", False, "artifacts/x?[31m?lie"),
+    ]
