@@ -22,6 +22,7 @@ from provisioner.model.catalog import Bootenv
 from provisioner.web import bodies
 from provisioner.web.ports import Route
 from provisioner.web.problems import problem_of
+from provisioner.web.replies import begin
 from provisioner.web.views import when
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ class ArtifactApi:
         response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
         response.content_length = packing.size_bytes
         response.force_close()  # one download, and the client is gone
-        await response.prepare(request)
+        if not await begin(request, response):
+            return response
         try:
             async for chunk in packing.chunks():
                 await response.write(chunk)

@@ -27,7 +27,7 @@ from provisioner.model.net import Mac
 from provisioner.web.bodies import decode, read_body
 from provisioner.web.intents import BmcBody, bmc_address
 from provisioner.web.ports import Machines, Route
-from provisioner.web.replies import json_reply
+from provisioner.web.replies import begin, json_reply
 from provisioner.web.spool import spooled
 from provisioner.web.underway import UnderWay
 from provisioner.web.views import when
@@ -189,8 +189,7 @@ class BmcApi:
         machine = self._machine(request)
         await self._ways.first(machine)
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream", "Cache-Control": "no-store"})
-        await response.prepare(request)
-        if request.method == "HEAD":
+        if not await begin(request, response):
             return response
         async with self._consoles.read(machine) as reader:
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):

@@ -130,7 +130,7 @@ class Files:
 
     async def give(self, request: web.Request, file: ServedFile) -> web.StreamResponse:
         """Serve a file that was found: all of it, a range, or only its head."""
-        part = select(request.headers, file.sha256, file.size_bytes)
+        part = select(request.method, request.headers, file.sha256, file.size_bytes)
         headers = _headers(file, part)
         if request.method == "HEAD" or not part.length:
             return _NoBody(part, status=part.status, headers=headers)

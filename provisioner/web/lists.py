@@ -14,6 +14,7 @@ from aiohttp import web
 
 from provisioner.model.machine import Machine
 from provisioner.web import views
+from provisioner.web.replies import begin
 
 FRESH = 16
 """Machines encoded in one turn of the loop: 16 x 0.1 ms."""
@@ -64,7 +65,8 @@ class Encoded:
             body = b'{"machines":[' + await self._piece(machines) + tail
             return web.Response(body=body, content_type="application/json")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
+        if not await begin(request, response):
+            return response
         with contextlib.suppress(ConnectionError):  # the client has gone: so has the rest of its list
             for first in range(0, len(machines), PIECE):
                 lead = b"," if first else b'{"machines":['

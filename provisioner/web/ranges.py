@@ -19,15 +19,15 @@ class Part:
     length: int = 0
 
 
-def select(headers: Mapping[str, str], etag: str, size_bytes: int) -> Part:
-    """Say which part of the content `headers` ask for. `etag` is without its quotes."""
+def select(method: str, headers: Mapping[str, str], etag: str, size_bytes: int) -> Part:
+    """Say which part of the content a GET or HEAD asks for. `etag` is without its quotes."""
     if_match = headers.get("If-Match")
     if if_match is not None and not _lists(if_match, etag, weak=False):
         return Part(412)
     if_none_match = headers.get("If-None-Match")
     if if_none_match is not None and _lists(if_none_match, etag, weak=True):
         return Part(304)
-    wanted = headers.get("Range")
+    wanted = headers.get("Range") if method == "GET" else None  # section 14.2
     if wanted is None or not _unchanged(headers.get("If-Range"), etag):
         return Part(200, 0, size_bytes)
     return _range(wanted, size_bytes)

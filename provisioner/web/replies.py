@@ -122,6 +122,12 @@ def machine_reply(machine: Machine, status: int = 200) -> web.Response:
     return response
 
 
+async def begin(request: web.Request, response: web.StreamResponse) -> bool:
+    """Send the head of what is streamed; False where that is all that is asked for (RFC 9110 section 9.3.2)."""
+    await response.prepare(request)
+    return request.method != "HEAD"
+
+
 def json_reply(value: Any, status: int = 200) -> web.Response:
     """Answer JSON."""
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")

@@ -12,6 +12,7 @@ from provisioner.errors import ProvisionerError
 from provisioner.model.intent import Event
 from provisioner.web import views
 from provisioner.web.ports import Machines, Operator
+from provisioner.web.replies import begin
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def frame(event: Event, machines: Machines) -> bytes:
 async def stream_events(request: web.Request, source: Operator, after: int, machine: str) -> web.StreamResponse:
     """Send what happened since `after` (to the machine with this id, if one is given), and what happens then."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-    await response.prepare(request)
+    if not await begin(request, response):
+        return response
     await response.write(b"retry: %d\n\n" % RETRY_MS)
     try:
         await _pump(response, source, after, machine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -72,3 +73,18 @@ def test_what_is_gone_is_dropped() -> None:
     assert list(encoded._kept) == ["0"]
     kept = replace(NODE17, id="1")
     assert [encoded._of(kept)[1], encoded._of(kept)[1]] == [True, False]
+
+
+HEADS = {"a long list": ("/v1/machines", ""), "events": ("/v1/events", "Accept: text/event-stream\r\n")}
+
+
+@pytest.mark.parametrize(("path", "header"), HEADS.values(), ids=HEADS.keys())
+async def test_the_head_of_what_is_streamed_has_no_body(
+    api: aiohttp.ClientSession, conductor: FakeConductor, tmp_path: Path, path: str, header: str
+) -> None:
+    fill(conductor, PIECE + 1)
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "api.sock"))
+    writer.write(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert (head.partition(b"\r\n")[0], body) == (b"HTTP/1.1 200 OK", b"")
+    writer.close()
