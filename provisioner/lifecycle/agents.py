@@ -170,6 +170,10 @@ class Agents:
         """Keep a piece of what a step of a workflow prints."""
         await self.flows.output(self._machine(self._any_bearer(token, address)), job, place, text)
 
+    def admit(self, token: str, address: str) -> None:
+        """Raise `TicketError` where a token stands for nobody: before what comes with it is read."""
+        self._any_bearer(token, address)
+
     def _any_bearer(self, token: str, address: str) -> Token:
         """Find whom a token stands for: an agent, an installer, or a system that was installed."""
         try:

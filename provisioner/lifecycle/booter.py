@@ -38,6 +38,10 @@ class Booter:
         """Give out the answer file of this name that is for whoever has this address, once."""
         return await self.answers.own(answer, address)
 
+    def admit(self, token: str, address: str) -> None:
+        """Refuse a token by which nobody may say anything."""
+        self.agents.admit(token, address)
+
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str:
         """Record facts; return a command."""
         return await self.agents.facts(self.ports, token, address, raw)

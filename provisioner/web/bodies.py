@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -52,18 +52,29 @@ async def read_body(request: web.Request, limit_bytes: int) -> bytes:
     One that does not come to its end in the time that the largest takes on a slow line is refused with 408: what waits
     for a request ends by `server.KEEP_ALIVE_S`, but nothing else does where a request has begun.
     """
+    taken = bytearray()
+    await _take(request, limit_bytes, taken.extend)
+    return bytes(taken)
+
+
+async def drop_body(request: web.Request, limit_bytes: int) -> None:
+    """Let the body come, in the same bounds, and keep nothing of it."""
+    await _take(request, limit_bytes, len)
+
+
+async def _take(request: web.Request, limit_bytes: int, keep: Callable[[bytes], object]) -> None:
     if request.content_length is not None and request.content_length > limit_bytes:
         raise web.HTTPRequestEntityTooLarge(limit_bytes, request.content_length)
-    taken = bytearray()
+    size = 0
     try:
         async with asyncio.timeout(PATIENCE_S + limit_bytes / SLOWEST_BYTES_S):
             async for chunk in request.content.iter_any():
-                taken += chunk
-                if len(taken) > limit_bytes:
-                    raise web.HTTPRequestEntityTooLarge(limit_bytes, len(taken))
+                size += len(chunk)
+                if size > limit_bytes:
+                    raise web.HTTPRequestEntityTooLarge(limit_bytes, size)
+                keep(chunk)
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
-    return bytes(taken)
 
 
 async def pieces(request: web.Request) -> AsyncIterator[bytes]:

@@ -123,14 +123,13 @@ class MachineSide:
 
     async def own_answer(self, request: web.Request) -> WholeAnswer:
         """Give the answer file of whoever has this address, once. What an installer tells of its machine is let by."""
-        await bodies.read_body(request, FACTS_LIMIT)
+        await bodies.drop_body(request, FACTS_LIMIT)
         return WholeAnswer(*await self._ask.own_answer(request.match_info["answer"], address_of(request)))
 
     async def facts(self, request: web.Request) -> WholeAnswer:
         """Take a machine's facts; the answer is its first command."""
-        token = token_of(request)
-        raw = bodies.bounded_json(await bodies.read_body(request, FACTS_LIMIT))
-        return _line(await self._ask.agent_facts(token, address_of(request), raw))
+        token, raw = await self._said(request, FACTS_LIMIT)
+        return _line(await self._ask.agent_facts(token, address_of(request), bodies.bounded_json(raw)))
 
     async def next(self, request: web.Request) -> WholeAnswer:
         """Give the machine its next command, or `wait` when there is none for some time."""
@@ -143,26 +142,32 @@ class MachineSide:
 
     async def progress(self, request: web.Request) -> web.Response:
         """Take word of how far a job is."""
-        token = token_of(request)
-        body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), ProgressBody)
+        token, raw = await self._said(request, SMALL_LIMIT)
+        body = bodies.decode(raw, ProgressBody)
         await self._ask.agent_progress(token, address_of(request), body.phase, body.percent, body.message)
         return web.Response(status=204)
 
     async def done(self, request: web.Request) -> WholeAnswer:
         """Take word that a job has ended; the answer is the next command."""
-        token = token_of(request)
-        body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), DoneBody)
+        token, raw = await self._said(request, SMALL_LIMIT)
+        body = bodies.decode(raw, DoneBody)
         return _line(await self._ask.agent_done(token, address_of(request), body.job, body.status, body.message))
 
     async def log(self, request: web.Request) -> web.Response:
         """Take a piece of a job's output; with `up`, each of its lines begins with when it was printed."""
-        token, up = token_of(request), request.query.get("up", "")
+        up = request.query.get("up", "")
         if up and not _UPTIME.fullmatch(up):
             raise WireError(f"up: no seconds: {up[:40]!r}")
-        raw = await bodies.read_body(request, LOG_LIMIT)
+        token, raw = await self._said(request, LOG_LIMIT)
         text = raw.decode(errors="replace")
         await self._ask.agent_log(token, address_of(request), text, float(up) if up else None)
         return web.Response(status=204)
+
+    async def _said(self, request: web.Request, limit_bytes: int) -> tuple[str, bytes]:
+        """Read the token, and the body of who may say something by it: a stranger's is not taken."""
+        token = token_of(request)
+        self._ask.admit(token, address_of(request))
+        return token, await bodies.read_body(request, limit_bytes)
 
     async def step(self, request: web.Request) -> WholeAnswer:
         """Say what an installer or a new system is to do for a workflow; `continue` where nothing is."""
@@ -170,24 +175,23 @@ class MachineSide:
 
     async def output(self, request: web.Request) -> web.Response:
         """Take a piece of what a step prints, from octet `at` on. A piece that is sent again changes nothing."""
-        token = token_of(request)
         place = whole(request.query.get("at", "0"), "at")
-        text = await bodies.read_body(request, LOG_LIMIT)
+        token, text = await self._said(request, LOG_LIMIT)
         job = request.match_info["job"]
         await self._ask.agent_output(token, address_of(request), job, min(place, PLACE_LIMIT), text)
         return web.Response(status=204)
 
     async def hook_failed(self, request: web.Request) -> web.Response:
         """Take word that a script of the installed system failed."""
-        token = token_of(request)
-        body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), HookFailedBody)
+        token, raw = await self._said(request, SMALL_LIMIT)
+        body = bodies.decode(raw, HookFailedBody)
         await self._ask.hook_failed(token, address_of(request), body.hook, body.status, body.output)
         return web.Response(status=204)
 
     async def phone_home(self, request: web.Request) -> web.Response:
         """Take word that the installed system runs."""
-        token = token_of(request)
-        body = bodies.decode(await bodies.read_body(request, SMALL_LIMIT), PhoneHomeBody)
+        token, raw = await self._said(request, SMALL_LIMIT)
+        body = bodies.decode(raw, PhoneHomeBody)
         address = address_of(request)
         await self._ask.phone_home(token, address, body.hostname, body.os, body.uptime_s, body.addresses)
         return web.Response(status=204)

@@ -113,6 +113,9 @@ class Booter(Protocol):
     async def own_answer(self, answer: str, address: str) -> tuple[bytes, str]:
         """Give an answer file to the machine that has this address, where its bootenv says `by_address`."""
 
+    def admit(self, token: str, address: str) -> None:
+        """Raise `TicketError` where nobody may say anything by this token from there."""
+
     async def agent_facts(self, token: str, address: str, raw: bytes) -> str: ...
 
     async def agent_next(self, token: str, address: str, wait_s: float) -> str: ...

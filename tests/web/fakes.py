@@ -319,9 +319,12 @@ class FakeConductor:
 
     # the machines' side
 
-    def _admit(self, token: str, address: str) -> None:
+    def admit(self, token: str, address: str) -> None:
         if token != TOKEN or address == OTHER_ADDRESS:
             raise TicketError(f"token {token[:4]}... from {address}: unknown")
+
+    def _admit(self, token: str, address: str) -> None:
+        self.admit(token, address)
         if self.over:
             raise RunOverError("its run is over")
 

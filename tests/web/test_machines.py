@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -132,6 +133,16 @@ async def test_without_a_good_token_all_answers_are_the_same(
     body = b'{"phase": "x", "job": "j-1", "hook": "1001", "status": 0}'
     assert await call(boot, method, f"/agent/v1/{path}", headers=headers, data=body) == (401, b"unauthorized\n")
     assert conductor.heard == []
+
+
+@pytest.mark.parametrize("path", [path for method, path in [*AGENT, ("POST", "phone-home")] if method == "POST"])
+async def test_the_body_of_a_stranger_is_not_waited_for(boot: Session, path: str) -> None:
+    assert boot._base_url is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", boot._base_url.port)
+    head = f"POST /agent/v1/{path} HTTP/1.1\r\nHost: us\r\nAuthorization: Bearer nope\r\nContent-Length: 1000\r\n\r\n"
+    writer.write(head.encode())
+    assert await reader.readline() == b"HTTP/1.1 401 Unauthorized\r\n"
+    writer.close()
 
 
 @pytest.mark.parametrize("path", ["progress", "done"])
