@@ -92,6 +92,7 @@ TABLE = (
     ("catalog.lint", "shells"),
     ("catalog.generations", "shells"),
     ("catalog.load", "shells"),
+    ("catalog.indexsums", "shells"),
     ("catalog.mirror", "shells"),
     ("catalog.packageindex", "shells"),
     ("catalog.proving", "shells"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,10 +21,10 @@ import aiohttp
 from aiohttp import ClientHandlerType, ClientMiddlewareType
 
 from provisioner.boot.files import ServedFile
-from provisioner.catalog import packageindex
 from provisioner.catalog.arriving import Along, Arriving
 from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Hold, Receiver
 from provisioner.catalog.download import check_redirect
+from provisioner.catalog.indexsums import IndexSums
 from provisioner.clock import SteadyClock
 from provisioner.errors import ArtifactError, FullError, NotFoundError, StoreError
 from provisioner.model.mirror import Kept, hash_in, is_index, never_changes, root_of
@@ -64,23 +63,20 @@ class MirrorCache:
     def __init__(
         self, root: Path, rows: MirrorIndex, sources: Sources, *, clock: Callable[[], float] | None = None
     ) -> None:
-        self._blobs, self._sums = BlobStore(root, self._is_kept), root / "sums"
+        self._blobs = BlobStore(root, self._is_kept)
+        self._sums = IndexSums(root / "sums", self._blobs.path)
         self._rows, self._sources, self._clock = rows, sources, clock or SteadyClock().now
         self._kept: dict[tuple[str, str], Kept] = {}
         self._names: Counter[str] = Counter()
         """How many of them have which content."""
         self._under_way: dict[tuple[str, str], tuple[asyncio.Task[_Result], Arriving]] = {}
         self._turns = asyncio.Semaphore(DOWNLOADS)
-        self._reading = asyncio.Lock()
-        self._unread: set[str] = set()
-        """Content of indexes that were not read yet: they came just now, or the daemon before ended amid it."""
         self._group: asyncio.TaskGroup | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Read what is kept; forget what is gone, and delete what nobody knows."""
         await _in_thread(self._blobs.prepare)
-        await _in_thread(lambda: self._sums.mkdir(mode=0o750, exist_ok=True))
         rows = await self._rows.load()
         there = await _in_thread(lambda: {row for row in rows if self._blobs.has(row.sha256, row.size_bytes)})
         now = self._clock()
@@ -89,7 +85,7 @@ class MirrorCache:
         await self._rows.drop([row for row in rows if row not in there])
         await _in_thread(lambda: self._blobs.sweep(self._blobs.all()))
         indexes = {row.sha256 for row in there if is_index(row.path)}
-        self._unread = indexes - await _in_thread(lambda: _only(self._sums, indexes))
+        await _in_thread(lambda: self._sums.prepare(indexes))
 
     async def run(self) -> None:
         """Fetch what is asked for, until this is cancelled."""
@@ -198,9 +194,8 @@ class MirrorCache:
             assert new is not None
             await self._make_room(new)
             await self._enter(new)
-        if is_index(new.path) and not await _in_thread((self._sums / new.sha256).exists):
-            self._unread.add(new.sha256)
-            await self._know(new)
+        if is_index(new.path):
+            await self._sums.learn(new)
         log.info("mirror.fetched mirror=%s path=%s bytes=%d", *key, new.size_bytes)
         return new
 
@@ -335,37 +330,6 @@ class MirrorCache:
         log.info("mirror.evicted files=%d bytes=%d", len(gone), sum(kept.size_bytes for kept in gone))
         await self._forget(gone)
 
-    # what indexes say
-
-    async def _know(self, index: Kept) -> None:
-        """Have an index read, one at a time, where that was not done yet."""
-        if index.sha256 not in self._unread:
-            return
-        async with self._reading:
-            if index.sha256 in self._unread:
-                reason = await self._read_index(index)
-                self._unread.discard(index.sha256)
-                if reason:
-                    log.warning("mirror.index mirror=%s path=%s: %s", index.mirror, index.path, reason)
-
-    async def _read_index(self, index: Kept) -> str:
-        """Have the hashes of an index's packages read, by a process of its own; say why where it could not."""
-        place = self._sums / index.sha256
-        words = ("-m", "provisioner.catalog.packageindex", str(self._blobs.path(index.sha256)), str(place))
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *words, stderr=asyncio.subprocess.PIPE, start_new_session=True
-            )
-        except OSError as error:
-            return str(error)
-        try:
-            _, said = await process.communicate()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()  # to the end of its output: a pipe that is left open outlives the loop
-        return said.decode("utf-8", "replace").strip()[-200:] or "it ended early" if process.returncode else ""
-
     async def _expected(self, mirror: str, path: str) -> str:
         """What the indexes that are kept say the SHA-256 of a package is; empty where none names it."""
         if is_index(path):
@@ -375,33 +339,12 @@ class MirrorCache:
             for kept in self._kept.values()
             if kept.mirror == mirror and is_index(kept.path) and path.startswith(root_of(kept.path))
         ]
-        for index in indexes:
-            await self._know(index)
-        roots = [(self._sums / index.sha256, path.removeprefix(root_of(index.path))) for index in indexes]
-        return await _in_thread(lambda: _look_up(roots)) if roots else ""
+        return await self._sums.expected(indexes, path)
 
 
-def _remove(blobs: BlobStore, sums: Path, hashes: set[str]) -> None:
+def _remove(blobs: BlobStore, sums: IndexSums, hashes: set[str]) -> None:
     blobs.sweep(hashes)
-    for sha256 in hashes:
-        if not blobs.path(sha256).exists():
-            (sums / sha256).unlink(missing_ok=True)
-
-
-def _only(sums: Path, hashes: set[str]) -> set[str]:
-    """Leave of what indexes say what these say, and nothing half written; tell of which of them it is there."""
-    found = {path.name for path in sums.iterdir()}
-    for name in found - hashes:
-        (sums / name).unlink()
-    return found & hashes
-
-
-def _look_up(roots: list[tuple[Path, str]]) -> str:
-    for sums, name in roots:
-        with contextlib.suppress(OSError, ValueError):
-            if digest := packageindex.look_up(sums, name):
-                return digest
-    return ""
+    sums.forget(sha256 for sha256 in hashes if not blobs.path(sha256).exists())
 
 
 def _led_from(url: str) -> ClientMiddlewareType:

@@ -1,0 +1,96 @@
+"""What the indexes of package mirrors say of their packages: beside their content, SUMS/HEX for the index of this hash.
+
+Each is read once, by a process of its own (packageindex.py), before any package that it may name is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from provisioner.catalog import packageindex
+from provisioner.model.mirror import Kept, root_of
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class IndexSums:
+    """What was read, in `folder`. `content` says where the index of a hash lies."""
+
+    def __init__(self, folder: Path, content: Callable[[str], Path]) -> None:
+        self._folder, self._content = folder, content
+        self._reading = asyncio.Lock()
+        self._unread: set[str] = set()
+        """Indexes that were not read yet: they came just now, or the daemon before ended amid it."""
+
+    def prepare(self, indexes: set[str]) -> None:
+        """Have what these say, and nothing else, nor anything half written. Blocks."""
+        self._folder.mkdir(mode=0o750, exist_ok=True)
+        found = {path.name for path in self._folder.iterdir()}
+        self.forget(found - indexes)
+        self._unread = indexes - found
+
+    def forget(self, indexes: Iterable[str]) -> None:
+        """Drop what these say. Blocks."""
+        for sha256 in indexes:
+            (self._folder / sha256).unlink(missing_ok=True)
+
+    async def learn(self, index: Kept) -> None:
+        """Read an index that came."""
+        if not await _in_thread((self._folder / index.sha256).exists):
+            self._unread.add(index.sha256)
+            await self._know(index)
+
+    async def expected(self, indexes: Sequence[Kept], path: str) -> str:
+        """What these say the SHA-256 of a package is; empty where none names it."""
+        for index in indexes:
+            await self._know(index)
+        roots = [(self._folder / index.sha256, path.removeprefix(root_of(index.path))) for index in indexes]
+        return await _in_thread(lambda: _look_up(roots)) if roots else ""
+
+    async def _know(self, index: Kept) -> None:
+        """Have an index read, one at a time, where that was not done yet."""
+        if index.sha256 not in self._unread:
+            return
+        async with self._reading:
+            if index.sha256 in self._unread:
+                reason = await self._read(index.sha256)
+                self._unread.discard(index.sha256)
+                if reason:
+                    log.warning("mirror.index mirror=%s path=%s: %s", index.mirror, index.path, reason)
+
+    async def _read(self, sha256: str) -> str:
+        """Have the hashes of an index's packages read; say why where that could not be done."""
+        words = ("-m", "provisioner.catalog.packageindex", str(self._content(sha256)), str(self._folder / sha256))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *words, stderr=asyncio.subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            return str(error)
+        try:
+            _, said = await process.communicate()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()  # to the end of its output: a pipe that is left open outlives the loop
+        return said.decode("utf-8", "replace").strip()[-200:] or "it ended early" if process.returncode else ""
+
+
+def _look_up(roots: list[tuple[Path, str]]) -> str:
+    for sums, name in roots:
+        with contextlib.suppress(OSError, ValueError):
+            if digest := packageindex.look_up(sums, name):
+                return digest
+    return ""
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(None, work)
