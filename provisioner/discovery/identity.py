@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from provisioner.errors import ConflictError
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
-from provisioner.model.uuids import real_uuid
+from provisioner.model.uuids import are_two, real_uuid
 
 UUID_MATCH, UUID_DIFFERS = 4, -4
 SERIAL_MATCH, SERIAL_DIFFERS = 3, -2
@@ -63,6 +63,8 @@ def doubt(facts: Facts, machine: Machine, machines: Sequence[Machine], booted: s
     `machines` are all that it may be about.
     """
     found = _evidence(facts, machine, booted)
+    if machine.facts is None:  # only its BMC has said anything yet: often the serial number of a part of it
+        found = [each for each in found if each[0] != SERIAL_DIFFERS]
     score = sum(each for each, _ in found)
     if found and score < ACCEPTED:
         return "; ".join(reason for _, reason in found)
@@ -105,7 +107,9 @@ def _by_uuid(facts: Facts, machine: Machine) -> tuple[int, str] | None:
     ours, theirs = real_uuid(machine.uuid), real_uuid(facts.uuid)
     if not ours or not theirs:
         return None
-    return (UUID_MATCH, "same UUID") if ours == theirs else (UUID_DIFFERS, f"UUID is {theirs}, not {ours}")
+    if are_two(ours, theirs):
+        return UUID_DIFFERS, f"UUID is {theirs}, not {ours}"
+    return UUID_MATCH, "same UUID"
 
 
 def _by_serial(facts: Facts, machine: Machine) -> tuple[int, str] | None:

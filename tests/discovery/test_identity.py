@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -34,6 +35,11 @@ FOUND = {
     "the serial number in other letters": (report("", "s1", M1), [A], "a"),
     "enrolled by MAC alone": (report(U1, "S1", M3), [machine("c", "", "", M3)], "c"),
     "enrolled by serial alone": (report(U1, "S7", M3), [machine("c", "", "S7")], "c"),
+    "the UUID in the other byte order, as its BMC spelled it": (
+        report(U1, "", M3),
+        [machine("c", str(UUID(bytes=UUID(U1).bytes_le)))],
+        "c",
+    ),
     "all cards were replaced": (report(U1, "S1", M3), [A, B], "a"),
     "the mainboard was replaced, serial written again, card kept": (report(U2.replace("4c", "5c"), "S1", M1), [A], "a"),
     "a card moved from a to b": (report(U2, "S2", M1, M2), [A, B], "b"),
@@ -100,6 +106,13 @@ DOUBTS = {
     ),
     "found by a UUID that its board said, with another serial number": (
         report(U1, "S9", M3), machine("c", U1, "S7"), [], "",
+    ),
+    "its BMC spelled its UUID in the other byte order": (
+        report(U1, "", M1), machine("c", str(UUID(bytes=UUID(U1).bytes_le)), "", M1), [], "",
+    ),
+    "its BMC said the serial number of its chassis": (report(U1, "S1", M1), machine("c", "", "CH7", M1), [], ""),
+    "it said another serial number itself": (
+        report("", "S9", M1), replace(machine("c", "", "S1", M1), facts=Facts()), [], "serial number is S9, not S1",
     ),
     "put on record by the adapter that it boots by": (
         with_usb(report("", "", M3)), machine("c", "", "", USB), [], "",
