@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from provisioner.catalog.context import Occasion, subject_of
 from provisioner.catalog.system import Secrets
@@ -22,7 +23,7 @@ from provisioner.lifecycle.ports import Flows, NoFlows, Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.runner import Runner
 from provisioner.lifecycle.steps import Perform, advance
-from provisioner.model.facts import Facts, Nic, SwitchPort
+from provisioner.model.facts import Disk, Facts, Nic, SwitchPort
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import NOW, Channel, TraceLine
@@ -67,13 +68,13 @@ class Agents:
             known = ports.discovery.identify(facts, alike, bearer.mac)
         elif why := ports.discovery.doubt(facts, known, alike, bearer.mac):
             await self._refuse(known, bearer, why)
-        profile = _profile(ports, known, facts)
+        profile, has = _profile(ports, known, facts), partial(self._ports, facts=facts, booted=bearer.mac)
         if known is None:
             new = self._newcomer(bearer.mac, port, now)
-            machine = await self._runner.create(_with(new, facts, profile, now, self._ports(new, facts, bearer.mac)))
+            machine = await self._runner.create(_with(new, facts, profile, has(new), now))
         else:
             machine = await self._runner.change(
-                known.id, lambda m, at: _reported(m, facts, profile, at, self._ports(m, facts, bearer.mac))
+                known.id, lambda m, at: _reported(_with(m, facts, profile, has(m), at), gone(m.facts, facts), at)
             )
         run = machine.run.id if machine.run and machine.run.step else ""
         if (bearer.machine, bearer.run) != (machine.id, run):
@@ -90,9 +91,7 @@ class Agents:
         return agent_command(machine)
 
     async def _refuse(self, machine: Machine, bearer: Token, why: str) -> None:
-        """Put nothing on record that another machine says than the one that its token names; fail the run that waits
-        for that one. Raises `ConflictError`.
-        """
+        """Raise `ConflictError` of what is not the machine that its token names; the run that waits for that fails."""
         text = f"what booted as {machine.name} is another machine: {why}"
         hint = (
             f"a card moved; where it is {machine.name} with another mainboard, or a BMC that has a UUID of its own:"
@@ -355,7 +354,7 @@ def _plugged(facts: Facts, mac: Mac, port: SwitchPort | None) -> Facts:
     return replace(facts, nics=tuple(plugged(nic) if nic.mac == mac else nic for nic in facts.nics))
 
 
-def _with(machine: Machine, facts: Facts, profile: tuple[str, str], now: float, macs: tuple[Mac, ...]) -> Machine:
+def _with(machine: Machine, facts: Facts, profile: tuple[str, str], macs: tuple[Mac, ...], now: float) -> Machine:
     return replace(
         machine,
         facts=facts,
@@ -375,11 +374,7 @@ def _profile(ports: Ports, known: Machine | None, facts: Facts) -> tuple[str, st
     return (declared, BY_WORD) if declared else ports.discovery.classify(facts)
 
 
-def _reported(
-    machine: Machine, facts: Facts, profile: tuple[str, str], now: float, macs: tuple[Mac, ...]
-) -> tuple[Machine, list[Perform]]:
-    missing = gone(machine.facts, facts)
-    machine = _with(machine, facts, profile, now, macs)
+def _reported(machine: Machine, missing: Sequence[Disk], now: float) -> tuple[Machine, list[Perform]]:
     run = machine.run
     if run is None or run.step is None:
         return replace(machine, state=with_facts(machine.state, machine)), []

@@ -318,9 +318,8 @@ CHANGED = ["release node17", "boot node17 debian-12", "rescue node17", "power no
 def test_what_somebody_said_yes_to_is_not_done_to_what_it_is_by_then(
     ctl: Ctl, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    asked_about = replace(NODE17, state=State.ACTIVE, bootenv="debian-12")
-    by_then = replace(asked_about, bootenv="their-database", generation=asked_about.generation + 1)
-    daemon.conductor.machines.by_name["node17"] = asked_about
+    daemon.conductor.machines.by_name["node17"] = replace(NODE17, state=State.ACTIVE, bootenv="debian-12")
+    by_then = replace(NODE17, state=State.ACTIVE, bootenv="their-database", generation=NODE17.generation + 1)
 
     class Thinks(Terminal):
         def readline(self, size: int = -1) -> str:
