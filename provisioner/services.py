@@ -45,7 +45,7 @@ class Services:
 
     async def keep(self, name: str, service: Service) -> None:
         """Run a service until it returns or this is cancelled; begin it again where it raises."""
-        standing = self._all[name] = Standing(name)
+        standing = self._all.setdefault(name, Standing(name))
         loop, tries = asyncio.get_running_loop(), 0
         while True:
             began, standing.runs = loop.time(), True

@@ -62,6 +62,22 @@ async def test_one_that_ends_is_told_with_its_traceback_and_ends_no_other(caplog
     assert len(other.begun) == 1
 
 
+async def test_one_whose_keeper_is_begun_again_is_counted_on() -> None:
+    services, inner = Services(), Flaky(0.0)
+
+    async def outer() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(services.keep("runner", inner.run))
+            await asyncio.sleep(2)
+            raise KeyError("machine")
+
+    async with asyncio.TaskGroup() as group:
+        kept = group.create_task(services.keep("conductor", outer))
+        await asyncio.sleep(4)
+        kept.cancel()
+    assert [(each.name, each.ends) for each in services.standings()] == [("conductor", 1), ("runner", 1)]
+
+
 async def test_one_that_has_nothing_to_do_is_not_begun_again() -> None:
     begun: list[str] = []
 
