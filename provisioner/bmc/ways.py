@@ -1,8 +1,8 @@
 """The ways to one machine's board: which of its BMC addresses a verb is asked of, in the order that evidence gives.
 
-A way that cannot do the verb has done nothing, so the next one is asked; so it is where a way is silent and doing the
-verb twice is the same as doing it once. Where a password is refused that a rotation may have replaced at the board, the
-new one is tried. Whatever else goes wrong is the answer.
+A way that cannot do the verb, or whose console refuses us, has done nothing, so the next one is asked; so it is where a
+way is silent and doing the verb twice is the same as doing it once. Where a password is refused that a rotation may have
+replaced at the board, the new one is tried. Whatever else goes wrong is the answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from provisioner.bmc.join import stranger
 from provisioner.bmc.rotation import Secrets, Way, next_of, turn, ways_of
 from provisioner.bmc.table import VERBS
-from provisioner.errors import BmcAuthError, BmcError, BmcNotTrusted, BmcUnreachable, BmcUnsupported
+from provisioner.errors import BmcAuthError, BmcConsoleRefused, BmcError, BmcNotTrusted, BmcUnreachable, BmcUnsupported
 from provisioner.model.bmc import BmcAddress, BmcIdentity
 from provisioner.model.machine import Machine
 
@@ -85,7 +85,7 @@ class Ways:
         for login in order:
             try:
                 return await self._asked(machine, login, call)
-            except (BmcUnsupported, BmcUnreachable) as error:
+            except (BmcUnsupported, BmcUnreachable, BmcConsoleRefused) as error:
                 if isinstance(error, BmcUnreachable) and not VERBS[verb].again:
                     raise
                 log.warning("bmc.next-way machine=%s bmc=%s verb=%s", machine.name, login[0], verb)

@@ -10,6 +10,7 @@ import pytest
 from provisioner.bmc.ways import Login, Ways
 from provisioner.errors import (
     BmcAuthError,
+    BmcConsoleRefused,
     BmcError,
     BmcNotTrusted,
     BmcTimeout,
@@ -84,6 +85,9 @@ CASES: dict[str, tuple[str, Site, dict[Driver, BmcError], list[Driver], type[Bmc
     ),
     "a refused password is the answer": (
         "power.on", Site(), {Driver.REDFISH: BmcAuthError("no")}, [Driver.REDFISH], BmcAuthError,
+    ),
+    "but by a console that is a service of its own: the other way's may take it": (
+        "console.open", Site(), {Driver.REDFISH: BmcConsoleRefused("no")}, [Driver.REDFISH, Driver.IPMI], None,
     ),
     "nobody can": (
         "power.on", Site(), {Driver.REDFISH: BmcUnreachable("1"), Driver.IPMI: BmcUnsupported("2")},
