@@ -147,6 +147,11 @@ class Board:
         """Read the members of a collection, one after the other. One that cannot be read is left out."""
         return await self.in_full(await self.listed(collection, MAX_MEMBERS))
 
+    async def every(self, collection: str) -> list[Resource]:
+        """Read the members of a collection. One that cannot be read is an error: what it holds is to be protected."""
+        listed = await self.listed(collection, MAX_MEMBERS)
+        return [one if one.data else await self.get(one.path) for one in listed]
+
     async def listed(self, collection: str, most: int) -> list[Resource]:
         """List the members of a collection, of all its pages: in full where a page gives them so, else their paths."""
         found: list[Resource] = []

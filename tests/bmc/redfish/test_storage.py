@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from aiohttp import web
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.errors import BmcError, BmcProtocolError, BmcTimeout, BmcUnsupported, BmcWrongState
 from provisioner.model.board import Volume
-from tests.bmc.redfish.service import SYSTEM, Service
+from tests.bmc.redfish.service import SYSTEM, Service, complains
 
 STORAGE = f"{SYSTEM}/Storage"
 RAID = f"{STORAGE}/RAID"
@@ -45,12 +46,65 @@ def with_storage(board: Service) -> None:
 
 async def test_make_see_and_delete(board: Service, bmc: Redfish) -> None:
     await bmc.create_volume("RAID1", ("D1", "D2"), "system")
-    assert await bmc.volumes() == (Volume("V1", "system", "RAID1", 0, ("D1", "D2")),)
-    with pytest.raises(BmcWrongState, match="drive D1 is part of volume V1"):
+    assert await bmc.volumes() == (Volume("RAID/V1", "system", "RAID1", 0, ("D1", "D2")),)
+    with pytest.raises(BmcWrongState, match="drive D1 is part of volume RAID/V1"):
         await bmc.erase_drive("D1")
     await bmc.delete_volume("V1")
     await bmc.delete_volume("V1")  # gone already is success
     assert await bmc.volumes() == ()
+
+
+@pytest.fixture
+def with_a_twin(board: Service) -> list[str]:
+    """A second controller, whose volume and drive are called as the first one's; returns what is deleted, erased."""
+    done: list[str] = []
+    board.resources[STORAGE]["Members"].append({"@odata.id": f"{STORAGE}/BOSS"})
+    for holder in (RAID, f"{STORAGE}/BOSS"):
+        drive, volume = f"{holder}/Drives/0", f"{holder}/Volumes/1"
+        board.resources[holder] = {"Drives": [{"@odata.id": drive}], "Volumes": {"@odata.id": f"{holder}/Volumes"}}
+        board.resources[f"{holder}/Volumes"] = {"Members": [{"@odata.id": volume}]}
+        board.resources[volume] = {"RAIDType": "RAID0", "Links": {"Drives": []}}
+        board.resources[drive] = {"Actions": {"#Drive.SecureErase": {"target": f"{drive}/Erase"}}}
+
+        def act(_body: object, what: str, members: list[Any] | None = None) -> None:
+            done.append(what)
+            if members is not None:
+                members.clear()
+
+        board.actions[f"{drive}/Erase"] = partial(act, what=drive)
+        board.actions[volume] = partial(act, what=volume, members=board.resources[f"{holder}/Volumes"]["Members"])
+    return done
+
+
+NAMES = {"with its controller": "BOSS", "by its path": f"{STORAGE}/BOSS"}
+
+
+@pytest.mark.parametrize("controller", NAMES.values(), ids=NAMES.keys())
+async def test_a_name_that_two_controllers_have(bmc: Redfish, with_a_twin: list[str], controller: str) -> None:
+    boss = f"{STORAGE}/BOSS"
+    with pytest.raises(BmcWrongState, match=f"volume 1 may be {RAID}/Volumes/1 or {boss}/Volumes/1"):
+        await bmc.delete_volume("1")
+    with pytest.raises(BmcWrongState, match=f"drive 0 may be {RAID}/Drives/0 or {boss}/Drives/0"):
+        await bmc.erase_drive("0")
+    with pytest.raises(BmcWrongState, match="drive 0 may be"):
+        await bmc.create_volume("RAID0", ("0",))
+    assert with_a_twin == []
+    assert [volume.id for volume in await bmc.volumes()] == ["RAID/1", "BOSS/1"]
+    by_path = controller.startswith("/")
+    await bmc.delete_volume(f"{controller}/Volumes/1" if by_path else f"{controller}/1")
+    await bmc.erase_drive(f"{controller}/Drives/0" if by_path else f"{controller}/0")
+    assert with_a_twin == [f"{boss}/Volumes/1", f"{boss}/Drives/0"]
+
+
+@pytest.mark.parametrize("path", [f"{RAID}/Volumes/1", RAID], ids=["a volume", "a controller"])
+async def test_what_cannot_be_read_may_hold_the_drive(
+    board: Service, bmc: Redfish, with_a_twin: list[str], path: str
+) -> None:
+    board.next(f"GET {path}", complains(404))
+    board.next(f"GET {path}/", complains(404))
+    with pytest.raises(BmcUnsupported, match=f"GET {path}: HTTP 404"):
+        await bmc.erase_drive("BOSS/0")
+    assert with_a_twin == []
 
 
 async def test_drives_that_are_not_there(bmc: Redfish) -> None:
