@@ -14,6 +14,7 @@ from provisioner.bmc.quirks import PLAIN, Quirk, Quirks, quirks_of
 from provisioner.bmc.redfish.answers import Reply, Resource
 from provisioner.bmc.redfish.client import ROOT, RedfishClient
 from provisioner.bmc.redfish.task import Stage, progress, starts_task, task_path
+from provisioner.bmc.table import VERBS
 from provisioner.errors import (
     BmcBusy,
     BmcError,
@@ -34,7 +35,6 @@ MAX_MEMBERS = 256
 MAX_PAGES = 512
 """Of a log with 4096 entries, ten or more on a page."""
 
-TASK_S = 1800.0
 TASK_POLLS_S = (0.5, 1.0, 2.0, 5.0)
 """Pauses between looks at a task; the last one repeats."""
 
@@ -235,7 +235,12 @@ class Board:
 
     async def delete(self, path: str) -> Reply:
         """Delete a resource. Gone already is success."""
-        return await self._client.send("DELETE", path)
+        try:
+            return await self._client.send("DELETE", path)
+        except BmcUnsupported as error:
+            if not ("HTTP 404" in error.message or "HTTP 410" in error.message):
+                raise
+            return Reply(path, 204)
 
     async def allowed(self, resource: Resource, action: str, parameter: str) -> tuple[str, ...]:
         """Return the values that the board says an action takes; nothing where it does not say."""
@@ -259,13 +264,18 @@ class Board:
 
     # -- how long things take -------------------------------------------------------------------------------------
 
-    async def finish(self, verb: str, reply: Reply, limit_s: float = TASK_S) -> None:
-        """Wait for the task that an answer started, if it did.
+    def time_s(self, verb: str) -> float:
+        """Say how long a verb's end is waited for: a little less than it has, so that what was seen can be said."""
+        return VERBS[verb].limit_s * 0.95
+
+    async def finish(self, verb: str, reply: Reply, limit_s: float | None = None) -> None:
+        """Wait for the task that an answer started, if it did, as long as the verb has.
 
         Raises what the board says where the task failed, `TaskLost` where the board knows nothing of it any more.
         """
         if not starts_task(reply):
             return
+        limit_s = self.time_s(verb) if limit_s is None else limit_s
         clock = asyncio.get_running_loop().time
         deadline = clock() + limit_s
         path = task_path(reply)
@@ -296,7 +306,7 @@ class Board:
             hint="look at the BMC's own task list",
         )
 
-    async def finish_unseen(self, verb: str, reply: Reply, limit_s: float = TASK_S) -> None:
+    async def finish_unseen(self, verb: str, reply: Reply, limit_s: float | None = None) -> None:
         """Wait for a task whose end the caller reads back itself: one that the board has lost is over."""
         with contextlib.suppress(TaskLost):
             await self.finish(verb, reply, limit_s)

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from provisioner.bmc.redfish.answers import Reply, Resource
-from provisioner.bmc.redfish.board import TASK_S, Board, TaskLost
+from provisioner.bmc.redfish.board import Board, TaskLost
 
 PROTOCOLS = {"http": "HTTP", "https": "HTTPS", "tftp": "TFTP", "nfs": "NFS", "ftp": "FTP", "sftp": "SFTP"}
 
@@ -50,7 +50,7 @@ class FirmwareVerbs(Board):
     async def _finish_update(self, verb: str, reply: Reply, service: Resource, before: dict[str, str]) -> None:
         """Wait for the task. A BMC that restarts into what it installed may have lost it: then the versions tell."""
         try:
-            await self.finish(verb, reply, TASK_S)
+            await self.finish(verb, reply)
         except TaskLost:
             if not (await self._versions(service)).items() - before.items():
                 raise

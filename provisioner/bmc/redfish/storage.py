@@ -10,9 +10,6 @@ from provisioner.bmc.redfish.task import starts_task
 from provisioner.errors import BmcProtocolError, BmcWrongState
 from provisioner.model.board import Volume
 
-ERASE_S = 6 * 3600.0
-"""A drive that overwrites itself, 20 TB at 200 MB/s, takes longer still; one that drops its key takes seconds."""
-
 Read = Callable[[str], Awaitable[list[Resource]]]
 """Reads a collection: `Board.each`, or `Board.every` where what cannot be read may not be touched."""
 
@@ -75,7 +72,7 @@ class StorageVerbs(Board):
             raise BmcWrongState(f"{self.address}: {verb}: drive {drive} is part of volume {', '.join(holders)}")
         reply = await self.act(verb, found, "Drive.SecureErase")
         if starts_task(reply):
-            await self.finish(verb, reply, ERASE_S)
+            await self.finish(verb, reply)
         else:
             await self._see_erased(verb, found)
 
@@ -88,7 +85,7 @@ class StorageVerbs(Board):
                 raise BmcProtocolError(f"{self.address}: {verb}: the drive failed")
             return not now.data.get("Operations")
 
-        await self.until(verb, is_over, ERASE_S, "the drive is still at it")
+        await self.until(verb, is_over, self.time_s(verb), "the drive is still at it")
 
     async def _controllers(self, verb: str, read: Read | None = None) -> list[Resource]:
         system = await self.system()

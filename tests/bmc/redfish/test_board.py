@@ -57,18 +57,22 @@ async def test_a_task_that_fails_says_why() -> None:
     with pytest.raises(BmcError, match="no reason given"):
         await Asked(b'{"TaskState": "Killed", "Messages": 1}').finish("firmware.update", STARTED)
     with pytest.raises(BmcError, match="the task ended as HTTP 400: Refused"):
-        await Asked(UNDER_WAY, Reply("/task/1", 400, {"content-type": "text/plain"}, b"Refused")).finish("x", STARTED)
+        await Asked(UNDER_WAY, Reply("/task/1", 400, {"content-type": "text/plain"}, b"Refused")).finish(
+            "bios.apply", STARTED
+        )
 
 
 async def test_a_task_that_the_board_has_forgotten_is_confirmed_by_nobody() -> None:
     gone = Reply("/task/1", 404)
-    with pytest.raises(BmcTimeout, match=r"x: the BMC knows nothing of task /task/1 any more .* nobody confirms it"):
-        await Asked(UNDER_WAY, gone).finish("x", STARTED)
-    await Asked(UNDER_WAY, gone).finish_unseen("x", STARTED)
+    with pytest.raises(
+        BmcTimeout, match=r"bios\.apply: the BMC knows nothing of task /task/1 any more .* nobody confirms it"
+    ):
+        await Asked(UNDER_WAY, gone).finish("bios.apply", STARTED)
+    await Asked(UNDER_WAY, gone).finish_unseen("bios.apply", STARTED)
 
 
 async def test_a_task_that_never_ends_is_given_up_on() -> None:
-    with pytest.raises(BmcTimeout, match="task /task/1 is still Running after 1800 s"):
+    with pytest.raises(BmcTimeout, match="task /task/1 is still Running after 3420 s"):
         await Asked(b'{"TaskState": "Running"}').finish("firmware.update", STARTED)
     with pytest.raises(BmcTimeout, match="still silent"):
         await Asked(BmcUnreachable("x")).finish("firmware.update", STARTED, 60)
@@ -78,12 +82,17 @@ async def test_a_task_that_never_ends_is_given_up_on() -> None:
 
 async def test_an_answer_that_is_no_task() -> None:
     board = Asked(b"")
-    await board.finish("x", Reply("/x", 204))
+    await board.finish("bios.apply", Reply("/x", 204))
     assert board.asked == []
-    await board.finish("x", Reply("/x", 202, body=b'{"@odata.id": "/task/2"}'))
+    await board.finish("bios.apply", Reply("/x", 202, body=b'{"@odata.id": "/task/2"}'))
     assert board.asked == ["/task/2"]
     with pytest.raises(BmcProtocolError, match="names no task"):
-        await board.finish("x", Reply("/x", 202))
+        await board.finish("bios.apply", Reply("/x", 202))
+
+
+async def test_an_erase_may_take_the_night() -> None:
+    with pytest.raises(BmcTimeout, match="still Running after 41040 s"):
+        await Asked(b'{"TaskState": "Running"}').finish("drive.erase", STARTED)
 
 
 async def test_act_needs_an_action() -> None:

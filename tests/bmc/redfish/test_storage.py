@@ -11,7 +11,7 @@ from aiohttp import web
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.errors import BmcError, BmcProtocolError, BmcTimeout, BmcUnsupported, BmcWrongState
 from provisioner.model.board import Volume
-from tests.bmc.redfish.service import SYSTEM, Service, complains
+from tests.bmc.redfish.service import SYSTEM, Service, complains, does_then, hangs_up
 
 STORAGE = f"{SYSTEM}/Storage"
 RAID = f"{STORAGE}/RAID"
@@ -105,6 +105,13 @@ async def test_what_cannot_be_read_may_hold_the_drive(
     with pytest.raises(BmcUnsupported, match=f"GET {path}: HTTP 404"):
         await bmc.erase_drive("BOSS/0")
     assert with_a_twin == []
+
+
+async def test_a_volume_whose_deletion_was_not_answered(board: Service, bmc: Redfish) -> None:
+    await bmc.create_volume("RAID1", ("D1", "D2"))
+    board.next(f"DELETE {VOLUMES}/V1", does_then(board, hangs_up), complains(404))
+    await bmc.delete_volume("V1")
+    assert board.asked.count(f"DELETE {VOLUMES}/V1") == 2
 
 
 async def test_drives_that_are_not_there(bmc: Redfish) -> None:
