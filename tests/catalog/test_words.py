@@ -318,23 +318,6 @@ def test_no_word_is_ignored_in_silence(name: str) -> None:
     assert list(silent(name)) == []
 
 
-ENCRYPTS = r"auto/method string crypto$|cryptsetup luksFormat|--encrypted|<crypt_method|\{\"luks2\"|type: dm_crypt"
-"""What makes an encrypted volume, in the words of each installer."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_what_is_to_be_encrypted_is(name: str) -> None:
-    supports = catalogue().bootenv(name).supports
-    if "passphrase" in supports.encryption:
-        for layout in supports.layouts:
-            texts = rendered(name, ENCRYPTED | {"disk.layout": layout})
-            if isinstance(texts, RenderError):
-                assert "disk.encryption" in f"{texts} {texts.faults}" or "disk.layout" in f"{texts}", layout
-            else:
-                assert re.search(ENCRYPTS, "\n".join(texts), re.MULTILINE), layout
-
-
 def words_of(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
     """The words that one parameter is made of: `net.bonds[].mode`."""
     if "items" in schema and "properties" in schema["items"]:
