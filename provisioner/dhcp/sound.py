@@ -186,12 +186,17 @@ class Barred:
         return [f"{self._spell(ip)} is reserved, and {why}" for ip, why in islice(found, FEW)]
 
 
+def extent(network: str) -> tuple[int, int]:
+    """Give the first and the last address of a network."""
+    found = ip_network(network)
+    return int(found.network_address), int(found.broadcast_address)
+
+
 def stranded(fixed: Iterable[int], before: str, after: str) -> list[str]:
     """Say which of these addresses lie in a network, and not in what it becomes (empty: nothing), the first few."""
-    old, new = ip_network(before), ip_network(after) if after else None
-    spell = type(old.network_address)
-    low, high = int(old.network_address), int(old.broadcast_address)
-    lost = (ip for ip in fixed if low <= ip <= high and (new is None or spell(ip) not in new))
+    spell = type(ip_network(before).network_address)
+    (low, high), (first, last) = extent(before), extent(after) if after else (0, -1)
+    lost = (ip for ip in fixed if low <= ip <= high and not first <= ip <= last)
     return [f"{spell(ip)} is reserved, and would be in no subnet" for ip in islice(sorted(set(lost)), FEW)]
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from ipaddress import ip_network
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
-from provisioner.dhcp.sound import stranded
+from provisioner.dhcp.sound import extent, stranded
 from provisioner.errors import ConfigError, NotFoundError, ProvisionerError
 from provisioner.uncut import uncut
 
@@ -158,8 +157,8 @@ class SubnetBook(Generic[S]):
 
     async def _stored(self, subnet: S, before: S | None) -> list[Lease]:
         """Read what is stored of the addresses that become this subnet's; of those it has, memory knows more."""
-        low, high = _bounds(before.network) if before is not None else (0, -1)
-        first, last = _bounds(subnet.network)
+        low, high = extent(before.network) if before is not None else (0, -1)
+        first, last = extent(subnet.network)
         if low <= first and last <= high:
             return []
         return [lease for lease in await self._rules.leases_in(subnet) if not low <= lease.ip <= high]
@@ -175,8 +174,8 @@ class SubnetBook(Generic[S]):
         """Give the leases of addresses that are this subnet's no more: what memory forgets with the change."""
         if before is None:
             return []
-        low, high = _bounds(before.network)
-        first, last = _bounds(subnet.network) if subnet is not None else (0, -1)
+        low, high = extent(before.network)
+        first, last = extent(subnet.network) if subnet is not None else (0, -1)
         if first <= low and high <= last:
             return []
         return [each for each in self._server.leases() if low <= each.ip <= high and not first <= each.ip <= last]
@@ -198,9 +197,3 @@ class SubnetBook(Generic[S]):
         subnets = [subnet for subnet, _ in self.all()]
         for follower in self._followers:
             follower(subnets)
-
-
-def _bounds(network: str) -> tuple[int, int]:
-    """Give the first and the last address of a network."""
-    found = ip_network(network)
-    return int(found.network_address), int(found.broadcast_address)
