@@ -1,8 +1,8 @@
 """The ways to one machine's board: which of its BMC addresses a verb is asked of, in the order that evidence gives.
 
 A way that cannot do the verb, or whose console refuses us, has done nothing, so the next one is asked; so it is where a
-way is silent and doing the verb twice is the same as doing it once. Where a password is refused that a rotation may have
-replaced at the board, the new one is tried. Whatever else goes wrong is the answer.
+way is silent and doing the verb twice is the same as doing it once. Where a password is refused that a rotation may
+have replaced at the board, the new one is tried. Whatever else goes wrong is the answer.
 """
 
 from __future__ import annotations

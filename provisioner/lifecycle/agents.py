@@ -14,16 +14,16 @@ from provisioner.catalog.system import Secrets
 from provisioner.clock import SteadyClock
 from provisioner.errors import ConflictError, ProvisionerError, RenderError, RunOverError, TicketError
 from provisioner.lifecycle.boots import Boots
-from provisioner.lifecycle.declared import BY_WORD, profile_of
-from provisioner.lifecycle.endings import GONE_HINT, gone, with_facts
+from provisioner.lifecycle.endings import gone
 from provisioner.lifecycle.firstboot import HOOK_FAILED, HOOK_HINT, FailedHook, without
 from provisioner.lifecycle.inputs import Failed, Idle, JobFailed, JobTaken, Progress, Seen
 from provisioner.lifecycle.plans import BOOTS_AT, SYSTEM_AT, Signal, Verb, agent_command, is_to_stop, job_id
 from provisioner.lifecycle.ports import Flows, NoFlows, Ports
 from provisioner.lifecycle.registry import Machines
+from provisioner.lifecycle.reports import heard, plugged, profile_for, reported
 from provisioner.lifecycle.runner import Runner
 from provisioner.lifecycle.steps import Perform, advance
-from provisioner.model.facts import Disk, Facts, Nic, SwitchPort
+from provisioner.model.facts import Facts, SwitchPort
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac
 from provisioner.model.trace import NOW, Channel, TraceLine
@@ -62,19 +62,19 @@ class Agents:
         bearer = self._bearer(token, address)
         now = self._clock.now()
         port = ports.network.port_of(address)
-        facts = _plugged(ports.discovery.decode(raw, now), bearer.mac, port)
+        facts = plugged(ports.discovery.decode(raw, now), bearer.mac, port)
         known, alike = self._machines.find(bearer.machine), self._machines.alike(facts)
         if known is None:
             known = ports.discovery.identify(facts, alike, bearer.mac)
         elif why := ports.discovery.doubt(facts, known, alike, bearer.mac):
             await self._refuse(known, bearer, why)
-        profile, has = _profile(ports, known, facts), partial(self._ports, facts=facts, booted=bearer.mac)
+        profile, has = profile_for(ports, known, facts), partial(self._ports, facts=facts, booted=bearer.mac)
         if known is None:
             new = self._newcomer(bearer.mac, port, now)
-            machine = await self._runner.create(_with(new, facts, profile, has(new), now))
+            machine = await self._runner.create(reported(new, facts, profile, has(new), now))
         else:
             machine = await self._runner.change(
-                known.id, lambda m, at: _reported(_with(m, facts, profile, has(m), at), gone(m.facts, facts), at)
+                known.id, lambda m, at: heard(reported(m, facts, profile, has(m), at), gone(m.facts, facts), at)
             )
         run = machine.run.id if machine.run and machine.run.step else ""
         if (bearer.machine, bearer.run) != (machine.id, run):
@@ -341,48 +341,6 @@ def age_of(line: str, up_s: float | None) -> tuple[float, str]:
     if told is None or up_s is None:
         return 0.0, line
     return max(0.0, up_s - float(told[1])), line[told.end() :]
-
-
-def _plugged(facts: Facts, mac: Mac, port: SwitchPort | None) -> Facts:
-    """Say of the network port that asks where it is plugged in."""
-    if port is None:
-        return facts
-
-    def plugged(nic: Nic) -> Nic:
-        return replace(nic, relay=port.relay, circuit_id=port.circuit_id, remote_id=port.remote_id)
-
-    return replace(facts, nics=tuple(plugged(nic) if nic.mac == mac else nic for nic in facts.nics))
-
-
-def _with(machine: Machine, facts: Facts, profile: tuple[str, str], macs: tuple[Mac, ...], now: float) -> Machine:
-    return replace(
-        machine,
-        facts=facts,
-        macs=macs,
-        uuid=facts.uuid or machine.uuid,
-        serial=facts.serial or machine.serial,
-        profile=profile[0],
-        profile_reason=profile[1],
-        seen=now,
-        changed=now,
-    )
-
-
-def _profile(ports: Ports, known: Machine | None, facts: Facts) -> tuple[str, str]:
-    """Say which hardware profile a machine has, and why: the one that it is declared to have, else by its facts."""
-    declared = profile_of(known.tags) if known is not None else ""
-    return (declared, BY_WORD) if declared else ports.discovery.classify(facts)
-
-
-def _reported(machine: Machine, missing: Sequence[Disk], now: float) -> tuple[Machine, list[Perform]]:
-    run = machine.run
-    if run is None or run.step is None:
-        return replace(machine, state=with_facts(machine.state, machine)), []
-    if missing and run.verb is Verb.RELEASE:
-        disks = ", ".join(f"{disk.name} ({disk.model} {disk.serial or disk.wwn})" for disk in missing)
-        reason = f"not all disks that are on record can be erased: the machine does not see {disks}"
-        return advance(machine, Failed(run.id, run.at, reason, GONE_HINT.format(machine.name), again=False), now)
-    return advance(machine, Seen(Signal.FACTS), now)
 
 
 def _waits_for_system(machine: Machine, run_id: str) -> Run:

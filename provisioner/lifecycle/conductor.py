@@ -119,13 +119,9 @@ class Conductor:
         """Carry on until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                for name, service in (
-                    ("trace", self._trace.run),
-                    ("runner", self._runner.run),
-                    ("silence", self._silence.run),
-                    ("media", self.media.run),
-                ):
-                    group.create_task(self.services.keep(name, service), name=name)
+                beside = {"trace": self._trace, "runner": self._runner, "silence": self._silence, "media": self.media}
+                for name, service in beside.items():
+                    group.create_task(self.services.keep(name, service.run), name=name)
         finally:
             with contextlib.suppress(StoreError):  # full to the last: the rest of the trace is lost, nothing else
                 await self._trace.flush()

@@ -65,7 +65,7 @@ class Metal:
     targets: tuple[BootTarget, ...] = ()
     """What its board lists to boot from; it does not say where there is none."""
     met: int = 0
-    """How often its board was asked whose it is, before it did anything."""
+    """How often its board was asked whose it is."""
     lives: int = 0
     """Grows with every power-on, and when what runs on it is gone: a life that is not the latest does nothing more."""
 
@@ -168,7 +168,7 @@ class Rack:
         self.during_job: Callable[[Metal], bool] = lambda _metal: True
         """Told when a machine has begun its job; False: its agent is never heard of again."""
         self.reading: Callable[[Metal], Power] = lambda metal: metal.power
-        self.opened: Callable[[Database], Awaitable[None]] = _nothing
+        self.opened: Callable[[Database], Awaitable[None]] = lambda _db: _soon(None)
         """Told when a daemon has opened its store, before it does anything with it."""
         self.secrets: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]] = no_secrets
         self.clock: SteadyClock | None = None
@@ -185,7 +185,6 @@ class Rack:
         """What machines have open to the daemon: it breaks when that is gone."""
 
     def board_at(self, host: str) -> Metal:
-        """Find the machine whose board answers at a host."""
         return next(m for m in self.metal if m.address.host == self.moved.get(host, host))
 
     def one(self, name: str = "node17") -> Metal:
@@ -393,13 +392,8 @@ class Rack:
                 self._connections.discard(connection)
 
 
-async def _nothing(_db: Database) -> None:
-    return
-
-
 def _argument(script: str, name: str) -> str:
-    found = re.search(rf"provisioner\.{name}=(\S*)", script)
-    return found[1] if found else ""
+    return next(iter(re.findall(rf"provisioner\.{name}=(\S*)", script)), "")
 
 
 async def _soon(value: Any) -> Any:
