@@ -119,9 +119,10 @@ class Conductor:
         """Carry on until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                beside = {"trace": self._trace, "runner": self._runner, "silence": self._silence, "media": self.media}
+                beside = {"trace": self._trace.run, "runner": self._runner.run}
+                beside |= {"silence": self._silence.run, "media": self.media.run}
                 for name, service in beside.items():
-                    group.create_task(self.services.keep(name, service.run), name=name)
+                    group.create_task(self.services.keep(name, service), name=name)
         finally:
             with contextlib.suppress(StoreError):  # full to the last: the rest of the trace is lost, nothing else
                 await self._trace.flush()
