@@ -25,6 +25,7 @@ from provisioner.errors import ArtifactError, ConflictError, NotFoundError
 from provisioner.model.artifact import Blob
 from provisioner.model.catalog import Artifact, Bootenv
 from provisioner.store.artifacts import ArtifactIndex
+from provisioner.uncut import uncut
 
 log = logging.getLogger(__name__)
 
@@ -213,9 +214,10 @@ class ArtifactStore:
             pairs = [(before, blob) for blob in blobs if (before := self._index.get(_key(blob))) is not None]
             replaced = [before for before, blob in pairs if before.sha256 != blob.sha256]
             self._refuse_in_use(blob.bootenv for blob in replaced)
-            await self._rows.put(blobs)
-            self._go_by({**self._index, **{_key(blob): blob for blob in blobs}})
-        await self._sweep({blob.sha256 for blob in replaced})
+            with uncut() as whole:
+                await whole(self._rows.put(blobs))
+                self._go_by({**self._index, **{_key(blob): blob for blob in blobs}})
+                await whole(self._sweep({blob.sha256 for blob in replaced}))
 
     def _refuse_in_use(self, bootenvs: Iterable[str]) -> None:
         for bootenv in dict.fromkeys(bootenvs):
@@ -235,9 +237,10 @@ class ArtifactStore:
                 what = "/".join(part for part in (bootenv, arch, name) if part)
                 raise NotFoundError(f"{what}: no such artefact in store", hint="provisionctl artifacts list")
             self._refuse_in_use([bootenv])
-            await self._rows.drop(gone)
-            self._go_by(_without(self._index, gone))
-        await self._sweep({blob.sha256 for blob in gone})
+            with uncut() as whole:
+                await whole(self._rows.drop(gone))
+                self._go_by(_without(self._index, gone))
+                await whole(self._sweep({blob.sha256 for blob in gone}))
         return gone
 
     async def is_whole(self, blob: Blob) -> bool:

@@ -15,7 +15,7 @@ from provisioner.catalog.blobs import CHUNK_BYTES
 from provisioner.catalog.bundle import Packing
 from provisioner.errors import ArtifactError
 from provisioner.model.artifact import Blob
-from provisioner.store.db import Database
+from provisioner.store.db import Database, T, Work
 from tests.catalog.test_artifacts import KERNEL, LARGE, LARGE_SHA, NAMES, SHA, kept, reopened
 
 
@@ -111,3 +111,34 @@ async def test_an_upload_that_stands_still_keeps_no_file_from_being_opened(
         await store.receive(NAMES, Content(one(KERNEL), len(KERNEL)), "test")
         upload.go_on.set()
     assert [blob.key for blob in store.all()] == ["debian-12/amd64/vmlinuz", "rescue/amd64/file0", "rescue/amd64/file1"]
+
+
+class CutDatabase(Database):
+    """A store whose asker is cancelled at each write, before it is committed."""
+
+    asker: asyncio.Task[Any] | None = None
+
+    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+        if self.asker is not None:
+            asyncio.get_running_loop().call_soon(self.asker.cancel)
+        return super().submit(work)
+
+
+async def test_what_was_written_holds_though_who_asked_has_gone(tmp_path: Path) -> None:
+    db = CutDatabase(tmp_path / "state.db")
+    await db.open()
+    store = await reopened(db, tmp_path)
+
+    async def cut(request: Coroutine[Any, Any, object]) -> None:
+        async with asyncio.TaskGroup() as group:
+            db.asker = group.create_task(request)
+        assert db.asker.cancelled()
+
+    await cut(store.receive(NAMES, Content(one(KERNEL), len(KERNEL)), "test"))
+    assert store.lookup(*NAMES) == (await reopened(db, tmp_path)).lookup(*NAMES) is not None
+    assert await kept(store) == {SHA: len(KERNEL)}
+    await cut(store.remove("debian-12"))
+    assert store.lookup(*NAMES) is None
+    assert await kept(store) == {}
+    assert (await reopened(db, tmp_path)).lookup(*NAMES) is None
+    await db.close()
