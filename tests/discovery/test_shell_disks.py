@@ -176,6 +176,13 @@ def test_a_system_finds_its_root_by_the_new_identifier_with_its_next_kernel_too(
     assert {(tmp_path / name).read_text() for name in names} == {"root=PARTUUID=5678abcd-02 ro\n"}
 
 
+def test_the_serial_number_of_a_scsi_disk_is_told(tmp_path: Path) -> None:
+    """BusyBox's tr knows no class of what can be printed: it takes its name for a set of letters."""
+    (tmp_path / "vpd_pg80").write_bytes(b"\x00\x80\x00\x08   BOOT1")
+    done = run(f". $PROVISIONER_LIB/facts.sh; disk_serial {tmp_path}", tmp_path, part="lib.sh")
+    assert done.stdout.decode().strip() == "BOOT1"
+
+
 NAMED = {
     "by its file system's identifier": ("UUID=5f5f / ext4 defaults 0 1\n", False),
     "by its partition's": ("PARTUUID=5f50 / ext4 defaults 0 1\n", True),

@@ -106,7 +106,7 @@ disk_facts() {
 
 # disk_serial FOLDER: an NVMe controller's serial number, or a SCSI or SATA unit's (VPD page 0x80, after 4 bytes)
 disk_serial() {
-    cat "$1/serial" 2>/dev/null || tail -c +5 "$1/vpd_pg80" 2>/dev/null | tr -cd '[:print:]'
+    cat "$1/serial" 2>/dev/null || tail -c +5 "$1/vpd_pg80" 2>/dev/null | tr -cd '\40-\176'
 }
 
 tpm_facts() {
