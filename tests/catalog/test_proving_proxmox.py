@@ -110,8 +110,7 @@ REFUSED: dict[str, tuple[tuple[Disk, ...], dict[str, Any], str]] = {
     "a disk that nothing tells from the others": (
         (*HDDS, *(replace(disk, wwn="") for disk in SSDS)),
         {"disk.layout": "zfs-mirror"},
-        "disk.select: Proxmox VE's installer tells each disk by another of its properties (WWN, serial number), and "
-        "sdb has none",
+        "by another of its properties (WWN, serial number), and sdb has none that is left",
     ),
     "swap beside a pool": (SSDS, {"disk.layout": "zfs", "disk.swap": "1GiB"}, "disk.swap with disk.layout: zfs"),
     "a static address without a name server": ((NVME,), {"net.interfaces": [LAN]}, "net.dns.servers"),
