@@ -51,9 +51,9 @@ def gone(before: Facts | None, after: Facts) -> list[Disk]:
     """
     if before is None or before.source != after.source:
         return []
-    there = {(disk.wwn, disk.serial) for disk in after.disks}
+    there = {name for disk in after.disks for name in (disk.wwn, disk.serial) if name}
     known = [disk for disk in before.disks if (disk.wwn or disk.serial) and disk.transport != "usb"]
-    return [disk for disk in known if (disk.wwn, disk.serial) not in there]
+    return [disk for disk in known if not there.intersection((disk.wwn, disk.serial))]
 
 
 def return_to(run: Run) -> State:

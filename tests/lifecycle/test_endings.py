@@ -40,6 +40,7 @@ SEEN = Facts(disks=(Disk("sda", 1, serial="S1"), Disk("sdb", 1, wwn="0x5", trans
 REPORTS: dict[str, tuple[Facts | None, Facts, list[str]]] = {
     "nothing was on record": (None, SEEN, []),
     "all are there, called otherwise": (SEEN, Facts(disks=tuple(replace(d, name="x") for d in SEEN.disks)), []),
+    "more is known of one than at first": (SEEN, Facts(disks=(SEEN.disks[0], replace(SEEN.disks[1], serial="S2"))), []),
     "what can be told apart is missed": (SEEN, Facts(), ["sda", "sdb"]),
     "a stick that was there": (Facts(disks=(Disk("sdd", 1, serial="S4", transport="usb"),)), Facts(), []),
     "what a BMC counts": (replace(SEEN, source="redfish"), Facts(), []),
