@@ -68,7 +68,8 @@ class Agents:
             known = ports.discovery.identify(facts, alike, bearer.mac)
         elif why := ports.discovery.doubt(facts, known, alike, bearer.mac):
             await self._refuse(known, bearer, why)
-        profile, has = profile_for(ports, known, facts), partial(self._ports, facts=facts, booted=bearer.mac)
+        profile = profile_for(known, facts, ports.discovery.classify)
+        has = partial(self._ports, facts=facts, booted=bearer.mac)
         if known is None:
             new = self._newcomer(bearer.mac, port, now)
             machine = await self._runner.create(reported(new, facts, profile, has(new), now))

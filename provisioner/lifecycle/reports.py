@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from provisioner.lifecycle.declared import BY_WORD, profile_of
 from provisioner.lifecycle.endings import GONE_HINT, with_facts
 from provisioner.lifecycle.inputs import Failed, Seen
 from provisioner.lifecycle.plans import Signal, Verb
-from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.steps import Perform, advance
 from provisioner.model.facts import Disk, Facts, Nic, SwitchPort
 from provisioner.model.machine import Machine
@@ -42,10 +41,10 @@ def reported(machine: Machine, facts: Facts, profile: tuple[str, str], macs: tup
     )
 
 
-def profile_for(ports: Ports, known: Machine | None, facts: Facts) -> tuple[str, str]:
+def profile_for(known: Machine | None, facts: Facts, classify: Callable[[Facts], tuple[str, str]]) -> tuple[str, str]:
     """Say which hardware profile a machine has, and why: the one that it is declared to have, else by its facts."""
     declared = profile_of(known.tags) if known is not None else ""
-    return (declared, BY_WORD) if declared else ports.discovery.classify(facts)
+    return (declared, BY_WORD) if declared else classify(facts)
 
 
 def heard(machine: Machine, missing: Sequence[Disk], now: float) -> tuple[Machine, list[Perform]]:

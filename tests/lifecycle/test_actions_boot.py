@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from provisioner.bmc.ways import Ways
 from provisioner.lab.chassis import Mode
 from provisioner.lifecycle.actions import Actions
 from provisioner.lifecycle.steps import Perform
@@ -45,6 +46,7 @@ async def test_the_firmware_that_is_told(
         if before is not None:
             await bmcs.boot_once(address, PASSWORD, BootTarget.PXE, uefi=before)
         machine = Machine("m1", "node17", State.READY, bmc=address, facts=facts)
-        actions = Actions(bmcs, Words(), lambda _line: None)  # type: ignore[arg-type]
+        ways = Ways(bmcs, Words(), lambda _: ())  # type: ignore[arg-type]
+        actions = Actions(bmcs, ways, lambda _line: None)
         await actions.perform(machine, Perform("r1", 0, Step(step, Phase.POWER, 60.0)))
         assert board.board.chassis.override.mode is mode
