@@ -30,9 +30,10 @@ class Purpose(StrEnum):
     MEDIUM = "medium"
 
 
-LIFE_S = {Purpose.AGENT: 30 * 3600.0, Purpose.HOME: 24 * 3600.0, Purpose.MEDIUM: 6 * 3600.0}
-"""An agent outlives its longest job (erasing large disks may take a day); an installed system may be slow to start, or
-be started the next morning. A BMC reads a medium until its machine has started from it, on a slow line for hours."""
+LIFE_S = {Purpose.AGENT: 30 * 3600.0, Purpose.HOME: 90 * 86400.0, Purpose.MEDIUM: 6 * 3600.0}
+"""An agent outlives its longest job (erasing large disks may take a day). An installed system may start when somebody
+has been there, and its run is resumed then: its token stands on its disk, says that run only, and ends with it. A BMC
+reads a medium until its machine has started from it, on a slow line for hours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -374,9 +374,12 @@ async def test_a_bmc_that_stays_dead_fails_the_run_and_resume_takes_it_up(tmp_pa
         assert (machine.state, machine.failure, metal.log) == (State.ACTIVE, None, ACTIVE)
 
 
-async def test_a_system_that_reports_while_its_run_has_stopped_is_heard_when_that_is_taken_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later_s", [0.0, 20 * DAY], ids=["at once", "after weeks"])
+async def test_a_system_that_reports_while_its_run_has_stopped_is_heard_when_that_is_taken_up(
+    tmp_path: Path, later_s: float
+) -> None:
     rack = Rack(tmp_path)
-    metal = rack.one()
+    metal, rack.clock = rack.one(), (clock := SetClock())
     async with rack.alive(), rack.daemon() as conductor:
         await ready(rack)
 
@@ -390,7 +393,7 @@ async def test_a_system_that_reports_while_its_run_has_stopped_is_heard_when_tha
         machine = await settled(conductor)
         assert machine.failure
         assert (machine.state, machine.failure.phase) == (State.READY, "finalize")
-        metal.broken, rack.broke = None, lambda _metal: None
+        metal.broken, rack.broke, clock.ahead_s = None, lambda _metal: None, later_s
         await conductor.resume("node17")
         machine = await settled(conductor)
         assert (machine.state, machine.failure, metal.log) == (State.ACTIVE, None, [*ACTIVE, "power off", "power on"])
