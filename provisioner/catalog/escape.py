@@ -133,7 +133,7 @@ def kickstart(value: Any) -> Safe:
     Single quotes, so that the same word printed into a %post script is safe there too.
     """
     text = text_of(value)
-    if _CONTROL.search(text):
+    if _CONTROL.search(text) or text.splitlines() not in ([], [text]):  # to Python U+2028 and others end lines, too
         raise RenderError(f"{text[:60]!r} cannot stand in a kickstart command", hint="no line ends or controls")
     return Safe(shlex.quote(text))
 

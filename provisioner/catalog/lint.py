@@ -23,7 +23,8 @@ from jsonschema import Draft4Validator
 from provisioner import yamlfile
 from provisioner.catalog.validate import Schemas, validate
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 300.0
+"""For a batch of files on a machine that has other things to do."""
 FILE = "\0"
 """Stands for the name of the file in what a program said of it."""
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
@@ -135,17 +136,20 @@ class Linter:
                 verdict.missing.add(f"{command[0]} (package {program.package})")
                 return ""
             verdict.asked.add(command[0])
-            done = subprocess.run(
-                [found, *command[1:]],
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_S,
-                check=False,
-                errors="replace",
-                # debconf: a database of its own, not the host's, which it would lock; ksvalidator leaves what it reads
-                env=os.environ
-                | {"DEBCONF_DB_REPLACE": f"File{{{folder}/debconf}}", "LC_ALL": "C.UTF-8", "TMPDIR": folder},
-            )
+            # debconf: a database of its own, not the host's, which it would lock; ksvalidator leaves what it reads
+            own = {"DEBCONF_DB_REPLACE": f"File{{{folder}/debconf}}", "LC_ALL": "C.UTF-8", "TMPDIR": folder}
+            try:
+                done = subprocess.run(
+                    [found, *command[1:]],
+                    capture_output=True,
+                    text=True,
+                    timeout=TIMEOUT_S,
+                    check=False,
+                    errors="replace",
+                    env=os.environ | own,
+                )
+            except subprocess.TimeoutExpired:
+                return f"{command[0]}: did not end within {TIMEOUT_S:.0f} s"
         said = f"{done.stdout}\n{done.stderr}".replace(str(paths[0]), FILE)
         warned = re.search(r"(?im)^(warning|error)", said)
         return f"{command[0]}: {said.lstrip()}" if done.returncode != 0 or warned else ""

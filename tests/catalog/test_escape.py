@@ -162,6 +162,8 @@ REFUSED: dict[str, tuple[Callable[[Any], str], Any]] = {
     "a continuation in a preseed line": (escape.preseed, "a\\"),
     "blanks that debconf would drop": (escape.preseed, " a"),
     "a line end in a kickstart command": (escape.kickstart, "a\n%post"),
+    "what pykickstart takes for one": (escape.kickstart, "a\u2028%post"),
+    "another such in a kickstart command": (escape.kickstart, "a\x85"),
     "a control character in XML": (escape.xml, "\x00"),
     "a line end in a unit file": (escape.ini, "a\nExecStart=x"),
     "a NUL in a shell script": (escape.shell, "\0"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.catalog import lint
 from provisioner.catalog.lint import Linter, Verdict
 
 LINTER = Linter()
@@ -78,6 +79,16 @@ def test_what_a_program_leaves_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
     LINTER.check("kickstart:RHEL9", {"x": "text\n"}, verdict)  # ksvalidator works on a copy, and leaves it
     assert (verdict.faults, verdict.asked) == ([], {"ksvalidator"})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_program_that_does_not_end_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = tmp_path / "ignition-validate"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(lint, "TIMEOUT_S", 0.1)
+    LINTER.check("ignition", {"x": '{"ignition": {"version": "3.3.0"}}'}, verdict := Verdict())
+    assert verdict.faults == ["x: ignition-validate: did not end within 0 s"]
 
 
 def test_our_own_shapes_are_asked_first() -> None:
