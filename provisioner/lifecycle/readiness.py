@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from provisioner.boot.files import MADE_OF
-from provisioner.boot.plan import boots_by_medium, direct_file, next_boot
+from provisioner.boot.plan import BootPolicy, boots_by_medium, direct_file, next_boot
 from provisioner.boot.script import Dialect, write
 from provisioner.catalog.context import MADE
 from provisioner.catalog.system import Secrets, TriedSecrets
@@ -102,7 +102,7 @@ class Readiness:
             boot = replace(boot, address=next((told.address for told in self._told(boot) or () if told.address), ""))
         files, unfit = await self._rendered(boot)
         inspected = [*self._loaders(boot), *await self._artifacts(boot), *(_inspected(each) for each in files)]
-        verb, policy = verb_for(bootenv), self._ports.network.policy(boot.address)
+        verb, policy = verb_for(bootenv), self._policy(boot)
         names = bmc_verbs(machine, verb, by_medium=boot.by_medium)
         asked = await self._asked(machine, names) if machine.bmc is not None else {"asked": False}
         judged = checks(machine, bootenv, replace(self._found(boot, files, unfit), **asked), verb)
@@ -189,8 +189,28 @@ class Readiness:
         after, policy = imagined(boot.machine, boot.bootenv), self._ports.network.policy(boot.address)
         return list(foretell(ask, lambda client: next_boot(client, after, policy, self._direct(boot))))
 
+    def _policy(self, boot: Imagined) -> BootPolicy:
+        """Say what is set about booting where a machine boots, with the loaders that DHCP would send its firmware to:
+        a subnet, a profile and a reservation may name others than the rule.
+        """
+        policy, foretell = self._ports.network.policy(boot.address), self._ports.network.foretell
+        if foretell is None or not boot.machine.macs:
+            return policy
+        direct, loaders = self._direct(boot), dict(policy.loaders)
+        for _, ask in asks(boot.machine):
+            plan = loader_plan(boot.machine, boot.bootenv, Arch(ask.arch or 0), policy, direct)
+            if ask.user_class or not isinstance(plan, LoadFile) or plan.direct:
+                continue
+
+            def decide(_client: object, plan: LoadFile = plan) -> LoadFile:
+                return plan
+
+            files = [told.boot_file for told in foretell(ask, decide) if told.boot_file]
+            loaders |= {int(ask.arch or 0): file.rpartition("/")[2] for file in files[:1]}
+        return replace(policy, loaders=loaders)
+
     def _said(self, boot: Imagined) -> list[Said]:
-        foretell, policy = self._ports.network.foretell, self._ports.network.policy(boot.address)
+        foretell, policy = self._ports.network.foretell, self._policy(boot)
         after, said = imagined(boot.machine, boot.bootenv), []
         for words, ask in asks(boot.machine) if foretell is not None else ():
             plans: list[str] = []
@@ -206,10 +226,9 @@ class Readiness:
         return said
 
     def _loader_names(self, boot: Imagined) -> list[str]:
-        policy = self._ports.network.policy(boot.address)
         if boot.by_medium or not boot.machine.macs or not boots_from_network(verb_for(boot.bootenv)):
             return []
-        direct, machine = self._direct(boot), boot.machine
+        policy, direct, machine = self._policy(boot), self._direct(boot), boot.machine
         plans = [loader_plan(machine, boot.bootenv, arch, policy, direct) for _, arch in firmwares(machine)]
         return [plan.name for plan in plans if isinstance(plan, LoadFile) and not plan.direct]
 

@@ -37,6 +37,17 @@ async def test_answers_of_dhcp_by_firmware_and_loader() -> None:
     assert found.ok, [check for check in found.checks if not check.ok]
 
 
+async def test_the_loader_is_the_one_that_dhcp_would_send_it_to() -> None:
+    """The subnet names another one; that of the rule is not there, and nobody is sent to it."""
+    dhcp = dhcp_of(NODE, replace(SUBNET, loader={"efi-x64": "ipxe.efi"}))
+    found = await readiness(Machines([NODE]), network(dhcp=dhcp, loaders=["ipxe.efi"])).forecast("node17", "rocky-9")
+    assert found.chain[0] == "UEFI by PXE -> load ipxe.efi -> ipxe: run the machine's boot script"
+    assert [file.name for file in found.files if file.kind == "loader"] == ["ipxe.efi"]
+    assert found.ok, [check for check in found.checks if not check.ok]
+    checks = await readiness(Machines([NODE]), network(dhcp=dhcp)).preflight("node17", "rocky-9")
+    assert [check.text for check in checks if not check.ok] == ["there is no ipxe.efi to give it"]
+
+
 SECURED = replace(NODE, boot_via="http", facts=replace(NODE.facts or Facts(), secure_boot=True))
 """A machine that discovery found with Secure Boot on, and that boots by HTTP."""
 
