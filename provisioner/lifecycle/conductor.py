@@ -86,7 +86,7 @@ class Conductor:
         self.decide = self._boots.decide
         """Says what a client boots."""
         self.media = Media(db.path.parent / "media", self._boots, self._tokens, ports, self.ways, self.observe)
-        self.discs = Discs(db.path.parent / "discs", self._boots, ports.network)
+        self.discs = Discs(db.path.parent / "discs", self._boots, ports.network, self.clock)
         self._actions.media = self.media.perform
         self._runner.followers.append(self.media)
         self._answers = Answers(self._runner, self._boots, db, self._tokens, self._trace)

@@ -25,6 +25,7 @@ from provisioner.boot.iso import Image
 from provisioner.boot.medium import BIOS_FILES, BIOS_IMAGE, EFI, Load, Programs, initrd_name, lay_out
 from provisioner.catalog import iso9660
 from provisioner.catalog.room import room_for
+from provisioner.clock import SteadyClock
 from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.lifecycle.boots import Boots
 from provisioner.lifecycle.ports import Network
@@ -35,6 +36,9 @@ AT_ONCE = 4
 """Written at once: 40 to 60 MB each, to the page cache."""
 KEPT = 32
 """CDs that are kept, some 2 GB, for who asks again or in parts; another machine's goes when the next one is made."""
+FRESH_S = 30.0
+"""So long a CD is given again though a boot begins: no firmware is back so soon, and who asks for nothing but its size
+again and again would have 65 MB written each time, to the disk on which every lease waits."""
 ARCH_OF = {name: arch for arch, name in DISCS.items()}
 _OURS = re.compile(r"[0-9a-f]{64}\.(iso|part)")
 
@@ -52,10 +56,11 @@ class Wanted:
 class Discs:
     """The CDs that machines fetch. Each is for the one that holds the asking address, and holds a token of its own."""
 
-    def __init__(self, folder: Path, boots: Boots, network: Network) -> None:
-        self._folder, self._boots, self._network = folder, boots, network
+    def __init__(self, folder: Path, boots: Boots, network: Network, clock: SteadyClock) -> None:
+        self._folder, self._boots, self._network, self._clock = folder, boots, network, clock
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._kept: OrderedDict[Mac, tuple[Wanted, ServedFile]] = OrderedDict()
+        self._kept: OrderedDict[Mac, tuple[Wanted, ServedFile, float]] = OrderedDict()
+        """What each is for, where it lies, and when it was made."""
         self._locks: WeakValueDictionary[Mac, asyncio.Lock] = WeakValueDictionary()
         """One CD of a machine is made at a time; a lock lives while anybody wants it."""
 
@@ -66,8 +71,8 @@ class Discs:
     async def find(self, name: str, address: str, *, begins: bool) -> ServedFile:
         """Give the CD called `name` to the machine at `address`; raise `NotFoundError` where it is to boot none.
 
-        `begins`: a boot begins, so it is made anew. UEFI asks for the size first (UEFI 2.10 section 24.7.3.1). Requests
-        of one machine that come while its CD is made get that one.
+        `begins`: a boot begins, so it is made anew, unless that was less than `FRESH_S` ago. UEFI asks for the size
+        first (UEFI 2.10 section 24.7.3.1). Requests of one machine that come while its CD is made get that one.
         """
         mac = self._network.lease_of(address)
         if mac is None:
@@ -81,11 +86,13 @@ class Discs:
         async with lock, self._turns:
             system, wanted = self._wanted(mac, name, address)
             kept = self._kept.get(mac)
-            if kept is not None and kept[0] == wanted and (kept is not before or not begins):
-                self._kept.move_to_end(mac)
-                return kept[1]
+            if kept is not None and kept[0] == wanted:
+                fresh = self._clock.now() - kept[2] < FRESH_S
+                if kept is not before or not begins or fresh:
+                    self._kept.move_to_end(mac)
+                    return kept[1]
             file = await self._make(mac, system, wanted)
-            self._kept[mac] = wanted, file
+            self._kept[mac] = wanted, file, self._clock.now()
             return file
 
     def _wanted(self, mac: Mac, name: str, address: str) -> tuple[Bootenv, Wanted]:

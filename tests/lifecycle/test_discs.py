@@ -16,11 +16,13 @@ from provisioner.catalog import iso9660, room
 from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.lifecycle import discs
 from provisioner.lifecycle.conductor import Conductor
+from provisioner.lifecycle.discs import FRESH_S
 from provisioner.lifecycle.ports import Network
 from provisioner.model.boot import Arch, Asker, BootClient, LoadFile
 from provisioner.model.machine import State
 from provisioner.model.trace import Channel, TraceLine
 from tests.lifecycle.rack import Metal, Rack
+from tests.lifecycle.test_faults import SetClock
 
 NAME = "cdx64.iso"
 SIGNED = ("shimx64.efi", "gcdx64.efi")
@@ -89,11 +91,13 @@ async def test_firmware_that_refused_a_loader_gets_all_of_its_boot_as_a_cd(tmp_p
 
 async def test_a_boot_that_begins_anew_gets_a_new_one(tmp_path: Path) -> None:
     rack = Secured(tmp_path)
-    metal = rack.one()
+    metal, rack.clock = rack.one(), (clock := SetClock())
     async with rack.daemon() as conductor:
         await rack.enrol()
         conductor.decide(asking(metal))
         first = await conductor.discs.find(NAME, metal.ip, begins=False)
+        assert await conductor.discs.find(NAME, metal.ip, begins=True) == first, "no firmware is back so soon"
+        clock.ahead_s += FRESH_S
         again = await conductor.discs.find(NAME, metal.ip, begins=True)
         assert first.sha256 != again.sha256
         assert first.size_bytes == again.size_bytes, "what HEAD said is still so when the CD was made again for GET"
@@ -231,12 +235,13 @@ async def test_a_cd_that_cannot_be_written_leaves_no_part_of_itself(tmp_path: Pa
 
 async def test_a_cd_leaves_room_for_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rack = Secured(tmp_path)
-    metal = rack.one()
+    metal, rack.clock = rack.one(), (clock := SetClock())
     async with rack.daemon() as conductor:
         await rack.enrol()
         conductor.decide(asking(metal))
         await conductor.discs.find(NAME, metal.ip, begins=True)
         monkeypatch.setattr(room, "KEEP_FREE_BYTES", 1 << 62)
+        clock.ahead_s += FRESH_S
         with pytest.raises(ArtifactError, match="MB free"):
             await conductor.discs.find(NAME, metal.ip, begins=True)
         assert left(rack) == []
