@@ -23,7 +23,7 @@ TIMEOUT_S = 15.0
 SLOW_S = 420.0
 """For calls that answer only when a BMC has done something: the first word with a slow one may take five minutes."""
 LONG_S = 3600.0
-"""Without a line from a fetch that checks or unpacks an image of many GiB."""
+"""Without a line from a fetch that checks or unpacks an image of many GiB, or from an apply that meets many BMCs."""
 BEAT_S = 45.0
 """A stream that is silent for this long is dead: the daemon sends a comment every 15 s."""
 AGAIN = 20

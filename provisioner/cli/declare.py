@@ -10,11 +10,13 @@ from typing import Any
 
 import click
 
+from provisioner.cli.client import LONG_S
+from provisioner.cli.exits import ApiProblem
 from provisioner.cli.folder import body_of
 from provisioner.cli.output import print_data
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.text import Row, printable
-from provisioner.errors import ConfigError
+from provisioner.errors import ApiError, ConfigError
 
 GIT_S = 20.0
 SIGNS = {"create": "+", "change": "~", "forget": "-", "left": " "}
@@ -66,7 +68,13 @@ def apply(session: Session, folder: Path, prune: bool, no_verify: bool, yes: boo
         _show(session, planned)
     if changes and not yes and is_terminal(sys.stdin):
         click.confirm("Apply this?", abort=True, err=True)
-    done = client.post("/v1/site/apply", {**body, "after": planned["base"]["seq"]}, slow=True)
+    try:  # it logs in to the BMC of every new machine; the daemon brings to its end what it was told in any case
+        done = client.post("/v1/site/apply", {**body, "after": planned["base"]["seq"]}, slow=True, takes_s=LONG_S)
+    except ApiProblem:
+        raise
+    except ApiError as error:
+        hint = "it may have been applied: `provisionctl plan` shows what is left"
+        raise ApiError(error.message, hint=hint) from error
     if session.output in {"json", "yaml"}:
         print_data(session, done)
     revision = f" of revision {printable(done['revision'])}" if done["revision"] else ""

@@ -18,6 +18,7 @@ from provisioner.cli.root import run
 from provisioner.web.app import operator_app
 from provisioner.web.server import Server
 from provisioner.web.site import SiteApi
+from tests.cli.conftest import cut_once
 from tests.cli.test_boot import Terminal
 from tests.declarations import Declared, declared
 from tests.test_declaring import BOOTENV
@@ -220,6 +221,17 @@ def test_a_terminal_is_asked_before_anything_is_done(
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
     assert ctl("apply", str(site))[0] == 1
     assert not served.rig.conductor.machines.all()
+
+
+def test_an_apply_whose_answer_is_lost_may_have_been_done(
+    ctl: Ctl, served: Served, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served.rig.site, "apply", cut_once(served.rig.site.apply))
+    status, _, said = ctl("apply", str(site), "-y")
+    assert status == 1
+    assert "the daemon hung up" in said
+    assert "(it may have been applied: `provisionctl plan` shows what is left)" in said
+    assert "nothing differs" in "".join(map(str, ctl("plan", str(site))))
 
 
 def test_a_directory_that_is_not_there(ctl: Ctl, tmp_path: Path) -> None:
