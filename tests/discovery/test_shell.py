@@ -333,3 +333,23 @@ def test_a_job_whose_run_is_over_is_stopped_with_all_that_it_started(tmp_path: P
     assert not Path(f"/proc/{writer}").exists() or Path(f"/proc/{writer}/stat").read_text().split()[2] == "Z"
     assert (tmp_path / "work" / "status").read_text().strip() == "137"
     assert "the run of this job is over: it is stopped" in (tmp_path / "said").read_text()
+
+
+def test_what_an_agent_that_died_was_at_ends_before_the_next_one_reports(tmp_path: Path) -> None:
+    """It would write to the disk of the job that is given again."""
+    left = """
+        . $PROVISIONER_LIB/work.sh
+        log() { echo "$@"; }
+        setsid sh -c 'while :; do sleep 0.05; done' & echo $! >$work/group
+        sh -c 'while :; do sleep 0.05; done' & echo $! >$work/poster
+        end_left_job
+        for pid in %1 %2; do wait $pid || echo $?; done
+        ls $work
+    """
+    done = run(left, tmp_path, part="lib.sh")
+    assert done.stdout.decode().splitlines() == ["an agent before this one left a job: it is stopped", "137", "143"]
+
+
+def test_an_agent_that_begins_finds_nothing(tmp_path: Path) -> None:
+    done = run(". $PROVISIONER_LIB/work.sh; end_left_job; echo fine", tmp_path, part="lib.sh")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"fine\n", b"")

@@ -80,7 +80,7 @@ WAITS = {
 }
 BOARD = """
 passed=0
-ls() {{ :; }}
+ls() {{ echo /sys/class/nvme/nvme0; return 2; }}  # of the kinds of ports some are not there
 cat() {{
     case "$*" in
         */class) echo {shown} ;;

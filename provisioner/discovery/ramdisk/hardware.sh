@@ -29,7 +29,7 @@ load_drivers() {
 # where disks spin up one after the other behind a controller
 wait_for_disks() {
     local before after=0 count=0 quiet=0 enough=1
-    ls -d /sys/class/scsi_host/* /sys/class/nvme/* /sys/bus/usb/devices/*:* >/dev/null 2>&1 || return 0
+    [ -n "$(ls -d /sys/class/scsi_host/* /sys/class/nvme/* /sys/bus/usb/devices/*:* 2>/dev/null)" ] || return 0
     if has_controller; then enough=5; fi
     while [ $count -lt 60 ] && [ $quiet -lt $enough ]; do
         before=$after

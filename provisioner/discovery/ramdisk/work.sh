@@ -15,8 +15,10 @@ run_job() {
     log "job $id starts"
     keep_posting "$id" &
     poster=$!
+    echo $poster >$work/poster
     echo 0 >$work/printed
     execute "$id" 2>&1 | tee $work/log | stamp $work/timed
+    rm -f $work/poster
     kill $poster 2>/dev/null
     wait $poster 2>/dev/null
     log "job $id ended with status $(cat $work/status)"
@@ -46,7 +48,27 @@ execute() {
     echo $group >$work/group
     wait $group || status=$?
     kill -KILL -- -$group 2>/dev/null || true
+    rm -f $work/group
     echo $status >$work/status
+}
+
+# end_left_job: what an agent that died was at goes on without it, and the daemon gives that job again: two would write
+# to one disk
+end_left_job() {
+    local group
+    if [ -s $work/poster ]; then kill "$(cat $work/poster)" 2>/dev/null || true; fi
+    rm -f $work/poster
+    [ -s $work/group ] || return 0
+    group=$(cat $work/group)
+    if kill -KILL -$group 2>/dev/null; then log "an agent before this one left a job: it is stopped"; fi
+    while runs $group; do usleep 100000; done
+    rm -f $work/group
+}
+
+# runs GROUP: some process of it can still do something
+runs() {
+    cat /proc/[0-9]*/stat 2>/dev/null |
+        awk -v group="$1" '{ sub(/.*\) /, ""); if ($3 == group && $1 != "Z") found = 1 } END { exit !found }'
 }
 
 # keep_posting: send the job's progress when it changed, and now and then when it did not, as a sign of life.
