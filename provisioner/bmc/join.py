@@ -49,14 +49,33 @@ def match(board: BmcIdentity, machine_uuid: str, machine_serial: str) -> Match |
 
 def twin_of(board: BmcIdentity, machines: Iterable[Machine]) -> Machine | None:
     """Find the machine that a BMC is of, by UUID in either byte order, or by serial number; never by an address."""
+    return next(iter(_alike(board, machines)), None)
+
+
+def sole_twin(board: BmcIdentity, machines: Iterable[Machine]) -> Machine | None:
+    """The same, of a board whose machine nobody names. Raises `ConflictError` where several have its serial number:
+    machines of one chassis give that of the chassis.
+    """
+    found = _alike(board, machines)
+    if len(found) > 1:
+        names = ", ".join(sorted(machine.name for machine in found)[:5])
+        raise ConflictError(
+            f"the serial number that the BMC says, {board.serial}, is that of {names}: whose it is, it does not say",
+            hint="`provisionctl bmc add MACHINE URL` says whose it is; nothing was put on record",
+        )
+    return next(iter(found), None)
+
+
+def _alike(board: BmcIdentity, machines: Iterable[Machine]) -> list[Machine]:
+    """The one that has its UUID, else all that have its serial number."""
     by_serial: list[Machine] = []
     for machine in machines:
         why = match(board, machine.uuid, machine.serial)
         if (why is not None and why.by == "uuid") or spellings(board.uuid) & spellings(machine.bmc_uuid):
-            return machine
+            return [machine]
         if why is not None:
             by_serial.append(machine)
-    return next(iter(by_serial), None)
+    return by_serial
 
 
 def stranger(board: BmcIdentity, machine: Machine, known: Iterable[Machine]) -> str:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 
-from provisioner.bmc.join import at_host, match, on_record, said_by, twin_of
+from provisioner.bmc.join import at_host, match, on_record, said_by, sole_twin, twin_of
 from provisioner.bmc.rotation import NEXT, make_password
 from provisioner.clock import SteadyClock
 from provisioner.errors import BmcError, ConflictError, NotFoundError
@@ -71,7 +71,7 @@ class Doors:
     ) -> Machine:
         """Write a new machine, or what is asked for of the one that its board says it is: it was found before."""
         like, now = self._machines.like_board(board), self._clock.now()
-        twin = twin_of(board, like)
+        twin = sole_twin(board, like)
         new = Machine(str(uuid.uuid4()), request.name, State.ENROLLED, macs=request.macs, created=now)
         if bmc is not None:
             taker = twin if twin is not None and twin.bmc is None else new

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.bmc.join import Match, bmc_kind, is_serial, match
+from provisioner.bmc.join import Match, bmc_kind, is_serial, match, sole_twin
+from provisioner.errors import ConflictError
 from provisioner.model.bmc import BmcIdentity
+from provisioner.model.machine import Machine, State
 
 UUID = "4c4c4544-0042-3310-8052-b7c04f4d3132"
 SWAPPED = "44454c4c-4200-1033-8052-b7c04f4d3132"
@@ -28,6 +30,20 @@ def test_match(uuid: str, serial: str, machine: str, label: str, by: str) -> Non
     found = match(BmcIdentity(uuid=uuid, serial=serial), machine, label)
     assert (found.by if found else "") == by
     assert found is None or isinstance(found, Match)
+
+
+BLADES = [Machine(name, name, State.READY, uuid=uuid, serial="CHASSIS7") for name, uuid in (("a", UUID), ("b", ""))]
+
+
+@pytest.mark.parametrize(("board", "name"), [(BmcIdentity(UUID, "CHASSIS7"), "a"), (BmcIdentity("", "OTHER1"), "")])
+def test_a_board_that_nobody_names_is_of_one_machine(board: BmcIdentity, name: str) -> None:
+    twin = sole_twin(board, BLADES)
+    assert (twin.name if twin is not None else "") == name
+
+
+def test_the_serial_number_of_a_chassis_tells_no_blade_from_another() -> None:
+    with pytest.raises(ConflictError, match=r"CHASSIS7, is that of a, b: whose it is, it does not say .*bmc add"):
+        sole_twin(BmcIdentity("", "CHASSIS7"), BLADES)
 
 
 @pytest.mark.parametrize("text", ["", "0", "None", "Default string", "0123456789", "N/A", "....", "xxxx-000", "Empty"])
