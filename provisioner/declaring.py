@@ -234,7 +234,7 @@ class Declaring:
         if board is not None:
             address, says = board
             declared = replace(declared, bmc=address)
-            start = said_by(says, start)
+            start = said_by(says, start, address)
         after = become(declared, start, now, classify)
         return Change(now, before, after, describe(before, after))
 
@@ -283,7 +283,7 @@ def _boards_of_others(deeds: Sequence[Deed], boards: Boards, machines: Machines)
             check_board(machine, address, says, [*stay, *among.like_board(says)])
         except ConflictError as error:
             yield f"{deed.name}: {error}"
-        among.put(said_by(says, machine))
+        among.put(said_by(says, machine, address))
 
 
 def _references(deeds: Sequence[Deed]) -> list[str]:

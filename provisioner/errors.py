@@ -27,6 +27,7 @@
         ├── BmcTimeout          an answer, but the end state did not come in time
         ├── BmcAuthError        user or password refused: never retry
         │   ├── BmcNotTrusted   its key is not the one that was pinned
+        │   │   └── BmcStranger it is another machine's board
         │   └── BmcConsoleRefused   its console refused them, a service of its own: nothing else is held back
         ├── BmcPrivilegeError   the account may not do this
         ├── BmcUnsupported      the board cannot do this; nothing was done instead
@@ -171,7 +172,11 @@ class BmcAuthError(BmcError):
 
 
 class BmcNotTrusted(BmcAuthError):
-    """What the BMC shows of itself is not what was pinned, and no password was sent; or it is another machine's."""
+    """What the BMC shows of itself is not what was pinned, and no password was sent."""
+
+
+class BmcStranger(BmcNotTrusted):
+    """The board that answers says that it is another machine's; nothing was changed on it."""
 
 
 class BmcConsoleRefused(BmcAuthError):

@@ -333,7 +333,12 @@ async def bmc_api(
     left = cut_short(await secrets.names(PASSWORDS), conductor.machines)
     settling = keeping.create_task(rotation.settle(left), "settle rotations")
     stack.callback(settling.cancel)
-    rotate, did = rotation.rotate, conductor.did_by_hand
+    did = conductor.did_by_hand
+
+    async def rotate(machine: Machine) -> None:
+        await ways.look_everywhere(machine)
+        await rotation.rotate(machine)
+
     boards = Boards(bmcs, ways, conductor.doors, rotate, did, dhcp.trace.boards.all, engaged)
     return BmcApi(conductor.machines, boards, consoles, await stack.enter_async_context(UnderWay()))
 

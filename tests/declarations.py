@@ -55,7 +55,7 @@ class Board:
             raise self.fault
         return self.says.get(address.host, BmcIdentity())
 
-    meet = identify
+    meet = whose = identify
 
     async def fingerprint(self, address: BmcAddress) -> str:
         return "ab" * 32

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from provisioner.errors import ConflictError
-from provisioner.model.bmc import BmcAddress, BmcIdentity
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.machine import Machine
 from provisioner.model.uuids import are_two, spellings
 
@@ -71,35 +71,45 @@ def _alike(board: BmcIdentity, machines: Iterable[Machine]) -> list[Machine]:
     by_serial: list[Machine] = []
     for machine in machines:
         why = match(board, machine.uuid, machine.serial)
-        if (why is not None and why.by == "uuid") or spellings(board.uuid) & spellings(machine.bmc_uuid):
+        said = {spelling for each in machine.boards.values() for spelling in spellings(each.uuid)}
+        if (why is not None and why.by == "uuid") or spellings(board.uuid) & said:
             return [machine]
         if why is not None:
             by_serial.append(machine)
     return by_serial
 
 
-def stranger(board: BmcIdentity, machine: Machine, known: Iterable[Machine]) -> str:
-    """Say whose a board is that says that it is not this machine's: one of those that are `known`, or nobody's.
+def stranger(board: BmcIdentity, machine: Machine, driver: Driver, known: Iterable[Machine]) -> str:
+    """Say whose a board is that says by `driver` that it is not this machine's: one of those that are `known`, or
+    nobody's.
 
-    Empty where it may be this machine's: one that says nothing is believed, and so is one that never said its UUID
-    while it was put on record, for there are boards whose BMC has a UUID of its own.
+    Empty where it may be this machine's: one that says nothing is believed, one that says what it said when this way
+    was put on record, and one that was not asked then: there are boards whose BMC has a UUID and a serial number of its
+    own.
     """
+    said = machine.boards.get(driver, BmcIdentity())
+    if spellings(board.uuid) & spellings(said.uuid) or (
+        not board.uuid and board.serial and board.serial == said.serial
+    ):
+        return ""
     whose = twin_of(board, [machine, *(each for each in known if each.id != machine.id)])
     if whose is machine:
         return ""
     if whose is not None:
-        return f"the board of {whose.name}"
-    return "a board that is on no record" if are_two(board.uuid, machine.bmc_uuid) else ""
+        # a serial number alone may be that of a chassis which both are in
+        return f"the board of {whose.name}" if spellings(board.uuid) or said.serial or machine.facts is None else ""
+    return "a board that is on no record" if are_two(board.uuid, said.uuid) else ""
 
 
-def said_by(board: BmcIdentity, machine: Machine) -> Machine:
-    """Give a machine what its board says of it while it is put on record."""
-    return replace(
-        machine,
-        uuid=machine.uuid or board.uuid,
-        serial=machine.serial or board.serial,
-        bmc_uuid=board.uuid or machine.bmc_uuid,
-    )
+def said_by(board: BmcIdentity, machine: Machine, address: BmcAddress | None) -> Machine:
+    """Give a machine what its board says of it while a way to it is put on record."""
+    if address is None:
+        return machine
+    boards = {driver: said for driver, said in machine.boards.items() if driver != address.driver}
+    if board.uuid or board.serial:
+        boards[address.driver] = BmcIdentity(uuid=board.uuid, serial=board.serial)
+    uuid, serial = machine.uuid or board.uuid, machine.serial or board.serial
+    return replace(machine, uuid=uuid, serial=serial, boards=boards)
 
 
 def is_serial(text: str) -> bool:

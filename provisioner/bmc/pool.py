@@ -105,9 +105,13 @@ class Bmcs:
         await self._lanes.renew(address, password)
         return await self.identify(address, password)
 
+    async def whose(self, address: BmcAddress, password: str) -> BmcIdentity:
+        """Say no more of a BMC's machine than tells it from others."""
+        return await self._lanes.run(VERBS["identify"], address, password, lambda bmc: bmc.whose())
+
     async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
         """The same in the turn of a change: it waits for those before it, and sits out a BMC that restarts."""
-        return await self._lanes.run(MEET, address, password, lambda bmc: bmc.identify())
+        return await self._lanes.run(MEET, address, password, lambda bmc: bmc.whose())
 
     async def power(self, address: BmcAddress, password: str) -> Power:
         """Read the power state."""

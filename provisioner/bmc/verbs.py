@@ -35,6 +35,10 @@ class Bmc(Protocol):
         """Say what the BMC knows of its machine; proves that user and password are right."""
         ...
 
+    async def whose(self) -> BmcIdentity:
+        """Say no more of it than tells it from others, which is asked before each change."""
+        ...
+
     async def power(self) -> Power:
         """Read the power state. A machine on its way counts as where it comes from."""
         ...

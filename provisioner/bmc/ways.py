@@ -14,7 +14,15 @@ from typing import Protocol, TypeVar
 from provisioner.bmc.join import stranger
 from provisioner.bmc.rotation import Secrets, Way, next_of, turn, ways_of
 from provisioner.bmc.table import VERBS
-from provisioner.errors import BmcAuthError, BmcConsoleRefused, BmcError, BmcNotTrusted, BmcUnreachable, BmcUnsupported
+from provisioner.errors import (
+    BmcAuthError,
+    BmcConsoleRefused,
+    BmcError,
+    BmcNotTrusted,
+    BmcStranger,
+    BmcUnreachable,
+    BmcUnsupported,
+)
 from provisioner.model.bmc import BmcAddress, BmcIdentity
 from provisioner.model.machine import Machine
 
@@ -28,7 +36,7 @@ Call = Callable[[BmcAddress, str], Awaitable[T]]
 class Order(Protocol):
     """What is needed of the BMCs."""
 
-    async def identify(self, address: BmcAddress, password: str) -> BmcIdentity: ...
+    async def whose(self, address: BmcAddress, password: str) -> BmcIdentity: ...
 
     async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
         """The same in the turn of a change."""
@@ -66,9 +74,18 @@ class Ways:
         """See that a machine's board lets us in, and that it is its. Raises `BmcError`."""
 
         async def looked(address: BmcAddress, password: str) -> None:
-            await self._check(machine, address, self._bmcs.identify(address, password))
+            await self._check(machine, address, self._bmcs.whose(address, password))
 
         await self.ask(machine, "identify", looked)
+
+    async def look_everywhere(self, machine: Machine) -> None:
+        """See the same of every way to it. Raises `BmcError`."""
+
+        async def looked(address: BmcAddress, password: str) -> None:
+            await self._check(machine, address, self._bmcs.whose(address, password))
+
+        for login in await self.all(machine):
+            await self._asked(machine, login, looked)
 
     async def ask(self, machine: Machine, verb: str, call: Call[T], *, met: bool = False) -> T:
         """Do a verb by the first way that can. Raises the `BmcError` of the last that was asked.
@@ -127,8 +144,8 @@ class Ways:
             board = await asked
         except BmcUnsupported:
             return  # it cannot say
-        if whose := stranger(board, machine, self._like(board)):
-            raise BmcNotTrusted(
+        if whose := stranger(board, machine, address.driver, self._like(board)):
+            raise BmcStranger(
                 f"{address} is not the board of {machine.name} any more: it is {whose} (UUID {board.uuid or '?'},"
                 f" serial number {board.serial or '?'})",
                 hint=f"nothing was touched; `provisionctl bmc add {machine.name} URL` puts its new address on record",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from provisioner.errors import ConflictError
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
-from provisioner.model.uuids import are_two, real_uuid
+from provisioner.model.uuids import are_two, real_uuid, spellings
 
 UUID_MATCH, UUID_DIFFERS = 4, -4
 SERIAL_MATCH, SERIAL_DIFFERS = 3, -2
@@ -63,8 +63,10 @@ def doubt(facts: Facts, machine: Machine, machines: Sequence[Machine], booted: s
     `machines` are all that it may be about.
     """
     found = _evidence(facts, machine, booted)
-    if machine.facts is None:  # only its BMC has said anything yet: often the serial number of a part of it
-        found = [each for each in found if each[0] != SERIAL_DIFFERS]
+    if machine.facts is None:  # only its BMC has said anything yet: its own UUID may be, or the serial number of a part
+        port, by_bmc = _by_mac(facts, machine, booted), machine.bmc is not None and _is_said(machine)
+        of_the_bmc = {SERIAL_DIFFERS, *([UUID_DIFFERS] if by_bmc and port is not None and port[0] == MAC_MATCH else [])}
+        found = [each for each in found if each[0] not in of_the_bmc]
     score = sum(each for each, _ in found)
     if found and score < ACCEPTED:
         return "; ".join(reason for _, reason in found)
@@ -72,6 +74,12 @@ def doubt(facts: Facts, machine: Machine, machines: Sequence[Machine], booted: s
         if other.machine.id != machine.id and other.score >= max(score + MARGIN, ACCEPTED):
             return f"it is {other.machine.name}: {'; '.join(other.reasons)}"
     return ""
+
+
+def _is_said(machine: Machine) -> bool:
+    """Say whether a machine's UUID may be its BMC's own: it said it, or was put on record before that was kept."""
+    boards = machine.boards.values()
+    return not boards or any(spellings(machine.uuid) & spellings(said.uuid) for said in boards)
 
 
 def identify(facts: Facts, machines: Sequence[Machine], booted: str = "") -> Machine | None:

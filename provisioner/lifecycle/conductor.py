@@ -52,6 +52,7 @@ from provisioner.store.machines import MachineStore
 from provisioner.store.secrets import Secrets
 from provisioner.store.tokens import Tokens
 from provisioner.store.trace import Trace
+from provisioner.uncut import uncut
 
 RESTARTS = frozenset({"power.on", "power.off", "power.cycle", "power.reset"})
 """What ends whatever ran on a machine, done by hand."""
@@ -338,22 +339,21 @@ class Conductor:
         power = await self._actions.by_hand(machine, verb, outcome)
         if verb in RESTARTS:
             self._agents.flows.restarted(machine.id)
-        current = self.machines.find(machine.id)
-        if power is not None and current is not None and current.power is not power:
+        if power is not None and (now := self.machines.find(machine.id)) is not None and now.power is not power:
             await self._runner.change(machine.id, lambda m, _: (rest.found(m, power), []))
 
     @in_turn
     async def forget(self, ref: str, *, force: bool = False, key: str = "", generation: int | None = None) -> None:
-        """Remove a machine from the record, and all that is kept of it. Refused while a run is under way, a workflow
-        has it or may be at work on it, or its disks were not erased since it was in use: `force` overrules the latter.
-        """
+        """Remove a machine from the record, with all that is kept of it. Refused while a run is under way, a workflow
+        may be at work on it, or its disks were not erased since it was in use: `force` overrules the latter."""
         if await self._once.was_accepted(intent := asked(key, "forget", machine=ref, force=force)):
             return
         check = partial(self.check_may_go, force=force, generation=generation)
-        machine = await self._runner.forget(self.machines.get(ref).id, check, intent)
-        with contextlib.suppress(StoreError):  # full: what was noted meanwhile goes at the next start
-            await self._trace.forget(machine.id)
-        await self.doors.forget(machine)
+        with uncut() as whole:
+            machine = await whole(self._runner.forget(self.machines.get(ref).id, check, intent))
+            with contextlib.suppress(StoreError):  # full: what was noted meanwhile goes at the next start
+                await whole(self._trace.forget(machine.id))
+            await whole(self.doors.forget(machine))
 
     def check_may_go(self, machine: Machine, *, force: bool = False, generation: int | None = None) -> None:
         """Raise `ConflictError` where a machine is not to be forgotten."""

@@ -78,6 +78,11 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "where the BMC was given a new one, `provisionctl bmc add {name}` pins that; if not, somebody listens in",
     ),
     Diagnosis(
+        "bmc-stranger", bmc("BmcStranger"),
+        "at the address of its BMC another machine's board answers, and nothing was changed on that: {failure}",
+        "put its BMC's new address on record: `provisionctl bmc add {name} URL`",
+    ),
+    Diagnosis(
         "bmc-privilege", bmc("BmcPrivilegeError"),
         "our account at its BMC may not do this", "give the account the role Operator or Administrator",
     ),

@@ -82,12 +82,14 @@ class Doors:
         if twin is not None:
             made = self._runner.change(
                 twin.id,
-                lambda m, now: (rest.enrolled(said_by(board, m), request, bmc, now), []),
+                lambda m, now: (rest.enrolled(said_by(board, m, bmc), request, bmc, now), []),
                 intent=intent,
                 secrets=passwords,
             )
         else:
-            made = self._runner.create(rest.enrolled(said_by(board, new), request, bmc, now), intent, secrets=passwords)
+            made = self._runner.create(
+                rest.enrolled(said_by(board, new, bmc), request, bmc, now), intent, secrets=passwords
+            )
         return await self._known(made, passwords)
 
     async def _known(self, change: Awaitable[Machine], passwords: Sealed) -> Machine:
@@ -233,7 +235,7 @@ def _is_way(address: BmcAddress, host: str, user: str, ports: Mapping[Driver, in
 
 
 def _added(machine: Machine, address: BmcAddress, board: BmcIdentity) -> Machine:
-    machine = said_by(board, machine)
+    machine = said_by(board, machine, address)
     if machine.bmc is None or machine.bmc.driver is address.driver:
         return replace(machine, bmc=address)
     others = tuple(one for one in machine.more_bmcs if one.driver is not address.driver)
@@ -241,4 +243,7 @@ def _added(machine: Machine, address: BmcAddress, board: BmcIdentity) -> Machine
 
 
 def _removed(machine: Machine, driver: Driver) -> Machine:
-    return replace(machine, more_bmcs=tuple(one for one in machine.more_bmcs if one.driver is not driver))
+    left = tuple(one for one in machine.more_bmcs if one.driver is not driver)
+    return replace(
+        machine, more_bmcs=left, boards={each: said for each, said in machine.boards.items() if each != driver}
+    )

@@ -29,6 +29,9 @@ class Bmcs(Protocol):
 
     async def identify(self, address: BmcAddress, password: str) -> BmcIdentity: ...
 
+    async def whose(self, address: BmcAddress, password: str) -> BmcIdentity:
+        """No more of it than tells it from others."""
+
     async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
         """The same in the turn of a change."""
 

@@ -214,10 +214,11 @@ class Machines:
 
 
 def _named(machine: Machine) -> tuple[object, ...]:
-    said = machine.uuid, machine.serial, machine.bmc_uuid
+    said = machine.uuid, machine.serial, machine.boards
     return machine.name, machine.macs, *said, machine.bmc, machine.more_bmcs
 
 
 def _said_of(machine: Machine) -> set[str]:
     serial = machine.serial.strip().lower()
-    return {*spellings(machine.uuid), *spellings(machine.bmc_uuid), *([serial] if serial else ())}
+    uuids = machine.uuid, *(said.uuid for said in machine.boards.values())
+    return {*(spelling for uuid in uuids for spelling in spellings(uuid)), *([serial] if serial else ())}

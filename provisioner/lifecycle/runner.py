@@ -28,9 +28,10 @@ from provisioner.errors import (
 from provisioner.fairloop import between
 from provisioner.lifecycle.events import describe, is_lasting, trace_lines
 from provisioner.lifecycle.inputs import Done, Event, Failed, Seen, Tick
+from provisioner.lifecycle.limits import delayed, resumed
 from provisioner.lifecycle.plans import Signal
 from provisioner.lifecycle.registry import Machines
-from provisioner.lifecycle.steps import Perform, advance, current_action, resumed, waits_for
+from provisioner.lifecycle.steps import Perform, advance, current_action, waits_for
 from provisioner.model.intent import UNKEYED, Asked
 from provisioner.model.intent import Event as Written
 from provisioner.model.machine import Machine
@@ -95,8 +96,12 @@ class Runner:
         self._group: asyncio.TaskGroup | None = None
         self._changed: dict[str, asyncio.Event] = {}
         self._anything = asyncio.Event()
-        self.refused = False
-        """A change could not be written, and none of a run was since: no deadline is looked at."""
+        self._refused_at: float | None = None
+        """Since when changes cannot be written, and runs have not been since: no deadline is looked at."""
+        self._unheard: set[str] = set()
+        """Machines of which something was not heard since then."""
+        self._regained: set[str] = set()
+        """Machines whose runs have been written again."""
         self.last_event = 0
         self.newest: dict[str, int] = {}
         """Number of the newest event of each machine that had one since this daemon was started."""
@@ -134,21 +139,34 @@ class Runner:
             if machines := unsaved:
                 await asyncio.sleep(self._pace.unsaved)
 
-    async def _regain(self) -> None:
-        """Once something can be written again, give every run the time that it has after a start.
+    @property
+    def refused(self) -> bool:
+        """Changes cannot be written: what machines say is not heard."""
+        return self._refused_at is not None
 
-        What was said meanwhile may not have been heard, and whoever needed an answer from us had none.
+    async def _regain(self) -> None:
+        """Once something can be written again, give every run the time back, and where something of its machine was not
+        heard the time that it has after a start.
         """
-        machines = self._machines.moving()
+        machines, lasted_s = self._machines.moving(), self._clock.now() - (self._refused_at or 0.0)
+
+        def given(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
+            return (resumed(machine, now) if machine.id in self._unheard else delayed(machine, lasted_s)), []
+
         for machine in machines:
+            if machine.id in self._regained:
+                continue
             try:
-                await self.change(machine.id, lambda m, now: (resumed(m, now), []), lasting=True)
+                await self.change(machine.id, given, lasting=True)
             except StoreError:  # the store says so itself
                 return
             except NotFoundError:
                 continue
-        self.refused = False
-        log.info("life.regained runs=%d", len(machines))
+            self._regained.add(machine.id)
+        self._refused_at = None
+        self._unheard.clear()
+        self._regained.clear()
+        log.info("life.regained runs=%d s=%.0f", len(machines), lasted_s)
 
     async def _watch_deadlines(self) -> None:
         now = self._clock.now()
@@ -175,6 +193,8 @@ class Runner:
             await self.apply(machine.id, event)
         except ProvisionerError as error:  # the machine repeats itself, or the run's deadline tells
             log.error("life.unsaved machine=%s step=%s error=%s", machine.name, step, error)
+            if isinstance(error, StoreError) and isinstance(event, Seen):
+                self._unheard.add(machine.id)
         except Exception:  # of this machine alone
             log.exception("life.bug machine=%s step=%s", machine.name, step)
 
@@ -202,7 +222,8 @@ class Runner:
                     try:
                         await self._save(change, after, whole, lasting=lasting)
                     except StoreError:
-                        self.refused = True
+                        if self._refused_at is None:
+                            self._refused_at = now
                         raise
                 self._start(after, actions)
         return after

@@ -37,7 +37,6 @@ from provisioner.lifecycle.plans import (
     KINDS,
     PANICS_AT,
     RESTARTS,
-    UNHEARD_S,
     VERBS,
     WAITED_FOR,
     Signal,
@@ -374,26 +373,3 @@ def _line(run: Run, now: float, outcome: str, note: str = "") -> JournalLine:
 def current_action(machine: Machine) -> list[Perform]:
     """What has to be done again after a restart of the daemon: the action under way, if the step acts."""
     return _perform(machine.run) if machine.run is not None else []
-
-
-GRACE_S = 60.0
-"""What a step is given after a restart of the daemon, at the least: its signals could not be heard meanwhile."""
-
-
-def resumed(machine: Machine, now: float) -> Machine:
-    """Set a run's time limits anew after a restart: not over while nobody listened, not a day off if the clock was set.
-
-    The whole run has the time that its steps to come may take. A network boot is soon begun anew: firmware gives up.
-    """
-    run = machine.run
-    if run is None or run.step is None:
-        return machine
-    deadline = min(max(run.deadline, now + min(GRACE_S, run.step.timeout_s)), now + due_s(run.step))
-    unheard = run.step.name in UNHEARD_S
-    if unheard:
-        deadline = min(deadline, now + UNHEARD_S[run.step.name])
-    to_come = sum(due_s(step) for step in run.steps[run.at + 1 :])
-    limit = min(max(run.limit, deadline + to_come), now + VERBS[Verb(run.verb)].limit_s)
-    return replace(
-        machine, seen=min(machine.seen, now), run=replace(run, deadline=deadline, limit=limit, unheard=unheard)
-    )

@@ -6,11 +6,12 @@ return point, never a state.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from provisioner.model.bmc import BmcAddress, Power
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Power
 from provisioner.model.facts import Facts
 from provisioner.model.names import run_name
 from provisioner.model.net import Mac
@@ -162,8 +163,9 @@ class Machine:
     macs: tuple[Mac, ...] = ()
     uuid: str = ""
     serial: str = ""
-    bmc_uuid: str = ""
-    """The UUID that its board said by its BMC when that was put on record: some boards say another one there."""
+    boards: Mapping[str, BmcIdentity] = field(default_factory=dict)
+    """The UUID and the serial number that its board said by each driver when that way was put on record: some boards
+    say others there than their system does."""
     profile: str = ""
     profile_reason: str = ""
     facts: Facts | None = None

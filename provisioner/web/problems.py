@@ -46,6 +46,7 @@ STATUS: dict[type[errors.ProvisionerError], tuple[int, str]] = {
     errors.BmcTimeout: (504, "the BMC answered, but the end state did not come"),
     errors.BmcAuthError: (502, "the BMC refused user or password"),
     errors.BmcNotTrusted: (502, "what the BMC shows is not what was pinned"),
+    errors.BmcStranger: (502, "the BMC is another machine's"),
     errors.BmcConsoleRefused: (502, "the BMC's console refused user or password"),
     errors.BmcPrivilegeError: (502, "the BMC account may not do this"),
     errors.BmcUnsupported: (422, "the board cannot do this"),

@@ -33,6 +33,10 @@ class FakeBmc:
     _next: tuple[float, Power] | None = None
     _override: BootOverride = field(default_factory=lambda: BootOverride(BootTarget.NONE, once=False))
 
+    async def whose(self) -> BmcIdentity:
+        """Say what tells it from others."""
+        return await self.identify()
+
     async def identify(self) -> BmcIdentity:
         self._stumble()
         return BmcIdentity(uuid="00000000-0000-4000-8000-000000000001", vendor="Fake", model="F1", firmware="1.0")

@@ -35,7 +35,9 @@ def test_match(uuid: str, serial: str, machine: str, label: str, by: str) -> Non
 BLADES = [Machine(name, name, State.READY, uuid=uuid, serial="CHASSIS7") for name, uuid in (("a", UUID), ("b", ""))]
 
 
-@pytest.mark.parametrize(("board", "name"), [(BmcIdentity(UUID, "CHASSIS7"), "a"), (BmcIdentity("", "OTHER1"), "")])
+@pytest.mark.parametrize(
+    ("board", "name"), [(BmcIdentity(UUID, serial="CHASSIS7"), "a"), (BmcIdentity(serial="OTHER1"), "")]
+)
 def test_a_board_that_nobody_names_is_of_one_machine(board: BmcIdentity, name: str) -> None:
     twin = sole_twin(board, BLADES)
     assert (twin.name if twin is not None else "") == name
@@ -43,7 +45,7 @@ def test_a_board_that_nobody_names_is_of_one_machine(board: BmcIdentity, name: s
 
 def test_the_serial_number_of_a_chassis_tells_no_blade_from_another() -> None:
     with pytest.raises(ConflictError, match=r"CHASSIS7, is that of a, b: whose it is, it does not say .*bmc add"):
-        sole_twin(BmcIdentity("", "CHASSIS7"), BLADES)
+        sole_twin(BmcIdentity(serial="CHASSIS7"), BLADES)
 
 
 @pytest.mark.parametrize("text", ["", "0", "None", "Default string", "0123456789", "N/A", "....", "xxxx-000", "Empty"])

@@ -41,14 +41,14 @@ class Site:
     held: dict[str, str] = field(default_factory=lambda: {name: f"password of {name}" for name in NAMES})
     met: list[Driver] = field(default_factory=list)
 
-    async def identify(self, address: BmcAddress, password: str) -> BmcIdentity:
+    async def whose(self, address: BmcAddress, password: str) -> BmcIdentity:
         if isinstance(self.says, BmcError):
             raise self.says
         return self.says
 
     async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
         self.met.append(address.driver)
-        return await self.identify(address, password)
+        return await self.whose(address, password)
 
     async def order(self, verb: str, logins: Sequence[Login]) -> Sequence[Login]:
         self.asked.append(verb)
@@ -196,7 +196,7 @@ async def done(address: BmcAddress, password: str) -> str:
 
 
 OWN, OTHERS = "4c4c4544-0042-3510-8051-b7c04f4e3132", "4c4c4544-0043-3610-8052-b8c04f4e3133"
-NODE17 = Machine("m1", "node17", State.ACTIVE, uuid=OWN, bmc_uuid=OWN, serial="CZ31", bmc=IPMI)
+NODE17 = Machine("m1", "node17", State.ACTIVE, uuid=OWN, boards={"ipmi": BmcIdentity(OWN)}, serial="CZ31", bmc=IPMI)
 NODE18 = Machine("m2", "node18", State.ACTIVE, uuid=OTHERS, serial="CZ32")
 
 WHOSE: dict[str, tuple[Machine, Site, str]] = {
@@ -213,13 +213,20 @@ WHOSE: dict[str, tuple[Machine, Site, str]] = {
     ),
     "one that is on no record": (NODE17, Site(says=BmcIdentity(OTHERS)), "a board that is on no record"),
     "a BMC with a UUID of its own, as it was put on record": (
-        replace(NODE17, bmc_uuid=OTHERS), Site(says=BmcIdentity(OTHERS)), "",
+        replace(NODE17, boards={"ipmi": BmcIdentity(OTHERS)}), Site(says=BmcIdentity(OTHERS)), "",
     ),
     "a BMC with a UUID of its own, put on record unasked": (
-        replace(NODE17, bmc_uuid=""), Site(says=BmcIdentity(OTHERS)), "",
+        replace(NODE17, boards={}), Site(says=BmcIdentity(OTHERS)), "",
+    ),
+    "a BMC with a UUID of its own, beside a way that says the system's": (
+        replace(NODE17, boards={"redfish": BmcIdentity(OWN)}), Site(says=BmcIdentity(OTHERS)), "",
+    ),
+    "the serial number of its chassis, as it was put on record, and as another's was": (
+        replace(NODE17, boards={"ipmi": BmcIdentity(serial="CH77")}),
+        Site(says=BmcIdentity(serial="CH77"), like=[replace(NODE18, serial="CH77")]), "",
     ),
     "put on record unasked, and another machine's": (
-        replace(NODE17, bmc_uuid=""), Site(says=BmcIdentity(OTHERS), like=[NODE18]), "the board of node18",
+        replace(NODE17, boards={}), Site(says=BmcIdentity(OTHERS), like=[NODE18]), "the board of node18",
     ),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 
 from provisioner.discovery.identity import doubt, identify, meaningful
 from provisioner.errors import ConflictError
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 from provisioner.model.facts import Facts, Nic
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac, parse_mac
@@ -88,6 +89,8 @@ def test_doubt_is_refused_with_its_reason(facts: Facts, machines: list[Machine],
 
 
 USB = Mac("02:00:00:00:00:02")
+IPMI = BmcAddress(Driver.IPMI, "192.0.2.1", 623, "admin")
+U3 = "4c4c4544-0044-3610-8052-b8c04f4e3134"
 
 
 def with_usb(facts: Facts) -> Facts:
@@ -109,6 +112,13 @@ DOUBTS = {
     ),
     "its BMC spelled its UUID in the other byte order": (
         report(U1, "", M1), machine("c", str(UUID(bytes=UUID(U1).bytes_le)), "", M1), [], "",
+    ),
+    "its BMC has a UUID of its own": (
+        report(U2, "S1", M1), replace(machine("c", U1, "", M1), bmc=IPMI, boards={"ipmi": BmcIdentity(U1)}), [], "",
+    ),
+    "its BMC said another UUID than the one on record": (
+        report(U2, "S1", M1), replace(machine("c", U1, "", M1), bmc=IPMI, boards={"ipmi": BmcIdentity(U3)}), [],
+        "UUID is",
     ),
     "its BMC said the serial number of its chassis": (report(U1, "S1", M1), machine("c", "", "CH7", M1), [], ""),
     "it said another serial number itself": (

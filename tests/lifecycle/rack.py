@@ -95,6 +95,9 @@ class FakeBmcs:
     async def identify(self, address: BmcAddress, password: str) -> BmcIdentity:
         return BmcIdentity(uuid=self._metal(address, password).uuid, vendor="QEMU")
 
+    async def whose(self, address: BmcAddress, password: str) -> BmcIdentity:
+        return await self.identify(address, password)
+
     async def meet(self, address: BmcAddress, password: str) -> BmcIdentity:
         metal = self._metal(address, password)
         metal.met += 1
@@ -169,12 +172,10 @@ class Rack:
         """Told when a machine has begun its job; False: its agent is never heard of again."""
         self.reading: Callable[[Metal], Power] = lambda metal: metal.power
         self.opened: Callable[[Database], Awaitable[None]] = lambda _db: _soon(None)
-        """Told when a daemon has opened its store, before it does anything with it."""
         self.secrets: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]] = no_secrets
         self.clock: SteadyClock | None = None
         self._behaviour: asyncio.TaskGroup | None = None
         self.moved: dict[str, str] = {}
-        """Hosts whose address another board has now, and by which host that one was known."""
         self.switch_ports: dict[str, SwitchPort] = {}
         """Where machines are plugged in, by their address, as far as a relay said."""
         self.unanswered = 0
@@ -182,7 +183,6 @@ class Rack:
         """What machines wait for an answer to, by the machine and which of its lives asks."""
         self.up = asyncio.Event()
         self._connections: set[asyncio.Timeout] = set()
-        """What machines have open to the daemon: it breaks when that is gone."""
 
     def board_at(self, host: str) -> Metal:
         return next(m for m in self.metal if m.address.host == self.moved.get(host, host))

@@ -66,7 +66,7 @@ async def test_a_board_that_moves_during_a_run_is_asked_whose_it_is_when_the_run
         machine = await settled(conductor, "a")
         assert machine.failure is not None
         assert "it is the board of b" in machine.failure.reason
-        assert (machine.failure.phase, machine.failure.kind) == ("finalize", "BmcNotTrusted")
+        assert (machine.failure.phase, machine.failure.kind) == ("finalize", "BmcStranger")
         assert b.log == log
         rack.moved.clear()
         a.met, rack.during_job = 0, lambda _: True

@@ -35,8 +35,9 @@ from provisioner.lifecycle.inputs import (
     Seen,
     Tick,
 )
+from provisioner.lifecycle.limits import resumed
 from provisioner.lifecycle.plans import JOB_STEP, KINDS, VERBS, Signal, Verb, agent_command, job_id
-from provisioner.lifecycle.steps import Perform, advance, current_action, due_s, is_silent, resumed
+from provisioner.lifecycle.steps import Perform, advance, current_action, due_s, is_silent
 from provisioner.model.bmc import BmcAddress, Driver, Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk
 from provisioner.model.machine import MOVING, Machine, Run, State

@@ -21,8 +21,9 @@ from provisioner.lifecycle.inputs import (
     Seen,
     Tick,
 )
+from provisioner.lifecycle.limits import resumed
 from provisioner.lifecycle.plans import KEEPS_DISK, VERBS, Signal, Verb, is_to_stop, may_be_writing
-from provisioner.lifecycle.steps import advance, current_action, due_s, resumed
+from provisioner.lifecycle.steps import advance, current_action, due_s
 from provisioner.lifecycle.why import why
 from provisioner.model.bmc import Power
 from provisioner.model.boot import Arch, Asker, BootClient, LocalDisk

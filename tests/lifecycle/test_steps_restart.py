@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from provisioner.lifecycle.limits import resumed
 from provisioner.lifecycle.plans import UNHEARD_S
-from provisioner.lifecycle.steps import Tick, advance, due_s, resumed
+from provisioner.lifecycle.steps import Tick, advance, due_s
 from tests.lifecycle.test_steps import at_step, completing, step_of
 
 TAKEN_UP = {

@@ -76,6 +76,8 @@ CASES: dict[str, tuple[str, Case]] = {
         "bmc-password", Case("power.off", failed="ipmi://admin@10.0.0.1: refused the password", kind="BmcAuthError")),
     "a certificate that is another one": (
         "bmc-not-trusted", Case("power.off", failed="the TLS certificate is not the one", kind="BmcNotTrusted")),
+    "the board of another machine": (
+        "bmc-stranger", Case("power.off", failed="10.0.0.1 is not the board of node17 any more", kind="BmcStranger")),
     "an account without the right": (
         "bmc-privilege", Case("power.on", failed="insufficient privilege for Reset", kind="BmcPrivilegeError")),
     "a board that cannot": (
@@ -366,6 +368,7 @@ def test_words_of_a_job_are_not_taken_for_those_of_a_bmc(reason: str) -> None:
 OF_BMC = {
     "BmcAuthError": {"bmc-password"},
     "BmcNotTrusted": {"bmc-not-trusted"},
+    "BmcStranger": {"bmc-stranger"},
     "BmcPrivilegeError": {"bmc-privilege"},
     "BmcUnsupported": {"bmc-unsupported"},
     "BmcLacking": {"bmc-unsupported"},

@@ -9,6 +9,7 @@ from provisioner.errors import BmcError, BmcProtocolError, BmcUnsupported
 from provisioner.model.bmc import BmcIdentity
 from provisioner.model.board import Health, Inventory, Led, LogEntry, Sensor
 from provisioner.model.facts import Facts
+from provisioner.model.uuids import spellings
 
 STUDY_S = 60.0
 NETFN_STORAGE = 0x0A
@@ -24,11 +25,18 @@ class WatchVerbs(IpmiBoard):
     async def identify(self) -> BmcIdentity:
         """Ask for device id, system GUID and, where the board has them, the names in its part records."""
         found = board_of(await self.device())
+        return BmcIdentity(await self._guid(), found.vendor, found.model, await self._serial(), found.firmware)
+
+    async def whose(self) -> BmcIdentity:
+        """The system GUID, and the serial number where there is none: that takes hundreds of requests."""
+        guid = await self._guid()
+        return BmcIdentity(guid) if spellings(guid) else BmcIdentity(guid, serial=await self._serial())
+
+    async def _guid(self) -> str:
         try:
-            guid = chassis.read_guid(await self.ask("system guid", chassis.NETFN_APP, chassis.GET_SYSTEM_GUID))
+            return chassis.read_guid(await self.ask("system guid", chassis.NETFN_APP, chassis.GET_SYSTEM_GUID))
         except BmcUnsupported:
-            guid = ""
-        return BmcIdentity(guid, found.vendor, found.model, await self._serial(), found.firmware)
+            return ""
 
     async def _serial(self) -> str:
         try:

@@ -81,6 +81,10 @@ class Libvirt:
         """Say which domain this is."""
         return self._address
 
+    async def whose(self) -> BmcIdentity:
+        """Say what tells it from others."""
+        return await self.identify()
+
     async def identify(self) -> BmcIdentity:
         """Read the domain's UUID, machine type, and the hypervisor's version."""
         facts = facts_of(await self._domain("identify"))

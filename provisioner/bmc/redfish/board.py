@@ -177,6 +177,10 @@ class Board:
 
     # -- what the board is like -----------------------------------------------------------------------------------
 
+    async def whose(self) -> BmcIdentity:
+        """Say what tells it from others."""
+        return await self.identify()
+
     async def identify(self) -> BmcIdentity:
         """Read the system's identity and the BMC's firmware version."""
         system = await self.system()

@@ -10,6 +10,7 @@ import aiohttp
 
 from provisioner.bmc.redfish.answers import Reply, Resource
 from provisioner.bmc.redfish.board import Board, TaskLost
+from provisioner.errors import BmcError
 
 PROTOCOLS = {"http": "HTTP", "https": "HTTPS", "tftp": "TFTP", "nfs": "NFS", "ftp": "FTP", "sftp": "SFTP"}
 
@@ -47,18 +48,22 @@ class FirmwareVerbs(Board):
             await asyncio.to_thread(content.close)
         await self._finish_update(verb, reply, service, before)
 
-    async def _finish_update(self, verb: str, reply: Reply, service: Resource, before: dict[str, str]) -> None:
+    async def _finish_update(self, verb: str, reply: Reply, service: Resource, before: dict[str, str] | None) -> None:
         """Wait for the task. A BMC that restarts into what it installed may have lost it: then the versions tell."""
         try:
             await self.finish(verb, reply)
         except TaskLost:
-            if not (await self._versions(service)).items() - before.items():
+            after = await self._versions(service)
+            if before is None or after is None or not after.items() - before.items():
                 raise
 
-    async def _versions(self, service: Resource) -> dict[str, str]:
-        """Read the version of each firmware; nothing where the board does not list them."""
+    async def _versions(self, service: Resource) -> dict[str, str] | None:
+        """Read the version of each firmware; None where that cannot be done, which keeps nobody from installing."""
         path = service.link("FirmwareInventory")
-        return {one.path: one.text("Version") for one in await self.each(path)} if path else {}
+        try:
+            return {one.path: one.text("Version") for one in await self.each(path)} if path else {}
+        except BmcError:
+            return None
 
     async def _service(self, verb: str) -> Resource:
         service = await self.child(verb, await self.root(), "UpdateService")

@@ -7,7 +7,7 @@ import pytest
 from provisioner.bmc.ipmi.driver import Ipmi
 from provisioner.bmc.ipmi.link import WorkerLink
 from provisioner.bmc.ipmi.watch import health_of
-from provisioner.model.bmc import BmcAddress, Power
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Power
 from provisioner.model.board import Health, Led
 from tests.bmc.simulated import Simulated
 
@@ -46,6 +46,7 @@ async def test_parts(board: Simulated, bmc: Ipmi) -> None:
     assert found.facts.serial == board.machine.identity.serial
     assert found.facts.uuid == board.machine.identity.uuid
     assert (await bmc.identify()).serial == board.machine.identity.serial
+    assert await bmc.whose() == BmcIdentity(board.machine.identity.uuid), "its records are not read before each change"
 
 
 async def test_light(board: Simulated, bmc: Ipmi) -> None:

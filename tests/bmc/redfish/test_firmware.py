@@ -55,6 +55,12 @@ async def test_a_bmc_that_restarts_loses_its_task_and_shows_its_version(
         await bmc.update_firmware("https://192.0.2.1/bmc.bin")
 
 
+async def test_a_board_that_does_not_show_its_versions_takes_firmware(board: Service, bmc: Redfish) -> None:
+    board.resources[UPDATE]["FirmwareInventory"] = {"@odata.id": f"{UPDATE}/NotThere"}
+    await bmc.update_firmware("https://192.0.2.1/bios.bin")
+    assert len(board.bodies) == 1
+
+
 @pytest.mark.parametrize("uri", ["http://192.0.2.1/bios.bin", "file:///etc/shadow", "bios.bin"])
 async def test_what_the_board_cannot_fetch_is_not_sent(board: Service, bmc: Redfish, uri: str) -> None:
     with pytest.raises(BmcUnsupported, match="the board fetches by HTTPS"):
