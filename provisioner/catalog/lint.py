@@ -63,7 +63,7 @@ PROGRAMS: Mapping[str, Program] = {
             "-S",
             "warning",
             "-e",
-            "SC1010,SC1091,SC2016,SC2034,SC2154",
+            "SC1010,SC1091,SC2016,SC2034,SC2043,SC2154",
             str(path),
         ],
         "shellcheck",

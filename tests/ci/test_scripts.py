@@ -144,7 +144,8 @@ def root_shell(folder: Path, apt_get: str, then: str) -> list[str]:
         mount -t overlay -o lowerdir=/etc,upperdir=1,workdir=2 overlay /etc
         mount -t overlay -o lowerdir=/usr/sbin,upperdir=3,workdir=4 overlay /usr/sbin
         {then}"""
-    ended = called("unshare", "-m", "--propagation", "private", "bash", "-c", functions + world, "scripts/setup")
+    own = "unshare", "-m", "--propagation", "private", "bash", "-c", functions + world, "scripts/setup"
+    ended = called("env", "--default-signal=HUP,INT,TERM", *own)  # whoever started us may ignore them
     assert "rror" not in ended.stderr, ended.stderr
     return ended.stdout.splitlines()
 

@@ -178,8 +178,9 @@ class Board:
     # -- what the board is like -----------------------------------------------------------------------------------
 
     async def whose(self) -> BmcIdentity:
-        """Say what tells it from others."""
-        return await self.identify()
+        """Read UUID and serial number of the system."""
+        system = await self.system()
+        return BmcIdentity(uuid=system.text("UUID").lower(), serial=system.text("SerialNumber"))
 
     async def identify(self) -> BmcIdentity:
         """Read the system's identity and the BMC's firmware version."""
