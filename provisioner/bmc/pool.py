@@ -29,7 +29,7 @@ from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.bmc.redfish.way import fingerprint as read_fingerprint
 from provisioner.bmc.resolve import Evidence, Resolution, Verdict, resolve
-from provisioner.bmc.table import VERBS
+from provisioner.bmc.table import ACTION_S, VERBS
 from provisioner.bmc.verbs import Bmc, Press
 from provisioner.errors import BmcError, BmcUnsupported
 from provisioner.model.bmc import BmcAddress, BmcIdentity, BootOverride, BootTarget, Driver, Power
@@ -43,7 +43,7 @@ MAX_PROGRAMS = 8
 DRIVERS: dict[Driver, type[Bmc]] = {Driver.IPMI: Ipmi, Driver.REDFISH: Redfish, Driver.LIBVIRT: Libvirt}
 
 
-MEET = replace(VERBS["identify"], changes=True)
+MEET = replace(VERBS["identify"], changes=True, limit_s=ACTION_S)
 """What is asked before a change."""
 
 DAY_S = 86_400.0

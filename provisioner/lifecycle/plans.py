@@ -39,30 +39,30 @@ class StepKind:
 
 
 KINDS: dict[str, StepKind] = {
-    "power.off": StepKind(Phase.POWER, 150, retries=2),
-    "boot.network": StepKind(Phase.POWER, 150, retries=2, network=True),
-    "power.on": StepKind(Phase.POWER, 150, retries=2, network=True),
+    "power.off": StepKind(Phase.POWER, 270, retries=2),
+    "boot.network": StepKind(Phase.POWER, 270, retries=2, network=True),
+    "power.on": StepKind(Phase.POWER, 270, retries=2, network=True),
     "wait.dhcp": StepKind(Phase.DHCP, 600, Signal.DHCP, network=True),
     "wait.loader": StepKind(Phase.LOADER, 300, Signal.LOADER, network=True),
     "wait.script": StepKind(Phase.LOADER, 300, Signal.SCRIPT, network=True),
     "wait.facts": StepKind(Phase.FETCH, 900, Signal.FACTS, network=True),
     "media.insert": StepKind(Phase.POWER, 300, retries=2),
-    "boot.media": StepKind(Phase.POWER, 150, retries=2),
-    "media.eject": StepKind(Phase.FETCH, 150, retries=2),
+    "boot.media": StepKind(Phase.POWER, 270, retries=2),
+    "media.eject": StepKind(Phase.FETCH, 270, retries=2),
     "wait.job": StepKind(Phase.INSTALL, 3600, Signal.JOB, retries=2, network=True),
     "wait.answer": StepKind(Phase.FETCH, 1800, Signal.ANSWER, network=True),
-    "disk.next": StepKind(Phase.INSTALL, 150, retries=2),
+    "disk.next": StepKind(Phase.INSTALL, 270, retries=2),
     "wait.installed": StepKind(Phase.INSTALL, 2 * 3600, Signal.HOME),
-    "finalize.off": StepKind(Phase.FINALIZE, 150, retries=2),
-    "boot.disk": StepKind(Phase.FINALIZE, 150, retries=2),
-    "finalize.on": StepKind(Phase.FINALIZE, 150, retries=2),
+    "finalize.off": StepKind(Phase.FINALIZE, 270, retries=2),
+    "boot.disk": StepKind(Phase.FINALIZE, 270, retries=2),
+    "finalize.on": StepKind(Phase.FINALIZE, 270, retries=2),
     "wait.local-boot": StepKind(Phase.LOCAL_BOOT, 900, Signal.LOCAL),
     "wait.phone-home": StepKind(Phase.PHONE_HOME, 900, Signal.HOME),
-    "cancel.off": StepKind(Phase.POWER, 150, retries=2),
+    "cancel.off": StepKind(Phase.POWER, 270, retries=2),
 }
-"""Time limits: BMC verbs end by themselves within two minutes; firmware of big servers needs up to ten minutes from
-power-on to its first DHCP packet (memory training), an image of 10 GB on a 1 Gbit/s link needs two, a package install
-up to an hour."""
+"""Time limits: BMC verbs end by themselves within two minutes, and so does asking whose board it is before the first of
+them; firmware of big servers needs up to ten minutes from power-on to its first DHCP packet (memory training), an image
+of 10 GB on a 1 Gbit/s link needs two, a package install up to an hour."""
 
 JOB_STEP = "wait.job"
 CANCEL_STEP = "cancel.off"

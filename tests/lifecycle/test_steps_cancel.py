@@ -105,7 +105,7 @@ BMC_FAILS = Failed("r1", 8, "no answer", kind="BmcUnreachable")
 STAYS_ON = {
     "its BMC does not answer": ((BMC_FAILS,) * 3, "no answer"),
     "its BMC does not let us in": ((replace(BMC_FAILS, reason="wrong password", again=False),), "wrong password"),
-    "it does not end": ((Tick(),) * 999, "cancel.off did not end within 150 s"),
+    "it does not end": ((Tick(),) * 999, "cancel.off did not end within 270 s"),
     "nobody waits for it": ((Cancel(),), "nobody waited for that"),
 }
 
