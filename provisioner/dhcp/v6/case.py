@@ -28,7 +28,7 @@ class Arrival6(NamedTuple):
     mac: bytes = b""
     """The Ethernet address that the frame came from; empty where it is not known."""
     lost: bool = False
-    """Frames are looked at, and its own was not seen: there were too many at once."""
+    """Frames are looked at, and its own was not seen: there were too many at once. What this host asks came in none."""
 
 
 class Reply6(NamedTuple):

@@ -87,9 +87,12 @@ class Link6:
                 data, ancillary, _, peer = self._socket.recvmsg(MAX_MESSAGE, 64)
                 found.append((data, self._arrival(ancillary, peer)))
         except BlockingIOError:
-            return found
+            pass
         except OSError as error:
             log.warning("dhcp6.link-broken interface=%s error=%s", self.interface, error.strerror)
+        if any(arrival.lost for _, arrival in found):
+            ours = _ours()  # the kernel shows no frame of what this host asks itself: it came in none
+            found = [(data, it._replace(lost=it.lost and it.source not in ours)) for data, it in found]
         return found
 
     def _arrival(self, ancillary: list[tuple[int, int, bytes]], peer: tuple[str, int, int, int]) -> Arrival6:
@@ -160,6 +163,14 @@ class Link6:
             values = (own.value for own in own_addresses() if own.interface == self.index and len(own.value) == 16)
             self._own = next((each for each in map(_number, values) if is_local(each)), 0)
         return self._own
+
+
+def _ours() -> set[int]:
+    """Give all IPv6 addresses of this host; none where the kernel does not say."""
+    try:
+        return {_number(own.value) for own in own_addresses() if own.family == socket.AF_INET6}
+    except OSError:
+        return set()
 
 
 def _number(value: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.dhcp.v6.case import Arrival6
-from provisioner.dhcp.v6.link import Link6
+from provisioner.dhcp.v6.link import ALL_AGENTS, Link6
 from tests.dhcp.netns import inside
 from tests.dhcp.v6.wires import joined
 from tests.dhcp.wires import Wires
@@ -66,4 +67,14 @@ def test_a_message_says_that_its_frame_was_lost(lan: Wires, many: list[socket.so
     found = heard(link, many, 200)
     assert len(found) == len(many)
     assert {(each.lost, bool(each.mac)) for each in found} == {(False, True), (True, False)}
+    link.close()
+
+
+def test_what_this_host_asks_itself_came_in_no_frame_and_is_not_lost(lan: Wires) -> None:
+    with inside(lan.names["server"]), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        link = Link6("eth0")
+        client.sendto(b"question", (ALL_AGENTS, 547, 0, link.index))
+        select.select([link], [], [], 10)
+        found = link.receive()
+    assert [(data, each.mac, each.lost) for data, each in found] == [(b"question", b"", False)]
     link.close()
