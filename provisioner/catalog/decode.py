@@ -87,7 +87,7 @@ def decode_bootenv(document: Document, faults: Faults, urls: Mapping[str, str]) 
         answers=tuple(_answer(answer_id, part) for answer_id, part in fields.parts("answers")),
         min_memory_bytes=fields.size("min_memory"),
         min_disk_bytes=fields.size("min_disk"),
-        secure_boot=fields.flag("secure_boot"),
+        secure_boot=fields.flag("secure_boot") if fields.has("secure_boot") else None,
         efi_folder=_efi_folder(fields),
         tested=fields.text("tested"),
         untested=fields.text("untested"),

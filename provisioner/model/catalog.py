@@ -150,8 +150,8 @@ class Bootenv:
     answers: tuple[AnswerFile, ...] = ()
     min_memory_bytes: int = 0
     min_disk_bytes: int = 0
-    secure_boot: bool = False
-    """Its kernel and the loader that it puts on the disk are signed."""
+    secure_boot: bool | None = None
+    """Its kernel and the loader that it puts on the disk are signed; None where its file does not say."""
     efi_folder: str = "BOOT"
     """Where its loader is on the EFI partition, below /EFI: that of removable media, if it makes no own."""
     tested: str = ""

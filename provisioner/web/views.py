@@ -167,7 +167,7 @@ class BootenvView(msgspec.Struct, frozen=True):
     version: str
     arch: tuple[str, ...]
     aliases: tuple[str, ...]
-    secure_boot: bool
+    secure_boot: bool | None
     min_memory_bytes: int
     min_disk_bytes: int
     tested: str

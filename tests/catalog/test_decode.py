@@ -62,6 +62,15 @@ def test_a_bootenv() -> None:
     assert files.artifact("other") is None
 
 
+SIGNED = {"signed": ("secure_boot: true", True), "unsigned": ("secure_boot: false", False), "not said": ("", None)}
+
+
+@pytest.mark.parametrize(("line", "wanted"), SIGNED.values(), ids=SIGNED.keys())
+def test_what_is_not_said_to_be_signed_is_not_called_unsigned(line: str, wanted: bool | None) -> None:
+    bootenv, faults = decode(f"{GOOD}{line}\n")
+    assert (bootenv.secure_boot, faults) == (wanted, [])
+
+
 def test_a_mirror_without_a_default_stands_in_sources_where_it_is_required() -> None:
     asked = changed("    kernel: linux\n", '    kernel: linux\n    sources: {os: "{mirror.rhel}/9/BaseOS"}\n')
     bootenv, faults = decode(asked + "requires: [mirror.rhel]\n")

@@ -45,8 +45,10 @@ CASES: dict[str, tuple[Machine, Bootenv, list[str], str | None, list[str]]] = {
     "without it": (replace(SECURED, facts=FACTS), WINDOWS, [], None, []),
     "and by PXE, which needs no CD": (replace(SECURED, boot_via="pxe"), WINDOWS, [], None, []),
     "a system whose loader nobody signed, with Secure Boot": (
-        SECURED, DEBIAN, [], None, ["node17 has Secure Boot on, and debian-12 has a boot loader that nobody signed"]),
+        SECURED, replace(DEBIAN, secure_boot=False), [], None,
+        ["node17 has Secure Boot on, and debian-12 has a boot loader that is not signed"]),
     "one that is signed": (SECURED, replace(DEBIAN, secure_boot=True), [], None, []),
+    "one that does not say": (SECURED, DEBIAN, [], None, []),
     "and what installs nothing": (SECURED, DISCOVERY, [], None, []),
     "a BMC that refuses": (READY, DEBIAN, [], "password refused", ["password refused"]),
     "artefacts that are missing": (READY, DEBIAN, ["image is missing", "kernel is missing"], None,
@@ -83,6 +85,14 @@ def test_no_disks_are_erased_of_what_only_a_uuid_tells_from_others() -> None:
     ]
     known = replace(READY, macs=(Mac("52:54:00:00:00:17"),))
     assert all(check.ok for check in checks(known, DISCOVERY, Found(), Verb.RELEASE))
+
+
+def test_what_does_not_say_whether_it_is_signed_is_told() -> None:
+    told = [check.text for check in checks(SECURED, DEBIAN, Found(), Verb.DEPLOY) if check.name == "secure-boot"]
+    assert told == [
+        "node17 has Secure Boot on, and debian-12 does not say whether its boot loader is signed "
+        "(`secure_boot` of its bootenv)"
+    ]
 
 
 WAYS_OUT: dict[str, tuple[State, str]] = {
