@@ -28,14 +28,18 @@ TELLS_CHARS = 4
 LINKS = uuid.UUID("6f1e2f0e-5a0b-4f5e-9a44-7c1b8f3f2a10")
 """Namespace of the UUIDs that NetworkManager knows connections by."""
 
-OWN = frozenset(
-    {
-        *("root", "bin", "daemon", "games", "lp", "mail", "nobody", "sshd", "sync", "sys"),
-        *("_apt", "backup", "irc", "list", "man", "news", "proxy", "uucp", "www-data"),  # Debian's base-passwd
-        *("adm", "ftp", "halt", "operator", "shutdown"),  # Red Hat's setup
-    }
-)
-"""Accounts that systems have from the start, which nobody is to log in to."""
+OWN = frozenset({"root", "bin", "daemon", "games", "lp", "mail", "nobody", "sshd", "sync"})
+"""Accounts that systems of every family have from the start, which nobody is to log in to."""
+_BASE_PASSWD = frozenset({"_apt", "backup", "irc", "list", "man", "news", "proxy", "sys", "uucp", "www-data"})
+_SETUP = frozenset({"adm", "ftp", "halt", "operator", "shutdown"})
+OWN_OF = {
+    "debian": _BASE_PASSWD,
+    "ubuntu": _BASE_PASSWD,
+    "proxmox": _BASE_PASSWD,
+    "redhat": _SETUP,
+    "coreos": _SETUP,
+}
+"""And those of one family beside them: by Debian's package base-passwd, and by Red Hat's setup."""
 
 Params = Mapping[str, Any]
 
@@ -127,7 +131,7 @@ def describe(
         "hooks": params["hooks"],
         "disk": _disk(layout, params, secrets),
         "net": _net(links, params["net"]),
-        "users": [_account(account, secrets) for account in _told_apart(params["users"]["accounts"])],
+        "users": [_account(account, secrets) for account in _told_apart(params["users"]["accounts"], bootenv.family)],
         "root": {"ssh_keys": params["users"]["root"]["ssh_keys"]}
         | secrets.hashed(params["users"]["root"]["password"], "root"),
         "ssh_passwords": params["ssh"]["passwords"],
@@ -191,15 +195,16 @@ def _serial(console: str) -> dict[str, int]:
     return {"number": int(name.removeprefix("ttyS")), "baud": int(digits or 9600)}
 
 
-def _told_apart(accounts: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Raise `RenderError` for accounts that installers would make one of, or that every system has."""
+def _told_apart(accounts: Sequence[Mapping[str, Any]], family: str) -> Sequence[Mapping[str, Any]]:
+    """Raise `RenderError` for accounts that installers would make one of, or that such systems have."""
     names = [account["name"] for account in accounts]
+    own = OWN | OWN_OF.get(family, frozenset())
     for name in names:
-        if name in OWN:
+        if name in own:
             hint = (
                 "root's keys and password are users.root"
                 if name == "root"
-                else "systems have an account of that name from the start"
+                else "such systems have an account of that name from the start"
             )
             raise RenderError(f"users.accounts: {name}: is no account to be made", hint=hint)
         if names.count(name) > 1:

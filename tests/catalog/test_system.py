@@ -61,11 +61,11 @@ def test_a_secret_is_tried_without_hashing_it() -> None:
     assert tried.hashed(None, "root") == {"hash": ""}
 
 
-def system(supports: Supports = ALL, secrets: Secrets = SECRETS, **given: Any) -> dict[str, Any]:
+def system(supports: Supports = ALL, secrets: Secrets = SECRETS, family: str = "x", **given: Any) -> dict[str, Any]:
     values = {name.replace("__", "."): value for name, value in given.items()}
     params = DECLARED.resolve([DECLARED.checked(Layer("machine", "machine node17", values))]).values
     return describe(
-        Bootenv("x", "X", Kind.INSTALLER, "x", {}, supports=supports), "node17", FACTS, MAC, params, secrets
+        Bootenv("x", "X", Kind.INSTALLER, family, {}, supports=supports), "node17", FACTS, MAC, params, secrets
     )
 
 
@@ -240,7 +240,6 @@ NO_ACCOUNTS = {
     "of two layers": (["ann", "bob", "ann"], "users.accounts: ann: stands there more than once"),
     "root": (["ann", "root"], "users.accounts: root: is no account to be made"),
     "a system's own": (["daemon"], "users.accounts: daemon: is no account to be made"),
-    "one family's own": (["www-data"], "users.accounts: www-data: is no account to be made"),
 }
 
 
@@ -248,3 +247,19 @@ NO_ACCOUNTS = {
 def test_accounts_that_installers_would_not_make_as_told_are_refused(names: list[str], said: str) -> None:
     with pytest.raises(RenderError, match=said):
         system(users__accounts=[{"name": name} for name in names])
+
+
+OF_A_FAMILY = {
+    "debian": ("www-data", "operator"),
+    "ubuntu": ("backup", "ftp"),
+    "proxmox": ("proxy", "halt"),
+    "redhat": ("operator", "backup"),
+    "coreos": ("adm", "www-data"),
+}
+
+
+@pytest.mark.parametrize(("family", "own", "free"), [(family, *names) for family, names in OF_A_FAMILY.items()])
+def test_accounts_that_systems_of_a_family_have_are_refused_for_that_family(family: str, own: str, free: str) -> None:
+    assert [user["name"] for user in system(family=family, users__accounts=[{"name": free}])["users"]] == [free]
+    with pytest.raises(RenderError, match=f"users.accounts: {own}: is no account to be made"):
+        system(family=family, users__accounts=[{"name": own}])
