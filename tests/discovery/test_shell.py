@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import string
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,10 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.discovery.shell import run
+from provisioner.discovery.build.ramdisk import RAMDISK
+from provisioner.workflow.jobs import LIBRARY
+from tests.catalog.test_proving_families import files
+from tests.discovery.shell import STRICT, run
 
 FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 """A shell is started for every example."""
@@ -353,3 +357,29 @@ def test_what_an_agent_that_died_was_at_ends_before_the_next_one_reports(tmp_pat
 def test_an_agent_that_begins_finds_nothing(tmp_path: Path) -> None:
     done = run(". $PROVISIONER_LIB/work.sh; end_left_job; echo fine", tmp_path, part="lib.sh")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"fine\n", b"")
+
+
+ALL = re.findall("(?m)^job_format=.*$", (RAMDISK / "job.sh").read_text())
+BUILT = {
+    "before it had a format": ("", 1, "build it again (provisionctl images build discovery)"),
+    "for an earlier daemon": ("job_format=1", 1, "build it again (provisionctl images build discovery)"),
+    "for this one": ("\n".join(ALL), 3, "looks for disks"),
+}
+JOBS = {"erase": ("discovery", "erase"), "image": ("debian-12", "job.sh"), "packages": ("debian-12-packages", "job.sh")}
+
+
+@pytest.mark.parametrize(("bootenv", "name"), JOBS.values(), ids=JOBS.keys())
+@pytest.mark.parametrize(("line", "status", "said"), BUILT.values(), ids=BUILT.keys())
+def test_a_job_asks_first_what_the_discovery_system_was_built_for(
+    bootenv: str, name: str, line: str, status: int, said: str, tmp_path: Path
+) -> None:
+    library = tmp_path / "job.sh"
+    fail = 'fail() { echo "failed: $*" >&2; exit 1; }'
+    first = "step() { :; }; whole_disks() { echo looks for disks >&2; exit 3; }; find_disk() { whole_disks; }"
+    library.write_text(f"{line}\n{fail}\n{first}\n")
+    job = files(bootenv)[name]
+    assert job.count(LIBRARY) == 1
+    done = subprocess.run(
+        [*STRICT, job.replace(LIBRARY, str(library))], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (status, True, 1), done
