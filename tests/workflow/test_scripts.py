@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from provisioner.web.app import machine_app
 from provisioner.web.machines import MachineSide
 from provisioner.web.server import Server
 from tests.lifecycle.rack import Metal
+from tests.shipped import catalogue
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import over, ready, reasons
 
@@ -112,38 +113,95 @@ async def test_a_new_system_does_its_steps(tmp_path: Path, client: str, host: st
         await server.close()
 
 
-ENDS = {
-    "nothing is wanted any more": (200, 0, False),
-    "nobody is to ask with it": (403, 0, False),
-    "a daemon that is away": (503, 75, True),
-}
+class StandIn:
+    """A daemon that says one thing after the other, the last one for ever; None: it is away."""
+
+    def __init__(self, folder: Path, *said: str | int | None) -> None:
+        self.folder = folder
+        self.said = list(said)
+        self.output: dict[str, int] = {}
+        (folder / "sleep").write_text("#!/bin/sh\n")
+        (folder / "sleep").chmod(0o755)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        match request.path.split("/")[3:]:
+            case ["step"]:
+                said = self.said[0]
+                del self.said[: len(self.said) > 1]
+                status = 503 if said is None else said if isinstance(said, int) else 200
+                return web.Response(status=status, text=f"{said}\n")
+            case ["job", _]:
+                return web.Response(text=f"head -c {LONG} /dev/zero\n")
+            case ["output", name]:
+                self.output[name] = int(request.query["at"]) + len(await request.read())
+        return web.Response(status=204)
+
+    async def run(self, script: str) -> tuple[int | None, bytes]:
+        """Run what is rendered for a system, its folders in one of ours."""
+        app = web.Application()
+        app.router.add_route("*", "/agent/v1/{path:.*}", self.answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        script = script.replace("BASE", f"http://127.0.0.1:{runner.addresses[0][1]}")
+        for place in ("/etc/provisioner/", "/root/"):
+            script = script.replace(place, f"{self.folder}/")
+        environment = {"PATH": f"{self.folder}:/usr/bin:/bin"}
+        out = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec("sh", "-euc", script, env=environment, stdout=out)
+        printed, _ = await process.communicate()
+        await runner.cleanup()
+        return process.returncode, printed
 
 
-@pytest.mark.parametrize(("answer", "status", "kept"), ENDS.values(), ids=ENDS.keys())
-async def test_what_may_ask_stays_until_nothing_is_wanted(tmp_path: Path, answer: int, status: int, kept: bool) -> None:
-    """The command of the unit; it fails where it is to be started again."""
+LONG = 62 * 60_000
+"""Octets: more than half as many pieces as are told of the end of one step."""
+AWAY = (None,) * 125
+"""Longer than ten minutes, at one question in five seconds."""
+ENDS = (
+    pytest.param(("continue",), id="nothing is wanted any more"),
+    pytest.param((403,), id="nobody is to ask with it"),
+    pytest.param((None, None, "continue"), id="a daemon that is restarted"),
+    pytest.param((*AWAY, "continue"), id="a daemon that is away for long", marks=pytest.mark.slow),
+)
 
-    async def step(request: web.Request) -> web.Response:
-        return web.Response(status=answer, text="continue\n")
 
-    app = web.Application()
-    app.router.add_get("/agent/v1/step", step)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    (tmp_path / "sleep").write_text("#!/bin/sh\n")
-    (tmp_path / "sleep").chmod(0o755)
-    (tmp_path / "steps").write_text(SCRIPT.read_text().replace("patience=120", "patience=2"))
-    (tmp_path / "steps.authorization").write_text("Authorization: Bearer x\n")
-    unit = SCRIPT.with_name("steps.service.j2").read_text()
-    command = re.search("(?m)^ExecStart=(.*)$", unit)
+def unit(folder: Path) -> str:
+    """Make a system where the unit is; its command."""
+    (folder / "steps").write_text(SCRIPT.read_text())
+    (folder / "steps.authorization").write_text("Authorization: Bearer x\n")
+    text = SCRIPT.with_name("steps.service.j2").read_text()
+    command = re.search("(?m)^ExecStart=(.*)$", text)
     assert command is not None
-    assert "\nRestart=on-failure\n" in unit
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    argv = shlex.split(command[1].replace("{{ urls.base }}", url).replace("/etc/provisioner/", f"{tmp_path}/"))
-    process = await asyncio.create_subprocess_exec(*argv, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
-    assert (await process.wait(), (tmp_path / "steps.authorization").exists()) == (status, kept)
-    await runner.cleanup()
+    assert "\nRestart=on-failure\n" in text
+    return command[1].replace("{{ urls.base }}", "BASE")
+
+
+def installer(folder: Path) -> str:
+    """What late.sh of all families has."""
+    context = {"agent": {"steps": ["installer"], "token": "x"}, "urls": {"base": "BASE"}}
+    text = catalogue().content.renderer.render("snippets/steps.sh.j2", context)
+    return f'put() {{ cat >"$1"; chmod "$2" "$1"; }}\n{text}\necho goes on\n'
+
+
+HALVES = {"on the new system": (unit, b""), "from its installer": (installer, b"goes on\n")}
+
+
+@pytest.mark.parametrize(("half", "printed"), HALVES.values(), ids=HALVES.keys())
+@pytest.mark.parametrize("said", ENDS)
+async def test_what_asks_does_so_until_nothing_is_wanted(
+    tmp_path: Path, said: tuple[str | int | None, ...], half: Callable[[Path], str], printed: bytes
+) -> None:
+    script = half(tmp_path)
+    assert await StandIn(tmp_path, *said).run(script) == (0, printed)
+    assert list(tmp_path.glob("*authorization")) == []
+
+
+@pytest.mark.slow
+async def test_each_step_with_a_long_output_is_heard_to_its_end(tmp_path: Path) -> None:
+    daemon = StandIn(tmp_path, "run j1", "run j2", "continue")
+    assert (await daemon.run(unit(tmp_path)))[0] == 0
+    assert daemon.output == {"j1": LONG, "j2": LONG}
 
 
 def test_what_may_ask_stays_where_the_unit_is_stopped() -> None:
