@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from provisioner import yamlfile
+from provisioner.boot.tickets import REFETCH_S
 from provisioner.catalog.fleet import CERTIFICATE
 from tests.catalog.test_proving_families import files
 
@@ -49,7 +50,10 @@ def test_a_daemon_that_is_restarted_is_waited_for() -> None:
         text = "\n".join(files(name).values())
         fetch = re.search(r"curl [^\n]*?answers/TICKET/late\.sh", text)
         assert fetch is not None
-        assert {"--retry-connrefused", "--retry-all-errors"} <= set(fetch[0].split()), name
+        words = fetch[0].split()
+        assert {"--retry-connrefused", "--retry-all-errors"} <= set(words), name
+        try_s, pause_s = (float(words[words.index(word) + 1]) for word in ("-m", "--retry-delay"))
+        assert try_s + pause_s <= REFETCH_S / 2, f"{name}: it is given once more until then"
 
 
 WAITED = {
