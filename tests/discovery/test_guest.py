@@ -26,7 +26,7 @@ from provisioner.model.net import Mac
 from tests.discovery.guest import ADDRESS, MAC, SERIAL, StandIn, discovery_system, run_guest
 from tests.lab.disks import GETENT
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 MIB = 1 << 20
 DISK_MIB = 256

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 NAME = "provlab-handoff"
 NODE = "node17"
-LIMIT_S = 400.0
+LIMIT_S = 900.0
 DRIVERS = (
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover", "net_failover",
     "virtio_net",

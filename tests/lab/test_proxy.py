@@ -22,9 +22,9 @@ from tests.dhcp.existing import EXISTING
 from tests.dhcp.wires import Wires, run, wires
 from tests.lab.racks import rack_of
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(800)]
 
-BOOT_S = 150.0
+BOOT_S = 300.0
 HOW = {
     "node17": {"dhcp", "http"},  # BIOS with an iPXE ROM: its script at once
     "node18": {"dhcp", "4011", "tftp", "http"},  # UEFI PXE: port 4011, iPXE by TFTP, its script
