@@ -12,6 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from provisioner.errors import WireError
+from provisioner.uncut import uncut
 from provisioner.web import bodies
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -22,23 +23,23 @@ async def spooled(request: web.Request, name: str, limit_bytes: int) -> AsyncIte
     """Write the body to a file of this name, and remove it afterwards; more than `limit_bytes` is refused (413)."""
     if not NAME.fullmatch(name):
         raise WireError(f"name: {name[:60]!r}: letters, digits, dots, hyphens; at most 128")
-    folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="provisioner-")
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        with uncut() as whole:  # who hangs up just now leaves nothing on the disk
+            folder = await whole(asyncio.to_thread(tempfile.TemporaryDirectory, prefix="provisioner-"))
+            stack.push_async_callback(asyncio.to_thread, folder.cleanup)
         path = Path(folder.name) / name
         await _write(request, path, limit_bytes)
         yield path
-    finally:
-        await asyncio.to_thread(folder.cleanup)
 
 
 async def _write(request: web.Request, path: Path, limit_bytes: int) -> None:
-    file = await asyncio.to_thread(path.open, "wb")
-    taken = 0
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        with uncut() as whole:
+            file = await whole(asyncio.to_thread(path.open, "wb"))
+            stack.push_async_callback(asyncio.to_thread, file.close)
+        taken = 0
         async for piece in bodies.pieces(request):
             taken += len(piece)
             if taken > limit_bytes:
                 raise web.HTTPRequestEntityTooLarge(limit_bytes, taken)
             await asyncio.to_thread(file.write, piece)
-    finally:
-        await asyncio.to_thread(file.close)

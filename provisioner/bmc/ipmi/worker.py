@@ -74,10 +74,14 @@ class Turn:
     sent: bool = False
     given_up: bool = False
 
-    def begin(self) -> None:
-        """Note that it is sent now; raise `SessionError` where nobody waits for it."""
+    def check(self) -> None:
+        """Raise `SessionError` where nobody waits for it."""
         if self.given_up:
             raise SessionError(Trouble.TIMEOUT, "it was given up before it was sent")
+
+    def begin(self) -> None:
+        """Note that it is sent now; raise `SessionError` where nobody waits for it."""
+        self.check()
         self.sent = True
 
     def give_up(self) -> None:
@@ -184,6 +188,7 @@ class Worker:
 
     async def _asked(self, request: Command, turn: Turn) -> tuple[int, bytes]:
         """Ask when it is the request's turn, if that comes within its time and while somebody waits for it."""
+        turn.check()  # it may have been given up before there was a limit to end
         line = self._lines.setdefault(request.target, Line())
         try:
             async with asyncio.timeout(request.timeout_s) as turn.limit, line.order:
