@@ -26,7 +26,7 @@ LONG_S = 3600.0
 """Without a line from a fetch that checks or unpacks an image of many GiB, or from an apply that meets many BMCs."""
 BEAT_S = 45.0
 """A stream that is silent for this long is dead: the daemon sends a comment every 15 s."""
-AGAIN = 20
+AGAIN = 40
 AGAIN_PAUSE_S = 0.5
 """A call that is safe to repeat is repeated for so long while a daemon restarts."""
 
@@ -74,6 +74,8 @@ class Client:
         self.server = server
         self._note, self._note_after_s = note, note_after_s
         self._noted: set[str] = set()
+        self._answered = False
+        """It was there: where it is gone when it is told what to do, it restarts. Who only looks, looks again."""
         url = urllib.parse.urlsplit(server)
         if url.scheme in {"http", "https"} and url.hostname:
             self._url: urllib.parse.SplitResult | None = url
@@ -253,7 +255,7 @@ class Client:
             except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected) as error:
                 lost = error
             except Unreachable as error:
-                if lost is None:  # nothing was sent: say at once that nobody is there
+                if lost is None and not (self._answered and method != "GET"):  # nobody is there: said at once
                     raise
                 lost = error
             except TimeoutError as error:
@@ -261,6 +263,8 @@ class Client:
             if repeat:
                 pause(AGAIN_PAUSE_S)
         assert lost is not None
+        if isinstance(lost, Unreachable):
+            raise lost
         raise self._hung_up(lost) from lost
 
     def _once(
@@ -274,6 +278,7 @@ class Client:
                 sent["Content-Type"] = "application/json"
             connection.request(method, path, raw, sent)
             response = connection.getresponse()
+            self._answered = True
             return _read(response, self.server)
         except http.client.RemoteDisconnected:
             raise

@@ -10,7 +10,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -217,6 +217,29 @@ def test_an_answer_that_is_cut_is_no_end(how: str, sent: bytes, tmp_path: Path) 
 def test_an_answer_that_is_whole(how: str, tmp_path: Path) -> None:
     with answering(tmp_path / "api.sock", LINES + b'{"event": "progress"}\n{"event": "done"}\n'):
         assert said(tmp_path / "api.sock", how) == ["progress", "done"]
+
+
+def test_a_daemon_that_restarts_between_two_calls_of_a_command_is_waited_for(tmp_path: Path) -> None:
+    path, restarted = tmp_path / "api.sock", threading.Event()
+    always = threading.Event()
+    always.set()
+    with slow(path, always, 1):
+        client = Client(str(path))
+        assert client.get("/v1/machines") == {}
+    path.unlink()
+
+    def restart(_seconds: float) -> None:
+        if not restarted.is_set():
+            stack.enter_context(answering(path, ANSWER))
+            restarted.set()
+
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "pause", restart)
+        assert client.post("/v1/machines/node17/boot", {}, key="k") == {}
+    assert restarted.is_set()
+    path.unlink()
+    with pytest.raises(Unreachable):  # what may not be repeated is refused at once
+        client.post("/v1/machines/node17/boot", {})
 
 
 def test_following_begins_with_a_daemon_that_is_there(tmp_path: Path) -> None:
