@@ -204,3 +204,11 @@ def test_a_file_system_gets_an_identifier_of_its_own_where_nothing_names_it(
     (tmp_path / "etc/fstab").write_text(fstab)
     done = run(f"{FILESYSTEM}\nroot={tmp_path}\nrenew_filesystem /dev/vda3", tmp_path)
     assert (done.returncode, done.stdout.decode()) == (0, "-U random /dev/vda3\n" if renewed else ""), done.stderr
+
+
+def test_a_file_system_that_may_be_named_keeps_its_identifier(tmp_path: Path) -> None:
+    """A file that cannot be read may name it: a system whose root nobody finds would be the price."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text("PARTUUID=5f50 / ext4 defaults 0 1\n")
+    done = run(f"{FILESYSTEM}\ngrep() {{ return 2; }}\nroot={tmp_path}\nrenew_filesystem /dev/vda3", tmp_path)
+    assert (done.returncode != 0, done.stdout) == (True, b"")

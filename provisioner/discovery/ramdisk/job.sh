@@ -298,7 +298,7 @@ renew_filesystem() {
     id=$(blkid --probe --match-tag UUID --output value "$device")
     mkdir -p $root
     mount -t ext4 -o ro "$device" $root
-    named=$(boot_files | while read -r file; do grep -F "$id" "$file" || true; done)
+    named=$(boot_files | while read -r file; do grep -F "$id" "$file" || [ $? = 1 ]; done)
     umount $root
     [ -z "$named" ] || return 0
     # tune2fs asks for a file system that was just checked
