@@ -11,27 +11,12 @@ import pytest
 from provisioner.dhcp.adopt import Kind, Want
 from provisioner.dhcp.subnets import Reservation
 from provisioner.dhcp.v6.subnets import Reservation6
-from provisioner.store.db import Database, T, Work
 from provisioner.store.leases import LeaseStore
+from tests.cutting import CutDatabase
 from tests.dhcp.clients import NOW, ip, subnet
 from tests.dhcp.v6.clients import MAC
 from tests.dhcp.v6.clients import subnet as subnet6
 from tests.web.dhcp import Desk
-
-
-class CutDatabase(Database):
-    """A store whose `cut_at`th write has who asked for it cancelled, before it is committed."""
-
-    asker: asyncio.Task[Any] | None = None
-    cut_at = -1
-    writes = 0
-
-    def submit(self, work: Work[T]) -> asyncio.Future[T]:
-        if self.asker is not None:
-            if self.writes == self.cut_at:
-                asyncio.get_running_loop().call_soon(self.asker.cancel)
-            self.writes += 1
-        return super().submit(work)
 
 
 class CutDesk(Desk):

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
 from provisioner.errors import TicketUsedError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.model.machine import State
-from provisioner.store.db import T, Work
 from provisioner.store.secrets import Secrets
 from provisioner.store.tokens import Tokens
+from tests.cutting import CutDatabase
 from tests.lifecycle.points import KillableDatabase
 from tests.lifecycle.rack import Rack
 from tests.lifecycle.test_answers import installing
@@ -27,25 +26,14 @@ from tests.lifecycle.test_rollouts import fleet, over, until
 from tests.lifecycle.test_rollouts import ready as all_ready
 
 
-class CutDatabase(KillableDatabase):
-    """A store whose `cut_at`th write from now on has who asked for it cancelled, before it is committed."""
-
-    asker: asyncio.Task[Any] | None = None
-    cut_at = -1
-    writes = 0
-
-    def submit(self, work: Work[T]) -> asyncio.Future[T]:
-        if self.asker is not None:
-            if self.writes == self.cut_at:
-                asyncio.get_running_loop().call_soon(self.asker.cancel)
-            self.writes += 1
-        return super().submit(work)
+class KillableCutDatabase(CutDatabase, KillableDatabase):
+    """One that a rack's daemon has."""
 
 
 class CutRack(Rack):
     """A rack whose store is that."""
 
-    database = CutDatabase
+    database = KillableCutDatabase
 
 
 async def asked(conductor: Conductor, request: Awaitable[object], cut_at: int) -> tuple[int, bool]:
@@ -130,7 +118,7 @@ async def test_a_rollout_whose_operator_goes_away_is_carried_out(tmp_path_factor
 
 
 class ToldCutRack(ToldRack):
-    database = CutDatabase
+    database = KillableCutDatabase
 
 
 FILES: dict[str, tuple[type[Rack], Callable[[Conductor, str, str], Awaitable[object]]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lifecycle.test_cut_off import CutDatabase, agree, asked
+from tests.lifecycle.test_cut_off import KillableCutDatabase, agree, asked
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import over, ready
 
@@ -20,7 +20,7 @@ steps:
 class CutRack(FlowRack):
     """A rack with workflows whose store goes on without who asks."""
 
-    database = CutDatabase
+    database = KillableCutDatabase
 
 
 @pytest.mark.slow
