@@ -193,16 +193,20 @@ class Lines:
         return [line] if (line := clean(text, self._longest)) else []
 
 
-_SECRET = re.compile(r"((?:token|ticket|password|passwd|secret)=[\"']?)[^\s\"']+", re.IGNORECASE)
-"""Nothing before the word is looked at: what a machine prints is as long as it likes, and is read in one go."""
+_SECRET = re.compile(
+    r"((?:token|ticket|password|passwd|secret)=[\"']?)[^\s\"']+|(/answers/|://[^\s/]+/media/)[^\s\"'/]+", re.IGNORECASE
+)
+"""Words that say what follows, and the URLs whose paths have a ticket: of answers, also without their host, and of
+images, as a folder of an installer is named /media, too. Nothing is read twice: what a machine prints is as long as it
+likes, and is read in one go."""
 
 
 def hidden(text: str) -> str:
-    """Blank the tokens and passwords that a machine prints: kernels print the command line that they were given.
+    """Blank the tokens, tickets and passwords that a machine prints: kernels print the command line they were given.
 
     What is blanked stays so when more of the same word follows: text can be fed as it comes.
     """
-    return _SECRET.sub(r"\1***", text)
+    return _SECRET.sub(r"\1\2***", text)
 
 
 def clean(text: str, longest: int) -> str:

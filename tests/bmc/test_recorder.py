@@ -143,7 +143,7 @@ def test_budget() -> None:
     assert sum(budget.take(1000.0) for _ in range(100)) == BURST_LINES
 
 
-@pytest.mark.parametrize("piece", [b"a.", b"token", b"token=", b"x=", b'=token="'])
+@pytest.mark.parametrize("piece", [b"a.", b"token", b"token=", b"x=", b'=token="', b"/answers", b"://", b"://a/media"])
 def test_hiding_takes_no_longer_than_what_is_printed_is_long(piece: bytes) -> None:
     """A machine prints what it likes: a look back at each word would take minutes here."""
     text = (piece * 400_000).decode()
