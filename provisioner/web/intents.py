@@ -21,6 +21,10 @@ _HOST = re.compile(rf"(?!.{{254}})(?:{_LABEL}\.)*{_LABEL}\.?|[0-9A-Fa-f.:]*:[0-9
 """A name as the DNS can have it (RFC 1123 section 2.1: no look-up takes another), or an address."""
 
 
+_SSH_USER = re.compile(r"(?:[A-Za-z0-9_.][A-Za-z0-9_.@$-]{0,254})?")
+"""A name as systems have it (POSIX.1-2017 section 3.437; `$` and `@` of domains): ssh may hand it to a shell (`%r`)."""
+
+
 class BmcBody(msgspec.Struct, forbid_unknown_fields=True):
     driver: Driver
     host: str
@@ -135,6 +139,10 @@ def _bmc_faults(body: BmcBody | None) -> list[str]:
         faults.append(f"host: {body.host[:80]!r}: a name or an address")
     if not 0 <= body.port <= 65535:
         faults.append(f"port: {body.port}: 1 to 65535")
+    if body.driver is Driver.LIBVIRT and not _SSH_USER.fullmatch(body.username):
+        faults.append(f"username: {body.username[:80]!r}: letters, digits and _.@$-, as ssh takes it")
+    elif not body.username.isprintable():
+        faults.append(f"username: {body.username[:80]!r}: no control characters")
     if body.driver is Driver.IPMI and len(body.password.encode()) > MAX_IPMI_PASSWORD:
         faults.append(f"password: IPMI 2.0 takes at most {MAX_IPMI_PASSWORD} octets")
     if body.fingerprint and not re.fullmatch(r"[0-9a-f]{64}", body.fingerprint):

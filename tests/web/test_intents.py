@@ -27,6 +27,32 @@ HOSTS = {
 }
 
 
+USERS = {
+    "an account of a board": (Driver.REDFISH, "admin", True),
+    "an account of a directory": (Driver.REDFISH, "EXAMPLE\\the admin", True),
+    "nobody, as boards have it": (Driver.IPMI, "", True),
+    "two lines": (Driver.REDFISH, "admin\n", False),
+    "an escape": (Driver.IPMI, "\x1b[2J", False),
+    "an account of a system": (Driver.LIBVIRT, "virt-admin_9", True),
+    "an account of a domain": (Driver.LIBVIRT, "admin@corp.example", True),
+    "whoever runs the daemon": (Driver.LIBVIRT, "", True),
+    "an option": (Driver.LIBVIRT, "-oProxyCommand=x", False),
+    "a query": (Driver.LIBVIRT, "x@h/system?command=/tmp/it&y=", False),
+    "a shell's": (Driver.LIBVIRT, "$(it)", False),
+    "a line more": (Driver.LIBVIRT, "root\n", False),
+}
+
+
+@pytest.mark.parametrize(("driver", "name", "good"), USERS.values(), ids=USERS.keys())
+def test_the_user_of_a_bmc(driver: Driver, name: str, good: bool) -> None:
+    body = BmcBody(driver, "bmc-17", name)
+    if good:
+        assert bmc_address(body).username == name
+    else:
+        with pytest.raises(ConfigError, match=r"username: .*: (no control characters|letters, digits)"):
+            bmc_address(body)
+
+
 @pytest.mark.parametrize(("host", "good"), HOSTS.values(), ids=HOSTS.keys())
 def test_the_host_of_a_bmc(host: str, good: bool) -> None:
     body = BmcBody(Driver.LIBVIRT, host, "admin")

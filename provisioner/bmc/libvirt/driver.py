@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from provisioner.bmc.ensure import PATIENCE, Patience, ensure_power
@@ -236,6 +237,7 @@ def connect(address: BmcAddress) -> Sequence[str]:
         return ()
     if address.host in ("localhost", "127.0.0.1", "::1"):
         return "-c", "qemu:///system"
-    user = f"{address.username}@" if address.username else ""
+    user = f"{quote(address.username, safe='')}@" if address.username else ""  # a query names commands to run here
+    host = f"[{address.host}]" if ":" in address.host else address.host
     port = f":{address.port}" if address.port else ""
-    return "-c", f"qemu+ssh://{user}{address.host}{port}/system?no_tty=1"
+    return "-c", f"qemu+ssh://{user}{host}{port}/system?no_tty=1"

@@ -96,6 +96,14 @@ CONNECTIONS = {
         BmcAddress(Driver.LIBVIRT, "host9", 2222, "root", system="x"),
         ("-c", "qemu+ssh://root@host9:2222/system?no_tty=1"),
     ),
+    "by ssh to an address of IPv6": (
+        BmcAddress(Driver.LIBVIRT, "2001:db8::9", 0, "", system="x"),
+        ("-c", "qemu+ssh://[2001:db8::9]/system?no_tty=1"),
+    ),
+    "a user name that would be a query": (
+        BmcAddress(Driver.LIBVIRT, "host9", 0, "x@h/system?command=/tmp/it&y=", system="x"),
+        ("-c", "qemu+ssh://x%40h%2Fsystem%3Fcommand%3D%2Ftmp%2Fit%26y%3D@host9/system?no_tty=1"),
+    ),
 }
 
 
