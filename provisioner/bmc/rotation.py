@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from provisioner.bmc.join import without_bmc
-from provisioner.errors import BmcAuthError, BmcUnsupported, NotFoundError, ProvisionerError
+from provisioner.errors import BmcAuthError, BmcUnsupported, ConflictError, NotFoundError, ProvisionerError
 from provisioner.model.bmc import BmcAddress, BmcIdentity, secret_of
 from provisioner.model.machine import Machine
 
@@ -70,6 +70,23 @@ def accounts_of(machine: Machine) -> list[list[Way]]:
     for way in ways_of(machine):
         accounts.setdefault(way.address.username, []).append(way)
     return list(accounts.values())
+
+
+def spare_own(machine: Machine, verb: str, given: Mapping[str, object]) -> None:
+    """Raise `ConflictError` where a verb would shut us out of a machine's board, by whichever way it is asked for."""
+    if verb not in _SHUTS_OUT or given.get("enabled") or given["name"] not in {one.username for one in machine.bmcs}:
+        return
+    raise ConflictError(
+        f"{machine.name}: {verb}: {given['name']!r} is the daemon's own account", hint=_SHUTS_OUT[verb].format(machine)
+    )
+
+
+_REMOVE = "`provisionctl bmc remove {0.name} DRIVER` takes the way off the record that uses it"
+_SHUTS_OUT = {
+    "accounts.password": "`provisionctl bmc rotate {0.name}` gives it a new password, and keeps it",
+    "accounts.enable": _REMOVE,
+    "accounts.delete": _REMOVE,
+}
 
 
 def make_password() -> str:

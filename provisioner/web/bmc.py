@@ -16,6 +16,7 @@ from provisioner.bmc.arguments import NOT_HERE, SECRETS, arguments, parameters, 
 from provisioner.bmc.bootmode import told
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import DRIVERS, Bmcs, Waiver, offered_by
+from provisioner.bmc.rotation import spare_own
 from provisioner.bmc.table import DESTROYS, VERBS, Verb
 from provisioner.bmc.ways import Ways
 from provisioner.dhcp.boards import BoardSeen
@@ -130,11 +131,7 @@ class BmcApi:
         given = decode(raw, dict[str, Any]) if raw.strip() else {}
         read = arguments(name, given)
         self._check_free(machine, VERBS[name])
-        if name == SET_PASSWORD and any(read["name"] == one.username for one, _ in await self._ways.all(machine)):
-            raise ConflictError(
-                f"{machine.name}: {read['name']!r} is the daemon's own account",
-                hint=f"`provisionctl bmc rotate {machine.name}` gives it a new password, and keeps it",
-            )
+        spare_own(machine, name, read)
         return json_reply({"result": plain(await self._done(machine, name, **read))})
 
     async def push(self, request: web.Request) -> web.Response:

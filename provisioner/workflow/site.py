@@ -9,6 +9,7 @@ from typing import Any
 from provisioner.bmc.arguments import arguments, plain
 from provisioner.bmc.bootmode import told
 from provisioner.bmc.pool import Bmcs
+from provisioner.bmc.rotation import spare_own
 from provisioner.bmc.ways import Ways
 from provisioner.errors import BmcUnsupported
 from provisioner.lifecycle.conductor import Conductor
@@ -31,9 +32,10 @@ class SiteBoards:
 
     async def do(self, machine: Machine, verb: str, given: Mapping[str, Any]) -> Any:
         """Do a verb; returns plain values."""
+        read = arguments(verb, given)
+        spare_own(machine, verb, read)
         if reason := await self.cannot(machine, verb):
             raise BmcUnsupported(f"{machine.name}: {verb}: {reason}", hint="nothing was done in its place")
-        read = arguments(verb, given)
 
         def call(to: BmcAddress, password: str) -> Awaitable[Any]:
             return self._bmcs.do(to, password, verb, **told(machine, to, verb, read))

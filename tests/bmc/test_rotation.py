@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from provisioner.bmc.rotation import ALPHABET, LENGTH, NEXT, Rotation, make_password
+from provisioner.bmc.rotation import ALPHABET, LENGTH, NEXT, Rotation, make_password, spare_own
 from provisioner.errors import (
     BmcAuthError,
     BmcBusy,
@@ -110,6 +110,29 @@ def proven(board: Board, store: Store, machine: Machine) -> None:
         secret_of(machine.id, way): board.knows(way) for way in machine.more_bmcs
     }
     assert store.held == expected
+
+
+TWO = replace(NODE, more_bmcs=(replace(IPMI, username="second"),))
+OWN: dict[str, tuple[str, dict[str, object], str]] = {
+    "another account": ("accounts.delete", {"name": "guest"}, ""),
+    "a new password for it": ("accounts.password", {"name": "guest", "password": "x"}, ""),
+    "the first way's": ("accounts.delete", {"name": ADDRESS.username}, "bmc remove node17"),
+    "the other way's": ("accounts.delete", {"name": "second"}, "bmc remove node17"),
+    "the other way's, kept out": ("accounts.enable", {"name": "second", "enabled": False}, "bmc remove node17"),
+    "the other way's, let in again": ("accounts.enable", {"name": "second", "enabled": True}, ""),
+    "the other way's password": ("accounts.password", {"name": "second", "password": "x"}, "bmc rotate node17"),
+    "a verb that has to do with none": ("vmedia.insert", {"uri": "http://192.0.2.1/second"}, ""),
+}
+
+
+@pytest.mark.parametrize(("verb", "given", "hint"), OWN.values(), ids=OWN.keys())
+def test_our_own_accounts_are_spared(verb: str, given: dict[str, object], hint: str) -> None:
+    if not hint:
+        spare_own(TWO, verb, given)
+        return
+    with pytest.raises(ConflictError, match="the daemon's own account") as refused:
+        spare_own(TWO, verb, given)
+    assert hint in refused.value.hint
 
 
 R, I = Driver.REDFISH, Driver.IPMI  # noqa: E741

@@ -17,7 +17,7 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.ways import Ways
 from provisioner.dhcp.boards import BoardSeen
 from provisioner.errors import BmcUnsupported
-from provisioner.model.bmc import BmcIdentity, Power
+from provisioner.model.bmc import BmcIdentity, Driver, Power
 from provisioner.model.facts import BmcSeen, Facts
 from provisioner.model.machine import Hold, Machine, Run, State
 from provisioner.model.net import Mac
@@ -119,11 +119,13 @@ REFUSED: dict[str, tuple[str, Any, int, str]] = {
         409,
         "the daemon's own account",
     ),
+    "the account of another way": ("accounts.delete", {"name": "second"}, 409, "the daemon's own account"),
 }
 
 
 @pytest.mark.parametrize(("verb", "body", "status", "said"), REFUSED.values(), ids=REFUSED.keys())
-async def test_what_is_refused(client: Client, verb: str, body: Any, status: int, said: str) -> None:
+async def test_what_is_refused(client: Client, rack: Rack, verb: str, body: Any, status: int, said: str) -> None:
+    rack.set(bmc=ADDRESS, more_bmcs=(replace(ADDRESS, driver=Driver.IPMI, username="second"),))
     response = await client.post(f"{M17}/bmc/{verb}", json=body)
     text = await response.text()
     assert response.status == status
