@@ -10,6 +10,9 @@ from provisioner.errors import BmcBusy, BmcError, BmcUnreachable
 RETRY_PAUSES_S = (0.5, 2.0)
 """Two more tries after the first; with the drivers' own, a lost packet or a BMC that restarts is outlived."""
 
+BUSY_PAUSES_S = (0.5, 1.0, 2.0)
+"""The drivers' own, before a request is sent again that a busy BMC refused, where that does not say how long."""
+
 BREAKER_FAILURES = 3
 BREAKER_FIRST_S = 10.0
 BREAKER_LONGEST_S = 120.0

@@ -100,6 +100,23 @@ async def test_a_fault_after_every_request(driver: Driver, fault: Fault) -> None
             assert PASSWORD not in str(error)
 
 
+async def restart(driver: Driver, verb: str, wire: Wire) -> int:
+    """Restart a running machine once; return how many requests that took."""
+    async with spoilt(driver, wire) as (bmcs, address, board):
+        await board.machine.power_on()
+        await bmcs.do(address, PASSWORD, verb)
+        await asyncio.sleep(60)
+        assert len(board.booted) == 2
+    return wire.asked
+
+
+@pytest.mark.parametrize("verb", ["power.reset", "power.cycle"])
+@pytest.mark.parametrize("driver", [Driver.IPMI, Driver.REDFISH])
+async def test_what_is_sent_once_is_sent_again_to_a_bmc_that_was_busy(driver: Driver, verb: str) -> None:
+    for at in range(await restart(driver, verb, Wire())):
+        await restart(driver, verb, Wire(Fault.BUSY, at))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("driver", [Driver.IPMI, Driver.REDFISH])
 async def test_what_passes_by_itself_is_not_even_noticed(driver: Driver) -> None:

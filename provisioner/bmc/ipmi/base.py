@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
@@ -10,6 +11,7 @@ from provisioner.bmc.ensure import PATIENCE, Patience
 from provisioner.bmc.ipmi import chassis
 from provisioner.bmc.ipmi.link import Replies
 from provisioner.bmc.ipmi.messages import Answer, Command, Failed, Forget, Reply, Request, Target, Trouble
+from provisioner.bmc.pace import BUSY_PAUSES_S
 from provisioner.bmc.quirks import Quirk, Quirks, quirks_of
 from provisioner.errors import (
     BmcAuthError,
@@ -102,16 +104,20 @@ class IpmiBoard:
         return replace(self._patience, distrust_s=(await self.quirks()).distrust_power_s)
 
     async def ask(self, verb: str, netfn: int, command: int, data: bytes = b"", *, repeat: bool = True) -> bytes:
-        """Send one request; return the data of an answer whose completion code is zero."""
+        """Send one request; return the data of an answer whose completion code is zero. A busy node has not begun."""
         where = f"{self._address}: {verb}"
-        request = Command(self._link.next_id(), self._target, netfn, command, data, repeat, READ_S)
-        match await self.send(where, request, READ_S, repeat=repeat):
-            case Answer(code=0, data=answer):
-                return answer
-            case Answer(code=code):
-                raise chassis.refusal(where, code)
-            case reply:
-                raise unexpected(where, reply)
+        for pause in (*BUSY_PAUSES_S, None):
+            request = Command(self._link.next_id(), self._target, netfn, command, data, repeat, READ_S)
+            match await self.send(where, request, READ_S, repeat=repeat):
+                case Answer(code=0, data=answer):
+                    return answer
+                case Answer(code=chassis.NODE_BUSY) if pause is not None:
+                    await asyncio.sleep(pause)
+                case Answer(code=code):
+                    raise chassis.refusal(where, code)
+                case reply:
+                    raise unexpected(where, reply)
+        raise AssertionError("the last turn returns or raises")
 
     async def send(self, where: str, request: Request, timeout_s: float, *, repeat: bool) -> Reply:
         """Send a request to the worker; raise where there is no answer."""

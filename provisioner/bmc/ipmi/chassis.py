@@ -49,8 +49,10 @@ KEEP_FLAG = bytes((0x03, 0x08))
 PARAMETER_BOOT_FLAGS = 5
 _VALID, _PERSISTENT, _EFI = 0x80, 0x40, 0x20
 
+NODE_BUSY = 0xC0
+
 _CODES: dict[int, tuple[type[BmcError], str]] = {
-    0xC0: (BmcBusy, "node busy"),
+    NODE_BUSY: (BmcBusy, "node busy"),
     0xC1: (BmcLacking, "invalid command"),
     0xC2: (BmcUnsupported, "command invalid for this LUN"),
     0xC3: (BmcTimeout, "timeout while processing the command"),

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from provisioner.bmc.pace import BUSY_PAUSES_S
 from provisioner.bmc.redfish.answers import (
     Reply,
     Resource,
@@ -28,7 +29,6 @@ ROOT = "/redfish/v1/"
 SESSIONS = "/redfish/v1/SessionService/Sessions"
 MAX_REDIRECTS = 3
 MAX_OLD_SESSIONS = 32
-BUSY_PAUSES_S = (0.5, 1.0, 2.0)
 _SAFE = frozenset({"GET", "HEAD"})
 _NOT_BEGUN = frozenset({423, 429, 503})
 """Statuses of a service that refused before it began: sending again cannot do it twice."""
