@@ -7,7 +7,7 @@ import asyncio
 from provisioner.bmc.ensure import ensure_power
 from provisioner.bmc.redfish.board import Board
 from provisioner.bmc.verbs import Press
-from provisioner.errors import BmcProtocolError, BmcWrongState
+from provisioner.errors import BmcBusy, BmcProtocolError, BmcWrongState
 from provisioner.model.bmc import Power
 
 RESET_TYPES = {
@@ -33,8 +33,10 @@ class PowerVerbs(Board):
     """Power status, and the presses that change it."""
 
     async def power(self) -> Power:
-        """Read PowerState."""
+        """Read PowerState. It is null in the middle of a change on some boards (DSP0268 lets it be)."""
         system = await self.system()
+        if system.data.get("PowerState") is None:
+            raise BmcBusy(f"{self.address}: power.status: the board does not say at this moment (PowerState is null)")
         state = system.text("PowerState")
         if state not in POWER_STATES:
             raise BmcProtocolError(f"{self.address}: power.status: PowerState is {state[:40]!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -188,11 +189,18 @@ async def test_power(board: Service, bmc: Redfish, state: str, power: Power) -> 
     assert await bmc.power() is power
 
 
-@pytest.mark.parametrize("state", [None, 1, "Melting"])
+@pytest.mark.parametrize("state", [1, "", "Melting"])
 async def test_a_power_state_that_is_none(board: Service, bmc: Redfish, state: object) -> None:
     board.system["PowerState"] = state
     with pytest.raises(BmcProtocolError, match="PowerState"):
         await bmc.power()
+
+
+async def test_a_board_that_does_not_say_its_power_for_a_moment_is_waited_for(board: Service, bmc: Redfish) -> None:
+    states = [says(body=json.dumps(board.system | {"PowerState": state}).encode()) for state in ("Off", None)]
+    board.next(f"GET {SYSTEM}", *states)
+    await bmc.set_power(Power.ON)
+    assert board.asked.count(f"POST {RESET}") == 1
 
 
 @pytest.mark.slow
