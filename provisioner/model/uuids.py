@@ -29,12 +29,19 @@ def real_uuid(text: str) -> str:
 
 
 def spellings(text: str) -> frozenset[str]:
-    """Return a UUID in both byte orders that boards spell it in; nothing where it is none, or many share it."""
+    """Return a UUID in the byte orders that boards may spell it in; nothing where it is none, or many share it.
+
+    Those are SMBIOS's and the plain one, and each of IPMI's, all sixteen octets reversed, as it was read as SMBIOS's.
+    """
     try:
         value = UUID(text)
     except ValueError:
         return frozenset()
-    return frozenset({str(value), str(UUID(bytes=value.bytes_le))}) if tells(str(value)) else frozenset()
+    if not tells(str(value)):
+        return frozenset()
+    reversed_ = UUID(bytes=value.bytes_le[::-1])
+    orders = (value, UUID(bytes=value.bytes_le), reversed_, UUID(bytes=reversed_.bytes_le))
+    return frozenset(str(order) for order in orders)
 
 
 def are_two(uuid_of_one: str, uuid_of_other: str) -> bool:

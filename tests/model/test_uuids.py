@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from provisioner.bmc.ipmi import chassis
 from provisioner.bmc.join import match
 from provisioner.dhcp.pxe import uuid_of
 from provisioner.dhcp.sound import uuid_faults
@@ -16,6 +17,8 @@ from provisioner.model.uuids import are_two, real_uuid, spellings
 U1 = "4c4c4544-0042-3510-8051-b7c04f4e3132"
 SWAPPED = "44454c4c-4200-1035-8051-b7c04f4e3132"
 U2 = "4c4c4544-0043-3610-8052-b8c04f4e3133"
+OLD = "00000000-0000-0000-0000-0cc47a6d9c30"
+"""Boards that make a UUID of their MAC write no version, so nothing says which order theirs is in."""
 NONE = [
     "00000000-0000-0000-0000-000000000000",
     "ffffffff-ffff-ffff-ffff-ffffffffffff",
@@ -54,6 +57,18 @@ def test_uuids_are_spelt_as_linux_does() -> None:
 TWO = {
     "one in two byte orders": (U1, SWAPPED, False),
     "two": (U1, U2, True),
+    "one of no version, by SMBIOS and in each order that IPMI gives it in": (
+        OLD,
+        chassis.read_guid(UUID(OLD).bytes_le),
+        False,
+    ),
+    "reversed": (OLD, chassis.read_guid(UUID(OLD).bytes[::-1]), False),
+    "plain": (OLD, chassis.read_guid(UUID(OLD).bytes), False),
+    "reversed, of a board that spells it the other way": (
+        str(UUID(bytes=UUID(OLD).bytes_le)),
+        chassis.read_guid(UUID(OLD).bytes[::-1]),
+        False,
+    ),
     "one says nothing": (U1, NONE[0], False),
 }
 
