@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from provisioner.bmc.ipmi import chassis, users
 from provisioner.bmc.ipmi.base import IpmiBoard
 from provisioner.bmc.ipmi.messages import Target
@@ -20,7 +22,7 @@ class AccountVerbs(IpmiBoard):
         return tuple(one for one in await self._slots("accounts.read") if one.name)
 
     async def create_account(self, name: str, password: str, role: Role) -> None:
-        """Fill an empty slot: name, password, rights, and only then let the user in."""
+        """Fill an empty slot: name, password, rights, and only then let the user in; empty it where one is refused."""
         verb = "accounts.create"
         slots = await self._slots(verb)
         if any(one.name == name for one in slots):
@@ -29,11 +31,17 @@ class AccountVerbs(IpmiBoard):
         if free is None:
             raise BmcUnsupported(f"{self.address}: {verb}: no slot is free", hint="nothing was done")
         name_bytes, password_bytes = users.name_bytes(free, name), users.password_bytes(free, password)
-        await self._set(verb, users.SET_USER_NAME, name_bytes)
-        await self._set(verb, users.SET_USER_PASSWORD, password_bytes)
-        await self._set(verb, users.SET_USER_ACCESS, users.access_bytes(free, role))
-        await self._set(verb, users.SET_USER_PASSWORD, users.switch_bytes(free, enabled=True))
-        await self._prove(verb, free, name, password)
+        try:
+            await self._set(verb, users.SET_USER_NAME, name_bytes)
+            await self._set(verb, users.SET_USER_PASSWORD, password_bytes)
+            await self._set(verb, users.SET_USER_ACCESS, users.access_bytes(free, role))
+            await self._set(verb, users.SET_USER_PASSWORD, users.switch_bytes(free, enabled=True))
+            await self._prove(verb, free, name, password)
+        except BmcError:
+            for command, data in _emptying(free):
+                with contextlib.suppress(BmcError):
+                    await self._set(verb, command, data)
+            raise
 
     async def set_password(self, name: str, password: str) -> None:
         """Change a password, have the board compare it, and go on with it where the account is our own."""
@@ -58,10 +66,8 @@ class AccountVerbs(IpmiBoard):
         self._refuse_own(verb, name)
         for one in await self._slots(verb):
             if one.name == name:
-                slot = int(one.id)
-                await self._set(verb, users.SET_USER_PASSWORD, users.switch_bytes(slot, enabled=False))
-                await self._set(verb, users.SET_USER_ACCESS, users.access_bytes(slot, Role.NONE))
-                await self._set(verb, users.SET_USER_NAME, users.name_bytes(slot, ""))
+                for command, data in _emptying(int(one.id)):
+                    await self._set(verb, command, data)
         if any(one.name == name for one in await self.accounts()):
             raise BmcProtocolError(f"{self.address}: {verb}: taken, but {name!r} is still there")
 
@@ -128,3 +134,12 @@ class AccountVerbs(IpmiBoard):
     def _refuse_own(self, verb: str, name: str) -> None:
         if name == self.address.username:
             raise BmcWrongState(f"{self.address}: {verb}: {name!r} is the account that we use ourselves")
+
+
+def _emptying(slot: int) -> tuple[tuple[int, bytes], ...]:
+    """List the commands that take a user out of a slot: kept out before his name goes, as nobody's may be let in."""
+    return (
+        (users.SET_USER_PASSWORD, users.switch_bytes(slot, enabled=False)),
+        (users.SET_USER_ACCESS, users.access_bytes(slot, Role.NONE)),
+        (users.SET_USER_NAME, users.name_bytes(slot, "")),
+    )
