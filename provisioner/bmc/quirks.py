@@ -24,7 +24,7 @@ class Quirks:
     mode_read_only: bool = False
     """The boot mode may not even be written as it is."""
     cd_name: str = "Cd"
-    """What the board calls the drive that virtual media appears in."""
+    """What the board calls the drive that virtual media appears in, where it offers it."""
     virtual_cd_by_attributes: bool = False
     """"Cd" means a drive in the machine; the virtual one is chosen in the manager's attributes."""
     console_command: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,7 +48,9 @@ class BootVerbs(Board):
         quirks = await self.quirks()
         offered = _offered(await self.lately())
         by_attributes = (BootTarget.CD,) if offered and quirks.virtual_cd_by_attributes else ()
-        return tuple(target for target in TARGETS if _name(target, quirks) in offered or target in by_attributes)
+        return tuple(
+            target for target in TARGETS if _name(target, quirks, offered) in offered or target in by_attributes
+        )
 
     def _read(self, holder: Resource) -> BootOverride:
         boot = Resource("", holder.table("Boot"))
@@ -72,8 +74,8 @@ class BootVerbs(Board):
         if quirks.virtual_cd_by_attributes and wanted.target is BootTarget.CD:
             await self._boot_virtual_cd(verb, wanted)
             return
-        name = _name(wanted.target, quirks)
         system = await self.lately()
+        name = _name(wanted.target, quirks, _offered(system))
         holder = await self.settings_of(system, "Boot")
         self._check_offered(verb, system, name, wanted)
         body = boot_body(holder.table("Boot"), wanted, name)
@@ -116,9 +118,10 @@ class BootVerbs(Board):
             raise self.unsupported(verb, "the board takes no boot URI")
 
 
-def _name(target: BootTarget, quirks: Quirks) -> str:
-    """Name a boot source as a board does."""
-    return quirks.cd_name if target is BootTarget.CD else TARGETS[target]
+def _name(target: BootTarget, quirks: Quirks, offered: Sequence[str]) -> str:
+    """Name a boot source as a board does that lists these, or none: a model's name for it is not every firmware's."""
+    by_model = target is BootTarget.CD and (not offered or quirks.cd_name in offered)
+    return quirks.cd_name if by_model else TARGETS[target]
 
 
 def _offered(system: Resource) -> tuple[str, ...]:

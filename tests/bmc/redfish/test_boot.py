@@ -111,12 +111,22 @@ async def test_a_refusal_for_another_reason_is_said(board: Service, known: Redfi
         await known.boot_once(BootTarget.PXE)
 
 
-async def test_a_board_that_calls_virtual_media_otherwise(board: Service, known: Redfish) -> None:
+CDS: dict[str, tuple[list[str] | None, str]] = {
+    "both": (["Pxe", "Cd", "UsbCd"], "UsbCd"),
+    "firmware that has no USB drive": (["Pxe", "Cd"], "Cd"),
+    "firmware that does not say": (None, "UsbCd"),
+}
+
+
+@pytest.mark.parametrize(("offered", "name"), CDS.values(), ids=CDS.keys())
+async def test_a_board_that_calls_virtual_media_otherwise(
+    board: Service, known: Redfish, offered: list[str] | None, name: str
+) -> None:
     board.system["Manufacturer"] = "Supermicro"
-    board.system["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"].append("UsbCd")
-    assert BootTarget.CD in await known.boot_targets()
+    board.system["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"] = offered
+    assert (BootTarget.CD in await known.boot_targets()) is bool(offered)
     await known.boot_once(BootTarget.CD)
-    assert board.bodies[0]["Boot"]["BootSourceOverrideTarget"] == "UsbCd"
+    assert board.bodies[0]["Boot"]["BootSourceOverrideTarget"] == name
     assert (await known.boot_override()).target is BootTarget.CD
 
 
