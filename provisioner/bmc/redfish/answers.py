@@ -139,6 +139,16 @@ def texts_of(value: Any) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
+def number_of(value: Any) -> float | None:
+    """Return a number that fits the specification's 64 bits; None for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if -MAX_NUMBER <= value <= MAX_NUMBER else None
+
+
+MAX_NUMBER = (1 << 63) - 1
+"""Edm.Int64, as what is counted is. JSON takes any number, Python's reader even those that are none (NaN)."""
+
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """An escape of a surrogate: where it is not one of two, JSON takes it and UTF-8 has nothing for it."""
 

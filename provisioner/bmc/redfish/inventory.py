@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from provisioner.bmc.redfish.answers import Resource
+from provisioner.bmc.redfish.answers import Resource, number_of
 from provisioner.bmc.redfish.board import Board, last
 from provisioner.errors import BmcUnsupported, ConfigError
 from provisioner.model.board import Component, Dimm, Inventory
@@ -136,4 +136,4 @@ def _is_there(one: Resource) -> bool:
 
 def _whole(value: object) -> float:
     """Read a number that cannot be negative; 0 for anything else."""
-    return max(float(value), 0.0) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    return max(number_of(value) or 0.0, 0.0)

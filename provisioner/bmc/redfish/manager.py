@@ -61,6 +61,8 @@ class ManagerVerbs(Board):
     async def request_certificate(self, names: tuple[str, ...]) -> str:
         """Have the board make a key and a signing request; the key stays there."""
         verb = "certificate.request"
+        if not names:
+            raise ConfigError(f"{self.address}: {verb}: names: none", hint="the first is the one that it is called by")
         service = await self.child(verb, await self.root(), "CertificateService")
         body = {
             "CommonName": names[0],

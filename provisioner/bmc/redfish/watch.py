@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from provisioner.bmc.redfish.answers import Resource
+from provisioner.bmc.redfish.answers import Resource, number_of
 from provisioner.bmc.redfish.board import MAX_MEMBERS, Board
 from provisioner.model.board import Health, LogEntry, Sensor
 
@@ -98,7 +97,7 @@ def _old_readings(resource: Resource) -> Iterator[Sensor]:
 def _old_reading(one: Resource, field: str, unit: str) -> Sensor:
     return Sensor(
         name=one.text("Name") or one.text("FanName") or one.text("MemberId"),
-        value=_number(one.data.get(field)),
+        value=number_of(one.data.get(field)),
         unit=one.text("ReadingUnits") or unit,
         health=_health(one),
         state=one.text("Status", "State"),
@@ -108,7 +107,7 @@ def _old_reading(one: Resource, field: str, unit: str) -> Sensor:
 def _reading(sensor: Resource) -> Sensor:
     return Sensor(
         name=sensor.text("Name"),
-        value=_number(sensor.data.get("Reading")),
+        value=number_of(sensor.data.get("Reading")),
         unit=sensor.text("ReadingUnits"),
         health=_health(sensor),
         state=sensor.text("Status", "State"),
@@ -123,10 +122,6 @@ def _entry(entry: Resource) -> LogEntry:
         severity=health_of(entry.text("Severity")),
         sensor=entry.text("SensorType"),
     )
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _health(resource: Resource) -> Health:

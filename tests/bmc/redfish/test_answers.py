@@ -16,6 +16,7 @@ from provisioner.bmc.redfish.answers import (
     clean,
     failure,
     message_ids,
+    number_of,
     read_body,
     read_resource,
     retry_after,
@@ -48,6 +49,24 @@ def reply(status: int, body: Any = None, **headers: str) -> Reply:
 
 def error_body(*ids: str, text: str = "Words.") -> dict[str, Any]:
     return {"error": {"@Message.ExtendedInfo": [{"MessageId": f"Base.1.8.{name}", "Message": text} for name in ids]}}
+
+
+NUMBERS = {
+    "21": 21.0,
+    "-0.5": -0.5,
+    "9223372036854775807": 2.0**63,
+    "1e999": None,
+    "NaN": None,
+    f"1{'0' * 400}": None,
+    "true": None,
+    '"7"': None,
+    "null": None,
+}
+
+
+@pytest.mark.parametrize(("text", "number"), NUMBERS.items())
+def test_numbers(text: str, number: float | None) -> None:
+    assert number_of(json.loads(text)) == number
 
 
 @given(st.binary(max_size=200))

@@ -69,6 +69,11 @@ async def test_a_board_that_only_sums_up(board: Service, bmc: Redfish) -> None:
     assert [disk.name for disk in found.disks] == ["sda"]
 
 
+async def test_a_number_that_is_none(board: Service, bmc: Redfish) -> None:
+    board.system["MemorySummary"] = {"TotalSystemMemoryGiB": float("inf")}
+    assert (await bmc.inventory()).facts.memory_bytes == 0
+
+
 async def test_a_board_that_says_nothing(bmc: Redfish) -> None:
     found = await bmc.inventory()
     assert found.facts.cpu == Cpu()

@@ -145,6 +145,8 @@ async def test_certificate_request(board: Service, bmc: Redfish) -> None:
     board.actions[f"{SERVICE}/CSR"] = lambda _: None
     with pytest.raises(BmcProtocolError):
         await bmc.request_certificate(("x",))
+    with pytest.raises(ConfigError, match="names: none"):
+        await bmc.request_certificate(())
 
 
 @pytest.mark.usefixtures("with_certificates")
