@@ -42,6 +42,11 @@ class Verb:
     limit_s: float = READ_S
     fixed: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def end_s(self) -> float:
+        """How long its end is waited for: a little less than it has, so that what was seen can be said."""
+        return self.limit_s * 0.95
+
 
 def _read(name: str, method: str, does: str, limit_s: float = READ_S) -> Verb:
     return Verb(name, method, does, limit_s=limit_s)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from provisioner.bmc.ipmi import chassis
 from provisioner.bmc.ipmi.base import READ_S, IpmiBoard, board_of, unexpected
 from provisioner.bmc.ipmi.messages import EventRow, PartRow, Row, Rows, SensorRow, Study, Subject
+from provisioner.bmc.table import VERBS
 from provisioner.errors import BmcError, BmcProtocolError, BmcUnsupported
 from provisioner.model.bmc import BmcIdentity
 from provisioner.model.board import Health, Inventory, Led, LogEntry, Sensor
@@ -17,6 +20,8 @@ RESERVE_SEL, CLEAR_SEL, SEL_INFO = 0x42, 0x47, 0x40
 IDENTIFY = 0x04
 CLEAR_START, CLEAR_STATUS = 0xAA, 0x00
 _ERASED = 1
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.25, 5.0
+"""Pauses between looks at an erase that goes on (section 31.9): boards take a second and more."""
 
 
 class WatchVerbs(IpmiBoard):
@@ -65,11 +70,14 @@ class WatchVerbs(IpmiBoard):
     async def clear_event_log(self) -> None:
         """Clear the log under a reservation, and see it (nearly) empty: boards note that it was cleared."""
         verb = "log.clear"
-        reserved = await self.ask(verb, NETFN_STORAGE, RESERVE_SEL)
-        for step in (CLEAR_START, *[CLEAR_STATUS] * 10):
-            progress = await self.ask(verb, NETFN_STORAGE, CLEAR_SEL, reserved[:2] + b"CLR" + bytes((step,)))
-            if progress and progress[0] & 0x0F == _ERASED:
-                break
+        asked = (await self.ask(verb, NETFN_STORAGE, RESERVE_SEL))[:2] + b"CLR"
+        clock = asyncio.get_running_loop().time
+        deadline, pause = clock() + VERBS[verb].end_s, FIRST_LOOK_S
+        progress = await self.ask(verb, NETFN_STORAGE, CLEAR_SEL, asked + bytes((CLEAR_START,)))
+        while progress and progress[0] & 0x0F != _ERASED and clock() < deadline:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_LOOK_S)
+            progress = await self.ask(verb, NETFN_STORAGE, CLEAR_SEL, asked + bytes((CLEAR_STATUS,)))
         info = await self.ask(verb, NETFN_STORAGE, SEL_INFO)
         if len(info) < 3 or int.from_bytes(info[1:3], "little") > 1:
             raise BmcProtocolError(f"{self.address}: {verb}: taken, but the log still has entries")

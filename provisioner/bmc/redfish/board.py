@@ -269,10 +269,6 @@ class Board:
 
     # -- how long things take -------------------------------------------------------------------------------------
 
-    def time_s(self, verb: str) -> float:
-        """Say how long a verb's end is waited for: a little less than it has, so that what was seen can be said."""
-        return VERBS[verb].limit_s * 0.95
-
     async def finish(self, verb: str, reply: Reply, limit_s: float | None = None) -> None:
         """Wait for the task that an answer started, if it did, as long as the verb has.
 
@@ -280,7 +276,7 @@ class Board:
         """
         if not starts_task(reply):
             return
-        limit_s = self.time_s(verb) if limit_s is None else limit_s
+        limit_s = VERBS[verb].end_s if limit_s is None else limit_s
         clock = asyncio.get_running_loop().time
         deadline = clock() + limit_s
         path = task_path(reply)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from provisioner.bmc.redfish.answers import Resource
 from provisioner.bmc.redfish.board import MAX_MEMBERS, Board, last
 from provisioner.bmc.redfish.task import starts_task
+from provisioner.bmc.table import VERBS
 from provisioner.errors import BmcProtocolError, BmcWrongState
 from provisioner.model.board import Volume
 
@@ -85,7 +86,7 @@ class StorageVerbs(Board):
                 raise BmcProtocolError(f"{self.address}: {verb}: the drive failed")
             return not now.data.get("Operations")
 
-        await self.until(verb, is_over, self.time_s(verb), "the drive is still at it")
+        await self.until(verb, is_over, VERBS[verb].end_s, "the drive is still at it")
 
     async def _controllers(self, verb: str, read: Read | None = None) -> list[Resource]:
         system = await self.system()
