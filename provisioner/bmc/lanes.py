@@ -15,7 +15,7 @@ from random import SystemRandom
 from typing import TypeVar
 
 from provisioner.bmc.pace import Breaker, Guard, may_retry, retry_pause
-from provisioner.bmc.table import Verb
+from provisioner.bmc.table import INSTALLS, Verb
 from provisioner.bmc.verbs import Bmc
 from provisioner.errors import (
     BmcAuthError,
@@ -68,6 +68,8 @@ class Lane:
     """What was refused of late, also to lanes before this one: each try counts at the board."""
     board: BmcIdentity | None = None
     """What the BMC said when it was identified; evidence is kept for boards of this kind."""
+    is_old: bool = False
+    """Whether the BMC may have another firmware by now than the one that it was met with."""
 
 
 class Lanes:
@@ -81,6 +83,14 @@ class Lanes:
     async def run(self, verb: Verb, address: BmcAddress, password: str, call: Call[T]) -> T:
         """Run a verb: a read at once, a change when those before it are done."""
         lane = await self.lane(address, password)
+        was_away = lane.breaker.is_open
+        try:
+            return await self._in_lane(verb, lane, call)
+        finally:
+            lane.is_old |= verb.name in INSTALLS or (was_away and not lane.breaker.is_open)
+
+    async def _in_lane(self, verb: Verb, lane: Lane, call: Call[T]) -> T:
+        address = lane.bmc.address
         if not verb.changes:
             return await self._logged(verb, lane, call)
         if lane.waiting >= MAX_WAITING:
@@ -116,19 +126,25 @@ class Lanes:
         return await self._within(verb, lane, lambda _: once())
 
     async def lane(self, address: BmcAddress, password: str) -> Lane:
-        """Return the BMC's lane; a changed account, password or pin makes it anew."""
+        """Return the BMC's lane: a new one for another account, password or pin, and where the BMC may have changed."""
         credentials = hashlib.sha256(f"{address.username}\0{password}\0{address.fingerprint}".encode()).digest()
         lane = self._lanes.get(_key(address))
         if lane is None or lane.credentials != credentials:
             guards = {} if lane is None else lane.guards
             lane = await self._replace(lane, Lane(credentials, self._make(address, password), guards=guards))
+        elif lane.is_old:
+            lane = await self._replace(lane, self._anew(lane, address, password))
         return lane
 
     async def renew(self, address: BmcAddress, password: str) -> None:
         """Have the next call to a BMC log in with this password, whatever session is open; its record stays."""
         lane = await self.lane(address, password)
+        await self._replace(lane, self._anew(lane, address, password))
+
+    def _anew(self, lane: Lane, address: BmcAddress, password: str) -> Lane:
+        """Make a BMC's lane anew, with its record; its changes go on one after the other."""
         bmc = self._make(address, password)
-        await self._replace(lane, Lane(lane.credentials, bmc, breaker=lane.breaker, guards=lane.guards))
+        return Lane(lane.credentials, bmc, changes=lane.changes, breaker=lane.breaker, guards=lane.guards)
 
     async def _replace(self, before: Lane | None, lane: Lane) -> Lane:
         """Put a lane in the place of another one, then end that one's session: that takes seconds, others ask then."""

@@ -51,6 +51,11 @@ class Breaker:
     failures: int = 0
     closed_at: float = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Say whether it did not answer so often, and has not since."""
+        return self.failures >= BREAKER_FAILURES
+
     def wait_s(self, now: float) -> float:
         """Return how long it is still left alone; 0 when it may be asked."""
         return max(0.0, self.closed_at - now)

@@ -121,5 +121,8 @@ _ALL = (
 
 VERBS = {verb.name: verb for verb in _ALL}
 
+INSTALLS = frozenset({"firmware.update", "firmware.push"})
+"""Verbs after which the board may be another one to all others."""
+
 DESTROYS = frozenset({"volumes.create", "volumes.delete", "drive.erase"})
 """Verbs that destroy what is on a disk: never on a machine in use."""
