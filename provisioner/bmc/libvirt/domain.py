@@ -63,8 +63,19 @@ def override_of(domain: ET.Element) -> BootOverride:
         raise WireError(f"boot override {held.get('target')!r} has no meaning to us") from error
 
 
-def set_override(domain: ET.Element, wanted: BootOverride) -> None:
-    """Write what is asked for into a domain's definition; raise `BmcUnsupported` for what it has no device for."""
+def is_spent(domain: ET.Element, running: ET.Element) -> bool:
+    """Say whether a domain's machine runs that was started with the override in its definition."""
+    asked, began = domain.find(f"metadata/{_BOOT}"), running.find(f"metadata/{_BOOT}")
+    if asked is None or began is None or running.get("id") is None:  # what does not run is shown as it is defined
+        return False
+    return bool(asked.get("mark")) and asked.get("mark") == began.get("mark")
+
+
+def set_override(domain: ET.Element, wanted: BootOverride, mark: str = "") -> None:
+    """Write what is asked for into a domain's definition; raise `BmcUnsupported` for what it has no device for.
+
+    `mark` tells this time from every other: a machine that is started takes it along.
+    """
     own = own_order(domain)
     metadata = domain.find("metadata")
     if metadata is not None and (held := metadata.find(_BOOT)) is not None:
@@ -80,7 +91,8 @@ def set_override(domain: ET.Element, wanted: BootOverride) -> None:
     after = domain.find(f"metadata/{_BOOT}")
     assert after is None
     metadata = metadata if metadata is not None else ET.SubElement(domain, "metadata")
-    ET.SubElement(metadata, _BOOT, target=wanted.target, once="yes" if wanted.once else "no", own=" ".join(own))
+    once = "yes" if wanted.once else "no"
+    ET.SubElement(metadata, _BOOT, target=wanted.target, once=once, own=" ".join(own), mark=mark)
     put_order(domain, [first, *(kind for kind in own if kind != first)])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Sequence
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
@@ -19,6 +20,7 @@ from provisioner.bmc.libvirt.domain import (
     NOTHING,
     bootable,
     facts_of,
+    is_spent,
     override_of,
     own_order,
     parse,
@@ -39,6 +41,7 @@ from provisioner.model.bmc import BmcAddress, BmcIdentity, BootOverride, BootTar
 from provisioner.model.board import Inventory
 
 COMMAND_S = 60.0
+DEFINED = "--inactive", "--security-info"
 OFF = frozenset({"shut off", "crashed"})
 VERBS = {
     Press.ON: "start",
@@ -107,7 +110,7 @@ class Libvirt:
         if press not in VERBS:
             raise BmcUnsupported(f"{self._address}: {verb}: libvirt has no such request", hint="nothing was done")
         self.pressed_at = asyncio.get_running_loop().time()
-        wanted = override_of(await self._domain(verb)) if press in (Press.ON, Press.RESET) else NOTHING
+        wanted = await self._asked_for(verb) if press in (Press.ON, Press.RESET) else NOTHING
         if wanted.once and press is Press.RESET:
             await self._order_running(verb, wanted.target)
         await self._virsh(verb, VERBS[press], self._address.system)
@@ -117,6 +120,8 @@ class Libvirt:
     async def set_power(self, wanted: Power) -> None:
         """Bring the domain to `wanted` and see it there."""
         await ensure_power(self, wanted, self._patience)
+        if wanted is Power.ON:
+            await self._asked_for("power.on")  # it may have been on, by a start that was cut short
 
     async def reset(self) -> None:
         """Reset a running domain."""
@@ -134,7 +139,7 @@ class Libvirt:
 
     async def boot_override(self) -> BootOverride:
         """Read what was asked for."""
-        return self._read("boot.read", await self._domain("boot.read"))
+        return await self._asked_for("boot.read")
 
     async def close(self) -> None:
         """There is no session."""
@@ -145,13 +150,25 @@ class Libvirt:
             raise BmcUnsupported(f"{self._address}: {verb}: libvirt takes no boot URI", hint="nothing was done")
         domain = await self._domain(verb)
         try:
-            set_override(domain, wanted)
+            set_override(domain, wanted, secrets.token_hex(8))
         except BmcUnsupported as error:
             raise BmcUnsupported(f"{self._address}: {verb}: {error.message}", hint=error.hint) from error
         await self._define(verb, domain)
         got = await self.boot_override()
         if got.target is not wanted.target or (wanted.target is not BootTarget.NONE and got.once is not wanted.once):
             raise BmcProtocolError(f"{self._address}: {verb}: taken, but it reads back {got.target}")
+
+    async def _asked_for(self, verb: str) -> BootOverride:
+        """Read what is asked for. One boot's that the running machine was started by ends here: a crash may keep it."""
+        domain = await self._domain(verb)
+        try:
+            wanted = override_of(domain)
+        except WireError as error:
+            raise BmcProtocolError(f"{self._address}: {verb}: {error.message}") from error
+        if wanted.once and is_spent(domain, await self._running(verb)):
+            await self._spend(verb)
+            return NOTHING
+        return wanted
 
     async def _spend(self, verb: str) -> None:
         """End an override for one boot: the machine that runs now restarts by its own order, so does the next one."""
@@ -162,7 +179,7 @@ class Libvirt:
 
     async def _order_running(self, verb: str, target: BootTarget) -> None:
         """Give the running QEMU another order; from its next reset on. No index may stand twice: none first."""
-        live = parse(await self._virsh(verb, "dumpxml", self._address.system))
+        live = await self._running(verb)
         own = own_order(await self._domain(verb))
         first = [FIRST[target]] if target in FIRST else []
         kinds = first + [kind for kind in own if kind not in first]
@@ -184,19 +201,19 @@ class Libvirt:
 
     async def _domain(self, verb: str) -> ET.Element:
         """Read the domain's definition, with what only its owner may see: it is defined anew from it."""
-        text = await self._virsh(verb, "dumpxml", self._address.system, "--inactive", "--security-info")
-        try:
-            return parse(text)
-        except WireError as error:
-            raise BmcProtocolError(f"{self._address}: {verb}: {error.message}") from error
+        return self._parsed(verb, await self._virsh(verb, "dumpxml", self._address.system, *DEFINED))
+
+    async def _running(self, verb: str) -> ET.Element:
+        """Read the domain as it runs; as it is defined where it does not."""
+        return self._parsed(verb, await self._virsh(verb, "dumpxml", self._address.system))
 
     async def _define(self, verb: str, domain: ET.Element) -> None:
         ET.register_namespace("provisioner", "urn:provisioner:boot:1")
         await self._virsh(verb, "define", "/dev/stdin", given=ET.tostring(domain))
 
-    def _read(self, verb: str, domain: ET.Element) -> BootOverride:
+    def _parsed(self, verb: str, text: str) -> ET.Element:
         try:
-            return override_of(domain)
+            return parse(text)
         except WireError as error:
             raise BmcProtocolError(f"{self._address}: {verb}: {error.message}") from error
 

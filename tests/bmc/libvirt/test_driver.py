@@ -15,7 +15,7 @@ from provisioner.bmc.verbs import Press
 from provisioner.errors import BmcUnreachable, BmcUnsupported
 from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from tests.bmc.contract import check_contract
-from tests.bmc.libvirt.hypervisor import libvirtd, virsh
+from tests.bmc.libvirt.hypervisor import DOMAIN, libvirtd, virsh
 
 ADDRESS = BmcAddress(Driver.LIBVIRT, "default", 0, "", system="node17")
 
@@ -87,6 +87,68 @@ async def test_no_hypervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", f"qemu+unix:///system?socket={tmp_path}/none")
     with pytest.raises(BmcUnreachable, match="failed to connect"):
         await Libvirt(ADDRESS, gate=asyncio.Semaphore(1)).power()
+
+
+class Crash(Exception):
+    """The daemon dies here."""
+
+
+class InMemory(Libvirt):
+    """The driver on a hypervisor in memory; the daemon dies after a command."""
+
+    def __init__(self, dies_after: str = "") -> None:
+        super().__init__(ADDRESS, gate=asyncio.Semaphore(1))
+        self.defined, self.live = DOMAIN.format(root="/"), ""
+        self.dies_after = dies_after
+
+    async def _virsh(self, verb: str, *arguments: str, given: bytes = b"") -> str:
+        said = self._done(given.decode(), *arguments)
+        if arguments[0] == self.dies_after:
+            raise Crash
+        return said
+
+    def _done(self, given: str, command: str, *arguments: str) -> str:
+        match command:
+            case "dumpxml":
+                return self.defined if "--inactive" in arguments else self.live or self.defined
+            case "domstate":
+                return "running" if self.live else "shut off"
+            case "define":
+                self.defined = given
+            case "start":
+                self.live = self.defined.replace("<domain ", "<domain id='1' ", 1)
+            case "destroy":
+                self.live = ""
+        return ""
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("looks", [False, True])
+async def test_a_start_that_was_cut_short_is_one_boot_all_the_same(looks: bool) -> None:
+    bmc = InMemory(dies_after="start")
+    await bmc.boot_once(BootTarget.PXE)
+    with pytest.raises(Crash):
+        await bmc.set_power(Power.ON)
+    bmc.dies_after = ""
+    if looks:
+        assert (await bmc.boot_override()).target is BootTarget.NONE
+    else:
+        await bmc.set_power(Power.ON)
+    assert "provisioner" not in bmc.defined
+    await bmc.boot_once(BootTarget.PXE)
+    await bmc.set_power(Power.ON)
+    assert (await bmc.boot_override()).target is BootTarget.PXE, "it is for the next start: on it was before"
+
+
+@pytest.mark.looptime
+async def test_what_is_asked_for_while_it_is_off_is_not_spent() -> None:
+    bmc = InMemory()
+    await bmc.boot_once(BootTarget.PXE)
+    await bmc.set_power(Power.OFF)
+    assert (await bmc.boot_override()).target is BootTarget.PXE
+    await bmc.set_power(Power.ON)
+    assert "provisioner" in bmc.live
+    assert "provisioner" not in bmc.defined
 
 
 CONNECTIONS = {
