@@ -110,7 +110,8 @@ class Board:
                 return paths[0]
             names = ", ".join(last(path) for path in paths[:8]) or "none"
             raise BmcUnsupported(
-                f"{self.address}: the service has {len(paths)} systems: {names}", hint="name one: system=ID"
+                f"{self.address}: the service has {len(paths)} systems: {names}",
+                hint=f"name one in the address: redfish://{self.address.username}@{self.address.host}/ID",
             )
         for path in paths:
             if last(path) == self.address.system:

@@ -235,8 +235,9 @@ async def test_one_of_several_systems(board: Service, name: str, path: str, faul
     bmc = Redfish(RedfishClient(dataclasses.replace(board.address, system=name), PASSWORD))
     try:
         if fault:
-            with pytest.raises(BmcUnsupported, match=fault):
+            with pytest.raises(BmcUnsupported, match=fault) as refused:
                 await bmc.power()
+            assert bool(name) or refused.value.hint == "name one in the address: redfish://admin@127.0.0.1/ID"
         else:
             assert await bmc.power() is Power.ON
             assert f"GET {path}" in board.asked
