@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from provisioner.bmc.capabilities import ConsoleLine
-from provisioner.errors import BmcUnsupported, BmcWrongState, ProvisionerError
+from provisioner.errors import BmcUnreachable, BmcUnsupported, BmcWrongState, ProvisionerError
 from provisioner.model.machine import Machine
 from provisioner.services import Apart, cause
 
@@ -91,10 +91,13 @@ class Reader:
 
     async def type(self, keys: bytes) -> None:
         """Type keys; raise `BmcWrongState` while the console is away."""
+        away = f"{self._shared.machine.name}: the console is not open"
         if self._shared.line is None:
-            why = self._shared.trouble or "it is being opened"
-            raise BmcWrongState(f"{self._shared.machine.name}: the console is not open: {why}")
-        await self._shared.line.type(keys)
+            raise BmcWrongState(f"{away}: {self._shared.trouble or 'it is being opened'}")
+        try:
+            await self._shared.line.type(keys)
+        except BmcUnreachable as error:
+            raise BmcWrongState(f"{away}: {error.message}") from error
 
 
 class Consoles:

@@ -14,9 +14,11 @@ import threading
 import tty
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from provisioner.cli.client import Client
+from provisioner.cli.exits import ApiProblem
 from provisioner.cli.session import Session, is_terminal
 from provisioner.errors import ApiError, ProvisionerError
 
@@ -178,7 +180,7 @@ def attach(session: Session, line: Line, *, read_only: bool) -> None:
         try:
             reader.start()
             if not read_only and is_terminal(sys.stdin):
-                _type(line, done)
+                _type(session, line, done)
             else:
                 done.result()
         finally:
@@ -199,8 +201,9 @@ def _print(line: Line, done: Future[None]) -> None:
         done.set_result(None)
 
 
-def _type(line: Line, done: Future[None]) -> None:
-    escape = Escape()
+def _type(session: Session, line: Line, done: Future[None]) -> None:
+    """Type until the console ends. Keys for one that is away are dropped, and that is said, once for each reason."""
+    escape, told = Escape(), ""
     while not done.done() and not escape.leaving:
         ready, _, _ = select.select([sys.stdin], [], [], 0.2)
         if not ready:
@@ -208,8 +211,18 @@ def _type(line: Line, done: Future[None]) -> None:
         keys = os.read(sys.stdin.fileno(), CHUNK_BYTES)
         if not keys:
             return
-        if meant := escape.feed(keys):
+        if not (meant := escape.feed(keys)):
+            continue
+        try:
             line.type(meant)
+        except ApiProblem as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            if error.message != told:
+                session.note(f"\r\nnot typed: {error.message}\r")
+            told = error.message
+        else:
+            told = ""
 
 
 @contextlib.contextmanager

@@ -106,6 +106,17 @@ async def test_a_lost_console_is_opened_again() -> None:
     assert bay.opened == 3
 
 
+async def test_keys_for_a_console_that_is_lost_with_them_are_said_not_to_be_typed() -> None:
+    class Gone(FakeLine):
+        async def type(self, keys: bytes) -> None:
+            raise BmcUnreachable("the BMC closed it")
+
+    async with Consoles(Bay(Gone()).open) as consoles, consoles.read(MACHINE) as reader:
+        await asyncio.sleep(0.1)
+        with pytest.raises(BmcWrongState, match="node17: the console is not open: the BMC closed it"):
+            await reader.type(b"x")
+
+
 async def test_a_fault_of_ours_costs_one_console_a_pause(caplog: pytest.LogCaptureFixture) -> None:
     bay = Bay(UnicodeError("label empty or too long"), FakeLine(b"up"))
     async with Consoles(bay.open) as consoles, consoles.read(MACHINE) as reader:

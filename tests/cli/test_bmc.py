@@ -22,7 +22,7 @@ from provisioner.cli.bmc import parse_arguments
 from provisioner.cli.bmc_console import Escape
 from provisioner.cli.bmc_direct import parse_address
 from provisioner.cli.root import run
-from provisioner.errors import ConfigError
+from provisioner.errors import BmcUnreachable, ConfigError
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.facts import BmcSeen, Facts
 from provisioner.model.machine import Machine
@@ -54,7 +54,7 @@ class BmcDaemon(Daemon):
 
     async def _start(self) -> None:
         self.line = FakeLine(b"login: ")
-        self._consoles = await Consoles(Bay(self.line).open).__aenter__()
+        self._consoles = await Consoles(Bay(self.line, *[BmcUnreachable("it restarts")] * 3).open).__aenter__()
         bmcs = Bmcs(quirks=(), make=lambda address, password: self.board)
         self._underway = await UnderWay().__aenter__()
         boards = Boards(bmcs, Ways(bmcs, self, lambda _: ()), self, self._rotate, self._did)
@@ -313,6 +313,21 @@ def test_the_console_of_a_silent_machine_can_be_left(
     with at_a_terminal("bmc", "console", "node17", "--socket", str(daemon.path), *given) as (ran, terminal):
         leave(ran, terminal)
         assert ran.wait(timeout=10) == status
+
+
+@pytest.mark.slow
+def test_keys_for_a_console_that_is_away_end_nothing(daemon: BmcDaemon) -> None:
+    async def lose() -> None:
+        daemon.line.say(BmcUnreachable("it restarts"))
+
+    with at_a_terminal("bmc", "console", "node17", "--socket", str(daemon.path)) as (ran, terminal):
+        daemon.do(lose())
+        os.write(terminal, b"x")
+        seen = b""
+        while b"not typed: node17: the console is not open: it restarts" not in seen:
+            seen += os.read(terminal, 4096)
+        os.write(terminal, b"\r~.")
+        assert ran.wait(timeout=10) == 0
 
 
 @pytest.mark.slow
