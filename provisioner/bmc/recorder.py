@@ -1,6 +1,7 @@
 """Writes down what machines print while a run is under way: to a file each, and the telling lines to the boot trace.
 
-A board whose console cannot be opened is left alone; a run never fails for want of its console.
+A board whose console cannot be opened is left alone; a run never fails for want of its console. Files are named by the
+machines' ids, and go with them: another machine may get the name of one.
 """
 
 from __future__ import annotations
@@ -67,20 +68,31 @@ class Recorder:
         await self._tasks.__aexit__(None, None, None)
 
     def __call__(self, before: Machine | None, machine: Machine | None) -> None:
-        """Hear of a change: begin with a run, end with it."""
-        known = machine or before
-        if known is None:
-            return
+        """Hear of a change: begin with a run, end with it; a machine that is gone takes its record along."""
         if machine is None:
-            self._silent.pop(known.id, None)
-        run = machine.run.id if machine is not None and machine.run is not None and machine.run.step else ""
-        held = self._running.get(known.id)
+            if before is not None:
+                self._forget(before)
+            return
+        run = machine.run.id if machine.run is not None and machine.run.step else ""
+        held = self._running.get(machine.id)
         if held is not None and held[0] != run:
             held[1].cancel()
-            del self._running[known.id]
+            del self._running[machine.id]
             held = None
-        if run and held is None and machine is not None and machine.bmc is not None and not self._is_silent(machine):
-            self._running[known.id] = run, self._tasks.create_task(self._record(machine, run), f"record {machine.name}")
+        if run and held is None and machine.bmc is not None and not self._is_silent(machine):
+            self._running[machine.id] = (
+                run,
+                self._tasks.create_task(self._record(machine, run), f"record {machine.name}"),
+            )
+
+    def _forget(self, machine: Machine) -> None:
+        self._silent.pop(machine.id, None)
+        held = self._running.pop(machine.id, None)
+        if held is not None:
+            held[1].cancel()
+        if self._folder is not None:
+            work = _remove(self._folder, machine.id, held and held[1])
+            self._tasks.create_task(work, f"remove the record of {machine.name}")
 
     async def _record(self, machine: Machine, run: str) -> None:
         async with self._consoles.read(machine) as reader:
@@ -101,7 +113,7 @@ class Recorder:
                 if budgets[self._shows(text)].take(time.monotonic()):
                     self._observe(TraceLine(NOW, Channel.CONSOLE, "console.line", text, machine=machine.id, run=run))
 
-        async with LogFile(self._folder and self._folder / f"{machine.name}.log") as file:
+        async with LogFile(self._folder and self._folder / f"{machine.id}.log") as file:
             output = reader.output()
             while True:
                 try:
@@ -179,6 +191,19 @@ class LogFile:
         if data:
             with contextlib.suppress(OSError):  # a full disk costs the log of a console, not the run
                 await asyncio.to_thread(_append, path, data)
+
+
+async def _remove(folder: Path, machine: str, recording: asyncio.Task[None] | None) -> None:
+    if recording is not None:
+        await asyncio.wait([recording])  # it writes down what came last
+    await asyncio.to_thread(remove, folder, lambda name: name == machine)
+
+
+def remove(folder: Path, goes: Callable[[str], bool]) -> None:
+    """Remove the records of those machines (ids) that are to go. Blocks."""
+    for path in [path for suffix in ("log", "old") for path in folder.glob(f"*.{suffix}") if goes(path.stem)]:
+        with contextlib.suppress(OSError):  # what cannot be removed now goes at the next start
+            path.unlink()
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.bmc.consoles import Consoles, hidden
-from provisioner.bmc.recorder import ASK_AGAIN_S, BURST_LINES, Budget, Recorder
+from provisioner.bmc.recorder import ASK_AGAIN_S, BURST_LINES, Budget, Recorder, remove
 from provisioner.errors import BmcUnsupported
 from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.machine import Machine, Phase, Run, State, Step
@@ -57,7 +57,7 @@ async def test_a_run_is_recorded_from_its_beginning_to_its_end(tmp_path: Path) -
         recorder(RUNNING, IDLE)
         await asyncio.sleep(5)
         assert line.closed
-    written = await asyncio.to_thread((tmp_path / "node17.log").read_bytes)
+    written = await asyncio.to_thread((tmp_path / "m-17.log").read_bytes)
     assert written == b"SeaBIOS\r\niPXE 1.21\r\nlogin: "
 
 
@@ -86,7 +86,7 @@ async def test_secrets_that_a_kernel_prints_are_kept_nowhere(tmp_path: Path, pie
         await asyncio.sleep(5)
         recorder(RUNNING, IDLE)
         await asyncio.sleep(5)
-    written = await asyncio.to_thread((tmp_path / "node17.log").read_text)
+    written = await asyncio.to_thread((tmp_path / "m-17.log").read_text)
     for text in (" ".join(site.texts()), written):
         assert "provisioner.token=*** " in text
         assert "QfJ3x" not in text
@@ -112,6 +112,33 @@ async def test_no_console_harms_nobody(machine: Machine) -> None:
         recorder(None, machine)
         await asyncio.sleep(5)
         assert site.told == []
+
+
+def held(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_machine_that_is_forgotten_takes_its_record_along(tmp_path: Path, ended: bool) -> None:
+    (tmp_path / "m-17.old").write_text("before")
+    (tmp_path / "m-18.log").write_text("another's")
+    async for recorder in recording(Site(FakeLine(b"one\ntwo")), tmp_path):
+        recorder(None, RUNNING)
+        await asyncio.sleep(5)
+        assert await asyncio.to_thread(held, tmp_path) == ["m-17.log", "m-17.old", "m-18.log"]
+        if ended:
+            recorder(RUNNING, IDLE)
+            await asyncio.sleep(5)
+        recorder(IDLE, None)
+    assert await asyncio.to_thread(held, tmp_path) == ["m-18.log"]
+
+
+def test_records_of_no_machine_are_removed(tmp_path: Path) -> None:
+    for name in ("m-17.log", "m-17.old", "m-18.log", "m-18.old", "notes.txt"):
+        (tmp_path / name).touch()
+    remove(tmp_path, lambda machine: machine != "m-17")
+    assert held(tmp_path) == ["m-17.log", "m-17.old", "notes.txt"]
+    remove(tmp_path / "none", lambda _: True)
 
 
 async def test_a_flood_of_lines_is_thinned_out_in_the_trace() -> None:
