@@ -20,7 +20,8 @@ from provisioner.model.bmc import BootTarget
 GLOBAL_VARIABLE = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 BOOT_TO_SETUP = "0100000000000000"
 """OsIndications with EFI_OS_INDICATIONS_BOOT_TO_FW_UI set (UEFI 2.10 section 8.5.4); firmware clears it."""
-EDIT_S = 30.0
+EDIT_S = 120.0
+"""It takes half a second; a machine that emulates a whole rack may be a hundred times as slow."""
 OWN_ENTRY = 0x0606
 """Number of our boot entry: firmware counts its own from 0."""
 PCI_ROOT = 0x0A0341D0
@@ -83,8 +84,15 @@ async def _edit(variables: Path, *arguments: str) -> None:
         program, "--loglevel", "error", "--inplace", str(variables), *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(EDIT_S):
-        said, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(EDIT_S):
+            said, _ = await process.communicate()
+    except TimeoutError:
+        raise LabError(f"{variables}: virt-fw-vars did not end within {EDIT_S:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
     if process.returncode != 0:
         raise LabError(f"{variables}: virt-fw-vars failed: {said.decode('utf-8', 'replace').strip()[-200:]}")
 

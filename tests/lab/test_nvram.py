@@ -66,3 +66,15 @@ async def test_what_is_no_variable_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "nvram.fd").write_bytes(b"not a variable store")
     with pytest.raises(LabError, match="virt-fw-vars failed"):
         await nvram.write(tmp_path / "nvram.fd", UEFI, BootChoice(BootTarget.BIOS_SETUP))
+
+
+async def test_an_editor_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = tmp_path / "virt-fw-vars"
+    editor.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 600\n")
+    editor.chmod(0o755)
+    monkeypatch.setattr(nvram, "_program", lambda: str(editor))
+    monkeypatch.setattr(nvram, "EDIT_S", 1.0)
+    with pytest.raises(LabError, match="did not end within 1 s"):
+        await nvram.write(tmp_path / "nvram.fd", UEFI, BootChoice(BootTarget.BIOS_SETUP))
+    if (pid := tmp_path / "pid").exists():  # it had begun
+        assert not Path("/proc", pid.read_text().strip()).exists()
