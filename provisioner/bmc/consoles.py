@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from provisioner.bmc.capabilities import ConsoleLine
 from provisioner.errors import BmcUnreachable, BmcUnsupported, BmcWrongState, ProvisionerError
 from provisioner.model.machine import Machine
+from provisioner.model.trace import hidden
 from provisioner.services import Apart, cause
 
 log = logging.getLogger(__name__)
@@ -194,22 +194,6 @@ class Lines:
         """Return what stands without an end: a prompt."""
         text, self._text = self._text, ""
         return [line] if (line := clean(text, self._longest)) else []
-
-
-_SECRET = re.compile(
-    r"((?:token|ticket|password|passwd|secret)=[\"']?)[^\s\"']+|(/answers/|://[^\s/]+/media/)[^\s\"'/]+", re.IGNORECASE
-)
-"""Words that say what follows, and the URLs whose paths have a ticket: of answers, also without their host, and of
-images, as a folder of an installer is named /media, too. Nothing is read twice: what a machine prints is as long as it
-likes, and is read in one go."""
-
-
-def hidden(text: str) -> str:
-    """Blank the tokens, tickets and passwords that a machine prints: kernels print the command line they were given.
-
-    What is blanked stays so when more of the same word follows: text can be fed as it comes.
-    """
-    return _SECRET.sub(r"\1\2***", text)
 
 
 def clean(text: str, longest: int) -> str:

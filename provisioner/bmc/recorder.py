@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from provisioner.bmc.consoles import Consoles, Lines, Reader, hidden
+from provisioner.bmc.consoles import Consoles, Lines, Reader
 from provisioner.model.bmc import BmcAddress
 from provisioner.model.machine import Machine
-from provisioner.model.trace import NOW, Channel, Observe, TraceLine
+from provisioner.model.trace import NOW, Channel, Observe, TraceLine, hidden
 from provisioner.services import Apart
 
 STILL_S = 1.0

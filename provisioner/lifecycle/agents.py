@@ -26,7 +26,7 @@ from provisioner.lifecycle.steps import Perform, advance
 from provisioner.model.facts import Facts, SwitchPort
 from provisioner.model.machine import Machine, Run, State
 from provisioner.model.net import Mac
-from provisioner.model.trace import NOW, Channel, TraceLine
+from provisioner.model.trace import NOW, Channel, TraceLine, hidden
 from provisioner.model.workflow import Where
 from provisioner.store.tokens import Purpose, Token, Tokens
 from provisioner.store.trace import Trace
@@ -255,7 +255,7 @@ class Agents:
         machine, now = self._machine(self._bearer(token, address)), self._clock.now()
         for line in text.splitlines()[-LOG_LINES:]:
             ago, said = age_of(line, up_s)
-            self._see(machine, "agent.log", said[:LINE_CHARS], at=now - ago)
+            self._see(machine, "agent.log", hidden(said)[:LINE_CHARS], at=now - ago)
 
     async def home(self, token: str, address: str, hostname: str, os: str, addresses: Sequence[str]) -> None:
         """Hear from an installed system that it runs. Its token ends with this.
@@ -297,7 +297,7 @@ class Agents:
         except ProvisionerError as error:
             log.warning("agent.hook-unread machine=%s: %s", machine.name, error)
             return replace(failed, output="")
-        return without(failed, (token, *secrets.values()))
+        return without(replace(failed, output=hidden(failed.output)), (token, *secrets.values()))
 
     def _bearer(self, token: str, address: str) -> Token:
         def moved(bearer: Token) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,22 @@ class Channel(StrEnum):
 
 NOW = -1.0
 """When a line happens that is told as it happens: the trace puts the time there, by the clock that runs have, too."""
+
+
+_SECRET = re.compile(
+    r"((?:token|ticket|password|passwd|secret)=[\"']?)[^\s\"']+|(/answers/|://[^\s/]+/media/)[^\s\"'/]+", re.IGNORECASE
+)
+"""Words that say what follows, and the URLs whose paths have a ticket: of answers, also without their host, and of
+images, as a folder of an installer is named /media, too. Nothing is read twice: what a machine prints is as long as it
+likes, and is read in one go."""
+
+
+def hidden(text: str) -> str:
+    """Blank the tokens, tickets and passwords that a machine prints: kernels print the command line they were given.
+
+    What is blanked stays so when more of the same word follows: text can be fed as it comes.
+    """
+    return _SECRET.sub(r"\1\2***", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,9 @@ def test_secrets_are_blanked(secrets: list[str], output: str, said: str) -> None
     assert without(FailedHook("1001", 1, output), secrets).output == said
 
 
+TICKET = "http://10.0.0.1/answers/Zx81"
+
+
 async def installed(rack: Rack, conductor: Conductor) -> tuple[Metal, str]:
     """Bring node17 to where its new system starts; return the token that this reports with."""
     metal, ticket = await installing(rack, conductor)
@@ -106,13 +109,25 @@ async def test_secrets_of_the_run_are_not_told(tmp_path: Path, can_be_read: bool
     async with rack.daemon() as conductor:
         metal, token = await installed(rack, conductor)
         rack.secrets = read
-        await conductor.booter.hook_failed(token, metal.ip, "1001", 1, "opened with horse battery")
+        await conductor.booter.hook_failed(token, metal.ip, "1001", 1, f"opened with horse battery, {TICKET}/user-data")
         machine = await settled(conductor)
         assert machine.failure is not None
-        words = ": opened with (hidden)" if can_be_read else ""
+        words = ": opened with (hidden), http://10.0.0.1/answers/***/user-data" if can_be_read else ""
         assert machine.failure.reason == f"hooks.first_boot, number 1, ended with status 1{words}"
         told = [line.text for _, line in await conductor.trace("node17")]
-        assert not [text for text in told if "horse" in text]
+        assert not [text for text in told if "horse" in text or "Zx81" in text]
+
+
+async def test_what_an_agent_says_is_told_without_tickets(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    async with rack.daemon() as conductor:
+        metal, ticket = await installing(rack, conductor)
+        body, _ = await conductor.booter.answer(ticket, "preseed", metal.ip)
+        said = f"Kernel command line: inst.ks={TICKET}/kickstart provisioner.token=Qf3x quiet"
+        await conductor.booter.agent_log(json.loads(body)["token"], metal.ip, said, None)
+        told = [line.text for _, line in await conductor.trace("node17") if line.event == "agent.log"]
+        shown = "inst.ks=http://10.0.0.1/answers/***/kickstart provisioner.token=*** quiet"
+        assert told == [f"Kernel command line: {shown}"]
 
 
 async def test_a_run_that_is_cancelled_meanwhile_stays_cancelled(tmp_path: Path) -> None:
