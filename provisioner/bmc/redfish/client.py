@@ -218,6 +218,8 @@ class RedfishClient:
         self, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
         reply = await self._way.exchange(method, path, body, {**(self._login or {}), **(headers or {})})
+        if reply.status == 401 and not self._session:
+            self._login = None  # refused by Basic: the next request begins with a session again
         return replace(reply, body=without(reply.body, self._secrets))
 
     # -- sessions -------------------------------------------------------------------------------------------------
@@ -232,21 +234,34 @@ class RedfishClient:
         if reply.ok and token and session:
             self._login, self._session = {"X-Auth-Token": token}, session
             await self._end_old_sessions()
-        elif reply.status in (400, 401) and not _wants_basic(reply):
-            raise refused_login(f"{self._address}: login", reply)
+        elif reply.status in (400, 401) and not (_names_basic(reply) and await self._lacks_sessions()):
+            raise self._refused(reply)
         else:
             credentials = f"{self._address.username}:{self._password}".encode()
             self._login = {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
-            if reply.status not in (404, 405, 501):  # there are sessions, but none is free
+            if reply.status not in (401, 404, 405, 501):  # there are sessions, but none is free
                 await self._end_old_sessions()
+
+    async def _lacks_sessions(self) -> bool:
+        """Say whether the root of the service, which needs no login, names no place for sessions."""
+        with contextlib.suppress(WireError):
+            root = read_resource(await self._exchange("GET", ROOT))
+            return not (root.link("SessionService") or root.link("Links", "Sessions"))
+        return True
+
+    def _refused(self, reply: Reply) -> BmcError:
+        return refused_login(f"{self._address}: login", reply)
 
     async def _end_old_sessions(self) -> None:
         """End sessions that an earlier run of ours left behind: the account is the daemon's own. Once per service."""
         if self._swept:
             return
         self._swept = True
+        reply = await self._exchange("GET", SESSIONS)
+        if reply.status == 401:
+            raise self._refused(reply)
         with contextlib.suppress(BmcError, WireError):
-            listed = read_resource(await self._exchange("GET", SESSIONS))
+            listed = read_resource(reply)
             for path in [path for path in listed.members() if path != self._session][:MAX_OLD_SESSIONS]:
                 session = read_resource(await self._exchange("GET", path))
                 if session.text("UserName") == self._address.username:
@@ -261,8 +276,8 @@ def _spellings(password: str) -> tuple[str, ...]:
     return tuple({word for word in (password, json.dumps(password)[1:-1]) if word})
 
 
-def _wants_basic(reply: Reply) -> bool:
-    """Say whether a refused login means "not this way": services without sessions ask for Basic everywhere."""
+def _names_basic(reply: Reply) -> bool:
+    """Say whether a refusal may mean "not this way": services without sessions name Basic, and iDRAC, always."""
     return reply.status == 401 and reply.headers.get("www-authenticate", "").lower().startswith("basic")
 
 

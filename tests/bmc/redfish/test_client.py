@@ -99,6 +99,47 @@ async def test_a_board_without_sessions_is_asked_by_basic(service: Service, clie
     assert service.asked.count(f"POST {SESSIONS}") == 1
 
 
+NAMES_BASIC = says(401, b"{}", WWW_Authenticate='Basic realm="RedfishService"')
+"""What iDRAC answers to each login that it refuses, and boards without sessions to each request without a login."""
+
+
+async def test_a_board_that_asks_for_basic_everywhere_and_names_no_sessions(
+    service: Service, client: RedfishClient
+) -> None:
+    service.next(f"POST {SESSIONS}", NAMES_BASIC)
+    assert (await client.get(SYSTEM)).text("Model") == "A1"
+
+
+WITH_SESSIONS = {
+    "a service of sessions": {"SessionService": {"@odata.id": "/redfish/v1/SessionService"}},
+    "a list of sessions": {"Links": {"Sessions": {"@odata.id": SESSIONS}}},
+}
+
+
+@pytest.mark.parametrize("root", WITH_SESSIONS.values(), ids=WITH_SESSIONS.keys())
+async def test_a_password_that_is_refused_with_a_word_of_basic_is_sent_once(
+    service: Service, client: RedfishClient, root: dict[str, object]
+) -> None:
+    service.next(f"POST {SESSIONS}", NAMES_BASIC)
+    service.next(f"GET {ROOT}", says(200, json.dumps(root).encode()))
+    with pytest.raises(BmcAuthError, match="login: HTTP 401"):
+        await client.get(SYSTEM)
+    assert service.asked == [f"POST {SESSIONS}", f"GET {ROOT}"], "each time that it is sent counts"
+    assert "Authorization" not in service.headers[1]
+
+
+async def test_a_password_that_basic_refuses_is_sent_once_more_by_the_next_request(
+    service: Service, client: RedfishClient
+) -> None:
+    service.next(f"POST {SESSIONS}", complains(503))
+    service.next(f"GET {SESSIONS}", NAMES_BASIC)
+    with pytest.raises(BmcAuthError, match="login: HTTP 401"):
+        await client.get(SYSTEM)
+    assert service.asked == [f"POST {SESSIONS}", f"GET {SESSIONS}"]
+    assert (await client.get(SYSTEM)).text("Model") == "A1"
+    assert len(service.sessions) == 1, "by a session, now that one is free"
+
+
 async def test_a_wrong_password_is_said_once_and_never_shown(service: Service) -> None:
     async with RedfishClient(service.address, "hunter2") as stranger:
         with pytest.raises(BmcAuthError) as caught:
