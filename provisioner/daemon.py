@@ -116,7 +116,7 @@ class Daemon:
         catalog = site_shelf.catalog
         artifacts = ArtifactStore(config.state_dir / "artifacts", ArtifactIndex(db))
         await artifacts.open()
-        bmcs = await stack.enter_async_context(Bmcs())
+        bmcs = await stack.enter_async_context(Bmcs(own=True))
         web, dhcp = config.http, config.dhcp
         addresses = Addresses(dhcp.subnets, own_address_towards, web.port, dhcp.subnets6, web.tls_port)
         table = FileTable(artifacts=artifacts.find)

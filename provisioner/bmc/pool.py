@@ -61,11 +61,20 @@ class Waiver:
 
 
 class Bmcs:
-    """Every BMC that we talk to. Use as `async with Bmcs() as bmcs`, or `start` and `stop`."""
+    """Every BMC that we talk to. Use as `async with Bmcs() as bmcs`, or `start` and `stop`.
+
+    `own`: the accounts are used by this daemon, and by no other program.
+    """
 
     def __init__(
-        self, *, quirks: tuple[Quirk, ...] | None = None, patience: Patience = PATIENCE, make: Make | None = None
+        self,
+        *,
+        quirks: tuple[Quirk, ...] | None = None,
+        patience: Patience = PATIENCE,
+        make: Make | None = None,
+        own: bool = False,
     ) -> None:
+        self._own = own
         self._quirks = quirks
         self._patience = patience
         self.ledger = Ledger()
@@ -228,7 +237,7 @@ class Bmcs:
             case Driver.IPMI:
                 return Ipmi(address, password, self._link, quirks=self._quirks or (), patience=self._patience)
             case Driver.REDFISH:
-                client = RedfishClient(address, password, gate=self._gate)
+                client = RedfishClient(address, password, gate=self._gate, own=self._own)
                 quirks = self._quirks or ()
                 return Redfish(client, quirks=quirks, patience=self._patience, host_keys=self.host_keys)
             case Driver.LIBVIRT:

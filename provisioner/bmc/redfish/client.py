@@ -66,15 +66,17 @@ class RedfishClient:
         gate: asyncio.Semaphore | None = None,
         read_s: float = READ_S,
         way: Way | None = None,
+        own: bool = False,
     ) -> None:
+        """Make it. `own`: no other program uses the account, so where no session is free its old ones are ended."""
         self._address = address
         self._password = password
         self._secrets = _spellings(password)
         self._way = way or TlsWay(address, gate or asyncio.Semaphore(1), read_s)
+        self._own = own
         self._order = asyncio.Lock()
         self._login: dict[str, str] | None = None
         self._session = ""
-        self._swept = False
 
     async def __aenter__(self) -> RedfishClient:
         return self
@@ -233,13 +235,12 @@ class RedfishClient:
         token, session = reply.headers.get("x-auth-token", ""), _session_at(reply)
         if reply.ok and token and session:
             self._login, self._session = {"X-Auth-Token": token}, session
-            await self._end_old_sessions()
         elif reply.status in (400, 401) and not (_names_basic(reply) and await self._lacks_sessions()):
             raise self._refused(reply)
         else:
             credentials = f"{self._address.username}:{self._password}".encode()
             self._login = {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
-            if reply.status not in (401, 404, 405, 501):  # there are sessions, but none is free
+            if self._own and reply.status not in (401, 404, 405, 501):  # there are sessions, but none is free
                 await self._end_old_sessions()
 
     async def _lacks_sessions(self) -> bool:
@@ -253,18 +254,14 @@ class RedfishClient:
         return refused_login(f"{self._address}: login", reply)
 
     async def _end_old_sessions(self) -> None:
-        """End sessions that an earlier run of ours left behind: the account is the daemon's own. Once per service."""
-        if self._swept:
-            return
-        self._swept = True
+        """End sessions that an earlier run of ours left behind. Those of people at the BMC's own pages stay."""
         reply = await self._exchange("GET", SESSIONS)
         if reply.status == 401:
             raise self._refused(reply)
         with contextlib.suppress(BmcError, WireError):
-            listed = read_resource(reply)
-            for path in [path for path in listed.members() if path != self._session][:MAX_OLD_SESSIONS]:
+            for path in read_resource(reply).members()[:MAX_OLD_SESSIONS]:
                 session = read_resource(await self._exchange("GET", path))
-                if session.text("UserName") == self._address.username:
+                if session.text("UserName") == self._address.username and _is_programs(session):
                     await self._exchange("DELETE", path)
 
     def _forget_login(self) -> None:
@@ -279,6 +276,11 @@ def _spellings(password: str) -> tuple[str, ...]:
 def _names_basic(reply: Reply) -> bool:
     """Say whether a refusal may mean "not this way": services without sessions name Basic, and iDRAC, always."""
     return reply.status == 401 and reply.headers.get("www-authenticate", "").lower().startswith("basic")
+
+
+def _is_programs(session: Resource) -> bool:
+    """Say whether a session is one of requests, not of the web pages, the screen or a medium (DSP0268: Session)."""
+    return session.text("SessionType") in ("", "Redfish")
 
 
 def _session_at(reply: Reply) -> str:

@@ -33,6 +33,7 @@ from tests.bmc.redfish.service import (
     RESET,
     SESSIONS,
     SYSTEM,
+    USER,
     Script,
     Service,
     breaks_off,
@@ -66,22 +67,37 @@ async def test_one_session_is_opened_kept_and_ended(service: Service, client: Re
     assert service.sessions == {}
 
 
-async def test_sessions_that_an_earlier_run_left_are_ended(service: Service, client: RedfishClient) -> None:
-    for number in ("7", "8"):
-        service.sessions[number] = f"old{number}"
-        service.resources[f"{SESSIONS}/{number}"] = {"UserName": "admin"}
-    service.sessions["9"] = "theirs"
-    service.resources[f"{SESSIONS}/9"] = {"UserName": "somebody"}
-    await client.get(SYSTEM)
-    assert sorted(service.sessions) == ["9", "s1"], "somebody else's, and ours of now"
+OLD_SESSIONS: dict[str, tuple[bool, dict[str, str], bool]] = {
+    # of a session by this account or another one, while no other is free: is it ended?
+    "of an earlier run": (True, {"UserName": USER}, True),
+    "of an earlier run, by its kind": (True, {"UserName": USER, "SessionType": "Redfish"}, True),
+    "of a person at the BMC's own pages": (True, {"UserName": USER, "SessionType": "WebUI"}, False),
+    "of a person at the screen": (True, {"UserName": USER, "SessionType": "KVMIP"}, False),
+    "of somebody else": (True, {"UserName": "somebody"}, False),
+    "of an account that others use, too": (False, {"UserName": USER}, False),
+}
 
 
-async def test_a_full_table_of_sessions_is_cleared_of_ours(service: Service, client: RedfishClient) -> None:
-    for number in range(1, 9):
-        service.sessions[str(number)] = f"old{number}"
-        service.resources[f"{SESSIONS}/{number}"] = {"UserName": "admin"}
-    assert (await client.get(SYSTEM)).text("Model") == "A1"
-    assert len(service.sessions) <= 1
+@pytest.mark.parametrize(("own", "session", "is_ended"), OLD_SESSIONS.values(), ids=OLD_SESSIONS.keys())
+async def test_a_session_that_is_ended_where_none_is_free(
+    service: Service, own: bool, session: dict[str, str], is_ended: bool
+) -> None:
+    service.max_sessions = 2
+    service.sessions |= {"7": "old7", "8": "old8"}
+    service.resources[f"{SESSIONS}/7"] = {"UserName": "somebody"}
+    service.resources[f"{SESSIONS}/8"] = session
+    async with RedfishClient(service.address, PASSWORD, own=own) as client:
+        assert (await client.get(SYSTEM)).text("Model") == "A1", "by Basic at least"
+    assert sorted(service.sessions) == (["7"] if is_ended else ["7", "8"])
+
+
+async def test_no_session_is_ended_while_one_is_free(service: Service) -> None:
+    service.sessions["7"] = "old7"
+    service.resources[f"{SESSIONS}/7"] = {"UserName": USER}
+    async with RedfishClient(service.address, PASSWORD, own=True) as client:
+        await client.get(SYSTEM)
+    assert sorted(service.sessions) == ["7"]
+    assert f"GET {SESSIONS}" not in service.asked
 
 
 async def test_a_lost_session_is_opened_again_also_for_a_change(service: Service, client: RedfishClient) -> None:
@@ -128,16 +144,18 @@ async def test_a_password_that_is_refused_with_a_word_of_basic_is_sent_once(
     assert "Authorization" not in service.headers[1]
 
 
+@pytest.mark.parametrize(("own", "asked"), [(False, f"GET {SYSTEM}"), (True, f"GET {SESSIONS}")])
 async def test_a_password_that_basic_refuses_is_sent_once_more_by_the_next_request(
-    service: Service, client: RedfishClient
+    service: Service, own: bool, asked: str
 ) -> None:
     service.next(f"POST {SESSIONS}", complains(503))
-    service.next(f"GET {SESSIONS}", NAMES_BASIC)
-    with pytest.raises(BmcAuthError, match="login: HTTP 401"):
-        await client.get(SYSTEM)
-    assert service.asked == [f"POST {SESSIONS}", f"GET {SESSIONS}"]
-    assert (await client.get(SYSTEM)).text("Model") == "A1"
-    assert len(service.sessions) == 1, "by a session, now that one is free"
+    service.next(asked, NAMES_BASIC)
+    async with RedfishClient(service.address, PASSWORD, own=own) as client:
+        with pytest.raises(BmcAuthError, match="HTTP 401"):
+            await client.get(SYSTEM)
+        assert service.asked == [f"POST {SESSIONS}", asked]
+        assert (await client.get(SYSTEM)).text("Model") == "A1"
+        assert len(service.sessions) == 1, "by a session, now that one is free"
 
 
 async def test_a_wrong_password_is_said_once_and_never_shown(service: Service) -> None:
