@@ -22,7 +22,16 @@ from provisioner.bmc.redfish.answers import (
     without,
 )
 from provisioner.bmc.redfish.way import READ_S, Body, TlsWay, Way
-from provisioner.errors import BmcBusy, BmcError, BmcProtocolError, BmcTimeout, BmcUnreachable, WireError
+from provisioner.errors import (
+    BmcAuthError,
+    BmcBusy,
+    BmcError,
+    BmcPrivilegeError,
+    BmcProtocolError,
+    BmcTimeout,
+    BmcUnreachable,
+    WireError,
+)
 from provisioner.model.bmc import BmcAddress
 
 ROOT = "/redfish/v1/"
@@ -32,6 +41,9 @@ MAX_OLD_SESSIONS = 32
 _SAFE = frozenset({"GET", "HEAD"})
 _NOT_BEGUN = frozenset({423, 429, 503})
 """Statuses of a service that refused before it began: sending again cannot do it twice."""
+
+_NO_SESSIONS = frozenset({404, 405, 501})
+"""What a service that has none answers to a login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,13 +247,20 @@ class RedfishClient:
         token, session = reply.headers.get("x-auth-token", ""), _session_at(reply)
         if reply.ok and token and session:
             self._login, self._session = {"X-Auth-Token": token}, session
-        elif reply.status in (400, 401) and not (_names_basic(reply) and await self._lacks_sessions()):
-            raise self._refused(reply)
-        else:
-            credentials = f"{self._address.username}:{self._password}".encode()
-            self._login = {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
-            if self._own and reply.status not in (401, 404, 405, 501):  # there are sessions, but none is free
-                await self._end_old_sessions()
+            return
+        error = await self._refused(reply)
+        if isinstance(error, BmcAuthError | BmcPrivilegeError):
+            raise error
+        credentials = f"{self._address.username}:{self._password}".encode()
+        self._login = {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
+        if self._own and isinstance(error, BmcBusy):  # none is free
+            await self._end_old_sessions()
+
+    async def _refused(self, reply: Reply) -> BmcError | None:
+        """Say why there is no session; None where the BMC has no such thing."""
+        if reply.status in _NO_SESSIONS or (_names_basic(reply) and await self._lacks_sessions()):
+            return None
+        return refused_login(f"{self._address}: login", reply)
 
     async def _lacks_sessions(self) -> bool:
         """Say whether the root of the service, which needs no login, names no place for sessions."""
@@ -250,14 +269,11 @@ class RedfishClient:
             return not (root.link("SessionService") or root.link("Links", "Sessions"))
         return True
 
-    def _refused(self, reply: Reply) -> BmcError:
-        return refused_login(f"{self._address}: login", reply)
-
     async def _end_old_sessions(self) -> None:
         """End sessions that an earlier run of ours left behind. Those of people at the BMC's own pages stay."""
         reply = await self._exchange("GET", SESSIONS)
         if reply.status == 401:
-            raise self._refused(reply)
+            raise refused_login(f"{self._address}: login", reply)
         with contextlib.suppress(BmcError, WireError):
             for path in read_resource(reply).members()[:MAX_OLD_SESSIONS]:
                 session = read_resource(await self._exchange("GET", path))

@@ -172,8 +172,13 @@ LOGINS: dict[str, tuple[Script, type[BmcError], str]] = {
     # what a service answers to a login that it refuses; the first is iLO's answer to a wrong password
     "400 in words of its own": (complains(400, "iLO.0.10.UnauthorizedLoginAttempt"), BmcAuthError, "user and password"),
     "400 without a word": (says(400, b""), BmcAuthError, "HTTP 400"),
-    "400, since all sessions are taken": (complains(400, "Base.1.8.SessionLimitExceeded"), BmcBusy, "HTTP 400"),
     "400, since the account may not": (complains(400, "Base.1.8.InsufficientPrivilege"), BmcPrivilegeError, "HTTP 400"),
+    "403 without a word": (says(403, b""), BmcPrivilegeError, "HTTP 403"),
+    "403, since the password is the first one": (
+        complains(403, "Base.1.8.PasswordChangeRequired"),
+        BmcAuthError,
+        "wants its password changed",
+    ),
 }
 
 
@@ -186,6 +191,24 @@ async def test_a_login_that_is_refused(
         await client.get(SYSTEM)
     assert type(caught.value) is kind
     assert service.asked == [f"POST {SESSIONS}"], "nor is it asked by another way: that counts, too"
+
+
+ALL_TAKEN: dict[str, Script] = {
+    # what a service answers to a login while all of its sessions are taken
+    "503": says(503, b""),
+    "503 in the words of the standard": complains(503, "Base.1.8.SessionLimitExceeded"),
+    "400 in the words of the standard": complains(400, "Base.1.8.CreateLimitReachedForResource"),
+}
+
+
+@pytest.mark.parametrize("script", ALL_TAKEN.values(), ids=ALL_TAKEN.keys())
+async def test_where_no_session_is_free_ours_are_ended_and_basic_goes_on(service: Service, script: Script) -> None:
+    service.sessions["7"] = "old7"
+    service.resources[f"{SESSIONS}/7"] = {"UserName": USER}
+    service.next(f"POST {SESSIONS}", script)
+    async with RedfishClient(service.address, PASSWORD, own=True) as client:
+        assert (await client.get(SYSTEM)).text("Model") == "A1"
+    assert service.sessions == {}
 
 
 async def test_a_changed_certificate_is_refused_before_anything_is_sent(service: Service) -> None:
