@@ -12,10 +12,12 @@ from collections import deque
 
 from provisioner.bmc.ipmi.messages import (
     LENGTH_SIZE,
+    MAX_STUDIES,
     Failed,
     GiveUp,
     Reply,
     Request,
+    Study,
     Trouble,
     decode_reply,
     frame,
@@ -76,6 +78,7 @@ class WorkerLink:
         self._up = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
         self._tasks = asyncio.TaskGroup()
+        self._studies = asyncio.Semaphore(MAX_STUDIES)
         self.restarts = 0
 
     async def __aenter__(self) -> WorkerLink:
@@ -98,8 +101,12 @@ class WorkerLink:
         return next(self._ids)
 
     async def ask(self, request: Request, timeout_s: float) -> Reply:
-        """Send a request and wait for its reply. One that is given up before it was sent is not sent."""
-        async with asyncio.timeout(timeout_s + GRACE_S):
+        """Send a request and wait for its reply. One that is given up before it was sent is not sent.
+
+        A study waits for others before its time begins.
+        """
+        turn = self._studies if isinstance(request, Study) else contextlib.nullcontext()
+        async with turn, asyncio.timeout(timeout_s + GRACE_S):
             replies = await self.stream(request)
             try:
                 return await replies.next()

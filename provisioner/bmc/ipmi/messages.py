@@ -65,6 +65,10 @@ class Subject(StrEnum):
     PARTS = "parts"
 
 
+MAX_STUDIES = 8
+"""Studies at once, a thread each; more wait. A board gives some 300 records a second, a study takes a second or two."""
+
+
 class Study(msgspec.Struct, frozen=True, tag=True):
     """Read all of one subject. Answered by `Rows`."""
 

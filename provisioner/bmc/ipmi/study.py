@@ -20,9 +20,6 @@ from pyghmi.ipmi.private.util import get_ipmi_error
 from provisioner.bmc.ipmi.messages import EventRow, PartRow, Row, SensorRow, Subject, Trouble
 from provisioner.bmc.ipmi.session import SessionError
 
-MAX_THREADS = 8
-"""Studies at once; more wait. A board gives some 300 records a second, a study takes a second or two."""
-
 MAX_REQUESTS = 8192
 MAX_ROWS = 4096
 
@@ -31,12 +28,14 @@ Ask = Callable[[int, int, bytes, int], Awaitable[tuple[int, bytes]]]
 
 
 class Bridge:
-    """What pyghmi takes for its session: blocks the thread, and asks on the loop."""
+    """What pyghmi takes for its session: blocks the thread, asks on the loop. Its time begins at the first request."""
 
-    def __init__(self, ask: Ask, timeout_s: float) -> None:
+    def __init__(self, ask: Ask, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
         self._loop = asyncio.get_running_loop()
-        self._deadline = time.monotonic() + timeout_s
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._deadline: float | None = None
         self._left = MAX_REQUESTS
 
     def raw_command(
@@ -44,7 +43,10 @@ class Bridge:
     ) -> dict[str, Any]:
         """Send one request from a thread."""
         self._left -= 1
-        left_s = self._deadline - time.monotonic()
+        now = self._clock()
+        if self._deadline is None:
+            self._deadline = now + self._timeout_s
+        left_s = self._deadline - now
         if self._left < 0 or left_s <= 0:
             raise SessionError(Trouble.TIMEOUT, "the board's records have no end, or take too long to read")
         if bridge_request:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from provisioner.bmc.ipmi.messages import (
     LENGTH_SIZE,
+    MAX_STUDIES,
     Answer,
     CloseConsole,
     Command,
@@ -39,7 +40,7 @@ from provisioner.bmc.ipmi.messages import (
 )
 from provisioner.bmc.ipmi.serial import SerialLine
 from provisioner.bmc.ipmi.session import LanSession, SessionError
-from provisioner.bmc.ipmi.study import MAX_THREADS, Bridge, study
+from provisioner.bmc.ipmi.study import Bridge, study
 from provisioner.services import cause
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class Worker:
         self._lines: dict[Target, Line] = {}
         self._turns: dict[int, Turn] = {}
         self._consoles: dict[int, SerialLine] = {}
-        self._threads = ThreadPoolExecutor(MAX_THREADS, "study")
+        self._threads = ThreadPoolExecutor(MAX_STUDIES, "study")
 
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Serve until the other side closes."""
@@ -128,10 +129,11 @@ class Worker:
             case GiveUp():
                 if turn := self._turns.get(request.id):
                     turn.give_up()
-            case Study():
-                tasks.create_task(self._alone(request, self._study(request)))
             case Forget():
                 tasks.create_task(self._alone(request, self._forget(request)))
+            case Study():
+                turn = self._turns[request.id] = Turn()
+                tasks.create_task(self._alone(request, self._study(request, turn)))
             case Command():
                 turn = self._turns[request.id] = Turn()
                 tasks.create_task(self._alone(request, self._serve(request, turn)))
@@ -163,10 +165,11 @@ class Worker:
         if not self._writer.is_closing():
             self._writer.write(frame(reply))
 
-    async def _study(self, request: Study) -> None:
+    async def _study(self, request: Study, turn: Turn) -> None:
         """Read many records in a thread; each of its requests takes its turn with the others'."""
 
         async def ask(netfn: int, command: int, data: bytes, lun: int) -> tuple[int, bytes]:
+            turn.check()
             one = Command(request.id, request.target, netfn, command, data, lun=lun)
             return await self._asked(one, Turn())
 
@@ -178,6 +181,8 @@ class Worker:
             self._say(Failed(request.id, error.trouble, error.said))
         else:
             self._say(rows(request.id, found, newest=request.subject is Subject.EVENTS))
+        finally:
+            del self._turns[request.id]
 
     async def _hold(self, id: int, line: SerialLine) -> None:
         """Keep a console open until it ends."""

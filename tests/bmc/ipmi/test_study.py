@@ -115,6 +115,24 @@ async def test_records_that_take_too_long_end_at_the_deadline() -> None:
     assert error.trouble is Trouble.TIMEOUT
 
 
+async def test_the_time_of_a_study_begins_when_it_does() -> None:
+    now = 0.0
+    asked = 0
+
+    async def ask(netfn: int, command: int, data: bytes, lun: int) -> tuple[int, bytes]:
+        nonlocal asked, now
+        asked, now = asked + 1, now + 59.0
+        return knows_nothing(netfn, command, data)
+
+    bridge = Bridge(ask, 60.0, lambda: now)
+    now = 1_000.0  # it waited for a thread
+    assert (await asyncio.to_thread(bridge.raw_command, 6, 1))["code"] == 0xC1
+    await asyncio.to_thread(bridge.raw_command, 6, 1)
+    with pytest.raises(SessionError, match="take too long"):
+        await asyncio.to_thread(bridge.raw_command, 6, 1)
+    assert asked == 2
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_noise_is_an_error_or_rows(seed: int) -> None:
     noise = random.Random(seed)

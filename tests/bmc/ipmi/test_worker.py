@@ -19,6 +19,8 @@ from provisioner.bmc.ipmi.messages import (
     GiveUp,
     OpenConsole,
     Request,
+    Study,
+    Subject,
     Target,
     Trouble,
     decode_reply,
@@ -147,6 +149,13 @@ async def test_what_is_given_up_before_it_is_sent_is_not_sent(board: Simulated, 
     assert board.machine.power is Power.OFF
     assert await pipe.ask(press(5, target)) == Answer(5, 0, b"")
     assert isinstance(await pipe.ask(GiveUp(5), status(6, target)), Answer)  # what is over is not asked back
+    assert pipe.worker._turns == {}
+
+
+async def test_a_study_that_is_given_up_ends_with_its_next_request(board: Simulated, pipe: Pipe) -> None:
+    address = ipmi_address(100)
+    target = Target(address.host, address.port, address.username, PASSWORD)
+    assert is_unsent(await pipe.ask(Study(1, target, Subject.PARTS), GiveUp(1)))
     assert pipe.worker._turns == {}
 
 
