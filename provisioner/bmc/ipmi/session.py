@@ -144,9 +144,17 @@ class LanSession(Session, asyncio.DatagramProtocol):
         return int(code), bytes(answer)
 
     def send_console(self, payload: bytes) -> None:
-        """Send a payload of the serial console; its own machine repeats it."""
+        """Send a payload of the serial console at once. Its machine repeats it: one that waits would be typed twice."""
         if self.usable:
-            self._start(lambda: self.send_payload(bytearray(payload), payload_type=1, retry=False))
+            self._start(lambda: self._send_beside(bytearray(payload)))
+
+    def _send_beside(self, payload: bytearray) -> None:
+        """Send what is no request: pyghmi keeps anything back while a request waits for its answer."""
+        waiting, self.lastpayload = self.lastpayload, None
+        try:
+            self.send_payload(payload, payload_type=1, retry=False)
+        finally:
+            self.lastpayload = waiting
 
     def leave(self) -> None:
         """Tell the BMC that the session ends (Close Session), without waiting for what it says."""
@@ -236,8 +244,8 @@ class LanSession(Session, asyncio.DatagramProtocol):
             self.sequencenumber += 1
         if self._transport is not None:
             self._transport.sendto(bytes(self.netpacket))
-        self._disarm()
         if retry:
+            self._disarm()
             pauses, times = (RETRANSMIT_S, 1.0) if self.logged else (LOGIN_RETRANSMIT_S, self._patience)
             pause = pauses[min(self._sent, len(pauses) - 1)] * times
             self._timer = self._loop.call_later(pause, self._timedout)

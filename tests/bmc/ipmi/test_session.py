@@ -242,6 +242,37 @@ async def test_what_is_sent_once_and_not_answered(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.peer
+async def test_keys_do_not_wait_for_the_answer_to_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waited was sent after the answer, when the console's machine had sent it again: it was typed twice."""
+    monkeypatch.setattr(session_module, "RETRANSMIT_S", (0.05,) * 100)
+    request, keys = 0, 1
+    sent: list[int] = []
+    hears = asyncio.Event()
+
+    def deaf_at_first(relay: Relay, data: bytes, where: Address) -> None:
+        if session.usable and where == relay.towards:
+            sent.append(data[5] & 0x3F)
+        if not session.usable or hears.is_set():
+            relay.send(data, where)
+
+    async with simulated(1, tmp_path, first=NUMBER), relayed(deaf_at_first) as (port, _), asyncio.timeout(20):
+        session = LanSession(USER, PASSWORD)
+        await session.open("127.0.0.1", port)
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(session.request(0, 1, b"", repeat=True))
+            while request not in sent:
+                await asyncio.sleep(0)
+            session.send_console(b"\1\0\0\0R")
+            while keys not in sent:
+                await asyncio.sleep(0)
+            hears.set()
+        assert asking.result()[0] == 0, "the request is sent again all the same"
+        await session.request(0, 1, b"", repeat=True)
+        assert sent.count(keys) == 1
+        session.leave()
+
+
+@pytest.mark.peer
 @pytest.mark.slow
 async def test_a_press_that_is_given_up_while_others_wait_is_not_done(tmp_path: Path, worker: WorkerLink) -> None:
     """What is asked of one BMC is asked in turn: after the last read the press would have been sent."""
