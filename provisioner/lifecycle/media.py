@@ -7,7 +7,7 @@ after a restart.
 from __future__ import annotations
 
 import asyncio
-import itertools
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -59,8 +59,8 @@ class Media:
         self._in: set[str] = set()
         """Machines (ids) whose medium has a file."""
         self._left: asyncio.Queue[str] = asyncio.Queue()
-        self._clearing: set[str] = set()
-        """Those whose medium is being taken out: some boards do not give it back for days."""
+        self._clearing: dict[str, asyncio.Event] = {}
+        """Those whose medium is being taken out, and what has it tried at once: some boards keep it for days."""
         self.served: Callable[[str], ServedFile | None] = lambda _name: None
         """Finds loaders (by name) and artefacts (`artifacts/BOOTENV/ARCH/NAME`) that we serve."""
         self.listens: Callable[[str], bool] = lambda _address: True
@@ -172,6 +172,8 @@ class Media:
         known = after or before
         if known is not None and known.id in self._in and (after is None or not _under_way(after)):
             self._left.put_nowait(known.id)
+            if (soon := self._clearing.get(known.id)) and (after is None or (before and _under_way(before))):
+                soon.set()  # it is another run's by now, and the board may give that one back
 
     async def run(self) -> None:
         """Take out what runs leave in, now and from now on."""
@@ -184,13 +186,20 @@ class Media:
             while True:
                 machine_id = await self._left.get()
                 if machine_id not in self._clearing:
-                    self._clearing.add(machine_id)
-                    task = group.create_task(self._clear(machine_id))
-                    task.add_done_callback(partial(self._cleared, machine_id))
+                    soon = self._clearing[machine_id] = asyncio.Event()
+                    group.create_task(self._clear(machine_id, soon))
 
-    async def _clear(self, machine_id: str) -> None:
-        """Take a medium out, with pauses between tries, unless another run has one in."""
-        for turn in itertools.count():
+    async def _clear(self, machine_id: str, soon: asyncio.Event) -> None:
+        """Take a medium out, unless another run has one in."""
+        try:
+            await self._take_out(machine_id, soon)
+        finally:
+            del self._clearing[machine_id]
+
+    async def _take_out(self, machine_id: str, soon: asyncio.Event) -> None:
+        """Try it with pauses, which end where a run does."""
+        pauses = iter(PAUSES_S)
+        while True:
             machine = self._machines.find(machine_id)
             if machine_id not in self._in or (machine is not None and _under_way(machine)):
                 return
@@ -205,12 +214,10 @@ class Media:
                     log.warning("bmc.media-left machine=%s %s", machine_id, text)
                 else:
                     self._see(machine, "bmc.media-left", text, ok=False)
-                await asyncio.sleep(PAUSES_S[min(turn, len(PAUSES_S) - 1)])
+                if await _comes(soon, next(pauses, PAUSES_S[-1])):
+                    pauses = iter(PAUSES_S)
             else:
                 self._see(machine, "bmc.media-out", "the medium of a run that ended was taken out")
-
-    def _cleared(self, machine_id: str, _task: asyncio.Task[None]) -> None:
-        self._clearing.discard(machine_id)
 
     async def _remove(self, machine_id: str) -> None:
         await self._tokens.end(machine_id, Purpose.MEDIUM)
@@ -228,6 +235,16 @@ class Media:
 
 def _under_way(machine: Machine) -> bool:
     return machine.run is not None and machine.run.step is not None and goes_by_medium(machine.run)
+
+
+async def _comes(event: asyncio.Event, limit_s: float) -> bool:
+    """Wait for an event so long; say whether it came, and begin anew."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            await event.wait()
+    came = event.is_set()
+    event.clear()
+    return came
 
 
 def _held(folder: Path) -> list[str]:

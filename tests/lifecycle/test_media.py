@@ -15,6 +15,7 @@ from provisioner.boot.files import ServedFile
 from provisioner.boot.medium import place_of
 from provisioner.catalog import iso9660
 from provisioner.errors import BmcError, BmcTimeout, PreflightError, TicketError
+from provisioner.lifecycle import media as media_module
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Bmcs, Network
 from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
@@ -324,6 +325,28 @@ async def test_a_medium_that_a_board_does_not_give_back_is_asked_for_by_one_at_a
         await asyncio.sleep(0.05)  # time for as many tries as there were changes
         lines = [line.event for _, line in await conductor.trace("node17")]
         assert lines.count("bmc.media-left") == 1
+
+
+async def test_the_medium_of_another_run_is_taken_out_as_soon_as_that_ends(
+    rack: MediaRack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media_module, "PAUSES_S", (3600.0,))
+
+    async def boot_and_cancel(stuck: BmcError | None) -> None:
+        earlier, rack.board.stuck = rack.board.inserted, None
+        await conductor.boot("node17", "discovery", via="media")
+        await rack.until(lambda: rack.board.inserted not in ("", earlier))
+        rack.board.stuck = stuck
+        await conductor.cancel("node17")
+
+    async with rack.daemon() as conductor:
+        await rack.known(conductor)
+        await boot_and_cancel(BmcTimeout("the drive is not empty"))
+        async with asyncio.timeout(5):
+            while "bmc.media-left" not in [line.event for _, line in await conductor.trace("node17")]:
+                await asyncio.sleep(0.01)
+        await boot_and_cancel(None)
+        await rack.until(lambda: not rack.board.inserted and not media(rack))
 
 
 async def test_a_medium_of_a_machine_that_was_forgotten_waits_for_room(rack: MediaRack) -> None:
