@@ -28,7 +28,10 @@ class Ledger:
         """Take a piece of evidence; say whether it tells anything new."""
         board = replace(evidence.board, uuid="", serial="")
         key = (evidence.driver, board.vendor, board.model, board.firmware, evidence.verb)
-        before = self._entries.pop(key, None)
+        before = self._entries.get(key)
+        if before is not None and _outlasts(before, evidence):
+            return False
+        self._entries.pop(key, None)
         self._entries[key] = replace(evidence, board=board)
         while len(self._entries) > MAX_ENTRIES:
             del self._entries[next(iter(self._entries))]
@@ -38,6 +41,12 @@ class Ledger:
         """Take what a verb ended with; say whether it tells anything new."""
         seen = seen_of(driver, verb, board, error, now)
         return seen is not None and self.add(seen)
+
+
+def _outlasts(before: Evidence, evidence: Evidence) -> bool:
+    """Say whether a waiver goes on: a failure does not end it, for failures are what it is given for."""
+    is_waived = before.verdict is Verdict.WAIVED and before.holds(evidence.at)
+    return is_waived and evidence.verdict is Verdict.FAILED
 
 
 def seen_of(driver: Driver, verb: str, board: BmcIdentity, error: BmcError | None, now: float) -> Evidence | None:

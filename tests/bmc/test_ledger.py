@@ -29,6 +29,24 @@ def test_a_failure_that_is_seen_again_when_it_counts_no_more_is_news() -> None:
     assert ledger.saw(Driver.IPMI, "power.on", BOARD, lacking, 4.0 + FAILED_S)
 
 
+WAIVED = Evidence(Driver.IPMI, "power.on", BOARD, Verdict.WAIVED, "fixed in 2.31", 3.0, expires=9.0)
+OUTLASTED: dict[str, tuple[BmcError | None, float, Verdict]] = {
+    # what is seen of what an operator waived, when, and what counts then
+    "a failure": (BmcLacking("no such command"), 4.0, Verdict.WAIVED),
+    "a failure after its time": (BmcLacking("no such command"), 9.0, Verdict.FAILED),
+    "a success": (None, 4.0, Verdict.PROVEN),
+}
+
+
+@pytest.mark.parametrize(("error", "at", "verdict"), OUTLASTED.values(), ids=OUTLASTED.keys())
+def test_a_waiver_outlasts_failures_until_it_expires(error: BmcError | None, at: float, verdict: Verdict) -> None:
+    ledger = Ledger()
+    assert ledger.add(WAIVED)
+    assert ledger.saw(Driver.IPMI, "power.on", BOARD, error, at) is (verdict is not Verdict.WAIVED)
+    (entry,) = ledger
+    assert entry.verdict is verdict
+
+
 @pytest.mark.parametrize("error", [BmcUnreachable("x"), BmcBusy("x"), BmcTimeout("x"), BmcUnsupported("HTTP 404")])
 def test_trouble_that_passes_says_nothing(error: BmcError) -> None:
     ledger = Ledger()
