@@ -157,10 +157,12 @@ class BmcError(ProvisionerError):
 class BmcUnreachable(BmcError):
     """No answer from the BMC."""
 
-    def __init__(self, message: str, *, hint: str = "", silent: bool = False) -> None:
+    def __init__(self, message: str, *, hint: str = "", silent: bool = False, unsent: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.silent = silent
         """It took a request, and gave no answer for as long as it had: whoever only looks asks no second time."""
+        self.unsent = unsent
+        """It was sent nothing: there was no connection. What was asked for was not done."""
 
 
 class BmcTimeout(BmcError):

@@ -187,6 +187,8 @@ class RedfishClient:
         try:
             reply = await self._sent(request)
         except BmcUnreachable as error:
+            if error.unsent:
+                raise
             if not request.repeat:
                 raise BmcTimeout(
                     f"{where}: sent once, and no answer came: it may have been done", hint="read the state"

@@ -167,7 +167,7 @@ def no_connection(where: str, error: OSError) -> BmcError:
             return BmcProtocolError(f"{where}: no TLS connection: {error}", hint="is its TLS older than 1.2?")
         case socket.gaierror():
             return BmcUnreachable(
-                f"{where}: there is no address for this name", hint="check the name, or give an address"
+                f"{where}: there is no address for this name", hint="check the name, or give an address", unsent=True
             )
         case TimeoutError():
             text = f"no answer within {CONNECT_S:g} s"
@@ -175,7 +175,7 @@ def no_connection(where: str, error: OSError) -> BmcError:
             text = "nothing listens on this port"
         case _:
             text = os.strerror(number) if number else "the connection was lost"
-    return BmcUnreachable(f"{where}: {text}", hint="is the BMC powered, is the address right?")
+    return BmcUnreachable(f"{where}: {text}", hint="is the BMC powered, is the address right?", unsent=True)
 
 
 def _number_of(error: OSError) -> int:

@@ -276,6 +276,7 @@ NO_WAY = {
 def test_why_there_is_no_connection(error: OSError, said: BmcError) -> None:
     told = no_connection("x", error)
     assert (type(told), str(told)) == (type(said), str(said))
+    assert getattr(told, "unsent", True), "nothing was sent"
 
 
 async def test_a_port_where_nobody_is_and_one_without_tls() -> None:
@@ -385,6 +386,16 @@ async def test_what_may_have_been_done_is_not(service: Service, client: RedfishC
     with pytest.raises(BmcBusy, match="HTTP 500"):
         await client.send("POST", RESET, {"ResetType": "ForceRestart"}, repeat=False)
     assert service.asked.count(f"POST {RESET}") == 2
+
+
+async def test_what_found_no_connection_was_not_done(tmp_path: Path) -> None:
+    service = Service()
+    async with serve(service, tmp_path):
+        client = RedfishClient(service.address, PASSWORD)
+        await client.get(SYSTEM)
+    with pytest.raises(BmcUnreachable, match="nothing listens on this port"):
+        await client.send("POST", RESET, {"ResetType": "ForceRestart"}, repeat=False)
+    await client.close()
 
 
 async def test_a_connection_that_is_lost_is_made_again_where_that_is_safe(
