@@ -228,9 +228,14 @@ class Lanes:
 
 
 def _keep_record(lane: Lane, error: BmcError, now: float) -> None:
-    if isinstance(error, BmcUnreachable):
-        lane.breaker = lane.breaker.silent(now)
-    elif isinstance(error, BmcAuthError) and not isinstance(error, BmcNotTrusted):
+    match error:
+        case BmcUnreachable():
+            lane.breaker = lane.breaker.silent(now)
+        case BmcTimeout() | BmcConsoleRefused():
+            pass  # it may have been silent, and its console is another service
+        case _:
+            lane.breaker = lane.breaker.answered()
+    if isinstance(error, BmcAuthError) and not isinstance(error, BmcNotTrusted):
         for old in [of for of, guard in lane.guards.items() if not guard.holds(now)]:
             del lane.guards[old]
         account = lane.credentials, CONSOLE if isinstance(error, BmcConsoleRefused) else ""

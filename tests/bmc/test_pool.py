@@ -21,9 +21,11 @@ from provisioner.errors import (
     BmcConsoleRefused,
     BmcError,
     BmcNotTrusted,
+    BmcProtocolError,
     BmcTimeout,
     BmcUnreachable,
     BmcUnsupported,
+    BmcWrongState,
 )
 from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from tests.bmc.fake import ADDRESS, FakeBmc
@@ -166,6 +168,27 @@ async def test_a_dead_bmc_is_left_alone_for_a_while(bmcs: Bmcs, board: FakeBmc) 
     board.troubles.clear()
     await asyncio.sleep(24)
     assert await bmcs.power(ADDRESS, "p") is Power.OFF
+
+
+BETWEEN: dict[str, tuple[BmcError, bool]] = {
+    # what a verb ends with between silences, and whether the BMC answered with it
+    "not in this state": (BmcWrongState("it is off"), True),
+    "cannot be read": (BmcProtocolError("not JSON"), True),
+    "not seen in time": (BmcTimeout("not seen"), False),
+}
+
+
+@pytest.mark.parametrize(("between", "answered"), BETWEEN.values(), ids=BETWEEN.keys())
+async def test_silences_count_in_a_row(bmcs: Bmcs, board: FakeBmc, between: BmcError, answered: bool) -> None:
+    silence = BmcUnreachable("no answer", silent=True)
+    board.troubles = [silence, silence, between, silence]
+    for ends in list(board.troubles):
+        with pytest.raises(type(ends)):
+            await bmcs.power(ADDRESS, "p")
+    asked = board.calls
+    with contextlib.suppress(BmcUnreachable):
+        await bmcs.power(ADDRESS, "p")
+    assert (board.calls > asked) is answered
 
 
 async def test_a_refused_password_is_tried_twice_in_ten_minutes(bmcs: Bmcs, board: FakeBmc) -> None:
