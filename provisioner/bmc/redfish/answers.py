@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from provisioner.errors import (
     BmcAuthError,
@@ -80,6 +81,15 @@ class Reply:
     def ok(self) -> bool:
         """Say whether the service did, or took, what was asked."""
         return 200 <= self.status < 300
+
+    @property
+    def leads_to(self) -> str:
+        """Return the path of what it made or began; empty where it names none."""
+        try:
+            parts = urlsplit(self.headers.get("location", ""))  # with a name of the board's own, unknown here, at times
+        except ValueError:
+            return ""
+        return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 @dataclass(frozen=True, slots=True)

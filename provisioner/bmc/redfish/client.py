@@ -303,9 +303,7 @@ def _is_programs(session: Resource) -> bool:
 
 def _session_at(reply: Reply) -> str:
     """Find where a new session is: the Location header, or the body's own path."""
-    if location := reply.headers.get("location", ""):
-        return location
     try:
-        return text_at(read_body(reply), "@odata.id")
+        return reply.leads_to or text_at(read_body(reply), "@odata.id")
     except WireError:
         return ""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from provisioner.bmc.redfish.answers import Reply, Resource, clean, read_resource, said
 from provisioner.errors import WireError
@@ -50,11 +49,8 @@ def starts_task(reply: Reply) -> bool:
 def task_path(reply: Reply) -> str:
     """Return where the task that an answer started is asked for; empty where the answer names none."""
     try:
-        if location := reply.headers.get("location", ""):
-            parts = urlsplit(location)  # boards name themselves in it by addresses that lead nowhere from here
-            return parts.path + (f"?{parts.query}" if parts.query else "")
-        return read_resource(reply).text("@odata.id")
-    except (ValueError, WireError):
+        return reply.leads_to or read_resource(reply).text("@odata.id")
+    except WireError:
         return ""
 
 

@@ -100,6 +100,29 @@ async def test_no_session_is_ended_while_one_is_free(service: Service) -> None:
     assert f"GET {SESSIONS}" not in service.asked
 
 
+LOCATIONS = {
+    # how a service says where a new session is (RFC 9110 section 10.2.2)
+    "by its path": f"{SESSIONS}/s1",
+    "by an address, as iLO does": f"https://127.0.0.1{SESSIONS}/s1",
+    "by a name that nobody else knows": f"https://ilo17.example{SESSIONS}/s1",
+    "not at all": "",
+    "by nonsense": "https://[/",
+}
+
+
+@pytest.mark.parametrize("location", LOCATIONS.values(), ids=LOCATIONS.keys())
+async def test_a_session_is_ended_wherever_it_is_said_to_be(service: Service, location: str) -> None:
+    async def opens(request: web.Request) -> web.StreamResponse:
+        service.sessions["s1"] = "token"
+        headers = {"X-Auth-Token": "token"} | ({"Location": location} if location else {})
+        return web.json_response({"@odata.id": f"{SESSIONS}/s1"}, status=201, headers=headers)
+
+    service.next(f"POST {SESSIONS}", opens)
+    async with RedfishClient(service.address, PASSWORD) as client:
+        await client.get(SYSTEM)
+    assert service.sessions == {}
+
+
 async def test_a_lost_session_is_opened_again_also_for_a_change(service: Service, client: RedfishClient) -> None:
     await client.get(SYSTEM)
     service.sessions.clear()
