@@ -118,7 +118,10 @@ class Declaring:
                 planned, found = await self._plan(wanted)
                 if planned.faults or found is None:
                     raise ConfigError("nothing was applied", faults=planned.faults)
-                await self._write(wanted, planned, found)
+                try:
+                    await self._write(wanted, planned, found)
+                finally:
+                    await self._conductor.doors.let_go(*_addresses(planned.deeds))
             finally:
                 await asyncio.to_thread(self._generations.sweep, self.applied.folder)
         log.info(
@@ -284,6 +287,12 @@ def _boards_of_others(deeds: Sequence[Deed], boards: Boards, machines: Machines)
         except ConflictError as error:
             yield f"{deed.name}: {error}"
         among.put(said_by(says, machine, address))
+
+
+def _addresses(deeds: Sequence[Deed]) -> tuple[list[BmcAddress], list[BmcAddress]]:
+    """List the BMCs that are declared, and those that were on record."""
+    declared = [deed.declared.bmc for deed in deeds if deed.declared is not None and deed.declared.bmc is not None]
+    return declared, [each for deed in deeds if deed.machine is not None for each in deed.machine.bmcs]
 
 
 def _references(deeds: Sequence[Deed]) -> list[str]:

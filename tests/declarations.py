@@ -48,6 +48,8 @@ class Board:
         """What happens while somebody logs in."""
         self.says: dict[str, BmcIdentity] = {}
         """What those that say something say, by their host."""
+        self.let_go: list[BmcAddress] = []
+        """Those that the session was ended with."""
 
     async def identify(self, address: BmcAddress, password: str) -> BmcIdentity:
         self.meanwhile()
@@ -61,7 +63,9 @@ class Board:
         return "ab" * 32
 
     async def forget(self, address: BmcAddress) -> None:
-        return
+        self.let_go.append(address)
+
+    leave = forget
 
 
 @dataclass

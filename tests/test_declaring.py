@@ -131,9 +131,19 @@ async def test_a_bmc_that_does_not_let_us_in_stops_all_of_it(tmp_path: Path) -> 
         with pytest.raises(ConfigError) as caught:
             await rig.site.apply(Wanted("", (NODE,), FILES))
         assert list(caught.value.faults) == ["node17: user or password refused"]
+        assert rig.board.let_go == [BMC]
         await untouched(rig, before)
         await rig.site.apply(Wanted("", (NODE,), FILES, verify=False))
         assert rig.conductor.machines.get("node17").bmc == BMC
+
+
+@pytest.mark.slow
+async def test_a_session_is_kept_with_the_bmc_that_is_on_record_alone(tmp_path: Path) -> None:
+    async with declared(tmp_path) as rig:
+        await rig.site.apply(Wanted("", (NODE,)))
+        assert rig.board.let_go == []
+        await rig.site.apply(Wanted("", (replace(NODE, bmc=replace(BMC, host="10.0.0.10")),)))
+        assert rig.board.let_go == [BMC]
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import TypeVar
@@ -51,6 +51,9 @@ SAT_OUT_S = 40.0
 CONSOLE = "console"
 """The service of a console that takes accounts by rules of its own (SSH)."""
 
+Key = tuple[Driver, str, int, str]
+"""A BMC, whoever asks it."""
+
 Account = tuple[bytes, str]
 """Credentials, and the service that they are for: empty for the one that all verbs are asked of."""
 
@@ -78,7 +81,9 @@ class Lanes:
     def __init__(self, make: Make, saw: Saw = lambda *_: None) -> None:
         self._make = make
         self._saw = saw
-        self._lanes: dict[tuple[Driver, str, int, str], Lane] = {}
+        self._lanes: dict[Key, Lane] = {}
+        self._refused: dict[Key, dict[Account, Guard]] = {}
+        """The guards of BMCs whose lane was forgotten, while they hold."""
 
     async def run(self, verb: Verb, address: BmcAddress, password: str, call: Call[T]) -> T:
         """Run a verb: a read at once, a change when those before it are done."""
@@ -130,7 +135,7 @@ class Lanes:
         credentials = hashlib.sha256(f"{address.username}\0{password}\0{address.fingerprint}".encode()).digest()
         lane = self._lanes.get(_key(address))
         if lane is None or lane.credentials != credentials:
-            guards = {} if lane is None else lane.guards
+            guards = self._refused.pop(_key(address), {}) if lane is None else lane.guards
             lane = await self._replace(lane, Lane(credentials, self._make(address, password), guards=guards))
         elif lane.is_old:
             lane = await self._replace(lane, self._anew(lane, address, password))
@@ -157,7 +162,15 @@ class Lanes:
         """End the session with a BMC, and its lane."""
         lane = self._lanes.pop(_key(address), None)
         if lane is not None:
+            self._remember(_key(address), lane)
             await _close(lane.bmc)
+
+    def _remember(self, key: Key, lane: Lane) -> None:
+        """Keep what a BMC refused, for as long as it counts there: it may be tried again."""
+        now = asyncio.get_running_loop().time()
+        self._refused = {key: held for key, guards in self._refused.items() if (held := _held(guards, now))}
+        if held := _held(lane.guards, now):
+            self._refused[key] = held
 
     async def close(self) -> None:
         """End every session."""
@@ -242,6 +255,11 @@ def _keep_record(lane: Lane, error: BmcError, now: float) -> None:
         lane.guards[account] = lane.guards.get(account, Guard()).refused(now)
 
 
+def _held(guards: Mapping[Account, Guard], now: float) -> dict[Account, Guard]:
+    """Return those that still count anything."""
+    return {account: guard for account, guard in guards.items() if guard.holds(now)}
+
+
 async def _sit_out(verb: Verb, lane: Lane) -> None:
     """Let a change wait while its BMC is left alone: a BMC that restarts must not use up the tries of a run.
 
@@ -268,7 +286,7 @@ def _refuse_early(verb: Verb, lane: Lane, *services: str) -> None:
             )
 
 
-def _key(address: BmcAddress) -> tuple[Driver, str, int, str]:
+def _key(address: BmcAddress) -> Key:
     return address.driver, address.host, address.port, address.system
 
 

@@ -188,6 +188,10 @@ class Bmcs:
             self.host_keys.forget(address.host)
         await self._lanes.forget(address)
 
+    async def leave(self, address: BmcAddress) -> None:
+        """End the session with a BMC that was only tried."""
+        await self._lanes.forget(address)
+
     async def resolve(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Resolution:
         """Say which of a machine's drivers is asked for a verb, and why."""
         drivers = [address.driver for address, _ in logins]

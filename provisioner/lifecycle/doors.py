@@ -45,10 +45,13 @@ class Doors:
     async def enrol(self, request: EnrolRequest, intent: Asked) -> Machine:
         """Put a machine on record, with its BMC; if that is wanted, it has to let us in before anything is written."""
         self._check_new(request)
-        bmc, board = await self._look(request)
-        async with self.recording:
-            self._check_new(request)  # a login takes seconds: others may have been faster
-            return await self._put_on_record(request, bmc, board, intent)
+        try:
+            bmc, board = await self._look(request)
+            async with self.recording:
+                self._check_new(request)  # a login takes seconds: others may have been faster
+                return await self._put_on_record(request, bmc, board, intent)
+        finally:
+            await self.let_go([request.bmc] if request.bmc is not None else [])
 
     def _check_new(self, request: EnrolRequest) -> None:
         if self._machines.find(request.name) is not None:
@@ -144,6 +147,12 @@ class Doors:
         The first way of a machine is its BMC; another driver's stands beside it, the same driver's in its place.
         """
         machine = self._machines.get(ref)
+        try:
+            return await self._add(machine, address, password, certain=certain)
+        finally:
+            await self.let_go([address], machine.bmcs)
+
+    async def _add(self, machine: Machine, address: BmcAddress, password: str, *, certain: bool) -> Machine:
         if address.driver is Driver.REDFISH and not address.fingerprint:
             address = replace(address, fingerprint=await self._bmcs.fingerprint(address))
         board = await self._bmcs.identify(address, password)
@@ -176,6 +185,11 @@ class Doors:
             )
         await self._bmcs.forget(gone)
         return changed
+
+    async def let_go(self, tried: Iterable[BmcAddress], known: Iterable[BmcAddress] = ()) -> None:
+        """End the sessions with BMCs that were tried, or known before, and are on no record now."""
+        ends = [*((self._bmcs.leave, each) for each in tried), *((self._bmcs.forget, each) for each in known)]
+        await asyncio.gather(*(end(address) for end, address in ends if not self._machines.by_bmc(address)))
 
     async def forget(self, machine: Machine) -> None:
         """Forget what is known by heart of a board whose machine is off the record, and end the sessions there."""

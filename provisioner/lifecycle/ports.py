@@ -60,6 +60,9 @@ class Bmcs(Protocol):
     async def forget(self, address: BmcAddress) -> None:
         """Close what is open to this BMC: its password changed or its machine is gone."""
 
+    async def leave(self, address: BmcAddress) -> None:
+        """The same of one that was only tried: what is known of it otherwise stays."""
+
 
 class Catalogue(Protocol):
     """Bootenvs, and what is rendered of them for one machine."""

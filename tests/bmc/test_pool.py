@@ -201,6 +201,21 @@ async def test_a_refused_password_is_tried_twice_in_ten_minutes(bmcs: Bmcs, boar
     assert await bmcs.power(ADDRESS, "right") is Power.OFF, "a new password is used at once"
 
 
+async def test_a_refusal_counts_though_the_session_was_ended(bmcs: Bmcs, board: FakeBmc) -> None:
+    for _ in range(4):
+        board.troubles = [BmcAuthError("wrong")]
+        with pytest.raises(BmcAuthError):
+            await bmcs.identify(ADDRESS, "p")
+        await bmcs.leave(ADDRESS)
+        assert bmcs._lanes._lanes == {}, "nor is a password kept"
+    assert board.calls == 2
+    await asyncio.sleep(600)
+    board.troubles.clear()
+    await bmcs.identify(ADDRESS, "p")
+    await bmcs.leave(ADDRESS)
+    assert bmcs._lanes._refused == {}
+
+
 class WithConsole(FakeBmc):
     """A board whose console ends as it is told; its account is good for all else."""
 

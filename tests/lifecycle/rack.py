@@ -148,7 +148,9 @@ class FakeBmcs:
         return metal.targets
 
     async def forget(self, address: BmcAddress) -> None:
-        return
+        self._rack.let_go.append(address)
+
+    leave = forget
 
 
 class Rack:
@@ -176,6 +178,8 @@ class Rack:
         self.clock: SteadyClock | None = None
         self._behaviour: asyncio.TaskGroup | None = None
         self.moved: dict[str, str] = {}
+        self.let_go: list[BmcAddress] = []
+        """BMCs that the session was ended with."""
         self.switch_ports: dict[str, SwitchPort] = {}
         """Where machines are plugged in, by their address, as far as a relay said."""
         self.unanswered = 0

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from provisioner.bmc.rotation import ways_of
-from provisioner.errors import ConflictError, NotFoundError, PreflightError, StoreError
+from provisioner.errors import BmcUnreachable, ConflictError, NotFoundError, PreflightError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.doors import check_board, check_free
 from provisioner.lifecycle.registry import Machines
@@ -194,6 +194,47 @@ async def moved(conductor: Conductor, rack: Rack) -> None:
 
 async def gone(conductor: Conductor, rack: Rack) -> None:
     await conductor.doors.remove("node17", Driver.REDFISH)
+
+
+async def refused_at(conductor: Conductor, rack: Rack) -> None:
+    """Give node17 a new address of its board, with a wrong password."""
+    with pytest.raises(BmcUnreachable):
+        await conductor.doors.add("node17", rack.one("node18").address, "wrong")
+
+
+async def enrolled_by(conductor: Conductor, rack: Rack, password: str) -> None:
+    with contextlib.suppress(BmcUnreachable):
+        await conductor.enrol(EnrolRequest("node18", rack.one("node18").address, password))
+
+
+LET_GO: dict[str, tuple[Callable[[Conductor, Rack], Awaitable[None]], list[str]]] = {
+    # what is done, and whose BMC's session is ended then; node17 is on record
+    "a new address": (moved, ["node17"]),
+    "a new address that does not let us in": (refused_at, ["node18"]),
+    "a new machine": (lambda c, rack: enrolled_by(c, rack, PASSWORD), []),
+    "a new machine whose BMC does not let us in": (lambda c, rack: enrolled_by(c, rack, "wrong"), ["node18"]),
+    "one that is on record, tried for another machine": (
+        lambda c, rack: _refused(c.enrol(EnrolRequest("node41", rack.one().address, PASSWORD))), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "ended"), LET_GO.values(), ids=LET_GO.keys())
+async def test_a_session_is_kept_with_bmcs_on_record_alone(
+    tmp_path: Path, change: Callable[[Conductor, Rack], Awaitable[None]], ended: list[str]
+) -> None:
+    rack = Rack(tmp_path, ("node17", "node18"))
+    async with rack.daemon() as conductor:
+        await rack.enrol("node17")
+        if change is moved:
+            rack.one("node18").uuid = rack.one("node17").uuid
+        await change(conductor, rack)
+        held = [machine.bmc for machine in conductor.machines.all()]
+        assert [each for each in rack.let_go if each not in held] == [rack.one(name).address for name in ended]
+
+
+async def _refused(work: Awaitable[object]) -> None:
+    with pytest.raises(ConflictError):
+        await work
 
 
 WAYS = {"another address of the first way": moved, "one way less": gone}
