@@ -314,7 +314,7 @@ async def bmc_api(
     def keep_key(one: HostKey) -> None:
         keeping.create_task(kept(host_keys.save(one)), "keep a host key")
 
-    bmcs.kept = keep
+    bmcs.kept, bmcs.installed = keep, conductor.doors.repin
     bmcs.host_keys.load(await host_keys.load())
     bmcs.host_keys.kept = keep_key
     consoles = await stack.enter_async_context(Consoles(open_console))

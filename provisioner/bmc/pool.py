@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -80,6 +81,8 @@ class Bmcs:
         self.ledger = Ledger()
         self.kept: Callable[[Evidence], None] | None = None
         """Told of evidence that says something new."""
+        self.installed: Callable[[BmcAddress, str], Awaitable[None]] | None = None
+        """Told of a certificate that a BMC was given and shows: the address with the pin so far, and the SHA-256."""
         self.host_keys = HostKeys()
         self._lanes = Lanes(make or self._driver, self._saw)
         self._gate = asyncio.Semaphore(MAX_REQUESTS)
@@ -243,7 +246,13 @@ class Bmcs:
             case Driver.REDFISH:
                 client = RedfishClient(address, password, gate=self._gate, own=self._own)
                 quirks = self._quirks or ()
-                return Redfish(client, quirks=quirks, patience=self._patience, host_keys=self.host_keys)
+                return Redfish(
+                    client,
+                    quirks=quirks,
+                    patience=self._patience,
+                    host_keys=self.host_keys,
+                    installed=partial(self.installed, address) if self.installed is not None else None,
+                )
             case Driver.LIBVIRT:
                 return Libvirt(address, gate=self._programs, patience=self._patience)
 

@@ -186,6 +186,13 @@ class Doors:
         await self._bmcs.forget(gone)
         return changed
 
+    async def repin(self, address: BmcAddress, fingerprint: str) -> None:
+        """Pin the certificate that we had a BMC install in the place of the one before, for all machines that it is on
+        record of."""
+        for machine in self._machines.all():
+            if any(_is_pinned(each, address) for each in machine.bmcs) and self._machines.find(machine.id) is not None:
+                await self._runner.change(machine.id, lambda m, _: (_repinned(m, address, fingerprint), []))
+
     async def let_go(self, tried: Iterable[BmcAddress], known: Iterable[BmcAddress] = ()) -> None:
         """End the sessions with BMCs that were tried, or known before, and are on no record now."""
         ends = [*((self._bmcs.leave, each) for each in tried), *((self._bmcs.forget, each) for each in known)]
@@ -254,6 +261,19 @@ def _added(machine: Machine, address: BmcAddress, board: BmcIdentity) -> Machine
         return replace(machine, bmc=address)
     others = tuple(one for one in machine.more_bmcs if one.driver is not address.driver)
     return replace(machine, more_bmcs=(*others, address))
+
+
+def _is_pinned(way: BmcAddress, address: BmcAddress) -> bool:
+    """Say whether a way leads to the same place by the same certificate: a BMC may look after several machines."""
+    return way.place == address.place and way.fingerprint == address.fingerprint != ""
+
+
+def _repinned(machine: Machine, address: BmcAddress, fingerprint: str) -> Machine:
+    def pinned(way: BmcAddress) -> BmcAddress:
+        return replace(way, fingerprint=fingerprint) if _is_pinned(way, address) else way
+
+    first = pinned(machine.bmc) if machine.bmc is not None else None
+    return replace(machine, bmc=first, more_bmcs=tuple(pinned(each) for each in machine.more_bmcs))
 
 
 def _removed(machine: Machine, driver: Driver) -> Machine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,22 @@ async def test_redfish_does_every_verb_that_it_offers(tmp_path: Path) -> None:
         names = await done(address, boards[0], REDFISH)
         assert await fingerprint(address) != address.fingerprint, "the new certificate is shown"
     assert names == offered_by(Driver.REDFISH) - APART
+
+
+async def test_the_certificate_that_we_have_a_board_install_is_told(tmp_path: Path) -> None:
+    told: list[tuple[BmcAddress, str]] = []
+
+    async def installed(address: BmcAddress, fingerprint: str) -> None:
+        told.append((address, fingerprint))
+
+    async with simulated(1, tmp_path, first=NUMBER), Bmcs() as bmcs:
+        bmcs.installed = installed
+        address = await redfish_address(NUMBER)
+        made = sign(await bmcs.do(address, PASSWORD, "certificate.request", names=("bmc17.example.net",)))
+        await bmcs.do(address, PASSWORD, "certificate.replace", pem=made)
+        shown = await fingerprint(address)
+        assert told == [(address, shown)]
+        assert await bmcs.power(replace(address, fingerprint=shown), PASSWORD) is Power.OFF
 
 
 async def test_ipmi_does_every_verb_that_it_offers(tmp_path: Path) -> None:

@@ -237,6 +237,38 @@ async def _refused(work: Awaitable[object]) -> None:
         await work
 
 
+NEW = "cd" * 32
+REPINNED: dict[str, tuple[BmcAddress, BmcAddress]] = {
+    # a way that is on record, and what it is after BMC18 was given another certificate
+    "that way": (BMC18, replace(BMC18, fingerprint=NEW)),
+    "by another user": (replace(BMC18, username="root"), replace(BMC18, username="root", fingerprint=NEW)),
+    "to another system that it looks after": (
+        replace(BMC18, system="2"), replace(BMC18, system="2", fingerprint=NEW)),
+    "at another port": (replace(BMC18, port=8443), replace(BMC18, port=8443)),
+    "by another driver": (IPMI18, IPMI18),
+    "that another certificate is pinned for": (
+        replace(BMC18, fingerprint="ef" * 32), replace(BMC18, fingerprint="ef" * 32)),
+    "that none is pinned for": (replace(BMC18, fingerprint=""), replace(BMC18, fingerprint="")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first way", "another way"])
+@pytest.mark.parametrize(("way", "after"), REPINNED.values(), ids=REPINNED.keys())
+async def test_a_pin_follows_what_we_had_a_bmc_install(
+    tmp_path: Path, way: BmcAddress, after: BmcAddress, first: bool
+) -> None:
+    other = BmcAddress(Driver.LIBVIRT, "localhost", 0, "")
+    ways, kept = ((way, ()), (after, ())) if first else ((other, (way,)), (other, (after,)))
+    async with Rack(tmp_path).daemon() as conductor:
+        machine = await conductor.enrol(EnrolRequest("node18"))
+        await conductor._runner.change(machine.id, lambda m, _: (replace(m, bmc=ways[0], more_bmcs=ways[1]), []))
+        before = conductor.machines.get("node18")
+        await conductor.doors.repin(BMC18, NEW)
+        changed = conductor.machines.get("node18")
+        assert (changed.bmc, changed.more_bmcs) == kept
+        assert (changed is before) is (after == way)
+
+
 WAYS = {"another address of the first way": moved, "one way less": gone}
 
 

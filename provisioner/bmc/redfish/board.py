@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,9 @@ MAX_PAGES = 512
 TASK_POLLS_S = (0.5, 1.0, 2.0, 5.0)
 """Pauses between looks at a task; the last one repeats."""
 
+Installed = Callable[[str], Awaitable[None]]
+"""Is told of a certificate that the board was given and shows, by its SHA-256."""
+
 
 class TaskLost(BmcTimeout):
     """The board has begun, and knows nothing of it any more."""
@@ -53,8 +56,10 @@ class Board:
         quirks: Sequence[Quirk] = (),
         patience: Patience = PATIENCE,
         host_keys: HostKeys | None = None,
+        installed: Installed | None = None,
     ) -> None:
         self._client = client
+        self._installed = installed
         self.host_keys = HostKeys() if host_keys is None else host_keys
         self._patience = patience
         self._table = quirks

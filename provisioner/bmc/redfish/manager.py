@@ -3,6 +3,7 @@ CertificateService)."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ssl
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from provisioner.bmc.redfish.answers import Resource, read_body, text_at
 from provisioner.bmc.redfish.board import Board
 from provisioner.bmc.redfish.way import fingerprint
-from provisioner.errors import BmcError, BmcProtocolError, BmcWrongState, ConfigError, WireError
+from provisioner.errors import BmcError, BmcProtocolError, BmcTimeout, BmcWrongState, ConfigError, WireError
 from provisioner.model.board import BmcNetwork, TimeSync
 
 CERTIFICATE_S = 120.0
@@ -79,7 +80,7 @@ class ManagerVerbs(Board):
         return request
 
     async def replace_certificate(self, pem: str) -> None:
-        """Install a certificate, and see the board show it. The address has to be pinned to it afterwards."""
+        """Install a certificate, and see the board show it: the pin of its address follows."""
         verb = "certificate.replace"
         wanted = pem_fingerprint(pem)
         service = await self.child(verb, await self.root(), "CertificateService")
@@ -89,7 +90,8 @@ class ManagerVerbs(Board):
             "CertificateType": "PEM",
             "CertificateUri": {"@odata.id": held.path},
         }
-        await self.act(verb, service, "CertificateService.ReplaceCertificate", body)
+        with contextlib.suppress(BmcTimeout):  # its web server may start anew before it answers: what it shows says
+            await self.act(verb, service, "CertificateService.ReplaceCertificate", body)
         await self._client.disconnect()
 
         async def is_shown() -> bool:
@@ -99,6 +101,8 @@ class ManagerVerbs(Board):
                 return False
 
         await self.until(verb, is_shown, CERTIFICATE_S, "the web server does not show it")
+        if self._installed is not None:
+            await self._installed(wanted)
 
     async def _certificate(self, verb: str) -> Resource:
         listed = await self.each(await self._certificates_path(verb))

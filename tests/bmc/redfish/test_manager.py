@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from provisioner.bmc.redfish.client import RedfishClient
 from provisioner.bmc.redfish.driver import Redfish
 from provisioner.bmc.redfish.manager import pem_fingerprint
-from provisioner.errors import BmcProtocolError, BmcUnsupported, BmcWrongState, ConfigError
+from provisioner.errors import BmcError, BmcProtocolError, BmcUnsupported, BmcWrongState, ConfigError
 from provisioner.model.board import BmcNetwork, TimeSync
 from tests.bmc.peers import write_certificate
-from tests.bmc.redfish.service import Service, says
+from tests.bmc.redfish.service import PASSWORD, Script, Service, complains, hangs_up, says
 
 MANAGER = "/redfish/v1/Managers/1"
 PORTS = f"{MANAGER}/EthernetInterfaces"
@@ -149,14 +151,35 @@ async def test_certificate_request(board: Service, bmc: Redfish) -> None:
         await bmc.request_certificate(())
 
 
+REPLACED: dict[str, tuple[Script | None, type[BmcError] | None]] = {
+    # what the service answers (None: that it was done), and how the verb ends
+    "done": (None, None),
+    "its web server starts anew before it answers": (hangs_up, None),
+    "refused": (complains(400, "Base.1.8.PropertyValueIncorrect"), BmcUnsupported),
+}
+
+
 @pytest.mark.usefixtures("with_certificates")
-async def test_replace_certificate_until_it_is_shown(board: Service, bmc: Redfish, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("script", "error"), REPLACED.values(), ids=REPLACED.keys())
+async def test_replace_certificate_until_it_is_shown(
+    board: Service, tmp_path: Path, script: Script | None, error: type[BmcError] | None
+) -> None:
     """The service here shows the certificate that it already has: what is asked for is what is seen."""
+    told: list[str] = []
+
+    async def installed(fingerprint: str) -> None:
+        told.append(fingerprint)
+
     pem = await asyncio.to_thread((tmp_path / "bmc.pem").read_text)
     board.actions[f"{SERVICE}/Replace"] = lambda _: None
-    await bmc.replace_certificate(pem)
-    assert board.bodies[-1]["CertificateType"] == "PEM"
-    assert pem_fingerprint(pem) == board.address.fingerprint
+    bmc = Redfish(RedfishClient(board.address, PASSWORD), installed=installed)
+    if script is not None:
+        board.next(f"POST {SERVICE}/Replace", script)
+    with contextlib.nullcontext() if error is None else pytest.raises(error):
+        await bmc.replace_certificate(pem)
+    await bmc.close()
+    assert told == ([] if error else [board.address.fingerprint])
+    assert script or board.bodies[-1]["CertificateType"] == "PEM"
 
 
 def test_what_is_no_certificate(tmp_path: Path) -> None:
