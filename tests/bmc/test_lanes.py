@@ -1,4 +1,4 @@
-"""The lanes of BMCs: what is kept of a board, and for how long. Virtual time."""
+"""The lanes of BMCs: what is kept of a board, when it is left alone, when no password is tried. Virtual time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.resolve import Verdict
 from provisioner.bmc.verbs import Bmc
-from provisioner.errors import BmcError, BmcTimeout, BmcUnreachable
-from provisioner.model.bmc import BmcAddress, BmcIdentity
+from provisioner.errors import BmcAuthError, BmcError, BmcProtocolError, BmcTimeout, BmcUnreachable, BmcWrongState
+from provisioner.model.bmc import BmcAddress, BmcIdentity, Power
 from tests.bmc.fake import ADDRESS, FakeBmc
 
 pytestmark = pytest.mark.looptime
@@ -60,3 +60,76 @@ async def test_a_board_that_may_have_other_firmware_is_met_anew(verb: str, troub
     assert board.drivers == 2, "what the driver knows of it is forgotten, once"
     told = [one.board.firmware for one in bmcs.ledger if one.verb == "power.status" and one.verdict is Verdict.PROVEN]
     assert sorted(told) == ["1.0", "2.0"]
+
+
+@pytest.fixture
+def board() -> FakeBmc:
+    return FakeBmc(ADDRESS)
+
+
+@pytest.fixture
+def bmcs(board: FakeBmc) -> Bmcs:
+    return Bmcs(quirks=(), make=lambda address, password: board)
+
+
+async def test_a_dead_bmc_is_left_alone_for_a_while(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.troubles = [BmcUnreachable("no answer")] * 5
+    with pytest.raises(BmcUnreachable, match="no answer"):
+        await bmcs.power(ADDRESS, "p")
+    asked = board.calls
+    with pytest.raises(BmcUnreachable, match=r"not asked: no answer 3 times in a row; asked again in 10 s"):
+        await bmcs.power(ADDRESS, "p")
+    assert board.calls == asked == 3
+    await asyncio.sleep(12)
+    with pytest.raises(BmcUnreachable):
+        await bmcs.power(ADDRESS, "p")
+    assert board.calls == 4, "one try, then it is left alone for longer"
+    board.troubles.clear()
+    await asyncio.sleep(24)
+    assert await bmcs.power(ADDRESS, "p") is Power.OFF
+
+
+BETWEEN: dict[str, tuple[BmcError, bool]] = {
+    # what a verb ends with between silences, and whether the BMC answered with it
+    "not in this state": (BmcWrongState("it is off"), True),
+    "cannot be read": (BmcProtocolError("not JSON"), True),
+    "not seen in time": (BmcTimeout("not seen"), False),
+}
+
+
+@pytest.mark.parametrize(("between", "answered"), BETWEEN.values(), ids=BETWEEN.keys())
+async def test_silences_count_in_a_row(bmcs: Bmcs, board: FakeBmc, between: BmcError, answered: bool) -> None:
+    silence = BmcUnreachable("no answer", silent=True)
+    board.troubles = [silence, silence, between, silence]
+    for ends in list(board.troubles):
+        with pytest.raises(type(ends)):
+            await bmcs.power(ADDRESS, "p")
+    asked = board.calls
+    with contextlib.suppress(BmcUnreachable):
+        await bmcs.power(ADDRESS, "p")
+    assert (board.calls > asked) is answered
+
+
+async def test_a_refused_password_is_tried_twice_in_ten_minutes(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.troubles = [BmcAuthError("wrong")] * 3
+    for _ in range(4):
+        with pytest.raises(BmcAuthError):
+            await bmcs.power(ADDRESS, "p")
+    assert board.calls == 2
+    board.troubles.clear()
+    assert await bmcs.power(ADDRESS, "right") is Power.OFF, "a new password is used at once"
+
+
+async def test_a_refusal_counts_though_the_session_was_ended(bmcs: Bmcs, board: FakeBmc) -> None:
+    for _ in range(4):
+        board.troubles = [BmcAuthError("wrong")]
+        with pytest.raises(BmcAuthError):
+            await bmcs.identify(ADDRESS, "p")
+        await bmcs.leave(ADDRESS)
+        assert bmcs._lanes._lanes == {}, "nor is a password kept"
+    assert board.calls == 2
+    await asyncio.sleep(600)
+    board.troubles.clear()
+    await bmcs.identify(ADDRESS, "p")
+    await bmcs.leave(ADDRESS)
+    assert bmcs._lanes._refused == {}

@@ -1,4 +1,4 @@
-"""One door for all BMCs: queues, deadlines, retries, the breaker. Virtual time, fakes behind the door."""
+"""One door for all BMCs: queues, deadlines, retries, consoles. Virtual time, fakes behind the door."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ from provisioner.errors import (
     BmcConsoleRefused,
     BmcError,
     BmcNotTrusted,
-    BmcProtocolError,
     BmcTimeout,
     BmcUnreachable,
     BmcUnsupported,
-    BmcWrongState,
 )
 from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from tests.bmc.fake import ADDRESS, FakeBmc
@@ -151,69 +149,6 @@ async def test_a_reset_is_never_retried(bmcs: Bmcs, board: FakeBmc) -> None:
     with pytest.raises(BmcUnreachable):
         await bmcs.press(ADDRESS, "p", Press.RESET)
     assert Press.RESET not in board.pressed
-
-
-async def test_a_dead_bmc_is_left_alone_for_a_while(bmcs: Bmcs, board: FakeBmc) -> None:
-    board.troubles = [BmcUnreachable("no answer")] * 5
-    with pytest.raises(BmcUnreachable, match="no answer"):
-        await bmcs.power(ADDRESS, "p")
-    asked = board.calls
-    with pytest.raises(BmcUnreachable, match=r"not asked: no answer 3 times in a row; asked again in 10 s"):
-        await bmcs.power(ADDRESS, "p")
-    assert board.calls == asked == 3
-    await asyncio.sleep(12)
-    with pytest.raises(BmcUnreachable):
-        await bmcs.power(ADDRESS, "p")
-    assert board.calls == 4, "one try, then it is left alone for longer"
-    board.troubles.clear()
-    await asyncio.sleep(24)
-    assert await bmcs.power(ADDRESS, "p") is Power.OFF
-
-
-BETWEEN: dict[str, tuple[BmcError, bool]] = {
-    # what a verb ends with between silences, and whether the BMC answered with it
-    "not in this state": (BmcWrongState("it is off"), True),
-    "cannot be read": (BmcProtocolError("not JSON"), True),
-    "not seen in time": (BmcTimeout("not seen"), False),
-}
-
-
-@pytest.mark.parametrize(("between", "answered"), BETWEEN.values(), ids=BETWEEN.keys())
-async def test_silences_count_in_a_row(bmcs: Bmcs, board: FakeBmc, between: BmcError, answered: bool) -> None:
-    silence = BmcUnreachable("no answer", silent=True)
-    board.troubles = [silence, silence, between, silence]
-    for ends in list(board.troubles):
-        with pytest.raises(type(ends)):
-            await bmcs.power(ADDRESS, "p")
-    asked = board.calls
-    with contextlib.suppress(BmcUnreachable):
-        await bmcs.power(ADDRESS, "p")
-    assert (board.calls > asked) is answered
-
-
-async def test_a_refused_password_is_tried_twice_in_ten_minutes(bmcs: Bmcs, board: FakeBmc) -> None:
-    board.troubles = [BmcAuthError("wrong")] * 3
-    for _ in range(4):
-        with pytest.raises(BmcAuthError):
-            await bmcs.power(ADDRESS, "p")
-    assert board.calls == 2
-    board.troubles.clear()
-    assert await bmcs.power(ADDRESS, "right") is Power.OFF, "a new password is used at once"
-
-
-async def test_a_refusal_counts_though_the_session_was_ended(bmcs: Bmcs, board: FakeBmc) -> None:
-    for _ in range(4):
-        board.troubles = [BmcAuthError("wrong")]
-        with pytest.raises(BmcAuthError):
-            await bmcs.identify(ADDRESS, "p")
-        await bmcs.leave(ADDRESS)
-        assert bmcs._lanes._lanes == {}, "nor is a password kept"
-    assert board.calls == 2
-    await asyncio.sleep(600)
-    board.troubles.clear()
-    await bmcs.identify(ADDRESS, "p")
-    await bmcs.leave(ADDRESS)
-    assert bmcs._lanes._refused == {}
 
 
 class WithConsole(FakeBmc):

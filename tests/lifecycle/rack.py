@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -143,12 +143,11 @@ class FakeBmcs:
         return logins
 
     async def do(self, address: BmcAddress, password: str, name: str, /, **given: Any) -> Any:
-        metal = self._metal(address, password)
         assert name == "boot.targets"
-        return metal.targets
+        return self._metal(address, password).targets
 
     async def forget(self, address: BmcAddress) -> None:
-        self._rack.let_go.append(address)
+        return
 
     leave = forget
 
@@ -178,8 +177,6 @@ class Rack:
         self.clock: SteadyClock | None = None
         self._behaviour: asyncio.TaskGroup | None = None
         self.moved: dict[str, str] = {}
-        self.let_go: list[BmcAddress] = []
-        """BMCs that the session was ended with."""
         self.switch_ports: dict[str, SwitchPort] = {}
         """Where machines are plugged in, by their address, as far as a relay said."""
         self.unanswered = 0
@@ -203,9 +200,8 @@ class Rack:
         db.points = points
         await db.open()
         await self.opened(db)
-        ports = Ports(self.bmcs(points), self.catalogue(), self.artifacts(), self._discovery(), self._network())
-        ports = replace(ports, secrets=self._read)
-        conductor = Conductor(db, Secrets(db, key), ports, self.clock, self.pace)
+        parts = self.bmcs(points), self.catalogue(), self.artifacts(), self._discovery(), self._network()
+        conductor = Conductor(db, Secrets(db, key), Ports(*parts, secrets=self._read), self.clock, self.pace)
         await conductor.open()
         services = await self.beside(conductor, db, points)
         try:

@@ -15,6 +15,7 @@ from provisioner.bmc.rotation import ways_of
 from provisioner.errors import BmcUnreachable, ConflictError, NotFoundError, PreflightError, StoreError
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.doors import check_board, check_free
+from provisioner.lifecycle.ports import Bmcs
 from provisioner.lifecycle.registry import Machines
 from provisioner.model.bmc import PASSWORDS, BmcAddress, BmcIdentity, Driver, secret_of
 from provisioner.model.facts import BmcSeen, Facts
@@ -22,7 +23,7 @@ from provisioner.model.intent import EnrolRequest
 from provisioner.model.machine import Machine, State
 from provisioner.model.net import Mac
 from tests.lifecycle.points import KillableDatabase, Killed, Points
-from tests.lifecycle.rack import PASSWORD, Metal, Rack
+from tests.lifecycle.rack import PASSWORD, FakeBmcs, Metal, Rack
 
 WAY = r"`provisionctl bmc add node17 redfish://USER@HOST` or ipmi://"
 
@@ -207,6 +208,25 @@ async def enrolled_by(conductor: Conductor, rack: Rack, password: str) -> None:
         await conductor.enrol(EnrolRequest("node18", rack.one("node18").address, password))
 
 
+class Sessions(FakeBmcs):
+    """BMCs that tell which sessions are ended."""
+
+    def __init__(self, rack: Rack, points: Points) -> None:
+        super().__init__(rack, points)
+        self.ended: list[BmcAddress] = []
+
+    async def forget(self, address: BmcAddress) -> None:
+        self.ended.append(address)
+
+    leave = forget
+
+
+class SessionRack(Rack):
+    def bmcs(self, points: Points) -> Bmcs:
+        self.sessions = Sessions(self, points)
+        return self.sessions  # type: ignore[return-value]
+
+
 LET_GO: dict[str, tuple[Callable[[Conductor, Rack], Awaitable[None]], list[str]]] = {
     # what is done, and whose BMC's session is ended then; node17 is on record
     "a new address": (moved, ["node17"]),
@@ -222,14 +242,14 @@ LET_GO: dict[str, tuple[Callable[[Conductor, Rack], Awaitable[None]], list[str]]
 async def test_a_session_is_kept_with_bmcs_on_record_alone(
     tmp_path: Path, change: Callable[[Conductor, Rack], Awaitable[None]], ended: list[str]
 ) -> None:
-    rack = Rack(tmp_path, ("node17", "node18"))
+    rack = SessionRack(tmp_path, ("node17", "node18"))
     async with rack.daemon() as conductor:
         await rack.enrol("node17")
         if change is moved:
             rack.one("node18").uuid = rack.one("node17").uuid
         await change(conductor, rack)
         held = [machine.bmc for machine in conductor.machines.all()]
-        assert [each for each in rack.let_go if each not in held] == [rack.one(name).address for name in ended]
+        assert [each for each in rack.sessions.ended if each not in held] == [rack.one(name).address for name in ended]
 
 
 async def _refused(work: Awaitable[object]) -> None:

@@ -26,3 +26,16 @@ async def bmc(board: Service) -> AsyncIterator[Redfish]:
     made = Redfish(RedfishClient(board.address, PASSWORD))
     yield made
     await made.close()
+
+
+@pytest.fixture
+def service(board: Service) -> Service:
+    """The same board, for tests of what is asked of it."""
+    return board
+
+
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[RedfishClient]:
+    """A client of it, as the administrator."""
+    async with RedfishClient(service.address, PASSWORD) as made:
+        yield made
