@@ -83,7 +83,7 @@ class Lanes:
         self._saw = saw
         self._lanes: dict[Key, Lane] = {}
         self._refused: dict[Key, dict[Account, Guard]] = {}
-        """The guards of BMCs whose lane was forgotten, while they hold."""
+        """The guards of BMCs that were left, while they hold."""
 
     async def run(self, verb: Verb, address: BmcAddress, password: str, call: Call[T]) -> T:
         """Run a verb: a read at once, a change when those before it are done."""
@@ -159,18 +159,20 @@ class Lanes:
         return lane
 
     async def forget(self, address: BmcAddress) -> None:
-        """End the session with a BMC, and its lane."""
+        """End the session with a BMC, and its lane; nothing of it counts any more."""
         lane = self._lanes.pop(_key(address), None)
+        self._refused.pop(_key(address), None)
         if lane is not None:
-            self._remember(_key(address), lane)
             await _close(lane.bmc)
 
-    def _remember(self, key: Key, lane: Lane) -> None:
-        """Keep what a BMC refused, for as long as it counts there: it may be tried again."""
+    async def leave(self, address: BmcAddress) -> None:
+        """The same, but what it refused counts on for as long as it does there: it may be tried again."""
+        if (lane := self._lanes.pop(_key(address), None)) is None:
+            return
         now = asyncio.get_running_loop().time()
-        self._refused = {key: held for key, guards in self._refused.items() if (held := _held(guards, now))}
-        if held := _held(lane.guards, now):
-            self._refused[key] = held
+        left = {**self._refused, _key(address): lane.guards}
+        self._refused = {key: held for key, guards in left.items() if (held := _held(guards, now))}
+        await _close(lane.bmc)
 
     async def close(self) -> None:
         """End every session."""

@@ -193,7 +193,7 @@ class Bmcs:
 
     async def leave(self, address: BmcAddress) -> None:
         """End the session with a BMC that was only tried."""
-        await self._lanes.forget(address)
+        await self._lanes.leave(address)
 
     async def resolve(self, verb: str, logins: Sequence[tuple[BmcAddress, str]]) -> Resolution:
         """Say which of a machine's drivers is asked for a verb, and why."""

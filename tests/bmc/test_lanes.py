@@ -128,8 +128,18 @@ async def test_a_refusal_counts_though_the_session_was_ended(bmcs: Bmcs, board: 
         await bmcs.leave(ADDRESS)
         assert bmcs._lanes._lanes == {}, "nor is a password kept"
     assert board.calls == 2
-    await asyncio.sleep(600)
     board.troubles.clear()
+    await asyncio.sleep(600)
     await bmcs.identify(ADDRESS, "p")
     await bmcs.leave(ADDRESS)
     assert bmcs._lanes._refused == {}
+
+
+async def test_of_a_bmc_that_is_put_on_record_anew_no_refusal_counts(bmcs: Bmcs, board: FakeBmc) -> None:
+    board.troubles = [BmcAuthError("wrong")] * 2
+    for _ in range(2):
+        with pytest.raises(BmcAuthError):
+            await bmcs.identify(ADDRESS, "p")
+    await bmcs.leave(ADDRESS)
+    await bmcs.forget(ADDRESS)
+    await bmcs.identify(ADDRESS, "p")
