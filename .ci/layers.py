@@ -58,6 +58,7 @@ TABLE = (
     ("tftp.places", "shells"),
     ("tftp.content", "shells"),
     ("tftp.session", "shells"),
+    ("tftp.trace", "shells"),
     ("discovery.build.*", "shells"),
     ("lifecycle.runner", "shells"),
     ("lifecycle.ports", "shells"),

@@ -56,6 +56,7 @@ from provisioner.store.lock import alone
 from provisioner.store.retention import Retention
 from provisioner.store.secrets import Secrets
 from provisioner.tftp.server import TftpServer
+from provisioner.tftp.trace import Trace
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
 from provisioner.web.ca import CaApi
@@ -252,7 +253,8 @@ class Daemon:
         if not settings.enabled:
             return None
         render = MachineFiles(conductor, network.lease_of)
-        tftp = TftpServer(wanted, table=table, observe=conductor.observe, render=render, whose=network.lease_of)
+        trace = Trace(conductor.observe, network.lease_of, conductor.clock)
+        tftp = TftpServer(wanted, table=table, trace=trace, render=render)
         await tftp.start()
         stack.push_async_callback(tftp.stop)
         self.listeners += [Listener("tftp", f"udp {host}:{port}") for host, port, *_ in tftp.addresses]

@@ -102,7 +102,7 @@ class DhcpServer:
             tell=self.tell,
             limit=HELD_LIMIT,
         )
-        self._teller = Teller(self.trace, self._clock)
+        self._teller = Teller(self.trace.budget, self._clock)
         for subnet in config.subnets:
             self.site.set_net(Net(subnet))
         for reservation in config.reservations:

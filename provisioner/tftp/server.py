@@ -6,14 +6,11 @@ import asyncio
 import logging
 import resource
 import socket
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 
 from provisioner.boot.files import FileTable, Make, Refused, Render, normalise, printable
 from provisioner.errors import ListenError, ProvisionerError, WireError
 from provisioner.listening import hint_for
-from provisioner.model.net import Mac
-from provisioner.model.trace import NOW, Channel, Observe, TraceLine
 from provisioner.tftp.content import Contents, in_mode
 from provisioner.tftp.options import negotiate
 from provisioner.tftp.packet import ErrorCode, Request, decode
@@ -21,6 +18,7 @@ from provisioner.tftp.places import DEFAULT, Bounds, Job, Places
 from provisioner.tftp.pump import Pump
 from provisioner.tftp.session import Session
 from provisioner.tftp.sockets import Address, Reply, SocketAddress, destination, listen
+from provisioner.tftp.trace import Trace
 from provisioner.tftp.transfer import Outcome, Transfer
 
 log = logging.getLogger(__name__)
@@ -29,14 +27,11 @@ DRAINED = 64
 """Requests read from a listening socket before the loop looks at anything else."""
 COMPLAIN_EVERY_S = 10.0
 
-Whose = Callable[[str], Mac | None]
-"""Which machine holds this address, as the leases know it."""
-
 
 class TftpServer:
     """Serves `table` read-only on every one of `addresses`.
 
-    `render` makes files for one client and is asked first; `whose` names the machine in the trace.
+    `render` makes files for one client and is asked first.
     """
 
     def __init__(
@@ -44,16 +39,14 @@ class TftpServer:
         addresses: Sequence[Address],
         *,
         table: FileTable,
-        observe: Observe,
+        trace: Trace,
         render: Render | None = None,
-        whose: Whose = lambda _address: None,
         bounds: Bounds = DEFAULT,
     ) -> None:
         self.addresses = tuple(addresses)
         """As configured; after `start` with the ports that were bound, where 0 was asked for."""
-        self.counts: Counter[str] = Counter()
-        """Outcomes of transfers and reasons of refusals, for metrics."""
-        self._table, self._observe, self._render, self._whose = table, observe, render, whose
+        self._table, self._render, self._trace = table, render, trace
+        self.counts = trace.counts
         self._bounds = bounds
         self._listeners: list[socket.socket] = []
         self._contents = Contents()
@@ -104,6 +97,7 @@ class TftpServer:
         if self._pump is not None:
             self._pump.close()
             self._pump = None
+        self._trace.stop()
         self._contents.clear()
 
     @property
@@ -138,7 +132,9 @@ class TftpServer:
         if not isinstance(packet, Request):
             return self._complain("tftp.stray", f"from {peer[0]}: {type(packet).__name__} outside of a transfer")
         if packet.write:
-            self._trace(reply, "tftp.refused", f"{printable(packet.name)}: nothing can be written here", ok=False)
+            self._trace.add(
+                reply.host, "tftp.refused", f"{printable(packet.name)}: nothing can be written here", ok=False
+            )
             return reply.error(ErrorCode.ACCESS_VIOLATION, "read only")
         return self._requested(Job(packet, data, reply))
 
@@ -180,7 +176,7 @@ class TftpServer:
 
     def _refuse(self, job: Job, refused: Refused) -> None:
         self.counts["refused"] += 1
-        self._trace(job.reply, "tftp.refused", f"{refused.name}: {refused.reason}", ok=False)
+        self._trace.add(job.reply.host, "tftp.refused", f"{refused.name}: {refused.reason}", ok=False)
         job.reply.error(ErrorCode.NOT_FOUND, "nothing is served under this name")
 
     def _opened(self, job: Job, name: str, content: memoryview | OSError) -> None:
@@ -188,7 +184,7 @@ class TftpServer:
             return None  # stopped, or the client began anew meanwhile
         if isinstance(content, OSError):
             self._places.free(job)
-            self._trace(job.reply, "tftp.unreadable", f"{name}: {content}", ok=False)
+            self._trace.add(job.reply.host, "tftp.unreadable", f"{name}: {content}", ok=False)
             return job.reply.error(ErrorCode.UNDEFINED, "cannot be read on the server")
         try:
             self._begin(job, name, content)
@@ -208,7 +204,7 @@ class TftpServer:
             sock, transfer, pump=self._pump, ended=lambda session: self._ended(job, name, session.transfer)
         )
         about = f"{name}: {len(content)} bytes, blksize {agreed.blksize}, windowsize {agreed.windowsize}"
-        self._trace(reply, "tftp.start", about)
+        self._trace.add(reply.host, "tftp.start", about)
         job.session.start()
 
     def _ended(self, job: Job, name: str, transfer: Transfer) -> None:
@@ -218,18 +214,17 @@ class TftpServer:
         seconds = asyncio.get_running_loop().time() - job.began
         if outcome in (Outcome.COMPLETE, Outcome.UNCONFIRMED):
             again = f", {transfer.retransmitted_blocks} blocks sent again" if transfer.retransmitted_blocks else ""
-            self._trace(job.reply, "tftp.done", f"{name}: {transfer.size_bytes} bytes in {seconds:.2f} s{again}")
+            self._trace.add(
+                job.reply.host, "tftp.done", f"{name}: {transfer.size_bytes} bytes in {seconds:.2f} s{again}"
+            )
         elif outcome is Outcome.ABORTED:
             said = f", it said: {transfer.message}" if transfer.message else ""
-            self._trace(job.reply, "tftp.aborted", f"{name}: the client ended it at byte {transfer.acked_bytes}{said}")
+            self._trace.add(
+                job.reply.host, "tftp.aborted", f"{name}: the client ended it at byte {transfer.acked_bytes}{said}"
+            )
         else:
             text = f"{name}: {outcome} at byte {transfer.acked_bytes} of {transfer.size_bytes}, after {seconds:.0f} s"
-            self._trace(job.reply, "tftp.failed", text, ok=False)
-
-    def _trace(self, reply: Reply, event: str, text: str, *, ok: bool = True) -> None:
-        mac = self._whose(reply.host)
-        log.info("%s client=%s mac=%s %s", event, reply.host, mac, text)
-        self._observe(TraceLine(NOW, Channel.TFTP, event, text, mac=mac, ok=ok))
+            self._trace.add(job.reply.host, "tftp.failed", text, ok=False)
 
     def _complain(self, event: str, text: str) -> None:
         """Count what a stranger did, and log it at most every COMPLAIN_EVERY_S for each kind."""

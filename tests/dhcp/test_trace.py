@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from provisioner.dhcp.backlog import LIMIT
+from provisioner.dhcp.budget import LATE_COUNT, LINES_BURST
 from provisioner.dhcp.case import Arrival
 from provisioner.dhcp.options import Opt, Type
 from provisioner.dhcp.packet import Packet, encode
-from provisioner.dhcp.trace import LATE_COUNT, LINES_BURST, MAC_BURST, Trace
+from provisioner.dhcp.trace import EACH, Trace
 from provisioner.model.trace import Channel, TraceLine
 from tests.dhcp.clients import DIRECT, MAC, NOW, PROXY_PORT, UEFI, ask, discover, packet, request, site, subnet
 
@@ -63,16 +64,16 @@ def test_one_machine_has_a_budget_and_what_is_beyond_is_told_as_one() -> None:
     for _ in range(100):
         trace.answered(discover(), DIRECT, ask(here, discover()), NOW)
     trace.answered(request("10.9.9.9"), DIRECT, ask(here, request("10.9.9.9")), NOW)
-    assert len(lines) == MAC_BURST
-    trace.tell_late(NOW)
-    assert len(lines) == MAC_BURST  # its budget is used up: it has to wait
-    trace.tell_late(NOW + 10)
-    assert [line.text for line in lines[MAC_BURST:]] == [
-        f"DISCOVER on eth0: 10.0.0.100 chain to iPXE ({100 - MAC_BURST} times)",
+    assert len(lines) == EACH.burst
+    trace.budget.tell_late(NOW)
+    assert len(lines) == EACH.burst  # its budget is used up: it has to wait
+    trace.budget.tell_late(NOW + 10)
+    assert [line.text for line in lines[EACH.burst :]] == [
+        f"DISCOVER on eth0: 10.0.0.100 chain to iPXE ({100 - EACH.burst} times)",
         "REQUEST on eth0: 10.9.9.9 is not an address of this network",
     ]
     assert {line.at for line in lines} == {NOW}
-    assert (trace.counts["dhcp.offer"], trace.counts["dhcp.untold"], len(trace.late)) == (100, 0, 0)
+    assert (trace.counts["dhcp.offer"], trace.counts["dhcp.untold"], len(trace.budget.late)) == (100, 0, 0)
 
 
 def mac_of(number: int) -> str:
@@ -86,7 +87,7 @@ def test_all_machines_together_have_a_budget_and_the_rest_is_told_late() -> None
         trace.answered(discover(mac_of(number)), DIRECT, found, NOW)
     assert len(lines) == LINES_BURST
     for _ in range(LINES_BURST // LATE_COUNT + 1):
-        trace.tell_late(NOW + 1)
+        trace.budget.tell_late(NOW + 1)
     assert [line.mac for line in lines] == [mac_of(number) for number in range(2 * LINES_BURST)]
     assert not trace.counts["dhcp.untold"]
 
@@ -99,9 +100,9 @@ def test_a_flood_of_strangers_costs_no_known_machine_its_line() -> None:
         trace.answered(discover(mac_of(number)), DIRECT, found, NOW)
     assert trace.counts["dhcp.untold"] == 10
     trace.answered(discover(), DIRECT, found, NOW)
-    trace.tell_late(NOW, 1)
+    trace.budget.tell_late(NOW, 1)
     assert lines[-1].mac == MAC
-    assert len(trace.late) == LIMIT
+    assert len(trace.budget.late) == LIMIT
 
 
 def test_malformed_packets_are_told_by_their_sender() -> None:
@@ -109,10 +110,10 @@ def test_malformed_packets_are_told_by_their_sender() -> None:
     trace = Trace(lines.append)
     for _ in range(100):
         trace.malformed(bytes(28) + bytes.fromhex("525400000001"), DIRECT, "too short", NOW)
-    assert len(lines) == MAC_BURST
-    trace.tell_late(NOW + 10)
+    assert len(lines) == EACH.burst
+    trace.budget.tell_late(NOW + 10)
     assert (lines[0].event, lines[0].mac, lines[0].text) == ("dhcp.malformed", MAC, "from 0.0.0.0: too short")
-    assert lines[-1].text == f"from 0.0.0.0: too short ({100 - MAC_BURST} times)"
+    assert lines[-1].text == f"from 0.0.0.0: too short ({100 - EACH.burst} times)"
 
 
 def test_a_fault_of_ours_is_in_the_machines_trace() -> None:

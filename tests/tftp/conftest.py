@@ -15,6 +15,7 @@ from provisioner.errors import NotFoundError
 from provisioner.model.trace import TraceLine
 from provisioner.tftp.places import Bounds
 from provisioner.tftp.server import TftpServer
+from provisioner.tftp.trace import Trace
 
 PER_CLIENT = 40
 SMALL = b"loader\r\n" * 20_000
@@ -75,7 +76,9 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     table = FileTable([put(tmp_path, name, content) for name, content in files.items()])
     trace: list[TraceLine] = []
     bounds = Bounds(transfers=100, per_client=PER_CLIENT)
-    server = TftpServer([("127.0.0.1", 0), ("::1", 0)], table=table, observe=trace.append, render=render, bounds=bounds)
+    server = TftpServer(
+        [("127.0.0.1", 0), ("::1", 0)], table=table, trace=Trace(trace.append), render=render, bounds=bounds
+    )
     await server.start()
     yield Served(server, table, trace)
     await server.stop()

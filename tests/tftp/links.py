@@ -17,13 +17,14 @@ import asyncio, signal, sys
 from pathlib import Path
 from provisioner.boot.files import FileTable, ServedFile
 from provisioner.tftp.server import TftpServer
+from provisioner.tftp.trace import Trace
 
 async def main(root, address):
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     files = [ServedFile(p.name, p, p.stat().st_size, p.name) for p in root.iterdir()]
     trace = []
-    server = TftpServer([(address, 69)], table=FileTable(files), observe=trace.append)
+    server = TftpServer([(address, 69)], table=FileTable(files), trace=Trace(trace.append))
     await server.start()
     print("ready", flush=True)
     await stop.wait()

@@ -16,6 +16,7 @@ from provisioner.errors import ListenError
 from provisioner.tftp.netascii import MAX_BYTES
 from provisioner.tftp.packet import Ack, Data, Error, ErrorCode, Mode, OptionAck, Options, Request, encode
 from provisioner.tftp.server import TftpServer
+from provisioner.tftp.trace import EACH, WAITING, Trace
 from tests.tftp.client import Client, fetch
 from tests.tftp.conftest import LARGE, PER_CLIENT, SMALL, Served, put
 
@@ -77,7 +78,7 @@ async def test_netascii_of_what_is_made_for_a_client(served: Served) -> None:
 @pytest.mark.parametrize(("wildcard", "asked"), [("0.0.0.0", "127.0.0.77"), ("::", "::1")], ids=["IPv4", "IPv6"])
 async def test_a_wildcard_answers_from_the_address_that_was_asked(served: Served, wildcard: str, asked: str) -> None:
     """A refusal, too: firmware leaves unread what comes from elsewhere."""
-    server = TftpServer([(wildcard, 0)], table=served.table, observe=served.trace.append)
+    server = TftpServer([(wildcard, 0)], table=served.table, trace=Trace(served.trace.append))
     await server.start()
     port = server.addresses[0][1]
     with Client((asked, port)) as client:
@@ -124,6 +125,15 @@ async def test_refused(served: Served, name: str) -> None:
     assert len(answer.message) < 100
     assert "\n" not in served.trace[0].text
     assert not served.trace[0].ok
+
+
+async def test_requests_without_end_are_answered_and_not_all_told(served: Served) -> None:
+    with Client(served.address) as client:
+        for number in range(2 * EACH.burst):
+            client.ask(f"x{number}")
+            assert isinstance(await client.receive(), Error)
+    assert served.server.counts == {"refused": 2 * EACH.burst}
+    assert EACH.burst <= len(served.trace) < EACH.burst + WAITING
 
 
 async def test_a_symlink_in_the_store_is_not_followed(served: Served, tmp_path: Path) -> None:
@@ -318,6 +328,8 @@ async def test_a_taken_port_ends_the_start(served: Served) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        server = TftpServer([("127.0.0.1", 0), ("127.0.0.1", port)], table=FileTable(), observe=served.trace.append)
+        server = TftpServer(
+            [("127.0.0.1", 0), ("127.0.0.1", port)], table=FileTable(), trace=Trace(served.trace.append)
+        )
         with pytest.raises(ListenError, match=rf"{port}: Address already in use .`ss -lunp"):
             await server.start()

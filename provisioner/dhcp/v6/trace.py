@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 
 from provisioner.dhcp.backlog import Worded
 from provisioner.dhcp.case import Silence
-from provisioner.dhcp.trace import OUR_FAULT, Trace
+from provisioner.dhcp.trace import OUR_FAULT, budget_of
 from provisioner.dhcp.v6.case import Arrival6, Reply6
 from provisioner.dhcp.v6.identify import NO_HARDWARE, Identity, identity_of
 from provisioner.dhcp.v6.message import Message, Type, address
@@ -23,9 +24,9 @@ class Trace6:
     """Counts everything, tells what the budgets allow."""
 
     def __init__(self, observe: Observe, known: Callable[[bytes], bool] = lambda _key: False) -> None:
-        self.budget = Trace(observe, known=known)
-        self.counts = self.budget.counts
+        self.counts: defaultdict[str, int] = defaultdict(int)
         """Events by their id, since the start."""
+        self.budget = budget_of(observe, known, self.counts)
 
     def answered(self, message: Message, arrival: Arrival6, found: Reply6 | Silence, now: float) -> None:
         """Tell of a reply that left, or of a silence."""
@@ -39,7 +40,7 @@ class Trace6:
         if mac is None:
             text += f" (DUID {who.duid.hex(':')})"
         line = TraceLine(now, Channel.DHCP6, found.event, text, mac, ok=found.event not in BAD_EVENTS)
-        self._tell(who.key, (message.type, found.event, found.reason), line, now)
+        self.budget.add(Worded(who.key, line), (message.type, found.event, found.reason), now)
 
     def malformed(self, arrival: Arrival6, why: str, now: float) -> None:
         """Tell of bytes that are no DHCPv6 message."""
@@ -55,13 +56,7 @@ class Trace6:
         self.counts[event] += 1
         text = f"from {address(arrival.source)} on {arrival.interface}: {why}"
         line = TraceLine(now, Channel.DHCP6, event, text, mac, ok=False)
-        self._tell(arrival.source.to_bytes(16, "big"), (event,), line, now)
-
-    def _tell(self, who: bytes, what: tuple[object, ...], line: TraceLine, now: float) -> None:
-        if self.budget.allows(who, now):
-            self.budget.tell(line)
-        else:
-            self.budget.keep(Worded(who, line), what)
+        self.budget.add(Worded(arrival.source.to_bytes(16, "big"), line), (event,), now)
 
 
 def _who(message: Message, arrival: Arrival6) -> Identity:

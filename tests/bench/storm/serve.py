@@ -13,6 +13,7 @@ from pathlib import Path
 
 from provisioner.boot.files import FileTable, ServedFile
 from provisioner.tftp.server import TftpServer
+from provisioner.tftp.trace import Trace
 from provisioner.web.app import machine_app
 from provisioner.web.files import Files
 from provisioner.web.server import Server
@@ -26,9 +27,9 @@ async def serve(root: Path, rate: float) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     table = FileTable([ServedFile(path.name, path, path.stat().st_size, path.name) for path in root.iterdir()])
-    files = Files(table, observe=lambda line: None, rate=rate)
+    files = Files(table, trace=Trace(lambda line: None), rate=rate)
     server = Server(machine_app(files.routes()))
-    tftp = TftpServer([(SERVER, 69)], table=table, observe=lambda line: None)
+    tftp = TftpServer([(SERVER, 69)], table=table, trace=Trace(lambda line: None))
     await tftp.start()
     await server.listen_tcp(SERVER, PORT)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

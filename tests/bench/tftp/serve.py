@@ -9,6 +9,7 @@ from pathlib import Path
 
 from provisioner.boot.files import FileTable, ServedFile
 from provisioner.tftp.server import TftpServer
+from provisioner.tftp.trace import Trace
 from tests.bench.tftp.wire import SERVER
 
 
@@ -17,7 +18,7 @@ async def serve(root: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     table = FileTable([ServedFile(path.name, path, path.stat().st_size, path.name) for path in root.iterdir()])
-    server = TftpServer([(SERVER, 69)], table=table, observe=lambda line: None)
+    server = TftpServer([(SERVER, 69)], table=table, trace=Trace(lambda line: None))
     await server.start()
     await stop.wait()
     await server.stop()

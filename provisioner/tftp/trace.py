@@ -1,0 +1,54 @@
+"""What the TFTP server says of its work: lines within a budget, for anybody may write any sender. No I/O."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from provisioner.clock import SteadyClock
+from provisioner.dhcp.backlog import Worded
+from provisioner.dhcp.budget import Budget, Each
+from provisioner.dhcp.teller import Teller
+from provisioner.model.net import Mac
+from provisioner.model.trace import Channel, Observe, TraceLine
+
+log = logging.getLogger("provisioner.tftp")
+
+EACH = Each(per_s=0.5, burst=200)
+"""Lines of one address: a boot makes about 10, GRUB that fetches its modules one by one some 150."""
+WAITING = 16
+"""Lines of one address that wait in their own words; what comes then is told as one for each event."""
+
+Whose = Callable[[str], Mac | None]
+"""Which machine holds this address, as the leases know it."""
+
+
+class Trace:
+    """Counts, and tells what the budget allows; `whose` names the machine."""
+
+    def __init__(
+        self, observe: Observe, whose: Whose = lambda _address: None, clock: SteadyClock | None = None
+    ) -> None:
+        self._observe, self._whose, self._clock = observe, whose, clock or SteadyClock()
+        self.counts: Counter[str] = Counter()
+        """Outcomes of transfers and reasons of refusals, for metrics."""
+        self.budget = Budget(self._say, lambda who: whose(who.decode()) is not None, EACH, self.counts, "untold")
+        self._teller = Teller(self.budget, self._clock)
+
+    def add(self, host: str, event: str, text: str, *, ok: bool = True) -> None:
+        """Tell of a client's request or transfer."""
+        who, now = host.encode(), self._clock.now()
+        what: tuple[str, ...] = event, text
+        if self.budget.late.whose.get(who, 0) >= WAITING:
+            what, text = (event,), "further ones of this address, left out"
+        self.budget.add(Worded(who, TraceLine(now, Channel.TFTP, event, text, self._whose(host), ok=ok)), what, now)
+        self._teller.wake()
+
+    def stop(self) -> None:
+        """Tell the last."""
+        self._teller.stop()
+
+    def _say(self, who: bytes, line: TraceLine) -> None:
+        log.info("%s client=%s mac=%s %s", line.event, who.decode(), line.mac, line.text)
+        self._observe(line)
