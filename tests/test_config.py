@@ -182,7 +182,7 @@ WHERE: dict[str, tuple[str, list[str]]] = {
         ONE + TWO.replace("10.0.1.0", "10.0.0.0"), [":7: dhcp: subnets x and 10.0.0.0/24: the networks overlap"]),
     "two on one wire that differ": (
         ONE + "      shared_network: w\n" + TWO + "      shared_network: w\n",
-        [":8: dhcp: subnets x and 10.0.1.0/24: they share w, but differ in interface"]),
+        [":8: dhcp: subnets x and 10.0.1.0/24: they share w, but differ in interface: change them together"]),
     "two reservations of one port": (
         ONE + FIXED + "'52:54:00:00:00:01'\n      address: 10.7.7.7\n", [
             ":11: dhcp: reservations[1]: address: 10.7.7.7 is in no subnet",

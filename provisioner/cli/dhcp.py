@@ -224,14 +224,23 @@ def subnet_set(session: Session, file: Any) -> None:
     """Add or change the subnet in FILE ("-": stdin), YAML as below `dhcp.subnets` or `dhcp.subnets6`.
 
     It holds at once, on an interface that nobody listened on, too, and stands over the file's subnet of the same name.
+    A list of subnets of one family is changed as one: those of one `shared_network` have settings that are alike.
     """
     from provisioner.yamlfile import load
 
     wanted = load(file.read(), file.name).value
-    if not isinstance(wanted, Mapping):
-        raise ConfigError(f"{file.name}: one subnet is wanted, as a mapping")
+    several = wanted if isinstance(wanted, list) else [wanted]
+    if not several or not all(isinstance(each, Mapping) for each in several):
+        raise ConfigError(f"{file.name}: a subnet is wanted, as a mapping, or a list of them")
+    families = {"subnets6" if ":" in str(each.get("network", "")) else "subnets" for each in several}
+    if len(families) > 1:
+        raise ConfigError(f"{file.name}: subnets of both families are no one change: give them one after the other")
+    (what,) = families
+    if isinstance(wanted, list):
+        rows = session.client().post(f"/v1/dhcp/{what}", {what: wanted})[what]
+        print_rows(session, rows, SUBNETS, empty="no subnets")
+        return
     name = str(wanted.get("name") or wanted.get("network") or "")
-    what = "subnets6" if ":" in str(wanted.get("network", "")) else "subnets"
     row = session.client().put(f"/v1/dhcp/{what}/{quoted(name)}", wanted)
     keys = ("network", "name", "mode", "interface")
     print_one(session, row, lambda: listing([(key, str(row[key])) for key in keys]), name="network")

@@ -21,7 +21,7 @@ from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnetbook import Rules, SubnetBook
 from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.subnets import Reservation6
-from provisioner.dhcp.validate import faults_of_subnet, faults_without_tls
+from provisioner.dhcp.validate import faults_of_subnets, faults_without_tls
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.fairloop import between
 from provisioner.model.net import Mac, parse_mac
@@ -54,7 +54,7 @@ class DhcpBook:
                 config.subnets,
                 self._subnet_faults,
                 server.site.reservations.addresses,
-                store.put_subnet,
+                store.put_subnets,
                 store.remove_subnet,
                 self._leases_in,
             ),
@@ -146,13 +146,13 @@ class DhcpBook:
         """Give what reservations are judged by: the configuration, with the subnets that are served now."""
         return Ground(replace(self._server.config, subnets=tuple(subnet for subnet, _ in self.subnets.all())))
 
-    def _subnet_faults(self, subnet: Subnet, others: Sequence[Subnet]) -> list[str]:
-        fixed = self._server.site.reservations.addresses()
-        faults = faults_of_subnet(subnet, others, self._server.config, fixed)
-        if not faults and is_beside_another(subnet):
-            ground = Ground(replace(self._server.config, subnets=(subnet, *others)))
+    def _subnet_faults(self, subnets: Sequence[Subnet], others: Sequence[Subnet]) -> list[str]:
+        fixed = list(self._server.site.reservations.addresses())
+        faults = faults_of_subnets(subnets, others, self._server.config, fixed)
+        if not faults and any(map(is_beside_another, subnets)):
+            ground = Ground(replace(self._server.config, subnets=(*subnets, *others)))
             faults += faults_of_loaders(self._server.layers.special(), ground)
-        return faults + self._untrusted(subnets=(subnet,))
+        return faults + self._untrusted(subnets=tuple(subnets))
 
     def _check_reservation(self, reservation: Reservation, ground: Ground, freed: Collection[str] = ()) -> None:
         faults = [*reservation_faults(reservation, ground), *self._untrusted(reservations=(reservation,))]

@@ -209,6 +209,16 @@ def between(subnets: Iterable[Settings], shared: Sequence[str], kind: str = "sub
     yield from (f"{kind} {fault}" for fault in _between(found, shared))
 
 
+def beside(
+    subnets: Sequence[Settings], others: Iterable[Settings], shared: Sequence[str], kind: str = "subnets"
+) -> Iterator[str]:
+    """Say which subnets do not go together with each other, or with others that are right."""
+    yield from between(subnets, shared, kind)
+    for other in others:
+        for each in subnets:
+            yield from between((other, each), shared, kind)
+
+
 def _between(found: Sequence[Settings], shared: Sequence[str]) -> Iterator[str]:
     yield from _overlaps(found)
     for a, b in _alike(found, lambda each: each.title):
@@ -216,7 +226,8 @@ def _between(found: Sequence[Settings], shared: Sequence[str]) -> Iterator[str]:
     for a, b in _alike(found, lambda each: each.shared_network):
         for name in shared:
             if getattr(a, name) != getattr(b, name):
-                yield f"{a.title} and {b.title}: they share {a.shared_network}, but differ in {name}"
+                what = f"they share {a.shared_network}, but differ in {name}"
+                yield f"{a.title} and {b.title}: {what}: change them together"
     for a, b in _alike(found, lambda each: each.interface):
         if not a.shared_network or a.shared_network != b.shared_network:
             yield f"{a.title} and {b.title}: both on {a.interface}: give them the same shared_network"

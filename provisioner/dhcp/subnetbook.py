@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import product
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.sound import extent, stranded
-from provisioner.errors import ConfigError, NotFoundError, ProvisionerError
+from provisioner.errors import ConfigError, ListenError, NotFoundError, ProvisionerError
 from provisioner.uncut import uncut
 
 log = logging.getLogger(__name__)
@@ -44,14 +45,23 @@ class Rules(NamedTuple, Generic[S]):
 
     of_file: Sequence[S]
     """As the configuration file has them."""
-    faults: Callable[[S, Sequence[S]], Sequence[str]]
-    """Say what is wrong with one beside others that are right."""
+    faults: Callable[[Sequence[S], Sequence[S]], Sequence[str]]
+    """Say what is wrong with some beside others that are right."""
     fixed: Callable[[], Iterable[int]]
     """Give the addresses that are fixed for machines."""
-    put: Callable[[S], Awaitable[None]]
+    put: Callable[[Sequence[S]], Awaitable[None]]
     forget: Callable[[str], Awaitable[None]]
     leases_in: Callable[[S], Awaitable[list[Lease]]]
     """Read what is stored of its addresses."""
+
+
+class Serving(NamedTuple, Generic[S]):
+    """How a subnet is served: not at all, where it has no settings."""
+
+    name: str
+    subnet: S | None
+    leases: list[Lease]
+    """Those of addresses that are new to it."""
 
 
 class SubnetBook(Generic[S]):
@@ -104,25 +114,33 @@ class SubnetBook(Generic[S]):
         self._followers.append(follower)
         follower([subnet for subnet, _ in self.all()])
 
-    async def set(self, subnet: S) -> None:
-        """Add or change one; stored leases of its addresses count again. Raises `ConfigError`, `ListenError`."""
+    async def set(self, *subnets: S) -> None:
+        """Add or change some, all or none; stored leases of their addresses count again.
+
+        Raises `ConfigError`, `ListenError`.
+        """
         async with self._lock:
-            self._check(subnet)
-            before = next((each for each in self._server.subnets() if each.title == subnet.title), None)
-            self._check_fixed(before, subnet)
-            stored = await self._stored(subnet, before)
-            lost = self._lost(subnet, before)
-            self._serve(subnet.title, subnet, stored)
+            self._check(*subnets)
+            served = {each.title: each for each in self._server.subnets()}
+            olds = [served.get(each.title) for each in subnets]
+            self._check_hands(subnets, [old for old in olds if old is not None])
+            for old, subnet in zip(olds, subnets, strict=True):
+                self._check_fixed(old, subnet)
+            stored = [await self._stored(*each) for each in zip(subnets, olds, strict=True)]
+            after = [Serving(each.title, each, leases) for each, leases in zip(subnets, stored, strict=True)]
+            before = [Serving(new.title, old, self._lost(new, old)) for new, old in zip(subnets, olds, strict=True)]
+            self._serve_all(after, before)
             with uncut() as whole:
                 try:
-                    await whole(self._rules.put(subnet))
+                    await whole(self._rules.put(subnets))
                 except ProvisionerError:
-                    self._serve(subnet.title, before, lost)
+                    self._serve_all(before, after)
                     raise
-                self._said[subnet.title] = subnet
-                self._unfit.discard(subnet.title)
+                self._said |= {each.title: each for each in subnets}
+                self._unfit.difference_update(self._said)
                 self.tell()
-        log.info("dhcp.subnet-set subnet=%s network=%s mode=%s", subnet.title, subnet.network, subnet.mode)
+        for subnet in subnets:
+            log.info("dhcp.subnet-set subnet=%s network=%s mode=%s", subnet.title, subnet.network, subnet.mode)
 
     async def remove(self, name: str) -> None:
         """Take back what was said here of a subnet: what the configuration file says of it holds again.
@@ -144,12 +162,12 @@ class SubnetBook(Generic[S]):
             self._check_fixed(before, of_file)
             stored = await self._stored(of_file, before) if of_file is not None else []
             lost = self._lost(of_file, before)
-            self._serve(name, of_file, stored)
+            self._serve(Serving(name, of_file, stored))
             with uncut() as whole:
                 try:
                     await whole(self._rules.forget(name))
                 except ProvisionerError:
-                    self._serve(name, before, lost)
+                    self._serve(Serving(name, before, lost))
                     raise
                 del self._said[name]
                 self.tell()
@@ -163,12 +181,22 @@ class SubnetBook(Generic[S]):
             return []
         return [lease for lease in await self._rules.leases_in(subnet) if not low <= lease.ip <= high]
 
-    def _serve(self, name: str, subnet: S | None, leases: list[Lease]) -> None:
-        """Serve a subnet so from now on; None: not at all. Raises `ListenError`, and nothing changed then."""
-        if subnet is None:
-            self._server.remove_subnet(name)
+    def _serve(self, wanted: Serving[S]) -> None:
+        """Serve a subnet so from now on. Raises `ListenError`, and nothing changed then."""
+        if wanted.subnet is None:
+            self._server.remove_subnet(wanted.name)
         else:
-            self._server.set_subnet(subnet, leases)
+            self._server.set_subnet(wanted.subnet, wanted.leases)
+
+    def _serve_all(self, wanted: Sequence[Serving[S]], before: Sequence[Serving[S]]) -> None:
+        """Serve subnets so from now on. Raises `ListenError`, and all are served as before then."""
+        for at, each in enumerate(wanted):
+            try:
+                self._serve(each)
+            except ListenError:
+                for changed in before[:at]:
+                    self._serve(changed)
+                raise
 
     def _lost(self, subnet: S | None, before: S | None) -> list[Lease]:
         """Give the leases of addresses that are this subnet's no more: what memory forgets with the change."""
@@ -180,10 +208,21 @@ class SubnetBook(Generic[S]):
             return []
         return [each for each in self._server.leases() if low <= each.ip <= high and not first <= each.ip <= last]
 
-    def _check(self, subnet: S) -> None:
-        faults = self._rules.faults(subnet, [each for each, _ in self.all() if each.title != subnet.title])
+    def _check(self, *subnets: S) -> None:
+        titles = [each.title for each in subnets]
+        faults = self._rules.faults(subnets, [each for each, _ in self.all() if each.title not in titles])
         if faults:
-            raise ConfigError(f"subnet {subnet.title}", faults=faults)
+            raise ConfigError(_called(subnets), faults=faults)
+
+    def _check_hands(self, new: Sequence[S], old: Sequence[S]) -> None:
+        """Raise `ConfigError` where addresses would change hands: one after the other says whose leases are."""
+        faults = [
+            f"{after.title} is to have addresses of {before.title}: change {before.title} first, by itself"
+            for after, before in product(new, old)
+            if after.title != before.title and _overlap(extent(after.network), extent(before.network))
+        ]
+        if faults:
+            raise ConfigError(_called(new), faults=faults)
 
     def _check_fixed(self, before: S | None, after: S | None) -> None:
         """Raise `ConfigError` where a fixed address would be in no subnet any more."""
@@ -197,3 +236,11 @@ class SubnetBook(Generic[S]):
         subnets = [subnet for subnet, _ in self.all()]
         for follower in self._followers:
             follower(subnets)
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def _called(subnets: Sequence[Titled]) -> str:
+    return f"subnet{'s' if len(subnets) > 1 else ''} {', '.join(each.title for each in subnets)}"

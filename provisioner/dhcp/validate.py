@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address
@@ -13,7 +13,7 @@ from provisioner.dhcp.boards import read_range
 from provisioner.dhcp.fixed import OWN, Ground, all_ports, all_reservations, overrides_faults, unfit_faults
 from provisioner.dhcp.reservations import loaders_by_arch
 from provisioner.dhcp.scene import PROXY_PORT
-from provisioner.dhcp.sound import BOTH_LIMITS, Barred, attempt, between, bounds, doubled, places, roles
+from provisioner.dhcp.sound import BOTH_LIMITS, Barred, attempt, beside, between, bounds, doubled, places, roles
 from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, Rogue, Subnet
 from provisioner.dhcp.topology import base_options, parse_ranges
 from provisioner.dhcp.v6 import validate as v6
@@ -63,15 +63,15 @@ def faults_without_tls(config: Dhcp) -> list[str]:
     return [f"{who}: https: {trust}: {hint}" for who, trust in said if trust in TRUSTING]
 
 
-def faults_of_subnet(subnet: Subnet, others: Iterable[Subnet], config: Dhcp, fixed: Iterable[int]) -> list[str]:
-    """Say what is wrong with one subnet beside others that are right, and beside all `fixed` addresses."""
-    found = [f"subnet {subnet.title}: {fault}" for fault in _subnet(subnet)]
-    found += _watching(replace(config, subnets=(subnet,)))
-    others = tuple(others)
-    for other in others if not found else ():
-        found += between((other, subnet), SHARED)
-    found += _profiles(config.profiles, (subnet, *others))
-    return found or [f"subnet {subnet.title}: {fault}" for fault in Barred(subnet, OWN).faults(fixed)]
+def faults_of_subnets(
+    subnets: Sequence[Subnet], others: Sequence[Subnet], config: Dhcp, fixed: Collection[int]
+) -> list[str]:
+    """Say what is wrong with subnets beside others that are right, and beside all `fixed` addresses."""
+    found = [f"subnet {subnet.title}: {fault}" for subnet in subnets for fault in _subnet(subnet)]
+    found += _watching(replace(config, subnets=tuple(subnets)))
+    found += beside(subnets, others, SHARED) if not found else ()
+    found += _profiles(config.profiles, (*subnets, *others))
+    return found or [f"subnet {each.title}: {fault}" for each in subnets for fault in Barred(each, OWN).faults(fixed)]
 
 
 def _profiles(profiles: Mapping[str, Overrides], subnets: Iterable[Subnet]) -> Iterator[str]:

@@ -96,9 +96,9 @@ class DhcpBookStore:
         """Forget it, durably."""
         await self._forget(_RESERVATION, mac)
 
-    async def put_subnet(self, subnet: Subnet) -> None:
-        """Keep it, durably."""
-        await self._keep((_SUBNET, subnet.title, encode(subnet)))
+    async def put_subnets(self, subnets: Sequence[Subnet]) -> None:
+        """Keep them, durably: all or none."""
+        await self._keep(*((_SUBNET, each.title, encode(each)) for each in subnets))
 
     async def remove_subnet(self, name: str) -> None:
         """Forget it, durably."""
@@ -112,16 +112,16 @@ class DhcpBookStore:
         """Forget it, durably."""
         await self._forget(_RESERVATION6, address)
 
-    async def put_subnet6(self, subnet: Subnet6) -> None:
-        """Keep it, durably."""
-        await self._keep((_SUBNET6, subnet.title, encode(subnet)))
+    async def put_subnets6(self, subnets: Sequence[Subnet6]) -> None:
+        """Keep them, durably: all or none."""
+        await self._keep(*((_SUBNET6, each.title, encode(each)) for each in subnets))
 
     async def remove_subnet6(self, name: str) -> None:
         """Forget it, durably."""
         await self._forget(_SUBNET6, name)
 
-    async def _keep(self, row: tuple[str, str, bytes]) -> None:
-        await self._db.submit(lambda c: _put(c, [row]))
+    async def _keep(self, *rows: tuple[str, str, bytes]) -> None:
+        await self._db.submit(lambda c: _put(c, rows))
 
     async def _forget(self, kind: str, name: str) -> None:
         await self._db.submit(lambda c: _remove(c, kind, name))

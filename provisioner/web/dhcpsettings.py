@@ -36,6 +36,7 @@ class SubnetsApi(Generic[S]):
         all_of_them = f"/v1/dhcp/{self._word}"
         return (
             Route("GET", all_of_them, self.list),
+            Route("POST", all_of_them, self.set_all),
             Route("PUT", f"{all_of_them}/{{name:.+}}", self.set),
             Route("DELETE", f"{all_of_them}/{{name:.+}}", self.remove),
         )
@@ -51,6 +52,12 @@ class SubnetsApi(Generic[S]):
             raise WireError(f"body.name: the subnet of this body is called {wanted.title[:40]!r}, that of the path not")
         await self._book.set(wanted)
         return json_reply(self._view(wanted, Origin.OPERATOR))
+
+    async def set_all(self, request: web.Request) -> web.Response:
+        """Add or change some together, all or none: those on one wire have settings that are alike."""
+        wanted = await read_list(request, self._word, self._kind)
+        await self._book.set(*wanted)
+        return json_reply({self._word: [self._view(each, Origin.OPERATOR) for each in wanted]})
 
     async def remove(self, request: web.Request) -> web.Response:
         """Take back what was said of a subnet."""
@@ -83,8 +90,19 @@ def held_view(leases: Iterable[Lease], spell: Callable[[int], str]) -> dict[str,
 
 async def read_settings(request: web.Request, kind: type[Any]) -> Any:
     """Read a body as the configuration file is read: unknown keys are refused with a hint."""
-    said = bodies.decode(await bodies.read_body(request, BODY_LIMIT), dict[str, Any])
+    return _settings(bodies.decode(await bodies.read_body(request, BODY_LIMIT), dict[str, Any]), kind, "body")
+
+
+async def read_list(request: web.Request, word: str, kind: type[Any]) -> list[Any]:
+    """Read a body that has a list of settings below `word`; one at least."""
+    said = bodies.decode(await bodies.read_body(request, BODY_LIMIT), dict[str, list[dict[str, Any]]])
+    if list(said) != [word] or not said[word]:
+        raise WireError(f"body: wants a list as {word}, of one at least, and nothing else")
+    return [_settings(each, kind, f"body.{word}[{at}]") for at, each in enumerate(said[word])]
+
+
+def _settings(said: dict[str, Any], kind: type[Any], where: str) -> Any:
     faults = Faults()
-    found = decode(kind, yamlfile.load(msgspec.json.encode(said).decode(), "body"), faults)  # not all of JSON is YAML
-    faults.check("body")
+    found = decode(kind, yamlfile.load(msgspec.json.encode(said).decode(), where), faults)  # not all of JSON is YAML
+    faults.check(where)
     return found

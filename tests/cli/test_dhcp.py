@@ -119,8 +119,22 @@ def test_subnets(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
     assert rows_of(ctl("subnets"))[2][3:6] == ["proxy", "(fallback:", "10.5.0.66)"]
     assert ctl("subnet-remove", "b").status == 0
     assert [row[1] for row in rows_of(ctl("subnets"))] == ["NAME", "rack1", "rack6"]
-    file.write_text("[1]")
-    assert ctl("subnet-set", str(file)).status == 1
+    for wrong in ("[1]", "[]", "- network: 10.5.0.0/24\n- network: fd05::/64\n"):
+        file.write_text(wrong)
+        assert ctl("subnet-set", str(file)).status == 1
+
+
+def test_subnets_of_one_wire(ctl: Ctl, tmp_path: Path) -> None:
+    file = tmp_path / "wire.yaml"
+    file.write_text(
+        "".join(f"- network: 10.{n}.0.0/24\n  name: n{n}\n  shared_network: w\n  mode: proxy\n" for n in (5, 6))
+    )
+    assert [row[:2] for row in rows_of(ctl("subnet-set", str(file)))[1:]] == [
+        ["10.5.0.0/24", "n5"],
+        ["10.6.0.0/24", "n6"],
+    ]
+    file.write_text("network: 10.5.0.0/24\nname: n5\nshared_network: w\nmode: 'off'\n")
+    assert "change them together" in ctl("subnet-set", str(file)).err
 
 
 def test_an_import_is_first_looked_at_then_done(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:

@@ -23,6 +23,7 @@ class CutDesk(Desk):
     database = CutDatabase
 
 
+LAB = subnet(name="lab", network="10.7.0.0/24", interface="", pools=("10.7.0.10-10.7.0.20",), router=())
 LAB6 = subnet6(name="rack6", interface="", pools=("fd00::200",))
 FIXED, FIXED6 = Reservation(mac=MAC, address="10.0.0.50"), Reservation6(address="fd00::50", mac=MAC)
 WANTS = [Want(Kind.RESERVATION, ip("10.0.0.50"), bytes.fromhex("525400000001"))] + [
@@ -43,6 +44,7 @@ STEPS: dict[str, tuple[Step, Step]] = {
     "reserve6": (nothing, lambda d: d.book6.set_reservation(FIXED6)),
     "unreserve6": (lambda d: d.book6.set_reservation(FIXED6), lambda d: d.book6.remove_reservation("fd00::50")),
     "subnet-set": (nothing, lambda d: d.book.subnets.set(subnet(name="rack1", interface="", lease_s=99))),
+    "subnets-set": (nothing, lambda d: d.book.subnets.set(subnet(name="rack1", interface="", lease_s=99), LAB)),
     "subnet6-set": (nothing, lambda d: d.book6.subnets.set(LAB6)),
     "subnet-remove": (
         lambda d: d.book.subnets.set(subnet(name="rack1", interface="", lease_s=99)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -144,6 +145,93 @@ async def test_what_does_not_fit_the_file_any_more_is_left_out_and_can_be_taken_
     with pytest.raises(NotFoundError):
         await subnets_of(again, family).remove("a")
     await again.close()
+
+
+WIRE: dict[str, tuple[Any, Any]] = {
+    family: tuple(
+        replace(each[family], interface="eth1", shared_network="w", mode=each[family].mode.__class__("off"))
+        for each in (A, Z)
+    )
+    for family in A
+}
+"""Two subnets of one wire, as a take-over begins."""
+
+
+def on_wire() -> Dhcp:
+    """A file with the wire of either family."""
+    return Dhcp(subnets=WIRE["IPv4"], subnets6=WIRE["IPv6"])
+
+
+def speaking(family: str, **changes: Any) -> list[Any]:
+    """The same two as they are to be: the daemon answers."""
+    return [replace(each, **{"mode": each.mode.__class__("authoritative"), **changes}) for each in WIRE[family]]
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+async def test_subnets_of_one_wire_are_changed_together(tmp_path: Path, family: str) -> None:
+    desk = await Desk(tmp_path, on_wire()).open()
+    book, wanted = subnets_of(desk, family), speaking(family)
+    with pytest.raises(ConfigError) as refused:
+        await book.set(wanted[0])
+    assert "they share w, but differ in mode: change them together" in refused.value.faults[0]
+    told: list[Any] = []
+    book.follow(told.append)
+    await book.set(*wanted)
+    assert [[each.mode for each in seen] for seen in told] == [["off", "off"], ["authoritative"] * 2]
+    before = served(desk, family)
+    await desk.close()
+    again = await Desk(tmp_path, on_wire()).open()
+    assert served(again, family) == before
+    assert [(each.mode, origin) for each, origin in subnets_of(again, family).all()] == [
+        ("authoritative", Origin.OPERATOR)
+    ] * 2
+    await again.close()
+
+
+TOGETHER: dict[str, tuple[Callable[[Any, Any], tuple[Any, Any]], str]] = {
+    "the second is at fault": (lambda a, z: (a, replace(z, lease_s=1)), "lease_s"),
+    "they differ": (lambda a, z: (a, replace(z, mode=z.mode.__class__("off"))), "differ in mode"),
+    "one of them twice": (lambda a, z: (a, replace(z, name="a")), "both are called a"),
+    "one takes the other's place": (
+        lambda a, z: (
+            replace(a, network=z.network, pools=z.pools),
+            replace(z, **ELSEWHERE["IPv6" if ":" in z.network else "IPv4"]),
+        ),
+        "a is to have addresses of z: change z first",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "fault"), TOGETHER.values(), ids=TOGETHER.keys())
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+async def test_subnets_that_do_not_go_together_are_left_as_they_were(
+    tmp_path: Path, family: str, change: Callable[[Any, Any], tuple[Any, Any]], fault: str
+) -> None:
+    desk = await Desk(tmp_path, on_wire()).open()
+    with pytest.raises(ConfigError) as refused:
+        await subnets_of(desk, family).set(*change(*speaking(family)))
+    assert fault in "; ".join(refused.value.faults)
+    assert served(desk, family) == {each.title: each.network for each in WIRE[family]}
+    assert {each.mode for each, _ in subnets_of(desk, family).all()} == {"off"}
+    await desk.close()
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+async def test_where_one_of_several_cannot_be_served_none_is_changed(tmp_path: Path, family: str) -> None:
+    a, z = A[family], Z[family]
+    file = Dhcp(subnets=(A["IPv4"], Z["IPv4"]), subnets6=(A["IPv6"], Z["IPv6"]))
+    desk = await Desk(tmp_path, file).open()
+    server: Any = desk.server if family == "IPv4" else desk.server6
+    server.links.start(())
+    (net, _) = server.site.topology
+    low = net.pool.ranges[0][0]
+    held = net.pool.bind(Lease(low, b"\x52\x54\0\0\0\1", net.pool.name, NOW + 100, since=NOW))
+    with pytest.raises(ListenError, match="gone0"):
+        await subnets_of(desk, family).set(replace(a, **ELSEWHERE[family]), replace(z, interface="gone0"))
+    assert served(desk, family) == {"a": a.network, "z": z.network}
+    assert server.leases() == list(held)
+    server.links.close()
+    await desk.close()
 
 
 async def test_fixed_addresses_that_changed_hands_are_theirs_after_a_restart(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from provisioner.dhcp.sound import between
 from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, PortRule, Reservation, Rogue, Subnet
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
-from provisioner.dhcp.validate import faults_of, faults_of_subnet, faults_without_tls
+from provisioner.dhcp.validate import faults_of, faults_of_subnets, faults_without_tls
 from provisioner.model.boot import Trust, Unknown
 from provisioner.settings import docs_of
 from tests.dhcp.clients import MAC, OTHER_MAC, subnet
@@ -129,7 +129,7 @@ WRONG = {
     "a name for a server that may answer": (Dhcp(allowed_servers=("dhcp1",)), "allowed_servers: "),
     "subnets of one wire that do different things about a rogue server": (
         two({"shared_network": "lab", "rogue": Rogue.FALLBACK}, {"shared_network": "lab"}),
-        "subnets 10.0.0.0/24 and 10.1.0.0/24: they share lab, but differ in rogue",
+        "subnets 10.0.0.0/24 and 10.1.0.0/24: they share lab, but differ in rogue: change them together",
     ),
     "no network": (one(network=""), "subnets[0]: network: "),
     "host bits set": (one(network="10.0.0.1/24"), "subnet 10.0.0.1/24: network: 10.0.0.1/24 has host bits set"),
@@ -255,8 +255,8 @@ def test_wrong(config: Dhcp, fault: str) -> None:
 def test_a_subnet_that_becomes_a_proxy_is_beside_the_profiles() -> None:
     config = Dhcp(profiles={"gpu": Overrides(loader={"efi-x64": "grubx64.efi"})})
     other = subnet(**OTHER | {"interface": "eth1"})
-    assert faults_of_subnet(subnet(**PROXY), [other], config, ()) == []
-    assert faults_of_subnet(subnet(**PROXY), [], config, ()) == [
+    assert faults_of_subnets([subnet(**PROXY)], [other], config, ()) == []
+    assert faults_of_subnets([subnet(**PROXY)], [], config, ()) == [
         "profile gpu: loader: efi-x64: grubx64.efi does not work beside another DHCP server: name an iPXE loader"
     ]
 

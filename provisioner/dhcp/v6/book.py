@@ -23,7 +23,7 @@ from provisioner.dhcp.v6.reservations import key_of
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.site import DUID_AT, port_of
 from provisioner.dhcp.v6.subnets import Reservation6, Subnet6
-from provisioner.dhcp.v6.validate import faults_of_reservation, faults_of_subnet
+from provisioner.dhcp.v6.validate import faults_of_reservation, faults_of_subnets
 from provisioner.dhcp.validate import faults_without_tls
 from provisioner.errors import ConfigError, ConflictError, NotFoundError, ProvisionerError
 from provisioner.store.dhcpbook import DhcpBookStore, Filter
@@ -51,7 +51,7 @@ class Dhcp6Book:
                 server.config.subnets6,
                 self._subnet_faults,
                 server.site.reservations.addresses,
-                store.put_subnet6,
+                store.put_subnets6,
                 store.remove_subnet6,
                 self._leases_in,
             ),
@@ -127,9 +127,9 @@ class Dhcp6Book:
         """Say what of this asks for HTTPS where none is served."""
         return [] if self._server.site.tls_port else faults_without_tls(Dhcp(**said))
 
-    def _subnet_faults(self, subnet: Subnet6, others: Sequence[Subnet6]) -> list[str]:
-        fixed = self._server.site.reservations.addresses()
-        return faults_of_subnet(subnet, others, fixed) + self._untrusted(subnets6=(subnet,))
+    def _subnet_faults(self, subnets: Sequence[Subnet6], others: Sequence[Subnet6]) -> list[str]:
+        fixed = list(self._server.site.reservations.addresses())
+        return faults_of_subnets(subnets, others, fixed) + self._untrusted(subnets6=tuple(subnets))
 
     def _check(self, reservation: Reservation6) -> None:
         faults = faults_of_reservation(reservation, [subnet for subnet, _ in self.subnets.all()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv6Address, IPv6Network
 
 from provisioner.dhcp import called
@@ -11,6 +11,7 @@ from provisioner.dhcp.sound import (
     BOTH_LIMITS,
     Barred,
     attempt,
+    beside,
     between,
     bounds,
     doubled,
@@ -47,13 +48,12 @@ def faults_of(subnets: Iterable[Subnet6], reservations: Iterable[Reservation6]) 
     return found
 
 
-def faults_of_subnet(subnet: Subnet6, others: Iterable[Subnet6], fixed: Iterable[int]) -> list[str]:
-    """Say what is wrong with one subnet beside others that are right, and beside all `fixed` addresses."""
-    (where,) = called.subnets6((subnet,))
-    found = [f"{where}: {fault}" for fault in _subnet(subnet)]
-    for other in others if not found else ():
-        found += between((other, subnet), SHARED, called.SUBNETS6)
-    return found or [f"{where}: {fault}" for fault in Barred(subnet, OWN).faults(fixed)]
+def faults_of_subnets(subnets: Sequence[Subnet6], others: Iterable[Subnet6], fixed: Collection[int]) -> list[str]:
+    """Say what is wrong with subnets beside others that are right, and beside all `fixed` addresses."""
+    named = list(zip(called.subnets6(subnets), subnets, strict=True))
+    found = [f"{where}: {fault}" for where, each in named for fault in _subnet(each)]
+    found += beside(subnets, others, SHARED, called.SUBNETS6) if not found else ()
+    return found or [f"{where}: {fault}" for where, each in named for fault in Barred(each, OWN).faults(fixed)]
 
 
 def faults_of_reservation(reservation: Reservation6, subnets: Iterable[Subnet6]) -> list[str]:

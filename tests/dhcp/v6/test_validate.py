@@ -75,7 +75,9 @@ def test_shared_networks_agree() -> None:
     shared = [subnet(shared_network="w"), subnet(**OTHER | {"interface": "eth0"}, shared_network="w")]
     assert faults_of(shared, []) == []
     shared[1] = subnet(**OTHER, shared_network="w")
-    assert faults_of(shared, []) == ["subnets6 fd00::/64 and fd01::/64: they share w, but differ in interface"]
+    assert faults_of(shared, []) == [
+        "subnets6 fd00::/64 and fd01::/64: they share w, but differ in interface: change them together"
+    ]
 
 
 RESERVATIONS: dict[str, tuple[tuple[Reservation6, ...], str]] = {
