@@ -18,6 +18,7 @@ from provisioner.cli.client import Client
 from provisioner.cli.doctor_loaders import Loaders
 from provisioner.cli.doctor_probe6 import network6
 from provisioner.cli.doctor_probes import Offer, holder_of, probe_dhcp
+from provisioner.cli.doctor_served import served
 from provisioner.cli.exits import Forbidden, Unreachable
 from provisioner.cli.finding import Finding, Findings, Level
 from provisioner.cli.machines import quoted
@@ -27,7 +28,7 @@ from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import painted, printable, size
 from provisioner.config import Config
 from provisioner.dhcp.addresses import by_interface
-from provisioner.dhcp.subnets import Mode, Subnet
+from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
 from provisioner.errors import ApiError, ProvisionerError
 from provisioner.model.boot import Arch, Unknown
 from provisioner.netwatch.rogues import How
@@ -54,18 +55,17 @@ STYLES = {Level.OK: GREEN, Level.WARN: YELLOW, Level.FAIL: RED}
 def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
     """Test the running services as a machine would.
 
-    Asks for an address on every interface that the configuration serves (as root; no lease is taken), fetches the
-    loader that is offered, logs in to BMCs, and looks for other DHCP servers, missing artefacts, a clock that nobody
-    sets, a full disk. One line for each; exit status 1 where something failed.
+    Asks for an address on every interface that is served (as root; no lease is taken), fetches the loader that is
+    offered, logs in to BMCs, and looks for other DHCP servers, missing artefacts, a clock that nobody sets, a full
+    disk. One line for each; exit status 1 where something failed.
     """
     path = given["config"] or configuration.default_path()
     config = configuration.load(path) if path else None
     client = session.client()
-    loaders = Loaders(client, config or Config())
+    loaders, dhcp = Loaders(client, config or Config()), (config or Config()).dhcp
     checks: list[Callable[[], Findings]] = [
         lambda: _daemon(client, config or Config()),
-        lambda: _network(config or Config(), interfaces, given["wait_s"], loaders),
-        lambda: network6(config or Config(), given["wait_s"]),
+        lambda: _networks(client, dhcp, interfaces, given["wait_s"], loaders),
         loaders.served,
         lambda: _watched(client),
         lambda: _names(client),
@@ -143,8 +143,14 @@ def _ports(config: Config) -> Findings:
             yield Finding(Level.WARN, "ports", f"{kind} port {port} is held by {holder}", hint)
 
 
-def _network(config: Config, interfaces: tuple[str, ...], wait_s: float, loaders: Loaders) -> Findings:
-    subnets = {subnet.interface: subnet for subnet in config.dhcp.subnets if subnet.interface}
+def _networks(client: Client, of_file: Dhcp, interfaces: tuple[str, ...], wait_s: float, loaders: Loaders) -> Findings:
+    dhcp = served(client, of_file)
+    yield from _network(dhcp, interfaces, wait_s, loaders)
+    yield from network6(dhcp, wait_s)
+
+
+def _network(dhcp: Dhcp, interfaces: tuple[str, ...], wait_s: float, loaders: Loaders) -> Findings:
+    subnets = {subnet.interface: subnet for subnet in dhcp.subnets if subnet.interface}
     for name in dict.fromkeys((*subnets, *interfaces)):
         subnet = subnets.get(name)
         if subnet is not None and subnet.mode is Mode.OFF:
@@ -155,7 +161,7 @@ def _network(config: Config, interfaces: tuple[str, ...], wait_s: float, loaders
         except ProvisionerError as error:
             yield Finding(Level.FAIL, "dhcp", f"{name}: not tested: {error.message}", error.hint)
             continue
-        yield from offers_of(name, offers, ours, config, subnet)
+        yield from offers_of(name, offers, ours, dhcp, subnet)
         for offer in offers:
             if offer.server in ours and offer.file and "://" not in offer.file:
                 yield from loaders.offered(offer)
@@ -166,7 +172,7 @@ def _own_addresses(interface: str, subnet: Subnet | None) -> set[str]:
     return named | {str(IPv4Address(value)) for value in by_interface(socket.AF_INET).get(interface, ())}
 
 
-def offers_of(interface: str, offers: list[Offer], ours: set[str], config: Config, subnet: Subnet | None) -> Findings:
+def offers_of(interface: str, offers: list[Offer], ours: set[str], dhcp: Dhcp, subnet: Subnet | None) -> Findings:
     """Judge the offers that an unknown machine got on an interface; `ours` are our own addresses there."""
     mine = [offer for offer in offers if offer.server in ours]
     others = [offer for offer in offers if offer.server not in ours]
@@ -175,7 +181,7 @@ def offers_of(interface: str, offers: list[Offer], ours: set[str], config: Confi
         return
     for offer in others:
         text = f"{interface}: another DHCP server, {offer.server}, offers {offer.ip}"
-        if offer.server in config.dhcp.allowed_servers:
+        if offer.server in dhcp.allowed_servers:
             yield Finding(Level.OK, "dhcp", f"{text}, as it may")
         else:
             hint = "machines take whichever answers first: switch it off, or serve as a proxy beside it"

@@ -1,4 +1,4 @@
-"""What `doctor` asks by DHCPv6, as a machine would, on the wires that the configuration serves, and how that is judged.
+"""What `doctor` asks by DHCPv6, as a machine would, on the wires that are served, and how that is judged.
 
 The probe is a UDP socket on port 546: what it sends to all servers is heard on this host and on the wire.
 """
@@ -13,9 +13,9 @@ from ipaddress import IPv6Address
 from provisioner.cli.doctor_probes import ProbeError, replies, unknown_mac
 from provisioner.cli.finding import Finding, Findings, Level
 from provisioner.cli.question6 import message_of
-from provisioner.config import Config
 from provisioner.dhcp.addresses import by_interface
 from provisioner.dhcp.asking import Ask
+from provisioner.dhcp.subnets import Dhcp
 from provisioner.dhcp.v6.case import CLIENT_PORT, SERVER_PORT
 from provisioner.dhcp.v6.link import ALL_AGENTS
 from provisioner.dhcp.v6.message import Type, address, decode, encode
@@ -36,9 +36,9 @@ class Advert:
     url: str
 
 
-def network6(config: Config, wait_s: float) -> Findings:
+def network6(dhcp: Dhcp, wait_s: float) -> Findings:
     """Ask for an address on each interface that a subnet of IPv6 is served on."""
-    subnets = {each.interface: each for each in config.dhcp.subnets6 if each.interface and each.mode is not Mode6.OFF}
+    subnets = {each.interface: each for each in dhcp.subnets6 if each.interface and each.mode is not Mode6.OFF}
     own = by_interface(socket.AF_INET6)
     for name, subnet in subnets.items():
         try:
@@ -46,15 +46,15 @@ def network6(config: Config, wait_s: float) -> Findings:
         except ProvisionerError as error:
             yield Finding(Level.FAIL, "dhcp6", f"{name}: not tested: {error.message}", error.hint)
             continue
-        yield from adverts_of(name, adverts, {address(each) for each in own.get(name, ())}, config, subnet)
+        yield from adverts_of(name, adverts, {address(each) for each in own.get(name, ())}, dhcp, subnet)
 
 
-def adverts_of(interface: str, adverts: list[Advert], ours: set[str], config: Config, subnet: Subnet6) -> Findings:
+def adverts_of(interface: str, adverts: list[Advert], ours: set[str], dhcp: Dhcp, subnet: Subnet6) -> Findings:
     """Judge what an unknown machine was advertised on an interface; `ours` are our own addresses there."""
     mine = [advert for advert in adverts if advert.server in ours]
     for advert in adverts:
         if advert not in mine:
-            allowed = advert.server in config.dhcp.allowed_servers
+            allowed = advert.server in dhcp.allowed_servers
             text = f"{interface}: another DHCPv6 server, {advert.server}, offers {advert.ip or 'no address'}"
             hint = "machines take whichever they like better: switch it off"
             yield Finding(Level.OK if allowed else Level.FAIL, "dhcp6", f"{text}, as it may" if allowed else text, hint)

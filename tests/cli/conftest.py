@@ -30,6 +30,8 @@ from tests.lifecycle.previews import previews, readiness
 from tests.web.fakes import FakeConductor, site
 from tests.web.rollouts import FakeRollouts
 
+Do = Callable[[Coroutine[Any, Any, Any]], Any]
+
 
 class FakeWatch:
     """What is seen on the wires."""
@@ -62,6 +64,16 @@ class NoNames:
 
     async def names(self, _request: web.Request) -> web.Response:
         return json_reply({"enabled": False})
+
+
+class NoSubnets:
+    """No DHCP is served."""
+
+    def routes(self) -> list[Route]:
+        return [Route("GET", f"/v1/dhcp/{word}", self.none) for word in ("subnets", "subnets6")]
+
+    async def none(self, request: web.Request) -> web.Response:
+        return json_reply({request.path.rpartition("/")[2]: []})
 
 
 class FakeLoaders:
@@ -120,6 +132,7 @@ class Daemon:
             FleetApi(self.rollouts),
             NetworkApi(watch, watch),
             NoNames(),
+            NoSubnets(),
             shown,
             self.ca,
             SiteApi(self.declared),
@@ -198,3 +211,15 @@ def ctl(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Ran(status, said.out, said.err)
 
     return call
+
+
+@pytest.fixture
+def loop() -> Iterator[Do]:
+    """Run something on a loop in another thread."""
+    turning = asyncio.new_event_loop()
+    thread = threading.Thread(target=turning.run_forever, daemon=True)
+    thread.start()
+    yield lambda work: asyncio.run_coroutine_threadsafe(work, turning).result(timeout=20)
+    turning.call_soon_threadsafe(turning.stop)
+    thread.join()
+    turning.close()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,25 +13,12 @@ from provisioner.cli.dhcp_export import subnet_numbers
 from provisioner.cli.root import run
 from provisioner.clock import SteadyClock
 from provisioner.errors import ConfigError
-from tests.cli.conftest import Ctl, Ran
+from tests.cli.conftest import Ctl, Do, Ran
 from tests.dhcp.clients import ip
 from tests.dhcp.v6.clients import ip as ip6
 from tests.web.dhcp import Desk
 
 A, B, C = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
-Do = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture
-def loop() -> Iterator[Do]:
-    """Run something on a loop in another thread."""
-    turning = asyncio.new_event_loop()
-    thread = threading.Thread(target=turning.run_forever, daemon=True)
-    thread.start()
-    yield lambda work: asyncio.run_coroutine_threadsafe(work, turning).result(timeout=20)
-    turning.call_soon_threadsafe(turning.stop)
-    thread.join()
-    turning.close()
 
 
 @pytest.fixture

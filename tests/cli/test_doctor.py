@@ -13,7 +13,6 @@ import pytest
 
 from provisioner.cli.doctor import _names, offers_of
 from provisioner.cli.doctor_probes import Offer, ProbeError, fetch_http, holder_of
-from provisioner.config import Config
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet
 from provisioner.errors import BmcUnreachable, StoreError
 from provisioner.lifecycle.declared import Applied
@@ -174,7 +173,7 @@ UNKNOWN: dict[str, tuple[Subnet | None, list[Offer], tuple[str, str]]] = {
 
 @pytest.mark.parametrize(("subnet", "offers", "said"), UNKNOWN.values(), ids=UNKNOWN.keys())
 def test_machines_that_nobody_knows(subnet: Subnet | None, offers: list[Offer], said: tuple[str, str]) -> None:
-    found = list(offers_of("eth0", offers, {"10.0.0.1"}, Config(), subnet))
+    found = list(offers_of("eth0", offers, {"10.0.0.1"}, Dhcp(), subnet))
     assert (str(found[-1].level), found[-1].text) == (said[0], f"eth0: {said[1]}")
 
 
@@ -217,8 +216,8 @@ def test_a_check_that_is_answered_an_error_is_told(ctl: Ctl, daemon: Daemon, mon
 
 @pytest.mark.parametrize(("mode", "offers", "said"), BESIDE.values(), ids=BESIDE.keys())
 def test_servers_beside_each_other(mode: Mode, offers: list[Offer], said: list[tuple[str, str]]) -> None:
-    config = Config(dhcp=Dhcp(allowed_servers=("10.0.0.7",)))
-    found = offers_of("eth0", offers, {"10.0.0.1"}, config, Subnet(network="10.0.0.0/24", mode=mode))
+    dhcp = Dhcp(allowed_servers=("10.0.0.7",))
+    found = offers_of("eth0", offers, {"10.0.0.1"}, dhcp, Subnet(network="10.0.0.0/24", mode=mode))
     assert [(str(finding.level), finding.text) for finding in found] == [
         (level, f"eth0: {text}") for level, text in said
     ]

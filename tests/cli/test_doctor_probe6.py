@@ -8,7 +8,6 @@ from ipaddress import IPv6Address
 import pytest
 
 from provisioner.cli.doctor_probe6 import BY_WHICH_RULE, Advert, advert_of, adverts_of
-from provisioner.config import Config
 from provisioner.dhcp.subnets import Dhcp
 from provisioner.dhcp.v6.message import Message, Type, encode
 from provisioner.dhcp.v6.options import Ia, IaAddress, Opt, encode_address, encode_ia
@@ -42,14 +41,14 @@ JUDGED: dict[str, tuple[Subnet6, list[Advert], list[tuple[str, str]]]] = {
 
 @pytest.mark.parametrize(("subnet", "adverts", "said"), JUDGED.values(), ids=JUDGED.keys())
 def test_what_was_advertised_is_judged(subnet: Subnet6, adverts: list[Advert], said: list[tuple[str, str]]) -> None:
-    found = list(adverts_of("lan0", adverts, {"fe80::1", "fd77::1"}, Config(), subnet))
+    found = list(adverts_of("lan0", adverts, {"fe80::1", "fd77::1"}, Dhcp(), subnet))
     assert [(str(finding.level), finding.text) for finding in found] == said
     assert all(finding.hint == BY_WHICH_RULE for finding in found if "another" not in finding.text)
 
 
 def test_a_server_that_may_be_there_is_in_order() -> None:
-    config = Config(dhcp=Dhcp(allowed_servers=("fe80::2",)))
-    found = list(adverts_of("lan0", [OTHER, OURS], {"fe80::1"}, config, LAN))
+    dhcp = Dhcp(allowed_servers=("fe80::2",))
+    found = list(adverts_of("lan0", [OTHER, OURS], {"fe80::1"}, dhcp, LAN))
     assert [(str(finding.level), finding.text) for finding in found] == [("ok", f"{ANOTHER}, as it may"), ("ok", LOADS)]
 
 

@@ -150,6 +150,23 @@ def test_what_is_served_is_fetched_also_where_strangers_are_not_answered(wire: W
 
 @pytest.mark.slow
 @pytest.mark.netns
+def test_what_operators_have_changed_is_what_is_asked(wire: Wire) -> None:
+    """As a take-over goes: the file says off until the next restart."""
+    wire.config.write_text(wire.config.read_text().replace("interface: we0,", "interface: we0, mode: 'off',"))
+    taken = wire.folder / "taken.yaml"
+    taken.write_text("{network: 10.213.7.0/24, interface: we0, pools: [10.213.7.100-10.213.7.150]}")
+    daemon = [sys.executable, "-m", "provisioner.entry", "--config", str(wire.config)]
+    ctl = [sys.executable, "-m", "provisioner.cli", "--socket", str(wire.folder / "api.sock")]
+    with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
+        before = wire.doctor()
+        subprocess.run([*ctl, "dhcp", "subnet-set", str(taken)], check=True, cwd=ROOT)
+        after = wire.doctor()
+    assert not [text for _, text in before if text.startswith("we0:")]
+    assert ("ok", "we0: 10.213.7.1 offers 10.213.7.100, to load snponly.efi") in after
+
+
+@pytest.mark.slow
+@pytest.mark.netns
 @pytest.mark.peer
 def test_a_daemon_in_another_network_namespace_is_asked_there(wire: Wire) -> None:
     """Elsewhere its addresses are somebody else's: the cable is cut, so that nobody can answer from here."""
