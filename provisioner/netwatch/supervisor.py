@@ -56,6 +56,8 @@ PAUSES_S = (0.2, 1.0, 5.0, 15.0, 60.0)
 """Growing, so that a process that cannot run keeps no core busy."""
 HEALTHY_S = 30.0
 """A process that ran for so long is started again at once."""
+SILENT_S = 30.0
+"""A process that says nothing for so long, though it was asked, hangs: it answers within milliseconds."""
 BATCH = 64
 STOP_S = 3.0
 STARTS = "it starts"
@@ -77,10 +79,17 @@ class Netwatch:
     """One netwatch process. `run` keeps it going until cancelled."""
 
     def __init__(
-        self, *, command: Sequence[str] = COMMAND, pauses_s: Sequence[float] = PAUSES_S, limit_s: float = LIMIT_S
+        self,
+        *,
+        command: Sequence[str] = COMMAND,
+        pauses_s: Sequence[float] = PAUSES_S,
+        limit_s: float = LIMIT_S,
+        silent_s: float = SILENT_S,
     ) -> None:
         self._command = tuple(command)
         self._limit_s = limit_s
+        self._silent_s = silent_s
+        self._said_something = False
         self._pauses_s = tuple(pauses_s)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -130,7 +139,7 @@ class Netwatch:
                 except OSError as error:
                     self._lost(f"it cannot be started: {error.strerror}")
                 else:
-                    await self._gone.wait()
+                    await self._attend()
                     await self._bury()
                 tries = 0 if loop.time() - began >= HEALTHY_S else tries + 1
                 pause_s = self._pauses_s[min(tries, len(self._pauses_s)) - 1] if tries else 0.0
@@ -140,6 +149,17 @@ class Netwatch:
         finally:
             self._lost("the daemon stops")
             await self._bury()
+
+    async def _attend(self) -> None:
+        """Wait until the process is gone, or says nothing any more: it has an answer to each `Listen`."""
+        while not self._gone.is_set():
+            self._said_something = False
+            self._tell(Listen(self._interfaces))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._silent_s):
+                    await self._gone.wait()
+            if not (self._said_something or self._gone.is_set()):
+                self._lost(f"it did not answer for {self._silent_s:g} s")
 
     # what the daemon asks
 
@@ -198,6 +218,7 @@ class Netwatch:
                 return
 
     def _take(self, report: Report) -> None:
+        self._said_something = True
         match report:
             case Ready():
                 self._is_up()
@@ -268,7 +289,6 @@ class Netwatch:
         self.fault, self._tally = STARTS, Tally(0, 0)
         self.deaf.clear()
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_readable)
-        self._tell(Listen(self._interfaces))
 
     def _tell(self, request: Request) -> bool:
         """Send or queue a request; False where the process takes none."""

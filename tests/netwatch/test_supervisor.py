@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.netwatch.supervisor import NOWHERE, QUEUED, REMEMBERED, Netwatch, environment
+from provisioner.netwatch.supervisor import NOWHERE, QUEUED, REMEMBERED, SILENT_S, Netwatch, environment
 from tests.netwatch.rig import script, until, watching
 
 HEAD = """
@@ -30,9 +30,9 @@ while data := sock.recv(9000):
 """
 
 
-def netwatch(folder: Path, text: str, *, pauses_s: tuple[float, ...] = (0.01,), limit_s: float = 20.0) -> Netwatch:
+def netwatch(folder: Path, text: str, *, limit_s: float = 20.0, silent_s: float = SILENT_S) -> Netwatch:
     command = script(folder, HEAD.format(root=ROOT) + text)
-    return Netwatch(command=command, pauses_s=pauses_s, limit_s=limit_s)
+    return Netwatch(command=command, pauses_s=(0.01,), limit_s=limit_s, silent_s=silent_s)
 
 
 async def up(watch: Netwatch) -> None:
@@ -107,6 +107,28 @@ async def test_a_process_that_is_killed_is_started_again_and_told_where_to_liste
     assert watch.restarts == 1
     assert watch.counts == {"blind": 1}
     assert seen.read_text().splitlines() == ["Listen(interfaces=('eth0', 'eth1'))"] * 2
+
+
+@pytest.mark.slow
+async def test_a_process_that_says_nothing_any_more_is_started_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where nobody looks for an address: it is asked whether it is there."""
+    seen = tmp_path / "seen"
+    answers = f"""
+import signal
+first = not open({str(seen)!r}, 'a').tell()
+while data := sock.recv(9000):
+    with open({str(seen)!r}, 'a') as file: print(decode_request(data), file=file)
+    if first and len(open({str(seen)!r}).readlines()) == 3: signal.pause()
+    say(Ready())
+"""
+    watch = netwatch(tmp_path, answers, silent_s=1.0)
+    watch.listen(["eth0"])
+    async with watching(watch):
+        await until(lambda: seen.exists() and len(seen.read_text().splitlines()) > 3 and not watch.fault)
+    assert "netwatch.died why=it did not answer for 1 s" in caplog.text
+    assert set(seen.read_text().splitlines()) == {"Listen(interfaces=('eth0',))"}
 
 
 NONSENSE = {
