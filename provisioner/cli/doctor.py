@@ -240,8 +240,11 @@ def _watched(client: Client) -> Findings:
     if seen["fault"]:
         text = f"nobody looks for rogue servers and for addresses in use: {seen['fault']}"
         yield Finding(Level.WARN, "netwatch", text, "it needs CAP_NET_RAW; the daemon's log has its last words")
+    deaf: dict[str, list[str]] = {}
     for interface, why in seen["deaf"].items():
-        yield Finding(Level.WARN, "netwatch", f"{interface or 'ping'}: cannot be watched: {why}")
+        deaf.setdefault(why, []).append(interface or "ping")
+    for why, names in deaf.items():
+        yield Finding(Level.WARN, "netwatch", f"{', '.join(names)}: cannot be watched: {why}")
     if not (seen["rogues"] or seen["fault"] or seen["deaf"]):
         yield Finding(Level.OK, "rogue", "no DHCP server was seen that should not be there")
 

@@ -61,6 +61,7 @@ SILENT_S = 30.0
 BATCH = 64
 STOP_S = 3.0
 STARTS = "it starts"
+TOO_MANY = f"of more than {MAX_EARS} interfaces it is left out: addresses are looked for by ping alone"
 NOWHERE = "/dev/null/none"
 """No directory, and none can be made there: scapy keeps nothing then."""
 COMMAND = (sys.executable, "-m", "provisioner.netwatch.helper")
@@ -99,7 +100,7 @@ class Netwatch:
         self._waiting: dict[int, _Waiting] = {}
         self._same: dict[Place, asyncio.Future[str]] = {}
         self._free: OrderedDict[Place, float] = OrderedDict()
-        self._interfaces: tuple[str, ...] = ()
+        self._wanted: tuple[str, ...] = ()
         self._tally = Tally(0, 0)
         self.counts: Counter[str] = Counter()
         """Looks by what came of them: free, used, known (free a moment ago), late (no answer), blind (not made)."""
@@ -120,8 +121,8 @@ class Netwatch:
 
     @property
     def interfaces(self) -> tuple[str, ...]:
-        """What is to be listened on."""
-        return self._interfaces
+        """What is listened on: the first of those that are to be."""
+        return self._wanted[:MAX_EARS]
 
     @property
     def unread(self) -> int:
@@ -154,7 +155,7 @@ class Netwatch:
         """Wait until the process is gone, or says nothing any more: it has an answer to each `Listen`."""
         while not self._gone.is_set():
             self._said_something = False
-            self._tell(Listen(self._interfaces))
+            self._tell(Listen(self.interfaces))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._silent_s):
                     await self._gone.wait()
@@ -165,11 +166,19 @@ class Netwatch:
 
     def listen(self, interfaces: Sequence[str]) -> None:
         """Listen on these interfaces from now on, also after a restart of the process."""
-        wanted = tuple(dict.fromkeys(interfaces))[:MAX_EARS]
-        if wanted == self._interfaces:
+        wanted = tuple(dict.fromkeys(interfaces))
+        if wanted == self._wanted:
             return
-        self._interfaces = wanted
-        self._tell(Listen(self._interfaces))
+        self._wanted, left_out = wanted, wanted[MAX_EARS:]
+        heard = {"", *self.interfaces}
+        self.deaf = {name: why for name, why in self.deaf.items() if name in heard and why != TOO_MANY}
+        self._leave_out()
+        if left_out:
+            log.warning("netwatch.deaf interface=%s why=%s", ",".join(left_out), TOO_MANY)
+        self._tell(Listen(self.interfaces))
+
+    def _leave_out(self) -> None:
+        self.deaf |= dict.fromkeys(self._wanted[MAX_EARS:], TOO_MANY)
 
     def ask6(self, interface: str) -> None:
         """Ask for an IPv6 address there: whoever answers is heard."""
@@ -288,6 +297,7 @@ class Netwatch:
         self._gone.clear()
         self.fault, self._tally = STARTS, Tally(0, 0)
         self.deaf.clear()
+        self._leave_out()
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_readable)
 
     def _tell(self, request: Request) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.netwatch.supervisor import NOWHERE, QUEUED, REMEMBERED, SILENT_S, Netwatch, environment
+from provisioner.netwatch.messages import MAX_EARS
+from provisioner.netwatch.supervisor import NOWHERE, QUEUED, REMEMBERED, SILENT_S, TOO_MANY, Netwatch, environment
 from tests.netwatch.rig import script, until, watching
 
 HEAD = """
@@ -129,6 +130,20 @@ while data := sock.recv(9000):
         await until(lambda: seen.exists() and len(seen.read_text().splitlines()) > 3 and not watch.fault)
     assert "netwatch.died why=it did not answer for 1 s" in caplog.text
     assert set(seen.read_text().splitlines()) == {"Listen(interfaces=('eth0',))"}
+
+
+async def test_interfaces_beyond_what_it_listens_on_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"vlan{number}" for number in range(MAX_EARS + 2)]
+    watch = netwatch(tmp_path, READY + USED)
+    watch.listen(names)
+    left_out = dict.fromkeys(names[MAX_EARS:], TOO_MANY)
+    async with watching(watch):
+        await up(watch)
+        assert (len(watch.interfaces), watch.deaf) == (MAX_EARS, left_out)
+        watch.listen(names)
+        assert caplog.text.count("netwatch.deaf interface=vlan128,vlan129 why=of more than 128") == 1
+        watch.listen(names[2:])
+        assert watch.deaf == {}
 
 
 NONSENSE = {
