@@ -57,10 +57,10 @@ class Advertising:
                 advertiser.start()
                 fresh[name] = terms, advertiser
         except ListenError:
-            for _, advertiser in fresh.values():
-                advertiser.stop()
+            for name, (_, advertiser) in fresh.items():
+                advertiser.stop(ceases=name not in self._running)
             raise
         for name in self._running.keys() - same.keys():
-            self._running[name][1].stop()
+            self._running[name][1].stop(ceases=name not in fresh)
         self._running = same | fresh
         self._subnets, self._subnets6 = subnets, subnets6

@@ -58,11 +58,14 @@ class RouterAdvertiser:
             raise ListenError(f"router advertisements on {self.interface}: {error.strerror}") from error
         self._tick()
 
-    def stop(self) -> None:
-        """End; safe to call twice."""
+    def stop(self, *, ceases: bool = True) -> None:
+        """End; safe to call twice. Who `ceases` to be a router there says so (RFC 4861 section 6.2.5)."""
         for timer in (self._timer, self._answer):
             if timer is not None:
                 timer.cancel()
+        if ceases and self._lifetime_s and self._socket is not None:
+            self._lifetime_s = 0
+            self._send()
         self._close()
 
     def keep_up(self) -> None:
