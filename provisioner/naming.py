@@ -50,7 +50,8 @@ class Naming:
         self._v4: DhcpServer | None = None
         self._v6: Dhcp6Server | None = None
         if self.keeper is not None:
-            self.on_lease = LeaseNames(dns, self.keeper, self._holder, self._now)
+            self._name = LeaseNames(dns, self.keeper, self._holder, self._now)
+            self.on_lease = self._told
             self.on_lease6 = LeaseNames(dns, self.keeper, self._holder6, self._now, size=16)
 
     @classmethod
@@ -93,27 +94,34 @@ class Naming:
         domain = net.config.domain if net is not None else ""
         return _holder(known, domain)
 
+    def _told(self, lease: Lease) -> None:
+        """An IPv4 address was given, renewed or given back: those of IPv6 have the domain of where it is."""
+        self._name(lease)
+        self._look_again6(lease.key)
+
     def _renamed(self, mac: Mac, _: Reservation | None) -> None:
         """A machine has another name, or none any more: all its leases are looked at again, of both families."""
         assert self._v4 is not None
-        assert self.on_lease is not None
-        assert self.on_lease6 is not None
         key = bytes.fromhex(mac.replace(":", ""))
         for lease in self._v4.site.topology.leases_of(key):
-            self.on_lease(lease)
-        if self._v6 is not None:
-            six = self._v6.site.topology
-            for lease in (lease for slot in slots_of(key) for lease in six.leases_of(slot)):
-                self.on_lease6(lease)
+            self._name(lease)
+        self._look_again6(key)
+
+    def _look_again6(self, key: bytes) -> None:
+        if self._v6 is None:
+            return
+        assert self.on_lease6 is not None
+        six = self._v6.site.topology
+        for lease in (lease for slot in slots_of(key) for lease in six.leases_of(slot)):
+            self.on_lease6(lease)
 
     def _holder6(self, lease: Lease) -> Holder:
         """The same machine as for IPv4, so that both addresses are one name's."""
         assert self._v4 is not None
         key = lease.key[:6]
-        known = self._v4.site.reservations.of(key)
-        nets = self._v4.site.topology
-        domain = next((net.config.domain for net in nets if net.pool.of(key) is not None and net.config.domain), "")
-        return _holder(known, domain)
+        held = self._v4.lease_of_key(key)
+        net = self._v4.site.net_at(held.ip) if held is not None else None
+        return _holder(self._v4.site.reservations.of(key), net.config.domain if net is not None else "")
 
 
 def _holder(known: Known | None, domain: str) -> Holder:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from provisioner.ddns.settings import Dns
 from provisioner.dhcp.layers import Origin
 from provisioner.dhcp.leases import Lease
 from provisioner.dhcp.server import DhcpServer
-from provisioner.dhcp.subnets import Dhcp, Reservation
+from provisioner.dhcp.subnets import Dhcp, Reservation, Subnet
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.errors import ConfigError
 from provisioner.naming import Naming, key_of
@@ -29,6 +30,9 @@ UUID = "0f7b8c2e-0000-1000-8000-525400000001"
 DNS = Dns(server="127.0.0.1", forward=("example", "rack.example"))
 SIX = ip6("fd00::100")
 ELSEWHERE = subnet(network="10.1.0.0/24", interface="eth1", pools=("10.1.0.100-10.1.0.109",), router=("10.1.0.1",))
+
+
+BOTH = (("10.0.0.105", 100.0), ("10.1.0.105", 100.0))
 
 
 class NoLeases:
@@ -56,12 +60,14 @@ def server6(*keys: bytes) -> Dhcp6Server:
     return made
 
 
-def server() -> DhcpServer:
-    config = Dhcp(subnets=(subnet(), ELSEWHERE))
+def server(*subnets: Subnet, leases: Sequence[tuple[str, float]] = BOTH) -> DhcpServer:
+    config = Dhcp(subnets=subnets or (subnet(), ELSEWHERE))
     clock = SteadyClock(wall=lambda: NOW, steady=lambda: 0.0)
     made = DhcpServer(config, decide=chain, leases=NoLeases(), observe=lambda _line: None, clock=clock)  # type: ignore[arg-type]
-    for pool, address in zip((net.pool for net in made.site.topology), ("10.0.0.105", "10.1.0.105"), strict=True):
-        pool.bind(Lease(ip(address), ETHER, pool.name, NOW + 100, name="then"))
+    for address, seconds in leases:
+        net = made.site.net_at(ip(address))
+        assert net is not None
+        net.pool.bind(Lease(ip(address), ETHER, net.pool.name, NOW + seconds, since=NOW + seconds - 100, name="then"))
     return made
 
 
@@ -81,6 +87,39 @@ async def test_all_addresses_of_a_machine_have_its_name_of_now(db: Database) -> 
     assert {value.name for value in wanted.values()} == {"later.rack.example."}
     v4.remove_reservation(v4.layers.page("", 1)[0], Origin.MACHINE)
     assert wanted == {}  # a stranger may call itself anything
+
+
+LAB = subnet(domain="lab.example")
+OLD = replace(ELSEWHERE, domain="old.rack.example")
+HERE, THERE = "10.0.0.105", "10.1.0.105"
+DOMAINS: dict[str, tuple[list[tuple[str, float]], str, str]] = {
+    # IPv4 leases that are there first, each with how long it lasts; the AAAA's name then, and once 10.0.0.105 is given
+    "IPv6 comes first, as at every first boot": ([], "now.rack.example.", "now.lab.example."),
+    "a lease of last year elsewhere": ([(THERE, -9e6)], "now.rack.example.", "now.lab.example."),
+    "a lease elsewhere, which still lasts": ([(THERE, 50.0)], "now.old.rack.example.", "now.lab.example."),
+    "the address is there": ([(HERE, 100.0)], "now.lab.example.", "now.lab.example."),
+}
+
+
+@pytest.mark.parametrize(("leases", "first", "then"), DOMAINS.values(), ids=DOMAINS.keys())
+async def test_the_addresses_of_both_families_have_one_domain(
+    db: Database, leases: list[tuple[str, float]], first: str, then: str
+) -> None:
+    v4 = server(OLD, LAB, leases=leases)
+    v4.set_reservation(Reservation(mac=MAC, name="now"), Origin.MACHINE)
+    naming = await Naming.of(replace(DNS, forward=("rack.example", "lab.example")), db)
+    await naming.open(v4)
+    await naming.open6(server6(ETHER))
+    assert naming.keeper is not None
+    assert naming.on_lease is not None
+    wanted, six = naming.keeper._wanted, SIX.to_bytes(16, "big")
+    assert wanted[six].name == first
+    given = Lease(ip(HERE), ETHER, LAB.network, NOW + 100, since=NOW)
+    net = v4.site.net_at(given.ip)
+    assert net is not None
+    net.pool.bind(given)
+    naming.on_lease(given)
+    assert wanted[six].name == wanted[given.ip.to_bytes(4, "big")].name == then
 
 
 async def test_a_stranger_has_no_name_by_dhcpv6_either(db: Database) -> None:

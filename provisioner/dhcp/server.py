@@ -240,7 +240,11 @@ class DhcpServer:
 
     def lease_for(self, mac: Mac) -> Lease | None:
         """Give the lease that a machine holds now, the newest where it has several."""
-        key, now = bytes.fromhex(parse_mac(mac).replace(":", "")), self._clock.now()
+        return self.lease_of_key(bytes.fromhex(parse_mac(mac).replace(":", "")))
+
+    def lease_of_key(self, key: bytes) -> Lease | None:
+        """Give the newest lease that is held by this hardware address now."""
+        now = self._clock.now()
         found = [lease for lease in self.site.topology.leases_of(key) if lease.active(now)]
         return max(found, key=lambda lease: lease.since, default=None)
 
