@@ -37,6 +37,7 @@ from provisioner.hosts import hosts_of, own_address_towards
 from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.ports import Discovery, Network, Ports
 from provisioner.lifecycle.rollouts import Rollouts
+from provisioner.listening import spelled
 from provisioner.machinehttp import MachineHttp
 from provisioner.measures import Served, measure
 from provisioner.naming import Naming
@@ -257,7 +258,7 @@ class Daemon:
         tftp = TftpServer(wanted, table=table, trace=trace, render=render)
         await tftp.start()
         stack.push_async_callback(tftp.stop)
-        self.listeners += [Listener("tftp", f"udp {host}:{port}") for host, port, *_ in tftp.addresses]
+        self.listeners += [Listener("tftp", f"udp {spelled(host, port)}") for host, port, *_ in tftp.addresses]
         return tftp
 
     async def _serve_operators(self, stack: contextlib.AsyncExitStack, routes: Iterable[Route]) -> None:

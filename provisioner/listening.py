@@ -1,4 +1,4 @@
-"""Why a port cannot be listened on, in words that help. No I/O."""
+"""Where is listened, and why it cannot be, in words that help. No I/O."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import errno
 
 LISTED = {"TCP": "-ltnp", "UDP": "-lunp"}
 """How ss(8) is asked who listens."""
+
+
+def spelled(host: str, port: int) -> str:
+    """Spell an address with its port, one of IPv6 in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def hint_for(error: OSError, protocol: str, host: str, port: int) -> str:

@@ -6,7 +6,8 @@ import errno
 
 import pytest
 
-from provisioner.listening import hint_for
+from provisioner.cli.doctor_loaders import where
+from provisioner.listening import hint_for, spelled
 
 HINTS = {
     "TCP that is taken": (errno.EADDRINUSE, "TCP", "`ss -ltnp 'sport = :69'` says who holds it"),
@@ -14,6 +15,17 @@ HINTS = {
     "an address of another machine": (errno.EADDRNOTAVAIL, "UDP", "this machine has no address 10.0.0.1"),
     "a low port and no right to it": (errno.EACCES, "UDP", "port 69 needs CAP_NET_BIND_SERVICE"),
 }
+
+
+HERE = {"::": "::1"}
+SPELLED = {"10.0.0.1": "10.0.0.1:69", "::": "[::]:69", "fd00::1": "[fd00::1]:69"}
+
+
+@pytest.mark.parametrize("host", SPELLED)
+def test_an_address_is_spelled_as_it_can_be_read_again(host: str) -> None:
+    """`doctor` reads it (`cli/doctor_loaders.where`)."""
+    assert spelled(host, 69) == SPELLED[host]
+    assert where(f"udp {spelled(host, 69)}") == ("tftp", HERE.get(host, host), 69)
 
 
 @pytest.mark.parametrize(("number", "protocol", "hint"), HINTS.values(), ids=HINTS.keys())

@@ -55,6 +55,13 @@ def attempt(name: str, read: Callable[[], object]) -> Iterator[str]:
         yield text if text.startswith(name) else f"{name}: {text}"
 
 
+def deserted(network: IPv4Network | IPv6Network) -> Iterator[str]:
+    """Say that no machine is on a network, or that those there make up their addresses (link-local ones of IPv6)."""
+    by_themselves = network.version == 6 and network.is_link_local
+    if network.is_multicast or network.is_loopback or not network.prefixlen or by_themselves:
+        yield f"network: {network} is no network that machines are on"
+
+
 def port_mac(text: str) -> Mac:
     """Read the hardware address of a network port."""
     mac = parse_mac(text)

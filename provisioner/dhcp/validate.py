@@ -13,7 +13,18 @@ from provisioner.dhcp.boards import read_range
 from provisioner.dhcp.fixed import OWN, Ground, all_ports, all_reservations, overrides_faults, unfit_faults
 from provisioner.dhcp.reservations import loaders_by_arch
 from provisioner.dhcp.scene import PROXY_PORT
-from provisioner.dhcp.sound import BOTH_LIMITS, Barred, attempt, beside, between, bounds, doubled, places, roles
+from provisioner.dhcp.sound import (
+    BOTH_LIMITS,
+    Barred,
+    attempt,
+    beside,
+    between,
+    bounds,
+    deserted,
+    doubled,
+    places,
+    roles,
+)
 from provisioner.dhcp.subnets import Dhcp, Mode, Overrides, Rogue, Subnet
 from provisioner.dhcp.topology import base_options, parse_ranges
 from provisioner.dhcp.v6 import validate as v6
@@ -99,8 +110,7 @@ def _subnet(subnet: Subnet) -> Iterator[str]:
     except ValueError as error:
         yield f"network: {error}; write the first address, such as 10.0.8.0/22"
         return
-    if network.is_multicast or network.is_loopback or not network.prefixlen:
-        yield f"network: {network} is no network that machines are on"
+    yield from deserted(network)
     yield from attempt("pools", lambda: parse_ranges(subnet.pools))
     yield from attempt("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools))
     faults = list(attempt("options", lambda: base_options(subnet, network)))

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Sequence
 
 from provisioner.boot.files import FileTable, Make, Refused, Render, normalise, printable
 from provisioner.errors import ListenError, ProvisionerError, WireError
-from provisioner.listening import hint_for
+from provisioner.listening import hint_for, spelled
 from provisioner.tftp.content import Contents, in_mode
 from provisioner.tftp.options import negotiate
 from provisioner.tftp.packet import ErrorCode, Request, decode
@@ -239,4 +239,4 @@ class TftpServer:
 def _refused(address: Address, error: OSError) -> ListenError:
     host, port = address
     hint = hint_for(error, "UDP", host, port)
-    return ListenError(f"TFTP: cannot bind UDP {host}:{port}: {error.strerror or error}", hint=hint)
+    return ListenError(f"TFTP: cannot bind UDP {spelled(host, port)}: {error.strerror or error}", hint=hint)

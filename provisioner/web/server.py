@@ -15,7 +15,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from provisioner.errors import ListenError
-from provisioner.listening import hint_for
+from provisioner.listening import hint_for, spelled
 from provisioner.web.plaindoor import PlainDoor
 from provisioner.web.tlsdoor import Refused, TlsDoor
 
@@ -78,7 +78,7 @@ class Server:
             raise _refused(host, port, error) from error
         bound: int = sock.getsockname()[1]
         scheme = "http" if tls is None else "https"
-        await self._serve(sock, f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}", tls)
+        await self._serve(sock, f"{scheme}://{spelled(host, bound)}", tls)
         return bound
 
     async def _serve(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None = None) -> None:
@@ -111,7 +111,7 @@ class Server:
 
 def _refused(host: str, port: int, error: OSError) -> ListenError:
     hint = hint_for(error, "TCP", host, port)
-    return ListenError(f"HTTP: cannot listen on {host}:{port}: {error.strerror or error}", hint=hint)
+    return ListenError(f"HTTP: cannot listen on {spelled(host, port)}: {error.strerror or error}", hint=hint)
 
 
 def _bind_unix(path: Path, mode: int, gid: int) -> tuple[socket.socket, SocketFile]:

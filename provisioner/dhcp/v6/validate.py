@@ -14,6 +14,7 @@ from provisioner.dhcp.sound import (
     beside,
     between,
     bounds,
+    deserted,
     doubled,
     places,
     port_mac,
@@ -67,6 +68,7 @@ def _subnet(subnet: Subnet6) -> Iterator[str]:
     except ValueError as error:
         yield f"network: {error}; write the first address, such as fd00:8::/64"
         return
+    yield from deserted(network)
     yield from attempt("pools", lambda: parse_ranges(subnet.pools, IPv6Network))
     yield from attempt("quarantine_pools", lambda: parse_ranges(subnet.quarantine_pools, IPv6Network))
     faults = list(attempt("options", lambda: base_options(subnet)))
