@@ -11,9 +11,9 @@ from provisioner.ddns.key import Key, parse_key
 from provisioner.ddns.leases import Holder, LeaseNames
 from provisioner.ddns.settings import Dns
 from provisioner.dhcp.leases import Lease
-from provisioner.dhcp.reservations import Known
 from provisioner.dhcp.server import DhcpServer
 from provisioner.dhcp.subnets import Reservation
+from provisioner.dhcp.topology import Net
 from provisioner.dhcp.v6.server import Dhcp6Server
 from provisioner.dhcp.v6.site import slots_of
 from provisioner.errors import ConfigError
@@ -40,6 +40,29 @@ def key_of(dns: Dns) -> Key | None:
     return parse_key(text, f"dns.key_file: {dns.key_file!r}", dns.key_name, dns.key_algorithm)
 
 
+class _Ports:
+    """Addresses that other ports of machines on record hold, by the machine: as many at most as pools have."""
+
+    def __init__(self) -> None:
+        self._machines: dict[int, bytes] = {}
+        self._addresses: dict[bytes, dict[int, None]] = {}
+
+    def note(self, lease: Lease) -> None:
+        """Remember whose address this is."""
+        before = self._machines.pop(lease.ip, b"")
+        if before:
+            del self._addresses[before][lease.ip]
+            if not self._addresses[before]:
+                del self._addresses[before]
+        if lease.machine:
+            self._machines[lease.ip] = lease.machine
+            self._addresses.setdefault(lease.machine, {})[lease.ip] = None
+
+    def of(self, machine: bytes) -> tuple[int, ...]:
+        """Give those of a machine, by its hardware address of record."""
+        return tuple(self._addresses.get(machine, ()))
+
+
 class Naming:
     """Without a DNS server it does nothing. Otherwise both servers are opened before `run`."""
 
@@ -49,10 +72,11 @@ class Naming:
         self.on_lease6: OnLease | None = None
         self._v4: DhcpServer | None = None
         self._v6: Dhcp6Server | None = None
+        self._ports, self._ports6 = _Ports(), _Ports()
         if self.keeper is not None:
             self._name = LeaseNames(dns, self.keeper, self._holder, self._now)
-            self.on_lease = self._told
-            self.on_lease6 = LeaseNames(dns, self.keeper, self._holder6, self._now, size=16)
+            self._name6 = LeaseNames(dns, self.keeper, self._holder6, self._now, size=16)
+            self.on_lease, self.on_lease6 = self._told, self._told6
 
     @classmethod
     async def of(cls, dns: Dns, db: Database) -> Naming:
@@ -89,31 +113,37 @@ class Naming:
 
     def _holder(self, lease: Lease) -> Holder:
         assert self._v4 is not None
-        known = self._v4.site.reservations.of(lease.key)
         net = self._v4.site.net_at(lease.ip)
-        domain = net.config.domain if net is not None else ""
-        return _holder(known, domain)
+        return self._holder_in(net, lease.key, lease.machine)
 
     def _told(self, lease: Lease) -> None:
         """An IPv4 address was given, renewed or given back: those of IPv6 have the domain of where it is."""
+        self._ports.note(lease)
         self._name(lease)
         self._look_again6(lease.key)
+
+    def _told6(self, lease: Lease) -> None:
+        self._ports6.note(lease)
+        self._name6(lease)
 
     def _renamed(self, mac: Mac, _: Reservation | None) -> None:
         """A machine has another name, or none any more: all its leases are looked at again, of both families."""
         assert self._v4 is not None
         key = bytes.fromhex(mac.replace(":", ""))
-        for lease in self._v4.site.topology.leases_of(key):
+        topology = self._v4.site.topology
+        elsewhere = (lease for ip in self._ports.of(key) for lease in topology.leases_at(ip))
+        for lease in (*topology.leases_of(key), *elsewhere):
             self._name(lease)
-        self._look_again6(key)
+        self._look_again6(key, self._ports6.of(key))
 
-    def _look_again6(self, key: bytes) -> None:
+    def _look_again6(self, key: bytes, ips: Iterable[int] = ()) -> None:
+        """Look at the IPv6 leases of a port again, and at those of these addresses."""
         if self._v6 is None:
             return
-        assert self.on_lease6 is not None
-        six = self._v6.site.topology
-        for lease in (lease for slot in slots_of(key) for lease in six.leases_of(slot)):
-            self.on_lease6(lease)
+        topology = self._v6.site.topology
+        elsewhere = (lease for ip in ips for lease in topology.leases_at(ip))
+        for lease in (*(lease for slot in slots_of(key) for lease in topology.leases_of(slot)), *elsewhere):
+            self._name6(lease)
 
     def _holder6(self, lease: Lease) -> Holder:
         """The same machine as for IPv4, so that both addresses are one name's."""
@@ -121,13 +151,16 @@ class Naming:
         key = lease.key[:6]
         held = self._v4.lease_of_key(key)
         net = self._v4.site.net_at(held.ip) if held is not None else None
-        return _holder(self._v4.site.reservations.of(key), net.config.domain if net is not None else "")
+        return self._holder_in(net, key, lease.machine)
 
-
-def _holder(known: Known | None, domain: str) -> Holder:
-    if known is None:
-        return Holder(False, "", domain)
-    return Holder(True, known.uuid, domain, known.name.decode("ascii"))
+    def _holder_in(self, net: Net | None, key: bytes, machine: bytes) -> Holder:
+        """Name the machine on record of this port: its own, or that of the port by which it is on record."""
+        assert self._v4 is not None
+        reservations, domain = self._v4.site.reservations, net.config.domain if net is not None else ""
+        known = reservations.of(key) or reservations.of(machine)
+        if known is None:
+            return Holder(False, "", domain)
+        return Holder(True, known.uuid, domain, known.name.decode("ascii"))
 
 
 async def _hear(on_lease: OnLease | None, leases: Iterable[Lease]) -> None:

@@ -122,6 +122,33 @@ async def test_the_addresses_of_both_families_have_one_domain(
     assert wanted[six].name == wanted[given.ip.to_bytes(4, "big")].name == then
 
 
+PORT = bytes.fromhex("5254000000aa")
+
+
+async def test_a_port_that_is_known_by_its_uuid_has_the_name_of_its_machine(db: Database) -> None:
+    v4, v6 = server(leases=()), server6()
+    given = Lease(ip("10.0.0.105"), PORT, "10.0.0.0/24", NOW + 100, since=NOW, name="then", machine=ETHER)
+    given6 = given._replace(ip=SIX, pool="fd00::/64")
+    next(iter(v4.site.pools())).bind(given)
+    next(iter(v6.site.pools())).bind(given6)
+    naming = await Naming.of(DNS, db)
+    await naming.open(v4)
+    await naming.open6(v6)
+    assert naming.keeper is not None
+    wanted = naming.keeper._wanted
+    assert wanted == {}
+    for name in ("now", "later"):
+        v4.set_reservation(Reservation(mac=MAC, name=name, uuid=UUID), Origin.MACHINE)
+        assert [value.name for value in wanted.values()] == [f"{name}.rack.example."] * 2
+    owner = Owner(DUID, bytes.fromhex("0004" + UUID.replace("-", "")))
+    assert {value.owner for value in wanted.values()} == {owner}
+    assert naming.on_lease is not None
+    naming.on_lease(given._replace(machine=b"", key=ETHER[:5] + b"\xbb"))  # the address is a stranger's by now
+    assert sorted(map(len, wanted)) == [16]
+    v4.remove_reservation(v4.layers.page("", 1)[0], Origin.MACHINE)
+    assert wanted == {}
+
+
 async def test_a_stranger_has_no_name_by_dhcpv6_either(db: Database) -> None:
     naming = await Naming.of(DNS, db)
     await naming.open(server())

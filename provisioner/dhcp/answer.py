@@ -25,7 +25,7 @@ from provisioner.model.boot import Unknown
 _new = tuple.__new__
 _OFFER, _ACK, _BOUND = int(Type.OFFER), int(Type.ACK), LeaseState.BOUND
 _OFF, _RESERVATIONS_ONLY, _IGNORE = Mode.OFF, Mode.RESERVATIONS_ONLY, Unknown.IGNORE
-_CLIENT_ID, _HOST_NAME = int(Opt.CLIENT_ID), int(Opt.HOST_NAME)
+_CLIENT_ID, _CLIENT_UUID, _HOST_NAME = int(Opt.CLIENT_ID), int(Opt.CLIENT_UUID), int(Opt.HOST_NAME)
 _REQUESTED_ADDRESS, _SERVER_ID = int(Opt.REQUESTED_ADDRESS), int(Opt.SERVER_ID)
 
 
@@ -61,7 +61,7 @@ def _stay_on_port(case: Case, ip: int) -> None:
             break
     else:
         return
-    _, key, _, _, _, _, _, _, relay, circuit_id, remote_id, _ = lease
+    _, key, _, _, _, _, _, _, relay, circuit_id, remote_id, _, _ = lease
     if not (relay or circuit_id or remote_id) or key != case.key or not lease.active(case.now):
         return
     if case.info[:2] in ((circuit_id, remote_id), NOTHING[:2]):
@@ -236,8 +236,11 @@ def _ack(case: Case, place: Place) -> Reply:
     name = text_of(options, _HOST_NAME)[:63] if _HOST_NAME in options else ""
     if known is not None and known.name:
         name = known.name.decode("ascii")
+    machine = known.machine if known is not None else b""
+    if not machine and _CLIENT_UUID not in options and (before := pool.of(case.key)) is not None:
+        machine = before.machine  # firmware tells its UUID, the system that it boots does not
     client_id, until = options.get(_CLIENT_ID, b""), now + net.lease_s
-    lease = (ip, case.key, pool.name, until, _BOUND, now, name, client_id, relay, circuit_id, remote_id, "")
+    lease = (ip, case.key, pool.name, until, _BOUND, now, name, client_id, relay, circuit_id, remote_id, "", machine)
     store = pool.bind(_new(Lease, lease))
     if len(case.nets) > 1:
         store += tuple(_give_up_others(case, pool))

@@ -52,6 +52,8 @@ class Lease(NamedTuple):
     circuit_id: bytes = b""
     remote_id: bytes = b""
     reason: str = ""
+    machine: bytes = b""
+    """The hardware address of record, where its holder is another port of that machine, known by its UUID."""
 
     def active(self, now: float) -> bool:
         """Say whether its holder may use the address."""

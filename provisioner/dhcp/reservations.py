@@ -49,6 +49,8 @@ class Known(NamedTuple):
     """Its profile, where that changes anything of DHCP."""
     serial: int = 0
     """Another number with every change: answers made for the old one are not used again. 0: nothing special."""
+    machine: bytes = b""
+    """The hardware address of record, where another port of the machine asks, known by its UUID."""
 
 
 _FILE_NAME = re.compile("[!-~]{1,127}")
@@ -145,7 +147,7 @@ class Reservations:
         if known is None and self._by_uuid and uuid is not None:
             other = self._by_uuid.get(uuid_of(uuid) or "")
             if other is not None:
-                known = self._by_key[other]._replace(key=key, ips=())  # its fixed addresses are the other port's
+                known = self._by_key[other]._replace(key=key, ips=(), machine=other)  # fixed ones are the other port's
         if not self._ports or not (info.circuit_id or info.remote_id):
             return known
         return _merge(known, self._port_of(giaddr, info), key)

@@ -26,7 +26,7 @@ _subnet6_in = Reader(Subnet6)
 SLICE = 200
 """Leases written out at once: about a millisecond of the loop."""
 _RESERVATION, _SUBNET, _RESERVATION6, _SUBNET6 = "reservation", "subnet", "reservation6", "subnet6"
-_COLUMNS = "ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
+_COLUMNS = "ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason, machine"
 
 
 class Filter(NamedTuple):

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 SAVE = "INSERT OR REPLACE INTO lease VALUES"
 _LOAD = (
-    "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
+    "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason, machine"
     " FROM lease ORDER BY ip"
 )
 

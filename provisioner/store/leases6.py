@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 SAVE6 = "INSERT OR REPLACE INTO lease6 VALUES"
 _LOAD = (
-    "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason"
+    "SELECT ip, key, pool, until, state, since, name, client_id, relay, circuit_id, remote_id, reason, machine"
     " FROM lease6 ORDER BY ip"
 )
 _ADDRESS_SIZE = 16

@@ -346,3 +346,30 @@ def test_a_port_whose_uuid_changes_leaves_the_other_machine() -> None:
     assert not isinstance(ask(here, discover(THIRD_MAC, {Opt.CLIENT_UUID: WIRE_UUID})), Silence)
     here.set_reservation(Reservation(mac=OTHER_MAC))
     assert isinstance(ask(here, discover(THIRD_MAC, {Opt.CLIENT_UUID: WIRE_UUID})), Silence)
+
+
+NODE17 = Reservation(mac=MAC, uuid=UUID, name="node17")
+TOLD = {Opt.CLIENT_UUID: WIRE_UUID}
+OTHER_TOLD = {Opt.CLIENT_UUID: b"\0" + uuid.UUID(int=0x88 << 120).bytes_le}
+ON_RECORD = {
+    # what the port tells when it asks, one time after the other, and of whose port its lease says that it is
+    "firmware tells the UUID": ((TOLD,), MAC),
+    "its system tells none": ((TOLD, {}), MAC),
+    "a stranger tells none": (({},), ""),
+    "another machine's UUID": ((TOLD, OTHER_TOLD), ""),
+}
+
+
+@pytest.mark.parametrize(("told", "machine"), ON_RECORD.values(), ids=ON_RECORD.keys())
+def test_a_lease_says_which_machine_the_port_belongs_to(told: tuple[dict[int, bytes], ...], machine: str) -> None:
+    here = site(known=(NODE17,))
+    for options in told:
+        acquire(here, OTHER_MAC, options)
+    (lease,) = here.topology.leases_of(bytes.fromhex(OTHER_MAC.replace(":", "")))
+    assert lease.machine.hex(":") == machine
+
+
+def test_a_port_on_record_is_its_own_machine() -> None:
+    here = site(known=(NODE17, Reservation(mac=OTHER_MAC, uuid=UUID, name="node17")))
+    acquire(here, OTHER_MAC, TOLD)
+    assert [lease.machine for lease in here.topology.leases()] == [b""]

@@ -207,6 +207,18 @@ def test_keys_of_rollouts_and_runs_outlive_the_change_of_where_they_are_kept(con
     assert connection.execute("SELECT id, created FROM flow").fetchall() == [("F1", 5.0)]
 
 
+def test_leases_outlive_that_they_say_whose_port_holds_them(connection: sqlite3.Connection) -> None:
+    known = bundled_migrations()
+    before = next(at for at, migration in enumerate(known) if migration.name.startswith("0020"))
+    migrate(connection, known[:before], "here")
+    row = (1, b"k", "p", 2.0, "bound", 1.0, "n", b"c", 3, b"i", b"r", "")
+    for table in ("lease", "lease6"):
+        connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+    migrate(connection, known, "here")
+    for table in ("lease", "lease6"):
+        assert connection.execute(f"SELECT * FROM {table}").fetchall() == [(*row, b"")]
+
+
 def rows(db: Database, *names: str, durable: bool = True) -> asyncio.Future[None]:
     return db.submit_rows("INSERT INTO secret VALUES", [(name, b"\0") for name in names], durable=durable)
 

@@ -50,6 +50,7 @@ class Family(NamedTuple):
             circuit_id=b"ge-0/0/1",
             remote_id=bytes(1000),
             reason="it's taken",
+            machine=b"'\0",
         )
 
 

@@ -119,17 +119,20 @@ def admitted(case: Case6, net: Net6) -> bool:
 def lease_for(case: Case6, place: Place6, ia: Ia) -> Lease:
     """Write the lease of a place that is given."""
     remote, port = switch_port(case)
-    known = case.known.name if case.known is not None else ""
+    name, machine = (case.known.name, case.known.machine) if case.known is not None else ("", b"")
+    if not machine and not case.who.uuids and (before := place.pool.of(place.slot)) is not None:
+        machine = before.machine  # firmware tells its UUID, the system that it boots mostly does not
     return Lease(
         place.ip,
         place.slot,
         place.pool.name,
         case.now + place.net.valid_s,
         since=case.now,
-        name=known or client_name(case.message.option(Opt.FQDN)),
+        name=name or client_name(case.message.option(Opt.FQDN)),
         client_id=association_of(case.who.duid, ia.iaid),
         relay=link_of(case),
         circuit_id=port,
         remote_id=remote,
         reason=BOOTS if case.kind.boots else "",
+        machine=machine,
     )

@@ -27,6 +27,8 @@ class Known6(NamedTuple):
     uuid: str = ""
     loader: Mapping[int, str] = {}
     https: Trust = Trust.UNSAID
+    machine: bytes = b""
+    """The hardware address of record, where another port of the machine asks, known by its UUID."""
 
 
 class Reservations6:
@@ -58,6 +60,7 @@ class Reservations6:
             fixed.uuid or machine.uuid,
             {**machine.loader, **fixed.loader},
             fixed.https or machine.https,
+            machine.machine,
         )
 
     def _fixed_for(self, who: Identity) -> Known6 | None:
@@ -75,7 +78,7 @@ class Reservations6:
         if known is None:
             for uuid in who.uuids:
                 if (key := self._by_uuid.get(uuid)) is not None:
-                    return self._machines[key]
+                    return self._machines[key]._replace(machine=key)
         return known
 
     def fix(self, reservation: Reservation6) -> None:

@@ -189,6 +189,16 @@ def test_a_machine_is_known_by_its_uuid_as_long_as_one_port_is_on_record(gone: t
     found = ask(here, us(Says(IPXE_DUID, PXE), REQUEST, ia()), direct("52:54:00:00:00:03"))
     assert isinstance(found, Reply6)
     assert found.store[0].name == name
+    left = [mac for mac in (MAC, OTHER_MAC) if mac not in gone]
+    assert found.store[0].machine == bytes.fromhex("".join(left).replace(":", ""))
+
+
+def test_a_lease_says_which_machine_the_port_belongs_to_when_its_system_does_not() -> None:
+    here = site(known=(Reservation(mac=MAC, uuid=UUID, name="node17"),))
+    for client in (Says(IPXE_DUID, PXE), OS._replace(duid=duid_ll(OTHER_MAC))):
+        found = ask(here, us(client, REQUEST, ia()), direct(OTHER_MAC))
+        assert isinstance(found, Reply6)
+        assert [lease.machine.hex(":") for lease in found.store] == [MAC]
 
 
 def test_another_duid_in_the_same_order_is_the_same_machine() -> None:
