@@ -260,10 +260,10 @@ class Receiver:
         """Open what has come so far for reading; a descriptor that the caller closes."""
         return os.open(self._place, os.O_RDONLY | os.O_CLOEXEC)
 
-    def settle(self, what: str, expected: str = "") -> tuple[str, int]:
-        """Make it a blob, durably; say hash and size. `what` names it where the hash is not the expected one."""
+    def settle(self, what: str, *expected: str) -> tuple[str, int]:
+        """Make it a blob, durably; say hash and size. `what` names it where the hash is none of the expected ones."""
         sha256 = self._hashed.sha256
-        _check(what, sha256, expected)
+        _check(what, sha256, *expected)
         self._hold.take(sha256)
         try:
             self._store.settle(self._file, self._place, self._hashed)
@@ -307,7 +307,7 @@ def _hash(source: BinaryIO) -> Chunker:
     return hashed
 
 
-def _check(what: str, found: str, expected: str) -> None:
-    if expected and found != expected:
-        text = f"{what}: its SHA-256 is {found}, it should be {expected}"
+def _check(what: str, found: str, *expected: str) -> None:
+    if any(expected) and found not in expected:
+        text = f"{what}: its SHA-256 is {found}, it should be {expected[0]}"
         raise ArtifactError(text, hint="it is damaged or another version; it was not taken")

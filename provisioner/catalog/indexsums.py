@@ -1,6 +1,7 @@
 """What the indexes of package mirrors say of their packages: beside their content, SUMS/HEX for the index of this hash.
 
-Each is read once, by a process of its own (packageindex.py), before any package that it may name is given.
+Each is read once, by a process of its own (packageindex.py), before any package that it may name is given. The one that
+was given last goes before the others: repositories sign or build packages anew under the names that they had.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from provisioner.catalog import packageindex
-from provisioner.model.mirror import Kept, root_of
+from provisioner.model.mirror import Kept, is_index, place_of, root_of, roots
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+GENERATIONS = 4
+"""Of all that stood in one place so many are heeded: an index is there packed in two ways, and those before it."""
 
 
 class IndexSums:
@@ -26,6 +30,8 @@ class IndexSums:
 
     def __init__(self, folder: Path, content: Callable[[str], Path]) -> None:
         self._folder, self._content = folder, content
+        self._given: dict[tuple[str, str], dict[str, Kept]] = {}
+        """The indexes of a mirror by where their paths begin, then by path; the one that was given last is the last."""
         self._reading = asyncio.Lock()
         self._unread: set[str] = set()
         """Indexes that were not read yet: they came just now, or the daemon before ended amid it."""
@@ -42,18 +48,46 @@ class IndexSums:
         for sha256 in indexes:
             (self._folder / sha256).unlink(missing_ok=True)
 
+    def given(self, kept: Kept) -> None:
+        """Go by this before all others from now on, where it is an index."""
+        if is_index(kept.path):
+            beside = self._given.setdefault((kept.mirror, root_of(kept.path)), {})
+            beside.pop(kept.path, None)
+            beside[kept.path] = kept
+            place = place_of(kept.path)
+            for path in [path for path in beside if place_of(path) == place][:-GENERATIONS]:
+                del beside[path]
+
+    def gone(self, kept: Kept) -> None:
+        """Go by this no more."""
+        if is_index(kept.path):
+            self._given.get((kept.mirror, root_of(kept.path)), {}).pop(kept.path, None)
+
     async def learn(self, index: Kept) -> None:
         """Read an index that came."""
         if not await _in_thread((self._folder / index.sha256).exists):
             self._unread.add(index.sha256)
             await self._know(index)
 
-    async def expected(self, indexes: Sequence[Kept], path: str) -> str:
-        """What these say the SHA-256 of a package is; empty where none names it."""
-        for index in indexes:
+    async def newest(self, mirror: str, path: str) -> str:
+        """What the index that was given last says the SHA-256 of a package is; empty where none names it."""
+        places = await self._places(mirror, path)
+        return await _in_thread(lambda: next(_look_up(places), "")) if places else ""
+
+    async def named(self, mirror: str, path: str) -> tuple[str, ...]:
+        """All that the indexes say the SHA-256 of a package is, the one that was given last first."""
+        places = await self._places(mirror, path)
+        return await _in_thread(lambda: tuple(dict.fromkeys(_look_up(places)))) if places else ()
+
+    async def _places(self, mirror: str, path: str) -> list[tuple[Path, str]]:
+        """Where a package may be named, and as what."""
+        if is_index(path):
+            return []
+        found = [(root, self._given.get((mirror, root), {})) for root in roots(path)]
+        indexes = [(root, index) for root, beside in found for index in reversed(beside.values())]
+        for _, index in indexes:
             await self._know(index)
-        roots = [(self._folder / index.sha256, path.removeprefix(root_of(index.path))) for index in indexes]
-        return await _in_thread(lambda: _look_up(roots)) if roots else ""
+        return [(self._folder / index.sha256, path.removeprefix(root)) for root, index in indexes]
 
     async def _know(self, index: Kept) -> None:
         """Have an index read, one at a time, where that was not done yet."""
@@ -84,12 +118,11 @@ class IndexSums:
         return said.decode("utf-8", "replace").strip()[-200:] or "it ended early" if process.returncode else ""
 
 
-def _look_up(roots: list[tuple[Path, str]]) -> str:
-    for sums, name in roots:
+def _look_up(places: list[tuple[Path, str]]) -> Iterator[str]:
+    for sums, name in places:
         with contextlib.suppress(OSError, ValueError):
             if digest := packageindex.look_up(sums, name):
-                return digest
-    return ""
+                yield digest
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

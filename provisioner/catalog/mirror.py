@@ -1,7 +1,8 @@
 """A pull-through cache of package mirrors: what was fetched once is given again, also when the mirror is away.
 
-Packages never change and are kept by content; indexes are asked for again at every use. What an index says a package's
-hash is, it must have. A file is seen whole or not at all; the least recently used go when it or its disk is full.
+Packages are kept by content, for as long as the index that was given last says so; indexes are asked for again at every
+use. A package has a hash that an index says it has. A file is seen whole or not at all; the least recently used go when
+it or its disk is full.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from provisioner.catalog.download import check_redirect
 from provisioner.catalog.indexsums import IndexSums
 from provisioner.clock import SteadyClock
 from provisioner.errors import ArtifactError, FullError, NotFoundError, StoreError
-from provisioner.model.mirror import Kept, hash_in, is_index, never_changes, root_of
+from provisioner.model.mirror import Kept, hash_in, is_index, never_changes
 from provisioner.services import cause
 from provisioner.store.mirror import MirrorIndex
 
@@ -80,7 +81,7 @@ class MirrorCache:
         rows = await self._rows.load()
         there = await _in_thread(lambda: {row for row in rows if self._blobs.has(row.sha256, row.size_bytes)})
         now = self._clock()
-        for row in there:  # the clock may have been set back since: nothing is fresh
+        for row in sorted(there, key=lambda row: row.used):  # the clock may have been set back since: nothing is fresh
             self._set(replace(row, checked=0.0, used=min(row.used, now)))
         await self._rows.drop([row for row in rows if row not in there])
         await _in_thread(lambda: self._blobs.sweep(self._blobs.all()))
@@ -118,6 +119,7 @@ class MirrorCache:
         kept = self._kept.get(key)
         if kept is None or not await self._good(kept, now):
             kept = await self._fetched(key)
+        self._sums.given(kept)
         if now - kept.used > USED_EVERY_S:
             kept = replace(kept, used=now)
             if (still := self._kept.get(key)) is not None and still.sha256 == kept.sha256:
@@ -129,7 +131,7 @@ class MirrorCache:
         """Say whether what is kept can be given without asking."""
         if self._sources.offline or now - kept.checked < FRESH_S:
             return True
-        return never_changes(kept.path) and await self._expected(kept.mirror, kept.path) in ("", kept.sha256)
+        return never_changes(kept.path) and await self._sums.newest(kept.mirror, kept.path) in ("", kept.sha256)
 
     async def _fetched(self, key: tuple[str, str]) -> Kept:
         """Wait for the one download of a file, which goes on when whoever asked first is gone."""
@@ -223,12 +225,12 @@ class MirrorCache:
                 raise NotFoundError(f"{mirror}/{path}: the mirror has no such file")
             if answer.status != 200:
                 raise aiohttp.ClientError(f"HTTP {answer.status} {answer.reason}")
-            expected = hash_in(path) or await self._expected(mirror, path)
+            expected = (hash_in(path),) if hash_in(path) else await self._sums.named(mirror, path)
             sha256, size = await self._receive(answer, f"{mirror}/{path}", expected, arriving, hold)
             return Kept(mirror, path, sha256, size, _header(answer, "ETag"), _header(answer, "Last-Modified"), now, now)
 
     async def _receive(
-        self, answer: aiohttp.ClientResponse, what: str, expected: str, arriving: Arriving, hold: Hold
+        self, answer: aiohttp.ClientResponse, what: str, expected: tuple[str, ...], arriving: Arriving, hold: Hold
     ) -> tuple[str, int]:
         length = answer.content_length
         self._check_size(what, length or 0)
@@ -251,9 +253,9 @@ class MirrorCache:
         if size_bytes > self._sources.limit_bytes:
             raise ArtifactError(f"{what}: {size_bytes} bytes are more than mirror.max_gib keeps")
 
-    async def _settle(self, receiver: Receiver, what: str, expected: str) -> tuple[str, int]:
+    async def _settle(self, receiver: Receiver, what: str, expected: tuple[str, ...]) -> tuple[str, int]:
         try:
-            return await _in_thread(lambda: receiver.settle(what, expected))
+            return await _in_thread(lambda: receiver.settle(what, *expected))
         except ArtifactError as error:
             log.error("mirror.damaged %s", error)
             raise
@@ -268,6 +270,7 @@ class MirrorCache:
     async def _forget(self, rows: list[Kept]) -> None:
         for row in rows:
             self._uncount(self._kept.pop((row.mirror, row.path), None))
+            self._sums.gone(row)
         await self._rows.drop(rows)
         await self._sweep({row.sha256 for row in rows})
 
@@ -277,6 +280,7 @@ class MirrorCache:
         before = self._kept.pop((kept.mirror, kept.path), None)
         self._kept[kept.mirror, kept.path] = kept
         self._uncount(before)
+        self._sums.given(kept)
         return before
 
     def _uncount(self, gone: Kept | None) -> None:
@@ -329,17 +333,6 @@ class MirrorCache:
             size_bytes -= kept.size_bytes
         log.info("mirror.evicted files=%d bytes=%d", len(gone), sum(kept.size_bytes for kept in gone))
         await self._forget(gone)
-
-    async def _expected(self, mirror: str, path: str) -> str:
-        """What the indexes that are kept say the SHA-256 of a package is; empty where none names it."""
-        if is_index(path):
-            return ""
-        indexes = [
-            kept
-            for kept in self._kept.values()
-            if kept.mirror == mirror and is_index(kept.path) and path.startswith(root_of(kept.path))
-        ]
-        return await self._sums.expected(indexes, path)
 
 
 def _remove(blobs: BlobStore, sums: IndexSums, hashes: set[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _PACKAGE = re.compile(r"\.(?:deb|udeb|ddeb|rpm|drpm|apk|dsc|tar\.(?:gz|xz|bz2|zst)|zst\.pkg)$")
@@ -46,6 +47,11 @@ def is_index(path: str) -> bool:
     return name.partition(".")[0] == "Packages" or ("repodata/" in path and "primary.xml" in name)
 
 
+def place_of(index: str) -> str:
+    """Where an index stands, by whatever name: what comes there later takes the place of what was there."""
+    return _BY_HASH.sub("/", index).rpartition("/")[0]
+
+
 def root_of(path: str) -> str:
     """Where the paths that an index names begin: at the archive's root for Debian, at the repository's for RPM."""
     for mark in ("dists/", "repodata/"):
@@ -53,3 +59,11 @@ def root_of(path: str) -> str:
         if at >= 0:
             return path[:at]
     return path[: path.rfind("/") + 1]
+
+
+def roots(path: str) -> Iterator[str]:
+    """Where the paths of an index may begin that names this one, the nearest first."""
+    at = len(path)
+    while (at := path.rfind("/", 0, at)) >= 0:
+        yield path[: at + 1]
+    yield ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.model.mirror import hash_in, is_index, never_changes, root_of
+from provisioner.model.mirror import hash_in, is_index, never_changes, place_of, root_of, roots
 
 HEX = "ab" * 32
 PATHS = {
@@ -39,3 +39,20 @@ def test_where_the_paths_of_an_index_begin() -> None:
     assert root_of("debian/dists/bookworm/main/binary-amd64/Packages") == "debian/"
     assert root_of("BaseOS/x86_64/os/repodata/repomd.xml") == "BaseOS/x86_64/os/"
     assert root_of("flat/Packages.gz") == "flat/"
+
+
+PLACES = {
+    "dists/bookworm/main/binary-amd64/Packages.xz": "dists/bookworm/main/binary-amd64",
+    f"dists/bookworm/main/binary-amd64/by-hash/SHA256/{HEX}": "dists/bookworm/main/binary-amd64",
+    f"BaseOS/x86_64/os/repodata/{HEX}-primary.xml.gz": "BaseOS/x86_64/os/repodata",
+    "Packages": "",
+}
+
+
+@pytest.mark.parametrize(("index", "place"), PLACES.items())
+def test_where_an_index_stands(index: str, place: str) -> None:
+    assert place_of(index) == place
+
+
+def test_where_the_paths_of_an_index_that_names_a_package_may_begin() -> None:
+    assert list(roots("os/Packages/b/bash.rpm")) == ["os/Packages/b/", "os/Packages/", "os/", ""]
