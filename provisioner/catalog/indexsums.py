@@ -1,4 +1,4 @@
-"""What the indexes of package mirrors say of their packages: beside their content, SUMS/HEX for the index of this hash.
+"""What the indexes of package mirrors say of their packages: SUMS/HEX.sorted for the index of this hash.
 
 Each is read once, by a process of its own (packageindex.py), before any package that it may name is given. The one that
 was given last goes before the others: repositories sign or build packages anew under the names that they had.
@@ -39,14 +39,16 @@ class IndexSums:
     def prepare(self, indexes: set[str]) -> None:
         """Have what these say, and nothing else, nor anything half written. Blocks."""
         self._folder.mkdir(mode=0o750, exist_ok=True)
-        found = {path.name for path in self._folder.iterdir()}
-        self.forget(found - indexes)
-        self._unread = indexes - found
+        wanted = {self._file(sha256): sha256 for sha256 in indexes}
+        found = set(self._folder.iterdir())
+        for path in found - wanted.keys():
+            path.unlink(missing_ok=True)
+        self._unread = {wanted[path] for path in wanted.keys() - found}
 
     def forget(self, indexes: Iterable[str]) -> None:
         """Drop what these say. Blocks."""
         for sha256 in indexes:
-            (self._folder / sha256).unlink(missing_ok=True)
+            self._file(sha256).unlink(missing_ok=True)
 
     def given(self, kept: Kept) -> None:
         """Go by this before all others from now on, where it is an index."""
@@ -65,7 +67,7 @@ class IndexSums:
 
     async def learn(self, index: Kept) -> None:
         """Read an index that came."""
-        if not await _in_thread((self._folder / index.sha256).exists):
+        if not await _in_thread(self._file(index.sha256).exists):
             self._unread.add(index.sha256)
             await self._know(index)
 
@@ -87,7 +89,10 @@ class IndexSums:
         indexes = [(root, index) for root, beside in found for index in reversed(beside.values())]
         for _, index in indexes:
             await self._know(index)
-        return [(self._folder / index.sha256, path.removeprefix(root)) for root, index in indexes]
+        return [(self._file(index.sha256), path.removeprefix(root)) for root, index in indexes]
+
+    def _file(self, sha256: str) -> Path:
+        return self._folder / f"{sha256}.sorted"
 
     async def _know(self, index: Kept) -> None:
         """Have an index read, one at a time, where that was not done yet."""
@@ -102,7 +107,7 @@ class IndexSums:
 
     async def _read(self, sha256: str) -> str:
         """Have the hashes of an index's packages read; say why where that could not be done."""
-        words = ("-m", "provisioner.catalog.packageindex", str(self._content(sha256)), str(self._folder / sha256))
+        words = ("-m", "provisioner.catalog.packageindex", str(self._content(sha256)), str(self._file(sha256)))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *words, stderr=asyncio.subprocess.PIPE, start_new_session=True

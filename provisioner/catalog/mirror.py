@@ -68,8 +68,10 @@ class MirrorCache:
         self._sums = IndexSums(root / "sums", self._blobs.path)
         self._rows, self._sources, self._clock = rows, sources, clock or SteadyClock().now
         self._kept: dict[tuple[str, str], Kept] = {}
+        """What was used last is the last."""
         self._names: Counter[str] = Counter()
         """How many of them have which content."""
+        self._size_bytes = 0
         self._under_way: dict[tuple[str, str], tuple[asyncio.Task[_Result], Arriving]] = {}
         self._turns = asyncio.Semaphore(DOWNLOADS)
         self._group: asyncio.TaskGroup | None = None
@@ -109,7 +111,7 @@ class MirrorCache:
     @property
     def size_bytes(self) -> int:
         """How much is kept."""
-        return sum({kept.sha256: kept.size_bytes for kept in self._kept.values()}.values())
+        return self._size_bytes
 
     async def get(self, mirror: str, path: str) -> ServedFile:
         """Find a file of a mirror, fetching it where need be; raise `NotFoundError` or `ArtifactError`."""
@@ -276,6 +278,7 @@ class MirrorCache:
 
     def _set(self, kept: Kept) -> Kept | None:
         """Have this under its path from now on; return what was there."""
+        self._size_bytes += 0 if kept.sha256 in self._names else kept.size_bytes
         self._names[kept.sha256] += 1
         before = self._kept.pop((kept.mirror, kept.path), None)
         self._kept[kept.mirror, kept.path] = kept
@@ -288,6 +291,7 @@ class MirrorCache:
             self._names[gone.sha256] -= 1
             if not self._names[gone.sha256]:
                 del self._names[gone.sha256]
+                self._size_bytes -= gone.size_bytes
 
     def _is_kept(self, sha256: str) -> bool:
         """Say whether a file has this content. Asked in threads."""
@@ -326,7 +330,7 @@ class MirrorCache:
     async def _let_go(self, size_bytes: int) -> None:
         """Let the least recently used files go until this much is free of them."""
         gone: list[Kept] = []
-        for kept in sorted(self._kept.values(), key=lambda kept: kept.used):
+        for kept in self._kept.values():
             if size_bytes <= 0:
                 break
             gone.append(kept)

@@ -2,8 +2,8 @@
 
     python -m provisioner.catalog.packageindex INDEX OUTPUT
 
-OUTPUT gets a line `PATH SHA256` for each package. An index of 60,000 packages takes seconds of processor time
-and is a stranger's: the daemon neither waits for it nor is hurt by it.
+OUTPUT gets a line `PATH SHA256` for each package, in the order of paths. An index of 60,000 packages takes seconds
+of processor time and is a stranger's: the daemon neither waits for it nor is hurt by it.
 """
 
 from __future__ import annotations
@@ -120,20 +120,30 @@ class _Bounded:
 
 
 def write(pairs: Iterable[tuple[str, str]], output: Path) -> None:
-    """Write what was found, in one step."""
+    """Write what was found, in order and in one step."""
+    found: dict[bytes, str] = {}
+    for name, digest in pairs:
+        found.setdefault(name.encode(), digest)
     beside = output.with_name(f"{output.name}.{os.getpid()}")
-    with beside.open("w") as out:
-        out.write("\n")
-        out.writelines(f"{name} {digest}\n" for name, digest in pairs)
+    with beside.open("wb") as out:
+        out.write(b"\n")  # an empty file cannot be mapped
+        out.writelines(b"%s %s\n" % (name, found[name].encode()) for name in sorted(found))
     beside.replace(output)
 
 
 def look_up(sums: Path, name: str) -> str:
-    """Find the SHA-256 of a package in a file that `write` made; empty where it is not there. Blocks, for some ms."""
-    wanted = f"\n{name} ".encode()
+    """Find the SHA-256 of a package in a file that `write` made; empty where it is not there. Blocks, for a moment."""
+    wanted = name.encode()
     with sums.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        at = content.find(wanted)
-        return content[at + len(wanted) : at + len(wanted) + 64].decode() if at >= 0 else ""
+        low, high = 0, len(content)
+        while low < high:
+            middle = (low + high) // 2
+            begin, end = max(low, content.rfind(b"\n", low, middle) + 1), content.find(b"\n", middle)
+            found, _, digest = content[begin:end].partition(b" ")
+            if found == wanted:
+                return digest.decode()
+            low, high = (end + 1, high) if found < wanted else (low, begin)
+    return ""
 
 
 def main(argv: list[str]) -> int:

@@ -388,10 +388,10 @@ async def test_an_index_that_was_not_read_to_its_end_is_read_after_a_restart(
     upstream.files |= {PACKAGES: index, DEB: b"evil!"}
     async with caching(db, root, upstream, now) as cache:
         await content(cache, PACKAGES)
-    said = root / "sums" / sha(index)
+    said = root / "sums" / f"{sha(index)}.sorted"
     await asyncio.to_thread(said.rename, said.with_name(f"{said.name}.6361"))
     async with caching(db, root, upstream, now) as cache:
         assert not any((root / "sums").iterdir())
         with pytest.raises(ArtifactError, match="SHA-256"):
             await cache.get("debian", DEB)
-    assert [path.name for path in (root / "sums").iterdir()] == [sha(index)]
+    assert [path.name for path in (root / "sums").iterdir()] == [said.name]

@@ -68,6 +68,22 @@ def test_indexes(tmp_path: Path, content: Callable[[], bytes], found: dict[str, 
     assert packageindex.look_up(tmp_path / "sums", "hello_2.10-3_amd64.deb") == ""
 
 
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=" \n"), min_size=1, max_size=12)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(NAMES, st.binary(min_size=32, max_size=32).map(bytes.hex), max_size=30), NAMES)
+def test_of_any_packages_each_is_found_and_no_other(tmp_path: Path, found: dict[str, str], other: str) -> None:
+    packageindex.write(found.items(), tmp_path / "sums")
+    assert {name: packageindex.look_up(tmp_path / "sums", name) for name in found} == found
+    assert packageindex.look_up(tmp_path / "sums", other) == found.get(other, "")
+
+
+def test_what_an_index_says_twice_is_what_it_said_first(tmp_path: Path) -> None:
+    packageindex.write([("pool/a.deb", A), ("pool/a.deb", B)], tmp_path / "sums")
+    assert packageindex.look_up(tmp_path / "sums", "pool/a.deb") == A
+
+
 def test_lines_that_chunks_cut_in_two_are_whole(tmp_path: Path) -> None:
     stanza = "Package: p{0}\nFilename: pool/p{0}.deb\nSHA256: {1:064x}\n\n"
     (tmp_path / "index").write_text("".join(stanza.format(number, number) for number in range(20_000)))
