@@ -13,6 +13,21 @@ _ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _HASH = re.compile(r"\$(1|2[abxy]|5|6|y|7|gy)\$[A-Za-z0-9./$=,_-]+")
 
 
+class Unhashed:
+    """A password that is hashed where it is rendered: it takes 10 ms and more, of which the daemon's loop has none."""
+
+    __slots__ = ("password", "salt")
+
+    def __init__(self, password: str, salt: str) -> None:
+        self.password, self.salt = password, salt
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unhashed) and (self.password, self.salt) == (other.password, other.salt)
+
+    def __hash__(self) -> int:
+        return hash((self.password, self.salt))
+
+
 def is_hash(text: str) -> bool:
     """Say whether a text is a crypt hash already."""
     return _HASH.fullmatch(text) is not None

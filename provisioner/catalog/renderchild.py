@@ -4,7 +4,7 @@
 
 FD is a socket to the daemon. Both ways go frames: four octets of length, then one message (msgpack). Requests are
 answered in their order. One that brings templates, compiled, replaces those that were brought
-before, whole; nothing is compiled here.
+before, whole; nothing is compiled here. Passwords come as they are, and are hashed here.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import msgspec
 
+from provisioner.catalog.crypt import Unhashed, sha512_crypt
 from provisioner.catalog.render import Compiled
 from provisioner.errors import RefusedError, RenderError
 
@@ -27,8 +29,20 @@ MAX_MEMORY_BYTES = 256 << 20
 MAX_CPU_S = 2.0
 """Of one rendering. A large answer file takes a millisecond."""
 MAX_FRAME_BYTES = 16 << 20
+HASHES = 1024
+"""Kept: the files of one boot have the same hashes."""
 _PR_SET_PDEATHSIG = 1
-_ENCODER = msgspec.msgpack.Encoder()
+_PASSWORD = 1
+"""The extension type of a password and its salt in a message."""
+
+
+def _packed(value: object) -> msgspec.msgpack.Ext:
+    if not isinstance(value, Unhashed):
+        raise TypeError(f"a value of type {type(value).__name__}")
+    return msgspec.msgpack.Ext(_PASSWORD, msgspec.msgpack.encode((value.password, value.salt)))
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_packed)
 
 
 class Load(msgspec.Struct, frozen=True, tag="load", array_like=True):
@@ -83,6 +97,17 @@ class Child:
 
     def __init__(self) -> None:
         self._compiled = Compiled({})
+        self._hashed = lru_cache(HASHES)(sha512_crypt)
+        self._decoder = msgspec.msgpack.Decoder(Request, ext_hook=self._unpacked)
+
+    def read(self, frame: bytes) -> Request:
+        """Read one message."""
+        request: Request = self._decoder.decode(frame)
+        return request
+
+    def _unpacked(self, kind: int, content: memoryview) -> str:
+        assert kind == _PASSWORD
+        return self._hashed(*msgspec.msgpack.decode(content, type=tuple[str, str]))
 
     def answer(self, request: Request) -> Answer:
         """Do what one message asks."""
@@ -117,13 +142,13 @@ def confine() -> None:
 def serve(sock: socket.socket) -> None:
     """Answer until the daemon hangs up. Answers to requests that came together leave together."""
     child = Child()
-    decoder, encoder = msgspec.msgpack.Decoder(Request), msgspec.msgpack.Encoder()
+    encoder = msgspec.msgpack.Encoder()
     buffer = bytearray()
     while data := sock.recv(1 << 18):
         buffer += data
         answers = bytearray()
         while (frame := take_frame(buffer)) is not None:
-            body = encoder.encode(child.answer(decoder.decode(frame)))
+            body = encoder.encode(child.answer(child.read(frame)))
             answers += len(body).to_bytes(4, "big") + body
         if answers:
             sock.sendall(answers)

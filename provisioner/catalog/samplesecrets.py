@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from provisioner.catalog.crypt import Unhashed, sha512_crypt
 from provisioner.catalog.system import Secrets
 
 ROOT_HASH = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
-_HASHED: dict[tuple[str | None, str], dict[str, str]] = {}
+_HASHED: dict[Unhashed, str] = {}
 
 
 class SampleSecrets(Secrets):
@@ -15,12 +16,17 @@ class SampleSecrets(Secrets):
         """Look a secret up."""
         return self.values.get(reference, "Rack, <Stack> & 'Roll' 2026")
 
-    def hashed(self, reference: str | None, user: str) -> dict[str, str]:
+    def hashed(self, reference: str | None, user: str) -> dict[str, str | Unhashed]:
         """Give the hash, which takes milliseconds to make: once, as all boots of samples have one seed."""
-        asked = reference, user
-        if asked not in _HASHED:
-            _HASHED[asked] = super().hashed(reference, user)
-        return dict(_HASHED[asked])
+        return {name: _hash(given) for name, given in super().hashed(reference, user).items()}
+
+
+def _hash(given: str | Unhashed) -> str:
+    if isinstance(given, str):
+        return given
+    if given not in _HASHED:
+        _HASHED[given] = sha512_crypt(given.password, given.salt)
+    return _HASHED[given]
 
 
 SECRETS = SampleSecrets(

@@ -63,8 +63,8 @@ class Secrets:
             )
         return self.values[reference]
 
-    def hashed(self, reference: str | None, user: str) -> dict[str, str]:
-        """Give `{"hash": ...}`: the secret as it is where it is a crypt hash, else hashed with this boot's salt.
+    def hashed(self, reference: str | None, user: str) -> dict[str, str | crypt.Unhashed]:
+        """Give `{"hash": ...}`: the secret as it is where it is a crypt hash, else to be hashed with this boot's salt.
 
         Empty text where the user has no password; no key at all where there is no ticket.
         """
@@ -73,7 +73,7 @@ class Secrets:
         if not reference:
             return {"hash": ""}
         value = self.value(reference)
-        return {"hash": value if crypt.is_hash(value) else crypt.sha512_crypt(value, crypt.salt_from(self.seed, user))}
+        return {"hash": value if crypt.is_hash(value) else crypt.Unhashed(value, crypt.salt_from(self.seed, user))}
 
     def unsaid(self, text: str) -> str:
         """Give a text without what these secrets are: an error quotes what it chokes on, and is logged."""
@@ -94,7 +94,7 @@ class Secrets:
 class TriedSecrets(Secrets):
     """Secrets to see whether they can be written where they go: what is hashed is not hashed for it."""
 
-    def hashed(self, reference: str | None, user: str) -> dict[str, str]:
+    def hashed(self, reference: str | None, user: str) -> dict[str, str | crypt.Unhashed]:
         """Give what has the form of this hash; hashing takes 10 ms, and can be written anywhere."""
         value = self.value(reference) if reference else ""
         return {"hash": value if not value or crypt.is_hash(value) else f"$6${'x' * 16}${'x' * 86}"}

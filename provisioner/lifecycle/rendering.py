@@ -11,6 +11,7 @@ from typing import Any
 
 from provisioner.boot.script import BootRecord
 from provisioner.catalog.context import Boot, Occasion, Stored, artifact_url, subject_of
+from provisioner.catalog.crypt import Unhashed
 from provisioner.catalog.params import HIDDEN
 from provisioner.catalog.system import Secrets
 from provisioner.lifecycle.ports import Catalogue, Ports
@@ -56,7 +57,7 @@ class _HiddenSecrets(Secrets):
     def value(self, reference: str) -> str:
         return HIDDEN
 
-    def hashed(self, reference: str | None, user: str) -> dict[str, str]:
+    def hashed(self, reference: str | None, user: str) -> dict[str, str | Unhashed]:
         return {"hash": HIDDEN if reference else ""}
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from provisioner.catalog.crypt import Unhashed, sha512_crypt
 from provisioner.catalog.render import Renderer
 from provisioner.catalog.renderer import RenderProcess
 from provisioner.errors import RenderError
 
 TEMPLATES = {
     "hello.sh.j2": "echo {{ machine.name }}\n",
+    "hash.sh.j2": "echo {{ system.root.hash }}\n",
     "loop.sh.j2": "{% for a in range(4000) %}" * 3 + "{% endfor %}" * 3,
     "memory.sh.j2": "{% set n = namespace(x=['a']) %}{% for a in range(64) %}{% set n.x = n.x + n.x %}{% endfor %}",
     "stuck.sh.j2": "{% set n = namespace(x=123456789) %}{% for a in range(64) %}{% set n.x = n.x * n.x %}{% endfor %}",
@@ -49,6 +51,15 @@ async def test_a_fault_is_the_template_s_own() -> None:
         with pytest.raises(RenderError, match="cannot be given to a template"):
             await renderer.render("hello.sh.j2", {"machine": object()})
         assert await renderer.render("hello.sh.j2", CONTEXT) == "echo 'a b'\n"
+
+
+async def test_passwords_are_hashed_where_they_are_rendered() -> None:
+    async with process() as renderer:
+        contexts = [{"system": {"root": {"hash": Unhashed(word, "saltstring")}}} for word in ("Hello world!", "x") * 2]
+        texts = await asyncio.gather(*(renderer.render("hash.sh.j2", context) for context in contexts))
+        assert texts == [f"echo '{sha512_crypt(word, 'saltstring')}'\n" for word in ("Hello world!", "x") * 2]
+        with pytest.raises(RenderError, match="cannot be given to a template"):
+            await renderer.render("hash.sh.j2", {"system": {"root": {"hash": Unhashed("\ud83d", "saltstring")}}})
 
 
 async def test_new_templates_take_effect_at_once() -> None:
