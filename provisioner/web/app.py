@@ -16,13 +16,18 @@ import msgspec
 from aiohttp import web
 
 from provisioner.errors import ProvisionerError, TicketError
-from provisioner.web import problems
+from provisioner.web import bodies, problems
 from provisioner.web.ports import Route
 from provisioner.web.replies import check_query
+from provisioner.web.turns import Turns
 
 log = logging.getLogger(__name__)
 
 SLOW_S = 1.0  # an answer that took longer is worth a line at INFO, whatever it was
+OPERATORS_BYTES = 256 << 20
+"""Of bodies that operators send, at once: two of the largest, a file of leases."""
+MACHINES_BYTES, MACHINE_BYTES = 64 << 20, 8 << 20
+"""Of bodies that machines send, or strangers, at once: facts of 400 machines with 60 disks; of one address, of 50."""
 READ_ONLY = frozenset({"GET", "HEAD"})
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,16 +56,18 @@ def operator_app(routes: Iterable[Route], hosts: frozenset[str] = frozenset()) -
     """
     table = {(route.method, route.path): route for route in routes}
     heads = [replace(route, method="HEAD") for route in table.values() if route.method == "GET"]
-    return _application((*table.values(), *heads), as_problem, _peer, hosts, any_query=False)
+    room = Turns(OPERATORS_BYTES, OPERATORS_BYTES)  # who may use the API may take all of it
+    return _application((*table.values(), *heads), as_problem, _peer, hosts, room=room, any_query=False)
 
 
 def machine_app(routes: Iterable[Route]) -> web.Application:
     """Build what machines talk to: boot scripts, files, the agent."""
-    return _application(routes, as_line, _remote, frozenset(), any_query=True)
+    room = Turns(MACHINES_BYTES, MACHINE_BYTES)
+    return _application(routes, as_line, _remote, frozenset(), room=room, any_query=True)
 
 
 def _application(
-    routes: Iterable[Route], answer: Answer, who: Who, hosts: frozenset[str], *, any_query: bool
+    routes: Iterable[Route], answer: Answer, who: Who, hosts: frozenset[str], *, room: Turns, any_query: bool
 ) -> web.Application:
     @web.middleware
     async def guard(request: web.Request, handler: Next) -> web.StreamResponse:
@@ -77,12 +84,15 @@ def _application(
         except Exception:
             log.exception("http.fault method=%s path=%s", request.method, _path(request))
             response = answer(request, problems.plain_problem(500, "a fault of the daemon; its log has the details"))
+        finally:
+            bodies.let_go(request)
         if request.writer.output_size and request.transport is not None and not response.prepared:
             request.transport.abort()  # a head has left: another one would stand in the body that it announced
         _log_request(request, response.status, time.monotonic() - started, who)
         return response
 
     app = web.Application(middlewares=[guard], client_max_size=1)  # bodies are read by bodies.read_body, by route
+    app[bodies.ROOM] = room
     for route in routes:
         handler = route.handler if any_query and not route.query else _asked(route)
         app.router.add_route(route.method, route.path, handler)

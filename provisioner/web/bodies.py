@@ -7,14 +7,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack
 from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
 from provisioner.errors import WireError
+from provisioner.web.turns import Turns
 
 T = TypeVar("T")
+
+ROOM = web.AppKey("room", Turns)
+"""For the bodies that an application holds, in octets."""
+_HELD = web.RequestKey("held", ExitStack)
 
 MAX_DEPTH = 32
 """Deeper nesting is an attack on somebody's recursion, not data (CVE-2026-3608 of Kea was of this kind)."""
@@ -49,12 +55,37 @@ def nested_deeper_than(raw: bytes, depth: int) -> bool:
 async def read_body(request: web.Request, limit_bytes: int) -> bytes:
     """Take the body, at most `limit_bytes`; more is refused with 413 before it is read to the end.
 
+    It has room from before it is read until `let_go`; where there is none for too long, it is refused with 503.
+
     One that does not come to its end in the time that the largest takes on a slow line is refused with 408: what waits
     for a request ends by `server.KEEP_ALIVE_S`, but nothing else does where a request has begun.
     """
+    size = request.content_length if request.content_length is not None else limit_bytes
+    _check_size(size, limit_bytes)
+    if request.body_exists:
+        request[_HELD] = await _room(request, size)
     taken = bytearray()
     await _take(request, limit_bytes, taken.extend)
     return bytes(taken)
+
+
+async def _room(request: web.Request, size_bytes: int) -> ExitStack:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await request.app[ROOM].begin(request.remote or "", size_bytes)
+    except TimeoutError:
+        raise web.HTTPServiceUnavailable(reason="there is no room for it beside what others send") from None
+
+
+def let_go(request: web.Request) -> None:
+    """The request is answered: what its body took is free for others."""
+    if (held := request.get(_HELD)) is not None:
+        held.close()
+
+
+def _check_size(size_bytes: int | None, limit_bytes: int) -> None:
+    if size_bytes is not None and size_bytes > limit_bytes:
+        raise web.HTTPRequestEntityTooLarge(limit_bytes, size_bytes)
 
 
 async def drop_body(request: web.Request, limit_bytes: int) -> None:
@@ -63,15 +94,13 @@ async def drop_body(request: web.Request, limit_bytes: int) -> None:
 
 
 async def _take(request: web.Request, limit_bytes: int, keep: Callable[[bytes], object]) -> None:
-    if request.content_length is not None and request.content_length > limit_bytes:
-        raise web.HTTPRequestEntityTooLarge(limit_bytes, request.content_length)
+    _check_size(request.content_length, limit_bytes)
     size = 0
     try:
         async with asyncio.timeout(PATIENCE_S + limit_bytes / SLOWEST_BYTES_S):
             async for chunk in request.content.iter_any():
                 size += len(chunk)
-                if size > limit_bytes:
-                    raise web.HTTPRequestEntityTooLarge(limit_bytes, size)
+                _check_size(size, limit_bytes)
                 keep(chunk)
     except TimeoutError:
         raise web.HTTPRequestTimeout from None

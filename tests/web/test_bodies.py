@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.errors import WireError
+from provisioner.web import bodies
+from provisioner.web.app import MACHINE_BYTES, machine_app
 from provisioner.web.bodies import MAX_DEPTH, decode, nested_deeper_than
 from provisioner.web.intents import BootBody, EnrolBody, PowerBody
-from provisioner.web.machines import DoneBody
+from provisioner.web.machines import FACTS_LIMIT, DoneBody
+from provisioner.web.ports import Route
+from provisioner.web.server import Server
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.text('"\\[]{}a', max_size=8),
@@ -93,3 +100,70 @@ def test_decode_names_what_is_wrong(kind: type, raw: bytes, says: str) -> None:
     with pytest.raises(WireError) as caught:
         decode(raw, kind)
     assert str(caught.value).startswith(says)
+
+
+class Reading:
+    """Requests whose bodies are held until they may be answered."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.may_end = asyncio.Event()
+        self.app = machine_app([Route("POST", "/", self.read)])
+
+    async def read(self, request: web.Request) -> web.Response:
+        size = len(await bodies.read_body(request, FACTS_LIMIT))
+        self.held += 1
+        await self.may_end.wait()
+        return web.Response(text=str(size))
+
+    async def asked(self, count: int) -> None:
+        """Wait until so many have room, or wait for it."""
+        while self.app[bodies.ROOM].asking["127.0.0.1"] != count:
+            await asyncio.sleep(0.01)
+
+
+async def chunked(size_bytes: int) -> Any:
+    yield bytes(size_bytes)
+
+
+SENT = {"a length that is said": lambda: bytes(FACTS_LIMIT), "none": lambda: chunked(1)}
+"""What says nothing of its length has room for as much as it may send."""
+
+
+@pytest.mark.parametrize("body", SENT.values(), ids=SENT.keys())
+async def test_one_address_has_the_daemon_hold_so_much_and_no_more(body: Any) -> None:
+    reading, most = Reading(), MACHINE_BYTES // FACTS_LIMIT
+    server = Server(reading.app, drain_s=0)
+    port = await server.listen_tcp("127.0.0.1", 0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client, asyncio.TaskGroup() as group:
+
+        async def post() -> int:
+            async with client.post("/", data=body()) as answer:
+                return answer.status
+
+        tasks = [group.create_task(post()) for _ in range(most + 2)]
+        await reading.asked(most + 2)
+        while reading.held < most:
+            await asyncio.sleep(0.01)
+        assert reading.held == most
+        tasks[0].cancel()
+        await reading.asked(most + 1)
+        reading.may_end.set()
+    assert [await task for task in tasks[1:]] == [200] * (most + 1)
+    assert not reading.app[bodies.ROOM].asking
+    await server.close()
+
+
+async def test_a_body_for_which_there_is_no_room_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "PATIENCE_S", 0.01)
+    reading = Reading()
+    server = Server(reading.app, drain_s=0)
+    port = await server.listen_tcp("127.0.0.1", 0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+        with await reading.app[bodies.ROOM].begin("127.0.0.1", MACHINE_BYTES):
+            async with client.post("/", data=b"body") as answer:
+                assert (answer.status, reading.held) == (503, 0)
+            reading.may_end.set()
+            async with client.post("/") as answer:
+                assert answer.status == 200, "without a body it needs none"
+    await server.close()
