@@ -62,6 +62,7 @@ from provisioner.web.bmc import BmcApi, Boards
 from provisioner.web.cloudevents import secret_of
 from provisioner.web.hooks import Hook
 from provisioner.web.preview import PreviewApi
+from provisioner.web.spool import Spool
 from provisioner.web.underway import UnderWay
 
 
@@ -343,7 +344,8 @@ async def bmc_api(
         await rotation.rotate(machine)
 
     boards = Boards(bmcs, ways, conductor.doors, rotate, did, dhcp.trace.boards.all, engaged)
-    return BmcApi(conductor.machines, boards, consoles, await stack.enter_async_context(UnderWay()))
+    await asyncio.to_thread((spool := Spool(db.path.parent / "firmware")).clear)
+    return BmcApi(conductor.machines, boards, consoles, await stack.enter_async_context(UnderWay()), spool)
 
 
 def teller(conductor: Conductor, events: EventStore) -> Tell:

@@ -29,7 +29,7 @@ from provisioner.web.bodies import decode, read_body
 from provisioner.web.intents import BmcBody, bmc_address
 from provisioner.web.ports import Machines, Route
 from provisioner.web.replies import begin, json_reply
-from provisioner.web.spool import spooled
+from provisioner.web.spool import Spool
 from provisioner.web.underway import UnderWay
 from provisioner.web.views import when
 
@@ -80,13 +80,15 @@ SET_PASSWORD = "accounts.password"  # noqa: S105 - a verb
 class BmcApi:
     """Handlers over the BMCs of machines."""
 
-    def __init__(self, machines: Machines, boards: Boards, consoles: Consoles, underway: UnderWay) -> None:
+    def __init__(
+        self, machines: Machines, boards: Boards, consoles: Consoles, underway: UnderWay, spool: Spool
+    ) -> None:
         self._machines = machines
         self._boards = boards
         self._bmcs = boards.bmcs
         self._ways = boards.ways
         self._consoles = consoles
-        self._underway = underway
+        self._underway, self._spool = underway, spool
 
     def routes(self) -> tuple[Route, ...]:
         """The route table."""
@@ -140,7 +142,7 @@ class BmcApi:
         machine = self._machine(request)
         self._check_free(machine, VERBS[PUSH])
         async with contextlib.AsyncExitStack() as stack:
-            file = await stack.enter_async_context(spooled(request, name, FIRMWARE_BYTES))
+            file = await stack.enter_async_context(self._spool.file(request, name, FIRMWARE_BYTES))
             await self._underway.finish(self._pushed(machine, file, stack.pop_all()))
         return json_reply({"result": None})
 

@@ -61,7 +61,7 @@ async def read_body(request: web.Request, limit_bytes: int) -> bytes:
     for a request ends by `server.KEEP_ALIVE_S`, but nothing else does where a request has begun.
     """
     size = request.content_length if request.content_length is not None else limit_bytes
-    _check_size(size, limit_bytes)
+    check_size(size, limit_bytes)
     if request.body_exists:
         request[_HELD] = await _room(request, size)
     taken = bytearray()
@@ -83,7 +83,8 @@ def let_go(request: web.Request) -> None:
         held.close()
 
 
-def _check_size(size_bytes: int | None, limit_bytes: int) -> None:
+def check_size(size_bytes: int | None, limit_bytes: int) -> None:
+    """Refuse a body that is larger than it may be, as far as that is known."""
     if size_bytes is not None and size_bytes > limit_bytes:
         raise web.HTTPRequestEntityTooLarge(limit_bytes, size_bytes)
 
@@ -94,13 +95,13 @@ async def drop_body(request: web.Request, limit_bytes: int) -> None:
 
 
 async def _take(request: web.Request, limit_bytes: int, keep: Callable[[bytes], object]) -> None:
-    _check_size(request.content_length, limit_bytes)
+    check_size(request.content_length, limit_bytes)
     size = 0
     try:
         async with asyncio.timeout(PATIENCE_S + limit_bytes / SLOWEST_BYTES_S):
             async for chunk in request.content.iter_any():
                 size += len(chunk)
-                _check_size(size, limit_bytes)
+                check_size(size, limit_bytes)
                 keep(chunk)
     except TimeoutError:
         raise web.HTTPRequestTimeout from None

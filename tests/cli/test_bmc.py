@@ -29,6 +29,7 @@ from provisioner.model.machine import Machine
 from provisioner.web.app import operator_app
 from provisioner.web.bmc import BmcApi, Boards
 from provisioner.web.server import Server
+from provisioner.web.spool import Spool
 from provisioner.web.underway import UnderWay
 from tests.bmc.fake import FakeBmc
 from tests.bmc.simulated import IPMI_PORT, PASSWORD, REDFISH_PORT, USER, host
@@ -58,7 +59,8 @@ class BmcDaemon(Daemon):
         bmcs = Bmcs(quirks=(), make=lambda address, password: self.board)
         self._underway = await UnderWay().__aenter__()
         boards = Boards(bmcs, Ways(bmcs, self, lambda _: ()), self, self._rotate, self._did)
-        api = BmcApi(self.conductor.machines, boards, self._consoles, self._underway)
+        spool = Spool(self.path.with_name("firmware"))
+        api = BmcApi(self.conductor.machines, boards, self._consoles, self._underway, spool)
         self._serving = Server(operator_app(api.routes()), drain_s=0.05)
         await self._serving.listen_unix(self.path)
 

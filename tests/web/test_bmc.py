@@ -23,6 +23,7 @@ from provisioner.model.machine import Hold, Machine, Run, State
 from provisioner.model.net import Mac
 from provisioner.web.app import operator_app
 from provisioner.web.bmc import BmcApi, Boards
+from provisioner.web.spool import Spool
 from provisioner.web.underway import UnderWay
 from tests.bmc.fake import ADDRESS, FakeBmc
 from tests.bmc.test_consoles import Bay, FakeLine
@@ -68,14 +69,14 @@ def rack() -> Rack:
 
 
 @pytest.fixture
-async def client(rack: Rack) -> AsyncIterator[Client]:
+async def client(rack: Rack, tmp_path: Path) -> AsyncIterator[Client]:
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
     rack.set(bmc=ADDRESS)
     boards = Boards(
         bmcs, Ways(bmcs, rack, lambda _: ()), rack, rack.rotate, rack.did, lambda: rack.seen, lambda _: rack.engaged
     )
     async with Consoles(Bay(rack.line).open) as consoles, UnderWay() as underway:
-        api = BmcApi(rack.machines, boards, consoles, underway)
+        api = BmcApi(rack.machines, boards, consoles, underway, Spool(tmp_path / "firmware"))
         async with TestClient(TestServer(operator_app(api.routes()))) as made:
             yield made
 
@@ -204,13 +205,13 @@ async def test_console(client: Client, rack: Rack) -> None:
             await client.get("/v1/bmc/verbs")
 
 
-async def test_a_board_that_has_no_console_says_so_where_it_is_read(rack: Rack) -> None:
+async def test_a_board_that_has_no_console_says_so_where_it_is_read(rack: Rack, tmp_path: Path) -> None:
     bmcs = Bmcs(quirks=(), make=lambda address, password: rack.board)
     rack.set(bmc=ADDRESS)
     boards = Boards(bmcs, Ways(bmcs, rack, lambda _: ()), rack, rack.rotate, rack.did)
     bay = Bay(BmcUnsupported("it has no serial console"))
     async with Consoles(bay.open) as consoles, UnderWay() as under_way:
-        api = BmcApi(rack.machines, boards, consoles, under_way)
+        api = BmcApi(rack.machines, boards, consoles, under_way, Spool(tmp_path))
         async with TestClient(TestServer(operator_app(api.routes()))) as client:
             response = await client.get(f"{M17}/console")
             assert await response.read() == b"\r\nnode17: it has no serial console\r\n"
