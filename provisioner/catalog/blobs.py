@@ -12,6 +12,7 @@ import shutil
 import stat
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -26,6 +27,9 @@ from provisioner.errors import ArtifactError, WireError
 CHUNK_BYTES = 1024 * 1024
 MAX_BYTES = 64 * 1024**3
 """Larger than any installer or image; a sparse file that claims a terabyte is refused before a byte is read."""
+
+PARTIAL_LIFE_S = 7 * 86400.0
+"""How long a download that stopped is kept to go on with: it may be of a version that no bootenv names any more."""
 
 Progress = Callable[[int], None]
 """Called with the bytes done so far."""
@@ -55,6 +59,7 @@ class BlobStore:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o750)
             for left in self._incoming.glob("import-*"):
                 shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+            self.drop_partials(time.time())
         except OSError as error:
             raise ArtifactError(f"{self.root}: cannot be used as artefact store: {error.strerror}") from error
 
@@ -65,6 +70,16 @@ class BlobStore:
     def partial(self, name: str) -> Path:
         """Where a download may be kept until it is whole; `name` is a hash, not a peer's word."""
         return self._incoming / f"{name}.part"
+
+    def drop_partials(self, now: float) -> None:
+        """Remove downloads that nobody has gone on with for long."""
+        for left in self._incoming.glob("*.part*"):
+            if now - left.stat().st_mtime > PARTIAL_LIFE_S:
+                left.unlink(missing_ok=True)
+
+    def workplace(self) -> tempfile.TemporaryDirectory[str]:
+        """Make a folder for what is to become a blob."""
+        return tempfile.TemporaryDirectory(prefix="import-", dir=self._incoming)
 
     def has(self, sha256: str, size_bytes: int) -> bool:
         """Say whether this content is there with its full length."""

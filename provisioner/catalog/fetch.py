@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from provisioner.catalog.worker import Event, Failed, Fetched, Job, Progress
 from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.model.artifact import Blob
 from provisioner.model.catalog import Artifact, Bootenv
+from provisioner.uncut import uncut
 
 MAX_LINE = 64 * 1024
 
@@ -55,8 +57,14 @@ class Fetcher:
             stored: list[Blob] = []
             if not fetched:
                 return stored
-            job = Job(str(self._store.blobs.root), tuple(fetched), self._source, self._keyrings, unverified)
-            async with contextlib.aclosing(work(job)) as events:
+            blobs = self._store.blobs
+            await asyncio.to_thread(blobs.drop_partials, time.time())
+            async with contextlib.AsyncExitStack() as stack:
+                with uncut() as whole:
+                    folder = await whole(asyncio.to_thread(blobs.workplace))
+                    stack.push_async_callback(asyncio.to_thread, folder.cleanup)
+                job = Job(str(blobs.root), folder.name, tuple(fetched), self._source, self._keyrings, unverified)
+                events = await stack.enter_async_context(contextlib.aclosing(work(job)))
                 async for event in events:
                     if isinstance(event, Fetched):
                         names = (bootenv.name, arch, event.name)

@@ -37,6 +37,8 @@ class Job(msgspec.Struct, frozen=True):
     """What is to be fetched. Artefacts of one URL are taken from one download."""
 
     root: str
+    folder: str
+    """For what is on its way. Whoever asks for this removes it: a worker that is killed does not."""
     artifacts: tuple[Artifact, ...]
     source: Source
     keyrings: tuple[str, ...] = ()
@@ -89,7 +91,7 @@ def run(job: Job, emit: Emit) -> None:
 def _fetch_one(job: Job, blobs: BlobStore, url: str, artifacts: list[Artifact], emit: Emit) -> None:
     check_url(url)
     partial = blobs.partial(hashlib.sha256(url.encode()).hexdigest())
-    with TemporaryDirectory(prefix="import-", dir=partial.parent) as folder:
+    with TemporaryDirectory(dir=job.folder) as folder:
         trust = _Trust(job, url, artifacts, Path(folder))
         download(url, partial, source=job.source, report=lambda done, total: emit(Progress(url, done, total)))
         trust.check_file(partial)

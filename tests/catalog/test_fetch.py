@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import io
 import lzma
+import os
 import subprocess
 import tarfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.catalog.artifacts import ArtifactStore
+from provisioner.catalog.blobs import PARTIAL_LIFE_S
 from provisioner.catalog.download import Source
 from provisioner.catalog.fetch import Fetcher, not_fetched
 from provisioner.catalog.worker import Progress
@@ -334,7 +337,7 @@ async def test_giving_up_keeps_what_came_and_the_next_command_goes_on(
     assert site.sent - before == len(KERNEL) - 300_000
 
 
-async def test_a_cancelled_fetch_ends_its_worker(store: ArtifactStore, site: Vendor) -> None:
+async def test_a_cancelled_fetch_ends_its_worker_and_leaves_nothing_of_it(store: ArtifactStore, site: Vendor) -> None:
     site.failures = 10**6
     slow = Fetcher(store, source=Source(pauses_s=(60.0,)))
     async with asyncio.TaskGroup() as group:
@@ -343,6 +346,21 @@ async def test_a_cancelled_fetch_ends_its_worker(store: ArtifactStore, site: Ven
             while not site.asked:
                 await asyncio.sleep(0)
         task.cancel()
+    assert await asyncio.to_thread(lambda: list(store.blobs.partial("x").parent.iterdir())) == []
+
+
+async def test_a_download_that_nobody_goes_on_with_goes(fetcher: Fetcher, store: ArtifactStore, site: Vendor) -> None:
+    ages = {"old.part": PARTIAL_LIFE_S + 60, "old.part.json": PARTIAL_LIFE_S + 60, "new.part": PARTIAL_LIFE_S - 60}
+
+    def leave() -> None:
+        for name, age in ages.items():
+            left = store.blobs.partial("x").with_name(name)
+            left.touch()
+            os.utime(left, (time.time() - age,) * 2)
+
+    await asyncio.to_thread(leave)
+    await fetch(fetcher, kernel(site, sha256=SHA))
+    assert await asyncio.to_thread(os.listdir, store.blobs.partial("x").parent) == ["new.part"]
 
 
 async def test_what_machines_boot_is_not_fetched_anew_under_them(
