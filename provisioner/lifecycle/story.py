@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
 
 from provisioner.model.machine import Machine, Run
 from provisioner.model.trace import Channel, TraceLine
@@ -15,13 +19,17 @@ POWERS_ON = ("power.on", "finalize.on")
 LITTLE_S = 0.001
 LOOKED_AT = 400
 """Characters of a line of a serial console that are looked at: a machine may print a MB a second, of what it likes."""
+ANSWERS = ("dhcp.offer", "dhcp.ack", "dhcp6.advertise", "dhcp6.reply", "dhcp.proxy")
 OS_ASKS = "an operating system asks"
 """How a DHCP line says that no firmware asked (`boot.plan`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Story:
-    """One attempt. `lines` are those since the run began, in order; `now` is when it is judged, or its end."""
+    """One attempt. `lines` are those since the run began, in order; `now` is when it is judged, or its end.
+
+    There are thousands of them, and some fifty diagnoses that ask for some: they are sorted once.
+    """
 
     machine: Machine
     lines: Sequence[TraceLine]
@@ -66,26 +74,69 @@ class Story:
         return max(0.0, self.now - self.since)
 
     def find(self, event: str, pattern: str = "", after: float = 0.0) -> list[TraceLine]:
-        """List lines whose id begins with `event` and whose text has `pattern`, not before `after`."""
-        search = re.compile(pattern, re.IGNORECASE).search
-        return [x for x in self.lines if x.event.startswith(event) and x.at >= after and search(x.text)]
+        """List lines, but for those of the console, whose id begins with `event`, not before `after`.
 
-    def console(self, pattern: str) -> list[TraceLine]:
-        """List lines of the serial console that have `pattern`."""
+        `pattern` is what their text has.
+        """
+        word, dot, rest = event.partition(".")
+        lines = _since(self._by_word.get(word, ()) if dot else self.heard, after)
+        if rest or not dot:
+            lines = [x for x in lines if x.event.startswith(event)]
+        if pattern:
+            search = re.compile(pattern, re.IGNORECASE).search
+            lines = [x for x in lines if search(x.text)]
+        return list(lines)
+
+    def console(self, pattern: str, *words: str) -> list[int]:
+        """List which lines of `said` have `pattern`. Those have one of `words`, in small letters."""
         search = re.compile(pattern, re.IGNORECASE).search
-        return [line for line in self.lines if line.channel is Channel.CONSOLE and search(line.text[:LOOKED_AT])]
+        return [at for at in self._with(words) if search(self.said[at].text[:LOOKED_AT])]
 
     def firmware_asked(self, after: float = 0.0) -> list[TraceLine]:
         """List the answers to DHCP requests of firmware and boot loaders."""
-        return [x for x in self._dhcp(after) if OS_ASKS not in x.text]
+        return [x for x in _since(self._answers, after) if OS_ASKS not in x.text]
 
     def system_asked(self, after: float = 0.0) -> list[TraceLine]:
         """List the answers to DHCP requests of operating systems."""
-        return [x for x in self._dhcp(after) if OS_ASKS in x.text]
+        return [x for x in _since(self._answers, after) if OS_ASKS in x.text]
 
-    def _dhcp(self, after: float) -> Iterator[TraceLine]:
-        answers = ("dhcp.offer", "dhcp.ack", "dhcp6.advertise", "dhcp6.reply", "dhcp.proxy")
-        return (x for x in self.lines if x.channel in NETWORK and x.at >= after and x.event.startswith(answers))
+    @cached_property
+    def said(self) -> Sequence[TraceLine]:
+        """What its serial console printed."""
+        return [line for line in self.lines if line.channel is Channel.CONSOLE]
+
+    @cached_property
+    def heard(self) -> Sequence[TraceLine]:
+        """Everything else."""
+        return [line for line in self.lines if line.channel is not Channel.CONSOLE]
+
+    @cached_property
+    def _by_word(self) -> Mapping[str, Sequence[TraceLine]]:
+        found: defaultdict[str, list[TraceLine]] = defaultdict(list)
+        for line in self.heard:
+            found[line.event.partition(".")[0]].append(line)
+        return found
+
+    @cached_property
+    def _answers(self) -> Sequence[TraceLine]:
+        return [x for x in self.heard if x.channel in NETWORK and x.event.startswith(ANSWERS)]
+
+    @cached_property
+    def _printed(self) -> tuple[str, Sequence[int]]:
+        """What the console printed as one text in small letters, and where in it each line begins."""
+        small = [line.text[:LOOKED_AT].lower() for line in self.said]
+        return "\n".join(small), list(accumulate((len(text) + 1 for text in small), initial=0))
+
+    def _with(self, words: Sequence[str]) -> list[int]:
+        text, begins = self._printed
+        found: set[int] = set()
+        for word in words:
+            at = text.find(word)
+            while at >= 0:
+                line = bisect_right(begins, at) - 1
+                found.add(line)
+                at = text.find(word, begins[line + 1])
+        return sorted(found)
 
     @property
     def powered(self) -> float:
@@ -99,6 +150,10 @@ class Story:
         if run.step is not None and run.step.name in POWERS_ON:
             return run.step_started
         return next((x.started for x in reversed(run.journal) if x.step in POWERS_ON), run.started)
+
+
+def _since(lines: Sequence[TraceLine], after: float) -> Sequence[TraceLine]:
+    return lines[bisect_left(lines, after, key=lambda line: line.at) :] if after else lines
 
 
 def in_order(run: Run | None, lines: Sequence[TraceLine], now: float) -> Sequence[TraceLine]:

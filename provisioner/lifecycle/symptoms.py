@@ -62,9 +62,11 @@ def line(event: str, pattern: str = "", *steps: str, until: tuple[str, ...] = ()
 
     def test(story: Story) -> Evidence:
         found = story.find(event, pattern) if story.where in steps else []
-        later = [x for name in until for x in story.find(name) if x.ok and found and x.at > found[-1].at]
+        if not found:
+            return None
+        later = [x for name in until for x in story.find(name) if x.ok and x.at > found[-1].at]
         over = [x for x in later if story.where not in TO_LOADER or OS_ASKS not in x.text]
-        return found if found and not over else None
+        return None if over else found
 
     return test
 
@@ -126,19 +128,26 @@ assert COMES_UP.keys() == CONSOLE.keys()
 
 
 _SHOWN = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in (CONSOLE | _GOES_ON).items()}
-_WORDS = (
-    "kernel panic", "memory", "write error", "grub", "bootable", "boot media", "interactive shell", "mount root",
-    "does not exist", "waiting for root", "loading linux", "booting ", "linux version", "welcome to", "reached target",
-    "login:",
-)  # fmt: skip
+_WORDS = {
+    "kernel-panic": ("kernel panic",),
+    "out-of-memory": ("memory", "write error"),
+    "grub-rescue": ("grub",),
+    "no-bootable-disk": ("bootable", "boot media", "interactive shell"),
+    "root-not-found": ("mount root", "does not exist", "waiting for root"),
+    "loads": ("grub", "loading linux", "booting "),
+    "starts": ("linux version",),
+    "runs": ("welcome to", "reached target", "login:"),
+}
 """Some word of every pattern: a line that has none of them, as most have, costs two microseconds."""
+assert _WORDS.keys() == _SHOWN.keys()
+_ANY_WORD = tuple(dict.fromkeys(word for words in _WORDS.values() for word in words))
 
 
 def console_shows(text: str) -> str:
     """Say for which diagnosis a line of a serial console speaks, or how far the machine has come; "" for neither."""
     looked = text[:LOOKED_AT]
     small = looked.lower()
-    if not any(word in small for word in _WORDS):
+    if not any(word in small for word in _ANY_WORD):
         return ""
     return next((kind for kind, pattern in _SHOWN.items() if pattern.search(looked)), "")
 
@@ -152,14 +161,14 @@ def console(fault: str, *steps: str) -> Callable[[Story], Evidence]:
     """The serial console shows it since the machine was switched on, and nothing was heard of its system since."""
 
     def test(story: Story) -> Evidence:
-        found = [each for each in story.console(CONSOLE[fault]) if each.at >= story.powered]
-        if not found or story.where not in steps:
+        shown = story.console(CONSOLE[fault], *_WORDS[fault]) if story.where in steps else []
+        found = [at for at in shown if story.said[at].at >= story.powered]
+        if not found:
             return None
-        since = found[-1].at
+        since = story.said[found[-1]].at
         heard = story.find("agent.", after=since) or story.system_asked(since) or story.firmware_asked(since)
-        later = story.console("|".join(_GOES_ON[kind] for kind in COMES_UP[fault]))
-        up = later and story.lines.index(later[-1]) > story.lines.index(found[-1])
-        return None if heard or up else found
+        up = any(at > found[-1] for kind in COMES_UP[fault] for at in story.console(_GOES_ON[kind], *_WORDS[kind]))
+        return None if heard or up else [story.said[at] for at in found]
 
     return test
 
@@ -178,8 +187,7 @@ def override_ignored(story: Story) -> Evidence:
 
 def no_dhcp(story: Story) -> Evidence:
     """Nothing came in half of the time that firmware has for it, which is twice what most take."""
-    run = story.run
-    heard = [x for x in story.lines if x.event.startswith("dhcp") and x.at >= story.powered]
+    run, heard = story.run, story.find("dhcp", after=story.powered)
     silent = run is not None and story.where == "wait.dhcp" and story.waited_s >= run.steps[run.at].timeout_s / 2
     return [] if silent and not heard else None
 
@@ -197,7 +205,7 @@ LATE_S = 240.0
 
 def late_first_packet(story: Story) -> Evidence:
     """It came so late that it may be the port's doing, and the machine has come no further since."""
-    first = next((x for x in story.lines if x.event.startswith("dhcp") and x.at >= story.powered), None)
+    first = next(iter(story.find("dhcp", after=story.powered)), None)
     if first is None or first.at - story.powered <= LATE_S or story.where not in TO_LOADER:
         return None
     further = [x for event in ("dhcp.ack", "tftp.", "http.") for x in story.find(event, after=first.at)]
@@ -287,8 +295,10 @@ def no_driver(story: Story) -> Evidence:
     """
     whole = story.find("http.sent", WHOLE, story.powered)
     silent = whole and not story.system_asked(whole[-1].at) and story.now - whole[-1].at >= STARTS_S
-    said = story.console("no network interface with MAC")[-1:]
-    return [*whole, *said] if silent and not fetching(story) and story.where == "wait.facts" else None
+    if not silent or fetching(story) or story.where != "wait.facts":
+        return None
+    said = story.console("no network interface with MAC", "no network interface")[-1:]
+    return [*whole, *(story.said[at] for at in said)]
 
 
 def agent_cannot_reach(story: Story) -> Evidence:
@@ -337,9 +347,8 @@ def netboots_again(story: Story) -> Evidence:
 
 
 def nothing_from_disk(story: Story) -> Evidence:
-    heard = [x for x in story.lines if x.event.startswith("dhcp") and x.at >= story.powered]
     stuck = story.where == "wait.local-boot" and story.waited_s >= 4 * PATIENCE_S
-    return [] if stuck and not heard else None
+    return [] if stuck and not story.find("dhcp", after=story.powered) else None
 
 
 def system_silent(story: Story) -> Evidence:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from provisioner.lifecycle.diagnoses import DIAGNOSES, HELD, Diagnosis
 from provisioner.lifecycle.endings import stands_where_it_stopped
 from provisioner.lifecycle.plans import KINDS
-from provisioner.lifecycle.story import Story, Verdict, in_order
+from provisioner.lifecycle.story import LOOKED_AT, Story, Verdict, in_order
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine, Run, State
-from provisioner.model.trace import Channel, TraceLine
+from provisioner.model.trace import TraceLine
 
 EVIDENCE = 5
 """Lines that a verdict shows."""
@@ -19,7 +19,7 @@ SAYINGS = 3
 """Of them, lines of its console that tell what a machine does that is waited for."""
 _STAMP = re.compile(r"^\[ *\d+\.\d+\] *")
 """The time that kernels, and our discovery system, put before a line."""
-_WORD = r"[^\W\d_]{3,}"
+_WORD = re.compile(r"[^\W\d_]{3,}")
 """What a line has that says something; it is more than the name of a port, a number, or a ruler."""
 
 WAITS = {
@@ -105,15 +105,13 @@ def _plain(story: Story) -> Verdict:
 
 def _latest(story: Story) -> tuple[TraceLine, ...]:
     """Take what was seen last, and what its console said last since the step began; what it said again, once."""
-    seen = next((line for line in reversed(story.lines) if line.channel is not Channel.CONSOLE), None)
     said: dict[str, TraceLine] = {}
-    for line in story.console(_WORD):
-        if line.at >= story.since:
-            text = _STAMP.sub("", line.text)
-            said.pop(text, None)
-            said[text] = line
-    shown = [*([seen] if seen else []), *list(said.values())[-SAYINGS:]]
-    return tuple(sorted(shown, key=lambda line: line.at))
+    for line in reversed(story.said):
+        if line.at < story.since or len(said) == SAYINGS:
+            break
+        if _WORD.search(line.text[:LOOKED_AT]):
+            said.setdefault(_STAMP.sub("", line.text), line)
+    return tuple(sorted([*story.heard[-1:], *reversed(said.values())], key=lambda line: line.at))
 
 
 def _tried(run: Run | None) -> tuple[str, ...]:
