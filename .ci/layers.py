@@ -104,6 +104,7 @@ TABLE = (
     ("catalog.signature", "shells"),
     ("catalog.site", "shells"),
     ("catalog.unpack", "shells"),
+    ("catalog.upstream", "shells"),
     ("dhcp.addresses", "shells"),
     ("dhcp.book", "shells"),
     ("dhcp.imports", "shells"),

@@ -165,6 +165,7 @@ class Daemon:
             lambda: self.listeners,
             lambda: [db.failure] if db.failure else [],
             self.services.standings,
+            lambda: machines.cache.standing if machines.cache.names else None,
         )
         boards = await bmc_api(stack, bmcs, conductor, secrets, db, addressing.v4)
         rollouts = Rollouts(conductor, db)

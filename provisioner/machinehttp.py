@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from provisioner.boot.files import FileTable
 from provisioner.boot.trust import refusal
 from provisioner.catalog.artifacts import ArtifactStore
-from provisioner.catalog.mirror import MirrorCache, Sources
+from provisioner.catalog.mirror import MirrorCache
+from provisioner.catalog.upstream import Sources
 from provisioner.config import Config
 from provisioner.firstuse import at_hand
 from provisioner.lifecycle.conductor import Conductor

@@ -11,24 +11,22 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientMiddlewareType
 
 from provisioner.boot.files import ServedFile
 from provisioner.catalog.arriving import Along, Arriving
-from provisioner.catalog.blobs import CHUNK_BYTES, BlobStore, Hold, Receiver
-from provisioner.catalog.download import check_redirect
+from provisioner.catalog.blobs import BlobStore, Hold, Receiver
 from provisioner.catalog.indexsums import IndexSums
+from provisioner.catalog.upstream import Passing, Sources, Upstreams, gathered, reason_of
 from provisioner.clock import SteadyClock
 from provisioner.errors import ArtifactError, FullError, NotFoundError, StoreError
-from provisioner.model.mirror import Kept, hash_in, is_index, never_changes
+from provisioner.model.mirror import CacheStanding, Kept, hash_in, is_index, never_changes
 from provisioner.services import cause
 from provisioner.store.mirror import MirrorIndex
 
@@ -42,20 +40,10 @@ FRESH_S = 10.0
 DOWNLOADS = 16
 USED_EVERY_S = 600.0
 """How exactly it is remembered when a file was used last."""
+PASSED = 64
+"""At once, of files for which there is no room: each client has one of its own from the mirror."""
 LOW_WATER = 0.9
 """A full cache is emptied to this share, so that not every file that comes evicts one."""
-USER_AGENT = "provisioner"
-TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=30.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Mirrors by name, and how they are reached. `limit_bytes` is how much is kept."""
-
-    upstreams: Mapping[str, str]
-    limit_bytes: int
-    offline: bool = False
-    proxy: str = ""
 
 
 class MirrorCache:
@@ -73,9 +61,11 @@ class MirrorCache:
         """How many of them have which content."""
         self._size_bytes = 0
         self._under_way: dict[tuple[str, str], tuple[asyncio.Task[_Result], Arriving]] = {}
-        self._turns = asyncio.Semaphore(DOWNLOADS)
+        self._turns, self._passing = asyncio.Semaphore(DOWNLOADS), asyncio.Semaphore(PASSED)
         self._group: asyncio.TaskGroup | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._upstreams = Upstreams(sources)
+        self._unkept: tuple[int, str] | None = None
+        """How large a file was for which there was no room, and why; None again once one of its size was kept."""
 
     async def open(self) -> None:
         """Read what is kept; forget what is gone, and delete what nobody knows."""
@@ -92,15 +82,7 @@ class MirrorCache:
 
     async def run(self) -> None:
         """Fetch what is asked for, until this is cancelled."""
-        async with (
-            aiohttp.ClientSession(
-                timeout=TIMEOUT,
-                auto_decompress=False,
-                trust_env=not self._sources.proxy,
-                headers={"User-Agent": USER_AGENT},
-            ) as self._session,
-            asyncio.TaskGroup() as self._group,
-        ):
+        async with self._upstreams, asyncio.TaskGroup() as self._group:
             await asyncio.get_running_loop().create_future()
 
     @property
@@ -113,8 +95,16 @@ class MirrorCache:
         """How much is kept."""
         return self._size_bytes
 
+    @property
+    def standing(self) -> CacheStanding:
+        """How it stands."""
+        return CacheStanding(self.size_bytes, self._sources.limit_bytes, self._unkept[1] if self._unkept else "")
+
     async def get(self, mirror: str, path: str) -> ServedFile:
-        """Find a file of a mirror, fetching it where need be; raise `NotFoundError` or `ArtifactError`."""
+        """Find a file of a mirror, fetching it where need be; raise `NotFoundError` or `ArtifactError`.
+
+        `FullError` says that there is no room for it: `passing` gives it all the same.
+        """
         if mirror not in self._sources.upstreams:
             raise NotFoundError(f"there is no mirror {mirror[:40]!r}", hint="mirror.upstreams of the configuration")
         key, now = (mirror, path), self._clock()
@@ -161,6 +151,17 @@ class MirrorCache:
         async with under_way[1].along() as along:
             yield along
 
+    @contextlib.asynccontextmanager
+    async def passing(self, mirror: str, path: str) -> AsyncIterator[Passing]:
+        """Ask a mirror for a file that is given on and not kept; raise `NotFoundError` or `ArtifactError`."""
+        async with self._passing, contextlib.AsyncExitStack() as stack:
+            expected = await self._expected(mirror, path)
+            try:
+                answer = await stack.enter_async_context(self._upstreams.ask(mirror, path))
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise ArtifactError(f"mirror {mirror}: {reason_of(error)}") from error
+            yield Passing(answer, f"{mirror}/{path}", expected)
+
     async def _ask(self, key: tuple[str, str], arriving: Arriving) -> _Result:
         """Ask the mirror; what is kept stands in for a mirror that is away. Raises nothing: its group goes on."""
         result = None
@@ -168,7 +169,7 @@ class MirrorCache:
             async with self._turns:
                 result = await self._download(key, arriving)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = str(error) or type(error).__name__
+            reason = reason_of(error)
             if (kept := self._kept.get(key)) is None:
                 return ArtifactError(f"mirror {key[0]}: {reason}", hint="is it reachable from here?")
             log.warning("mirror.stale mirror=%s path=%s: %s", *key, reason)
@@ -198,6 +199,8 @@ class MirrorCache:
             assert new is not None
             await self._make_room(new)
             await self._enter(new)
+        if self._unkept is not None and new.size_bytes >= self._unkept[0]:
+            self._unkept = None
         if is_index(new.path):
             await self._sums.learn(new)
         log.info("mirror.fetched mirror=%s path=%s bytes=%d", *key, new.size_bytes)
@@ -206,30 +209,25 @@ class MirrorCache:
     async def _answered(self, key: tuple[str, str], kept: Kept | None, arriving: Arriving, hold: Hold) -> Kept | None:
         """Ask the mirror for a file, but for what is `kept`; None where that still holds."""
         mirror, path = key
-        url = f"{self._sources.upstreams[mirror].rstrip('/')}/{quote(path, safe='/+~:@=,!')}"
-        headers = {"Accept-Encoding": "identity"}
-        if kept is not None and not never_changes(path):
-            headers |= _conditions(kept)
-        assert self._session is not None
-        async with self._session.get(
-            url,
-            headers=headers,
-            proxy=self._sources.proxy or None,
-            max_redirects=5,
-            middlewares=(_led_from(url),),
-        ) as answer:
-            now = self._clock()
-            if answer.status == 304 and kept is not None:
-                return None
-            if answer.status in (404, 410):
+        conditions = kept if kept is not None and not never_changes(path) else None
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                answer = await stack.enter_async_context(self._upstreams.ask(mirror, path, conditions))
+            except NotFoundError:
                 if kept is not None:
                     await self._forget([kept])
-                raise NotFoundError(f"{mirror}/{path}: the mirror has no such file")
-            if answer.status != 200:
-                raise aiohttp.ClientError(f"HTTP {answer.status} {answer.reason}")
-            expected = (hash_in(path),) if hash_in(path) else await self._sums.named(mirror, path)
-            sha256, size = await self._receive(answer, f"{mirror}/{path}", expected, arriving, hold)
+                raise
+            now = self._clock()
+            if answer.status == 304:
+                return None
+            expected = await self._expected(mirror, path)
+            with self._noting(answer, f"{mirror}/{path}"):
+                sha256, size = await self._receive(answer, f"{mirror}/{path}", expected, arriving, hold)
             return Kept(mirror, path, sha256, size, _header(answer, "ETag"), _header(answer, "Last-Modified"), now, now)
+
+    async def _expected(self, mirror: str, path: str) -> tuple[str, ...]:
+        """What the SHA-256 of a file may be; empty where nothing says so."""
+        return (hash_in(path),) if hash_in(path) else await self._sums.named(mirror, path)
 
     async def _receive(
         self, answer: aiohttp.ClientResponse, what: str, expected: tuple[str, ...], arriving: Arriving, hold: Hold
@@ -240,7 +238,7 @@ class MirrorCache:
         try:
             if length:
                 arriving.begin(await _in_thread(receiver.open), length)
-            async for chunk in _gathered(answer.content):
+            async for chunk in gathered(answer.content):
                 self._check_size(what, receiver.size_bytes + len(chunk))
                 await self._with_room(len(chunk), partial(receiver.write, chunk))
                 arriving.move()
@@ -253,7 +251,18 @@ class MirrorCache:
     def _check_size(self, what: str, size_bytes: int) -> None:
         """Refuse a file that alone is more than is kept: nothing else would be left."""
         if size_bytes > self._sources.limit_bytes:
-            raise ArtifactError(f"{what}: {size_bytes} bytes are more than mirror.max_gib keeps")
+            raise FullError(f"{what}: {size_bytes} bytes are more than mirror.max_gib keeps")
+
+    @contextlib.contextmanager
+    def _noting(self, answer: aiohttp.ClientResponse, what: str) -> Iterator[None]:
+        """Note, and tell once, that there is no room for a file."""
+        try:
+            yield
+        except FullError as error:
+            if self._unkept is None:
+                log.warning("mirror.unkept %s is passed on, and so is all that has no room: %s", what, error)
+            self._unkept = answer.content_length or answer.content.total_bytes, str(error)
+            raise
 
     async def _settle(self, receiver: Receiver, what: str, expected: tuple[str, ...]) -> tuple[str, int]:
         try:
@@ -344,33 +353,8 @@ def _remove(blobs: BlobStore, sums: IndexSums, hashes: set[str]) -> None:
     sums.forget(sha256 for sha256 in hashes if not blobs.path(sha256).exists())
 
 
-def _led_from(url: str) -> ClientMiddlewareType:
-    """Check each request that asking for `url` leads to."""
-
-    async def check(request: aiohttp.ClientRequest, ask: ClientHandlerType) -> aiohttp.ClientResponse:
-        check_redirect(url, str(request.url))
-        return await ask(request)
-
-    return check
-
-
-def _conditions(kept: Kept) -> dict[str, str]:
-    found = {"If-None-Match": kept.etag, "If-Modified-Since": kept.modified}
-    return {name: value for name, value in found.items() if value}
-
-
 def _header(answer: aiohttp.ClientResponse, name: str) -> str:
     return str(answer.headers.get(name, ""))[:200]
-
-
-async def _gathered(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    gathered = bytearray()
-    async for chunk in content.iter_any():
-        gathered += chunk
-        if len(gathered) >= CHUNK_BYTES:
-            yield bytes(gathered)
-            gathered.clear()
-    yield bytes(gathered)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

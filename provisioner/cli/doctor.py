@@ -121,6 +121,9 @@ def _daemon(client: Client, config: Config) -> Findings:
     for service in info.get("services", ()):
         if service["ends"]:
             yield _ended(**service)
+    if unkept := (info.get("mirror") or {}).get("unkept"):
+        text = f"files of package mirrors are passed on and not kept: {unkept}"
+        yield Finding(Level.WARN, "mirror", text, "free space in store.state_dir, or raise mirror.max_gib")
     try:
         client.get("/readyz")
     except ApiError as error:

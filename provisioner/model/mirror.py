@@ -25,6 +25,15 @@ class Kept:
     used: float
 
 
+@dataclass(frozen=True, slots=True)
+class CacheStanding:
+    """How much is kept, of how much at most, and why files are passed on without being kept; empty: none is."""
+
+    kept_bytes: int
+    max_bytes: int
+    unkept: str
+
+
 def never_changes(path: str) -> bool:
     """Say whether what stands under this path is the same for ever: packages, and what has its hash in its name.
 

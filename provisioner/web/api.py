@@ -109,7 +109,7 @@ class Api:
     async def info(self, request: web.Request) -> web.Response:
         """Say which version this is, where it listens and how its services stand."""
         site = self._site
-        said = {"listeners": site.listeners(), "services": site.services()}
+        said = {"listeners": site.listeners(), "services": site.services(), "mirror": site.mirror()}
         return json_reply({"name": "provisioner", "version": VERSION, "api": "v1", **said})
 
     async def healthz(self, request: web.Request) -> web.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import resource
 import stat
@@ -11,13 +12,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from provisioner.boot.files import ARTIFACTS, FileTable, Refused, ServedFile, printable
-from provisioner.catalog.arriving import Along
 from provisioner.errors import ArtifactError, NotFoundError
 from provisioner.model.net import Mac
 from provisioner.model.trace import NOW, Channel, Observe, TraceLine
@@ -67,6 +67,15 @@ class FileBounds:
 
 
 DEFAULT = FileBounds()
+
+
+class Coming(Protocol):
+    """A file that is given while it comes from elsewhere. `size_bytes` is None where nobody knows its length."""
+
+    @property
+    def size_bytes(self) -> int | None: ...
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
 
 
 class Files:
@@ -141,16 +150,17 @@ class Files:
         with turn:
             return await self._send(request, file, part, _Body(part, self._crowd, status=part.status, headers=headers))
 
-    async def give_along(self, request: web.Request, name: str, along: Along) -> web.StreamResponse:
+    async def give_along(self, request: web.Request, name: str, along: Coming) -> web.StreamResponse:
         """Serve a file while it arrives, within the bounds of all others; nobody gets all of one that is wrong."""
-        if (turn := await self._turn(request, name, along.size_bytes)) is None:
+        if (turn := await self._turn(request, name, along.size_bytes or math.inf)) is None:
             return _busy()
         response = web.StreamResponse(headers={"Content-Type": OCTETS})
         response.content_length = along.size_bytes
         with turn:
             try:
                 await response.prepare(request)
-                await self._paced(response, along.chunks())
+                if request.method != "HEAD":
+                    await self._paced(response, along.chunks())
             except TimeoutError:
                 return self._ended(request, response, "http.stalled", f"{name}: the client stopped reading, or nearly")
             except ConnectionError:
@@ -168,7 +178,7 @@ class Files:
                 await pace.send(response.write, left[:count])
                 left = left[count:]
 
-    async def _turn(self, request: web.Request, name: str, size_bytes: int) -> ExitStack | None:
+    async def _turn(self, request: web.Request, name: str, size_bytes: float) -> ExitStack | None:
         """Wait for a turn to send; None where there is none in time."""
         turns, address = self._images if size_bytes > BULK_BYTES else self._turns, address_of(request)
         try:

@@ -10,9 +10,8 @@ from typing import Protocol
 from aiohttp import web
 
 from provisioner.boot.files import Refused, ServedFile, normalise
-from provisioner.catalog.arriving import Along
-from provisioner.errors import ArtifactError, NotFoundError
-from provisioner.web.files import Files
+from provisioner.errors import ArtifactError, FullError, NotFoundError
+from provisioner.web.files import Coming, Files
 from provisioner.web.ports import Route
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,9 @@ class Cache(Protocol):
 
     async def get(self, mirror: str, path: str) -> ServedFile: ...
 
-    def arriving(self, mirror: str, path: str) -> AbstractAsyncContextManager[Along | None]: ...
+    def arriving(self, mirror: str, path: str) -> AbstractAsyncContextManager[Coming | None]: ...
+
+    def passing(self, mirror: str, path: str) -> AbstractAsyncContextManager[Coming]: ...
 
 
 class Mirror:
@@ -56,10 +57,14 @@ class Mirror:
         found = whole.result()
         if isinstance(found, ServedFile):
             return await self._files.give(request, found)
-        if isinstance(found, NotFoundError):
-            raise found
-        log.warning("mirror.failed mirror=%s path=%s: %s", name, path, found)
-        return web.Response(status=502, text="the mirror did not give it\n")
+        try:
+            if not isinstance(found, FullError):
+                raise found
+            async with self._cache.passing(name, path) as passing:
+                return await self._files.give_along(request, f"mirror/{name}/{path}", passing)
+        except ArtifactError as error:
+            log.warning("mirror.failed mirror=%s path=%s: %s", name, path, error)
+            return web.Response(status=502, text="the mirror did not give it\n")
 
     async def _whole(self, name: str, path: str) -> ServedFile | NotFoundError | ArtifactError:
         try:

@@ -16,6 +16,7 @@ from provisioner.lifecycle.story import Verdict
 from provisioner.model.catalog import Bootenv
 from provisioner.model.intent import Check, EnrolRequest, Event
 from provisioner.model.machine import Machine
+from provisioner.model.mirror import CacheStanding
 from provisioner.model.net import Mac
 from provisioner.model.trace import ALL_LINES, TraceFilter, TraceLine
 from provisioner.services import Standing
@@ -162,6 +163,10 @@ def _nothing_wrong() -> Sequence[str]:
     return ()
 
 
+def _no_mirror() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Everything that the operator API shows. `faults` says why the daemon is not ready; empty when it is."""
@@ -171,6 +176,7 @@ class Site:
     listeners: Callable[[], Sequence[Listener]] = field(default=tuple)
     faults: Callable[[], Sequence[str]] = field(default=_nothing_wrong)
     services: Callable[[], Sequence[Standing]] = field(default=tuple)
+    mirror: Callable[[], CacheStanding | None] = field(default=_no_mirror)
 
 
 @dataclass(frozen=True, slots=True)

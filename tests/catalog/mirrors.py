@@ -11,7 +11,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from provisioner.catalog.mirror import MirrorCache, Sources
+from provisioner.catalog.mirror import MirrorCache
+from provisioner.catalog.upstream import Sources
 from provisioner.store.db import Database
 from provisioner.store.mirror import MirrorIndex
 

@@ -302,6 +302,10 @@ async def test_a_disk_that_others_have_filled_costs_nothing_that_is_kept(
         await cache.get("debian", "pool/other.deb")
     assert await content(cache, DEB) == b"hello"
     assert upstream.times(DEB) == 1
+    assert "MB free" in cache.standing.unkept
+    disk.size_bytes = KEEP_FREE_BYTES + 10_000
+    assert await content(cache, RELEASE) == b"release 2"
+    assert cache.standing.unkept == ""
 
 
 async def test_a_store_that_is_full_fails_that_file_and_not_the_cache(

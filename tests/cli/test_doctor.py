@@ -18,6 +18,7 @@ from provisioner.errors import BmcUnreachable, StoreError
 from provisioner.lifecycle.declared import Applied
 from provisioner.model.boot import Unknown
 from provisioner.model.machine import State
+from provisioner.model.mirror import CacheStanding
 from provisioner.netwatch.rogues import How, Rogue
 from provisioner.services import Standing
 from provisioner.web.ports import Site
@@ -74,6 +75,17 @@ def test_services_that_ended_by_a_fault(ctl: Ctl, daemon: Daemon) -> None:
     names = "names ended by a fault (3 in all), the last time by EOFError: EOF: it is begun again within minutes"
     mirror = "mirror ended by a fault (1 in all), the last time by KeyError: 'a': it runs again"
     assert found == [f"FAIL  services  {names} {hint}", f"warn  services  {mirror} {hint}"]
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_a_cache_of_mirrors_that_has_no_room(ctl: Ctl, daemon: Daemon) -> None:
+    standing = CacheStanding(5, 9, "debian/a.deb: 12 bytes are more than mirror.max_gib keeps")
+    daemon.site = lambda conductor: replace(fakes.site(conductor), mirror=lambda: standing)
+    daemon.stop()
+    daemon.start()
+    (line,) = [line for line in ctl("doctor", "--no-bmcs").out.splitlines() if line.split()[1] == "mirror"]
+    told = f"files of package mirrors are passed on and not kept: {standing.unkept}"
+    assert line == f"warn  mirror    {told} (free space in store.state_dir, or raise mirror.max_gib)"
 
 
 @pytest.mark.usefixtures("unconfigured")

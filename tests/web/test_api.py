@@ -303,6 +303,7 @@ async def test_info_health_and_readiness(api: Session) -> None:
     _, body, _ = await call(api, "GET", "/v1/info")
     assert body["listeners"] == [{"service": "boot", "address": "http://192.0.2.1:8080"}]
     assert body["services"] == [{"name": "names", "ends": 0, "error": "", "runs": True}]
+    assert body["mirror"] is None
     assert [(await call(api, "GET", path))[:2] for path in ("/healthz", "/readyz")] == [(200, b"ok\n")] * 2
 
 

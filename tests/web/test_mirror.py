@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from provisioner.boot.files import FileTable
+from provisioner.catalog.mirror import MirrorCache
 from provisioner.store.db import Database
 from provisioner.web.app import machine_app
 from provisioner.web.files import DEFAULT, FileBounds, Files
@@ -30,12 +31,23 @@ BY_HASH = f"dists/x/main/binary-amd64/by-hash/SHA256/{hashlib.sha256(b'index').h
 class Site:
     client: aiohttp.ClientSession
     upstream: Upstream
+    cache: MirrorCache
 
 
-PATIENT_S = 60.0
-HASTY = (0.2, DEFAULT)
-ONE_OF_AN_ADDRESS = (0.2, FileBounds(per_client=1, wait_s=0.0))
-NO_RATE_IS_ENOUGH = (0.2, FileBounds(patience=Patience(grace_s=0.0, slowest_bytes_per_s=math.inf)))
+@dataclass
+class Bounds:
+    """How long it waits for a file to be whole, what is given at once, and how much is kept."""
+
+    patience_s: float = 0.2
+    files: FileBounds = DEFAULT
+    limit: int = 1 << 30
+
+
+HASTY = Bounds()
+ONE_OF_AN_ADDRESS = Bounds(files=FileBounds(per_client=1, wait_s=0.0))
+NO_RATE_IS_ENOUGH = Bounds(files=FileBounds(patience=Patience(grace_s=0.0, slowest_bytes_per_s=math.inf)))
+SMALL = Bounds(60.0, limit=1_000_000)
+"""A cache that keeps less than `CONTENT`."""
 
 
 @pytest.fixture
@@ -44,13 +56,13 @@ async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
     db, upstream = Database(tmp_path / "state.db"), Upstream()
     upstream.files = {DEB: CONTENT}
     await db.open()
-    patience_s, bounds = getattr(request, "param", (PATIENT_S, DEFAULT))
-    files = Files(FileTable(), observe=lambda line: None, bounds=bounds)
-    async with upstream.serving(), caching(db, tmp_path / "mirror", upstream, Now()) as cache:
-        server = Server(machine_app(Mirror(cache, files, patience_s=patience_s).routes()), drain_s=0)
+    bounds = getattr(request, "param", Bounds(60.0))
+    files = Files(FileTable(), observe=lambda line: None, bounds=bounds.files)
+    async with upstream.serving(), caching(db, tmp_path / "mirror", upstream, Now(), limit=bounds.limit) as cache:
+        server = Server(machine_app(Mirror(cache, files, patience_s=bounds.patience_s).routes()), drain_s=0)
         port = await server.listen_tcp("127.0.0.1", 0)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-            yield Site(client, upstream)
+            yield Site(client, upstream, cache)
         await server.close()
     await asyncio.to_thread(files.close)
     await db.close()
@@ -138,3 +150,43 @@ async def test_who_takes_too_little_of_what_comes_is_dropped(site: Site) -> None
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
     site.upstream.held[DEB].set()
+
+
+@pytest.mark.parametrize("site", [SMALL], indirect=True)
+@pytest.mark.parametrize("sized", [True, False], ids=["a length that is known", "one that nobody knows"])
+async def test_a_file_for_which_there_is_no_room_is_passed_on(
+    site: Site, caplog: pytest.LogCaptureFixture, sized: bool
+) -> None:
+    site.upstream.unsized = set() if sized else {DEB}
+    site.upstream.files["pool/h/small.deb"] = b"small"
+    for _ in range(2):
+        async with site.client.get(f"/mirror/debian/{DEB}") as answer:
+            assert (answer.status, answer.content_length) == (200, len(CONTENT) if sized else None)
+            assert await answer.read() == CONTENT
+        async with site.client.get("/mirror/debian/pool/h/small.deb") as answer:
+            assert await answer.read() == b"small"
+    async with site.client.head(f"/mirror/debian/{DEB}") as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+    assert caplog.text.count("mirror.unkept") == 1
+    assert site.cache.standing.kept_bytes == len(b"small")
+    assert f"debian/{DEB}: " in site.cache.standing.unkept
+    assert site.upstream.times("pool/h/small.deb") == 1
+
+
+SPOILT = {"another file": ("mirror.damaged", False), "one that breaks off": ("http.unreadable", True)}
+
+
+@pytest.mark.parametrize("site", [SMALL], indirect=True)
+@pytest.mark.parametrize(("told", "cut"), SPOILT.values(), ids=SPOILT.keys())
+async def test_what_is_passed_on_comes_to_its_end_only_where_it_is_right(
+    site: Site, caplog: pytest.LogCaptureFixture, told: str, cut: bool
+) -> None:
+    caplog.set_level("INFO")
+    site.upstream.files[BY_HASH] = CONTENT
+    site.upstream.cut = {BY_HASH} if cut else set()
+    async with site.client.get(f"/mirror/debian/{BY_HASH}") as answer:
+        assert answer.status == 200
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+    assert told in caplog.text
+    assert "http.fault" not in caplog.text
