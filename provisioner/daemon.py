@@ -384,6 +384,7 @@ def _main(arguments: argparse.Namespace) -> int:
         level=config.log.level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     if arguments.check:
+        sys.stderr.writelines(f"provisionerd: warning: {doubt}\n" for doubt in premises.doubts(written))
         sys.stdout.write("configuration and catalogue are in order\n")
         return 0
     keep_from_children()

@@ -5,6 +5,7 @@ before anything is served, by the daemon and by `check`.
 from __future__ import annotations
 
 import grp
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from provisioner.web.server import look_at
 from provisioner.wiring import hook_secret
 from provisioner.yamlfile import Path as Place
 
+GIB = 1 << 30
+
 
 def check(written: Written, *, catalogue: bool) -> None:
     """Raise `ConfigError` with everything that a start would not take; `catalogue`: also with what can be booted.
@@ -30,6 +33,20 @@ def check(written: Written, *, catalogue: bool) -> None:
         faults += _what_can_be_booted(written.config)
     if faults:
         raise ConfigError(f"{len(faults)} fault(s)", faults=faults)
+
+
+def doubts(written: Written) -> list[str]:
+    """Say what a start takes, and an operator may not have meant. Blocks."""
+    return [f"{written.where(place)}: {_named(place)}: {text}" for place, text in _mirror(written.config)]
+
+
+def _mirror(config: Config) -> Iterator[tuple[Place, str]]:
+    """The cache of package mirrors may be promised more than the disk has."""
+    folder = next(each for each in (config.state_dir, *config.state_dir.parents) if each.exists())
+    has = shutil.disk_usage(folder).total
+    if config.mirror.upstreams and config.mirror.max_gib * GIB > has:
+        text = f"{config.mirror.max_gib} GiB, and the disk of {config.state_dir} has {has / GIB:.1f} GiB"
+        yield ("mirror", "max_gib"), f"{text}: files go when that is full, and leases are on it, too"
 
 
 def _what_can_be_booted(config: Config) -> Sequence[str]:

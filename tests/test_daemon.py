@@ -88,6 +88,16 @@ def test_paths_of_the_command_line_are_held_to_the_rules_of_the_configuration(
     assert f"provisionerd: error: argument {said}" in capsys.readouterr().err
 
 
+def test_a_check_warns_of_what_may_not_be_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config(tmp_path)
+    mirror = {"upstreams": {"debian": "http://deb.debian.org/debian"}, "max_gib": 10**9}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mirror": mirror}))
+    assert main(["--check", "--config", str(path)]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(f"provisionerd: warning: {path}:1: mirror.max_gib: 1000000000 GiB, and the disk of ")
+    assert said.out == "configuration and catalogue are in order\n"
+
+
 def test_a_state_directory_is_for_one_daemon_until_that_is_killed(tmp_path: Path) -> None:
     with daemon(tmp_path) as first:
         said = refused(tmp_path, "other.sock")

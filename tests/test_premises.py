@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,32 @@ def test_what_is_not_there_is_said_with_its_line(tmp_path: Path, settings: Mappi
     (fault,) = caught.value.faults
     assert fault.startswith(f"{path}:{line}: {said.replace('DIR', str(tmp_path))}")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "provisioner.yaml"]
+
+
+UPSTREAMS = {"debian": "http://deb.debian.org/debian"}
+DOUBTS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "more than the disk has": (
+        {"upstreams": UPSTREAMS, "max_gib": 11},
+        [":2: mirror.max_gib: 11 GiB, and the disk of DIR/not/there has 10.0 GiB: files go when that is full, "
+         "and leases are on it, too"],
+    ),
+    "all that the disk has": ({"upstreams": UPSTREAMS, "max_gib": 10}, []),
+    "no mirror": ({"max_gib": 11}, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mirror", "told"), DOUBTS.values(), ids=DOUBTS.keys())
+def test_a_cache_of_mirrors_that_is_promised_more_than_its_disk_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: dict[str, Any], told: list[str]
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(total=10 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    path = tmp_path / "provisioner.yaml"
+    site = {"store": {"state_dir": str(tmp_path / "not" / "there")}, "mirror": mirror}
+    path.write_text(json.dumps(site).replace('"max_gib"', '\n"max_gib"'))
+    written = read(path)
+    premises.check(written, catalogue=False)
+    assert premises.doubts(written) == [f"{path}{each.replace('DIR', str(tmp_path))}" for each in told]
 
 
 def test_all_is_told_at_once(tmp_path: Path) -> None:

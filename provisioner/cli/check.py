@@ -23,9 +23,12 @@ def check(session: Session, path: Path) -> None:
     """Check the configuration, the bootenvs, the templates, the hardware profiles and the workflows.
 
     Reads all that the daemon would read and starts nothing. Every fault is told with its file and line; exit status 0
-    means that `provisionerd` will take it.
+    means that `provisionerd` will take it. What it takes and you may not have meant is a warning.
     """
     from provisioner import premises
 
-    premises.check(configuration.read(path), catalogue=True)
+    written = configuration.read(path)
+    premises.check(written, catalogue=True)
+    for doubt in premises.doubts(written):
+        session.note(f"warning: {doubt}")
     session.note(f"{path} and what can be booted are in order")

@@ -25,6 +25,15 @@ def test_every_fault_is_told_with_its_line(ctl: Ctl, tmp_path: Path) -> None:
     assert f"{path}:4: log.level" in ran.err
 
 
+def test_what_may_not_be_meant_is_a_warning(ctl: Ctl, tmp_path: Path) -> None:
+    path = tmp_path / "provisioner.yaml"
+    state = f"store:\n  state_dir: {tmp_path / 'state'}\n"
+    path.write_text(f"{state}mirror:\n  upstreams: {{debian: http://deb.debian.org/debian}}\n  max_gib: 1000000000\n")
+    ran = ctl("check", "--config", str(path))
+    assert (ran.status, ran.out) == (0, "")
+    assert f"warning: {path}:5: mirror.max_gib: 1000000000 GiB, and the disk of " in ran.err
+
+
 def test_faults_of_one_s_own_bootenvs_are_told(ctl: Ctl, tmp_path: Path) -> None:
     (tmp_path / "own" / "bootenvs").mkdir(parents=True)
     (tmp_path / "own" / "bootenvs" / "mine.yaml").write_text("title: 7\nkinnd: image\n")
