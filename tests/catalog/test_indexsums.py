@@ -130,3 +130,19 @@ async def test_of_one_place_the_last_few_indexes_are_heeded(site: Site) -> None:
             await site.publish(cache, KINDS["RPM"], version)
         named = await cache._sums.named("debian", RPM)
     assert named == tuple(sha(version) for version in reversed(versions[-GENERATIONS:]))
+
+
+async def test_an_index_that_was_not_read_to_its_end_is_read_after_a_restart(site: Site) -> None:
+    """The daemon was killed amid it. One that an older version read is read anew, too."""
+    kind = KINDS["Debian, by name"]
+    async with caching(site.db, site.root, site.upstream, site.now) as cache:
+        await site.publish(cache, kind, b"hello")
+    said = site.root / "sums" / f"{sha(kind.index(b'hello'))}.sorted"
+    await asyncio.to_thread(said.rename, said.with_name(f"{said.name}.6361"))
+    await asyncio.to_thread(said.with_suffix("").touch)
+    site.upstream.files[DEB] = b"evil!"
+    async with caching(site.db, site.root, site.upstream, site.now) as cache:
+        assert not any((site.root / "sums").iterdir())
+        with pytest.raises(ArtifactError, match="SHA-256"):
+            await cache.get("debian", DEB)
+    assert [path.name for path in (site.root / "sums").iterdir()] == [said.name]

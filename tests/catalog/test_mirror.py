@@ -382,20 +382,3 @@ async def test_what_is_told_of_a_mirror_has_no_password_in_it(
             assert str(caught.value).startswith(f"debian/{path}: ")
     assert f"mirror.damaged debian/{wrong}: its SHA-256 is" in caplog.text
     assert "S3CRET" not in caplog.text
-
-
-async def test_an_index_that_was_not_read_to_its_end_is_read_after_a_restart(
-    db: Database, tmp_path: Path, upstream: Upstream, now: Now
-) -> None:
-    """The daemon was killed amid it."""
-    root, index = tmp_path / "mirror", index_of(hello=b"hello")
-    upstream.files |= {PACKAGES: index, DEB: b"evil!"}
-    async with caching(db, root, upstream, now) as cache:
-        await content(cache, PACKAGES)
-    said = root / "sums" / f"{sha(index)}.sorted"
-    await asyncio.to_thread(said.rename, said.with_name(f"{said.name}.6361"))
-    async with caching(db, root, upstream, now) as cache:
-        assert not any((root / "sums").iterdir())
-        with pytest.raises(ArtifactError, match="SHA-256"):
-            await cache.get("debian", DEB)
-    assert [path.name for path in (root / "sums").iterdir()] == [said.name]
