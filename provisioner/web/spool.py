@@ -49,21 +49,21 @@ class Spool:
         async with contextlib.AsyncExitStack() as stack:
             with uncut() as whole:  # who hangs up just now leaves nothing on the disk
                 folder = await whole(self._in_thread(lambda: self._folder(size)))
-                stack.push_async_callback(asyncio.to_thread, folder.cleanup)
-            path = Path(folder.name) / name
+                stack.push_async_callback(_to_its_end, partial(shutil.rmtree, folder, ignore_errors=True))
+            path = folder / name
             await self._write(request, path, limit_bytes)
             yield path
 
-    def _folder(self, size_bytes: int) -> tempfile.TemporaryDirectory[str]:
+    def _folder(self, size_bytes: int) -> Path:
         self._root.mkdir(mode=0o700, exist_ok=True)
         room_for(self._root, size_bytes)
-        return tempfile.TemporaryDirectory(dir=self._root)
+        return Path(tempfile.mkdtemp(dir=self._root))
 
     async def _write(self, request: web.Request, path: Path, limit_bytes: int) -> None:
         async with contextlib.AsyncExitStack() as stack:
             with uncut() as whole:
                 file = await whole(self._in_thread(lambda: path.open("wb", buffering=0)))
-                stack.push_async_callback(asyncio.to_thread, file.close)
+                stack.push_async_callback(_to_its_end, file.close)
             taken, room = 0, Room(self._root)
             async for piece in bodies.pieces(request):
                 taken += len(piece)
@@ -77,6 +77,12 @@ class Spool:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise FullError(f"{self._root}: the disk is full", hint="free space, then try again") from error
             raise StoreError(f"{self._root}: cannot be written: {error.strerror}") from error
+
+
+async def _to_its_end(tidy: Callable[[], None]) -> None:
+    """Tidy up in a thread, also where the daemon stops just now: what has not begun would be called off."""
+    with uncut() as whole:
+        await whole(asyncio.to_thread(tidy))
 
 
 def _add(file: FileIO, room: Room, piece: bytes) -> None:

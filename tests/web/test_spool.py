@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,30 @@ async def test_a_disk_that_cannot_be_written_is_told(client: Client, root: Path)
     answer = await client.put("/", data=b"x")
     assert answer.status == 503
     assert f"{root}: cannot be written: File exists" in await answer.text()
+
+
+async def test_a_daemon_that_stops_amid_the_tidying_leaves_nothing(root: Path) -> None:
+    """No thread was free to begin with it."""
+    spool, may_go_on, tidies = Spool(root), threading.Event(), asyncio.Event()
+
+    async def use(request: web.Request) -> None:
+        async with spool.file(request, "x.bin", LIMIT):
+            asyncio.get_running_loop().run_in_executor(None, may_go_on.wait)
+            tidies.set()
+
+    async def put(request: web.Request) -> web.Response:
+        async with asyncio.TaskGroup() as group:
+            using = group.create_task(use(request))
+            await tidies.wait()
+            using.cancel()
+            await asyncio.wait([using], timeout=0.01)  # what has not begun is called off by the loop's next rounds
+            may_go_on.set()
+        return web.Response(text=str(await asyncio.to_thread(lambda: list(root.iterdir()))))
+
+    with ThreadPoolExecutor(1) as only:
+        asyncio.get_running_loop().set_default_executor(only)
+        async with TestClient(TestServer(operator_app([Route("PUT", "/", put)]))) as client:
+            assert await (await client.put("/", data=b"x")).text() == "[]"
 
 
 def test_what_a_daemon_that_was_killed_has_left_goes(root: Path) -> None:
