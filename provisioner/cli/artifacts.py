@@ -9,7 +9,6 @@ import shutil
 import sys
 import tempfile
 import time
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from provisioner.cli.output import print_rows
 from provisioner.cli.sending import length_of
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.text import Column, Row, age, printable, seconds_of, size
+from provisioner.cli.urls import query_of, quoted
 from provisioner.errors import ArtifactError, ConfigError
 
 COLUMNS = (
@@ -116,7 +116,7 @@ def import_file(session: Session, artifact: str, file: Path, sha256: str, origin
     \b
       provisionctl artifacts import discovery/vmlinuz ./vmlinuz
     """
-    path = urllib.parse.quote("/".join(_parts(artifact)))
+    path = quoted("/".join(_parts(artifact)), safe="/")
     try:
         length_of(file)  # a pipe is refused before it is opened, which would wait for who writes to it
         with (
@@ -176,7 +176,7 @@ def bundle_create(session: Session, file: Path, bootenvs: tuple[str, ...], arch:
     \b
       provisionctl artifacts bundle create site.tar discovery debian-12 ubuntu-24.04
     """
-    query = urllib.parse.urlencode([("bootenv", name) for name in bootenvs] + ([("arch", arch)] if arch else []))
+    query = query_of([("bootenv", name) for name in bootenvs] + ([("arch", arch)] if arch else []))
     partial = file.with_name(f"{file.name}.part")
     with artifact_client(session) as client, contextlib.closing(client.open("GET", f"/v1/bundle?{query}")) as answer:
         announced = int(answer.headers["Content-Length"])
@@ -225,7 +225,7 @@ for verb in (bundle_create, bundle_import):
 def remove(session: Session, artifact: str) -> None:
     """Remove artefacts: all of a bootenv, of one architecture, or one of them. Refused while a machine boots it."""
     with artifact_client(session) as client:
-        gone: Any = client.delete(f"/v1/artifacts/{urllib.parse.quote(artifact.strip('/'))}")
+        gone: Any = client.delete(f"/v1/artifacts/{quoted(artifact.strip('/'), safe='/')}")
     print_rows(session, gone["removed"], COLUMNS, empty="")
 
 

@@ -14,11 +14,12 @@ from provisioner.cli.asking import RESETS, STOPS, YES, ask_back
 from provisioner.cli.bmc_direct import Direct, is_url
 from provisioner.cli.bmc_find import find
 from provisioner.cli.complete import machine_names
-from provisioner.cli.machines import bmc_password, parse_bmc, quoted
+from provisioner.cli.machines import bmc_password, parse_bmc
 from provisioner.cli.output import print_data, print_rows
 from provisioner.cli.sending import length_of
 from provisioner.cli.session import Session, command, read_first_line
 from provisioner.cli.text import Column, Row, listing, printable
+from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
 
 TARGET = "A machine's name, or ipmi://USER@HOST[:PORT] or redfish://USER@HOST[:PORT][/SYSTEM]."

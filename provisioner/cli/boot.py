@@ -14,13 +14,14 @@ from provisioner.cli.bootplan import plan_lines
 from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names, machine_names
 from provisioner.cli.exits import Partly
-from provisioner.cli.machines import quoted
 from provisioner.cli.many import for_each
 from provisioner.cli.output import print_data, print_one
 from provisioner.cli.progress import until_over, wait_for
 from provisioner.cli.session import Session, command
 from provisioner.cli.setting import boot_params, in_query, sets
 from provisioner.cli.text import Row, error_lines, parse_span, printable
+from provisioner.cli.urls import quoted
+from provisioner.cli.wait import Waiting
 from provisioner.errors import ApiError, ConflictError, PreflightError, ProvisionerError
 from provisioner.model.names import expand, run_name
 
@@ -189,7 +190,8 @@ def cancel(session: Session, names: str) -> None:
             session.note(f"{name}: {what} cancelled, it is {_left(machine)}")
 
     failure = for_each(expand(names), ask, tell)
-    failures = [error for machine in until_over(client, writing) if (error := _still_on(session, machine)) is not None]
+    waited = until_over(client, writing)
+    failures = [error for name in waited.runs if (error := _still_on(session, waited, name)) is not None]
     if len(writing) > 1:
         for error in failures:
             for line in error_lines(error):
@@ -210,12 +212,14 @@ def _left(machine: Row) -> str:
     return str(machine["state"])
 
 
-def _still_on(session: Session, machine: Row) -> ProvisionerError | None:
+def _still_on(session: Session, waited: Waiting, ref: str) -> ProvisionerError | None:
     """Say how a run was ended that had to be by the power: to the operator, or as an error."""
+    machine = waited.rows.get(ref)
+    if machine is None:  # it was forgotten, or the next run has begun
+        return ApiError(waited.endings[ref].text)
     name, run, failure = printable(machine["name"]), machine["run"], machine["failure"]
     what = printable(run_name(run["verb"], run["bootenv"]))
-    last = run["journal"][-1]
-    if (last["step"], last["outcome"]) == ("cancel.off", "done"):
+    if [(line["step"], line["outcome"]) for line in run["journal"][-1:]] == [("cancel.off", "done")]:
         session.note(f"{name}: {what} cancelled, it is off, and {_left(machine)}")
         return None
     if not failure:

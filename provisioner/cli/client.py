@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from provisioner.cli.exits import ApiProblem, Forbidden, Stranger, Unreachable
 from provisioner.cli.text import printable
+from provisioner.cli.urls import query_of
 from provisioner.errors import ApiError, ConfigError
 
 DEFAULT_SOCKET = Path("/run/provisioner/api.sock")
@@ -76,19 +77,23 @@ class Client:
         self._noted: set[str] = set()
         self._answered = False
         """It was there: where it is gone when it is told what to do, it restarts. Who only looks, looks again."""
-        url = urllib.parse.urlsplit(server)
+        try:
+            url = urllib.parse.urlsplit(server)
+            self._port = url.port
+        except ValueError as error:
+            raise ConfigError(f"{server!r}: not an address of a daemon: {error}") from error
         if url.scheme in {"http", "https"} and url.hostname:
             self._url: urllib.parse.SplitResult | None = url
         elif url.scheme in {"", "unix"} and url.path:
             self._url, self._path = None, Path(url.path)
         else:
-            raise ConfigError(f"--server {server!r}: not an address of a daemon", hint="a path, http:// or https://")
+            raise ConfigError(f"{server!r}: not an address of a daemon", hint="a path, http:// or https://")
 
     def get(self, path: str, query: Mapping[str, Any] | None = None, *, slow: bool = False) -> Json:
         """Read something. Repeated while the daemon restarts; `slow` where the answer waits for a BMC."""
         given = {name: value for name, value in (query or {}).items() if value not in (None, "")}
         timeout_s = SLOW_S if slow else TIMEOUT_S
-        asked = f"{path}?{urllib.parse.urlencode(given)}" if given else path
+        asked = f"{path}?{query_of(given)}" if given else path
         with self._waiting(path, slow):
             return self._call("GET", asked, timeout_s=timeout_s, repeat=True)
 
@@ -150,7 +155,7 @@ class Client:
         connection = self._connect(SLOW_S)
         try:
             headers = {"Content-Type": "application/x-ndjson"}
-            connection.request("POST", f"{path}?{urllib.parse.urlencode(query)}", content, headers)
+            connection.request("POST", f"{path}?{query_of(query)}", content, headers)
             response = connection.getresponse()
             if response.status != 200:
                 _read(response, self.server)
@@ -183,7 +188,7 @@ class Client:
         try:
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
             with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # refused before all of it was sent
-                connection.request("PUT", f"{path}?{urllib.parse.urlencode(query)}", content, headers)
+                connection.request("PUT", f"{path}?{query_of(query)}", content, headers)
             return _read(connection.getresponse(), self.server)
         except TimeoutError as error:
             raise ApiError(f"{self.server}: no answer within {timeout_s:.0f} s", hint=_LOST) from error
@@ -304,7 +309,7 @@ class Client:
             return UnixConnection(self._path, timeout_s)
         assert self._url.hostname is not None
         kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
-        return kind(self._url.hostname, self._url.port, timeout=timeout_s)
+        return kind(self._url.hostname, self._port, timeout=timeout_s)
 
     def events(self, after: int, machine: str = "") -> Iterator[Json]:
         """Follow the events since `after`, for ever; when the daemon restarts, from where it stopped."""
@@ -325,7 +330,7 @@ class Client:
 
     def _stream(self, connection: http.client.HTTPConnection, after: int, machine: str) -> Iterator[Json]:
         try:
-            query = urllib.parse.urlencode({"machine": machine} if machine else {})
+            query = query_of({"machine": machine} if machine else {})
             headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
             connection.request("GET", f"/v1/events?{query}", headers=headers)
             response = connection.getresponse()
@@ -380,7 +385,7 @@ def _read(response: http.client.HTTPResponse, server: str) -> Json:
     raw = response.read()
     kind = response.headers.get_content_type()
     if kind == "application/problem+json":
-        problem = json.loads(raw)
+        problem = _json(raw, server)
         faults = tuple(problem.get("faults", ()))
         message = problem.get("detail") or problem["title"]
         raise ApiProblem(response.status, message, hint=problem.get("hint", ""), faults=faults)
@@ -389,7 +394,14 @@ def _read(response: http.client.HTTPResponse, server: str) -> Json:
     if response.status >= 400:
         said = ", ".join(raw[:500].decode(errors="replace").split("\n")).strip(", ") if kind == "text/plain" else ""
         raise ApiProblem(response.status, said or f"{server}: HTTP {response.status} {response.reason}")
-    return json.loads(raw) if kind == "application/json" else raw.decode()
+    return _json(raw, server) if raw else None
+
+
+def _json(raw: bytes, server: str) -> Json:
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        raise Stranger(f"{server} is not the operator API: it does not answer in JSON", hint=_STRANGER) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 import click
 
 from provisioner.cli.client import Client
-from provisioner.cli.machines import quoted
 from provisioner.cli.output import GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Column, Row, listing, seconds_of, span
+from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
 from provisioner.model.boot import Trust
 
@@ -219,7 +218,7 @@ def subnets(session: Session) -> None:
 
 
 @command("subnet-set")
-@click.argument("file", type=click.File("r"))
+@click.argument("file", type=click.File("rb"))
 def subnet_set(session: Session, file: Any) -> None:
     """Add or change the subnet in FILE ("-": stdin), YAML as below `dhcp.subnets` or `dhcp.subnets6`.
 
@@ -298,7 +297,7 @@ def export(session: Session, ids: Sequence[str], file: Path, six: bool) -> None:
     rows: list[Any] = [*(dhcp_export.export_rows6 if six else dhcp_export.export_rows)(leases, numbers)]
     text = "".join((keacsv6 if six else keacsv).write(sorted(rows)))
     if str(file) == "-":
-        sys.stdout.write(text)
+        click.echo(text, nl=False)
     else:
         file.write_text(text)
     session.note(f"{len(rows)} leases")

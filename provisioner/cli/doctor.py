@@ -21,11 +21,11 @@ from provisioner.cli.doctor_probes import Offer, holder_of, probe_dhcp
 from provisioner.cli.doctor_served import served
 from provisioner.cli.exits import Forbidden, Unreachable
 from provisioner.cli.finding import Finding, Findings, Level
-from provisioner.cli.machines import quoted
 from provisioner.cli.many import outcomes
 from provisioner.cli.output import GREEN, RED, YELLOW, print_data
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import painted, printable, size
+from provisioner.cli.urls import quoted
 from provisioner.config import Config
 from provisioner.dhcp.addresses import by_interface
 from provisioner.dhcp.subnets import Dhcp, Mode, Subnet

@@ -11,10 +11,10 @@ import click
 
 from provisioner.cli.client import Client, comes_back, pause
 from provisioner.cli.exits import Partly, WaitTimeout
-from provisioner.cli.machines import quoted
 from provisioner.cli.output import CYAN, GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session
 from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, span
+from provisioner.cli.urls import quoted
 from provisioner.errors import ApiError
 
 POLL_S = 1.0

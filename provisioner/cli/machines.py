@@ -17,6 +17,7 @@ from provisioner.cli.many import for_each
 from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session, command, is_terminal, read_first_line
 from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, size, span
+from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
 from provisioner.model.names import expand, run_name
 
@@ -99,11 +100,6 @@ def show(session: Session, name: str) -> None:
     """Show all that is known of a machine: facts, BMC, the run and its steps, why it failed."""
     machine = session.client().get(f"/v1/machines/{quoted(name)}")
     print_one(session, machine, lambda: described(machine))
-
-
-def quoted(ref: str) -> str:
-    """Put a name into a path."""
-    return urllib.parse.quote(ref, safe="")
 
 
 def described(machine: Row) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ def print_rows(session: Session, rows: Sequence[Row], columns: Sequence[Column],
         case _:
             wide = session.output == "wide"
             shown = [column for column in columns if wide or not column.wide]
-            width = shutil.get_terminal_size().columns if is_terminal() and not wide else 0
+            width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) and not wide else 0
             for line in table(rows, shown, width=width, colour=colours()):
                 click.echo(line)
 

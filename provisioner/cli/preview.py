@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from provisioner.cli.complete import bootenv_names, machine_names
-from provisioner.cli.machines import quoted
 from provisioner.cli.output import GREEN, print_data, print_rows
 from provisioner.cli.session import Session, command
 from provisioner.cli.setting import boot_params, in_query, sets
 from provisioner.cli.text import Column, Row, printable
+from provisioner.cli.urls import quoted
 
 
 def origin_of(row: Row) -> str:

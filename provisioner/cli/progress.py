@@ -43,14 +43,14 @@ def wait_for(session: Session, client: Client, runs: dict[str, str], timeout_s: 
     _conclude(session, waiting)
 
 
-def until_over(client: Client, machines: Sequence[Row]) -> list[Row]:
-    """Wait until the runs that machines are in have ended; return the machines then, without those that are gone."""
+def until_over(client: Client, machines: Sequence[Row]) -> Waiting:
+    """Wait until the runs that machines are in have ended; return what is known of them then."""
     waiting = Waiting({machine["name"]: machine["run"]["id"] for machine in machines})
     while True:
         if waiting.left:
             _ask(client, waiting)
         if waiting.over:
-            return list(waiting.rows.values())
+            return waiting
         pause(POLL_S)
 
 

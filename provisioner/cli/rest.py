@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from provisioner.cli.complete import machine_names
-from provisioner.cli.machines import BOOT_WAYS, quoted
+from provisioner.cli.machines import BOOT_WAYS
 from provisioner.cli.many import for_each
 from provisioner.cli.output import print_one
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Row, printable
+from provisioner.cli.urls import quoted
 from provisioner.model.names import expand
 
 _NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)

@@ -172,9 +172,7 @@ root = Root(
 def run(args: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status. Whatever was wrong is told in a line, on stderr."""
     session = Session()
-    for stream in (sys.stdout, sys.stderr):  # in the C locale of a cron job, or Latin 1, there is no "…"
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _mend_streams()
     stdout = sys.stdout
     try:
         status = root.main(args, "provisionctl", standalone_mode=False, obj=session)
@@ -188,6 +186,16 @@ def run(args: Sequence[str] | None = None) -> int:
             click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
         return _ended_by(error)
     return status if isinstance(status, int) else Exit.OK
+
+
+def _mend_streams() -> None:
+    """Have all three streams take what comes: who closed one (`>&-`) means nothing, and not the next file we open."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # in the C locale of a cron job, or Latin 1, there is no "…"
 
 
 def _ended_by(error: BaseException) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -119,14 +119,14 @@ def command(name: str, *, short: str = "") -> Callable[[Verb], Command]:
     return make
 
 
-def is_terminal(stream: Any = None) -> bool:
-    """Say whether people watch this stream (stdout by default)."""
-    return bool((stream or sys.stdout).isatty())
+def is_terminal(stream: IO[str]) -> bool:
+    """Say whether people are at the other end of this stream."""
+    return stream.isatty()
 
 
 def colours() -> bool:
     """Say whether to colour stdout: a terminal, and nobody said NO_COLOR (no-color.org)."""
-    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal(sys.stdout) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def read_first_line(path: str) -> str:

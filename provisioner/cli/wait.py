@@ -37,6 +37,7 @@ class Waiting:
     runs: dict[str, str]
     """Machine name to run id."""
     rows: dict[str, Row] = field(default_factory=dict)
+    """The machines as they were last seen, without those that are gone or in another run."""
     endings: dict[str, Ending] = field(default_factory=dict)
 
     @property
@@ -53,20 +54,22 @@ class Waiting:
         """Take the machines as they are now; one that is gone has been forgotten."""
         found = {machine["name"]: machine for machine in machines}
         for name in self.left:
+            self.rows.pop(name, None)
             machine = found.get(name)
             if machine is None:
-                self.endings[name] = Ending(False, f"{name}: was taken off the record")
-                continue
-            self.rows[name] = machine
-            if (ending := ending_of(machine, self.runs[name])) is not None:
-                self.endings[name] = ending
+                self.endings[name] = Ending(False, f"{printable(name)}: was taken off the record")
+            elif machine["run"] is None or machine["run"]["id"] != self.runs[name]:
+                since = f"another run has begun since; `provisionctl trace {printable(name)}` tells of both"
+                self.endings[name] = Ending(False, f"{printable(name)}: {since}")
+            else:
+                self.rows[name] = machine
+                if (ending := ending_of(machine)) is not None:
+                    self.endings[name] = ending
 
 
-def ending_of(machine: Row, run_id: str) -> Ending | None:
-    """Say how the run ended; None while it is under way."""
+def ending_of(machine: Row) -> Ending | None:
+    """Say how a machine's run ended; None while it is under way."""
     name, run = printable(machine["name"]), machine["run"]
-    if run is None or run["id"] != run_id:
-        return Ending(False, f"{name}: another run has begun since; `provisionctl trace {name}` tells of both")
     if run["outcome"] == "running":
         return None
     what = run_name(run["verb"], run["bootenv"])

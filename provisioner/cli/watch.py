@@ -11,10 +11,10 @@ import click
 
 from provisioner.cli.client import Client, comes_back, pause
 from provisioner.cli.complete import machine_names
-from provisioner.cli.machines import quoted
 from provisioner.cli.output import BOLD, CYAN, RED, print_data
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import Row, painted, printable, seconds_of
+from provisioner.cli.urls import quoted
 from provisioner.errors import ApiError
 
 POLL_S = 0.5

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from provisioner.cli.complete import machine_names
-from provisioner.cli.machines import quoted
 from provisioner.cli.output import BOLD, print_data
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import Row, painted, printable
+from provisioner.cli.urls import quoted
 from provisioner.cli.watch import words
 
 

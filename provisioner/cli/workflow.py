@@ -13,10 +13,10 @@ from provisioner.cli.boot import waits
 from provisioner.cli.client import pause
 from provisioner.cli.exits import Unreachable
 from provisioner.cli.following import POLL_S, STYLES, Followed, of, since, total
-from provisioner.cli.machines import quoted
 from provisioner.cli.output import print_data, print_one, print_rows
 from provisioner.cli.session import Session, command, session_of
 from provisioner.cli.text import Column, Row, listing, printable
+from provisioner.cli.urls import quoted
 from provisioner.errors import ApiError, ConfigError, ProvisionerError
 
 FLOWS = Followed("run", "/v1/workflow-runs", ("workflow", "status"), "workflow status", "workflow abort")

@@ -275,6 +275,31 @@ def test_of_several_it_is_said_which_may_go_on_writing(ctl: Ctl, daemon: Daemon)
     assert "1 of 2 machines were not switched off" in ran.err
 
 
+OVERTAKEN = {
+    "it is forgotten": (lambda machines: machines.pop("node17"), "node17: was taken off the record"),
+    "the next run has begun": (
+        lambda machines: machines.update(node17=another(machines["node17"])),
+        "node17: another run has begun since; `provisionctl trace node17` tells of both",
+    ),
+}
+
+
+def another(machine: Machine) -> Machine:
+    assert machine.run is not None
+    return replace(machine, run=replace(machine.run, id="another", journal=()))
+
+
+@pytest.mark.parametrize(("meanwhile", "said"), OVERTAKEN.values(), ids=OVERTAKEN.keys())
+def test_what_is_cancelled_and_overtaken_is_not_taken_for_off(
+    ctl: Ctl, daemon: Daemon, meanwhile: Callable[[dict[str, Machine]], None], said: str
+) -> None:
+    ctl("boot", "node17", "debian-12")
+    daemon.conductor.writing.add("node17")
+    follow(daemon, lambda: None, lambda: None, lambda: meanwhile(daemon.conductor.machines.by_name))
+    ran = ctl("cancel", "node17")
+    assert (ran.status, ran.err.splitlines()[-1]) == (1, f"provisionctl: {said}")
+
+
 def test_discover_boots_the_discovery_system(ctl: Ctl, daemon: Daemon) -> None:
     assert ctl("discover", "node17").status == 0
     run = daemon.conductor.machines.get("node17").run

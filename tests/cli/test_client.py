@@ -124,6 +124,9 @@ STRANGERS = {
     "a server that knows no such verb": (405, "text/plain", "HTTP 405 Method Not Allowed"),
     "a port of TLS": (400, "text/html", "HTTP 400 Bad Request"),
     "somebody's page": (200, "text/html", "HTTP 200 OK"),
+    "somebody's word": (200, "text/plain", "it does not answer in JSON"),
+    "what calls itself JSON": (200, "application/json", "it does not answer in JSON"),
+    "what calls itself a problem": (502, "application/problem+json", "it does not answer in JSON"),
 }
 
 

@@ -103,8 +103,8 @@ def test_subnets(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
     assert rows_of(ctl("subnets"))[2][3:6] == ["proxy", "(fallback:", "10.5.0.66)"]
     assert ctl("subnet-remove", "b").status == 0
     assert [row[1] for row in rows_of(ctl("subnets"))] == ["NAME", "rack1", "rack6"]
-    for wrong in ("[1]", "[]", "- network: 10.5.0.0/24\n- network: fd05::/64\n"):
-        file.write_text(wrong)
+    for wrong in (b"[1]", b"[]", b"- network: 10.5.0.0/24\n- network: fd05::/64\n", b"name: caf\xe9\n"):
+        file.write_bytes(wrong)
         assert ctl("subnet-set", str(file)).status == 1
 
 

@@ -107,7 +107,16 @@ WRONG = {
         "provisionctl: node17 cannot boot ubuntu-22.04: iso is missing: provisionctl artifacts fetch ubuntu-22.04",
     ),
     "a range that is none": (["boot", "node[x]", "debian-12"], 1, "provisionctl: 'node[x]': 'x' is not a number"),
-    "an address that is none": (["machines", "--server", "ftp://x/"], 1, "provisionctl: --server 'ftp://x/': not an"),
+    "an address that is none": (["machines", "--server", "ftp://x/"], 1, "provisionctl: 'ftp://x/': not an address"),
+    "a port that is none": (
+        ["machines", "--server", "http://h:abc"],
+        1,
+        "provisionctl: 'http://h:abc': not an address",
+    ),
+    "a port beyond all": (["machines", "--server", "http://h:99999"], 1, "provisionctl: 'http://h:99999': not an addr"),
+    "half an address": (["machines", "--server", "http://[::1"], 1, "provisionctl: 'http://[::1': not an address of a"),
+    "a name that is not UTF-8": (["show", "\udcff"], 3, "provisionctl: no machine is called"),
+    "a tag that is not UTF-8": (["machines", "--tag", "\udcff", "-l", "("], 2, "provisionctl: not a selector"),
 }
 
 
@@ -189,6 +198,14 @@ def test_verbose_adds_where_it_arose_and_changes_nothing_else(
     assert plain[0] == verbose[0] == Exit.UNREACHABLE
     assert verbose[1].startswith("Traceback (most recent call last):\n")
     assert verbose[1].endswith(plain[1])
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_no_fault(closed: str, daemon: Daemon) -> None:
+    for command in ("machines", "release node17 -y", "dhcp export --help"):
+        line = f"{sys.executable} -m provisioner.cli --socket {daemon.path} {command} {closed}"
+        ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
