@@ -234,11 +234,9 @@ def verify(session: Session) -> None:
     """Read all content again. What is damaged is served no more; fetching it again mends it."""
     with artifact_client(session) as client:
         damaged = client.post("/v1/artifacts/verify", slow=True)["damaged"]
-    if not damaged:
-        session.note("all artefacts are whole")
-        return
-    print_rows(session, damaged, COLUMNS, empty="")
-    raise ArtifactError(f"{len(damaged)} damaged", hint="`provisionctl artifacts fetch BOOTENV` gets them again")
+    print_rows(session, damaged, COLUMNS, empty="all artefacts are whole")
+    if damaged:
+        raise ArtifactError(f"{len(damaged)} damaged", hint="`provisionctl artifacts fetch BOOTENV` gets them again")
 
 
 for verb in (list_artifacts, fetch, import_file, remove, verify):

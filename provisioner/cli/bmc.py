@@ -247,18 +247,20 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
 def show(session: Session, result: Any) -> None:
     """Show a verb's result: a table for a list, names and values for one thing, a word for one value."""
     match result:
+        case _ if session.output in {"json", "yaml"}:
+            print_data(session, result)
         case None:
             session.note("done")
         case list() if result and isinstance(result[0], Mapping):
             names = [name for name in result[0] if any(row.get(name) not in ("", None, [], {}) for row in result)]
             columns = [Column(name.upper().replace("_", " "), _cell(name)) for name in names]
             print_rows(session, result, columns, empty="")
-        case dict() if session.output not in {"json", "yaml"}:
+        case dict():
             for line in listing([(name.replace("_", " "), _words(value)) for name, value in result.items()]):
                 click.echo(line)
         case list() if not result:
             session.note("nothing")
-        case str() if session.output not in {"json", "yaml"}:
+        case str():
             click.echo(printable(result))
         case _:
             print_data(session, result)

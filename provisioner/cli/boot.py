@@ -15,7 +15,7 @@ from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names, machine_names
 from provisioner.cli.exits import Partly
 from provisioner.cli.many import for_each
-from provisioner.cli.output import print_data, print_one
+from provisioner.cli.output import READ, print_changed, print_data
 from provisioner.cli.progress import until_over, wait_for
 from provisioner.cli.session import Session, command
 from provisioner.cli.setting import boot_params, in_query, sets
@@ -174,7 +174,9 @@ def cancel(session: Session, names: str) -> None:
     erase it, whatever it was before: `resume` erases anew. One that may be writing to its disk is switched off by its
     BMC, and waited for until it is. Where its BMC does not do that, this says so: the machine may go on writing.
     """
-    client, writing = session.client(), []
+    machines, client = expand(names), session.client()
+    cancelled: list[Row] = []
+    writing: list[Row] = []
 
     def ask(name: str) -> Row:
         machine: Row = client.post(f"/v1/machines/{quoted(name)}/cancel", key=str(uuid.uuid4()))
@@ -187,11 +189,13 @@ def cancel(session: Session, names: str) -> None:
             writing.append(machine)
             session.note(f"{name}: {what} is being cancelled; it may be writing to its disk: switching it off")
         else:
+            cancelled.append(machine)
             session.note(f"{name}: {what} cancelled, it is {_left(machine)}")
 
-    failure = for_each(expand(names), ask, tell)
+    failure = for_each(machines, ask, tell)
     waited = until_over(client, writing)
     failures = [error for name in waited.runs if (error := _still_on(session, waited, name)) is not None]
+    print_changed(session, machines, [*cancelled, *waited.rows.values()])
     if len(writing) > 1:
         for error in failures:
             for line in error_lines(error):
@@ -237,7 +241,7 @@ def power(session: Session, names: str, wanted: str, yes: bool) -> None:
 
     off cuts the power like the button on its front: what runs on it is not asked.
     """
-    machines, client = expand(names), session.client()
+    machines, client, done = expand(names), session.client(), list[Row]()
     seen: Mapping[str, int] = {}
     if not yes and wanted != "on":
         seen = ask_back(client, machines, f"power {wanted}", lambda: STOPS if wanted == "off" else RESETS)
@@ -248,9 +252,13 @@ def power(session: Session, names: str, wanted: str, yes: bool) -> None:
         return machine
 
     def tell(machine: Row) -> None:
-        print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['power']}"])
+        done.append(machine)
+        if session.output in READ:
+            click.echo(f"{printable(machine['name'])} is {machine['power']}")
 
-    if failure := for_each(machines, ask, tell):
+    failure = for_each(machines, ask, tell)
+    print_changed(session, machines, done)
+    if failure:
         raise failure
 
 
@@ -291,13 +299,9 @@ def _each(
 
     failure = for_each(machines, ask, tell)
     if wait_s is not None and accepted:
-        wait_for(session, client, {row["name"]: row["run"]["id"] for row in accepted}, wait_s)
+        failure = wait_for(session, client, {row["name"]: row["run"]["id"] for row in accepted}, wait_s) or failure
         accepted = client.machines([row["id"] for row in accepted])
-    if session.output in {"json", "yaml"}:
-        print_data(session, accepted[0] if len(machines) == 1 and accepted else accepted)
-    elif session.output == "name":
-        for row in accepted:
-            click.echo(printable(row["name"]))
+    print_changed(session, machines, accepted)
     if failure is not None:
         raise failure
 

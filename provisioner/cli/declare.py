@@ -13,7 +13,7 @@ import click
 from provisioner.cli.client import LONG_S
 from provisioner.cli.exits import ApiProblem
 from provisioner.cli.folder import body_of
-from provisioner.cli.output import print_data
+from provisioner.cli.output import READ, print_data
 from provisioner.cli.session import Session, command, is_terminal
 from provisioner.cli.text import Row, printable
 from provisioner.errors import ApiError, ConfigError
@@ -64,7 +64,7 @@ def apply(session: Session, folder: Path, prune: bool, no_verify: bool, yes: boo
     if planned["faults"]:
         raise ConfigError("nothing was applied", faults=planned["faults"])
     changes = bool(planned["catalogue"] or any(each["what"] != "left" for each in planned["machines"]))
-    if session.output in {"table", "wide"}:
+    if session.output in READ:
         _show(session, planned)
     if changes and not yes and is_terminal(sys.stdin):
         click.confirm("Apply this?", abort=True, err=True)

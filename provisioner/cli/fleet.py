@@ -11,9 +11,10 @@ from provisioner.cli.asking import ask_back_of
 from provisioner.cli.boot import waits
 from provisioner.cli.complete import bootenv_names
 from provisioner.cli.following import STYLES, Followed, of, since, total
-from provisioner.cli.output import RED
+from provisioner.cli.machines import state_style
+from provisioner.cli.output import RED, print_rows
 from provisioner.cli.session import Session, command
-from provisioner.cli.text import Column, Row, printable
+from provisioner.cli.text import Column, Row
 
 ROLLOUTS = Followed("rollout", "/v1/rollouts", ("status",), "rollouts", "rollout-abort")
 
@@ -28,6 +29,11 @@ COLUMNS = (
     Column("AGE", since, right=True),
     Column("SELECT", lambda row: row["select"]),
     Column("WHY", lambda row: row["reason"]),
+)
+MEANT = (
+    Column("NAME", lambda row: row["name"], keep=True),
+    Column("STATE", lambda row: row["state"], style=state_style),
+    Column("BOOTENV", lambda row: row["bootenv"]),
 )
 MEMBERS = (
     Column("NAME", lambda row: row["name"], keep=True),
@@ -65,8 +71,7 @@ def rollout(session: Session, bootenv: str, select: str, **given: Any) -> None:
         client.post("/v1/rollouts/plan", body)  # refused as the rollout would be
     meant = client.get("/v1/machines", {"select": select})["machines"]
     if given["plan"]:
-        for row in meant:
-            click.echo(printable(f"{row['name']} is {row['state']} {row['bootenv']}".rstrip()))
+        print_rows(session, meant, MEANT, empty="")
         session.note(f"{len(meant)} machines, {given['at_once']} at once; nothing was touched")
         return
     if not given["yes"]:

@@ -13,6 +13,8 @@ import click
 from provisioner.cli.session import Session, colours, is_terminal
 from provisioner.cli.text import Column, Row, printable, table
 
+READ = frozenset({"table", "wide"})
+"""The formats that people read."""
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 
 
@@ -48,6 +50,28 @@ def print_one(session: Session, value: Row, words: Callable[[], Sequence[str]], 
         case _:
             for line in words():
                 click.echo(line)
+
+
+def print_changed(session: Session, names: Sequence[str], changed: Sequence[Row]) -> None:
+    """Print as data what became of machines: where one was named that one, and nothing where it was refused."""
+    match session.output:
+        case "json" | "yaml" if len(names) > 1:
+            print_data(session, list(changed))
+        case "json" | "yaml":
+            for one in changed:
+                print_data(session, one)
+        case "name":
+            for one in changed:
+                click.echo(printable(one["name"]))
+
+
+def print_next(session: Session, value: Any) -> None:
+    """Print one of many that come as they come: a line of JSON, or a document of YAML."""
+    if session.output == "yaml":
+        click.echo("---")
+        print_data(session, value)
+    else:
+        click.echo(json.dumps(value, ensure_ascii=False))
 
 
 def print_data(session: Session, value: Any) -> None:

@@ -12,10 +12,11 @@ import click
 
 from provisioner.cli.client import Client, comes_back, pause
 from provisioner.cli.exits import Partly, WaitTimeout
+from provisioner.cli.output import READ
 from provisioner.cli.session import Session, is_terminal
 from provisioner.cli.text import Row, printable, span
 from provisioner.cli.wait import Ending, Waiting, share, where
-from provisioner.errors import ApiError
+from provisioner.errors import ApiError, ProvisionerError
 
 POLL_S = 0.5
 """How often the daemon is asked: progress of a job is not an event, since it may be lost in a crash."""
@@ -23,8 +24,8 @@ POLL_S = 0.5
 Show = Callable[[Waiting, str], None]
 
 
-def wait_for(session: Session, client: Client, runs: dict[str, str], timeout_s: float) -> None:
-    """Wait until every run has ended; raise what the command is to exit with when one did not succeed."""
+def wait_for(session: Session, client: Client, runs: dict[str, str], timeout_s: float) -> ProvisionerError | None:
+    """Wait until every run has ended; return what the command is to exit with when one did not succeed."""
     waiting = Waiting(runs)
     deadline = time.monotonic() + timeout_s
     try:
@@ -40,7 +41,7 @@ def wait_for(session: Session, client: Client, runs: dict[str, str], timeout_s: 
     except KeyboardInterrupt:
         click.echo(f"no longer waiting: {_going_on(waiting.left)}", err=True)
         raise
-    _conclude(session, waiting)
+    return _conclusion(session, waiting)
 
 
 def until_over(client: Client, machines: Sequence[Row]) -> Waiting:
@@ -64,20 +65,20 @@ def _ask(client: Client, waiting: Waiting) -> str:
     return ""
 
 
-def _conclude(session: Session, waiting: Waiting) -> None:
+def _conclusion(session: Session, waiting: Waiting) -> ProvisionerError | None:
     endings = [waiting.endings[name] for name in waiting.runs]
     failed = [ending for ending in endings if not ending.ok]
     for ending in endings:
-        if ending.ok and session.output in {"table", "wide"}:
+        if ending.ok and session.output in READ:
             click.echo(ending.text)
     if not failed:
-        return
+        return None
     if len(endings) == 1:
-        raise ApiError(failed[0].text)
+        return ApiError(failed[0].text)
     for ending in failed:
         click.echo(ending.text, err=True)
     message = f"{len(failed)} of {len(endings)} machines did not get there"
-    raise ApiError(message) if len(failed) == len(endings) else Partly(message)
+    return ApiError(message) if len(failed) == len(endings) else Partly(message)
 
 
 def _late(waiting: Waiting, timeout_s: float) -> str:

@@ -11,7 +11,7 @@ import click
 from provisioner.cli.complete import machine_names
 from provisioner.cli.machines import BOOT_WAYS
 from provisioner.cli.many import for_each
-from provisioner.cli.output import print_one
+from provisioner.cli.output import READ, print_changed
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Row, printable
 from provisioner.cli.urls import quoted
@@ -86,14 +86,18 @@ def _say(
     body: dict[str, Any] | None = None,
     how: Callable[[Row], str] = lambda machine: f"is {machine['state']}",
 ) -> None:
-    client = session.client()
+    client, machines, done = session.client(), expand(names), list[Row]()
 
     def ask(name: str) -> Row:
         machine: Row = client.post(f"/v1/machines/{quoted(name)}/{verb}", body, key=str(uuid.uuid4()))
         return machine
 
     def tell(machine: Row) -> None:
-        print_one(session, machine, lambda: [f"{printable(machine['name'])} {how(machine)}"])
+        done.append(machine)
+        if session.output in READ:
+            click.echo(f"{printable(machine['name'])} {how(machine)}")
 
-    if failure := for_each(expand(names), ask, tell):
+    failure = for_each(machines, ask, tell)
+    print_changed(session, machines, done)
+    if failure:
         raise failure

@@ -11,7 +11,7 @@ import click
 
 from provisioner.cli.client import Client, comes_back, pause
 from provisioner.cli.complete import machine_names
-from provisioner.cli.output import BOLD, CYAN, RED, print_data
+from provisioner.cli.output import BOLD, CYAN, RED, print_data, print_next
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import Row, painted, printable, seconds_of
 from provisioner.cli.urls import quoted
@@ -36,6 +36,7 @@ def trace(session: Session, name: str, follow: bool, last: bool, **only: Any) ->
 
     The first column counts from the beginning of the run, the second is the time of day here, the third says where the
     step was seen. What was refused or went wrong is marked with "!". A MAC that belongs to no machine can be asked for.
+    With -f, -o json prints one object a line, -o yaml one document each.
     """
     client = session.client()
     wanted = {"q": only["text"], "channel": only["channel"], "run": only["run"]}
@@ -86,14 +87,14 @@ class _Writer:
     """Writes lines with the time since their run began."""
 
     def __init__(self, session: Session) -> None:
-        self._json = session.output == "json"
+        self._session = session
         self._colour = colours()
         self._run = ""
         self._began: float | None = None
 
     def write(self, line: Row) -> None:
-        if self._json:
-            click.echo(json.dumps(line, ensure_ascii=False))
+        if self._session.output in {"json", "yaml"}:
+            print_next(self._session, line)
             return
         at = seconds_of(line["at"]) or 0.0
         if self._began is None or (line["run"] and line["run"] != self._run):
@@ -129,13 +130,13 @@ def events(session: Session, follow: bool, machine: str, after: int) -> None:
     """Print the events of all machines in their order.
 
     Each has a number that is never used twice: a script keeps the last one and goes on with --after. -o json prints one
-    object a line.
+    object a line, -o yaml one document each.
     """
     client = session.client()
     source = client.events(after, machine) if follow else _pages(client, after, machine)
     for event in source:
         if session.output in {"json", "yaml"}:
-            click.echo(json.dumps(event, ensure_ascii=False))
+            print_next(session, event)
         else:
             click.echo(_event(event))
 

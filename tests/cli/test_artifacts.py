@@ -312,6 +312,7 @@ def test_remove(ctl: Ctl, kernel: Path) -> None:
 def test_verify_names_what_is_damaged(ctl: Ctl, kernel: Path, tmp_path: Path) -> None:
     ctl("artifacts", "import", "discovery/vmlinuz", str(kernel))
     assert ctl("artifacts", "verify").err == "all artefacts are whole\n"
+    assert ctl("artifacts", "verify", "-o", "json").out == "[]\n"
     blob = tmp_path / "state" / "artifacts" / "blobs" / "sha256" / SHA
     blob.chmod(0o640)
     blob.write_bytes(KERNEL[:-1] + b"L")

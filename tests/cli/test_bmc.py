@@ -18,10 +18,11 @@ import pytest
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.ways import Ways
-from provisioner.cli.bmc import parse_arguments
+from provisioner.cli.bmc import parse_arguments, show
 from provisioner.cli.bmc_console import Escape
 from provisioner.cli.bmc_direct import parse_address
 from provisioner.cli.root import run
+from provisioner.cli.session import Session
 from provisioner.errors import BmcUnreachable, ConfigError
 from provisioner.model.bmc import BmcAddress, Driver
 from provisioner.model.facts import BmcSeen, Facts
@@ -109,6 +110,22 @@ def test_do_a_verb_by_a_machines_name(ctl: Ctl, daemon: BmcDaemon) -> None:
     assert json.loads(ctl("bmc", "do", "node17", "identify", "-o", "json").out)["model"] == "F1"
     assert ctl("bmc", "do", "node17", "boot.once.pxe", "uefi=true").status == 0
     assert "target  pxe" in ctl("bmc", "do", "node17", "boot.read").out
+
+
+RESULTS = {
+    "nothing": (None, "null\n"),
+    "an empty list": ([], "[]\n"),
+    "a word": ("on", '"on"\n'),
+    "several": ([{"id": 1}], '[\n  {\n    "id": 1\n  }\n]\n'),
+}
+
+
+@pytest.mark.parametrize(("result", "printed"), RESULTS.values(), ids=RESULTS.keys())
+def test_a_result_for_scripts_is_what_the_api_says(
+    result: object, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(Session(output="json"), result)
+    assert capsys.readouterr() == (printed, "")
 
 
 def test_bmcs_that_were_seen(ctl: Ctl, daemon: BmcDaemon) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from provisioner.cli import progress
+from provisioner.cli.exits import Exit
 from provisioner.model.bmc import Power
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.machine import Failure, Hold, JournalLine, Machine, Phase, State
@@ -254,6 +255,17 @@ def test_a_machine_that_may_be_writing_is_waited_for_until_it_is_off(
     ran = ctl("cancel", "node17")
     assert "node17: boot debian-12 is being cancelled; it may be writing to its disk: switching it off" in ran.err
     assert (ran.status, ran.err.count(said)) == (status, 1), ran.err
+
+
+def test_who_waits_is_given_as_data_what_failed_as_well(ctl: Ctl, daemon: Daemon) -> None:
+    def ended() -> None:
+        end(daemon, "node17", "failed", failure=UNANSWERED)
+        end(daemon, "node18", "done", state=State.ACTIVE)
+
+    follow(daemon, ended)
+    ran = ctl("boot", "node[17-18]", "debian-12", "--wait", "-o", "json")
+    assert ran.status == Exit.PARTIAL
+    assert [row["run"]["outcome"] for row in json.loads(ran.out)] == ["failed", "done"]
 
 
 def test_of_several_it_is_said_which_may_go_on_writing(ctl: Ctl, daemon: Daemon) -> None:

@@ -112,8 +112,10 @@ def test_an_order_whose_answer_was_lost_is_given_once(daemon: Daemon, ctl: Ctl) 
 
 def test_the_plan_touches_nothing(daemon: Daemon, ctl: Ctl) -> None:
     ran = ctl("rollout", "debian-12", "-l", "rack=r1", "--plan")
-    assert ran.out.splitlines() == ["node17 is ready"]
+    assert [line.split() for line in ran.out.splitlines()] == [["NAME", "STATE", "BOOTENV"], ["node17", "ready"]]
     assert "1 machines, 4 at once; nothing was touched" in ran.err
+    planned = ctl("rollout", "debian-12", "-l", "rack=r1", "--plan", "-o", "json")
+    assert [row["name"] for row in json.loads(planned.out)] == ["node17"]
     ran = ctl("rollout", "debain-12", "-l", "rack=r1", "--plan")
     assert (ran.status, ran.out) == (Exit.NOT_FOUND, "")
     assert "no bootenv is called 'debain-12'" in ran.err

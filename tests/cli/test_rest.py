@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
-from tests.cli.conftest import Ctl
+import pytest
+
+from provisioner import yamlfile
+from tests.cli.conftest import Ctl, Ran
 
 
 def test_a_machine_is_held_with_a_reason_and_let_go(ctl: Ctl) -> None:
@@ -22,6 +25,30 @@ def test_adopt_and_retire(ctl: Ctl) -> None:
     ran = ctl("retire", "node17,node18")
     assert (ran.status, ran.out) == (7, "node18 is retired\n")
     assert ctl("unretire", "node18").out == "node18 is enrolled\n"
+
+
+COMMANDS = {
+    "hold": ("hold", "{}", "new DIMM"),
+    "power": ("power", "{}", "off", "-y"),
+    "boot": ("boot", "{}", "debian-12"),
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS.keys())
+def test_of_one_machine_it_is_an_object_of_several_a_list(ctl: Ctl, words: tuple[str, ...]) -> None:
+    def ran(names: str, form: str) -> Ran:
+        return ctl(*(word.format(names) for word in words), "-o", form)
+
+    assert json.loads(ran("node17", "json").out)["name"] == "node17"
+    assert [row["name"] for row in json.loads(ran("node18,node19", "json").out)] == ["node18"]
+    assert [row["name"] for row in yamlfile.load(ran("node18,node19", "yaml").out, "stdout").value] in ([], ["node18"])
+    assert ran("node19", "json").out == ""
+
+
+def test_what_is_cancelled_is_data(ctl: Ctl) -> None:
+    ctl("boot", "node[17-18]", "debian-12")
+    assert json.loads(ctl("cancel", "node17", "-o", "json").out)["run"]["outcome"] == "cancelled"
+    assert ctl("cancel", "node[17-18]", "-o", "name").out == "node18\n"
 
 
 def test_how_machines_boot(ctl: Ctl) -> None:

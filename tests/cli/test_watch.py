@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+from provisioner import yamlfile
 from provisioner.model.trace import Channel
 from tests.cli.conftest import Ctl, Daemon
 from tests.web.fakes import NOW
@@ -92,6 +94,8 @@ def test_events(ctl: Ctl, daemon: Daemon) -> None:
     assert [line.split()[0::3] for line in lines] == [["1", "run.started"], ["2", "machine.power"]]
     assert lines[0].endswith("run.started        node17 state=deploying")
     assert [json.loads(line)["seq"] for line in ctl("events", "-o", "json", "--after", "1").out.splitlines()] == [2]
+    *_, last = ctl("events", "-o", "yaml").out.split("---\n")
+    assert yamlfile.load(last, "stdout").value["seq"] == 2
     assert ctl("events", "--machine", "node18").out.count("\n") == 1
 
 
@@ -112,6 +116,18 @@ def test_events_are_followed_through_a_restart(daemon: Daemon) -> None:
         assert " two " in command.stdout.readline()
         daemon.do(daemon.conductor.emit("node17", "three"))
         assert " three " in command.stdout.readline()
+        command.terminate()
+
+
+@pytest.mark.slow
+def test_a_trace_that_is_followed_as_yaml_is_one_document_a_line(daemon: Daemon) -> None:
+    for text in ("one", "two"):
+        daemon.conductor.see("node17", Channel.DHCP, text)
+    with following(daemon, "trace", "-f", "node17", "-o", "yaml") as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "---\n"
+        first = "".join(itertools.takewhile(lambda line: line != "---\n", command.stdout))
+        assert yamlfile.load(first, "stdout").value["text"] == "one"
         command.terminate()
 
 
