@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,20 @@ import click
 
 from provisioner.bmc.table import VERBS
 from provisioner.cli.asking import RESETS, STOPS, YES, ask_back
-from provisioner.cli.bmc_direct import Direct, is_url
+from provisioner.cli.bmc_direct import Direct, pin_of, target_of
 from provisioner.cli.bmc_find import find
 from provisioner.cli.complete import machine_names
-from provisioner.cli.machines import bmc_password, parse_bmc
+from provisioner.cli.machines import bmc_body
 from provisioner.cli.output import print_data, print_rows
 from provisioner.cli.sending import length_of
 from provisioner.cli.session import Session, command, read_first_line
 from provisioner.cli.text import Column, Row, listing, printable
+from provisioner.cli.typed import reads
 from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
+from provisioner.model.bmc import BmcAddress, parse_url
 
-TARGET = "A machine's name, or ipmi://USER@HOST[:PORT] or redfish://USER@HOST[:PORT][/SYSTEM]."
+_TARGET = click.argument("target", callback=reads(target_of), shell_complete=machine_names)
 
 
 @click.group()
@@ -41,11 +44,30 @@ def bmc() -> None:
     """
 
 
+def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE; raise `ConfigError`. A password is never taken from the command line."""
+    found: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{argument!r}: not NAME=VALUE")
+        if name == "password":
+            if not text.startswith("@"):
+                raise ConfigError("password: has no place here, others can read it", hint="password=@FILE")
+            found[name] = read_first_line(text[1:])
+            continue
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
 def _login(function: Any) -> Any:
     """Add the options of commands that may talk to a BMC themselves."""
     for option in (
         click.option("--trust", is_flag=True, help="Take whatever certificate it shows; says which."),
-        click.option("--pin", metavar="SHA256", default="", help="The certificate that it has to show."),
+        click.option("--pin", metavar="SHA256", callback=reads(pin_of), help="The certificate that it has to show."),
         click.option("--password-file", metavar="FILE", default="", help="The password is the first line of FILE."),
     ):
         function = option(function)
@@ -63,40 +85,41 @@ TOUCHES = {
 
 
 @command("do")
-@click.argument("target", shell_complete=machine_names)
+@_TARGET
 @click.argument("verb")
-@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...", callback=reads(parse_arguments))
 @YES
 @_login
-def do(session: Session, target: str, verb: str, arguments: Sequence[str], yes: bool, **given: Any) -> None:
+def do(
+    session: Session, target: str | BmcAddress, verb: str, arguments: Mapping[str, Any], yes: bool, **given: Any
+) -> None:
     """Do one verb, and show what came of it.
 
     VALUE is JSON, or text where it is none. A password is read from a file: password=@FILE. `provisionctl bmc verbs`
     lists all verbs and what they take.
     """
-    body = parse_arguments(arguments)
-    if is_url(target):
-        result = Direct(session, target, **given).do(verb, body)
+    if isinstance(target, BmcAddress):
+        result = Direct(session, target, **given).do(verb, arguments)
     else:
         client = session.client()
         if not yes and verb in TOUCHES:
             ask_back(client, [target], f"bmc do {verb}", lambda: TOUCHES[verb])
         where = f"/v1/machines/{quoted(target)}/bmc/{quoted(verb)}"
-        result = client.post(where, body, slow=True, takes_s=takes_s(verb))["result"]
+        result = client.post(where, arguments, slow=True, takes_s=takes_s(verb))["result"]
     show(session, result)
 
 
 @command("push")
-@click.argument("target", shell_complete=machine_names)
+@_TARGET
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @_login
-def push(session: Session, target: str, file: Path, **given: Any) -> None:
+def push(session: Session, target: str | BmcAddress, file: Path, **given: Any) -> None:
     """Send firmware to a BMC in one request, and wait until it is installed.
 
     For BMCs that cannot fetch: `do TARGET firmware.update uri=URL` has them fetch it.
     """
     length = length_of(file)
-    if is_url(target):
+    if isinstance(target, BmcAddress):
         Direct(session, target, **given).push(file)
     else:
         with file.open("rb") as content:
@@ -134,17 +157,17 @@ def why(session: Session, machine: str, verb: str) -> None:
 
 @command("add")
 @click.argument("machine", shell_complete=machine_names)
-@click.argument("address")
+@click.argument("address", callback=reads(parse_url))
 @click.option("--password-file", metavar="FILE", default="", help="The password is the first line of FILE.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
-def add(session: Session, machine: str, address: str, password_file: str, password_stdin: bool) -> None:
+def add(session: Session, machine: str, address: BmcAddress, password_file: str, password_stdin: bool) -> None:
     """Put another way to a machine's board on record, such as IPMI beside Redfish.
 
     The daemon logs in first, and looks by UUID and serial number whether it is that machine's board. From then on each
     verb is asked by the way that was proven on boards like it (`why` shows the order); where one cannot do a verb or
     is silent, the next is asked.
     """
-    body = parse_bmc(address) | {"password": bmc_password(password_file, password_stdin)}
+    body = bmc_body(address, password_file, password_stdin)
     found = session.client().post(f"/v1/machines/{quoted(machine)}/bmc/ways", body, slow=True)
     print_rows(session, found["ways"], WAY_COLUMNS, empty="")
 
@@ -186,25 +209,25 @@ def rotate(session: Session, machine: str) -> None:
 
 
 @command("pin")
-@click.argument("address")
-def pin(session: Session, address: str) -> None:
+@click.argument("address", callback=reads(partial(parse_url, login=False)))
+def pin(session: Session, address: BmcAddress) -> None:
     """Show the certificate that a BMC shows now, as SHA-256. Compare it with what the BMC's own console says."""
     click.echo(Direct(session, address).fingerprint())
 
 
 @command("console")
-@click.argument("target", shell_complete=machine_names)
+@_TARGET
 @click.option("--read-only", is_flag=True, help="Only look; nothing is typed.")
 @click.option("--take-over", is_flag=True, help="End the console of somebody else (with an address).")
 @_login
-def console(session: Session, target: str, read_only: bool, take_over: bool, **given: Any) -> None:
+def console(session: Session, target: str | BmcAddress, read_only: bool, take_over: bool, **given: Any) -> None:
     """Open a machine's serial console. Leave it with Enter, then ~ and a dot.
 
     Through the daemon, any number of people share it, and what was printed before comes first.
     """
     from provisioner.cli.bmc_console import ApiLine, attach, direct_line
 
-    if is_url(target):
+    if isinstance(target, BmcAddress):
         with direct_line(Direct(session, target, **given), take_over) as line:
             attach(session, line, read_only=read_only)
     else:
@@ -223,25 +246,6 @@ def found(session: Session) -> None:
 
 for one in (do, push, verbs, why, add, remove, waive, rotate, pin, console, find, found):
     bmc.add_command(one)
-
-
-def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
-    """Read NAME=VALUE; raise `ConfigError`. A password is never taken from the command line."""
-    found: dict[str, Any] = {}
-    for argument in arguments:
-        name, equals, text = argument.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"{argument!r}: not NAME=VALUE")
-        if name == "password":
-            if not text.startswith("@"):
-                raise ConfigError("password: has no place here, others can read it", hint="password=@FILE")
-            found[name] = read_first_line(text[1:])
-            continue
-        try:
-            found[name] = json.loads(text)
-        except ValueError:
-            found[name] = text
-    return found
 
 
 def show(session: Session, result: Any) -> None:

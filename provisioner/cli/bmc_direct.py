@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import sys
-import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,56 +13,53 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provisioner.cli.session import Session, is_terminal, read_first_line
-from provisioner.errors import ConfigError
-from provisioner.model.bmc import BmcAddress, Driver
+from provisioner.errors import ConfigError, WireError
+from provisioner.model.bmc import BmcAddress, Driver, parse_url
 
 if TYPE_CHECKING:
     from provisioner.bmc.pool import Bmcs
 
-PORTS = {Driver.IPMI: 623, Driver.REDFISH: 443, Driver.LIBVIRT: 0}
-HINT = "ipmi://USER@HOST[:PORT] or redfish://USER@HOST[:PORT][/SYSTEM]"
+
+def target_of(text: str) -> str | BmcAddress:
+    """Read a machine's name, or the URL of a BMC; raise `ConfigError`."""
+    return parse_url(text) if "://" in text else text
 
 
-def is_url(target: str) -> bool:
-    """Say whether a target is an address, not a machine's name."""
-    return "://" in target
-
-
-def parse_address(text: str) -> BmcAddress:
-    """Read the address of a BMC; raise `ConfigError`."""
-    try:
-        url = urllib.parse.urlsplit(text)
-        port = url.port
-    except ValueError as error:
-        raise ConfigError(f"{text!r}: {error}", hint=HINT) from error
-    if url.password is not None:
-        raise ConfigError("a password has no place in an address, others can read it", hint="use --password-file")
-    if url.scheme not in set(Driver) or not url.hostname or url.query or url.fragment:
-        raise ConfigError(f"{text!r}: not the address of a BMC", hint=HINT)
-    driver = Driver(url.scheme)
-    user, system = urllib.parse.unquote(url.username or ""), urllib.parse.unquote(url.path.strip("/"))
-    return BmcAddress(driver, url.hostname, port or PORTS[driver], user, system=system)
+def pin_of(text: str) -> str:
+    """Read the SHA-256 of a certificate, with or without colons; raise `ConfigError`."""
+    pin = text.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", pin):
+        raise ConfigError(f"{text[:80]!r}: not a SHA-256", hint="`provisionctl bmc pin redfish://HOST` shows it")
+    return pin
 
 
 class Direct:
     """One BMC by its address, with the options that say how to log in."""
 
     def __init__(
-        self, session: Session, target: str, *, password_file: str = "", pin: str = "", trust: bool = False
+        self,
+        session: Session,
+        address: BmcAddress,
+        *,
+        password_file: str = "",
+        pin: str | None = None,
+        trust: bool = False,
     ) -> None:
         self._session = session
-        self.address = parse_address(target)
+        self.address = address
         self._password_file = password_file
-        self._pin = pin.replace(":", "").lower()
+        self._pin = pin
         self._trust = trust
-        if self._pin and not re.fullmatch("[0-9a-f]{64}", self._pin):
-            raise ConfigError(f"--pin {pin[:80]!r}: not a SHA-256", hint=f"`provisionctl bmc pin {target}` shows it")
 
     def do(self, verb: str, given: Mapping[str, Any]) -> Any:
         """Do one verb; return its result as plain values."""
         from provisioner.bmc.arguments import arguments, plain
 
-        return plain(self._done(verb, arguments(verb, given)))
+        try:
+            read = arguments(verb, given)
+        except WireError as error:
+            raise click.UsageError(f"{error.message}; {error.hint}", click.get_current_context()) from error
+        return plain(self._done(verb, read))
 
     def push(self, file: Path) -> None:
         """Send firmware."""
@@ -110,7 +106,9 @@ class Direct:
         return self._trust
 
     def password(self) -> str:
-        """Find the password: a file, the environment, a prompt; never the command line."""
+        """Find the password: a file, the environment, a prompt; never the command line. Empty where none is asked."""
+        if not self.address.driver.has_password:
+            return ""
         if self._password_file:
             return read_first_line(self._password_file)
         if (given := os.environ.get("PROVISIONER_BMC_PASSWORD")) is not None:

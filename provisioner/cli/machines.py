@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import urllib.parse
 import uuid
 from typing import Any
 
@@ -17,13 +16,14 @@ from provisioner.cli.many import for_each
 from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session, command, is_terminal, read_first_line
 from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, size, span
+from provisioner.cli.typed import reads
 from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
+from provisioner.model.bmc import URLS, BmcAddress, parse_url
 from provisioner.model.names import expand, run_name
 
 BOOT_WAYS = click.Choice(["pxe", "http", "media"])
 MOVING = frozenset({"inspecting", "deploying", "releasing"})
-PORTS = {"ipmi": 623, "redfish": 443, "libvirt": 0}
 
 
 def state_style(row: Row) -> str:
@@ -202,8 +202,8 @@ def _nic(nic: Row) -> str:
 @click.option(
     "--bmc",
     metavar="URL",
-    default="",
-    help="ipmi://USER@HOST[:PORT], redfish://USER@HOST[:PORT][/SYSTEM] or libvirt://HOST/NAME.",
+    callback=reads(parse_url),
+    help=f"{URLS}.",
 )
 @click.option("--password-file", metavar="FILE", default="", help="The BMC's password is the first line of FILE.")
 @click.option("--password-stdin", is_flag=True, help="Read the BMC's password from stdin.")
@@ -234,32 +234,22 @@ def enrol(session: Session, name: str, **given: Any) -> None:
         "verify": not given["no_verify"],
     }
     if given["bmc"]:
-        body["bmc"] = parse_bmc(given["bmc"]) | {
-            "password": bmc_password(given["password_file"], given["password_stdin"])
-        }
+        body["bmc"] = bmc_body(given["bmc"], given["password_file"], given["password_stdin"])
     machine = session.client().post("/v1/machines", body, key=str(uuid.uuid4()), slow=True)
     where = f" with its BMC {machine['bmc']['url']}" if machine["bmc"] else ""
     print_one(session, machine, lambda: [f"{printable(machine['name'])} is {machine['state']}{printable(where)}"])
 
 
-def parse_bmc(text: str) -> dict[str, Any]:
-    """Read `ipmi://admin@10.0.0.17`; raise `ConfigError`."""
-    hint = "ipmi://USER@HOST[:PORT], redfish://USER@HOST[:PORT][/SYSTEM] or libvirt://[USER@]HOST/NAME"
-    try:
-        url = urllib.parse.urlsplit(text)
-        port = url.port
-    except ValueError as error:
-        raise ConfigError(f"--bmc {text!r}: {error}", hint=hint) from error
-    if url.password is not None:
-        raise ConfigError("--bmc: a password has no place here, others can read it", hint="use --password-file")
-    virtual = url.scheme == "libvirt"
-    system = url.path.strip("/")
-    fits = system if virtual else bool(url.username) and (url.scheme == "redfish" or not system)
-    if url.scheme not in PORTS or not url.hostname or not fits or "/" in system or url.query:
-        raise ConfigError(f"--bmc {text!r}: not the address of a BMC", hint=hint)
-    found = {"driver": url.scheme, "host": url.hostname, "port": port or PORTS[url.scheme]}
-    found["username"] = urllib.parse.unquote(url.username or "")
-    return found | ({"system": system} if system else {})
+def bmc_body(address: BmcAddress, password_file: str, password_stdin: bool) -> dict[str, Any]:
+    """Say to the daemon where a BMC is, with its password where it has one."""
+    body: dict[str, Any] = {
+        "driver": address.driver,
+        "host": address.host,
+        "port": address.port,
+        "username": address.username,
+        "system": address.system,
+    }
+    return body | ({"password": bmc_password(password_file, password_stdin)} if address.driver.has_password else {})
 
 
 def bmc_password(path: str, stdin: bool) -> str:

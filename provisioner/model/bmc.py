@@ -5,6 +5,9 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote, unquote, urlsplit
+
+from provisioner.errors import ConfigError
 
 
 class Driver(StrEnum):
@@ -13,6 +16,16 @@ class Driver(StrEnum):
     IPMI = "ipmi"
     REDFISH = "redfish"
     LIBVIRT = "libvirt"
+
+    @property
+    def port(self) -> int:
+        """Where it listens, if nobody says otherwise; 0 where it has no port."""
+        return {Driver.IPMI: 623, Driver.REDFISH: 443}.get(self, 0)
+
+    @property
+    def has_password(self) -> bool:
+        """Say whether it logs in with a password; libvirt does with keys, or as whom we are."""
+        return self is not Driver.LIBVIRT
 
 
 class Power(StrEnum):
@@ -74,9 +87,36 @@ class BmcAddress:
         return here and not (self.system and other.system)
 
     def __str__(self) -> str:
+        user = f"{quote(self.username, safe='')}@" if self.username else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        system = f"/{self.system}" if self.system else ""
-        return f"{self.driver}://{self.username}@{host}:{self.port}{system}"
+        port = f":{self.port}" if self.port else ""
+        system = f"/{quote(self.system, safe='')}" if self.system else ""
+        return f"{self.driver}://{user}{host}{port}{system}"
+
+
+URLS = "ipmi://USER@HOST[:PORT], redfish://USER@HOST[:PORT][/SYSTEM] or libvirt://[USER@]HOST/NAME"
+"""How an operator writes where a BMC is; what URLs reserve is `%XX` in USER, SYSTEM and NAME (RFC 3986 section 2.1)."""
+
+
+def parse_url(text: str, *, login: bool = True) -> BmcAddress:
+    """Read the URL of a BMC; raise `ConfigError`. A user has to be named where somebody is to log in."""
+    try:
+        url = urlsplit(text)
+        if url.password is not None:
+            raise ConfigError("a password has no place in an address, others can read it", hint="use --password-file")
+        port = url.port
+    except ValueError as error:
+        raise ConfigError(f"{text!r}: {error}", hint=f"write {URLS}") from error
+    system, user = unquote(url.path.strip("/")), unquote(url.username or "")
+    fits: dict[str, object] = {
+        Driver.IPMI: user and not system,
+        Driver.REDFISH: user or not login,
+        Driver.LIBVIRT: system,
+    }
+    if not fits.get(url.scheme) or not url.hostname or url.query or url.fragment or "/" in system:
+        raise ConfigError(f"{text!r}: not the address of a BMC", hint=f"write {URLS}")
+    driver = Driver(url.scheme)
+    return BmcAddress(driver, url.hostname, port or driver.port, user, system=system)
 
 
 PASSWORDS = "bmc/"

@@ -13,7 +13,6 @@ from provisioner.model.intent import EnrolRequest
 from provisioner.model.net import is_of_port, parse_mac
 from provisioner.web.ports import PowerVerb
 
-DEFAULT_PORT = {Driver.IPMI: 623, Driver.REDFISH: 443}
 MAX_IPMI_PASSWORD = 20  # octets: IPMI 2.0 section 22.30, Set User Password
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -127,7 +126,7 @@ def bmc_address(body: BmcBody) -> BmcAddress:
 
 
 def _bmc(body: BmcBody) -> BmcAddress:
-    port = body.port or DEFAULT_PORT.get(body.driver, 0)
+    port = body.port or body.driver.port
     return BmcAddress(body.driver, body.host, port, body.username, body.fingerprint, body.system)
 
 

@@ -20,7 +20,6 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.bmc.ways import Ways
 from provisioner.cli.bmc import parse_arguments, show
 from provisioner.cli.bmc_console import Escape
-from provisioner.cli.bmc_direct import parse_address
 from provisioner.cli.root import run
 from provisioner.cli.session import Session
 from provisioner.errors import BmcUnreachable, ConfigError
@@ -202,24 +201,6 @@ def test_a_password_comes_from_a_file(tmp_path: Path) -> None:
     for wrong in ("password=x", "uri", "=x"):
         with pytest.raises(ConfigError):
             parse_arguments([wrong])
-
-
-ADDRESSES = {
-    "ipmi://admin@10.0.0.17": BmcAddress(Driver.IPMI, "10.0.0.17", 623, "admin"),
-    "redfish://ad%40min@bmc17:8443/Self": BmcAddress(Driver.REDFISH, "bmc17", 8443, "ad@min", system="Self"),
-    "redfish://a@[fd00::1]": BmcAddress(Driver.REDFISH, "fd00::1", 443, "a"),
-}
-
-
-@pytest.mark.parametrize(("text", "address"), ADDRESSES.items())
-def test_parse_address(text: str, address: BmcAddress) -> None:
-    assert parse_address(text) == address
-
-
-@pytest.mark.parametrize("text", ["ssh://a@b", "ipmi://a:b@c", "ipmi://", "redfish://a@b:99999", "ipmi://a@b?x"])
-def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ConfigError):
-        parse_address(text)
 
 
 KEYS = {

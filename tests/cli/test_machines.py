@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from provisioner import yamlfile
-from provisioner.cli.machines import parse_bmc
-from provisioner.errors import ConfigError
 from tests.cli.conftest import Ctl, Daemon
 from tests.web.fakes import NODE17
 
@@ -124,51 +122,17 @@ def test_enrol_says_what_the_bmc_said(ctl: Ctl, monkeypatch: pytest.MonkeyPatch)
     assert ran.err == "provisionctl: ipmi://admin@192.0.2.20:623: user or password refused (check --password-file)\n"
 
 
+def test_a_virtual_machine_has_no_password(ctl: Ctl, daemon: Daemon) -> None:
+    assert ctl("enrol", "node21", "--bmc", "libvirt://localhost/my%20vm", "--no-verify").status == 0
+    bmc = daemon.conductor.machines.get("node21").bmc
+    assert bmc is not None
+    assert (bmc.system, str(bmc)) == ("my vm", "libvirt://localhost/my%20vm")
+
+
 def test_a_file_that_is_not_there(ctl: Ctl, tmp_path: Path) -> None:
     ran = ctl(*ENROL, "--password-file", str(tmp_path / "none"))
     assert ran.status == 1
     assert ran.err == f"provisionctl: --password-file {tmp_path / 'none'}: No such file or directory\n"
-
-
-BMCS = {
-    "IPMI": ("ipmi://admin@10.0.0.1", {"driver": "ipmi", "host": "10.0.0.1", "port": 623, "username": "admin"}),
-    "Redfish with a port": (
-        "redfish://root@bmc.example:8443",
-        {"driver": "redfish", "host": "bmc.example", "port": 8443, "username": "root"},
-    ),
-    "IPv6": ("redfish://a@[2001:db8::1]", {"driver": "redfish", "host": "2001:db8::1", "port": 443, "username": "a"}),
-    "one of several systems": (
-        "redfish://a@h/Self",
-        {"driver": "redfish", "host": "h", "port": 443, "username": "a", "system": "Self"},
-    ),
-    "a virtual machine": (
-        "libvirt://localhost/node17",
-        {"driver": "libvirt", "host": "localhost", "port": 0, "username": "", "system": "node17"},
-    ),
-    "an odd user": ("ipmi://a%40b@h", {"driver": "ipmi", "host": "h", "port": 623, "username": "a@b"}),
-}
-
-
-@pytest.mark.parametrize(("text", "bmc"), BMCS.values(), ids=BMCS.keys())
-def test_parse_bmc(text: str, bmc: object) -> None:
-    assert parse_bmc(text) == bmc
-
-
-BAD_BMCS = {
-    "no scheme": ("admin@10.0.0.1", "not the address of a BMC"),
-    "no user": ("ipmi://10.0.0.1", "not the address of a BMC"),
-    "another scheme": ("https://admin@10.0.0.1", "not the address of a BMC"),
-    "a path": ("redfish://a@h/redfish/v1/Systems/1", "not the address of a BMC"),
-    "a port that is none": ("ipmi://a@h:99999", "Port out of range"),
-    "a password for all to read": ("ipmi://a:secret@h", "a password has no place here"),
-}
-
-
-@pytest.mark.parametrize(("text", "says"), BAD_BMCS.values(), ids=BAD_BMCS.keys())
-def test_bad_bmcs(text: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says) as caught:
-        parse_bmc(text)
-    assert "secret" not in str(caught.value)
 
 
 def test_power_and_forget(ctl: Ctl) -> None:

@@ -72,6 +72,26 @@ USAGE = {
     "no such option": (["machines", "--stat", "x"], "provisionctl machines: no such option '--stat'"),
     "an argument that is missing": (["boot", "node17"], "provisionctl boot: missing argument 'BOOTENV'"),
     "a format that is none": (["machines", "-o", "xml"], "provisionctl machines: invalid value for '-o' / '--output'"),
+    "no URL of a BMC": (
+        ["enrol", "a", "--bmc", "ipmi://10.0.0.1"],
+        "provisionctl enrol: invalid value for '--bmc': 'ipmi://10.0.0.1': not the address of a BMC; write ipmi://USER@",
+    ),
+    "a target that is neither name nor URL": (
+        ["bmc", "do", "http://a@b", "power.on"],
+        "provisionctl bmc do: invalid value for 'TARGET': 'http://a@b': not the address of a BMC",
+    ),
+    "an argument of a verb": (
+        ["bmc", "do", "node17", "power.on", "foo"],
+        "provisionctl bmc do: invalid value for '[NAME=VALUE]...': 'foo': not NAME=VALUE",
+    ),
+    "a verb of no BMC": (
+        ["bmc", "do", "ipmi://a@h", "power.explode"],
+        "provisionctl bmc do: no verb 'power.explode'; `provisionctl bmc verbs` lists them",
+    ),
+    "a certificate that is none": (
+        ["bmc", "do", "redfish://a@h", "power.on", "--pin", "xx"],
+        "provisionctl bmc do: invalid value for '--pin': 'xx': not a SHA-256",
+    ),
     "a duration that is none": (
         ["boot", "a", "b", "--timeout", "soon"],
         "provisionctl boot: invalid value for '--timeout'",

@@ -1,0 +1,25 @@
+"""What is typed, where a reader of ours reads it: what that refuses is wrong usage. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from provisioner.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def reads(read: Callable[[Any], T]) -> Callable[[click.Context, click.Parameter, Any], T | None]:
+    """Make a callback that has an option or argument read; one that is not given stays None."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> T | None:
+        try:
+            return None if value is None else read(value)
+        except ConfigError as error:
+            text = "; ".join(error.faults) or error.message
+            raise click.BadParameter(f"{text}; {error.hint}" if error.hint else text, ctx, param) from error
+
+    return callback
