@@ -19,8 +19,9 @@ from provisioner.cli.complete import bootenv_names
 from provisioner.cli.local import artifact_client
 from provisioner.cli.output import print_rows
 from provisioner.cli.sending import length_of
-from provisioner.cli.session import Session, command, is_terminal
+from provisioner.cli.session import Group, Session, command, is_terminal
 from provisioner.cli.text import Column, Row, age, printable, seconds_of, size
+from provisioner.cli.typed import reads
 from provisioner.cli.urls import query_of, quoted
 from provisioner.errors import ArtifactError, ConfigError
 
@@ -36,7 +37,7 @@ COLUMNS = (
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def artifacts() -> None:
     """Fetch, import and list kernels and images.
 
@@ -105,8 +106,18 @@ class _Bar:
             click.echo("\r\x1b[K", nl=False, err=True)
 
 
+def artifact_of(text: str) -> str:
+    """Read BOOTENV/[ARCH/]NAME, and give it whole; raise `ConfigError`."""
+    parts = text.split("/")
+    if len(parts) == 2:
+        parts.insert(1, "amd64")
+    if len(parts) != 3 or not all(parts):
+        raise ConfigError(f"{text!r}: not BOOTENV/NAME or BOOTENV/ARCH/NAME", hint="such as discovery/vmlinuz")
+    return "/".join(parts)
+
+
 @command("import")
-@click.argument("artifact", metavar="BOOTENV/[ARCH/]NAME")
+@click.argument("artifact", metavar="BOOTENV/[ARCH/]NAME", callback=reads(artifact_of))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--sha256", default="", help="The SHA-256 that it must have.")
 @click.option("--origin", default="", help="Where it came from, for the list (default: the file's name).")
@@ -116,7 +127,7 @@ def import_file(session: Session, artifact: str, file: Path, sha256: str, origin
     \b
       provisionctl artifacts import discovery/vmlinuz ./vmlinuz
     """
-    path = quoted("/".join(_parts(artifact)), safe="/")
+    path = quoted(artifact, safe="/")
     try:
         length_of(file)  # a pipe is refused before it is opened, which would wait for who writes to it
         with (
@@ -152,16 +163,7 @@ def _converted(session: Session, artifact: str, file: Path, sha256: str) -> Iter
         yield Path(folder) / "disk.zst", ""
 
 
-def _parts(artifact: str) -> list[str]:
-    parts = artifact.split("/")
-    if len(parts) == 2:
-        parts.insert(1, "amd64")
-    if len(parts) != 3 or not all(parts):
-        raise ConfigError(f"{artifact!r}: not BOOTENV/NAME or BOOTENV/ARCH/NAME", hint="such as discovery/vmlinuz")
-    return parts
-
-
-@click.group()
+@click.group(cls=Group)
 def bundle() -> None:
     """Carry artefacts to a site that no vendor's server can be reached from: one file, checked whole."""
 

@@ -18,9 +18,9 @@ from provisioner.cli.complete import machine_names
 from provisioner.cli.machines import bmc_body
 from provisioner.cli.output import print_data, print_rows
 from provisioner.cli.sending import length_of
-from provisioner.cli.session import Session, command, read_first_line
+from provisioner.cli.session import Group, Session, command, read_first_line
 from provisioner.cli.text import Column, Row, listing, printable
-from provisioner.cli.typed import reads
+from provisioner.cli.typed import pair_of, reads
 from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
 from provisioner.model.bmc import BmcAddress, parse_url
@@ -28,7 +28,7 @@ from provisioner.model.bmc import BmcAddress, parse_url
 _TARGET = click.argument("target", callback=reads(target_of), shell_complete=machine_names)
 
 
-@click.group()
+@click.group(cls=Group)
 def bmc() -> None:
     """Talk to a BMC by itself.
 
@@ -48,9 +48,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     """Read NAME=VALUE; raise `ConfigError`. A password is never taken from the command line."""
     found: dict[str, Any] = {}
     for argument in arguments:
-        name, equals, text = argument.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"{argument!r}: not NAME=VALUE")
+        name, text = pair_of(argument)
         if name == "password":
             if not text.startswith("@"):
                 raise ConfigError("password: has no place here, others can read it", hint="password=@FILE")

@@ -13,6 +13,7 @@ import click
 from provisioner.cli.output import print_rows
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Column, Row, printable, span
+from provisioner.cli.typed import reads
 
 if TYPE_CHECKING:
     from provisioner.bmc.find import Found
@@ -27,26 +28,31 @@ FOUND_COLUMNS = (
 )
 
 
+def _targets(texts: Sequence[str]) -> list[str]:
+    from provisioner.bmc.find import targets
+
+    return targets(texts)
+
+
 @command("find")
-@click.argument("ranges", nargs=-1, metavar="[NETWORK]...")
+@click.argument("hosts", nargs=-1, metavar="[NETWORK]...", callback=reads(_targets))
 @click.option("--ssdp", is_flag=True, help="Ask Redfish services on our networks to make themselves known.")
 @click.option("--interface", metavar="NAME|ADDRESS", default="", help="Ask on this one of our networks alone (--ssdp).")
 @click.option("--rate", default=50.0, show_default=True, help="Addresses knocked at in a second.")
-def find(session: Session, ranges: Sequence[str], ssdp: bool, interface: str, rate: float) -> None:
+def find(session: Session, hosts: Sequence[str], ssdp: bool, interface: str, rate: float) -> None:
     """Find BMCs: knock at every address of a network, or listen for those that announce themselves.
 
     Nothing is logged into. What answers is shown with the UUID by which it is joined to its machine.
     """
-    from provisioner.bmc.find import Found, listen, scan, targets
+    from provisioner.bmc.find import Found, listen, scan
     from provisioner.dhcp.addresses import by_interface
 
-    if not ranges and not ssdp:
+    if not hosts and not ssdp:
         raise click.UsageError("nothing to look through: name a network, such as 10.0.0.0/24, or give --ssdp")
     if not 0 < rate <= 1000:
         raise click.UsageError(f"--rate {rate:g}: more than 0, at most 1000")
     if interface and not ssdp:
         raise click.UsageError("--interface: it says where --ssdp asks, which is not given")
-    hosts = targets(ranges)
     ours = asking_from(by_interface(socket.AF_INET), interface) if ssdp else []
 
     async def look(say: Say) -> None:

@@ -12,18 +12,19 @@ import click
 from provisioner.cli.asking import RESETS, STOPS, YES, ask_back
 from provisioner.cli.bootplan import plan_lines
 from provisioner.cli.client import Client
-from provisioner.cli.complete import bootenv_names, machine_names
+from provisioner.cli.complete import bootenv_names
 from provisioner.cli.exits import Partly
 from provisioner.cli.many import for_each
 from provisioner.cli.output import READ, print_changed, print_data
 from provisioner.cli.progress import until_over, wait_for
 from provisioner.cli.session import Session, command
-from provisioner.cli.setting import boot_params, in_query, sets
+from provisioner.cli.setting import in_query, sets
 from provisioner.cli.text import Row, error_lines, parse_span, printable
+from provisioner.cli.typed import NAMES
 from provisioner.cli.urls import quoted
 from provisioner.cli.wait import Waiting
 from provisioner.errors import ApiError, ConflictError, PreflightError, ProvisionerError
-from provisioner.model.names import expand, run_name
+from provisioner.model.names import run_name
 
 DEFAULT_WAIT = "90m"
 
@@ -68,11 +69,8 @@ def waits(function: Callable[..., None]) -> Callable[..., None]:
     return wait(timeout(function))
 
 
-_NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)
-
-
 @command("boot")
-@_NAMES
+@NAMES
 @click.argument("bootenv", shell_complete=bootenv_names)
 @click.option("--plan", is_flag=True, help="Say all that would happen, and touch nothing.")
 @click.option(
@@ -83,7 +81,7 @@ _NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machin
 @sets
 @YES
 @waits
-def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
+def boot(session: Session, machines: list[str], bootenv: str, **given: Any) -> None:
     """Take machines to an operating system.
 
     Each is told by its BMC to boot from the network once, and restarted; BOOTENV is installed on its disk, it restarts
@@ -98,7 +96,7 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
       provisionctl boot node18 debian-12 --via media
       provisionctl boot node18 debian-12 --set disk.layout=lvm --set packages.install=[vim]
     """
-    machines, client, params = expand(names), session.client(), boot_params(given["settings"])
+    client, params = session.client(), given["settings"]
     asked = {"bootenv": bootenv} | ({"via": given["via"]} if given["via"] else {})
     if given["plan"]:
         _show_plan(session, client, machines, asked | in_query(params))
@@ -109,72 +107,72 @@ def boot(session: Session, names: str, bootenv: str, **given: Any) -> None:
 
 
 @command("discover")
-@_NAMES
+@NAMES
 @YES
 @waits
-def discover(session: Session, names: str, yes: bool, wait: bool, timeout: float) -> None:
+def discover(session: Session, machines: list[str], yes: bool, wait: bool, timeout: float) -> None:
     """Boot the discovery system and read a machine's hardware anew. Disks are left as they are.
 
     A machine in use is switched off, whatever runs on it, and started from its disk again after that.
     """
-    machines, client = expand(names), session.client()
+    client = session.client()
     seen = {} if yes else ask_back(client, machines, "discover", lambda: RESTARTS)
     _each(session, client, machines, ("boot", {"bootenv": "discovery"}), timeout if wait else None, seen)
 
 
 @command("release")
-@_NAMES
+@NAMES
 @click.option("--keep-data", is_flag=True, help="Do not erase the disks.")
 @YES
 @waits
-def release(session: Session, names: str, keep_data: bool, yes: bool, wait: bool, timeout: float) -> None:
+def release(session: Session, machines: list[str], keep_data: bool, yes: bool, wait: bool, timeout: float) -> None:
     """Give machines back: erase their disks, power off, ready for the next use."""
-    machines, client = expand(names), session.client()
+    client = session.client()
     what, does = ("release --keep-data", STOPS) if keep_data else ("release", DESTROYS)
     seen = {} if yes else ask_back(client, machines, what, lambda: does)
     _each(session, client, machines, ("release", {"erase": not keep_data}), timeout if wait else None, seen)
 
 
 @command("rescue")
-@_NAMES
+@NAMES
 @YES
 @waits
-def rescue(session: Session, names: str, yes: bool, wait: bool, timeout: float) -> None:
+def rescue(session: Session, machines: list[str], yes: bool, wait: bool, timeout: float) -> None:
     """Boot machines into the rescue system, to be mended. Disks are left as they are; `unrescue` leads back.
 
     A machine in use is switched off, whatever runs on it.
     """
-    machines, client = expand(names), session.client()
+    client = session.client()
     seen = {} if yes else ask_back(client, machines, "rescue", lambda: STOPS)
     _each(session, client, machines, ("rescue", {}), timeout if wait else None, seen)
 
 
 @command("unrescue")
-@_NAMES
+@NAMES
 @waits
-def unrescue(session: Session, names: str, wait: bool, timeout: float) -> None:
+def unrescue(session: Session, machines: list[str], wait: bool, timeout: float) -> None:
     """Boot machines from their disks again, back to what they were before `rescue`."""
-    _each(session, session.client(), expand(names), ("unrescue", {}), timeout if wait else None)
+    _each(session, session.client(), machines, ("unrescue", {}), timeout if wait else None)
 
 
 @command("resume")
-@_NAMES
+@NAMES
 @waits
-def resume(session: Session, names: str, wait: bool, timeout: float) -> None:
+def resume(session: Session, machines: list[str], wait: bool, timeout: float) -> None:
     """Take up a run that failed or was cancelled, where that is safe, instead of beginning anew."""
-    _each(session, session.client(), expand(names), ("resume", {}), timeout if wait else None)
+    _each(session, session.client(), machines, ("resume", {}), timeout if wait else None)
 
 
 @command("cancel")
-@_NAMES
-def cancel(session: Session, names: str) -> None:
+@NAMES
+def cancel(session: Session, machines: list[str]) -> None:
     """End what is under way; the machine goes back to the state that it came from.
 
     It is `ready` where an install may have begun to write its disk, and quarantined where a release may have begun to
     erase it, whatever it was before: `resume` erases anew. One that may be writing to its disk is switched off by its
     BMC, and waited for until it is. Where its BMC does not do that, this says so: the machine may go on writing.
     """
-    machines, client = expand(names), session.client()
+    client = session.client()
     cancelled: list[Row] = []
     writing: list[Row] = []
 
@@ -233,15 +231,15 @@ def _still_on(session: Session, waited: Waiting, ref: str) -> ProvisionerError |
 
 
 @command("power")
-@_NAMES
+@NAMES
 @click.argument("wanted", metavar="on|off|cycle|reset", type=click.Choice(["on", "off", "cycle", "reset"]))
 @YES
-def power(session: Session, names: str, wanted: str, yes: bool) -> None:
+def power(session: Session, machines: list[str], wanted: str, yes: bool) -> None:
     """Switch machines by their BMCs, and wait until it is so.
 
     off cuts the power like the button on its front: what runs on it is not asked.
     """
-    machines, client, done = expand(names), session.client(), list[Row]()
+    client, done = session.client(), list[Row]()
     seen: Mapping[str, int] = {}
     if not yes and wanted != "on":
         seen = ask_back(client, machines, f"power {wanted}", lambda: STOPS if wanted == "off" else RESETS)

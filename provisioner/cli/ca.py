@@ -9,11 +9,11 @@ import click
 
 from provisioner.boot.trust import FORMATS
 from provisioner.cli.output import print_one
-from provisioner.cli.session import Session, command
+from provisioner.cli.session import Group, Session, command
 from provisioner.cli.text import listing
 
 
-@click.group()
+@click.group(cls=Group)
 def ca() -> None:
     """Show the daemon's own CA, and write its certificate for firmware that is to trust it (docs/hardware.md)."""
 

@@ -11,7 +11,7 @@ import click
 
 from provisioner.cli.client import Client
 from provisioner.cli.output import GREEN, RED, YELLOW, print_one, print_rows
-from provisioner.cli.session import Session, command
+from provisioner.cli.session import Group, Session, command
 from provisioner.cli.text import Column, Row, listing, seconds_of, span
 from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
@@ -22,7 +22,7 @@ STATES = ("active", "expired", "released", "declined")
 STYLES = {"active": GREEN, "declined": RED, "expired": YELLOW}
 
 
-@click.group()
+@click.group(cls=Group)
 def dhcp() -> None:
     """Look at leases, reservations and subnets, change them, take them over from another server.
 
@@ -247,11 +247,22 @@ def subnet_set(session: Session, file: Any) -> None:
 
 @command("subnet-remove")
 @click.argument("name")
-@click.option("-6", "six", is_flag=True, help="One of DHCPv6 that has a name; its network alone says so, too.")
+@click.option("-6", "six", is_flag=True, help="The one of DHCPv6, where one of each family has the name.")
 def subnet_remove(session: Session, name: str, six: bool) -> None:
-    """Take back a subnet that was set here; what the file says of it holds again."""
-    session.client().delete(f"/v1/dhcp/{'subnets6' if six or ':' in name else 'subnets'}/{quoted(name)}")
+    """Take back a subnet that was set here, by its name or network; what the file says of it holds again."""
+    client = session.client()
+    client.delete("/v1/dhcp/" + "/".join(map(quoted, _meant(client, name, six))))
     session.note(f"{name}: what was set here is taken back")
+
+
+def _meant(client: Client, name: str, six: bool) -> tuple[str, str]:
+    """Say in which list a subnet is that is called so or has this network, and how the API calls it there."""
+    families = ("subnets6",) if six else ("subnets", "subnets6")
+    for family in families:
+        for row in client.get(f"/v1/dhcp/{family}")[family]:
+            if name in (row["name"], row["network"]):
+                return family, row["name"] or row["network"]
+    return "subnets6" if six or {":", "/"} <= set(name) else "subnets", name  # left out at the start, it is in no list
 
 
 @command("import")

@@ -76,7 +76,6 @@ _BY_CLASS: dict[type[errors.ProvisionerError], Exit] = {
     Partly: Exit.PARTIAL,
     errors.NotFoundError: Exit.NOT_FOUND,
     errors.ConflictError: Exit.CONFLICT,
-    errors.BmcAuthError: Exit.AUTH,
 }
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from provisioner.cli.built import bring
-from provisioner.cli.session import session_of
+from provisioner.cli.session import Group, Session, command
 from provisioner.discovery.build import ramdisk
 from provisioner.discovery.build.cache import Manifest, alone
+from provisioner.discovery.build.tools import Say
 from provisioner.lab.images import debian
 from provisioner.lab.images import mirror as packages_mirror
 from provisioner.lab.images import toolbox as tools
@@ -23,7 +24,7 @@ def default_cache() -> Path:
     return Path(base) / "provisioner"
 
 
-@click.group()
+@click.group(cls=Group)
 def images() -> None:
     """Build what machines boot."""
 
@@ -36,16 +37,15 @@ def build() -> None:
     """
 
 
-_OUTPUT = click.option(
-    "--output",
+_FOLDER = click.option(
+    "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the results (default: ~/.cache/provisioner/images).",
+    help="Where the results go (default: ~/.cache/provisioner/images).",
 )
 _NO_IMPORT = click.option("--no-import", is_flag=True, help="Leave the daemon's store as it is.")
 
 
-@build.command()
-@click.pass_context
+@command("discovery")
 @click.option(
     "--kernel",
     type=click.Choice(sorted(ramdisk.MODULE_LISTS)),
@@ -57,62 +57,59 @@ _NO_IMPORT = click.option("--no-import", is_flag=True, help="Leave the daemon's 
 @click.option(
     "--arch", type=click.Choice(ramdisk.ARCHITECTURES), help="Architecture of the machines (default: that of this one)."
 )
-@_OUTPUT
+@_FOLDER
 @_NO_IMPORT
 def discovery(
-    ctx: click.Context, kernel: str, packages: tuple[str, ...], arch: str | None, output: Path | None, no_import: bool
+    session: Session, kernel: str, packages: tuple[str, ...], arch: str | None, folder: Path | None, no_import: bool
 ) -> None:
     """Build the discovery system: kernel and ramdisk."""
     options = ramdisk.Options(kernel=kernel, extra_packages=packages, arch=arch or "")
-    place = _place(output, f"discovery-{arch}" if arch else "discovery")
-    manifest = _made(lambda: ramdisk.build(options, place, default_cache() / "packages", _say()))
-    _bring(ctx, manifest, no_import=no_import)
+    place = _place(folder, f"discovery-{arch}" if arch else "discovery")
+    manifest = _made(session, lambda say: ramdisk.build(options, place, default_cache() / "packages", say))
+    _bring(session, manifest, no_import=no_import)
 
 
-@build.command()
-@click.pass_context
+@command("toolbox")
 @click.option("--fresh", is_flag=True, help="Build again with today's packages.")
-@_OUTPUT
+@_FOLDER
 @_NO_IMPORT
-def toolbox(ctx: click.Context, fresh: bool, output: Path | None, no_import: bool) -> None:
+def toolbox(session: Session, fresh: bool, folder: Path | None, no_import: bool) -> None:
     """Build the toolbox that package installs work in: needs root."""
-    folder = default_cache() / "packages" / "toolbox"
-    manifest = _made(lambda: tools.build(_place(output, "toolbox"), folder, _say(), fresh=fresh))
-    _bring(ctx, manifest, no_import=no_import)
+    debs = default_cache() / "packages" / "toolbox"
+    manifest = _made(session, lambda say: tools.build(_place(folder, "toolbox"), debs, say, fresh=fresh))
+    _bring(session, manifest, no_import=no_import)
 
 
-@build.command()
+@command("mirror")
 @click.option("--package", "packages", multiple=True, help="One more package; may be repeated.")
-@_OUTPUT
-def mirror(packages: tuple[str, ...], output: Path | None) -> None:
+@_FOLDER
+def mirror(session: Session, packages: tuple[str, ...], folder: Path | None) -> None:
     """Build a partial mirror of Debian packages, for installs from packages in a rack that has no way out."""
-    folder = default_cache() / "packages" / "mirror"
-    _made(lambda: packages_mirror.build(_place(output, "mirror"), folder, _say(), packages))
+    debs = default_cache() / "packages" / "mirror"
+    _made(session, lambda say: packages_mirror.build(_place(folder, "mirror"), debs, say, packages))
 
 
-def _place(output: Path | None, name: str) -> Path:
-    return (output or default_cache() / "images") / name
+def _place(folder: Path | None, name: str) -> Path:
+    return (folder or default_cache() / "images") / name
 
 
-def _say() -> Callable[[str], None]:
-    return lambda line: click.echo(f"  {line}", err=True)
+def _made(session: Session, build: Callable[[Say], Manifest]) -> Manifest:
+    def say(line: str) -> None:
+        session.note(f"  {line}")
 
-
-def _made(build: Callable[[], Manifest]) -> Manifest:
-    with alone(default_cache(), _say()):
-        manifest = build()
+    with alone(default_cache(), say):
+        manifest = build(say)
     for item in manifest.artifacts:
         click.echo(f"{item.path}  {item.size_bytes / 1e6:.1f} MB  sha256 {item.sha256}")
     return manifest
 
 
-def _bring(ctx: click.Context, manifest: Manifest, *, no_import: bool) -> None:
+def _bring(session: Session, manifest: Manifest, *, no_import: bool) -> None:
     if not no_import:
-        bring(session_of(ctx), manifest)
+        bring(session, manifest)
 
 
 def _image(name: str) -> click.Command:
-    @click.pass_context
     @click.option(
         "--kernel",
         type=click.Choice(["cloud", "generic"]),
@@ -122,18 +119,19 @@ def _image(name: str) -> click.Command:
     )
     @click.option("--package", "packages", multiple=True, help="One more package; may be repeated.")
     @click.option("--fresh", is_flag=True, help="Build again with today's packages.")
-    @_OUTPUT
+    @_FOLDER
     @_NO_IMPORT
-    def command(
-        ctx: click.Context, kernel: str, packages: tuple[str, ...], fresh: bool, output: Path | None, no_import: bool
+    def image(
+        session: Session, kernel: str, packages: tuple[str, ...], fresh: bool, folder: Path | None, no_import: bool
     ) -> None:
         options = debian.Options(name, kernel, packages)
-        folder = default_cache() / "packages"
-        manifest = _made(lambda: debian.build(options, _place(output, name), folder / name, _say(), fresh=fresh))
-        _bring(ctx, manifest, no_import=no_import)
+        debs = default_cache() / "packages" / name
+        manifest = _made(session, lambda say: debian.build(options, _place(folder, name), debs, say, fresh=fresh))
+        _bring(session, manifest, no_import=no_import)
 
-    return click.command(name, help=f"Build the disk image of {name}: needs root.")(command)
+    image.__doc__ = f"Build the disk image of {name}: needs root."
+    return command(name)(image)
 
 
-for _name in debian.SUITES:
-    build.add_command(_image(_name))
+for one in (discovery, toolbox, mirror, *map(_image, debian.SUITES)):
+    build.add_command(one)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from provisioner.cli.output import GREEN, print_rows
-from provisioner.cli.session import Command, Session, session_of
+from provisioner.cli.session import Command, Group, Session, session_of
 from provisioner.cli.text import Column
 from provisioner.errors import LabError
 from provisioner.fields import parse_size
@@ -53,7 +53,7 @@ name_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def lab() -> None:
     """A virtual rack: machines with real firmware and BMCs, in a network of their own.
 

@@ -6,7 +6,7 @@ import click
 
 from provisioner.cli.local import artifact_client
 from provisioner.cli.output import print_rows
-from provisioner.cli.session import Session, command
+from provisioner.cli.session import Group, Session, command
 from provisioner.cli.text import Column, size
 
 COLUMNS = (
@@ -19,7 +19,7 @@ COLUMNS = (
 NONE = "no boot loader found: `apt install ipxe`, or name a directory of your own (catalogue.loaders)"
 
 
-@click.group()
+@click.group(cls=Group)
 def loaders() -> None:
     """List and refresh boot loaders."""
 

@@ -16,11 +16,11 @@ from provisioner.cli.many import for_each
 from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session, command, is_terminal, read_first_line
 from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, size, span
-from provisioner.cli.typed import reads
+from provisioner.cli.typed import NAMES, reads
 from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
 from provisioner.model.bmc import URLS, BmcAddress, parse_url
-from provisioner.model.names import expand, run_name
+from provisioner.model.names import run_name
 
 BOOT_WAYS = click.Choice(["pxe", "http", "media"])
 MOVING = frozenset({"inspecting", "deploying", "releasing"})
@@ -255,7 +255,7 @@ def bmc_body(address: BmcAddress, password_file: str, password_stdin: bool) -> d
 def bmc_password(path: str, stdin: bool) -> str:
     """Read the password of a BMC from where it may come; never from the command line."""
     if path and stdin:
-        raise ConfigError("--password-file and --password-stdin: give one of them")
+        raise click.UsageError("--password-file and --password-stdin: give one of them", click.get_current_context())
     if path:
         return read_first_line(path)
     if stdin:
@@ -269,19 +269,16 @@ def bmc_password(path: str, stdin: bool) -> str:
     )
 
 
-_NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)
-
-
 @command("forget")
-@_NAMES
+@NAMES
 @click.option("--force", is_flag=True, help="Also machines whose disks were not erased since they were in use.")
 @YES
-def forget(session: Session, names: str, force: bool, yes: bool) -> None:
+def forget(session: Session, machines: list[str], force: bool, yes: bool) -> None:
     """Take machines off the record, with all that is kept of them. The machines themselves are not touched.
 
     A machine that is in use is refused: once it is found again it would be a new one, free to be installed.
     """
-    machines, client = expand(names), session.client()
+    client = session.client()
     what, does = "forget --force" if force else "forget", "deletes all that is kept of it, and what runs on it goes on"
     seen = {} if yes else ask_back(client, machines, what, lambda: does)
 

@@ -10,7 +10,7 @@ import click
 from provisioner.cli.complete import bootenv_names, machine_names
 from provisioner.cli.output import GREEN, print_data, print_rows
 from provisioner.cli.session import Session, command
-from provisioner.cli.setting import boot_params, in_query, sets
+from provisioner.cli.setting import in_query, sets
 from provisioner.cli.text import Column, Row, printable
 from provisioner.cli.urls import quoted
 
@@ -47,7 +47,7 @@ LAYERS = (
 @click.argument("bootenv", shell_complete=bootenv_names)
 @click.argument("file", required=False, default="")
 @sets
-def render(session: Session, name: str, bootenv: str, file: str, settings: tuple[str, ...]) -> None:
+def render(session: Session, name: str, bootenv: str, file: str, settings: dict[str, Any]) -> None:
     """Print exactly what a machine would get, and touch nothing.
 
     Kernel arguments and answer files are rendered by the daemon as for a boot; TICKET, TOKEN and (hidden) stand where
@@ -58,7 +58,7 @@ def render(session: Session, name: str, bootenv: str, file: str, settings: tuple
       provisionctl render node17 ubuntu-24.04
       provisionctl render node17 ubuntu-24.04 user-data | less
     """
-    asked = {"bootenv": bootenv} | ({"file": file} if file else {}) | in_query(boot_params(settings))
+    asked = {"bootenv": bootenv} | ({"file": file} if file else {}) | in_query(settings)
     found = session.client().get(f"/v1/machines/{quoted(name)}/render", asked)
     if session.output in {"json", "yaml"}:
         print_data(session, found)
@@ -81,7 +81,7 @@ def render(session: Session, name: str, bootenv: str, file: str, settings: tuple
 @click.option("--explain", "how", flag_value="explain", help="Every layer, and which of them won.")
 @click.option("--all", "how", flag_value="all", help="Also those of which nobody said anything.")
 @sets
-def params(session: Session, name: str, param: str, bootenv: str, how: str | None, settings: tuple[str, ...]) -> None:
+def params(session: Session, name: str, param: str, bootenv: str, how: str | None, settings: dict[str, Any]) -> None:
     """Show a machine's parameters, and where each comes from.
 
     Layers are default, global, site, bootenv, profile, role, machine and boot, the most specific one last; how they
@@ -94,7 +94,7 @@ def params(session: Session, name: str, param: str, bootenv: str, how: str | Non
       provisionctl params node17 disk.layout --explain
     """
     asked = {key: value for key, value in (("bootenv", bootenv), ("name", param)) if value}
-    asked |= in_query(boot_params(settings))
+    asked |= in_query(settings)
     rows = session.client().get(f"/v1/machines/{quoted(name)}/params", asked)["params"]
     if session.output in {"json", "yaml"}:
         print_data(session, rows)

@@ -8,23 +8,20 @@ from typing import Any
 
 import click
 
-from provisioner.cli.complete import machine_names
 from provisioner.cli.machines import BOOT_WAYS
 from provisioner.cli.many import for_each
 from provisioner.cli.output import READ, print_changed
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Row, printable
+from provisioner.cli.typed import NAMES
 from provisioner.cli.urls import quoted
-from provisioner.model.names import expand
-
-_NAMES = click.argument("names", metavar="NAME[,NAME...]", shell_complete=machine_names)
 
 
 @command("hold")
-@_NAMES
+@NAMES
 @click.argument("reason")
 @click.option("--quarantine", is_flag=True, help="Something is wrong with it, not only work to be done.")
-def hold(session: Session, names: str, reason: str, quarantine: bool) -> None:
+def hold(session: Session, machines: list[str], reason: str, quarantine: bool) -> None:
     """Keep machines back: nothing is started on them until they are let go.
 
     REASON is shown to whoever finds them held.
@@ -32,61 +29,61 @@ def hold(session: Session, names: str, reason: str, quarantine: bool) -> None:
     \b
       provisionctl hold node17 "new DIMM on Tuesday"
     """
-    _say(session, names, "hold", {"reason": reason, "quarantine": quarantine})
+    _say(session, machines, "hold", {"reason": reason, "quarantine": quarantine})
 
 
 @command("let-go")
-@_NAMES
-def let_go(session: Session, names: str) -> None:
+@NAMES
+def let_go(session: Session, machines: list[str]) -> None:
     """End a hold: machines go back to the state that they came from."""
-    _say(session, names, "let-go")
+    _say(session, machines, "let-go")
 
 
 @command("adopt")
-@_NAMES
+@NAMES
 @click.argument("bootenv")
-def adopt(session: Session, names: str, bootenv: str) -> None:
+def adopt(session: Session, machines: list[str], bootenv: str) -> None:
     """Put on record that machines already run BOOTENV.
 
     From then on they boot their disks, and nothing is installed over it without being asked for. BOOTENV may be a
     name of your own.
     """
-    _say(session, names, "adopt", {"bootenv": bootenv})
+    _say(session, machines, "adopt", {"bootenv": bootenv})
 
 
 @command("boot-via")
-@_NAMES
+@NAMES
 @click.argument("way", type=BOOT_WAYS)
-def boot_via(session: Session, names: str, way: str) -> None:
+def boot_via(session: Session, machines: list[str], way: str) -> None:
     """Have machines boot another way from now on: PXE, UEFI HTTP boot, or media, a CD of their own.
 
     What is under way goes on as it began. `boot --via` chooses for one boot.
     """
-    _say(session, names, "boot-via", {"boot_via": way}, lambda machine: f"boots by {machine['boot_via']}")
+    _say(session, machines, "boot-via", {"boot_via": way}, lambda machine: f"boots by {machine['boot_via']}")
 
 
 @command("retire")
-@_NAMES
-def retire(session: Session, names: str) -> None:
+@NAMES
+def retire(session: Session, machines: list[str]) -> None:
     """Take machines out of use for good. Their record stays, so that they are known if they come back."""
-    _say(session, names, "retire")
+    _say(session, machines, "retire")
 
 
 @command("unretire")
-@_NAMES
-def unretire(session: Session, names: str) -> None:
+@NAMES
+def unretire(session: Session, machines: list[str]) -> None:
     """Take retired machines into use again; they have to be discovered anew."""
-    _say(session, names, "unretire")
+    _say(session, machines, "unretire")
 
 
 def _say(
     session: Session,
-    names: str,
+    machines: list[str],
     verb: str,
     body: dict[str, Any] | None = None,
     how: Callable[[Row], str] = lambda machine: f"is {machine['state']}",
 ) -> None:
-    client, machines, done = session.client(), expand(names), list[Row]()
+    client, done = session.client(), list[Row]()
 
     def ask(name: str) -> Row:
         machine: Row = client.post(f"/v1/machines/{quoted(name)}/{verb}", body, key=str(uuid.uuid4()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import signal
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import click
 
 from provisioner.cli.exits import Exit, exit_of
-from provisioner.cli.session import Session, common_options
+from provisioner.cli.session import Group, Session
 from provisioner.cli.text import error_lines, printable
 from provisioner.errors import ProvisionerError
 
@@ -89,7 +88,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
 ALIASES = {"machine": "show", "ls": "machines"}
 
 
-class Root(click.Group):
+class Root(Group):
     """Finds commands by the table above."""
 
     def __init__(self, sections: dict[str, tuple[Entry, ...]], **settings: Any) -> None:
@@ -111,16 +110,9 @@ class Root(click.Group):
         found.short_help = entry.help
         return found
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that was typed, or name what it might have been."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], [*self.list_commands(ctx), *ALIASES], n=2)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise click.UsageError(f"no such command: {args[0]!r}{hint}", ctx) from error
+    def names(self, ctx: click.Context) -> list[str]:
+        """Name all that may be typed."""
+        return [*self.list_commands(ctx), *ALIASES]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section."""
@@ -160,7 +152,6 @@ root = Root(
     name="provisionctl",
     help=HELP,
     params=[
-        *common_options(),
         click.Option(
             ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
         ),

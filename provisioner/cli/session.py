@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Callable
@@ -13,7 +14,10 @@ import click
 
 from provisioner.cli import client as api
 from provisioner.cli.client import Client
+from provisioner.errors import ConfigError
 
+WHOLE = 1000
+"""Characters of a sentence of help: more than any has, so none is cut."""
 OUTPUTS = ("table", "wide", "json", "yaml", "name")
 
 
@@ -29,10 +33,11 @@ class Session:
 
     def client(self) -> Client:
         """Reach the daemon that the options, the environment or the machine we are on point at."""
-        if self.server or self.socket:
-            return Client(self.server or self.socket, self.note)
-        if given := os.environ.get("PROVISIONER_SOCKET"):
-            return Client(given, self.note)
+        if given := self.server or self.socket or os.environ.get("PROVISIONER_SOCKET"):
+            try:
+                return Client(given, self.note)
+            except ConfigError as error:
+                raise click.UsageError(str(error), click.get_current_context(silent=True)) from error
         if not there(api.DEFAULT_SOCKET) and there(api.LAB_SOCKET):
             self.note(f"no {api.DEFAULT_SOCKET}: talking to the virtual rack at {api.LAB_SOCKET}")
             return Client(str(api.LAB_SOCKET), self.note)
@@ -101,6 +106,39 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
 
+class Group(Command, click.Group):
+    """A group of commands, all of which take the common options, and so does what leads to them."""
+
+    command_class = Command
+    group_class = type
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the commands first, then the options."""
+        self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with the whole of its first sentence."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(WHOLE)) for name, one in found if one is not None])
+
+    def names(self, ctx: click.Context) -> list[str]:
+        """Name all that may be typed."""
+        return self.list_commands(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed, or name what it might have been."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.names(ctx), n=2)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"no such command: {args[0]!r}{hint}", ctx) from error
+
+
 Verb = Callable[..., None]
 
 
@@ -131,8 +169,6 @@ def colours() -> bool:
 
 def read_first_line(path: str) -> str:
     """Read a password from the first line of a file."""
-    from provisioner.errors import ConfigError
-
     try:
         with Path(path).open(encoding="utf-8") as file:
             return file.readline().rstrip("\r\n")

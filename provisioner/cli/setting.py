@@ -8,13 +8,16 @@ from typing import Any
 
 import click
 
+from provisioner.cli.typed import pair_of, reads
 from provisioner.errors import ConfigError
 
 
 def sets(function: Callable[..., None]) -> Callable[..., None]:
     """Add --set; its texts are given as `settings`."""
     about = "A parameter of this boot alone, as YAML (disk.layout=lvm, packages.install=[vim]); repeatable."
-    return click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=about)(function)
+    return click.option(
+        "--set", "settings", multiple=True, metavar="NAME=VALUE", callback=reads(boot_params), help=about
+    )(function)
 
 
 def boot_params(settings: Sequence[str]) -> dict[str, Any]:
@@ -24,17 +27,14 @@ def boot_params(settings: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     faults: list[str] = []
     for each in settings:
-        name, equals, text = each.partition("=")
-        if not equals or not name:
-            faults.append(f"--set {each!r}: NAME=VALUE is wanted")
-        elif name in found:
-            faults.append(f"--set {name}: given twice")
-        else:
+        try:
+            name, text = pair_of(each)
+            if name in found:
+                raise ConfigError(f"{name}: given twice")
             found[name] = None
-            try:
-                found[name] = yamlfile.load(f"value: {text}", f"--set {name}").value["value"]
-            except ConfigError as error:
-                faults += error.faults
+            found[name] = yamlfile.load(f"value: {text}", name).value["value"]
+        except ConfigError as error:
+            faults += error.faults or [error.message]
     if faults:
         raise ConfigError("parameters of this boot", faults=faults)
     return found

@@ -7,9 +7,19 @@ from typing import Any, TypeVar
 
 import click
 
+from provisioner.cli.complete import machine_names
 from provisioner.errors import ConfigError
+from provisioner.model.names import expand
 
 T = TypeVar("T")
+
+
+def pair_of(text: str) -> tuple[str, str]:
+    """Read NAME=VALUE; raise `ConfigError`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"{text!r}: not NAME=VALUE")
+    return name, value
 
 
 def reads(read: Callable[[Any], T]) -> Callable[[click.Context, click.Parameter, Any], T | None]:
@@ -23,3 +33,7 @@ def reads(read: Callable[[Any], T]) -> Callable[[click.Context, click.Parameter,
             raise click.BadParameter(f"{text}; {error.hint}" if error.hint else text, ctx, param) from error
 
     return callback
+
+
+NAMES = click.argument("machines", metavar="NAME[,NAME...]", callback=reads(expand), shell_complete=machine_names)
+"""Machines by name: `node17,node18`, `node[01-20]`."""

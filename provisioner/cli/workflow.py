@@ -14,10 +14,11 @@ from provisioner.cli.client import pause
 from provisioner.cli.exits import Unreachable
 from provisioner.cli.following import POLL_S, STYLES, Followed, of, since, total
 from provisioner.cli.output import print_data, print_one, print_rows
-from provisioner.cli.session import Session, command, session_of
+from provisioner.cli.session import Group, Session, command, session_of
 from provisioner.cli.text import Column, Row, listing, printable
+from provisioner.cli.typed import pair_of, reads
 from provisioner.cli.urls import quoted
-from provisioner.errors import ApiError, ConfigError, ProvisionerError
+from provisioner.errors import ApiError, ProvisionerError
 
 FLOWS = Followed("run", "/v1/workflow-runs", ("workflow", "status"), "workflow status", "workflow abort")
 
@@ -72,10 +73,17 @@ _RUN = click.argument("run", shell_complete=run_ids)
 _SELECT = click.option(
     "--select", "-l", default="", metavar="SELECTOR", help="Machines, such as rack=r1,!state=active."
 )
-_SET = click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A parameter; repeatable.")
+_SET = click.option(
+    "--set",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=reads(lambda given: dict(map(pair_of, given))),
+    help="A parameter; repeatable.",
+)
 
 
-@click.group()
+@click.group(cls=Group)
 def workflow() -> None:
     """Steps of your own over many machines.
 
@@ -130,16 +138,10 @@ def _selector(machines: str, select: str) -> str:
     return both
 
 
-def _params(session: Session, name: str, given: tuple[str, ...]) -> dict[str, Any]:
-    """Read NAME=VALUE, each as the kind that the workflow says."""
+def _params(session: Session, name: str, given: dict[str, str]) -> dict[str, Any]:
+    """Read each value as the kind that the workflow says."""
     known = session.client().get(f"/v1/workflows/{quoted(name)}")["params"]
-    found: dict[str, Any] = {}
-    for each in given:
-        key, equals, text = each.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {each!r}: NAME=VALUE is wanted")
-        found[key] = _value(text, known.get(key, {}).get("kind", "text"))
-    return found
+    return {key: _value(text, known.get(key, {}).get("kind", "text")) for key, text in given.items()}
 
 
 def _value(text: str, kind: str) -> Any:
@@ -156,7 +158,7 @@ def _value(text: str, kind: str) -> Any:
 @click.argument("machines", metavar="[NAME[,NAME...]]", default="")
 @_SELECT
 @_SET
-def plan(session: Session, name: str, machines: str, select: str, given: tuple[str, ...]) -> None:
+def plan(session: Session, name: str, machines: str, select: str, given: dict[str, str]) -> None:
     """Say which steps each machine would take and why, and why others are left out. Nothing is touched."""
     body = {"select": _selector(machines, select), "params": _params(session, name, given)}
     plans = session.client().post(f"/v1/workflows/{quoted(name)}/plan", body)["plans"]

@@ -102,6 +102,11 @@ def test_subnets(ctl: Ctl, tmp_path: Path, desk: Desk) -> None:
     desk.fallen = {"b": "10.5.0.66"}
     assert rows_of(ctl("subnets"))[2][3:6] == ["proxy", "(fallback:", "10.5.0.66)"]
     assert ctl("subnet-remove", "b").status == 0
+    for name, network in {"rack:1": "10.6.0.0/24", "six": "fd06::/64"}.items():
+        file.write_text(f"network: {network}\nname: '{name}'\nunknown: ignore\n")
+        for meant in (name, network):
+            assert ctl("subnet-set", str(file)).status == 0
+            assert ctl("subnet-remove", meant).status == 0
     assert [row[1] for row in rows_of(ctl("subnets"))] == ["NAME", "rack1", "rack6"]
     for wrong in (b"[1]", b"[]", b"- network: 10.5.0.0/24\n- network: fd05::/64\n", b"name: caf\xe9\n"):
         file.write_bytes(wrong)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ import pytest
 
 from provisioner.cli.exits import Exit
 from provisioner.cli.root import ALIASES, SECTIONS, root, run
+from provisioner.cli.session import common_options
 from tests.cli.conftest import Ctl, Daemon
 
 HEAVY = ("aiohttp", "asyncio", "rich", "msgspec", "netaddr", "yaml", "sqlite3", "cryptography", "jinja2")
@@ -92,6 +94,42 @@ USAGE = {
         ["bmc", "do", "redfish://a@h", "power.on", "--pin", "xx"],
         "provisionctl bmc do: invalid value for '--pin': 'xx': not a SHA-256",
     ),
+    "a range that is none": (
+        ["boot", "node[x]", "debian-12"],
+        "provisionctl boot: invalid value for 'NAME[,NAME...]': 'node[x]': 'x' is not a number",
+    ),
+    "a parameter without a value": (
+        ["boot", "node17", "debian-12", "--set", "disk.layout"],
+        "provisionctl boot: invalid value for '--set': 'disk.layout': not NAME=VALUE",
+    ),
+    "a network that is none": (
+        ["bmc", "find", "10.0.0.0/99"],
+        "provisionctl bmc find: invalid value for '[NETWORK]...': '10.0.0.0/99': not an address or network; such as",
+    ),
+    "no artefact's name": (
+        ["artifacts", "import", "vmlinuz", "file"],
+        "provisionctl artifacts import: invalid value for 'BOOTENV/[ARCH/]NAME': 'vmlinuz': not BOOTENV/NAME or",
+    ),
+    "an address that is none": (
+        ["machines", "--server", "ftp://x/"],
+        "provisionctl machines: 'ftp://x/': not an addre",
+    ),
+    "a port that is none": (
+        ["machines", "--server", "http://h:abc"],
+        "provisionctl machines: 'http://h:abc': not an a",
+    ),
+    "a port beyond all": (
+        ["machines", "--server", "http://h:99999"],
+        "provisionctl machines: 'http://h:99999': not an",
+    ),
+    "half an address": (
+        ["machines", "--server", "http://[::1"],
+        "provisionctl machines: 'http://[::1': not an address",
+    ),
+    "no such command of a group": (
+        ["dhcp", "leses"],
+        "provisionctl dhcp: no such command: 'leses'; did you mean leases",
+    ),
     "a duration that is none": (
         ["boot", "a", "b", "--timeout", "soon"],
         "provisionctl boot: invalid value for '--timeout'",
@@ -126,15 +164,6 @@ WRONG = {
         1,
         "provisionctl: node17 cannot boot ubuntu-22.04: iso is missing: provisionctl artifacts fetch ubuntu-22.04",
     ),
-    "a range that is none": (["boot", "node[x]", "debian-12"], 1, "provisionctl: 'node[x]': 'x' is not a number"),
-    "an address that is none": (["machines", "--server", "ftp://x/"], 1, "provisionctl: 'ftp://x/': not an address"),
-    "a port that is none": (
-        ["machines", "--server", "http://h:abc"],
-        1,
-        "provisionctl: 'http://h:abc': not an address",
-    ),
-    "a port beyond all": (["machines", "--server", "http://h:99999"], 1, "provisionctl: 'http://h:99999': not an addr"),
-    "half an address": (["machines", "--server", "http://[::1"], 1, "provisionctl: 'http://[::1': not an address of a"),
     "a name that is not UTF-8": (["show", "\udcff"], 3, "provisionctl: no machine is called"),
     "a tag that is not UTF-8": (["machines", "--tag", "\udcff", "-l", "("], 2, "provisionctl: not a selector"),
 }
@@ -185,6 +214,26 @@ def test_the_socket_can_be_named_before_and_after_the_command(ctl: Ctl, daemon: 
     assert ctl("--socket", str(daemon.path), "machines").status == 0
     assert ctl("machines", "--socket", str(tmp_path / "none")).status == 6
     assert ctl("--socket", str(tmp_path / "none"), "machines", "--socket", str(daemon.path)).status == 0
+
+
+def every(command: click.Command, path: str = "provisionctl") -> Iterator[tuple[str, click.Command]]:
+    """Walk all commands and groups, with what is typed to reach each."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            under = command.get_command(context, name)
+            assert under is not None
+            yield from every(under, f"{path} {name}")
+
+
+EVERY = dict(every(root))
+
+
+@pytest.mark.parametrize("command", EVERY.values(), ids=EVERY.keys())
+def test_the_options_of_every_command_stand_after_each_of_its_words(command: click.Command) -> None:
+    names = [param.name for param in command.params]
+    assert [names.count(param.name) for param in common_options()] == [1] * len(common_options())
 
 
 def test_a_closed_pipe_ends_quietly(daemon: Daemon) -> None:

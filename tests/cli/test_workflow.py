@@ -130,7 +130,7 @@ WRONG: dict[str, tuple[tuple[str, ...], Exit, str]] = {
     "no machines": (("run", "burn"), Exit.USAGE, "which machines?"),
     "no such workflow": (("plan", "brun", "node17"), Exit.NOT_FOUND, "did you mean burn"),
     "a value of another kind": (("plan", "burn", "node17", "--set", "minutes=x"), Exit.FAILED, "'x' is no number"),
-    "no value": (("plan", "burn", "node17", "--set", "minutes"), Exit.FAILED, "NAME=VALUE is wanted"),
+    "no value": (("plan", "burn", "node17", "--set", "minutes"), Exit.USAGE, "not NAME=VALUE"),
 }
 
 
