@@ -35,7 +35,7 @@ def plan(session: Session, folder: Path, prune: bool) -> None:
     templates/. The catalogue is read whole as the daemon would; what is wrong with it, or with a machine, is listed.
     Exit status 1 where an apply would be refused.
     """
-    planned = session.client().post("/v1/site/plan", _body(folder, prune), slow=True)
+    planned = session.client().post("/v1/site/plan", _body(session, folder, prune), slow=True)
     if session.output in {"json", "yaml"}:
         print_data(session, planned)
     else:
@@ -59,7 +59,7 @@ def apply(session: Session, folder: Path, prune: bool, no_verify: bool, yes: boo
       provisionctl plan /srv/site
       provisionctl apply /srv/site -y
     """
-    body, client = _body(folder, prune) | {"verify": not no_verify}, session.client()
+    body, client = _body(session, folder, prune) | {"verify": not no_verify}, session.client()
     planned = client.post("/v1/site/plan", body, slow=True)
     if planned["faults"]:
         raise ConfigError("nothing was applied", faults=planned["faults"])
@@ -100,25 +100,43 @@ def _show(session: Session, planned: Row) -> None:
         session.note("nothing differs")
 
 
-def _body(folder: Path, prune: bool) -> dict[str, Any]:
-    return body_of(folder, revision_of(folder), prune=prune)
+def _body(session: Session, folder: Path, prune: bool) -> dict[str, Any]:
+    return body_of(folder, revision_of(folder, session.note), prune=prune)
 
 
-def revision_of(folder: Path) -> str:
-    """Name the Git revision of a work tree, with `+changes` where files differ from it; empty where there is none."""
-    asked: Callable[..., str] = lambda *args: _git(folder, *args)  # noqa: E731
-    revision = asked("rev-parse", "HEAD")
-    if not revision:
+class _NotTold(Exception):
+    """Git gave no answer; says why."""
+
+
+def revision_of(folder: Path, note: Callable[[str], None]) -> str:
+    """Name the Git revision of a work tree, with `+changes` where files differ from it; empty where there is none.
+
+    What git does not tell is no answer: `+unknown` stands for whether files differ, and `note` is told why.
+    """
+    place = folder.absolute()
+    if not any((each / ".git").exists() for each in (place, *place.parents)):
         return ""
-    return revision + ("+changes" if asked("status", "--porcelain", "--", ".") else "")
+    revision = ""
+    try:
+        revision = _git(folder, "rev-parse", "--verify", "HEAD")
+        return revision + ("+changes" if _git(folder, "status", "--porcelain", "--", ".") else "")
+    except _NotTold as error:
+        what = "whether files differ from the revision is not known" if revision else "no revision is recorded"
+        note(printable(f"{folder}: {what}: {error}"))
+        return f"{revision}+unknown" if revision else ""
 
 
 def _git(folder: Path, *args: str) -> str:
+    """Ask git, which leaves the index of somebody's work tree as it is; raise `_NotTold`."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *args],
-            capture_output=True, text=True, timeout=GIT_S, check=False,
+            ["git", "--no-optional-locks", "-C", str(folder), *args],
+            capture_output=True, text=True, errors="replace", timeout=GIT_S, check=False,
         )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    except OSError as error:
+        raise _NotTold(f"git: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise _NotTold(f"git did not answer within {GIT_S:.0f} s") from error
+    if done.returncode != 0:
+        raise _NotTold(" ".join(done.stderr.split()))
+    return done.stdout.strip()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.cli.declare import revision_of
 from provisioner.cli.root import run
 from provisioner.web.app import operator_app
 from provisioner.web.server import Server
@@ -186,11 +187,41 @@ def test_a_password_is_never_written_into_a_file(ctl: Ctl, site: Path) -> None:
     assert "hunter2" not in err
 
 
-def test_the_revision_is_shown_and_recorded(ctl: Ctl, served: Served, site: Path) -> None:
-    git = ["git", "-C", str(site), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+def committed(folder: Path) -> str:
+    """Make a revision of a folder, and name it."""
+    git = ["git", "-C", str(folder), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for args in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "a rack"]):
         subprocess.run([*git, *args], check=True)
-    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_what_git_does_not_tell_is_not_taken_for_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[str]()
+    assert revision_of(tmp_path, said.append) == ""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    assert (revision_of(tmp_path, said.append), said.pop()) == (
+        "",
+        f"{tmp_path}: no revision is recorded: fatal: Needed a single revision",
+    )
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "machines/rack.yaml").write_text(RACK)
+    head = committed(tmp_path)
+    assert (revision_of(tmp_path / "machines", said.append), said) == (head, [])
+    index = tmp_path / ".git/index"
+    index.write_bytes(b"damaged" + index.read_bytes())
+    assert revision_of(tmp_path, said.append) == f"{head}+unknown"
+    assert said.pop().startswith(
+        f"{tmp_path}: whether files differ from the revision is not known: error: bad signature"
+    )
+    monkeypatch.setenv("PATH", "")
+    assert (revision_of(tmp_path, said.append), said) == (
+        "",
+        [f"{tmp_path}: no revision is recorded: git: No such file or directory"],
+    )
+
+
+def test_the_revision_is_shown_and_recorded(ctl: Ctl, served: Served, site: Path) -> None:
+    head = committed(site)
     assert f"this is revision {head}\n" in ctl("plan", str(site))[2]
     _, out, _ = ctl("apply", str(site), "-y", "-o", "json")
     assert json.loads(out)["applied"]["revision"] == head
