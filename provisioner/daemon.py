@@ -68,7 +68,7 @@ from provisioner.web.hooks import Hooks, source_of
 from provisioner.web.metrics import MetricsApi
 from provisioner.web.network import NetworkApi
 from provisioner.web.ports import BootenvStatus, Listener, Route, Site
-from provisioner.web.server import Server
+from provisioner.web.server import MAX_QUERY_BYTES, Server
 from provisioner.web.site import SiteApi
 from provisioner.wiring import (
     Addresses,
@@ -263,7 +263,7 @@ class Daemon:
         return tftp
 
     async def _serve_operators(self, stack: contextlib.AsyncExitStack, routes: Iterable[Route]) -> None:
-        server = Server(operator_app(routes))
+        server = Server(operator_app(routes), line_bytes=MAX_QUERY_BYTES)
         stack.push_async_callback(server.close)
         await server.listen_unix(Path(self.config.api.socket), gid=group_id(self.config.api.group))
         self.listeners += [Listener("api", address) for address in server.addresses]

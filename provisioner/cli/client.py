@@ -373,6 +373,8 @@ def waited_for(path: str) -> str:
 _DOWN = "is it running? `systemctl status provisioner`; without hardware: `provisionctl lab up`"
 _STRANGERS = frozenset({400, 404, 405})
 """What another server says to a path that it does not know; all that the API refuses is a problem."""
+_TOO_LONG = frozenset({414, 431})
+"""What a proxy says to a query that the daemon itself would take."""
 _STRANGER = "that is a UNIX socket (api.socket), or what forwards to it; http.port is for machines alone"
 _LOST = "`journalctl -u provisioner` says more"
 
@@ -389,6 +391,9 @@ def _read(response: http.client.HTTPResponse, server: str) -> Json:
         faults = tuple(problem.get("faults", ()))
         message = problem.get("detail") or problem["title"]
         raise ApiProblem(response.status, message, hint=problem.get("hint", ""), faults=faults)
+    if response.status in _TOO_LONG:
+        said = f"{server}: the request is too long: HTTP {response.status} {response.reason}"
+        raise ApiProblem(response.status, said, hint="name fewer machines at once, or ask at the daemon's own socket")
     if response.status in _STRANGERS or kind == "text/html":
         raise Stranger(f"{server} is not the operator API: HTTP {response.status} {response.reason}", hint=_STRANGER)
     if response.status >= 400:

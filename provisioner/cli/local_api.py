@@ -13,7 +13,7 @@ from provisioner.config import Config
 from provisioner.store.artifacts import ArtifactIndex
 from provisioner.store.db import Database
 from provisioner.web.app import operator_app
-from provisioner.web.server import Server
+from provisioner.web.server import MAX_QUERY_BYTES, Server
 from provisioner.wiring import artifact_api
 
 
@@ -23,7 +23,7 @@ async def start(stack: contextlib.AsyncExitStack, config: Config, socket: Path) 
     store = await store_of(stack, config)
     api = artifact_api(config, store, FileTable(), catalog.bootenv, lambda: ())
     await api.loaders.install()
-    server = Server(operator_app(api.routes()))
+    server = Server(operator_app(api.routes()), line_bytes=MAX_QUERY_BYTES)
     stack.push_async_callback(server.close)
     await server.listen_unix(socket)
 

@@ -20,6 +20,8 @@ from provisioner.web.plaindoor import PlainDoor
 from provisioner.web.tlsdoor import Refused, TlsDoor
 
 MAX_HEADER_BYTES = 16 * 1024  # a line; iPXE, UEFI and curl send a few hundred octets
+MAX_QUERY_BYTES = 1024 * 1024
+"""A line of operators: 10,000 names (`lifecycle.selectors`), each as long as one gets, are two thirds of it."""
 DRAIN_S = 1.0
 """How long a stop waits for requests that are under way: event streams and long polls never end by themselves."""
 KEEP_ALIVE_S = 30.0
@@ -40,13 +42,13 @@ class SocketFile(NamedTuple):
 class Server:
     """One application on one listening socket."""
 
-    def __init__(self, app: web.Application, *, drain_s: float = DRAIN_S) -> None:
+    def __init__(self, app: web.Application, *, drain_s: float = DRAIN_S, line_bytes: int = MAX_HEADER_BYTES) -> None:
         self._runner = web.AppRunner(
             app,
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_S,
             lingering_time=LINGER_S,
-            max_line_size=MAX_HEADER_BYTES,
+            max_line_size=line_bytes,
             max_field_size=MAX_HEADER_BYTES,
             shutdown_timeout=drain_s,
             handler_cancellation=True,

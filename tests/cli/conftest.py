@@ -24,7 +24,7 @@ from provisioner.web.network import NetworkApi
 from provisioner.web.ports import Route, Site
 from provisioner.web.preview import PreviewApi
 from provisioner.web.replies import json_reply
-from provisioner.web.server import Server
+from provisioner.web.server import MAX_QUERY_BYTES, Server
 from provisioner.web.site import SiteApi
 from tests.lifecycle.previews import previews, readiness
 from tests.web.fakes import FakeConductor, site
@@ -140,7 +140,7 @@ class Daemon:
             FakeLoaders(),
         )
         routes = [route for api in apis for route in api.routes()]
-        self._server = Server(operator_app(routes), drain_s=0.05)
+        self._server = Server(operator_app(routes), drain_s=0.05, line_bytes=MAX_QUERY_BYTES)
         self.do(self._server.listen_unix(self.path))
 
     def serve_ca(self, certificate: Path, tls_port: int) -> None:

@@ -142,6 +142,16 @@ async def test_what_is_no_daemon_is_not_taken_for_one(status: int, kind: str, sa
     assert exit_of(caught.value) == Exit.UNREACHABLE
 
 
+@pytest.mark.parametrize("status", [414, 431])
+async def test_a_proxy_that_takes_no_such_query_is_no_stranger(status: int) -> None:
+    async def proxy(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=status, text="<h1>too long</h1>", content_type="text/html")
+
+    async with RawTestServer(proxy) as server:
+        with pytest.raises(ApiProblem, match=f"the request is too long: HTTP {status}"):
+            await asyncio.to_thread(Client(f"http://127.0.0.1:{server.port}").get, "/v1/machines")
+
+
 async def test_what_a_proxy_says_before_a_daemon_stays_what_it_is() -> None:
     async def proxy(_request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=401)

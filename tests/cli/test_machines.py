@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from provisioner import yamlfile
+from provisioner.cli.exits import Exit
 from tests.cli.conftest import Ctl, Daemon
 from tests.web.fakes import NODE17
 
@@ -120,6 +121,13 @@ def test_enrol_says_what_the_bmc_said(ctl: Ctl, monkeypatch: pytest.MonkeyPatch)
     ran = ctl(*ENROL)
     assert ran.status == 1
     assert ran.err == "provisionctl: ipmi://admin@192.0.2.20:623: user or password refused (check --password-file)\n"
+
+
+def test_ten_thousand_machines_may_be_named(ctl: Ctl) -> None:
+    """They go by query: 110,000 characters, as many as a word of a command line may have and a few less."""
+    names = ",".join(f"rack-{number:05}" for number in range(9_998))
+    assert ctl("machines", "-l", f"{names},node17", "-o", "name").out == "node17\n"
+    assert ctl("params", "node17", "--set", f"packages.install={'x' * 100_000}").status == Exit.FAILED
 
 
 def test_a_virtual_machine_has_no_password(ctl: Ctl, daemon: Daemon) -> None:
