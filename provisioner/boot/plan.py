@@ -142,8 +142,9 @@ def _first_loader(client: BootClient, why: str, machine: Machine | None, policy:
         return LocalDisk(f"{why}, but its request does not say which architecture it is (option 93)")
     facts = machine.facts if machine else None
     known = facts.secure_boot if facts else None
-    table = SECURE_BOOT_LOADERS if (client.secure_boot if known is None else known) else LOADERS
-    name = policy.loaders.get(client.arch) or table.get(client.arch)
+    signed = client.secure_boot if known is None else known
+    name = policy.loaders.get(client.arch) or (SECURE_BOOT_LOADERS if signed else LOADERS).get(client.arch)
     if name is None:
-        return LocalDisk(f"{why}, but there is no loader for architecture {client.arch:#06x}")
+        only = " that Secure Boot starts" if signed else ""
+        return LocalDisk(f"{why}, but there is no loader for architecture {client.arch:#06x}{only}")
     return LoadFile(name, why)

@@ -27,6 +27,7 @@ from provisioner.dhcp.v6.message import Type as Type6
 from provisioner.dhcp.v6.message import decode as decode6
 from provisioner.dhcp.v6.subnets import Subnet6
 from provisioner.errors import ConfigError, WireError
+from provisioner.model.boot import Arch
 from provisioner.model.net import parse_mac
 
 EXAMPLE = Subnet(network="192.0.2.0/24", interface="eth0", pools=("192.0.2.100-192.0.2.199",))
@@ -122,6 +123,8 @@ def _ask(given: dict[str, Any], kind: type[IPv4Address] | type[IPv6Address]) -> 
     arch = arch_number(given["arch"]) if given["arch"] else None
     if given["arch"] and arch is None:
         raise click.UsageError(f"--arch {given['arch']!r}: not a number of option 93 and not a name")
+    if given["secure_boot"] and arch in (Arch.X86_BIOS, Arch.X86_BIOS_HTTP):
+        raise click.UsageError(f"--secure-boot: a BIOS (--arch {given['arch']}) knows no signatures")
     try:
         uuid = str(UUID(given["uuid"])) if given["uuid"] else ""
         relay = str(kind(given["relay"])) if given["relay"] else ""

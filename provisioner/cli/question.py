@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from provisioner.boot.plan import BootPolicy, arch_name, direct_file, next_boot
+from provisioner.boot.plan import SECURE_BOOT_LOADERS, BootPolicy, arch_name, direct_file, next_boot
 from provisioner.dhcp.answer import answer
 from provisioner.dhcp.case import PROXY_PORT, Arrival, Case, Reply, Silence, Via
 from provisioner.dhcp.identify import LIES, client_of, spelled
@@ -99,8 +99,7 @@ class Desk:
         return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
 
     def _decide(self, client: BootClient) -> Plan:
-        client = client._replace(secure_boot=self._secure_boot)
-        self._plan = decided(client, self._taken_for, self._bootenv)
+        self._plan = decided(client, self._taken_for, self._bootenv, refuses=self._secure_boot)
         return self._plan
 
     def ask(self, packet: Packet, interface: str, now: float, port: int = 67) -> Told:
@@ -127,8 +126,12 @@ class Desk:
         return next((net.server or net.network + 1 for net in nets), 0)
 
 
-def decided(client: BootClient, taken_for: str, bootenv: Bootenv | None) -> Plan:
-    """Ask the daemon's own rule, for a machine of the kind that is asked about."""
+def decided(client: BootClient, taken_for: str, bootenv: Bootenv | None, *, refuses: bool) -> Plan:
+    """Ask the daemon's own rule, for a machine of the kind that is asked about.
+
+    Where it `refuses` what nobody signed, it is given what was signed, if there is that for it (`boot.refusals`).
+    """
+    client = client._replace(secure_boot=refuses and client.arch in SECURE_BOOT_LOADERS)
     if not taken_for:
         return next_boot(client, None, BootPolicy())
     machine = _stand_in(taken_for, client.mac, bootenv.name if bootenv is not None else "")

@@ -107,8 +107,7 @@ class Desk6:
         return next(iter(self._interfaces)) if len(self._interfaces) == 1 else ""
 
     def _decide(self, client: BootClient) -> Plan:
-        client = client._replace(secure_boot=self._secure_boot)
-        self._plan = decided(client, self._taken_for, self._bootenv)
+        self._plan = decided(client, self._taken_for, self._bootenv, refuses=self._secure_boot)
         return self._plan
 
     def ask(self, message: Message, interface: str, now: float, source: int = 0) -> Told:

@@ -110,6 +110,9 @@ CASES: dict[str, tuple[BootClient, Machine | None, BootPolicy, Plan]] = {
     "with Secure Boot only what was signed is offered": (
         UEFI, replace(running(Verb.DEPLOY, "wait.dhcp"), facts=Facts(secure_boot=True)), DISCOVER,
         LoadFile("shimx64.efi", INSTALLING)),
+    "and where nothing was signed it is said": (
+        BIOS, replace(running(Verb.DEPLOY, "wait.dhcp"), facts=Facts(secure_boot=True)), DISCOVER,
+        LocalDisk(f"{INSTALLING}, but there is no loader for architecture 0x0000 that Secure Boot starts")),
 }  # fmt: skip
 
 

@@ -95,6 +95,11 @@ FAULTS = {
         ["--arch", "vax"],
         "provisionctl explain: --arch 'vax': not a number of option 93 and not a name",
     ),
+    "Secure Boot of a BIOS": (
+        2,
+        ["--secure-boot", "--arch", "0"],
+        "provisionctl explain: --secure-boot: a BIOS (--arch 0) knows no signatures",
+    ),
     "a MAC": (2, ["--mac", "zz"], "provisionctl explain: --mac: not a MAC address: 'zz'; write six octets, such as"),
     "a relay": (2, ["--relay", "10.0.0"], "provisionctl explain: --relay '10.0.0': not an IPv4 address"),
     "a UUID": (2, ["--uuid", "17"], "provisionctl explain: --uuid '17': not a UUID"),

@@ -136,7 +136,9 @@ def test_architectures_by_number_and_name(text: str, number: int | None) -> None
 SECURE = {
     "by TFTP": (UEFI, "load shimx64.efi: ", "shimx64.efi"),
     "by HTTP": (HTTP, "load cdx64.iso: ", "https://10.0.8.1:8443/boot/cdx64.iso"),
-}
+    "a BIOS of the same capture, which knows no signatures": (
+        Ask(MAC, Arch.X86_BIOS), "load undionly.kpxe: ", "undionly.kpxe"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("ask", "plan", "file"), SECURE.values(), ids=SECURE.keys())
