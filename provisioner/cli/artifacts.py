@@ -127,18 +127,14 @@ def import_file(session: Session, artifact: str, file: Path, sha256: str, origin
     \b
       provisionctl artifacts import discovery/vmlinuz ./vmlinuz
     """
-    path = quoted(artifact, safe="/")
-    try:
-        length_of(file)  # a pipe is refused before it is opened, which would wait for who writes to it
-        with (
-            _converted(session, artifact, file, sha256) as (chosen, expected),
-            chosen.open("rb") as content,
-            artifact_client(session) as client,
-        ):
-            query = {"origin": origin or f"file {file.name}"} | ({"sha256": expected} if expected else {})
-            row = client.send(f"/v1/artifacts/{path}", content, length_of(chosen), query)
-    except OSError as error:
-        raise ArtifactError(f"{file}: {error.strerror}") from error
+    length_of(file)  # a pipe is refused before it is opened, which would wait for who writes to it
+    with (
+        _converted(session, artifact, file, sha256) as (chosen, expected),
+        chosen.open("rb") as content,
+        artifact_client(session) as client,
+    ):
+        query = {"origin": origin or f"file {file.name}"} | ({"sha256": expected} if expected else {})
+        row = client.send(f"/v1/artifacts/{quoted(artifact, safe='/')}", content, length_of(chosen), query)
     print_rows(session, [row], COLUMNS, empty="")
 
 
@@ -207,12 +203,9 @@ def bundle_import(session: Session, file: Path) -> None:
 
     What no bootenv here has is taken, too, and said: the catalogue that has it may come later.
     """
-    try:
-        length = length_of(file)
-        with file.open("rb") as content, artifact_client(session) as client:
-            taken = client.send("/v1/bundle", content, length, {})
-    except OSError as error:
-        raise ArtifactError(f"{file}: {error.strerror}") from error
+    length = length_of(file)
+    with file.open("rb") as content, artifact_client(session) as client:
+        taken = client.send("/v1/bundle", content, length, {})
     print_rows(session, taken["artifacts"], COLUMNS, empty="")
     for note in taken["notes"]:
         session.note(printable(note))

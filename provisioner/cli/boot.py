@@ -177,7 +177,7 @@ def cancel(session: Session, machines: list[str]) -> None:
     writing: list[Row] = []
 
     def ask(name: str) -> Row:
-        machine: Row = client.post(f"/v1/machines/{quoted(name)}/cancel", key=str(uuid.uuid4()))
+        machine: Row = client.post(f"/v1/machines/{quoted(name)}/cancel", key=str(uuid.uuid4()), slow=True)
         return machine
 
     def tell(machine: Row) -> None:

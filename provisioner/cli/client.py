@@ -189,7 +189,8 @@ class Client:
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
             with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # refused before all of it was sent
                 connection.request("PUT", f"{path}?{query_of(query)}", content, headers)
-            return _read(connection.getresponse(), self.server)
+            with self._waiting(path, slow=True):
+                return _read(connection.getresponse(), self.server)
         except TimeoutError as error:
             raise ApiError(f"{self.server}: no answer within {timeout_s:.0f} s", hint=_LOST) from error
         except (OSError, http.client.HTTPException) as error:
@@ -207,9 +208,8 @@ class Client:
             if response.status >= 400:
                 _read(response, self.server)
             sock.settimeout(None)
-            sock.setsockopt(
-                socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
-            )  # behind a URL there may be a router that forgets
+            # behind a URL there may be a router that forgets
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._hung_up(error) from error
@@ -257,7 +257,7 @@ class Client:
         for _ in range(AGAIN if repeat else 1):
             try:
                 return self._once(method, path, body, headers or {}, timeout_s)
-            except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected) as error:
+            except (ConnectionResetError, BrokenPipeError, *_CUT) as error:
                 lost = error
             except Unreachable as error:
                 if lost is None and not (self._answered and method != "GET"):  # nobody is there: said at once
@@ -285,7 +285,7 @@ class Client:
             response = connection.getresponse()
             self._answered = True
             return _read(response, self.server)
-        except http.client.RemoteDisconnected:
+        except _CUT:
             raise
         except http.client.HTTPException as error:
             raise ApiError(f"{self.server}: not an HTTP answer: {_reason(error)}") from error
@@ -373,6 +373,8 @@ def waited_for(path: str) -> str:
 _DOWN = "is it running? `systemctl status provisioner`; without hardware: `provisionctl lab up`"
 _STRANGERS = frozenset({400, 404, 405})
 """What another server says to a path that it does not know; all that the API refuses is a problem."""
+_CUT = (http.client.RemoteDisconnected, http.client.IncompleteRead)
+"""How the end of a daemon shows where an answer was awaited, or had begun."""
 _TOO_LONG = frozenset({414, 431})
 """What a proxy says to a query that the daemon itself would take."""
 _STRANGER = "that is a UNIX socket (api.socket), or what forwards to it; http.port is for machines alone"

@@ -173,8 +173,14 @@ WRONG = {
 @pytest.mark.parametrize("args", WRONG.values(), ids=WRONG.keys())
 def test_wrong_names_say_how_they_are_written(ctl: Ctl, args: tuple[str, ...]) -> None:
     ran = ctl(*args)
-    assert ran.status == 1
+    assert ran.status == 2
     assert "BOOTENV/ARCH/NAME" in ran.err
+
+
+@pytest.mark.parametrize("words", [("import", "discovery/vmlinuz"), ("bundle", "import")], ids=["import", "bundle"])
+def test_a_file_that_is_not_there_is_named(ctl: Ctl, words: tuple[str, ...]) -> None:
+    ran = ctl("artifacts", *words, "none")
+    assert (ran.status, ran.err) == (1, "provisionctl: none: No such file or directory\n")
 
 
 def test_a_name_that_could_be_a_path_is_refused(ctl: Ctl, kernel: Path) -> None:

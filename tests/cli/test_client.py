@@ -205,6 +205,51 @@ def answering(path: Path, answer: bytes) -> Iterator[None]:
             thread.join()
 
 
+@contextmanager
+def one_after_another(path: Path, *answers: bytes) -> Iterator[None]:
+    """A daemon that says this to each request in turn."""
+
+    def serve() -> None:
+        for answer in answers:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        thread.join()
+
+
+def test_what_is_cut_amid_its_answer_is_asked_again_where_that_is_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "AGAIN_PAUSE_S", 0.0)
+    client = Client(str(tmp_path / "api.sock"))
+    with one_after_another(tmp_path / "api.sock", ANSWER[:-1], ANSWER, ANSWER[:-1], ANSWER, ANSWER[:-1]):
+        assert client.get("/v1/machines") == {}
+        assert client.post("/v1/machines/node17/boot", key="k") == {}
+        with pytest.raises(ApiError, match="the daemon hung up"):
+            client.post("/v1/machines/node17/boot")
+
+
+def test_who_sends_a_file_is_told_what_is_waited_for(tmp_path: Path) -> None:
+    told, heard = list[str](), threading.Event()
+
+    def note(text: str) -> None:
+        told.append(text)
+        heard.set()
+
+    with slow(tmp_path / "api.sock", heard, times=1):
+        client = Client(str(tmp_path / "api.sock"), note, note_after_s=0.0)
+        assert client.send("/v1/machines/node17/bmc/firmware", io.BytesIO(b"x"), 1, {}) == {}
+    assert told == ["waiting for the BMC of node17"]
+
+
 def said(path: Path, how: str) -> list[str]:
     client = Client(str(path))
     lines = client.lines("/v1/artifacts/fetch", {}) if how == "lines" else client.exchange("/v1/dhcp/import", b"{}", {})
