@@ -103,7 +103,9 @@ class Catalog:
             if self.lacking is not None:  # it may be what is missing
                 raise self.lacking
             known = (*content.bootenvs, *content.aliases)
-            raise NotFoundError(f"no bootenv {name[:80]!r}{nearest(name, known)}", hint="provisionctl bootenvs")
+            raise NotFoundError(
+                f"no bootenv {name[:80]!r}{nearest(name, known)}", hint="`provisionctl bootenvs` lists them"
+            )
         return found
 
     def resolve(self, bootenv: Bootenv, layers: Sequence[Layer] = ()) -> Resolved:

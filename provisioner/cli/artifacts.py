@@ -55,7 +55,7 @@ def list_artifacts(session: Session) -> None:
 
 @command("fetch")
 @click.argument("bootenv", shell_complete=bootenv_names)
-@click.option("--arch", default="", help="amd64, arm64, or all (default: amd64 where there is one).")
+@click.option("--arch", metavar="ARCH", default="", help="amd64, arm64, or all (default: amd64 where there is one).")
 @click.option("--again", is_flag=True, help="Fetch what is there already, too.")
 @click.option("--unverified", is_flag=True, help="Take what neither a hash nor a signature vouches for.")
 def fetch(session: Session, bootenv: str, arch: str, again: bool, unverified: bool) -> None:
@@ -119,8 +119,10 @@ def artifact_of(text: str) -> str:
 @command("import")
 @click.argument("artifact", metavar="BOOTENV/[ARCH/]NAME", callback=reads(artifact_of))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--sha256", default="", help="The SHA-256 that it must have.")
-@click.option("--origin", default="", help="Where it came from, for the list (default: the file's name).")
+@click.option("--sha256", metavar="SHA256", default="", help="The SHA-256 that it must have.")
+@click.option(
+    "--origin", metavar="WHERE", default="", help="Where it came from, for the list (default: the file's name)."
+)
 def import_file(session: Session, artifact: str, file: Path, sha256: str, origin: str) -> None:
     """Give the store a FILE as artefact of a bootenv; ARCH is amd64 where it is left out.
 
@@ -167,12 +169,12 @@ def bundle() -> None:
 @command("create")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("bootenvs", metavar="BOOTENV...", nargs=-1, required=True, shell_complete=bootenv_names)
-@click.option("--arch", default="", help="amd64, arm64, or all (default: amd64 where there is one).")
+@click.option("--arch", metavar="ARCH", default="", help="amd64, arm64, or all (default: amd64 where there is one).")
 def bundle_create(session: Session, file: Path, bootenvs: tuple[str, ...], arch: str) -> None:
     """Write what is in store of BOOTENVs to FILE: a tar archive with a manifest and each content under its SHA-256.
 
     \b
-      provisionctl artifacts bundle create site.tar discovery debian-12 ubuntu-24.04
+      provisionctl artifacts bundle create site.tar discovery debian-12
     """
     query = query_of([("bootenv", name) for name in bootenvs] + ([("arch", arch)] if arch else []))
     partial = file.with_name(f"{file.name}.part")

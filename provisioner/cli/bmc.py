@@ -20,7 +20,7 @@ from provisioner.cli.output import print_data, print_rows
 from provisioner.cli.sending import length_of
 from provisioner.cli.session import Group, Session, command, read_first_line
 from provisioner.cli.text import Column, Row, listing, printable
-from provisioner.cli.typed import pair_of, reads
+from provisioner.cli.typed import Number, pair_of, reads
 from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
 from provisioner.model.bmc import BmcAddress, parse_url
@@ -38,7 +38,7 @@ def bmc() -> None:
     \b
       provisionctl bmc do node17 sensors.read
       provisionctl bmc do node17 led.set wanted=on
-      provisionctl bmc do node17 vmedia.insert uri=https://boot.example.net/node17.iso
+      provisionctl bmc do node17 vmedia.insert uri=https://example.net/17.iso
       provisionctl bmc console node17
       provisionctl bmc find 10.0.0.0/24
     """
@@ -183,8 +183,8 @@ def remove(session: Session, machine: str, driver: str) -> None:
 @click.argument("machine", shell_complete=machine_names)
 @click.argument("verb")
 @click.option("--driver", type=click.Choice(["ipmi", "redfish", "libvirt"]), required=True, help="Which one to ask.")
-@click.option("--reason", required=True, help="Why; `why` shows it.")
-@click.option("--days", default=30.0, show_default=True, help="For how long.")
+@click.option("--reason", metavar="REASON", required=True, help="Why; `why` shows it.")
+@click.option("--days", type=Number(0, min_open=True), default=30.0, show_default=True, help="For how long.")
 def waive(session: Session, machine: str, verb: str, driver: str, reason: str, days: float) -> None:
     """Have a driver asked for a verb that failed it on boards like this one.
 

@@ -13,7 +13,7 @@ import click
 from provisioner.cli.output import print_rows
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Column, Row, printable, span
-from provisioner.cli.typed import reads
+from provisioner.cli.typed import Number, reads
 
 if TYPE_CHECKING:
     from provisioner.bmc.find import Found
@@ -38,7 +38,13 @@ def _targets(texts: Sequence[str]) -> list[str]:
 @click.argument("hosts", nargs=-1, metavar="[NETWORK]...", callback=reads(_targets))
 @click.option("--ssdp", is_flag=True, help="Ask Redfish services on our networks to make themselves known.")
 @click.option("--interface", metavar="NAME|ADDRESS", default="", help="Ask on this one of our networks alone (--ssdp).")
-@click.option("--rate", default=50.0, show_default=True, help="Addresses knocked at in a second.")
+@click.option(
+    "--rate",
+    type=Number(0, 1000, min_open=True),
+    default=50.0,
+    show_default=True,
+    help="Addresses knocked at in a second.",
+)
 def find(session: Session, hosts: Sequence[str], ssdp: bool, interface: str, rate: float) -> None:
     """Find BMCs: knock at every address of a network, or listen for those that announce themselves.
 
@@ -49,8 +55,6 @@ def find(session: Session, hosts: Sequence[str], ssdp: bool, interface: str, rat
 
     if not hosts and not ssdp:
         raise click.UsageError("nothing to look through: name a network, such as 10.0.0.0/24, or give --ssdp")
-    if not 0 < rate <= 1000:
-        raise click.UsageError(f"--rate {rate:g}: more than 0, at most 1000")
     if interface and not ssdp:
         raise click.UsageError("--interface: it says where --ssdp asks, which is not given")
     ours = asking_from(by_interface(socket.AF_INET), interface) if ssdp else []

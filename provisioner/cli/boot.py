@@ -20,7 +20,7 @@ from provisioner.cli.progress import until_over, wait_for
 from provisioner.cli.session import Session, command
 from provisioner.cli.setting import in_query, sets
 from provisioner.cli.text import Row, error_lines, parse_span, printable
-from provisioner.cli.typed import NAMES
+from provisioner.cli.typed import MACHINES
 from provisioner.cli.urls import quoted
 from provisioner.cli.wait import Waiting
 from provisioner.errors import ApiError, ConflictError, PreflightError, ProvisionerError
@@ -70,13 +70,13 @@ def waits(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @command("boot")
-@NAMES
+@MACHINES
 @click.argument("bootenv", shell_complete=bootenv_names)
 @click.option("--plan", is_flag=True, help="Say all that would happen, and touch nothing.")
 @click.option(
     "--via",
     type=click.Choice(["network", "media"]),
-    help="From the network, or from a CD of the machine's own in its BMC's virtual drive, without DHCP; as enrolled.",
+    help="From the network, or without DHCP from a CD in its BMC's virtual drive.  [default: as `boot-via` says]",
 )
 @sets
 @YES
@@ -87,14 +87,15 @@ def boot(session: Session, machines: list[str], bootenv: str, **given: Any) -> N
     Each is told by its BMC to boot from the network once, and restarted; BOOTENV is installed on its disk, it restarts
     from there and reports. What is on the disk is lost. Before any power is touched, everything that it needs is
     checked. --plan says what would happen: the answers of DHCP, loaders, boot script, files with their hashes, which
-    disks lose what, and every check; it ends with the status of the boot. Several: node17,node18 or node[01-20].
+    disks lose what, and every check; it ends with the status of the boot. Several machines: node17,node18 or
+    node[01-20].
 
     \b
       provisionctl boot node17 debian-12 --wait
       provisionctl boot node[01-20] debian-12
       provisionctl boot node17 ubuntu-22.04 --plan
       provisionctl boot node18 debian-12 --via media
-      provisionctl boot node18 debian-12 --set disk.layout=lvm --set packages.install=[vim]
+      provisionctl boot node18 debian-12 --set disk.layout=lvm
     """
     client, params = session.client(), given["settings"]
     asked = {"bootenv": bootenv} | ({"via": given["via"]} if given["via"] else {})
@@ -107,7 +108,7 @@ def boot(session: Session, machines: list[str], bootenv: str, **given: Any) -> N
 
 
 @command("discover")
-@NAMES
+@MACHINES
 @YES
 @waits
 def discover(session: Session, machines: list[str], yes: bool, wait: bool, timeout: float) -> None:
@@ -121,7 +122,7 @@ def discover(session: Session, machines: list[str], yes: bool, wait: bool, timeo
 
 
 @command("release")
-@NAMES
+@MACHINES
 @click.option("--keep-data", is_flag=True, help="Do not erase the disks.")
 @YES
 @waits
@@ -134,7 +135,7 @@ def release(session: Session, machines: list[str], keep_data: bool, yes: bool, w
 
 
 @command("rescue")
-@NAMES
+@MACHINES
 @YES
 @waits
 def rescue(session: Session, machines: list[str], yes: bool, wait: bool, timeout: float) -> None:
@@ -148,7 +149,7 @@ def rescue(session: Session, machines: list[str], yes: bool, wait: bool, timeout
 
 
 @command("unrescue")
-@NAMES
+@MACHINES
 @waits
 def unrescue(session: Session, machines: list[str], wait: bool, timeout: float) -> None:
     """Boot machines from their disks again, back to what they were before `rescue`."""
@@ -156,7 +157,7 @@ def unrescue(session: Session, machines: list[str], wait: bool, timeout: float) 
 
 
 @command("resume")
-@NAMES
+@MACHINES
 @waits
 def resume(session: Session, machines: list[str], wait: bool, timeout: float) -> None:
     """Take up a run that failed or was cancelled, where that is safe, instead of beginning anew."""
@@ -164,7 +165,7 @@ def resume(session: Session, machines: list[str], wait: bool, timeout: float) ->
 
 
 @command("cancel")
-@NAMES
+@MACHINES
 def cancel(session: Session, machines: list[str]) -> None:
     """End what is under way; the machine goes back to the state that it came from.
 
@@ -231,7 +232,7 @@ def _still_on(session: Session, waited: Waiting, ref: str) -> ProvisionerError |
 
 
 @command("power")
-@NAMES
+@MACHINES
 @click.argument("wanted", metavar="on|off|cycle|reset", type=click.Choice(["on", "off", "cycle", "reset"]))
 @YES
 def power(session: Session, machines: list[str], wanted: str, yes: bool) -> None:

@@ -23,7 +23,8 @@ def check(session: Session, path: Path) -> None:
     """Check the configuration, the bootenvs, the templates, the hardware profiles and the workflows.
 
     Reads all that the daemon would read and starts nothing. Every fault is told with its file and line; exit status 0
-    means that `provisionerd` will take it. What it takes and you may not have meant is a warning.
+    means that `provisionerd` will take it, where its user may read what root may. What it takes and you may not have
+    meant is a warning.
     """
     from provisioner import premises
 

@@ -109,7 +109,7 @@ SUBNETS = (
 
 @command("leases")
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
-@click.option("--mac", default="", help="Only those of this hardware address.")
+@click.option("--mac", metavar="MAC", default="", help="Only those of this hardware address.")
 @click.option("--network", default="", metavar="NETWORK", help="Only addresses in it, such as 10.0.8.0/22.")
 @click.option("-6", "six", is_flag=True, help="Those of DHCPv6.")
 def leases(session: Session, state: str | None, mac: str, network: str, six: bool) -> None:
@@ -145,9 +145,11 @@ def reservations(session: Session, six: bool) -> None:
 @command("reserve")
 @click.argument("mac")
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
-@click.option("--name", default="", help="Host name.")
-@click.option("--profile", default="", help="Profile, for the overrides in dhcp.profiles.")
-@click.option("--uuid", default="", help="SMBIOS UUID: another port of the same machine is then known as well.")
+@click.option("--name", metavar="NAME", default="", help="Host name.")
+@click.option("--profile", metavar="PROFILE", default="", help="Profile, for the overrides in dhcp.profiles.")
+@click.option(
+    "--uuid", metavar="UUID", default="", help="SMBIOS UUID: another port of the same machine is then known as well."
+)
 @click.option("--https", type=click.Choice(TRUST), help="Who on it trusts the daemon's CA.")
 def reserve(session: Session, mac: str, addresses: Sequence[str], **given: str | None) -> None:
     """Fix an ADDRESS for a hardware address, or one in each of several subnets; without one, only make it known.
@@ -184,10 +186,10 @@ def unreserve(session: Session, mac: str) -> None:
 
 @command("reserve6")
 @click.argument("address")
-@click.option("--mac", default="", help="Hardware address of the port.")
-@click.option("--uuid", default="", help="SMBIOS UUID of the machine.")
-@click.option("--duid", default="", help="DUID that it sends, in hex.")
-@click.option("--name", default="", help="Host name.")
+@click.option("--mac", metavar="MAC", default="", help="Hardware address of the port.")
+@click.option("--uuid", metavar="UUID", default="", help="SMBIOS UUID of the machine.")
+@click.option("--duid", metavar="DUID", default="", help="DUID that it sends, in hex.")
+@click.option("--name", metavar="NAME", default="", help="Host name.")
 @click.option("--https", type=click.Choice(TRUST), help="Who on it trusts the daemon's CA.")
 def reserve6(session: Session, address: str, **given: str | None) -> None:
     """Fix an IPv6 ADDRESS for the machine that has all of what is said of it.
@@ -267,7 +269,13 @@ def _meant(client: Client, name: str, six: bool) -> tuple[str, str]:
 
 @command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--format", "format_name", default="", help="What the files are, where their content does not tell.")
+@click.option(
+    "--format",
+    "format_name",
+    metavar="FORMAT",
+    default="",
+    help="What the files are, where their content does not tell.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
 @click.option("--keep-going", is_flag=True, help="Leave out what is in conflict or cannot be read, take the rest.")
 @click.option("--expired", is_flag=True, help="List leases that are over, too.")
@@ -279,10 +287,11 @@ def import_(session: Session, files: Sequence[Path], **given: Any) -> None:
     meanwhile, and clients keep their addresses.
 
     \b
-      provisionctl dhcp import /etc/dhcp/dhcpd.conf /var/lib/dhcp/dhcpd.leases --dry-run
-      provisionctl dhcp import /var/lib/misc/dnsmasq.leases /etc/dnsmasq.conf
-      provisionctl dhcp import /etc/kea/kea-dhcp4.conf /var/lib/kea/kea-leases4.csv
-      provisionctl dhcp import /etc/kea/kea-dhcp6.conf /var/lib/kea/kea-leases6.csv
+      cd /var/lib
+      provisionctl dhcp import /etc/dhcp/dhcpd.conf dhcp/dhcpd.leases --dry-run
+      provisionctl dhcp import /etc/dnsmasq.conf misc/dnsmasq.leases
+      provisionctl dhcp import /etc/kea/kea-dhcp4.conf kea/kea-leases4.csv
+      provisionctl dhcp import /etc/kea/kea-dhcp6.conf kea/kea-leases6.csv
     """
     from provisioner.cli.dhcp_import import import_files
 

@@ -25,6 +25,7 @@ from provisioner.cli.many import outcomes
 from provisioner.cli.output import GREEN, RED, YELLOW, print_data
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import painted, printable, size
+from provisioner.cli.typed import Number
 from provisioner.cli.urls import quoted
 from provisioner.config import Config
 from provisioner.dhcp.addresses import by_interface
@@ -49,8 +50,18 @@ STYLES = {Level.OK: GREEN, Level.WARN: YELLOW, Level.FAIL: RED}
 
 @command("doctor")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The daemon's configuration.")
-@click.option("--interface", "interfaces", multiple=True, help="Ask for an address here, too; may be repeated.")
-@click.option("--wait", "wait_s", default=3.0, show_default=True, help="Seconds to wait for DHCP offers.")
+@click.option(
+    "--interface", "interfaces", metavar="NAME", multiple=True, help="Ask for an address here, too; may be repeated."
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    metavar="SECONDS",
+    type=Number(0),
+    default=3.0,
+    show_default=True,
+    help="How long to wait for DHCP offers.",
+)
 @click.option("--no-bmcs", is_flag=True, help="Do not log in to the BMCs of machines.")
 def doctor(session: Session, interfaces: tuple[str, ...], **given: Any) -> None:
     """Test the running services as a machine would.

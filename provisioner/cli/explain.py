@@ -41,19 +41,42 @@ TYPES = {"discover": Type.DISCOVER, "request": Type.REQUEST, "inform": Type.INFO
 
 
 @command("explain")
-@click.option("--mac", default="52:54:00:12:34:56", show_default=True, help="The machine's network port.")
-@click.option("--arch", default="", help="Option 93: a number (7, 0x10) or a name (bios, efi-x64, efi-x64-http ...).")
-@click.option("--class", "vendor_class", default="", help="Option 60: PXEClient, HTTPClient, or the whole text.")
-@click.option("--user-class", default="", help="Option 77, such as iPXE.")
-@click.option("--uuid", default="", help="Option 97: the SMBIOS UUID as Linux prints it.")
-@click.option("--relay", default="", metavar="IP", help="The relay agent that it comes by.")
-@click.option("--interface", default="", help="The interface that it comes in on (default: the only one served).")
 @click.option(
-    "--type", "kind", type=click.Choice(sorted(TYPES)), default="discover", show_default=True, help="Message."
+    "--mac", metavar="MAC", default="52:54:00:12:34:56", show_default=True, help="The machine's network port."
+)
+@click.option(
+    "--arch",
+    metavar="ARCH",
+    default="",
+    help="Option 93: a number (7, 0x10) or a name (bios, efi-x64, efi-x64-http ...).",
+)
+@click.option(
+    "--class", "vendor_class", metavar="CLASS", default="", help="Option 60: PXEClient, HTTPClient, or the whole text."
+)
+@click.option("--user-class", metavar="CLASS", default="", help="Option 77, such as iPXE.")
+@click.option("--uuid", metavar="UUID", default="", help="Option 97: the SMBIOS UUID as Linux prints it.")
+@click.option("--relay", default="", metavar="IP", help="The relay agent that it comes by.")
+@click.option(
+    "--interface", metavar="NAME", default="", help="The interface that it comes in on (default: the only one served)."
+)
+@click.option(
+    "--type", "kind", type=click.Choice(sorted(TYPES)), default="discover", show_default=True, help="What it sends."
 )
 @click.option("--port", type=click.Choice(["67", "4011"]), default="67", show_default=True, help="UDP port.")
-@click.option("--as", "taken_for", type=click.Choice(sorted(STATES)), help="What the machine is taken for, if known.")
-@click.option("--bootenv", default="debian-12", show_default=True, help="With --as deploying: what it is to boot.")
+@click.option(
+    "--as",
+    "taken_for",
+    metavar="STATE",
+    type=click.Choice(sorted(STATES)),
+    help=f"What the machine is taken for, if known: {', '.join(sorted(STATES))}.",
+)
+@click.option(
+    "--bootenv",
+    metavar="BOOTENV",
+    default="debian-12",
+    show_default=True,
+    help="With --as deploying: what it is to boot.",
+)
 @click.option("--secure-boot", is_flag=True, help="Its firmware has refused a loader that nobody signed.")
 @click.option("-6", "--ipv6", is_flag=True, help="Ask by DHCPv6: SOLICIT for discover, and so on.")
 @click.option("--pcap", type=click.Path(path_type=Path, dir_okay=False), help="Explain every request of a capture.")
@@ -65,14 +88,14 @@ def explain(session: Session, **given: Any) -> None:
     subnets of its configuration, or an example where there is none. Leases of a running daemon are not known here.
 
     \b
-      provisionctl explain --arch 7                          a UEFI machine nobody knows
-      provisionctl explain --arch 7 --as active              one that is installed
+      provisionctl explain --arch 7                     a UEFI machine, unknown
+      provisionctl explain --arch 7 --as active         one that is installed
+      provisionctl explain --arch 7 --as deploying      one to be installed
+      provisionctl explain --arch 7 --secure-boot       one that wants a signature
       provisionctl explain --arch efi-x64-http --class HTTPClient
-      provisionctl explain --arch efi-x64-http --class HTTPClient --as deploying --bootenv iso
-      provisionctl explain --arch efi-x64-http --class HTTPClient --secure-boot
-      provisionctl explain --user-class iPXE --arch 7        the loader asks again
-      provisionctl explain -6 --arch 7                       a UEFI machine that boots over IPv6
-      provisionctl explain --pcap boot.pcap                  what a capture shows
+      provisionctl explain --arch 7 --user-class iPXE   the loader asks again
+      provisionctl explain --arch 7 -6                  UEFI that boots over IPv6
+      provisionctl explain --pcap boot.pcap             what a capture shows
     """
     config = _config(session, given["config"], EXAMPLE6 if given["ipv6"] else EXAMPLE)
     taken_for = given["taken_for"] or ""

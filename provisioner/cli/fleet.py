@@ -15,6 +15,7 @@ from provisioner.cli.machines import state_style
 from provisioner.cli.output import RED, print_rows
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Column, Row
+from provisioner.cli.typed import Count
 
 ROLLOUTS = Followed("rollout", "/v1/rollouts", ("status",), "rollouts", "rollout-abort")
 
@@ -48,13 +49,19 @@ MEMBERS = (
 @click.option(
     "--select", "-l", required=True, metavar="SELECTOR", help="Which machines, such as rack=r1,!state=active."
 )
-@click.option("--at-once", type=click.IntRange(1), default=4, show_default=True, help="Machines under way at once.")
-@click.option("--max-failures", type=click.IntRange(0), default=0, show_default=True, help="Machines that may fail.")
+@click.option("--at-once", type=Count(1), default=4, show_default=True, help="Machines under way at once.")
+@click.option(
+    "--max-failures",
+    type=Count(0),
+    default=0,
+    show_default=True,
+    help="Machines that may fail before it pauses itself.",
+)
 @click.option("--plan", is_flag=True, help="Say which machines are meant, and touch nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
 @waits
 def rollout(session: Session, bootenv: str, select: str, **given: Any) -> None:
-    """Install BOOTENV on all machines that are meant, so many at once.
+    """Install BOOTENV on all machines that --select means, some at a time.
 
     When more than --max-failures machines failed, no further one is begun and the rollout is paused; what is under way
     goes on. The daemon carries it out: it goes on when this command ends, and when the daemon restarts.
@@ -62,7 +69,7 @@ def rollout(session: Session, bootenv: str, select: str, **given: Any) -> None:
     A selector is a list of terms: names and ranges add up, fields and tags narrow, "!" turns a term round.
 
     \b
-      provisionctl rollout ubuntu-24.04 --select rack=r1 --at-once 4 --max-failures 2
+      provisionctl rollout ubuntu-24.04 -l rack=r1 --at-once 4 --max-failures 2
       provisionctl rollout debian-12 -l 'node[01-40],!state=active' --plan
     """
     client = session.client()

@@ -53,7 +53,13 @@ _NO_IMPORT = click.option("--no-import", is_flag=True, help="Leave the daemon's 
     show_default=True,
     help="generic: every machine. virtual: virtual machines with BMCs, small. cloud: virtual machines without.",
 )
-@click.option("--package", "packages", multiple=True, help="Package with firmware for network cards; may be repeated.")
+@click.option(
+    "--package",
+    "packages",
+    metavar="NAME",
+    multiple=True,
+    help="Package with firmware for network cards; may be repeated.",
+)
 @click.option(
     "--arch", type=click.Choice(ramdisk.ARCHITECTURES), help="Architecture of the machines (default: that of this one)."
 )
@@ -81,7 +87,7 @@ def toolbox(session: Session, fresh: bool, folder: Path | None, no_import: bool)
 
 
 @command("mirror")
-@click.option("--package", "packages", multiple=True, help="One more package; may be repeated.")
+@click.option("--package", "packages", metavar="NAME", multiple=True, help="One more package; may be repeated.")
 @_FOLDER
 def mirror(session: Session, packages: tuple[str, ...], folder: Path | None) -> None:
     """Build a partial mirror of Debian packages, for installs from packages in a rack that has no way out."""
@@ -117,7 +123,7 @@ def _image(name: str) -> click.Command:
         show_default=True,
         help="cloud: virtual machines only, small. generic: every machine.",
     )
-    @click.option("--package", "packages", multiple=True, help="One more package; may be repeated.")
+    @click.option("--package", "packages", metavar="NAME", multiple=True, help="One more package; may be repeated.")
     @click.option("--fresh", is_flag=True, help="Build again with today's packages.")
     @_FOLDER
     @_NO_IMPORT

@@ -13,6 +13,7 @@ import click
 from provisioner.cli.output import GREEN, print_rows
 from provisioner.cli.session import Command, Group, Session, session_of
 from provisioner.cli.text import Column
+from provisioner.cli.typed import Count
 from provisioner.errors import LabError
 from provisioner.fields import parse_size
 from provisioner.lab import control, faults, rack
@@ -46,6 +47,7 @@ def _rack_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 name_option = click.option(
     "--name",
+    metavar="RACK",
     default=DEFAULT_NAME,
     show_default=True,
     callback=_rack_name,
@@ -58,10 +60,10 @@ def lab() -> None:
     """A virtual rack: machines with real firmware and BMCs, in a network of their own.
 
     \b
-      provisionctl lab up                  three machines, off, and the daemon that serves them
-      provisionctl lab status              what is on, and what boots next
-      provisionctl lab console node17      what its screen says
-      provisionctl lab down                remove every trace
+      provisionctl lab up               three machines, off, and their daemon
+      provisionctl lab status           what is on, and what boots next
+      provisionctl lab console node17   what its screen says
+      provisionctl lab down             remove every trace
     """
 
 
@@ -81,18 +83,18 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @_command("up")
 @click.option(
     "--machines",
-    type=click.IntRange(1, MOST),
+    type=Count(1, MOST),
     show_default="3",
     help="How many: BIOS, UEFI PXE and UEFI HTTP boot in turn.",
 )
 @click.option("--daemon/--no-daemon", default=None, help="Start provisionerd in the rack and enrol the machines there.")
-@click.option("--disks", type=click.IntRange(1, MOST_DISKS), show_default="1", help="How many every machine has.")
+@click.option("--disks", type=Count(1, MOST_DISKS), show_default="1", help="How many every machine has.")
+@click.option("--ports", type=Count(1, MOST_PORTS), show_default="1", help="Network ports that every machine has.")
+@click.option("--cpus", type=Count(1, MOST_CPUS), show_default="1", help="Processors that every machine has.")
+@click.option("--memory", metavar="SIZE", show_default="1GiB", help="Memory of every machine.")
 @click.option(
-    "--ports", type=click.IntRange(1, MOST_PORTS), show_default="1", help="Network ports that every machine has."
+    "--disk-size", metavar="SIZE", show_default="8GiB", help="Size of every disk; it takes up what is written."
 )
-@click.option("--cpus", type=click.IntRange(1, MOST_CPUS), show_default="1", help="Processors that every machine has.")
-@click.option("--memory", show_default="1GiB", help="Of every machine.")
-@click.option("--disk-size", show_default="8GiB", help="Of every disk; it takes up what is written.")
 @click.option("--kinds", default="", metavar="KIND,...", help=f"Firmware in turn; there are {', '.join(Firmware)}.")
 @name_option
 def up(session: Session, machines: int | None, daemon: bool | None, name: str, **shape: Any) -> None:
@@ -165,7 +167,7 @@ def power(session: Session, machine: str, verb: str, name: str) -> None:
 @_command("fault")
 @click.argument("machine")
 @click.argument("fault")
-@click.option("--times", type=click.IntRange(1), help="It strikes so often, then it is gone.")
+@click.option("--times", type=Count(1), help="It strikes so often, then it is gone.")
 @name_option
 def fault(session: Session, machine: str, fault: str, times: int | None, name: str) -> None:
     """Make a machine's BMC misbehave: `provisionctl lab faults` lists how."""

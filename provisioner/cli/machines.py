@@ -16,7 +16,7 @@ from provisioner.cli.many import for_each
 from provisioner.cli.output import CYAN, DIM, GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session, command, is_terminal, read_first_line
 from provisioner.cli.text import Column, Row, age, listing, printable, seconds_of, size, span
-from provisioner.cli.typed import NAMES, reads
+from provisioner.cli.typed import MACHINES, reads
 from provisioner.cli.urls import quoted
 from provisioner.errors import ConfigError
 from provisioner.model.bmc import URLS, BmcAddress, parse_url
@@ -78,8 +78,8 @@ COLUMNS = (
 
 
 @command("machines")
-@click.option("--state", default="", help="Only machines in this state, such as active.")
-@click.option("--tag", default="", help="Only machines with this tag, such as rack=r1.")
+@click.option("--state", metavar="STATE", default="", help="Only machines in this state, such as active.")
+@click.option("--tag", metavar="TAG", default="", help="Only machines with this tag, such as rack=r1.")
 @click.option("-l", "--select", default="", metavar="SELECTOR", help="Such as rack=r1,!state=active or node[01-40].")
 def machines(session: Session, state: str, tag: str, select: str) -> None:
     """List all machines.
@@ -95,7 +95,7 @@ def machines(session: Session, state: str, tag: str, select: str) -> None:
 
 
 @command("show")
-@click.argument("name", shell_complete=machine_names)
+@click.argument("name", metavar="MACHINE", shell_complete=machine_names)
 def show(session: Session, name: str) -> None:
     """Show all that is known of a machine: facts, BMC, the run and its steps, why it failed."""
     machine = session.client().get(f"/v1/machines/{quoted(name)}")
@@ -207,13 +207,15 @@ def _nic(nic: Row) -> str:
 )
 @click.option("--password-file", metavar="FILE", default="", help="The BMC's password is the first line of FILE.")
 @click.option("--password-stdin", is_flag=True, help="Read the BMC's password from stdin.")
-@click.option("--mac", "macs", multiple=True, help="A network port's address; may be repeated.")
+@click.option("--mac", "macs", metavar="MAC", multiple=True, help="A network port's address; may be repeated.")
 @click.option(
     "--boot-via",
     type=BOOT_WAYS,
     help="Network boot, or media: a CD of its own.  [default: as it was discovered, or pxe]",
 )
-@click.option("--tag", "tags", multiple=True, help="A label to select it by, such as rack=r1; may be repeated.")
+@click.option(
+    "--tag", "tags", metavar="TAG", multiple=True, help="A label to select it by, such as rack=r1; may be repeated."
+)
 @click.option("--no-verify", is_flag=True, help="Do not log in to the BMC first.")
 def enrol(session: Session, name: str, **given: Any) -> None:
     """Put a machine on record: its name, and its BMC.
@@ -270,7 +272,7 @@ def bmc_password(path: str, stdin: bool) -> str:
 
 
 @command("forget")
-@NAMES
+@MACHINES
 @click.option("--force", is_flag=True, help="Also machines whose disks were not erased since they were in use.")
 @YES
 def forget(session: Session, machines: list[str], force: bool, yes: bool) -> None:

@@ -43,7 +43,7 @@ LAYERS = (
 
 
 @command("render")
-@click.argument("name", shell_complete=machine_names)
+@click.argument("name", metavar="MACHINE", shell_complete=machine_names)
 @click.argument("bootenv", shell_complete=bootenv_names)
 @click.argument("file", required=False, default="")
 @sets
@@ -75,9 +75,15 @@ def render(session: Session, name: str, bootenv: str, file: str, settings: dict[
 
 
 @command("params")
-@click.argument("name", shell_complete=machine_names)
+@click.argument("name", metavar="MACHINE", shell_complete=machine_names)
 @click.argument("param", required=False, default="")
-@click.option("--bootenv", default="", shell_complete=bootenv_names, help="For this one instead of the machine's own.")
+@click.option(
+    "--bootenv",
+    metavar="BOOTENV",
+    default="",
+    shell_complete=bootenv_names,
+    help="For this one instead of the machine's own.",
+)
 @click.option("--explain", "how", flag_value="explain", help="Every layer, and which of them won.")
 @click.option("--all", "how", flag_value="all", help="Also those of which nobody said anything.")
 @sets

@@ -13,12 +13,12 @@ from provisioner.cli.many import for_each
 from provisioner.cli.output import READ, print_changed
 from provisioner.cli.session import Session, command
 from provisioner.cli.text import Row, printable
-from provisioner.cli.typed import NAMES
+from provisioner.cli.typed import MACHINES
 from provisioner.cli.urls import quoted
 
 
 @command("hold")
-@NAMES
+@MACHINES
 @click.argument("reason")
 @click.option("--quarantine", is_flag=True, help="Something is wrong with it, not only work to be done.")
 def hold(session: Session, machines: list[str], reason: str, quarantine: bool) -> None:
@@ -33,14 +33,14 @@ def hold(session: Session, machines: list[str], reason: str, quarantine: bool) -
 
 
 @command("let-go")
-@NAMES
+@MACHINES
 def let_go(session: Session, machines: list[str]) -> None:
     """End a hold: machines go back to the state that they came from."""
     _say(session, machines, "let-go")
 
 
 @command("adopt")
-@NAMES
+@MACHINES
 @click.argument("bootenv")
 def adopt(session: Session, machines: list[str], bootenv: str) -> None:
     """Put on record that machines already run BOOTENV.
@@ -52,7 +52,7 @@ def adopt(session: Session, machines: list[str], bootenv: str) -> None:
 
 
 @command("boot-via")
-@NAMES
+@MACHINES
 @click.argument("way", type=BOOT_WAYS)
 def boot_via(session: Session, machines: list[str], way: str) -> None:
     """Have machines boot another way from now on: PXE, UEFI HTTP boot, or media, a CD of their own.
@@ -63,14 +63,14 @@ def boot_via(session: Session, machines: list[str], way: str) -> None:
 
 
 @command("retire")
-@NAMES
+@MACHINES
 def retire(session: Session, machines: list[str]) -> None:
     """Take machines out of use for good. Their record stays, so that they are known if they come back."""
     _say(session, machines, "retire")
 
 
 @command("unretire")
-@NAMES
+@MACHINES
 def unretire(session: Session, machines: list[str]) -> None:
     """Take retired machines into use again; they have to be discovered anew."""
     _say(session, machines, "unretire")

@@ -140,11 +140,11 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 HELP = """Take servers from power-on to a running system.
 
 \b
+  provisionctl lab up                          try it without servers
   provisionctl machines                        what is there
   provisionctl boot node17 debian-12 --wait    install it
   provisionctl trace node17                    what happened
-
-`provisionctl COMMAND --help` explains each. Without servers: `provisionctl lab up`.
+  provisionctl COMMAND --help                  what each command does
 """
 
 root = Root(

@@ -14,6 +14,18 @@ from provisioner.model.names import expand
 T = TypeVar("T")
 
 
+class Count(click.IntRange):
+    """A whole number within bounds, called a number where it is none."""
+
+    name = "number"
+
+
+class Number(click.FloatRange):
+    """Any number within bounds."""
+
+    name = "number"
+
+
 def pair_of(text: str) -> tuple[str, str]:
     """Read NAME=VALUE; raise `ConfigError`."""
     name, equals, value = text.partition("=")
@@ -35,5 +47,7 @@ def reads(read: Callable[[Any], T]) -> Callable[[click.Context, click.Parameter,
     return callback
 
 
-NAMES = click.argument("machines", metavar="NAME[,NAME...]", callback=reads(expand), shell_complete=machine_names)
+MACHINES = click.argument(
+    "machines", metavar="MACHINE[,MACHINE...]", callback=reads(expand), shell_complete=machine_names
+)
 """Machines by name: `node17,node18`, `node[01-20]`."""

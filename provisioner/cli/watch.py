@@ -14,6 +14,7 @@ from provisioner.cli.complete import machine_names
 from provisioner.cli.output import BOLD, CYAN, RED, print_data, print_next
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import Row, painted, printable, seconds_of
+from provisioner.cli.typed import Count
 from provisioner.cli.urls import quoted
 from provisioner.errors import ApiError
 
@@ -24,12 +25,17 @@ GONE = 410
 
 
 @command("trace")
-@click.argument("name", metavar="NAME|MAC", shell_complete=machine_names)
+@click.argument("name", metavar="MACHINE|MAC", shell_complete=machine_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on as it happens; Ctrl-C ends it.")
 @click.option("--last", is_flag=True, help="Only the last run and what came after it.")
-@click.option("--grep", "text", default="", help="Only lines with this text, in any case.")
-@click.option("--channel", default="", help="Only lines that were seen there: dhcp, tftp, http, bmc, agent, ...")
-@click.option("--run", default="", help="Only lines of this run.")
+@click.option("--grep", "text", metavar="WORDS", default="", help="Only lines with this text, in any case.")
+@click.option(
+    "--channel",
+    metavar="CHANNEL",
+    default="",
+    help="Only lines that were seen there: dhcp, tftp, http, bmc, agent, ...",
+)
+@click.option("--run", metavar="RUN", default="", help="Only lines of this run.")
 @click.option("--troubles", is_flag=True, help="Only what was refused or went wrong.")
 def trace(session: Session, name: str, follow: bool, last: bool, **only: Any) -> None:
     """Print a machine's journey, one line a step: DHCP, TFTP, HTTP, BMC, agent.
@@ -124,8 +130,8 @@ def _clock(at: float, form: str = "") -> str:
 
 @command("events")
 @click.option("-f", "--follow", is_flag=True, help="Go on as it happens; Ctrl-C ends it.")
-@click.option("--machine", default="", help="Only of this machine.", shell_complete=machine_names)
-@click.option("--after", type=click.IntRange(min=0), default=0, help="Only what came after this number.")
+@click.option("--machine", metavar="MACHINE", default="", help="Only of this machine.", shell_complete=machine_names)
+@click.option("--after", type=Count(min=0), default=0, help="Only what came after this number.")
 def events(session: Session, follow: bool, machine: str, after: int) -> None:
     """Print the events of all machines in their order.
 

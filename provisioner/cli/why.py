@@ -13,7 +13,7 @@ from provisioner.cli.watch import words
 
 
 @command("why")
-@click.argument("name", shell_complete=machine_names)
+@click.argument("name", metavar="MACHINE", shell_complete=machine_names)
 def why(session: Session, name: str) -> None:
     """Say what a machine waits for, or why its last run failed, and what to do about it.
 

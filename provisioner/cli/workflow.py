@@ -16,7 +16,7 @@ from provisioner.cli.following import POLL_S, STYLES, Followed, of, since, total
 from provisioner.cli.output import print_data, print_one, print_rows
 from provisioner.cli.session import Group, Session, command, session_of
 from provisioner.cli.text import Column, Row, listing, printable
-from provisioner.cli.typed import pair_of, reads
+from provisioner.cli.typed import Count, pair_of, reads
 from provisioner.cli.urls import quoted
 from provisioner.errors import ApiError, ProvisionerError
 
@@ -68,7 +68,7 @@ def run_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     return [name for name in _names(ctx, "workflow-runs", "id") if name.startswith(incomplete)]
 
 
-_NAME = click.argument("name", shell_complete=workflow_names)
+_NAME = click.argument("name", metavar="WORKFLOW", shell_complete=workflow_names)
 _RUN = click.argument("run", shell_complete=run_ids)
 _SELECT = click.option(
     "--select", "-l", default="", metavar="SELECTOR", help="Machines, such as rack=r1,!state=active."
@@ -155,7 +155,7 @@ def _value(text: str, kind: str) -> Any:
 
 @command("plan")
 @_NAME
-@click.argument("machines", metavar="[NAME[,NAME...]]", default="")
+@click.argument("machines", metavar="[MACHINE[,MACHINE...]]", default="")
 @_SELECT
 @_SET
 def plan(session: Session, name: str, machines: str, select: str, given: dict[str, str]) -> None:
@@ -185,11 +185,11 @@ def _plan(row: Row) -> list[str]:
 
 @command("run")
 @_NAME
-@click.argument("machines", metavar="[NAME[,NAME...]]", default="")
+@click.argument("machines", metavar="[MACHINE[,MACHINE...]]", default="")
 @_SELECT
 @_SET
-@click.option("--at-once", type=click.IntRange(0), default=0, help="Steps under way at once; 0: no limit.")
-@click.option("--max-failures", type=click.IntRange(0), help="Machines that may fail before barriers stay shut.")
+@click.option("--at-once", type=Count(0), default=0, help="Steps under way at once; 0: no limit.")
+@click.option("--max-failures", type=Count(0), help="Machines that may fail before barriers stay shut.")
 @click.option("--paused", is_flag=True, help="Begin nothing yet: `workflow step` does one step, `resume` all.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask back.")
 @waits
@@ -257,7 +257,7 @@ def abort(session: Session, run: str) -> None:
 
 @command("signal")
 @_RUN
-@click.argument("name")
+@click.argument("name", metavar="SIGNAL")
 def signal(session: Session, run: str, name: str) -> None:
     """Say something to a run; a step that waits for it goes on, now or when it is reached."""
     path, key = f"/v1/workflow-runs/{quoted(run)}/signal", str(uuid.uuid4())
@@ -267,8 +267,8 @@ def signal(session: Session, run: str, name: str) -> None:
 @command("logs")
 @_RUN
 @click.argument("machine")
-@click.option("--step", "name", default="", help="The last try of this step; without it, of any.")
-@click.option("--try", "number", type=int, help="The try of this number (-o json lists them).")
+@click.option("--step", "name", metavar="STEP", default="", help="The last try of this step; without it, of any.")
+@click.option("--try", "number", type=Count(1), help="The try of this number (-o json lists them).")
 @click.option("-f", "--follow", is_flag=True, help="Go on as it is printed, until the try has ended.")
 def logs(session: Session, run: str, machine: str, name: str, number: int | None, follow: bool) -> None:
     """Print what a step printed on a machine."""

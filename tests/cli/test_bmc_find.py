@@ -34,7 +34,7 @@ def test_an_interface_that_is_not_ours(interface: str) -> None:
 
 WRONG = {
     "nothing to look through": ([], "name a network"),
-    "a rate of nothing": (["--rate", "0", "127.0.0.1"], "--rate 0: more than 0"),
+    "a rate of nothing": (["--rate", "0", "127.0.0.1"], "0.0 is not in the range 0<x<=1000"),
     "where to ask, but nothing to be asked": (["10.77.1.16/30", "--interface", "eth0"], "--interface: it says where"),
     "an interface that is none": (["--ssdp", "--interface", "no-such"], "--interface 'no-such': no interface"),
 }

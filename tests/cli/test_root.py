@@ -49,7 +49,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 def test_nothing_typed_shows_the_help(ctl: Ctl) -> None:
     ran = ctl()
     assert (ran.status, ran.out) == (2, "")
-    assert "provisionctl boot node17 debian-12 --wait" in ran.err.splitlines()[5]
+    assert "provisionctl boot node17 debian-12 --wait" in ran.err.splitlines()[6]
 
 
 def test_names_are_there_once() -> None:
@@ -96,7 +96,7 @@ USAGE = {
     ),
     "a range that is none": (
         ["boot", "node[x]", "debian-12"],
-        "provisionctl boot: invalid value for 'NAME[,NAME...]': 'node[x]': 'x' is not a number",
+        "provisionctl boot: invalid value for 'MACHINE[,MACHINE...]': 'node[x]': 'x' is not a number",
     ),
     "a parameter without a value": (
         ["boot", "node17", "debian-12", "--set", "disk.layout"],
@@ -228,6 +228,22 @@ def every(command: click.Command, path: str = "provisionctl") -> Iterator[tuple[
 
 
 EVERY = dict(every(root))
+
+
+WORDS_OF_CLICK = re.compile(r" (TEXT|INTEGER|FLOAT|RANGE|PATH|BOOLEAN)\b")
+"""What an option takes is called by its own name, not by its type."""
+
+
+@pytest.mark.parametrize("path", EVERY.keys())
+def test_help_fits_a_terminal_of_eighty_columns(
+    path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*path.split()[1:], "--help"]) == 0
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if len(line) > 80] == []
+    assert "..." not in said.partition("Commands:")[2].partition("Options:")[0]
+    assert WORDS_OF_CLICK.findall(said.replace("--socket PATH", "")) == []
 
 
 @pytest.mark.parametrize("command", EVERY.values(), ids=EVERY.keys())
