@@ -38,6 +38,7 @@ PEER = struct.Struct("3i")
 NAMES = 200
 """Machines asked for in one request: keeps the query below 16 KiB."""
 
+JSON, WORDS = "application/json", "text/plain"
 Json = Any
 
 
@@ -116,6 +117,11 @@ class Client:
         timeout_s = SLOW_S + takes_s if slow else TIMEOUT_S
         with self._waiting(path, slow):
             return self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=bool(key))
+
+    def words(self, path: str) -> str:
+        """Read what is said in words, not in JSON."""
+        said: str = self._call("GET", path, headers={"Accept": WORDS}, repeat=True)
+        return said
 
     @contextlib.contextmanager
     def _waiting(self, path: str, slow: bool) -> Iterator[None]:
@@ -278,13 +284,13 @@ class Client:
         connection = self._connect(timeout_s)
         try:
             raw = None if body is None else json.dumps(body).encode()
-            sent = {"Accept": "application/json", **headers}
+            sent = {"Accept": JSON, **headers}
             if raw is not None:
                 sent["Content-Type"] = "application/json"
             connection.request(method, path, raw, sent)
             response = connection.getresponse()
             self._answered = True
-            return _read(response, self.server)
+            return _read(response, self.server, sent["Accept"])
         except _CUT:
             raise
         except http.client.HTTPException as error:
@@ -385,7 +391,7 @@ def _if_match(generation: int | None) -> Mapping[str, str]:
     return {} if generation is None else {"If-Match": f'"{generation}"'}
 
 
-def _read(response: http.client.HTTPResponse, server: str) -> Json:
+def _read(response: http.client.HTTPResponse, server: str, wanted: str = JSON) -> Json:
     raw = response.read()
     kind = response.headers.get_content_type()
     if kind == "application/problem+json":
@@ -401,6 +407,8 @@ def _read(response: http.client.HTTPResponse, server: str) -> Json:
     if response.status >= 400:
         said = ", ".join(raw[:500].decode(errors="replace").split("\n")).strip(", ") if kind == "text/plain" else ""
         raise ApiProblem(response.status, said or f"{server}: HTTP {response.status} {response.reason}")
+    if kind == wanted == WORDS:
+        return raw.decode(errors="replace")
     return _json(raw, server) if raw else None
 
 

@@ -136,7 +136,7 @@ def _daemon(client: Client, config: Config) -> Findings:
         text = f"files of package mirrors are passed on and not kept: {unkept}"
         yield Finding(Level.WARN, "mirror", text, "free space in store.state_dir, or raise mirror.max_gib")
     try:
-        client.get("/readyz")
+        client.words("/readyz")
     except ApiError as error:
         yield Finding(Level.FAIL, "ready", f"it cannot serve machines: {error.message}", error.hint)
 
