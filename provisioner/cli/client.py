@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from provisioner.cli.exits import ApiProblem, Forbidden, Stranger, Unreachable
+from provisioner.cli.answers import JSON, WORDS, read
+from provisioner.cli.exits import ApiProblem, Forbidden, Unreachable
 from provisioner.cli.text import printable
 from provisioner.cli.urls import query_of
 from provisioner.errors import ApiError, ConfigError
@@ -38,22 +39,12 @@ PEER = struct.Struct("3i")
 NAMES = 200
 """Machines asked for in one request: keeps the query below 16 KiB."""
 
-JSON, WORDS = "application/json", "text/plain"
 Json = Any
 
 
 def pause(seconds: float) -> None:
     """Wait; Ctrl-C ends it."""
     threading.Event().wait(seconds)
-
-
-def comes_back(error: ApiError) -> str:
-    """Say what is waited for where a daemon that is followed is away, or cannot now; raise what is no such thing."""
-    if isinstance(error, Unreachable):
-        return "the daemon does not answer; waiting for it"
-    if isinstance(error, Stranger | Forbidden) or getattr(error, "status", 503) < 500:
-        raise error
-    return printable(error.message)
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -164,7 +155,7 @@ class Client:
             connection.request("POST", f"{path}?{query_of(query)}", content, headers)
             response = connection.getresponse()
             if response.status != 200:
-                _read(response, self.server)
+                read(response, self.server)
             lines = [json.loads(line) for line in response]
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._hung_up(error) from error
@@ -196,7 +187,7 @@ class Client:
             with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # refused before all of it was sent
                 connection.request("PUT", f"{path}?{query_of(query)}", content, headers)
             with self._waiting(path, slow=True):
-                return _read(connection.getresponse(), self.server)
+                return read(connection.getresponse(), self.server)
         except TimeoutError as error:
             raise ApiError(f"{self.server}: no answer within {timeout_s:.0f} s", hint=_LOST) from error
         except (OSError, http.client.HTTPException) as error:
@@ -212,7 +203,7 @@ class Client:
             sock = connection.sock
             response = connection.getresponse()
             if response.status >= 400:
-                _read(response, self.server)
+                read(response, self.server)
             sock.settimeout(None)
             # behind a URL there may be a router that forgets
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -231,7 +222,7 @@ class Client:
             connection.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
             response = connection.getresponse()
             if response.status != 200:
-                _read(response, self.server)
+                read(response, self.server)
             event: Json = {}
             for line in response:
                 event = json.loads(line)
@@ -290,7 +281,7 @@ class Client:
             connection.request(method, path, raw, sent)
             response = connection.getresponse()
             self._answered = True
-            return _read(response, self.server, sent["Accept"])
+            return read(response, self.server, sent["Accept"])
         except _CUT:
             raise
         except http.client.HTTPException as error:
@@ -341,7 +332,7 @@ class Client:
             connection.request("GET", f"/v1/events?{query}", headers=headers)
             response = connection.getresponse()
             if response.status != 200:
-                _read(response, self.server)
+                read(response, self.server)
             for line in response:
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
@@ -377,46 +368,13 @@ def waited_for(path: str) -> str:
 
 
 _DOWN = "is it running? `systemctl status provisioner`; without hardware: `provisionctl lab up`"
-_STRANGERS = frozenset({400, 404, 405})
-"""What another server says to a path that it does not know; all that the API refuses is a problem."""
 _CUT = (http.client.RemoteDisconnected, http.client.IncompleteRead)
 """How the end of a daemon shows where an answer was awaited, or had begun."""
-_TOO_LONG = frozenset({414, 431})
-"""What a proxy says to a query that the daemon itself would take."""
-_STRANGER = "that is a UNIX socket (api.socket), or what forwards to it; http.port is for machines alone"
 _LOST = "`journalctl -u provisioner` says more"
 
 
 def _if_match(generation: int | None) -> Mapping[str, str]:
     return {} if generation is None else {"If-Match": f'"{generation}"'}
-
-
-def _read(response: http.client.HTTPResponse, server: str, wanted: str = JSON) -> Json:
-    raw = response.read()
-    kind = response.headers.get_content_type()
-    if kind == "application/problem+json":
-        problem = _json(raw, server)
-        faults = tuple(problem.get("faults", ()))
-        message = problem.get("detail") or problem["title"]
-        raise ApiProblem(response.status, message, hint=problem.get("hint", ""), faults=faults)
-    if response.status in _TOO_LONG:
-        said = f"{server}: the request is too long: HTTP {response.status} {response.reason}"
-        raise ApiProblem(response.status, said, hint="name fewer machines at once, or ask at the daemon's own socket")
-    if response.status in _STRANGERS or kind == "text/html":
-        raise Stranger(f"{server} is not the operator API: HTTP {response.status} {response.reason}", hint=_STRANGER)
-    if response.status >= 400:
-        said = ", ".join(raw[:500].decode(errors="replace").split("\n")).strip(", ") if kind == "text/plain" else ""
-        raise ApiProblem(response.status, said or f"{server}: HTTP {response.status} {response.reason}")
-    if kind == wanted == WORDS:
-        return raw.decode(errors="replace")
-    return _json(raw, server) if raw else None
-
-
-def _json(raw: bytes, server: str) -> Json:
-    try:
-        return json.loads(raw)
-    except ValueError as error:
-        raise Stranger(f"{server} is not the operator API: it does not answer in JSON", hint=_STRANGER) from error
 
 
 def _reason(error: BaseException) -> str:

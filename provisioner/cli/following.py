@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import click
 
-from provisioner.cli.client import Client, comes_back, pause
+from provisioner.cli.answers import comes_back
+from provisioner.cli.client import Client, pause
 from provisioner.cli.exits import Partly, WaitTimeout
 from provisioner.cli.output import CYAN, GREEN, RED, YELLOW, print_one, print_rows
 from provisioner.cli.session import Session

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import click
 
-from provisioner.cli.client import Client, comes_back, pause
+from provisioner.cli.answers import comes_back
+from provisioner.cli.client import Client, pause
 from provisioner.cli.exits import Partly, WaitTimeout
 from provisioner.cli.output import READ
 from provisioner.cli.session import Session, is_terminal

@@ -45,7 +45,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("rollout-abort", "fleet:abort_rollout", "end one; what is under way goes on"),
         Entry("workflow", "workflow:workflow", "steps of your own over many machines: run, watch, steer"),
         Entry("release", "boot:release", "erase machines and give them back"),
-        Entry("cancel", "boot:cancel", "end what is under way"),
+        Entry("cancel", "cancel:cancel", "end what is under way"),
         Entry("resume", "boot:resume", "take up what failed or was cancelled"),
         Entry("power", "boot:power", "switch a machine on, off, or restart it"),
         Entry("rescue", "boot:rescue", "boot a system in memory to mend a machine"),

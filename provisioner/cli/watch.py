@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from provisioner.cli.client import Client, comes_back, pause
+from provisioner.cli.answers import comes_back
+from provisioner.cli.client import Client, pause
 from provisioner.cli.complete import machine_names
 from provisioner.cli.output import BOLD, CYAN, RED, print_data, print_next
 from provisioner.cli.session import Session, colours, command
