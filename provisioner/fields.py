@@ -39,7 +39,7 @@ class Faults:
     def check(self, what: str) -> None:
         """Raise all faults as one error, if there are any."""
         if self.found:
-            raise self.error(f"{what}: {len(self.found)} fault(s)", faults=self.found)
+            raise self.error(f"{what}: not in order", faults=self.found)
 
 
 def parse_size(text: str) -> int | None:

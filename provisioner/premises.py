@@ -32,7 +32,7 @@ def check(written: Written, *, catalogue: bool) -> None:
     if catalogue:
         faults += _what_can_be_booted(written.config)
     if faults:
-        raise ConfigError(f"{len(faults)} fault(s)", faults=faults)
+        raise ConfigError("the configuration is not in order", faults=faults)
 
 
 def doubts(written: Written) -> list[str]:

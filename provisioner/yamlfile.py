@@ -70,7 +70,7 @@ def load(text: str | bytes, source: str) -> Document:
     except (yaml.YAMLError, UnicodeError) as error:
         builder.fault(1, f"not YAML: {str(error).splitlines()[0]}")
     if builder.faults:
-        raise ConfigError(f"{source}: {len(builder.faults)} fault(s)", faults=builder.faults)
+        raise ConfigError(f"{source}: not in order", faults=builder.faults)
     return Document(source, {} if builder.root is None else builder.root, builder.lines)
 
 

@@ -70,7 +70,7 @@ def parse_quirks(value: Any, source: str) -> tuple[Quirk, ...]:
         raise ConfigError(f"{source}: no list `quirks`")
     found = [_parse_entry(entry, f"quirks[{index}]", faults) for index, entry in enumerate(entries)]
     if faults:
-        raise ConfigError(f"{source}: {len(faults)} fault(s)", faults=faults)
+        raise ConfigError(f"{source}: not in order", faults=faults)
     return tuple(quirk for quirk in found if quirk is not None)
 
 

@@ -97,7 +97,7 @@ class Declarations:
         """Return the layer with declared names as keys; raise `ConfigError` with every fault in it."""
         flat, faults = self.flatten(layer.values)
         if faults:
-            raise ConfigError(f"parameters of {layer.origin}: {len(faults)} fault(s)", faults=faults)
+            raise ConfigError(f"parameters of {layer.origin}: not in order", faults=faults)
         return Layer(layer.name, layer.origin, flat)
 
     def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
