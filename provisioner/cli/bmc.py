@@ -16,7 +16,7 @@ from provisioner.cli.bmc_direct import Direct, pin_of, target_of
 from provisioner.cli.bmc_find import find
 from provisioner.cli.complete import machine_names
 from provisioner.cli.machines import bmc_body
-from provisioner.cli.output import print_data, print_rows
+from provisioner.cli.output import print_data, print_lines, print_rows
 from provisioner.cli.sending import length_of
 from provisioner.cli.session import Group, Session, command, read_first_line
 from provisioner.cli.text import Column, Row, listing, printable
@@ -149,8 +149,7 @@ def why(session: Session, machine: str, verb: str) -> None:
     if session.output in {"json", "yaml"}:
         print_data(session, found)
         return
-    for line in found["lines"]:
-        click.echo(printable(line))
+    print_lines(map(printable, found["lines"]))
 
 
 @command("add")
@@ -258,8 +257,7 @@ def show(session: Session, result: Any) -> None:
             columns = [Column(name.upper().replace("_", " "), _cell(name)) for name in names]
             print_rows(session, result, columns, empty="")
         case dict():
-            for line in listing([(name.replace("_", " "), _words(value)) for name, value in result.items()]):
-                click.echo(line)
+            print_lines(listing([(name.replace("_", " "), _words(value)) for name, value in result.items()]))
         case list() if not result:
             session.note("nothing")
         case str():

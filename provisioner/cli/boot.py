@@ -14,7 +14,7 @@ from provisioner.cli.bootplan import plan_lines
 from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names
 from provisioner.cli.many import for_each
-from provisioner.cli.output import READ, print_changed, print_data
+from provisioner.cli.output import READ, print_changed, print_data, print_lines
 from provisioner.cli.progress import wait_for
 from provisioner.cli.session import Session, command
 from provisioner.cli.setting import in_query, sets
@@ -259,7 +259,6 @@ def _show_plan(session: Session, client: Client, machines: Sequence[str], asked:
         print_data(session, plans)
     else:
         for plan in plans.values():
-            for line in plan_lines(plan):
-                click.echo(line)
+            print_lines(plan_lines(plan))
     if failure is not None:
         raise failure

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import uuid
 
-import click
-
 from provisioner.cli.exits import Partly
 from provisioner.cli.many import for_each
 from provisioner.cli.output import print_changed
 from provisioner.cli.progress import until_over
-from provisioner.cli.session import Session, command
+from provisioner.cli.session import Session, command, complain
 from provisioner.cli.text import Row, error_lines, printable
 from provisioner.cli.typed import MACHINES
 from provisioner.cli.urls import quoted
@@ -53,7 +51,7 @@ def cancel(session: Session, machines: list[str]) -> None:
     if len(writing) > 1:
         for error in failures:
             for line in error_lines(error):
-                click.echo(line, err=True)
+                complain(line)
         kind = Partly if len(failures) < len(writing) else ApiError
         failures = [kind(f"{len(failures)} of {len(writing)} machines were not switched off")] if failures else []
     if failure or failures:

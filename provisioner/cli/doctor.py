@@ -22,7 +22,7 @@ from provisioner.cli.doctor_served import served
 from provisioner.cli.exits import Forbidden, Unreachable
 from provisioner.cli.finding import Finding, Findings, Level
 from provisioner.cli.many import outcomes
-from provisioner.cli.output import GREEN, RED, YELLOW, print_data
+from provisioner.cli.output import GREEN, RED, YELLOW, print_data, print_lines
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import painted, printable, size
 from provisioner.cli.typed import Number
@@ -109,7 +109,7 @@ def _told(session: Session, checks: list[Callable[[], Findings]]) -> Findings:
             except ApiError as error:  # this check has ended
                 finding = Finding(Level.FAIL, "daemon", f"it does not say how it stands: {error.message}", error.hint)
             if session.output not in {"json", "yaml"}:
-                click.echo(_words(finding))
+                print_lines([_words(finding)])
             yield finding
 
 

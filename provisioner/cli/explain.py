@@ -12,7 +12,7 @@ import click
 from provisioner import config as configuration
 from provisioner.catalog.load import Catalog
 from provisioner.cli.capture import Datagram, datagrams
-from provisioner.cli.output import BOLD, print_data
+from provisioner.cli.output import BOLD, print_data, print_lines
 from provisioner.cli.question import STATES, Desk, Told, arch_number
 from provisioner.cli.question6 import Desk6, message_of, source_of
 from provisioner.cli.session import Session, colours, command
@@ -121,8 +121,7 @@ def explain(session: Session, **given: Any) -> None:
         print_data(session, [{"asked": one.asked, "silent": one.silent, **dict(one.pairs)} for one in told])
     else:
         for number, one in enumerate(told):
-            for line in _words(one, number):
-                click.echo(line)
+            print_lines(_words(one, number))
     if broken:
         ahead = f"after {len(told)} requests: " if told else ""
         raise WireError(f"--pcap {given['pcap']}: {ahead}{broken.message}", hint=broken.hint)

@@ -9,9 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-import click
-
 from provisioner.cli.exits import Exit, NoneDid, Partly, exit_of
+from provisioner.cli.session import complain
 from provisioner.cli.text import error_lines
 from provisioner.errors import ProvisionerError
 
@@ -33,7 +32,7 @@ def for_each(names: Sequence[str], ask: Callable[[str], T], tell: Callable[[T], 
         failures.append(outcome)
         if len(names) > 1:
             for line in error_lines(outcome, "" if _names(name, outcome.message) else f"{name}: "):
-                click.echo(line, err=True)
+                complain(line)
     if not failures or len(names) == 1:
         return failures[0] if failures else None
     message = f"{len(failures)} of {len(names)} machines refused"

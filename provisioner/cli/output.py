@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
 
-from provisioner.cli.session import Session, colours, is_terminal
-from provisioner.cli.text import Column, Row, printable, table
+from provisioner.cli.session import Session, colours, width_of
+from provisioner.cli.text import Column, Row, folded, printable, table
 
 READ = frozenset({"table", "wide"})
 """The formats that people read."""
@@ -35,8 +34,7 @@ def print_rows(session: Session, rows: Sequence[Row], columns: Sequence[Column],
         case _:
             wide = session.output == "wide"
             shown = [column for column in columns if wide or not column.wide]
-            width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) and not wide else 0
-            for line in table(rows, shown, width=width, colour=colours()):
+            for line in table(rows, shown, width=0 if wide else width_of(sys.stdout), colour=colours()):
                 click.echo(line)
 
 
@@ -48,8 +46,14 @@ def print_one(session: Session, value: Row, words: Callable[[], Sequence[str]], 
         case "name":
             click.echo(printable(value[name]))
         case _:
-            for line in words():
-                click.echo(line)
+            print_lines(words())
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print what people read; on a terminal, folded at its words."""
+    for line in lines:
+        for part in folded(line, width_of(sys.stdout)):
+            click.echo(part)
 
 
 def print_changed(session: Session, names: Sequence[str], changed: Sequence[Row]) -> None:

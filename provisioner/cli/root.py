@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import click
 
 from provisioner.cli.exits import Exit, exit_of
-from provisioner.cli.session import Group, Session
+from provisioner.cli.session import Group, Session, complain
 from provisioner.cli.text import error_lines, printable
 from provisioner.errors import ProvisionerError
 
@@ -220,11 +220,11 @@ def _usage(error: click.ClickException) -> int:
     path = where.command_path if where else "provisionctl"
     text = printable(" ".join(error.format_message().split())).rstrip(".")
     text = text[:1].lower() + text[1:] if not text[:2].isupper() else text
-    click.echo(f"{path}: {text} (`{path} --help`)", err=True)
+    complain(f"{path}: {text} (`{path} --help`)")
     return error.exit_code
 
 
 def _say(error: ProvisionerError) -> None:
     """Say an error in one line, with a line more for each fault where there are several."""
     for line in error_lines(error, "provisionctl: "):
-        click.echo(line, err=True)
+        complain(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import click
 
 from provisioner.cli import client as api
 from provisioner.cli.client import Client
+from provisioner.cli.text import folded
 from provisioner.errors import ConfigError
 
 WHOLE = 1000
@@ -160,6 +162,17 @@ def command(name: str, *, short: str = "") -> Callable[[Verb], Command]:
 def is_terminal(stream: IO[str]) -> bool:
     """Say whether people are at the other end of this stream."""
     return stream.isatty()
+
+
+def width_of(stream: IO[str]) -> int:
+    """Say how many columns people have at the other end of this stream; 0 where nobody is there."""
+    return shutil.get_terminal_size().columns if is_terminal(stream) else 0
+
+
+def complain(line: str) -> None:
+    """Say a line on stderr; on a terminal, folded at its words."""
+    for part in folded(line, width_of(sys.stderr)):
+        click.echo(part, err=True)
 
 
 def colours() -> bool:

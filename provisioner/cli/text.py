@@ -13,6 +13,10 @@ from provisioner.errors import ProvisionerError
 Row = Mapping[str, Any]
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_GAP = re.compile(r"\S\s{2,}(?=\S)")
+_WORD = re.compile(r"\s*(?:[^\s`]*`[^`]*`\S*|\S+)")
+"""A word, or a command in backticks, which is to be copied whole."""
+_SGR = re.compile(r"\x1b\[[\d;]*m")
 _SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 GAP = 2
 SHORTEST = 6
@@ -154,6 +158,22 @@ def painted(text: str, style: str) -> str:
     """Colour a text by an SGR code; the blanks after it stay plain, so that lines can be cut."""
     bare = text.rstrip()
     return f"\x1b[{style}m{bare}\x1b[0m{text[len(bare) :]}" if style and bare else text
+
+
+def folded(line: str, width: int) -> list[str]:
+    """Fold a line at its words where it is wider; what follows hangs under the text behind a name and its gap."""
+    bare = _SGR.sub("", line)
+    if len(bare) <= width or not width:
+        return [line]
+    gap = _GAP.search(bare)
+    hang = min(gap.end() if gap else len(bare) - len(bare.lstrip()) + GAP, width // 2)
+    found = [""]
+    for word in _WORD.findall(line):
+        if found[-1].strip() and len(_SGR.sub("", found[-1] + word)) > width:
+            found.append(" " * hang + word.lstrip())
+        else:
+            found[-1] += word
+    return found
 
 
 def listing(pairs: Sequence[tuple[str, str]], indent: str = "") -> list[str]:

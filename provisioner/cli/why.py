@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from provisioner.cli.complete import machine_names
-from provisioner.cli.output import BOLD, print_data
+from provisioner.cli.output import BOLD, print_data, print_lines
 from provisioner.cli.session import Session, colours, command
 from provisioner.cli.text import Row, painted, printable
 from provisioner.cli.urls import quoted
@@ -24,8 +24,7 @@ def why(session: Session, name: str) -> None:
     if session.output in {"json", "yaml"}:
         print_data(session, verdict)
         return
-    for line in told(verdict, colour=colours()):
-        click.echo(line)
+    print_lines(told(verdict, colour=colours()))
 
 
 def told(verdict: Row, *, colour: bool = False) -> list[str]:

@@ -13,7 +13,7 @@ from provisioner.cli.boot import waits
 from provisioner.cli.client import pause
 from provisioner.cli.exits import Unreachable
 from provisioner.cli.following import POLL_S, STYLES, Followed, of, since, total
-from provisioner.cli.output import print_data, print_one, print_rows
+from provisioner.cli.output import print_data, print_lines, print_one, print_rows
 from provisioner.cli.session import Group, Session, command, session_of
 from provisioner.cli.text import Column, Row, listing, printable
 from provisioner.cli.typed import Count, pair_of, reads
@@ -166,8 +166,7 @@ def plan(session: Session, name: str, machines: str, select: str, given: dict[st
         print_data(session, plans)
     else:
         for each in plans:
-            for line in _plan(each):
-                click.echo(printable(line))
+            print_lines(map(printable, _plan(each)))
     if refused := [each for each in plans if each["faults"]]:
         raise ApiError(f"{len(refused)} of {len(plans)} machines cannot get there")
 

@@ -16,6 +16,7 @@ from provisioner.cli.text import (
     Column,
     age,
     fitted,
+    folded,
     listing,
     painted,
     parse_span,
@@ -189,6 +190,24 @@ def test_what_is_typed_to_mean_a_row_is_cut_in_no_list(module: str) -> None:
 def test_no_line_is_wider_than_the_terminal(texts: list[tuple[str, str]], width: int) -> None:
     rows = [{"n": name, "w": what} for name, what in texts]
     assert all(len(line) <= width for line in table(rows, FLEET, width=width))
+
+
+FOLDED = {
+    "one that fits": ("a b", 3, ["a b"]),
+    "no terminal": ("one two", 0, ["one two"]),
+    "under its text, behind its name": ("  files  one two", 18, ["  files  one two"]),
+    "narrower": ("  files  one two 3", 16, ["  files  one two", "        3"]),
+    "without a name, two further in": ("one two three", 9, ["one two", "  three"]),
+    "what goes on under a text": ("     one two 3", 12, ["     one two", "      3"]),
+    "a word stays whole": ("a  /a/long/path x", 10, ["a", "   /a/long/path", "   x"]),
+    "a command stays whole": ("one (`two 3 4`) 5", 9, ["one", "  (`two 3 4`)", "  5"]),
+    "a line with colours": ("\x1b[1mone\x1b[0m  two 3", 9, ["\x1b[1mone\x1b[0m  two", "    3"]),
+}
+
+
+@pytest.mark.parametrize(("line", "width", "lines"), FOLDED.values(), ids=FOLDED.keys())
+def test_folded(line: str, width: int, lines: list[str]) -> None:
+    assert folded(line, width) == lines
 
 
 def test_listing_hangs_further_lines_under_the_first() -> None:
