@@ -268,7 +268,9 @@ def _meant(client: Client, name: str, six: bool) -> tuple[str, str]:
 
 
 @command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True)
+)
 @click.option(
     "--format",
     "format_name",

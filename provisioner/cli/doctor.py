@@ -299,7 +299,7 @@ def _bootenvs(client: Client) -> Findings:
         hint = "`provisionctl images build discovery`"
         yield Finding(Level.FAIL, "bootenvs", "the discovery system is not here: no machine can be installed", hint)
     if others := [name for name in lacking if name != "discovery"]:
-        text = f"{len(others)} lack artefacts: {', '.join(others[:6])}{' ...' if len(others) > 6 else ''}"
+        text = f"without all of their artefacts: {', '.join(others[:6])}{' ...' if len(others) > 6 else ''}"
         yield Finding(Level.OK, "bootenvs", text)
 
 
