@@ -25,7 +25,7 @@ def read(response: http.client.HTTPResponse, server: str, wanted: str = JSON) ->
     if kind == "application/problem+json":
         problem = _json(raw, server)
         faults = tuple(problem.get("faults", ()))
-        message = problem.get("detail") or problem["title"]
+        message = problem.get("detail") or problem.get("title") or str(response.reason)
         raise ApiProblem(response.status, message, hint=problem.get("hint", ""), faults=faults)
     if response.status in _TOO_LONG:
         said = f"{server}: the request is too long: HTTP {response.status} {response.reason}"

@@ -46,6 +46,15 @@ async def test_a_proxy_that_takes_no_such_query_is_no_stranger(status: int) -> N
             await asyncio.to_thread(Client(f"http://127.0.0.1:{server.port}").get, "/v1/machines")
 
 
+async def test_a_problem_that_has_no_words_is_told_by_its_status() -> None:
+    async def proxy(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({}, status=502, content_type="application/problem+json")
+
+    async with RawTestServer(proxy) as server:
+        with pytest.raises(ApiProblem, match="Bad Gateway"):
+            await asyncio.to_thread(Client(f"http://127.0.0.1:{server.port}").get, "/v1/machines")
+
+
 async def test_what_a_proxy_says_before_a_daemon_stays_what_it_is() -> None:
     async def proxy(_request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=401)
