@@ -34,7 +34,7 @@ CHUNK = 1 << 16
 def discovery_system() -> cache.Manifest:
     """Build it, unless it is current, with the kernel that starts in half the time of the lab's."""
     command = [sys.executable, "-m", "provisioner.cli", "images", "build", "discovery", "--kernel", "cloud",
-               "--output", str(QUICK)]  # fmt: skip
+               "--folder", str(QUICK)]  # fmt: skip
     environment = os.environ | {"XDG_CACHE_HOME": str(KEPT)}
     subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     return cache.read_manifest(QUICK / "discovery")

@@ -110,7 +110,7 @@ class Driven:
         self, bootenv: str, *options: str, arch: str = "", build: str = "", kept: Path = IMAGES
     ) -> dict[str, Path]:
         """Build what a bootenv needs, unless it is current, and give it to the daemon; where it lies, by name."""
-        given = ("--output", str(kept), *(("--arch", arch) if arch else ()))
+        given = ("--folder", str(kept), *(("--arch", arch) if arch else ()))
         if (words := (build or bootenv, *options, *given)) not in _current:
             self.control("images", "build", *words, limit_s=BUILD_S)
             _current.add(words)
