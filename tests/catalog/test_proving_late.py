@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -43,6 +45,44 @@ def test_a_late_hook_that_fails_is_told_from_the_installer(
     said = (tmp_path / "told").read_text() if (tmp_path / "told").exists() else ""
     assert not (tmp_path / "seen").exists()
     assert (told in said, "hook-failed" in said, ran.stdout) == (True, bool(told), "" if told else "reports\n"), ran
+
+
+FETCHED = {
+    "it cannot be fetched": (22, "", '{"hook": "late.sh", "status": 22, "output": ""}'),
+    "it fails, and says so itself": (0, "exit 3", ""),
+    "it does what it should": (0, "echo done", ""),
+}
+
+
+@pytest.mark.parametrize(("status", "late", "told"), FETCHED.values(), ids=FETCHED.keys())
+@pytest.mark.parametrize("name", ["sles-15", "opensuse-leap-16.0"])
+def test_an_installer_that_goes_on_tells_that_it_has_no_late_script(
+    name: str, status: int, late: str, told: str, tmp_path: Path
+) -> None:
+    given = files(name)
+    if "agama.json" in given:
+        script = json.loads(given["agama.json"])["scripts"]["post"][0]["content"]
+    else:
+        text = re.search(r"(?s)<source>(.*)</source>", given["autoyast.xml"])
+        assert text is not None
+        script = html.unescape(text[1])
+    curl = tmp_path / "curl"
+    curl.write_text(
+        """#!/bin/sh
+case "$*" in
+    *hook-failed*) while [ "$1" != --data ]; do shift; done; echo "$2" >>"$TOLD" ;;
+    *) printf '%s\\n' "$LATE" >"$AT/provisioner-late"; exit "$STATUS" ;;
+esac
+"""
+    )
+    curl.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "AT": str(tmp_path), "TOLD": str(tmp_path / "told")}
+    ran = subprocess.run(
+        ["sh", "-c", script.replace("/root/", f"{tmp_path}/")],
+        env=env | {"LATE": late, "STATUS": str(status)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = (tmp_path / "told").read_text().strip() if (tmp_path / "told").exists() else ""
+    assert (said, ran.returncode) == (told, {"exit 3": 3}.get(late, status)), ran
 
 
 def test_a_daemon_that_is_restarted_is_waited_for() -> None:
