@@ -243,6 +243,7 @@ def _facts(facts: Facts) -> dict[str, Any]:
             {
                 "name": disk.name,
                 "path": disk.path or f"/dev/{disk.name}",
+                "by_path": disk.by_path,
                 "size_bytes": disk.size_bytes,
                 "model": disk.model,
                 "serial": disk.serial,

@@ -177,9 +177,9 @@ def _unfit(select: Mapping[str, Any], disk: Disk, min_bytes: int) -> str:
         return f"{disk.size_bytes // MIB} MiB, {min_bytes // MIB} are needed"
     if disk.transport == "usb" and select.get("transport") != "usb":
         return "a USB disk, which is only taken when asked for"
-    names = (disk.path, disk.name, f"/dev/{disk.name}")
+    names = (disk.path, disk.by_path, disk.name, f"/dev/{disk.name}")
     if "path" in select and not any(fnmatchcase(name, select["path"]) for name in names):
-        return f"path is {disk.path or disk.name}"
+        return f"path is {' or '.join(filter(None, names[:2])) or disk.name}"
     for key, value in (
         ("model", disk.model),
         ("serial", disk.serial),

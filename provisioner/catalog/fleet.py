@@ -33,17 +33,18 @@ def nic(number: int, driver: str = "igb", speed: int | None = 1000, link: bool |
 
 def sata(letter: str, size_gb: int = 480, rotational: bool = False) -> Disk:
     number = "abcdefgh".index(letter) + 1
-    path = f"/dev/disk/by-path/pci-0000:00:1f.2-ata-{number}"
-    model = "HDD8000" if rotational else "SSD480"
+    wwn = f"0x50025388000000{number:02x}"
     return Disk(
-        f"sd{letter}", size_gb * GB, path, model, f"S{number}", f"0x50025388000000{number:02x}", rotational, "sata"
-    )
+        f"sd{letter}", size_gb * GB, f"/dev/disk/by-id/wwn-{wwn}", "HDD8000" if rotational else "SSD480", f"S{number}",
+        wwn, rotational, "sata", by_path=f"/dev/disk/by-path/pci-0000:00:1f.2-ata-{number}.0",
+    )  # fmt: skip
 
 
 NVME = Disk(
-    "nvme0n1", 960 * GB, "/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "NV960", "N1", "eui.0025388b01", False, "nvme"
-)
-VDA = Disk("vda", 20 * GB, "/dev/disk/by-path/pci-0000:00:03.0", "", "", "", True, "virtio")
+    "nvme0n1", 960 * GB, "/dev/disk/by-id/nvme-eui.0025388b01000001", "NV960", "N1", "eui.0025388b01000001", False,
+    "nvme", by_path="/dev/disk/by-path/pci-0000:03:00.0-nvme-1",
+)  # fmt: skip
+VDA = Disk("vda", 20 * GB, rotational=True, transport="virtio", by_path="/dev/disk/by-path/pci-0000:00:03.0")
 ROUTE = {"to": "10.9.0.0/16", "via": "10.2.0.2"}
 PORTS = (nic(0), nic(1, link=False, speed=None), nic(2, "ixgbe", 10_000), nic(3, "ixgbe", 10_000))
 
@@ -88,7 +89,7 @@ SITE = {
     "windows.source": "\\\\10.0.0.2\\media",
     "windows.source_user": "installer",
     "windows.source_password": "store:admin",
-    "windows.disk_numbers": {NVME.path: 0, "S1": 1, "S2": 2},
+    "windows.disk_numbers": {NVME.by_path: 0, "S1": 1, "S2": 2},
     "suse.registration_code": "store:site",
     "redhat.organization": "12345",
     "redhat.activation_key": "store:site",
@@ -145,7 +146,7 @@ FLEET: dict[str, Kind] = {
         {
             "net.interfaces": [{"match": {"boot": True}, "dhcp": False}],
             "net.vlans": [{"id": 42, "link": "nic0", "addresses": ["10.42.0.17/24"], "gateway": "10.42.0.1"}],
-            "disk.select": {"path": "*-ata-2"},
+            "disk.select": {"path": "*-ata-2.0"},
         },
     ),
     "uefi-bond": Kind(

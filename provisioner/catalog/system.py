@@ -247,6 +247,7 @@ def _disk(layout: disks.Layout, params: Params, secrets: Secrets) -> dict[str, A
             {
                 "name": disk.name,
                 "path": disk.path or f"/dev/{disk.name}",
+                "by_path": disk.by_path,
                 "size_mib": disk.size_bytes // disks.MIB,
                 "model": disk.model,
                 "serial": disk.serial,

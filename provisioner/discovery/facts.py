@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from provisioner.discovery.bypath import KEYS, by_path
 from provisioner.discovery.identity import meaningful
 from provisioner.errors import ConfigError, WireError
 from provisioner.model.facts import BmcSeen, Cpu, Disk, Facts, Nic
@@ -23,6 +24,7 @@ FORMAT = 1
 """The report's own version. The agent's side is `ramdisk/facts.sh`."""
 
 MAX_TEXT = 256
+MAX_PATH = 1024  # a disk behind two expanders has some 200
 MAX_DISKS = 512  # a head with two full JBODs has some 200
 MAX_NICS = 256  # a DPU with its virtual functions shows more than 100
 MAX_PARTITIONS = 128
@@ -141,6 +143,7 @@ def _disk(name: str, size: int, item: dict[str, Any], detail: dict[str, Any]) ->
         transport=transport,
         holds=_holds(item),
         sector_bytes=_number(item, "log-sec", MAX_SECTOR) or 512,
+        by_path=by_path({key: _text(detail, key, limit=MAX_PATH) for key in KEYS}),
     )
 
 

@@ -24,7 +24,7 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A whole block device that can hold a system. `path` is the stable /dev/disk/by-... name where there is one."""
+    """A whole block device that can hold a system. `path` is its own /dev/disk/by-id/... name where it has one."""
 
     name: str
     size_bytes: int
@@ -38,6 +38,8 @@ class Disk:
     """What lies on it now, in a few words ("gpt, 3 partitions, ext4"), empty when blank."""
     sector_bytes: int = 512
     """What it is addressed by: 4096 on what is sold as 4Kn."""
+    by_path: str = ""
+    """The /dev/disk/by-path/... name: where it is attached, the same in all machines that are built alike."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ def disk_view(disk: Disk) -> dict[str, Any]:
     return {
         "name": disk.name,
         "path": disk.path,
+        "by_path": disk.by_path,
         "size_bytes": disk.size_bytes,
         "model": disk.model,
         "serial": disk.serial,

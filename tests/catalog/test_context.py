@@ -26,7 +26,7 @@ BOOT = Boot("http://h:8080", MAC, "amd64", token="T", ticket="S", artifacts={"li
 FACTS = Facts(
     firmware="uefi",
     cpu=Cpu(threads=8),
-    disks=(Disk("sda", 10**12, path="/dev/disk/by-path/x"), Disk("sdb", 2 * 10**12)),
+    disks=(Disk("sda", 10**12, path="/dev/disk/by-id/x"), Disk("sdb", 2 * 10**12)),
     nics=(Nic("eth0", MAC, link=True, speed_mbps=10_000),),
 )
 
@@ -40,7 +40,7 @@ def test_a_machine_with_facts() -> None:
     seen = answer_context(occasion(machine), RESOLVED)
     plain(seen)
     assert seen["machine"]["name"] == "node17"
-    assert [disk["path"] for disk in seen["facts"]["disks"]] == ["/dev/disk/by-path/x", "/dev/sdb"]
+    assert [disk["path"] for disk in seen["facts"]["disks"]] == ["/dev/disk/by-id/x", "/dev/sdb"]
     assert seen["facts"]["nics"][0]["speed_mbps"] == 10_000
     assert seen["profile"] == {"name": "big", "reason": "8 threads"}
     assert seen["boot"]["bootif"] == "01-52-54-00-77-00-01"

@@ -13,10 +13,13 @@ from provisioner.errors import RenderError
 from provisioner.model.facts import Disk
 
 GB = 10**9
-NVME = Disk("nvme0n1", 480 * GB, "/dev/disk/by-path/pci-1-nvme-1", "SSDPE2", "S1", "eui.1", False, "nvme")
-SATA_A = Disk("sda", 240 * GB, "/dev/disk/by-path/pci-2-ata-1", "SSD240", "S2", "0x5002", False, "sata")
-SATA_B = Disk("sdb", 240 * GB, "/dev/disk/by-path/pci-2-ata-2", "SSD240", "S3", "0x5003", False, "sata")
-HDD = Disk("sdc", 8000 * GB, "/dev/disk/by-path/pci-2-ata-3", "HDD8T", "S4", "0x5004", True, "sata")
+NVME = Disk("nvme0n1", 480 * GB, "/dev/disk/by-id/nvme-eui.1", "SSDPE2", "S1", "eui.1", False, "nvme")
+SATA_A = Disk("sda", 240 * GB, "/dev/disk/by-id/wwn-0x5002", "SSD240", "S2", "0x5002", False, "sata")
+SATA_B = Disk("sdb", 240 * GB, "/dev/disk/by-id/wwn-0x5003", "SSD240", "S3", "0x5003", False, "sata")
+HDD = Disk(
+    "sdc", 8000 * GB, "/dev/disk/by-id/wwn-0x5004", "HDD8T", "S4", "0x5004", True, "sata",
+    by_path="/dev/disk/by-path/pci-0000:00:1f.2-ata-3.0",
+)  # fmt: skip
 STICK = Disk("sdd", 16 * GB, "", "Stick", "S5", "", False, "usb")
 DISKS = (HDD, NVME, SATA_A, SATA_B, STICK)
 DEFAULTS: dict[str, Any] = {
@@ -37,7 +40,8 @@ CHOSEN: dict[str, tuple[dict[str, Any], int, list[str]]] = {
     "the first as the machine counts": ({"order": "first"}, 1, ["sdc"]),
     "by transport": ({"transport": "nvme"}, 1, ["nvme0n1"]),
     "a stick when it is asked for": ({"transport": "usb"}, 1, ["sdd"]),
-    "by path": ({"path": "/dev/disk/by-path/*-ata-2"}, 1, ["sdb"]),
+    "by its own name": ({"path": "/dev/disk/by-id/*5003"}, 1, ["sdb"]),
+    "by where it is attached": ({"path": "/dev/disk/by-path/pci-*-ata-3.0"}, 1, ["sdc"]),
     "by name": ({"path": "/dev/sdc"}, 1, ["sdc"]),
     "by serial number": ({"serial": "S3"}, 1, ["sdb"]),
     "by WWN": ({"wwn": "0x5004"}, 1, ["sdc"]),

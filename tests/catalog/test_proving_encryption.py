@@ -33,7 +33,7 @@ def test_what_is_to_be_encrypted_is(name: str) -> None:
 
 
 FOURTH = {
-    "by path": ("/dev/disk/by-path/pci-0000:03:00.0-nvme-1", "/dev/disk/by-path/pci-0000:03:00.0-nvme-1-part4"),
+    "by its own name": ("/dev/disk/by-id/nvme-eui.0025388b01", "/dev/disk/by-id/nvme-eui.0025388b01-part4"),
     "a disk without a name that lasts": ("", "/dev/nvme0n1p4"),
 }
 

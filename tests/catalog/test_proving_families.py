@@ -58,12 +58,12 @@ def test_no_default_is_an_address_that_does_not_exist() -> None:
 def test_ubuntus_installer_is_told_the_names_that_it_compares_paths_of_disks_with(tmp_path: Path) -> None:
     """It reads its file again after the early commands; `path:` of a link would match no disk (subiquity's `_one`)."""
     answer = yamlfile.load(files("ubuntu-24.04", "bios-raid1-lvm")["user-data"], "user-data").value["autoinstall"]
-    (tmp_path / "by-path").mkdir()
-    for link, name in {"ata-1": "sda", "ata-2": "sdb", "ata-12": "sdc"}.items():
+    (tmp_path / "by-id").mkdir()
+    for number, name in {"01": "sda", "02": "sdb", "012": "sdc"}.items():
         (tmp_path / name).touch()
-        (tmp_path / "by-path" / f"pci-0000:00:1f.2-{link}").symlink_to(tmp_path / name)
+        (tmp_path / "by-id" / f"wwn-0x50025388000000{number}").symlink_to(tmp_path / name)
     paths = [action["path"] for action in answer["storage"]["config"] if action["type"] == "disk"]
-    assert paths == ["/dev/disk/by-path/pci-0000:00:1f.2-ata-1", "/dev/disk/by-path/pci-0000:00:1f.2-ata-2"]
+    assert paths == ["/dev/disk/by-id/wwn-0x5002538800000001", "/dev/disk/by-id/wwn-0x5002538800000002"]
     file = tmp_path / "autoinstall.yaml"
     file.write_text(
         "".join(f"path: {path}\n" for path in (*paths, f"{paths[0]}2, end")).replace("/dev/disk", str(tmp_path))
@@ -72,14 +72,14 @@ def test_ubuntus_installer_is_told_the_names_that_it_compares_paths_of_disks_wit
         here = [word.replace("/dev/disk", str(tmp_path)).replace("/autoinstall.yaml", str(file)) for word in command]
         subprocess.run([word.replace("udevadm settle; ", "") for word in here], check=True)
     assert file.read_text() == (
-        f"path: {tmp_path}/sda\npath: {tmp_path}/sdb\npath: {tmp_path}/by-path/pci-0000:00:1f.2-ata-12, end\n"
+        f"path: {tmp_path}/sda\npath: {tmp_path}/sdb\npath: {tmp_path}/by-id/wwn-0x50025388000000012, end\n"
     )
 
 
 def test_zfs_on_ubuntu_is_laid_out_by_its_installer_on_the_disk_that_was_chosen() -> None:
     for name in ("ubuntu-24.04", "ubuntu-26.04"):
         answer = yamlfile.load(files(name, "uefi-zfs", disk__select={"serial": "S2"})["user-data"], "user-data").value
-        match = {"path": "/dev/disk/by-path/pci-0000:00:1f.2-ata-2"}
+        match = {"path": "/dev/disk/by-id/wwn-0x5002538800000002"}
         assert answer["autoinstall"]["storage"] == {"layout": {"name": "zfs", "match": match}}
 
 
@@ -115,7 +115,10 @@ def test_what_zfs_cannot_be_is_refused(bootenv: str, params: dict[str, Any], why
 WINDOWS = {
     "a name that Windows would cut": ({"system__hostname": "rack12-row3-node17"}, "Windows takes 15 characters"),
     "a name of digits alone": ({"system__hostname": "12345"}, "Windows takes no name of digits alone"),
-    "a disk of several, whose number nobody knows": ({"windows__disk_numbers": {"S9": 0}}, "nvme-1 is one of 3 disks"),
+    "a disk of several, whose number nobody knows": (
+        {"windows__disk_numbers": {"S9": 0}},
+        "nvme-eui.0025388b01000001 is one of 3 disks",
+    ),
 }
 
 
@@ -125,7 +128,14 @@ def test_what_windows_would_make_something_else_of_is_refused(params: dict[str, 
         files("windows-server-2025", "uefi-ports", **{"users__root__password": "store:admin"} | params)
 
 
-@pytest.mark.parametrize(("numbers", "number"), [({"S2": 5}, 5), ({"/dev/disk/by-path/pci-0000:00:1f.2-ata-2": 1}, 1)])
+NUMBERS = {
+    "by serial number": ({"S2": 5}, 5),
+    "by name": ({"/dev/disk/by-id/wwn-0x5002538800000002": 1}, 1),
+    "by where it is attached": ({"/dev/disk/by-path/pci-0000:00:1f.2-ata-2.0": 2}, 2),
+}
+
+
+@pytest.mark.parametrize(("numbers", "number"), NUMBERS.values(), ids=NUMBERS.keys())
 def test_windows_is_told_its_own_number_of_the_disk(numbers: dict[str, int], number: int) -> None:
     answer = files("windows-server-2025", "uefi-storage", windows__disk_numbers=numbers)["autounattend.xml"]
     assert re.findall(r"<DiskID>(\d+)</DiskID>", answer) == [str(number)] * 2

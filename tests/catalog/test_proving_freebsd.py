@@ -89,7 +89,7 @@ def test_nothing_is_erased_where_a_disk_is_not_told_from_others(tmp_path: Path, 
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "a disk without a serial number among others": ({"disk.select": {"path": "*-ata-9"}}, "disk.select: FreeBSD's"),
+    "a disk without a serial number among others": ({"disk.select": {"path": "*ff"}}, "disk.select: FreeBSD's"),
     "too few disks": ({"disk.layout": "zfs-raidz2", "disk.select": {"serial": "S[1-3]"}}, "4 disk(s) are wanted"),
     "an encrypted pool": (
         {"disk.encryption": "passphrase", "disk.passphrase": "store:disk"},
@@ -102,7 +102,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("params", "why"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_it_cannot_be_told_is_refused(params: dict[str, Any], why: str) -> None:
-    bare = replace(DISKS[0], name="sdz", path="/dev/disk/by-path/pci-0000:00:1f.2-ata-9", serial="")
+    bare = replace(DISKS[0], name="sdz", path="/dev/disk/by-id/wwn-0x50025388000000ff", serial="")
     with pytest.raises(RenderError) as caught:
         told(params, (*DISKS, bare))
     assert why in f"{caught.value} {caught.value.faults}"

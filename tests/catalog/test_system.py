@@ -21,7 +21,7 @@ from tests.shipped import catalogue
 MAC, TWO = Mac("52:54:00:00:00:01"), Mac("52:54:00:00:00:02")
 FACTS = Facts(
     firmware="uefi",
-    disks=(Disk("sda", 10**12, "/dev/disk/by-path/x"), Disk("sdb", 10**12)),
+    disks=(Disk("sda", 10**12, "/dev/disk/by-id/x"), Disk("sdb", 10**12)),
     nics=(Nic("eth0", MAC, link=True), Nic("eth1", TWO, link=True)),
 )
 DECLARED = catalogue().content.declarations
@@ -78,7 +78,7 @@ def test_the_defaults_make_a_system() -> None:
         "Etc/UTC",
         False,
     )
-    assert seen["disk"]["disks"][0]["path"] == "/dev/disk/by-path/x"
+    assert seen["disk"]["disks"][0]["path"] == "/dev/disk/by-id/x"
     assert [part["mount"] for part in seen["disk"]["partitions"]] == ["/boot/efi", "/"]
     assert seen["net"]["primary"]["mac"] == MAC
     assert seen["root"] == {"ssh_keys": [], "hash": ""}

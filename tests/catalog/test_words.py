@@ -107,7 +107,7 @@ CASES: dict[str, Case] = {
         f"disk by {next(iter(wish))}": plain("disk.select", wish)
         for wish in (
             {"transport": "nvme"},
-            {"path": "*-ata-2"},
+            {"path": "*-ata-2.0"},
             {"model": "NV*"},
             {"serial": "S2"},
             {"wwn": "eui*"},

@@ -92,6 +92,10 @@ DISKS = {
         Disk("sda", 100, holds="gpt, 3 partitions, ext4, vfat"),
     ),
     "a file system without partitions": ({"lsblk": {"fstype": "xfs"}}, Disk("sda", 100, holds="xfs")),
+    "where it is attached": (
+        {"device_path": "/devices/pci0000:00/0000:03:00.0/nvme/nvme0", "nsid": "1"},
+        Disk("sda", 100, by_path="/dev/disk/by-path/pci-0000:03:00.0-nvme-1"),
+    ),
     "sectors of 4096 bytes": ({"lsblk": {"log-sec": 4096}}, Disk("sda", 100, sector_bytes=4096)),
     "numbers as text, from an older lsblk": (
         {"lsblk": {"size": "8589934592", "rota": "1"}},

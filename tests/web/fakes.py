@@ -46,7 +46,7 @@ FACTS = Facts(
     firmware="bios",
     cpu=Cpu("EPYC", "x86_64", 1, 2, 2),
     memory_bytes=2 << 30,
-    disks=(Disk("vda", 8 << 30, path="/dev/disk/by-path/virtio-0", transport="virtio"),),
+    disks=(Disk("vda", 8 << 30, path="/dev/disk/by-id/virtio-0", transport="virtio"),),
     nics=(Nic("eth0", Mac("52:54:00:00:00:17"), driver="virtio_net", link=True, speed_mbps=1000),),
     observed_at=NOW - 60,
 )

@@ -95,13 +95,33 @@ nic_facts() {
 disk_facts() {
     local folder=/sys/block/$1
     printf 'name %s\n' "$1"
-    attributes "$folder" serial wwid
+    attributes "$folder" serial wwid nsid
     attributes "$folder/device" model vendor rev firmware_rev
     printf 'card %s\n' "$(first_line "$folder/device/name")"
     printf 'device_wwid %s\n' "$(cat "$folder/device/wwid" 2>/dev/null)"
     printf 'unit_serial %s\n' "$(disk_serial "$folder/device")"
     printf 'bus %s\n' "$(cd -P "$folder/device" && link_name subsystem)"
-    printf 'bus_address %s\n' "$(link_name "$folder/device")"
+    way_to "$(cd -P "$folder/device" && pwd)"
+}
+
+# way_to FOLDER: where a disk is attached, and what udev makes its name in /dev/disk/by-path of
+way_to() {
+    local at=$1 name port expander
+    printf 'device_path /devices/%s\n' "${at#*/devices/}"
+    while [ -n "$at" ]; do
+        name=${at##*/} port=${at%/*}
+        case $name in
+            ata[0-9]*) attributes "$at/ata_port/$name" port_no ;;
+            host[0-9]*) printf 'first_host %s\n' "$(ls "$port" | sed -n 's/^host\([0-9]*\)$/\1/p' | sort -n | head -n 1)" ;;
+            end_device-*)
+                expander=${port%/*}
+                attributes "$at/sas_device/$name" phy_identifier sas_address
+                attributes "$port/sas_port/${port##*/}" num_phys
+                printf 'expander_address %s\n' "$(first_line "$expander/sas_device/${expander##*/}/sas_address")"
+                ;;
+        esac
+        at=${at%/*}
+    done
 }
 
 # disk_serial FOLDER: an NVMe controller's serial number, or a SCSI or SATA unit's (VPD page 0x80, after 4 bytes)
