@@ -161,6 +161,23 @@ def test_certificates_bring_what_takes_them_or_are_told() -> None:
     assert (ran.returncode, "certificates.trusted: this system has no place" in ran.stderr) == (1, True)
 
 
+CLOCK = {
+    "a machine with a clock": ("hwclock() { echo hwclock $*; }", "hwclock -u -w\n"),
+    "one without": ("hwclock() { return 1; }", "the machine has no clock"),
+}
+
+
+@pytest.mark.parametrize(("stub", "said"), CLOCK.values(), ids=CLOCK.keys())
+@pytest.mark.parametrize("name", ["debian-12", "debian-12-packages"])
+def test_a_new_system_starts_by_a_clock_that_was_set(name: str, stub: str, said: str) -> None:
+    end = files(name)["job.sh"].partition("\nstep sync ")[2].partition("\n")[2].partition("\nstep done")[0]
+    ran = subprocess.run(
+        ["busybox", "sh", "-euo", "pipefail", "-c", f"leave_root() {{ :; }}; settle() {{ :; }}\n{stub}\ndisk=\n{end}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.startswith(said)
+
+
 def test_any_image_is_given_what_it_reports_with() -> None:
     job = files("debian-12", hooks__first_boot=["echo hello\n"])["job.sh"]
     settings = job[
