@@ -178,6 +178,19 @@ def test_a_new_system_starts_by_a_clock_that_was_set(name: str, stub: str, said:
     assert ran.stdout.startswith(said)
 
 
+def test_the_network_of_an_images_system_is_what_is_said_of_it_alone(tmp_path: Path) -> None:
+    own = ("etc/systemd/network/90-dhcp.network", "etc/netplan/90-default.yaml")
+    for name in (*own, "etc/netplan/README"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    line = next(
+        line for line in files("debian-12")["job.sh"].splitlines() if line.startswith("rm -f") and own[0] in line
+    )
+    for run in ("once", "again"):
+        subprocess.run(["sh", "-eu", "-c", line.replace("/etc/", f"{tmp_path}/etc/")], check=True)
+        assert [path.name for path in sorted(tmp_path.rglob("*")) if path.is_file()] == ["README"], run
+
+
 def test_any_image_is_given_what_it_reports_with() -> None:
     job = files("debian-12", hooks__first_boot=["echo hello\n"])["job.sh"]
     settings = job[
