@@ -12,6 +12,7 @@ from provisioner.catalog.fleet import FLEET
 from provisioner.catalog.lint import Linter, Verdict
 from provisioner.catalog.proving import prove
 from provisioner.catalog.render import Renderer
+from provisioner.discovery.build.ramdisk import RAMDISK
 from provisioner.errors import RenderError
 from provisioner.model.catalog import Kind
 from tests.catalog.golden import FOLDER, catalogue, expected, files, on_disk, text_of
@@ -82,6 +83,14 @@ def test_the_systems_own_validators_accept_everything() -> None:
 def test_no_disk_is_found_by_a_label_which_another_one_may_have() -> None:
     texts = catalogue().content.templates.items()
     assert [name for name, text in texts if re.search(r"by-(part)?label|\bLABEL=", text)] == []
+
+
+def test_no_partition_is_called_as_other_systems_call_theirs() -> None:
+    """Fedora CoreOS, which may lie on another disk of the machine, takes what is called `root` for its own."""
+    texts = [*(text_of("debian-12-packages", kind) for kind in FLEET), (RAMDISK / "image.sh").read_text()]
+    names = [name for text in texts for name in re.findall(r"(?m)\btype=[0-9A-F-]{36}, name=(.*)$", text)]
+    assert {"provisioner-root", "provisioner-esp", "provisioner-bios", "provisioner-system"} <= set(names)
+    assert [name for name in names if not re.fullmatch(r"provisioner-[a-z0-9_]{1,16}", name)] == []
 
 
 @pytest.mark.slow

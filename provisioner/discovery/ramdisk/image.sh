@@ -153,9 +153,9 @@ divide() {
     erase_disk "$1"
     sfdisk --quiet "$1" <<'END'
 label: gpt
-size=1MiB, type=21686148-6449-6E6F-744E-656564454649, name=bios
-size=256MiB, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, name=esp
-type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name=root
+size=1MiB, type=21686148-6449-6E6F-744E-656564454649, name=provisioner-bios
+size=256MiB, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, name=provisioner-esp
+type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name=provisioner-root
 END
     blockdev --rereadpt "$1"
     mkdosfs -n ESP "$(partition "$1" 2)" >/dev/null

@@ -58,8 +58,9 @@ def make_image(root: Path, image: Path, ids: Ids, say: Say) -> None:
     say(f"file system of {size_mib} MiB")
     filesystem = scratch / "root.ext4"
     seed = f"hash_seed={ids.root_filesystem},root_owner=0:0,nodiscard"
-    run(["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "1", "-L", "root", "-U", str(ids.root_filesystem),
-         "-E", seed, "-d", root, filesystem, f"{size_mib}M"], env={"E2FSPROGS_FAKE_TIME": "1"})  # fmt: skip
+    run(["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "1", "-L", "provisioner-root",
+         "-U", str(ids.root_filesystem), "-E", seed, "-d", root, filesystem, f"{size_mib}M"],
+        env={"E2FSPROGS_FAKE_TIME": "1"})  # fmt: skip
     _partition(image, size_mib, ids)
     _insert(image, filesystem, _ROOT_AT * MIB)
     filesystem.unlink()
@@ -80,9 +81,9 @@ def _partition(image: Path, root_mib: int, ids: Ids) -> None:
     lines = (
         "label: gpt",
         f"label-id: {ids.disk}",
-        f"start={_BIOS_AT}MiB, size={BIOS_MIB}MiB, type={_BIOS_BOOT}, name=bios",
-        f"start={_ESP_AT}MiB, size={ESP_MIB}MiB, type={_EFI_SYSTEM}, name=esp",
-        f"start={_ROOT_AT}MiB, size={root_mib}MiB, type={_LINUX}, name=root, uuid={ids.root_partition}",
+        f"start={_BIOS_AT}MiB, size={BIOS_MIB}MiB, type={_BIOS_BOOT}, name=provisioner-bios",
+        f"start={_ESP_AT}MiB, size={ESP_MIB}MiB, type={_EFI_SYSTEM}, name=provisioner-esp",
+        f"start={_ROOT_AT}MiB, size={root_mib}MiB, type={_LINUX}, name=provisioner-root, uuid={ids.root_partition}",
     )
     run(["sfdisk", "--quiet", "--no-reread", image], stdin="\n".join((*lines, "")).encode())
 

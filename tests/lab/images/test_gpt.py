@@ -38,7 +38,11 @@ def table(image: Path) -> dict[str, Any]:
 def test_partitions_for_bios_and_uefi_and_the_root_last(image: Path) -> None:
     found = table(image)
     assert found["label"] == "gpt"
-    assert [part["name"] for part in found["partitions"]] == ["bios", "esp", "root"]
+    assert [part["name"] for part in found["partitions"]] == [
+        "provisioner-bios",
+        "provisioner-esp",
+        "provisioner-root",
+    ]
     assert found["partitions"][gpt.ROOT_PARTITION - 1]["uuid"].lower() == str(IDS.root_partition)
     assert subprocess.run(["sfdisk", "--verify", image], check=True, capture_output=True).returncode == 0
 
@@ -49,6 +53,8 @@ def test_the_root_is_a_clean_file_system_with_the_files(image: Path) -> None:
     data = image.read_bytes()
     root.write_bytes(data[part["start"] * gpt.SECTOR : (part["start"] + part["size"]) * gpt.SECTOR])
     subprocess.run(["e2fsck", "-f", "-n", root], check=True, capture_output=True)
+    label = subprocess.run(["e2label", root], capture_output=True, check=True).stdout
+    assert label == b"provisioner-root\n"
     done = subprocess.run(["debugfs", "-R", "cat /etc/hostname", root], capture_output=True, check=True)
     assert done.stdout == b"image\n"
 
