@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.discovery import bypath, facts
+from provisioner.discovery.build.ramdisk import RAMDISK
 from provisioner.discovery.facts import decode_facts
 from provisioner.errors import WireError
 from provisioner.model.facts import Cpu, Disk, Facts, Nic
@@ -252,6 +255,18 @@ def test_any_report_gives_facts(parts: dict[str, Any]) -> None:
 def test_any_bytes_give_facts_or_a_wire_error(raw: bytes) -> None:
     with contextlib.suppress(WireError):
         decode_facts(raw, NOW)
+
+
+def test_what_a_machine_is_asked_is_read() -> None:
+    """An `ipmitool` more is ten seconds of each start, and what nobody reads nobody misses either."""
+    script = re.sub(r"\\\n\s*", "", (RAMDISK / "facts.sh").read_text())
+    told = {word for line in re.findall(r"attributes \S+ ([a-z_ ]+)", script) for word in line.split()}
+    told |= set(re.findall(r"""(?:print |printf |\\n)['"]?([a-z_]+) (?:%|"|/)""", script))
+    told |= {column.lower() for column in re.findall(r"--output ([A-Z,-]+)", script)[0].split(",")}
+    told |= set(re.findall(r'"([a-z_]+)": ', script))
+    assert {"sys_vendor", "threads", "cores", "driver", "device_path", "log-sec", "ipmi_lan", "nsid"} <= told
+    readers = "".join(Path(module.__file__ or "").read_text() for module in (facts, bypath))
+    assert sorted(word for word in told if f'"{word}"' not in readers) == []
 
 
 GOLDEN = {

@@ -20,7 +20,6 @@ PROGRAMS = {
     "zstd": ("zstd",),
     "tar": ("tar",),
     "dmidecode": ("dmidecode",),
-    "ethtool": ("ethtool",),
     "ipmitool": ("ipmitool",),
     "libgcc-s1": (),
 }

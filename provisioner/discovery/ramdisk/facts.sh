@@ -18,15 +18,13 @@ link_name() {
 }
 
 dmi_facts() {
-    attributes /sys/class/dmi/id sys_vendor product_name product_family product_sku product_version product_serial \
-        product_uuid board_vendor board_name board_serial chassis_vendor chassis_serial chassis_asset_tag chassis_type \
-        bios_vendor bios_version bios_date
+    attributes /sys/class/dmi/id sys_vendor product_name product_serial product_uuid board_vendor board_name board_serial \
+        chassis_serial bios_version bios_date
 }
 
 firmware_facts() {
     local variable=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
     printf 'type %s\n' "$(firmware)"
-    attributes /sys/firmware/efi fw_platform_size
     # four bytes of attributes, then 0 or 1
     if [ -r $variable ]; then printf 'secure_boot %s\n' "$(tail -c 1 $variable | od -An -tu1 | tr -d ' ')"; fi
 }
@@ -36,13 +34,11 @@ cpu_facts() {
     printf 'architecture %s\n' "$(uname -m)"
     awk -F'\t*: *' '
         $1 == "model name" && !model { model = $2 }
-        $1 == "vendor_id" && !vendor { vendor = $2 }
         $1 == "flags" && !flags { flags = $2 }
         $1 == "processor" { threads++ }
         END {
-            printf "model %s\nvendor %s\nthreads %d\n", model, vendor, threads
+            printf "model %s\nthreads %d\n", model, threads
             print "hypervisor " ((" " flags " ") ~ / hypervisor /)
-            print "virtualization " ((" " flags " ") ~ / (vmx|svm) /)
         }' /proc/cpuinfo
     for folder in /sys/devices/system/cpu/cpu[0-9]*/topology; do
         { read -r package <"$folder/physical_package_id" && read -r core <"$folder/core_id"; } 2>/dev/null &&
@@ -55,12 +51,6 @@ cpu_facts() {
 
 memory_facts() {
     awk '/^MemTotal:/ { print "total_kb " $2 }' /proc/meminfo
-}
-
-boot_facts() {
-    printf 'mac %s\n' "$(boot_mac)"
-    printf 'lease %s\n' "$(cat $state/lease)"
-    printf 'kernel %s\n' "$(uname -r)"
 }
 
 # settle_links: how long a port takes until it has a link differs from port to port (10GBASE-T, 25 and 100 Gbit/s), and who
@@ -83,12 +73,10 @@ linkless() {
 nic_facts() {
     local folder=/sys/class/net/$1
     printf 'name %s\n' "$1"
-    attributes "$folder" address carrier speed duplex mtu dev_port phys_port_name
+    attributes "$folder" address carrier speed
     printf 'driver %s\n' "$(link_name "$folder/device/driver")"
     printf 'bus_address %s\n' "$(link_name "$folder/device")"
     printf 'parent_address %s\n' "$(cd -P "$folder/device/.." && basename "$PWD")"
-    attributes "$folder/device" vendor device subsystem_vendor subsystem_device
-    ethtool -P "$1" 2>/dev/null | awk '{ print "permanent_address " $NF }'
 }
 
 # disk_facts NAME: what lsblk does not say without udev
@@ -96,7 +84,7 @@ disk_facts() {
     local folder=/sys/block/$1
     printf 'name %s\n' "$1"
     attributes "$folder" serial wwid nsid
-    attributes "$folder/device" model vendor rev firmware_rev
+    attributes "$folder/device" model
     printf 'card %s\n' "$(first_line "$folder/device/name")"
     printf 'device_wwid %s\n' "$(cat "$folder/device/wwid" 2>/dev/null)"
     printf 'unit_serial %s\n' "$(disk_serial "$folder/device")"
@@ -131,7 +119,6 @@ disk_serial() {
 
 tpm_facts() {
     attributes /sys/class/tpm/tpm0 tpm_version_major
-    attributes /sys/class/tpm/tpm0/device description
 }
 
 # list FUNCTION NAME...: a JSON array with one object for each name
@@ -164,7 +151,7 @@ disks() {
 # lsblk as it is; without any disk it prints nothing
 block_devices() {
     lsblk --json --bytes \
-        --output NAME,PATH,TYPE,SIZE,LOG-SEC,MODEL,SERIAL,WWN,ROTA,TRAN,RO,RM,PTTYPE,FSTYPE,LABEL,PARTLABEL 2>/dev/null | grep . || printf 'null'
+        --output NAME,TYPE,SIZE,LOG-SEC,MODEL,SERIAL,WWN,ROTA,TRAN,PTTYPE,FSTYPE 2>/dev/null | grep . || printf 'null'
 }
 
 # limited SECONDS COMMAND...: output as a JSON string; a board that hangs must not stop the report
@@ -178,8 +165,6 @@ bmc_facts() {
     printf '"ipmi_lan": '
     if [ -e /dev/ipmi0 ] && [ -x /usr/bin/ipmitool ]; then
         limited 20 ipmitool lan print
-        printf ', "ipmi_mc": '
-        limited 10 ipmitool mc info
     else
         printf '""'
     fi
@@ -187,8 +172,7 @@ bmc_facts() {
 
 # facts: the whole report
 facts() {
-    printf '{"format": 1, "agent": "%s", "uptime_s": "%s",\n' "$(cat /usr/lib/provisioner/version)" "$(uptime_s)"
-    printf ' "boot": %s,\n' "$(boot_facts | json_object)"
+    printf '{"format": 1,\n'
     printf ' "dmi": %s,\n' "$(dmi_facts | json_object)"
     printf ' "firmware": %s,\n' "$(firmware_facts | json_object)"
     printf ' "cpu": %s,\n' "$(cpu_facts | json_object)"
