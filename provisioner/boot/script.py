@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from provisioner.model.boot import EFI_FOLDERS
+from provisioner.model.boot import EFI_FOLDERS, OnDisk
 
 
 class Dialect(StrEnum):
@@ -36,6 +36,8 @@ class BootRecord:
     args: str = ""
 
 
+NOWHERE = OnDisk()
+"""Nobody knows what is on the disk."""
 TRIES = 20
 """With three seconds between them."""
 
@@ -84,14 +86,19 @@ def grub(record: BootRecord, *, by_tftp: bool = False) -> str:
     )
 
 
-def grub_local(reason: str, folder: str = "") -> str:
+def grub_local(reason: str, disk: OnDisk = NOWHERE) -> str:
     """Write the GRUB configuration that leaves the network: for a loader on the disk, else the firmware's next device.
 
     A plain exit means success, which many firmwares answer with their menu: the disk's own loader is looked for first.
-    `folder` is where the system that is to start has its loader; other disks may have others.
+    `disk` is where the system that is to start has its loader; other disks may have others, of the same name, too.
     """
     lines = [f"echo 'provisioner: {plain(reason)}'"]
-    for path in sorted(DISK_LOADERS, key=lambda path: not path.startswith(f"/EFI/{folder}/")):
+    loaders = sorted(DISK_LOADERS, key=lambda path: not path.startswith(f"/EFI/{disk.folder}/"))
+    if disk.mark:
+        lines.append(f"if search --no-floppy --set=root --file {disk.mark}; then")
+        lines += [f"  if [ -f {path} ]; then chainloader {path}; boot; fi" for path in loaders]
+        lines.append("fi")
+    for path in loaders:
         lines.append(f"if search --no-floppy --set=root --file {path}; then chainloader {path}; boot; fi")
     return "\n".join((*lines, "exit 1")) + "\n"
 
@@ -128,15 +135,15 @@ def write(record: BootRecord, dialect: Dialect) -> str:
             return grub(record, by_tftp=dialect == Dialect.GRUB_TFTP)
 
 
-def leave(reason: str, dialect: Dialect, folder: str = "") -> str:
-    """Write in a loader's dialect that the machine is to leave the network; `folder` as `grub_local` has it."""
+def leave(reason: str, dialect: Dialect, disk: OnDisk = NOWHERE) -> str:
+    """Write in a loader's dialect that the machine is to leave the network; `disk` as `grub_local` has it."""
     match dialect:
         case Dialect.IPXE | Dialect.IPXE_HTTPS:
             return ipxe_local(reason)
         case Dialect.PXELINUX:
             return pxelinux_local(reason)
         case Dialect.GRUB | Dialect.GRUB_TFTP:
-            return grub_local(reason, folder)
+            return grub_local(reason, disk)
 
 
 def _grub_file(url: str, by_tftp: bool) -> str:

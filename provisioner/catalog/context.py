@@ -14,6 +14,7 @@ from provisioner.catalog.decode import fill_in
 from provisioner.catalog.params import Resolved
 from provisioner.catalog.system import Secrets, describe
 from provisioner.errors import RenderError
+from provisioner.model.boot import efi_mark
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.facts import Facts
 from provisioner.model.machine import Machine
@@ -168,6 +169,7 @@ def _known(
             "arch": boot.arch,
             "firmware": boot.firmware or facts.firmware,
             "address": boot.address,
+            "efi_mark": efi_mark(machine.id, bootenv.name) if machine is not None else "",
         },
         "urls": _urls(bootenv, boot),
         "artifacts": {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from provisioner.boot.files import MADE_OF
 from provisioner.boot.plan import SECURE_BOOT_LOADERS, arch_name, direct_file, next_boot, other_uuid
 from provisioner.boot.refusals import Refusals
-from provisioner.boot.script import BootRecord, Dialect, leave, write
+from provisioner.boot.script import NOWHERE, BootRecord, Dialect, leave, write
 from provisioner.catalog import nics
 from provisioner.catalog.context import MADE, Boot, Occasion, Stored, subject_of
 from provisioner.clock import SteadyClock
@@ -21,7 +21,7 @@ from provisioner.lifecycle.ports import Ports
 from provisioner.lifecycle.registry import Machines
 from provisioner.lifecycle.rendering import record_of, starts_with
 from provisioner.lifecycle.runner import Runner
-from provisioner.model.boot import Asker, BootClient, LocalDisk, NoBoot, Plan, RunScript
+from provisioner.model.boot import Asker, BootClient, LocalDisk, NoBoot, OnDisk, Plan, RunScript, efi_mark
 from provisioner.model.catalog import Bootenv, Kind
 from provisioner.model.machine import Machine
 from provisioner.model.net import Mac
@@ -250,15 +250,18 @@ class Boots:
     def _local(self, mac: Mac, machine: Machine | None, plan: Plan, dialect: Dialect) -> bytes:
         if isinstance(plan, NoBoot):
             raise NotFoundError(f"there is no such boot script: none for {mac}: {plan.reason}")
-        return leave(plan.reason, dialect, self._efi_folder(machine)).encode()
+        return leave(plan.reason, dialect, self._on_disk(machine)).encode()
 
-    def _efi_folder(self, machine: Machine | None) -> str:
-        """Say where the loader is of what is on a machine's disk, or is being put there; empty if nobody knows."""
+    def _on_disk(self, machine: Machine | None) -> OnDisk:
+        """Say where the loader is of what is on a machine's disk, or is being put there."""
+        if machine is None:
+            return NOWHERE
         catalogue = self.ports.catalogue
         known = catalogue.names()
-        made = [machine.run.bootenv if _under_way(machine) and machine.run else "", machine.bootenv] if machine else []
-        found = (catalogue.bootenv(name) for name in made if name in known)
-        return next((bootenv.efi_folder for bootenv in found if bootenv.kind in MADE), "")
+        for name in (machine.run.bootenv if _under_way(machine) and machine.run else "", machine.bootenv):
+            if name in known and (bootenv := catalogue.bootenv(name)).kind in MADE:
+                return OnDisk(bootenv.efi_folder, efi_mark(machine.id, bootenv.name) if bootenv.job else "")
+        return NOWHERE
 
     def _bootenv_of(self, machine: Machine | None) -> Bootenv:
         """Say which bootenv a machine starts from the network: its own, or the discovery system that installs it."""

@@ -112,6 +112,19 @@ media (UEFI 2.10, 3.5.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
+class OnDisk:
+    """Where the loader is of what is on a machine's disk: the folder below /EFI, and a file of that one alone."""
+
+    folder: str = ""
+    mark: str = ""
+
+
+def efi_mark(machine: str, bootenv: str) -> str:
+    """Name the file by which the EFI partition that was made for a machine is told from those of its other disks."""
+    return f"/EFI/provisioner/{machine}.{bootenv}"
+
+
+@dataclass(frozen=True, slots=True)
 class LocalDisk:
     """Boot nothing from the network: give an address, no boot file."""
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from provisioner.boot.script import BootRecord, Dialect, grub, ipxe, ipxe_local, leave, pxelinux, write
 from provisioner.catalog.kernelargs import check_line
 from provisioner.errors import RenderError
+from provisioner.model.boot import OnDisk, efi_mark
 
 RECORD = BootRecord(
     "discovery for node17",
@@ -112,9 +113,20 @@ FOLDERS = {"one of its own": "rocky", "that of removable media": "BOOT"}
 
 @pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS.keys())
 def test_grub_looks_first_for_the_loader_of_what_is_on_the_disk(folder: str) -> None:
-    known, unknown = (leave("node17 is active", Dialect.GRUB, given).splitlines() for given in (folder, ""))
+    known, unknown = (leave("node17 is active", Dialect.GRUB, OnDisk(given)).splitlines() for given in (folder, ""))
     assert [f"/EFI/{folder}/" in line for line in known[1:3]] == [True, True]
     assert sorted(known) == sorted(unknown), "others are looked for after it"
+
+
+def test_grub_looks_before_all_others_on_the_disk_that_was_marked() -> None:
+    script = leave("node17 is active", Dialect.GRUB, OnDisk("BOOT", efi_mark("7b1f", "debian-12")))
+    looks = script.splitlines()[1:4]
+    assert looks == [
+        "if search --no-floppy --set=root --file /EFI/provisioner/7b1f.debian-12; then",
+        "  if [ -f /EFI/BOOT/bootx64.efi ]; then chainloader /EFI/BOOT/bootx64.efi; boot; fi",
+        "  if [ -f /EFI/BOOT/bootaa64.efi ]; then chainloader /EFI/BOOT/bootaa64.efi; boot; fi",
+    ]
+    assert script.endswith(leave("node17 is active", Dialect.GRUB, OnDisk("BOOT")).partition("\n")[2])
 
 
 @pytest.mark.parametrize("dialect", Dialect)
@@ -147,6 +159,6 @@ def test_grub_itself_reads_what_we_write(title: str, args: str) -> None:
         return
     for script in (
         grub(BootRecord(title, "http://10.0.0.1/k", ("http://10.0.0.1/i",), args)),
-        leave(title, Dialect.GRUB),
+        leave(title, Dialect.GRUB, OnDisk("BOOT", efi_mark("7b1f", "debian-12"))),
     ):
         subprocess.run(["grub-script-check"], input=script.encode(), check=True, timeout=20)

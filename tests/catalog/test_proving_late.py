@@ -170,9 +170,10 @@ CLOCK = {
 @pytest.mark.parametrize(("stub", "said"), CLOCK.values(), ids=CLOCK.keys())
 @pytest.mark.parametrize("name", ["debian-12", "debian-12-packages"])
 def test_a_new_system_starts_by_a_clock_that_was_set(name: str, stub: str, said: str) -> None:
-    end = files(name)["job.sh"].partition("\nstep sync ")[2].partition("\n")[2].partition("\nstep done")[0]
+    job = files(name)["job.sh"]
+    end = job[job.index("# the new system starts by") : job.index("\nstep done")]
     ran = subprocess.run(
-        ["busybox", "sh", "-euo", "pipefail", "-c", f"leave_root() {{ :; }}; settle() {{ :; }}\n{stub}\ndisk=\n{end}"],
+        ["busybox", "sh", "-euo", "pipefail", "-c", f"{stub}\n{end}"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert ran.stdout.startswith(said)
@@ -189,6 +190,33 @@ def test_the_network_of_an_images_system_is_what_is_said_of_it_alone(tmp_path: P
     for run in ("once", "again"):
         subprocess.run(["sh", "-eu", "-c", line.replace("/etc/", f"{tmp_path}/etc/")], check=True)
         assert [path.name for path in sorted(tmp_path.rglob("*")) if path.is_file()] == ["README"], run
+
+
+MARKED = {
+    "an EFI partition": (["type=21686148-6449-6E6F-744E-656564454649", "type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B"], 2),
+    "two of them": (["type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B"] * 2, 1),
+    "none": (["type=21686148-6449-6E6F-744E-656564454649"], 0),
+}
+
+
+@pytest.mark.parametrize(("parts", "number"), MARKED.values(), ids=MARKED.keys())
+def test_the_efi_partition_of_an_image_is_marked(parts: list[str], number: int, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(64 << 20)
+    table = "\n".join(["label: gpt", *(f"size=4MiB, {part}" for part in parts), ""])
+    subprocess.run(["sfdisk", "--quiet", disk], input=table, text=True, check=True)
+    job = files("debian-12")["job.sh"]
+    marks = job[job.index("esp=$(") : job.index('\nsettle "$disk"')]
+    ran = subprocess.run(
+        ["busybox", "sh", "-euo", "pipefail", "-c", f"mount() {{ echo $*; }}; umount() {{ :; }}\n{marks}"],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "disk": str(disk), "work": str(tmp_path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout == (f"-t vfat {disk}{number} {tmp_path}/esp\n" if number else "")
+    marked = [path.name for path in tmp_path.glob("esp/EFI/provisioner/*")]
+    assert len(marked) == bool(number)
+    assert all(name.endswith(".debian-12") for name in marked)
 
 
 def test_any_image_is_given_what_it_reports_with() -> None:

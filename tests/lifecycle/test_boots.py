@@ -8,6 +8,7 @@ import pytest
 
 from provisioner.model.boot import Arch, Asker, BootClient
 from tests.lifecycle.rack import Rack
+from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_firstboot import installed
 
 FIRMWARE = {
@@ -41,4 +42,16 @@ async def test_grub_from_the_network_is_told_where_the_loader_is_of_what_is_bein
         metal, _ = await installed(rack, conductor)
         script = (await conductor.booter.boot_script(metal.mac, metal.ip, "grub")).decode()
         looked = [line for line in script.splitlines() if line.startswith("if search")]
-        assert "/EFI/proxmox/shimx64.efi" in looked[0]
+        assert "/EFI/proxmox/shimx64.efi" in looked[0], "no installer marks its EFI partition"
+
+
+async def test_grub_from_the_network_is_told_the_mark_of_the_image_on_the_disk(tmp_path: Path) -> None:
+    rack = Rack(tmp_path)
+    metal = rack.one()
+    async with rack.alive(), rack.daemon() as conductor:
+        machine = await rack.enrol()
+        await conductor.boot("node17", "discovery")
+        await settled(conductor)
+        await conductor.adopt("node17", "debian-12")
+        script = (await conductor.booter.boot_script(metal.mac, metal.ip, "grub")).decode()
+        assert f" --file /EFI/provisioner/{machine.id}.debian-12; then" in script
