@@ -193,23 +193,21 @@ async def hurried(db: Database) -> None:
     await Database.submit(db, impatient)
 
 
-@dataclass(frozen=True)
-class Start:
-    """A store and a machine as they are before a verb is asked for."""
-
-    folder: Path
-    metal: list[Metal]
-
-    def rack(self, folder: Path) -> Rack:
-        """Make a rack that stands there."""
-        shutil.copytree(self.folder, folder)
-        rack = Rack(folder)
-        rack.database = BreakableDatabase
-        rack.metal = deepcopy(self.metal)
-        return rack
+def take_over(rack: Rack, start: Rack) -> None:
+    """Have a rack begin where another has come to: with a store like its own, and machines as they stand."""
+    shutil.copytree(start.folder, rack.folder, dirs_exist_ok=True)
+    rack.metal = deepcopy(start.metal)
 
 
-async def start_of(folder: Path, verb: Verb) -> Start:
+def breakable(start: Rack, folder: Path) -> Rack:
+    """Make a rack that stands where another has come to."""
+    rack = Rack(folder)
+    rack.database = BreakableDatabase
+    take_over(rack, start)
+    return rack
+
+
+async def start_of(folder: Path, verb: Verb) -> Rack:
     """Bring a machine to where a verb starts."""
     rack = Rack(folder)
     async with rack.alive(), rack.daemon() as conductor:
@@ -217,12 +215,12 @@ async def start_of(folder: Path, verb: Verb) -> Start:
         for earlier in STORIES[verb][0]:
             await ask(conductor, earlier, key="")
             await settled(conductor)
-    return Start(folder, rack.metal)
+    return rack
 
 
-async def play(start: Start, folder: Path, verb: Verb, breakage: Breakage, at: Point | None) -> tuple[Scene, Machine]:
+async def play(start: Rack, folder: Path, verb: Verb, breakage: Breakage, at: Point | None) -> tuple[Scene, Machine]:
     """Ask for a verb, let something break at a point, have it mended, and see the machine to its end."""
-    scene = Scene(await asyncio.to_thread(start.rack, folder), SetClock())
+    scene = Scene(await asyncio.to_thread(breakable, start, folder), SetClock())
     scene.rack.clock = scene.clock
     before = len(done_to_disk(scene.metal.log))
 

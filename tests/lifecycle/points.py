@@ -13,6 +13,7 @@ import pytest
 
 from provisioner.errors import StoreError
 from provisioner.store.db import Database, T, Work
+from tests.stores import laid
 
 
 class Killed(BaseException):
@@ -88,6 +89,10 @@ class KillableDatabase(Database):
     """Whatever is written from now on meets what SQLite says of a full disk."""
     pending = 0
     """Writes that are not durable yet."""
+
+    async def open(self, *, written_out: bool = False) -> None:
+        await asyncio.to_thread(laid, self.path)
+        await super().open(written_out=written_out)
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
         name = getattr(work, "__qualname__", "work").split(".<locals>")[0]

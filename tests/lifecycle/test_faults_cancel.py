@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,7 @@ from provisioner.lifecycle.conductor import Conductor
 from provisioner.lifecycle.plans import CANCEL_STEP, VERBS, Verb
 from provisioner.model.bmc import Power
 from provisioner.model.machine import Machine
-from tests.lifecycle.breaking import Start, Struck, start_of
+from tests.lifecycle.breaking import Struck, start_of, take_over
 from tests.lifecycle.points import LIVES, Point, Points, certain
 from tests.lifecycle.rack import LIFE, Metal, Rack
 from tests.lifecycle.test_conductor import settled
@@ -65,11 +63,10 @@ class Writers(Rack):
             await asyncio.sleep(0.001)
 
 
-async def cancelled(start: Start, folder: Path, verb: Verb, at: Point | None, *, dead: bool) -> tuple[Points, Writers]:
+async def cancelled(start: Rack, folder: Path, verb: Verb, at: Point | None, *, dead: bool) -> tuple[Points, Writers]:
     """Ask for a verb and end it at a point; hold what is said of it then. Without a point: as it goes by itself."""
-    await asyncio.to_thread(shutil.copytree, start.folder, folder)
     rack, there = Writers(folder), asyncio.Event()
-    rack.metal = deepcopy(start.metal)
+    await asyncio.to_thread(take_over, rack, start)
     metal = rack.one()
 
     def strike(_name: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from provisioner.clock import SteadyClock
 from provisioner.lifecycle.plans import Verb
-from tests.lifecycle.breaking import BREAKAGES, UNBROKEN, done_to_disk, play, start_of
+from tests.lifecycle.breaking import BREAKAGES, UNBROKEN, breakable, done_to_disk, play, start_of
 from tests.lifecycle.points import LIVES, Point, Points, certain
 from tests.lifecycle.test_conductor import settled
 from tests.lifecycle.test_crash import STORIES, ask, check_events
@@ -53,7 +53,7 @@ async def test_the_clock_is_set_while_the_daemon_is_down_at_every_point(
     start = await start_of(tmp_path / "start", verb)
 
     async def killed(folder: Path, die_at: Point | None) -> Points:
-        rack, points = await asyncio.to_thread(start.rack, folder), Points(die_at)
+        rack, points = await asyncio.to_thread(breakable, start, folder), Points(die_at)
         async with rack.alive():
             async with rack.daemon(points) as conductor:
                 await ask(conductor, verb)
@@ -84,7 +84,7 @@ class Restless(Points):
 @pytest.mark.parametrize("verb", Verb)
 async def test_the_clock_is_set_under_a_daemon_at_every_point(tmp_path: Path, verb: Verb) -> None:
     _, end, effects = STORIES[verb]
-    rack, points = (await start_of(tmp_path / "start", verb)).rack(tmp_path / "rack"), Restless()
+    rack, points = breakable(await start_of(tmp_path / "start", verb), tmp_path / "rack"), Restless()
     rack.clock = SteadyClock(wall=lambda: time.time() + points.ahead_s)
     async with rack.alive(), rack.daemon(points) as conductor:
         await ask(conductor, verb)

@@ -14,7 +14,7 @@ from provisioner.lifecycle import rollouts as module
 from provisioner.lifecycle.fleet import Order, Rollout, Stage, Status
 from provisioner.lifecycle.rollouts import Rollouts
 from provisioner.model.machine import State
-from tests.lifecycle.breaking import Struck
+from tests.lifecycle.breaking import Struck, take_over
 from tests.lifecycle.points import LIVES, KillableDatabase, Point, Points, certain
 from tests.lifecycle.rack import Metal, Rack
 from tests.lifecycle.test_conductor import settled
@@ -225,12 +225,11 @@ async def test_those_that_ended_long_ago_go_from_the_store_too(tmp_path: Path, m
             assert await on_record(rollouts) == begun[2:]
 
 
-async def play(folder: Path, die_at: Point | None) -> tuple[Rack, Points]:
+async def play(start: Rack, folder: Path, die_at: Point | None) -> tuple[Rack, Points]:
     """Roll out to three machines, with a daemon that dies at a point and another that goes on."""
-    rack, points = Rack(folder, NAMES[:3]), Points(die_at)
+    rack, points = Rack(folder), Points(die_at)
+    await asyncio.to_thread(take_over, rack, start)
     async with rack.alive():
-        async with rack.daemon():
-            await ready(rack)
         async with fleet(rack, points) as rollouts:
             begun = await rollouts.begin("debian-12", "name=*", (2, 0), {}, key="key")
             await until(rollouts, begun.id, over)
@@ -248,12 +247,17 @@ async def play(folder: Path, die_at: Point | None) -> tuple[Rack, Points]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+# a task group that falls takes no more tasks, and Python before 3.13 leaves what it does not take
+@pytest.mark.filterwarnings("ignore:coroutine 'Runner._act' was never awaited:RuntimeWarning")
 async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory) -> None:
-    whole = certain([(await play(tmp_path_factory.mktemp("whole"), None))[1] for _ in range(LIVES)])
+    start = Rack(tmp_path_factory.mktemp("start"), NAMES[:3])
+    async with start.alive(), start.daemon():
+        await ready(start)
+    whole = certain([(await play(start, tmp_path_factory.mktemp("whole"), None))[1] for _ in range(LIVES)])
     assert len(whole) > 100
     for at, point in enumerate(whole):
         async with asyncio.timeout(30):
-            rack, died = await play(tmp_path_factory.mktemp(f"at{at}"), point)
+            rack, died = await play(start, tmp_path_factory.mktemp(f"at{at}"), point)
         where = f"killed {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"
         assert died.dead.is_set(), where
         assert [metal.log for metal in rack.metal] == [ACTIVE] * 3, where

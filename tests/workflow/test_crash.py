@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from provisioner.model.workflow import FlowRun, FlowStatus
+from tests.lifecycle.breaking import take_over
 from tests.lifecycle.points import LIVES, Point, Points, certain
 from tests.lifecycle.test_crash import check_events
 from tests.workflow.rack import FlowRack
@@ -92,16 +93,38 @@ async def hook() -> AsyncIterator[tuple[str, list[str]]]:
 Judge = Callable[[FlowRack, FlowRun, list[str], str], None]
 
 
+async def inspected(folder: Path, names: tuple[str, ...]) -> FlowRack:
+    """Bring machines to where a workflow starts that begins with a boot."""
+    rack = FlowRack(folder, names)
+    async with rack.alive(), rack.daemon():
+        await ready(rack)
+    return rack
+
+
+async def start_of(factory: pytest.TempPathFactory, story: str) -> FlowRack | None:
+    """Begin a story's lives there; where its steps are for the discovery system, which has to run, at the beginning."""
+    return None if story == "discovery" else await inspected(factory.mktemp("start"), STORIES[story][1])
+
+
 async def play(
-    folder: Path, flow: str, names: tuple[str, ...], die_at: Point | None, judge: Judge, where: str = ""
+    folder: Path,
+    story: tuple[str, tuple[str, ...]],
+    die_at: Point | None,
+    judge: Judge,
+    where: str = "",
+    start: FlowRack | None = None,
 ) -> Points:
     """Run a workflow with a daemon that dies at a point, let another go on, and judge the end."""
+    flow, names = story
     async with hook() as (url, keys):
         rack, points = FlowRack(folder, names, flow.replace("HOOK", url)), Points(die_at)
         workflow = rack.library.all()[0].name
+        if start is not None:
+            await asyncio.to_thread(take_over, rack, start)
         async with rack.alive():
-            async with rack.daemon():
-                await ready(rack)
+            if start is None:
+                async with rack.daemon():
+                    await ready(rack)
             async with rack.daemon(points):
                 await over(rack, await rack.begin(workflow))
             async with rack.daemon() as conductor:
@@ -132,15 +155,16 @@ def at_most_once(rack: FlowRack, run: FlowRun, keys: list[str], where: str) -> N
         assert "nobody knows whether it was done" in reasons(run)["node17"], where
 
 
-async def enumerate_points(factory: pytest.TempPathFactory, flow: str, names: tuple[str, ...], judge: Judge) -> None:
-    whole = certain(
-        [await play(factory.mktemp("whole"), flow, names, None, judge, "not killed at all") for _ in range(LIVES)]
-    )
+async def enumerate_points(
+    factory: pytest.TempPathFactory, story: tuple[str, tuple[str, ...]], judge: Judge, start: FlowRack | None
+) -> None:
+    lives = [await play(factory.mktemp("whole"), story, None, judge, "not killed", start) for _ in range(LIVES)]
+    whole = certain(lives)
     assert len(whole) >= 6
     for at, point in enumerate(whole):
         where = f"killed {point.name} for the {point.nth + 1}. time (point {at + 1} of {len(whole)})"
         async with asyncio.timeout(30):
-            died = await play(factory.mktemp(f"at{at}"), flow, names, point, judge, where)
+            died = await play(factory.mktemp(f"at{at}"), story, point, judge, where, start)
         assert died.dead.is_set(), where
 
 
@@ -149,9 +173,11 @@ async def enumerate_points(factory: pytest.TempPathFactory, flow: str, names: tu
 @pytest.mark.parametrize("story", STORIES)
 async def test_killed_at_every_point(tmp_path_factory: pytest.TempPathFactory, story: str) -> None:
     flow, names, counts = STORIES[story]
-    await enumerate_points(tmp_path_factory, flow, names, reached(counts))
+    start = await start_of(tmp_path_factory, story)
+    await enumerate_points(tmp_path_factory, (flow, names), reached(counts), start)
 
 
 @pytest.mark.slow
 async def test_what_nobody_can_know_is_said_and_never_done_twice(tmp_path_factory: pytest.TempPathFactory) -> None:
-    await enumerate_points(tmp_path_factory, CYCLE, ("node17",), at_most_once)
+    start = await inspected(tmp_path_factory.mktemp("start"), ("node17",))
+    await enumerate_points(tmp_path_factory, (CYCLE, ("node17",)), at_most_once, start)

@@ -13,11 +13,11 @@ import pytest
 
 from provisioner.errors import StoreError
 from provisioner.model.workflow import FlowRun
-from tests.lifecycle.breaking import BreakableDatabase, Struck, hurried
+from tests.lifecycle.breaking import BreakableDatabase, Struck, hurried, take_over
 from tests.lifecycle.points import LIVES, Point, certain
 from tests.lifecycle.test_crash import check_events
 from tests.workflow.rack import FlowRack
-from tests.workflow.test_crash import STORIES, hook, reached
+from tests.workflow.test_crash import STORIES, hook, reached, start_of
 from tests.workflow.test_engine import over, ready
 
 BREAKAGES: dict[str, Callable[[BreakableDatabase], None]] = {
@@ -26,7 +26,9 @@ BREAKAGES: dict[str, Callable[[BreakableDatabase], None]] = {
 }
 
 
-async def play(folder: Path, story: str, breaks: Callable[[BreakableDatabase], None], at: Point | None) -> Struck:
+async def play(
+    folder: Path, story: str, breaks: Callable[[BreakableDatabase], None], at: Point | None, start: FlowRack | None
+) -> Struck:
     """Run a workflow by a daemon whose store breaks at a point, and judge the end."""
     flow, names, counts = STORIES[story]
     async with hook() as (url, keys):
@@ -40,9 +42,12 @@ async def play(folder: Path, story: str, breaks: Callable[[BreakableDatabase], N
             breaks(db)
 
         points = Struck(at, strike)
+        if start is not None:
+            await asyncio.to_thread(take_over, rack, start)
         async with rack.alive():
-            async with rack.daemon():
-                await ready(rack)
+            if start is None:
+                async with rack.daemon():
+                    await ready(rack)
             async with rack.daemon(points) as conductor:
                 run = await over(rack, await insisted(rack, rack.library.all()[0].name))
                 check_events(
@@ -66,9 +71,10 @@ async def insisted(rack: FlowRack, workflow: str) -> FlowRun:
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("what", BREAKAGES)
 async def test_the_store_breaks_at_every_point(tmp_path_factory: pytest.TempPathFactory, what: str, story: str) -> None:
-    whole = certain([await play(tmp_path_factory.mktemp("whole"), story, BREAKAGES[what], None) for _ in range(LIVES)])
+    start, breaks = await start_of(tmp_path_factory, story), BREAKAGES[what]
+    whole = certain([await play(tmp_path_factory.mktemp("whole"), story, breaks, None, start) for _ in range(LIVES)])
     assert len(whole) >= 6
     for at, point in enumerate(whole):
         async with asyncio.timeout(30):
-            struck = await play(tmp_path_factory.mktemp(f"at{at}"), story, BREAKAGES[what], point)
+            struck = await play(tmp_path_factory.mktemp(f"at{at}"), story, breaks, point, start)
         assert struck.struck, point
