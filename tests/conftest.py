@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import re
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -19,7 +20,9 @@ from typing import Any
 
 import blockbuster.blockbuster as guard
 import hypothesis
+import looptime._internal.plugin as virtual
 import pytest
+from _pytest.pathlib import ImportMode, import_path
 from xdist.scheduler import LoadScopeScheduling
 
 import provisioner
@@ -91,6 +94,21 @@ def pytest_sessionstart() -> None:
     asyncio.set_event_loop(None)
 
 
+_has_loop = virtual._should_patch
+_has_loops: dict[tuple[str, str], bool] = {}
+
+
+def _has_loop_once(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> bool:
+    """Say whether a fixture makes a loop: to find out, looptime looks through all names of pytest-asyncio."""
+    key = (fixturedef.func.__module__, fixturedef.argname)
+    if key not in _has_loops:
+        _has_loops[key] = _has_loop(fixturedef, request)
+    return _has_loops[key]
+
+
+virtual._should_patch = _has_loop_once
+
+
 APART = frozenset(
     {
         "tests/discovery/test_guest.py",
@@ -128,10 +146,29 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     """Look for no garbage among what is imported: it stays. Takes two fifths of the time off every worker's start."""
     gc.disable()
     try:
+        _import_share(session.config)
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _import_share(config: pytest.Config) -> None:
+    """Have a worker import its share of all files first: whoever comes to one after that finds it compiled.
+
+    In a fresh clone, each worker would rewrite the asserts of every file at the same time as the others.
+    """
+    ours = getattr(config, "workerinput", None)
+    if ours is None or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    files = sorted(path for folder in config.args for path in (config.rootpath / folder).rglob("test_*.py"))
+    chosen = [path for path in files if not pytest_ignore_collect(path, config)]
+    for path in chosen[int(ours["workerid"].removeprefix("gw")) :: ours["workercount"]]:
+        try:
+            import_path(path, mode=ImportMode.importlib, root=config.rootpath, consider_namespace_packages=False)
+        except (Exception, pytest.skip.Exception):  # noqa: BLE001 - collecting it tells what is wrong
+            for name in [name for name, module in sys.modules.items() if getattr(module, "__file__", "") == str(path)]:
+                del sys.modules[name]
 
 
 UNMEASURED = (

@@ -160,6 +160,23 @@ def test_files_of_other_kinds_are_not_imported(project: pytest.Pytester, kinds: 
     assert sorted(line for line in result.outlines if "::" in line) == found
 
 
+BROKEN = {
+    "tests/test_absent.py": "import no_such_module",
+    "tests/test_fine.py": "def test_it(): pass",
+    "tests/test_other.py": "from tests.test_absent import anything",
+    "tests/test_root.py": "import pytest\npytest.skip('no root', allow_module_level=True)",
+}
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_be_imported_is_told_by_workers_too(project: pytest.Pytester) -> None:
+    for name, text in BROKEN.items():
+        (project.path / name).parent.mkdir(exist_ok=True)
+        (project.path / name).write_text(text)
+    result = project.runpytest_subprocess("-n", "2", "--dist", "loadfile", "--continue-on-collection-errors")
+    result.assert_outcomes(passed=1, errors=2, skipped=1)
+
+
 @pytest.mark.slow
 def test_a_marker_that_does_not_stand_in_the_file_is_refused(project: pytest.Pytester) -> None:
     (project.mkpydir("tests") / "marks.py").write_text("import pytest\nSLOW = pytest.mark.slow\n")
