@@ -77,6 +77,8 @@ PROGRAMS: Mapping[str, Program] = {
 }
 """By the first word of a bootenv's `validator`; what follows the colon goes to the program."""
 
+ENGLISH = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
+"""What they say is looked through; and without the second, those in Python look for translations of all their words."""
 AT_A_TIME = 64
 """Files that a program which takes many is given at once."""
 
@@ -137,7 +139,7 @@ class Linter:
                 return ""
             verdict.asked.add(command[0])
             # debconf: a database of its own, not the host's, which it would lock; ksvalidator leaves what it reads
-            own = {"DEBCONF_DB_REPLACE": f"File{{{folder}/debconf}}", "LC_ALL": "C.UTF-8", "TMPDIR": folder}
+            own = {"DEBCONF_DB_REPLACE": f"File{{{folder}/debconf}}", "TMPDIR": folder} | ENGLISH
             try:
                 done = subprocess.run(
                     [found, *command[1:]],
