@@ -87,6 +87,7 @@ TABLE = (
     ("catalog.arriving", "shells"),
     ("catalog.bounded", "shells"),
     ("catalog.bundle", "shells"),
+    ("catalog.bytecode", "shells"),
     ("catalog.convert", "shells"),
     ("catalog.download", "shells"),
     ("catalog.fetch", "shells"),

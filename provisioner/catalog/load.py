@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner import yamlfile
+from provisioner.catalog import bytecode
 from provisioner.catalog.compile import MAX_TEMPLATE_BYTES
 from provisioner.catalog.context import Subject
 from provisioner.catalog.decode import NAME, decode_bootenv, decode_param
@@ -201,12 +202,14 @@ def read(roots: Sequence[Path]) -> Content:
     templates = _templates(roots, faults)
     for bootenv in bootenvs.values():
         templates |= {args_template(bootenv.name, arch): files.args for arch, files in bootenv.arch.items()}
-    renderer = Renderer(templates)
+    renderer = Renderer(templates, known := bytecode.kept())
     for fault in renderer.check():
         faults.found.append(fault)
     aliases = _aliases(bootenvs, faults)
     _check_references(bootenvs, templates, faults)
     faults.check("catalogue")
+    if renderer.parts != known and tuple(roots) == (shipped(),):
+        bytecode.keep(renderer.parts)
     return Content(bootenvs, aliases, params, declarations, templates, renderer, values)
 
 

@@ -76,10 +76,14 @@ class Reads(NamedTuple):
 
 
 class Renderer(Compiled):
-    """A set of templates, every one of them compiled here."""
+    """A set of templates, every one of them compiled here, or `known`: compiled before of the same text."""
 
-    def __init__(self, templates: Mapping[str, str]) -> None:
-        self._parts: dict[str, Part] = {name: compiled(name, source) for name, source in templates.items()}
+    def __init__(self, templates: Mapping[str, str], known: Mapping[str, Part] | None = None) -> None:
+        known = known or {}
+        self._parts: dict[str, Part] = {
+            name: part if (part := known.get(name)) is not None and part.source == source else compiled(name, source)
+            for name, source in templates.items()
+        }
         super().__init__({name: part.code for name, part in self._parts.items() if part.code})
         self._includers: defaultdict[str | None, list[str]] = defaultdict(list)
         for name, part in self._parts.items():
@@ -100,6 +104,11 @@ class Renderer(Compiled):
         if made > MAX_ALL_CODE_BYTES:
             found.append(f"templates: {made} octets in all when compiled, at most {MAX_ALL_CODE_BYTES}")
         return found
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """Every template, as it was compiled."""
+        return self._parts
 
     def paths(self) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         """List what the templates read of the values that they are given: template, line, dotted name."""
