@@ -254,9 +254,8 @@ class Daemon:
         wanted = [(host, settings.port) for host in settings.addresses or hosts]
         if not settings.enabled:
             return None
-        render = MachineFiles(conductor, network.lease_of)
         trace = Trace(conductor.observe, network.lease_of, conductor.clock)
-        tftp = TftpServer(wanted, table=table, trace=trace, render=render)
+        tftp = TftpServer(wanted, table=table, trace=trace, render=MachineFiles(conductor, network.lease_of))
         await tftp.start()
         stack.push_async_callback(tftp.stop)
         self.listeners += [Listener("tftp", f"udp {spelled(host, port)}") for host, port, *_ in tftp.addresses]
