@@ -24,7 +24,7 @@ ARTIFACT = "disk.raw.zst"
 PACKAGES = (
     "ca-certificates", "curl", "dbus", "e2fsprogs", "grub-efi-amd64-bin", "grub-pc-bin", "grub2-common",
     "initramfs-tools", "iproute2", "iputils-ping", "kmod", "netbase", "openssh-server", "procps", "sudo",
-    "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev", "zstd",
+    "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev", "usr-is-merged", "zstd",
 )  # fmt: skip
 KERNELS = {"cloud": "linux-image-cloud-amd64", "generic": "linux-image-amd64"}
 UNITS = ("provisioner-ssh-keys", "systemd-networkd", "systemd-resolved")
@@ -79,10 +79,17 @@ def _inputs(options: Options, sources: tuple[str, ...]) -> dict[str, object]:
 
 def _bootstrap(options: Options, sources: tuple[str, ...], root: Path, debs: Path, say: Say) -> None:
     packages = (*PACKAGES, KERNELS[options.kernel], *options.packages)
-    hook = f"--setup-hook={_INITRAMFS.replace('MODULES', _modules(options))}"
-    bootstrap(SUITES[options.name], packages, sources, Into("directory", root, _EXCLUDED, (hook,)), debs, say)
+    hooks = (f"--setup-hook={MERGE}", f"--setup-hook={_INITRAMFS.replace('MODULES', _modules(options))}")
+    bootstrap(SUITES[options.name], packages, sources, Into("directory", root, _EXCLUDED, hooks), debs, say)
 
 
+_UNWANTED = "etc/apt/preferences.d/no-usrmerge"
+MERGE = (
+    'for name in bin sbin lib lib64; do mkdir -p "$1/usr/$name" && ln -s "usr/$name" "$1/$name"; done && '
+    'mkdir -p "$1/etc/apt/preferences.d" && '
+    f'printf "Package: usrmerge\\nPin: release *\\nPin-Priority: -1\\n" > "$1/{_UNWANTED}"'
+)
+"""A new system is merged from its beginning: usrmerge, which does it afterwards, brings Perl, a tenth of the image."""
 _INITRAMFS = (
     'mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d" && '
     'printf "MODULES\\nCOMPRESS=zstd\\n" > "$1/etc/initramfs-tools/conf.d/provisioner" && '
@@ -101,6 +108,7 @@ def _customise(root: Path, name: str, ids: gpt.Ids) -> None:
     run(["chroot", root, "systemctl", "enable", "--quiet", *(f"{unit}.service" for unit in UNITS)])
     for made in (*root.glob("etc/ssh/ssh_host_*"), *root.glob("var/lib/apt/lists/*_*"), *root.glob("var/log/*.log")):
         made.unlink()
+    (root / _UNWANTED).unlink()
     (root / "etc/machine-id").write_text("")
     (root / "etc/hostname").write_text(f"{name}\n")
     resolv = root / "etc/resolv.conf"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 from provisioner.lab.images import gpt
-from provisioner.lab.images.debian import Options, grub_config
+from provisioner.lab.images.debian import MERGE, Options, grub_config
 
 
 def test_grub_names_the_root_by_its_partition() -> None:
@@ -15,3 +18,13 @@ def test_grub_names_the_root_by_its_partition() -> None:
 
 def test_default_options_are_small() -> None:
     assert Options().kernel == "cloud"
+
+
+def test_a_system_is_merged_from_its_beginning_and_without_perl(tmp_path: Path) -> None:
+    subprocess.run(["sh", "-euc", MERGE, "sh", tmp_path], check=True)
+    assert {name: str((tmp_path / name).readlink()) for name in ("bin", "lib64")} == {
+        "bin": "usr/bin", "lib64": "usr/lib64"
+    }  # fmt: skip
+    assert (tmp_path / "lib64").is_dir()
+    pinned = (tmp_path / "etc/apt/preferences.d/no-usrmerge").read_text()
+    assert pinned == "Package: usrmerge\nPin: release *\nPin-Priority: -1\n"
