@@ -55,6 +55,20 @@ def test_quoted_text_is_one_word_with_the_same_text(tmp_path: Path, text: str) -
     assert done.stdout.decode() == f"1|{text.rstrip(chr(10))}"
 
 
+PAUSES = {
+    "a post that takes no time": ("100.50", "100.52", "2"),
+    "a fifth of the time goes into telling": ("100.50", "101.25", "3"),
+    "over a full second": ("99.90", "101.50", "6"),
+    "a sign of life is due": ("100.50", "130.50", "10"),
+}
+
+
+@pytest.mark.parametrize(("began", "ended", "pause"), PAUSES.values(), ids=PAUSES.keys())
+def test_telling_takes_a_fifth_of_the_time_at_most(tmp_path: Path, began: str, ended: str, pause: str) -> None:
+    said = run(f". $PROVISIONER_LIB/work.sh; pause_after {began} {ended}", tmp_path)
+    assert said.stdout.decode() == f"{pause}\n", said.stderr
+
+
 def test_progress_is_json_whatever_the_message(tmp_path: Path) -> None:
     run("""progress write 41.5 'a "quoted" \\ message'""", tmp_path)
     posted = json.loads((tmp_path / "work" / "progress").read_text())

@@ -71,13 +71,15 @@ runs() {
         awk -v group="$1" '{ sub(/.*\) /, ""); if ($3 == group && $1 != "Z") found = 1 } END { exit !found }'
 }
 
-# keep_posting: send the job's progress when it changed, and now and then when it did not, as a sign of life.
+# keep_posting: send the job's progress when it changed, and now and then when it did not, as a sign of life. A fifth of
+# the time at most goes into telling: on a slow machine, or one that is emulated, it would be half of what the job takes.
 # A post that fails is dropped: the next one says more. 410: the run was ended, so the job is, with all that it started.
 keep_posting() {
-    local silent=0 said='' now
-    while sleep $post_every; do
+    local silent=0 said='' now pause=$post_every began
+    while sleep $pause; do
+        began=$(uptime_s)
         post_output "$1"
-        silent=$((silent + post_every))
+        silent=$((silent + pause))
         now=$(cat $work/progress 2>/dev/null)
         [ -n "$now" ] || now='{"phase": "work", "percent": 0, "message": ""}'
         if [ "$now" != "$said" ] || [ $silent -ge $post_at_least_every ]; then
@@ -87,7 +89,16 @@ keep_posting() {
                 410) stop_job && return 0 ;;
             esac
         fi
+        pause=$(pause_after "$began" "$(uptime_s)")
     done
+}
+
+# pause_after BEGAN ENDED: whole seconds until the next post, after one that took so long by /proc/uptime
+pause_after() {
+    local pause=$((4 * (${2%.*}${2#*.} - ${1%.*}${1#*.}) / 100))
+    if [ $pause -lt $post_every ]; then pause=$post_every; fi
+    if [ $pause -gt $post_at_least_every ]; then pause=$post_at_least_every; fi
+    printf '%s\n' $pause
 }
 
 # stop_job: nothing of the job goes on, and what neighbours may take of it ends with it
