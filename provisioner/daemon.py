@@ -254,7 +254,7 @@ class Daemon:
         wanted = [(host, settings.port) for host in settings.addresses or hosts]
         if not settings.enabled:
             return None
-        trace = Trace(conductor.observe, network.lease_of, conductor.clock)
+        trace = Trace(conductor.observe, network.lease_of, conductor.clock, conductor.booter.loader_fetched)
         tftp = TftpServer(wanted, table=table, trace=trace, render=MachineFiles(conductor, network.lease_of))
         await tftp.start()
         stack.push_async_callback(tftp.stop)

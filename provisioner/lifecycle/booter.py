@@ -26,6 +26,10 @@ class Booter:
     answers: Answers
     agents: Agents
 
+    def loader_fetched(self, mac: Mac, name: str) -> None:
+        """Hear that a machine has a file of this name, whole: it may be its loader."""
+        self.boots.loader_fetched(mac, name)
+
     async def boot_script(self, mac: Mac, address: str, dialect: Dialect) -> bytes:
         """Write a machine's boot script."""
         return await self.boots.script(mac, address, dialect)

@@ -57,8 +57,8 @@ from provisioner.uncut import uncut
 RESTARTS = frozenset({"power.on", "power.off", "power.cycle", "power.reset"})
 """What ends whatever ran on a machine, done by hand."""
 
-LOADER_EVENTS = ("tftp.done", "http.sent")
-"""Lines of the trace that tell of a loader that was fetched whole."""
+LOADER_EVENT = "http.sent"
+"""Line of the trace that tells of a loader that was fetched whole; by TFTP, lines may wait, and `booter` is told."""
 
 
 class Conductor:
@@ -165,7 +165,7 @@ class Conductor:
         """Keep what a server saw, as part of its machine's trace when the MAC is known."""
         mac = line.mac
         if mac is not None and not line.machine:
-            if line.event in LOADER_EVENTS and line.ok:
+            if line.event == LOADER_EVENT and line.ok:
                 self._boots.loader_fetched(mac, line.text.partition(":")[0])
             machine = self._boots.machine_of(mac)
             if machine is not None:

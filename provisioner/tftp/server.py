@@ -214,9 +214,7 @@ class TftpServer:
         seconds = asyncio.get_running_loop().time() - job.began
         if outcome in (Outcome.COMPLETE, Outcome.UNCONFIRMED):
             again = f", {transfer.retransmitted_blocks} blocks sent again" if transfer.retransmitted_blocks else ""
-            self._trace.add(
-                job.reply.host, "tftp.done", f"{name}: {transfer.size_bytes} bytes in {seconds:.2f} s{again}"
-            )
+            self._trace.done(job.reply.host, name, f"{transfer.size_bytes} bytes in {seconds:.2f} s{again}")
         elif outcome is Outcome.ABORTED:
             said = f", it said: {transfer.message}" if transfer.message else ""
             self._trace.add(

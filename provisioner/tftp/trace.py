@@ -22,15 +22,21 @@ WAITING = 16
 
 Whose = Callable[[str], Mac | None]
 """Which machine holds this address, as the leases know it."""
+Fetched = Callable[[Mac, str], None]
+"""Who has to know that a machine has a file of this name."""
 
 
 class Trace:
-    """Counts, and tells what the budget allows; `whose` names the machine."""
+    """Counts, and tells what the budget allows; `whose` names the machine, `fetched` hears at once of each file."""
 
     def __init__(
-        self, observe: Observe, whose: Whose = lambda _address: None, clock: SteadyClock | None = None
+        self,
+        observe: Observe,
+        whose: Whose = lambda _address: None,
+        clock: SteadyClock | None = None,
+        fetched: Fetched = lambda _mac, _name: None,
     ) -> None:
-        self._observe, self._whose, self._clock = observe, whose, clock or SteadyClock()
+        self._observe, self._whose, self._clock, self._fetched = observe, whose, clock or SteadyClock(), fetched
         self.counts: Counter[str] = Counter()
         """Outcomes of transfers and reasons of refusals, for metrics."""
         self.budget = Budget(self._say, lambda who: whose(who.decode()) is not None, EACH, self.counts, "untold")
@@ -44,6 +50,12 @@ class Trace:
             what, text = (event,), "further ones of this address, left out"
         self.budget.add(Worded(who, TraceLine(now, Channel.TFTP, event, text, self._whose(host), ok=ok)), what, now)
         self._teller.wake()
+
+    def done(self, host: str, name: str, about: str) -> None:
+        """Tell that a client has a file. What goes by that does not wait until there is room for a line."""
+        if (mac := self._whose(host)) is not None:
+            self._fetched(mac, name)
+        self.add(host, "tftp.done", f"{name}: {about}")
 
     def stop(self) -> None:
         """Tell the last."""

@@ -9,7 +9,7 @@ import pytest
 
 from provisioner.clock import SteadyClock
 from provisioner.dhcp.budget import LINES_BURST
-from provisioner.model.net import parse_mac
+from provisioner.model.net import Mac, parse_mac
 from provisioner.model.trace import Channel, TraceLine
 from provisioner.tftp.trace import EACH, WAITING, Trace
 
@@ -21,6 +21,20 @@ FLOOD = 6000
 def trace_of(lines: list[TraceLine]) -> Trace:
     """A trace at one moment, of one known machine."""
     return Trace(lines.append, {HOST: MAC}.get, SteadyClock(lambda: NOW, lambda: NOW))
+
+
+@pytest.mark.looptime
+async def test_who_waits_for_a_file_is_told_at_once_however_many_lines_wait() -> None:
+    lines: list[TraceLine] = []
+    fetched: list[tuple[Mac, str]] = []
+    clock = SteadyClock(lambda: NOW, lambda: NOW)
+    trace = Trace(lines.append, {HOST: MAC}.get, clock, lambda mac, name: fetched.append((mac, name)))
+    for number in range(FLOOD):
+        trace.add(HOST, "tftp.refused", f"x{number}: no such file", ok=False)
+    trace.done(HOST, "snponly.efi", "174080 bytes in 0.10 s")
+    trace.done("10.0.8.99", "snponly.efi", "174080 bytes in 0.10 s")  # whose, nobody knows
+    assert fetched == [(MAC, "snponly.efi")]
+    assert {line.event for line in lines if line.mac == MAC} == {"tftp.refused"}, "the line waits"
 
 
 @pytest.mark.looptime
