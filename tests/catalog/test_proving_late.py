@@ -192,6 +192,18 @@ def test_the_network_of_an_images_system_is_what_is_said_of_it_alone(tmp_path: P
         assert [path.name for path in sorted(tmp_path.rglob("*")) if path.is_file()] == ["README"], run
 
 
+@pytest.mark.parametrize("folder", ["usr/lib/systemd/system", "lib/systemd/system", ""])
+def test_networkd_is_started_where_netplan_alone_did(tmp_path: Path, folder: str) -> None:
+    """As in Debian's own images for clouds."""
+    if folder:
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "systemd-networkd.service").touch()
+    (line,) = (line for line in files("debian-12")["job.sh"].splitlines() if "enable systemd-networkd" in line)
+    line = re.sub(r" /((usr/)?lib/systemd)", rf" {tmp_path}/\1", line)
+    ran = subprocess.run(["sh", "-euc", f"systemctl() {{ echo $*; }}; {line}"], capture_output=True, check=True)
+    assert ran.stdout == (b"--quiet enable systemd-networkd\n" if folder else b"")
+
+
 MARKED = {
     "an EFI partition": (["type=21686148-6449-6E6F-744E-656564454649", "type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B"], 2),
     "two of them": (["type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B"] * 2, 1),
@@ -217,6 +229,21 @@ def test_the_efi_partition_of_an_image_is_marked(parts: list[str], number: int, 
     marked = [path.name for path in tmp_path.glob("esp/EFI/provisioner/*")]
     assert len(marked) == bool(number)
     assert all(name.endswith(".debian-12") for name in marked)
+
+
+UNMARKED = {"cannot be mounted": "mount() { return 32; }", "takes no mark": "mount() { touch $work/esp/EFI; }"}
+
+
+@pytest.mark.parametrize(("said", "stub"), UNMARKED.items(), ids=UNMARKED.keys())
+def test_an_installation_does_not_fail_for_its_mark(said: str, stub: str, tmp_path: Path) -> None:
+    job = files("debian-12")["job.sh"]
+    marks = job[job.index('if [ -n "$esp" ]') : job.index('\nsettle "$disk"')]
+    ran = subprocess.run(
+        ["busybox", "sh", "-euo", "pipefail", "-c", f"{stub}; umount() {{ :; }}\n{marks}"],
+        env={"PATH": "/usr/bin:/bin", "esp": "/dev/vda1", "work": str(tmp_path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.startswith(f"the EFI partition {said}")
 
 
 def test_any_image_is_given_what_it_reports_with() -> None:
