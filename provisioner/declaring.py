@@ -54,6 +54,9 @@ from provisioner.store.secrets import Secrets
 
 log = logging.getLogger(__name__)
 
+LOGINS_AT_ONCE = 128
+"""BMCs that are met at once: they take turns where they are read at length, and each has its own time for it."""
+
 
 class Templates(Protocol):
     """What renders; `catalog.renderer.RenderProcess` is the real one."""
@@ -244,15 +247,21 @@ class Declaring:
     async def _boards(self, deeds: Sequence[Deed], values: Mapping[str, str], *, verify: bool) -> Boards:
         """Log in to every BMC that is new; raise `ConfigError` with each that does not let us in or is another's."""
         wanted = [deed for deed in deeds if deed.login and deed.declared is not None and verify]
-        found = await asyncio.gather(*(self._board(deed, values) for deed in wanted), return_exceptions=True)
+        room = asyncio.Semaphore(LOGINS_AT_ONCE)
+
+        async def board(deed: Deed) -> tuple[BmcAddress, BmcIdentity]:
+            async with room:
+                return await self._board(deed, values)
+
+        found = await asyncio.gather(*map(board, wanted), return_exceptions=True)
         faults, boards = [], {}
-        for deed, board in zip(wanted, found, strict=True):
-            if isinstance(board, ProvisionerError):
-                faults.append(f"{deed.name}: {board}")
-            elif isinstance(board, BaseException):
-                raise board
+        for deed, says in zip(wanted, found, strict=True):
+            if isinstance(says, ProvisionerError):
+                faults.append(f"{deed.name}: {says}")
+            elif isinstance(says, BaseException):
+                raise says
             else:
-                boards[deed.name] = board
+                boards[deed.name] = says
         faults += _boards_of_others(deeds, boards, self._conductor.machines)
         if faults:
             raise ConfigError("nothing was applied", faults=faults)

@@ -15,7 +15,7 @@ from provisioner.bmc.capabilities import ConsoleLine
 from provisioner.bmc.consoles import Consoles
 from provisioner.bmc.hostkeys import HostKey
 from provisioner.bmc.pool import Bmcs
-from provisioner.bmc.recorder import Recorder, remove
+from provisioner.bmc.recorder import Recorder, settle
 from provisioner.bmc.resolve import Evidence
 from provisioner.bmc.rotation import NEXT, Rotation
 from provisioner.boot.files import FileTable, Make
@@ -319,8 +319,8 @@ async def bmc_api(
     bmcs.host_keys.load(await host_keys.load())
     bmcs.host_keys.kept = keep_key
     consoles = await stack.enter_async_context(Consoles(open_console))
-    records, known = db.path.parent / "consoles", {machine.id for machine in conductor.machines.all()}
-    await asyncio.to_thread(remove, records, lambda machine: machine not in known)  # a crash may have left them
+    records = db.path.parent / "consoles"
+    await asyncio.to_thread(settle, records, {machine.name: machine.id for machine in conductor.machines.all()})
     recorder = Recorder(consoles, conductor.observe, console_shows, records)
     conductor.follow(await stack.enter_async_context(recorder))
 

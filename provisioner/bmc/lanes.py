@@ -25,6 +25,7 @@ from provisioner.errors import (
     BmcNotTrusted,
     BmcTimeout,
     BmcUnreachable,
+    BmcUnsupported,
 )
 from provisioner.model.bmc import BmcAddress, BmcIdentity, Driver
 
@@ -66,6 +67,8 @@ class Lane:
     bmc: Bmc
     changes: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
+    calls: int = 0
+    """Those under way."""
     breaker: Breaker = field(default_factory=Breaker)
     guards: dict[Account, Guard] = field(default_factory=dict)
     """What was refused of late, also to lanes before this one: each try counts at the board."""
@@ -89,10 +92,16 @@ class Lanes:
         """Run a verb: a read at once, a change when those before it are done."""
         lane = await self.lane(address, password)
         was_away = lane.breaker.is_open
+        lane.calls += 1
         try:
             return await self._in_lane(verb, lane, call)
         finally:
-            lane.is_old |= verb.name in INSTALLS or (was_away and not lane.breaker.is_open)
+            lane.calls -= 1
+            now = self._lanes.get(_key(address))
+            if now is not None:
+                now.is_old |= verb.name in INSTALLS or (was_away and not lane.breaker.is_open)
+            if now is not lane and not lane.calls:
+                await _close(lane.bmc)  # its session was ended amid this, which may have begun another one
 
     async def _in_lane(self, verb: Verb, lane: Lane, call: Call[T]) -> T:
         address = lane.bmc.address
@@ -246,8 +255,8 @@ def _keep_record(lane: Lane, error: BmcError, now: float) -> None:
     match error:
         case BmcUnreachable():
             lane.breaker = lane.breaker.silent(now)
-        case BmcTimeout() | BmcConsoleRefused():
-            pass  # it may have been silent, and its console is another service
+        case BmcTimeout() | BmcConsoleRefused() | BmcUnsupported():
+            pass  # it may have been silent, its console is another service, and what it lacks it may not be asked for
         case _:
             lane.breaker = lane.breaker.answered()
     if isinstance(error, BmcAuthError) and not isinstance(error, BmcNotTrusted):

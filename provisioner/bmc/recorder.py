@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from provisioner.bmc.consoles import Consoles, Lines, Reader
@@ -32,6 +32,8 @@ a login prompt come after all those lines."""
 ASK_AGAIN_S = 600.0
 """A board that has no console is not asked for it by every run: a rack's worth of such boards answers little else."""
 
+SUFFIXES = (".log", ".old")
+"""Of a record, and of the one before it."""
 FILE_BYTES = 4 << 20
 """Two files of this size for each machine: some twenty boots."""
 
@@ -113,7 +115,7 @@ class Recorder:
                 if budgets[self._shows(text)].take(time.monotonic()):
                     self._observe(TraceLine(NOW, Channel.CONSOLE, "console.line", text, machine=machine.id, run=run))
 
-        async with LogFile(self._folder and self._folder / f"{machine.id}.log") as file:
+        async with LogFile(self._folder and self._folder / f"{machine.id}{SUFFIXES[0]}") as file:
             output = reader.output()
             while True:
                 try:
@@ -196,12 +198,28 @@ class LogFile:
 async def _remove(folder: Path, machine: str, recording: asyncio.Task[None] | None) -> None:
     if recording is not None:
         await asyncio.wait([recording])  # it writes down what came last
-    await asyncio.to_thread(remove, folder, lambda name: name == machine)
+    await asyncio.to_thread(_drop, [folder / f"{machine}{suffix}" for suffix in SUFFIXES])
 
 
-def remove(folder: Path, goes: Callable[[str], bool]) -> None:
-    """Remove the records of those machines (ids) that are to go. Blocks."""
-    for path in [path for suffix in ("log", "old") for path in folder.glob(f"*.{suffix}") if goes(path.stem)]:
+def settle(folder: Path, machines: Mapping[str, str]) -> None:
+    """At a start: remove the records of machines that are gone (a crash may have left them). Blocks.
+
+    `machines` are the ids of those that are on record, by name: records were called by that once, and are called anew.
+    """
+    for path in _records(folder):
+        own = machines.get(path.stem)
+        if own is not None and not (called := path.with_name(f"{own}{path.suffix}")).exists():
+            path.rename(called)
+    ids = set(machines.values())
+    _drop([path for path in _records(folder) if path.stem not in ids])
+
+
+def _records(folder: Path) -> list[Path]:
+    return [path for suffix in SUFFIXES for path in folder.glob(f"*{suffix}")]
+
+
+def _drop(paths: Iterable[Path]) -> None:
+    for path in paths:
         with contextlib.suppress(OSError):  # what cannot be removed now goes at the next start
             path.unlink()
 
@@ -211,6 +229,6 @@ def _append(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size > FILE_BYTES:
-            path.replace(path.with_suffix(".old"))
+            path.replace(path.with_suffix(SUFFIXES[1]))
     with path.open("ab") as file:
         file.write(hidden(data.decode("latin-1")).encode("latin-1"))

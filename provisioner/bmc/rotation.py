@@ -76,17 +76,15 @@ def spare_own(machine: Machine, verb: str, given: Mapping[str, object]) -> None:
     """Raise `ConflictError` where a verb would shut us out of a machine's board, by whichever way it is asked for."""
     if verb not in _SHUTS_OUT or given.get("enabled") or given["name"] not in {one.username for one in machine.bmcs}:
         return
-    raise ConflictError(
-        f"{machine.name}: {verb}: {given['name']!r} is the daemon's own account", hint=_SHUTS_OUT[verb].format(machine)
-    )
+    hint = f"`provisionctl bmc remove {machine.name} DRIVER` takes the way off the record that uses it"
+    if verb == "accounts.password":
+        hint = f"`provisionctl bmc rotate {machine.name}` gives it a new password, and keeps it"
+    elif given["name"] == machine.bmcs[0].username:  # the first way goes with its machine
+        hint = f"`provisionctl bmc add {machine.name} URL` has the daemon go by another account first"
+    raise ConflictError(f"{machine.name}: {verb}: {given['name']!r} is the daemon's own account", hint=hint)
 
 
-_REMOVE = "`provisionctl bmc remove {0.name} DRIVER` takes the way off the record that uses it"
-_SHUTS_OUT = {
-    "accounts.password": "`provisionctl bmc rotate {0.name}` gives it a new password, and keeps it",
-    "accounts.enable": _REMOVE,
-    "accounts.delete": _REMOVE,
-}
+_SHUTS_OUT = frozenset({"accounts.password", "accounts.enable", "accounts.delete"})
 
 
 def make_password() -> str:

@@ -177,6 +177,7 @@ class Media:
 
     async def run(self) -> None:
         """Take out what runs leave in, now and from now on."""
+        self._clearing.clear()  # tasks of a run before this one are gone, those too that had not begun
         self._in |= set(await asyncio.to_thread(_held, self._folder))
         for machine_id in tuple(self._in):
             machine = self._machines.find(machine_id)
@@ -194,7 +195,7 @@ class Media:
         try:
             await self._take_out(machine_id, soon)
         finally:
-            del self._clearing[machine_id]
+            self._clearing.pop(machine_id, None)
 
     async def _take_out(self, machine_id: str, soon: asyncio.Event) -> None:
         """Try it with pauses, which end where a run does."""

@@ -11,8 +11,17 @@ _SHARED = (
     "12345678-1234-5678-90ab-cddeefaabbcc",  # Insyde's
     "11111111-2222-3333-4444-555555555555",
 )
-SHARED = frozenset(spelling for text in _SHARED for spelling in (text, str(UUID(bytes=UUID(text).bytes_le))))
-"""UUIDs that firmware has when nobody wrote one, in either byte order."""
+
+
+def _orders(value: UUID) -> frozenset[str]:
+    """Spell a UUID in SMBIOS's byte order and the plain one, and in each of IPMI's, all sixteen octets reversed."""
+    reversed_ = UUID(bytes=value.bytes_le[::-1])
+    orders = (value, UUID(bytes=value.bytes_le), reversed_, UUID(bytes=reversed_.bytes_le))
+    return frozenset(str(order) for order in orders)
+
+
+SHARED = frozenset().union(*(_orders(UUID(each)) for text in _SHARED for each in _orders(UUID(text))))
+"""UUIDs that firmware has when nobody wrote one, in any byte order."""
 FEW_DIGITS = 2
 """A UUID of so many different digits, as of zeros, was made up, too."""
 
@@ -29,19 +38,12 @@ def real_uuid(text: str) -> str:
 
 
 def spellings(text: str) -> frozenset[str]:
-    """Return a UUID in the byte orders that boards may spell it in; nothing where it is none, or many share it.
-
-    Those are SMBIOS's and the plain one, and each of IPMI's, all sixteen octets reversed, as it was read as SMBIOS's.
-    """
+    """Return a UUID in the byte orders that boards may spell it in; nothing where it is none, or many share it."""
     try:
         value = UUID(text)
     except ValueError:
         return frozenset()
-    if not tells(str(value)):
-        return frozenset()
-    reversed_ = UUID(bytes=value.bytes_le[::-1])
-    orders = (value, UUID(bytes=value.bytes_le), reversed_, UUID(bytes=reversed_.bytes_le))
-    return frozenset(str(order) for order in orders)
+    return _orders(value) if tells(str(value)) else frozenset()
 
 
 def are_two(uuid_of_one: str, uuid_of_other: str) -> bool:

@@ -62,6 +62,40 @@ async def test_a_board_that_may_have_other_firmware_is_met_anew(verb: str, troub
     assert sorted(told) == ["1.0", "2.0"]
 
 
+class Closing(FakeBmc):
+    """A driver that says how often it was closed, and whose firmware task takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__(ADDRESS)
+        self.may_end, self.closed = asyncio.Event(), 0
+
+    async def update_firmware(self, uri: str) -> None:
+        await self.may_end.wait()
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+async def test_a_driver_that_was_replaced_amid_a_call_is_closed_after_it() -> None:
+    """The call goes on, and logs in again where its session was ended; the driver of now has to meet its board anew."""
+    drivers: list[Closing] = []
+
+    def make(_address: BmcAddress, _password: str) -> Bmc:
+        drivers.append(Closing())
+        return drivers[-1]
+
+    bmcs = Bmcs(quirks=(), make=make)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(bmcs.do(ADDRESS, "p", "firmware.update", uri="http://192.0.2.1/x"))
+        await asyncio.sleep(1)
+        await bmcs.power(ADDRESS, "another")
+        assert [each.closed for each in drivers] == [1, 0]
+        drivers[0].may_end.set()
+    assert [each.closed for each in drivers] == [2, 0]
+    await bmcs.power(ADDRESS, "another")
+    assert [each.closed for each in drivers] == [2, 1, 0]
+
+
 @pytest.fixture
 def board() -> FakeBmc:
     return FakeBmc(ADDRESS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.bmc.consoles import Consoles
-from provisioner.bmc.recorder import ASK_AGAIN_S, BURST_LINES, Budget, Recorder, remove
+from provisioner.bmc.recorder import ASK_AGAIN_S, BURST_LINES, Budget, Recorder, settle
 from provisioner.errors import BmcUnsupported
 from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.machine import Machine, Phase, Run, State, Step
@@ -133,12 +133,25 @@ async def test_a_machine_that_is_forgotten_takes_its_record_along(tmp_path: Path
     assert await asyncio.to_thread(held, tmp_path) == ["m-18.log"]
 
 
-def test_records_of_no_machine_are_removed(tmp_path: Path) -> None:
-    for name in ("m-17.log", "m-17.old", "m-18.log", "m-18.old", "notes.txt"):
-        (tmp_path / name).touch()
-    remove(tmp_path, lambda machine: machine != "m-17")
-    assert held(tmp_path) == ["m-17.log", "m-17.old", "notes.txt"]
-    remove(tmp_path / "none", lambda _: True)
+SETTLED = {
+    "of machines on record": (["m-17.log", "m-17.old"], ["m-17.log", "m-17.old"]),
+    "of no machine": (["m-18.log", "m-18.old"], []),
+    "by a machine's name, as they were called once": (["node17.log", "node17.old"], ["m-17.log", "m-17.old"]),
+    "by its name, and by its id already": (["m-17.log", "node17.log"], ["m-17.log"]),
+    "of a machine that was called so": (["node18.log"], []),
+    "something else": (["notes.txt"], ["notes.txt"]),
+}
+
+
+@pytest.mark.parametrize(("found", "left"), SETTLED.values(), ids=SETTLED.keys())
+def test_records_at_a_start(tmp_path: Path, found: list[str], left: list[str]) -> None:
+    for name in found:
+        (tmp_path / name).write_text(name)
+    settle(tmp_path, {"node17": "m-17"})
+    assert held(tmp_path) == left
+    if "m-17.log" in left:
+        assert (tmp_path / "m-17.log").read_text() == found[0]
+    settle(tmp_path / "none", {"node17": "m-17"})
 
 
 async def test_a_flood_of_lines_is_thinned_out_in_the_trace() -> None:

@@ -116,7 +116,7 @@ TWO = replace(NODE, more_bmcs=(replace(IPMI, username="second"),))
 OWN: dict[str, tuple[str, dict[str, object], str]] = {
     "another account": ("accounts.delete", {"name": "guest"}, ""),
     "a new password for it": ("accounts.password", {"name": "guest", "password": "x"}, ""),
-    "the first way's": ("accounts.delete", {"name": ADDRESS.username}, "bmc remove node17"),
+    "the first way's": ("accounts.delete", {"name": ADDRESS.username}, "bmc add node17"),
     "the other way's": ("accounts.delete", {"name": "second"}, "bmc remove node17"),
     "the other way's, kept out": ("accounts.enable", {"name": "second", "enabled": False}, "bmc remove node17"),
     "the other way's, let in again": ("accounts.enable", {"name": "second", "enabled": True}, ""),

@@ -272,8 +272,14 @@ class RedfishClient:
         return True
 
     async def _end_old_sessions(self) -> None:
-        """End sessions that an earlier run of ours left behind. Those of people at the BMC's own pages stay."""
-        reply = await self._exchange("GET", SESSIONS)
+        """End sessions that an earlier run of ours left behind. Those of people at the BMC's own pages stay.
+
+        Where it does not say which there are, it goes on as it is; where it refuses the password, that is told.
+        """
+        try:
+            reply = await self._exchange("GET", SESSIONS)
+        except BmcError:
+            return
         if reply.status == 401:
             raise refused_login(f"{self._address}: login", reply)
         with contextlib.suppress(BmcError, WireError):
