@@ -5,6 +5,7 @@ before anything is served, by the daemon and by `check`.
 from __future__ import annotations
 
 import grp
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -42,9 +43,11 @@ def doubts(written: Written) -> list[str]:
 
 def _mirror(config: Config) -> Iterator[tuple[Place, str]]:
     """The cache of package mirrors may be promised more than the disk has."""
-    folder = next(each for each in (config.state_dir, *config.state_dir.parents) if each.exists())
+    if not config.mirror.upstreams:
+        return
+    folder = next(each for each in (config.state_dir, *config.state_dir.parents) if os.access(each, os.F_OK))
     has = shutil.disk_usage(folder).total
-    if config.mirror.upstreams and config.mirror.max_gib * GIB > has:
+    if config.mirror.max_gib * GIB > has:
         text = f"{config.mirror.max_gib} GiB, and the disk of {config.state_dir} has {has / GIB:.1f} GiB"
         yield ("mirror", "max_gib"), f"{text}: files go when that is full, and leases are on it, too"
 

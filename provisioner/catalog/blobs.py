@@ -74,8 +74,9 @@ class BlobStore:
     def drop_partials(self, now: float) -> None:
         """Remove downloads that nobody has gone on with for long."""
         for left in self._incoming.glob("*.part*"):
-            if now - left.stat().st_mtime > PARTIAL_LIFE_S:
-                left.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another fetch is at its end
+                if now - left.stat().st_mtime > PARTIAL_LIFE_S:
+                    left.unlink()
 
     def workplace(self) -> tempfile.TemporaryDirectory[str]:
         """Make a folder for what is to become a blob."""

@@ -175,7 +175,8 @@ class MirrorCache:
             log.warning("mirror.stale mirror=%s path=%s: %s", *key, reason)
             return kept
         except (ArtifactError, NotFoundError) as error:
-            if (kept := self._kept.get(key)) is None or not isinstance(error, FullError):
+            kept = self._kept.get(key)
+            if kept is None or not isinstance(error, FullError) or never_changes(key[1]):  # that one is out of date
                 return error
             log.warning("mirror.stale mirror=%s path=%s: %s", *key, error)
             return kept

@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -28,6 +29,8 @@ MAX_MEMORY_BYTES = 256 << 20
 """Address space, of which the interpreter and all templates take some 60 MiB."""
 MAX_CPU_S = 2.0
 """Of one rendering. A large answer file takes a millisecond."""
+HELD_S = 0.05
+"""For how long answers wait for others at most."""
 MAX_FRAME_BYTES = 16 << 20
 HASHES = 1024
 """Kept: the files of one boot have the same hashes."""
@@ -140,16 +143,21 @@ def confine() -> None:
 
 
 def serve(sock: socket.socket) -> None:
-    """Answer until the daemon hangs up. Answers to requests that came together leave together."""
+    """Answer until the daemon hangs up. Answers to requests that came together leave together, unless that takes long:
+    the daemon waits for each as long as one may take.
+    """
     child = Child()
     encoder = msgspec.msgpack.Encoder()
     buffer = bytearray()
     while data := sock.recv(1 << 18):
         buffer += data
-        answers = bytearray()
+        answers, due = bytearray(), time.monotonic() + HELD_S
         while (frame := take_frame(buffer)) is not None:
             body = encoder.encode(child.answer(child.read(frame)))
             answers += len(body).to_bytes(4, "big") + body
+            if time.monotonic() > due:
+                sock.sendall(answers)
+                answers, due = bytearray(), time.monotonic() + HELD_S
         if answers:
             sock.sendall(answers)
 

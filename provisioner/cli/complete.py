@@ -24,5 +24,5 @@ def _names(ctx: click.Context, kind: str) -> list[str]:
     session.quiet = True
     try:
         return [str(row["name"]) for row in session.client().get(f"/v1/{kind}")[kind]]
-    except ProvisionerError:
+    except (ProvisionerError, click.ClickException):
         return []

@@ -113,7 +113,7 @@ def revision_of(folder: Path, note: Callable[[str], None]) -> str:
 
     What git does not tell is no answer: `+unknown` stands for whether files differ, and `note` is told why.
     """
-    place = folder.absolute()
+    place = folder.resolve()
     if not any((each / ".git").exists() for each in (place, *place.parents)):
         return ""
     revision = ""

@@ -53,7 +53,7 @@ def _names(ctx: click.Context, kind: str, field: str) -> list[str]:
     session.quiet = True
     try:
         found = session.client().get(f"/v1/{kind}")
-    except ProvisionerError:
+    except (ProvisionerError, click.ClickException):
         return []
     return [str(row[field]) for rows in found.values() for row in rows]
 

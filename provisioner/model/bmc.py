@@ -109,7 +109,7 @@ def parse_url(text: str, *, login: bool = True) -> BmcAddress:
         raise ConfigError(f"{text!r}: {error}", hint=f"write {URLS}") from error
     system, user = unquote(url.path.strip("/")), unquote(url.username or "")
     fits: dict[str, object] = {
-        Driver.IPMI: user and not system,
+        Driver.IPMI: (user or not login) and not system,
         Driver.REDFISH: user or not login,
         Driver.LIBVIRT: system,
     }

@@ -308,6 +308,20 @@ async def test_a_disk_that_others_have_filled_costs_nothing_that_is_kept(
     assert cache.standing.unkept == ""
 
 
+async def test_with_a_disk_that_is_full_no_package_is_given_that_its_index_does_not_name_any_more(
+    cache: MirrorCache, upstream: Upstream, now: Now, disk: SmallDisk
+) -> None:
+    for package in (b"hello", b"rebuilt"):
+        upstream.files |= {DEB: package, PACKAGES: index_of(hello=package)}
+        now.now += FRESH_S
+        await content(cache, PACKAGES)
+        if package == b"hello":
+            assert await content(cache, DEB) == package
+    disk.size_bytes = KEEP_FREE_BYTES // 2
+    with pytest.raises(FullError):
+        await cache.get("debian", DEB)
+
+
 async def test_a_store_that_is_full_fails_that_file_and_not_the_cache(
     db: Database, tmp_path: Path, upstream: Upstream, now: Now
 ) -> None:

@@ -62,6 +62,16 @@ async def test_passwords_are_hashed_where_they_are_rendered() -> None:
             await renderer.render("hash.sh.j2", {"system": {"root": {"hash": Unhashed("\ud83d", "saltstring")}}})
 
 
+@pytest.mark.slow
+async def test_what_takes_long_together_is_no_reason_to_end_the_process() -> None:
+    """Requests that come together each have their own time."""
+    async with process(wall_s=2.0) as renderer:
+        pid = renderer.pid
+        contexts = [{"system": {"root": {"hash": Unhashed(f"word{n}", "saltstring")}}} for n in range(400)]
+        await asyncio.gather(*(renderer.render("hash.sh.j2", context) for context in contexts))
+        assert renderer.pid == pid
+
+
 async def test_new_templates_take_effect_at_once() -> None:
     async with process() as renderer:
         before = asyncio.ensure_future(renderer.render("hello.sh.j2", CONTEXT))  # noqa: TID251 - awaited below

@@ -207,6 +207,9 @@ def test_what_git_does_not_tell_is_not_taken_for_an_answer(tmp_path: Path, monke
     (tmp_path / "machines/rack.yaml").write_text(RACK)
     head = committed(tmp_path)
     assert (revision_of(tmp_path / "machines", said.append), said) == (head, [])
+    link = tmp_path.with_name(f"{tmp_path.name}-link")
+    link.symlink_to(tmp_path / "machines")
+    assert (revision_of(link, said.append), said) == (head, [])
     index = tmp_path / ".git/index"
     index.write_bytes(b"damaged" + index.read_bytes())
     assert revision_of(tmp_path, said.append) == f"{head}+unknown"

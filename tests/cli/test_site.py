@@ -28,13 +28,13 @@ def test_info(ctl: Ctl, daemon: Daemon) -> None:
     assert json.loads(ctl("info", "-o", "json").out)["api"] == "v1"
 
 
-def completed(daemon: Daemon, words: str, at: int) -> list[str]:
+def completed(daemon: Daemon, words: str, at: int, socket: str = "") -> list[str]:
     env = {
         **os.environ,
         "_PROVISIONCTL_COMPLETE": "bash_complete",
         "COMP_WORDS": words,
         "COMP_CWORD": str(at),
-        "PROVISIONER_SOCKET": str(daemon.path),
+        "PROVISIONER_SOCKET": socket or str(daemon.path),
     }
     program = [sys.executable, "-c", "from provisioner.cli import main; main()"]
     done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
@@ -50,6 +50,8 @@ def test_the_shell_completes_commands_machines_and_bootenvs(daemon: Daemon) -> N
 
 
 def test_completion_without_a_daemon_is_quiet(daemon: Daemon) -> None:
+    assert completed(daemon, "provisionctl boot no", 2, "http://no:99999") == []
+    assert completed(daemon, "provisionctl workflow run no", 3, "http://no:99999") == []
     daemon.stop()
     assert completed(daemon, "provisionctl boot no", 2) == []
 
