@@ -207,8 +207,11 @@ class RedfishClient:
         return reply
 
     async def _follow(self, where: str, request: Request, reply: Reply) -> Reply:
-        """Follow redirects within the service. Only 307 and 308 may carry a change along (RFC 9110 section 15.4)."""
-        seen = {reply.path}
+        """Follow redirects within the service. Only 307 and 308 may carry a change along (RFC 9110 section 15.4).
+
+        To where it was already asked, too, once: a service that is not all there yet sends requests round.
+        """
+        seen = set[str]()
         for _ in range(MAX_REDIRECTS):
             target = reply.headers.get("location", "")
             if not target or target in seen or not (request.may_move or reply.status in (307, 308)):
