@@ -1,4 +1,4 @@
-"""A TCP connection as a protocol of asyncio has it: a transport that is read before the loop watches its socket.
+"""A connection as a protocol of asyncio has it: a transport that is read before the loop watches its socket.
 
 Installers and firmware make a connection for each file. asyncio's own transport takes a task and three turns of the
 loop for one before anything is read of it, and then has it watched. Here what came with it is read at once, and it is

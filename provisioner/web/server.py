@@ -75,6 +75,7 @@ class Server:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, port))
+            sock.listen(BACKLOG)
         except OSError as error:
             sock.close()
             raise _refused(host, port, error) from error
@@ -88,15 +89,11 @@ class Server:
         await self._runner.setup()
         application = self._runner.server
         assert application is not None
-        if sock.family == socket.AF_UNIX:
-            await web.SockSite(self._runner, sock, backlog=BACKLOG).start()
-        elif tls is None:
-            sock.listen(BACKLOG)
+        if tls is None:
             door = PlainDoor(sock, application)
             door.open()
             self._doors.callback(door.close)
         else:
-            sock.listen(BACKLOG)
             group = await self._doors.enter_async_context(asyncio.TaskGroup())
             task = group.create_task(TlsDoor(sock, tls, application, self.refused).serve())
             self._doors.callback(task.cancel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -54,6 +55,22 @@ async def test_a_socket_file_that_a_dead_daemon_left_is_replaced(tmp_path: Path)
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
         assert await (await session.get("http://localhost/")).text() == "hello"
     await server.close()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_comes_while_it_closes_is_hung_up_on(tmp_path: Path, turns: int) -> None:
+    """However far the loop is with taking the connection."""
+    server, path = Server(operator_app(APP)), tmp_path / "api.sock"
+    await server.listen_unix(path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        client.connect(str(path))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.close()
+        await asyncio.sleep(0)
+        with contextlib.suppress(ConnectionResetError):  # it was never taken
+            assert client.recv(1) == b""
 
 
 async def test_a_socket_that_somebody_answers_on_is_not_taken_over(tmp_path: Path) -> None:
