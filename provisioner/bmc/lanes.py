@@ -221,7 +221,7 @@ class Lanes:
             if lane.board is not None:
                 self._saw(address.driver, verb.name, lane.board, error)
             raise
-        if isinstance(result, BmcIdentity):
+        if isinstance(result, BmcIdentity) and any(result.kind):
             lane.board = result
         if lane.board is not None:
             self._saw(address.driver, verb.name, lane.board, None)

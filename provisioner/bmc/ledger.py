@@ -27,7 +27,7 @@ class Ledger:
     def add(self, evidence: Evidence) -> bool:
         """Take a piece of evidence; say whether it tells anything new."""
         board = replace(evidence.board, uuid="", serial="")
-        key = (evidence.driver, board.vendor, board.model, board.firmware, evidence.verb)
+        key = (evidence.driver, *board.kind, evidence.verb)
         before = self._entries.get(key)
         if before is not None and _outlasts(before, evidence):
             return False

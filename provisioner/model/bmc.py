@@ -143,6 +143,11 @@ class BmcIdentity:
     serial: str = ""
     firmware: str = ""
 
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What evidence is kept by; all empty where a board was only asked whose it is."""
+        return self.vendor, self.model, self.firmware
+
 
 @dataclass(frozen=True, slots=True)
 class BootOverride:

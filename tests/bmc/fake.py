@@ -35,7 +35,8 @@ class FakeBmc:
 
     async def whose(self) -> BmcIdentity:
         """Say what tells it from others."""
-        return await self.identify()
+        found = await self.identify()
+        return BmcIdentity(uuid=found.uuid, serial=found.serial)
 
     async def identify(self) -> BmcIdentity:
         self._stumble()

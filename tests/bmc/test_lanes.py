@@ -62,6 +62,20 @@ async def test_a_board_that_may_have_other_firmware_is_met_anew(verb: str, troub
     assert sorted(told) == ["1.0", "2.0"]
 
 
+async def test_a_board_that_is_asked_whose_it_is_stays_of_its_kind() -> None:
+    """That is asked before each change; evidence goes by what the board is."""
+    board, login = FakeBmc(ADDRESS), (ADDRESS, "p")
+    bmcs = Bmcs(quirks=(), make=lambda address, password: board)
+    await bmcs.meet(*login)
+    await bmcs.power(*login)
+    assert list(bmcs.ledger) == [], "of which kind it is nobody knows"
+    await bmcs.order("power.status", [login])
+    await bmcs.meet(*login)
+    await bmcs.power(*login)
+    (found,) = [one for one in bmcs.ledger if one.verb == "power.status"]
+    assert found.board.kind == ("Fake", "F1", "1.0")
+
+
 class Closing(FakeBmc):
     """A driver that says how often it was closed, and whose firmware task takes its time."""
 
