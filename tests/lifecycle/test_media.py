@@ -353,6 +353,7 @@ async def test_a_medium_of_a_machine_that_was_forgotten_waits_for_room(rack: Med
     gone = "5a1c2f6e-1f0a-4f0e-8f51-0d9b8a6f2c11"
     async with rack.daemon() as conductor:
         await conductor._tokens.mint(Purpose.MEDIUM, rack.board.mac, gone, "r1", "", conductor.clock.now())
+    (rack.folder / "media").mkdir(exist_ok=True)  # a daemon makes it when it looks into it
     (rack.folder / "media" / f"{gone}.iso").write_bytes(b"a CD")
     rack.opened = filled
     async with rack.daemon() as conductor:
