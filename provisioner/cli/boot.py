@@ -13,8 +13,8 @@ from provisioner.cli.asking import RESETS, STOPS, YES, ask_back
 from provisioner.cli.bootplan import plan_lines
 from provisioner.cli.client import Client
 from provisioner.cli.complete import bootenv_names
-from provisioner.cli.many import for_each
-from provisioner.cli.output import READ, print_changed, print_data, print_lines
+from provisioner.cli.many import change_each, for_each
+from provisioner.cli.output import print_changed, print_data, print_lines
 from provisioner.cli.progress import wait_for
 from provisioner.cli.session import Session, command
 from provisioner.cli.setting import in_query, sets
@@ -171,7 +171,7 @@ def power(session: Session, machines: list[str], wanted: str, yes: bool) -> None
 
     off cuts the power like the button on its front: what runs on it is not asked.
     """
-    client, done = session.client(), list[Row]()
+    client = session.client()
     seen: Mapping[str, int] = {}
     if not yes and wanted != "on":
         seen = ask_back(client, machines, f"power {wanted}", lambda: STOPS if wanted == "off" else RESETS)
@@ -181,15 +181,7 @@ def power(session: Session, machines: list[str], wanted: str, yes: bool) -> None
         machine: Row = client.post(path, {"power": wanted}, key=key, slow=True, generation=seen.get(name))
         return machine
 
-    def tell(machine: Row) -> None:
-        done.append(machine)
-        if session.output in READ:
-            click.echo(f"{printable(machine['name'])} is {machine['power']}")
-
-    failure = for_each(machines, ask, tell)
-    print_changed(session, machines, done)
-    if failure:
-        raise failure
+    change_each(session, machines, ask, lambda machine: f"is {machine['power']}")
 
 
 DESTROYS = "destroys what is on the disk"

@@ -9,9 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+import click
+
 from provisioner.cli.exits import Exit, NoneDid, Partly, exit_of
-from provisioner.cli.session import complain
-from provisioner.cli.text import error_lines
+from provisioner.cli.output import READ, print_changed
+from provisioner.cli.session import Session, complain
+from provisioner.cli.text import Row, error_lines, printable
 from provisioner.errors import ProvisionerError
 
 T = TypeVar("T")
@@ -40,6 +43,21 @@ def for_each(names: Sequence[str], ask: Callable[[str], T], tell: Callable[[T], 
         return Partly(message)
     statuses = {exit_of(failure) for failure in failures}
     return NoneDid(message, statuses.pop() if len(statuses) == 1 else Exit.FAILED)
+
+
+def change_each(session: Session, names: Sequence[str], ask: Callable[[str], Row], how: Callable[[Row], str]) -> None:
+    """Ask for every machine, and say how each is now, for people or as data; raise what the command is to exit with."""
+    changed: list[Row] = []
+
+    def tell(machine: Row) -> None:
+        changed.append(machine)
+        if session.output in READ:
+            click.echo(f"{printable(machine['name'])} {how(machine)}")
+
+    failure = for_each(names, ask, tell)
+    print_changed(session, names, changed)
+    if failure:
+        raise failure
 
 
 def _names(name: str, text: str) -> bool:

@@ -9,10 +9,9 @@ from typing import Any
 import click
 
 from provisioner.cli.machines import BOOT_WAYS
-from provisioner.cli.many import for_each
-from provisioner.cli.output import READ, print_changed
+from provisioner.cli.many import change_each
 from provisioner.cli.session import Session, command
-from provisioner.cli.text import Row, printable
+from provisioner.cli.text import Row
 from provisioner.cli.typed import MACHINES
 from provisioner.cli.urls import quoted
 
@@ -83,18 +82,10 @@ def _say(
     body: dict[str, Any] | None = None,
     how: Callable[[Row], str] = lambda machine: f"is {machine['state']}",
 ) -> None:
-    client, done = session.client(), list[Row]()
+    client = session.client()
 
     def ask(name: str) -> Row:
         machine: Row = client.post(f"/v1/machines/{quoted(name)}/{verb}", body, key=str(uuid.uuid4()))
         return machine
 
-    def tell(machine: Row) -> None:
-        done.append(machine)
-        if session.output in READ:
-            click.echo(f"{printable(machine['name'])} {how(machine)}")
-
-    failure = for_each(machines, ask, tell)
-    print_changed(session, machines, done)
-    if failure:
-        raise failure
+    change_each(session, machines, ask, how)
