@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from provisioner.clock import SteadyClock
 from provisioner.dhcp.backlog import Worded
@@ -26,6 +27,13 @@ Fetched = Callable[[Mac, str], None]
 """Who has to know that a machine has a file of this name."""
 
 
+class Asker(NamedTuple):
+    """Who asks, and which machine that was then: firmware gives its address back as soon as it has its file."""
+
+    host: str
+    mac: Mac | None
+
+
 class Trace:
     """Counts, and tells what the budget allows; `whose` names the machine, `fetched` hears at once of each file."""
 
@@ -42,20 +50,24 @@ class Trace:
         self.budget = Budget(self._say, lambda who: whose(who.decode()) is not None, EACH, self.counts, "untold")
         self._teller = Teller(self.budget, self._clock)
 
-    def add(self, host: str, event: str, text: str, *, ok: bool = True) -> None:
+    def asker(self, host: str) -> Asker:
+        """Name who asks now."""
+        return Asker(host, self._whose(host))
+
+    def add(self, asker: Asker, event: str, text: str, *, ok: bool = True) -> None:
         """Tell of a client's request or transfer."""
-        who, now = host.encode(), self._clock.now()
+        who, now = asker.host.encode(), self._clock.now()
         what: tuple[str, ...] = event, text
         if self.budget.late.whose.get(who, 0) >= WAITING:
             what, text = (event,), "further ones of this address, left out"
-        self.budget.add(Worded(who, TraceLine(now, Channel.TFTP, event, text, self._whose(host), ok=ok)), what, now)
+        self.budget.add(Worded(who, TraceLine(now, Channel.TFTP, event, text, asker.mac, ok=ok)), what, now)
         self._teller.wake()
 
-    def done(self, host: str, name: str, about: str) -> None:
+    def done(self, asker: Asker, name: str, about: str) -> None:
         """Tell that a client has a file. What goes by that does not wait until there is room for a line."""
-        if (mac := self._whose(host)) is not None:
-            self._fetched(mac, name)
-        self.add(host, "tftp.done", f"{name}: {about}")
+        if asker.mac is not None:
+            self._fetched(asker.mac, name)
+        self.add(asker, "tftp.done", f"{name}: {about}")
 
     def stop(self) -> None:
         """Tell the last."""

@@ -67,6 +67,7 @@ class FileBounds:
 
 
 DEFAULT = FileBounds()
+_ASKS = web.RequestKey("asks", Mac)
 
 
 class Coming(Protocol):
@@ -134,11 +135,13 @@ class Files:
 
     def refusal(self, request: web.Request, text: str) -> NotFoundError:
         """Note that a file is not given, and return what says so."""
+        self._asks(request)
         self._trace(request, "http.refused", text, ok=False)
         return NotFoundError(text)
 
     async def give(self, request: web.Request, file: ServedFile) -> web.StreamResponse:
         """Serve a file that was found: all of it, a range, or only its head."""
+        self._asks(request)
         part = select(request.method, request.headers, file.sha256, file.size_bytes)
         headers = _headers(file, part)
         if request.method == "HEAD" or not part.length:
@@ -152,6 +155,7 @@ class Files:
 
     async def give_along(self, request: web.Request, name: str, along: Coming) -> web.StreamResponse:
         """Serve a file while it arrives, within the bounds of all others; nobody gets all of one that is wrong."""
+        self._asks(request)
         if (turn := await self._turn(request, name, along.size_bytes or math.inf)) is None:
             return _busy()
         response = web.StreamResponse(headers={"Content-Type": OCTETS})
@@ -230,10 +234,14 @@ class Files:
             request.transport.abort()
         return body
 
+    def _asks(self, request: web.Request) -> None:
+        """Note which machine asks: firmware has given its address back by the time that it is told to have its file."""
+        if (mac := self._whose(request.remote or "")) is not None:
+            request[_ASKS] = mac
+
     def _trace(self, request: web.Request, event: str, text: str, *, ok: bool = True) -> None:
-        address = request.remote or ""
-        mac = self._whose(address)
-        log.info("%s client=%s mac=%s %s", event, address, mac, text)
+        mac = request.get(_ASKS)
+        log.info("%s client=%s mac=%s %s", event, request.remote or "", mac, text)
         self._observe(TraceLine(NOW, Channel.HTTP, event, text, mac=mac, ok=ok))
 
 

@@ -12,12 +12,14 @@ import pytest
 
 from provisioner.boot.files import FileTable, Make, ServedFile
 from provisioner.errors import NotFoundError
+from provisioner.model.net import Mac, parse_mac
 from provisioner.model.trace import TraceLine
 from provisioner.tftp.places import Bounds
 from provisioner.tftp.server import TftpServer
 from provisioner.tftp.trace import Trace
 
 PER_CLIENT = 40
+MAC = parse_mac("52:54:00:00:00:17")
 SMALL = b"loader\r\n" * 20_000
 LARGE = bytes(range(256)) * 12_000
 
@@ -29,6 +31,8 @@ class Served:
     server: TftpServer
     table: FileTable
     trace: list[TraceLine] = field(default_factory=list)
+    leases: dict[str, Mac] = field(default_factory=dict)
+    fetched: list[tuple[Mac, str]] = field(default_factory=list)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -75,11 +79,11 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     files = {"snponly.efi": SMALL, "vmlinuz": LARGE, "empty": b"", "dir/grubx64.efi": b"grub"}
     table = FileTable([put(tmp_path, name, content) for name, content in files.items()])
     trace: list[TraceLine] = []
+    leases, fetched = {"127.0.0.1": MAC}, list[tuple[Mac, str]]()
+    told = Trace(trace.append, leases.get, fetched=lambda mac, name: fetched.append((mac, name)))
     bounds = Bounds(transfers=100, per_client=PER_CLIENT)
-    server = TftpServer(
-        [("127.0.0.1", 0), ("::1", 0)], table=table, trace=Trace(trace.append), render=render, bounds=bounds
-    )
+    server = TftpServer([("127.0.0.1", 0), ("::1", 0)], table=table, trace=told, render=render, bounds=bounds)
     await server.start()
-    yield Served(server, table, trace)
+    yield Served(server, table, trace, leases, fetched)
     await server.stop()
     assert server.transfers == 0

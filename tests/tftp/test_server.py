@@ -18,7 +18,7 @@ from provisioner.tftp.packet import Ack, Data, Error, ErrorCode, Mode, OptionAck
 from provisioner.tftp.server import TftpServer
 from provisioner.tftp.trace import EACH, WAITING, Trace
 from tests.tftp.client import Client, fetch
-from tests.tftp.conftest import LARGE, PER_CLIENT, SMALL, Served, put
+from tests.tftp.conftest import LARGE, MAC, PER_CLIENT, SMALL, Served, put
 
 FETCHES: dict[str, tuple[str, Options, bytes]] = {
     "plain RFC 1350": ("snponly.efi", (), SMALL),
@@ -53,6 +53,18 @@ async def test_what_cannot_be_made_for_a_client(served: Served, name: str) -> No
             assert served.trace[0].text == "grub.cfg: 127.0.0.1 has no lease"
     await served.idle()
     assert await fetch(served.address, "snponly.efi") == SMALL
+
+
+async def test_firmware_gives_its_address_back_before_we_hear_that_it_has_its_file(served: Served) -> None:
+    """OVMF by DHCPv6: its Release may be read before its last acknowledgement, which may be lost besides."""
+    with Client(served.address) as client:
+        client.ask("dir/grubx64.efi")
+        assert await client.receive() == Data(1, b"grub")
+        served.leases.clear()
+        client.send(encode(Ack(1)))
+        await served.idle()
+    assert served.fetched == [(MAC, "dir/grubx64.efi")]
+    assert [(line.event, line.mac) for line in served.trace] == [("tftp.start", MAC), ("tftp.done", MAC)]
 
 
 async def test_fetch_by_ipv6(served: Served) -> None:

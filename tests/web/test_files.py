@@ -10,13 +10,14 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from provisioner.boot.files import FileTable, ServedFile
+from provisioner.model.net import Mac, parse_mac
 from provisioner.model.trace import TraceLine
 from provisioner.store.authority import Authority
 from provisioner.web.app import machine_app
@@ -26,6 +27,7 @@ from provisioner.web.server import Server
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB: several steps
 SHA = hashlib.sha256(CONTENT).hexdigest()
+MAC = parse_mac("52:54:00:00:00:17")
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Web:
     client: aiohttp.ClientSession
     file: ServedFile
     told: asyncio.Queue[TraceLine]
+    leases: dict[str, Mac] = field(default_factory=dict)
 
     async def event(self) -> str:
         """What the server says next but that it begins: of what it sent, after the client has it."""
@@ -62,11 +65,12 @@ async def serving(tmp_path: Path, bounds: FileBounds) -> AsyncIterator[Web]:
     empty = ServedFile("empty", tmp_path / "empty", 0, hashlib.sha256().hexdigest())
     table = FileTable([file, empty], artifacts={"debian-12/amd64/vmlinuz": kernel}.get)
     told: asyncio.Queue[TraceLine] = asyncio.Queue()
-    files = Files(table, observe=told.put_nowait, bounds=bounds)
+    leases = {"127.0.0.1": MAC}
+    files = Files(table, observe=told.put_nowait, whose=leases.get, bounds=bounds)
     server = Server(machine_app(files.routes()))
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-        yield Web(port, client, file, told)
+        yield Web(port, client, file, told, leases)
     await server.close()
     await asyncio.to_thread(files.close)
 
@@ -267,6 +271,20 @@ async def test_a_client_that_has_all_may_hang_up_before_its_answer_is_ended(
     assert await reader.readexactly(len(CONTENT)) == CONTENT
     writer.close()
     assert await web.event() == "http.sent"
+
+
+async def test_firmware_gives_its_address_back_before_we_hear_that_it_has_its_file(web: Web) -> None:
+    """OVMF by DHCPv6: its Release may be read before the end of the answer ."""
+    reader, writer = await stuck(web)
+    await reader.readexactly(4096)
+    web.leases.clear()
+    while len(await reader.read(1 << 20)) and web.told.qsize() < 2:
+        pass
+    assert [(told.event, told.mac) for told in (web.told.get_nowait(), web.told.get_nowait())] == [
+        ("http.start", MAC),
+        ("http.sent", MAC),
+    ]
+    writer.close()
 
 
 async def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(web: Web) -> None:
