@@ -91,8 +91,12 @@ class Daemon:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.listeners: list[Listener] = []
+        self._listening: list[Callable[[], Iterable[Listener]]] = []
         self.services = Services()
+
+    def listeners(self) -> list[Listener]:
+        """Say who is served where at this moment: subnets, and addresses of ours, come while the daemon runs."""
+        return [listener for listening in self._listening for listener in listening()]
 
     async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Start everything, call `ready`, serve until `stop` is set, stop everything."""
@@ -100,7 +104,7 @@ class Daemon:
             services = await self._start(stack)
             keep = self.services.keep
             running = [group.create_task(keep(name, each), name=name) for name, each in services.items()]
-            for listener in self.listeners:
+            for listener in self.listeners():
                 log.info("daemon.listening service=%s address=%s", listener.service, listener.address)
             settle()
             ready()
@@ -162,7 +166,7 @@ class Daemon:
         site = Site(
             conductor,
             lambda: statuses(catalog, artifacts),
-            lambda: self.listeners,
+            self.listeners,
             lambda: [db.failure] if db.failure else [],
             self.services.standings,
             lambda: machines.cache.standing if machines.cache.names else None,
@@ -232,12 +236,12 @@ class Daemon:
         self, stack: contextlib.AsyncExitStack, table: FileTable, machines: MachineHttp, addressing: Addressing
     ) -> tuple[Served, Reach]:
         """Serve boot files on all interfaces that have subnets, and on those that get one."""
-        self.listeners += addressing.listeners()
+        self._listening.append(addressing.listeners)
         subnets = addressing.served()
         hosts, called = await hosts_of(subnets), called_by((*subnets.subnets, *subnets.subnets6))
         tftp = await self._serve_tftp(stack, machines.conductor, table, machines.network, hosts)
         listeners, doors = await machines.start(stack, table, hosts, called)
-        self.listeners += listeners
+        self._listening.append(listeners)
         reach = Reach(self.config, hosts, called, tftp, doors)
         addressing.follow(reach.follow, reach.follow)
         return Served(tftp, machines.sharing), reach
@@ -258,14 +262,16 @@ class Daemon:
         tftp = TftpServer(wanted, table=table, trace=trace, render=MachineFiles(conductor, network.lease_of))
         await tftp.start()
         stack.push_async_callback(tftp.stop)
-        self.listeners += [Listener("tftp", f"udp {spelled(host, port)}") for host, port, *_ in tftp.addresses]
+        self._listening.append(
+            lambda: (Listener("tftp", f"udp {spelled(host, port)}") for host, port, *_ in tftp.addresses)
+        )
         return tftp
 
     async def _serve_operators(self, stack: contextlib.AsyncExitStack, routes: Iterable[Route]) -> None:
         server = Server(operator_app(routes), line_bytes=MAX_QUERY_BYTES)
         stack.push_async_callback(server.close)
         await server.listen_unix(Path(self.config.api.socket), gid=group_id(self.config.api.group))
-        self.listeners += [Listener("api", address) for address in server.addresses]
+        self._listening.append(lambda: (Listener("api", address) for address in server.addresses))
 
 
 def statuses(catalog: Catalog, artifacts: ArtifactStore) -> list[BootenvStatus]:

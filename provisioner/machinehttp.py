@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,8 +74,8 @@ class MachineHttp:
 
     async def start(
         self, stack: AsyncExitStack, table: FileTable, hosts: Sequence[str], called: Sequence[str] = ()
-    ) -> tuple[list[Listener], Doors]:
-        """Listen on `hosts`, or where the configuration says; say where, and give what does so for one address more.
+    ) -> tuple[Callable[[], Iterable[Listener]], Doors]:
+        """Listen on `hosts`, or where the configuration says; give what says where, and what listens at one more.
 
         `called` are other addresses that machines know us by.
         """
@@ -122,7 +122,7 @@ class MachineHttp:
 
         for host in where:
             await listen(host)
-        return [Listener("http boot", address) for address in server.addresses], Doors(listen, name, renew)
+        return lambda: (Listener("http boot", address) for address in server.addresses), Doors(listen, name, renew)
 
     async def _tls(self, named: Sequence[str]) -> Tls | None:
         """Our certificate for these names, where there is HTTPS."""

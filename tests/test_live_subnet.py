@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,6 +98,13 @@ def test_a_subnet_on_a_new_interface_boots_machines_now_and_after_a_restart(site
     site.until("daemon.listening service=boot address=10.41.0.1")
     site.boots("client1", "10.41.0.1")
     site.boots("client0", "10.40.0.1")
+    listeners = json.loads(site.ctl("info", "-o", "json"))["listeners"]
+    assert {each["address"] for each in listeners if "10.41.0" in each["address"]} == {
+        "10.41.0.0/24 on eth1",
+        "udp 10.41.0.1:69",
+        "http://10.41.0.1:8080",
+        "https://10.41.0.1:8443",
+    }
     site.stop()
     site.start()
     site.boots("client1", "10.41.0.1")
