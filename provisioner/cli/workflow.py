@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from provisioner.cli.asking import ask_back_of
 from provisioner.cli.boot import waits
-from provisioner.cli.client import pause
+from provisioner.cli.client import Client, pause
 from provisioner.cli.exits import Unreachable
 from provisioner.cli.following import POLL_S, STYLES, Followed, of, since, total
-from provisioner.cli.output import print_data, print_lines, print_one, print_rows
+from provisioner.cli.output import print_data, print_lines, print_next, print_one, print_rows
 from provisioner.cli.session import Group, Session, command, session_of
 from provisioner.cli.text import Column, Row, listing, printable
 from provisioner.cli.typed import Count, pair_of, reads
@@ -271,23 +272,38 @@ def signal(session: Session, run: str, name: str) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on as it is printed, until the try has ended.")
 def logs(session: Session, run: str, machine: str, name: str, number: int | None, follow: bool) -> None:
     """Print what a step printed on a machine."""
-    client, after = session.client(), 0
     path = f"/v1/workflow-runs/{quoted(run)}/machines/{quoted(machine)}/log"
+    pages = _pages(session.client(), path, {"step": name, "try": number}, follow)
+    match session.output:
+        case "json" | "yaml" if follow:
+            for page in pages:
+                print_next(session, page)
+        case "json" | "yaml":
+            *before, last = pages
+            print_data(session, last | {"text": "".join(page["text"] for page in (*before, last))})
+        case _:
+            for page in pages:
+                for line in page["text"].splitlines(keepends=True):
+                    click.echo(printable(line.rstrip("\r\n")), nl=line.endswith("\n"))
+
+
+def _pages(client: Client, path: str, asked: dict[str, Any], follow: bool) -> Iterator[dict[str, Any]]:
+    """Give what is there of a log, a page at a time, and what follows; the last has nothing where nothing came."""
+    after = 0
     while True:
         try:
-            page = client.get(path, {"after": after, "step": name, "try": number})
+            page = client.get(path, asked | {"after": after})
         except Unreachable:
             if not follow:
                 raise
             pause(POLL_S)
             continue  # it restarts; the place stays
-        if session.output in {"json", "yaml"}:
-            print_data(session, page)
-            return
-        for line in page["text"].splitlines(keepends=True):
-            click.echo(printable(line.rstrip("\r\n")), nl=line.endswith("\n"))
-        more, after, number = page["next"] > after, page["next"], page["try"]
-        if page["over"] or not (follow or more):
+        more, after = page["next"] > after, page["next"]
+        asked = asked | {"try": page["try"]}
+        ends = page["over"] or not (follow or more)
+        if more or ends:
+            yield page
+        if ends:
             return
         if not more:
             pause(POLL_S)

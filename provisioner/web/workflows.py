@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Any
 
@@ -122,19 +123,20 @@ class WorkflowApi:
         fence = _fence(member, tries, given.get("step", ""), given.get("try", ""))
         after = whole(given.get("after", "0"), "after")
         text, following = await self._engine.store.output(run.id, member.machine, fence, after, LOG_BYTES)
-        over = member.over or fence != member.fence or member.stage is not Stage.RUNNING
-        return json_reply(
-            {
-                "tries": tries,
-                "try": fence,
-                "text": text.decode(errors="replace"),
-                "next": following,
-                "over": over and len(text) < LOG_BYTES,
-            }
-        )
+        ended = member.over or fence != member.fence or member.stage is not Stage.RUNNING
+        over = ended and len(text) < LOG_BYTES
+        said, left = _decoded(text, over)
+        return json_reply({"tries": tries, "try": fence, "text": said, "next": following - left, "over": over})
 
     def _view(self, run: FlowRun) -> dict[str, Any]:
         return run_view(run, self._engine.now())
+
+
+def _decoded(text: bytes, over: bool) -> tuple[str, int]:
+    """Decode a page; say how many octets of a character at its end belong to the next one, where there is one."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    said = decoder.decode(text, final=over)
+    return said, len(decoder.getstate()[0])
 
 
 def tries_of(member: FlowMember) -> list[dict[str, Any]]:

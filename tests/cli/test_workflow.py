@@ -14,7 +14,7 @@ from provisioner.cli.exits import Exit
 from provisioner.cli.root import run
 from provisioner.web.app import operator_app
 from provisioner.web.server import Server
-from provisioner.web.workflows import WorkflowApi
+from provisioner.web.workflows import LOG_BYTES, WorkflowApi
 from tests.cli.conftest import Ctl, Ran, cut_once
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import BURN, NAMES, WAITS, ready
@@ -87,6 +87,19 @@ def test_from_the_list_to_the_logs(rack: FlowRack, ctl: Ctl) -> None:
     ]
     assert ask("logs", number, "node18", "--step", "together").out == "together on node18\n"
     assert '"verb": "sensors.read"' in ask("logs", number, "node18", "-f").out
+
+
+@pytest.mark.slow
+def test_all_that_a_step_printed_is_given_however_much(rack: FlowRack, ctl: Ctl) -> None:
+    rack.prints = "a" + 3 * LOG_BYTES // 2 * "\u00fc"  # pages end amid a character
+    ask = flow(ctl)
+    number = json.loads(ask("run", "burn", "node17", "--wait", "-y", "-o", "json").out)["id"]
+    asked = ("logs", number, "node17", "--step", "memory")
+    assert ask(*asked).out == rack.prints
+    assert json.loads(ask(*asked, "-o", "json").out)["text"] == rack.prints
+    pages = [json.loads(line) for line in ask(*asked, "-f", "-o", "json").out.splitlines()]
+    assert "".join(page["text"] for page in pages) == rack.prints
+    assert [page["over"] for page in pages] == [*[False] * (len(pages) - 1), True]
 
 
 @pytest.mark.slow

@@ -26,6 +26,8 @@ from tests.lifecycle.points import Points
 from tests.lifecycle.rack import Metal, Rack
 
 PACE_S = 0.02
+PIECE_BYTES = 65536
+"""Of what a step prints, in one post: as `log_limit` of the agent."""
 
 
 class FakeBoards:
@@ -100,7 +102,9 @@ class FlowRack(Rack):
             return None
         await self._until(metal, lambda c: c.booter.agent_progress(token, metal.ip, "work", 50.0, ""))
         text = (self.prints or f"{step[1]} on {metal.name}\n").encode()
-        await self._until(metal, lambda c: c.booter.agent_output(token, metal.ip, job_id, 0, text))
+        for place in range(0, len(text), PIECE_BYTES):
+            piece = text[place : place + PIECE_BYTES]
+            await self._until(metal, lambda c, at=place, p=piece: c.booter.agent_output(token, metal.ip, job_id, at, p))
         command: str | None = await self._until(
             metal, lambda c: c.booter.agent_done(token, metal.ip, job_id, status, text.decode())
         )
