@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.bench.dhcp.wire import run
 from tests.bench.lifecycle.names import BMC_ROUTE, MACHINE_ROUTE, PORT, RELAY, SERVER
+from tests.spaces import fresh
 
 REAL_TIME = ("chrt", "-r", "11")
 """All processes, ours and the peer's: what else runs on the machine is then no part of the figures."""
@@ -21,8 +21,8 @@ rank they would keep it for the 100 ms of a turn, and an operator's wait would b
 class Wire:
     """The two ends."""
 
-    racks: str = f"lifeb{os.getpid()}r"
-    daemon: str = f"lifeb{os.getpid()}d"
+    racks: str = field(default_factory=lambda: fresh("lifeb-racks"))
+    daemon: str = field(default_factory=lambda: fresh("lifeb-daemon"))
 
     def inside(self, namespace: str, *words: str) -> list[str]:
         """A command, run in a namespace."""
