@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ SECRET = b"0123456789abcdef"
 NODES = tuple(Machine(f"m{at}", f"node{at}", State.READY) for at in range(4))
 
 
+async def at_once(_try: int) -> None:
+    """Keep no answer back."""
+
+
 class Receiver:
     """Takes events, checks their signatures, and answers as it is told."""
 
@@ -37,6 +41,8 @@ class Receiver:
         self.taken: list[tuple[int, str]] = []
         self.tries = 0
         self.answer: Callable[[int], int] = lambda _try: 204
+        self.ripe: Callable[[int], Awaitable[None]] = at_once
+        """Waits until a try may be answered."""
         self.refused: set[int] = set()
         """Numbers of events that it answers with `refusal`."""
         self.refusal = 400
@@ -50,6 +56,7 @@ class Receiver:
         event = json.loads(body)
         assert message == f"{event['source']}#{event['id']}"
         self.tries += 1
+        await self.ripe(self.tries)
         status = self.refusal if int(event["id"]) in self.refused else self.answer(self.tries)
         if status == 0:
             assert request.transport
@@ -172,7 +179,10 @@ async def test_a_receiver_that_fails_gets_all_that_it_missed(tmp_path: Path) -> 
             assert receiver.tries > 20
 
 
-async def test_a_restart_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+async def test_a_restart_in_the_middle_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STUCK_TRIES", 10**6)  # what is told of that would be one more event that waits
     receiver = Receiver()
     receiver.answer = lambda n: 204 if n <= 7 else 503
     async with receiver.listening():
@@ -322,11 +332,22 @@ async def test_a_receiver_that_is_down_is_told_of_once_and_tried_with_one_event_
     """Twelve tries: one of each machine at first, then one a round, whoever's; so the ninth round is told as stuck."""
     caplog.set_level("INFO")
     receiver = Receiver()
-    receiver.answer = lambda n: 503 if n <= len(NODES) + module.STUCK_TRIES else 204
+    silent = len(NODES) + module.STUCK_TRIES
+    receiver.answer = lambda n: 503 if n <= silent else 204
+    async with stopped(tmp_path) as db:
+        await HookStore(db).save("h", Progress(0))
+        await Outbox(db).write(40)
+    up: asyncio.Future[Outbox] = asyncio.get_running_loop().create_future()
+
+    async def told(count: int) -> None:
+        if count == silent + 1:  # it is back once it is written that an event is stuck
+            await (await up).wait_event(40, 20)
+
+    receiver.ripe = told
     async with receiver.listening(), site(tmp_path, receiver) as outbox:
-        await outbox.write(40)
+        up.set_result(outbox)
         await receiver.until(40 + 1)
-    assert receiver.tries == len(NODES) + module.STUCK_TRIES + 40 + 1
+    assert receiver.tries == silent + 40 + 1
     assert in_order(receiver.taken)
     lines = [line for line in caplog.messages if line.startswith("hook.")]
     assert sorted(line.partition(" ")[0] for line in lines) == [
