@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 
 import pytest
@@ -53,6 +54,21 @@ async def drip(writer: asyncio.StreamWriter, octets: bytes) -> None:
         await asyncio.sleep(0.05)
 
 
+async def connected(
+    port: int, first: bytes, trusting: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect, and say that. Without TLS it lies there before who listens has a look: from then on one is idle."""
+    if trusting is not None:
+        reader, writer = await asyncio.open_connection(US, port, ssl=trusting)
+        writer.write(first)
+        return reader, writer
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.connect_ex((US, port))
+    await asyncio.get_running_loop().sock_sendall(sock, first)
+    return await asyncio.open_connection(sock=sock)
+
+
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 async def test_who_is_idle_goes(keys: Tls, monkeypatch: pytest.MonkeyPatch, secure: bool) -> None:
     monkeypatch.setattr(module, "KEEP_ALIVE_S", 0.1)
@@ -64,8 +80,7 @@ async def test_who_is_idle_goes(keys: Tls, monkeypatch: pytest.MonkeyPatch, secu
     trusting = ssl.create_default_context(cadata=keys.root.decode()) if secure else None
 
     async def answered(first: bytes, more: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection(US, port, ssl=trusting)
-        writer.write(first)
+        reader, writer = await connected(port, first, trusting)
         dripping = asyncio.create_task(drip(writer, more))  # noqa: TID251  awaited below
         answer = b""
         async with asyncio.timeout(30):

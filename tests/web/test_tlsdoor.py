@@ -204,7 +204,7 @@ async def bounded(keys: Tls, bounds: DoorBounds = DEFAULT) -> AsyncIterator[Sile
 
 
 async def test_hundreds_who_say_nothing_do_not_keep_others_out(keys: Tls) -> None:
-    async with bounded(keys) as clients:
+    async with bounded(keys, DoorBounds(prompt_s=600.0)) as clients:
         await clients.connect(*["127.0.0.2"] * 300)
         await clients.closed(300 - DEFAULT.per_address)
         assert await clients.hello("127.0.0.2") == b"", "none of its own takes too long yet"
