@@ -86,11 +86,12 @@ async def test_a_disk_that_is_full_for_longer_than_a_step_may_take_fails_no_run(
             await conductor.cancel("node17")
         if asked:
             conductor._runner.signal(conductor.machines.get("node17"), Signal.DHCP)
+            await until(conductor, lambda m: m.id in conductor._runner._unheard)
         clock.ahead_s += 2 * 3600
         await asyncio.sleep(0.1)  # time for some looks at deadlines
         assert at(step)(conductor.machines.get("node17"))
         db.full = False
-        await asyncio.sleep(0.1)  # time for some more
+        await until(conductor, lambda _: not conductor._runner.refused)
         machine = conductor.machines.get("node17")
         assert (at(step)(machine), machine.failure) == (True, None)
         rack.boots = boots
