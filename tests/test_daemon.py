@@ -122,8 +122,9 @@ SIGNALS = {"Ctrl-C": signal.SIGINT, "a stop": signal.SIGTERM}
 def test_a_signal_to_all_of_its_processes_is_a_clean_stop(tmp_path: Path, number: signal.Signals) -> None:
     with daemon(tmp_path) as process:
         assert process.stderr is not None
+        assert any(" netwatch.up " in line for line in process.stderr)
         started = children(process.pid)
-        assert len(started) >= 2, "the renderer and netwatch"
+        assert len(started) >= 3, "the renderer, the worker for IPMI and netwatch"
         for pid in started:
             os.kill(pid, number)
         os.killpg(process.pid, number)
