@@ -18,6 +18,10 @@ from tests.spaces import fresh
 
 ROOT = Path(__file__).parent.parent.parent
 Found = list[tuple[str, str]]
+NO_OFFER_S = "1.5"
+"""Where nobody is to answer."""
+OFFER_S = "4"
+"""Where somebody is: half a second of it takes our own look at whether the address is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,9 @@ class Wire:
     def config(self) -> Path:
         return self.folder / "provisioner.yaml"
 
-    def doctor(self) -> Found:
+    def doctor(self, wait_s: str = NO_OFFER_S) -> Found:
         """What it says where the daemon runs, with its configuration."""
-        return self.found(self.ours, "--config", str(self.config), "--wait", "1.5")
+        return self.found(self.ours, "--config", str(self.config), "--wait", wait_s)
 
     def found(self, name: str, *options: str) -> Found:
         line = [sys.executable, "-m", "provisioner.cli", "--socket", str(self.folder / "api.sock"), "doctor"]
@@ -109,9 +113,9 @@ def test_the_real_daemon_and_another_dhcp_server_are_told_apart(wire: Wire) -> N
     ]
     rogue += ["--dhcp-range=10.213.7.200,10.213.7.210", "--dhcp-leasefile=/dev/null", "--pid-file="]
     with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
-        alone = wire.doctor()
+        alone = wire.doctor(OFFER_S)
         with running(wire.run(wire.other, *rogue, stderr=subprocess.PIPE), "sockets bound exclusively"):
-            disturbed = wire.doctor()
+            disturbed = wire.doctor(OFFER_S)
     assert ("ok", "we0: 10.213.7.1 offers 10.213.7.100, to load snponly.efi") in alone
     assert [text for level, text in alone if "snponly.efi from" in text] == ["snponly.efi from 10.213.7.1: 9.8 KiB"] * 3
     assert not [text for _, text in alone if "another DHCP server" in text]
@@ -160,7 +164,7 @@ def test_what_operators_have_changed_is_what_is_asked(wire: Wire) -> None:
     with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
         before = wire.doctor()
         subprocess.run([*ctl, "dhcp", "subnet-set", str(taken)], check=True, cwd=ROOT)
-        after = wire.doctor()
+        after = wire.doctor(OFFER_S)
     assert not [text for _, text in before if text.startswith("we0:")]
     assert ("ok", "we0: 10.213.7.1 offers 10.213.7.100, to load snponly.efi") in after
 
@@ -188,7 +192,7 @@ def test_a_daemon_that_serves_ipv6_alone_is_asked_by_it(wire: Wire) -> None:
     wire.config.write_text(f"{head}dhcp:\n  subnets6:\n    - {subnet}\n")
     daemon = [sys.executable, "-m", "provisioner.entry", "--config", str(wire.config)]
     with running(wire.run(wire.ours, *daemon, cwd=ROOT, stderr=subprocess.PIPE), "ready pid="):
-        found = wire.doctor()
+        found = wire.doctor(OFFER_S)
     assert [text for _, text in found if "snponly.efi from" in text] == ["snponly.efi from fd77::1: 9.8 KiB"] * 3
     offers = [(level, text.partition(" offers ")[2]) for level, text in found if text.startswith("we0: fe80:")]
     assert offers == [("ok", "fd77::1000, to load tftp://[fd77::1]/snponly.efi")]

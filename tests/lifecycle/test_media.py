@@ -121,7 +121,7 @@ class MediaRack(Rack):
         return found["ISOLINUX/ISOLINUX.CFG"].decode()
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not holds():
                 await asyncio.sleep(0.01)
 
@@ -342,7 +342,7 @@ async def test_the_medium_of_another_run_is_taken_out_as_soon_as_that_ends(
     async with rack.daemon() as conductor:
         await rack.known(conductor)
         await boot_and_cancel(BmcTimeout("the drive is not empty"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while "bmc.media-left" not in [line.event for _, line in await conductor.trace("node17")]:
                 await asyncio.sleep(0.01)
         await boot_and_cancel(None)
