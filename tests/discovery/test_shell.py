@@ -55,20 +55,6 @@ def test_quoted_text_is_one_word_with_the_same_text(tmp_path: Path, text: str) -
     assert done.stdout.decode() == f"1|{text.rstrip(chr(10))}"
 
 
-PAUSES = {
-    "a post that takes no time": ("100.50", "100.52", "2"),
-    "a fifth of the time goes into telling": ("100.50", "101.25", "3"),
-    "over a full second": ("99.90", "101.50", "6"),
-    "a sign of life is due": ("100.50", "130.50", "10"),
-}
-
-
-@pytest.mark.parametrize(("began", "ended", "pause"), PAUSES.values(), ids=PAUSES.keys())
-def test_telling_takes_a_fifth_of_the_time_at_most(tmp_path: Path, began: str, ended: str, pause: str) -> None:
-    said = run(f". $PROVISIONER_LIB/work.sh; pause_after {began} {ended}", tmp_path)
-    assert said.stdout.decode() == f"{pause}\n", said.stderr
-
-
 def test_progress_is_json_whatever_the_message(tmp_path: Path) -> None:
     run("""progress write 41.5 'a "quoted" \\ message'""", tmp_path)
     posted = json.loads((tmp_path / "work" / "progress").read_text())
@@ -122,23 +108,6 @@ def test_jobs_end_at_the_first_thing_that_fails(tmp_path: Path, script: str) -> 
 
 def test_why_a_job_failed_is_not_lost_in_a_substitution(tmp_path: Path) -> None:
     assert b"failed: no disk" in run("a=$(fail no disk)", tmp_path).stderr
-
-
-ENDS = {
-    "a job that ends well": ("echo fine", "0"),
-    "a job that fails": ("echo fine; false", "1"),
-    "a job that is refused what it fetches while something watches": ("(while sleep 1; do :; done) & exit 7", "7"),
-}
-
-
-@pytest.mark.parametrize(("script", "status"), ENDS.values(), ids=ENDS.keys())
-def test_a_job_is_over_when_its_script_is(tmp_path: Path, script: str, status: str) -> None:
-    """What it left running would hold its output open: the reader would wait for ever."""
-    work = tmp_path / "work"
-    work.mkdir()
-    (work / "script").write_text(script)
-    run(". $PROVISIONER_LIB/work.sh; execute j1 | cat", tmp_path, part="lib.sh")
-    assert (work / "status").read_text().strip() == status
 
 
 CONTENT = bytes(range(256)) * 4096
@@ -328,49 +297,6 @@ echo $now
 def test_facts_are_told_once_ports_have_had_time_for_a_link(tmp_path: Path, link: int, since: int, told: int) -> None:
     script = f". $PROVISIONER_LIB/facts.sh\n{PORTS.format(link=link, since=since)}"
     assert run(script, tmp_path, part="lib.sh").stdout.decode().strip() == str(told)
-
-
-STOPPED = """
-set +e  # as the agent runs, unlike its jobs
-. $PROVISIONER_LIB/work.sh
-log() { echo "$@" >>$state/said; }
-stamp() { cat >/dev/null; }
-call() { case $2 in job/*) cp $state/job "$3" && echo 200 ;; *) echo 410 ;; esac; }
-post() { echo "$2" >>$state/posted; echo 410; }
-persist() { post; return 1; }
-sleep() { command sleep 0.1; }
-run_job j1
-"""
-
-
-def test_a_job_whose_run_is_over_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
-    """410 is the answer to what it says of itself: nothing is written any more, by it or by what it left running."""
-    (tmp_path / "job").write_text("(while sleep 0.05; do :; done) & echo $! >$PROVISIONER_STATE/writer; sleep 60")
-    run(STOPPED, tmp_path, part="lib.sh")
-    writer = int((tmp_path / "writer").read_text())
-    assert not Path(f"/proc/{writer}").exists() or Path(f"/proc/{writer}/stat").read_text().split()[2] == "Z"
-    assert (tmp_path / "work" / "status").read_text().strip() == "137"
-    assert "the run of this job is over: it is stopped" in (tmp_path / "said").read_text()
-
-
-def test_what_an_agent_that_died_was_at_ends_before_the_next_one_reports(tmp_path: Path) -> None:
-    """It would write to the disk of the job that is given again."""
-    left = """
-        . $PROVISIONER_LIB/work.sh
-        log() { echo "$@"; }
-        setsid sh -c 'while :; do sleep 0.05; done' & echo $! >$work/group
-        sh -c 'while :; do sleep 0.05; done' & echo $! >$work/poster
-        end_left_job
-        for pid in %1 %2; do wait $pid || echo $?; done
-        ls $work
-    """
-    done = run(left, tmp_path, part="lib.sh")
-    assert done.stdout.decode().splitlines() == ["an agent before this one left a job: it is stopped", "137", "143"]
-
-
-def test_an_agent_that_begins_finds_nothing(tmp_path: Path) -> None:
-    done = run(". $PROVISIONER_LIB/work.sh; end_left_job; echo fine", tmp_path, part="lib.sh")
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"fine\n", b"")
 
 
 ALL = re.findall("(?m)^job_format=.*$", (RAMDISK / "job.sh").read_text())

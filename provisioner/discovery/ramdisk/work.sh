@@ -101,10 +101,11 @@ pause_after() {
     printf '%s\n' $pause
 }
 
-# stop_job: nothing of the job goes on, and what neighbours may take of it ends with it
+# stop_job: nothing of the job goes on, and what neighbours may take of it ends with it. On a slow machine its group may
+# not be there yet: it is tried until there is one, and nobody tells us again. (After "--", kill says 1 whatever it did.)
 stop_job() {
     log "the run of this job is over: it is stopped"
-    kill -KILL -- "-$(cat $work/group)"
+    until kill -KILL "-$(cat $work/group 2>/dev/null)" 2>/dev/null; do usleep 100000; done
     if [ -s $state/share/httpd ]; then kill "$(cat $state/share/httpd)"; fi
 }
 
