@@ -301,10 +301,13 @@ async def test_rows_that_need_not_wait_for_the_disk_are_committed_at_once(db: Da
     done = db.submit_rows(insert, [("c", b"")], durable=False, then=lambda: threading.current_thread().name)
     assert done.done()
     assert done.result() == threading.current_thread().name
+    free = threading.Event()
+    held = db.submit(lambda _: free.wait(20) and None)
     first = db.submit_rows(replace, [("d", b"1")])
     second = db.submit_rows(replace, [("d", b"2")], durable=False, then=lambda: threading.current_thread().name)
     assert not second.done()
-    await first
+    free.set()
+    await asyncio.gather(held, first)
     assert await second == "store-write"
     assert dict(await db.read(lambda c: c.execute("SELECT * FROM secret").fetchall()))["d"] == b"2"
 
@@ -351,7 +354,7 @@ async def test_rows_that_cannot_be_committed_at_once_are_refused_by_the_writer(
 
 async def test_after_one_that_waited_the_writer_makes_them(db: Database) -> None:
     await settled(db)
-    db._pace.waited(SLOW_S * 2, time.monotonic())
+    db._pace.waited(SLOW_S * 2, time.monotonic() + 60)
     slow = rows(db, "c", durable=False)
     assert not slow.done()
     await slow

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,13 @@ async def syncs_of_saves(folder: Path, *, durable: bool) -> None:
         before = log.stat().st_size
         await store.save([Lease(number, b"123456", "rack", 1e9)])
         print(log.stat().st_size - before, end=" ")
+    busy, free = threading.Event(), threading.Event()
+    held = database.submit(lambda _: busy.set() or (free.wait(20) and None))
+    await asyncio.to_thread(busy.wait, 20)
     before = log.stat().st_size
-    await asyncio.gather(database.submit(lambda cursor: None), store.save([Lease(99, b"123456", "rack", 1e9)]))
+    both = database.submit(lambda _: None), store.save([Lease(99, b"123456", "rack", 1e9)])
+    free.set()
+    await asyncio.gather(held, *both)
     print("beside others:", log.stat().st_size - before)
     await database.close()
 
