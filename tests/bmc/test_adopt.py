@@ -33,7 +33,7 @@ from tests.lifecycle.rack import Metal
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import over, reasons
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 FLOW = (shipped() / "bootenvs/workflows/adopt-bmc.yaml").read_text()
@@ -126,7 +126,7 @@ async def adopted(rack: AdoptRack, wish: Mapping[str, Any]) -> Sequence[str]:
             conductor.machines.get(machine.id)
         ):  # its agent asks what to do a moment after its report
             await conductor.wait_change(machine.id, 0.1)
-        run = await over(rack, await rack.begin("adopt-bmc", f"name={machine.name}", params=dict(wish)))
+        run = await over(rack, await rack.begin("adopt-bmc", f"name={machine.name}", params=dict(wish)), limit_s=100)
         if run.status is not FlowStatus.DONE:
             return [f"{rack.said}{reason}" for reason in reasons(run).values()]
         machine = conductor.machines.get(machine.name)

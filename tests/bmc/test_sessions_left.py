@@ -14,7 +14,7 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.model.bmc import Power
 from tests.bmc.simulated import PASSWORD, ipmi_address, redfish_address, simulated
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(600)]
 
 NUMBER = 140
 READINGS = 500

@@ -14,7 +14,7 @@ import pytest
 from provisioner.catalog.samplesecrets import SECRETS
 from tests.catalog.golden import files
 
-pytestmark = [pytest.mark.slow, pytest.mark.netns, pytest.mark.peer]
+pytestmark = [pytest.mark.slow, pytest.mark.netns, pytest.mark.peer, pytest.mark.timeout(600)]
 
 TPM = "swtpm:host=127.0.0.1,port=2321"
 TIMES = ("installed", "restarted", "sealed", "started otherwise")
@@ -86,7 +86,7 @@ def test_the_tpm_opens_the_disk_and_from_the_first_start_on_only_after_the_same_
     (tmp_path / "key").write_text(SECRETS.values["store:disk"])
     (tmp_path / "world").write_text(WORLD)
     command = ["unshare", "-mn", "--propagation", "private", "sh", str(tmp_path / "world"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     said = [line.removeprefix("@@ ").rstrip() for line in done.stdout.splitlines() if line.startswith("@@ ")]
     told = [f"{when}: two keys, {what}".rstrip() for when, what in zip(TIMES, answers, strict=True)]
     assert said == [*told, "passphrase opens", "left: first-boot.d"], done.stdout + done.stderr

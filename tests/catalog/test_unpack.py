@@ -112,6 +112,7 @@ def test_plain_iso_names(tree: Path, tmp_path: Path) -> None:
 
 @pytest.mark.peer
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_file_of_more_than_4_gib(tmp_path: Path) -> None:
     """It has several extents, which no byte of 32-bit sizes can say in one."""
     tree = tmp_path / "tree"

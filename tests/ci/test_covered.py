@@ -47,6 +47,7 @@ def test_a_rule_that_no_test_imports() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
 def test_what_is_measured(tmp_path: Path, workers: tuple[str, ...]) -> None:
     """Rules are, with what runs and what does not; shells are not."""

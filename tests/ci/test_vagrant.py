@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow  # vagrant needs seconds to start
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # vagrant needs seconds to start
 
 ROOT = Path(__file__).parents[2]
 

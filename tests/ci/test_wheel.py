@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow  # builds, makes an environment, starts programs in it
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # builds, makes an environment, starts programs in it
 
 ROOT = Path(__file__).parents[2]
 

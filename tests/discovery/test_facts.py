@@ -242,6 +242,7 @@ SHAPED = st.dictionaries(st.sampled_from(KEYS), ANY_JSON | ITEM | st.lists(ITEM,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @given(SHAPED)
 def test_any_report_gives_facts(parts: dict[str, Any]) -> None:
     facts = decode(**parts)

@@ -166,6 +166,7 @@ async def test_a_machine_that_is_adopted_as_what_a_rollout_brings_is_left_alone(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("journey", JOURNEYS.values(), ids=JOURNEYS.keys())
 async def test_nor_does_one_from_any_point(tmp_path: Path, journey: Journey) -> None:
     rack, copies = await live(tmp_path, journey, lambda _point: True)

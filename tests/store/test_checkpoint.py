@@ -28,6 +28,7 @@ async def fill(db: Database, times: int, rows: int = COPY_ROWS) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_the_log_begins_anew_under_load(tmp_path: Path) -> None:
     """Some 280 MB are written; how much of it lies in the log at once depends on how fast the disk takes a copy."""
     db = Database(tmp_path / "state.db")

@@ -66,9 +66,9 @@ steps:
 NAMES = ("node17", "node18")
 
 
-async def over(rack: FlowRack, run: FlowRun, within_s: float = 20) -> FlowRun:
+async def over(rack: FlowRack, run: FlowRun, *, limit_s: float = 20) -> FlowRun:
     """Wait until a run is over, and say how it ended."""
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(limit_s):
         while not (found := rack.engine.get(run.id)).over:
             await asyncio.sleep(0.005)
     return found

@@ -106,7 +106,7 @@ async def test_a_new_system_does_its_steps(tmp_path: Path, client: str, host: st
         server = Server(machine_app(MachineSide(conductor.booter).routes()))
         rack.port = await server.listen_tcp(host.strip("[]"), 0)
         await ready(rack)
-        run = await over(rack, await rack.begin("setup"), REAL_S)
+        run = await over(rack, await rack.begin("setup"), limit_s=REAL_S)
         assert (run.status, reasons(run)) == (FlowStatus.FAILED, {"node17": "second: status 3: no luck"})
         member = run.members[0]
         assert member.journal[1].note == "the end (1/2)"
@@ -217,7 +217,7 @@ async def test_a_step_over_its_limit_is_ended_on_its_system(tmp_path: Path) -> N
         server = Server(machine_app(MachineSide(conductor.booter).routes()))
         rack.port = await server.listen_tcp("127.0.0.1", 0)
         await ready(rack)
-        run = await over(rack, await rack.begin("setup"), REAL_S)
+        run = await over(rack, await rack.begin("setup"), limit_s=REAL_S)
         assert reasons(run) == {"node17": "second: not done within 1 s"}
         while rack.status is None:  # it ends once its step does
             await asyncio.sleep(0.05)
@@ -240,7 +240,7 @@ async def test_a_step_in_a_system_that_is_being_made_sees_that_system(tmp_path: 
         server = Server(machine_app(MachineSide(conductor.booter).routes()))
         rack.port = await server.listen_tcp("127.0.0.1", 0)
         await ready(rack)
-        run = await over(rack, await rack.begin("inside"), REAL_S)
+        run = await over(rack, await rack.begin("inside"), limit_s=REAL_S)
         assert run.status is FlowStatus.DONE, reasons(run)
         text, _ = await rack.engine.store.output(run.id, run.members[0].machine, 2, 0, 1 << 20)
         assert text == b"inside new17, for node17\n"

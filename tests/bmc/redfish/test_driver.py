@@ -33,6 +33,7 @@ QUIRKS = load_quirks()
 
 @pytest.mark.peer
 @pytest.mark.slow  # the emulator takes up to 11 s for each power change
+@pytest.mark.timeout(600)
 async def test_contract(sushy: BmcAddress) -> None:
     pinned = dataclasses.replace(sushy, fingerprint=await fingerprint(sushy))
     bmc = Redfish(RedfishClient(pinned, "secret"), quirks=QUIRKS)

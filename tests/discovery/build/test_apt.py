@@ -41,6 +41,7 @@ def test_file_names_spell_the_epoch_as_apt_does() -> None:
 
 @pytest.mark.slow
 @pytest.mark.peer
+@pytest.mark.timeout(600)
 def test_the_hosts_apt_resolves_what_is_installed_too() -> None:
     names = [package.name for package in apt.host().resolve(["kmod"])]
     assert {"kmod", "libc6"} <= set(names)
@@ -48,6 +49,7 @@ def test_the_hosts_apt_resolves_what_is_installed_too() -> None:
 
 @pytest.mark.slow
 @pytest.mark.peer
+@pytest.mark.timeout(600)
 def test_a_package_that_nobody_has() -> None:
     assert not apt.host().known("no-such-package-here")
     with pytest.raises(ArtifactError, match="no-such-package-here"):
