@@ -161,6 +161,8 @@ class LogFile:
         self._waiting = bytearray()
         self._tasks = asyncio.TaskGroup()
         self._writer: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
+        """A thread, which goes on where the writer is cancelled."""
 
     async def __aenter__(self) -> LogFile:
         await self._tasks.__aenter__()
@@ -184,15 +186,22 @@ class LogFile:
                 await asyncio.sleep(WRITE_S)
                 await self._flush(path, self._waiting.rfind(b"\n") + 1)
         finally:
-            await asyncio.shield(self._flush(path, len(self._waiting)))
+            if self._writing is not None:
+                await asyncio.wait([self._writing])
+            await self._flush(path, len(self._waiting))
 
     async def _flush(self, path: Path, size: int) -> None:
         if len(self._waiting) - size > MAX_TAIL_BYTES:
             size = len(self._waiting)
         data, self._waiting = bytes(self._waiting[:size]), self._waiting[size:]
         if data:
-            with contextlib.suppress(OSError):  # a full disk costs the log of a console, not the run
-                await asyncio.to_thread(_append, path, data)
+            self._writing = self._tasks.create_task(_written(path, data))
+            await asyncio.shield(self._writing)
+
+
+async def _written(path: Path, data: bytes) -> None:
+    with contextlib.suppress(OSError):  # a full disk costs the log of a console, not the run
+        await asyncio.to_thread(_append, path, data)
 
 
 async def _remove(folder: Path, machine: str, recording: asyncio.Task[None] | None) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from provisioner.bmc import recorder as module
 from provisioner.bmc.consoles import Consoles
-from provisioner.bmc.recorder import ASK_AGAIN_S, BURST_LINES, Budget, Recorder, settle
+from provisioner.bmc.recorder import ASK_AGAIN_S, BURST_LINES, Budget, LogFile, Recorder, settle
 from provisioner.errors import BmcUnsupported
 from provisioner.lifecycle.symptoms import console_shows
 from provisioner.model.machine import Machine, Phase, Run, State, Step
@@ -131,6 +133,36 @@ async def test_a_machine_that_is_forgotten_takes_its_record_along(tmp_path: Path
             await asyncio.sleep(5)
         recorder(IDLE, None)
     assert await asyncio.to_thread(held, tmp_path) == ["m-18.log"]
+
+
+@pytest.mark.looptime(False)
+@pytest.mark.parametrize("rest", [b"", b"login: "])
+async def test_a_record_ends_once_all_of_it_is_written_in_its_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    """A disk that is slow: a thread still writes when the record ends. Its machine's are removed then, for good."""
+    monkeypatch.setattr(module, "WRITE_S", 0)
+    os.mkfifo(tmp_path / "log")  # who opens it waits for a reader
+    file, is_taken = LogFile(tmp_path / "log"), asyncio.Event()
+
+    async def record() -> None:
+        async with file:
+            file.write(b"SeaBIOS\n")
+            while file._waiting:
+                await asyncio.sleep(0)
+            file.write(rest)
+            is_taken.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        recording = tasks.create_task(record())
+        await is_taken.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        was_over = recording.done()
+        reader = os.open(tmp_path / "log", os.O_RDWR | os.O_NONBLOCK)
+    assert not was_over
+    assert os.read(reader, 100) == b"SeaBIOS\n" + rest
+    os.close(reader)
 
 
 SETTLED = {
