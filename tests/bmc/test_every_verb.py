@@ -155,10 +155,10 @@ async def secure_boot(do: Do, board: Simulated) -> None:
 async def update(do: Do, board: Simulated) -> None:
     await do("firmware.update", uri="http://192.0.2.1/NIC-15.0.bin")
     assert board.board.settings.firmware["NIC"] == "15.0"
-    file = Path(tempfile.gettempdir()) / "BIOS-2.2.bin"
-    await asyncio.to_thread(file.write_bytes, b"x" * 70_000)
-    await do("firmware.push", file=file)
-    await asyncio.to_thread(file.unlink)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "BIOS-2.2.bin"
+        await asyncio.to_thread(file.write_bytes, b"x" * 70_000)
+        await do("firmware.push", file=file)
     assert board.board.settings.firmware["BIOS"] == "2.2"
     with pytest.raises(BmcError, match="for no component of this machine"):
         await do("firmware.update", uri="http://192.0.2.1/GPU-1.0.bin")
