@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.ports import free_port
+
 START_S = 100.0
 """The emulator imports for a second of processor time, of which a test beside others has a quarter."""
 
@@ -101,7 +103,7 @@ async def sushy_emulator(root: Path) -> AsyncIterator[int]:
     """Run sushy-tools' emulator with one made-up machine, TLS and a user admin/secret; yield its port."""
     import bcrypt  # what the emulator reads its users with
 
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     certificate, key = write_certificate(root)
     (root / "users").write_text(f"admin:{bcrypt.hashpw(b'secret', bcrypt.gensalt(4)).decode()}\n")
     settings = {
@@ -156,13 +158,6 @@ def write_certificate(root: Path) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return root / "bmc.pem", root / "bmc.key"
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    """Return a loopback port that nothing uses now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

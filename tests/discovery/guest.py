@@ -23,6 +23,7 @@ from provisioner.discovery.build import cache
 from provisioner.lab.accel import QEMU, emulation
 from provisioner.lab.daemon import CRYPTO, LAYOUT, TIMER
 from tests.lab.driven import KEPT, QUICK, ROOT
+from tests.ports import free_port
 
 ADDRESS = "10.0.2.100:8080"
 MAC = "52:54:00:77:00:01"
@@ -57,7 +58,7 @@ class StandIn:
     over: frozenset[str] = frozenset()
     """Jobs whose run is over as soon as they say how far they are."""
     deaths: int = 0
-    port: int = 0
+    port: int = field(default_factory=free_port)
     _runner: web.AppRunner | None = None
     _rise: asyncio.Task[None] | None = None
 
@@ -68,7 +69,7 @@ class StandIn:
         return web.Response(text=text + "\n")
 
     async def start(self) -> None:
-        """Listen, on the same port as before where there was one."""
+        """Listen, on the same port as before."""
         app = web.Application(client_max_size=1 << 20)
         app.router.add_get("/agent/v1/job/{job}", self._job)
         app.router.add_get("/agent/v1/next", self._next)
@@ -77,7 +78,6 @@ class StandIn:
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Cut every connection."""

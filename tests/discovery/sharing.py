@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from provisioner.web.ports import Route
 from provisioner.web.server import Server
 from provisioner.web.share import Sharing
 from tests.discovery.shell import STRICT
+from tests.ports import free_port
 
 CHUNK = 128 * 1024
 CONTENT = b"".join(hashlib.sha256(str(n).encode()).digest() for n in range(40_000))
@@ -71,13 +71,6 @@ class Origin:
             yield sharing
         finally:
             await server.close()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Machine:

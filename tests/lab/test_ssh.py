@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from provisioner.bmc.hostkeys import HostKeys
 from provisioner.bmc.redfish.ssh import Login, open_ssh
 from provisioner.errors import BmcAuthError
 from tests.bmc.ipmi.test_console import read_until
-from tests.bmc.peers import end, free_port, listens, until
+from tests.bmc.peers import end, listens, until
 from tests.bmc.simulated import PASSWORD, SSH_PORT, host, simulated
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peer
 
@@ -62,7 +62,7 @@ exec dropbear -F -E -r {root}/key -p 127.0.0.1:{port} -P {root}/pid -c 'echo Sea
 
 @pytest.mark.netns
 async def test_a_console_by_dropbear(tmp_path: Path) -> None:
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     await asyncio.to_thread(
         subprocess.run,
         ["dropbearkey", "-t", "rsa", "-s", "2048", "-f", str(tmp_path / "key")],
