@@ -102,6 +102,8 @@ def _install_and_kill(lab: Driven, phases: set[str]) -> set[str]:
     lab.api.post(f"/v1/machines/{BY_MEDIUM}/boot", STATIC, slow=True)
 
     def step() -> bool:
+        if not all(begun(name) for name in MACHINES):
+            return bool(child.poll())
         for name in MACHINES:
             run = lab.machine(name)["run"] or {}
             phase = run.get("phase", "")
@@ -109,6 +111,11 @@ def _install_and_kill(lab: Driven, phases: set[str]) -> set[str]:
                 deaths.add(phase)
                 lab.kill_daemon()
         return child.poll() is not None and (lab.machine(BY_MEDIUM)["run"] or {}).get("outcome") != "running"
+
+    def begun(name: str) -> bool:
+        """Its run is asked for, and where it is by a medium, its BMC has it: both would be lost with the daemon."""
+        run = lab.machine(name)["run"] or {}
+        return run.get("verb") == "deploy" and not (name == BY_MEDIUM and run.get("phase") == "power")
 
     others = ",".join(name for name in MACHINES if name != BY_MEDIUM)
     with lab.beside("boot", others, SYSTEM, "--yes") as child:
