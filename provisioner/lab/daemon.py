@@ -15,7 +15,8 @@ from provisioner.lab.hardware import Firmware
 from provisioner.lab.qemu import Files
 from provisioner.lab.spec import GATEWAY, GATEWAY6, NETWORK, NETWORK6, USERNAME, MachineSpec, RackSpec
 
-START_S = 30.0
+START_S = 180.0
+"""Its imports alone take 3 s of the processor: half a minute of a slow and busy one. One that ends is seen at once."""
 TLS_PORT = 8443
 PORTS = {"ipmi": 623, "redfish": 443}
 POOL = f"{NETWORK[100]}-{NETWORK[199]}"

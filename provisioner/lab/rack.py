@@ -33,8 +33,8 @@ from provisioner.lab.spec import (
 )
 
 RECORD = "rack.json"
-START_S = 60.0
-"""Certificates, disks and sockets of a large rack take a few seconds."""
+START_S = 180.0
+"""Certificates, disks and sockets of a large rack take a few seconds, on a computer that is busy a minute."""
 PROGRAMS = {"ip": "iproute2", "setpriv": "util-linux"}
 FILES = {"ipxe-qemu": (Path("/usr/share/qemu/pxe-virtio.rom"), Path("/usr/lib/ipxe/qemu/pxe-virtio.rom"))}
 """Package -> where its file may lie, newest first: what Debian 13 puts with QEMU's own, older releases keep apart."""

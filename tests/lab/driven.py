@@ -28,7 +28,9 @@ KEPT = ROOT / ".lab"
 IMAGES = KEPT / "provisioner" / "images"
 QUICK = KEPT / "provisioner" / "quick"
 """Where the discovery system with the kernel for clouds is kept, beside the one of scripts/lab."""
-BUILD_S, CALL_S = 900.0, 60.0
+BUILD_S, UP_S, CALL_S = 2400.0, 600.0, 60.0
+"""A build waits for those of other tests: all are kept in one place. Each limit only ends what hangs: what it bounds
+has limits of its own, which say what was missing."""
 _current: set[tuple[str, ...]] = set()
 """What this process has built, or seen to be current: apt takes 3 s of processor time for a second look."""
 
@@ -79,10 +81,10 @@ class Driven:
                 child.kill()
 
     def up(self, *options: str) -> None:
-        self.control("lab", "up", "--name", self.name, *options)
+        self.control("lab", "up", "--name", self.name, *options, limit_s=UP_S)
 
     def down(self) -> None:
-        self.control("lab", "down", "--name", self.name)
+        self.control("lab", "down", "--name", self.name, limit_s=UP_S)
 
     def kill_daemon(self) -> None:
         """As the kernel does when memory runs out; then start it again."""

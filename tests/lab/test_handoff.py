@@ -23,11 +23,11 @@ from provisioner.lab.spec import GATEWAY, state_of
 from tests.lab.driven import KEPT, Driven, driven
 from tests.lab.racks import Screen, web
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600, func_only=True)]
 
 NAME = "provlab-handoff"
 NODE = "node17"
-LIMIT_S = 900.0
+LIMIT_S = 2000.0
 DRIVERS = (
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover", "net_failover",
     "virtio_net",

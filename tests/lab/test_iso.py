@@ -17,10 +17,10 @@ from tests.lab import isos
 from tests.lab.driven import Driven, driven
 from tests.lab.racks import Screen
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(4500, func_only=True)]
 
 NODE = "node17"
-BOOT_S = 600.0
+BOOT_S = 2000.0
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from provisioner.lab.spec import GATEWAY, RackSpec
 from tests.lab.driven import Driven, driven
 from tests.lab.racks import Screen, ipmitool, running
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600, func_only=True)]
 
 SYSTEM = "debian-12"
 BUILT = {"discovery": ("--kernel", "virtual"), SYSTEM: ()}
@@ -52,7 +52,7 @@ STATIC = {
         "net.dns.servers": [GATEWAY],
     },
 }
-JOURNEY_S = 900.0
+JOURNEY_S = 2400.0
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_an_active_machine_that_asks_the_network_boots_its_disk(racked: Driven) 
     screen.skip()
     ipmitool(racked.spec, "node17", "power", "reset")
     screen.expect("iPXE")
-    screen.expect("login:")
+    screen.expect("login:", JOURNEY_S)
     assert racked.machine("node17")["state"] == "active"
     mac = racked.machine("node17")["macs"][0]
     [lease] = racked.api.get("/v1/dhcp/leases", {"state": "active", "mac": mac})["leases"]

@@ -18,16 +18,16 @@ from provisioner.lab import process
 from provisioner.lab.daemon import log_of
 from provisioner.lab.hardware import Firmware
 from provisioner.lab.spec import GATEWAY, state_of
-from tests.lab.driven import KEPT, Driven, driven
+from tests.lab.driven import BUILD_S, KEPT, Driven, driven
 from tests.lab.racks import Screen, web
 
-pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(5400, func_only=True)]
 
 NAME = "provlab-packages"
 BOOTENV = "debian-12-packages"
 KINDS = (Firmware.BIOS, Firmware.UEFI_PXE, Firmware.UEFI_HTTP)
 PASSPHRASE = "correct horse 'battery' $(staple)"
-LIMIT_S = 1500.0
+LIMIT_S = 2400.0
 REPORT = """
 {
     echo "@@ root $(findmnt -no SOURCE,FSTYPE /)"
@@ -91,7 +91,7 @@ def racked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
     os.environ["PROVISIONER_SECRET_LAB_PASSPHRASE"] = PASSPHRASE
     with driven(NAME, "--kinds", ",".join(KINDS), "--disks", "2", "--ports", "2") as lab:
         lab.store("discovery", "--kernel", "virtual")
-        lab.control("images", "build", "mirror", limit_s=900)
+        lab.control("images", "build", "mirror", limit_s=BUILD_S)
         lab.store(BOOTENV, build="toolbox")
         with web(lab.spec, mirror(), log):
             yield lab

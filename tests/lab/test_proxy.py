@@ -22,7 +22,7 @@ from tests.dhcp.existing import EXISTING
 from tests.dhcp.wires import Wires, run, wires
 from tests.lab.racks import rack_of
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(800)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(2400, func_only=True)]
 
 BOOT_S = 300.0
 HOW = {
@@ -59,7 +59,7 @@ def started(command: list[str], log: Path, until: str, environment: dict[str, st
     with log.open("w") as said:
         child = subprocess.Popen(command, env=os.environ | (environment or {}), stdout=said, stderr=said)
     try:
-        assert process.wait_until(lambda: until in log.read_text(), 40), log.read_text()
+        assert process.wait_until(lambda: until in log.read_text(), 180), log.read_text()
         yield
     finally:
         child.terminate()

@@ -17,7 +17,7 @@ from provisioner.lab import control, namespace, process, rack
 from provisioner.lab.spec import GATEWAY, RackSpec, Shape
 from tests.lab.racks import HostCapture, Screen, dhcp, ignore, inside, ipmitool, power_of, rack_of, redfish, web
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900, func_only=True)]
 
 NAME = "provlab-test"
 SECTOR = bytes.fromhex("31c08ed8b90000be0000ac88c484c0740fbafd03eca82074fbb2f888e0eeebeae2e5f4ebfd")

@@ -18,10 +18,10 @@ from provisioner.lab.daemon import log_of
 from tests.lab import disks
 from tests.lab.driven import Driven, driven
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600, func_only=True)]
 
 MACHINES = "node17,node18"
-LIMIT_S = 600.0
+LIMIT_S = 2000.0
 
 
 @pytest.fixture(scope="module")
