@@ -4,6 +4,7 @@
 export PATH=/usr/bin
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
+dmesg -n 1 # what the kernel prints stands in the middle of what we say
 mount -t sysfs sys /sys
 mount -t tmpfs run /run
 mkdir -p /run/provisioner
