@@ -15,6 +15,8 @@ from provisioner.lab import control, namespace, process, rack
 from provisioner.lab.spec import GATEWAY, USERNAME, RackSpec
 
 QUIET = 0.1
+SOON_S = 60.0
+"""What takes part of a second, on a computer that stands still for a while."""
 
 
 def ignore(_: str) -> None:
@@ -42,10 +44,11 @@ def inside(spec: RackSpec, *command: str, status: int = 0) -> str:
 
 
 def ipmitool(spec: RackSpec, name: str, *command: str) -> str:
+    """Run it for a machine; it asks again after 15 s, not after one: a login that is asked for twice is refused."""
     machine = spec.machine(name)
     where = ("-H", machine.bmc_address, "-U", USERNAME, "-E", "-C", "17")
     os.environ["IPMI_PASSWORD"] = machine.password
-    return inside(spec, "ipmitool", "-I", "lanplus", *where, *command)
+    return inside(spec, "ipmitool", "-I", "lanplus", "-N", "15", *where, *command)
 
 
 SUSHY = """
@@ -105,11 +108,11 @@ def running(command: list[str], log: Path, until: str) -> Iterator[Path]:
     with log.open("wb") as said:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
     try:
-        assert process.wait_until(lambda: until in log.read_text(errors="replace"), 10), log.read_text()
+        assert process.wait_until(lambda: until in log.read_text(errors="replace"), SOON_S), log.read_text()
         yield log
     finally:
         child.terminate()
-        child.wait(10)
+        child.wait(SOON_S)
 
 
 @contextlib.contextmanager

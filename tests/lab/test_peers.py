@@ -61,7 +61,8 @@ async def redfish(rig: Rig, certificate: Path) -> AsyncIterator[str]:
 
 
 def ipmitool(port: str, *suite: str) -> list[str]:
-    return ["ipmitool", "-I", "lanplus", "-H", "127.0.0.1", "-p", port, "-U", USER, "-P", PASSWORD, *suite]
+    """It asks again after 15 s, not after one: a login that is asked for twice is refused."""
+    return ["ipmitool", "-I", "lanplus", "-H", "127.0.0.1", "-p", port, "-N", "15", "-U", USER, "-P", PASSWORD, *suite]
 
 
 @pytest.mark.parametrize("suite", [(), ("-C", "3"), ("-C", "17")], ids=["its own choice", "suite 3", "suite 17"])

@@ -15,7 +15,19 @@ import pytest
 from provisioner.errors import LabError
 from provisioner.lab import control, namespace, process, rack
 from provisioner.lab.spec import GATEWAY, RackSpec, Shape
-from tests.lab.racks import HostCapture, Screen, dhcp, ignore, inside, ipmitool, power_of, rack_of, redfish, web
+from tests.lab.racks import (
+    SOON_S,
+    HostCapture,
+    Screen,
+    dhcp,
+    ignore,
+    inside,
+    ipmitool,
+    power_of,
+    rack_of,
+    redfish,
+    web,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900, func_only=True)]
 
@@ -83,7 +95,7 @@ def test_bios_boots_the_network_once_and_its_disk_after_its_own_restart(
     ipmitool(racked, "node17", "power", "reset")
     screen.expect(FROM_DISK)
     ipmitool(racked, "node17", "power", "off")
-    assert process.wait_until(lambda: power_of(racked, "node17") == "off", 10)
+    assert process.wait_until(lambda: power_of(racked, "node17") == "off", SOON_S)
 
 
 def test_the_console_has_each_character_once_though_nobody_read_for_a_while(racked: RackSpec) -> None:
@@ -121,7 +133,7 @@ def test_uefi_boots_the_network_once_and_its_disk_after_its_own_restart(racked: 
     assert "PXEClient:Arch:00007" in boots.read_text()
     assert redfish(racked, "node18", "print(system.boot.enabled.value)").strip() == "Disabled"
     redfish(racked, "node18", "system.reset_system(sushy.RESET_FORCE_OFF)")
-    assert process.wait_until(lambda: power_of(racked, "node18") == "off", 10)
+    assert process.wait_until(lambda: power_of(racked, "node18") == "off", SOON_S)
 
 
 def test_uefi_http_asks_for_a_url(racked: RackSpec, boots: Path) -> None:
@@ -148,7 +160,7 @@ enabled=sushy.BOOT_SOURCE_ENABLED_ONCE, http_boot_uri={uri!r}); system.reset_sys
         assert process.wait_until(lambda: boots.read_text().count("HTTPClient:Arch") > before, 60)
         assert log.read_text().count("HEAD /snponly.efi") == asked, "the next boot asks DHCP for its URL"
     redfish(racked, "node19", "system.reset_system(sushy.RESET_FORCE_OFF)")
-    assert process.wait_until(lambda: power_of(racked, "node19") == "off", 10)
+    assert process.wait_until(lambda: power_of(racked, "node19") == "off", SOON_S)
 
 
 def test_uefi_stops_in_its_setup_when_told_to(racked: RackSpec) -> None:
@@ -158,7 +170,7 @@ def test_uefi_stops_in_its_setup_when_told_to(racked: RackSpec) -> None:
     redfish(racked, "node18", f"{once}; system.reset_system(sushy.RESET_ON)")
     screen.expect("Boot Manager|Device Manager")
     redfish(racked, "node18", "system.reset_system(sushy.RESET_FORCE_OFF)")
-    assert process.wait_until(lambda: power_of(racked, "node18") == "off", 10)
+    assert process.wait_until(lambda: power_of(racked, "node18") == "off", SOON_S)
 
 
 def test_bios_boots_an_image_in_its_virtual_drive(racked: RackSpec, tmp_path: Path) -> None:
@@ -180,7 +192,7 @@ system.reset_system(sushy.RESET_ON)"""
     redfish(racked, "node17", "system.reset_system(sushy.RESET_FORCE_RESTART)")
     screen.expect(FROM_DISK)
     redfish(racked, "node17", "system.reset_system(sushy.RESET_FORCE_OFF)")
-    assert process.wait_until(lambda: power_of(racked, "node17") == "off", 10)
+    assert process.wait_until(lambda: power_of(racked, "node17") == "off", SOON_S)
 
 
 def test_a_button_of_a_machine_that_is_off_is_refused(racked: RackSpec) -> None:
