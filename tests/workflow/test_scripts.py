@@ -278,3 +278,63 @@ async def test_the_agent_sends_what_a_step_prints_piece_by_piece(tmp_path: Path)
     assert await process.wait() == 0
     await runner.cleanup()
     assert got == [(job, 0, b"one"), (job, 3, b"two"), (job, 3, b"twothree")]
+
+
+FINISH = f"""
+    . {RAMDISK}/lib.sh
+    . {RAMDISK}/work.sh
+    eval "$(sed -n '/^longest_pause/,/^# report/p' {RAMDISK}/agent)"
+    log() {{ printf '%s\\n' "$*" >>$state/said; }}
+    pause=0
+    echo 0 >$work/status; echo 0 >$work/printed
+    printf 'first\\n%070000d\\nlast\\n' 0 | tee $work/timed >$work/log
+    finish_job $JOB
+"""
+PRINTED = b"first\n" + b"0" * 70_000 + b"\nlast\n"
+ENDS: dict[str, tuple[list[int], bytes]] = {
+    "a daemon that is away for the whole step": ([0, 503, 0], PRINTED),
+    "one that goes away between two pieces": ([204, 0, 503], PRINTED),
+    "a run that is over": ([410], b""),
+}
+"""What becomes of the first pieces of output (0: nobody answers), and what the daemon has when it has the result."""
+
+
+@pytest.mark.parametrize(("statuses", "whole"), ENDS.values(), ids=ENDS.keys())
+async def test_a_step_is_over_once_the_daemon_has_all_that_it_printed(
+    tmp_path: Path, statuses: list[int], whole: bytes
+) -> None:
+    left, has = list(statuses), bytearray()
+    ended: list[bytes] = []
+
+    async def output(request: web.Request) -> web.Response:
+        status = left.pop(0) if left else 204
+        if not status and request.transport is not None:
+            request.transport.abort()
+        elif status == 204:
+            has[int(request.query["at"]) :] = await request.read()
+        return web.Response(status=status or 500)
+
+    async def done(_: web.Request) -> web.Response:
+        ended.append(bytes(has))
+        return web.Response(text="wait 1\n")
+
+    async def log(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/agent/v1/output/{job}", output)
+    app.router.add_post("/agent/v1/done", done)
+    app.router.add_post("/agent/v1/log", log)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "authorization").write_text("Authorization: Bearer x\n")
+    (tmp_path / "url").write_text(f"http://127.0.0.1:{runner.addresses[0][1]}\n")
+    job = "20260101-000000-abcdef.w3"
+    environment = os.environ | {"PROVISIONER_STATE": str(tmp_path), "PATH": os.environ["PATH"], "JOB": job}
+    process = await asyncio.create_subprocess_exec("busybox", "sh", "-u", "-c", FINISH, env=environment)
+    assert await process.wait() == 0
+    await runner.cleanup()
+    assert ended == [whole]
+    assert left == []

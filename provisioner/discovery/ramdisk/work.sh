@@ -109,7 +109,8 @@ stop_job() {
     if [ -s $state/share/httpd ]; then kill "$(cat $state/share/httpd)"; fi
 }
 
-# post_output ID: what a step of a workflow printed since the last time; of other jobs only the end is kept
+# post_output ID: what a step of a workflow printed since the last time; of other jobs only the end is kept. 2 where the
+# daemon does not want it, 1 where another try may help, as in persist
 post_output() {
     local printed piece
     case $1 in *.w[0-9]*) ;; *) return 0 ;; esac
@@ -117,19 +118,34 @@ post_output() {
     tail -c +$((printed + 1)) $work/log 2>/dev/null | head -c $log_limit >$work/piece
     piece=$(stat -c %s $work/piece)
     [ "$piece" -gt 0 ] || return 0
-    case $(call 10 "output/$1?at=$printed" $work/posted --data-binary @$work/piece) in
-        2??) echo $((printed + piece)) >$work/printed ;;
-        *) return 1 ;;
+    case $(call 30 "output/$1?at=$printed" $work/posted --data-binary @$work/piece) in
+        2??) echo $((printed + piece)) >$work/sent && mv $work/sent $work/printed ;;
+        408 | 429 | 000 | 5??) return 1 ;;
+        *) return 2 ;;
     esac
 }
 
-# finish_job ID: the end of the log (best effort), then the result, until the daemon has it
+# post_rest ID: what a step of a workflow printed, to its end: what the daemon has not got when it has the result, it
+# never gets
+post_rest() {
+    local refused
+    case $1 in *.w[0-9]*) ;; *) return 0 ;; esac
+    while [ "$(cat $work/printed)" -lt "$(stat -c %s $work/log)" ]; do
+        refused=0
+        post_output "$1" || refused=$?
+        case $refused in
+            0) pause=1 ;;
+            1) log "job $1: its output is not taken yet, again in $pause s" && calm ;;
+            *) log "job $1: its output is refused" && return 0 ;;
+        esac
+    done
+}
+
+# finish_job ID: all that a step printed, the end of the log (best effort), then the result, until the daemon has it
 finish_job() {
     local status
     status=$(cat $work/status)
-    while [ "$(cat $work/printed)" -lt "$(stat -c %s $work/log)" ] && post_output "$1"; do
-        case $1 in *.w[0-9]*) ;; *) break ;; esac
-    done
+    post_rest "$1"
     tail -c $log_limit $work/timed >$work/tail
     call 20 "log?up=$(uptime_s)" $work/posted --header 'Content-Type: text/plain' --data-binary @$work/tail >/dev/null
     {
