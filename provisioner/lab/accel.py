@@ -13,6 +13,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisioner.lab.process import bound
+
 QEMU = "qemu-system-x86_64"
 PROBE_S = 4.0
 """With hardware virtualisation iPXE prints its banner within a second."""
@@ -68,7 +70,7 @@ async def choose() -> Accelerator:
         "stdio",
     )
     process = await asyncio.create_subprocess_exec(
-        "setpriv", "--pdeathsig", "KILL", QEMU, *arguments, *network,
+        *bound(QEMU, *arguments, *network),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:

@@ -26,6 +26,7 @@ from provisioner.lab.builds import BUILDS
 from provisioner.lab.console import Console
 from provisioner.lab.hardware import GIB, OWN_ORDER, BootChoice, Firmware, Identity, Medium
 from provisioner.lab.medium import fetch
+from provisioner.lab.process import bound
 from provisioner.lab.qemu import Files, Lines, Setup, command_line
 from provisioner.lab.qmp import Qmp
 from provisioner.model.bmc import BootTarget, Power
@@ -203,9 +204,7 @@ class QemuMachine:
         has_trust = await asyncio.to_thread(self.files.trusted.exists)
         setup = replace(self._setup, has_cd=self._has_cd, has_trust=has_trust)
         handles = [end.fileno() for end in theirs]
-        arguments = command_line(
-            self.identity, self.files, Lines(*handles), setup, self._choice
-        )  # fmt: skip
+        arguments = bound(*command_line(self.identity, self.files, Lines(*handles), setup, self._choice))
         said = await asyncio.to_thread(self.files.qemu_log.open, "wb")
         try:
             self._process = await asyncio.create_subprocess_exec(

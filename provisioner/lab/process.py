@@ -39,6 +39,15 @@ def start_time(pid: int) -> int | None:
     return None if stat[0] == "Z" else int(stat[START_TIME])
 
 
+def bound(*command: str) -> list[str]:
+    """A command that ends with us, however we do.
+
+    The kernel tells nobody of a parent that went before it was asked to: so the command begins only under us.
+    """
+    begin = f'[ "$PPID" = {os.getpid()} ] && exec "$@"'
+    return ["setpriv", "--pdeathsig", "KILL", "sh", "-c", begin, "sh", *command]
+
+
 def spawn(arguments: Sequence[str], log: Path, record: Path) -> Recorded:
     """Start a process that is not ours to wait for, and write down which it is."""
     whole = ["env", "--chdir=/", *arguments]

@@ -91,11 +91,11 @@ def boot_order(choice: BootChoice) -> dict[str, int]:
 
 
 def command_line(identity: Identity, files: Files, lines: Lines, setup: Setup, choice: BootChoice) -> list[str]:
-    """The argument vector. QEMU dies with the process that starts it, and stands still until told to go on (-S)."""
+    """The argument vector. QEMU stands still until told to go on (-S)."""
     order, build = boot_order(choice), BUILDS[identity.firmware]
     name, cpu = ("tcg", build.cpu) if build.cpu else (setup.accelerator.name, setup.accelerator.cpu)
     return [
-        "setpriv", "--pdeathsig", "KILL", build.program, "-S", "-action", "reboot=shutdown", "-name", identity.name,
+        build.program, "-S", "-action", "reboot=shutdown", "-name", identity.name,
         "-machine", f"{build.machine},accel={name}", "-cpu", cpu,
         "-smp", str(identity.cpus), "-m", str(identity.memory_bytes // MIB),
         "-nodefaults", "-display", "none", "-no-user-config",

@@ -6,12 +6,14 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from provisioner.lab.process import Recorded, end, recall, spawn, start_time, wait_until
+from provisioner.lab.process import Recorded, bound, end, recall, spawn, start_time, wait_until
 
 
 def test_spawned_recalled_and_ended(tmp_path: Path) -> None:
@@ -29,6 +31,31 @@ def test_what_it_says_is_kept(tmp_path: Path) -> None:
         [sys.executable, "-c", "import os; print(os.getcwd(), os.getsid(0) == os.getpid())"], log, tmp_path / "x.json"
     )
     assert wait_until(lambda: log.read_text() == "/ True\n", 10)
+
+
+PARENT = """
+import subprocess, sys
+from provisioner.lab.process import bound
+print(subprocess.Popen(bound("sleep", "60")).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_is_bound_to_us_ends_with_us_however_we_do() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        child = Recorded(pid, start_time(pid) or 0)
+        parent.send_signal(signal.SIGKILL)
+    assert wait_until(lambda: not child.is_alive, 60)
+
+
+def test_what_is_bound_to_us_does_not_begin_under_another_parent(tmp_path: Path) -> None:
+    """One that was killed before the kernel was asked leaves its child to the next: nobody would end that."""
+    assert subprocess.run(bound("touch", str(tmp_path / "ours")), check=False).returncode == 0
+    adopted = ["sh", "-c", '"$@"; exit $?', "sh", *bound("touch", str(tmp_path / "adopted"))]
+    assert subprocess.run(adopted, check=False).returncode != 0
+    assert [path.name for path in tmp_path.iterdir()] == ["ours"]
 
 
 def test_a_lock_that_we_were_started_with_is_not_held_on(tmp_path: Path) -> None:

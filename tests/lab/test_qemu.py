@@ -14,6 +14,7 @@ from provisioner.lab.builds import BUILDS
 from provisioner.lab.hardware import BootChoice, Firmware, Identity
 from provisioner.lab.ipmi.kcs import KcsServer
 from provisioner.lab.nvram import needs_variables
+from provisioner.lab.process import bound
 from provisioner.lab.qemu import Files, Lines, Setup, boot_order, command_line
 from provisioner.lab.qmp import Qmp
 from provisioner.model.bmc import BootTarget
@@ -64,7 +65,6 @@ def line(firmware: Firmware, target: BootTarget = BootTarget.NONE) -> str:
 
 
 ALWAYS = {
-    "it dies with its parent": "setpriv --pdeathsig KILL qemu-system-",
     "it waits for the console": " -S ",
     "a restart ends the process": "-action reboot=shutdown",
     "no device but ours": "-nodefaults",
@@ -143,7 +143,7 @@ async def test_qemu_takes_it(firmware: Firmware, has_cd: bool, tmp_path: Path) -
     await kcs.start(files.kcs)
     try:
         setup = Setup("tap17", emulation(""), has_cd)
-        command = command_line(identity, files, Lines(theirs.fileno(), serial.fileno()), setup, BootChoice())
+        command = bound(*command_line(identity, files, Lines(theirs.fileno(), serial.fileno()), setup, BootChoice()))
         at = command.index("-netdev") + 1
         command[at] = "hubport,id=net0,hubid=0"  # a tap takes root
         process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(), serial.fileno()))
