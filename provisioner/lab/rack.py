@@ -205,11 +205,19 @@ def _supervise(rack: RackSpec) -> None:
     log = rack.state / "supervisor.log"
     command = [sys.executable, "-m", "provisioner.lab.supervisor", str(rack.state / RECORD)]
     running = process.spawn(namespace.inside(rack.name, *command), log, rack.state / "supervisor.json")
-    process.wait_until(lambda: rack.control.is_socket() or not running.is_alive, START_S)
+    process.wait_until(lambda: _answers(rack) or not running.is_alive, START_S)
     if not running.is_alive:
         namespace.remove(rack.name)
         raise LabError(f"the rack did not start: {lab_daemon.last_line(log)}")
     control.ask(rack.control, "status")
+
+
+def _answers(rack: RackSpec) -> bool:
+    """Say whether the supervisor does: its socket is there a moment before it takes anybody."""
+    with contextlib.suppress(LabError):
+        control.ask(rack.control, "status")
+        return True
+    return False
 
 
 def down(name: str, state: Path, say: Say) -> bool:
