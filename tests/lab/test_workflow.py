@@ -33,13 +33,13 @@ def racked() -> Iterator[Driven]:
 
 
 def run_of(lab: Driven, number: str) -> dict[str, Any]:
-    found: dict[str, Any] = lab.api.get(f"/v1/workflow-runs/{number}")
+    found: dict[str, Any] = lab.api.get(f"/v1/workflow-runs/{number}", slow=True)
     return found
 
 
 def test_two_machines_are_burnt_in_though_the_daemon_is_killed(racked: Driven) -> None:
     racked.control("discover", MACHINES, "--wait", limit_s=LIMIT_S)
-    given = ("--set", "minutes=0.25", "--set", "megabytes=16", "--set", "memory=64", "-y", "-o", "json")
+    given = ("--set", "minutes=0.5", "--set", "megabytes=16", "--set", "memory=64", "-y", "-o", "json")
     number = json.loads(racked.control("workflow", "run", "burn-in", MACHINES, *given))["id"]
 
     def under_load() -> bool:
@@ -56,7 +56,7 @@ def test_two_machines_are_burnt_in_though_the_daemon_is_killed(racked: Driven) -
         assert [step for step, outcome in story if outcome == "done"] == ["memory", "disks", "load", "health"], story
         assert "lost" not in {outcome for _, outcome in story}, "a script went on without the daemon"
     log = racked.control("workflow", "logs", number, "node17", "--step", "load")
-    assert "second 0 of 15 on" in log
+    assert "second 0 of 30 on" in log
     assert "reading /dev/" in racked.control("workflow", "logs", number, "node18", "--step", "disks")
     assert "is ready" in racked.control("why", "node17")
 
@@ -72,6 +72,13 @@ def shared(lab: Driven, name: str) -> list[str]:
     return [line["text"] for line in lab.trace(name) if line["event"] == "share.done"]
 
 
+def taken(line: str) -> list[int]:
+    """Read how many chunks came from neighbours, and how many from here."""
+    said = re.search(r" (\d+) chunks from neighbours, (\d+) from here", line)
+    assert said is not None, line
+    return [int(count) for count in said.groups()]
+
+
 def wait_for_share(lab: Driven, name: str) -> None:
     assert process.wait_until(lambda: shared(lab, name), LIMIT_S, tick_s=1.0), log_of(lab.spec).read_text()[-4000:]
 
@@ -81,15 +88,13 @@ def test_a_machine_takes_an_image_from_its_neighbour(racked: Driven, tmp_path: P
     racked.control("artifacts", "import", "debian-12/disk.raw.zst", str(disks.qcow2(tmp_path)))
     # it has written all, and gives it while its job lasts, which writes on
     install(racked, "node17", ["while sleep 1; do date >/root/alive; sync; done"])
-    assert process.wait_until(lambda: shared(racked, "node17"), LIMIT_S, tick_s=1.0), log_of(racked.spec).read_text()[
-        -4000:
-    ]
+    wait_for_share(racked, "node17")
     install(racked, "node18", [])
-    assert process.wait_until(lambda: shared(racked, "node18"), LIMIT_S, tick_s=1.0), log_of(racked.spec).read_text()[
-        -4000:
-    ]
-    assert re.search(r" 0 chunks from neighbours, [1-9]\d* from here", shared(racked, "node17")[0])
-    assert re.search(r" [1-9]\d* chunks from neighbours, 0 from here", shared(racked, "node18")[0])
+    wait_for_share(racked, "node18")
+    # of what its neighbour gives too slowly, as a machine that works may, the rest comes from here
+    first, second = (taken(shared(racked, name)[0]) for name in ("node17", "node18"))
+    assert (first[0], sum(first)) == (0, sum(second))
+    assert second[0] > 0
     ask = ["curl", "-s", "--unix-socket", str(racked.spec.api), "http://localhost/metrics"]
     metrics = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
     assert re.search(r'provisioner_image_chunks_total\{source="neighbour"\} [1-9]', metrics), metrics
