@@ -20,6 +20,7 @@ from provisioner.cli.client import Client
 from provisioner.lab import process, rack
 from provisioner.lab.daemon import record_of
 from provisioner.lab.spec import RackSpec, state_of
+from tests.lab.racks import held
 
 ROOT = Path(__file__).parents[2]
 CONTROL = str(Path(sys.executable).with_name("provisionctl"))
@@ -94,8 +95,8 @@ class Driven:
         self.up()
 
     def machine(self, name: str) -> dict[str, Any]:
-        """What the API says of a machine."""
-        found: dict[str, Any] = self.api.get(f"/v1/machines/{name}")
+        """What the API says of a machine, though it has to wait for a disk that is busy."""
+        found: dict[str, Any] = self.api.get(f"/v1/machines/{name}", slow=True)
         return found
 
     def trace(self, name: str, *options: str) -> list[dict[str, Any]]:
@@ -142,9 +143,10 @@ def driven(name: str, *options: str) -> Iterator[Driven]:
     What a run of tests that was killed has left of it is gone before.
     """
     found = Driven(name)
-    found.down()
-    try:
-        found.up(*options)
-        yield found
-    finally:
+    with held(name):
         found.down()
+        try:
+            found.up(*options)
+            yield found
+        finally:
+            found.down()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import subprocess
@@ -24,14 +25,26 @@ def ignore(_: str) -> None:
 
 
 @contextlib.contextmanager
+def held(name: str) -> Iterator[None]:
+    """Have the rack of this name for us: another run of tests on this computer has one of the same name.
+
+    The lock goes with the process: what a run that was killed has left is nobody's.
+    """
+    with Path(f"/run/lock/{name}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def rack_of(name: str, root: Path, machines: int = 3) -> Iterator[RackSpec]:
     """A rack that is gone afterwards, whatever happened; as is before what a run that was killed has left of it."""
-    if not namespace.processes(name):
-        namespace.remove(name)
-    try:
-        yield rack.up(name, root / name, machines, ignore)
-    finally:
-        rack.down(name, root / name, ignore)
+    with held(name):
+        if not namespace.processes(name):
+            namespace.remove(name)
+        try:
+            yield rack.up(name, root / name, machines, ignore)
+        finally:
+            rack.down(name, root / name, ignore)
 
 
 def inside(spec: RackSpec, *command: str, status: int = 0) -> str:
