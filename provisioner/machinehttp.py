@@ -30,6 +30,7 @@ from provisioner.web.mirror import Mirror
 from provisioner.web.ports import Listener
 from provisioner.web.server import Server
 from provisioner.web.share import Sharing
+from provisioner.web.tlsdoor import Refused
 
 if TYPE_CHECKING:
     from provisioner.tls import Tls
@@ -99,7 +100,7 @@ class MachineHttp:
             *mirrored,
         )
         server = Server(machine_app((*routes, tls.route()) if tls else routes))
-        server.refused = self._no_hands
+        server.greets = self._greets
         stack.push_async_callback(server.close)
 
         served: set[str] = set()
@@ -133,7 +134,12 @@ class MachineHttp:
 
         return await asyncio.to_thread(Tls, self.config.state_dir / "tls", named)
 
-    def _no_hands(self, address: str, reason: str) -> None:
-        mac, text = self.network.lease_of(address), refusal(reason)
-        log.info("http.tls-refused client=%s mac=%s %s", address, mac, text)
-        self.conductor.observe(TraceLine(NOW, Channel.HTTP, "http.tls-refused", text, mac=mac, ok=False))
+    def _greets(self, address: str) -> Refused:
+        mac = self.network.lease_of(address)  # now: firmware that does not trust us gives its address back at once
+
+        def refused(reason: str) -> None:
+            text = refusal(reason)
+            log.info("http.tls-refused client=%s mac=%s %s", address, mac, text)
+            self.conductor.observe(TraceLine(NOW, Channel.HTTP, "http.tls-refused", text, mac=mac, ok=False))
+
+        return refused

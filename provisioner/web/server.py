@@ -17,7 +17,7 @@ from aiohttp import web
 from provisioner.errors import ListenError
 from provisioner.listening import hint_for, spelled
 from provisioner.web.plaindoor import PlainDoor
-from provisioner.web.tlsdoor import Refused, TlsDoor
+from provisioner.web.tlsdoor import Greets, TlsDoor
 
 MAX_HEADER_BYTES = 16 * 1024  # a line; iPXE, UEFI and curl send a few hundred octets
 MAX_QUERY_BYTES = 1024 * 1024
@@ -57,8 +57,8 @@ class Server:
         """Where it listens, as people read it."""
         self._file: SocketFile | None = None
         self._doors = contextlib.AsyncExitStack()
-        self.refused: Refused = lambda _address, _reason: None
-        """Told of clients that shake no hands by HTTPS; set before it listens."""
+        self.greets: Greets = lambda _address: lambda _reason: None
+        """Told of clients by HTTPS, and of those that shake no hands; set before it listens."""
 
     async def listen_unix(self, path: Path, mode: int = 0o660, gid: int = -1) -> None:
         """Serve on a UNIX socket that only its owner and group may open; `gid` -1 leaves the group as it is.
@@ -95,7 +95,7 @@ class Server:
             self._doors.callback(door.close)
         else:
             group = await self._doors.enter_async_context(asyncio.TaskGroup())
-            task = group.create_task(TlsDoor(sock, tls, application, self.refused).serve())
+            task = group.create_task(TlsDoor(sock, tls, application, self.greets).serve())
             self._doors.callback(task.cancel)
         self.addresses = (*self.addresses, address)
 

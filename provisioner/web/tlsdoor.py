@@ -18,8 +18,10 @@ HANDSHAKE_S = 20.0
 FULL_S = 1.0
 """Before another try to accept where no descriptor is left, as asyncio's own server has it."""
 COMPLAIN_EVERY_S = 10.0
-Refused = Callable[[str, str], None]
-"""Told the address of who shook no hands, and OpenSSL's name of the reason; empty where it just left."""
+Refused = Callable[[str], None]
+"""Told OpenSSL's name of the reason why somebody shook no hands; empty where it just left."""
+Greets = Callable[[str], Refused]
+"""Told the address of whoever comes, while that is whose it was; gives who is told where it shakes no hands."""
 Application = Callable[[], asyncio.BaseProtocol]
 
 
@@ -44,6 +46,7 @@ class _Greeting:
 
     address: str
     began: float
+    refused: Refused
     task: asyncio.Task[None] | None = None
     is_open: bool = False
     """Its task has the connection, and closes it when it is cancelled."""
@@ -57,10 +60,10 @@ class TlsDoor:
         sock: socket.socket,
         context: ssl.SSLContext,
         application: Application,
-        refused: Refused,
+        greets: Greets,
         bounds: DoorBounds = DEFAULT,
     ):
-        self._sock, self._context, self._application, self._refused = sock, context, application, refused
+        self._sock, self._context, self._application, self._greets = sock, context, application, greets
         self._bounds = bounds
         self._greetings: dict[_Greeting, None] = {}  # the oldest first, as in each of the others
         self._by_address: dict[str, dict[_Greeting, None]] = {}
@@ -103,7 +106,7 @@ class TlsDoor:
             connection.close()
             self._complain(address)
             return
-        greeting = _Greeting(address, asyncio.get_running_loop().time())
+        greeting = _Greeting(address, asyncio.get_running_loop().time(), self._greets(address))
         self._greetings[greeting] = self._by_address.setdefault(address, {})[greeting] = None
         greeting.task = group.create_task(self._greet(connection, greeting))
         greeting.task.add_done_callback(lambda _: self._forget(greeting))
@@ -138,24 +141,24 @@ class TlsDoor:
 
     async def _greet(self, connection: socket.socket, greeting: _Greeting) -> None:
         """Shake hands; from then on the connection is the application's."""
-        greeting.is_open, address = True, greeting.address
-        guard = _Guard(self._application(), lambda reason: self._refused(address, reason))
+        greeting.is_open = True
+        guard = _Guard(self._application(), greeting.refused)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: guard, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_S
             )
         except ssl.SSLError as error:
-            self._refused(address, error.reason or "")
+            greeting.refused(error.reason or "")
         except OSError:
-            self._refused(address, "")
+            greeting.refused("")
         except Exception:
-            log.exception("http.fault address=%s", address)
+            log.exception("http.fault address=%s", greeting.address)
 
 
 class _Guard(asyncio.Protocol):
     """The application's protocol, with an ear for alerts: by TLS 1.3 a client refuses when we have shaken hands."""
 
-    def __init__(self, application: asyncio.BaseProtocol, refused: Callable[[str], None]) -> None:
+    def __init__(self, application: asyncio.BaseProtocol, refused: Refused) -> None:
         assert isinstance(application, asyncio.Protocol)
         self._application, self._refused = application, refused
 

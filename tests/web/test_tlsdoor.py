@@ -20,7 +20,7 @@ from provisioner.web.app import machine_app
 from provisioner.web.machines import MachineSide
 from provisioner.web.ports import Route
 from provisioner.web.server import Server
-from provisioner.web.tlsdoor import DEFAULT, DoorBounds, TlsDoor
+from provisioner.web.tlsdoor import DEFAULT, DoorBounds, Refused, TlsDoor
 from tests.web.fakes import FakeConductor
 
 US = "127.0.0.1"
@@ -32,12 +32,14 @@ async def hello(request: web.Request) -> web.Response:
 
 @dataclass
 class Door:
-    """A server by HTTPS, and what was told of who refused."""
+    """A server by HTTPS, who came, and what was told of who refused, by the name that its address had."""
 
     server: Server
     port: int
     root: str
     told: asyncio.Queue[tuple[str, str]]
+    came: asyncio.Queue[str]
+    names: dict[str, str]
 
     def trusting(self) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self.root)
@@ -48,8 +50,8 @@ class Door:
 
     async def refused(self) -> str:
         async with asyncio.timeout(5):
-            address, reason = await self.told.get()
-        assert address == US
+            name, reason = await self.told.get()
+        assert name == "node17"
         return reason
 
 
@@ -63,9 +65,16 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 async def door(keys: Tls) -> AsyncIterator[Door]:
     server = Server(machine_app([Route("GET", "/", hello)]))
     told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-    server.refused = lambda address, reason: told.put_nowait((address, reason))
+    came: asyncio.Queue[str] = asyncio.Queue()
+    names = {US: "node17"}
+
+    def greets(address: str) -> Refused:
+        came.put_nowait(name := names.get(address, ""))
+        return lambda reason: told.put_nowait((name, reason))
+
+    server.greets = greets
     port = await server.listen_tcp(US, 0, keys.context)
-    yield Door(server, port, keys.root.decode(), told)
+    yield Door(server, port, keys.root.decode(), told, came, names)
     await server.close()
 
 
@@ -112,6 +121,15 @@ async def test_who_shakes_no_hands(door: Door, sent: bytes, reason: str) -> None
     assert await door.refused() == reason
     writer.close()
     assert await door.get(door.trusting()) == "hello by https"
+
+
+async def test_who_gives_its_address_back_as_it_refuses_is_known(door: Door) -> None:
+    """EDK2 by DHCPv6: its Release may be read before the end of its connection."""
+    _, writer = await asyncio.open_connection(US, door.port)
+    assert await door.came.get() == "node17"
+    door.names.clear()
+    writer.close()
+    assert await door.refused() == ""
 
 
 async def test_who_asks_by_https_is_sent_on_by_https(keys: Tls) -> None:
@@ -196,7 +214,7 @@ async def bounded(keys: Tls, bounds: DoorBounds = DEFAULT) -> AsyncIterator[Sile
     port = sock.getsockname()[1]
     async with AsyncExitStack() as stack:
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        door = group.create_task(TlsDoor(sock, keys.context, Hello, lambda *_: None, bounds).serve())
+        door = group.create_task(TlsDoor(sock, keys.context, Hello, lambda _: lambda _: None, bounds).serve())
         stack.callback(door.cancel)
         clients = Silent(port, ssl.create_default_context(cadata=keys.root.decode()), group)
         stack.callback(clients.close)
