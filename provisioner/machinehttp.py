@@ -84,7 +84,8 @@ class MachineHttp:
         await self.cache.open()
         rate = http.rate_mbit * 1e6 / 8
         files = Files(table, observe=self.conductor.observe, whose=self.network.lease_of, rate=rate)
-        files.serves = self.conductor.booter.boots.serves
+        boots = self.conductor.booter.boots
+        files.serves, boots.receivers = boots.serves, files.receivers
         stack.push_async_callback(asyncio.to_thread, files.close)
         where = http.addresses or hosts
         named = [host for host in dict.fromkeys((*where, *hosts, *called)) if host not in ANYWHERE]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from provisioner.boot.files import MADE_OF
@@ -83,6 +83,9 @@ class Boots:
         """Plans for unknown machines, which follow from their firmware alone."""
         self.told: Callable[[str], frozenset[str] | None] = lambda _machine: None
         """Gives the static addresses that the files of a machine's boot say; None where it has none yet."""
+        self.receivers: Callable[[], Iterable[str]] = tuple
+        """Names the addresses that files are sent to now."""
+        runner.fetches = self.fetches
         self.arm: Arm | None = None
         """Makes the ticket of a boot whose bootenv has answer files (`answers.Answers`)."""
 
@@ -188,6 +191,12 @@ class Boots:
             return True
         plan = next_boot(BootClient(mac, Asker.IPXE), machine, self.ports.network.policy(address))
         return isinstance(plan, RunScript)
+
+    def fetches(self, machine: Machine) -> bool:
+        """Say whether a machine is being sent a file."""
+        macs = {self.ports.network.lease_of(address) for address in self.receivers()}
+        found = (self.machine_of(mac) for mac in macs if mac is not None)
+        return any(each is not None and each.id == machine.id for each in found)
 
     def loader_fetched(self, mac: Mac, name: str) -> None:
         """Hear that a machine has its loader, the file of this name."""

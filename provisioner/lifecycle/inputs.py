@@ -109,7 +109,9 @@ class Panicked:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed; `now` tells how much."""
+    """Time has passed; `now` tells how much. `fetching`: the machine is being sent a file now."""
+
+    fetching: bool = False
 
 
 @dataclass(frozen=True, slots=True)

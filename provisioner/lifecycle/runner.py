@@ -106,6 +106,7 @@ class Runner:
         self.newest: dict[str, int] = {}
         """Number of the newest event of each machine that had one since this daemon was started."""
         self.followers: list[Follower] = []
+        self.fetches: Callable[[Machine], bool] = lambda _machine: False
 
     async def run(self) -> None:
         """Take up every run where it stood, then watch the deadlines until cancelled."""
@@ -172,7 +173,7 @@ class Runner:
         now = self._clock.now()
         for machine in self._machines.moving():
             if machine.run is not None and now >= min(machine.run.deadline, machine.run.limit or now):
-                await self._apply_heard(machine, Tick(), "deadline")
+                await self._apply_heard(machine, Tick(self.fetches(machine)), "deadline")
 
     async def apply(self, machine_id: str, event: Event) -> Machine:
         """Advance a machine by an event; returns it as it is then. Raises `ConflictError`, `StoreError`."""

@@ -33,6 +33,7 @@ from provisioner.lifecycle.plans import (
     CANCEL_STEP,
     CANNOT,
     ENSURES,
+    FETCHES_AT,
     JOB_STEP,
     KINDS,
     PANICS_AT,
@@ -73,7 +74,7 @@ def advance(machine: Machine, event: Event, now: float) -> tuple[Machine, list[P
         case Seen():
             return _seen(machine, event, now)
         case Tick():
-            return _tick(machine, now)
+            return _tick(machine, event, now)
     run = machine.run
     if run is None or run.step is None or run.id != event.run_id:
         return machine, []
@@ -272,7 +273,7 @@ def _move(machine: Machine, run: Run, to: int, note: str, now: float) -> tuple[M
     return replace(machine, run=run, changed=now), _perform(run)
 
 
-def _tick(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
+def _tick(machine: Machine, event: Tick, now: float) -> tuple[Machine, list[Perform]]:
     run = machine.run
     if run is None or run.step is None:
         return machine, []
@@ -281,6 +282,8 @@ def _tick(machine: Machine, now: float) -> tuple[Machine, list[Perform]]:
         return _again_or_fail(machine, run, Failed(run.id, run.at, whole, again=False), now)
     if now < run.deadline:
         return machine, []
+    if event.fetching and run.step.name in FETCHES_AT:
+        return replace(machine, run=replace(run, deadline=now + due_s(run.step))), []
     if run.unheard:
         reason = "nothing was heard of it since the daemon was restarted, while it booted from the network"
         return _again_or_fail(machine, run, Failed(run.id, run.at, reason), now, anew=True)

@@ -112,6 +112,10 @@ class Files:
             for method in ("GET", "HEAD")
         )
 
+    def receivers(self) -> set[str]:
+        """Name the addresses that something is sent to, or that wait for their turn."""
+        return {*self._turns.asking, *self._images.asking}
+
     def close(self) -> None:
         """End the threads that send."""
         self._sender.close()

@@ -59,6 +59,30 @@ async def test_a_machine_that_is_forgotten_while_its_run_waits_for_room_ends_not
         assert not any(each.ends for each in conductor.services.standings())
 
 
+async def test_a_machine_that_is_sent_a_file_has_its_time_once_it_is_not(tmp_path: Path) -> None:
+    """UEFI that boots an ISO says nothing before it has all of it: 5 GB take seven minutes at 100 Mbit/s."""
+    rack = Rack(tmp_path)
+    rack.clock = clock = SetClock()
+    async with rack.alive(), rack.daemon() as conductor:
+        await ready(rack)
+        rack.boots = lambda _metal: None
+        sent_to = conductor.booter.boots
+        sent_to.receivers = lambda: {"10.0.8.250", rack.one().ip}
+        await conductor.boot("node17", "debian-12")
+        await until(conductor, at("wait.dhcp"))
+        conductor._runner.signal(conductor.machines.get("node17"), Signal.DHCP)
+        due = (await until(conductor, at("wait.loader"))).run
+        assert due is not None
+        clock.ahead_s += 400.0
+        machine = await until(conductor, lambda m: m.failure is not None or (m.run or due).deadline > due.deadline)
+        assert (at("wait.loader")(machine), machine.failure) == (True, None)
+        sent_to.receivers = tuple
+        clock.ahead_s += 400.0
+        machine = await until(conductor, lambda m: m.failure is not None)
+        assert machine.failure is not None
+        assert machine.failure.reason == "it got an address but fetched no loader within 300 s"
+
+
 async def filled(db: KillableDatabase) -> None:
     db.full = True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.lifecycle.limits import resumed
-from provisioner.lifecycle.plans import UNHEARD_S
+from provisioner.lifecycle.plans import FETCHES_AT, KINDS, UNHEARD_S
 from provisioner.lifecycle.steps import Tick, advance, due_s
 from tests.lifecycle.test_steps import at_step, completing, step_of
 
@@ -44,6 +44,33 @@ def test_a_machine_that_gave_up_while_the_daemon_was_away_is_started_anew(step: 
     assert machine.run
     machine, _ = advance(machine, Tick(), machine.run.deadline)
     assert machine.failure, "once for each time that the daemon was away"
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["as usual", "after a restart"])
+@pytest.mark.parametrize("step", sorted(FETCHES_AT))
+def test_no_step_ends_while_its_machine_is_sent_a_file_and_then_it_has_its_time(step: str, is_new: bool) -> None:
+    machine = at_step(step) if is_new else resumed(at_step(step), 40.0)
+    assert machine.run
+    assert machine.run.step
+    due = machine.run.deadline
+    machine, actions = advance(machine, Tick(fetching=True), due)
+    assert (step_of(machine), actions) == (step, [])
+    assert machine.run
+    assert machine.run.deadline == due + KINDS[step].timeout_s
+    later, _ = advance(machine, Tick(), due + 1.0)
+    assert later == machine
+    ended, _ = advance(machine, Tick(), machine.run.deadline)
+    assert step_of(ended) != step
+    over, _ = advance(machine, Tick(fetching=True), machine.run.limit)
+    assert over.failure, "the limit of the whole run holds"
+
+
+@pytest.mark.parametrize("step", ["wait.dhcp", "power.on", "wait.job"])
+def test_what_waits_for_no_file_ends_though_one_is_sent(step: str) -> None:
+    machine = at_step(step)
+    assert machine.run
+    ended, _ = advance(machine, Tick(fetching=True), machine.run.deadline)
+    assert ended.failure
 
 
 @pytest.mark.parametrize("step", UNHEARD_S)

@@ -8,7 +8,7 @@ import math
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ class Web:
     file: ServedFile
     told: asyncio.Queue[TraceLine]
     leases: dict[str, Mac] = field(default_factory=dict)
+    receivers: Callable[[], set[str]] = set
 
     async def event(self) -> str:
         """What the server says next but that it begins: of what it sent, after the client has it."""
@@ -70,7 +71,7 @@ async def serving(tmp_path: Path, bounds: FileBounds) -> AsyncIterator[Web]:
     server = Server(machine_app(files.routes()))
     port = await server.listen_tcp("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-        yield Web(port, client, file, told, leases)
+        yield Web(port, client, file, told, leases, files.receivers)
     await server.close()
     await asyncio.to_thread(files.close)
 
@@ -284,6 +285,16 @@ async def test_firmware_gives_its_address_back_before_we_hear_that_it_has_its_fi
     await reader.readexactly(len(CONTENT) - 4096)
     told = [await asyncio.wait_for(web.told.get(), 20) for _ in range(2)]
     assert [(each.event, each.mac) for each in told] == [("http.start", MAC), ("http.sent", MAC)]
+    writer.close()
+
+
+async def test_who_is_sent_a_file_is_known_for_as_long_as_that_lasts(web: Web) -> None:
+    reader, writer = await stuck(web)
+    await reader.readexactly(4096)
+    assert web.receivers() == {"127.0.0.1"}
+    while web.told.qsize() < 2:
+        await reader.read(1 << 20)
+    assert web.receivers() == set()
     writer.close()
 
 
