@@ -8,7 +8,7 @@ from provisioner.dhcp.frame import checksum
 from provisioner.dhcp.v6.message import Message, Type, decode, encode
 from provisioner.dhcp.v6.options import Opt
 from provisioner.errors import WireError
-from provisioner.netwatch.messages import Heard6, Kind
+from provisioner.netwatch.messages import MAX_DUID, Heard6, Kind
 
 ETHERTYPE = b"\x86\xdd"
 UDP, ICMPV6, ROUTER_ADVERTISEMENT = 17, 58, 134
@@ -18,7 +18,8 @@ AGENTS_MAC = bytes.fromhex("333300010002")
 """All_DHCP_Relay_Agents_and_Servers (RFC 8415 section 7.1), and its Ethernet address (RFC 2464 section 7)."""
 DUID_LL = b"\0\3\0\1"
 WHOLE_LINK = 255
-"""The hop limit of what no router has forwarded (RFC 4861 section 6.1.2)."""
+"""The hop limit of what no router has forwarded. Hosts take no other advertisement, and none that comes from an address
+that is not link-local, as some daemons send while theirs is tentative (RFC 4861 section 6.1.2)."""
 _HEAD = struct.Struct("!IHBB16s16s")
 _UDP_HEAD = struct.Struct("!HHHH")
 _HEAD_AT, _UDP_AT = 14, 54
@@ -44,7 +45,7 @@ def read(interface: str, frame: bytes, client: bytes, xid: int) -> Heard6 | None
     _, _, following, hops, source, _ = _HEAD.unpack_from(frame, _HEAD_AT)
     mac = frame[6:12]
     if following == ICMPV6:
-        advertises = frame[_UDP_AT] == ROUTER_ADVERTISEMENT and hops == WHOLE_LINK
+        advertises = frame[_UDP_AT] == ROUTER_ADVERTISEMENT and hops == WHOLE_LINK and _is_link_local(source)
         return Heard6(interface, Kind.ROUTER, source, mac, False) if advertises else None
     try:
         message = decode(frame[_UDP_AT + _UDP_HEAD.size :])
@@ -54,4 +55,9 @@ def read(interface: str, frame: bytes, client: bytes, xid: int) -> Heard6 | None
     if kind is None or message.hops:
         return None
     asked = message.xid == xid & 0xFFFFFF and message.option(Opt.CLIENT_ID) == DUID_LL + client
-    return Heard6(interface, kind, source, mac, asked)
+    duid = message.option(Opt.SERVER_ID) or b""
+    return Heard6(interface, kind, source, mac, asked, duid[:MAX_DUID])
+
+
+def _is_link_local(address: bytes) -> bool:
+    return address[0] == 0xFE and address[1] & 0xC0 == 0x80

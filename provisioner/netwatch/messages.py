@@ -15,6 +15,8 @@ from provisioner.errors import WireError
 
 MAX_BYTES = 8192
 """Of one message; the largest names every interface."""
+MAX_DUID = 130
+"""RFC 8415 section 11.1."""
 MAX_EARS = 128
 """Interfaces that are listened on."""
 
@@ -103,6 +105,8 @@ class Heard6(msgspec.Struct, frozen=True, tag="heard6"):
     mac: Hardware
     asked: bool
     """It answers our own question."""
+    duid: Annotated[bytes, msgspec.Meta(max_length=MAX_DUID)] = b""
+    """Who the server says that it is; empty of a router."""
 
 
 class Deaf(msgspec.Struct, frozen=True, tag="deaf"):

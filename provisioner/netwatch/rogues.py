@@ -42,6 +42,21 @@ class Sighting(NamedTuple):
     mac: str = ""
     asked: bool = False
     """It answered our own question."""
+    duid: bytes = b""
+    """Who it says that it is, in DHCPv6: it may answer from another address at any time."""
+
+    @property
+    def key(self) -> Key:
+        """What it is known by."""
+        return _key(self.place, self.server, self.how, self.duid)
+
+
+Key = tuple[str, str | bytes, bool]
+"""The place, the address (of DHCPv6 the DUID), and whether it was seen as a router."""
+
+
+def _key(place: str, server: str, how: How, duid: bytes) -> Key:
+    return place, duid or server, how is How.ROUTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,12 @@ class Rogue:
     gives: bool = False
     """It answers them with addresses, not only with something to boot."""
     missed: int = 0
+    duid: bytes = b""
+
+    @property
+    def key(self) -> Key:
+        """What it is known by."""
+        return _key(self.place, self.server, self.how, self.duid)
 
     @property
     def six(self) -> bool:
@@ -76,8 +97,7 @@ class Rogues:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._known: dict[tuple[str, str, bool], Rogue] = {}
-        """By place, address, and whether it was seen as a router."""
+        self._known: dict[Key, Rogue] = {}
         self._given_up: list[Rogue] = []
 
     def __iter__(self) -> Iterator[Rogue]:
@@ -85,9 +105,8 @@ class Rogues:
 
     def seen(self, sighting: Sighting, now: float) -> Rogue | None:
         """Take note; give the server where it is a new one."""
-        key = sighting.place, sighting.server, sighting.how is How.ROUTER
-        known = self._known.get(key)
-        base = known or Rogue(sighting.place, sighting.server, sighting.how, now, now)
+        known = self._known.get(sighting.key)
+        base = known or Rogue(sighting.place, sighting.server, sighting.how, now, now, duid=sighting.duid)
         found = replace(
             base,
             how=sighting.how if base.how is How.CHOSEN else base.how,
@@ -99,13 +118,13 @@ class Rogues:
         )
         if known is None and not self._make_room(found):
             return None
-        self._known[key] = found
+        self._known[found.key] = found
         return found if known is None else None
 
     def remember(self, place: str, server: str, now: float) -> None:
         """Take up one that gave addresses when the daemon ended: until it leaves questions unanswered it is there."""
         known = Rogue(place, server, How.OFFER, now, now, answers=True, gives=True)
-        self._known[place, server, False] = known
+        self._known[known.key] = known
 
     def _make_room(self, new: Rogue) -> bool:
         """Give up the least certain of its place where that is full, the one unheard of for longest; False: none is."""
@@ -120,7 +139,7 @@ class Rogues:
         return True
 
     def _forget(self, rogue: Rogue) -> None:
-        del self._known[rogue.place, rogue.server, rogue.how is How.ROUTER]
+        del self._known[rogue.key]
 
     def asked(self, place: str, *, six: bool = False) -> None:
         """A question of ours was asked there, by DHCPv6 where it is `six`."""

@@ -40,4 +40,5 @@ class Watch6:
         if heard.kind is Kind.ROUTER and not any(each.router_advertisements for each in subnets):
             return None
         mac = mac_from_bytes(heard.mac)
-        return Sighting(heard.interface, server, HOWS[heard.kind], mac, heard.asked), [each.title for each in subnets]
+        sighting = Sighting(heard.interface, server, HOWS[heard.kind], mac, heard.asked, heard.duid)
+        return sighting, [each.title for each in subnets]

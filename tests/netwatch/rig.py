@@ -16,11 +16,14 @@ LIMIT_S = 60.0
 """Until something that should take a moment is called stuck: machines that run tests are busy."""
 
 
-async def until(holds: Callable[[], object], limit_s: float = LIMIT_S) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(limit_s):
-        while not holds():
-            await asyncio.sleep(0.02)
+async def until(holds: Callable[[], object], limit_s: float = LIMIT_S, *, tell: Callable[[], object] = str) -> None:
+    """Wait until something holds; where it never does, `tell` says what there is instead."""
+    try:
+        async with asyncio.timeout(limit_s):
+            while not holds():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(tell()) from None
 
 
 @asynccontextmanager

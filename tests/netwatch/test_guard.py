@@ -25,6 +25,7 @@ from provisioner.netwatch.supervisor import Netwatch
 from tests.dhcp import netns
 from tests.dhcp.clients import MAC, US, chain, ip, subnet
 from tests.dhcp.v6.clients import subnet as subnet6
+from tests.dhcp.v6.wires import add, until_ready
 from tests.dhcp.wires import Wires, wires
 from tests.netwatch.rig import DNSMASQ, dnsmasq, inside, mac_of, until, watching
 
@@ -130,11 +131,11 @@ def falling(**more: Any) -> Subnet:
 def lan(tmp_path: Path) -> Iterator[Wires]:
     """A server's namespace and another one's, joined."""
     with wires(tmp_path) as it:
-        it.add("server")
-        it.add("other")
+        add(it, "server", "other")
         it.cable("server", "eth0", "other", "eth0")
         it.ip("server", "addr", "add", f"{US}/24", "dev", "eth0")
         it.ip("other", "addr", "add", f"{ROGUE}/24", "dev", "eth0")
+        until_ready(it, server="eth0", other="eth0")
         yield it
 
 
@@ -178,10 +179,18 @@ async def test_a_real_rogue_dhcpv6_server_and_router(lan: Wires) -> None:
         await until(lambda: not rig.netwatch.fault)
         both = ("--dhcp-range=fd00::200,fd00::2ff,64", "--enable-ra")
         lan.start("other", "dnsmasq", *DNSMASQ, "--interface=eth0", *both)
-        await until(lambda: {How.OFFER6, How.ROUTER} <= {each.how for each in rig.guard.rogues()})
+
+        def hows() -> list[How]:
+            return sorted(each.how for each in rig.guard.rogues())
+
+        def seen() -> tuple[object, ...]:
+            log = (lan.folder / "dnsmasq.log").read_text()
+            return rig.guard.rogues(), rig.netwatch.deaf, lan.ip("server", "-6", "addr"), log
+
+        await until(lambda: hows() == [How.ROUTER, How.OFFER6], tell=seen)
         lan.running[-1].kill()
-        await until(lambda: "dhcp.rogue-gone" in rig.kinds())
-    assert {each.how for each in rig.guard.rogues()} == {How.ROUTER}  # which nobody can ask
+        # nobody can ask a router whether it is still there
+        await until(lambda: hows() == [How.ROUTER] and "dhcp.rogue-gone" in rig.kinds(), tell=seen)
     for _, data in rig.events:
         assert (data["place"], data["mac"]) == ("eth0", mac_of(lan, "other"))
     assert rig.events[0][1]["subnets"] == ["fd00::/64"]

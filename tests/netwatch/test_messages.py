@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from provisioner.errors import WireError
 from provisioner.netwatch.messages import (
     MAX_BYTES,
+    MAX_DUID,
     MAX_EARS,
     Ask,
     Asked,
     Deaf,
     Heard,
+    Heard6,
     Kind,
     Listen,
     Look,
@@ -40,6 +42,7 @@ REPORTS: tuple[Report, ...] = (
     Ready(),
     Looked(7, "52:54:00:00:00:01"),
     Heard("eth0", Kind.NAK, 1, b"123456", b"1" * 16, 0, asked=True),
+    Heard6("eth0", Kind.REPLY, bytes(16), b"123456", asked=True, duid=bytes(MAX_DUID)),
     Deaf("eth0", "x" * 200),
     Asked("eth0", six=True),
     Tally(1, 2),

@@ -73,6 +73,26 @@ def test_one_that_was_only_heard_of_is_gone_when_it_was_quiet_for_long() -> None
     assert [rogue.server for rogue in rogues.gone(NOW + QUIET_S + 1)] == ["10.9.0.1"]
 
 
+SIX = Sighting("eth0", "fd00::66", How.OFFER6, "52:54:00:00:00:66", asked=True, duid=b"\0\3\0\1rogue!")
+
+
+def test_a_dhcpv6_server_that_answers_from_another_address_is_the_same() -> None:
+    """RFC 8415 section 11: it is its DUID. One that has just started answers from whichever address may be used."""
+    rogues = Rogues()
+    assert rogues.seen(SIX, NOW)
+    for _ in range(2 * GONE_AFTER):
+        rogues.asked("eth0", six=True)
+        assert rogues.seen(SIX._replace(server="fe80::66"), NOW + 1) is None
+    assert rogues.gone(NOW + 1) == []
+    assert (only(rogues).server, only(rogues).last) == ("fd00::66", NOW + 1), "as it was told of"
+    assert rogues.seen(SIX._replace(duid=b"\0\3\0\1other!"), NOW), "two on one host are two"
+    assert rogues.seen(SIX._replace(how=How.ROUTER, asked=False, duid=b""), NOW), "its advertisements are told of, too"
+    for _ in range(GONE_AFTER + 1):
+        rogues.asked("eth0", six=True)
+    assert [rogue.duid[4:] for rogue in rogues.gone(NOW + 1)] == [b"rogue!", b"other!"]
+    assert only(rogues).how is How.ROUTER
+
+
 def made_up(like: Sighting, count: int = MOST) -> list[Sighting]:
     return [like._replace(server=f"10.0.9.{number}") for number in range(count)]
 
