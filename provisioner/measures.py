@@ -80,7 +80,8 @@ def _netwatch(netwatch: Netwatch, guard: Guard) -> Iterator[Metric]:
     restarts = "How often netwatch was started again."
     yield up
     yield single("provisioner_netwatch_restarts_total", Kind.COUNTER, restarts, netwatch.restarts)
-    yield single("provisioner_netwatch_deaf_interfaces", Kind.GAUGE, "Cannot be listened on.", len(netwatch.deaf))
+    deaf = "Cannot be listened on, or not be asked on by DHCPv6."
+    yield single("provisioner_netwatch_deaf_interfaces", Kind.GAUGE, deaf, len(netwatch.deaf))
     unread = "Messages of other DHCP servers that were too many to be read, since netwatch was started."
     yield single("provisioner_netwatch_unread_messages", Kind.GAUGE, unread, netwatch.unread)
     looks = {how: float(netwatch.counts[how]) for how in LOOKS}

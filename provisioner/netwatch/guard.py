@@ -160,7 +160,7 @@ class Guard:
         self._soonest = now + SOON_S
         places, places6 = self._places(), self._watch6.places()
         both = sorted({*places, *places6})
-        self._netwatch.listen(both)
+        self._netwatch.listen(both, sorted(places6))
         for place in both if every_s and not self._netwatch.fault else ():
             if place in places:
                 self._netwatch.ask(place)

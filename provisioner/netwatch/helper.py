@@ -52,7 +52,8 @@ ANSWERS, SERVERS = 64, 8
 """Frames read in one turn: a look that is due waits no longer than for these, some 10 ms."""
 TELL_AGAIN_S = 0.01
 AGAIN_S = 2.0
-"""How soon an interface is tried again that could not be opened, and counters are told."""
+"""How soon an interface is tried again that could not be opened, or asked on, and counters are told."""
+NO_LINK_LOCAL = "no link-local address of IPv6 that may be used: nobody there is asked by DHCPv6"
 MEMORY_BYTES = 512 << 20
 ARP, ARP_SENDER, ARP_TARGET = b"\x08\x06", slice(28, 32), slice(38, 42)
 
@@ -78,7 +79,10 @@ class Helper:
         self._identifier = secrets.randbelow(0xFFFF) + 1
         self._wanted: tuple[str, ...] = ()
         self._wires: dict[str, Wire] = {}
-        self._deaf: dict[str, str] = {}
+        self._deaf: dict[tuple[str, bool], str] = {}
+        """What was said of an interface, and of one on which nothing can be asked in IPv6."""
+        self._unasked: dict[str, float] = {}
+        """Interfaces with a question by DHCPv6 that could not leave, and since when: a new address is being checked."""
         self._xid = secrets.randbits(32)
         """Of all our questions: some servers answer one only after the next."""
         self._pinger: Pinger | None = None
@@ -101,6 +105,7 @@ class Helper:
             if now >= again:
                 again = now + AGAIN_S
                 self._open_missing()
+                self._ask_late(now)
                 self._tell_counters()
             at = self._looking.next_at()
             wait_s = TELL_AGAIN_S if self._verdicts else max(0.0, min(again, again if at is None else at) - now)
@@ -128,11 +133,13 @@ class Helper:
 
     def _do(self, request: Request) -> None:
         match request:
-            case Listen(interfaces):
+            case Listen(interfaces, six):
                 self._wanted = interfaces
                 for name in self._wires.keys() - set(interfaces):
                     self._close(name)
-                self._deaf = {name: why for name, why in self._deaf.items() if name in ("", *interfaces)}
+                wanted = {("", False), *((name, False) for name in interfaces), *((name, True) for name in six)}
+                self._deaf = {key: why for key, why in self._deaf.items() if key in wanted}
+                self._unasked = {name: since for name, since in self._unasked.items() if name in six}
                 self._open_missing()
                 self._say(Ready())
             case Look(id, interface, address, us):
@@ -142,14 +149,29 @@ class Helper:
                 if (wire := self._wires.get(interface)) is not None:
                     self._ask(wire, wire.frames.discover(self._xid), six=False)
             case Ask6(interface):
-                if (wire := self._wires.get(interface)) is not None and (own := link_local(interface)):
-                    question = frames6.solicit(wire.frames.mac, own, wire.frames.client, self._xid)
-                    self._ask(wire, question, six=True)
+                if interface in self._wires and not self._ask6(interface):
+                    self._unasked.setdefault(interface, time.monotonic())
 
     def _ask(self, wire: Wire, question: bytes, *, six: bool) -> None:
         """Ask, and say so: who does not answer what never left is not gone."""
         if wire.servers.send(question):
             self._say(Asked(wire.frames.interface, six))
+
+    def _ask6(self, name: str) -> bool:
+        """Ask by DHCPv6, where we have an address to ask from."""
+        wire, own = self._wires.get(name), link_local(name)
+        if wire is None or not own:
+            return False
+        self._unasked.pop(name, None)
+        self._can(name, six=True)
+        self._ask(wire, frames6.solicit(wire.frames.mac, own, wire.frames.client, self._xid), six=True)
+        return True
+
+    def _ask_late(self, now: float) -> None:
+        """Ask what could not leave; where it still cannot, and that is no new address, say so."""
+        for name, since in list(self._unasked.items()):
+            if not self._ask6(name) and name in self._wires and now - since >= AGAIN_S:
+                self._cannot(name, NO_LINK_LOCAL, six=True)
 
     def _say(self, report: Report) -> bool:
         try:
@@ -175,7 +197,7 @@ class Helper:
             try:
                 self._pinger = Pinger()
             except OSError as error:
-                self._cannot("", error)
+                self._cannot("", _reason(error))
                 return
             self._watch(self._pinger.fileno(), self._on_echoes)
 
@@ -188,19 +210,21 @@ class Helper:
                 answers.close()
                 raise
         except (OSError, ValueError) as error:
-            self._cannot(name, error)
+            self._cannot(name, _reason(error))
             return
         self._wires[name] = Wire(Frames.of(name, answers.mac, self._identifier), answers, servers)
         self._watch(answers.fileno(), lambda: self._read(name, self._on_answers))
         self._watch(servers.fileno(), lambda: self._read(name, self._on_servers))
-        if self._deaf.pop(name, ""):
-            self._say(Deaf(name, ""))
+        self._can(name)
 
-    def _cannot(self, name: str, error: OSError | ValueError) -> None:
-        why = (getattr(error, "strerror", None) or str(error))[:200]
-        if self._deaf.get(name) != why:
-            self._deaf[name] = why
-            self._say(Deaf(name, why))
+    def _can(self, name: str, *, six: bool = False) -> None:
+        if self._deaf.pop((name, six), ""):
+            self._say(Deaf(name, "", six))
+
+    def _cannot(self, name: str, why: str, *, six: bool = False) -> None:
+        if self._deaf.get((name, six)) != why:
+            self._deaf[name, six] = why
+            self._say(Deaf(name, why, six))
 
     def _close(self, name: str) -> None:
         wire = self._wires.pop(name)
@@ -226,7 +250,7 @@ class Helper:
             reader(wire)
         except OSError as error:  # it went down or away; it is opened again when it is there
             self._close(name)
-            self._cannot(name, error)
+            self._cannot(name, _reason(error))
 
     def _on_answers(self, wire: Wire) -> None:
         for frame in wire.answers.receive(ANSWERS):
@@ -277,6 +301,10 @@ class Helper:
         elif (wire := self._wires.get(target.interface)) is not None:
             arp, frames = way is Way.ARP, wire.frames
             wire.answers.send(frames.arp(target.address) if arp else frames.echo(target.us, target.address))
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (getattr(error, "strerror", None) or str(error))[:200]
 
 
 def confine() -> None:

@@ -28,9 +28,10 @@ Said = Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class Listen(msgspec.Struct, frozen=True, tag="listen"):
-    """Listen on these interfaces and no others."""
+    """Listen on these interfaces and no others; on those of `six`, which are among them, `Ask6` will be asked."""
 
     interfaces: Annotated[tuple[Name, ...], msgspec.Meta(max_length=MAX_EARS)]
+    six: Annotated[tuple[Name, ...], msgspec.Meta(max_length=MAX_EARS)] = ()
 
 
 class Look(msgspec.Struct, frozen=True, tag="look"):
@@ -110,10 +111,14 @@ class Heard6(msgspec.Struct, frozen=True, tag="heard6"):
 
 
 class Deaf(msgspec.Struct, frozen=True, tag="deaf"):
-    """An interface that cannot be listened on, and why; empty `why`: it can again."""
+    """An interface that cannot be listened on, and why; empty `why`: it can again.
+
+    Where it is `six`, it is listened on, but nothing can be asked in IPv6.
+    """
 
     interface: Name
     why: Said
+    six: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True, tag="asked"):

@@ -101,12 +101,14 @@ class Netwatch:
         self._same: dict[Place, asyncio.Future[str]] = {}
         self._free: OrderedDict[Place, float] = OrderedDict()
         self._wanted: tuple[str, ...] = ()
+        self._wanted6: tuple[str, ...] = ()
         self._tally = Tally(0, 0)
         self.counts: Counter[str] = Counter()
         """Looks by what came of them: free, used, known (free a moment ago), late (no answer), blind (not made)."""
         self.restarts = 0
-        self.deaf: dict[str, str] = {}
-        """Interfaces that cannot be listened on, and why; "" stands for echo requests through routers."""
+        self._deaf: dict[str, str] = {}
+        self._deaf6: dict[str, str] = {}
+        """Listened on, but nothing can be asked in IPv6."""
         self.fault = STARTS
         """Why nothing is watched; empty while the process runs."""
         self.on_heard: Callable[[Heard], None] = lambda _: None
@@ -123,6 +125,11 @@ class Netwatch:
     def interfaces(self) -> tuple[str, ...]:
         """What is listened on: the first of those that are to be."""
         return self._wanted[:MAX_EARS]
+
+    @property
+    def deaf(self) -> dict[str, str]:
+        """Where nobody can be heard, or in IPv6 asked, and why; "" stands for echo requests through routers."""
+        return self._deaf6 | self._deaf
 
     @property
     def unread(self) -> int:
@@ -155,7 +162,7 @@ class Netwatch:
         """Wait until the process is gone, or says nothing any more: it has an answer to each `Listen`."""
         while not self._gone.is_set():
             self._said_something = False
-            self._tell(Listen(self.interfaces))
+            self._tell_wanted()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._silent_s):
                     await self._gone.wait()
@@ -164,21 +171,27 @@ class Netwatch:
 
     # what the daemon asks
 
-    def listen(self, interfaces: Sequence[str]) -> None:
-        """Listen on these interfaces from now on, also after a restart of the process."""
-        wanted = tuple(dict.fromkeys(interfaces))
-        if wanted == self._wanted:
+    def listen(self, interfaces: Sequence[str], six: Sequence[str] = ()) -> None:
+        """Listen on these interfaces from now on, also after a restart of the process; `six`: where `ask6` will be."""
+        wanted, wanted6 = tuple(dict.fromkeys(interfaces)), tuple(dict.fromkeys(six))
+        if (wanted, wanted6) == (self._wanted, self._wanted6):
             return
-        self._wanted, left_out = wanted, wanted[MAX_EARS:]
+        left_out = wanted[MAX_EARS:] if wanted != self._wanted else ()
+        self._wanted, self._wanted6 = wanted, wanted6
         heard = {"", *self.interfaces}
-        self.deaf = {name: why for name, why in self.deaf.items() if name in heard and why != TOO_MANY}
+        self._deaf = {name: why for name, why in self._deaf.items() if name in heard and why != TOO_MANY}
+        self._deaf6 = {name: why for name, why in self._deaf6.items() if name in heard and name in wanted6}
         self._leave_out()
         if left_out:
             log.warning("netwatch.deaf interface=%s why=%s", ",".join(left_out), TOO_MANY)
-        self._tell(Listen(self.interfaces))
+        self._tell_wanted()
+
+    def _tell_wanted(self) -> None:
+        heard = set(self.interfaces)
+        self._tell(Listen(self.interfaces, tuple(name for name in self._wanted6 if name in heard)))
 
     def _leave_out(self) -> None:
-        self.deaf |= dict.fromkeys(self._wanted[MAX_EARS:], TOO_MANY)
+        self._deaf |= dict.fromkeys(self._wanted[MAX_EARS:], TOO_MANY)
 
     def ask6(self, interface: str) -> None:
         """Ask for an IPv6 address there: whoever answers is heard."""
@@ -201,7 +214,7 @@ class Netwatch:
         id = next(self._ids)
         self._same[key] = future
         self._waiting[id] = _Waiting(key, future, loop.call_later(self._limit_s, self._end, id, "", "late"))
-        blind = self.fault or ("" in self.deaf and interface in ("", *self.deaf))
+        blind = self.fault or ("" in self._deaf and interface in ("", *self._deaf))
         if blind or not self._tell(Look(id, interface, address, us)):
             self._end(id, "", "blind")
         return future
@@ -239,8 +252,8 @@ class Netwatch:
                 self.on_heard6(report)
             case Asked():
                 self.on_asked(report)
-            case Deaf(interface, why):
-                self._is_deaf(interface, why)
+            case Deaf(interface, why, six):
+                self._is_deaf(self._deaf6 if six else self._deaf, interface, why)
             case Tally():
                 self._tally = report
 
@@ -250,12 +263,12 @@ class Netwatch:
             log.info("netwatch.up pid=%d", self.pid)
             self.on_up()
 
-    def _is_deaf(self, interface: str, why: str) -> None:
+    def _is_deaf(self, deaf: dict[str, str], interface: str, why: str) -> None:
         if why:
-            self.deaf[interface] = why
+            deaf[interface] = why
             log.warning("netwatch.deaf interface=%s why=%s", interface or "(routed)", why)
         else:
-            self.deaf.pop(interface, None)
+            deaf.pop(interface, None)
             log.info("netwatch.hears interface=%s", interface)
 
     def _end(self, id: int, user: str, how: str) -> None:
@@ -296,7 +309,8 @@ class Netwatch:
         self._process, self._socket = found, ours
         self._gone.clear()
         self.fault, self._tally = STARTS, Tally(0, 0)
-        self.deaf.clear()
+        self._deaf.clear()
+        self._deaf6.clear()
         self._leave_out()
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_readable)
 

@@ -26,7 +26,9 @@ class Netwatch(Protocol):
     """The process that watches (`netwatch.supervisor.Netwatch`)."""
 
     fault: str
-    deaf: dict[str, str]
+
+    @property
+    def deaf(self) -> Mapping[str, str]: ...
 
 
 class ServerView(msgspec.Struct, frozen=True):
@@ -43,7 +45,8 @@ class ServerView(msgspec.Struct, frozen=True):
 
 class NetworkView(msgspec.Struct, frozen=True):
     """`fallbacks`: subnets in which we are a proxy only, and whose. `fault`: why nobody
-    watches, empty where somebody does; `deaf`: interfaces that cannot be listened on, and why."""
+    watches, empty where somebody does; `deaf`: interfaces that cannot be listened on, or not be asked on by DHCPv6,
+    and why."""
 
     rogues: list[ServerView]
     fallbacks: Mapping[str, str]

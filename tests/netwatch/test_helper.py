@@ -219,6 +219,28 @@ async def test_questions_that_have_left_are_told_and_no_others(lan: Wires, watch
     assert asked == [Asked("br0", six=False)]
 
 
+async def test_a_question_that_has_no_address_to_leave_from_is_told_of_and_leaves_once_there_is_one(
+    lan: Wires, watch: Netwatch
+) -> None:
+    asked: list[Asked] = []
+    watch.on_asked = asked.append
+    lan.ip("server", "link", "add", "plain0", "type", "bridge")
+    lan.ip("server", "link", "set", "plain0", "addrgenmode", "none")
+    lan.ip("server", "link", "set", "plain0", "up")
+    watch.listen(["br0", "plain0"], ["plain0"])
+    watch.ask6("plain0")
+    await until(lambda: "plain0" in watch.deaf)
+    assert "link-local" in watch.deaf["plain0"]
+    watch.ask6("plain0")
+    watch.ask("plain0")
+    await until(lambda: asked)
+    assert asked == [Asked("plain0", six=False)]
+    lan.ip("server", "addr", "add", "fe80::17/64", "dev", "plain0", "nodad")
+    await until(lambda: "plain0" not in watch.deaf)
+    await until(lambda: len(asked) == 2)
+    assert asked[1] == Asked("plain0", six=True)
+
+
 async def test_it_keeps_one_capability_and_no_way_to_more(watch: Netwatch) -> None:
     status = dict(
         line.split(":\t", 1) for line in Path(f"/proc/{watch.pid}/status").read_text().splitlines() if ":\t" in line

@@ -33,7 +33,7 @@ from provisioner.netwatch.messages import (
 )
 
 REQUESTS: tuple[Request, ...] = (
-    Listen(tuple(f"interface-{n:05}" for n in range(MAX_EARS))),
+    Listen(*[tuple(f"interface-{n:05}" for n in range(MAX_EARS))] * 2),
     Listen(()),
     Look(1 << 60, "eth0", 0xFFFFFFFF, 1),
     Ask("eth0"),
@@ -43,7 +43,7 @@ REPORTS: tuple[Report, ...] = (
     Looked(7, "52:54:00:00:00:01"),
     Heard("eth0", Kind.NAK, 1, b"123456", b"1" * 16, 0, asked=True),
     Heard6("eth0", Kind.REPLY, bytes(16), b"123456", asked=True, duid=bytes(MAX_DUID)),
-    Deaf("eth0", "x" * 200),
+    Deaf("eth0", "x" * 200, six=True),
     Asked("eth0", six=True),
     Tally(1, 2),
 )

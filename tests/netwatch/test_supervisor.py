@@ -94,7 +94,7 @@ async def test_a_process_that_is_killed_is_started_again_and_told_where_to_liste
     seen = tmp_path / "seen"
     text = f"open({str(seen)!r}, 'a').write(repr(decode_request(sock.recv(9000))) + chr(10))\nsay(Ready())\n"
     watch = netwatch(tmp_path, text + "while sock.recv(9000): pass\n")
-    watch.listen(["eth0", "eth1", "eth0"])
+    watch.listen(["eth0", "eth1", "eth0"], ["eth1"])
     ups: list[int] = []
     watch.on_up = lambda: ups.append(watch.pid or 0)
     async with watching(watch):
@@ -107,7 +107,7 @@ async def test_a_process_that_is_killed_is_started_again_and_told_where_to_liste
         assert ups[0] != ups[1] == watch.pid
     assert watch.restarts == 1
     assert watch.counts == {"blind": 1}
-    assert seen.read_text().splitlines() == ["Listen(interfaces=('eth0', 'eth1'))"] * 2
+    assert seen.read_text().splitlines() == ["Listen(interfaces=('eth0', 'eth1'), six=('eth1',))"] * 2
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ while data := sock.recv(9000):
     async with watching(watch):
         await until(lambda: seen.exists() and len(seen.read_text().splitlines()) > 3 and not watch.fault)
     assert "netwatch.died why=it did not answer for 1 s" in caplog.text
-    assert set(seen.read_text().splitlines()) == {"Listen(interfaces=('eth0',))"}
+    assert set(seen.read_text().splitlines()) == {"Listen(interfaces=('eth0',), six=())"}
 
 
 async def test_interfaces_beyond_what_it_listens_on_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -192,6 +192,20 @@ async def test_what_it_cannot_listen_on_is_known_until_it_can(tmp_path: Path) ->
         watch.ask("eth7")
         await until(lambda: not watch.deaf)
         await until(lambda: watch.unread == 4)
+
+
+async def test_where_nothing_can_be_asked_in_ipv6_looks_go_on_and_it_is_known_for_as_long_as_it_matters(
+    tmp_path: Path,
+) -> None:
+    text = "say(Deaf('eth0', 'no address', True))\nsay(Deaf('', 'no ping'))\n"
+    watch = netwatch(tmp_path, text + READY + USED)
+    watch.listen(["eth0", "eth1"], ["eth0"])
+    async with watching(watch):
+        await up(watch)
+        assert watch.deaf == {"eth0": "no address", "": "no ping"}
+        assert await watch.look("eth0", 1) == "somebody"
+        watch.listen(["eth0", "eth1"], ["eth1"])
+        assert watch.deaf == {"": "no ping"}
 
 
 async def test_where_it_can_open_no_socket_no_offer_waits_for_it(tmp_path: Path) -> None:
