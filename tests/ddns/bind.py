@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,8 @@ import dns.message
 import dns.query
 import dns.rcode
 import dns.rdatatype
+
+from provisioner.lab.process import wait_until
 
 SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0IHRoYXQgaXMgbG9uZw=="
 KEY = f'key "provisioner" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n'
@@ -23,6 +25,8 @@ ZONES = {
     "0.0.0.0.0.0.d.f.ip6.arpa": POINTERS,
 }
 
+LIMIT_S = 60.0
+
 
 class Bind:
     """One server; it keeps its zones in `folder` from one start to the next."""
@@ -30,9 +34,9 @@ class Bind:
     def __init__(self, folder: Path, port: int = 0, address: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
         self.folder = folder
         self.address = address
-        self.port = port or free_port()
+        self.port = port or own_port()
         self._prefix = prefix
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         for zone, text in ZONES.items():
             (folder / zone).write_text(text)
@@ -52,21 +56,20 @@ logging {{ channel out {{ stderr; severity info; }}; category default {{ out; }}
 
     def start(self) -> None:
         command = [*self._prefix, "named", "-f", "-g", "-c", str(self.folder / "named.conf")]
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=self.folder)
-        assert self._process.stderr is not None
-        said = []
-        for line in self._process.stderr:
-            said.append(line)
-            if line.rstrip().endswith(" running"):
-                return
-        raise AssertionError("".join(said))
+        said = self.folder / "named.log"
+        with said.open("wb") as log:
+            self._process = process = subprocess.Popen(command, stderr=log, cwd=self.folder)
+
+        def runs() -> bool:
+            return any(line.endswith(" running") for line in said.read_text().splitlines())
+
+        assert wait_until(lambda: runs() or process.poll() is not None, LIMIT_S), said.read_text()
+        assert runs(), said.read_text()
 
     def stop(self) -> None:
         if self._process is not None:
-            assert self._process.stderr is not None
             self._process.terminate()
             self._process.wait(20)
-            self._process.stderr.close()
             self._process = None
 
     def ask(self, name: str, kind: str) -> list[str]:
@@ -83,8 +86,6 @@ logging {{ channel out {{ stderr; severity info; }}; category default {{ out; }}
         return {kind: values for kind, values in found.items() if values}
 
 
-def free_port() -> int:
-    """A port that is free for UDP and TCP on loopback."""
-    with socket.socket() as tcp:
-        tcp.bind(("127.0.0.1", 0))
-        return int(tcp.getsockname()[1])
+def own_port() -> int:
+    """A port of this process, also while no server has it: none that the kernel gives to whoever asks for any."""
+    return 20_000 + os.getpid() % 10_000

@@ -16,7 +16,7 @@ from provisioner.ddns.keeper import Keeper
 from provisioner.ddns.key import Key, parse_key
 from provisioner.ddns.names import Owner, Wanted
 from provisioner.ddns.settings import Conflict, Dns
-from provisioner.ddns.update import Updates
+from provisioner.ddns.update import TIMEOUT_S, Updates
 from provisioner.errors import DnsError
 from provisioner.store.db import Database
 from provisioner.store.names import NameStore
@@ -41,7 +41,7 @@ def bind(tmp_path: Path) -> Iterator[Bind]:
 
 def settings(bind: Bind, **more: Any) -> Dns:
     base = Dns(
-        server="127.0.0.1",
+        server=bind.address,
         port=bind.port,
         forward=("rack.example", "closed.example"),
         reverse=("0.0.10.in-addr.arpa", "0.0.0.0.0.0.d.f.ip6.arpa"),
@@ -49,8 +49,12 @@ def settings(bind: Bind, **more: Any) -> Dns:
     return replace(base, **more)
 
 
-def updates(bind: Bind, **more: Any) -> Updates:
-    return Updates(settings(bind, **more), parse_key(KEY, "f", "", ""), timeout_s=0.5)
+QUICK_S = 0.5
+"""Where nobody is to answer."""
+
+
+def updates(bind: Bind, timeout_s: float = TIMEOUT_S, **more: Any) -> Updates:
+    return Updates(settings(bind, **more), parse_key(KEY, "f", "", ""), timeout_s=timeout_s)
 
 
 async def on(bind: Bind, name: str) -> Any:
@@ -151,14 +155,14 @@ async def test_what_it_does_not_take(bind: Bind, key: Key | None, name: str, tex
     zones = ("rack.example", "closed.example", "other.example")
     with pytest.raises(DnsError) as raised:
         await Updates(settings(bind, forward=zones), key).add(name, ONE, [A])
-    assert f"127.0.0.1 port {bind.port}: {text}" in str(raised.value)
+    assert f"{bind.address} port {bind.port}: {text}" in str(raised.value)
 
 
 @pytest.mark.slow
 async def test_nobody_there(bind: Bind) -> None:
     bind.stop()
     with pytest.raises(DnsError, match="it does not answer"):
-        await updates(bind).add(NAME, ONE, [A])
+        await updates(bind, QUICK_S).add(NAME, ONE, [A])
 
 
 @pytest.mark.slow
@@ -166,7 +170,7 @@ async def test_a_server_that_was_down_hears_everything_once_it_is_up(bind: Bind,
     bind.stop()
     database = Database(tmp_path / "state.db")
     await database.open()
-    keeper = Keeper(updates(bind), NameStore(database), SteadyClock(), pauses_s=(0.05,))
+    keeper = Keeper(updates(bind, QUICK_S), NameStore(database), SteadyClock(), pauses_s=(0.05,))
     await keeper.open()
     addresses = [bytes((10, 0, 0, 100 + n)) for n in range(20)]
     async with asyncio.TaskGroup() as group:
