@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 LOADERS = Path("/usr/lib/ipxe")
 ROUTER, MACHINES = "10.96.0.1", "10.96.0.0/24"
 STARTED = "iPXE initialising devices"
-BOOT_S = 150.0
+BOOT_S = 280.0
 FAULTS: dict[str, links.Faults] = {"1 %": (0.01, 0.01, 0.01, 0), "5 %": (0.05, 0.05, 0.05, 0)}
 
 
