@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 from provisioner.lab.process import wait_until
@@ -89,6 +89,10 @@ class Wires:
         self.running.append(process)
         return process
 
+    def until_bound(self, name: str, port: int) -> None:
+        """Wait until somebody in a namespace listens on this UDP port."""
+        assert wait_until(lambda: self.run(name, "ss", "-Hlun", f"sport = :{port}") != "", CLIENT_LIMIT_S), port
+
     def serve(self, name: str, config: str) -> Server:
         """Start our server with this configuration."""
         file = self.folder / "dhcp.yaml"
@@ -112,7 +116,8 @@ class Wires:
                 process.stdout.close()
         for real in self.names.values():
             for pid in run("ip", "netns", "pids", real).split():
-                os.kill(int(pid), signal.SIGKILL)
+                with suppress(ProcessLookupError):  # children of what was ended end by themselves
+                    os.kill(int(pid), signal.SIGKILL)
             run("ip", "netns", "del", real)
 
 
@@ -144,6 +149,13 @@ class Server:
             follow.kill()
             follow.wait()
             follow.stdout.close()
+
+    def until_only(self, *events: str) -> None:
+        """Wait until it has told these in this order and nothing else. A client may be done before its answer is told;
+        one that repeats what it asks has the answer repeated."""
+        assert wait_until(lambda: [event for event, _ in groupby(self.events())] == list(events), CLIENT_LIMIT_S), (
+            self.events()
+        )
 
     def stop(self) -> None:
         """End it in good order."""

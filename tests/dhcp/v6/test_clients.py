@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dhcp.v6.wires import lan6, routed6
+from provisioner.lab.process import wait_until
+from tests.dhcp.v6.wires import lan6, routed6, until_ready
 from tests.dhcp.wires import Wires, end_daemon, report_script, told
 
 pytestmark = [pytest.mark.netns, pytest.mark.peer]
@@ -84,7 +85,7 @@ def test_dhclient(lan: Wires) -> None:
         "3600",
         "1800",
     )
-    assert server.events() == ["dhcp6.advertise", "dhcp6.reply"]
+    server.until_only("dhcp6.advertise", "dhcp6.reply")
 
 
 def test_dhclient_comes_back_to_its_address_and_gives_it_up(lan: Wires) -> None:
@@ -100,7 +101,7 @@ def test_dhclient_only_asks(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     found = dhclient(lan, "one", "-S")
     assert found["new_dhcp6_name_servers"] == "fd44::2 fd44::3"
-    assert server.events() == ["dhcp6.reply"]
+    server.until_only("dhcp6.reply")
 
 
 def test_dhclient_with_a_fixed_address(lan: Wires) -> None:
@@ -118,6 +119,7 @@ def test_dhclient_that_made_its_identity_of_another_port(lan: Wires) -> None:
     lan.ip("one", "link", "set", "eth0", "addrgenmode", "random")
     lan.ip("one", "link", "set", "eth0", "down")
     lan.ip("one", "link", "set", "eth0", "up")
+    until_ready(lan, one="eth0")
     assert dhclient(lan, "one")["new_ip6_address"] == "fd44::50"
 
 
@@ -126,7 +128,7 @@ def test_rapid_commit(lan: Wires) -> None:
     config = lan.folder / "dhclient6.conf"
     config.write_text("send dhcp6.rapid-commit;")
     assert dhclient(lan, "one", "-cf", str(config))["new_ip6_address"] == "fd44::100"
-    assert server.events() == ["dhcp6.reply"]
+    server.until_only("dhcp6.reply")
 
 
 def test_dhcpcd_is_told_by_an_advertisement(lan: Wires) -> None:
@@ -135,7 +137,7 @@ def test_dhcpcd_is_told_by_an_advertisement(lan: Wires) -> None:
     assert (found["nd1_flags"], found["nd1_prefix_information1_prefix"], found["nd1_lifetime"]) == ("MO", "fd44::", "0")
     assert found["nd1_prefix_information1_flags"] == "L"
     assert found["new_dhcp6_ia_na1_ia_addr1"] == "fd44::100"
-    assert server.events() == ["dhcp6.advertise", "dhcp6.reply"]
+    server.until_only("dhcp6.advertise", "dhcp6.reply")
 
 
 def test_systemd_networkd_after_another_client_is_the_same_machine(lan: Wires) -> None:
@@ -143,11 +145,14 @@ def test_systemd_networkd_after_another_client_is_the_same_machine(lan: Wires) -
     server = lan.serve("server", CONFIG)
     assert dhclient(lan, "two")["new_ip6_address"] == "fd44::100"
     assert dhcpcd(lan, "one")["new_dhcp6_ia_na1_ia_addr1"] == "fd44::101"
-    monitor = lan.start("one", "timeout", "20", "ip", "-6", "monitor", "address")
     lan.ip("one", "addr", "flush", "dev", "eth0", "scope", "global")
+
+    def addresses() -> str:
+        return lan.ip("one", "-6", "addr", "show", "dev", "eth0", "scope", "global")
+
+    assert addresses() == ""
     networkd(lan, "one")
-    assert monitor.stdout is not None
-    assert any("inet6 fd44::101/128" in line and "Deleted" not in line for line in monitor.stdout)
+    assert wait_until(lambda: "inet6 fd44::101/128" in addresses(), 60), addresses()
     assert server.until("dhcp6.reply", times=3)
 
 
@@ -188,6 +193,7 @@ def test_dhcrelay(routed: Wires, target: str) -> None:
     server = routed.serve("server", RELAYED)
     words = ("-d", "-6", "-I", "-l", "br0", "-u", target, "-pf", str(routed.folder / "relay.pid"))
     routed.start("router", "dhcrelay", *words)
+    routed.until_bound("router", 547)
     first = dhclient(routed, "one")
     assert (first["new_ip6_address"], first["new_dhcp6_name_servers"]) == ("fd44::100", "fd44::2")
     assert dhclient(routed, "one")["new_ip6_address"] == "fd44::100"
