@@ -81,8 +81,8 @@ async def test_somebody_else_who_probes_for_the_address_is_a_conflict(lan: Wires
     probe = Ether(src="02:00:00:00:00:07", dst="ff:ff:ff:ff:ff:ff") / ARP(
         op=1, hwsrc="02:00:00:00:00:07", psrc="0.0.0.0", pdst="10.61.0.77"
     )
-    looked = watch.look("br0", ip("10.61.0.77"))
     with netns.inside(lan.names["two"]), wire("eth0") as sock:
+        looked = watch.look("br0", ip("10.61.0.77"))
         while not looked.done():
             sock.send(bytes(probe))
             await asyncio.sleep(0.02)

@@ -121,14 +121,14 @@ import signal
 first = not open({str(seen)!r}, 'a').tell()
 while data := sock.recv(9000):
     with open({str(seen)!r}, 'a') as file: print(decode_request(data), file=file)
-    if first and len(open({str(seen)!r}).readlines()) == 3: signal.pause()
+    if first and len(open({str(seen)!r}).readlines()) == 2: signal.pause()
     say(Ready())
 """
-    watch = netwatch(tmp_path, answers, silent_s=1.0)
+    watch = netwatch(tmp_path, answers, silent_s=2.0)
     watch.listen(["eth0"])
     async with watching(watch):
-        await until(lambda: seen.exists() and len(seen.read_text().splitlines()) > 3 and not watch.fault)
-    assert "netwatch.died why=it did not answer for 1 s" in caplog.text
+        await until(lambda: seen.exists() and len(seen.read_text().splitlines()) > 2 and not watch.fault)
+    assert "netwatch.died why=it did not answer for 2 s" in caplog.text
     assert set(seen.read_text().splitlines()) == {"Listen(interfaces=('eth0',), six=())"}
 
 
