@@ -33,7 +33,7 @@ from tests.lifecycle.rack import Metal
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_engine import over, reasons
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 FLOW = (shipped() / "bootenvs/workflows/adopt-bmc.yaml").read_text()

@@ -56,7 +56,7 @@ def rendered() -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.mark.unmeasured
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_our_own_shapes_accept_everything() -> None:
     linter, verdict = Linter(), Verdict()
     for name, validator, text in rendered():

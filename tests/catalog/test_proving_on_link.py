@@ -150,7 +150,7 @@ ip -6 route
 @pytest.mark.slow
 @pytest.mark.netns
 @pytest.mark.peer
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_networkd_itself_makes_the_routes() -> None:
     late = next(text for file, _, text in files("debian-13-installer", "uefi-on-link") if file == "late.sh")
     start = "30-provisioner-nic0.network 644 <<'END_OF_FILE'\n"

@@ -14,7 +14,7 @@ import pytest
 
 from tests.spaces import fresh
 
-pytestmark = [pytest.mark.netns, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 
 UNIT = Path(__file__).parents[2] / "systemd/provisioner.service"
 READY_S = 100.0

@@ -129,7 +129,7 @@ CASES = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("verb", "dead"), CASES.values(), ids=CASES.keys())
 async def test_what_is_cancelled_at_any_point_writes_no_more(tmp_path: Path, verb: Verb, dead: bool) -> None:
     start = await start_of(tmp_path / "start", verb)

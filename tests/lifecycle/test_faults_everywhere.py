@@ -22,7 +22,7 @@ from tests.lifecycle.test_faults import DAY, SetClock
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("verb", Verb)
 @pytest.mark.parametrize("what", BREAKAGES)
 async def test_something_breaks_at_every_point(tmp_path: Path, what: str, verb: Verb) -> None:

@@ -263,7 +263,7 @@ async def boots_by_medium(folder: Path, bootenv: str, die_at: Point | None) -> t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("bootenv", BY_MEDIUM)
 async def test_a_daemon_that_is_killed_at_any_point_carries_on(
     tmp_path_factory: pytest.TempPathFactory, bootenv: str

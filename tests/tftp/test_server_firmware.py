@@ -17,7 +17,7 @@ from provisioner.lab.builds import BUILDS
 from provisioner.lab.hardware import Firmware
 from tests.tftp import links
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 LOADERS = Path("/usr/lib/ipxe")
 ROUTER, MACHINES = "10.96.0.1", "10.96.0.0/24"

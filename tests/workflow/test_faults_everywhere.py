@@ -67,7 +67,7 @@ async def insisted(rack: FlowRack, workflow: str) -> FlowRun:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("what", BREAKAGES)
 async def test_the_store_breaks_at_every_point(tmp_path_factory: pytest.TempPathFactory, what: str, story: str) -> None:

@@ -125,7 +125,7 @@ def lan(tmp_path: Path) -> Iterator[Wires]:
 
 @pytest.mark.netns
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_kill_9_under_load_loses_no_address_that_was_given(lan: Wires) -> None:
     clients = Clients(lan, seed=1)
     for _ in range(TIMES):
