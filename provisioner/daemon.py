@@ -22,7 +22,6 @@ from provisioner.addressing import Addressing
 from provisioner.bmc.pool import Bmcs
 from provisioner.boot.files import FileTable
 from provisioner.catalog.artifacts import ArtifactStore
-from provisioner.catalog.load import Catalog
 from provisioner.catalog.renderer import RenderProcess
 from provisioner.catalog.site import SiteCatalogue
 from provisioner.checks import absolute, socket_path
@@ -67,7 +66,7 @@ from provisioner.web.fleet import FleetApi
 from provisioner.web.hooks import Hooks, source_of
 from provisioner.web.metrics import MetricsApi
 from provisioner.web.network import NetworkApi
-from provisioner.web.ports import BootenvStatus, Listener, Route, Site
+from provisioner.web.ports import Listener, Route, Site
 from provisioner.web.server import MAX_QUERY_BYTES, Server
 from provisioner.web.site import SiteApi
 from provisioner.wiring import (
@@ -165,7 +164,7 @@ class Daemon:
         served, reach = await self._serve_boot(stack, table, machines, addressing)
         site = Site(
             conductor,
-            lambda: statuses(catalog, artifacts),
+            lambda: SiteArtifacts(artifacts).statuses(catalog),
             self.listeners,
             lambda: [db.failure] if db.failure else [],
             self.services.standings,
@@ -272,17 +271,6 @@ class Daemon:
         stack.push_async_callback(server.close)
         await server.listen_unix(Path(self.config.api.socket), gid=group_id(self.config.api.group))
         self._listening.append(lambda: (Listener("api", address) for address in server.addresses))
-
-
-def statuses(catalog: Catalog, artifacts: ArtifactStore) -> list[BootenvStatus]:
-    """Say of every bootenv what it lacks."""
-    adapter = SiteArtifacts(artifacts)
-    found = []
-    for name in catalog.names():
-        bootenv = catalog.bootenv(name)
-        arch = "amd64" if "amd64" in bootenv.arch or not bootenv.arch else next(iter(bootenv.arch))
-        found.append(BootenvStatus(bootenv, tuple(adapter.missing(bootenv, arch)) if bootenv.arch else ()))
-    return found
 
 
 def notify(message: str) -> None:

@@ -61,6 +61,7 @@ from provisioner.web.artifacts import ArtifactApi
 from provisioner.web.bmc import BmcApi, Boards
 from provisioner.web.cloudevents import secret_of
 from provisioner.web.hooks import Hook
+from provisioner.web.ports import BootenvStatus
 from provisioner.web.preview import PreviewApi
 from provisioner.web.spool import Spool
 from provisioner.web.underway import UnderWay
@@ -102,6 +103,15 @@ class SiteArtifacts:
             f"{bootenv.name}: {artifact.name} for {arch} is missing: {how_to_get(bootenv.name, arch, artifact)}"
             for artifact in self._store.missing(bootenv, arch)
         ]
+
+    def statuses(self, catalog: Catalog) -> list[BootenvStatus]:
+        """Say of every bootenv what it lacks."""
+        found = []
+        for name in catalog.names():
+            bootenv = catalog.bootenv(name)
+            arch = "amd64" if "amd64" in bootenv.arch else next(iter(bootenv.arch), "")
+            found.append(BootenvStatus(bootenv, tuple(self.missing(bootenv, arch))))
+        return found
 
 
 def how_to_get(bootenv: str, arch: str, artifact: Artifact) -> str:
