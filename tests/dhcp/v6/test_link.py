@@ -43,8 +43,8 @@ def heard(link: Link6, clients: list[socket.socket], size: int) -> list[Arrival6
     for each in clients:
         each.sendto(bytes(size), (US, 547))
     found: list[Arrival6] = []
-    while len(found) < len(clients) and (batch := link.receive()):
-        found += [arrival for _, arrival in batch]
+    while len(found) < len(clients) and select.select([link], [], [], 10)[0]:
+        found += [arrival for _, arrival in link.receive()]
     return found
 
 
