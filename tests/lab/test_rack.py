@@ -207,13 +207,13 @@ def test_what_was_killed_is_brought_up_again_and_down_leaves_no_trace(tmp_path_f
     name, state = "provlab-test2", root / "provlab-test2"
     with rack_of(name, root, machines=1) as spec:
         control.ask(spec.control, "power", machine="node17", verb="on")
-        assert process.wait_until(lambda: _pid(spec) is not None, 20)
+        assert process.wait_until(lambda: _pid(spec) is not None, SOON_S)
         assert power_of(spec, "node17") == "on"
         guest = process.Recorded(_pid(spec) or 0, process.start_time(_pid(spec) or 0) or 0)
         supervisor = rack.supervisor_of(state)
         assert supervisor is not None
         process.end(supervisor, signal.SIGKILL)
-        assert process.wait_until(lambda: not guest.is_alive, 10), "QEMU outlived its supervisor"
+        assert process.wait_until(lambda: not guest.is_alive, SOON_S), "QEMU outlived its supervisor"
         again = rack.up(name, state, 1, ignore)
         assert again.machines == spec.machines, "the passwords of the BMCs changed"
         assert power_of(again, "node17") == "off"
