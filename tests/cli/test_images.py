@@ -19,12 +19,11 @@ from provisioner.cli.local_api import store_of
 from provisioner.cli.root import run
 from provisioner.cli.session import Session
 from provisioner.config import Config, Store
-from provisioner.daemon import statuses
 from provisioner.discovery.build import cache
 from provisioner.web.api import Api
 from provisioner.web.app import operator_app
 from provisioner.web.server import Server
-from provisioner.wiring import artifact_api
+from provisioner.wiring import SiteArtifacts, artifact_api
 from tests.shipped import catalogue
 from tests.web.fakes import FakeConductor, site
 
@@ -45,7 +44,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
         config = Config(store=Store(state_dir=str(tmp_path / "state")))
         store = await store_of(stack, config)
         api = artifact_api(config, store, FileTable(), catalog.bootenv, lambda: ())
-        shown = replace(site(FakeConductor()), bootenvs=lambda: statuses(catalog, store))
+        shown = replace(site(FakeConductor()), bootenvs=lambda: SiteArtifacts(store).statuses(catalog))
         server = Server(operator_app([*Api(shown).routes(), *api.routes()]), drain_s=0.05)
         stack.push_async_callback(server.close)
         await server.listen_unix(tmp_path / "api.sock")
