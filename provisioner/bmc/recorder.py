@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from provisioner.bmc.consoles import Consoles, Lines, Reader
@@ -56,6 +56,8 @@ class Recorder:
         self._shows = shows
         self._folder = folder
         self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._ending: dict[str, set[asyncio.Task[None]]] = {}
+        """Records that are over and still written, by machine."""
         self._silent: dict[str, tuple[Board, float]] = {}
         """Boards without a console, by machine, and when they are asked again, on the loop's clock."""
         self._tasks = Apart()
@@ -78,8 +80,7 @@ class Recorder:
         run = machine.run.id if machine.run is not None and machine.run.step else ""
         held = self._running.get(machine.id)
         if held is not None and held[0] != run:
-            held[1].cancel()
-            del self._running[machine.id]
+            self._end(machine)
             held = None
         if run and held is None and machine.bmc is not None and not self._is_silent(machine):
             self._running[machine.id] = (
@@ -89,12 +90,24 @@ class Recorder:
 
     def _forget(self, machine: Machine) -> None:
         self._silent.pop(machine.id, None)
-        held = self._running.pop(machine.id, None)
-        if held is not None:
-            held[1].cancel()
+        self._end(machine)
         if self._folder is not None:
-            work = _remove(self._folder, machine.id, held and held[1])
+            work = _remove(self._folder, machine.id, tuple(self._ending.get(machine.id, ())))
             self._tasks.create_task(work, f"remove the record of {machine.name}")
+
+    def _end(self, machine: Machine) -> None:
+        if (held := self._running.pop(machine.id, None)) is None:
+            return
+        recording, ending = held[1], self._ending.setdefault(machine.id, set())
+        recording.cancel()
+        ending.add(recording)
+
+        def over(_: object) -> None:
+            ending.discard(recording)
+            if not ending and self._ending.get(machine.id) is ending:
+                del self._ending[machine.id]
+
+        recording.add_done_callback(over)
 
     async def _record(self, machine: Machine, run: str) -> None:
         async with self._consoles.read(machine) as reader:
@@ -115,7 +128,8 @@ class Recorder:
                 if budgets[self._shows(text)].take(time.monotonic()):
                     self._observe(TraceLine(NOW, Channel.CONSOLE, "console.line", text, machine=machine.id, run=run))
 
-        async with LogFile(self._folder and self._folder / f"{machine.id}{SUFFIXES[0]}") as file:
+        path = self._folder and self._folder / f"{machine.id}{SUFFIXES[0]}"
+        async with LogFile(path, tuple(self._ending.get(machine.id, ()))) as file:
             output = reader.output()
             while True:
                 try:
@@ -154,10 +168,13 @@ class Budget:
 
 
 class LogFile:
-    """A file that is written in a thread, once a second, and begun anew when it is full. None writes nothing."""
+    """A file that is written in a thread, once a second, and begun anew when it is full. None writes nothing.
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    Nothing is written before the records of `before` have ended, which are of the same file.
+    """
+
+    def __init__(self, path: Path | None, before: Collection[asyncio.Task[None]] = ()) -> None:
+        self._path, self._before = path, before
         self._waiting = bytearray()
         self._tasks = asyncio.TaskGroup()
         self._writer: asyncio.Task[None] | None = None
@@ -195,18 +212,20 @@ class LogFile:
             size = len(self._waiting)
         data, self._waiting = bytes(self._waiting[:size]), self._waiting[size:]
         if data:
-            self._writing = self._tasks.create_task(_written(path, data))
+            self._writing = self._tasks.create_task(_written(path, data, self._before))
             await asyncio.shield(self._writing)
 
 
-async def _written(path: Path, data: bytes) -> None:
+async def _written(path: Path, data: bytes, before: Collection[asyncio.Task[None]]) -> None:
+    if before:
+        await asyncio.wait(before)
     with contextlib.suppress(OSError):  # a full disk costs the log of a console, not the run
         await asyncio.to_thread(_append, path, data)
 
 
-async def _remove(folder: Path, machine: str, recording: asyncio.Task[None] | None) -> None:
-    if recording is not None:
-        await asyncio.wait([recording])  # it writes down what came last
+async def _remove(folder: Path, machine: str, ending: Collection[asyncio.Task[None]]) -> None:
+    if ending:
+        await asyncio.wait(ending)  # they write down what came last
     await asyncio.to_thread(_drop, [folder / f"{machine}{suffix}" for suffix in SUFFIXES])
 
 

@@ -165,6 +165,28 @@ async def test_a_record_ends_once_all_of_it_is_written_in_its_order(
     os.close(reader)
 
 
+@pytest.mark.looptime(False)
+async def test_a_record_goes_once_what_is_still_written_of_a_run_that_is_over_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is slow: the thread would make the file anew."""
+    monkeypatch.setattr(module, "WRITE_S", 0)
+    os.mkfifo(tmp_path / "m-17.log")  # who opens it waits for a reader
+    site = Site(FakeLine(b"one\n", b"two"))
+    async for recorder in recording(site, tmp_path):
+        recorder(None, RUNNING)
+        while not site.texts():
+            await asyncio.sleep(0)
+        recorder(RUNNING, IDLE)
+        recorder(IDLE, None)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        there = await asyncio.to_thread(held, tmp_path)
+        reader = os.open(tmp_path / "m-17.log", os.O_RDWR | os.O_NONBLOCK)
+    os.close(reader)
+    assert (there, held(tmp_path)) == (["m-17.log"], [])
+
+
 SETTLED = {
     "of machines on record": (["m-17.log", "m-17.old"], ["m-17.log", "m-17.old"]),
     "of no machine": (["m-18.log", "m-18.old"], []),
