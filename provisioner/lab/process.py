@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,8 +97,8 @@ def end(process: Recorded, number: signal.Signals = signal.SIGTERM) -> None:
 
 def wait_until(is_so: Callable[[], bool], limit_s: float, tick_s: float = TICK_S) -> bool:
     """Look again and again until it is so, or the time is up."""
-    pause = threading.Event()
-    for _ in range(int(limit_s / tick_s)):
+    pause, until = threading.Event(), time.monotonic() + limit_s
+    while time.monotonic() < until:
         if is_so():
             return True
         pause.wait(tick_s)
