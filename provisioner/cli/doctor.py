@@ -258,7 +258,7 @@ def _watched(client: Client) -> Findings:
     for interface, why in seen["deaf"].items():
         deaf.setdefault(why, []).append(interface or "ping")
     for why, names in deaf.items():
-        yield Finding(Level.WARN, "netwatch", f"{', '.join(names)}: cannot be watched: {why}")
+        yield Finding(Level.WARN, "netwatch", f"{', '.join(names)}: not watched, or not all of it: {why}")
     if not (seen["rogues"] or seen["fault"] or seen["deaf"]):
         yield Finding(Level.OK, "rogue", "no DHCP server was seen that should not be there")
 

@@ -18,8 +18,7 @@ AGENTS_MAC = bytes.fromhex("333300010002")
 """All_DHCP_Relay_Agents_and_Servers (RFC 8415 section 7.1), and its Ethernet address (RFC 2464 section 7)."""
 DUID_LL = b"\0\3\0\1"
 WHOLE_LINK = 255
-"""The hop limit of what no router has forwarded. Hosts take no other advertisement, and none that comes from an address
-that is not link-local, as some daemons send while theirs is tentative (RFC 4861 section 6.1.2)."""
+"""The hop limit of what no router has forwarded (RFC 4861 section 6.1.2)."""
 _HEAD = struct.Struct("!IHBB16s16s")
 _UDP_HEAD = struct.Struct("!HHHH")
 _HEAD_AT, _UDP_AT = 14, 54
@@ -60,4 +59,5 @@ def read(interface: str, frame: bytes, client: bytes, xid: int) -> Heard6 | None
 
 
 def _is_link_local(address: bytes) -> bool:
+    """Hosts take no other advertisement (RFC 4861 section 6.1.2); some daemons send such while theirs is tentative."""
     return address[0] == 0xFE and address[1] & 0xC0 == 0x80

@@ -110,6 +110,7 @@ class Rogues:
         found = replace(
             base,
             how=sighting.how if base.how is How.CHOSEN else base.how,
+            server=sighting.server,
             last=now,
             mac=sighting.mac or base.mac,
             answers=base.answers or sighting.asked,

@@ -118,7 +118,7 @@ def test_what_the_daemon_sees_on_its_wires(ctl: Ctl, daemon: Daemon) -> None:
         "FAIL  rogue     eth0: rogue router fe80::66 advertises itself as a router, last at 2027-01-15T08:00:00.000Z",
         "warn  rogue     rack1: only boot information is served, as a proxy of the rogue server 10.0.0.66",
         "warn  netwatch  nobody looks for rogue servers and for addresses in use: it cannot be started",
-        "warn  netwatch  eth1, eth2: cannot be watched: No such device",
+        "warn  netwatch  eth1, eth2: not watched, or not all of it: No such device",
     ]
 
 

@@ -84,7 +84,7 @@ def test_a_dhcpv6_server_that_answers_from_another_address_is_the_same() -> None
         rogues.asked("eth0", six=True)
         assert rogues.seen(SIX._replace(server="fe80::66"), NOW + 1) is None
     assert rogues.gone(NOW + 1) == []
-    assert (only(rogues).server, only(rogues).last) == ("fd00::66", NOW + 1), "as it was told of"
+    assert (only(rogues).server, only(rogues).last) == ("fe80::66", NOW + 1), "whom to allow, as it answers now"
     assert rogues.seen(SIX._replace(duid=b"\0\3\0\1other!"), NOW), "two on one host are two"
     assert rogues.seen(SIX._replace(how=How.ROUTER, asked=False, duid=b""), NOW), "its advertisements are told of, too"
     for _ in range(GONE_AFTER + 1):
