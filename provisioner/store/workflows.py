@@ -78,12 +78,21 @@ class WorkflowStore:
     # what steps print
 
     async def put_output(self, run: str, machine: str, fence: int, place: int, text: bytes) -> None:
-        """Keep a piece that begins at `place`, instead of those that it overlaps; the last `OUTPUT_LIMIT` stay."""
+        """Keep a piece that begins at `place`, instead of those that it overlaps; the last `OUTPUT_LIMIT` stay.
+
+        One that comes late, with which a longer piece begins that is kept, is nothing new.
+        """
         delete = "DELETE FROM flow_output WHERE flow = ? AND machine = ? AND fence = ? AND place < ?"
+        longer = (
+            "SELECT 1 FROM flow_output WHERE flow = ? AND machine = ? AND fence = ?"
+            " AND place = ? AND length(text) > ? AND substr(text, 1, ?) = ?"
+        )
         end = "SELECT place + length(text) FROM flow_output WHERE flow = ? AND machine = ? AND fence = ?"
 
         def work(cursor: sqlite3.Cursor) -> None:
             whose = (run, machine, fence)
+            if cursor.execute(longer, (*whose, place, len(text), len(text), text)).fetchone():
+                return
             cursor.execute(f"{delete} AND place + length(text) > ?", (*whose, place + len(text), place))
             cursor.execute("INSERT INTO flow_output VALUES (?, ?, ?, ?, ?)", (*whose, place, text))
             (newest,) = cursor.execute(f"{end} ORDER BY place DESC LIMIT 1", whose).fetchone()

@@ -78,6 +78,20 @@ def test_a_job_that_is_about_to_begin_when_its_run_is_over_is_stopped_all_the_sa
     assert done.stdout.decode().splitlines() == ["the run of this job is over: it is stopped", "137"], done.stderr
 
 
+def test_a_job_that_has_ended_as_it_is_to_be_stopped_shares_nothing_any_more(tmp_path: Path) -> None:
+    ended = """
+        . $PROVISIONER_LIB/work.sh
+        log() { :; }
+        mkdir -p $state/share
+        sh -c 'while :; do sleep 0.05; done' & echo $! >$state/share/httpd
+        stop_job &
+        wait %1 || echo $?
+        kill %2
+    """
+    done = run(ended, tmp_path, part="lib.sh")
+    assert done.stdout == b"143\n", done.stderr
+
+
 def test_what_an_agent_that_died_was_at_ends_before_the_next_one_reports(tmp_path: Path) -> None:
     """It would write to the disk of the job that is given again."""
     left = """

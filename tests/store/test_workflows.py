@@ -45,10 +45,21 @@ async def test_pieces_that_are_sent_again_change_nothing(
             break
         await store.put_output("run", "m1", fence, at, piece[: size // 2] or piece)  # its answer is lost: more comes
         await store.put_output("run", "m1", fence, at, piece)
+        await store.put_output("run", "m1", fence, at, piece[: size // 3])  # it was on its way since
         at += len(piece)
     found, end = await store.output("run", "m1", fence, after, 10_000)
     assert found == text[after:at]
     assert end == max(after, at)
+    await db.close()
+
+
+async def test_what_is_done_anew_takes_the_place_of_what_it_printed(tmp_path: Path) -> None:
+    db = Database(tmp_path / "state.db")
+    await db.open()
+    store = WorkflowStore(db)
+    await store.put_output("run", "m1", 1, 0, b"no answer")
+    await store.put_output("run", "m1", 1, 0, b"done")
+    assert await store.output("run", "m1", 1, 0, 100) == (b"done", 4)
     await db.close()
 
 

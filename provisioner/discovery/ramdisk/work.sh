@@ -105,8 +105,8 @@ pause_after() {
 # not be there yet: it is tried until there is one, and nobody tells us again. (After "--", kill says 1 whatever it did.)
 stop_job() {
     log "the run of this job is over: it is stopped"
-    until kill -KILL "-$(cat $work/group 2>/dev/null)" 2>/dev/null; do usleep 100000; done
     if [ -s $state/share/httpd ]; then kill "$(cat $state/share/httpd)"; fi
+    until kill -KILL "-$(cat $work/group 2>/dev/null)" 2>/dev/null; do usleep 100000; done
 }
 
 # post_output ID: what a step of a workflow printed since the last time; of other jobs only the end is kept. 2 where the
