@@ -85,7 +85,7 @@ class MachineHttp:
         rate = http.rate_mbit * 1e6 / 8
         files = Files(table, observe=self.conductor.observe, whose=self.network.lease_of, rate=rate)
         boots = self.conductor.booter.boots
-        files.serves, boots.receivers = boots.serves, files.receivers
+        files.serves, boots.sent_to = boots.serves, lambda: files.sent_to
         stack.push_async_callback(asyncio.to_thread, files.close)
         where = http.addresses or hosts
         named = [host for host in dict.fromkeys((*where, *hosts, *called)) if host not in ANYWHERE]

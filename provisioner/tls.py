@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from aiohttp import web
+
 from provisioner.durable import replace
 from provisioner.errors import StoreError
 from provisioner.store.authority import Authority
 from provisioner.store.trouble import hint_for
-from provisioner.web.files import document
 from provisioner.web.ports import Route
 
 DH_GROUP = """-----BEGIN DH PARAMETERS-----
@@ -58,7 +59,11 @@ class Tls:
 
     def route(self) -> Route:
         """Where machines get the root's certificate."""
-        return document("/ca.pem", self.root, "application/x-pem-file")
+
+        async def give(_request: web.Request) -> web.Response:
+            return web.Response(body=self.root, content_type="application/x-pem-file")
+
+        return Route("GET", "/ca.pem", give)
 
 
 def _group(folder: Path) -> Path:

@@ -83,9 +83,9 @@ class Boots:
         """Plans for unknown machines, which follow from their firmware alone."""
         self.told: Callable[[str], frozenset[str] | None] = lambda _machine: None
         """Gives the static addresses that the files of a machine's boot say; None where it has none yet."""
-        self.receivers: Callable[[], Iterable[str]] = tuple
-        """Names the addresses that files are sent to now."""
-        runner.fetches = self.fetches
+        self.sent_to: Callable[[], Iterable[str]] = tuple
+        """Names the addresses that something to boot is sent to now."""
+        runner.fetching = self.fetching
         self.arm: Arm | None = None
         """Makes the ticket of a boot whose bootenv has answer files (`answers.Answers`)."""
 
@@ -192,11 +192,11 @@ class Boots:
         plan = next_boot(BootClient(mac, Asker.IPXE), machine, self.ports.network.policy(address))
         return isinstance(plan, RunScript)
 
-    def fetches(self, machine: Machine) -> bool:
-        """Say whether a machine is being sent a file."""
-        macs = {self.ports.network.lease_of(address) for address in self.receivers()}
+    def fetching(self) -> frozenset[str]:
+        """Give the ids of machines that are being sent what they boot."""
+        macs = {self.ports.network.lease_of(address) for address in self.sent_to()}
         found = (self.machine_of(mac) for mac in macs if mac is not None)
-        return any(each is not None and each.id == machine.id for each in found)
+        return frozenset(each.id for each in found if each is not None)
 
     def loader_fetched(self, mac: Mac, name: str) -> None:
         """Hear that a machine has its loader, the file of this name."""

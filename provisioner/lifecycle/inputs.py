@@ -109,7 +109,7 @@ class Panicked:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed; `now` tells how much. `fetching`: the machine is being sent a file now."""
+    """Time has passed; `now` tells how much. `fetching`: the machine is being sent what it boots now."""
 
     fetching: bool = False
 

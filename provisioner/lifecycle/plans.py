@@ -158,7 +158,7 @@ UNHEARD_S = {"wait.dhcp": 90.0, "wait.loader": 90.0, "wait.script": 90.0, "wait.
 at most (RFC 2131 section 4.1), and gives up for good after a minute; the discovery system asks until it is answered,
 but a loader whose download broke off does not."""
 
-FETCHES_AT = frozenset({"wait.loader", "wait.script", "wait.facts"})
+FETCHES_AT = frozenset({"wait.loader", "wait.script", "wait.facts", "wait.answer"})
 """Where what a machine fetches has to be whole before it gives the next sign: a DVD by a slow line takes longer than
 such a step. None ends while the machine is sent something; the limit of the whole run holds."""
 

@@ -106,7 +106,8 @@ class Runner:
         self.newest: dict[str, int] = {}
         """Number of the newest event of each machine that had one since this daemon was started."""
         self.followers: list[Follower] = []
-        self.fetches: Callable[[Machine], bool] = lambda _machine: False
+        self.fetching: Callable[[], frozenset[str]] = frozenset
+        """Gives the ids of machines that are being sent what they boot."""
 
     async def run(self) -> None:
         """Take up every run where it stood, then watch the deadlines until cancelled."""
@@ -171,9 +172,10 @@ class Runner:
 
     async def _watch_deadlines(self) -> None:
         now = self._clock.now()
-        for machine in self._machines.moving():
-            if machine.run is not None and now >= min(machine.run.deadline, machine.run.limit or now):
-                await self._apply_heard(machine, Tick(self.fetches(machine)), "deadline")
+        due = [m for m in self._machines.moving() if m.run and now >= min(m.run.deadline, m.run.limit or now)]
+        fetching = self.fetching() if due else frozenset()
+        for machine in due:
+            await self._apply_heard(machine, Tick(machine.id in fetching), "deadline")
 
     async def apply(self, machine_id: str, event: Event) -> Machine:
         """Advance a machine by an event; returns it as it is then. Raises `ConflictError`, `StoreError`."""

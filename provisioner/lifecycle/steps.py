@@ -283,7 +283,7 @@ def _tick(machine: Machine, event: Tick, now: float) -> tuple[Machine, list[Perf
     if now < run.deadline:
         return machine, []
     if event.fetching and run.step.name in FETCHES_AT:
-        return replace(machine, run=replace(run, deadline=now + due_s(run.step))), []
+        return replace(machine, run=replace(run, deadline=now + due_s(run.step), unheard=False)), []
     if run.unheard:
         reason = "nothing was heard of it since the daemon was restarted, while it booted from the network"
         return _again_or_fail(machine, run, Failed(run.id, run.at, reason), now, anew=True)

@@ -8,7 +8,7 @@ from provisioner.tftp.options import GRANTED, Limits
 from provisioner.tftp.packet import Request
 from provisioner.tftp.session import Session
 from provisioner.tftp.sockets import Reply, SocketAddress
-from provisioner.tftp.trace import Asker
+from provisioner.tftp.trace import Client
 from provisioner.tftp.transfer import Outcome
 
 
@@ -31,10 +31,10 @@ DEFAULT = Bounds()
 class Job:
     """One request that was granted a place."""
 
-    __slots__ = ("asker", "began", "raw", "reply", "request", "session")
+    __slots__ = ("began", "client", "raw", "reply", "request", "session")
 
-    def __init__(self, request: Request, raw: bytes, reply: Reply, asker: Asker) -> None:
-        self.request, self.raw, self.reply, self.asker = request, raw, reply, asker
+    def __init__(self, request: Request, raw: bytes, reply: Reply, client: Client) -> None:
+        self.request, self.raw, self.reply, self.client = request, raw, reply, client
         self.session: Session | None = None
         self.began = 0.0
 

@@ -131,11 +131,11 @@ class TftpServer:
             return self._complain("tftp.malformed", f"from {peer[0]}: {error}")
         if not isinstance(packet, Request):
             return self._complain("tftp.stray", f"from {peer[0]}: {type(packet).__name__} outside of a transfer")
-        asker = self._trace.asker(reply.host)
+        client = self._trace.client(reply.host)
         if packet.write:
-            self._trace.add(asker, "tftp.refused", f"{printable(packet.name)}: nothing can be written here", ok=False)
+            self._trace.add(client, "tftp.refused", f"{printable(packet.name)}: nothing can be written here", ok=False)
             return reply.error(ErrorCode.ACCESS_VIOLATION, "read only")
-        return self._requested(Job(packet, data, reply, asker))
+        return self._requested(Job(packet, data, reply, client))
 
     def _requested(self, job: Job) -> None:
         """Find what is asked for and make room for it."""
@@ -175,7 +175,7 @@ class TftpServer:
 
     def _refuse(self, job: Job, refused: Refused) -> None:
         self.counts["refused"] += 1
-        self._trace.add(job.asker, "tftp.refused", f"{refused.name}: {refused.reason}", ok=False)
+        self._trace.add(job.client, "tftp.refused", f"{refused.name}: {refused.reason}", ok=False)
         job.reply.error(ErrorCode.NOT_FOUND, "nothing is served under this name")
 
     def _opened(self, job: Job, name: str, content: memoryview | OSError) -> None:
@@ -183,7 +183,7 @@ class TftpServer:
             return None  # stopped, or the client began anew meanwhile
         if isinstance(content, OSError):
             self._places.free(job)
-            self._trace.add(job.asker, "tftp.unreadable", f"{name}: {content}", ok=False)
+            self._trace.add(job.client, "tftp.unreadable", f"{name}: {content}", ok=False)
             return job.reply.error(ErrorCode.UNDEFINED, "cannot be read on the server")
         try:
             self._begin(job, name, content)
@@ -203,7 +203,7 @@ class TftpServer:
             sock, transfer, pump=self._pump, ended=lambda session: self._ended(job, name, session.transfer)
         )
         about = f"{name}: {len(content)} bytes, blksize {agreed.blksize}, windowsize {agreed.windowsize}"
-        self._trace.add(job.asker, "tftp.start", about)
+        self._trace.add(job.client, "tftp.start", about)
         job.session.start()
 
     def _ended(self, job: Job, name: str, transfer: Transfer) -> None:
@@ -213,15 +213,15 @@ class TftpServer:
         seconds = asyncio.get_running_loop().time() - job.began
         if outcome in (Outcome.COMPLETE, Outcome.UNCONFIRMED):
             again = f", {transfer.retransmitted_blocks} blocks sent again" if transfer.retransmitted_blocks else ""
-            self._trace.done(job.asker, name, f"{transfer.size_bytes} bytes in {seconds:.2f} s{again}")
+            self._trace.done(job.client, name, f"{transfer.size_bytes} bytes in {seconds:.2f} s{again}")
         elif outcome is Outcome.ABORTED:
             said = f", it said: {transfer.message}" if transfer.message else ""
             self._trace.add(
-                job.asker, "tftp.aborted", f"{name}: the client ended it at byte {transfer.acked_bytes}{said}"
+                job.client, "tftp.aborted", f"{name}: the client ended it at byte {transfer.acked_bytes}{said}"
             )
         else:
             text = f"{name}: {outcome} at byte {transfer.acked_bytes} of {transfer.size_bytes}, after {seconds:.0f} s"
-            self._trace.add(job.asker, "tftp.failed", text, ok=False)
+            self._trace.add(job.client, "tftp.failed", text, ok=False)
 
     def _complain(self, event: str, text: str) -> None:
         """Count what a stranger did, and log it at most every COMPLAIN_EVERY_S for each kind."""

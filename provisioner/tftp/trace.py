@@ -27,7 +27,7 @@ Fetched = Callable[[Mac, str], None]
 """Who has to know that a machine has a file of this name."""
 
 
-class Asker(NamedTuple):
+class Client(NamedTuple):
     """Who asks, and which machine that was then: firmware gives its address back as soon as it has its file."""
 
     host: str
@@ -50,24 +50,24 @@ class Trace:
         self.budget = Budget(self._say, lambda who: whose(who.decode()) is not None, EACH, self.counts, "untold")
         self._teller = Teller(self.budget, self._clock)
 
-    def asker(self, host: str) -> Asker:
+    def client(self, host: str) -> Client:
         """Name who asks now."""
-        return Asker(host, self._whose(host))
+        return Client(host, self._whose(host))
 
-    def add(self, asker: Asker, event: str, text: str, *, ok: bool = True) -> None:
+    def add(self, client: Client, event: str, text: str, *, ok: bool = True) -> None:
         """Tell of a client's request or transfer."""
-        who, now = asker.host.encode(), self._clock.now()
+        who, now = client.host.encode(), self._clock.now()
         what: tuple[str, ...] = event, text
         if self.budget.late.whose.get(who, 0) >= WAITING:
             what, text = (event,), "further ones of this address, left out"
-        self.budget.add(Worded(who, TraceLine(now, Channel.TFTP, event, text, asker.mac, ok=ok)), what, now)
+        self.budget.add(Worded(who, TraceLine(now, Channel.TFTP, event, text, client.mac, ok=ok)), what, now)
         self._teller.wake()
 
-    def done(self, asker: Asker, name: str, about: str) -> None:
+    def done(self, client: Client, name: str, about: str) -> None:
         """Tell that a client has a file. What goes by that does not wait until there is room for a line."""
-        if asker.mac is not None:
-            self._fetched(asker.mac, name)
-        self.add(asker, "tftp.done", f"{name}: {about}")
+        if client.mac is not None:
+            self._fetched(client.mac, name)
+        self.add(client, "tftp.done", f"{name}: {about}")
 
     def stop(self) -> None:
         """Tell the last."""

@@ -9,8 +9,9 @@ import os
 import resource
 import stat
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
@@ -101,6 +102,8 @@ class Files:
         self._images = Turns(min(bounds.images, max(1, places // 2)), bounds.per_client)
         self._sender = Sender(rate=rate)
         self._crowd = _Crowd()
+        self.sent_to: Counter[str] = Counter()
+        """How much to boot each address is sent now, or waits for."""
         self.serves: Callable[[str], bool] = lambda _address: True
         """Says whether whoever holds an address is given artefacts."""
 
@@ -111,10 +114,6 @@ class Files:
             for prefix, handler in (("/files/", self.file), ("/artifacts/", self.artifact))
             for method in ("GET", "HEAD")
         )
-
-    def receivers(self) -> set[str]:
-        """Name the addresses that something is sent to, or that wait for their turn."""
-        return {*self._turns.asking, *self._images.asking}
 
     def close(self) -> None:
         """End the threads that send."""
@@ -143,8 +142,8 @@ class Files:
         self._trace(request, "http.refused", text, ok=False)
         return NotFoundError(text)
 
-    async def give(self, request: web.Request, file: ServedFile) -> web.StreamResponse:
-        """Serve a file that was found: all of it, a range, or only its head."""
+    async def give(self, request: web.Request, file: ServedFile, *, boots: bool = True) -> web.StreamResponse:
+        """Serve a file that was found: all of it, a range, or only its head. `boots`: it is what a machine boots."""
         self._asks(request)
         part = select(request.method, request.headers, file.sha256, file.size_bytes)
         headers = _headers(file, part)
@@ -152,6 +151,22 @@ class Files:
             return _NoBody(part, status=part.status, headers=headers)
         if part.status == 200 and part.length >= LONG_BYTES:
             self._trace(request, "http.start", f"{file.name}: {part.length} bytes")
+        with self._is_sent(address_of(request)) if boots else nullcontext():
+            return await self._in_turn(request, file, part, headers)
+
+    @contextmanager
+    def _is_sent(self, address: str) -> Iterator[None]:
+        self.sent_to[address] += 1
+        try:
+            yield
+        finally:
+            self.sent_to[address] -= 1
+            if not self.sent_to[address]:
+                del self.sent_to[address]
+
+    async def _in_turn(
+        self, request: web.Request, file: ServedFile, part: Part, headers: dict[str, str]
+    ) -> web.StreamResponse:
         if (turn := await self._turn(request, file.name, file.size_bytes)) is None:
             return _busy()
         with turn:
@@ -240,22 +255,13 @@ class Files:
 
     def _asks(self, request: web.Request) -> None:
         """Note which machine asks: firmware has given its address back by the time that it is told to have its file."""
-        if (mac := self._whose(request.remote or "")) is not None:
+        if (mac := self._whose(address_of(request))) is not None:
             request[_ASKS] = mac
 
     def _trace(self, request: web.Request, event: str, text: str, *, ok: bool = True) -> None:
         mac = request.get(_ASKS)
         log.info("%s client=%s mac=%s %s", event, request.remote or "", mac, text)
         self._observe(TraceLine(NOW, Channel.HTTP, event, text, mac=mac, ok=ok))
-
-
-def document(path: str, content: bytes, media_type: str) -> Route:
-    """A small document that everybody may read and that does not change while the daemon runs."""
-
-    async def give(request: web.Request) -> web.Response:
-        return web.Response(body=content, content_type=media_type)
-
-    return Route("GET", path, give)
 
 
 def _headers(file: ServedFile, part: Part) -> dict[str, str]:

@@ -56,7 +56,7 @@ class Mirror:
                         return await self._files.give_along(request, f"mirror/{name}/{path}", along)
         found = whole.result()
         if isinstance(found, ServedFile):
-            return await self._files.give(request, found)
+            return await self._files.give(request, found, boots=False)
         try:
             if not isinstance(found, FullError):
                 raise found

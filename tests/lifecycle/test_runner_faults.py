@@ -66,8 +66,8 @@ async def test_a_machine_that_is_sent_a_file_has_its_time_once_it_is_not(tmp_pat
     async with rack.alive(), rack.daemon() as conductor:
         await ready(rack)
         rack.boots = lambda _metal: None
-        sent_to = conductor.booter.boots
-        sent_to.receivers = lambda: {"10.0.8.250", rack.one().ip}
+        boots = conductor.booter.boots
+        boots.sent_to = lambda: {"10.0.8.250", rack.one().ip}
         await conductor.boot("node17", "debian-12")
         await until(conductor, at("wait.dhcp"))
         conductor._runner.signal(conductor.machines.get("node17"), Signal.DHCP)
@@ -76,7 +76,7 @@ async def test_a_machine_that_is_sent_a_file_has_its_time_once_it_is_not(tmp_pat
         clock.ahead_s += 400.0
         machine = await until(conductor, lambda m: m.failure is not None or (m.run or due).deadline > due.deadline)
         assert (at("wait.loader")(machine), machine.failure) == (True, None)
-        sent_to.receivers = tuple
+        boots.sent_to = tuple
         clock.ahead_s += 400.0
         machine = await until(conductor, lambda m: m.failure is not None)
         assert machine.failure is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.lifecycle.limits import resumed
-from provisioner.lifecycle.plans import FETCHES_AT, KINDS, UNHEARD_S
+from provisioner.lifecycle.plans import FETCHES_AT, KINDS, UNHEARD_S, Verb
 from provisioner.lifecycle.steps import Tick, advance, due_s
 from tests.lifecycle.test_steps import at_step, completing, step_of
 
@@ -49,7 +49,8 @@ def test_a_machine_that_gave_up_while_the_daemon_was_away_is_started_anew(step: 
 @pytest.mark.parametrize("is_new", [True, False], ids=["as usual", "after a restart"])
 @pytest.mark.parametrize("step", sorted(FETCHES_AT))
 def test_no_step_ends_while_its_machine_is_sent_a_file_and_then_it_has_its_time(step: str, is_new: bool) -> None:
-    machine = at_step(step) if is_new else resumed(at_step(step), 40.0)
+    begun = at_step(step, Verb.INSTALL if step == "wait.answer" else Verb.DEPLOY)
+    machine = begun if is_new else resumed(begun, 40.0)
     assert machine.run
     assert machine.run.step
     due = machine.run.deadline
@@ -57,6 +58,7 @@ def test_no_step_ends_while_its_machine_is_sent_a_file_and_then_it_has_its_time(
     assert (step_of(machine), actions) == (step, [])
     assert machine.run
     assert machine.run.deadline == due + KINDS[step].timeout_s
+    assert not machine.run.unheard, "since the restart it was"
     later, _ = advance(machine, Tick(), due + 1.0)
     assert later == machine
     ended, _ = advance(machine, Tick(), machine.run.deadline)

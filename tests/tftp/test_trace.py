@@ -30,9 +30,9 @@ async def test_who_waits_for_a_file_is_told_at_once_however_many_lines_wait() ->
     clock = SteadyClock(lambda: NOW, lambda: NOW)
     trace = Trace(lines.append, {HOST: MAC}.get, clock, lambda mac, name: fetched.append((mac, name)))
     for number in range(FLOOD):
-        trace.add(trace.asker(HOST), "tftp.refused", f"x{number}: no such file", ok=False)
-    trace.done(trace.asker(HOST), "snponly.efi", "174080 bytes in 0.10 s")
-    trace.done(trace.asker("10.0.8.99"), "snponly.efi", "174080 bytes in 0.10 s")  # whose, nobody knows
+        trace.add(trace.client(HOST), "tftp.refused", f"x{number}: no such file", ok=False)
+    trace.done(trace.client(HOST), "snponly.efi", "174080 bytes in 0.10 s")
+    trace.done(trace.client("10.0.8.99"), "snponly.efi", "174080 bytes in 0.10 s")  # whose, nobody knows
     assert fetched == [(MAC, "snponly.efi")]
     assert {line.event for line in lines if line.mac == MAC} == {"tftp.refused"}, "the line waits"
 
@@ -41,7 +41,7 @@ async def test_who_waits_for_a_file_is_told_at_once_however_many_lines_wait() ->
 async def test_a_client_within_its_budget_is_told_at_once() -> None:
     lines: list[TraceLine] = []
     trace = trace_of(lines)
-    trace.add(trace.asker(HOST), "tftp.refused", "grub.cfg: nothing is served", ok=False)
+    trace.add(trace.client(HOST), "tftp.refused", "grub.cfg: nothing is served", ok=False)
     assert lines == [TraceLine(NOW, Channel.TFTP, "tftp.refused", "grub.cfg: nothing is served", MAC, ok=False)]
 
 
@@ -68,7 +68,7 @@ async def test_a_flood_in_the_name_of_a_machine_leaves_its_trace_readable(
     lines: list[TraceLine] = []
     trace = trace_of(lines)
     for number in range(FLOOD):
-        trace.add(trace.asker(HOST), "tftp.refused", text(number), ok=False)
+        trace.add(trace.client(HOST), "tftp.refused", text(number), ok=False)
     assert [line.text for line in lines] == [text(number) for number in range(EACH.burst)]
     lines.clear()
     for minute in range(5):
@@ -82,9 +82,9 @@ async def test_a_flood_from_everywhere_costs_no_machine_its_line() -> None:
     lines: list[TraceLine] = []
     trace = trace_of(lines)
     for number in range(20_000):
-        trace.add(trace.asker(f"10.9.{number >> 8}.{number & 255}"), "tftp.refused", "x: no such file", ok=False)
+        trace.add(trace.client(f"10.9.{number >> 8}.{number & 255}"), "tftp.refused", "x: no such file", ok=False)
     assert len(lines) == LINES_BURST
-    trace.add(trace.asker(HOST), "tftp.start", "snponly.efi")
+    trace.add(trace.client(HOST), "tftp.start", "snponly.efi")
     trace.budget.tell_late(NOW, 1)
     assert (lines[-1].event, lines[-1].mac) == ("tftp.start", MAC)
     assert trace.counts["untold"] > 0
