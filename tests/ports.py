@@ -31,10 +31,14 @@ def _ports() -> Iterator[int]:
     raise OSError(f"others hold all {BLOCKS} blocks of ports")
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a loopback port that nothing uses now, and nobody else is given before all others of the block were."""
+def free_port(*kinds: socket.SocketKind) -> int:
+    """Return a loopback port that nothing uses now, and nobody else is given before all others of the block were.
+
+    It is free for sockets of all these kinds; for TCP where none is named.
+    """
     for port in islice(_ports(), BLOCK):
-        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, kind) as probe:
-            probe.bind(("127.0.0.1", port))
+        with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
+            for kind in kinds or (socket.SOCK_STREAM,):
+                probes.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
             return port
     raise OSError("all ports of this process are in use")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ import dns.rcode
 import dns.rdatatype
 
 from provisioner.lab.process import wait_until
+from tests.ports import free_port
 
 SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0IHRoYXQgaXMgbG9uZw=="
 KEY = f'key "provisioner" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n'
@@ -34,7 +35,7 @@ class Bind:
     def __init__(self, folder: Path, port: int = 0, address: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
         self.folder = folder
         self.address = address
-        self.port = port or own_port()
+        self.port = port or free_port(socket.SOCK_DGRAM, socket.SOCK_STREAM)
         self._prefix = prefix
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ logging {{ channel out {{ stderr; severity info; }}; category default {{ out; }}
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(LIMIT_S)
             self._process = None
 
     def ask(self, name: str, kind: str) -> list[str]:
@@ -84,8 +85,3 @@ logging {{ channel out {{ stderr; severity info; }}; category default {{ out; }}
         """All that there is of a name, but for the DHCID."""
         found = {kind: self.ask(name, kind) for kind in ("A", "AAAA", "PTR")}
         return {kind: values for kind, values in found.items() if values}
-
-
-def own_port() -> int:
-    """A port of this process, also while no server has it: none that the kernel gives to whoever asks for any."""
-    return 20_000 + os.getpid() % 10_000
