@@ -36,7 +36,7 @@ def test_what_it_says_is_kept(tmp_path: Path) -> None:
 PARENT = """
 import subprocess, sys
 from provisioner.lab.process import bound
-print(subprocess.Popen(bound("sleep", "60")).pid, flush=True)
+print(subprocess.Popen(bound("sleep", "600")).pid, flush=True)
 sys.stdin.read()
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -41,7 +42,8 @@ dhcp:
 
 
 AHEAD = ("chrt", "-r", "10", sys.executable)
-"""Before all else that runs here: a look that takes longer than `LIMIT_S` finds nobody, and both ends of it count."""
+"""Before all else that runs here: a look that takes longer than `LIMIT_S` finds nobody, and both ends of it count.
+It takes CAP_SYS_NICE, which root has not got in every container."""
 
 
 class Daemon:
@@ -146,11 +148,11 @@ def test_a_machine_that_takes_a_rogue_servers_offer_says_so_in_its_trace(lan: Wi
     dnsmasq(lan, "two", "10.63.0.200", "10.63.0.250")
     log = lan.folder / "dnsmasq.log"
     assert wait_until(lambda: "DHCP, sockets bound" in log.read_text(), LIMIT_S), log.read_text()
-    numbers = iter(range(256))
+    numbers = itertools.count()
 
     def took_theirs() -> bool:
         """As a machine that we do not know: we are slow only where we look whether somebody uses its address."""
-        lan.ip("one", "link", "set", "eth0", "address", f"52:54:00:63:00:{next(numbers):02x}")
+        lan.ip("one", "link", "set", "eth0", "address", f"52:54:00:63:00:{next(numbers) & 0xFF:02x}")
         return udhcpc(lan, "one").get("serverid") == "10.63.0.66"
 
     assert wait_until(took_theirs, LIMIT_S)
@@ -249,9 +251,9 @@ def test_of_all_processes_of_a_daemon_without_root_only_netwatch_may_open_raw_so
     daemon = Daemon(lan, command=("setpriv", "--securebits=+noroot", *rights, sys.executable))
     daemon.says("netwatch.up")
     assert capabilities(daemon.process.pid) == (f"{NET_RAW | BIND:016x}", "0" * 16)
-    assert wait_until(lambda: len(rights_of_children(daemon.process.pid)) > 1, LIMIT_S)
+    assert wait_until(lambda: len(rights_of_children(daemon.process.pid)) >= 3, LIMIT_S)
     may = rights_of_children(daemon.process.pid)
     assert sorted(may.values())[-1] == f"{NET_RAW:016x}"
     assert sum(rights != "0" * 16 for rights in may.values()) == 1
-    assert len(may) > 1, "the IPMI worker is one of them"
+    assert len(may) >= 3, "the renderer, the worker for IPMI and netwatch"
     assert udhcpc(lan, "one")["ip"] == "10.63.0.100"
