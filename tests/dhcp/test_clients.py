@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.lab.process import wait_until
-from tests.dhcp.wires import Wires, end_daemon, report_script, run, told, wires
+from tests.dhcp.wires import CLIENT_LIMIT_S, Wires, end_daemon, report_script, run, told, wires
 
 pytestmark = [pytest.mark.netns, pytest.mark.peer]
 
@@ -39,9 +39,9 @@ def lan(tmp_path: Path) -> Iterator[Wires]:
 
 
 def udhcpc(lan: Wires, client: str, *words: str) -> dict[str, str]:
-    """Get a lease with BusyBox's client, and leave."""
+    """Get a lease with BusyBox's client, and leave. It asks again so late that a busy server has answered."""
     script = report_script(lan.folder)
-    lan.run(client, "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "1", "-s", str(script), *words)
+    lan.run(client, "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "3", "-T", "10", "-s", str(script), *words)
     return told(lan.folder)
 
 
@@ -51,7 +51,7 @@ def dhclient(lan: Wires, client: str, *words: str) -> dict[str, str]:
     files = ("-sf", str(report_script(lan.folder)), "-lf", str(lan.folder / "dhclient.leases"), "-pf", str(pid))
     with (lan.folder / "dhclient.log").open("w+") as log:
         command = lan.inside(client, "dhclient", "-1", "-v", *files, *words, "eth0")
-        subprocess.run(command, stdout=log, stderr=log, timeout=30, check=True)
+        subprocess.run(command, stdout=log, stderr=log, timeout=CLIENT_LIMIT_S, check=True)
     if "-r" not in words:
         end_daemon(pid)
     return told(lan.folder)
@@ -104,7 +104,7 @@ def test_dhclient(lan: Wires) -> None:
     found = dhclient(lan, "one")
     assert (found["new_ip_address"], found["new_routers"]) == ("10.44.0.100", "10.44.0.1")
     assert found["new_domain_name_servers"] == "10.44.0.2 10.44.0.3"
-    server.until_only("dhcp.offer", "dhcp.ack")
+    server.until_only_repeated("dhcp.offer", "dhcp.ack")
 
 
 def test_dhclient_comes_back_to_its_address_and_gives_it_up(lan: Wires) -> None:
@@ -112,7 +112,7 @@ def test_dhclient_comes_back_to_its_address_and_gives_it_up(lan: Wires) -> None:
     first = dhclient(lan, "one")["new_ip_address"]
     assert dhclient(lan, "one")["new_ip_address"] == first
     server.until("dhcp.ack", times=2)
-    server.until_only("dhcp.offer", "dhcp.ack")
+    server.until_only_repeated("dhcp.offer", "dhcp.ack")
     lan.ip("one", "addr", "add", f"{first}/24", "dev", "eth0")
     dhclient(lan, "one", "-r")
     server.until("dhcp.release")  # the client ends before it is here
@@ -155,7 +155,7 @@ def test_systemd_networkd(lan: Wires) -> None:
     server = lan.serve("server", CONFIG)
     networkd = lan.start("one", "unshare", "-m", "sh", "-c", NETWORKD)
     lan.until_address("one", "10.44.0.100/24")
-    server.until_only("dhcp.offer", "dhcp.ack")
+    server.until_only_repeated("dhcp.offer", "dhcp.ack")
     routes = lan.ip("one", "route")
     assert "default via 10.44.0.1 dev eth0 proto dhcp" in routes
     assert "10.9.0.0/16 via 10.44.0.7 dev eth0 proto dhcp" in routes
@@ -275,5 +275,5 @@ def test_the_kernel_takes_a_router_advertisement(lan: Wires) -> None:
     def routes() -> str:
         return lan.ip("one", "-6", "route", "show")
 
-    assert wait_until(lambda: bool(re.search(r"fd44::/64 dev eth0 .*expires", routes())), 60), routes()
+    assert wait_until(lambda: bool(re.search(r"fd44::/64 dev eth0 .*expires", routes())), CLIENT_LIMIT_S), routes()
     assert "default" not in routes()
