@@ -225,6 +225,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _limit_s(item: pytest.Item) -> float:
+    """The limit in a test's own mark, which thus steers the order also where it only ends what hangs; 0: no mark."""
     mark = item.get_closest_marker("timeout")
     return float(mark.args[0]) if mark is not None and mark.args else 0.0
 

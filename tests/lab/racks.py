@@ -18,6 +18,10 @@ from provisioner.lab.spec import GATEWAY, USERNAME, RackSpec
 QUIET = 0.1
 SOON_S = 60.0
 """What takes part of a second, on a computer that stands still for a while."""
+BOOT_S = 1000.0
+"""What firmware takes part of a minute for, on a computer that has much else to do."""
+TURN_S = 3600.0
+"""Until those who have a rack of the same name are done with their tests."""
 
 
 def ignore(_: str) -> None:
@@ -30,8 +34,17 @@ def held(name: str) -> Iterator[None]:
 
     The lock goes with the process: what a run that was killed has left is nobody's.
     """
-    with Path(f"/run/lock/{name}").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    path = Path(f"/run/lock/{name}")
+    with path.open("w") as lock:
+
+        def is_ours() -> bool:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        assert process.wait_until(is_ours, TURN_S, tick_s=1.0), f"{path}: locked by another process for {TURN_S:.0f} s"
         yield
 
 
@@ -96,7 +109,7 @@ class Screen:
         """Leave out what was printed so far."""
         self._from = self._path.stat().st_size if self._path.exists() else 0
 
-    def expect(self, pattern: str, limit_s: float = 300.0) -> str:
+    def expect(self, pattern: str, limit_s: float = BOOT_S) -> str:
         """Wait until it prints this; what matched."""
         found: re.Match[str] | None = None
 

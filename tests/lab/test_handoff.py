@@ -20,14 +20,13 @@ from provisioner.discovery.build import apt, cpio
 from provisioner.lab import process
 from provisioner.lab.images import mirror
 from provisioner.lab.spec import GATEWAY, state_of
-from tests.lab.driven import KEPT, Driven, driven
+from tests.lab.driven import CALL_S, KEPT, Driven, driven
 from tests.lab.racks import Screen, web
-
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600, func_only=True)]
 
 NAME = "provlab-handoff"
 NODE = "node17"
 LIMIT_S = 2000.0
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(2 * LIMIT_S + 10 * CALL_S, func_only=True)]
 DRIVERS = (
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover", "net_failover",
     "virtio_net",

@@ -10,12 +10,11 @@ import pytest
 from provisioner.lab.daemon import log_of
 from provisioner.lab.hardware import Firmware
 from tests.lab import isos
-from tests.lab.driven import Driven, driven
+from tests.lab.driven import CALL_S, Driven, driven
 from tests.lab.racks import Screen
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(2700, func_only=True)]
-
 BOOT_S = 2000.0
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(2 * BOOT_S + 10 * CALL_S, func_only=True)]
 STEPS = {
     "node17": (Firmware.UEFI_PXE6, "tftp.done"),
     "node18": (Firmware.UEFI_HTTP6, "http.sent"),

@@ -14,13 +14,12 @@ from provisioner.lab.daemon import log_of
 from provisioner.lab.hardware import Firmware
 from provisioner.store.authority import Authority
 from tests.lab import isos
-from tests.lab.driven import Driven, driven
+from tests.lab.driven import CALL_S, Driven, driven
 from tests.lab.racks import Screen
-
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(4500, func_only=True)]
 
 NODE = "node17"
 BOOT_S = 2000.0
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(3 * BOOT_S + 10 * CALL_S, func_only=True)]
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,8 @@ import pytest
 from provisioner.lab import namespace, process
 from provisioner.lab.daemon import log_of
 from provisioner.lab.spec import GATEWAY, RackSpec
-from tests.lab.driven import Driven, driven
+from tests.lab.driven import UP_S, Driven, driven
 from tests.lab.racks import Screen, ipmitool, running
-
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600, func_only=True)]
 
 SYSTEM = "debian-12"
 BUILT = {"discovery": ("--kernel", "virtual"), SYSTEM: ()}
@@ -53,6 +51,7 @@ STATIC = {
     },
 }
 JOURNEY_S = 2400.0
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(2 * JOURNEY_S + 4 * UP_S, func_only=True)]
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,15 @@ from provisioner.lab import process
 from provisioner.lab.daemon import log_of
 from provisioner.lab.hardware import Firmware
 from provisioner.lab.spec import GATEWAY, state_of
-from tests.lab.driven import BUILD_S, KEPT, Driven, driven
+from tests.lab.driven import BUILD_S, CALL_S, KEPT, Driven, driven
 from tests.lab.racks import Screen, web
-
-pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(5400, func_only=True)]
 
 NAME = "provlab-packages"
 BOOTENV = "debian-12-packages"
 KINDS = (Firmware.BIOS, Firmware.UEFI_PXE, Firmware.UEFI_HTTP)
 PASSPHRASE = "correct horse 'battery' $(staple)"
 LIMIT_S = 2400.0
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(5 * LIMIT_S + 10 * CALL_S, func_only=True)]
 REPORT = """
 {
     echo "@@ root $(findmnt -no SOURCE,FSTYPE /)"

@@ -24,7 +24,7 @@ from tests.lab.racks import rack_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(2400, func_only=True)]
 
-BOOT_S = 300.0
+BOOT_S, READY_S = 1000.0, 180.0
 HOW = {
     "node17": {"dhcp", "http"},  # BIOS with an iPXE ROM: its script at once
     "node18": {"dhcp", "4011", "tftp", "http"},  # UEFI PXE: port 4011, iPXE by TFTP, its script
@@ -59,7 +59,7 @@ def started(command: list[str], log: Path, until: str, environment: dict[str, st
     with log.open("w") as said:
         child = subprocess.Popen(command, env=os.environ | (environment or {}), stdout=said, stderr=said)
     try:
-        assert process.wait_until(lambda: until in log.read_text(), 180), log.read_text()
+        assert process.wait_until(lambda: until in log.read_text(), READY_S), log.read_text()
         yield
     finally:
         child.terminate()

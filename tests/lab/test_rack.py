@@ -16,6 +16,7 @@ from provisioner.errors import LabError
 from provisioner.lab import control, namespace, process, rack
 from provisioner.lab.spec import GATEWAY, RackSpec, Shape
 from tests.lab.racks import (
+    BOOT_S,
     SOON_S,
     HostCapture,
     Screen,
@@ -29,7 +30,7 @@ from tests.lab.racks import (
     web,
 )
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900, func_only=True)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(3 * BOOT_S + 20 * SOON_S, func_only=True)]
 
 NAME = "provlab-test"
 SECTOR = bytes.fromhex("31c08ed8b90000be0000ac88c484c0740fbafd03eca82074fbb2f888e0eeebeae2e5f4ebfd")

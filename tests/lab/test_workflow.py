@@ -16,12 +16,11 @@ import pytest
 from provisioner.lab import process
 from provisioner.lab.daemon import log_of
 from tests.lab import disks
-from tests.lab.driven import Driven, driven
-
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600, func_only=True)]
+from tests.lab.driven import UP_S, Driven, driven
 
 MACHINES = "node17,node18"
 LIMIT_S = 2000.0
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(3 * LIMIT_S + 2 * UP_S, func_only=True)]
 
 
 @pytest.fixture(scope="module")
