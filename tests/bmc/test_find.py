@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.bmc.find import Found, listen, look, scan, targets
+from provisioner.bmc.ssdp import Announced
 from provisioner.errors import ConfigError
 from provisioner.model.bmc import BmcAddress
 from tests.bmc.simulated import IPMI_PORT, REDFISH_PORT, host, simulated
@@ -62,6 +63,7 @@ def test_targets_that_are_none_or_too_many(text: str) -> None:
 async def test_services_that_announce_themselves() -> None:
     """A unicast stand-in for the group: loopback carries no multicast here."""
     answers = []
+    searches = 0
 
     class Service(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,9 +80,13 @@ async def test_services_that_announce_themselves() -> None:
     transport, _ = await loop.create_datagram_endpoint(Service, local_addr=("127.0.0.1", 0))
     try:
         port = transport.get_extra_info("sockname")[1]
-        while not (found := await listen(0.3, "127.0.0.1", ("127.0.0.1", port))):
-            pass  # this process had no time to answer
+        async with asyncio.timeout(20):
+            found: list[Announced] = []
+            while not found:  # this process had no time to answer
+                searches += 1
+                found = await listen(0.3, "127.0.0.1", ("127.0.0.1", port))
     finally:
         transport.close()
     assert [(one.host, one.port) for one in found] == [("127.0.0.1", 8443)]
     assert b"M-SEARCH" in answers[0]
+    assert searches <= len(answers), "it listened, and had not asked"

@@ -291,10 +291,12 @@ async def test_firmware_gives_its_address_back_before_we_hear_that_it_has_its_fi
 
 async def test_who_is_sent_a_file_is_known_for_as_long_as_that_lasts(web: Web) -> None:
     reader, writer = await stuck(web)
+    await reader.readuntil(b"\r\n\r\n")
     await reader.readexactly(4096)
     assert web.sent_to == {"127.0.0.1": 1}
-    while web.told.qsize() < 2:
-        await reader.read(1 << 20)
+    await reader.readexactly(len(CONTENT) - 4096)
+    told = [await asyncio.wait_for(web.told.get(), 20) for _ in range(2)]
+    assert [each.event for each in told] == ["http.start", "http.sent"]
     assert not web.sent_to
     writer.close()
 

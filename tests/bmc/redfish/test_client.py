@@ -265,7 +265,7 @@ async def test_a_silent_bmc_is_not_waited_for_longer_than_the_limit(
         return web.Response()
 
     service.next(f"GET {SYSTEM}", is_silent)
-    async with RedfishClient(service.address, PASSWORD, read_s=0.2) as quick:
+    async with RedfishClient(service.address, PASSWORD, read_s=0.2) as quick, asyncio.timeout(20):
         while f"GET {SYSTEM}" not in service.asked:  # the login has the same limit
             with pytest.raises(BmcUnreachable, match=r"no answer within 0\.2 s"):
                 await quick.get(SYSTEM)
