@@ -12,7 +12,7 @@ from provisioner.lab.hardware import Firmware
 from tests.lab.driven import Driven, driven
 from tests.lab.racks import Screen
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(4500, func_only=True)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(7200, func_only=True)]
 
 SECURE, ARM64, BY_HTTP = "node17", "node18", "node19"
 BOOT_S = 2000.0
