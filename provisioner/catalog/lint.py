@@ -52,6 +52,20 @@ class Program:
     package: str
     takes_many: bool = False
     """It takes several files and answers for all of them: much of its time goes by before it reads the first."""
+    before: Callable[[str], str] = str
+    """What is done to a file that it would take amiss."""
+
+
+BIOSBOOT = re.compile(r"(?m)^part biosboot ")
+
+
+def one_biosboot(text: str) -> str:
+    """A kickstart file in which each `part biosboot` but the first is a comment: disks of a mirror have one each.
+
+    pykickstart takes the second for a second file system at one place, and reads no further; Anaconda makes them all.
+    """
+    first = BIOSBOOT.search(text)
+    return text if first is None else text[: first.end()] + BIOSBOOT.sub("# part biosboot ", text[first.end() :])
 
 
 PROGRAMS: Mapping[str, Program] = {
@@ -69,7 +83,9 @@ PROGRAMS: Mapping[str, Program] = {
         "shellcheck",
         takes_many=True,
     ),
-    "kickstart": Program(lambda kind, path: ["ksvalidator", "-v", kind, str(path)], "pykickstart", takes_many=True),
+    "kickstart": Program(
+        lambda kind, path: ["ksvalidator", "-v", kind, str(path)], "pykickstart", takes_many=True, before=one_biosboot
+    ),
     "preseed": Program(lambda kind, path: ["debconf-set-selections", "-c", str(path)], "debconf", takes_many=True),
     "ignition": Program(lambda kind, path: ["ignition-validate", str(path)], "ignition"),
     "autoyast": Program(lambda kind, path: ["xmllint", "--noout", str(path)], "libxml2-utils"),
@@ -131,7 +147,7 @@ class Linter:
         with tempfile.TemporaryDirectory(prefix="provisioner-lint-") as folder:
             paths = [Path(folder) / f"file{number}" for number in range(len(texts))]
             for path, text in zip(paths, texts, strict=True):
-                path.write_text(text, encoding="utf-8")
+                path.write_text(program.before(text), encoding="utf-8")
             command = [*program.command(kind, paths[0]), *(str(path) for path in paths[1:])]
             found = shutil.which(command[0]) or shutil.which(command[0], path=str(Path(sys.executable).parent))
             if found is None:

@@ -158,15 +158,19 @@ def _render(
     proof = Proof(bootenv)
     for sample in machines:
         made: list[tuple[str, File]] = []
+        refused: dict[str, str] = {}
         try:
             for arch in arches(bootenv):
-                seen.add(*contexts(catalog, bootenv, sample, arch))
-                made += [(arch, file) for file in files(catalog, bootenv, sample, arch, render)]
-        except RefusedError as error:
-            proof.refused[sample.name] = "; ".join(error.faults) or error.message
-            continue
+                try:
+                    seen.add(*contexts(catalog, bootenv, sample, arch))
+                    made += [(arch, file) for file in files(catalog, bootenv, sample, arch, render)]
+                except RefusedError as error:
+                    refused[arch] = "; ".join(error.faults) or error.message
         except RenderError as error:
             verdict.faults.append(f"{bootenv.name} for {sample.name}: {error.message}")
+            continue
+        if refused.keys() == set(arches(bootenv)):
+            proof.refused[sample.name] = "; ".join(dict.fromkeys(refused.values()))
             continue
         proof.taken.append(sample.name)
         proof.files += len(made)

@@ -46,6 +46,17 @@ def test_a_good_file_has_no_faults() -> None:
     assert (verdict.faults, verdict.asked) == ([], {"shellcheck"})
 
 
+MIRROR = "".join(f"part biosboot --fstype=biosboot --size=1 --ondisk={disk}\n" for disk in ("sda", "sdb"))
+ROOT = "part / --fstype=xfs --size=1024 --ondisk=sda\n"
+
+
+def test_each_disk_of_a_mirror_has_its_own_place_for_the_loader() -> None:
+    LINTER.check("kickstart:RHEL9", {"x": MIRROR + ROOT}, good := Verdict())
+    LINTER.check("kickstart:RHEL9", {"x": MIRROR + ROOT + ROOT}, bad := Verdict())
+    assert good.faults == []
+    assert "mountpoint / has already been defined" in bad.faults[0]
+
+
 TOGETHER = {
     # a good file, a bad one and a worse one
     "kickstart:RHEL9": ("text\n", "text\nno-such-command\n", "no-such-command\n"),

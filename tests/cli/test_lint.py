@@ -67,6 +67,20 @@ def test_what_was_booted_and_what_of_it_could_not_be_checked_are_both_told(site:
     assert "in the rack; untested: nobody here has such a machine" in out
 
 
+def test_a_machine_that_one_architecture_cannot_start_is_one_of_the_other(site: Path, lint: Lint) -> None:
+    """What starts by UEFI alone as arm64 starts by BIOS as amd64, and is looked at there."""
+    arm64 = BOOTENV.partition("  amd64:")[2].partition("answers:")[0]
+    installer = BOOTENV.replace("kind: live", "kind: installer")
+    (site / "bootenvs/site-os.yaml").write_text(
+        installer.replace("answers:", f"  arm64:\n    firmware: [uefi]{arm64}answers:")
+    )
+    bios = '{% if boot.firmware == "bios" %}if true; then{% endif %}'
+    (site / "templates/site/setup.sh.j2").write_text(f"#!/bin/sh\n{bios}\n")
+    status, _, err = lint()
+    assert status == 1
+    assert "site-os/amd64/bios-vm/setup: shellcheck" in err
+
+
 def test_for_scripts(lint: Lint) -> None:
     status, out, _ = lint("-o", "json")
     found = json.loads(out)
