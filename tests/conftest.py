@@ -26,6 +26,7 @@ from _pytest.pathlib import ImportMode, import_path
 from xdist.scheduler import LoadScopeScheduling
 
 import provisioner
+from tests.share import Share
 
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("here")
@@ -82,6 +83,11 @@ def nothing_blocks_the_loop(watch_for_blocking_calls: None) -> Iterator[None]:
     blocked.clear()
     yield
     assert not blocked, f"blocked the event loop: {', '.join(blocked)}"
+
+
+@pytest.fixture(scope="session")
+def share(request: pytest.FixtureRequest) -> Share:
+    return Share(request.config.getoption("all_points"))
 
 
 NO_TESTS = pytest.ExitCode.NO_TESTS_COLLECTED
@@ -239,6 +245,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a test that is skipped or expected to fail fails the run")
+    parser.addoption("--all-points", action="store_true", help="break a life in every way at every point of it")
     parser.addoption(
         "--kinds",
         type=lambda words: words.split(","),

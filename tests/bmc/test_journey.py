@@ -15,6 +15,7 @@ from provisioner.bmc.pool import Bmcs
 from provisioner.errors import BmcAuthError, BmcError, BmcUnsupported
 from provisioner.model.bmc import BmcAddress, BootTarget, Driver, Power
 from tests.bmc.faults import PASSWORD, Fault, SimulatedBoard, Wire, spoilt
+from tests.share import Share
 
 # no thread has anything to say: no turn of the loop has to be waited for before time moves on
 pytestmark = [pytest.mark.looptime(noop_cycles=0), pytest.mark.peer, pytest.mark.timeout(600)]
@@ -89,8 +90,8 @@ async def test_nothing_goes_wrong(driver: Driver) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
 @pytest.mark.parametrize("driver", [Driver.IPMI, Driver.REDFISH])
-async def test_a_fault_after_every_request(driver: Driver, fault: Fault) -> None:
-    for at in range(await count(driver)):
+async def test_a_fault_after_every_request(driver: Driver, fault: Fault, share: Share) -> None:
+    for at, _ in share.of(range(await count(driver)), fault, list(Fault)):
         wire = Wire(fault, at)
         _, failed = await journey(driver, wire)
         spoiled = wire.log[at]

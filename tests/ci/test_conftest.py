@@ -179,11 +179,11 @@ def test_a_file_that_cannot_be_imported_is_told_by_workers_too(project: pytest.P
 
 @pytest.mark.slow
 def test_a_marker_that_does_not_stand_in_the_file_is_refused(project: pytest.Pytester) -> None:
-    (project.mkpydir("tests") / "marks.py").write_text("import pytest\nSLOW = pytest.mark.slow\n")
-    (project.path / "tests" / "test_it.py").write_text("from tests import marks\n@marks.SLOW\ndef test_it(): pass")
-    result = project.runpytest_subprocess("tests")
+    (project.mkpydir("more") / "marks.py").write_text("import pytest\nSLOW = pytest.mark.slow\n")
+    (project.path / "more" / "test_it.py").write_text("from more import marks\n@marks.SLOW\ndef test_it(): pass")
+    result = project.runpytest_subprocess("more")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*tests/test_it.py::test_it is slow, but mark*is not in its file*"])
+    result.stderr.fnmatch_lines(["*more/test_it.py::test_it is slow, but mark*is not in its file*"])
 
 
 TOGETHER = """import os

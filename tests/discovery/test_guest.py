@@ -51,7 +51,6 @@ PROGRAMS = (
     *("sed", "sh", "umount"),
 )
 """Of BusyBox, in an image that is as small as can be."""
-IMAGE_URL = f"http://{ADDRESS}/files/disk.raw.zst"
 HOME_URL = f"http://{ADDRESS}/agent/v1/phone-home"
 
 
@@ -220,48 +219,56 @@ async def test_the_daemon_dies_in_the_middle_and_comes_back(
     check_installed(disk)
 
 
-async def test_a_wrong_image_is_refused_before_the_disk_is_touched(
-    system: cache.Manifest, image: bytes, tmp_path: Path
-) -> None:
-    disk = blank(tmp_path)
-    daemon = StandIn({"j1": install_job(image, "0" * 64)}, {"disk.raw.zst": image})
-    await run_guest(system, disk, daemon)
-    assert daemon.done["j1"]["status"] == 1
-    assert "wrong hash, nothing was written" in daemon.done["j1"]["message"]
-    assert not any(disk.read_bytes())
+EMPTY, PARTED, NO_PARTITIONS = "nothing but zeroes", "partitions", "no partitions"
+Story = dict[str, tuple[str, int, str, str]]
 
 
-async def test_images_that_memory_does_not_hold(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
-    disk = blank(tmp_path)
-    good = hashlib.sha256(image).hexdigest()
-    write = ". /usr/lib/provisioner/job.sh\nthrough_pipe {} {} {} /dev/vda onto_disk /dev/vda; settle /dev/vda\n"
-    jobs = {
-        "right": write.format(IMAGE_URL, good, len(image)) + "sfdisk --dump /dev/vda",
-        "wrong": write.format(IMAGE_URL, "0" * 64, len(image)),
-        "cut": write.format(f"http://{ADDRESS}/files/cut.zst", good, len(image)),
+def state_of(disk: Path) -> str:
+    """What is to be found on a disk."""
+    if partitions(disk):
+        return PARTED
+    return NO_PARTITIONS if any(disk.read_bytes()) else EMPTY
+
+
+def written(how: str, name: str, sha256: str, size_bytes: int, where: str = "/dev/vda") -> str:
+    """A job that writes a file in one of the ways that our jobs have."""
+    return f". /usr/lib/provisioner/job.sh\n{how} http://{ADDRESS}/files/{name} {sha256} {size_bytes} {where}\n"
+
+
+def story(image: bytes, packed: dict[str, bytes]) -> Story:
+    """Jobs in order: the script, its status, what it says, and what is then on the disk."""
+    good, bad, size, own = hashlib.sha256(image).hexdigest(), "0" * 64, len(image), str(IDS.root_partition).upper()
+    pipe, onto = "through_pipe", "/dev/vda onto_disk /dev/vda; settle /dev/vda"
+    right = written(pipe, "disk.raw.zst", good, size, onto) + "sfdisk --dump /dev/vda"
+    wrong, cut = written(pipe, "disk.raw.zst", bad, size, onto), written(pipe, "cut.zst", good, size, onto)
+    told: Story = {
+        "one that memory does not hold": (right, 0, own, PARTED),
+        "erased": (RENDERER.render("agent/erase.sh.j2", {}), 0, "", EMPTY),
+        "a wrong image": (install_job(image, bad), 1, "wrong hash, nothing was written", EMPTY),
+        "a wrong one that memory does not hold": (wrong, 1, "wrong hash, the disk was wiped", NO_PARTITIONS),
+        "one that is cut": (cut, 1, "could not be written, the disk was wiped", NO_PARTITIONS),
     }
-    daemon = StandIn(jobs, {"disk.raw.zst": image, "cut.zst": image[:-100_000]}, die_after=len(image) // 2, away_s=1.0)
-    screen = await run_guest(system, disk, daemon)
-    assert {job: said["status"] for job, said in daemon.done.items()} == {"right": 0, "wrong": 1, "cut": 1}, screen
-    assert str(IDS.root_partition).upper() in daemon.log
-    assert "wrong hash, the disk was wiped" in daemon.done["wrong"]["message"]
-    assert "could not be written, the disk was wiped" in daemon.done["cut"]["message"]
-    assert partitions(disk) == []
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()}
+    for name, content in packed.items():
+        script = written("erase_disk /dev/vda; write_image", name, digests[name], len(content))
+        script += f"head -c {len(packed['disk.raw'])} /dev/vda | sha256sum\n"
+        told[name] = (script, 0, digests["disk.raw"], NO_PARTITIONS)
+    return told
 
 
-async def test_images_packed_otherwise_or_not_at_all(system: cache.Manifest, tmp_path: Path) -> None:
+async def test_what_is_written_and_what_is_left(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
+    """All in one boot. The daemon goes away in the middle of the first image that memory does not hold."""
     raw = random.Random(17).randbytes(3 * MIB) + bytes(8 * MIB) + random.Random(18).randbytes(3 * MIB)
-    files = {"disk.raw": raw, "disk.raw.gz": gzip.compress(raw, 1), "disk.raw.xz": lzma.compress(raw, preset=0)}
-    script = ". /usr/lib/provisioner/job.sh\nerase_disk /dev/vda\nwrite_image {} {} {} /dev/vda\n"
-    script += f"head -c {len(raw)} /dev/vda | sha256sum\n"
-    jobs = {
-        f"j{number}": script.format(f"http://{ADDRESS}/files/{name}", hashlib.sha256(content).hexdigest(), len(content))
-        for number, (name, content) in enumerate(files.items())
-    }
-    daemon = StandIn(jobs, files)
-    screen = await run_guest(system, blank(tmp_path), daemon, memory_mib=1024)
-    assert [said["status"] for said in daemon.done.values()] == [0, 0, 0], screen
-    assert all(hashlib.sha256(raw).hexdigest() in said["message"] for said in daemon.done.values())
+    packed = {"disk.raw": raw, "disk.raw.gz": gzip.compress(raw, 1), "disk.raw.xz": lzma.compress(raw, preset=0)}
+    disk, told = blank(tmp_path), story(image, packed)
+    jobs = {f"j{number}": script for number, (script, _, _, _) in enumerate(told.values())}
+    files = {"disk.raw.zst": image, "cut.zst": image[:-100_000], **packed}
+    daemon = StandIn(jobs, files, die_after=len(image) // 2, away_s=1.0, look=lambda: state_of(disk))
+    screen = await run_guest(system, disk, daemon, memory_mib=1024)
+    assert daemon.deaths == 1
+    for (what, (_, status, words, state)), job in zip(told.items(), jobs, strict=True):
+        assert (daemon.done[job]["status"], daemon.looked[job]) == (status, state), (what, screen)
+        assert words in daemon.done[job]["message"], (what, daemon.done[job])
 
 
 def archive() -> bytes:
@@ -311,16 +318,6 @@ async def test_a_system_out_of_an_archive(system: cache.Manifest, tmp_path: Path
     assert debugfs(root, f"cat {seed}/meta-data") == "instance-id: 7b1f\nlocal-hostname: node17\n"
     assert debugfs(root, f"cat {seed}/user-data").startswith("#cloud-config\n")
     assert "Mode:  0600" in debugfs(root, f"stat {seed}/user-data")
-
-
-async def test_erasing_leaves_nothing_to_find(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
-    disk = blank(tmp_path)
-    erase = RENDERER.render("agent/erase.sh.j2", {})
-    daemon = StandIn({"j1": install_job(image), "j2": erase}, {"disk.raw.zst": image})
-    screen = await run_guest(system, disk, daemon)
-    assert daemon.done["j2"]["status"] == 0, screen
-    assert partitions(disk) == []
-    assert not any(disk.read_bytes())
 
 
 OVER = "one whose run is over is killed, with all that it started"

@@ -1,6 +1,7 @@
 """The whole journey (discover, install, release) behind boards that misbehave, with the daemon's own parts.
 
-Each quirk and fault of `lab/faults.py`, and every single request of the journey spoilt once. Virtual time.
+Each quirk and fault of `lab/faults.py`, and every single request of the journey spoilt, each in a share of the ways
+(`tests/share.py`). Virtual time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from provisioner.model.net import Mac
 from tests.bmc.faults import PASSWORD, USER, SimulatedBoard, Wire
 from tests.bmc.faults import Fault as Spoilt
 from tests.lab.world import World
+from tests.share import Share
 
 # time stands still while the store's threads work, so no turn of the loop has to be waited for before it moves on
 pytestmark = [pytest.mark.looptime(noop_cycles=0), pytest.mark.slow, pytest.mark.timeout(600)]
@@ -165,9 +167,9 @@ async def requests(tmp_path: Path, driver: Driver) -> int:
 @pytest.mark.parametrize("spoilt", list(Spoilt), ids=lambda spoilt: spoilt.name.lower())
 @pytest.mark.parametrize("driver", [IPMI, REDFISH])
 async def test_a_fault_after_every_request_leaves_the_machine_as_the_daemon_means(
-    tmp_path: Path, driver: Driver, spoilt: Spoilt
+    tmp_path: Path, driver: Driver, spoilt: Spoilt, share: Share
 ) -> None:
-    for at in range(await requests(tmp_path, driver)):
+    for at, _ in share.of(range(await requests(tmp_path, driver)), spoilt, list(Spoilt)):
         wire = Wire(spoilt, at)
         await journey(World(tmp_path / str(at), driver, wire=wire))
         assert wire.asked > at, "it was spoilt"

@@ -62,6 +62,7 @@ CASES = "AccountManagement", "BootOverride", "ManagerEthernetInterfaces", "Query
 this board refuses that, as real ones do (HTTP 409)."""
 
 
+@pytest.mark.long
 async def test_the_use_case_checkers_find_no_fault(tmp_path: Path) -> None:
     said = await beside_a_board(
         tmp_path, str(PROGRAMS / "rf_use_case_checkers"), *LOGIN, "--test-list", *CASES, "--report-dir", ".",
@@ -110,6 +111,7 @@ UTILITIES: tuple[tuple[str, str], ...] = (
 """What each of the redfish-utilities does, in order, and what it then says; the last is ours, by the same SSDP."""
 
 
+@pytest.mark.long
 async def test_the_redfish_utilities_do_what_they_say(tmp_path: Path) -> None:
     await asyncio.to_thread((tmp_path / "NIC-16.0.bin").write_text, "firmware")
     lines = [f"{PROGRAMS}/{line.replace('LOGIN', ' '.join(LOGIN))} || echo BAD; echo ====" for line, _ in UTILITIES]

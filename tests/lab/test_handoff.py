@@ -86,25 +86,25 @@ FAMILIES = {
 
 @pytest.fixture(scope="module")
 def racked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
-    """A rack with one machine that is known, and its daemon, which has the stand-ins and Debian's installer."""
-    folder = tmp_path_factory.mktemp("standin")
+    """A rack with one machine that is known, and its daemon."""
     for name in TALOS_SECRETS:
         os.environ[f"PROVISIONER_SECRET_TALOS_{name.upper()}"] = "c2VjcmV0"
     shape = ("--kinds", "bios", "--machines", "1", "--memory", "4GiB", "--disk-size", "12GiB")
     with driven(NAME, *shape) as lab:
-        built = lab.discovery()
-        initrd = folder / "initrd.img"
-        tree = standin(built["initrd.img"], folder / "discovery")
-        initrd.write_bytes(b"".join(cpio.archive(tree, ("etc", "proc", "run", "sys"))))
-        filler = folder / "filler"
-        filler.write_bytes(b"not looked at")
-        for bootenv, family in FAMILIES.items():
-            give(lab, bootenv, {family.kernel: built["vmlinuz"], family.initrd: initrd})
-            if family.besides:
-                give(lab, bootenv, {family.besides: filler})
-        give(lab, DEBIAN, debian_installer())
+        lab.discovery()
         lab.control("discover", NODE, "--wait", limit_s=LIMIT_S)
         yield lab
+
+
+@pytest.fixture(scope="module")
+def made(racked: Driven, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What stands in for the files of installers: kernel, initrd, and one of which the contents do not matter."""
+    folder = tmp_path_factory.mktemp("standin")
+    built = racked.discovery()
+    tree = standin(built["initrd.img"], folder / "discovery")
+    (folder / "initrd.img").write_bytes(b"".join(cpio.archive(tree, ("etc", "proc", "run", "sys"))))
+    (folder / "filler").write_bytes(b"not looked at")
+    return {"kernel": built["vmlinuz"], "initrd": folder / "initrd.img", "besides": folder / "filler"}
 
 
 def standin(discovery: Path, folder: Path) -> cpio.Tree:
@@ -154,9 +154,19 @@ def installing(lab: Driven, bootenv: str, params: dict[str, object]) -> Iterator
         lab.control("cancel", NODE)
 
 
-@pytest.mark.parametrize("bootenv", FAMILIES)
-def test_an_installer_is_told_where_its_answers_are_and_gets_them(racked: Driven, bootenv: str) -> None:
+GATE = ("rocky-9", "ubuntu-22.04")
+"""The families for which a boot in the gate stands: answers that fetch more of their own, and a seed of several."""
+
+
+@pytest.mark.parametrize(
+    "bootenv", [name if name in GATE else pytest.param(name, marks=pytest.mark.long) for name in FAMILIES]
+)
+def test_an_installer_is_told_where_its_answers_are_and_gets_them(
+    racked: Driven, made: dict[str, Path], bootenv: str
+) -> None:
     family = FAMILIES[bootenv]
+    files = {family.kernel: made["kernel"], family.initrd: made["initrd"], family.besides: made["besides"]}
+    give(racked, bootenv, {name: path for name, path in files.items() if name})
     params: dict[str, object] = {}
     if bootenv == "talos":
         params = {f"talos.{name}": f"env:TALOS_{name.upper()}" for name in TALOS_SECRETS}
@@ -171,7 +181,9 @@ def test_an_installer_is_told_where_its_answers_are_and_gets_them(racked: Driven
     assert any(line["event"] == "http.answer" for line in racked.trace(NODE)), racked.trace(NODE)[-40:]
 
 
+@pytest.mark.long
 def test_debians_installer_obeys_its_preseed_and_goes_to_the_mirror_in_it(racked: Driven, tmp_path: Path) -> None:
+    give(racked, DEBIAN, debian_installer())
     asked = r'"GET /debian/dists/bookworm/Release'
     params: dict[str, object] = {"mirror.debian": f"http://{GATEWAY}:8000/debian"}
     with web(racked.spec, tmp_path, tmp_path / "web.log") as log, installing(racked, DEBIAN, params) as screen:

@@ -14,7 +14,7 @@ from tests.lab.driven import CALL_S, Driven, driven
 from tests.lab.racks import Screen
 
 BOOT_S = 2000.0
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(2 * BOOT_S + 10 * CALL_S, func_only=True)]
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(2 * BOOT_S + 10 * CALL_S, func_only=True)]
 STEPS = {
     "node17": (Firmware.UEFI_PXE6, "tftp.done"),
     "node18": (Firmware.UEFI_HTTP6, "http.sent"),

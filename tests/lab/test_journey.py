@@ -23,8 +23,9 @@ SYSTEM = "debian-12"
 BUILT = {"discovery": ("--kernel", "virtual"), SYSTEM: ()}
 """What is built, and with which options: the same as by scripts/lab, so that it is built once."""
 MACHINES = ("node17", "node18", "node19")
-BY_MEDIUM = "node18"
-"""Installed by a CD of its own in its BMC's virtual drive, with an address of its own; the others by the network."""
+BY_NETWORK, BY_MEDIUM, LATER = MACHINES
+"""The second is installed by a CD of its own in its BMC's virtual drive, with an address of its own."""
+TOGETHER = (BY_NETWORK, BY_MEDIUM)
 ARGUMENTS = "ro no_timer_check cryptomgr.notests norandmaps mitigations=off console=tty0 console=ttyS0,115200n8"
 CHECK = f"""set -eu
 grep -q ' {ARGUMENTS}$' /proc/cmdline
@@ -87,23 +88,23 @@ def test_machines_are_discovered_and_installed_though_the_daemon_dies_on_the_way
     with no_dhcp(racked.spec, found[BY_MEDIUM]["macs"][0], tmp_path / "dhcp.log"):
         deaths = _install_and_kill(racked, {"fetch", "install", "local-boot"})
 
-    found = {name: racked.machine(name) for name in MACHINES}
-    assert {name: found[name]["state"] for name in MACHINES} == dict.fromkeys(MACHINES, "active"), log_of(
+    found = {name: racked.machine(name) for name in TOGETHER}
+    assert {name: found[name]["state"] for name in TOGETHER} == dict.fromkeys(TOGETHER, "active"), log_of(
         racked.spec
     ).read_text()
-    assert {found[name]["bootenv"] for name in MACHINES} == {SYSTEM}
+    assert {found[name]["bootenv"] for name in TOGETHER} == {SYSTEM}
     assert deaths, "no phase was seen in which to kill the daemon"
 
 
 def _install_and_kill(lab: Driven, phases: set[str]) -> set[str]:
-    """Install all machines; kill the daemon once in each of these phases of the first machine that is seen in it."""
+    """Install both machines; kill the daemon once in each of these phases of the first machine that is seen in it."""
     deaths: set[str] = set()
     lab.api.post(f"/v1/machines/{BY_MEDIUM}/boot", STATIC, slow=True)
 
     def step() -> bool:
-        if not all(begun(name) for name in MACHINES):
+        if not all(begun(name) for name in TOGETHER):
             return bool(child.poll())
-        for name in MACHINES:
+        for name in TOGETHER:
             run = lab.machine(name)["run"] or {}
             phase = run.get("phase", "")
             if run.get("outcome") == "running" and phase in phases - deaths:
@@ -116,12 +117,19 @@ def _install_and_kill(lab: Driven, phases: set[str]) -> set[str]:
         run = lab.machine(name)["run"] or {}
         return run.get("verb") == "deploy" and not (name == BY_MEDIUM and run.get("phase") == "power")
 
-    others = ",".join(name for name in MACHINES if name != BY_MEDIUM)
-    with lab.beside("boot", others, SYSTEM, "--yes") as child:
+    with lab.beside("boot", BY_NETWORK, SYSTEM, "--yes") as child:
         assert process.wait_until(step, JOURNEY_S, tick_s=1.0), "the journey did not end"
         assert child.stdout is not None
         assert child.returncode == 0, child.stdout.read().decode()
     return deaths
+
+
+@pytest.mark.long
+def test_a_machine_that_boots_by_uefi_http_is_installed(racked: Driven) -> None:
+    racked.control("boot", LATER, SYSTEM, "--yes", "--wait", limit_s=JOURNEY_S)
+    machine = racked.machine(LATER)
+    assert (machine["state"], machine["bootenv"]) == ("active", SYSTEM), log_of(racked.spec).read_text()
+    assert not any(line["channel"] == "tftp" for line in racked.trace(LATER))
 
 
 def test_the_trace_tells_the_journey(racked: Driven) -> None:

@@ -82,6 +82,7 @@ def wait_for_share(lab: Driven, name: str) -> None:
     assert process.wait_until(lambda: shared(lab, name), LIMIT_S, tick_s=1.0), log_of(lab.spec).read_text()[-4000:]
 
 
+@pytest.mark.long
 def test_a_machine_takes_an_image_from_its_neighbour(racked: Driven, tmp_path: Path) -> None:
     """The image comes as qcow2, and is what both machines write."""
     racked.control("artifacts", "import", "debian-12/disk.raw.zst", str(disks.qcow2(tmp_path)))

@@ -1,6 +1,7 @@
 """The disk is full, or another process locks the store, at every point of a workflow: it is carried out all the same.
 
-The points are those of `test_crash`, and so is what has to be true in the end.
+The points are those of `test_crash`, and so is what has to be true in the end. What breaks takes turns at them
+(`tests/share.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from provisioner.model.workflow import FlowRun
 from tests.lifecycle.breaking import BreakableDatabase, Struck, hurried, take_over
 from tests.lifecycle.points import LIVES, Point, certain
 from tests.lifecycle.test_crash import check_events
+from tests.share import Share
 from tests.workflow.rack import FlowRack
 from tests.workflow.test_crash import STORIES, hook, reached, start_of
 from tests.workflow.test_engine import over, ready
@@ -70,11 +72,13 @@ async def insisted(rack: FlowRack, workflow: str) -> FlowRun:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("what", BREAKAGES)
-async def test_the_store_breaks_at_every_point(tmp_path_factory: pytest.TempPathFactory, what: str, story: str) -> None:
+async def test_the_store_breaks_at_every_point(
+    tmp_path_factory: pytest.TempPathFactory, what: str, story: str, share: Share
+) -> None:
     start, breaks = await start_of(tmp_path_factory, story), BREAKAGES[what]
     whole = certain([await play(tmp_path_factory.mktemp("whole"), story, breaks, None, start) for _ in range(LIVES)])
     assert len(whole) >= 6
-    for at, point in enumerate(whole):
+    for at, point in share.of(whole, what, list(BREAKAGES)):
         async with asyncio.timeout(30):
             struck = await play(tmp_path_factory.mktemp(f"at{at}"), story, breaks, point, start)
         assert struck.struck, point

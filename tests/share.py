@@ -1,0 +1,28 @@
+"""Which points of a life are broken in which way, where all ways at all points would take minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+W = TypeVar("W")
+STRIDE = 3
+
+
+@dataclass(frozen=True)
+class Share:
+    """Deals the points of a life to the ways in which it is broken there: each point meets some of the ways.
+
+    A way has every third point (of two ways, every second): what it finds at one, others mostly find as well. With
+    `every`, each way has all.
+    """
+
+    every: bool = False
+
+    def of(self, points: Iterable[T], way: W, ways: Sequence[W]) -> list[tuple[int, T]]:
+        """The points for this one of the ways, each with its number, from 0."""
+        numbered = list(enumerate(points))
+        stride = min(len(ways), STRIDE)
+        return numbered if self.every else numbered[ways.index(way) % stride :: stride]
