@@ -192,11 +192,15 @@ def check_installed(disk: Path) -> None:
     )
 
 
-async def test_a_machine_reports_and_is_installed(system: cache.Manifest, image: bytes, tmp_path: Path) -> None:
+async def test_a_machine_reports_and_is_installed_though_the_daemon_dies_and_comes_back(
+    system: cache.Manifest, image: bytes, tmp_path: Path
+) -> None:
     disk = blank(tmp_path)
-    daemon = StandIn({"j1": install_job(image)}, {"disk.raw.zst": image})
+    daemon = StandIn({"j1": install_job(image)}, {"disk.raw.zst": image}, die_after=len(image) // 2, away_s=3.0)
     screen = await run_guest(system, disk, daemon, cpus=2)
+    assert daemon.deaths == 1
     assert [said["status"] for said in daemon.done.values()] == [0], screen
+    assert "broke off at byte" in screen
     check_installed(disk)
     facts = decode_facts(json.dumps(daemon.facts).encode(), 0.0)
     assert (facts.firmware, facts.virtual, facts.nics[0].mac, facts.cpu.threads) == ("bios", True, MAC, 2)
@@ -205,18 +209,6 @@ async def test_a_machine_reports_and_is_installed(system: cache.Manifest, image:
     assert percents == sorted(percents)
     assert "system written to /dev/vda" in daemon.log
     assert "secret" not in screen, "tokens are never shown"
-
-
-async def test_the_daemon_dies_in_the_middle_and_comes_back(
-    system: cache.Manifest, image: bytes, tmp_path: Path
-) -> None:
-    disk = blank(tmp_path)
-    daemon = StandIn({"j1": install_job(image)}, {"disk.raw.zst": image}, die_after=len(image) // 2, away_s=3.0)
-    screen = await run_guest(system, disk, daemon)
-    assert daemon.deaths == 1
-    assert daemon.done["j1"]["status"] == 0, screen
-    assert "broke off at byte" in screen
-    check_installed(disk)
 
 
 EMPTY, PARTED, NO_PARTITIONS = "nothing but zeroes", "partitions", "no partitions"

@@ -91,7 +91,7 @@ def trace(client: Client, mac: str) -> list[dict[str, Any]]:
     return lines
 
 
-@pytest.mark.parametrize("which", EXISTING)
+@pytest.mark.parametrize("which", ["dnsmasq", pytest.param("kea", marks=pytest.mark.long)])
 def test_firmware_boots_from_us_with_an_address_from_another_server(
     racked: RackSpec, there: Wires, tmp_path: Path, which: str
 ) -> None:

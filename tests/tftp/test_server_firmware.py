@@ -24,6 +24,7 @@ ROUTER, MACHINES = "10.96.0.1", "10.96.0.0/24"
 STARTED = "iPXE initialising devices"
 BOOT_S = 280.0
 FAULTS: dict[str, links.Faults] = {"1 %": (0.01, 0.01, 0.01, 0), "5 %": (0.05, 0.05, 0.05, 0)}
+WORST = "5 %"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,10 @@ def machine(firmware: Firmware, folder: Path) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize(
+    "faults",
+    [pytest.param(FAULTS[name], id=name, marks=() if name == WORST else pytest.mark.long) for name in FAULTS],
+)
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS.keys())
 def test_firmware_starts_what_it_fetched(tmp_path: Path, chain: Chain, faults: links.Faults) -> None:
     (tmp_path / "root").mkdir()
