@@ -1,4 +1,4 @@
-"""Which points of a life are broken in which way, where all ways at all points would take minutes."""
+"""What the gate has of what multiplies, and `scripts/test --long` whole (docs/decisions/0013-what-the-gate-runs.md)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import pytest
+from _pytest.mark.structures import ParameterSet
+
 T = TypeVar("T")
 W = TypeVar("W")
 STRIDE = 3
+
+
+def in_gate(names: Iterable[str], *some: str) -> list[ParameterSet]:
+    """Parameters of a test: some stand for the others in the gate."""
+    return [pytest.param(name, id=name, marks=() if name in some else pytest.mark.long) for name in names]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from provisioner.lab.images import mirror
 from provisioner.lab.spec import GATEWAY, state_of
 from tests.lab.driven import CALL_S, KEPT, Driven, driven
 from tests.lab.racks import Screen, web
+from tests.share import in_gate
 
 NAME = "provlab-handoff"
 NODE = "node17"
@@ -158,9 +159,7 @@ GATE = ("rocky-9", "ubuntu-22.04")
 """The families for which a boot in the gate stands: answers that fetch more of their own, and a seed of several."""
 
 
-@pytest.mark.parametrize(
-    "bootenv", [name if name in GATE else pytest.param(name, marks=pytest.mark.long) for name in FAMILIES]
-)
+@pytest.mark.parametrize("bootenv", in_gate(FAMILIES, *GATE))
 def test_an_installer_is_told_where_its_answers_are_and_gets_them(
     racked: Driven, made: dict[str, Path], bootenv: str
 ) -> None:

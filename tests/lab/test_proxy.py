@@ -21,6 +21,7 @@ from provisioner.lab.spec import RackSpec
 from tests.dhcp.existing import EXISTING
 from tests.dhcp.wires import Wires, run, wires
 from tests.lab.racks import rack_of
+from tests.share import in_gate
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(2400, func_only=True)]
 
@@ -91,7 +92,7 @@ def trace(client: Client, mac: str) -> list[dict[str, Any]]:
     return lines
 
 
-@pytest.mark.parametrize("which", ["dnsmasq", pytest.param("kea", marks=pytest.mark.long)])
+@pytest.mark.parametrize("which", in_gate(EXISTING, "dnsmasq"))
 def test_firmware_boots_from_us_with_an_address_from_another_server(
     racked: RackSpec, there: Wires, tmp_path: Path, which: str
 ) -> None:

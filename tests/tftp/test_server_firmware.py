@@ -15,6 +15,7 @@ from provisioner.lab import process
 from provisioner.lab.accel import QEMU, emulation
 from provisioner.lab.builds import BUILDS
 from provisioner.lab.hardware import Firmware
+from tests.share import in_gate
 from tests.tftp import links
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -84,17 +85,14 @@ def machine(firmware: Firmware, folder: Path) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize(
-    "faults",
-    [pytest.param(FAULTS[name], id=name, marks=() if name == WORST else pytest.mark.long) for name in FAULTS],
-)
+@pytest.mark.parametrize("link", in_gate(FAULTS, WORST))
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS.keys())
-def test_firmware_starts_what_it_fetched(tmp_path: Path, chain: Chain, faults: links.Faults) -> None:
+def test_firmware_starts_what_it_fetched(tmp_path: Path, chain: Chain, link: str) -> None:
     (tmp_path / "root").mkdir()
     shutil.copyfile(LOADERS / chain.loader, tmp_path / "root" / chain.loader)
     console = tmp_path / "console"
     with ExitStack() as stack:
-        server, client, said = links.lay(stack, faults, tmp_path / "root")
+        server, client, said = links.lay(stack, FAULTS[link], tmp_path / "root")
         with ExitStack() as behind:
             attach(behind, server, client, chain.loader)
             behind.enter_context(program("ip", "netns", "exec", client, *machine(chain.firmware, tmp_path)))
