@@ -42,7 +42,7 @@ class Trace:
         self._db = db
         self._clock = clock
         self._pending: list[TraceLine] = []
-        self._on_their_way = 0
+        self._on_their_way: set[asyncio.Future[None]] = set()
         """Writes of lines that are not in the store yet: who reads waits for them."""
         self._strangers: OrderedDict[Mac, deque[tuple[int, TraceLine]]] = OrderedDict()
         self._heard = 0
@@ -102,24 +102,39 @@ class Trace:
                     await self.flush()
 
     async def flush(self) -> None:
-        """Hand what has gathered to the store and wait until it is kept, and what others are writing with it."""
+        """Hand what has gathered to the store and wait until it is kept, and what others are writing.
+
+        A change that took lines along may have to do something before it comes to the writer, and is overtaken there.
+        """
         lines, self._pending = self._pending, []
-        if not lines and not self._on_their_way:
+        others = list(self._on_their_way)
+        if not lines and not others:
             return
-        self._on_their_way += 1
-        try:
-            await self._db.submit(lambda c: write_lines(c, lines))  # after what is on its way: there is one writer
-        except StoreError:
-            self._put_back(lines)
-            raise
-        finally:
-            self._on_their_way -= 1
+        if lines:
+            with self._being_written():
+                try:
+                    await self._db.submit(lambda c: write_lines(c, lines))
+                except StoreError:
+                    self._put_back(lines)
+                    raise
+        if others:
+            await asyncio.wait(others)
         if self.lost > self._told:
             log.warning("trace.lost lines=%d", self.lost - self._told)
             self._told = self.lost
         self._grown.update(line.machine for line in lines)
         for machine in [machine for machine, rows in self._grown.items() if rows >= TRIM_EVERY]:
             await self.trim(machine)
+
+    @contextlib.contextmanager
+    def _being_written(self) -> Iterator[None]:
+        written = asyncio.get_running_loop().create_future()
+        self._on_their_way.add(written)
+        try:
+            yield
+        finally:
+            self._on_their_way.discard(written)
+            written.set_result(None)
 
     def _put_back(self, lines: list[TraceLine]) -> None:
         waiting = lines + self._pending
@@ -133,14 +148,12 @@ class Trace:
         Where the body raises, that was not done: what had gathered waits on, and nobody hears of the change.
         """
         gathered, self._pending = self._pending, []
-        self._on_their_way += 1
-        try:
-            yield (*gathered, *lines)
-        except Exception:
-            self._put_back(gathered)
-            raise
-        finally:
-            self._on_their_way -= 1
+        with self._being_written():
+            try:
+                yield (*gathered, *lines)
+            except Exception:
+                self._put_back(gathered)
+                raise
         self._grown.update(line.machine for line in (*gathered, *lines))
 
     async def read(

@@ -137,9 +137,8 @@ async def test_lines_of_a_change_are_written_with_it_after_what_was_seen_before(
     with trace.with_change([line(2.0, "changed", machine="m1")]) as lines:
         written = db.submit(lambda c: write_lines(c, lines))
         trace.note(line(3.0, "meanwhile", machine="m1"))
-        read = await trace.read("m1", 0, 100)  # who reads waits for what is on its way
         await written
-    assert [row.text for _, row in read] == ["seen", "changed", "meanwhile"]
+    assert [row.text for _, row in await trace.read("m1", 0, 100)] == ["seen", "changed", "meanwhile"]
 
 
 async def test_who_reads_waits_for_a_change_though_nothing_else_was_seen(db: Database) -> None:
@@ -156,6 +155,24 @@ async def test_who_reads_waits_for_a_change_though_nothing_else_was_seen(db: Dat
             await asyncio.gather(held, written)
     assert waits
     assert [row.text for _, row in reading.result()] == ["changed"]
+
+
+async def test_who_reads_waits_for_a_change_that_comes_to_the_writer_later(db: Database) -> None:
+    """What was seen before the reader asked is read, though a change took it along, and its write begins afterwards."""
+    trace = Trace(db, CLOCK)
+    trace.note(line(1.0, "seen", machine="m1"))
+    async with asyncio.TaskGroup() as group:
+        with trace.with_change([line(2.0, "changed", machine="m1")]) as lines:
+            trace.note(line(3.0, "meanwhile", machine="m1"))
+            reading = group.create_task(trace.read("m1", 0, 100))
+            while not await db.read(lambda c: c.execute("SELECT count(*) FROM trace").fetchone()[0]):
+                await asyncio.sleep(0)  # until what the reader wrote itself is there
+            for _ in range(8):  # more than it takes to read a trace
+                await db.read(lambda c: c.execute("SELECT 1").fetchone())
+            waits = not reading.done()
+            await db.submit(lambda c: write_lines(c, lines))
+    assert waits
+    assert {row.text for _, row in reading.result()} == {"seen", "changed", "meanwhile"}
 
 
 async def test_of_a_change_that_is_refused_nobody_hears(db: Database) -> None:
