@@ -196,9 +196,18 @@ async def test_what_the_run_cannot_be_told_is_not_given(
         with pytest.raises(StoreError, match="full"):
             await conductor.booter.answer(ticket, "preseed", metal.ip)
         assert step(conductor) == "wait.answer"
-        assert (await conductor.booter.answer(ticket, "preseed", metal.ip))[0]
+        assert await insisted(conductor, ticket, metal.ip)
         with pytest.raises(TicketUsedError):
             await conductor.booter.answer(ticket, "preseed", metal.ip)
+
+
+async def insisted(conductor: Conductor, ticket: str, address: str) -> bytes:
+    """Ask as an installer does: again, where a write of the daemon's own met the full disk, and ours was with it."""
+    while True:
+        try:
+            return (await conductor.booter.answer(ticket, "preseed", address))[0]
+        except StoreError:
+            await asyncio.sleep(0.002)
 
 
 class SlowCatalogue(FakeCatalogue):
