@@ -241,6 +241,16 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    """Quote also what only `load` reads as something else, or refuses: YAML 1.1 takes `0E0` and `08` for texts."""
+    read = text in _PLAIN or _INT.fullmatch(text) or _FLOAT.fullmatch(text)
+    quoted = read or any(pattern.fullmatch(text) for pattern, _ in _TRAPS)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if quoted else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def dump(value: Any) -> str:
     """Write a value of plain types as YAML, keys in their order."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -118,6 +118,14 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "~", "null", "True", "no", "7", "08", "-0_1", "1.5", "0E0", "1e3", "0x1F", "1:30", ".inf", "2026-01-01"],
+)
+def test_a_text_that_reads_as_something_else_is_written_in_quotes(text: str) -> None:
+    assert yamlfile.load(yamlfile.dump({"of": text, text: [text]}), "x").value == {"of": text, text: [text]}
+
+
 @given(plain.filter(lambda value: value is not None))
 def test_what_is_written_is_read_back(value: Any) -> None:
     assert yamlfile.load(yamlfile.dump(value), "x").value == value
