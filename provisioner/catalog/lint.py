@@ -56,16 +56,23 @@ class Program:
     """What is done to a file that it would take amiss."""
 
 
-BIOSBOOT = re.compile(r"(?m)^part biosboot ")
+BIOSBOOT = re.compile(r"(?m)^part biosboot .*$")
 
 
 def one_biosboot(text: str) -> str:
-    """A kickstart file in which each `part biosboot` but the first is a comment: disks of a mirror have one each.
+    """A kickstart file in which a `part biosboot` on one more disk is a comment: the disks of a mirror have one each.
 
-    pykickstart takes the second for a second file system at one place, and reads no further; Anaconda makes them all.
+    pykickstart warns of the second as of a second file system at one place; ksvalidator takes warnings for errors, and
+    reads no further (3.78). The same line twice stays.
     """
-    first = BIOSBOOT.search(text)
-    return text if first is None else text[: first.end()] + BIOSBOOT.sub("# part biosboot ", text[first.end() :])
+    lines: set[str] = set()
+
+    def kept(found: re.Match[str]) -> str:
+        keeps = not lines or found[0] in lines
+        lines.add(found[0])
+        return found[0] if keeps else f"# {found[0]}"
+
+    return BIOSBOOT.sub(kept, text)
 
 
 PROGRAMS: Mapping[str, Program] = {

@@ -158,19 +158,19 @@ def _render(
     proof = Proof(bootenv)
     for sample in machines:
         made: list[tuple[str, File]] = []
-        refused: dict[str, str] = {}
+        refused: list[str] = []
         try:
             for arch in arches(bootenv):
                 try:
                     seen.add(*contexts(catalog, bootenv, sample, arch))
                     made += [(arch, file) for file in files(catalog, bootenv, sample, arch, render)]
                 except RefusedError as error:
-                    refused[arch] = "; ".join(error.faults) or error.message
+                    refused.append("; ".join(error.faults) or error.message)
         except RenderError as error:
             verdict.faults.append(f"{bootenv.name} for {sample.name}: {error.message}")
             continue
-        if refused.keys() == set(arches(bootenv)):
-            proof.refused[sample.name] = "; ".join(dict.fromkeys(refused.values()))
+        if len(refused) == len(arches(bootenv)):
+            proof.refused[sample.name] = "; ".join(dict.fromkeys(refused))
             continue
         proof.taken.append(sample.name)
         proof.files += len(made)

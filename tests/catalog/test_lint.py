@@ -53,8 +53,10 @@ ROOT = "part / --fstype=xfs --size=1024 --ondisk=sda\n"
 def test_each_disk_of_a_mirror_has_its_own_place_for_the_loader() -> None:
     LINTER.check("kickstart:RHEL9", {"x": MIRROR + ROOT}, good := Verdict())
     LINTER.check("kickstart:RHEL9", {"x": MIRROR + ROOT + ROOT}, bad := Verdict())
+    LINTER.check("kickstart:RHEL9", {"x": MIRROR + MIRROR + ROOT}, twice := Verdict())
     assert good.faults == []
     assert "mountpoint / has already been defined" in bad.faults[0]
+    assert "mountpoint biosboot has already been defined" in twice.faults[0], "twice on one disk"
 
 
 TOGETHER = {

@@ -108,6 +108,16 @@ RUNS = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("options", "had"), [((), [1]), (("--all-points",), [0, 1, 2])])
+def test_points_are_shared_unless_all_are_asked_for(
+    project: pytest.Pytester, options: tuple[str, ...], had: list[int]
+) -> None:
+    asked = "[at for at, _ in share.of('abc', 'late', ['early', 'late', 'never'])]"
+    project.makepyfile(test_it=f"def test_it(share): assert {asked} == {had}")
+    assert project.runpytest_subprocess(*options, str(project.path)).ret == pytest.ExitCode.OK
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "exit_status"), RUNS.values(), ids=RUNS.keys())
 def test_skips_are_told_with_their_reason(project: pytest.Pytester, options: tuple[str, ...], exit_status: int) -> None:
     project.makeconftest((ROOT / "tests/conftest.py").read_text() + "\nos.geteuid = lambda: 1000\n")

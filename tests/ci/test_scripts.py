@@ -57,6 +57,7 @@ CHOSEN = {
         1,
         "FAILED after \\d+ s: no test was chosen by: -k typo; ",
     ),
+    "something, of all there is": (("--long",), "5 0 5", 0, "all good in \\d+ s"),
     "something, in one part": ((), "5 0 5", 0, "all good in \\d+ s"),
     "something that fails": ((), "5 1 5", 1, "FAILED after \\d+ s: slow tests; "),
 }
@@ -73,6 +74,7 @@ def test_arguments_that_choose_no_test_are_a_failure(
     tool = tmp_path / "scripts/setup"
     tool.write_text(f"""#!/bin/sh
 [ "$2" = pytest ] || exit 0
+echo "$*" >> {tmp_path}/asked
 read -r status left < {tmp_path}/parts
 echo "$left" > {tmp_path}/parts
 exit "$status"
@@ -86,6 +88,9 @@ exit "$status"
     assert ended.returncode == status, ended.stdout
     assert re.fullmatch(f"scripts/test: {said}", ended.stdout.splitlines()[-1])
     assert (tmp_path / "parts").read_text() == "\n"
+    slow = (tmp_path / "asked").read_text().splitlines()[1:]
+    every = "--long" in words
+    assert [("not long" not in line, "--all-points" in line) for line in slow] in ([], [(every, every), (every, False)])
 
 
 @pytest.fixture(scope="module", params=["0", "1000"])

@@ -246,11 +246,18 @@ async def insisted(scene: Scene, asked: Callable[[], Awaitable[T]]) -> T:
     """Ask as an operator does: again where the store is full or locked, and where the BMC does not answer."""
     while True:
         try:
+            return await once_there_is_room(asked)
+        except PreflightError:
+            scene.metal.broken = None
+
+
+async def once_there_is_room(asked: Callable[[], Awaitable[T]]) -> T:
+    """Ask until the store takes it."""
+    while True:
+        try:
             return await asked()
         except StoreError:
             await asyncio.sleep(0.002)
-        except PreflightError:
-            scene.metal.broken = None
 
 
 async def seen_through(scene: Scene, breakage: Breakage) -> Machine:

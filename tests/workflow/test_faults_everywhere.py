@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.errors import StoreError
-from provisioner.model.workflow import FlowRun
-from tests.lifecycle.breaking import BreakableDatabase, Struck, hurried, take_over
+from tests.lifecycle.breaking import BreakableDatabase, Struck, hurried, once_there_is_room, take_over
 from tests.lifecycle.points import LIVES, Point, certain
 from tests.lifecycle.test_crash import check_events
 from tests.share import Share
@@ -51,21 +49,12 @@ async def play(
                 async with rack.daemon():
                     await ready(rack)
             async with rack.daemon(points) as conductor:
-                run = await over(rack, await insisted(rack, rack.library.all()[0].name))
+                run = await over(rack, await once_there_is_room(lambda: rack.begin(rack.library.all()[0].name)))
                 check_events(
                     [e for e in await conductor.events(0, 10_000) if not e.type.startswith("workflow.")], False
                 )
                 reached(counts)(rack, run, keys, f"{at}")
     return points
-
-
-async def insisted(rack: FlowRack, workflow: str) -> FlowRun:
-    """Ask until it is accepted, under one key."""
-    while True:
-        try:
-            return await rack.begin(workflow)
-        except StoreError:
-            await asyncio.sleep(0.002)
 
 
 @pytest.mark.slow
